@@ -14,7 +14,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "reference",  # the extensions of docs/_extensions
+    "config_fields",  # the extensions of docs/_extensions
+    "reference",
     "notebooks",
     "mathml",
     "file_links",

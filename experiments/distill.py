@@ -25,6 +25,7 @@ from experiments.cli import command_line, distributed, outputs, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.config_help import declared_by
+from experiments.cli.fields import Section
 from experiments.configs import base
 from experiments.models.runs import Run, open_run
 from experiments.reporting.pictures import sample_picture
@@ -39,12 +40,12 @@ _CHECKPOINT = shared.step("Checkpoint of the teacher; the newest by default.")
 shared.distributed()
 
 
-@declared_by(lambda: students.declaration(base.declaration(), _METHOD.value))
+@declared_by(lambda config: Section({**base.FIELDS, "distillation": students.SECTIONS[_METHOD.value]}))
 def check_fields(config: Config) -> None:
     """Validates the fields of the run, and those of the distillation."""
     own, options = students.split_fields(config)
     base.check_fields(own)
-    students.check(options)
+    students.check(options, _METHOD.value)
 
 
 def draw(path, config, run, generate, params, title):

@@ -16,6 +16,7 @@ import functools
 import inspect
 import math
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import (
@@ -130,7 +131,7 @@ class Between(Bound):
 
     def allows(self, value: Any) -> bool:
         if type(value) is float or type(value) is int:
-            return bool(self.holds(value))
+            return bool(self.holds(value)) and (self.infinite or abs(value) <= sys.float_info.max)
         try:
             array = np.asarray(value)
         except ValueError:  # ragged

@@ -163,11 +163,12 @@ def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
     for factory in factories:
         for key, parameter in inspect.signature(factory).parameters.items():
             if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
-                kinds.setdefault(key, _field_type(parameter))
+                kinds.setdefault(key, field_type(parameter))
     return ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
 
 
-def _field_type(parameter: inspect.Parameter) -> type:
+def field_type(parameter: inspect.Parameter) -> type:
+    """The type of the field of an argument: that of its bound, else of its annotation or default."""
     named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
     parts = (parameter.annotation, *typing.get_args(parameter.annotation))
     bounds = [bound for part in parts for bound in getattr(part, "__metadata__", ()) if hasattr(bound, "kind")]

@@ -3,66 +3,86 @@
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, to_text
-from experiments.cli.declared import REQUIRED, Argument, Choice, Field, fields
-from experiments.cli.ranges import Ranges
 
 WIDTH = 100
 """Columns."""
 TOP = "config"
 """The heading of fields of no section."""
+REQUIRED = inspect.Parameter.empty
+"""The default of an argument without one."""
 _ABSENT = object()
 
 
-class Declaration(NamedTuple):
-    """What declares the fields of a config, by section ("" is the whole), and their ranges."""
+class Argument(NamedTuple):
+    """An argument of a choice: ``config.<path>``; ``allowed`` is its type and bound in words."""
 
-    functions: Mapping[str, Callable[[], Config]]
-    ranges: Ranges
-
-    def fields(self) -> list[Field]:
-        """Every field, sections together."""
-        return sorted(fields(self.functions, self.ranges), key=lambda field: _section(field) != TOP)
+    path: str
+    default: Any
+    allowed: str
+    meaning: str
 
 
-def _section(field: Field) -> str:
-    return field.path.split(".")[0] if "." in field.path or field.choices else TOP
+class Option(NamedTuple):
+    """Something that a field may name."""
+
+    name: str
+    meaning: str
+    arguments: tuple[Argument, ...]
+
+
+class Row(NamedTuple):
+    """A field ``config.<path>``; of one that names a choice, ``allowed`` is empty."""
+
+    path: str
+    default: Any
+    allowed: str
+    meaning: str
+    choices: tuple[Option, ...] = ()
 
 
 _Check = TypeVar("_Check", bound=Callable)
 
 
-def declared_by(declaration: Callable[..., Declaration]) -> Callable[[_Check], _Check]:
-    """Marks the check of a program's config with what declares its fields, for :func:`describe`.
+def declared_by(fields: Callable[[Config | None], Any]) -> Callable[[_Check], _Check]:
+    """Marks the check of a program's config with its :class:`~experiments.cli.fields.Section`, for :func:`describe`.
 
-    Of a program that takes several kinds of config, ``declaration`` has an optional argument: the config.
+    ``fields`` is called with the config, or None without one: a program may take several kinds.
     """
 
     def mark(check: _Check) -> _Check:
-        check.declaration = declaration  # type: ignore[attr-defined]
+        check.fields = fields  # type: ignore[attr-defined]
         return check
 
     return mark
 
 
-def declaration_of(check: Callable, config: Config | None = None) -> Declaration:
-    """The declaration of the config that ``check`` validates, of this one where there are several kinds.
+def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
+    """The fields of the config that ``check`` validates, sections together.
 
     Raises:
       ConfigError: if it has none.
     """
-    if not hasattr(check, "declaration"):
+    if not hasattr(check, "fields"):
         raise ConfigError("--help_config: this program has no config; --help has its flags")
-    declaration: Callable[..., Declaration] = check.declaration  # type: ignore[attr-defined]
-    return declaration(config) if inspect.signature(declaration).parameters else declaration()
+    return in_sections(check.fields(config).rows())  # type: ignore[attr-defined]
 
 
-def matching(found: Iterable[Field], pattern: str) -> list[Field]:
+def in_sections(rows: Iterable[Row]) -> list[Row]:
+    """The fields of no section first."""
+    return sorted(rows, key=lambda row: _section(row) != TOP)
+
+
+def _section(row: Row) -> str:
+    return row.path.split(".")[0] if "." in row.path or row.choices else TOP
+
+
+def matching(found: Iterable[Row], pattern: str) -> list[Row]:
     """The fields whose path or choices contain ``pattern``: all choices of a field, or those that match alone.
 
     Raises:
@@ -81,14 +101,14 @@ def matching(found: Iterable[Field], pattern: str) -> list[Field]:
     return kept
 
 
-def _takes(choice: Choice, word: str) -> bool:
+def _takes(choice: Option, word: str) -> bool:
     return any(word in argument.path.lower() for argument in choice.arguments)
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 
 
-def as_text(found: Iterable[Field], config: Config | None = None, *, detailed: bool = False) -> str:
+def as_text(found: Iterable[Row], config: Config | None = None, *, detailed: bool = False) -> str:
     """The fields for a terminal, at most :data:`WIDTH` columns.
 
     Args:
@@ -113,7 +133,7 @@ def as_text(found: Iterable[Field], config: Config | None = None, *, detailed: b
     return "\n".join(lines[1:])
 
 
-def _choice(choice: Choice, config: Config | None, detailed: bool, mark: str) -> Iterator[str]:
+def _choice(choice: Option, config: Config | None, detailed: bool, mark: str) -> Iterator[str]:
     arguments = [_argument(argument, config if mark == "*" else None) for argument in choice.arguments]
     packed = "" if detailed or not arguments else f" [{'; '.join(arguments)}]"
     yield from _wrapped(f"{mark} {choice.name}: {_plain(choice.meaning)}{packed}", "    ", "        ")
@@ -173,7 +193,7 @@ def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:
     """What ``--help_config`` prints: the fields that match, and how to see fewer or to set one."""
-    every = declaration_of(check, config).fields()
+    every = rows_of(check, config)
     found = matching(every, pattern) if pattern else every
     total = sum(1 for field in every) + sum(len(choice.arguments) for field in every for choice in field.choices)
     last = (
@@ -189,15 +209,15 @@ def describe(check: Callable, config: Config | None, pattern: str) -> str:
 # ---- Markdown --------------------------------------------------------------------------------------------------------
 
 
-def as_markdown(found: Iterable[Field]) -> str:
+def as_markdown(found: Iterable[Row]) -> str:
     """The fields as tables, one a section, followed by the choices of its fields."""
-    groups: dict[str, list[Field]] = {}
+    groups: dict[str, list[Row]] = {}
     for field in found:
         groups.setdefault(field.path.rpartition(".")[0] if not field.choices else field.path, []).append(field)
     return "\n\n".join(part for name, group in groups.items() for part in _group(name, group))
 
 
-def _group(name: str, group: list[Field]) -> Iterator[str]:
+def _group(name: str, group: list[Row]) -> Iterator[str]:
     (field, *_) = group
     if field.choices:
         yield f"### `{field.path}`"
@@ -212,7 +232,7 @@ def _group(name: str, group: list[Field]) -> Iterator[str]:
     )
 
 
-def _choice_rows(choice: Choice) -> Iterator[tuple[str, ...]]:
+def _choice_rows(choice: Option) -> Iterator[tuple[str, ...]]:
     yield f"**`{choice.name}`**", "", "", _code(choice.meaning)
     for argument in choice.arguments:
         default = "required" if argument.default is REQUIRED else f"`{_text(argument.default)}`"

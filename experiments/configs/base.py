@@ -1,53 +1,31 @@
 """The fields that every config of a model has, with defaults. Another name may be chosen without clearing the fields of
 the first: a field left at None is the default of whatever is named."""
 
-from ml_collections import ConfigDict
-
 from experiments import data, evaluation, models, training
 from experiments.cli.config import Config, ConfigError, check_config, fill_missing, lookup
-from experiments.cli.config_help import Declaration, declared_by
-from experiments.cli.ranges import Ranges, check_fields_and_ranges, count, within
+from experiments.cli.config_help import declared_by
+from experiments.cli.fields import Field, Section
 from experiments.models.runs import config_of
+from scorekit.arguments import Count
+
+SEED = Field(0, Count(0, 2**32 - 2), "Of the parameters, the batches and the noise of training.")
+"""One below the largest seed of a PRNG key: evaluation uses the next seed."""
+FIELDS = Section(seed=SEED, data=data.FIELDS, **models.FIELDS, training=training.FIELDS, evaluation=evaluation.FIELDS)
 
 
 def get_config() -> Config:
     """The common defaults; a config file overwrites what it needs."""
-    config: Config = ConfigDict()
-    config.seed = 0
-    """Of the parameters, the batches and the noise of training."""
-    config.data = data.fields()
-    config.update(models.fields())
-    config.training = training.fields()
-    config.evaluation = evaluation.fields()
-    return config.lock()
+    return FIELDS.defaults()
 
 
-SEED = count(0, 2**32 - 2)
-"""One below the largest seed of a PRNG key: evaluation uses the next seed."""
-
-
-def ranges() -> Ranges:
-    """The values of the fields."""
-    sections = {"data": data.RANGES, "training": training.RANGES, "evaluation": evaluation.RANGES}
-    found = {"seed": SEED, **models.RANGES}
-    for section, fields in sections.items():
-        found.update(within(section, fields))
-    return found
-
-
-def declaration() -> Declaration:
-    """What declares the fields."""
-    return Declaration({"": get_config}, ranges())
-
-
-@declared_by(declaration)
+@declared_by(lambda config: FIELDS)
 def check_fields(config: Config) -> None:
-    """Validates that a config is one of a model and has exactly the fields of :func:`get_config`, in their ranges."""
+    """Validates that a config is one of a model, with exactly its fields within their bounds."""
     if "classifier" in config:
         raise ConfigError("config.classifier: this is the config of a classifier; train it with train_classifier")
     if "symbols" in config:
         raise ConfigError("config.symbols: this is the config of a model of sequences, for train, sample and evaluate")
-    check_fields_and_ranges(config, get_config(), ranges())
+    FIELDS.check(config)
 
 
 ADDED = (

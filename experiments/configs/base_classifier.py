@@ -1,41 +1,24 @@
 """The fields of a classifier's config, with defaults; data, schedule and training have those of a model."""
 
-from ml_collections import ConfigDict
-
-from experiments import data, training
+from experiments import training
 from experiments.cli.config import Config, ConfigError
-from experiments.cli.config_help import Declaration, declared_by
-from experiments.cli.ranges import Ranges, check_fields_and_ranges, within
+from experiments.cli.config_help import declared_by
+from experiments.cli.fields import Section
 from experiments.configs.base import SEED
-from experiments.configs.base_latent import data_fields
+from experiments.configs.base_latent import DATA
 from experiments.models import classifier
+
+FIELDS = Section(seed=SEED, data=DATA, **classifier.FIELDS, training=training.FIELDS)
 
 
 def get_config() -> Config:
     """The common defaults; a config file overwrites what it needs."""
-    config: Config = ConfigDict()
-    config.seed = 0
-    """Of the parameters, the batches and the noise of training."""
-    config.data = data_fields()
-    config.update(classifier.fields())
-    config.training = training.fields()
-    return config.lock()
+    return FIELDS.defaults()
 
 
-def ranges() -> Ranges:
-    """The values of the fields."""
-    sections = {**within("data", data.RANGES), **within("training", training.RANGES)}
-    return {"seed": SEED, **sections, **classifier.RANGES}
-
-
-def declaration() -> Declaration:
-    """What declares the fields."""
-    return Declaration({"": get_config}, ranges())
-
-
-@declared_by(declaration)
+@declared_by(lambda config: FIELDS)
 def check_fields(config: Config) -> None:
-    """Validates that a config is one of a classifier and has the fields of :func:`get_config`, in their ranges."""
+    """Validates that a config is one of a classifier, with its fields within their bounds."""
     if "network" in config:
         raise ConfigError("config.network: this is the config of a model; train it with experiments.train")
-    check_fields_and_ranges(config, get_config(), ranges())
+    FIELDS.check(config)

@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from experiments.cli.config import Config, check_config, fill_missing
-from experiments.cli.config_help import Declaration, declared_by
+from experiments.cli.config_help import declared_by
 from experiments.configs import base, base_sequence
 from experiments.models.runs import config_of
 
@@ -18,14 +18,9 @@ def kind_of(config: Config | None) -> ModuleType:
     return base_sequence if is_sequence(config) else base
 
 
-def declaration(config: Config | None = None) -> Declaration:
-    """What declares the fields of a config; of a model by default."""
-    return kind_of(config).declaration()
-
-
-@declared_by(declaration)
+@declared_by(lambda config: kind_of(config).FIELDS)
 def check_fields(config: Config) -> None:
-    """Validates that a config has the fields of its kind, in their ranges."""
+    """Validates that a config has the fields of its kind, within their bounds."""
     kind_of(config).check_fields(config)
 
 

@@ -4,10 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
-
-from experiments.cli.config import Config, require, section
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, one_of, or_none, within
+from experiments.cli.config import Config, require
+from experiments.cli.fields import Choices, Field, Section, Text
 from experiments.data import captions, conditions, embeddings, representation
 from experiments.data.augment import AUGMENTATIONS
 from experiments.data.captioned import CaptionedPictures
@@ -18,6 +16,7 @@ from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.data.points import Ring
 from experiments.data.roll_sets import MidiFiles, Rolls
+from scorekit.arguments import Between, Count, OneOf
 
 KINDS: Mapping[str, type[Dataset]] = {
     "captioned_emoji": CaptionedPictures,
@@ -39,89 +38,57 @@ _NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
 """``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 
 
-def fields() -> ConfigDict:
-    """The section ``data`` of a config, with defaults."""
-    data = ConfigDict()
-    data.name = "sklearn_digits"
-    """A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, "ring" for the
-    2-D mixture, or for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""
-    data.data_dir = "~/tensorflow_datasets"
-    """Folder of TFDS, of the sets that come from there."""
-    data.train_split = "train"
-    """The part to train on: a split of TFDS, or a subfolder of ``path``."""
-    data.test_split = "test"
-    """The part to measure on, likewise."""
-    data.path = config_dict.placeholder(str)
-    """Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern; of "midi" the
-    folder of MIDI files."""
-    data.image_size = config_dict.placeholder(int)
-    """Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size. Of
-    other images, which must be square: they are averaged down to it; None is as they are."""
-    data.image_crop = config_dict.placeholder(int)
-    """Images: trains on random squares of so many pixels a side, for stages of a cascade; None is the full image."""
-    data.image_mode = config_dict.placeholder(str)
-    """Of "folder" and "tar": "RGB" or "L" (grey) to convert every picture to; None is for pictures of one mode."""
-    data.streaming = config_dict.placeholder(bool)
-    """Images: read from disk as they are needed, else kept in memory; None streams sets of more than 4 GiB."""
-    data.workers = config_dict.placeholder(int)
-    """Images: threads that read ahead; None is 4."""
-    data.on_error = config_dict.placeholder(str)
-    """Of "folder", "tar" and what streams, an image that cannot be read: "raise" (the default) ends the run, "skip"
-    leaves it out."""
-    data.augment = config_dict.placeholder(str)
-    """Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""
-    data.label = config_dict.placeholder(str)
-    """What the class is. Of sounds "instrument" (the default), of notes also "family"; of rolls and MIDI files "key"
-    (the default) or "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned pictures)
-    for a single class."""
-    data.crop = config_dict.placeholder(int)
-    """Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""
-    data.peak = config_dict.placeholder(float)
-    """Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""
-    data.latents = config_dict.placeholder(str)
-    """Folder of a run of experiments.latents.train whose latents are the data, or of those that
-    experiments.latents.precompute wrote; None is the data themselves."""
-    data.representation = representation.fields()
-    """Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
-    the mel spectrogram in ``map``."""
-    data.map = section(_all("maps"), "none", supplied=("dataset",))
-    """A dense map as a condition, computed from the example."""
-    data.vector = section(_all("vectors"), "none", supplied=("dataset",))
-    """A vector as a condition, likewise."""
-    data.tokens = section(_all("tokens"), "none", supplied=("dataset",))
-    """Tokens as a condition, for cross-attention: the caption of a picture."""
-    data.captions = captions.fields()
-    """Of captions, where they are a condition."""
-    data.embeddings = embeddings.fields()
-    """Of pictures, by contrastive encoders: a condition of a decoder, or the examples of a prior."""
-    return data
+def _all(attribute: str) -> dict[str, Callable]:
+    every = {name: factory for kind in _EVERY for name, factory in getattr(kind, attribute).items()}
+    return {"none": conditions.none, **dict(sorted(every.items()))}
 
 
-_KEYS = or_none(lowest=count(0, 127), highest=count(0, 127))
-
-RANGES = {
-    "name": free("the name of a data set"),
-    "data_dir": free("a folder"),
-    "train_split": free("a split or folder"),
-    "test_split": free("a split or folder"),
-    **or_none(
-        augment=one_of("none", *AUGMENTATIONS), crop=count(1), image_crop=count(1, 2**16),
-        image_mode=one_of("RGB", "L"), image_size=count(1, 2**16),
-        label=free("instrument, family, key, style, group or none"), latents=free("a folder"),
-        on_error=one_of("raise", "skip"), path=free("a folder, tar file or pattern"),
-        peak=between(0, 1, open_low=True), workers=count(0, 1024),
-    ),
-    **within("representation", representation.RANGES),
-    **within("map", {**_KEYS, **or_none(
-        count=count(1, 64), cutoff=between(0, 0.5, open_low=True, open_high=True), f_min=at_least(0),
-        factor=count(1), fft_size=count(2, 2**20), hop=count(1, 2**20), num_mels=count(1, 2**16),
-        radius=count(1, 2**16), scale=above(0),
-    )}),
-    **within("vector", _KEYS),
-    **within("captions", captions.RANGES),
-    **within("embeddings", embeddings.RANGES),
-}  # fmt: skip
-"""The values of the fields."""
+FIELDS = Section(
+    name=Field("sklearn_digits", Text("the name of a data set"), """
+        A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, "ring" for the 2-D mixture, or
+        for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""),
+    data_dir=Field("~/tensorflow_datasets", Text("a folder"), "Folder of TFDS, of the sets that come from there."),
+    train_split=Field("train", Text("a split or folder"), """
+        The part to train on: a split of TFDS, or a subfolder of ``path``."""),
+    test_split=Field("test", Text("a split or folder"), "The part to measure on, likewise."),
+    path=Field(None, Text("a folder, tar file or pattern"), """
+        Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern; of "midi" the
+        folder of MIDI files."""),
+    image_size=Field(None, Count(1, 2**16), """
+        Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size. Of
+        other images, which must be square: they are averaged down to it; None is as they are."""),
+    image_crop=Field(None, Count(1, 2**16), """
+        Images: trains on random squares of so many pixels a side, for stages of a cascade; None is the full image."""),
+    image_mode=Field(None, OneOf("RGB", "L"), """
+        Of "folder" and "tar": "RGB" or "L" (grey) to convert every picture to; None is for pictures of one mode."""),
+    streaming=Field(None, bool, """
+        Images: read from disk as they are needed, else kept in memory; None streams sets of more than 4 GiB."""),
+    workers=Field(None, Count(0, 1024), "Images: threads that read ahead; None is 4."),
+    on_error=Field(None, OneOf("raise", "skip"), """
+        Of "folder", "tar" and what streams, an image that cannot be read: "raise" (the default) ends the run, "skip"
+        leaves it out."""),
+    augment=Field(None, OneOf("none", *AUGMENTATIONS), """
+        Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""),
+    label=Field(None, Text("instrument, family, key, style, group or none"), """
+        What the class is. Of sounds "instrument" (the default), of notes also "family"; of rolls and MIDI files "key"
+        (the default) or "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned
+        pictures) for a single class."""),
+    crop=Field(None, Count(1), """
+        Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""),
+    peak=Field(None, Between(0, 1, "low"), """
+        Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""),
+    latents=Field(None, Text("a folder"), """
+        Folder of a run of experiments.latents.train whose latents are the data, or of those that
+        experiments.latents.precompute wrote; None is the data themselves."""),
+    representation=representation.FIELDS,
+    map=Choices(_all("maps"), "none", "A dense map as a condition, computed from the example.", ("dataset",)),
+    vector=Choices(_all("vectors"), "none", "A vector as a condition, likewise.", ("dataset",)),
+    tokens=Choices(_all("tokens"), "none", """
+        Tokens as a condition, for cross-attention: the caption of a picture.""", ("dataset",)),
+    captions=captions.FIELDS,
+    embeddings=embeddings.FIELDS,
+)  # fmt: skip
+"""The section ``data`` of a config."""
 
 
 def kind_of(config: Config) -> type[Dataset]:
@@ -131,7 +98,7 @@ def kind_of(config: Config) -> type[Dataset]:
 
 def check(config: Config) -> None:
     """Validates the section ``data``; nothing is loaded."""
-    check_ranges(config, within("data", RANGES))
+    FIELDS.check_values(config.data, "data")
     name = config.data.name
     allowed = "the name of a data set, such as sklearn_digits or soundfont_notes/4khz"
     require(_NAME.fullmatch(name) is not None, "data.name", name, allowed)
@@ -152,8 +119,3 @@ def load(config: Config) -> Dataset:
     for part, what in ((dataset.train, "training examples"), (dataset.test, "test examples")):
         check_examples(part, f"config.data.name={config.data.name}", what)
     return dataset
-
-
-def _all(attribute: str) -> dict[str, Callable]:
-    every = {name: factory for kind in _EVERY for name, factory in getattr(kind, attribute).items()}
-    return {"none": conditions.none, **dict(sorted(every.items()))}

@@ -12,12 +12,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, ConfigError, lookup, require
-from experiments.cli.ranges import count, free, or_none
+from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Batch
 from scorekit import data
+from scorekit.arguments import Count
 from scorekit.data import EncodedCaptions
 from scorekit.files import read_arrays
 from scorekit.typing import Array
@@ -30,19 +30,15 @@ _LOSSES = r"\d+ of \d+ different captions "
 """How the warnings of :func:`scorekit.data.encode_captions` begin."""
 
 
-def fields() -> ConfigDict:
-    """The section ``data.captions``."""
-    section = ConfigDict()
-    section.encoder = config_dict.placeholder(str)
-    """The frozen encoder of text: a folder with ``model.safetensors``, ``config.json`` and ``tokenizer.json``, or a
-    file ``.npz`` with ``captions`` (N texts), ``states`` (N, T, C), ``mask`` (N, T) and ``pooled`` (N, D) of an encoder
-    of your own; None is all-MiniLM-L6-v2."""
-    section.length = config_dict.placeholder(int)
-    """Tokens of a caption at most, the marks of beginning and end included; None is 64."""
-    return section
-
-
-RANGES = or_none(encoder=free("a folder, or a file .npz"), length=count(3, 512))
+FIELDS = Section(
+    encoder=Field(None, Text("a folder, or a file .npz"), """
+        The frozen encoder of text: a folder with ``model.safetensors``, ``config.json`` and ``tokenizer.json``, or a
+        file ``.npz`` with ``captions`` (N texts), ``states`` (N, T, C), ``mask`` (N, T) and ``pooled`` (N, D) of an
+        encoder of your own; None is all-MiniLM-L6-v2."""),
+    length=Field(None, Count(3, 512), """
+        Tokens of a caption at most, the marks of beginning and end included; None is 64."""),
+)  # fmt: skip
+"""The section ``data.captions``."""
 
 
 def wanted(config: Config) -> bool:

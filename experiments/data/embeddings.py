@@ -10,10 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require
-from experiments.cli.ranges import free, or_none
+from experiments.cli.fields import Field, Section, Text
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, Preview, Scorer, keep_not_finite, zero_not_finite
 from experiments.data.views import Points
@@ -24,18 +23,13 @@ EMBEDDING = "embedding"
 """The field of a batch with the embeddings ``(B, D)``, and the vector made of it."""
 
 
-def fields() -> ConfigDict:
-    """The section ``data.embeddings``."""
-    section = ConfigDict()
-    section.encoder = config_dict.placeholder(str)
-    """Folder of a run of experiments.text.contrastive, whose embeddings of the pictures are a condition
-    (``vector.name`` is "embedding") or the examples; None is for neither."""
-    section.as_examples = config_dict.placeholder(bool)
-    """The examples are the embeddings, for a prior; None is False."""
-    return section
-
-
-RANGES = or_none(encoder=free("a folder"))
+FIELDS = Section(
+    encoder=Field(None, Text("a folder"), """
+        Folder of a run of experiments.text.contrastive, whose embeddings of the pictures are a condition
+        (``vector.name`` is "embedding") or the examples; None is for neither."""),
+    as_examples=Field(None, bool, "The examples are the embeddings, for a prior; None is False."),
+)  # fmt: skip
+"""The section ``data.embeddings``."""
 
 
 def are_examples(config: Config) -> bool:

@@ -25,6 +25,7 @@ from experiments.data.dataset import (
 )
 from experiments.data.views import Pictures
 from scorekit import data, metrics
+from scorekit.arguments import PositiveInt
 from scorekit.guidance import operators
 
 IN_MEMORY = 4 * 2**30
@@ -36,7 +37,7 @@ _DISTANCES = (
 )
 
 
-def average_pool(factor: int = 2):
+def average_pool(factor: PositiveInt = 2):
     """A dense map: the means over squares of ``factor`` pixels, a low-resolution copy.
 
     Args:
@@ -46,7 +47,7 @@ def average_pool(factor: int = 2):
     return lambda batch: pool(batch["x"])
 
 
-def pixelated(factor: int = 2):
+def pixelated(factor: PositiveInt = 2):
     """A dense map: the means over squares of ``factor`` pixels, repeated to the size of the image.
 
     Args:

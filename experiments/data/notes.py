@@ -5,11 +5,11 @@ from types import MappingProxyType
 import jax.numpy as jnp
 
 from experiments.data.dataset import moments
-from experiments.data.sounds import MAPS, Sounds, check_keys
+from experiments.data.sounds import MAPS, Key, Sounds, check_keys
 from scorekit import audio, data
 
 
-def pitch_velocity(lowest: int = 36, highest: int = 84):
+def pitch_velocity(lowest: Key = 36, highest: Key = 84):
     """A vector: the pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``.
 
     A pitch outside the range is all zeros.

@@ -1,16 +1,18 @@
 """Phrases of notes, with their piano roll."""
 
 from types import MappingProxyType
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.dataset import rows_of
-from experiments.data.sounds import MAPS, Sounds, check_keys
+from experiments.data.sounds import MAPS, Key, Sounds, check_keys
 from scorekit import audio, data
+from scorekit.arguments import Count
 
 
-def piano_roll(lowest: int = 36, highest: int = 84):
+def piano_roll(lowest: Key = 36, highest: Key = 84):
     """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``.
 
     Args:
@@ -24,7 +26,7 @@ def piano_roll(lowest: int = 36, highest: int = 84):
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
 
-def tones(dataset: Sounds, count: int = 3, lowest: int = 36, highest: int = 84):
+def tones(dataset: Sounds, count: Annotated[int, Count(1, 64)] = 3, lowest: Key = 36, highest: Key = 84):
     """A dense map: the roll as partials, ``(B, L, 2 count)``; see :func:`scorekit.audio.harmonic_tones`.
 
     Args:

@@ -1,50 +1,38 @@
 """The section ``config.data.representation``: how a network receives sounds."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from typing import NamedTuple
 
-from ml_collections import ConfigDict
-
-from experiments.cli.config import Config, call, check_arguments, choice, require, resolve, section
-from experiments.cli.ranges import above, at_least, between, count, finite, or_none
+from experiments.cli.config import Config, call, check_arguments, choice, require, resolve
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, narrowed
 from scorekit import audio
+from scorekit.arguments import Between, Count
 from scorekit.audio import ddsp, representations
 from scorekit.audio.representations import Representation
 
-REPRESENTATIONS: Mapping[str, Callable] = {
-    "compressed": representations.compressed,
-    "controls": ddsp.note_controls,
-    "log_magnitudes": representations.log_magnitudes,
-    "low_rate": representations.low_rate,
-    "magnitudes": representations.magnitudes,
-    "spectrogram": representations.spectrogram,
-    "waveform": representations.waveform,
-}
+_FFT, _HOP = Count(2, 2**20), Count(1, 2**20)
+REPRESENTATIONS = narrowed(
+    {
+        "compressed": representations.compressed,
+        "controls": ddsp.note_controls,
+        "log_magnitudes": representations.log_magnitudes,
+        "low_rate": representations.low_rate,
+        "magnitudes": representations.magnitudes,
+        "spectrogram": representations.spectrogram,
+        "waveform": representations.waveform,
+    },
+    bands=Count(2, 2**16), dct_power=NON_NEGATIVE, factor=Count(), fft_size=_FFT, floor=POSITIVE, hop=_HOP,
+    iterations=Count(), log_std=POSITIVE, partials=Count(1, 2**10), power=Between(0, 1, "low"), scale=POSITIVE,
+    window=_HOP,
+)  # fmt: skip
 _SUPPLIED = ("length", "mel", "sample_rate")
 _OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 
-def fields() -> ConfigDict:
-    """The fields of the section, all unset."""
-    return section(REPRESENTATIONS, None, supplied=_SUPPLIED)
-
-
-RANGES = or_none(
-    bands=count(2, 2**16),
-    dct_power=at_least(0),
-    factor=count(1),
-    fft_size=count(2, 2**20),
-    floor=above(0),
-    hop=count(1, 2**20),
-    iterations=count(1),
-    log_mean=finite,
-    log_std=above(0),
-    partials=count(1, 2**10),
-    power=between(0, 1, open_low=True),
-    scale=above(0),
-    window=count(1, 2**20),
-)
-"""The values of the fields."""
+FIELDS = Choices(REPRESENTATIONS, None, """
+    Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
+    the mel spectrogram in ``map``.""", _SUPPLIED)  # fmt: skip
+"""The section, all unset."""
 
 
 def spatial_axes(config: Config) -> int:

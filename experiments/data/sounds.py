@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,21 @@ from experiments.data.representation import (
 )
 from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
+from scorekit.arguments import Between, Count, Positive, PositiveInt
 from scorekit.guidance import operators
 
+Key: TypeAlias = Annotated[int, Count(0, 127)]
+_FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
+_Hop: TypeAlias = Annotated[int, Count(1, 2**20)]
+_Size: TypeAlias = Annotated[int, Count(1, 2**16)]
+_Cutoff: TypeAlias = Annotated[float, Between(0, 0.5, "both")]
+_Frequency: TypeAlias = Annotated[float, Between(0)]
 SILENCE = 1e-3
 """Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
 
 
 def log_mel(
-    dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+    dataset: "Sounds", num_mels: _Size = 40, fft_size: _FftSize = 256, hop: _Hop = 64, f_min: _Frequency = 40.0
 ) -> Callable[[Mapping[str, Any]], Any]:
     """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`.
 
@@ -42,7 +49,7 @@ def log_mel(
 
 
 def mel_magnitudes(
-    dataset: "Sounds", num_mels: int = 40, fft_size: int = 256, hop: int = 64, f_min: float = 40.0
+    dataset: "Sounds", num_mels: _Size = 40, fft_size: _FftSize = 256, hop: _Hop = 64, f_min: _Frequency = 40.0
 ) -> Callable[[Mapping[str, Any]], Any]:
     """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes.
 
@@ -56,7 +63,7 @@ def mel_magnitudes(
     return lambda batch: features.images(features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"]))))
 
 
-def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable[[Mapping[str, Any]], Any]:
+def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive = 1.0) -> Callable[[Mapping[str, Any]], Any]:
     """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``.
 
     Args:
@@ -67,7 +74,7 @@ def low_rate(dataset: "Sounds", factor: int = 4, scale: float = 1.0) -> Callable
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 
 
-def low_passed(dataset: "Sounds", cutoff: float = 0.125, radius: int = 32) -> Callable[[Mapping[str, Any]], Any]:
+def low_passed(dataset: "Sounds", cutoff: _Cutoff = 0.125, radius: _Size = 32) -> Callable[[Mapping[str, Any]], Any]:
     """A dense map: the sound without its high frequencies, as the network receives sounds.
 
     Args:

@@ -3,18 +3,20 @@
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.ranges import count, or_none
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from scorekit import audio
+from scorekit.arguments import Count
 from scorekit.data import to_unit
 from scorekit.typing import Array, ArrayLike
+
+_Values: TypeAlias = Annotated[int, Count(2, 2**16)]
 
 
 class Coding(NamedTuple):
@@ -45,7 +47,7 @@ class Coding(NamedTuple):
         return self.num_codes if self.bins is None else self.bins
 
 
-def pixels(dataset: Any, levels: int | None = None) -> Coding:
+def pixels(dataset: Any, levels: _Values | None = None) -> Coding:
     """The values of the pixels of an image.
 
     Args:
@@ -64,7 +66,7 @@ def pixels(dataset: Any, levels: int | None = None) -> Coding:
     return Coding(num, dataset.shape, encode, lambda codes: to_unit(codes, num), num == bins)
 
 
-def planes(dataset: Any, base: int | None = None) -> Coding:
+def planes(dataset: Any, base: _Values | None = None) -> Coding:
     """The values of the pixels in two planes, as in depth upscaling (Menick & Kalchbrenner 2018).
 
     Every value is ``base * coarse + fine``. The coarse parts of all pixels come first, the fine ones follow, each given
@@ -90,7 +92,7 @@ def planes(dataset: Any, base: int | None = None) -> Coding:
     return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True, split=2, bins=bins)
 
 
-def mu_law(dataset: Any, codes: int = 256, factor: int = 1) -> Coding:
+def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1024)] = 1) -> Coding:
     """μ-law codes of a sound; decoded ones have the peak of ``config.data.peak``.
 
     Args:
@@ -151,7 +153,6 @@ def roll(dataset: Any) -> Coding:
 CODINGS: Mapping[str, Callable[..., Coding]] = {
     "codes": codes, "mu_law": mu_law, "pixels": pixels, "planes": planes, "roll": roll,
 }  # fmt: skip
-CODING_RANGES = or_none(base=count(2, 2**16), codes=count(2, 2**16), factor=count(1, 1024), levels=count(2, 2**16))
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:
@@ -159,7 +160,7 @@ def raster(grid: tuple[int, ...]) -> np.ndarray:
     return np.arange(int(np.prod(grid)))
 
 
-def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
+def subscale(grid: tuple[int, ...], slices: Annotated[int, Count(1, 1024)] = 2) -> np.ndarray:
     """The order of Subscale Pixel Networks (Menick & Kalchbrenner 2018): one interleaved small copy after the other.
 
     Copy (a, b) holds the positions ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
@@ -182,7 +183,6 @@ def subscale(grid: tuple[int, ...], slices: int = 2) -> np.ndarray:
 
 
 ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale": subscale}
-ORDER_RANGES = or_none(slices=count(1, 1024))
 
 
 class Symbols(Dataset):

@@ -1,66 +1,44 @@
 """Metrics of a run, and evaluators that never saw the model."""
 
-from ml_collections import ConfigDict, config_dict
-
 from experiments.cli.config import Config, require
-from experiments.cli.ranges import above, at_least, check_ranges, count, free, items, one_of, or_none, within
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.data import kind_of
 from experiments.data.images import Images
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.choices import build_schedule
 from experiments.models.sampling import at_steps, build_sampler, has_listed_times
+from scorekit.arguments import Count, Each, OneOf
 from scorekit.io import as_path
 from scorekit.metrics.resize import CONVENTIONS
 
-
-def fields() -> ConfigDict:
-    """The section ``evaluation`` of a config, with defaults."""
-    evaluation = ConfigDict()
-    evaluation.num_samples = 1500
-    """Samples that metrics are computed on."""
-    evaluation.guidance_scales = (1.0, 2.0, 4.0)
-    """Guidance scales to compare."""
-    evaluation.step_counts = ()
-    """Numbers of steps to compare, at every guidance scale; none is ``sampling.steps`` alone."""
-    evaluation.bound_times = 32
-    """Noise levels per test example in the variational bound."""
-    evaluation.exact_examples = 256
-    """Test examples, at most, of the exact likelihood that ``experiments.evaluate --bits_per_dim`` prints."""
-    evaluation.exact_probes = 1
-    """Probes per example of its divergence, of data of more than 16 values."""
-    evaluation.exact_tolerance = 1e-5
-    """Relative and absolute tolerance of its steps."""
-    evaluation.fid = ConfigDict()
-    evaluation.fid.network = "inception"
-    """Whose features are compared: "inception", or "vgg", whose Fréchet distance is not called FID."""
-    evaluation.fid.weights = config_dict.placeholder(str)
-    """File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves the
-    FID out."""
-    evaluation.fid.reference = config_dict.placeholder(str)
-    """File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with the
-    training images."""
-    evaluation.fid.num_samples = 50_000
-    """Samples of the FID."""
-    evaluation.fid.repeats = 1
-    """Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of three."""
-    evaluation.fid.resize = "tf1"
-    """How images are resized: "tf1", "torch" or "clean", see :mod:`scorekit.metrics.resize`."""
-    return evaluation
-
-
-RANGES = {
-    "num_samples": count(1, 10**8),
-    "guidance_scales": items(at_least(0)),
-    "step_counts": items(count(1, 10**6)),
-    "bound_times": count(1, 10**6),
-    "exact_examples": count(2, 10**8),
-    "exact_probes": count(1, 10**6),
-    "exact_tolerance": above(0),
-    **within("fid", {"num_samples": count(10, 10**8), "repeats": count(1, 10**6), "resize": one_of(*CONVENTIONS)}),
-    "fid.network": one_of(*NETWORKS),
-    **within("fid", or_none(weights=free("a .safetensors or .pth file"), reference=free("an .npz file"))),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    num_samples=Field(1500, Count(1, 10**8), "Samples that metrics are computed on."),
+    guidance_scales=Field((1.0, 2.0, 4.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
+    step_counts=Field((), Each(Count(1, 10**6)), """
+        Numbers of steps to compare, at every guidance scale; none is ``sampling.steps`` alone."""),
+    bound_times=Field(32, Count(1, 10**6), "Noise levels per test example in the variational bound."),
+    exact_examples=Field(256, Count(2, 10**8), """
+        Test examples, at most, of the exact likelihood that ``experiments.evaluate --bits_per_dim`` prints."""),
+    exact_probes=Field(1, Count(1, 10**6), "Probes per example of its divergence, of data of more than 16 values."),
+    exact_tolerance=Field(1e-5, POSITIVE, "Relative and absolute tolerance of its steps."),
+    fid=Section(
+        network=Field("inception", OneOf(*NETWORKS), """
+            Whose features are compared: "inception", or "vgg", whose Fréchet distance is not called FID."""),
+        weights=Field(None, Text("a .safetensors or .pth file"), """
+            File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves
+            the FID out."""),
+        reference=Field(None, Text("an .npz file"), """
+            File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with
+            the training images."""),
+        num_samples=Field(50_000, Count(10, 10**8), "Samples of the FID."),
+        repeats=Field(1, Count(1, 10**6), """
+            Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of
+            three."""),
+        resize=Field("tf1", OneOf(*CONVENTIONS), """
+            How images are resized: "tf1", "torch" or "clean", see :mod:`scorekit.metrics.resize`."""),
+    ),
+)  # fmt: skip
+"""The section ``evaluation`` of a config."""
 
 
 def compared(config: Config) -> dict[str, tuple[float, int]]:
@@ -77,7 +55,7 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
 
 def check(config: Config) -> None:
     """Validates the section ``evaluation`` before anything is loaded."""
-    check_ranges(config, within("evaluation", RANGES))
+    FIELDS.check_values(config.evaluation, "evaluation")
     kind_of(config).check_samples(config)
     given = has_listed_times(config)
     schedule = build_schedule(config)

@@ -6,11 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require
-from experiments.cli.ranges import at_least, check_ranges, count, items, within
-from experiments.data import kind_of
+from experiments.cli.fields import (
+    NON_NEGATIVE,
+    Field,
+    Section,
+)
+from experiments.data import (
+    kind_of,
+)
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
@@ -20,32 +25,20 @@ from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, token_denoiser
 from scorekit import autoregressive as ar
 from scorekit import discrete
+from scorekit.arguments import Count, Each
 from scorekit.typing import PyTree
 
-
-def fields() -> ConfigDict:
-    """The section ``evaluation`` of a config of sequences."""
-    evaluation = ConfigDict()
-    evaluation.num_samples = 1500
-    """Samples that metrics are computed on, where there are metrics of the kind of data."""
-    evaluation.guidance_scales = (1.0, 2.0)
-    """Guidance scales to compare."""
-    evaluation.bound_times = 32
-    """Diffusion: noise levels per test example in the variational bound."""
-    return evaluation
-
-
-RANGES = {
-    "num_samples": count(1, 10**8),
-    "guidance_scales": items(at_least(0)),
-    "bound_times": count(1, 10**6),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    num_samples=Field(1500, Count(1, 10**8), """
+        Samples that metrics are computed on, where there are metrics of the kind of data."""),
+    guidance_scales=Field((1.0, 2.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
+    bound_times=Field(32, Count(1, 10**6), "Diffusion: noise levels per test example in the variational bound."),
+)  # fmt: skip
+"""The section ``evaluation`` of a config of sequences."""
 
 
 def check(config: Config) -> None:
-    """Validates the section ``evaluation``."""
-    check_ranges(config, within("evaluation", RANGES))
+    """Validates the number of samples for the metrics of the data."""
     kind_of(config).check_samples(config)
 
 

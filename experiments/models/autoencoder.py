@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require, section
-from experiments.cli.ranges import above, at_least, check_ranges, count, free, within
+from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
-from experiments.models.restoring import check_average
+from experiments.models.restoring import EVALUATED, check_average
 from experiments.models.sizes import param_shapes
+from scorekit.arguments import Count
 from scorekit.networks import (
     Autoencoder,
     AutoencoderKL,
@@ -42,54 +42,33 @@ class Latent(NamedTuple):
     dataset: Dataset
 
 
-def fields() -> ConfigDict:
-    """The sections of an autoencoder's config beside ``data`` and ``training``, with defaults."""
-    config = ConfigDict()
-    config.autoencoder = section(choices.AUTOENCODERS, "convolutional", supplied=("data_channels",))
-    """What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
-    "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its latent."""
-    config.loss = loss = ConfigDict()
-    loss.sample = 1.0
-    """Weight of the squared error, in units of the network's input."""
-    loss.spectral = SPECTRAL
-    """Sounds: weight of the multi-resolution STFT loss."""
-    loss.noise = 0.1
-    """Continuous latent of "convolutional": standard deviation of the noise that is added to it in training."""
-    loss.kl = 1e-2
-    """Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""
-    loss.commitment = 0.25
-    """Codes: weight of the term that draws latents to their codes."""
-    loss.revival = 0.1
-    """Codes: weight of the term that draws unused codes to the latents."""
-    config.evaluation = evaluation = ConfigDict()
-    evaluation.num_samples = 500
-    """Most test examples that distances are measured on."""
-    evaluation.shown = 8
-    """Reconstructions that are written."""
-    evaluation.ema = "0.999"
-    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
-    width of training.power_ema."""
-    return config
-
-
-RANGES = {
-    **within("autoencoder", choices.SIZE_RANGES),
-    "loss.sample": at_least(0),
-    "loss.spectral": at_least(0),
-    "loss.noise": above(0),
-    "loss.kl": at_least(0),
-    "loss.commitment": at_least(0),
-    "loss.revival": at_least(0),
-    "evaluation.num_samples": count(1),
-    "evaluation.shown": count(1, 10**6),
-    "evaluation.ema": free("a decay, none, or power_<width>"),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    autoencoder=Choices(choices.AUTOENCODERS, "convolutional", """
+        What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
+        "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its
+        latent.""", ("data_channels",)),
+    loss=Section(
+        sample=Field(1.0, NON_NEGATIVE, "Weight of the squared error, in units of the network's input."),
+        spectral=Field(SPECTRAL, NON_NEGATIVE, "Sounds: weight of the multi-resolution STFT loss."),
+        noise=Field(0.1, POSITIVE, """
+            Continuous latent of "convolutional": standard deviation of the noise that is added to it in training."""),
+        kl=Field(1e-2, NON_NEGATIVE, """
+            Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""),
+        commitment=Field(0.25, NON_NEGATIVE, "Codes: weight of the term that draws latents to their codes."),
+        revival=Field(0.1, NON_NEGATIVE, "Codes: weight of the term that draws unused codes to the latents."),
+    ),
+    evaluation=Section(
+        num_samples=Field(500, Count(1), "Most test examples that distances are measured on."),
+        shown=Field(8, Count(1, 10**6), "Reconstructions that are written."),
+        ema=EVALUATED,
+    ),
+)  # fmt: skip
+"""The sections of an autoencoder's config beside ``data`` and ``training``."""
 
 
 def check(config: Config) -> None:
-    """Validates the sections of :func:`fields`; compiles nothing."""
-    check_ranges(config, RANGES)
+    """Validates the sections of ``FIELDS``; compiles nothing."""
+    FIELDS.check_values(config)
     if "autoencoder" not in config:
         raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
     axes = data.kind_of(config).spatial_axes(config)

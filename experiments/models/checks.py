@@ -7,8 +7,7 @@ import jax.numpy as jnp
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
-from experiments.cli.ranges import check_ranges
-from experiments.models import RANGES, choices, conditioning, couplings, learned_schedule, rules, starting
+from experiments.models import FIELDS, choices, conditioning, couplings, learned_schedule, rules, starting
 from experiments.models.restoring import check_average
 from experiments.models.sampling import build_sampler
 from scorekit import times
@@ -21,7 +20,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
       config: the full config.
       scales: the guidance scales to sample at; by default all that the config names.
     """
-    check_ranges(config, RANGES)
+    FIELDS.check_values(config)
     check_network(config)
     learned_schedule.check(config)
     schedule = choices.build_schedule(config)

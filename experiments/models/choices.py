@@ -2,16 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Annotated, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, resolve
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, at_least, between, count, finite, items, one_of, or_none
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Field, narrowed
 from experiments.models import flow_map_losses
 from scorekit import networks, predictions, schedules, times, weightings
+from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.networks.attention import ATTENTION
@@ -19,240 +20,198 @@ from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
 
-SCHEDULES: Mapping[str, Callable] = {
-    "cosine": schedules.cosine,
-    "edm": schedules.edm,
-    "geometric_ve": schedules.geometric_ve,
-    "laplace": schedules.laplace,
-    "learned": schedules.learned,
-    "linear_log_snr": documented(
-        "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
-        lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
-    ),
-    "linear_vp": schedules.linear_vp,
-    "rectified_flow": schedules.rectified_flow,
-    "sigmoid": schedules.sigmoid,
-    "sub_vp": schedules.sub_vp,
-}
-
-SCHEDULE_RANGES = or_none(
-    beta_min=above(0),
-    beta_max=above(0),
-    start=finite,
-    end=finite,
-    log_snr_max=finite,
-    log_snr_min=finite,
-    num_knots=count(1, 1024),
-    tau=above(0),
-    mean=finite,
-    scale=above(0),
-    rho=above(0),
-    s=at_least(0),
-    sigma_min=at_least(0),
-    sigma_max=above(0),
-)
+SCHEDULES = narrowed(
+    {
+        "cosine": schedules.cosine,
+        "edm": schedules.edm,
+        "geometric_ve": schedules.geometric_ve,
+        "laplace": schedules.laplace,
+        "learned": schedules.learned,
+        "linear_log_snr": Choice(
+            lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
+            "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
+        ),
+        "linear_vp": schedules.linear_vp,
+        "rectified_flow": schedules.rectified_flow,
+        "sigmoid": schedules.sigmoid,
+        "sub_vp": schedules.sub_vp,
+    },
+    beta_min=POSITIVE, beta_max=POSITIVE, num_knots=Count(1, 1024), tau=POSITIVE, scale=POSITIVE, rho=POSITIVE,
+    s=NON_NEGATIVE, sigma_min=NON_NEGATIVE, sigma_max=POSITIVE,
+)  # fmt: skip
 
 
 def _constant(value):
     """A factory without fields."""
-    return documented(value, lambda: value)
+    return Choice(lambda: value, inspect.getdoc(value))
 
 
-TARGETS: Mapping[str, Callable] = {
-    **{name: _constant(target) for name, target in predictions.TARGETS.items()},
-    "edm": predictions.edm_target,
-    "negative_eps": preconditioning.NegativeEps,
-}
-TARGET_RANGES = or_none(sigma_data=above(0))
+def _function(function: Callable) -> Choice:
+    """A factory of a function of the log-SNR with its other arguments."""
+    numbers = {name: one.default for name, one in inspect.signature(function).parameters.items() if name != "log_snr"}
+    return Choice(lambda **values: Partial(function, **{**numbers, **values}), function, drop=("log_snr",))
 
 
-NOISE_INPUTS: Mapping[str, Callable] = {
-    "clock": documented(
-        "``scale sigma / (alpha + sigma)``.\n\nArgs:\n  scale: the value at pure noise.",
-        lambda scale=4.0: ClockInput(scale=scale),
-    ),
-    "log_snr": documented(
-        "``scale log_snr + offset``.\n\nArgs:\n  scale: of the log-SNR.\n  offset: added to it.",
-        lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
-    ),
-    "time": documented(
-        "``scale t``, the time of the schedule.\n\nArgs:\n  scale: the value at t = 1.",
-        lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
-    ),
-    "timestep": documented(
-        "The index in a table of 1,000 betas.\n\nArgs:\n  betas: the name of the table.",
-        lambda betas="linear": preconditioning.ddpm(betas).noise_input,
-    ),
-    "vp": documented(
-        "999 times the time of linear VP.\n\nArgs:\n  beta_min: rate at t = 0.\n  beta_max: rate at t = 1.",
-        lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
-    ),
-}
-"""What a network is called with for the noise level."""
-NOISE_INPUT_RANGES = or_none(
-    scale=finite,
-    offset=finite,
-    beta_min=above(0),
-    beta_max=above(0),
-    betas=one_of(*preconditioning.BETAS),
+TARGETS = narrowed(
+    {
+        **{name: _constant(target) for name, target in predictions.TARGETS.items()},
+        "edm": predictions.edm_target,
+        "negative_eps": preconditioning.NegativeEps,
+    },
+    sigma_data=POSITIVE,
 )
 
 
-def _band(schedule: Schedule, power: tuple, count: tuple = ()) -> Weighting:
+NOISE_INPUTS: Mapping[str, Callable] = {
+    "clock": Choice(
+        lambda scale=4.0: ClockInput(scale=scale),
+        "``scale sigma / (alpha + sigma)``.\n\nArgs:\n  scale: the value at pure noise.",
+    ),
+    "log_snr": Choice(
+        lambda scale=0.25, offset=0.0: LogSNRInput(scale=scale, offset=offset),
+        "``scale log_snr + offset``.\n\nArgs:\n  scale: of the log-SNR.\n  offset: added to it.",
+    ),
+    "time": Choice(
+        lambda schedule, scale=1000.0: TimestepInput(schedule=schedule, last=scale),
+        "``scale t``, the time of the schedule.\n\nArgs:\n  scale: the value at t = 1.",
+    ),
+    "timestep": Choice(
+        lambda betas="linear": preconditioning.ddpm(betas).noise_input,
+        "The index in a table of 1,000 betas.",
+        betas=Field("linear", OneOf(*preconditioning.BETAS), "the name of the table."),
+    ),
+    "vp": Choice(
+        lambda beta_min=0.1, beta_max=20.0: preconditioning.vp(beta_min, beta_max).noise_input,
+        "999 times the time of linear VP.",
+        beta_min=Field(0.1, POSITIVE, "rate at t = 0."),
+        beta_max=Field(20.0, POSITIVE, "rate at t = 1."),
+    ),
+}
+"""What a network is called with for the noise level."""
+
+_Positives: TypeAlias = Annotated[tuple, Each(POSITIVE)]
+_SomePositives: TypeAlias = Annotated[tuple, Each(POSITIVE, least=1)]
+
+
+def _band(schedule: Schedule, power: _SomePositives, count: _Positives = ()) -> Weighting:
     return weightings.per_log_snr(weightings.band(power, count or None), schedule)
 
 
-def _band_times(power: tuple, count: tuple = ()) -> TimeSampler:
+def _band_times(power: _SomePositives, count: _Positives = ()) -> TimeSampler:
     return times.band(power, count or None)
 
 
-def _discrete_times(ts: tuple, weights: tuple = ()) -> TimeSampler:
+def _discrete_times(ts: Annotated[tuple, Each(FRACTION, least=1)], weights: _Positives = ()) -> TimeSampler:
     return times.discrete(ts, weights or None)
 
 
+def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
+    return weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule)
+
+
 WEIGHTINGS: Mapping[str, Callable] = {
-    "band": documented(weightings.band, _band),
-    "edm": documented(weightings.edm, lambda sigma_data=0.5: Partial(weightings.edm, sigma_data=sigma_data)),
+    "band": Choice(_band, weightings.band),
+    "edm": _function(weightings.edm),
     "eps": _constant(weightings.eps),
     "flow": _constant(weightings.flow),
     "likelihood": weightings.likelihood,
-    "logit_normal": documented(
-        weightings.logit_normal, lambda mean=0.0, std=1.0: Partial(weightings.logit_normal, mean=mean, std=std)
-    ),
-    "min_snr": documented(weightings.min_snr, lambda gamma=5.0: Partial(weightings.min_snr, gamma=gamma)),
-    "p2": documented(weightings.p2, lambda gamma=1.0, k=1.0: Partial(weightings.p2, gamma=gamma, k=k)),
+    "logit_normal": _function(weightings.logit_normal),
+    "min_snr": _function(weightings.min_snr),
+    "p2": _function(weightings.p2),
     "score": _constant(weightings.score),
-    "sigmoid": documented(
-        weightings.sigmoid,
-        lambda schedule, bias=0.0: weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule),
-    ),
+    "sigmoid": Choice(_sigmoid, weightings.sigmoid),
     "snr": _constant(weightings.snr),
     "truncated_snr": _constant(weightings.truncated_snr),
     "v": _constant(weightings.v),
     "x0": _constant(weightings.x0),
 }
-WEIGHTING_RANGES = or_none(
-    bias=finite,
-    count=items(above(0)),
-    gamma=at_least(0),
-    k=above(0),
-    mean=finite,
-    power=items(above(0), least=1),
-    sigma_data=above(0),
-    std=above(0),
+
+ENDS = {"t_max": Between(0, 1, "low"), "t_min": Between(0, 1, "high")}
+"""The first and last time of a grid, or of training."""
+TIMES = narrowed(
+    {
+        "annealed": times.annealed,
+        "band": Choice(_band_times, times.band),
+        "discrete": Choice(_discrete_times, times.discrete),
+        "log_normal_sigma": times.log_normal_sigma,
+        "logit_normal": times.logit_normal,
+        "uniform": times.uniform,
+        "uniform_log_snr": times.uniform_log_snr,
+    },
+    **ENDS,
 )
 
-TIMES: Mapping[str, Callable] = {
-    "annealed": times.annealed,
-    "band": documented(times.band, _band_times),
-    "discrete": documented(times.discrete, _discrete_times),
-    "log_normal_sigma": times.log_normal_sigma,
-    "logit_normal": times.logit_normal,
-    "uniform": times.uniform,
-    "uniform_log_snr": times.uniform_log_snr,
+_WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
+_SIZES: Mapping[str, Bound] = {
+    "attention": OneOf(*ATTENTION),
+    "embedding": OneOf("positional", "fourier"),
+    "attention_levels": Each(Count(0, 1023)),
+    "attention_resolutions": Each(Count()),
+    **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers"), _DEPTH),
+    **dict.fromkeys(("channels", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
+    **dict.fromkeys(("latent_channels", "patch", "width", "window"), _WIDTH),
+    "codes": Count(2, 2**24),
+    "conditioning_layers": Count(0, 1024),
+    "dropout": Between(0, 1, "high"),
+    "factors": Each(_WIDTH),
+    "filters": Count(0, 2**16),
+    "grid": Each(_WIDTH),
+    "mlp_ratio": Between(0, 1024, "low"),
+    "multipliers": Each(_DEPTH, least=1),
+    "noise_channels": Count(2, 2**16),
+    "noise_scale": POSITIVE,
+    "pattern": OneOf("full", "local", "strided"),
+    "resample_filter": Each(POSITIVE, least=2),
+    "scaling_factor": POSITIVE,
+    "taps": Count(2, 1024),
+    "token_levels": Each(Count(0, 1023)),
 }
-TIMES_RANGES = or_none(
-    count=items(above(0)),
-    first=between(0, 1),
-    last=between(0, 1),
-    mean=finite,
-    power=items(above(0), least=1),
-    std=above(0),
-    t_max=between(0, 1, open_low=True),
-    t_min=between(0, 1, open_high=True),
-    ts=items(between(0, 1), least=1),
-    weights=items(above(0)),
-)
+"""The sizes of networks, classifiers, autoencoders and contrastive encoders, which are limited in a config."""
 
 
-def _module(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+def _module(kind: type[nn.Module], *drop: str) -> Choice:
     """A factory with the attributes of the module as arguments, its dtype by name; a run has no variance to learn."""
-    arguments = [
-        field.replace(default="float32", annotation=str) if field.name == "dtype" else field
-        for field in inspect.signature(kind).parameters.values()
-        if field.name not in ("parent", "name", "learned_variance")
-    ]
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:
         return kind(dtype=jnp.dtype(dtype), **sizes)  # type: ignore[call-arg]
 
-    make.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
-    return documented(kind, make)
+    dtype = Field("float32", OneOf("float32", "bfloat16"), "")
+    return Choice(make, kind, drop=("parent", "name", "learned_variance", *drop), dtype=dtype)
 
 
-def _causal(kind: type[nn.Module]) -> Callable[..., nn.Module]:
+def _causal(kind: type[nn.Module]) -> Choice:
     """The causal network as a denoiser of values, of which position i sees those up to i with a noise level each."""
-    module, own = _module(kind), ("num_codes", "shifted", "map_size")
-    shape = inspect.Parameter("map_shape", inspect.Parameter.KEYWORD_ONLY, default=None)
-    arguments = [field for name, field in inspect.signature(module).parameters.items() if name not in own]
+    module = _module(kind, "num_codes", "shifted", "map_size")
 
     def make(map_shape: tuple[int, ...] | None = None, **sizes) -> nn.Module:
         return module(shifted=False, map_size=None if map_shape is None else map_shape[-1], **sizes)
 
-    make.__signature__ = inspect.Signature([*arguments, shape])  # type: ignore[attr-defined]
-    return documented(kind, make)
+    return Choice(make, module, map_shape=Field(None, Each(Count()), ""))
 
 
-CAUSAL_DENOISERS: Mapping[str, Callable] = {
-    "causal_transformer": _causal(networks.CausalTransformer),
-    "causal_wavenet": _causal(networks.CausalWaveNet),
-}
+CAUSAL_DENOISERS = narrowed(
+    {
+        "causal_transformer": _causal(networks.CausalTransformer),
+        "causal_wavenet": _causal(networks.CausalWaveNet),
+    },
+    **_SIZES,
+)
 NETWORKS: Mapping[str, Callable] = {
-    **{kind.__name__.lower(): _module(kind) for kind in networks.DENOISING},
+    **narrowed({kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}, **_SIZES),
     **CAUSAL_DENOISERS,
 }
-CAUSAL_NETWORKS: Mapping[str, Callable] = {
-    "causal_transformer": _module(networks.CausalTransformer),
-    "causal_wavenet": _module(networks.CausalWaveNet),
-}
-CLASSIFIERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.Classifier)}
-DUAL_ENCODERS: Mapping[str, Callable] = {"unet_encoder": _module(networks.DualEncoder)}
-AUTOENCODERS: Mapping[str, Callable] = {
-    "convolutional": _module(networks.Autoencoder),
-    "kl": _module(networks.AutoencoderKL),
-}
-_WIDTH, _DEPTH = count(1, 2**16), count(1, 1024)
-SIZE_RANGES = or_none(
-    attention=one_of(*ATTENTION),
-    dtype=one_of("float32", "bfloat16"),
-    embedding=one_of("positional", "fourier"),
-    attention_levels=items(count(0, 1023)),
-    attention_resolutions=items(count(1)),
-    blocks=_DEPTH,
-    channels=_WIDTH,
-    codes=count(2, 2**24),
-    conditioning_layers=count(0, 1024),
-    cycle=_DEPTH,
-    depth=_DEPTH,
-    dilation_base=_DEPTH,
-    dropout=between(0, 1, open_high=True),
-    factors=items(_WIDTH),
-    features=_WIDTH,
-    filters=count(0, 2**16),
-    grid=items(_WIDTH),
-    group_channels=_WIDTH,
-    groups=_WIDTH,
-    head_channels=_WIDTH,
-    heads=_WIDTH,
-    latent_channels=_WIDTH,
-    log_snr_max=finite,
-    log_snr_min=finite,
-    layers=_DEPTH,
-    mlp_ratio=between(0, 1024, open_low=True),
-    multipliers=items(_DEPTH, least=1),
-    noise_channels=count(2, 2**16),
-    noise_scale=above(0),
-    patch=_WIDTH,
-    pattern=one_of("full", "local", "strided"),
-    resample_filter=items(above(0), least=2),
-    scaling_factor=above(0),
-    taps=count(2, 1024),
-    token_levels=items(count(0, 1023)),
-    shift_factor=finite,
-    width=_WIDTH,
-    window=_WIDTH,
+CAUSAL_NETWORKS = narrowed(
+    {
+        "causal_transformer": _module(networks.CausalTransformer),
+        "causal_wavenet": _module(networks.CausalWaveNet),
+    },
+    **_SIZES,
 )
-"""The sizes of networks, classifiers, autoencoders and contrastive encoders."""
+CLASSIFIERS = narrowed({"unet_encoder": _module(networks.Classifier)}, **_SIZES)
+DUAL_ENCODERS = narrowed({"unet_encoder": _module(networks.DualEncoder)}, **_SIZES)
+AUTOENCODERS = narrowed(
+    {"convolutional": _module(networks.Autoencoder), "kl": _module(networks.AutoencoderKL)}, **_SIZES
+)
 
 
 def build_schedule(config: Config) -> Schedule:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from experiments import data
+from experiments import data, models
 from experiments.cli.config import (
     Config,
     ConfigError,
@@ -19,18 +19,18 @@ from experiments.cli.config import (
     load_resolved,
     lookup,
     require,
-    section,
     to_text,
 )
-from experiments.cli.ranges import above, check_ranges, count, free, within
+from experiments.cli.fields import Choices, Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.learned_schedule import is_learned
-from experiments.models.restoring import check_average, restore
+from experiments.models.restoring import EVALUATED, check_average, restore
 from experiments.models.weights import check_weights
 from scorekit import losses
 from scorekit import times as time_samplers
+from scorekit.arguments import Count
 from scorekit.io import as_path
 from scorekit.predictions import bounded_log_snr
 from scorekit.typing import Array, Key, PyTree, Schedule
@@ -56,48 +56,30 @@ class Curve(NamedTuple):
     cross_entropy: np.ndarray
 
 
-def fields() -> ConfigDict:
-    """The sections of a classifier's config beside ``data`` and ``training``, with defaults."""
-    config = ConfigDict()
-    config.noise_factor = 1.0
-    """Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""
-    config.schedule = section(choices.SCHEDULES, "cosine")
-    """How much signal, alpha(t), and noise, sigma(t), there is at each time."""
-    config.classifier = section(choices.CLASSIFIERS, "unet_encoder", supplied=("num_classes",))
-    """What is trained: the log-probabilities of the classes of a noisy example."""
-    config.loss = ConfigDict()
-    config.loss.times = section(choices.TIMES, "uniform")
-    """The distribution of the times, and so of the noise levels, of training."""
-    config.loss.clean = False
-    """Train on clean data alone, without conditioning on the noise level."""
-    config.evaluation = evaluation = ConfigDict()
-    evaluation.levels = 21
-    """Noise levels at which the accuracy on the test set is measured, log-SNR from -10 to 10."""
-    evaluation.draws = 8
-    """Draws of the noise per test example and level."""
-    evaluation.plain = True
-    """Also train, in ``workdir/plain``, the same network on clean data alone, for comparison."""
-    evaluation.ema = "0.999"
-    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
-    width of training.power_ema."""
-    return config
-
-
-RANGES = {
-    "noise_factor": above(0),
-    **within("schedule", choices.SCHEDULE_RANGES),
-    **within("classifier", choices.SIZE_RANGES),
-    **within("loss.times", choices.TIMES_RANGES),
-    "evaluation.levels": count(1, 10**6),
-    "evaluation.draws": count(1, 10**6),
-    "evaluation.ema": free("a decay, none, or power_<width>"),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    noise_factor=models.FIELDS["noise_factor"],
+    schedule=models.FIELDS["schedule"],
+    classifier=Choices(choices.CLASSIFIERS, "unet_encoder", """
+        What is trained: the log-probabilities of the classes of a noisy example.""", ("num_classes",)),
+    loss=Section(
+        times=models.FIELDS["loss"]["times"],
+        clean=Field(False, bool, "Train on clean data alone, without conditioning on the noise level."),
+    ),
+    evaluation=Section(
+        levels=Field(21, Count(1, 10**6), """
+            Noise levels at which the accuracy on the test set is measured, log-SNR from -10 to 10."""),
+        draws=Field(8, Count(1, 10**6), "Draws of the noise per test example and level."),
+        plain=Field(True, bool, """
+            Also train, in ``workdir/plain``, the same network on clean data alone, for comparison."""),
+        ema=EVALUATED,
+    ),
+)  # fmt: skip
+"""The sections of a classifier's config beside ``data`` and ``training``."""
 
 
 def check(config: Config) -> None:
-    """Validates the sections of :func:`fields`; compiles nothing."""
-    check_ranges(config, RANGES)
+    """Validates the sections of ``FIELDS``; compiles nothing."""
+    FIELDS.check_values(config)
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
     check_needs_no_pitch(config)
@@ -216,7 +198,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     own: Config = load_resolved(path)
     if "classifier" not in own:
         raise ConfigError(f"{given}: this run is no classifier; train one with experiments.train_classifier")
-    own = fill_missing(own, ConfigDict({"data": data.fields(), **fields()}))
+    own = fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())
     data.check(own)
     check(own)
     check_weights(own, workdir, chosen.step)

@@ -10,17 +10,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, require, section
-from experiments.cli.ranges import check_ranges, free, within
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, require
+from experiments.cli.fields import Choices, Section
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.images import Images
 from experiments.models import choices
 from experiments.models.finite import check_samples
-from experiments.models.restoring import check_average, restore
+from experiments.models.restoring import EVALUATED, check_average, restore
 from experiments.models.weights import check_weights
 from scorekit.embeddings import contrastive_loss
 from scorekit.io import as_path
@@ -37,28 +36,19 @@ class DualEncoders(NamedTuple):
     dataset: Images
 
 
-def fields() -> ConfigDict:
-    """The sections of a config of contrastive encoders beside ``data`` and ``training``, with defaults."""
-    config = ConfigDict()
-    config.dual_encoder = section(choices.DUAL_ENCODERS, "unet_encoder")
-    """What is trained: vectors of norm 1 of pictures, and of their captions."""
-    config.evaluation = evaluation = ConfigDict()
-    evaluation.ema = "0.999"
-    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
-    width of training.power_ema."""
-    return config
-
-
-RANGES = {
-    **within("dual_encoder", choices.SIZE_RANGES),
-    "evaluation.ema": free("a decay, none, or power_<width>"),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    dual_encoder=Choices(choices.DUAL_ENCODERS, "unet_encoder", """
+        What is trained: vectors of norm 1 of pictures, and of their captions."""),
+    evaluation=Section(
+        ema=EVALUATED,
+    ),
+)  # fmt: skip
+"""The sections of a config of contrastive encoders beside ``data`` and ``training``."""
 
 
 def check(config: Config) -> None:
-    """Validates the sections of :func:`fields`; compiles nothing."""
-    check_ranges(config, RANGES)
+    """Validates the sections of ``FIELDS``; compiles nothing."""
+    FIELDS.check_values(config)
     require(issubclass(data.kind_of(config), Images), "data.name", config.data.name, "a set of pictures with captions")
     options = config.data
     require(options.image_size is not None, "data.image_size", None, "set: pictures of one size are embedded")
@@ -270,4 +260,4 @@ def config_of(folder: Any, given: str) -> Config:
     own: Config = load_resolved(path)
     if "dual_encoder" not in own:
         raise ConfigError(f"{given}: this run has no embeddings; train one with experiments.text.contrastive")
-    return fill_missing(own, ConfigDict({"data": data.fields(), **fields()}))
+    return fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())

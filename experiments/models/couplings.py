@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from experiments.cli.config import Config, ConfigError, require, resolve
-from experiments.cli.declared import documented
-from experiments.cli.ranges import count, or_none
+from experiments.cli.fields import Choice
 from scorekit import couplings, interpolants
+from scorekit.arguments import Count
 from scorekit.training import optimal_assignment
 from scorekit.typing import Array, Schedule, Solver
 
@@ -39,25 +39,24 @@ def _bridge(schedule, x, eps, t, given):
     return interpolants.bridge_noise(x, given["dense_map"].value, eps, t, schedule)
 
 
-def _optimal_transport(label_dropout, block_size: int = 128) -> Coupling:
+def _optimal_transport(label_dropout, block_size: Annotated[int, Count(1, 4096)] = 128) -> Coupling:
+    """The optimal transport of each minibatch, within each class unless loss.label_dropout is 1.
+
+    Args:
+      block_size: examples that are paired with each other; the time grows like its cube.
+    """
     return Coupling(functools.partial(_transport, block_size, label_dropout < 1))
 
 
 COUPLINGS: Mapping[str, Callable[..., Coupling | None]] = {
-    BRIDGE: documented(
-        "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
+    BRIDGE: Choice(
         lambda: Coupling(_bridge, starts_at_map=True),
+        "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
     ),
-    "independent": documented("Independent noise.", lambda: None),
-    TRANSPORT: documented(
-        "The optimal transport of each minibatch, within each class unless loss.label_dropout is 1.\n\nArgs:"
-        "\n  block_size: examples that are paired with each other; the time grows like its cube.",
-        _optimal_transport,
-    ),
+    "independent": Choice(lambda: None, "Independent noise."),
+    TRANSPORT: _optimal_transport,
 }
 """The couplings by name."""
-
-RANGES: Mapping[str, Any] = or_none(block_size=count(1, 4096))
 
 
 def build(config: Config) -> Coupling | None:

@@ -61,7 +61,7 @@ def _of_size(config: Config, size: int) -> Config:
     """The config of the same pictures in full, of another size, without conditions."""
     other = config.copy_and_resolve_references()
     with other.unlocked():
-        other.data = data.fields()
+        other.data = data.FIELDS.defaults()
         for name in ("name", "data_dir", "train_split", "test_split", "path", "image_mode", "on_error", "label"):
             other.data[name] = config.data[name]
         other.data.image_size = size

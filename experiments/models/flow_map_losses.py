@@ -1,15 +1,15 @@
 """The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, at_least, between, count, or_none
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, narrowed
 from scorekit import flow_maps
+from scorekit.arguments import Between, Count
 from scorekit.times import TimeSampler, draw
 from scorekit.trees import expand
 from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
@@ -118,7 +118,24 @@ def _weighted(draw, power: float, offset: float, residual: Callable) -> FlowMapL
     return FlowMapLoss(draw, functools.partial(_adaptive, power, offset, residual))
 
 
+def _stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
+    """Continuous-time consistency (sCM): jumps to t = 0.
+
+    Args:
+      normalise: offset of the norm of the tangent.
+      warmup: share of the training in which the tangent grows to its full size.
+    """
+    return FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True)
+
+
 def _consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
+    """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names.
+
+    Args:
+      base: the distance of the two points on a path is divided by it after every stage.
+      stages: of equal length; the first compares low noise with clean data.
+      scale: of the pseudo-Huber distance.
+    """
     return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
 
 
@@ -130,66 +147,47 @@ def _shortcuts(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMa
 _DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
 _ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
 
-LOSSES: Mapping[str, Callable[..., FlowMapLoss | None]] = {
-    "consistency_tuning": documented(
-        "Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names.\n\nArgs:"
-        "\n  base: the distance of the two points on a path is divided by it after every stage."
-        "\n  stages: of equal length; the first compares low noise with clean data."
-        "\n  scale: of the pseudo-Huber distance.",
-        _consistency_tuning,
-    ),
-    "eulerian": documented(
-        f"Eulerian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=0.5, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal),
-            power,
-            offset,
-            functools.partial(_itself, flow_maps.eulerian_loss),
-        ),
-    ),
-    "none": documented("A denoiser is trained.", lambda: None),
-    "improved_mean_flow": documented(
-        f"Improved MeanFlow: the tangent is the map's own velocity.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, True)
-        ),
-    ),
-    "lagrangian": documented(
-        f"Lagrangian self-distillation, and flow matching.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal),
-            power,
-            offset,
-            functools.partial(_itself, flow_maps.lagrangian_loss),
-        ),
-    ),
-    "mean_flow": documented(
-        f"MeanFlow: the tangent is the velocity of the noised example.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=1.0, offset=0.01: _weighted(
-            functools.partial(_two_times, diagonal), power, offset, functools.partial(_mean_flow, False)
-        ),
-    ),
-    "progressive": documented(
-        f"Progressive self-distillation: any jump is two, to the middle and on.\n\nArgs:{_DIAGONAL}{_ADAPTIVE}",
-        lambda diagonal=0.75, power=0.0, offset=0.01: _weighted(
-            functools.partial(_progressive_times, diagonal), power, offset, functools.partial(_shortcut, 0.0)
-        ),
-    ),
-    "shortcut": documented(
-        f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes."
-        f"{_ADAPTIVE}",
-        _shortcuts,
-    ),
-    "stable_consistency": documented(
-        "Continuous-time consistency (sCM): jumps to t = 0.\n\nArgs:\n  normalise: offset of the norm of the tangent."
-        "\n  warmup: share of the training in which the tangent grows to its full size.",
-        lambda normalise=0.1, warmup=0.1: FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True),
-    ),
-}
-"""The losses by name."""
 
-RANGES: Mapping[str, Any] = or_none(
-    base=above(1), diagonal=between(0, 1), levels=count(1, 20), normalise=above(0), offset=above(0),
-    power=at_least(0), scale=above(0), stages=count(1, 20),
-    warmup=between(0, 1, open_low=True),
+def _self_distilled(words: str, draw_times: Callable, residual: Callable, power: float) -> Choice:
+    """A loss of two times with flow matching in a part of the batch, and an adaptive weight of this power."""
+    make = lambda diagonal=0.75, power=power, offset=0.01: _weighted(
+        functools.partial(draw_times, diagonal), power, offset, residual
+    )
+    return Choice(make, f"{words}\n\nArgs:{_DIAGONAL}{_ADAPTIVE}")
+
+
+LOSSES = narrowed(
+    {
+        "consistency_tuning": _consistency_tuning,
+        "eulerian": _self_distilled(
+            "Eulerian self-distillation, and flow matching.",
+            _two_times, functools.partial(_itself, flow_maps.eulerian_loss), 0.5,
+        ),
+        "none": Choice(lambda: None, "A denoiser is trained."),
+        "improved_mean_flow": _self_distilled(
+            "Improved MeanFlow: the tangent is the map's own velocity.",
+            _two_times, functools.partial(_mean_flow, True), 1.0,
+        ),
+        "lagrangian": _self_distilled(
+            "Lagrangian self-distillation, and flow matching.",
+            _two_times, functools.partial(_itself, flow_maps.lagrangian_loss), 0.0,
+        ),
+        "mean_flow": _self_distilled(
+            "MeanFlow: the tangent is the velocity of the noised example.",
+            _two_times, functools.partial(_mean_flow, False), 1.0,
+        ),
+        "progressive": _self_distilled(
+            "Progressive self-distillation: any jump is two, to the middle and on.",
+            _progressive_times, functools.partial(_shortcut, 0.0), 0.0,
+        ),
+        "shortcut": Choice(
+            _shortcuts,
+            f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes."
+            f"{_ADAPTIVE}",
+        ),
+        "stable_consistency": _stable_consistency,
+    },
+    base=Between(1, open="low"), diagonal=FRACTION, levels=Count(1, 20), normalise=POSITIVE, offset=POSITIVE,
+    power=NON_NEGATIVE, scale=POSITIVE, stages=Count(1, 20), warmup=Between(0, 1, "low"),
 )  # fmt: skip
+"""The losses by name."""

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
+from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
 from experiments.models import autoencoder, embedded, precomputed
 from experiments.models.restoring import restore
@@ -190,7 +191,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     own: Config = load_resolved(workdir / "config.json")
     if "autoencoder" not in own:
         raise ConfigError(f"{given}: this run is no autoencoder; train one with experiments.latents.train")
-    own = fill_missing(own, ConfigDict({"data": data.fields(), **autoencoder.fields()}))
+    own = fill_missing(own, Section(data=data.FIELDS, **autoencoder.FIELDS).defaults())
     data.check(own)
     autoencoder.check(own)
     check_weights(own, workdir)

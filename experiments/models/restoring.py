@@ -3,12 +3,19 @@
 from pathlib import Path
 
 from experiments.cli.config import Config, ConfigError, choice, lookup, require
+from experiments.cli.fields import Field, Text
 from scorekit import training
 from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width
 from scorekit.typing import PyTree
 
 SNAPSHOTS = "snapshots"
 """The folder of a run with the snapshots of its power-function averages."""
+EVALUATED = Field("0.999", Text("a decay, none, or power_<width>"), """
+    Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a width of
+    training.power_ema.""")  # fmt: skip
+SAMPLED = Field("0.999", Text("a decay, none, or power_<width>"), """
+    Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
+    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept.""")  # fmt: skip
 
 
 def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:

@@ -6,21 +6,24 @@ Those of :mod:`scorekit.guidance` that have traits, and the adapters below. A ru
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, TypeAlias
 
-from ml_collections import ConfigDict
-
-from experiments.cli.config import sections
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, at_least, between, count, finite, free, items, one_of, or_none, within
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Text, narrowed
 from scorekit import guidance
+from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, Positive
 from scorekit.guidance import guidance_rule
-from scorekit.predictions import TARGETS
 
 PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
 
+_Average: TypeAlias = Annotated[str, Text("an average, as sampling.ema")]
+_Classes: TypeAlias = Annotated[tuple, Each(Count(0))]
+_Folder: TypeAlias = Annotated[str, Text("a folder")]
+_Scales: TypeAlias = Annotated[tuple, Each(Between())]
+_SomeScales: TypeAlias = Annotated[tuple, Each(Between(), least=1)]
+
 
 @guidance_rule(plain_at_one=False)
-def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float | None = None):
+def _negative(cond, uncond, labelled, guidance_scale, label: NonNegativeInt, scale: Finite | None = None):
     """Guidance away from another class.
 
     Args:
@@ -33,7 +36,7 @@ def _negative(cond, uncond, labelled, guidance_scale, label: int, scale: float |
 
 
 @guidance_rule(plain_at_one=False)
-def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tuple):
+def _compose(cond, uncond, labelled, guidance_scale, labels: _Classes, weights: _Scales):
     """Guidance towards the class and further ones at once, each with a scale of its own.
 
     Args:
@@ -46,7 +49,7 @@ def _compose(cond, uncond, labelled, guidance_scale, labels: tuple, weights: tup
 
 
 @guidance_rule()
-def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.5)):
+def _frequency_decoupled(cond, uncond, guidance_scale, factors: _SomeScales = (1.0, 0.5)):
     """Guidance of each octave of spatial frequencies with a scale of its own.
 
     Args:
@@ -56,7 +59,7 @@ def _frequency_decoupled(cond, uncond, guidance_scale, factors: tuple = (1.0, 0.
 
 
 @guidance_rule()
-def _autoguidance(cond, weak, guidance_scale, step: int | None = None, ema: str | None = None):
+def _autoguidance(cond, weak, guidance_scale, step: NonNegativeInt | None = None, ema: _Average | None = None):
     """Guidance away from a weaker version of the model: an earlier checkpoint, another average, or both.
 
     Args:
@@ -70,7 +73,13 @@ def _autoguidance(cond, weak, guidance_scale, step: int | None = None, ema: str 
 
 @guidance_rule(plain="uncond", plain_at_one=False)
 def _classifier(
-    uncond, log_likelihood, schedule, guidance_scale, workdir: str, step: int | None = None, noise_max: float = 20.0
+    uncond,
+    log_likelihood,
+    schedule,
+    guidance_scale,
+    workdir: _Folder,
+    step: NonNegativeInt | None = None,
+    noise_max: Positive = 20.0,
 ):
     """Guidance by the gradient of a classifier of noisy data, where the noise is not above ``noise_max``.
 
@@ -115,46 +124,31 @@ def _offered() -> dict[str, Callable]:
     return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
 
 
-RULES: Mapping[str, Callable] = dict(sorted({**_offered(), **_ADAPTERS}.items()))
+RULES = narrowed(dict(sorted({**_offered(), **_ADAPTERS}.items())), noise_max=POSITIVE, tau=POSITIVE)
+
+
+def _bend(shape: Literal["cosine", "linear"]) -> Choice:
+    words = f"{shape.capitalize()} in t from noise to the guidance scale at t = 0.\n\n{_NOISE}"
+    return Choice(lambda guidance_scale, noise=1.0: guidance.weight_schedule(noise, guidance_scale, shape), words)
 
 
 _NOISE = "Args:\n  noise: the scale at t = 1."
-
-
-def _bend(shape):
-    meaning = f"{shape.capitalize()} in t from noise to the guidance scale at t = 0.\n\n{_NOISE}"
-    return documented(meaning, lambda guidance_scale, noise=1.0: guidance.weight_schedule(noise, guidance_scale, shape))
-
-
-SCALES: Mapping[str, Callable] = {
-    "constant": documented("The guidance scale at all times.", lambda guidance_scale: guidance_scale),
-    "cosine": _bend("cosine"),
-    "linear": _bend("linear"),
-    "power": documented(
-        f"As ``(1 - t)^power`` from noise to the guidance scale at t = 0.\n\n{_NOISE}\n  power: the exponent.",
-        lambda guidance_scale, noise=1.0, power=2.0: guidance.weight_schedule(noise, guidance_scale, "power", power),
-    ),
-}
+SCALES = narrowed(
+    {
+        "constant": Choice(lambda guidance_scale: guidance_scale, "The guidance scale at all times."),
+        "cosine": _bend("cosine"),
+        "linear": _bend("linear"),
+        "power": Choice(
+            lambda guidance_scale, noise=1.0, power=2.0: guidance.weight_schedule(
+                noise, guidance_scale, "power", power
+            ),
+            f"As ``(1 - t)^power`` from noise to the guidance scale at t = 0.\n\n{_NOISE}\n  power: the exponent.",
+        ),
+    },
+    noise=NON_NEGATIVE,
+    power=POSITIVE,
+)
 """γ(t) from ``noise`` at t = 1 to the guidance scale at t = 0."""
-SCALE_RANGES = or_none(noise=at_least(0), power=above(0))
-
-_RULE_RANGES = {
-    "tangential": or_none(target=one_of(*TARGETS)),
-    "apg": or_none(momentum=between(-1, 1, open_low=True, open_high=True), norm_threshold=above(0), parallel=finite),
-    "autoguidance": or_none(step=count(0), ema=free("an average, as sampling.ema")),
-    "cfg_zero_star": or_none(zero_above=above(0)),
-    "classifier": or_none(noise_max=above(0), step=count(0), workdir=free("a folder")),
-    "compose": or_none(labels=items(count(0)), weights=items(finite)),
-    "dynamic_threshold": or_none(limit=above(0), percentile=between(0, 1, open_low=True)),
-    "frequency_decoupled": or_none(factors=items(finite, least=1)),
-    "interval": or_none(noise_max=above(0), noise_min=at_least(0)),
-    "negative": or_none(label=count(0), scale=finite),
-    "rescale": or_none(factor=between(0, 1)),
-    "static_threshold": or_none(limit=above(0)),
-    "temperature": or_none(tau=above(0)),
-}
-RANGES = {field: allowed for rule, fields in _RULE_RANGES.items() for field, allowed in within(rule, fields).items()}
-"""The values of the fields of ``config.rules``."""
 
 
 def takes(name: str, part: str) -> bool:
@@ -167,6 +161,5 @@ def is_wrapper(name: str) -> bool:
     return takes(name, "denoiser")
 
 
-def fields() -> ConfigDict:
-    """``config.rules``: a section for every rule, each field at None, which is the default."""
-    return sections(RULES, supplied=PARTS)
+FIELDS = Choices(RULES, None, "The fields of the rules that config.guidance names.", PARTS, several=True)
+"""``config.rules``: a section for every rule, each field at None, which is the default."""

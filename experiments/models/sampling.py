@@ -2,17 +2,17 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require, resolve
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, between, free, items, or_none
+from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, Text, narrowed
 from experiments.data.dataset import Dataset
 from experiments.models import guided, rules
+from experiments.models.choices import ENDS
 from experiments.models.conditioning import conditions_for
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.finite import NotFinite, check_samples, sampler_of
@@ -21,6 +21,7 @@ from experiments.models.model import Model, at_params
 from experiments.models.partial import PartialSamples, digest_of
 from experiments.models.solver_choices import SOLVERS
 from scorekit import process, samplers, schedules, solvers, tuning
+from scorekit.arguments import Each
 from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
@@ -70,7 +71,7 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
     return saved
 
 
-def _given_times(n: int, times: tuple) -> Array:
+def _given_times(n: int, times: Annotated[tuple, Each(FRACTION, least=2)]) -> Array:
     """These times.
 
     Args:
@@ -83,34 +84,18 @@ def _given_times(n: int, times: tuple) -> Array:
     return ts
 
 
-GRIDS: Mapping[str, Callable] = {
-    "file": _saved_grid,
-    "karras": documented(
-        solvers.grids.karras,
-        lambda schedule, n, t_max=0.999, t_min=0.001, rho=7.0: solvers.grids.karras(schedule, n, t_max, t_min, rho=rho),
-    ),
-    "recommended": _recommended,
-    "quadratic": documented(
-        solvers.grids.quadratic,
-        lambda n, t_max=1.0, t_min=0.0, power=2.0: solvers.grids.quadratic(n, t_max, t_min, power=power),
-    ),
-    "log_snr": documented(
-        solvers.grids.uniform_log_snr,
-        lambda schedule, n, t_max=0.999, t_min=0.001: solvers.grids.uniform_log_snr(schedule, n, t_max, t_min),
-    ),
-    "times": _given_times,
-    "uniform": documented(
-        solvers.grids.uniform, lambda n, t_max=1.0, t_min=0.0: solvers.grids.uniform(n, t_max, t_min)
-    ),
-    "vp_quadratic": documented(solvers.grids.vp_quadratic, _vp_quadratic),
-}
-GRID_RANGES = or_none(
-    path=free("a file of experiments.tune"),
-    power=above(0),
-    rho=above(0),
-    t_max=between(0, 1, open_low=True),
-    t_min=between(0, 1, open_high=True),
-    times=items(between(0, 1), least=2),
+GRIDS = narrowed(
+    {
+        "file": Choice(_saved_grid, path=Text("a file of experiments.tune"), rho=POSITIVE, power=POSITIVE),
+        "karras": Choice(solvers.grids.karras, drop=("to_zero",)),
+        "recommended": _recommended,
+        "quadratic": solvers.grids.quadratic,
+        "log_snr": Choice(solvers.grids.uniform_log_snr, drop=("to_zero",)),
+        "times": _given_times,
+        "uniform": solvers.grids.uniform,
+        "vp_quadratic": Choice(_vp_quadratic, solvers.grids.vp_quadratic, power=Field(3.0, POSITIVE, "")),
+    },
+    **ENDS,
 )
 
 

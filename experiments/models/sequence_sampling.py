@@ -1,80 +1,60 @@
 """Samples of models of sequences: one symbol after the other, or by the steps of a diffusion; guided and truncated."""
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict, config_dict
 
-from experiments.cli.config import Config, choice, require, resolve, section
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, or_none, within
+from experiments.cli.config import Config, choice, require, resolve
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, narrowed
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.finite import NotFinite, check_codes, check_samples
 from experiments.models.partial import PartialSamples, digest_of
-from experiments.models.restoring import check_average
+from experiments.models.restoring import SAMPLED, check_average
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, is_diffusion, null_labels, token_denoiser
 from scorekit import autoregressive as ar
 from scorekit import discrete
+from scorekit.arguments import Between, Count
 from scorekit.typing import Array
 
-SOLVERS: Mapping[str, Callable] = {
-    "ancestral": discrete.Ancestral,
-    "confidence_ordered": discrete.ConfidenceOrdered,
-    "first_hitting": documented(discrete.first_hitting_sample, lambda: None),
-    "predictor_corrector": discrete.PredictorCorrector,
-    "remasking": discrete.Remasking,
-    "tau_leaping": discrete.TauLeaping,
-}
+SOLVERS = narrowed(
+    {
+        "ancestral": discrete.Ancestral,
+        "confidence_ordered": discrete.ConfidenceOrdered,
+        "first_hitting": Choice(lambda: None, inspect.getdoc(discrete.first_hitting_sample)),
+        "predictor_corrector": discrete.PredictorCorrector,
+        "remasking": discrete.Remasking,
+        "tau_leaping": discrete.TauLeaping,
+    },
+    cap=FRACTION, eta=FRACTION, num_corrections=Count(1, 1024), size=FRACTION, temperature=NON_NEGATIVE,
+)  # fmt: skip
 
 
-def fields() -> ConfigDict:
-    """The section ``sampling`` of a config of sequences."""
-    sampling = ConfigDict()
-    sampling.guidance_scale = 1.0
-    """γ: 0 unconditional, 1 conditional, above 1 guided: each conditional of an autoregressive model, each symbol of a
-    step of a diffusion."""
-    sampling.temperature = config_dict.placeholder(float)
-    """T: the probabilities of each symbol become p^(1 / T); None is 1."""
-    sampling.top_k = config_dict.placeholder(int)
-    """Then only so many most probable codes are left; None leaves all."""
-    sampling.nucleus = config_dict.placeholder(float)
-    """Then the most probable codes, until they have this mass; None leaves all."""
-    sampling.typical = config_dict.placeholder(float)
-    """Then the codes whose information is nearest to the entropy, until they have this mass; None leaves all."""
-    sampling.given = config_dict.placeholder(int)
-    """So many symbols at the beginning are those of held-out examples, which are continued; None is 0. Not of uniform
-    noise."""
-    sampling.solver = section(SOLVERS, None)
-    """Diffusion: what takes a step; None is ancestral."""
-    sampling.steps = config_dict.placeholder(int)
-    """Diffusion: steps of the solver, equal in t; None is the number of symbols."""
-    sampling.ema = "0.999"
-    """Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
-    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept."""
-    sampling.batch_size = 500
-    """Samples that are drawn at once, on all devices together."""
-    return sampling
+FIELDS = Section(
+    guidance_scale=Field(1.0, NON_NEGATIVE, """
+        γ: 0 unconditional, 1 conditional, above 1 guided: each conditional of an autoregressive model, each symbol of a
+        step of a diffusion."""),
+    temperature=Field(None, POSITIVE, "T: the probabilities of each symbol become p^(1 / T); None is 1."),
+    top_k=Field(None, Count(1, 2**16), "Then only so many most probable codes are left; None leaves all."),
+    nucleus=Field(None, Between(0, 1, "low"), """
+        Then the most probable codes, until they have this mass; None leaves all."""),
+    typical=Field(None, Between(0, 1, "low"), """
+        Then the codes whose information is nearest to the entropy, until they have this mass; None leaves all."""),
+    given=Field(None, Count(1), """
+        So many symbols at the beginning are those of held-out examples, which are continued; None is 0. Not of uniform
+        noise."""),
+    solver=Choices(SOLVERS, None, "Diffusion: what takes a step; None is ancestral."),
+    steps=Field(None, Count(1, 10**6), "Diffusion: steps of the solver, equal in t; None is the number of symbols."),
+    ema=SAMPLED,
+    batch_size=Field(500, Count(1, 2**20), "Samples that are drawn at once, on all devices together."),
+)  # fmt: skip
+"""The section ``sampling`` of a config of sequences."""
 
-
-RANGES = {
-    "guidance_scale": at_least(0),
-    **or_none(
-        temperature=above(0), top_k=count(1, 2**16), nucleus=between(0, 1, open_low=True),
-        typical=between(0, 1, open_low=True), given=count(1), steps=count(1, 10**6),
-    ),
-    **within("solver", or_none(
-        cap=between(0, 1), eta=between(0, 1), num_corrections=count(1, 1024), size=between(0, 1),
-        temperature=at_least(0),
-    )),
-    "ema": free("a decay, none, or power_<width>"),
-    "batch_size": count(1, 2**20),
-}  # fmt: skip
-"""The values of the fields."""
 
 _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 """The solvers that keep symbols which are given."""
@@ -82,7 +62,7 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 
 def check(config: Config, scales: Sequence[float]) -> None:
     """Validates the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
-    check_ranges(config, within("sampling", RANGES))
+    FIELDS.check_values(config.sampling, "sampling")
     check_average(config, "sampling.ema", post_hoc=True)
     options = config.sampling
     if not is_diffusion(config):

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from ml_collections import ConfigDict
 
-from experiments.cli.config import Config, call, choice, require, resolve, section
-from experiments.cli.ranges import between, check_ranges, one_of, or_none, within
-from experiments.data.symbols import CODING_RANGES, CODINGS, ORDER_RANGES, ORDERS, Symbols
+from experiments.cli.config import Config, call, choice, require, resolve
+from experiments.cli.fields import FRACTION, Choices, Field, Section, narrowed
+from experiments.data.symbols import CODINGS, ORDERS, Symbols
 from experiments.models import choices, latents
 from scorekit import autoregressive as ar
 from scorekit import discrete, times
+from scorekit.arguments import Between, OneOf
 from scorekit.discrete import TokenDenoiser
 from scorekit.networks import drop_conditions
 from scorekit.typing import Array, Key, PyTree
@@ -25,12 +25,16 @@ NETWORKS: Mapping[str, Callable] = {
     **choices.CAUSAL_NETWORKS,
     **{name: choices.NETWORKS[name] for name in ("dit", "wavenet")},
 }
-SCHEDULES: Mapping[str, Callable] = {
-    "cosine": discrete.schedules.cosine,
-    "linear": discrete.schedules.linear,
-    "log_linear": discrete.schedules.log_linear,
-    "polynomial": discrete.schedules.polynomial,
-}
+SCHEDULES = narrowed(
+    {
+        "cosine": discrete.schedules.cosine,
+        "linear": discrete.schedules.linear,
+        "log_linear": discrete.schedules.log_linear,
+        "polynomial": discrete.schedules.polynomial,
+    },
+    alpha_min=Between(0, 0.01),
+    power=Between(0, 1024, "low"),
+)
 _SUPPLIED = ("outputs", "num_codes", "num_classes", "vector_size", "map_size", "map_shape", "token_size")
 
 
@@ -54,35 +58,22 @@ class Sequences(NamedTuple):
     process: discrete.Process | None
 
 
-def fields() -> ConfigDict:
-    """The sections of a config of sequences beside ``data``, ``training``, ``sampling`` and ``evaluation``."""
-    config = ConfigDict()
-    config.model = "autoregressive"
-    """"autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""
-    config.symbols = section(CODINGS, "pixels", supplied=("dataset",))
-    """What the symbols of an example are."""
-    config.order = section(ORDERS, "raster", supplied=("grid",))
-    """The order of the symbols, of those with rows and columns."""
-    config.network = section(NETWORKS, "causal_transformer", supplied=_SUPPLIED)
-    """What is trained: a causal network of an autoregressive model, "dit" or "wavenet" of a diffusion, with an input
-    channel for each symbol and the mask."""
-    config.schedule = section(SCHEDULES, None)
-    """Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear."""
-    config.loss = ConfigDict()
-    config.loss.label_dropout = 0.1
-    """The class is replaced by the null token in this share of the examples, for guidance."""
-    return config
-
-
-RANGES = {
-    "model": one_of(*KINDS),
-    **within("symbols", CODING_RANGES),
-    **within("order", ORDER_RANGES),
-    **within("network", choices.SIZE_RANGES),
-    **within("schedule", or_none(alpha_min=between(0, 0.01), power=between(0, 1024, open_low=True))),
-    "loss.label_dropout": between(0, 1),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    model=Field("autoregressive", OneOf(*KINDS), """
+        "autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""),
+    symbols=Choices(CODINGS, "pixels", "What the symbols of an example are.", ("dataset",)),
+    order=Choices(ORDERS, "raster", "The order of the symbols, of those with rows and columns.", ("grid",)),
+    network=Choices(NETWORKS, "causal_transformer", """
+        What is trained: a causal network of an autoregressive model, "dit" or "wavenet" of a diffusion, with an input
+        channel for each symbol and the mask.""", _SUPPLIED),
+    schedule=Choices(SCHEDULES, None, """
+        Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear."""),
+    loss=Section(
+        label_dropout=Field(0.1, FRACTION, """
+            The class is replaced by the null token in this share of the examples, for guidance."""),
+    ),
+)  # fmt: skip
+"""The sections of a config of sequences beside ``data``, ``training``, ``sampling`` and ``evaluation``."""
 
 
 def is_diffusion(config: Config) -> bool:
@@ -91,8 +82,8 @@ def is_diffusion(config: Config) -> bool:
 
 
 def check(config: Config) -> None:
-    """Validates the sections of :func:`fields`; nothing is loaded."""
-    check_ranges(config, RANGES)
+    """Validates the sections of ``FIELDS``; nothing is loaded."""
+    FIELDS.check_values(config)
     choice("symbols.name", config.symbols.name, CODINGS)
     choice("order.name", config.order.name, ORDERS)
     causal = config.network.name in choices.CAUSAL_NETWORKS

@@ -6,10 +6,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.cli.declared import documented
-from experiments.cli.ranges import above, at_least, between, count, or_none
+from experiments.cli.fields import FRACTION, Choice, Field
 from scorekit import samplers, solvers
-from scorekit.arguments import bounds_of
+from scorekit.arguments import Between, bounds_of
 from scorekit.flow_maps import FlowMapSolver
 from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.typing import Schedule, Solver
@@ -40,19 +39,16 @@ def _is_solver(thing: Any) -> bool:
     return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
 
 
-def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> Callable[..., Any] | None:
+def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> Choice | None:
     """The factory with its simple arguments alone and these defaults; None if it cannot be called with them."""
-    arguments = []
-    for argument in inspect.signature(factory).parameters.values():
+    left_out = []
+    for name, argument in inspect.signature(factory).parameters.items():
         required = argument.default is inspect.Parameter.empty
-        if argument.name in bounds_of(factory) if required else isinstance(argument.default, _SIMPLE):
-            default = defaults.get(argument.name, argument.default)
-            arguments.append(argument.replace(kind=argument.KEYWORD_ONLY, default=default))
-        elif required:
-            return None
-    build = lambda **values: factory(**{**defaults, **values})
-    build.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
-    return documented(factory, build)
+        if name not in bounds_of(factory) if required else not isinstance(argument.default, _SIMPLE):
+            if required:
+                return None
+            left_out.append(name)
+    return Choice(factory, drop=tuple(left_out), **defaults)
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
@@ -73,31 +69,13 @@ def _all() -> dict[str, Callable[..., Any]]:
         factory = _configurable(thing, _DEFAULTS.get(config_name(name), {}))
         if factory is not None:
             found[config_name(name)] = factory
-    found["flow_map"] = documented(
-        "Jumps of a flow map.\n\nArgs:\n  gamma: the part of the noise that is fresh after a jump, at most 1."
-        "\n  t_min: the end of the paths that the map was trained for.",
+    found["flow_map"] = Choice(
         lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
+        "Jumps of a flow map.",
+        gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
+        t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
     )
     return dict(sorted(found.items()))
 
 
 SOLVERS: Mapping[str, Callable[..., Any]] = _all()
-
-RANGES = or_none(
-    churn=at_least(0),
-    corrector_steps=count(1),
-    eta=at_least(0),
-    gamma=at_least(0),
-    noise=above(0),
-    noise_max=above(0),
-    noise_min=at_least(0),
-    num_steps=count(1),
-    order=count(1, 4),
-    predictor=count(1, 3),
-    snr=above(0),
-    step_size=above(0),
-    steps=count(1),
-    t_min=between(0, 1, open_high=True),
-    **{"dpm_solver.order": count(1, 3), "sa_solver.steps": count(1, 4)},
-)
-"""The values of the arguments; of one solver, where it allows fewer than the others."""

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict, config_dict
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require
-from experiments.cli.ranges import above, at_least, between, check_ranges, count, free, items, or_none
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.phrases import Phrases
 from experiments.models.onsets_and_frames import Keys, OnsetsAndFrames, PitchSpectrogram, pitch_spectrogram
-from experiments.models.restoring import check_average
+from experiments.models.restoring import EVALUATED, check_average
 from scorekit import audio
+from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, Key, PyTree
 
@@ -31,71 +31,45 @@ class Transcriber(NamedTuple):
     sample_rate: int
 
 
-def fields() -> ConfigDict:
-    """The sections of a transcriber's config beside ``data`` and ``training``, with defaults."""
-    config = ConfigDict()
-    config.transcriber = network = ConfigDict()
-    network.lowest = 36
-    """The lowest key that is transcribed, a MIDI pitch."""
-    network.highest = 84
-    """The highest key."""
-    network.channels = 32
-    """Of the hidden layers, for each key and pair of frames."""
-    network.blocks = 3
-    """Residual blocks before the heads."""
-    network.windows = (0.512, 0.128)
-    """Windows of the spectrograms, in seconds: a long one separates keys, a short one places onsets. At least a frame,
-    16 ms, and at most a phrase."""
-    config.loss = loss = ConfigDict()
-    loss.onset = 2.0
-    """Weight of the cross-entropy of onsets; that of active keys has weight 1."""
-    loss.velocity = 5.0
-    """Weight of the squared error of the velocities of onsets, over 127."""
-    config.augmentation = augmentation = ConfigDict()
-    augmentation.gain = 20.0
-    """Sounds are attenuated by up to so many decibels."""
-    augmentation.noise = 15.0
-    """The lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60."""
-    augmentation.filter = 3.0
-    """Standard deviation of the random gains of a filter, in decibels; it is smooth over pitch."""
-    augmentation.delay = 0.25
-    """Sounds begin after up to so many seconds of silence."""
-    config.evaluation = evaluation = ConfigDict()
-    evaluation.onset_threshold = config_dict.placeholder(float)
-    """A note begins where the probability of an onset has a maximum of at least this value; null: the one that is best
-    on training phrases, which the run chooses at its end."""
-    evaluation.frame_threshold = 0.5
-    """A note ends where the probability of its key being active falls below this value."""
-    evaluation.ema = "0.99"
-    """Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a
-    width of training.power_ema."""
-    return config
-
-
-RANGES = {
-    "transcriber.lowest": count(16, 111),  # mir_eval measures from 20 to 5,000 Hz
-    "transcriber.highest": count(16, 111),
-    "transcriber.channels": count(1, 2**16),
-    "transcriber.blocks": count(0, 1024),
-    "transcriber.windows": items(between(1 / FRAME_RATE, SECONDS), least=1),
-    "loss.onset": above(0),
-    "loss.velocity": at_least(0),
-    "augmentation.gain": at_least(0),
-    "augmentation.noise": between(-60, 60),
-    "augmentation.filter": at_least(0),
-    "augmentation.delay": at_least(0),
-    **or_none(**{"evaluation.onset_threshold": between(0, 1, open_low=True, open_high=True)}),
-    "evaluation.frame_threshold": between(0, 1, open_low=True, open_high=True),
-    "evaluation.ema": free("a decay, none, or power_<width>"),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    transcriber=Section(
+        lowest=Field(36, Count(16, 111), "The lowest key that is transcribed, a MIDI pitch."),
+        highest=Field(84, Count(16, 111), "The highest key."),
+        channels=Field(32, Count(1, 2**16), "Of the hidden layers, for each key and pair of frames."),
+        blocks=Field(3, Count(0, 1024), "Residual blocks before the heads."),
+        windows=Field((0.512, 0.128), Each(Between(1 / FRAME_RATE, SECONDS), least=1), """
+            Windows of the spectrograms, in seconds: a long one separates keys, a short one places onsets. At least a
+            frame, 16 ms, and at most a phrase."""),
+    ),
+    loss=Section(
+        onset=Field(2.0, POSITIVE, "Weight of the cross-entropy of onsets; that of active keys has weight 1."),
+        velocity=Field(5.0, NON_NEGATIVE, "Weight of the squared error of the velocities of onsets, over 127."),
+    ),
+    augmentation=Section(
+        gain=Field(20.0, NON_NEGATIVE, "Sounds are attenuated by up to so many decibels."),
+        noise=Field(15.0, Between(-60, 60), """
+            The lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60."""),
+        filter=Field(3.0, NON_NEGATIVE, """
+            Standard deviation of the random gains of a filter, in decibels; it is smooth over pitch."""),
+        delay=Field(0.25, NON_NEGATIVE, "Sounds begin after up to so many seconds of silence."),
+    ),
+    evaluation=Section(
+        onset_threshold=Field(None, Between(0, 1, "both"), """
+            A note begins where the probability of an onset has a maximum of at least this value; null: the one that is
+            best on training phrases, which the run chooses at its end."""),
+        frame_threshold=Field(0.5, Between(0, 1, "both"), """
+            A note ends where the probability of its key being active falls below this value."""),
+        ema=EVALUATED.but("0.99"),
+    ),
+)  # fmt: skip
+"""The sections of a transcriber's config beside ``data`` and ``training``."""
 
 
 def check(config: Config) -> None:
-    """Validates the sections of :func:`fields`; compiles nothing."""
+    """Validates the sections of ``FIELDS``; compiles nothing."""
     if "transcriber" not in config:
         raise ConfigError("config.transcriber: must be there; a model is trained with experiments.train")
-    check_ranges(config, RANGES)
+    FIELDS.check_values(config)
     require(issubclass(data.kind_of(config), Phrases), "data.name", config.data.name, "a data set of phrases")
     crop = config.data.crop
     require(crop is None, "data.crop", crop, "None: where a sound is cut, a key that is down would count as struck")

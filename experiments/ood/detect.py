@@ -13,9 +13,17 @@ from pathlib import Path
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
-from experiments.cli.config_help import Declaration, declared_by
-from experiments.cli.ranges import check_fields_and_ranges
+from experiments.cli.config import (
+    Config,
+    ConfigError,
+    choice,
+    load_resolved,
+    require,
+    save_resolved,
+)
+from experiments.cli.config_help import (
+    declared_by,
+)
 from experiments.configs.ood import ood_digits
 from experiments.models import couplings
 from experiments.models.runs import write_results
@@ -28,10 +36,10 @@ _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experim
 shared.reinterpret_weights()
 
 
-@declared_by(lambda: Declaration({"": ood_digits.get_config}, ood_digits.ranges()))
+@declared_by(lambda config: ood_digits.FIELDS)
 def check_fields(config: Config) -> None:
-    """Validates that a config has the fields of ``ood_digits``, in their ranges."""
-    check_fields_and_ranges(config, ood_digits.get_config(), ood_digits.ranges())
+    """Validates that a config has the fields of ``ood_digits``, within their bounds."""
+    ood_digits.FIELDS.check(config)
 
 
 def check(config: Config) -> None:

@@ -53,7 +53,6 @@ def check(config: Config) -> None:
     _check(config)
     check_average(config, "sampling.ema")
     training.check(config)
-    sequence_metrics.check(config)
     training.check_devices(config)
 
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require
-from experiments.cli.ranges import above, at_least, between, count, free, one_of, or_none
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.models.learned_schedule import SCHEDULE
 from experiments.models.model import LOG_VARIANCE, Model
 from scorekit import flow_maps, networks
 from scorekit import times as time_samplers
+from scorekit.arguments import Between, Count, Each, OneOf
 from scorekit.flow_maps import AdversarialForm
 from scorekit.io.preconditioning import precondition
 from scorekit.predictions import bounded_log_snr
@@ -26,49 +26,27 @@ from scorekit.typing import Array, Key, Network, PyTree
 Batch: TypeAlias = Mapping[str, Any]
 
 
-def fields() -> ConfigDict:
-    """The section ``distillation.adversarial``, with defaults."""
-    options = ConfigDict()
-    options.weight = config_dict.placeholder(float)
-    """Of the adversarial term in the student's loss; None trains no discriminator."""
-    options.balanced = False
-    """Whether the weight multiplies the length of the gradient of matching, for each sample, in place of the term's."""
-    options.form = "softplus"
-    """The losses: "softplus" (non-saturating) or "hinge"."""
-    options.penalty = 0.01
-    """Of the squared gradient of the logits of data with respect to the features (R1); 0 for none."""
-    options.features = "teacher"
-    """Whose features are discriminated: of the "teacher", fixed, or of the "fake" network, which is trained too."""
-    options.shared = 0.01
-    """With the features of the fake network: the share of the discriminator's gradient that reaches that network."""
-    options.layers = config_dict.placeholder(tuple)
-    """Names of layers of the network; None is the last of those with the fewest positions."""
-    options.channels = 32
-    """Width of the head on each layer."""
-    options.depth = 1
-    """Hidden layers of each head."""
-    options.t_min = 0.02
-    """The least noise that data and samples are discriminated at."""
-    options.t_max = 0.7
-    """The most noise."""
-    options.rate = 1.0
-    """The learning rate of the discriminator over that of the fake network."""
-    return options
-
-
-RANGES = {
-    **or_none(weight=above(0), layers=free("names of layers")),
-    "form": one_of(*get_args(AdversarialForm)),
-    "penalty": at_least(0),
-    "features": one_of("teacher", "fake"),
-    "shared": between(0, 1),
-    "channels": count(1, 2**16),
-    "depth": count(0, 100),
-    "t_min": between(0, 1, open_high=True),
-    "t_max": between(0, 1, open_low=True),
-    "rate": above(0),
-}
-"""The values of the fields."""
+FIELDS = Section(
+    weight=Field(None, POSITIVE, "Of the adversarial term in the student's loss; None trains no discriminator."),
+    balanced=Field(False, bool, """
+        Whether the weight multiplies the length of the gradient of matching, for each sample, in place of the
+        term's."""),
+    form=Field("softplus", OneOf(*get_args(AdversarialForm)), 'The losses: "softplus" (non-saturating) or "hinge".'),
+    penalty=Field(0.01, NON_NEGATIVE, """
+        Of the squared gradient of the logits of data with respect to the features (R1); 0 for none."""),
+    features=Field("teacher", OneOf("teacher", "fake"), """
+        Whose features are discriminated: of the "teacher", fixed, or of the "fake" network, which is trained too."""),
+    shared=Field(0.01, FRACTION, """
+        With the features of the fake network: the share of the discriminator's gradient that reaches that network."""),
+    layers=Field(None, Each(Text("names of layers")), """
+        Names of layers of the network; None is the last of those with the fewest positions."""),
+    channels=Field(32, Count(1, 2**16), "Width of the head on each layer."),
+    depth=Field(1, Count(0, 100), "Hidden layers of each head."),
+    t_min=Field(0.02, Between(0, 1, "high"), "The least noise that data and samples are discriminated at."),
+    t_max=Field(0.7, Between(0, 1, "low"), "The most noise."),
+    rate=Field(1.0, POSITIVE, "The learning rate of the discriminator over that of the fake network."),
+)  # fmt: skip
+"""The section ``distillation.adversarial``."""
 
 
 def check(options: Config) -> None:

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, require
-from experiments.cli.ranges import Ranges, above, or_none
-from experiments.models import checks, flow_map_losses, rules
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
+from experiments.models import checks, rules
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, build_model, init_params
 from experiments.models.runs import Run
+from scorekit.arguments import Between, Count
 from scorekit.networks import with_new_parameters
 from scorekit.typing import PyTree
 
@@ -25,67 +25,33 @@ LOSSES: Mapping[str, str] = {
 """The loss of ``config.loss.flow_map`` that is given the velocity of the teacher, by method."""
 
 
-def _guided() -> ConfigDict:
-    options = ConfigDict()
-    options.guidance_max = config_dict.placeholder(float)
-    """The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to choose;
-    None is a student of the γ of the teacher."""
-    return options
-
-
-def _two_times() -> ConfigDict:
-    options = ConfigDict()
-    options.diagonal = 0.25
-    """The share of the batch with s = t, which learns the velocity of the teacher."""
-    options.power = 0.0
-    """Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."""
-    options.offset = 0.01
-    """Of the adaptive weight."""
-    options.update(_guided())
-    return options
-
-
-def _eulerian() -> ConfigDict:
-    options = ConfigDict()
-    options.update(_two_times())
-    options.power = 0.5
-    return options
-
-
-def _lagrangian() -> ConfigDict:
-    options = ConfigDict()
-    options.update(_two_times())
-    return options
-
-
-def _semigroup() -> ConfigDict:
-    options = ConfigDict()
-    options.levels = 5
-    """Lengths of the jumps, each half of the one before; the halves of the shortest are steps of the teacher."""
-    options.update(_two_times())
-    return options
-
-
-def _stable_consistency() -> ConfigDict:
-    options = ConfigDict()
-    options.normalise = 0.1
-    """Offset of the norm of the tangent."""
-    options.warmup = 0.1
-    """Share of the training in which the tangent grows to its full size."""
-    options.update(_guided())
-    return options
-
-
-SECTIONS: Mapping[str, Callable[[], ConfigDict]] = {
-    "eulerian": _eulerian,
-    "lagrangian": _lagrangian,
-    "semigroup": _semigroup,
-    "stable_consistency": _stable_consistency,
-}
-"""What declares the fields of ``config.distillation`` for each method."""
-
-RANGES: Ranges = {**flow_map_losses.RANGES, **or_none(guidance_max=above(1))}
-"""The values of the fields."""
+_GUIDED = Section(
+    guidance_max=Field(None, Between(1, open="low"), """
+        The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
+        choose; None is a student of the γ of the teacher."""),
+)  # fmt: skip
+_TWO_TIMES = Section(
+    diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
+    power=Field(0.0, NON_NEGATIVE, "Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."),
+    offset=Field(0.01, POSITIVE, "Of the adaptive weight."),
+    **_GUIDED,
+)
+SECTIONS: Mapping[str, Section] = {
+    "eulerian": _TWO_TIMES.but(power=0.5),
+    "lagrangian": _TWO_TIMES,
+    "semigroup": Section(
+        levels=Field(5, Count(1, 20), """
+            Lengths of the jumps, each half of the one before; the halves of the shortest are steps of the teacher."""),
+        **_TWO_TIMES,
+    ),
+    "stable_consistency": Section(
+        normalise=Field(0.1, POSITIVE, "Offset of the norm of the tangent."),
+        warmup=Field(0.1, Between(0, 1, "low"), """
+            Share of the training in which the tangent grows to its full size."""),
+        **_GUIDED,
+    ),
+}  # fmt: skip
+"""The fields of ``config.distillation`` for each method."""
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {name: {"steps": 2000, "learning_rate": 1e-3} for name in LOSSES}
 """Of ``config.training``."""

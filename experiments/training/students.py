@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, require, resolve
-from experiments.cli.config_help import Declaration
-from experiments.cli.ranges import above, between, check_ranges, count, within
+from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models import rule_choices
 from experiments.models.conditioning import conditions
@@ -20,6 +18,7 @@ from experiments.models.sampling import GRIDS, has_listed_times
 from experiments.training import adversarial, build_optimizer, flow_map_students
 from scorekit import flow_maps, weightings
 from scorekit import times as time_samplers
+from scorekit.arguments import Between, Count
 from scorekit.metrics import energy_distance
 from scorekit.predictions import X0, Score
 from scorekit.schedules import rectified_flow
@@ -42,57 +41,24 @@ class TrainingTask(NamedTuple):
     held_out: Callable[[PyTree], float] | None = None
 
 
-def _progressive() -> ConfigDict:
-    options = ConfigDict()
-    options.teacher_steps = 16
-    """Steps of the teacher in the first round, at least."""
-    return options
-
-
-def _consistency() -> ConfigDict:
-    options = ConfigDict()
-    options.first = 8
-    """Pieces of a path at the beginning of training."""
-    options.last = 16
-    """Pieces at the end, by doublings."""
-    options.scale = 0.1
-    """Of the pseudo-Huber distance."""
-    return options
-
-
-def _matching() -> ConfigDict:
-    options = ConfigDict()
-    options.student_rate = 0.2
-    """The learning rate of the student over that of the fake network."""
-    options.t_min = 0.02
-    """The least noise at which the distributions are matched."""
-    options.t_max = 0.98
-    """The most noise at which they are."""
-    options.adversarial = adversarial.fields()
-    """The adversarial term."""
-    return options
-
-
-SECTIONS: Mapping[str, Callable[[], ConfigDict]] = {
-    "progressive": _progressive,
-    "consistency": _consistency,
-    "matching": _matching,
+SECTIONS: Mapping[str, Section] = {
+    "progressive": Section(
+        teacher_steps=Field(16, Count(1, 10**6), "Steps of the teacher in the first round, at least."),
+    ),
+    "consistency": Section(
+        first=Field(8, Count(1, 10**6), "Pieces of a path at the beginning of training."),
+        last=Field(16, Count(1, 10**6), "Pieces at the end, by doublings."),
+        scale=Field(0.1, POSITIVE, "Of the pseudo-Huber distance."),
+    ),
+    "matching": Section(
+        student_rate=Field(0.2, POSITIVE, "The learning rate of the student over that of the fake network."),
+        t_min=Field(0.02, Between(0, 1, "high"), "The least noise at which the distributions are matched."),
+        t_max=Field(0.98, Between(0, 1, "low"), "The most noise at which they are."),
+        adversarial=adversarial.FIELDS,
+    ),
     **flow_map_students.SECTIONS,
 }
-"""What declares the fields of ``config.distillation`` for each method."""
-
-RANGES = {
-    **flow_map_students.RANGES,
-    "teacher_steps": count(1, 10**6),
-    "first": count(1, 10**6),
-    "last": count(1, 10**6),
-    "scale": above(0),
-    "student_rate": above(0),
-    "t_min": between(0, 1, open_high=True),
-    "t_max": between(0, 1, open_low=True),
-    **within("adversarial", adversarial.RANGES),
-}
-"""The values of the fields."""
+"""The fields of ``config.distillation`` for each method."""
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "progressive": {"steps": 800, "learning_rate": 1e-3},
@@ -105,17 +71,10 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
 _NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
 
 
-def declaration(teacher: Declaration, method: str) -> Declaration:
-    """What declares the fields of a distillation by this method."""
-    return Declaration(
-        {**teacher.functions, "distillation": SECTIONS[method]}, {**teacher.ranges, **within("distillation", RANGES)}
-    )
-
-
 def with_fields(config: Config, method: str) -> Config:
     """The config of a teacher's run with the fields of a distillation."""
     with config.unlocked():
-        config.distillation = SECTIONS[method]()
+        config.distillation = SECTIONS[method].defaults()
         config.training.optimizer = "adamw"  # whatever the teacher was trained with: the student starts close to it
     config.training.update(warmup_steps=50, ema_decays=(0.99,), **_NO_SNAPSHOTS, **TRAINING[method])
     return config.lock()
@@ -130,9 +89,9 @@ def split_fields(config: Config) -> tuple[Config, Config]:
     return config, options
 
 
-def check(options: Config) -> None:
-    """Validates the section ``distillation``."""
-    check_ranges(ConfigDict({"distillation": options}), within("distillation", RANGES))
+def check(options: Config, method: str) -> None:
+    """Validates the section ``distillation`` of a method."""
+    SECTIONS[method].check(options, "distillation")
     for low, high in (("first", "last"), ("t_min", "t_max")):
         if low in options:
             ordered = options[low] <= options[high] if low == "first" else options[low] < options[high]
@@ -149,7 +108,7 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
             if field != "name":
                 section[field] = None
     with config.unlocked():
-        config.rules = rule_choices.fields()
+        config.rules = rule_choices.FIELDS.defaults()
     config.sampling.solver.name = "euler" if method == "progressive" else "multistep_consistency"
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])

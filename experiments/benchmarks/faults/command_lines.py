@@ -100,8 +100,6 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
     if program == "analysis.advise":
         return [f"--data={folder / 'empty'}"]
-    if program == "analysis.config_page":
-        return [f"--out={folder / 'new' / 'config.md'}"]
     if program == "music.circle":
         return [f"--performer={folder / 'phrases'}", f"--transcriber={folder / 'transcriber'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]

@@ -1,6 +1,5 @@
 """Malformed configs: every field just outside its range, and fields at random with values at random."""
 
-import math
 import random
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,11 +11,11 @@ from experiments import data, training
 from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
-from experiments.cli.ranges import Free, Items, Names, Range, check_fields_and_ranges
 from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.models import checks
 from experiments.sequences import runs
+from scorekit.arguments import Bound
 
 KINDS: dict[str, ModuleType] = {
     "model": base,
@@ -33,34 +32,10 @@ TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", 
 """What somebody, or somebody's script, may write after the equals sign."""
 
 
-def outside(allowed: Range | Items | Names | Free) -> Iterator[Any]:
-    """Values just outside a range, NaN and infinities; of names another one, of free texts none.
-
-    >>> from experiments.cli.ranges import count
-    >>> list(outside(count(1, 5)))
-    [0, 6]
-    """
-    if isinstance(allowed, Items):
-        yield from ((value,) for value in outside(allowed.each))
-        return
-    if isinstance(allowed, Names):
-        yield "no_such_name"
-    if not isinstance(allowed, Range):
-        return
-    if not allowed.integer:
-        yield from (math.nan, math.inf, -math.inf)
-    if math.isfinite(allowed.low):
-        below = allowed.low - 1 if allowed.integer else math.nextafter(allowed.low, -math.inf)
-        yield allowed.low if allowed.open_low else below
-    if math.isfinite(allowed.high):
-        beyond = allowed.high + 1 if allowed.integer else math.nextafter(allowed.high, math.inf)
-        yield allowed.high if allowed.open_high else beyond
-
-
 def check(kind: str, config: ConfigDict) -> None:
     """Everything that a program validates before it loads data."""
     module = KINDS[kind]
-    check_fields_and_ranges(config, module.get_config(), module.ranges())
+    module.FIELDS.check(config)
     if kind == "model":
         data.check(config)
         checks.check(config)
@@ -70,20 +45,20 @@ def check(kind: str, config: ConfigDict) -> None:
         runs.check(config)
 
 
-def by_range() -> Iterator[Case]:
-    """Every field of every kind of config that has a range or names, just outside of them."""
+def by_bound() -> Iterator[Case]:
+    """Every field of every kind of config that has a bound, just outside of it."""
     for kind, module in KINDS.items():
-        config, ranges = module.get_config(), module.ranges()
-        for field, before in leaves(config):
-            if field not in ranges:
-                continue
+        config = module.get_config()
+        for field, before, allowed, optional in module.FIELDS.limits(config):
             *sections, last = field.split(".")
             section: Any = config
             for name in sections:
                 section = section[name]
-            for value in outside(ranges[field]):
-                section[last] = value
-                yield _verdict("ranges", kind, config, field, str(value), must_fail=True)
+            kinds = (section.get_type(last), int) if section.get_type(last) is float else section.get_type(last)
+            for value in allowed.outside() if isinstance(allowed, Bound) else ():
+                if isinstance(value, kinds) or (value is None and not optional):
+                    section[last] = value
+                    yield _verdict("ranges", kind, config, field, str(value), must_fail=True)
             section[last] = before
 
 

@@ -1,80 +1,66 @@
-"""``--help_config``: every field of every config has a meaning and a range that are read from the code."""
+"""``--help_config``: every field of every config has a meaning and a bound."""
 
 import re
 
 import pytest
-from ml_collections import ConfigDict
 from programs import run
 
 from experiments import data
 from experiments.cli import config_help
-from experiments.cli.config import ConfigError, leaves, save_resolved, section
-from experiments.cli.config_help import Declaration, as_text, declaration_of, describe, matching
-from experiments.cli.declared import declarations
-from experiments.cli.ranges import count
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_transcriber
+from experiments.cli.config import ConfigError, leaves, save_resolved
+from experiments.cli.config_help import as_text, describe, matching, rows_of
+from experiments.cli.fields import Choices, Field, Section
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.images import digits
 from experiments.configs.ood import ood_digits
 from experiments.training import students
+from scorekit.arguments import Count
 
-DECLARATIONS = {
-    "model": base.declaration(),
-    "classifier": base_classifier.declaration(),
-    "autoencoder": base_latent.declaration(),
-    "dual_encoder": base_contrastive.declaration(),
-    "transcriber": base_transcriber.declaration(),
-    "ood": Declaration({"": ood_digits.get_config}, ood_digits.ranges()),
-    **{method: students.declaration(Declaration({}, {}), method) for method in students.SECTIONS},
+SECTIONS = {
+    "model": base.FIELDS,
+    "classifier": base_classifier.FIELDS,
+    "autoencoder": base_latent.FIELDS,
+    "sequence": base_sequence.FIELDS,
+    "dual_encoder": base_contrastive.FIELDS,
+    "transcriber": base_transcriber.FIELDS,
+    "ood": ood_digits.FIELDS,
+    **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
 SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
 
 
-def lacking(declaration):
-    """The fields, choices and arguments without a meaning or without a range."""
-    for field in declaration.fields():
-        if not field.meaning or not (field.allowed or field.choices):
-            yield field.path
-        for choice in field.choices:
+def lacking(section):
+    """The fields, choices and arguments without a meaning or without a bound."""
+    for row in section.rows():
+        if not row.meaning or not (row.allowed or row.choices):
+            yield row.path
+        for choice in row.choices:
             if not choice.meaning:
-                yield f"{field.path}={choice.name}"
+                yield f"{row.path}={choice.name}"
             yield from (a.path for a in choice.arguments if not (a.allowed and a.meaning))
 
 
-@pytest.mark.parametrize("name", DECLARATIONS)
-def test_every_field_has_a_meaning_and_a_range(name):
-    assert list(lacking(DECLARATIONS[name])) == []
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_field_has_a_meaning_and_a_bound(name):
+    assert list(lacking(SECTIONS[name])) == []
 
 
-@pytest.mark.parametrize("name", DECLARATIONS)
+@pytest.mark.parametrize("name", SECTIONS)
 def test_every_field_of_the_config_is_there_with_its_default(name):
-    declaration = DECLARATIONS[name]
-    found = {field.path: field.default for field in declaration.fields()}
-    taken = {a.path for field in declaration.fields() for choice in field.choices for a in choice.arguments}
-    for part, function in declaration.functions.items():
-        for path, default in leaves(function()):
-            full = f"{part}.{path}" if part else path
-            assert full in taken or found[full] == default or full.startswith("train."), full
+    rows = list(SECTIONS[name].rows())
+    found = {row.path: row.default for row in rows}
+    taken = {a.path for row in rows for choice in row.choices for a in choice.arguments}
+    for path, default in leaves(SECTIONS[name].defaults()):
+        assert path in taken or found[path] == default, path
 
 
-def fields():
-    """What a package might declare."""
-    config = ConfigDict()
-    config.told = 1
-    """The first field."""
-    config.part = part = ConfigDict()
-    part.untold = 2
-    part.shape = section(SHAPES, "line")
-    """A shape."""
-    part.shape.slope = 2.0
-    return config
-
-
-def test_what_the_source_leaves_out_is_found():
-    found = Declaration({"": fields}, {"told": count(1)})
-    assert list(lacking(found)) == ["part.untold", "part.shape.name=line", "part.shape.slope", "part.shape.name=flat"]
-    assert found.fields()[0].meaning == "The first field."
-    assert found.fields()[0].allowed == "int >= 1"
-    assert list(declarations(fields)) == ["told", "part", "part.untold", "part.shape"]
+def test_what_is_left_out_is_found():
+    section = Section(
+        told=Field(1, Count(), "The first field."),
+        untold=Field(2, Count(), ""),
+        shape=Choices(SHAPES, "line", "A shape."),
+    )
+    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.slope", "shape.name=flat"]
 
 
 def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
@@ -93,7 +79,7 @@ def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
 
 
 def test_a_pattern_selects_fields_and_choices():
-    every = base.declaration().fields()
+    every = list(base.FIELDS.rows())
     assert [field.path for field in matching(every, "Solver")] == ["sampling.solver.name"]
     (field,) = matching(every, "wavenet")
     assert [choice.name for choice in field.choices] == ["wavenet", "causal_wavenet"]
@@ -103,9 +89,9 @@ def test_a_pattern_selects_fields_and_choices():
         matching(every, "nothing")
 
 
-def test_a_check_without_a_declaration_says_so():
+def test_a_check_without_fields_says_so():
     with pytest.raises(ConfigError, match="this program has no config"):
-        declaration_of(lambda config: None)
+        rows_of(lambda config: None)
 
 
 @pytest.fixture
@@ -139,7 +125,7 @@ def test_a_program_prints_the_fields_of_its_config_and_then_what_is_wrong(no_dat
     code, out, err = run("train", config, "--config.training.steps=0", "--help_config=training.steps")
     assert code == 2
     assert "(int >= 1)" in out
-    assert err.startswith("error: config.training.steps=0: must be at least 1")
+    assert err.startswith("error: config.training.steps=0: must be an integer from 1 to")
     code, out, err = run("train", "--help_config=nothing")
     assert (code, out) == (2, "")
     assert err.startswith("error: --help_config=nothing: no field")

@@ -232,9 +232,9 @@ def test_augmentations_differ_from_row_to_row_and_step_to_step():
         ({"name": "folder"}, "config.data.path=None: must be set for data.name=folder"),
         ({"name": "folder/1", "path": "x"}, "config.data.name=folder/1: must be one of folder, tar without"),
         ({"name": "folder", "path": "/nowhere"}, "config.data.path=/nowhere: path must be a folder of pictures"),
-        ({"name": "folder", "path": "x", "image_size": 0}, "config.data.image_size=0: must be at least 1"),
+        ({"name": "folder", "path": "x", "image_size": 0}, "config.data.image_size=0: must be an integer from 1"),
         ({"name": "folder", "path": "x", "image_mode": "P"}, "config.data.image_mode=P: must be one of RGB, L"),
-        ({"name": "folder", "path": "x", "workers": -1}, "config.data.workers=-1: must be at least 0"),
+        ({"name": "folder", "path": "x", "workers": -1}, "config.data.workers=-1: must be an integer from 0"),
         (
             {"name": "folder", "path": "x", "on_error": "ignore"},
             "config.data.on_error=ignore: must be one of raise, sk",

@@ -142,7 +142,7 @@ def test_peak_normalises_data_and_samples(small_sets):
 
 @pytest.mark.parametrize("peak", ["0", "1.5"])
 def test_peak_is_validated(peak):
-    with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be above 0 and at most 1"):
+    with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be in \(0, 1\]"):
         data_sets.check(config_of(base, data__name="soundfont_notes/4khz", data__peak=peak))
 
 

@@ -70,7 +70,7 @@ def test_a_config_names_a_band_and_the_times_of_a_denoising_autoencoder():
         ({"weighting": {"name": "band"}}, "config.loss.weighting.power=None: must be set for loss.weighting.name=band"),
         (
             {"weighting": {"name": "band", "power": (0.0,)}},
-            r"weighting.power=\(0.0,\): must be .*, each above 0",
+            r"weighting.power=\(0.0,\): must be .*, each finite and > 0",
         ),
         (
             {"times": {"name": "discrete", "ts": (1.5,)}},

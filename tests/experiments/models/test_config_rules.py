@@ -54,7 +54,7 @@ def config_of(*overrides, start=smoke):
         ),
         (
             ["guidance=frequency_decoupled", "rules.frequency_decoupled.factors=a"],
-            ["factors=('a',): must be a list of at least 1 number"],
+            ["factors=('a',): must be a sequence of at least 1, each finite"],
         ),
         (["guidance=cfg_plus_plus"], ["solver.name=recommended", "ancestral, ddim, euler", "reads x0 and eps"]),
         (["guidance=cfg_plus_plus", "sampling.solver.name=euler"], ["guidance_scale must be in [0, 1], got 2.0"]),

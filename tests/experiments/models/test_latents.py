@@ -242,9 +242,9 @@ def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss.noise": 0.0}, r"config.loss.noise=0.0: must be above 0"),
-        ({"loss.kl": -1.0}, r"config.loss.kl=-1.0: must be at least 0"),
-        ({"autoencoder.codes": 1}, r"config.autoencoder.codes=1: must be at least 2"),
+        ({"loss.noise": 0.0}, r"config.loss.noise=0.0: must be finite and > 0"),
+        ({"loss.kl": -1.0}, r"config.loss.kl=-1.0: must be finite and >= 0"),
+        ({"autoencoder.codes": 1}, r"config.autoencoder.codes=1: must be an integer from 2"),
         ({"data.name": "ring"}, r"config.data.name=ring: must be a data set of images or sounds"),
         ({"evaluation.ema": "0.5"}, r"config.evaluation.ema=0.5: must be one of 0.999, none"),
     ],

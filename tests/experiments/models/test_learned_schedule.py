@@ -222,7 +222,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
         ("loss.times", {"name": "logit_normal"}, "config.loss.times.name=logit_normal: must be uniform"),
         ("loss.times", {"t_min": None}, "config.loss.times.t_min=None: must be 0.0"),
         ("loss.times", {"t_max": 0.9}, "config.loss.times.t_max=0.9: must be 1.0"),
-        ("schedule", {"num_knots": 0}, "config.schedule.num_knots=0: must be at least 1"),
+        ("schedule", {"num_knots": 0}, "config.schedule.num_knots=0: must be an integer from 1 to 1024"),
         ("schedule", {"log_snr_max": -9.0}, "config.schedule .learned.: log_snr_max must be finite and > log_snr_min"),
     ],
 )

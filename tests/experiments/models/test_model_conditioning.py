@@ -96,7 +96,7 @@ def test_conditions_for_appends_the_noise_level_as_a_channel(tones, model):
 @pytest.mark.parametrize(
     ("most", "level", "message"),
     [
-        (1.5, None, r"config.loss.map_noise=1.5: must be above 0 and at most 1"),
+        (1.5, None, r"config.loss.map_noise=1.5: must be in \(0, 1\]"),
         (0.5, 0.6, r"config.sampling.map_noise=0.6: must be from 0 to config.loss.map_noise=0.5"),
         (None, 0.1, r"config.sampling.map_noise=0.1: must be from 0 to config.loss.map_noise=0"),
     ],

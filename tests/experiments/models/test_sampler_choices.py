@@ -87,7 +87,7 @@ def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power)
 
 
 def test_the_printed_range_of_an_order_is_what_the_solver_allows():
-    (field,) = [field for field in base.declaration().fields() if field.path == "sampling.solver.name"]
+    (field,) = [field for field in base.FIELDS.rows() if field.path == "sampling.solver.name"]
     found = {}
     for choice in field.choices:
         for argument in choice.arguments:
@@ -99,3 +99,14 @@ def test_the_printed_range_of_an_order_is_what_the_solver_allows():
                 with pytest.raises(ValueError, match=f"{name} must be an integer from 1 to {most}"):
                     SOLVERS[choice.name](**{name: most + 1})
     assert (len(found), found["dpm_solver"], found["adams_bashforth"], found["sa_solver"]) == (8, 3, 4, 4)
+
+
+NAMES = """
+    adams_bashforth ancestral annealed_langevin ddim deis dpm_solver dpmpp_2m dpmpp_2m_sde dpmpp_3m dpmpp_3m_sde
+    edm_stochastic euler euler_maruyama exponential_adams_bashforth flow_map heun ipndm linear_multistep midpoint
+    multistep_consistency predictor_corrector recommended reverse_diffusion rk4 sa_solver stochastic_heun unipc
+"""
+
+
+def test_every_solver_of_the_library_that_a_config_can_describe_has_a_name():
+    assert list(SOLVERS) == NAMES.split()

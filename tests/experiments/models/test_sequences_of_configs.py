@@ -50,7 +50,7 @@ def changed(*overrides):
         (["symbols.name=codes"], "config.data.latents=None: must be the folder of an autoencoder with codes"),
         (["data.latents=runs/x"], "config.data.latents=runs/x: must be None without config.symbols.name=codes"),
         (["symbols.name=mu_law", "order.name=subscale"], "config.order.name=subscale: must be raster for symbols.name"),
-        (["sampling.nucleus=0"], "config.sampling.nucleus=0.0: must be above 0 and at most 1"),
+        (["sampling.nucleus=0"], "config.sampling.nucleus=0.0: must be in (0, 1]"),
     ],
 )  # fmt: skip
 def test_an_impossible_combination_names_its_field(overrides, words):

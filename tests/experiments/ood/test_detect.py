@@ -80,9 +80,9 @@ def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(finished):
     [
         ("near", "()", r"config.near=\(\): must be at least one set"),
         ("near", "upside_down", r"config.near=\('upside_down',\): must be of mirrored, shifted"),
-        ("path_steps", "1", "config.path_steps=1: must be at least 2"),
+        ("path_steps", "1", "config.path_steps=1: must be an integer from 2"),
         ("curvature_levels", "9", "config.curvature_levels=9: must be from 1 to the 5"),
-        ("probes", "0", "config.probes=0: must be at least 1"),
+        ("probes", "0", "config.probes=0: must be an integer from 1"),
         ("in_distribution", "mnist", "config.train.data.name=sklearn_digits: must be mnist"),
     ],
 )

@@ -40,7 +40,7 @@ def test_config_of_student_is_a_config_of_a_run(method):
     config.guidance = ("classifier_free", "interval")
     config.rules.interval.noise_max = 5.0
     config, options = students.split_fields(students.with_fields(config, method))
-    assert options.to_dict() == students.SECTIONS[method]().to_dict()
+    assert options.to_dict() == students.SECTIONS[method].defaults().to_dict()
     found = students.config_of_student(config, method, jnp.array([1.0, 0.25, 0.0]))
     check_config(found, base.get_config())
     check(found)

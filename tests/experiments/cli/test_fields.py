@@ -1,0 +1,201 @@
+"""Rows of fields: the config, the check and the help that come from them, and choices as annotations describe them."""
+
+import math
+import re
+import runpy
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from ml_collections import ConfigDict
+
+from experiments.cli.config import ConfigError
+from experiments.cli.fields import (
+    FRACTION,
+    LARGEST,
+    POSITIVE,
+    Choice,
+    Choices,
+    Field,
+    Section,
+    Text,
+    is_within,
+    narrowed,
+    typed,
+)
+from scorekit.arguments import Between, Count, Each, Fraction, OneOf, bounds_of, checked
+
+
+@checked
+def line(x, slope: Fraction = 1.0, *, offset=0.0):
+    """A line.
+
+    Args:
+      slope: steepness of it. Not 0.
+      offset: its value at 0.
+    """
+    return slope * x + offset
+
+
+TABLE = {
+    "line": Choice(line, offset=2.0),
+    "flat": Choice(lambda level=0.0: level, "Level.", level=Field(1.0, POSITIVE, "height.")),
+}
+SECTION = Section(
+    steps=Field(10, Count(), "How many."),
+    rate=Field(None, POSITIVE, "How fast."),
+    clip=Field(1.0, POSITIVE, "How large.", optional=True),
+    shape=Choices(TABLE, "line", "What it is.", ("x",)),
+    part=Section(plain=Field(True, bool, "Whether."), names=Field(("a",), Each(Text("names")), "Which ones.")),
+    rules=Choices(TABLE, None, "All of them.", ("x",), several=True),
+)
+
+
+def error_of(**values):
+    config = SECTION.defaults()
+    config.update_from_flattened_dict({path.replace("__", "."): value for path, value in values.items()})
+    with pytest.raises(ConfigError) as caught:
+        SECTION.check(config)
+    return str(caught.value)
+
+
+def test_the_config_has_defaults_and_types():
+    config = SECTION.defaults()
+    assert config.is_locked
+    assert config.to_dict() == {
+        "steps": 10,
+        "rate": None,
+        "clip": 1.0,
+        "shape": {"name": "line", "slope": None, "offset": None, "level": None},
+        "part": {"plain": True, "names": ("a",)},
+        "rules": {"line": {"slope": None, "offset": None}, "flat": {"level": None}},
+    }
+    assert config.get_type("rate") is float
+    SECTION.check(config)
+    config.clip = None
+    SECTION.check(config)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "config.steps=0: must be an integer from 1 to 2147483647"),
+        ({"steps": LARGEST + 1}, "config.steps=2147483648: must be an integer from 1 to 2147483647"),
+        ({"rate": 0.0}, "config.rate=0.0: must be finite and > 0"),
+        ({"rate": math.nan}, "config.rate=nan: must be finite and > 0"),
+        ({"part__plain": None}, "config.part.plain=None: must be set"),
+        ({"part__names": (1,)}, "config.part.names=(1,): must be a sequence, each a text"),
+        ({"shape__name": "lime"}, "config.shape.name=lime: must be one of line, flat (did you mean line?)"),
+        ({"shape__slope": 1.5}, "config.shape.slope=1.5: must be in [0, 1] for shape.name=line"),
+        ({"shape__offset": math.inf}, "config.shape.offset=inf: must be finite for shape.name=line"),
+        ({"rules__flat__level": 0.0}, "config.rules.flat.level=0.0: must be finite and > 0"),
+    ],
+)
+def test_the_check_names_field_value_and_what_is_allowed(values, message):
+    assert error_of(**values) == message
+
+
+def test_the_check_raises_for_fields_that_are_unknown_missing_or_of_another_type():
+    with pytest.raises(ConfigError, match="config has no field stepz"):
+        SECTION.check(ConfigDict({**SECTION.defaults(), "stepz": 1}))
+    with pytest.raises(ConfigError, match=r"config\.part: this field is missing"):
+        SECTION.check(ConfigDict({name: one for name, one in SECTION.defaults().items() if name != "part"}))
+    with pytest.raises(ConfigError, match=r"config\.steps=3: must be an integer"):
+        SECTION.check(ConfigDict({**SECTION.defaults().to_dict(), "steps": "3"}))
+
+
+def test_rows_of_the_help():
+    rows = {row.path: row for row in SECTION.rows()}
+    assert list(rows) == ["steps", "rate", "clip", "shape.name", "part.plain", "part.names", "rules"]
+    assert (rows["rate"].allowed, rows["part.names"].allowed) == ("float > 0, or None", "list of names")
+    first, second = rows["shape.name"].choices
+    assert [tuple(argument) for argument in first.arguments] == [
+        ("shape.slope", 1.0, "float in [0, 1]", "steepness of it."),
+        ("shape.offset", 2.0, "float", "its value at 0."),
+    ]
+    assert [tuple(argument) for argument in second.arguments] == [("shape.level", 1.0, "float > 0", "height.")]
+    assert (first.meaning, second.meaning) == ("A line.", "Level.")
+    assert rows["rules"].choices[0].arguments[0].path == "rules.line.slope"
+
+
+def test_a_section_with_other_fields_and_defaults():
+    changed = SECTION.but("part", "rules", rate=0.5, shape="flat")
+    assert set(changed) == {"steps", "rate", "clip", "shape"}
+    config = changed.defaults()
+    assert (config.rate, config.shape.name) == (0.5, "flat")
+    config.rate = None  # as before
+    changed.check(config)
+
+
+def test_a_choice_calls_its_factory_with_its_own_defaults():
+    assert TABLE["line"](x=1.0) == 3.0
+    assert TABLE["line"](x=1.0, offset=0.0) == 1.0
+    make = Choice(lambda **values: values, line, drop=("x",), slope=Field(0.5, FRACTION, ""))
+    assert make() == {"slope": 0.5}
+    assert set(bounds_of(make)) == {"slope"}
+
+
+@pytest.mark.parametrize("bound", [Between(0), Between(-0.1, 1), Between(0, 1.5)])
+def test_a_choice_never_widens_a_bound(bound):
+    with pytest.raises(ValueError, match=r"slope must stay in \[0, 1\], which .* is not"):
+        Choice(line, slope=bound)
+    assert bounds_of(narrowed({"line": line}, slope=bound)["line"])["slope"].bound == FRACTION
+    narrow = Between(0.1, 0.9)
+    assert bounds_of(narrowed({"line": line}, slope=narrow)["line"])["slope"].bound == narrow
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        (Count(1, 8), Count(1), True),
+        (Count(0), Count(1), False),
+        (FRACTION, Between(0), True),
+        (FRACTION, POSITIVE, False),
+        (OneOf("a"), OneOf("a", "b"), True),
+        (OneOf("a", "c"), OneOf("a", "b"), False),
+        (Each(Count(1, 3), least=1), Each(Count()), True),
+        (Each(Count(0)), Each(Count()), False),
+    ],
+)
+def test_bounds_within_others(inner, outer, expected):
+    assert is_within(inner, outer) is expected
+
+
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [
+        (Count(1, 8), "int in [1, 8]"),
+        (Count(0), "int >= 0"),
+        (POSITIVE, "float > 0"),
+        (FRACTION, "float in [0, 1]"),
+        (Between(), "float"),
+        (Each(FRACTION, least=2), "list of float in [0, 1], at least 2"),
+        (OneOf("jit", "pmap"), "one of jit, pmap"),
+        (Text("a folder"), "a folder"),
+        (bool, "true or false"),
+    ],
+)
+def test_type_and_bound_in_words(allowed, words):
+    assert typed(allowed) == words
+
+
+def test_an_argument_that_a_family_describes_in_its_module(monkeypatch):
+    monkeypatch.setitem(globals(), "__doc__", "Shapes.\n\nArgs:\n  size: length of a side.\n")
+
+    def square(size: Annotated[float, POSITIVE] = 1.0):
+        """A square."""
+
+    (row,) = Section(shape=Choices({"square": square}, "square", "Which.")).rows()
+    assert row.choices[0].arguments[0].meaning == "length of a side."
+
+
+def test_the_page_of_the_site_has_fields_choices_and_their_arguments_as_tables():
+    path = Path(__file__).parents[3] / "docs" / "_extensions" / "config_fields.py"
+    text = runpy.run_path(str(path))["page"]()
+    assert "| `training.steps` | `1000` | int >= 1 | Updates of the parameters. |" in text
+    assert "| **`unipc`** |  |  |" in text
+    assert "| `distillation.student_rate` | `0.2` | float > 0 |" in text
+    for row in text.splitlines():
+        assert not row.startswith("|") or row.replace("\\|", "").count("|") == 5, row
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(example, {})
