@@ -27,6 +27,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, save_resolved
 from experiments.configs import kinds
+from experiments.evaluation import sequence_metrics
 from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models.partial import PartialSamples
@@ -85,6 +86,7 @@ def evaluate_sequences(config: Config, start: float) -> None:
     for flag in (_BITS, _SWEEP):
         if flag.value:
             raise ConfigError(f"--{flag.name}: not of a model of sequences, whose bits per symbol are always evaluated")
+    sequence_metrics.check(config)
     workdir = shared.path(_WORKDIR, buckets=True)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".config.json")
     run = sequence_runs.open_run(config, workdir, _STEP.value)

@@ -53,6 +53,7 @@ def check(config: Config) -> None:
     _check(config)
     check_average(config, "sampling.ema")
     training.check(config)
+    sequence_metrics.check(config)
     training.check_devices(config)
 
 
