@@ -325,7 +325,8 @@ def _parts(annotation: Any) -> Iterator[Any]:
 def _bounded(annotation: Any) -> _Bounded | None:
     parts = list(_parts(annotation))
     found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
-    found += [OneOf(*get_args(part)) for part in parts if get_origin(part) is Literal]
+    if all(get_origin(part) is Literal or part is type(None) for part in parts):  # else a name stands for an object
+        found += [OneOf(*get_args(part)) for part in parts if get_origin(part) is Literal]
     takes_functions = any(get_origin(part) is Callable or part is Callable for part in parts)
     return _Bounded(found[0], type(None) in parts, takes_functions) if found else None
 
