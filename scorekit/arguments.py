@@ -326,10 +326,11 @@ def _parts(annotation: Any) -> Iterator[Any]:
 def _bounded(annotation: Any) -> _Bounded | None:
     parts = list(_parts(annotation))
     found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
-    if all(get_origin(part) is Literal or part is type(None) for part in parts):  # else other values pass as well
-        found += [OneOf(*get_args(part)) for part in parts if get_origin(part) is Literal]
-    takes_functions = any(get_origin(part) is Callable or part is Callable for part in parts)
-    return _Bounded(found[0], type(None) in parts, takes_functions) if found else None
+    functions = [part for part in parts if get_origin(part) is Callable or part is Callable]
+    names = [part for part in parts if get_origin(part) is Literal]
+    if len(names) + len(functions) + (type(None) in parts) == len(parts):  # else a name stands for an object
+        found += [OneOf(*get_args(part)) for part in names]
+    return _Bounded(found[0], type(None) in parts, bool(functions)) if found else None
 
 
 def bounds_of(function: Callable) -> Mapping[str, _Bounded]:

@@ -79,8 +79,7 @@ def classifier_guidance(
       ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
-      ValueError: for a scale that is not finite; when called, for a batched log-likelihood that is neither a scalar nor
-        ``(B,)``.
+      ValueError: when called, for a batched log-likelihood that is neither a scalar nor ``(B,)``.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser

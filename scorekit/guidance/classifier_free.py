@@ -13,7 +13,8 @@ Returns:
 
 from collections.abc import Callable, Sequence
 
-from scorekit.guidance._parameters import Scale, check_scale, check_value, value_at
+from scorekit.arguments import Fraction, checked
+from scorekit.guidance._parameters import Scale, check_scale, value_at
 from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
@@ -48,9 +49,6 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
       cond: the conditional denoiser.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
-    Raises:
-      ValueError: for a scale that is not finite.
-
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow
     >>> import jax.numpy as jnp
@@ -64,6 +62,7 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
     return rule(_affine, (uncond, cond), guidance_scale)
 
 
+@checked
 def classifier_free_batched(
     conditional: Callable[[PyTree, Array, PyTree], Prediction],
     condition: PyTree,
@@ -81,9 +80,6 @@ def classifier_free_batched(
       condition: the conditions, a tree of ``(B, ...)`` arrays.
       null: the null condition, broadcast to the shape of ``condition``.
       guidance_scale: gamma, as in :func:`classifier_free`.
-
-    Raises:
-      ValueError: as :func:`classifier_free`.
 
     >>> import jax.numpy as jnp
     >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
@@ -108,9 +104,6 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
 
-    Raises:
-      ValueError: for a scale that is not finite.
-
     >>> import jax.numpy as jnp
     >>> cond, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
     >>> autoguidance(cond, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
@@ -131,9 +124,6 @@ def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[
     Args:
       conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       weights: one guidance scale per condition.
-
-    Raises:
-      ValueError: unless there is one finite weight for each condition, and at least one.
 
     >>> import jax.numpy as jnp
     >>> uncond, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
@@ -174,9 +164,6 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
-    Raises:
-      ValueError: for a scale that is not finite.
-
     >>> import jax.numpy as jnp
     >>> cond, uncond, unwanted = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0, 0.5))
     >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
@@ -184,7 +171,6 @@ def negative(
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
-    check_scale(guidance_scale=guidance_scale, negative_scale=negative_scale)
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
 
 
@@ -194,7 +180,7 @@ def _plus_plus(predictions, x_t, t, scale):
 
 
 @guidance_rule(plain_at_one=False, splits=True)
-def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
+def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | Callable[[Array], Array]) -> Denoiser:
     """CFG++: the guided clean estimate with the unconditional noise.
 
     ``x0 = x0_uncond + gamma (x0_cond - x0_uncond)``, ``eps = eps_uncond``, so that a DDIM step is ``x_s = alpha_s x0 +
@@ -204,10 +190,7 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
 
     Args:
       cond: the conditional denoiser.
-      guidance_scale: lambda of the paper, in [0, 1]; 0 is unconditional, and 1 is *not* plain conditional sampling.
-
-    Raises:
-      ValueError: for a scale outside [0, 1].
+      guidance_scale: lambda of the paper; 0 is unconditional, and 1 is *not* plain conditional sampling.
 
     >>> import jax.numpy as jnp
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.0))
@@ -216,5 +199,4 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> De
 
     Source: Chung et al. 2024 (https://arxiv.org/abs/2406.08070).
     """
-    check_value(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", guidance_scale=guidance_scale)
     return rule(_plus_plus, (uncond, cond), guidance_scale)

@@ -50,8 +50,7 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
       The unnormalised log-density of the product, which may be passed through ``jit``.
 
     Raises:
-      ValueError: without any terms, or for a weight that is not finite; when called, if the shapes of the log-densities
-        differ.
+      ValueError: when called, if the shapes of the log-densities differ.
 
     >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
     >>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
@@ -82,9 +81,6 @@ def classifier_guided_log_density(
     Returns:
       The guided log-density, a function of the same arguments, up to a constant.
 
-    Raises:
-      ValueError: as :func:`log_product`.
-
     >>> prior = lambda x: -0.5 * jnp.sum(x**2, -1)
     >>> label_1 = lambda x: -jnp.logaddexp(0.0, -x[..., 0])  # a logistic classifier
     >>> guided = classifier_guided_log_density(prior, label_1, 4.0)
@@ -111,9 +107,6 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
 
     Returns:
       The guided log-density, a function of the same arguments, up to a constant.
-
-    Raises:
-      ValueError: as :func:`log_product`.
 
     >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
     >>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)

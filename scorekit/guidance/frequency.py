@@ -48,8 +48,7 @@ def frequency_decoupled(
       ``(x_t, t) -> Prediction``, the guided denoiser.
 
     Raises:
-      ValueError: if ``factors`` is empty, or for a scale or factor that is not finite; when called, for arrays without
-        axes between batch and channels.
+      ValueError: when called, for arrays without axes between batch and channels.
 
     >>> import jax.numpy as jnp
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))

@@ -74,13 +74,13 @@ def interval(
       plain: the denoiser outside it, normally the conditional one.
       schedule: the noise schedule.
       noise_min: lower bound of the noise-to-signal ratio.
-      noise_max: upper bound, > ``noise_min``.
+      noise_max: upper bound, above ``noise_min``.
 
     Returns:
       ``(x_t, t) -> Prediction``.
 
     Raises:
-      ValueError: unless ``0 <= noise_min < noise_max``; of traced bounds the prediction is NaN then.
+      ValueError: unless ``noise_min < noise_max``; of traced bounds the prediction is NaN then.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction

@@ -25,27 +25,23 @@ size. At ``sigma = 0`` all formulas are finite.
 
 Args:
   schedule: the noise schedule.
-  operator: from :mod:`scorekit.guidance.operators`, or any differentiable function ``x0 -> y``.
+  operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
   observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
-  noise_std: standard deviation of the noise of y, >= 0, scalar or ``(B,)``.
+  noise_std: standard deviation of the noise of y, a scalar or ``(B,)``.
   denoiser: the prior; differentiable.
 
 Returns:
   ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
+
+Raises:
+  ValueError: when called, for an observation that is not shaped like ``A(x0)``.
 """
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Positive, checked
-from scorekit.checks import (
-    check_at_least,
-    check_count,
-    check_floating,
-    check_like,
-    check_per_example,
-    check_positive,
-)
+from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
+from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.guidance._linear_systems import conjugate_gradients
 from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.operators import Operator
@@ -151,15 +147,16 @@ def _evaluation_point(schedule, t, x_t):
     return at, combine((scale, x_t))
 
 
+@checked
 def replacement(
     denoiser: Denoiser,
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: Number = 0.0,
+    noise_std: NonNegative = 0.0,
     *,
-    data_std: Number = 1.0,
-    iterations: int = 10,
+    data_std: Positive = 1.0,
+    iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Replaces the observed part of the clean estimate; one evaluation, no gradient.
 
@@ -170,11 +167,8 @@ def replacement(
 
     Args:
       denoiser: the prior, unconditional or conditional.
-      data_std: standard deviation of the data, > 0; without noise it has no effect.
+      data_std: standard deviation of the data; without noise it has no effect.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    Raises:
-      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -190,15 +184,16 @@ def replacement(
     return _built(_Replacement, problem, data_std=data_std, iterations=iterations)
 
 
+@checked
 def pigdm(
     denoiser: Denoiser,
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: Number = 0.0,
+    noise_std: NonNegative = 0.0,
     *,
-    data_std: Number = 1.0,
-    iterations: int = 10,
+    data_std: Positive = 1.0,
+    iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Pseudo-inverse guidance: one evaluation and one vector-Jacobian product.
 
@@ -207,11 +202,8 @@ def pigdm(
     which is exact for data ``N(m, data_std^2)``.
 
     Args:
-      data_std: standard deviation of the data, > 0.
+      data_std: standard deviation of the data.
       iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    Raises:
-      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> from scorekit.guidance import operators
@@ -227,14 +219,15 @@ def pigdm(
     return _built(_Guided, problem, data_std=data_std, iterations=iterations, covariance="isotropic")
 
 
+@checked
 def mmps(
     denoiser: Denoiser,
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: Number = 0.0,
+    noise_std: NonNegative = 0.0,
     *,
-    iterations: int = 3,
+    iterations: PositiveInt = 3,
 ) -> Denoiser:
     """Moment matching: the mean and the covariance of x0 given x_t from the denoiser; exact for Gaussian data.
 
@@ -248,9 +241,6 @@ def mmps(
 
     Args:
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
-
-    Raises:
-      ValueError: for an argument out of range; when called, for an observation that is not shaped like ``A(x0)``.
 
     >>> from scorekit import densities, denoisers, process, schedules
     >>> from scorekit.guidance import operators
@@ -284,12 +274,7 @@ def dps(
     true one, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
 
     Args:
-      operator: any differentiable function ``x0 -> y``.
-      observation: y, leaves ``(B, ...)``.
-      noise_std: assumed standard deviation of the noise of y, > 0, scalar or ``(B,)``.
-
-    Raises:
-      ValueError: if ``noise_std`` is not positive; when called, for an observation that is not shaped like ``A(x0)``.
+      noise_std: assumed standard deviation of the noise of y, a scalar or ``(B,)``.
 
     >>> from scorekit import denoisers, schedules
     >>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedules.cosine(), "x0")
@@ -305,9 +290,6 @@ def dps(
 def _built(kind, problem, iterations=1, **fields) -> Denoiser:
     denoiser, schedule, operator, observation, noise_std = problem
     check_floating(observation=observation)
-    check_at_least(0, noise_std=noise_std)
-    check_positive(data_std=fields.get("data_std", 1.0))
-    check_count(iterations=iterations)
     return kind(
         denoiser=as_pytree(denoiser),
         schedule=schedule,

@@ -18,13 +18,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.arguments import Between, NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.checks import (
-    check_axes,
-    check_broadcasts,
-    check_finite,
-    check_floating,
-    check_positive,
-)
+from scorekit.checks import check_axes, check_broadcasts, check_finite, check_floating
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -119,7 +113,7 @@ def average_pool(factor: PositiveInt) -> Operator:
       factor: the size of a block.
 
     Raises:
-      ValueError: if ``factor`` is not an integer >= 1 or, when applied, does not divide the sizes.
+      ValueError: when applied, if ``factor`` does not divide the sizes.
 
     >>> average_pool(2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel()
     Array([0.5, 2.5], dtype=float32)
@@ -154,6 +148,7 @@ class _Blur:
         return jnp.moveaxis(out.reshape(*rows.shape[:2], *out.shape[2:]), 1, -1)
 
 
+@checked
 def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "edge") -> Operator:
     """Deblurring: convolution of every channel with ``kernel``; the output has the size of the data.
 
@@ -162,8 +157,7 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
       edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
 
     Raises:
-      ValueError: for an unknown ``edge``, a kernel that is empty or not finite or, when applied, one with the wrong
-        number of axes.
+      ValueError: when applied, for a kernel with the wrong number of axes.
 
     >>> blur(jnp.ones(3) / 3)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().round(1)
     Array([0.3, 1. , 2. , 2.7], dtype=float32)
@@ -171,8 +165,6 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
     if jnp.ndim(kernel) < 1 or jnp.size(kernel) == 0:
         raise ValueError(f"kernel must hold values, got shape {jnp.shape(kernel)}")
     check_finite(kernel=kernel)
-    if edge not in ("edge", "reflect", "wrap", "zero"):
-        raise ValueError(f"edge must be edge, reflect, wrap or zero, got {edge!r}")
     return _Blur(kernel=kernel, edge=edge)
 
 
@@ -181,7 +173,7 @@ def gaussian_kernel(std: Positive, radius: NonNegativeInt, axes: PositiveInt = 2
     """``exp(-|i|^2 / (2 std^2))`` for ``|i| <= radius`` along each axis, with sum 1; for :func:`blur`.
 
     Args:
-      std: in pixels.
+      std: standard deviation, in pixels.
       radius: the kernel has ``2 radius + 1`` entries along an axis.
       axes: 2 for images, 1 for signals.
 
@@ -205,7 +197,7 @@ def low_pass_kernel(cutoff: Annotated[float, Between(0, 0.5, "both")], radius: P
     ``sin(2 pi cutoff i) / (pi i) cos^2(pi i / (2 radius + 2))`` for ``|i| <= radius``, over its sum.
 
     Args:
-      cutoff: frequency at which the gain is 1/2, in cycles per sample (frequency over sample rate), in (0, 1/2).
+      cutoff: frequency at which the gain is 1/2, in cycles per sample (frequency over sample rate).
       radius: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about ``2 / radius``.
 
     Returns:
@@ -229,7 +221,8 @@ def _clipped(level, intact, x):
     return jax.tree.map(clipped, x, intact)
 
 
-def clip(level: ArrayLike, intact: PyTree) -> Operator:
+@checked
+def clip(level: Positive, intact: PyTree) -> Operator:
     """Declipping: ``min(max(x, -level), level)``, and x itself where the observation is not clipped.
 
     Piecewise linear. Where the data were clipped, an estimate below the level is moved up to it, and one beyond the
@@ -237,17 +230,16 @@ def clip(level: ArrayLike, intact: PyTree) -> Operator:
     the level would not be changed even where the observation is below it.
 
     Args:
-      level: > 0, a scalar or an array that broadcasts with the data.
+      level: largest absolute value, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
     Raises:
-      ValueError: if ``level`` is not positive or, when applied, ``intact`` is no tree like the data.
+      ValueError: when applied, if ``intact`` is no tree like the data.
 
     >>> y = jnp.array([[-1.0, 0.5, 1.0]])
     >>> clip(1.0, jnp.abs(y) < 1)(jnp.array([[-3.0, 2.0, 0.7]]))
     Array([[-1. ,  2. ,  0.7]], dtype=float32)
     """
-    check_positive(level=level)
     return Partial(_clipped, level, intact)
 
 
@@ -262,10 +254,10 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
     """Colourisation: the luminance of ``(B, ..., C)`` data, ``(B, ...)``.
 
     Args:
-      weights: of the C channels; by default the luma of ITU-R BT.601.
+      weights: weight of each of the C channels; by default the luma of ITU-R BT.601.
 
     Raises:
-      ValueError: if the weights are not a finite vector or, when applied, not one for each channel.
+      ValueError: when applied, unless there is one weight for each channel.
 
     >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
     (1, 2, 2)

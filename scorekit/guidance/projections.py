@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.arguments import Between
-from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.arguments import Between, Finite
+from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.schedules._numerics import as_time, sqrt
@@ -80,7 +80,7 @@ def apg(
     schedule: Schedule,
     guidance_scale: Scale,
     *,
-    parallel: Number = 0.0,
+    parallel: Finite = 0.0,
     momentum: Annotated[Number, Between(-1, 1, "both")] | None = None,
     norm_threshold: Annotated[Number, Between(0, open="low", infinite=True)] = jnp.inf,
 ) -> Denoiser:
@@ -95,11 +95,8 @@ def apg(
       parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
       momentum: beta; published values are -0.75 to -0.5. A momentum makes the rule stateful
         (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
-      norm_threshold: r > 0, in units of the data times the root of the number of values; published values are 2.5 to
+      norm_threshold: r, in units of the data times the root of the number of values; published values are 2.5 to
         15.
-
-    Raises:
-      ValueError: for a scale that is not finite, a momentum outside (-1, 1) or a threshold that is not positive.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -110,7 +107,6 @@ def apg(
 
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
-    check_scale(guidance_scale=guidance_scale, parallel=parallel)
     parameters = (schedule, guidance_scale, parallel, norm_threshold)
     if momentum is None:
         return rule(_projected, (cond, uncond), *parameters)
@@ -146,9 +142,6 @@ def cfg_zero_star(
       schedule: the noise schedule; the velocity is ``alpha' x0 + sigma' eps``.
       zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
-
-    Raises:
-      ValueError: for a scale that is not finite, or if ``zero_above`` is not positive.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
@@ -189,9 +182,6 @@ def tangential(
       schedule: the noise schedule.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
-
-    Raises:
-      ValueError: for an unknown target or a scale that is not finite.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction

@@ -23,10 +23,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_finite, check_like, check_not_nan, check_scalar
+from scorekit.arguments import FiniteScalar, checked
+from scorekit.checks import check_like, check_not_nan
 from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.schedules._numerics import as_time
-from scorekit.typing import Array, Number
+from scorekit.typing import Array
 
 __all__ = [
     "GuidedSequences",
@@ -60,7 +61,7 @@ def joint_log_prob(logits: Sequence[Array]) -> Array:
     """The log-probabilities of all sequences of an autoregressive model: ``log p(x) = sum_k log p(x_k | x_<k)``.
 
     Args:
-      logits: for each k, the logits of ``p(x_k | x_<k)``, ``(V_1, ..., V_k)``: one axis for each preceding symbol, and
+      logits: logits of ``p(x_k | x_<k)`` for each k, ``(V_1, ..., V_k)``: one axis for each preceding symbol, and
         a last axis for the symbol itself.
 
     Returns:
@@ -92,9 +93,6 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
     Returns:
       n arrays, the k-th of shape ``(V_1, ..., V_k)``; NaN after a prefix of probability 0.
 
-    Raises:
-      ValueError: if ``log_prob`` has no axes, is empty or NaN.
-
     >>> joint = jnp.log(jnp.array([[0.25, 0.25], [0.125, 0.375]]))
     >>> jnp.exp(conditional_log_probs(joint)[1]).tolist()
     [[0.5, 0.5], [0.25, 0.75]]
@@ -108,7 +106,8 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
     return tuple(jax.nn.log_softmax(marginal) for marginal in reversed(marginals))
 
 
-def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSequences:
+@checked
+def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
     """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
 
     Args:
@@ -120,7 +119,7 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
       A :class:`GuidedSequences`.
 
     Raises:
-      ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
+      ValueError: if the shapes differ, or one is empty or NaN.
 
     >>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
     >>> [f"{p:.3f}" for p in jnp.exp(guide_joint(cond, uncond, 2.0).log_prob)]  # 1 to 9
@@ -128,13 +127,14 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSeq
 
     Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
-    _check_shapes(cond, uncond, guidance_scale)
+    _check_shapes(cond, uncond)
     tilted = tilt(uncond, log_ratio(cond, uncond), as_time(guidance_scale))
     guided = tilted - jax.nn.logsumexp(tilted)
     return GuidedSequences(guided, guided - uncond)
 
 
-def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> GuidedSequences:
+@checked
+def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
     """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised separately.
 
     Args:
@@ -146,7 +146,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
       A :class:`GuidedSequences`.
 
     Raises:
-      ValueError: if the shapes differ, one is empty or NaN, or the scale is not a finite number.
+      ValueError: if the shapes differ, or one is empty or NaN.
 
     >>> even = jnp.log(jnp.full((2, 2), 0.25))
     >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
@@ -156,7 +156,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Number) -> Gu
 
     Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
-    _check_shapes(cond, uncond, guidance_scale)
+    _check_shapes(cond, uncond)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
         possible = jnp.isfinite(log_prob)[..., None]  # avoids NaN after a prefix of probability 0
@@ -194,9 +194,7 @@ def _check_log_probs(**named):
                 raise ValueError(f"{name} must hold values, got shape {jnp.shape(leaf)}")
 
 
-def _check_shapes(cond, uncond, scale):
-    check_scalar(guidance_scale=scale)
-    check_finite(guidance_scale=scale)
+def _check_shapes(cond, uncond):
     _check_log_probs(cond=cond, uncond=uncond)
     if jnp.shape(cond) != jnp.shape(uncond):
         raise ValueError(f"cond and uncond must have the same shape, got {jnp.shape(cond)} and {jnp.shape(uncond)}")

@@ -80,9 +80,6 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
     Returns:
       The prediction, and the state for the next evaluation.
 
-    Raises:
-      ValueError: if a denoiser returns no prediction.
-
     >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
     (Prediction(x0=1.0, eps=1.0), ())
     """

@@ -1,12 +1,13 @@
 """Temperature: scaling the score, and the distribution that results."""
 
-import numpy as np
+from collections.abc import Callable
 
-from scorekit.guidance._parameters import Scale, check_value, value_at
+from scorekit.arguments import Positive
+from scorekit.guidance._parameters import value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Eps
 from scorekit.trees import combine
-from scorekit.typing import Denoiser, Schedule
+from scorekit.typing import Array, Denoiser, Schedule
 
 __all__ = ["temperature"]
 
@@ -18,7 +19,7 @@ def _scaled_score(predictions, x_t, t, schedule, tau):
 
 
 @guidance_rule(plain_at_one=False)
-def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
+def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable[[Array], Array]) -> Denoiser:
     """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.
 
     This does *not* sample ``p(x)^(1 / tau)``, not even for Gaussian data of variance v, where that density has the
@@ -37,13 +38,10 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     Args:
       denoiser: the denoiser to wrap.
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
-      tau: the temperature, > 0; values below 1 sharpen.
+      tau: the temperature; values below 1 sharpen.
 
     Returns:
       ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: if ``tau`` is not positive.
 
     >>> import jax.numpy as jnp
     >>> from scorekit.denoisers import denoiser_from_network
@@ -52,5 +50,4 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Scale) -> Denoiser:
     >>> temperature(d, rectified_flow(), 0.5)(jnp.ones(1), 0.5).eps
     Array([2.], dtype=float32)
     """
-    check_value(lambda x: np.isfinite(x) & (x > 0), "finite and > 0", tau=tau)
     return rule(_scaled_score, (denoiser,), schedule, tau)

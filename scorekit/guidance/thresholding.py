@@ -35,7 +35,7 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1
 
     Args:
       denoiser: the denoiser to wrap.
-      limit: > 0, in units of the data.
+      limit: largest absolute value, in units of the data.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow

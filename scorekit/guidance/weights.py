@@ -11,8 +11,6 @@ from scorekit.schedules._numerics import as_time
 
 __all__ = ["weight_schedule"]
 
-_SHAPES = ("linear", "cosine", "power")
-
 
 def _linear(noise, data, t):
     return noise + (data - noise) * (1.0 - t)
@@ -45,16 +43,11 @@ def weight_schedule(
     Returns:
       ``t -> gamma``, for the ``guidance_scale`` of any rule.
 
-    Raises:
-      ValueError: for another shape, a scale that is not finite, or a power that is not positive.
-
     >>> weight_schedule(1.0, 5.0)(0.25)
     4.0
 
     Source: Wang et al. 2024 (https://arxiv.org/abs/2404.13040).
     """
-    if shape not in _SHAPES:
-        raise ValueError(f"shape must be one of {_SHAPES}, got {shape!r}")
     if shape == "power":
         return Partial(_power, noise, data, power)
     return Partial(_linear if shape == "linear" else _cosine, noise, data)

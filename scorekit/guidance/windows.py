@@ -38,7 +38,7 @@ def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int
       W.
 
     Raises:
-      ValueError: unless ``1 <= hop <= size`` and ``length = size + (W - 1) hop``.
+      ValueError: unless ``hop <= size`` and ``length = size + (W - 1) hop``.
 
     >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
     (4, 1)
@@ -59,9 +59,6 @@ def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
 
     Returns:
       Leaves ``(B W, size, ...)``.
-
-    Raises:
-      ValueError: as :func:`num_windows`.
 
     >>> cut_windows(jnp.arange(6)[None], 4, 2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -89,8 +86,7 @@ def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree
       Leaves ``(B, size + (count - 1) hop, ...)``.
 
     Raises:
-      ValueError: for a count that is not an integer >= 1, a hop above the size, or parts that are not floating or not
-        a multiple of ``count``.
+      ValueError: if the number of parts is not a multiple of ``count``.
 
     >>> parts = jnp.array([[0.0, 0.0], [1.0, 1.0]])
     >>> blend_windows(parts, 2, 1).tolist(), blend_windows(parts, 2, 2).tolist()
@@ -155,7 +151,7 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
       ``(x_t, t) -> Prediction`` for long signals.
 
     Raises:
-      ValueError: unless ``1 <= hop <= size`` and, when applied, the windows cover the signal exactly.
+      ValueError: unless ``hop <= size`` and, when applied, the windows cover the signal exactly.
 
     >>> from scorekit.typing import Prediction
     >>> mean = lambda x, t: Prediction(jnp.broadcast_to(x.mean(1, keepdims=True), x.shape), x)

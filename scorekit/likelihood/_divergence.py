@@ -12,7 +12,6 @@ from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, PyTree
 
 DivergenceName: TypeAlias = Literal["exact", "rademacher", "gaussian"]
-DIVERGENCES: tuple[DivergenceName, ...] = ("exact", "rademacher", "gaussian")
 
 
 def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree:

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Count, PositiveInt, checked
-from scorekit.checks import check_classes, check_count, check_like, nan_unless
+from scorekit.checks import check_classes, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 __all__ = ["BitsPerDim", "bits_per_dim", "dequantised_bits_per_dim"]
 
+_Bins: TypeAlias = Annotated[int, Count(2)]
 _Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
 _Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
 """``(key, x) -> (u, log q(u | x))``: ``u`` in [0, 1) shaped like ``x``, and its log-density ``(B,)``."""
@@ -50,7 +51,7 @@ def bits_per_dim(
     log_p: ArrayLike,
     event_size: PositiveInt,
     *,
-    bins: Annotated[int, Count(2)] | None = None,
+    bins: _Bins | None = None,
     dequantisation: _Dequantisation = "none",
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``.
@@ -67,16 +68,13 @@ def bits_per_dim(
       A :class:`BitsPerDim` of the shape of ``log_p``.
 
     Raises:
-      ValueError: for an unknown dequantisation, an ``event_size`` that is not an integer >= 1, or ``bins`` missing, not
-        an integer >= 2 or unused.
+      ValueError: for ``bins`` that are missing or unused.
 
     >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform").bits_per_dim)
     8.0
 
     Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844).
     """
-    if dequantisation not in ("none", "uniform", "variational"):
-        raise ValueError(f"dequantisation must be 'none', 'uniform' or 'variational', got {dequantisation!r}")
     if dequantisation == "none" and bins is not None:
         raise ValueError(f"bins must be None without dequantisation, got {bins}")
     if dequantisation != "none" and bins is None:
@@ -88,11 +86,12 @@ def bits_per_dim(
     return BitsPerDim(bits_per_dim=bits, offset=offset, dequantisation=dequantisation)
 
 
+@checked
 def dequantised_bits_per_dim(
     key: Key,
     log_density: Callable[[Key, PyTree], Array],
     x: PyTree,
-    bins: int,
+    bins: _Bins,
     dequantiser: _Dequantiser | None = None,
 ) -> BitsPerDim:
     """Bits per dimension of integers under a density on [-1, 1]: a single-sample estimate of an upper bound.
@@ -111,8 +110,7 @@ def dequantised_bits_per_dim(
       A :class:`BitsPerDim`.
 
     Raises:
-      ValueError: if ``x`` does not hold integers in ``0..bins-1``, ``bins`` is not an integer >= 2, or ``log_density``
-        does not return one value for every example. Traced, an integer out of range gives NaN.
+      ValueError: for an integer outside ``0..bins-1``; traced, it gives NaN.
 
     >>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
     >>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
@@ -125,7 +123,6 @@ def dequantised_bits_per_dim(
     for leaf in jax.tree.leaves(x):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.integer):
             raise ValueError(f"x must be of an integer type, values 0..bins-1, got {jnp.result_type(leaf)}")
-        check_count(2, bins=bins)
         check_classes(bins, x=leaf)
     for_noise, for_density = jax.random.split(key)
     if dequantiser is None:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_finite, check_floating, check_scalar
-from scorekit.likelihood._divergence import DIVERGENCES, DivergenceName, draw_probes, with_divergence
+from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
+from scorekit.checks import check, check_finite, check_floating
+from scorekit.likelihood._divergence import DivergenceName, draw_probes, with_divergence
 from scorekit.samplers._blocks import block_length, in_blocks
 from scorekit.samplers._dormand_prince import dormand_prince
 from scorekit.samplers._embedded_pair import Slope
-from scorekit.samplers._probability_flow import check_tolerances, probability_flow, raise_if_failed
+from scorekit.samplers._probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.solvers._coordinates import frame
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
@@ -35,7 +36,7 @@ class LogLikelihood(NamedTuple):
 
     Attributes:
       log_p: ``log p(x0)`` in nats, ``(B,)``; NaN in blocks that failed.
-      standard_error: of ``log_p``, ``(B,)``, from the variance over probes; 0 if exact, NaN for a single probe.
+      standard_error: standard error of ``log_p`` over probes, ``(B,)``; 0 if exact, NaN for a single probe.
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
@@ -72,6 +73,7 @@ class LogLikelihood(NamedTuple):
         return self
 
 
+@checked
 def log_likelihood(
     key: Key | None,
     denoiser: Denoiser,
@@ -79,15 +81,15 @@ def log_likelihood(
     x0: PyTree,
     *,
     divergence: DivergenceName = "exact",
-    probes: int = 8,
-    chunk: int = 8,
-    t_min: ArrayLike = 0.0,
-    t_max: ArrayLike = 1.0,
+    probes: PositiveInt = 8,
+    chunk: PositiveInt = 8,
+    t_min: FractionScalar = 0.0,
+    t_max: FractionScalar = 1.0,
     rtol: ArrayLike = 1e-5,
-    atol: ArrayLike = 1e-5,
-    max_steps: int = 1000,
+    atol: Positive = 1e-5,
+    max_steps: PositiveInt = 1000,
     ts: ArrayLike | None = None,
-    block_size: int | None = None,
+    block_size: PositiveInt | None = None,
 ) -> LogLikelihood:
     """The log-density ``log p(x0)`` of each example under the probability-flow ODE of a denoiser, in nats.
 
@@ -124,9 +126,7 @@ def log_likelihood(
       A :class:`LogLikelihood`.
 
     Raises:
-      ValueError: for ``x0`` that is not floating or not finite (traced, it gives NaN), an unknown divergence, a missing
-        key, ``probes``, ``chunk`` or ``block_size`` that is not an integer >= 1, times or tolerances out of range, or
-        ``ts`` that does not decrease in [0, 1].
+      ValueError: for ``x0`` that is not finite (traced, it gives NaN), a missing key, or unless ``t_min < t_max``.
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
@@ -144,12 +144,9 @@ def log_likelihood(
     if not batch_size(x0):
         raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
-    _check(key, divergence, probes, chunk, ts)
+    _check(key, divergence, ts)
     if ts is None:
-        check_count(max_steps=max_steps)
-        check_tolerances(dtype, rtol, atol, max_steps)
-        check_scalar(t_min=t_min, t_max=t_max)
-        check(lambda t: (t >= 0) & (t <= 1), "in [0, 1]", t_min=t_min, t_max=t_max)
+        check_relative_tolerance(dtype, rtol)
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
         ends = jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)
     else:
@@ -228,11 +225,8 @@ def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
     return jax.lax.scan(step, y, (clocks[:-1], clocks[1:]))[0]
 
 
-def _check(key, divergence, probes, chunk, ts) -> None:
-    if divergence not in DIVERGENCES:
-        raise ValueError(f"divergence must be one of {DIVERGENCES}, got {divergence!r}")
+def _check(key, divergence, ts) -> None:
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
-    check_count(probes=probes, chunk=chunk)
     if ts is not None:
         check_grid(ts)

@@ -10,7 +10,6 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
 from scorekit.trees import batch_size, event_size
 from scorekit.typing import Array, Denoiser, PyTree
 
@@ -34,19 +33,15 @@ def block_length(denoiser: Denoiser, x: PyTree, time: Array, block_size: int | N
       denoiser: ``(x_t, t) -> Prediction``; traced once if a batch is to be divided automatically.
       x: the state, leaves ``(B, ...)``.
       time: a scalar.
-      block_size: number of examples, >= 1, or None.
+      block_size: number of examples, or None.
 
     Returns:
       A number of examples, less than B, or None.
-
-    Raises:
-      ValueError: if ``block_size`` is neither None nor an integer >= 1.
 
     >>> block_length(lambda x, t: (x, x), jnp.ones((10, 2)), jnp.array(0.5), 9)
     5
     """
     if block_size is not None:
-        check_count(block_size=block_size)
         return _equal(batch_size(x), block_size)
     leading = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(x)}
     if jax.default_backend() != "cpu" or jax.device_count() > 1 or len(leading) != 1 or leading == {()}:

@@ -7,13 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    PositiveInt,
-    checked,
-)
 from scorekit.checks import (
     check,
-    check_positive,
     check_prediction,
 )
 from scorekit.samplers._embedded_pair import Slope
@@ -79,14 +74,12 @@ def probability_flow(
     return slope
 
 
-@checked
-def check_tolerances(dtype, rtol: ArrayLike, atol: ArrayLike, max_steps: PositiveInt) -> None:
-    """Raises a ``ValueError`` for tolerances that a state of this dtype cannot meet, or no steps.
+def check_relative_tolerance(dtype, rtol: ArrayLike) -> None:
+    """Raises a ``ValueError`` for a relative tolerance that a state of this dtype cannot meet.
 
-    >>> check_tolerances(jnp.float32, 1e-9, 1e-5, 10)
+    >>> check_relative_tolerance(jnp.float32, 1e-9)
     Traceback (most recent call last):
     ValueError: rtol must be in [1.19e-07, 1), the precision of float32, got 1e-09
     """
     eps = float(jnp.finfo(dtype).eps)
     check(lambda r: (r >= eps) & (r < 1), f"in [{eps:.3g}, 1), the precision of {jnp.dtype(dtype)}", rtol=rtol)
-    check_positive(atol=atol)

@@ -15,12 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    checked,
-)
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import (
     check,
-    check_between,
     check_finite,
     check_floating,
     check_schedule,
@@ -33,7 +30,7 @@ from scorekit.samplers._dormand_prince import (
     dormand_prince,
 )
 from scorekit.samplers._probability_flow import (
-    check_tolerances,
+    check_relative_tolerance,
     probability_flow,
     raise_if_failed,
 )
@@ -97,14 +94,14 @@ def adaptive_ode(
     schedule: Schedule,
     x_init: PyTree,
     *,
-    t_start: ArrayLike = 1.0,
-    t_end: ArrayLike = 0.0,
+    t_start: Fraction = 1.0,
+    t_end: Fraction = 0.0,
     rtol: ArrayLike = 1e-4,
-    atol: ArrayLike = 1e-5,
-    max_steps: int = 1000,
+    atol: Positive = 1e-5,
+    max_steps: PositiveInt = 1000,
     save_at: ArrayLike | None = None,
     coordinate: FiniteAtZeroNoise = "flow",
-    block_size: int | None = None,
+    block_size: PositiveInt | None = None,
 ) -> AdaptiveResult:
     """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with steps that adapt to the tolerance.
 
@@ -123,10 +120,10 @@ def adaptive_ode(
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once, and once more to choose blocks.
       schedule: its noise schedule.
       x_init: the state at ``t_start``. It is integrated in at least float32.
-      t_start: where to start, in [0, 1].
-      t_end: where to stop, in [0, 1].
+      t_start: first time.
+      t_end: last time.
       rtol: error allowed in a step relative to ``x / scale``, at least the machine epsilon of the integrated state.
-      atol: error allowed in a step where the state is small, in units of ``x / scale``, > 0.
+      atol: error allowed in a step where the state is small, in units of ``x / scale``.
       max_steps: steps to try before giving up, rejected ones included.
       save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
       coordinate: "flow", "angle" or, where alpha > 0, "sigma".
@@ -138,8 +135,7 @@ def adaptive_ode(
       An :class:`AdaptiveResult`.
 
     Raises:
-      ValueError: for a time outside [0, 1], ``rtol`` or ``atol`` out of range, ``max_steps < 1``, ``block_size < 1``,
-        ``save_at`` out of order or outside the interval, an unknown coordinate, or "sigma" at a time where alpha is 0.
+      ValueError: for ``save_at`` out of order or outside the interval, or "sigma" at a time where alpha is 0.
       RuntimeError: if called eagerly and the end was not reached; it says what to try. After ``jit`` the state is NaN,
         ``success`` False, and :meth:`AdaptiveResult.raise_if_failed` raises it.
 
@@ -153,7 +149,7 @@ def adaptive_ode(
     """
     check_schedule(schedule=schedule)
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
-    _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at)
+    _check(x_init, wide, t_start, t_end, rtol, save_at)
     t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)
     at = lambda t: frame(coordinate, schedule.alpha(t), schedule.sigma(t))
     first, last = at(t_start), at(t_end)
@@ -187,11 +183,10 @@ def adaptive_ode(
     return result
 
 
-def _check(x_init, wide, t_start, t_end, rtol, atol, max_steps, save_at) -> None:
+def _check(x_init, wide, t_start, t_end, rtol, save_at) -> None:
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
-    check_tolerances(wide, rtol, atol, max_steps)
-    check_between(0, 1, t_start=t_start, t_end=t_end)
+    check_relative_tolerance(wide, rtol)
     if save_at is None:
         return
     if np.ndim(save_at) != 1 or np.shape(save_at)[0] < 1:

@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_finite, check_floating, check_prediction, check_schedule
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
+from scorekit.checks import check, check_finite, check_floating, check_prediction, check_schedule
 from scorekit.process import posterior
-from scorekit.samplers._probability_flow import check_tolerances
+from scorekit.samplers._probability_flow import check_relative_tolerance
 from scorekit.samplers.adaptive import AdaptiveResult
 from scorekit.schedules._numerics import as_time
 from scorekit.solvers._grids import check_samples
@@ -57,17 +58,18 @@ class _State(NamedTuple):
     rejected: Array
 
 
+@checked
 def adaptive_sde(
     key: Key,
     denoiser: Denoiser,
     schedule: Schedule,
     x_init: PyTree,
     *,
-    t_start: ArrayLike = 1.0,
-    t_end: ArrayLike = 1e-3,
+    t_start: Fraction = 1.0,
+    t_end: Fraction = 1e-3,
     rtol: ArrayLike = 0.02,
-    atol: ArrayLike = 0.01,
-    max_steps: int = 1000,
+    atol: Positive = 0.01,
+    max_steps: PositiveInt = 1000,
     denoise: bool = True,
 ) -> AdaptiveResult:
     """Samples the reverse SDE with the steps that each example needs.
@@ -88,10 +90,10 @@ def adaptive_sde(
       denoiser: ``(x_t, t) -> Prediction`` for ``t`` of shape ``(B,)``; only x0 is read. It is traced once.
       schedule: its noise schedule.
       x_init: the state at ``t_start``, leaves ``(B, ...)``. It is integrated in at least float32.
-      t_start: where to start; where ``alpha`` is 0 a network that predicts eps or the score has no x0: start it below.
-      t_end: where to stop, < ``t_start``, with finite log-SNR.
+      t_start: first time; where ``alpha`` is 0 a network that predicts eps or the score has no x0: start it below.
+      t_end: last time.
       rtol: error allowed in a step relative to ``x``, at least the machine epsilon of the integrated state.
-      atol: error allowed in a step where the state is small, in units of ``x``, > 0.
+      atol: error allowed in a step where the state is small, in units of ``x``.
       max_steps: steps to try for each example before giving up, rejected ones included.
       denoise: end with ``x0(x, t_end)``, for one more evaluation, instead of the noise that ``t_end`` leaves.
 
@@ -100,8 +102,7 @@ def adaptive_sde(
       accepted + rejected``, plus 1 to denoise. ``saved`` is None.
 
     Raises:
-      ValueError: for times out of order or outside [0, 1], infinite log-SNR at ``t_end``, tolerances out of range, or
-        ``max_steps < 1``.
+      ValueError: unless ``t_end < t_start``, with finite log-SNR at ``t_end``.
       RuntimeError: if called eagerly and an example did not reach the end; it says what to try. After ``jit`` the state
         of such an example is NaN and its ``success`` False.
 
@@ -118,7 +119,7 @@ def adaptive_sde(
     (https://arxiv.org/abs/2109.11925) for the process v.
     """
     wide, b = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init)), batch_size(x_init)
-    _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps)
+    _check(x_init, wide, schedule, t_start, t_end, rtol)
     clock = lambda t: jax.nn.softplus(schedule.log_snr(jnp.asarray(t, wide))).astype(wide)
     u_end, keys = clock(t_end), jax.random.split(key, b)
     narrow = lambda x: jax.tree.map(lambda a, like: a.astype(jnp.result_type(like)), x, x_init)
@@ -228,12 +229,11 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
     return where(over, _Node(begin, length, zero, zero, node.step + 1), node._replace(depth=depth, index=index))
 
 
-def _check(x_init, wide, schedule, t_start, t_end, rtol, atol, max_steps) -> None:
+def _check(x_init, wide, schedule, t_start, t_end, rtol) -> None:
     check_schedule(schedule=schedule)
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
-    check_tolerances(wide, rtol, atol, max_steps)
-    check_between(0, 1, t_start=t_start, t_end=t_end)
+    check_relative_tolerance(wide, rtol)
     check(lambda t: t < t_start, f"< t_start = {t_start}", t_end=t_end)
     check(np.isfinite, f"finite: raise t_end = {t_end}", **{"log_snr(t_end)": schedule.log_snr(as_time(t_end))})
 

@@ -5,14 +5,14 @@ time t has the score ``lambda x: scorekit.process.score(denoiser(x, t), t, sched
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_count, check_floating, check_positive
+from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.checks import check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
 from scorekit.solvers._grids import check_grid, check_samples
@@ -39,12 +39,13 @@ class MetropolisResult(NamedTuple):
     acceptance: Array
 
 
+@checked
 def langevin(
     key: Key,
     score: Callable[[PyTree], PyTree],
     x: PyTree,
-    step_size: ArrayLike,
-    num_steps: int,
+    step_size: Annotated[ArrayLike, Between(0, open="low")],
+    num_steps: PositiveInt,
     *,
     trajectory: bool = False,
 ) -> PyTree:
@@ -57,16 +58,13 @@ def langevin(
       key: PRNG key.
       score: ``x -> grad log p(x)``, shaped like ``x``.
       x: the start, leaves ``(B, ...)``.
-      step_size: h > 0, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
+      step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
       num_steps: number of steps, each with one evaluation of ``score``.
       trajectory: also return the state after every step.
 
     Returns:
       The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
       ``(num_steps, B, ...)``.
-
-    Raises:
-      ValueError: if ``num_steps < 1``, a step size is not positive, or its shape is neither () nor ``(num_steps,)``.
 
     >>> run = jax.jit(langevin, static_argnums=(1, 4))
     >>> x = run(jax.random.key(0), lambda x: -x, jnp.full((4000, 1), 5.0), 0.1, 100)
@@ -96,14 +94,11 @@ def sgld(
       key: PRNG key.
       noisy_score: ``(key, x) -> estimate of grad log p(x)``, for instance from a random minibatch.
       x: the start, leaves ``(B, ...)``.
-      step_sizes: ``(n,)``, > 0, in squared units of ``x``.
+      step_sizes: ``(n,)``, in squared units of ``x``.
       trajectory: also return the state after every step.
 
     Returns:
       The last state; with ``trajectory`` the pair ``(last, states)``, as :func:`langevin`.
-
-    Raises:
-      ValueError: if a step size is not positive or ``step_sizes`` is not a vector of at least one.
 
     >>> noisy = lambda key, x: -x + jax.random.normal(key, x.shape)
     >>> run = jax.jit(sgld, static_argnums=1)
@@ -129,12 +124,13 @@ def sgld(
     return (last, states) if trajectory else last
 
 
+@checked
 def metropolis_langevin(
     key: Key,
     log_density: Callable[[PyTree], Array],
     x: PyTree,
-    step_size: ArrayLike,
-    num_steps: int,
+    step_size: Annotated[ArrayLike, Between(0, open="low")],
+    num_steps: PositiveInt,
     *,
     trajectory: bool = False,
 ) -> MetropolisResult | tuple[MetropolisResult, PyTree]:
@@ -148,7 +144,7 @@ def metropolis_langevin(
       key: PRNG key.
       log_density: ``x -> log p(x)`` up to a constant, differentiable, ``(B,)``; no term may mix examples.
       x: the start, leaves ``(B, ...)``, where ``p > 0``.
-      step_size: h > 0, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
+      step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
       num_steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
       trajectory: also return the state after every step.
 
@@ -157,8 +153,7 @@ def metropolis_langevin(
       are ``(num_steps, B, ...)``.
 
     Raises:
-      ValueError: if ``num_steps < 1``, a step size is not positive, its shape is neither () nor ``(num_steps,)``, or
-        ``log_density`` does not return ``(B,)``.
+      ValueError: if ``log_density`` does not return ``(B,)``.
 
     >>> log_density = lambda x: -0.5 * jnp.sum(x**2, -1)
     >>> start = jax.random.normal(jax.random.key(0), (100, 2))
@@ -242,9 +237,6 @@ def corrupt_denoise(
       The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
       ``(num_rounds, B, ...)``.
 
-    Raises:
-      ValueError: if ``num_rounds < 1``, or for what :func:`~scorekit.samplers.sampling.sample` does not accept.
-
     >>> from scorekit import denoisers, densities, schedules, solvers
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
     >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(8, 0.7)
@@ -278,8 +270,6 @@ def _scan(body, key, carry, per_step):
 
 
 def _step_sizes(step_size: ArrayLike, num_steps: int) -> Array:
-    check_count(num_steps=num_steps)
     if np.shape(step_size) not in ((), (num_steps,)):
         raise ValueError(f"step_size must be a number or have shape ({num_steps},), got shape {np.shape(step_size)}")
-    check_positive(step_size=step_size)
     return jnp.broadcast_to(jnp.asarray(step_size, jnp.result_type(float, step_size)), (num_steps,))

@@ -38,9 +38,6 @@ def sdedit(
     Returns:
       The edited data, shaped and typed like ``x``.
 
-    Raises:
-      ValueError: for a bad grid, or a state that is not floating or not finite.
-
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule = schedules.cosine()
@@ -77,16 +74,13 @@ def translate(
     Args:
       source: the denoiser of the condition or domain of the input.
       target: the denoiser of the target condition or domain.
-      schedule: of both.
+      schedule: the noise schedule of both.
       solver: any deterministic solver.
       x: the input, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
 
     Returns:
       The edited data, shaped and typed like ``x``.
-
-    Raises:
-      ValueError: as :func:`scorekit.samplers.invert`.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers

@@ -115,7 +115,7 @@ def few_steps(
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.
 
     Raises:
-      ValueError: for another number of steps, ``sigma_data <= 0``, or times that do not enclose the evaluations.
+      ValueError: for times that do not enclose the evaluations.
 
     >>> from scorekit.schedules import rectified_flow
     >>> solver, ts = few_steps(rectified_flow(), 5)

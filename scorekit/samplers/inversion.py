@@ -52,7 +52,7 @@ def invert(
       schedule: the noise schedule of the denoiser.
       solver: any deterministic solver.
       x: the data, or data with the noise of ``ts[-1]``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1], as for :func:`scorekit.samplers.sample`.
+      ts: decreasing times ``(n + 1,)``, as for :func:`scorekit.samplers.sample`.
       trajectory: also return the state after every step.
 
     Returns:
@@ -60,8 +60,7 @@ def invert(
       leaves of ``states`` are ``(n, B, ...)`` at the times ``ts[n - 1], ..., ts[0]``.
 
     Raises:
-      ValueError: for a stochastic or precomputed solver, if ``ts`` is not decreasing in
-        [0, 1], or if ``x`` is not floating; called eagerly, also for noise that is not finite.
+      ValueError: for a stochastic or precomputed solver; called eagerly, also for noise that is not finite.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)

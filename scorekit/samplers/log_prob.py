@@ -27,7 +27,7 @@ class LoggedSample(NamedTuple):
     Attributes:
       x: the final state, shaped and typed like ``x_init``.
       trajectory: every state, ``x_init`` first, leaves ``(n + 1, B, ...)``.
-      log_probs: of each step, ``(n, B)``, in nats.
+      log_probs: log-probability of each step, ``(n, B)``, in nats.
 
     >>> out = LoggedSample(x=jnp.ones((2, 1)), trajectory=jnp.ones((4, 2, 1)), log_probs=jnp.ones((3, 2)))
     >>> out.log_probs.sum(axis=0)  # of the trajectory of each example
@@ -57,14 +57,13 @@ def sample_with_log_probs(
       solver: a stochastic solver with the method ``mean`` (:class:`scorekit.solvers.LinearSolver`): ``Ancestral``,
         ``EulerMaruyama``, ``ReverseDiffusion``, ``DPMSolverPP2MSDE``, ``DPMSolverPP3MSDE``, ``SASolver``.
       x_init: the start, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      ts: decreasing times ``(n + 1,)``.
 
     Returns:
       A :class:`LoggedSample`.
 
     Raises:
-      ValueError: for a solver without noise or whose step is not one Gaussian, or what
-        :func:`scorekit.samplers.sample` does not accept.
+      ValueError: for a solver without noise or whose step is not one Gaussian.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network
@@ -115,8 +114,7 @@ def trajectory_log_probs(
       ``(n, B)`` in nats, summed over each example; 0 for a step without noise.
 
     Raises:
-      ValueError: for a solver without noise or whose step is not one Gaussian, or a trajectory whose length is
-        not that of ``ts``.
+      ValueError: as :func:`sample_with_log_probs`, or for a trajectory of another length than ``ts``.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network

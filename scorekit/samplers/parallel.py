@@ -14,16 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import (
-    NonNegativeInt,
-    Positive,
-    checked,
-)
-from scorekit.checks import (
-    check_count,
-    check_floating,
-    check_prediction,
-)
+from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
+from scorekit.checks import check_floating, check_prediction
 from scorekit.solvers._grids import (
     check_grid,
     check_samples,
@@ -89,8 +81,8 @@ def parallel_sample(
     ts: ArrayLike,
     *,
     tolerance: Positive = 1e-3,
-    max_iterations: int | None = None,
-    window: int | None = None,
+    max_iterations: PositiveInt | None = None,
+    window: PositiveInt | None = None,
     anderson: NonNegativeInt = 1,
     sharding: jax.sharding.Sharding | None = None,
 ) -> ParallelResult:
@@ -126,21 +118,21 @@ def parallel_sample(
       solver: a deterministic solver whose state holds nothing, or only earlier slopes that its methods ``slope`` and
         ``combine`` read (:class:`scorekit.solvers.LinearSolver`): any of the library but UniPC.
       x_init: the start, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1].
-      tolerance: > 0, relative to ``hypot(alpha, sigma)``, about the standard deviation of the state.
-      max_iterations: at most so many sweeps; n by default, which always converges.
-      window: how many steps a sweep holds; all n by default. Fewer need less memory and fewer evaluations, and more
+      ts: decreasing times ``(n + 1,)``.
+      tolerance: largest change of a state that has settled, relative to ``hypot(alpha, sigma)``, about the standard
+        deviation of the state.
+      max_iterations: largest number of sweeps; n by default, which always converges.
+      window: number of steps in a sweep; all n by default. Fewer need less memory and fewer evaluations, and more
         sweeps; a state that has settled keeps its error, which later steps may amplify.
-      anderson: how many earlier sweeps to extrapolate from; 0 for plain Picard iteration, as with a window of fewer
+      anderson: number of earlier sweeps to extrapolate from; 0 for plain Picard iteration, as with a window of fewer
         than n steps, where extrapolation gains nothing.
-      sharding: of the batch of states, along its leading axis.
+      sharding: placement of the batch of states, along its leading axis.
 
     Returns:
       A :class:`ParallelResult`.
 
     Raises:
-      ValueError: for a solver that is stochastic or carries more than slopes, a tolerance, number of sweeps or window
-        that is not positive, ``anderson < 0``, or what :func:`scorekit.samplers.sample` does not accept.
+      ValueError: for a solver that is stochastic or carries more than slopes.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(32)
@@ -156,8 +148,6 @@ def parallel_sample(
     """
     ts = check_grid(ts)
     check_floating(x_init=x_init)
-    counts = {"max_iterations": max_iterations, "window": window}
-    check_count(**{name: k for name, k in counts.items() if k is not None})
     linear = _is_linear(solver, x_init)
     past = solver.max_past if linear else 0
     batch = batch_size(x_init)

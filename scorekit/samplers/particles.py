@@ -21,16 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import (
-    NonNegative,
-    checked,
-)
-from scorekit.checks import (
-    check_between,
-    check_finite,
-    check_floating,
-    check_prediction,
-)
+from scorekit.arguments import Fraction, NonNegative, checked
+from scorekit.checks import check_finite, check_floating, check_prediction
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
@@ -80,7 +72,7 @@ def twisted_sample(
     *,
     softening: NonNegative = 10.0,
     twist: Callable[[PyTree, Array], Array] | None = None,
-    threshold: Number = 0.5,
+    threshold: Fraction = 0.5,
 ) -> ParticleResult:
     """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(key, denoiser, schedule, solver, x_init, ts)``.
 
@@ -105,21 +97,19 @@ def twisted_sample(
       schedule: the noise schedule of the denoiser.
       solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
       x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      ts: decreasing times ``(n + 1,)``.
       log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
       guidance_scale: gamma, the power of the likelihood.
       softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
         ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 that is what a noise-conditional classifier learns.
-      threshold: particles are resampled where the effective sample size is below this share of B: 0 never, 1 always.
+      threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of the denoiser, with their gradients (of ``twist`` if given).
 
     Raises:
-      ValueError: for a solver without noise or whose step is not one Gaussian, a likelihood or twist that does
-        not return ``(B,)``, a negative softening, a threshold outside [0, 1], or what
-        :func:`scorekit.samplers.sample` does not accept.
+      ValueError: for a solver without noise or whose step is not one Gaussian.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
@@ -133,7 +123,7 @@ def twisted_sample(
 
     Source: Wu et al. 2023 (https://arxiv.org/abs/2306.17775).
     """
-    rows = _checked_rows(solver, schedule, x_init, ts, threshold)
+    rows = _checked_rows(solver, schedule, x_init, ts)
 
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):
@@ -160,6 +150,7 @@ def twisted_sample(
     return _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold)
 
 
+@checked
 def product_sample(
     key: Key,
     base: Denoiser,
@@ -170,7 +161,7 @@ def product_sample(
     x_init: PyTree,
     ts: ArrayLike,
     *,
-    threshold: Number = 0.5,
+    threshold: Fraction = 0.5,
 ) -> ParticleResult:
     """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
 
@@ -192,15 +183,11 @@ def product_sample(
       schedule: the noise schedule of the denoisers.
       solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
       x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)`` in [0, 1].
-      threshold: particles are resampled where the effective sample size is below this share of B: 0 never, 1 always.
+      ts: decreasing times ``(n + 1,)``.
+      threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.
-
-    Raises:
-      ValueError: unless there is one weight for each of one or more conditions, or for what :func:`twisted_sample`
-        does not accept.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
@@ -218,7 +205,7 @@ def product_sample(
         raise ValueError(
             f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
-    rows = _checked_rows(solver, schedule, x_init, ts, threshold)
+    rows = _checked_rows(solver, schedule, x_init, ts)
     scales = [as_time(weight) for weight in weights]
 
     def propose(x, carry, row):
@@ -294,9 +281,8 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     )
 
 
-def _checked_rows(solver, schedule, x_init, ts, threshold):
+def _checked_rows(solver, schedule, x_init, ts):
     times = check_grid(ts)
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
-    check_between(0, 1, threshold=threshold)
     return gaussian_rows(solver, schedule, times)

@@ -2,14 +2,8 @@
 
 import jax.numpy as jnp
 
-from scorekit.arguments import (
-    PositiveInt,
-    checked,
-)
-from scorekit.checks import (
-    check_positive,
-    check_time,
-)
+from scorekit.arguments import Positive, PositiveInt, checked
+from scorekit.checks import check_schedule, check_time
 from scorekit.predictions import (
     Target,
     TargetName,
@@ -38,7 +32,7 @@ def recommended(
     steps: PositiveInt,
     *,
     stochastic: bool = False,
-    sigma_data: ArrayLike | None = None,
+    sigma_data: Positive | None = None,
     target: TargetName | Target | None = None,
     t_max: ArrayLike = 1.0,
     t_min: ArrayLike = 0.0,
@@ -63,8 +57,7 @@ def recommended(
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them.
 
     Raises:
-      ValueError: for ``steps < 1``, an unknown target, times in the wrong order or, of the tabulated pair, too near
-        each other, ``sigma_data <= 0`` or with ``stochastic``.
+      ValueError: for times in the wrong order or, of the tabulated pair, too near each other or with ``stochastic``.
 
     >>> from scorekit.schedules import cosine
     >>> solver, ts = recommended(cosine(), 25)
@@ -75,10 +68,10 @@ def recommended(
     >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
     ['1.000', '0.999']
     """
+    check_schedule(schedule=schedule)
     check_time(t_max=t_max)
     kind = None if target is None else as_target(target)
     if sigma_data is not None:
-        check_positive(sigma_data=sigma_data)
         if stochastic:
             raise ValueError(f"sigma_data must be left out of a stochastic pair, got {sigma_data}")
         if steps <= _MOST_TABULATED and steps in TABLE:

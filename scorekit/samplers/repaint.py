@@ -76,7 +76,7 @@ def repaint(
       schedule: its schedule.
       solver: any that computes single rows; ``Ancestral()`` in the paper. Its history restarts after every jump back.
       x_init: the start, from :func:`scorekit.process.sample_prior`.
-      ts: decreasing times ``(n + 1,)`` in [0, 1].
+      ts: decreasing times ``(n + 1,)``.
       mask: True or 1 where the data are known, a tree like one example (or like the batch).
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
@@ -86,8 +86,7 @@ def repaint(
       The final state, shaped and typed like ``x_init``.
 
     Raises:
-      ValueError: for a bad grid, a state that is not floating, an observation or a mask that does not go with it, a
-        count that is not an integer >= 1, or a precomputed solver.
+      ValueError: for a precomputed solver.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.cosine()

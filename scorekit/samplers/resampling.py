@@ -20,7 +20,7 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
       A scalar from 1 to n.
 
     Raises:
-      ValueError: for another shape, NaN, ``+inf`` or weights that are all 0; traced ones give NaN.
+      ValueError: for NaN, ``+inf`` or weights that are all 0; traced ones give NaN.
 
     >>> float(effective_sample_size(jnp.log(jnp.array([1.0, 1.0, 0.0, 0.0]))))
     2.0
@@ -43,9 +43,6 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
 
     Returns:
       ``(n,)`` indices, increasing; for traced weights that are not allowed, indices out of range.
-
-    Raises:
-      ValueError: for another shape, NaN, ``+inf`` or weights that are all 0.
 
     >>> systematic_resample(jax.random.key(0), jnp.log(jnp.array([0.5, 0.0, 0.25, 0.25]))).tolist()
     [0, 0, 2, 3]

@@ -33,7 +33,7 @@ def sample(
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers` or your own.
       x_init: the start, from :func:`scorekit.process.sample_prior`.
-      ts: decreasing times ``(n + 1,)`` in [0, 1] for ``n`` steps, from :mod:`scorekit.solvers.grids`.
+      ts: decreasing times ``(n + 1,)`` for ``n`` steps, from :mod:`scorekit.solvers.grids`.
       trajectory: also return the state after every step.
 
     Returns:
@@ -41,8 +41,7 @@ def sample(
       leaves of ``states`` are ``(n, B, ...)``.
 
     Raises:
-      ValueError: if ``ts`` is not decreasing in [0, 1], ``x_init`` is not floating, or a stochastic solver has no key;
-        called eagerly, also for samples that are not finite. After ``jit`` these are NaN.
+      ValueError: called eagerly, also for samples that are not finite; after ``jit`` these are NaN.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -70,9 +69,6 @@ def nfe(solver: Solver, ts: ArrayLike) -> int:
 
     Returns:
       ``solver.evals_per_step * n``.
-
-    Raises:
-      ValueError: if ``ts`` is no grid.
 
     >>> import numpy as np
     >>> from scorekit.solvers import Heun

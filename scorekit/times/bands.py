@@ -46,15 +46,12 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     0.09.
 
     Args:
-      power: the powers P_k of the band, ``(K,)`` or a scalar, > 0.
-      count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
+      power: the powers P_k of the band, ``(K,)`` or a scalar.
+      count: number of coefficients with each power, ``(K,)``; equal by default.
       stratified: one draw per stratum instead of independent draws.
 
     Returns:
       A sampler of times.
-
-    Raises:
-      ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
     >>> from scorekit.schedules import rectified_flow
     >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t

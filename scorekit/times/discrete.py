@@ -25,7 +25,7 @@ class Discrete(TimeSampler):
 
     Attributes:
       ts: the times ``(K,)``.
-      weights: ``(K,)``, positive.
+      weights: weight of each, ``(K,)``.
       stratified: whether the draws are stratified.
 
     >>> Discrete(ts=jnp.array([0.2, 0.8]), weights=jnp.array([3.0, 1.0])).quantile(jnp.array([0.9]), None).t
@@ -80,15 +80,12 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
     share the full network instead of having separate hidden units.
 
     Args:
-      ts: the times ``(K,)`` or a scalar, in [0, 1].
-      weights: ``(K,)``, positive; equal by default.
+      ts: the times ``(K,)`` or a scalar.
+      weights: positive weight of each, ``(K,)``; equal by default.
       stratified: the number of draws of each time is its expectation, up to one example.
 
     Returns:
       A sampler of times.
-
-    Raises:
-      ValueError: for a time outside [0, 1], a weight that is not positive, or a different number of weights.
 
     >>> discrete([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
     Array([0.2, 0.2, 0.8], dtype=float32)
@@ -140,7 +137,7 @@ def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
       The sampler of that moment of training.
 
     Raises:
-      ValueError: for a progress outside [0, 1]; when drawing, unless it is a scalar or ``(B,)``.
+      ValueError: when drawing, unless the progress is a scalar or ``(B,)``.
 
     >>> from scorekit.times.samplers import uniform
     >>> at_progress(uniform(), 0.3) == uniform()

@@ -67,8 +67,8 @@ def adaptive(
     *,
     decay: BelowOne = 0.99,
     floor: AboveZero = 0.1,
-    t_min: Number = 1e-4,
-    t_max: Number = 1.0,
+    t_min: BelowOne = 1e-4,
+    t_max: AboveZero = 1.0,
     stratified: bool = True,
 ) -> Adaptive:
     """Loss-aware importance sampling: bins of t are drawn in proportion to the root-mean-square of their loss.
@@ -90,7 +90,7 @@ def adaptive(
       A sampler of times.
 
     Raises:
-      ValueError: for a value outside its range.
+      ValueError: unless ``t_min < t_max``.
 
     >>> adaptive(num_bins=4).probabilities()
     Array([0.25, 0.25, 0.25, 0.25], dtype=float32)
@@ -122,9 +122,6 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
 
     Returns:
       The sampler with the new second moments.
-
-    Raises:
-      ValueError: for a time outside [0, 1], or unless both are ``(B,)``.
 
     >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
     >>> s.second_moment

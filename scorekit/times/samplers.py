@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from scorekit.arguments import Finite, Positive, PositiveInt, checked
+from scorekit.arguments import AboveZero, BelowOne, Finite, Positive, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.schedules import time_derivative
 from scorekit.times._ranges import check_range
@@ -41,7 +41,7 @@ class Times(NamedTuple):
     """Times and their importance weights.
 
     Attributes:
-      t: the times, ``(B,)``, in [0, 1].
+      t: the times, ``(B,)``.
       weight: the factor of the loss of each, ``(B,)``.
 
     >>> times = Times(t=jnp.array([0.25, 0.75]), weight=jnp.ones(2))
@@ -100,9 +100,6 @@ def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> 
 
     Returns:
       The times and their weights, ``(n,)`` each.
-
-    Raises:
-      ValueError: if ``n`` is not an integer >= 1.
 
     >>> from scorekit.schedules import cosine
     >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
@@ -216,15 +213,16 @@ def _normal_quantile(u: Array) -> Array:
     return ndtri(jnp.clip(u, tiny, 1.0 - jnp.finfo(u.dtype).epsneg))
 
 
-def uniform(t_min: Number = 1e-4, t_max: Number = 1.0, *, stratified: bool = True) -> Uniform:
+@checked
+def uniform(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0, *, stratified: bool = True) -> Uniform:
     """Uniform times on ``[t_min, t_max]``.
 
     Args:
-      t_min: smallest time, >= 0.
-      t_max: largest time, <= 1.
+      t_min: smallest time.
+      t_max: largest time.
 
     Raises:
-      ValueError: unless ``0 <= t_min < t_max <= 1``.
+      ValueError: unless ``t_min < t_max``.
 
     >>> uniform(0.0, 0.5).quantile(jnp.array([0.5]), None).t
     Array([0.25], dtype=float32)
@@ -256,7 +254,7 @@ def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = 
 
     Args:
       mean: larger values favour noise.
-      std: > 0.
+      std: standard deviation of the logit.
 
     >>> logit_normal().quantile(jnp.array([0.5]), None).t
     Array([0.5], dtype=float32)
@@ -266,7 +264,8 @@ def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = 
     return LogitNormal(mean=mean, std=std, stratified=stratified)
 
 
-def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratified: bool = True) -> UniformLogSNR:
+@checked
+def uniform_log_snr(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0 - 1e-4, *, stratified: bool = True) -> UniformLogSNR:
     """Importance sampling for the likelihood weighting: uniform in log-SNR, with the objective of :func:`uniform`.
 
     ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
@@ -277,7 +276,7 @@ def uniform_log_snr(t_min: Number = 1e-4, t_max: Number = 1.0 - 1e-4, *, stratif
       t_max: largest time; the log-SNR there must be finite.
 
     Raises:
-      ValueError: unless ``0 <= t_min < t_max <= 1``; when drawing, if the log-SNR is infinite at either.
+      ValueError: unless ``t_min < t_max``; when drawing, if the log-SNR is infinite at either.
 
     >>> from scorekit.schedules import geometric_ve
     >>> uniform_log_snr(0.0, 1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)

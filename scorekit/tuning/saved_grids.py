@@ -59,7 +59,7 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
 
     Args:
       path: the JSON file to write; its folder is created.
-      tuned: from :func:`~scorekit.tuning.tune`.
+      tuned: result of :func:`~scorekit.tuning.tune`.
       schedule: the schedule of the tuning.
 
     Returns:
@@ -129,7 +129,7 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     """The solver to use on ``saved.ts``: ``solver`` itself, or with its tuned coefficients.
 
     Args:
-      saved: from :func:`load_grid`.
+      saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
       schedule: its schedule; the noise levels at ``saved.ts`` must be those of the file.
 

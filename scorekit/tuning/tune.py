@@ -19,17 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
-from scorekit.checks import (
-    check,
-    check_at_least,
-    check_count,
-    check_finite,
-    check_floating,
-    check_like,
-    check_positive,
-    check_scalar,
-)
+from scorekit.arguments import Count, FractionScalar, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.samplers._integrate import integrate
 from scorekit.samplers.sampling import sample
 from scorekit.schedules._numerics import as_time
@@ -143,8 +134,8 @@ def fine_pairs(
       schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
       batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
-      t_max: where the noise is added.
-      t_min: where the solve ends.
+      t_max: time at which the noise is added.
+      t_min: time at which the solve ends.
       steps: evaluations of the fine solve.
       progress: called after every batch with (batches done, total batches).
 
@@ -152,8 +143,7 @@ def fine_pairs(
       The draws and their ends, leaves ``(N, B, ...)``.
 
     Raises:
-      ValueError: if ``batches`` is not an integer >= 1 or ``steps`` not one >= 2, unless ``0 <= t_min < t_max <= 1``,
-        or if ``like`` is not floating or holds no example.
+      ValueError: unless ``t_min < t_max``.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.rectified_flow()
@@ -198,9 +188,6 @@ def distances(
     Returns:
       The distances ``(B,)``, in units of the data.
 
-    Raises:
-      ValueError: if ``ts`` does not decrease in [0, 1], or ``noise`` and ``end`` differ in shape or are not floating.
-
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule = schedules.rectified_flow()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
@@ -223,6 +210,7 @@ def _distances(denoiser, schedule, solver, ts, noise, end, unroll=False) -> Arra
     return jnp.sqrt(squares / event_size(end) + _TINY)
 
 
+@checked
 def tune(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -233,10 +221,10 @@ def tune(
     *,
     coefficients: bool = False,
     free_start: bool = True,
-    starts: int | None = None,
-    power: float = 1.0,
-    steps: int = 300,
-    learning_rate: float = 0.05,
+    starts: PositiveInt | None = None,
+    power: NonNegativeScalar = 1.0,
+    steps: PositiveInt = 300,
+    learning_rate: PositiveScalar = 0.05,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
     """Finds the time grid, and optionally the coefficients, that bring a sampler closest to a fine reference.
@@ -259,18 +247,18 @@ def tune(
       held_out: others, for the selection.
       coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
       free_start: allow a first noise level below that of the pairs.
-      starts: how many of the grids to tune, in the order of their error on ``held_out``; all by default.
+      starts: number of grids to tune, in the order of their error on ``held_out``; all by default.
       power: p of the power mean of the distances: 2 is the RMSE, 1 the mean, 0 the geometric mean.
       steps: updates per starting grid.
-      learning_rate: of Adam, with cosine decay to 0.
+      learning_rate: learning rate of Adam, with cosine decay to 0.
       progress: called after every update with (updates done, total updates, training error).
 
     Returns:
       The grid, the solver, and errors on ``held_out`` before and after.
 
     Raises:
-      ValueError: for a stochastic solver, grids that are empty, of different lengths or not decreasing, pairs that are
-        not finite or of different shapes, or a number out of range.
+      ValueError: for a stochastic solver, grids of different lengths, or pairs that are not finite or of different
+        shapes.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
     >>> schedule, like = schedules.rectified_flow(), jnp.zeros((16, 1))
@@ -284,7 +272,7 @@ def tune(
     objective.
     """
     grids = {name: as_time(ts) for name, ts in grids.items()}
-    batches = _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate)
+    batches = _check(schedule, solver, grids, pairs, held_out)
     denoiser, t_max = as_pytree(denoiser), jnp.max(jnp.stack([ts[0] for ts in grids.values()]))
     # XLA on CPU differentiates a convolution many times slower inside a loop than outside.
     unroll = jax.default_backend() == "cpu"
@@ -343,7 +331,7 @@ def tune(
     return Tuned(ts, better, before, after, trials)
 
 
-def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power, steps, learning_rate) -> int:
+def _check(schedule, solver, grids, pairs, held_out) -> int:
     """Validates the arguments; returns the number of training batches."""
     if solver.stochastic:
         raise ValueError(
@@ -363,8 +351,4 @@ def _check(schedule, solver, grids, pairs, held_out, coefficients, starts, power
         check_finite(**{name: given})
     if jax.tree.map(lambda x: jnp.shape(x)[1:], pairs) != jax.tree.map(lambda x: jnp.shape(x)[1:], held_out):
         raise ValueError("held_out must hold batches of the structure and shapes of those of pairs")
-    check_scalar(power=power, learning_rate=learning_rate)
-    check_at_least(0, power=power)
-    check_count(steps=steps, starts=1 if starts is None else starts)
-    check_positive(learning_rate=learning_rate)
     return jax.tree.leaves(pairs)[0].shape[0]

@@ -364,13 +364,9 @@ def test_log_likelihood_failure_raises():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"divergence": "hutchinson"}, r"divergence must be one of \('exact', 'rademacher', 'gaussian'\)"),
         ({"divergence": "gaussian"}, "key must be a PRNG key for gaussian probes, got None"),
-        ({"probes": 0}, "probes must be an integer >= 1, got 0"),
-        ({"chunk": 0}, "chunk must be an integer >= 1, got 0"),
         ({"rtol": 1e-9}, "rtol must be in"),
         ({"t_min": 0.5, "t_max": 0.4}, "t_max must be > t_min = 0.5, got 0.4"),
-        ({"t_min": -0.5}, r"t_min must be in \[0, 1\]"),
         ({"ts": [0.5]}, r"ts must have shape \(n \+ 1,\)"),
         ({"ts": [0.1, 0.5]}, "ts must decrease strictly"),
     ],

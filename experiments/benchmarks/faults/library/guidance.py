@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Choice, Data, Number, Shaped, call
 from scorekit import guidance, schedules
 from scorekit.typing import Prediction
 
@@ -15,7 +15,6 @@ _X = np.ones((2, 4, 1), np.float32)
 _EACH = np.ones(2, np.float32)
 _STATE = Data(_X, alias="t")
 _T = Data(np.array([0.25, 0.5], np.float32), {"integer": "0 and 1 are times"})
-_SCALE = Number(2.0)
 _EACH_SCALE = Data(_EACH, {"integer": "becomes float32"})
 _TERM = {"shape": "the density takes any shape", "integer": "the density takes integers", "empty": "an empty batch"}
 
@@ -59,38 +58,29 @@ def _inverse(rule, **numbers):
     return call(run, prediction=Shaped(_X), x_t=_STATE, t=_T, observation=Data(_X), **numbers)
 
 
-_NOISE_STD = Number(0.5, low=-0.1)
-
 ROWS: dict[str, Call] = {
-    "guidance.classifier_free": _of_two(guidance.classifier_free, guidance_scale=_SCALE),
+    "guidance.classifier_free": _of_two(guidance.classifier_free, guidance_scale=2.0),
     "guidance.classifier_free/each": _of_two(guidance.classifier_free, guidance_scale=_EACH_SCALE),
-    "guidance.autoguidance": _of_two(guidance.autoguidance, guidance_scale=_SCALE),
-    "guidance.cfg_plus_plus": _of_two(guidance.cfg_plus_plus, guidance_scale=Number(0.5, low=-0.1, high=1.1)),
-    "guidance.negative": _of_two(guidance.negative, _COND, guidance_scale=_SCALE, negative_scale=_SCALE),
+    "guidance.autoguidance": _of_two(guidance.autoguidance, guidance_scale=2.0),
+    "guidance.cfg_plus_plus": _of_two(guidance.cfg_plus_plus, guidance_scale=0.5),
+    "guidance.negative": _of_two(guidance.negative, _COND, guidance_scale=2.0, negative_scale=2.0),
     "guidance.apg": _of_two(
         guidance.apg,
         _FLOW,
-        guidance_scale=_SCALE,
-        parallel=Number(0.0),
-        norm_threshold=Number(1.0, low=0.0, documented={"inf": "no threshold"}),
-    ),
-    "guidance.apg/momentum": call(
-        lambda momentum: guidance.apg(_COND, _UNCOND, _FLOW, 2.0, momentum=momentum),
-        momentum=-0.5,
+        guidance_scale=2.0,
     ),
     "guidance.cfg_zero_star": _of_two(
         guidance.cfg_zero_star,
         _FLOW,
-        guidance_scale=_SCALE,
-        zero_above=Number(1.0, low=0.0, documented={"inf": "the velocity is never 0"}),
+        guidance_scale=2.0,
     ),
-    "guidance.tangential": _of_two(guidance.tangential, _FLOW, guidance_scale=_SCALE, target=Choice("v")),
-    "guidance.frequency_decoupled": _of_two(guidance.frequency_decoupled, guidance_scale=_SCALE),
+    "guidance.tangential": _of_two(guidance.tangential, _FLOW, guidance_scale=2.0, target=Choice("v")),
+    "guidance.frequency_decoupled": _of_two(guidance.frequency_decoupled, guidance_scale=2.0),
     "guidance.frequency_decoupled/factors": call(
         lambda factors: guidance.frequency_decoupled(_COND, _UNCOND, 2.0, [factors]), factors=Number(1.0)
     ),
     "guidance.compose": call(
-        lambda x_t, weights: guidance.compose(_UNCOND, [_COND], [weights])(x_t, 0.5), x_t=Data(_X), weights=_SCALE
+        lambda x_t, weights: guidance.compose(_UNCOND, [_COND], [weights])(x_t, 0.5), x_t=Data(_X), weights=Number(2.0)
     ),
     "guidance.compose/each": call(
         lambda weights: guidance.compose(_UNCOND, [_COND], [weights])(_X, 0.5), weights=_EACH_SCALE
@@ -102,7 +92,7 @@ ROWS: dict[str, Call] = {
         log_likelihood=_EACH_SCALE,
         x_t=_STATE,
         t=_T,
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
     ),
     "guidance.classifier_free_batched": call(
         lambda condition, x_t, t, guidance_scale: guidance.classifier_free_batched(
@@ -111,7 +101,7 @@ ROWS: dict[str, Call] = {
         condition=Data(_EACH, {"integer": "the network takes integers", "shape": "and any shape"}, alias="conditions"),
         x_t=Data(_X, {"shape": "the network takes any shape"}, alias="t"),
         t=_T,
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
     ),
     "guidance.branches": call(
         lambda prediction: guidance.branches(lambda x, t, c: Prediction(prediction, prediction), _EACH, 0.0)[0](
@@ -135,42 +125,29 @@ ROWS: dict[str, Call] = {
         noise_min=0.5,
         noise_max=Number(2.0, low=0.5, documented={"inf": "no upper bound"}),
     ),
-    "guidance.static_threshold": _wrapped(guidance.static_threshold, _FLOW, limit=Number(1.0, low=0.0)),
-    "guidance.dynamic_threshold": _wrapped(
-        guidance.dynamic_threshold, _FLOW, percentile=Number(0.9, low=0.0, high=1.1), limit=Number(1.0, low=0.0)
-    ),
-    "guidance.rescale": _wrapped(guidance.rescale, _UNCOND, _FLOW, factor=Number(0.7, low=-0.1, high=1.1)),
-    "guidance.temperature": _wrapped(guidance.temperature, _FLOW, tau=Number(0.5, low=0.0)),
+    "guidance.static_threshold": _wrapped(guidance.static_threshold, _FLOW, limit=1.0),
+    "guidance.dynamic_threshold": _wrapped(guidance.dynamic_threshold, _FLOW, percentile=0.9, limit=1.0),
+    "guidance.rescale": _wrapped(guidance.rescale, _UNCOND, _FLOW, factor=0.7),
+    "guidance.temperature": _wrapped(guidance.temperature, _FLOW, tau=0.5),
     "guidance.temperature/each": _wrapped(guidance.temperature, _FLOW, tau=_EACH_SCALE),
-    "guidance.weight_schedule": call(
-        guidance.weight_schedule,
-        noise=_SCALE,
-        data=_SCALE,
-        shape="power",
-        power=2.0,
-    ),
     "guidance.windowed": call(
         lambda x_t, t, size, hop: guidance.windowed(lambda x, t: Prediction(x, x + jnp.mean(t)), size, hop)(x_t, t),
         x_t=Data(_X, {"shape": "the network takes any shape"}, alias="t"),
         t=_T,
-        size=Count(2),
-        hop=Count(2),
+        size=2,
+        hop=2,
     ),
     "guidance.windowed/prediction": call(
         lambda prediction: guidance.windowed(_fixed(prediction), 2, 1)(_X, 0.5),
         prediction=Shaped(np.ones((6, 2, 1), np.float32)),
     ),
-    "guidance.replacement": _inverse(
-        guidance.replacement, noise_std=_NOISE_STD, data_std=Number(1.0, low=0.0), iterations=Count(1)
-    ),
-    "guidance.pigdm": _inverse(
-        guidance.pigdm, noise_std=_NOISE_STD, data_std=Number(1.0, low=0.0), iterations=Count(1)
-    ),
-    "guidance.mmps": _inverse(guidance.mmps, noise_std=_NOISE_STD, iterations=Count(1)),
-    "guidance.dps": _inverse(guidance.dps, noise_std=Number(0.5, low=0.0)),
+    "guidance.replacement": _inverse(guidance.replacement, iterations=1),
+    "guidance.pigdm": _inverse(guidance.pigdm, iterations=1),
+    "guidance.mmps": _inverse(guidance.mmps, iterations=1),
+    "guidance.dps": _inverse(guidance.dps, noise_std=0.5),
     "guidance.log_product": call(
         lambda weight, x: guidance.log_product((weight, lambda x: -x), (1.0, lambda x: 0.0 * x))(x),
-        weight=_SCALE,
+        weight=Number(2.0),
         x=Data(_EACH, _TERM),
     ),
     "guidance.log_product/shapes": call(
@@ -181,14 +158,14 @@ ROWS: dict[str, Call] = {
         lambda guidance_scale, x: guidance.classifier_guided_log_density(
             lambda x: -x, lambda x: 2.0 * x, guidance_scale
         )(x),
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
         x=Data(_EACH, _TERM),
     ),
     "guidance.classifier_free_log_density": call(
         lambda guidance_scale, x: guidance.classifier_free_log_density(lambda x: -x, lambda x: 2.0 * x, guidance_scale)(
             x
         ),
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
         x=Data(_EACH, _TERM),
     ),
 }

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Data, Shaped, call
 from scorekit.guidance import operators, sequences, windows
 from scorekit.typing import Prediction
 
@@ -12,7 +12,7 @@ _SIGNAL = np.ones((2, 4, 3), np.float32)
 _FEW = np.ones((4, 2, 3), np.float32)
 _LOG = np.log(np.full((2, 2), 0.25, np.float32))
 _FLOATS = {"integer": "becomes float32"}
-_WINDOWS = {"size": Count(2), "hop": Count(1)}
+_WINDOWS = {"size": 2, "hop": 1}
 
 ROWS: dict[str, Call] = {
     "guidance.operators.adjoint": call(
@@ -30,7 +30,7 @@ ROWS: dict[str, Call] = {
     ),
     "guidance.operators.clip": call(
         lambda level, intact, x: operators.clip(level, intact)(x),
-        level=Number(1.0, low=0.0),
+        level=1.0,
         intact=Shaped(np.ones((2, 4, 3), bool)),
         x=Data(_SIGNAL),
     ),
@@ -46,10 +46,10 @@ ROWS: dict[str, Call] = {
         sequences.conditional_log_probs, log_prob=Data(_LOG, {"shape": "one symbol more", **_FLOATS})
     ),
     "guidance.sequences.guide_joint": call(
-        sequences.guide_joint, cond=Data(_LOG, _FLOATS), uncond=Data(_LOG, _FLOATS), guidance_scale=Number(2.0)
+        sequences.guide_joint, cond=Data(_LOG, _FLOATS), uncond=Data(_LOG, _FLOATS), guidance_scale=2.0
     ),
     "guidance.sequences.guide_sequentially": call(
-        sequences.guide_sequentially, cond=Data(_LOG, _FLOATS), uncond=Data(_LOG, _FLOATS), guidance_scale=Number(2.0)
+        sequences.guide_sequentially, cond=Data(_LOG, _FLOATS), uncond=Data(_LOG, _FLOATS), guidance_scale=2.0
     ),
     "guidance.sequences.joint_log_prob": call(
         lambda logits: sequences.joint_log_prob([logits, _LOG]), logits=Data(_LOG[0], _FLOATS)

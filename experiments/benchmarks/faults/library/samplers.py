@@ -12,13 +12,11 @@ KEY = jax.random.key(0)
 _ANY = {"shape": "any shape"}
 _TIMES = Data(TS, {"integer": "only [1, 0] could be meant, and ones do not decrease"})
 _STATE = Data(X, _ANY)
-_STEP = Number(0.1, low=0.0)
-_TOLERANCES = {"rtol": Number(0.1, low=0.0, high=1.0), "atol": Number(0.1, low=0.0), "max_steps": Count(50)}
-_ENDS = {"t_start": Number(0.9, low=-0.1, high=1.1), "t_end": Number(0.1, low=-0.1, high=1.1)}
+_TOLERANCES = {"rtol": Number(0.1, low=0.0, high=1.0), "atol": 0.1, "max_steps": 50}
+_ENDS = {"t_start": 0.9, "t_end": 0.1}
 _MODEL = {"denoiser": denoiser, "schedule": SCHEDULE}
 _REPLACED = Data(X, {"nan": "what is known is replaced"})
 _LOG_WEIGHTS = Data(np.log(np.array([0.5, 0.25, 0.25], np.float32)), {"integer": "integers count as floats"})
-_PARTICLES = {"threshold": Number(0.5, low=-0.1, high=1.1)}
 
 
 def _log_density(x):
@@ -32,7 +30,7 @@ def _likelihood(x0):
 ROWS: dict[str, Call] = {
     "samplers.adaptive_ode": call(
         samplers.adaptive_ode, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS,
-        coordinate="flow", block_size=Count(8),
+        coordinate="flow", block_size=8,
     ),
     "samplers.adaptive_sde": call(samplers.adaptive_sde, key=KEY, **_MODEL, x_init=_STATE, **_TOLERANCES, **_ENDS),
     "samplers.corrupt_denoise": call(
@@ -45,27 +43,27 @@ ROWS: dict[str, Call] = {
     ),
     "samplers.invert": call(samplers.invert, **_MODEL, solver=solvers.Euler(), x=_STATE, ts=_TIMES),
     "samplers.langevin": call(
-        samplers.langevin, key=KEY, score=lambda x: -x, x=_STATE, step_size=_STEP, num_steps=Count(2)
+        samplers.langevin, key=KEY, score=lambda x: -x, x=_STATE, step_size=0.1, num_steps=2
     ),
     "samplers.metropolis_langevin": call(
         lambda **given: samplers.metropolis_langevin(**given)[0],
-        key=KEY, log_density=_log_density, x=_STATE, step_size=_STEP, num_steps=Count(2),
+        key=KEY, log_density=_log_density, x=_STATE, step_size=0.1, num_steps=2,
     ),
     "samplers.nfe": call(samplers.nfe, solver=solvers.Euler(), ts=_TIMES),
     "samplers.parallel_sample": call(
         samplers.parallel_sample, **_MODEL, solver=solvers.Euler(), x_init=_STATE, ts=_TIMES,
-        tolerance=0.1, max_iterations=Count(2), window=Count(2), anderson=0,
+        tolerance=0.1, max_iterations=2, window=2,
     ),
     "samplers.product_sample": call(
         samplers.product_sample, key=KEY, base=denoiser, conditions=[denoiser], weights=[2.0], schedule=SCHEDULE,
-        solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES, **_PARTICLES,
+        solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES,
     ),
     "samplers.recommended": call(
-        samplers.recommended, schedule=SCHEDULE, steps=5, sigma_data=Number(1.0, low=0.0),
+        samplers.recommended, schedule=SCHEDULE, steps=5, sigma_data=1.0,
         t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
     ),
     "samplers.recommended/target": call(
-        samplers.recommended, schedule=SCHEDULE, steps=Count(5), target=Choice("eps"),
+        samplers.recommended, schedule=SCHEDULE, steps=5, target=Choice("eps"),
         t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
     ),
     "samplers.repaint": call(
@@ -92,7 +90,7 @@ ROWS: dict[str, Call] = {
     ),
     "samplers.twisted_sample": call(
         samplers.twisted_sample, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_STATE, ts=_TIMES,
-        log_likelihood=_likelihood, softening=0.1, **_PARTICLES,
+        log_likelihood=_likelihood, softening=0.1,
     ),
 }  # fmt: skip
 

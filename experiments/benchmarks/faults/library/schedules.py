@@ -49,14 +49,6 @@ ROWS: dict[str, Call] = {
     ),
     "schedules.time_derivative": call(schedules.time_derivative, fn=jnp.square, t=Data(_T, _ELEMENTWISE)),
     "schedules.zero_terminal_snr": call(schedules.zero_terminal_snr, base=schedules.cosine()),
-    "times.adaptive": call(
-        times.adaptive,
-        num_bins=3,
-        decay=0.9,
-        floor=0.1,
-        t_min=Number(0.1, low=-0.1, high=1.0),
-        t_max=Number(1.0, low=0.1, high=1.1),
-    ),
     "times.at_progress": call(
         lambda progress: times.at_progress(times.annealed(0.8, 0.2), progress).quantile(jnp.asarray(_T), _FLOW),
         progress=Time(np.zeros(3)),
@@ -67,10 +59,6 @@ ROWS: dict[str, Call] = {
     ),
     "times.draw": call(times.draw, key=_KEY, n=3, sampler=times.uniform(), schedule=_FLOW),
     "times.stratified_uniform": call(times.stratified_uniform, key=_KEY, n=3),
-    "times.uniform": call(times.uniform, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(1.0, low=0.1, high=1.1)),
-    "times.uniform_log_snr": call(
-        times.uniform_log_snr, t_min=Number(0.1, low=-0.1, high=1.0), t_max=Number(0.9, low=0.1, high=1.1)
-    ),
     "times.update_adaptive": call(
         times.update_adaptive,
         sampler=times.adaptive(num_bins=3),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Choice, Data, call
 from scorekit import denoisers, densities, schedules, solvers, tuning
 
 _KEY = jax.random.key(0)
@@ -53,10 +53,7 @@ ROWS: dict[str, Call] = {
         noise=Data(_X[None], alias="pairs"),
         end=Data(0.5 * _X[None], alias="pairs"),
         held_out=Data(_X[None]),
-        starts=Count(1),
-        power=Number(1.0, low=-1.0),
-        steps=Count(1),
-        learning_rate=Number(0.05, low=0.0),
+        steps=1,
     ),
     "tuning.save_grid": call(_with_file(lambda path: tuning.load_grid(path).ts)),
     "tuning.load_grid": call(
