@@ -5,14 +5,15 @@ such outputs. Leading axes are free; it is a pytree and may be passed through ``
 """
 
 import math
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, check_drawn, draw_codes, is_missing
-from scorekit.checks import check, check_axes, check_classes, check_count
+from scorekit.arguments import Count, PositiveInt
+from scorekit.checks import check, check_axes, check_classes
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -58,12 +59,11 @@ class Categorical:
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
 
-    num_codes: int = static()
+    num_codes: PositiveInt = static()
 
     @property
     def num_outputs(self) -> int:
         """V logits."""
-        check_count(num_codes=self.num_codes)
         return self.num_codes
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
@@ -92,7 +92,7 @@ class Normal:
     ``outputs`` are the means of all channels, then the logarithms of the standard deviations.
 
     Attributes:
-      channels: C, of the values ``(..., C)``.
+      channels: number C of channels, of values ``(..., C)``.
       min_log_std: the least log standard deviation, natural logarithm: data that a network predicts exactly would have
         an infinite density.
 
@@ -104,13 +104,12 @@ class Normal:
     Source: Ping et al. 2019, "ClariNet" (https://arxiv.org/abs/1807.07281).
     """
 
-    channels: int = static(default=1)
+    channels: PositiveInt = static(default=1)
     min_log_std: float = -9.0
 
     @property
     def num_outputs(self) -> int:
         """2 C: means and log standard deviations."""
-        check_count(channels=self.channels)
         return 2 * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array]:
@@ -155,8 +154,8 @@ class LogisticMixture:
     equal weights and means spread over [-1, 1], so that the components of a fresh network differ.
 
     Attributes:
-      components: K.
-      channels: C, of the values ``(..., C)``, which are independent given the past.
+      components: number K of logistics.
+      channels: number C of channels, of values ``(..., C)``, which are independent given the past.
       bins: number of values of discretised data, on [-1, 1]; None: a density.
       min_log_scale: the least log-scale, natural logarithm.
 
@@ -171,15 +170,14 @@ class LogisticMixture:
     "Parallel WaveNet" (https://arxiv.org/abs/1711.10433).
     """
 
-    components: int = static(default=10)
-    channels: int = static(default=1)
-    bins: int | None = static(default=None)
+    components: PositiveInt = static(default=10)
+    channels: PositiveInt = static(default=1)
+    bins: Annotated[int, Count(2)] | None = static(default=None)
     min_log_scale: float = -9.0
 
     @property
     def num_outputs(self) -> int:
         """3 K C."""
-        check_count(components=self.components, channels=self.channels)
         return 3 * self.components * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array, Array]:
@@ -231,7 +229,6 @@ class LogisticMixture:
 
 def _log_bins(centred: Array, inverse: Array, x: ArrayLike, bins: int) -> Array:
     """``log(F(b) - F(a)) = -softplus(-b) - softplus(a) + log(1 - exp(a - b))``, of the bins of x."""
-    check_count(2, bins=bins)
     half = 1.0 / (bins - 1)
     on_grid = lambda v: np.abs((v + 1) / (2 * half) - np.round((v + 1) / (2 * half))) < 1e-2
     check(lambda v: on_grid(v) & (np.abs(v) <= 1 + 1e-2 * half), f"one of {bins} values on [-1, 1]", x=x)

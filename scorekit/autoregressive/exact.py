@@ -77,13 +77,13 @@ def ar_process(coefficients: ArrayLike, std: PositiveScalar = 1.0) -> ARProcess:
 
     Args:
       coefficients: ``a_1, ..., a_p``, ``(p,)`` with p >= 1.
-      std: s > 0, in the unit of x.
+      std: s, in the unit of x.
 
     Returns:
       An :class:`ARProcess`, of values ``(B, L, 1)``.
 
     Raises:
-      ValueError: unless the coefficients are a finite vector of a stationary process, and the standard deviation > 0.
+      ValueError: unless the process is stationary.
 
     >>> model = ar_process([0.5, -0.3])
     >>> log_prob(model, jnp.zeros((2, 4, 1))).shape
@@ -170,9 +170,6 @@ def gaussian_sequence(density: Gaussian) -> GaussianSequence:
     Returns:
       A :class:`GaussianSequence`, of values ``(B, D, 1)``.
 
-    Raises:
-      ValueError: for anything but a Gaussian.
-
     >>> from scorekit.densities import gaussian
     >>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
     >>> x = jnp.array([[0.3, -1.0]])
@@ -230,9 +227,6 @@ def markov_chain(initial: ArrayLike, transitions: ArrayLike) -> MarkovChain:
     Returns:
       A :class:`MarkovChain`, of codes ``(B, L)``.
 
-    Raises:
-      ValueError: for arrays of other shapes, or that hold NaN.
-
     >>> chain = markov_chain(jnp.zeros(3), jnp.zeros((3, 3)))
     >>> print(f"{log_prob(chain, jnp.array([[2, 0]]))[0]:.4f}")  # -2 log 3
     -2.1972
@@ -252,14 +246,13 @@ def log_prob_table(model: SequenceModel, length: PositiveInt) -> Array:
 
     Args:
       model: a model of codes.
-      length: n; all sequences are one batch.
+      length: number n of positions; all sequences are one batch.
 
     Returns:
       ``(V, ..., V)``, n axes.
 
     Raises:
-      ValueError: for a model that is not one of codes, a length that is not an integer >= 1, or one with more than 2^27
-        logits, ``length V^(length + 1)``.
+      ValueError: for more than 2^27 logits, ``length V^(length + 1)``.
 
     >>> table = log_prob_table(markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), 3)
     >>> table.shape, float(jnp.exp(table).sum())

@@ -8,9 +8,9 @@ guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import Finite, checked
 from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.guidance._parameters import check_scale
 from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
@@ -70,7 +70,8 @@ class GuidedModel:
         return tilt(log_u, log_ratio(log_c, log_u), expand(jnp.asarray(self.guidance_scale, jnp.float32), log_u))
 
 
-def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Number) -> GuidedModel:
+@checked
+def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Finite) -> GuidedModel:
     """Classifier-free guidance of every conditional: ``p(x_i | x_<i, y)^gamma p(x_i | x_<i)^(1 - gamma)``, normalised.
 
     The result is a model: its likelihood is that of the guided conditionals, and sampling it evaluates both models
@@ -86,7 +87,7 @@ def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: 
       A :class:`GuidedModel`.
 
     Raises:
-      ValueError: for a scale that is not finite, or models that are not of the same codes.
+      ValueError: for models that are not of the same codes.
 
     >>> from scorekit.autoregressive import log_prob, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))
@@ -97,7 +98,6 @@ def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: 
 
     Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
-    check_scale(guidance_scale=guidance_scale)
     for name, model in (("cond", cond), ("uncond", uncond)):
         if not isinstance(model.conditional, Categorical):
             raise ValueError(f"{name} must be a model of codes, with Categorical conditionals, got {model.conditional}")

@@ -22,9 +22,6 @@ def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
     Returns:
       Nats ``(B, L)``.
 
-    Raises:
-      ValueError: for sequences that are empty or not of the kind of the model.
-
     >>> from scorekit.autoregressive import markov_chain
     >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
     >>> jnp.exp(position_log_probs(model, jnp.array([[1, 1, 0]]))).tolist()
@@ -46,9 +43,6 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     Returns:
       Nats ``(B,)``.
 
-    Raises:
-      ValueError: as :func:`position_log_probs`.
-
     >>> from scorekit.autoregressive import markov_chain
     >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
     >>> jnp.exp(log_prob(model, jnp.array([[1, 1, 0]]))).round(5).tolist()
@@ -67,9 +61,6 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
 
     Returns:
       A :class:`scorekit.likelihood.BitsPerDim` of ``(B,)``.
-
-    Raises:
-      ValueError: as :func:`position_log_probs`.
 
     >>> from scorekit.autoregressive import markov_chain
     >>> fair = markov_chain(jnp.zeros(4), jnp.zeros((4, 4)))

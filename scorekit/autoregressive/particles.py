@@ -38,8 +38,8 @@ def sample_joint(
 
     Args:
       key: PRNG key.
-      model: from :func:`scorekit.autoregressive.classifier_free`, with a scalar scale and conditions that are the same
-        for all particles: scalar labels.
+      model: result of :func:`scorekit.autoregressive.classifier_free`, with a scalar scale and conditions that are the
+        same for all particles: scalar labels.
       particles: N, the number of particles.
       length: L, the number of positions.
       threshold: particles are resampled where the effective sample size is below this share of N: 0 never, 1 always.
@@ -48,9 +48,8 @@ def sample_joint(
       A :class:`scorekit.samplers.ParticleResult` of codes ``(N, L)``, with ``ess`` before each position and at the end.
 
     Raises:
-      ValueError: for another model, conditions of single particles, sizes that are not integers >= 1, no key, a
-        threshold outside [0, 1], or a joint that is NaN or 0 for all particles: if traced, the weights are NaN. Where a
-        particle of weight 0 had no possible code, this and its later ones are -1.
+      ValueError: for conditions of single particles, or a joint that is NaN or 0 for all particles: if traced, the
+        weights are NaN. Where a particle of weight 0 had no possible code, this and its later ones are -1.
 
     >>> from scorekit.autoregressive import classifier_free, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))

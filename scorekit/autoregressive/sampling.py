@@ -43,8 +43,8 @@ def sample(
       ``(B, L)`` int32 codes, or ``(B, L, C)`` values.
 
     Raises:
-      ValueError: for sizes that are not integers >= 1, no key, a prefix that is empty, too long or of another kind, or
-        logits of which the largest is not finite: if traced, the code drawn from them and all later ones are -1.
+      ValueError: for a prefix that is too long or of another kind, or logits of which the largest is not finite: if
+        traced, the code drawn from them and all later ones are -1.
 
     >>> from scorekit.autoregressive import markov_chain
     >>> turns = markov_chain(jnp.zeros(2), jnp.array([[-jnp.inf, 0.0], [0.0, -jnp.inf]]))  # 0, 1, 0, 1, ...

@@ -108,9 +108,6 @@ def smoothed_loss(
     Returns:
       Nats per value ``(B,)``, weighted by the sampler; take the mean to train.
 
-    Raises:
-      ValueError: for sequences that are not ``(B, L, C)`` of the model.
-
     >>> from scorekit.autoregressive import Normal, model_from_network
     >>> from scorekit.networks import CausalWaveNet
     >>> from scorekit.schedules import rectified_flow

@@ -2,15 +2,20 @@
 
 Each takes logits ``(..., V)`` and returns logits, minus infinity for what may no longer be drawn; they compose, and the
 ``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
+
+Args:
+  logits: ``(..., V)``.
+
+Returns:
+  Logits ``(..., V)``.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorekit.arguments import PositiveInt, PositiveScalar, checked
-from scorekit.checks import check, check_floating, check_not_nan, check_scalar
-from scorekit.typing import Array, ArrayLike, Number
+from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check_floating, check_not_nan
+from scorekit.typing import Array, ArrayLike
 
 __all__ = ["nucleus", "temperature", "top_k", "typical"]
 
@@ -22,14 +27,7 @@ def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:
     It is not the temperature of the joint, which :func:`scorekit.guidance.sequences.guide_joint` counts out.
 
     Args:
-      logits: ``(..., V)``.
       temperature: T.
-
-    Returns:
-      Logits ``(..., V)``.
-
-    Raises:
-      ValueError: for a temperature that is not a scalar > 0, or logits that are not floating, NaN or empty.
 
     >>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
     >>> [f"{each:.1f}" for each in p]  # 1 to 9
@@ -45,14 +43,7 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     """Only the k most probable codes: ``p(x) = 0`` for all others; of equal ones the first are kept.
 
     Args:
-      logits: ``(..., V)``.
-      k: from 1 to V.
-
-    Returns:
-      Logits ``(..., V)``.
-
-    Raises:
-      ValueError: for a k that is not an integer from 1 to V, or logits that are not floating, NaN or empty.
+      k: number of codes, at most V.
 
     >>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
     [-inf, 3.0, 2.0]
@@ -65,18 +56,12 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     return _first(logits, -logits, lambda p: jnp.arange(p.shape[-1]) < k)
 
 
-def nucleus(logits: ArrayLike, mass: Number) -> Array:
+@checked
+def nucleus(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
 
     Args:
-      logits: ``(..., V)``.
-      mass: in (0, 1]; 1 keeps all.
-
-    Returns:
-      Logits ``(..., V)``.
-
-    Raises:
-      ValueError: for a mass that is not a scalar in (0, 1], or logits that are not floating, NaN or empty.
+      mass: the probability to keep; 1 keeps all.
 
     >>> nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
     [-inf, 0.0, 0.0]
@@ -84,11 +69,11 @@ def nucleus(logits: ArrayLike, mass: Number) -> Array:
     Source: Holtzman et al. 2020 (https://arxiv.org/abs/1904.09751).
     """
     logits = _checked(logits)
-    _check_mass(mass)
     return _first(logits, -logits, lambda p: _before(p) < mass)
 
 
-def typical(logits: ArrayLike, mass: Number) -> Array:
+@checked
+def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     """Locally typical sampling: the codes with information nearest to the entropy, ``|-log p(x) - H|``, until ``mass``.
 
     The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than
@@ -96,14 +81,7 @@ def typical(logits: ArrayLike, mass: Number) -> Array:
     (:mod:`scorekit.typicality`).
 
     Args:
-      logits: ``(..., V)``.
-      mass: in (0, 1]; 1 keeps all.
-
-    Returns:
-      Logits ``(..., V)``.
-
-    Raises:
-      ValueError: for a mass that is not a scalar in (0, 1], or logits that are not floating, NaN or empty.
+      mass: the probability to keep; 1 keeps all.
 
     >>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
     >>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
@@ -112,7 +90,6 @@ def typical(logits: ArrayLike, mass: Number) -> Array:
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
     """
     logits = _checked(logits)
-    _check_mass(mass)
     log_p = jax.nn.log_softmax(logits)
     possible = jnp.isfinite(log_p)
     entropy = -jnp.sum(jnp.where(possible, jnp.exp(log_p) * jnp.where(possible, log_p, 0.0), 0.0), -1, keepdims=True)
@@ -140,8 +117,3 @@ def _checked(logits: ArrayLike) -> Array:
     if jnp.ndim(logits) < 1:
         raise ValueError(f"logits must have shape (..., V), got {jnp.shape(logits)}")
     return jnp.asarray(logits)
-
-
-def _check_mass(mass: Number) -> None:
-    check_scalar(mass=mass)
-    check(lambda m: np.isfinite(m) & (m > 0) & (m <= 1), "in (0, 1]", mass=mass)

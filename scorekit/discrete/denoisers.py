@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.arguments import checked
 from scorekit.checks import check_not_nan, check_per_example
 from scorekit.discrete._checks import check_codes
 from scorekit.discrete._noise import log
@@ -48,6 +49,7 @@ def _from_network(network, process, target, z_t, t):
     return jax.nn.log_softmax(logits)
 
 
+@checked
 def denoiser_from_network(
     network: Callable[[Array, Array], Array],
     process: Process,
@@ -63,13 +65,13 @@ def denoiser_from_network(
     Args:
       network: ``(z_t, t) -> logits``, ``(B, ..., V)`` or with the mask ``(B, ..., V + 1)``, of any precision.
       process: the forward process.
-      target: what the logits are of.
+      target: the distribution that the logits describe.
 
     Returns:
       ``(z_t, t) -> log p``, ``(B, ..., V)`` in at least float32, which may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for codes out of range, no tokens, or logits of another shape.
+      ValueError: when called, for logits of another shape.
 
     >>> from scorekit.discrete import uniform
     >>> process = uniform(3)
@@ -81,8 +83,6 @@ def denoiser_from_network(
     Source: Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524); Schiff et al. 2024
     (https://arxiv.org/abs/2412.10193).
     """
-    if target not in ("leave_one_out", "posterior"):
-        raise ValueError(f"target must be 'leave_one_out' or 'posterior', got {target!r}")
     return Partial(_FROM_NETWORK[target], as_pytree(network), process)
 
 
@@ -130,7 +130,7 @@ def exact_denoiser(log_prob: Array, process: Process) -> TokenDenoiser:
       ``(z_t, t) -> log p(x_i | z_t)`` for ``z_t`` ``(..., n)``; NaN where z_t is impossible.
 
     Raises:
-      ValueError: if an axis is not of length V, or a value is NaN; when called, for sequences of another length.
+      ValueError: if an axis is not of length V; when called, for sequences of another length.
 
     >>> from scorekit.discrete import absorbing
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.arguments import checked
 from scorekit.discrete._checks import normalised, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
-from scorekit.guidance._parameters import Scale, check_scale, value_at
+from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.trees import as_pytree, expand, pytree_dataclass
 from scorekit.typing import Array
@@ -41,6 +42,7 @@ def _classifier_free(cond, uncond, guidance_scale, z_t, t):
     return jax.nn.log_softmax(tilted)
 
 
+@checked
 def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Scale) -> TokenDenoiser:
     """Discrete classifier-free guidance, ``p(x_i | z_t, y)^gamma p(x_i | z_t)^(1 - gamma)``, normalised for each token.
 
@@ -56,8 +58,7 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
       ``(z_t, t) -> log p``, the guided denoiser, for every solver.
 
     Raises:
-      ValueError: for a scale that is not finite; when called, for log-probabilities that do not sum to 1 (if traced,
-        NaN).
+      ValueError: when called, for log-probabilities that do not sum to 1 (if traced, NaN).
 
     >>> cond = lambda z, t: jnp.log(jnp.array([[[0.25, 0.75]]]))
     >>> uncond = lambda z, t: jnp.log(jnp.array([[[0.5, 0.5]]]))
@@ -67,7 +68,6 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
 
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
-    check_scale(guidance_scale=guidance_scale)
     return Partial(_classifier_free, as_pytree(cond), as_pytree(uncond), _scale(guidance_scale))
 
 
@@ -133,6 +133,7 @@ def _guided_rates(cond, uncond, guidance_scale, z_t, row):
     return scale, tilt(log_u, log_ratio(log_c, log_u), _value(guidance_scale, z_t, row.t, log_u))
 
 
+@checked
 def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Scale) -> RateDenoiser:
     """Guidance of the rates of the reverse process, ``R(z -> y)^(1 - gamma) R(z -> y | condition)^gamma``.
 
@@ -146,9 +147,6 @@ def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Sc
 
     Returns:
       A :class:`RateDenoiser`.
-
-    Raises:
-      ValueError: for a scale that is not finite.
 
     >>> from scorekit.discrete import absorbing
     >>> cond = lambda z, t: jnp.log(jnp.array([[[0.25, 0.75]]]))
@@ -195,6 +193,7 @@ def _classified_rates(denoiser, log_likelihood, guidance_scale, z_t, row):
     return scale, tilt(log_rates, ratios, _value(guidance_scale, z_t, row.t, log_rates))
 
 
+@checked
 def classifier_guidance(
     denoiser: TokenDenoiser,
     log_likelihood: Callable[[Array, Array], Array],
@@ -215,8 +214,7 @@ def classifier_guidance(
       A :class:`RateDenoiser`: normalised probabilities for most solvers, rates for ``TauLeaping``.
 
     Raises:
-      ValueError: for a scale that is not finite; when called, for a classifier that does not return ``(B,)``, or
-        log-probabilities that do not sum to 1 (if traced, NaN).
+      ValueError: when called, for a classifier that does not return ``(B,)``, or as :func:`classifier_free`.
 
     >>> uncond = lambda z, t: jnp.log(jnp.full((*z.shape, 2), 0.5))
     >>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)
@@ -227,6 +225,5 @@ def classifier_guidance(
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193); Nisonoff et al. 2024
     (https://arxiv.org/abs/2406.01572).
     """
-    check_scale(guidance_scale=guidance_scale)
     parts = as_pytree(denoiser), as_pytree(log_likelihood), _scale(guidance_scale)
     return RateDenoiser(denoiser=Partial(_with_classifier, *parts), rates=Partial(_classified_rates, *parts))

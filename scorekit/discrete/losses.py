@@ -3,6 +3,11 @@
 With masks the bound is a weighted cross-entropy of the masked tokens, ``int (sigma' / sigma) sum_masked -log p(x_i |
 z_t) dt``; with uniform noise the score entropy of the ratios ``p_t(z with y) / p_t(z)``. For the exact posterior both
 equal ``-log p(x0)``, for every x0 and every schedule.
+
+Args:
+  key: PRNG key.
+  process: the forward process.
+  x0: clean tokens, integers ``(B, ...)``.
 """
 
 from typing import NamedTuple
@@ -62,10 +67,7 @@ def token_loss(
     sum_i sum_y (s - r + r log(r / s))``, s the ratio ``p_t(z with y) / p_t(z)`` and r that of ``q(. | x0)``.
 
     Args:
-      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
-      process: the forward process.
-      x0: clean tokens, integers ``(B, ...)``.
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
       where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
 
@@ -73,8 +75,8 @@ def token_loss(
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
 
     Raises:
-      ValueError: for codes out of the vocabulary or log-probabilities that do not sum to 1, such as the logits of a
-        network (if traced, NaN), no tokens, a ``where`` that leaves nothing to predict, or a denoiser of another shape.
+      ValueError: for log-probabilities that do not sum to 1, such as the logits of a network (if traced, NaN), or a
+        ``where`` that leaves nothing to predict.
 
     >>> from scorekit.discrete import absorbing, denoiser_from_network
     >>> process, x0 = absorbing(4), jnp.array([[0, 1, 2, 3]])
@@ -110,8 +112,6 @@ def token_loss_at(
 
     Args:
       denoiser: ``(z_t, t) -> log p``.
-      process: the forward process.
-      x0: clean tokens, integers ``(B, ...)``.
       z_t: noisy tokens, shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
       where: bool, broadcasts to ``x0``: the tokens to predict.
@@ -120,7 +120,7 @@ def token_loss_at(
       ``(loss, aux)`` as :func:`token_loss`.
 
     Raises:
-      ValueError: as :func:`token_loss`, and for times or noisy tokens of another shape.
+      ValueError: as :func:`token_loss`, or for times of another shape.
 
     >>> from scorekit.discrete import absorbing, denoiser_from_network
     >>> process = absorbing(2)
@@ -166,17 +166,11 @@ def variational_bound(
     the exact posterior. The reconstruction is 0: at t = 0 the tokens are the data.
 
     Args:
-      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
-      process: the forward process.
-      x0: clean tokens, integers ``(B, ...)``.
       num_times: times per example.
 
     Returns:
       A :class:`scorekit.likelihood.VariationalBound`, nats per example.
-
-    Raises:
-      ValueError: as :func:`token_loss`, or if ``num_times`` is not an integer >= 1.
 
     >>> from scorekit.discrete import absorbing, exact_denoiser
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # one bit
@@ -217,17 +211,14 @@ def discrete_variational_bound(
     the data decreases, while for a single x0 it may increase.
 
     Args:
-      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with a scalar t.
-      process: the forward process.
-      x0: clean tokens, integers ``(B, ...)``.
       ts: decreasing times ``(n + 1,)`` that end at 0.
 
     Returns:
       A :class:`scorekit.likelihood.VariationalBound`, nats per example.
 
     Raises:
-      ValueError: as :func:`token_loss`, or unless ``ts`` decreases within [0, 1] to 0.
+      ValueError: unless ``ts`` decreases to 0.
 
     >>> from scorekit.discrete import absorbing, exact_denoiser
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))

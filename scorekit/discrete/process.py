@@ -112,7 +112,8 @@ def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = No
     >>> uniform(5).num_states
     5
 
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
+    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Schiff et al. 2024
+    (https://arxiv.org/abs/2412.10193).
     """
     return _process(Uniform(num_tokens), schedule)
 
@@ -137,7 +138,7 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
       Noisy tokens, shaped and typed like ``x0``.
 
     Raises:
-      ValueError: for codes out of the vocabulary, no tokens, times outside [0, 1], or a ``where`` that leaves nothing.
+      ValueError: for a ``where`` that leaves nothing.
 
     >>> perturb(jax.random.key(0), uniform(3), jnp.array([[0, 1, 2]]), 0.0).tolist()
     [[0, 1, 2]]
@@ -161,14 +162,14 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
       process: the forward process.
       z_t: noisy tokens, ``(B, ...)``.
       x0: clean tokens, shaped like ``z_t``.
-      t: times, a scalar or ``(B,)``, > 0.
-      s: earlier times.
+      t: times, a scalar or ``(B,)``.
+      s: earlier times, ``s < t``.
 
     Returns:
       Probabilities of the states, ``(B, ..., S)`` with S = ``process.num_states``; NaN where z_t is impossible.
 
     Raises:
-      ValueError: for codes out of range, other shapes, or times that are not ``s < t`` in [0, 1].
+      ValueError: unless ``s < t``, or for tokens of other shapes.
 
     >>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
     [[0.0, 0.75, 0.25]]
@@ -202,9 +203,6 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
 
     Returns:
       Tokens shaped and typed like ``like``.
-
-    Raises:
-      ValueError: if ``like`` is empty or not an integer array.
 
     >>> sample_prior(jax.random.key(0), absorbing(4), jnp.zeros((1, 3), jnp.int32)).tolist()
     [[4, 4, 4]]

@@ -48,9 +48,9 @@ def sample(
       The tokens, shaped and typed like ``z_init``; with ``trajectory`` the pair ``(tokens, (n, B, ...))``.
 
     Raises:
-      ValueError: for codes out of range, no tokens, no mask to reveal, a grid that does not decrease, no key, a solver
-        that needs masks with uniform noise, or log-probabilities that are NaN or do not sum to 1: if traced, the tokens
-        drawn from them are -1 (the largest value of an unsigned type), to the end.
+      ValueError: for no mask to reveal, a solver that needs masks with uniform noise, or log-probabilities that are NaN
+        or do not sum to 1: if traced, the tokens drawn from them are -1 (the largest value of an unsigned type), to the
+        end.
 
     >>> from scorekit import discrete
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
@@ -94,8 +94,8 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
       The tokens, shaped and typed like ``z_init``.
 
     Raises:
-      ValueError: for codes out of range, no tokens, no mask to reveal, uniform noise, or log-probabilities as in
-        :func:`sample`, whose tokens are -1 if traced.
+      ValueError: for no mask to reveal, uniform noise, or log-probabilities as in :func:`sample`, whose tokens are -1
+        if traced.
 
     >>> from scorekit import discrete
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))

@@ -4,21 +4,27 @@
 :mod:`scorekit.schedules`, where signal and noise are mixed, not exchanged. ``log_snr(t) = log(alpha / sigma)``, so that
 the samplers of :mod:`scorekit.times` and the grids of :mod:`scorekit.solvers.grids` take these schedules. alpha
 decreases from 1 to 0. ``sigma`` is computed without cancellation: the weight of the loss divides by it.
+
+Returns:
+  The schedule.
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, Positive, checked
+from scorekit.arguments import Between, Positive
 from scorekit.discrete._checks import check_ends
 from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
 
 __all__ = ["cosine", "linear", "log_linear", "polynomial", "schedule_from_function"]
+
+
+_Kept: TypeAlias = Annotated[Number, Between(0, 0.01)]
 
 
 class _Keep:
@@ -38,7 +44,7 @@ class _Keep:
 class _Polynomial(_Keep):
     """See :func:`polynomial`."""
 
-    power: Number = 1.0
+    power: Positive = 1.0
 
     def sigma(self, t):
         return jnp.power(as_time(t), self.power)
@@ -73,7 +79,7 @@ class _Cosine(_Keep):
 class _LogLinear(_Keep):
     """See :func:`log_linear`."""
 
-    alpha_min: Number = 1e-3
+    alpha_min: _Kept = 1e-3
 
     def sigma(self, t):
         return (1.0 - self.alpha_min) * as_time(t)
@@ -114,9 +120,6 @@ class _FromFunction(_Keep):
 def linear() -> Schedule:
     """``alpha = 1 - t``: the times at which the tokens are replaced are uniform.
 
-    Returns:
-      The schedule.
-
     >>> linear().alpha(0.25)
     Array(0.75, dtype=float32)
 
@@ -125,15 +128,11 @@ def linear() -> Schedule:
     return _Polynomial()
 
 
-@checked
 def polynomial(power: Positive = 2.0) -> Schedule:
     """``alpha = 1 - t^power``: with a power above 1 fewer tokens are replaced early.
 
     Args:
       power: the exponent; 1 is :func:`linear`.
-
-    Returns:
-      The schedule.
 
     >>> polynomial(2.0).alpha(0.5)
     Array(0.75, dtype=float32)
@@ -146,9 +145,6 @@ def polynomial(power: Positive = 2.0) -> Schedule:
 def cosine() -> Schedule:
     """``alpha = 1 - sin(pi t / 2)``: a sampler with equal steps reveals few tokens first and more later.
 
-    Returns:
-      The schedule.
-
     >>> cosine().alpha(jnp.array([0.0, 1.0]))
     Array([1., 0.], dtype=float32)
 
@@ -157,15 +153,11 @@ def cosine() -> Schedule:
     return _Cosine()
 
 
-@checked
-def log_linear(alpha_min: Annotated[Number, Between(0, 0.01)] = 1e-3) -> Schedule:
+def log_linear(alpha_min: _Kept = 1e-3) -> Schedule:
     """``alpha = 1 - (1 - alpha_min) t``: the total noise ``-log(alpha)`` of SEDD and MDLM.
 
     Args:
       alpha_min: the probability that a token is kept at t = 1; 0 is :func:`linear`.
-
-    Returns:
-      The schedule.
 
     >>> log_linear(0.01).alpha(1.0)
     Array(0.01, dtype=float32)
@@ -183,11 +175,8 @@ def schedule_from_function(alpha: Callable[[Array], Array]) -> Schedule:
     Args:
       alpha: an elementwise function of the time, differentiable.
 
-    Returns:
-      The schedule.
-
     Raises:
-      ValueError: if alpha does not start at 1, does not end at 0 (up to 0.01), or does not decrease.
+      ValueError: unless alpha falls from 1 to 0, up to 0.01.
 
     >>> schedule = schedule_from_function(lambda t: (1.0 - t) ** 2)
     >>> schedule.time_at(schedule.log_snr(0.25)).round(4)

@@ -231,7 +231,7 @@ class ConfidenceOrdered(TokenSolver):
     that is exact (:func:`scorekit.discrete.first_hitting_sample`).
 
     Attributes:
-      temperature: of the order; multiplied by the time at the end of the step.
+      temperature: temperature of the order; multiplied by the time at the end of the step.
 
     >>> ConfidenceOrdered(temperature=4.5).only_absorbing
     True

@@ -16,7 +16,7 @@ Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 20
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ _FAKE = {"softplus": jax.nn.softplus, "hinge": lambda logit: jax.nn.relu(1.0 + l
 _GENERATOR = {"softplus": lambda logit: jax.nn.softplus(-logit), "hinge": lambda logit: -logit}
 
 
+@checked
 def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
     """The per-example loss of a discriminator.
 
@@ -66,26 +67,23 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
     Args:
       real_logits: logits of data, leaves ``(B, ...)``.
       fake_logits: logits of samples, shaped like ``real_logits``.
-      form: ``"softplus"`` or ``"hinge"``.
+      form: the kind of loss.
 
     Returns:
       Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
-
-    Raises:
-      ValueError: for logits that are not floating, no example, two shapes, or an unknown form.
 
     >>> discriminator_loss(jnp.array([[2.0]]), jnp.array([[-0.5]]), "hinge")
     Array([0.5], dtype=float32)
 
     Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
     """
-    _check_form(form)
     _check_batch(real_logits=real_logits)
     _check_batch(fake_logits=fake_logits)
     check_like("real_logits", real_logits, fake_logits=fake_logits)
     return _mean(_REAL[form], real_logits) + _mean(_FAKE[form], fake_logits)
 
 
+@checked
 def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
     """The per-example loss of a generator: ``softplus(-D(fake))``, or ``-D(fake)`` for hinge.
 
@@ -93,15 +91,11 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it.
 
     Args:
-      fake_logits: logits of samples, leaves ``(B, ...)``; the parameters of the discriminator are those of the caller
-        to hold fixed.
-      form: ``"softplus"`` or ``"hinge"``.
+      fake_logits: logits of samples, leaves ``(B, ...)``; hold the parameters of the discriminator fixed.
+      form: the kind of loss.
 
     Returns:
       Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
-
-    Raises:
-      ValueError: for logits that are not floating, no example, or an unknown form.
 
     >>> adversarial_loss(jnp.array([[-2.0, 1.0]]), "hinge")
     Array([0.5], dtype=float32)
@@ -109,7 +103,6 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024
     (https://arxiv.org/abs/2405.14867).
     """
-    _check_form(form)
     _check_batch(fake_logits=fake_logits)
     return _mean(_GENERATOR[form], fake_logits)
 
@@ -129,9 +122,6 @@ def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, e
     Returns:
       The logits.
 
-    Raises:
-      ValueError: as :func:`scorekit.process.perturb`.
-
     >>> from scorekit.schedules import rectified_flow
     >>> noised_logits(lambda x, t: x.sum(-1), jnp.ones((2, 3)), rectified_flow(), jnp.zeros((2, 3)), 0.5)
     Array([1.5, 1.5], dtype=float32)
@@ -149,7 +139,7 @@ def optimal_logits(
 
     Args:
       real: the data distribution p.
-      fake: that of the samples, q.
+      fake: the distribution q of the samples.
       schedule: the noise schedule.
       x_t: noised points ``(B, D)``.
       t: time, scalar or ``(B,)``.
@@ -158,8 +148,7 @@ def optimal_logits(
       Logits ``(B,)``.
 
     Raises:
-      ValueError: unless ``x_t`` is floating and ``(B, D)`` for the D of both distributions, and ``t`` is a scalar or
-        ``(B,)`` in [0, 1].
+      ValueError: unless ``x_t`` is ``(B, D)`` for the D of both distributions.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import rectified_flow
@@ -196,7 +185,7 @@ def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Ar
       ``(B,)``: of the mean over the logits of a leaf, summed over leaves.
 
     Raises:
-      ValueError: unless ``x`` is floating with at least one example, and each logit has one.
+      ValueError: unless each logit has one example.
 
     >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
     Array([12.5, 12.5], dtype=float32)
@@ -228,9 +217,6 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     Returns:
       ``(B,)``: the mean over a leaf, summed over leaves.
 
-    Raises:
-      ValueError: for features that are not floating, no example, or two shapes.
-
     >>> feature_matching_loss([jnp.zeros((2, 4)), jnp.zeros((2, 1))], [jnp.ones((2, 4)), jnp.full((2, 1), -2.0)])
     Array([3., 3.], dtype=float32)
 
@@ -251,15 +237,12 @@ def balancing_weight(
 
     Args:
       main: the gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
-      adversarial: that of the adversarial loss, shaped like ``main``.
+      adversarial: the gradient of the adversarial loss, shaped like ``main``.
       largest: bound of the weight.
-      offset: added to the length of the adversarial gradient.
+      offset: addition to the length of the adversarial gradient.
 
     Returns:
       Weights ``(B,)``, without a gradient.
-
-    Raises:
-      ValueError: for gradients that are not floating, no example, two shapes, or a number out of range.
 
     >>> balancing_weight(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 2.0]]), offset=0.0)
     Array([2.5], dtype=float32)
@@ -277,11 +260,6 @@ def _mean(fn, tree):
     """``fn`` averaged over all but the first axis of each leaf, summed over leaves."""
     means = [jnp.mean(fn(jnp.asarray(leaf)).reshape(leaf.shape[0], -1), axis=1) for leaf in jax.tree.leaves(tree)]
     return sum(means[1:], means[0])
-
-
-def _check_form(form):
-    if form not in get_args(AdversarialForm):
-        raise ValueError(f"form must be one of {', '.join(get_args(AdversarialForm))}, got {form!r}")
 
 
 def _check_batch(**named):

@@ -4,6 +4,10 @@
 it is ``x_t`` for every target, because ``alpha x0 + sigma eps = x_t``. This is the boundary condition ``c_skip = 1``,
 ``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training minimises the difference of f at two
 adjacent points of a path.
+
+Args:
+  schedule: the noise schedule.
+  t_min: the end of the paths.
 """
 
 from collections.abc import Callable
@@ -54,15 +58,13 @@ def consistency_function(
 
     Args:
       denoiser: the consistency model.
-      schedule: the noise schedule.
       t_min: the end of the paths; > 0 if the target of the network (x0, score) is not defined without noise.
 
     Returns:
       f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
 
     Raises:
-      ValueError: for a ``t_min`` outside [0, 1]; when called, for a ``t`` outside [0, 1], or a prediction that
-        is not shaped like ``x_t``.
+      ValueError: when called, for a prediction that is not shaped like ``x_t``.
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import edm
@@ -77,7 +79,7 @@ def consistency_function(
 
 
 def boundary_coefficients(
-    target: TargetName | Target, t: ArrayLike, schedule: Schedule, t_min: ArrayLike = 0.0
+    target: "TargetName | Target", t: ArrayLike, schedule: Schedule, t_min: ArrayLike = 0.0
 ) -> tuple[Array, Array]:
     """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
 
@@ -87,14 +89,9 @@ def boundary_coefficients(
     Args:
       target: the target of the network.
       t: time, scalar or ``(B,)``.
-      schedule: the noise schedule.
-      t_min: the end of the paths.
 
     Returns:
       ``(c_skip, c_out)``, shaped like t.
-
-    Raises:
-      ValueError: for an unknown target, or a time outside [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
@@ -122,9 +119,6 @@ def squared_error(a: PyTree, b: PyTree) -> Array:
     Returns:
       ``(B,)``.
 
-    Raises:
-      ValueError: if the batches are not floating or their shapes differ.
-
     >>> squared_error(jnp.zeros((1, 2)), jnp.array([[1.0, 3.0]]))
     Array([5.], dtype=float32)
     """
@@ -145,9 +139,6 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
 
     Returns:
       ``(B,)``.
-
-    Raises:
-      ValueError: as :func:`squared_error`, or if ``scale`` is not positive.
 
     >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
     Array([2.], dtype=float32)
@@ -189,14 +180,12 @@ def consistency_distillation_loss(
       student: the consistency model.
       target: the same model, or one with averaged parameters: more stable, but slower.
       teacher: the trained denoiser, guided or not.
-      schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       t: times ``(B,)``.
       s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
       solver: deterministic solver of the teacher's step; default ``Euler()``. ``Heun()`` is more accurate at twice the
         cost.
-      t_min: the end of the paths.
       distance: :func:`pseudo_huber`, :func:`squared_error`, or any other :data:`Distance`.
       weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
 
@@ -204,8 +193,7 @@ def consistency_distillation_loss(
       Losses ``(B,)``.
 
     Raises:
-      ValueError: for times that are not ``(B,)`` with ``s <= t`` in [0, 1] (traced, the losses are NaN), arrays or
-        predictions of other shapes, no example, or a stochastic solver.
+      ValueError: unless ``s <= t`` (traced, the losses are NaN), or for a stochastic solver.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -247,20 +235,18 @@ def consistency_training_loss(
     Args:
       student: the consistency model.
       target: the same model, without averaging (Song & Dhariwal 2023).
-      schedule: the noise schedule.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       t: times ``(B,)``.
       s: the adjacent earlier times, ``t_min <= s < t``.
-      t_min: the end of the paths.
-      distance: as in :func:`consistency_distillation_loss`.
-      weight: as in :func:`consistency_distillation_loss`.
+      distance: the :data:`Distance`, as for :func:`consistency_distillation_loss`.
+      weight: w, as for :func:`consistency_distillation_loss`.
 
     Returns:
       Losses ``(B,)``.
 
     Raises:
-      ValueError: as :func:`consistency_distillation_loss`.
+      ValueError: unless ``s <= t`` (traced, the losses are NaN).
 
     >>> from scorekit.denoisers import denoiser_from_network
     >>> from scorekit.schedules import rectified_flow

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.arguments import Between, NonNegative, PositiveInt, checked
 from scorekit.checks import check, check_like, check_schedule, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.solvers._coordinates import CoordinateName, frame
@@ -15,7 +15,8 @@ from scorekit.typing import Array, ArrayLike, Schedule
 __all__ = ["curriculum", "earlier_time", "step_weight", "tuning_time"]
 
 
-def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
+@checked
+def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Between(1)]) -> Array:
     """The adjacent earlier time on a path that is divided into ``steps`` equal steps along ``ts``, at least ``ts[-1]``.
 
     Steps are equal in the index of ``ts``, with linear interpolation between its times, so that any grid can be refined
@@ -24,19 +25,18 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: ArrayLike) -> Array:
     Args:
       t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
       ts: decreasing times of a grid; finer grids are more accurate.
-      steps: the number of steps of the path, >= 1; if a smaller one is traced, the result is NaN.
+      steps: the number of steps of the path; NaN where one below 1 is traced.
 
     Returns:
       Times ``(B,)``, between ``ts[-1]`` and t.
 
     Raises:
-      ValueError: for a time outside [0, 1], times of a grid that do not decrease, or fewer than one step.
+      ValueError: unless ``ts`` decreases.
 
     >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
     [0.75, 0.05, 0.0]
     """
     check_time(t=t, ts=ts)
-    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", steps=steps)
     if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
         raise ValueError(f"ts must have shape (n + 1,) with n >= 1, got {jnp.shape(ts)}")
     check(lambda grid: np.diff(grid) < 0, "decreasing", ts=ts)
@@ -53,7 +53,7 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
     """The number of steps during training: from ``first``, doubled at equal intervals, to ``last``.
 
     Args:
-      progress: the completed fraction of training, in [0, 1].
+      progress: the completed fraction of training.
       first: number of steps at the beginning: few, for a low variance.
       last: number of steps at the end: many, for a low bias.
 
@@ -61,7 +61,7 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
       Whole numbers as floats, shaped like ``progress``.
 
     Raises:
-      ValueError: for a progress outside [0, 1], or unless ``1 <= first <= last``.
+      ValueError: unless ``first <= last``.
 
     >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
     Array([10., 10., 20., 40.], dtype=float32)
@@ -76,6 +76,7 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
     return jnp.where(stage == doublings, float(last), first * 2.0**stage)
 
 
+@checked
 def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
     """``1 / (clock(t) - clock(s))``: converts the distance of adjacent points into a rate along the path.
 
@@ -90,8 +91,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
       Weights ``(B,)``.
 
     Raises:
-      ValueError: for a time outside [0, 1], unless ``s <= t`` have one shape, or for an unknown coordinate; of
-        traced times the result is NaN unless ``s <= t``.
+      ValueError: unless ``s <= t``; traced, the weights are NaN.
 
     >>> from scorekit.schedules import rectified_flow
     >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
@@ -109,7 +109,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
 
 @checked
 def tuning_time(
-    t: ArrayLike, stage: ArrayLike, schedule: Schedule, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
+    t: ArrayLike, stage: NonNegative, schedule: Schedule, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 
@@ -120,15 +120,12 @@ def tuning_time(
 
     Args:
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
-      stage: the stage, >= 0, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
+      stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       schedule: the noise schedule.
       base: the factor between stages.
 
     Returns:
       Times s ``(B,)``, ``0 <= s <= t``; s is t where t is pure noise and so is every r.
-
-    Raises:
-      ValueError: for a time outside [0, 1], a negative stage, or a base that is not above 1.
 
     >>> from scorekit.schedules import rectified_flow
     >>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, rectified_flow())]
@@ -138,7 +135,6 @@ def tuning_time(
     """
     check_schedule(schedule=schedule)
     check_time(t=t)
-    check(lambda k: np.isfinite(k) & (k >= 0), "finite and >= 0", stage=stage)
     if jnp.ndim(stage):
         check_like("t", t, stage=stage)
     t = jnp.asarray(t)

@@ -33,8 +33,7 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
       ``(x_t, t, s=t) -> Prediction``, for ``x_t`` ``(..., D)``, or ``(B, D)`` with times ``(B,)``.
 
     Raises:
-      ValueError: for another distribution, or no step; when called, for a state that is not floating or of another D,
-        or a time outside [0, 1] or neither a scalar nor ``(B,)``.
+      ValueError: for another distribution; when called, for a state of another D.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import transport

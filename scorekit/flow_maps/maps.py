@@ -10,6 +10,9 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 ``y = x / (alpha + sigma)``, ``tau = sigma / (alpha + sigma)`` the same map is
 
     ``Y(y, tau, rho) = y + (rho - tau) u``  with the average velocity  ``u = eps - x0``.
+
+Args:
+  schedule: the noise schedule.
 """
 
 from collections.abc import Callable
@@ -29,19 +32,16 @@ from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Sched
 __all__ = ["clock", "condition_on_clocks", "flow_map_from_network", "semigroup_error", "transport"]
 
 
+@checked
 def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow") -> Array:
     """The clock of a coordinate at time t; ``sigma / (alpha + sigma)`` in "flow", ``atan2(sigma, alpha)`` in "angle".
 
     Args:
-      schedule: the noise schedule.
       t: time, any shape.
-      coordinate: "flow", "angle" or "sigma" (``sigma / alpha``).
+      coordinate: the coordinate; the clock of "sigma" is ``sigma / alpha``.
 
     Returns:
       Shaped like t.
-
-    Raises:
-      ValueError: for a time outside [0, 1], or an unknown coordinate.
 
     >>> from scorekit.schedules import rectified_flow
     >>> clock(rectified_flow(), 0.25)
@@ -64,7 +64,7 @@ def _from_network(network, schedule, target, x_t, t, s=None):
 
 
 def flow_map_from_network(
-    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, target: TargetName | Target = "velocity"
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, target: "TargetName | Target" = "velocity"
 ) -> FlowMap:
     """A flow map from a network of two times whose output is ``target`` of the chord.
 
@@ -73,7 +73,6 @@ def flow_map_from_network(
     Args:
       network: ``(x_t, t, s) -> output``, shaped like ``x_t``; bind parameters and conditions with
         ``jax.tree_util.Partial``.
-      schedule: the noise schedule.
       target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``rectified_flow``
         the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
 
@@ -81,8 +80,7 @@ def flow_map_from_network(
       ``(x_t, t, s=t) -> Prediction``, which may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for a state that is not floating, a time outside [0, 1] or
-        neither a scalar nor ``(B,)``, or an output that is not shaped like ``x_t``.
+      ValueError: when called, for an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
@@ -113,14 +111,10 @@ def condition_on_clocks(
 
     Args:
       network: ``(x_t, noise_level, span) -> output``.
-      schedule: the noise schedule.
       scale: factor of both.
 
     Returns:
       ``(x_t, t, s) -> output``.
-
-    Raises:
-      ValueError: if ``scale`` is not finite; when called, for a time outside [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> condition_on_clocks(lambda x, level, span: span, rectified_flow())(jnp.zeros(2), 1.0, 0.25)
@@ -136,7 +130,6 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
 
     Args:
       flow_map: ``(x_t, t, s) -> Prediction``.
-      schedule: the noise schedule.
       x_t: the state at t, leaves ``(B, ...)``.
       t: time of the state, scalar or ``(B,)``.
       s: time of the result.
@@ -145,8 +138,7 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
       Shaped and typed like ``x_t``.
 
     Raises:
-      ValueError: for a state that is not floating, a time outside [0, 1] or neither a scalar nor ``(B,)``, or a
-        prediction that is not shaped like ``x_t``.
+      ValueError: for a prediction that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
@@ -171,7 +163,6 @@ def semigroup_error(
 
     Args:
       flow_map: ``(x_t, t, s) -> Prediction``.
-      schedule: the noise schedule.
       x_t: the state at t, leaves ``(B, ...)``.
       t: time of the state, scalar or ``(B,)``.
       middle: the time m between s and t at which the path is interrupted.
@@ -181,7 +172,7 @@ def semigroup_error(
       ``(B,)``; NaN where a traced m is not between s and t.
 
     Raises:
-      ValueError: as :func:`transport`, and for an m that is not between s and t.
+      ValueError: for an m that is not between s and t.
 
     >>> from scorekit.schedules import rectified_flow
     >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())

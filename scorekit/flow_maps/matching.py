@@ -54,8 +54,7 @@ def reverse_kl_gradient(
       A tree shaped like ``x_t``; the log-SNR is clipped to +-60 nats.
 
     Raises:
-      ValueError: unless ``x_t`` is floating, both predictions are shaped like it, and ``t`` is a scalar or ``(B,)`` in
-        [0, 1].
+      ValueError: unless both predictions are shaped like ``x_t``.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -109,8 +108,7 @@ def matching_loss(
       Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
 
     Raises:
-      ValueError: for times that are not ``(B,)`` in [0, 1], noise or predictions that are not shaped like ``samples``,
-        or no sample.
+      ValueError: for times that are not ``(B,)``, or predictions that are not shaped like ``samples``.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -144,7 +142,7 @@ def fake_score_loss(
     eps: PyTree,
     times: Times,
     *,
-    target: TargetName | Target = "v",
+    target: "TargetName | Target" = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
     """The denoising loss on samples of the generator, without a gradient to them; trains the fake denoiser.
@@ -160,9 +158,6 @@ def fake_score_loss(
 
     Returns:
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
-
-    Raises:
-      ValueError: as :func:`scorekit.losses.denoising_loss_at`.
 
     >>> from scorekit.schedules import cosine
     >>> x, at = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
-from scorekit.arguments import NonNegativeInt, PositiveInt, checked
+from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import (
     check,
+    check_count,
     check_floating,
     check_like,
     check_per_example,
@@ -67,7 +68,7 @@ def student_steps(key: Key, n: PositiveInt, ts: ArrayLike) -> Steps:
       :class:`Steps`.
 
     Raises:
-      ValueError: unless the teacher has an even number of steps, at times that decrease in [0, 1], and ``n >= 1``.
+      ValueError: unless ``ts`` decreases and has an odd number of times.
 
     >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
     Array([0.5, 0.5], dtype=float32)
@@ -112,8 +113,7 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
       The pair, shaped like ``x_t``.
 
     Raises:
-      ValueError: unless the states are floating and of one shape, and the times scalars or ``(B,)`` with ``s < t`` in
-        [0, 1]; of traced times the prediction is NaN unless ``s < t``.
+      ValueError: unless the states have one shape and ``s < t``; traced, the prediction is NaN.
 
     >>> from scorekit.schedules import rectified_flow
     >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
@@ -155,8 +155,7 @@ def two_step_prediction(
       The pair, shaped like ``x_t``.
 
     Raises:
-      ValueError: unless the state is floating, the teacher's predictions are shaped like it, and the times are scalars
-        or ``(B,)`` with ``s < middle < t`` in [0, 1]; of traced times the prediction is NaN unless they decrease.
+      ValueError: unless ``s < middle < t``; traced, the prediction is NaN.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -194,7 +193,7 @@ def progressive_loss(
     eps: PyTree,
     steps: Steps,
     *,
-    target: TargetName | Target = "v",
+    target: "TargetName | Target" = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
     """The per-example loss of a student that is trained to take two steps of its teacher in one.
@@ -217,7 +216,7 @@ def progressive_loss(
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
 
     Raises:
-      ValueError: as :func:`scorekit.losses.denoising_loss_at` and :func:`two_step_prediction`.
+      ValueError: for steps that are not ``(B,)``, or as :func:`two_step_prediction`.
 
     >>> from scorekit.denoisers import exact_denoiser
     >>> from scorekit.densities import gaussian
@@ -239,7 +238,7 @@ def progressive_loss(
 
 
 @checked
-def halvings(first: NonNegativeInt, last: NonNegativeInt) -> tuple[int, ...]:
+def halvings(first: int, last: PositiveInt) -> tuple[int, ...]:
     """The number of steps of the student in each round, if the teacher of the first round takes ``first`` steps.
 
     ``(first / 2, first / 4, ..., last)``: each round halves the number of steps.
@@ -259,8 +258,9 @@ def halvings(first: NonNegativeInt, last: NonNegativeInt) -> tuple[int, ...]:
 
     Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
+    check_count(first=first)
     rounds = [last]
-    while 0 < rounds[0] < first:
+    while rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])
     if len(rounds) == 1 or rounds[0] != first:
         raise ValueError(f"first must be last = {last} times a power of 2, at least 2, got {first}")

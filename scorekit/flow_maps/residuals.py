@@ -17,6 +17,16 @@ semigroup    ``X(X(x, t, m), m, s) = X(x, t, s)``: two jumps are   shortcut mode
 
 v is that of one example and its noise (training from scratch), of a teacher, guided or not, or of the map itself at
 s = t. At s = t every residual is ``u - v``: flow matching.
+
+Args:
+  flow_map: ``(x_t, t, s) -> Prediction``.
+  schedule: the noise schedule.
+  x0: data, leaves ``(B, ...)``.
+  eps: noise shaped like ``x0``.
+  t: times ``(B,)``.
+
+Returns:
+  Losses ``(B,)``.
 """
 
 from typing import Literal
@@ -67,25 +77,15 @@ def eulerian_loss(
       ``lambda x, t, s: denoiser(x, t)``.
 
     Args:
-      flow_map: ``(x_t, t, s) -> Prediction``.
-      schedule: the noise schedule.
-      x0: data, leaves ``(B, ...)``.
-      eps: noise shaped like ``x0``.
-      t: times ``(B,)``.
       s: times of the ends ``(B,)``, ``s <= t``.
       velocity: the denoiser whose velocity is v; by default that of ``alpha x0 + sigma eps`` at fixed data and noise.
       tangent: the denoiser along whose velocity F is differentiated; by default v.
       coordinate: "flow" or "angle"; in exact arithmetic, a factor of the loss that depends on the times alone.
-      warmup: r in [0, 1], scalar or ``(B,)``; 0 is flow matching.
-      normalise: c > 0, to replace g by ``g / (||g|| / sqrt(D) + c)``; None for g itself.
-
-    Returns:
-      Losses ``(B,)``.
+      warmup: r, scalar or ``(B,)``; 0 is flow matching.
+      normalise: c, to replace g by ``g / (||g|| / sqrt(D) + c)``; None for g itself.
 
     Raises:
-      ValueError: for times that are not ``(B,)`` with ``s <= t`` in [0, 1] (traced, the losses are NaN), arrays or
-        predictions of other shapes, no example, a hyper-parameter out of range, or a network without forward-mode
-        derivative.
+      ValueError: unless ``s <= t`` (traced, the losses are NaN), or for a network without forward-mode derivative.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
@@ -138,19 +138,8 @@ def lagrangian_loss(
     :func:`eulerian_loss`, on part of the batch). The gradient is that of u and of its derivative.
 
     Args:
-      flow_map: ``(x_t, t, s) -> Prediction``.
-      schedule: the noise schedule.
-      x0: data, leaves ``(B, ...)``.
-      eps: noise shaped like ``x0``.
-      t: times ``(B,)``.
       s: times of the ends ``(B,)``, ``s <= t``.
       velocity: the denoiser whose velocity is v, for instance a guided teacher; by default ``flow_map``.
-
-    Returns:
-      Losses ``(B,)``.
-
-    Raises:
-      ValueError: as :func:`eulerian_loss`.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import exact_map
@@ -194,22 +183,14 @@ def semigroup_loss(
     self-distillation, and with a denoiser ``lambda x, t, s: teacher(x, t)`` as target, progressive distillation.
 
     Args:
-      flow_map: ``(x_t, t, s) -> Prediction``.
-      schedule: the noise schedule.
-      x0: data, leaves ``(B, ...)``.
-      eps: noise shaped like ``x0``.
-      t: times ``(B,)``.
       middle: times m ``(B,)``, ``s <= m <= t``.
       s: times of the ends ``(B,)``.
       target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
       shortest: the least length of the target's jumps on the clock; those of up to 1.5 times it, whatever the rounding
         of the times, are steps along the velocity of the target at s = t.
 
-    Returns:
-      Losses ``(B,)``.
-
     Raises:
-      ValueError: as :func:`eulerian_loss`, for a middle time that is not between s and t, or a negative length.
+      ValueError: for a middle time that is not between s and t (traced, the losses are NaN).
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import exact_map
@@ -245,7 +226,7 @@ def adaptive_weighted(loss: Array, power: NonNegative = 1.0, offset: Positive = 
     """``loss stop((loss + c)^-p)``: p = 1 normalises the squared error per example, p = 0 is the loss.
 
     Args:
-      loss: losses ``(B,)`` >= 0, means over the D values of an example; published offsets for sums are D times as
+      loss: losses ``(B,)``, means over the D values of an example; published offsets for sums are D times as
         large.
       power: p.
       offset: c.
@@ -254,7 +235,7 @@ def adaptive_weighted(loss: Array, power: NonNegative = 1.0, offset: Positive = 
       ``(B,)``; NaN where a traced loss is negative.
 
     Raises:
-      ValueError: for a negative loss or power, or an offset that is not positive.
+      ValueError: for a negative loss.
 
     >>> adaptive_weighted(jnp.array([1.0, 3.0]), offset=1.0)
     Array([0.5 , 0.75], dtype=float32)

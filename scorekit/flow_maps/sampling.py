@@ -37,7 +37,7 @@ class FlowMapSolver(SolverBase):
     ``scorekit.samplers.sample`` takes the flow map in place of the denoiser.
 
     Attributes:
-      gamma: the part of the noise at s that is fresh, in [0, 1], or None.
+      gamma: the part of the noise at s that is fresh, or None.
       t_min: the end of the paths that the map was trained for.
 
     >>> from scorekit import densities, flow_maps, samplers, schedules

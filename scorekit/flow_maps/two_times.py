@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from scorekit.arguments import BelowOne, Fraction, PositiveInt, checked
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.arguments import BelowOne, Finite, Fraction, PositiveInt, checked
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.flow_maps.maps import clock
 from scorekit.flow_maps.progressive import Steps
@@ -47,10 +46,10 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
     Args:
       key: PRNG key.
       n: number of draws, normally the batch size.
-      sampler: of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the schedule
-        ``rectified_flow``.
+      sampler: sampler of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the
+        schedule ``rectified_flow``.
       schedule: the noise schedule.
-      diagonal: the fraction with s = t, in [0, 1]: the first examples of the batch, ``round(diagonal n)`` of them.
+      diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.
 
     Returns:
       :class:`Jumps`; the weights are the products of those of both times.
@@ -77,13 +76,14 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fracti
       t: times ``(B,)``, or one time.
       s: the ends of the jumps, shaped like t, ``s <= t``.
       schedule: the noise schedule.
-      fraction: in [0, 1], a scalar or shaped like t; uniform draws give the progressive loss with random middle times.
+      fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
+        middle times.
 
     Returns:
       Shaped like t, between s and t; NaN where traced times are in the other order.
 
     Raises:
-      ValueError: for a time or fraction outside [0, 1], ``s > t``, or other shapes.
+      ValueError: unless ``s <= t``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
@@ -135,7 +135,7 @@ def shortcut_steps(
       :class:`Steps` with ``t``, ``middle`` and ``s``; NaN for a traced path of ``t_min > t_max``.
 
     Raises:
-      ValueError: unless n and ``levels`` are integers >= 1, for a time outside [0, 1], or ``t_min > t_max``.
+      ValueError: unless ``t_min <= t_max``.
 
     >>> from scorekit.schedules import rectified_flow
     >>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
@@ -168,7 +168,7 @@ def guided_velocity(
     example: Prediction,
     conditional: Denoiser,
     unconditional: Denoiser,
-    scale: ArrayLike,
+    scale: Finite,
     mix: BelowOne = 0.0,
 ) -> Denoiser:
     """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
@@ -182,14 +182,13 @@ def guided_velocity(
       conditional: a flow map or denoiser with the conditions of the example; v_c is its velocity at s = t.
       unconditional: the same without conditions, of velocity v_u.
       scale: w, scalar or ``(B,)``.
-      mix: k, in [0, 1), scalar or ``(B,)``.
+      mix: k, scalar or ``(B,)``.
 
     Returns:
       A denoiser for ``velocity`` of :func:`eulerian_loss`, at the state of the example.
 
     Raises:
-      ValueError: for a k outside [0, 1), examples that are not floating, or factors that are neither scalars nor
-        ``(B,)``; when called, for predictions of other shapes.
+      ValueError: when called, for predictions that are not shaped like the example.
 
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, c + 0 * x) for c in (1.0, 0.0))
     >>> x = jnp.ones((1, 1))
@@ -200,5 +199,4 @@ def guided_velocity(
     """
     check_floating(example=example)
     check_per_example(example, scale=scale, mix=mix)
-    check(np.isfinite, "finite", scale=scale)
     return Partial(_guided, example, as_pytree(conditional), as_pytree(unconditional), scale, mix)

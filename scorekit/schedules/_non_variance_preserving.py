@@ -1,6 +1,10 @@
 """Schedules in closed form with ``alpha^2 + sigma^2 != 1``: sub-VP, variance exploding, EDM and rectified flow.
 
 ``drift`` and ``diffusion_squared`` are f and g^2 of the forward SDE, as in the variance-preserving family.
+
+Returns:
+  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in closed
+    form.
 """
 
 import jax
@@ -19,7 +23,7 @@ from scorekit.typing import Number
 class SubVP:
     """See :func:`sub_vp`."""
 
-    beta_min: Number = 0.1
+    beta_min: Positive = 0.1
     beta_max: Number = 20.0
 
     def __post_init__(self):
@@ -149,19 +153,12 @@ class RectifiedFlow:
         return 2.0 * t / (1.0 - t)
 
 
-def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
+def sub_vp(beta_min: Positive = 0.1, beta_max: Number = 20.0) -> SubVP:
     """Sub-VP schedule: the signal of :func:`linear_vp` with the smaller noise ``sigma = 1 - exp(-B)``.
 
     Args:
-      beta_min: rate at t = 0, > 0.
+      beta_min: rate at t = 0, per unit time.
       beta_max: rate at t = 1, >= ``beta_min``.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
-      closed form.
-
-    Raises:
-      ValueError: unless ``0 < beta_min <= beta_max``.
 
     >>> schedule = sub_vp()
     >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
@@ -172,19 +169,12 @@ def sub_vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> SubVP:
     return SubVP(beta_min=beta_min, beta_max=beta_max)
 
 
-def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
+def geometric_ve(sigma_min: Positive = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
     """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
 
     Args:
       sigma_min: noise at t = 0, in units of the data.
       sigma_max: noise at t = 1, > ``sigma_min``.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
-      closed form.
-
-    Raises:
-      ValueError: unless ``0 < sigma_min < sigma_max``.
 
     >>> geometric_ve(0.1, 10.0).time_at(0.0)
     Array(0.5, dtype=float32)
@@ -194,20 +184,13 @@ def geometric_ve(sigma_min: Number = 0.01, sigma_max: Number = 50.0) -> Geometri
     return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
 
 
-def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) -> EDM:
+def edm(sigma_min: NonNegative = 0.002, sigma_max: Number = 80.0, rho: Positive = 7.0) -> EDM:
     """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
 
     Args:
-      sigma_min: noise at t = 0 (0 is allowed), in units of the data.
-      sigma_max: noise at t = 1.
+      sigma_min: noise at t = 0, in units of the data.
+      sigma_max: noise at t = 1, > ``sigma_min``.
       rho: 1 gives a linear sigma; larger values spend more time at low noise.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
-      closed form.
-
-    Raises:
-      ValueError: unless ``0 <= sigma_min < sigma_max`` and ``rho > 0``.
 
     >>> edm().sigma(1.0).round(3)
     Array(80., dtype=float32)
@@ -219,10 +202,6 @@ def edm(sigma_min: Number = 0.002, sigma_max: Number = 80.0, rho: Number = 7.0) 
 
 def rectified_flow() -> RectifiedFlow:
     """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in
-      closed form.
 
     >>> rectified_flow().log_snr(0.5)
     Array(0., dtype=float32)

@@ -50,9 +50,6 @@ def from_betas(betas: ArrayLike) -> Tabulated:
     Returns:
       A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
-    Raises:
-      ValueError: for fewer than two betas or betas outside (0, 1).
-
     >>> ddpm = from_betas(np.linspace(1e-4, 0.02, 1000))
     >>> float(ddpm.alpha(1.0) ** 2)  # doctest: +ELLIPSIS
     4.03...e-05
@@ -125,7 +122,7 @@ class Learned(VariancePreserving):
 
 
 @checked
-def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min: Number = -5.0) -> Learned:
+def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min: Finite = -5.0) -> Learned:
     """A learnable, strictly decreasing, continuously differentiable log-SNR with given endpoints.
 
     A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves

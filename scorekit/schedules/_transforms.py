@@ -1,17 +1,21 @@
-"""Schedules derived from other schedules or from plain functions."""
+"""Schedules derived from other schedules or from plain functions.
+
+Returns:
+  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Finite
-from scorekit.checks import check_like, check_positive, check_schedule
+from scorekit.arguments import Finite, Positive, checked
+from scorekit.checks import check_like, check_schedule
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, Schedule
+from scorekit.typing import Array, Schedule
 
 
 @pytree_dataclass
@@ -47,7 +51,8 @@ class Shifted:
         return self.base.time_at(as_time(log_snr) - self.shift)
 
 
-def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
+@checked
+def shifted(base: Schedule, noise_factor: Positive) -> Shifted:
     """The schedule whose noise-to-signal ratio is ``noise_factor`` times that of ``base`` at every t.
 
     ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma remain on the path of ``base`` (variance
@@ -56,13 +61,7 @@ def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
 
     Args:
       base: any schedule whose ``time_at`` covers the shifted range.
-      noise_factor: > 0; values above 1 add noise.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
-
-    Raises:
-      ValueError: if ``noise_factor`` is not positive.
+      noise_factor: factor of the noise-to-signal ratio; values above 1 add noise.
 
     >>> from scorekit.schedules import rectified_flow
     >>> float(shifted(rectified_flow(), 3.0).sigma(0.5).round(4))
@@ -71,7 +70,6 @@ def shifted(base: Schedule, noise_factor: ArrayLike) -> Shifted:
     Source: Hoogeboom et al. 2023 (https://arxiv.org/abs/2301.11093); Esser et al. 2024
     (https://arxiv.org/abs/2403.03206).
     """
-    check_positive(noise_factor=noise_factor)
     return Shifted(base=base, shift=-2.0 * jnp.log(noise_factor))
 
 
@@ -127,9 +125,6 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
 
     Args:
       base: a variance-preserving schedule.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if ``base`` is not variance preserving at t = 0, 1/2 and 1.
@@ -205,9 +200,6 @@ def schedule_from_functions(
       sigma: noise scale, elementwise.
       log_snr: ``log(alpha^2 / sigma^2)``; by default computed from the two, with their precision.
       time_at: its inverse; by default by bisection on [0, 1], differentiable once.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     Raises:
       ValueError: if a function is not elementwise or the log-SNR does not decrease over [0, 1].

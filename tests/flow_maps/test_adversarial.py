@@ -184,7 +184,7 @@ def test_a_trained_discriminator_converges_to_the_log_ratio():
         ),
         (
             lambda a: flow_maps.adversarial_loss(a, "wasserstein"),
-            "form must be one of softplus, hinge, got 'wasserstein'",
+            "form must be 'softplus' or 'hinge', got 'wasserstein'",
         ),
         (
             lambda a: flow_maps.adversarial_loss([a, a[:1]]),

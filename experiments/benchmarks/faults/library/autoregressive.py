@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Data, call
 from scorekit import autoregressive, schedules
 from scorekit.networks import CausalWaveNet
 
@@ -19,7 +19,6 @@ _CODES = Classes(np.array([[0, 1], [1, 1]]), num_classes=2)
 _VALUES = Data(np.ones((2, 3, 1), np.float32))
 _LOGITS = Data(np.zeros((2, 3), np.float32), {"shape": "any leading axes, and one code", "empty": "no logits"})
 _TABLE = Data(np.zeros(2, np.float32), {"integer": "becomes float32"}, alias="transitions")
-_MASS = Number(0.5, low=0.0, high=1.1)
 _OUTPUTS = Data(np.zeros((2, 2), np.float32), {"integer": "becomes float32"})
 _ONE_VALUE = Data(np.zeros((2, 1), np.float32), {"integer": "becomes float32"}, alias="outputs")
 _NETWORK = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1)
@@ -27,53 +26,33 @@ _MODEL = autoregressive.model_from_network(_NETWORK, {}, autoregressive.Normal()
 
 
 ROWS: dict[str, Call] = {
-    "autoregressive.Categorical": call(
+    "autoregressive.Categorical/log_prob": call(
         lambda outputs, x: autoregressive.Categorical(num_codes=2).log_prob(outputs, x),
         outputs=_OUTPUTS,
         x=Classes(np.array([0, 1]), num_classes=2),
-    ),
-    "autoregressive.Categorical/attributes": call(
-        lambda num_codes: autoregressive.Categorical(num_codes=num_codes).num_outputs, num_codes=Count(2)
     ),
     "autoregressive.Categorical/sample": call(
         lambda outputs: autoregressive.Categorical(num_codes=3).sample(_KEY, outputs),
         outputs=dataclasses.replace(_LOGITS, documented={**_LOGITS.documented, "integer": "becomes float32"}),
     ),
-    "autoregressive.Normal": call(
+    "autoregressive.Normal/log_prob": call(
         lambda outputs, x: autoregressive.Normal().log_prob(outputs, x), outputs=_OUTPUTS, x=_ONE_VALUE
     ),
-    "autoregressive.Normal/attributes": call(
-        lambda channels: autoregressive.Normal(channels=channels).num_outputs, channels=Count(1)
-    ),
-    "autoregressive.LogisticMixture": call(
+    "autoregressive.LogisticMixture/log_prob": call(
         lambda outputs, x: autoregressive.LogisticMixture(components=1, bins=3).log_prob(outputs, x),
         outputs=Data(np.zeros((2, 3), np.float32), {"integer": "becomes float32"}),
         x=_ONE_VALUE,
     ),
-    "autoregressive.LogisticMixture/attributes": call(
-        lambda components, channels: autoregressive.LogisticMixture(
-            components=components, channels=channels
-        ).num_outputs,
-        components=Count(2),
-        channels=Count(1),
-    ),
-    "autoregressive.LogisticMixture/bins": call(
-        lambda bins: autoregressive.LogisticMixture(components=1, bins=bins).log_prob(
-            np.zeros((1, 3), np.float32), np.full((1, 1), -1.0, np.float32)
-        ),
-        bins=Count(3, least=2),
-    ),
     "autoregressive.ar_process": call(
         autoregressive.ar_process,
         coefficients=Data(np.array([0.5, 0.1], np.float32), {"integer": "one only, not stationary"}),
-        std=Number(1.0, low=0.0),
     ),
     "autoregressive.markov_chain": call(
         autoregressive.markov_chain,
         initial=_TABLE,
         transitions=Data(np.zeros((2, 2), np.float32), {"integer": "becomes float32"}),
     ),
-    "autoregressive.log_prob_table": call(autoregressive.log_prob_table, model=_CHAIN, length=Count(2)),
+    "autoregressive.log_prob_table": call(autoregressive.log_prob_table, model=_CHAIN, length=2),
     "autoregressive.log_prob": call(autoregressive.log_prob, model=_CHAIN, x=_CODES),
     "autoregressive.log_prob/values": call(autoregressive.log_prob, model=_PROCESS, x=_VALUES),
     "autoregressive.position_log_probs": call(autoregressive.position_log_probs, model=_CHAIN, x=_CODES),
@@ -82,26 +61,23 @@ ROWS: dict[str, Call] = {
         lambda guidance_scale: autoregressive.classifier_free(_CHAIN, _CHAIN, guidance_scale).outputs(
             jnp.zeros((1, 2), int)
         ),
-        guidance_scale=Number(2.0),
+        guidance_scale=2.0,
     ),
     "autoregressive.sample_joint": call(
         lambda **given: autoregressive.sample_joint(**given).x,
         key=_KEY,
         model=autoregressive.classifier_free(_CHAIN, _CHAIN, 2.0),
-        particles=Count(2),
-        length=Count(3),
-        threshold=Number(0.5, low=-0.1, high=1.1),
+        particles=2,
+        length=3,
     ),
-    "autoregressive.sample": call(
-        autoregressive.sample, key=_KEY, model=_CHAIN, batch=Count(2), length=Count(3), prefix=_CODES
-    ),
-    "autoregressive.temperature": call(autoregressive.temperature, logits=_LOGITS, temperature=Number(0.5, low=0.0)),
-    "autoregressive.top_k": call(autoregressive.top_k, logits=_LOGITS, k=Count(1)),
-    "autoregressive.nucleus": call(autoregressive.nucleus, logits=_LOGITS, mass=_MASS),
-    "autoregressive.typical": call(autoregressive.typical, logits=_LOGITS, mass=_MASS),
+    "autoregressive.sample": call(autoregressive.sample, key=_KEY, model=_CHAIN, batch=2, length=3, prefix=_CODES),
+    "autoregressive.temperature": call(autoregressive.temperature, logits=_LOGITS, temperature=0.5),
+    "autoregressive.top_k": call(autoregressive.top_k, logits=_LOGITS, k=1),
+    "autoregressive.nucleus": call(autoregressive.nucleus, logits=_LOGITS, mass=0.5),
+    "autoregressive.typical": call(autoregressive.typical, logits=_LOGITS, mass=0.5),
     "autoregressive.condition_on_noise": call(
         lambda scale: autoregressive.condition_on_noise(_MODEL, schedules.cosine(), scale)(0.5).conditions,
-        scale=Number(0.25),
+        scale=0.25,
     ),
     "autoregressive.smoothed_log_density": call(
         lambda x: autoregressive.smoothed_log_density(lambda t: _PROCESS)(x, 0.5), x=_VALUES

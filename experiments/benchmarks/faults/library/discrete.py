@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Argument, Call, Classes, Count, Data, Number, Time, call
+from experiments.benchmarks.faults.calls import Argument, Call, Classes, Data, Time, call
 from scorekit import discrete
 from scorekit.discrete import schedules
 from scorekit.times import Times
@@ -18,8 +18,7 @@ _TIME = Time(np.array([0.25, 0.5], np.float32))
 _AT = Times(np.array([0.25, 0.5], np.float32), np.ones(2, np.float32))
 _TS = Data(np.array([1.0, 0.5, 0.0], np.float32), {"integer": "only [1, 0] could be meant"})
 _START = Classes(np.full((2, 2), 2), num_classes=3)
-_SCALE = Number(2.0)
-_SHARE = {"low": -0.1, "high": 1.1}
+_SCALE = 2.0
 _JOINT = Data(np.log(np.full((2, 2), 0.25, np.float32)), {"integer": "becomes float32"})
 _LOGITS = Data(
     np.zeros((2, 2, 2), np.float32), {"integer": "becomes float32", "nan": "of a mask that stays"}, alias="network"
@@ -59,12 +58,7 @@ def _guided(rule):
 
 
 ROWS: dict[str, Call] = {
-    "discrete.ConfidenceOrdered": call(discrete.ConfidenceOrdered, temperature=Number(1.0, low=-0.1)),
-    "discrete.PredictorCorrector": call(
-        discrete.PredictorCorrector, num_corrections=Count(1), size=Number(0.5, **_SHARE)
-    ),
-    "discrete.Remasking": call(discrete.Remasking, eta=Number(0.5, **_SHARE), cap=Number(0.5, **_SHARE)),
-    "discrete.absorbing": call(discrete.absorbing, num_tokens=Count(2)),
+    "discrete.absorbing": call(discrete.absorbing, num_tokens=2),
     "discrete.classifier_free": _guided(discrete.classifier_free),
     "discrete.classifier_guidance": call(
         lambda guidance_scale: discrete.classifier_guidance(_denoiser, lambda z, t: jnp.zeros(2), guidance_scale)(
@@ -100,8 +94,6 @@ ROWS: dict[str, Call] = {
         discrete.sample_prior, key=_KEY, process=_PROCESS,
         like=Classes(_X0, {"negative": "only the shape matters", "too large": "only the shape matters"}, num_classes=2),
     ),
-    "discrete.schedules.log_linear": call(schedules.log_linear, alpha_min=Number(1e-3, low=-0.1, high=0.1)),
-    "discrete.schedules.polynomial": call(schedules.polynomial, power=Number(2.0, low=0.0)),
     "discrete.schedules.schedule_from_function": call(
         lambda alpha: schedules.schedule_from_function(lambda t: alpha),
         alpha=Data(np.linspace(1.0, 0.0, 17, dtype=np.float32)),
@@ -112,9 +104,9 @@ ROWS: dict[str, Call] = {
     "discrete.token_loss_at": call(
         discrete.token_loss_at, denoiser=_DENOISER, process=_PROCESS, x0=_TOKENS, z_t=_NOISY, times=_AT, where=_ALL
     ),
-    "discrete.uniform": call(discrete.uniform, num_tokens=Count(2, least=2)),
+    "discrete.uniform": call(discrete.uniform, num_tokens=2),
     "discrete.variational_bound": call(
-        discrete.variational_bound, key=_KEY, denoiser=_TRACED, process=_PROCESS, x0=_TOKENS, num_times=Count(2)
+        discrete.variational_bound, key=_KEY, denoiser=_TRACED, process=_PROCESS, x0=_TOKENS, num_times=2
     ),
 }  # fmt: skip
 

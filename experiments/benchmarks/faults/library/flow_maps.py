@@ -74,7 +74,7 @@ _CONSISTENCY = {
 }
 
 ROWS: dict[str, Call] = {
-    "flow_maps.clock": call(flow_maps.clock, schedule=_FLOW, t=Time(_T, _ONE), coordinate="flow"),
+    "flow_maps.clock": call(flow_maps.clock, schedule=_FLOW, t=Time(_T, _ONE)),
     "flow_maps.flow_map_from_network": call(
         lambda output, x_t, t, s, target: flow_maps.flow_map_from_network(lambda x, t, s: output, _FLOW, target)(
             x_t, t, s
@@ -89,7 +89,7 @@ ROWS: dict[str, Call] = {
         lambda t, s, scale: flow_maps.condition_on_clocks(lambda x, level, span: level + span, _FLOW, scale)(_X, t, s),
         t=Time(_T, _ONE),
         s=Time(_S, _ONE),
-        scale=Number(1.0),
+        scale=1.0,
     ),
     "flow_maps.transport": call(
         lambda prediction, x_t, t, s: flow_maps.transport(_flow_map(prediction), _FLOW, x_t, t, s),
@@ -112,15 +112,12 @@ ROWS: dict[str, Call] = {
         x_t=Data(_X, alias="t"),
         t=Data(_T, {"integer": "0 and 1 are times"}),
         s=Data(_S, {"integer": "0 and 1 are times"}),
-        steps=Count(2),
+        steps=2,
     ),
     "flow_maps.eulerian_loss": call(
         _residual(flow_maps.eulerian_loss),
         prediction=Shaped(_X, alias="x0"),
         **_BATCH,
-        coordinate="flow",
-        warmup=Number(1.0, low=-0.1, high=1.1),
-        normalise=Number(0.1, low=0.0),
     ),
     "flow_maps.lagrangian_loss": call(
         _residual(flow_maps.lagrangian_loss), prediction=Shaped(_X, alias="x0"), **_BATCH
@@ -132,47 +129,39 @@ ROWS: dict[str, Call] = {
         prediction=Shaped(_X, alias="x0"),
         **_BATCH,
         middle=Time(0.5 * (_T + _S)),
-        shortest=Number(0.0, low=-1.0),
+        shortest=0.0,
     ),
     "flow_maps.adaptive_weighted": call(
         flow_maps.adaptive_weighted,
         loss=Data(_T, {"shape": "elementwise", "integer": "becomes float32", "empty": "no example, no loss"}),
-        power=Number(1.0, low=-1.0),
-        offset=Number(0.01, low=0.0),
     ),
     "flow_maps.two_times": call(
         flow_maps.two_times,
         key=_KEY,
-        n=Count(2),
+        n=2,
         sampler=times.uniform(),
         schedule=_FLOW,
-        diagonal=Number(0.5, low=-0.1, high=1.1),
     ),
-    "flow_maps.middle_time": call(
-        flow_maps.middle_time, t=Time(_T), s=Time(_S), schedule=_FLOW, fraction=Number(0.5, low=-0.1, high=1.1)
-    ),
+    "flow_maps.middle_time": call(flow_maps.middle_time, t=Time(_T), s=Time(_S), schedule=_FLOW),
     "flow_maps.shortcut_steps": call(
         flow_maps.shortcut_steps,
         key=_KEY,
-        n=Count(2),
+        n=2,
         schedule=_FLOW,
-        levels=Count(2),
         t_max=Number(1.0, low=-1.0, high=2.0),
         t_min=Number(0.0, low=-1.0, high=2.0),
     ),
     "flow_maps.guided_velocity": call(
         lambda example, scale, mix: flow_maps.guided_velocity(example, _denoiser, _denoiser, scale, mix)(_X, _T),
         example=Data(_PAIR),
-        scale=Number(2.0),
-        mix=Number(0.5, low=-0.1, high=1.0),
+        scale=2.0,
+        mix=0.5,
     ),
-    "flow_maps.tuning_time": call(
-        flow_maps.tuning_time, t=Time(_T, _ONE), stage=Number(3, low=-1), schedule=_FLOW, base=Number(2.0, low=1.0)
-    ),
+    "flow_maps.tuning_time": call(flow_maps.tuning_time, t=Time(_T, _ONE), stage=3, schedule=_FLOW),
     "flow_maps.FlowMapSolver": call(
         lambda gamma, t_min: flow_maps.FlowMapSolver(gamma=gamma, t_min=t_min).row(_FLOW, np.array([0.25, 0.5]), 0),
-        gamma=Number(0.5, low=-0.1, high=1.1),
-        t_min=Number(0.0, low=-0.1, high=1.0),
+        gamma=0.5,
+        t_min=0.0,
     ),
     "flow_maps.consistency_function": call(
         lambda prediction, x_t, t, t_min: flow_maps.consistency_function(_fixed(prediction), _FLOW, t_min)(x_t, t),
@@ -189,13 +178,13 @@ ROWS: dict[str, Call] = {
         t_min=Number(0.0, low=-1.0, high=2.0),
     ),
     "flow_maps.squared_error": call(flow_maps.squared_error, a=Data(_X), b=Data(_X)),
-    "flow_maps.pseudo_huber": call(flow_maps.pseudo_huber, a=Data(_X), b=Data(_X), scale=Number(0.03, low=0.0)),
-    "flow_maps.earlier_time": call(flow_maps.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=Number(4, low=0)),
-    "flow_maps.curriculum": call(flow_maps.curriculum, progress=Time(_T, _ONE), first=Count(2), last=Count(4)),
-    "flow_maps.step_weight": call(flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW, coordinate="flow"),
+    "flow_maps.pseudo_huber": call(flow_maps.pseudo_huber, a=Data(_X), b=Data(_X)),
+    "flow_maps.earlier_time": call(flow_maps.earlier_time, t=Time(_T, _ONE), ts=Data(_GRID), steps=4),
+    "flow_maps.curriculum": call(flow_maps.curriculum, progress=Time(_T, _ONE), first=1, last=4),
+    "flow_maps.step_weight": call(flow_maps.step_weight, t=Time(_T), s=Time(_S), schedule=_FLOW),
     "flow_maps.consistency_training_loss": call(_consistency, **_CONSISTENCY),
     "flow_maps.consistency_distillation_loss": call(_from_teacher, **_CONSISTENCY),
-    "flow_maps.student_steps": call(flow_maps.student_steps, key=_KEY, n=Count(2), ts=Data(_GRID)),
+    "flow_maps.student_steps": call(flow_maps.student_steps, key=_KEY, n=2, ts=Data(_GRID)),
     "flow_maps.chord": call(flow_maps.chord, x_t=_TREE, x_s=Data(_X), t=Time(_T), s=Time(_S), schedule=_FLOW),
     "flow_maps.two_step_prediction": call(
         lambda prediction, x_t, t, middle, s: flow_maps.two_step_prediction(
@@ -216,7 +205,7 @@ ROWS: dict[str, Call] = {
         eps=Data(_X),
         steps=Data(Steps(_T, 0.5 * (_T + _S), _S), alias="t"),
     ),
-    "flow_maps.halvings": call(flow_maps.halvings, first=Count(8), last=Count(2)),
+    "flow_maps.halvings": call(flow_maps.halvings, first=Count(8), last=2),
     "flow_maps.reverse_kl_gradient": call(
         lambda fake, real, x_t, t: flow_maps.reverse_kl_gradient(_fixed(fake), _fixed(real), _FLOW, x_t, t),
         fake=Shaped(_X),
@@ -242,10 +231,9 @@ ROWS: dict[str, Call] = {
         flow_maps.discriminator_loss,
         real_logits=Data(_X, {"shape": "any number of positions"}, alias="fake_logits"),
         fake_logits=Data(_X),
-        form="softplus",
     ),
     "flow_maps.adversarial_loss": call(
-        flow_maps.adversarial_loss, fake_logits=Data(_X, {"shape": "any number of positions"}), form="hinge"
+        flow_maps.adversarial_loss, fake_logits=Data(_X, {"shape": "any number of positions"})
     ),
     "flow_maps.noised_logits": call(
         lambda x, eps, t: flow_maps.noised_logits(lambda x_t, t: x_t, x, _FLOW, eps, t),
@@ -272,8 +260,6 @@ ROWS: dict[str, Call] = {
         flow_maps.balancing_weight,
         main=Data(_X, alias="adversarial"),
         adversarial=Data(_X),
-        largest=Number(10.0, low=0.0),
-        offset=Number(0.1, low=-0.1),
     ),
     "bridges.diffrax.ode_term": call(
         lambda prediction, x: bridge.ode_term(_fixed(prediction), _FLOW).vf(0.5, x, None),

@@ -42,7 +42,6 @@ ROWS: dict[str, Call] = {
     ),
     "weightings.likelihood": call(lambda log_snr: weightings.likelihood(_FLOW)(log_snr), log_snr=_LOG_SNR),
     "predictions.bounded_log_snr": call(predictions.bounded_log_snr, t=Data(_T, _ELEMENTWISE), schedule=_FLOW),
-    "predictions.edm_target": call(predictions.edm_target, sigma_data=Number(0.5, low=0.0)),
     "predictions.as_target": call(predictions.as_target, target=Choice("v")),
     "predictions.convert": call(
         predictions.convert,
