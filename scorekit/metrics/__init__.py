@@ -3,6 +3,9 @@
 Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
 metrics of its features, and the VGG network; separation of two sets of scores; retrieval from a gallery; linear probes
 of features; the peak signal-to-noise ratio; standard errors by the jackknife.
+
+A ``ValueError`` names an argument whose shape is not the described one, or of which a value is not finite; in a traced
+program such a value gives NaN.
 """
 
 from scorekit.metrics import inception, vgg

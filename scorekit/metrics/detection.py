@@ -1,4 +1,9 @@
-"""Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class."""
+"""Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class.
+
+Args:
+  in_scores: scores of in-distribution examples ``(N,)``.
+  out_scores: scores of out-of-distribution examples ``(M,)``.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, NamedTuple
@@ -6,17 +11,8 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import (
-    AboveZeroScalar,
-    Between,
-    PositiveInt,
-    checked,
-)
-from scorekit.checks import (
-    check_finite,
-    check_real,
-    nan_unless_finite,
-)
+from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
+from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
@@ -40,15 +36,8 @@ def _at_least(x: Array, values: Array) -> Array:
 def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     """The area under the ROC curve, ``P(out_scores > in_scores) + P(out_scores = in_scores) / 2``.
 
-    Args:
-      in_scores: scores of in-distribution examples ``(N,)``.
-      out_scores: scores of out-of-distribution examples ``(M,)``.
-
     Returns:
       A scalar in [0, 1]: 1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
-
-    Raises:
-      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(auroc)(jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])))
     0.875
@@ -70,15 +59,8 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     The mean over ``out_scores`` of the precision at the threshold of each. For uninformative scores it is the
     share of ``out_scores``, so that it can only be compared between sets of the same proportions.
 
-    Args:
-      in_scores: scores of in-distribution examples ``(N,)``.
-      out_scores: scores of out-of-distribution examples ``(M,)``.
-
     Returns:
       A scalar in (0, 1].
-
-    Raises:
-      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(aupr)(jnp.array([0.0, 1.5]), jnp.array([1.0, 2.0])).round(4))
     0.8333
@@ -96,15 +78,10 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar
     ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).
 
     Args:
-      in_scores: scores of in-distribution examples ``(N,)``.
-      out_scores: scores of out-of-distribution examples ``(M,)``.
-      tpr: in (0, 1].
+      tpr: fraction of ``in_scores`` that are accepted.
 
     Returns:
       A scalar in [0, 1].
-
-    Raises:
-      ValueError: if a shape or ``tpr`` is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(jax.jit(fpr_at_tpr)(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
     0.5
@@ -153,18 +130,12 @@ def bootstrap_interval(
 
     Args:
       key: PRNG key.
-      metric: such as :func:`auroc`.
-      in_scores: scores of in-distribution examples ``(N,)``.
-      out_scores: scores of out-of-distribution examples ``(M,)``.
+      metric: function of both sets, such as :func:`auroc`.
       level: confidence level.
       resamples: number of resamples.
 
     Returns:
       An :class:`Interval`.
-
-    Raises:
-      ValueError: if a shape, ``level`` or ``resamples`` is not allowed or a value is not finite; traced, such a value
-        gives NaN.
 
     >>> in_scores, out_scores = jnp.arange(100.0), jnp.arange(100.0) + 20.0
     >>> found = jax.jit(bootstrap_interval, static_argnums=1)(jax.random.key(0), auroc, in_scores, out_scores)

@@ -15,17 +15,12 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
     The last two means exclude the distance of a point to itself (a U-statistic): two sets from one distribution give 0
     on average for any sizes, and single values may be slightly negative. No root is taken.
 
-    Székely and Rizzo, "Energy statistics", 2013.
-
     Args:
       x: features ``(N, D)``, N >= 2.
       y: features ``(M, D)``, M >= 2.
 
     Returns:
       A scalar, in the units of the features.
-
-    Raises:
-      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
 
     >>> print(energy_distance(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [4.0]])))
     4.0

@@ -35,13 +35,10 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
     """The number of rows, their mean and their covariance, in float64 on the host.
 
     Args:
-      features: ``(N, D)``, N >= 1.
+      features: ``(N, D)``, N >= 1; no value above 3.4e38.
 
     Returns:
       A :class:`FeatureStatistics`.
-
-    Raises:
-      ValueError: if the shape is not allowed, or a value is not finite or above 3.4e38.
 
     >>> feature_statistics(np.array([[0.0], [2.0]]))
     FeatureStatistics(count=2, mean=array([1.]), covariance=array([[2.]]))
@@ -58,13 +55,13 @@ def merge_statistics(parts: Iterable[FeatureStatistics]) -> FeatureStatistics:
     ``S = S_a + S_b + (m_a - m_b)(m_a - m_b)^T N_a N_b / (N_a + N_b)`` for the scatters ``S = (N - 1) covariance``.
 
     Args:
-      parts: of at least one part, from :func:`feature_statistics`.
+      parts: results of :func:`feature_statistics`, one at least, of equal D.
 
     Returns:
       A :class:`FeatureStatistics`.
 
     Raises:
-      ValueError: if there is no part, one has no count, or they differ in D.
+      ValueError: if a part has no count.
 
     >>> parts = [feature_statistics(np.array([[0.0]])), feature_statistics(np.array([[2.0], [4.0]]))]
     >>> merge_statistics(parts)
@@ -86,7 +83,7 @@ def merge_over_processes(part: FeatureStatistics) -> FeatureStatistics:
     """The statistics of the examples of all processes of ``jax.distributed``, in each of them; every process calls it.
 
     Args:
-      part: of the examples of this process; the number of examples may differ.
+      part: statistics of the examples of this process; the number of examples may differ.
 
     Returns:
       A :class:`FeatureStatistics`; with one process, ``part``.

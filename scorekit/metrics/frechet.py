@@ -28,9 +28,6 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     Returns:
       A scalar, in squared units of the features; covariances are divided by ``N - 1``.
 
-    Raises:
-      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
-
     >>> x = jnp.array([[0.0], [2.0]])
     >>> print(jnp.round(frechet_distance(x, x + 3.0), 4))
     9.0

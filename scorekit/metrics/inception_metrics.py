@@ -10,20 +10,9 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import (
-    Count,
-    NonNegativeInt,
-    PositiveInt,
-    checked,
-)
-from scorekit.checks import (
-    check_finite,
-)
-from scorekit.metrics._distances import (
-    LARGEST,
-    check_largest,
-    float64_rows,
-)
+from scorekit.arguments import Count, PositiveInt, checked
+from scorekit.checks import check_finite
+from scorekit.metrics._distances import LARGEST, check_largest, float64_rows
 from scorekit.metrics.feature_statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
 
@@ -34,7 +23,7 @@ class KernelDistance(NamedTuple):
     """The result of :func:`kid`.
 
     Attributes:
-      mean: over the subsets; slightly negative values are possible.
+      mean: mean over the subsets; slightly negative values are possible.
       std: the standard deviation over the subsets.
 
     >>> KernelDistance(mean=0.01, std=0.002).mean
@@ -49,7 +38,7 @@ class InceptionScore(NamedTuple):
     """The result of :func:`inception_score`.
 
     Attributes:
-      mean: over the splits.
+      mean: mean over the splits.
       std: the standard deviation over the splits.
 
     >>> InceptionScore(mean=9.8, std=0.1).mean
@@ -67,15 +56,15 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     ``(S_x S_y)^(1/2)`` without a root of a product, which is inexact where there are fewer examples than features.
 
     Args:
-      x: of :func:`scorekit.metrics.feature_statistics`.
-      y: likewise.
+      x: result of :func:`scorekit.metrics.feature_statistics`, of two examples or more.
+      y: another, of the same D.
 
     Returns:
       The squared distance; at least 0 up to rounding.
 
     Raises:
-      ValueError: if they are of fewer than two examples, differ in D, are not real and finite, are above 3.4e38, or if
-        a covariance is not symmetric or has an eigenvalue below ``-1e-5`` of the largest.
+      ValueError: if a value is above 3.4e38, a covariance is not symmetric, or it has an eigenvalue below ``-1e-5`` of
+        the largest.
 
     >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
     >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
@@ -98,24 +87,21 @@ def kid(
     *,
     subsets: PositiveInt = 100,
     subset_size: Annotated[int, Count(2)] = 1000,
-    seed: NonNegativeInt = 2020,
+    seed: Annotated[int, Count(0, 2**32 - 1)] = 2020,
 ) -> KernelDistance:
     """The kernel Inception distance: the unbiased squared maximum mean discrepancy of subsets.
 
     The kernel is ``(x . y / D + 1)^3``. The subsets are those of torch-fidelity with the same seed.
 
     Args:
-      real: features ``(N, D)``, N >= ``subset_size``.
+      real: features ``(N, D)``, N >= ``subset_size``; no value above 3.4e38.
       fake: features ``(M, D)``, M >= ``subset_size``.
       subsets: the number of subsets, each drawn without replacement.
       subset_size: the number of examples in each.
-      seed: of the draws, in ``0 .. 2**32 - 1``.
+      seed: seed of the draws.
 
     Returns:
       A :class:`KernelDistance`.
-
-    Raises:
-      ValueError: if a shape or a count is not allowed, or a value is not finite or above 3.4e38.
 
     >>> x = np.random.default_rng(0).normal(size=(40, 3))
     >>> round(kid(x, x + 1.0, subsets=5, subset_size=20).mean, 3) > 1.0
@@ -123,8 +109,6 @@ def kid(
 
     Source: Bińkowski et al. 2018 (https://arxiv.org/abs/1801.01401).
     """
-    if seed >= 2**32:
-        raise ValueError(f"seed must be an integer in 0 .. 2**32 - 1, got {seed}")
     real, fake = float64_rows(subset_size, real=real, fake=fake)
     draw, found = np.random.RandomState(seed), []
     for _ in range(subsets):
@@ -147,9 +131,6 @@ def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> Inception
 
     Returns:
       An :class:`InceptionScore`.
-
-    Raises:
-      ValueError: if a shape or ``splits`` is not allowed, or a value is not finite or above 3.4e38.
 
     >>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
     >>> round(inception_score(logits, splits=2).mean, 6)

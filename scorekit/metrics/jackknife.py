@@ -7,15 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    Count,
-    checked,
-)
-from scorekit.checks import (
-    check_finite,
-    check_real,
-    nan_unless_finite,
-)
+from scorekit.arguments import Count, checked
+from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["jackknife_error"]
@@ -35,13 +28,10 @@ def jackknife_error(
     Args:
       statistic: a function of examples ``(M, ...)``, traced once.
       x: examples ``(N, ...)``, N >= g.
-      groups: g.
+      groups: number of groups g.
 
     Returns:
       A tree like the result of ``statistic``.
-
-    Raises:
-      ValueError: if there are fewer examples than groups or a value is not finite; traced, such a value gives NaN.
 
     >>> print(f"{jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3):.4f} {2 / 3**0.5:.4f}")
     1.1547 1.1547

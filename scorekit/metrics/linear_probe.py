@@ -8,11 +8,12 @@ Everything is computed by numpy in float64 on the host.
 
 import contextlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from scorekit.checks import check_classes, check_count, check_finite, check_positive
+from scorekit.arguments import Between, Each, PositiveInt, checked
+from scorekit.checks import check_classes, check_finite
 from scorekit.typing import ArrayLike
 
 __all__ = ["LinearProbe", "fit_linear_probe", "probe_accuracy"]
@@ -27,10 +28,10 @@ class LinearProbe(NamedTuple):
     Attributes:
       weights: ``(F, K)``, for standardised features.
       bias: ``(K,)``.
-      mean: of each feature, ``(F,)``.
+      mean: mean of each feature, ``(F,)``.
       scale: standard deviation of each feature, ``(F,)``; 1 for constant features.
       penalty: the selected penalty.
-      leave_one_out_accuracy: on the training data. Compare probes by it, not by the test data.
+      leave_one_out_accuracy: accuracy on the training data. Compare probes by it, not by the test data.
 
     >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
     >>> probe.weights.shape, probe.leave_one_out_accuracy
@@ -45,23 +46,24 @@ class LinearProbe(NamedTuple):
     leave_one_out_accuracy: float
 
 
+@checked
 def fit_linear_probe(
-    features: ArrayLike, label: ArrayLike, num_classes: int, *, penalties: Sequence[float] = _PENALTIES
+    features: ArrayLike,
+    label: ArrayLike,
+    num_classes: PositiveInt,
+    *,
+    penalties: Annotated[Sequence[float], Each(Between(0, open="low"), 1)] = _PENALTIES,
 ) -> LinearProbe:
     """Fits a linear probe.
 
     Args:
       features: ``(N, ...)``, flattened per example.
       label: integer classes ``(N,)``.
-      num_classes: K.
-      penalties: candidates, > 0; of equally accurate ones the largest is selected.
+      num_classes: number of classes K.
+      penalties: candidates; of equally accurate ones the largest is selected.
 
     Returns:
       The probe.
-
-    Raises:
-      ValueError: if the lengths differ, there is no example, a feature is not finite, a label is not a class, or a
-        penalty is not finite and > 0.
 
     >>> x = np.array([[0.0], [0.1], [0.9], [1.0]])
     >>> probe = fit_linear_probe(x, np.array([0, 0, 1, 1]), 2)
@@ -71,8 +73,6 @@ def fit_linear_probe(
     Source: Alain & Bengio 2017, "Understanding intermediate layers using linear classifier probes"
     (https://arxiv.org/abs/1610.01644); Hastie, Tibshirani & Friedman 2009, for the leave-one-out formula.
     """
-    check_count(num_classes=num_classes)
-    check_positive(penalties=penalties)  # type: ignore[arg-type]  (a sequence of numbers)
     x, label = _check(features, label, num_classes)
     n = len(label)
     mean, scale = x.mean(axis=0), x.std(axis=0)
@@ -83,7 +83,7 @@ def fit_linear_probe(
     with _one_thread():
         left, squares, right = _svd(x)
     projected, leverages = left.T @ (y - bias), np.square(left)
-    best = None
+    best: Any = None
     for penalty in sorted(penalties, reverse=True):
         shrink = squares / (squares + n * penalty)
         fitted = bias + left @ (shrink[:, None] * projected)
@@ -93,8 +93,6 @@ def fit_linear_probe(
         if best is None or accuracy > best.leave_one_out_accuracy:
             weights = right @ ((shrink / np.sqrt(squares))[:, None] * projected)
             best = LinearProbe(weights, bias, mean, scale, float(penalty), accuracy)
-    if best is None:
-        raise ValueError(f"penalties must hold a penalty at least, got {penalties}")
     return best
 
 
@@ -102,15 +100,12 @@ def probe_accuracy(probe: LinearProbe, features: ArrayLike, label: ArrayLike) ->
     """The share of examples whose class is predicted correctly.
 
     Args:
-      probe: from :func:`fit_linear_probe`.
-      features: ``(N, ...)``.
+      probe: result of :func:`fit_linear_probe`.
+      features: ``(N, ...)``, with as many values an example as the probe was fitted to.
       label: integer classes ``(N,)``.
 
     Returns:
       An accuracy in [0, 1].
-
-    Raises:
-      ValueError: as :func:`fit_linear_probe`, or if the features are not as many as those of the probe.
 
     >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
     >>> probe_accuracy(probe, np.array([[0.2], [0.7]]), np.array([0, 0]))

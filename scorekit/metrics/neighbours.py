@@ -8,8 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, nan_unless_finite
-from scorekit.metrics._distances import check_features, map_distances
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import nan_unless_finite
+from scorekit.metrics._distances import check_features, check_rows, map_distances
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest_distances", "precision_recall"]
@@ -45,7 +46,8 @@ class DensityCoverage(NamedTuple):
     coverage: Array
 
 
-def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionRecall:
+@checked
+def precision_recall(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 3) -> PrecisionRecall:
     """Improved precision and recall: shares of points within the balls of the other set.
 
     ``precision = mean_j [min_i (|y_j - x_i| - r_i) <= 0]`` for fake points y, real points x and the radii r of their
@@ -59,9 +61,6 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     Returns:
       Two shares in [0, 1].
 
-    Raises:
-      ValueError: if a shape or ``k`` is not allowed or a value is not finite; traced, such a value gives NaN.
-
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(precision_recall, static_argnames="k")(x, x[:5] + 0.5, k=1)
     PrecisionRecall(precision=Array(1., dtype=float32), recall=Array(0.75, dtype=float32))
@@ -69,14 +68,15 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: int = 3) -> PrecisionR
     Source: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models"
     (https://arxiv.org/abs/1904.06991).
     """
-    real, fake = _check(k, real=real, fake=fake)
+    real, fake = check_features(k + 1, real=real, fake=fake)
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     in_real = map_distances(lambda j, d: jnp.any(d <= real_radii), fake, real)
     in_fake = map_distances(lambda i, d: jnp.any(d <= fake_radii), real, fake)
     return nan_unless_finite(PrecisionRecall(jnp.mean(in_real), jnp.mean(in_fake)), real, fake)
 
 
-def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCoverage:
+@checked
+def density_coverage(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 5) -> DensityCoverage:
     """Density and coverage of the balls of real points.
 
     ``density = sum_ij [|y_j - x_i| <= r_i] / (k M)`` and ``coverage = mean_i [min_j |y_j - x_i| <= r_i]``.
@@ -92,9 +92,6 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     Returns:
       A density >= 0 and a coverage in [0, 1].
 
-    Raises:
-      ValueError: if a shape or ``k`` is not allowed or a value is not finite; traced, such a value gives NaN.
-
     >>> x = jnp.arange(8.0)[:, None]
     >>> jax.jit(density_coverage, static_argnames="k")(x, x[:4], k=1)
     DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
@@ -102,8 +99,8 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: int = 5) -> DensityCov
     Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (https://arxiv.org/abs/2002.09797).
     """
-    _check(k, real=real)
     real, fake = check_features(1, real=real, fake=fake)
+    check_rows(k + 1, real=real)
     radii = _radii(real, k)
     counts = map_distances(lambda j, d: jnp.sum(d <= radii), fake, real)
     covered = map_distances(lambda i, d: jnp.min(d) <= radii[i], real, fake)
@@ -122,19 +119,11 @@ def nearest_distances(x: ArrayLike, reference: ArrayLike) -> Array:
     Returns:
       Distances ``(N,)`` in units of the points; in float32 those below about 1e-3 of the spread are not resolved.
 
-    Raises:
-      ValueError: if a shape is not allowed or a value is not finite; traced, such a value gives NaN.
-
     >>> print(nearest_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.array([[3.0, 9.0], [0.0, 0.0]])))
     [0. 5.]
     """
     x, reference = check_features(1, x=x, reference=reference)
     return nan_unless_finite(map_distances(lambda i, d: jnp.min(d), x, reference), x, reference)
-
-
-def _check(k: int, **named: ArrayLike) -> list[Array]:
-    check_count(k=k)
-    return check_features(k + 1, **named)
 
 
 def _radii(x: Array, k: int) -> Array:

@@ -14,16 +14,12 @@ def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Ar
     """``10 log10(data_range^2 / MSE)`` in dB, averaged over examples.
 
     Args:
-      x: estimates ``(B, ...)``; integers count as floats.
+      x: estimates ``(B, ...)``, not empty; integers count as floats.
       truth: references of the same shape.
       data_range: largest value minus smallest; 2 for data.
 
     Returns:
       A scalar. Mean squared errors below ``data_range^2 / 4e12`` are raised to it: 126 dB is the largest value.
-
-    Raises:
-      ValueError: if the shapes differ, there is no value, a value is not finite, or ``data_range`` is not finite and
-        positive. Traced, a value that is not finite gives NaN.
 
     >>> print(psnr(jnp.zeros((1, 2)), jnp.full((1, 2), 0.2)).round(3))
     20.0

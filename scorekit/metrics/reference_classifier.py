@@ -21,14 +21,10 @@ def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
 
     Args:
       x: images ``(N, ...)`` in [-1, 1]; of more than 10,000, a fixed random subset is used.
-      label: classes ``(N,)``, integers.
+      label: classes ``(N,)``, integers, of at least two.
 
     Returns:
       The fitted ``sklearn.svm.SVC``.
-
-    Raises:
-      ValueError: if the lengths differ, a value is not finite, a label is not an integer, or there are fewer than two
-        classes.
 
     >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
     >>> fit_reference_classifier(x, np.array([3, 3, 7, 7])).predict([[0.8]])
@@ -51,16 +47,12 @@ def class_accuracy(classifier: Any, samples: np.ndarray, labels: np.ndarray) -> 
     """The share of samples that a reference classifier assigns to their class.
 
     Args:
-      classifier: from :func:`fit_reference_classifier`, fitted to real training images.
-      samples: images ``(N, ...)`` in [-1, 1].
+      classifier: result of :func:`fit_reference_classifier` on real training images.
+      samples: images ``(N, ...)`` in [-1, 1], as large as those of the fit.
       labels: their classes ``(N,)``, integers; one that the classifier was not fitted to counts as wrong.
 
     Returns:
       An accuracy in [0, 1].
-
-    Raises:
-      ValueError: if the lengths differ, a value is not finite, a label is not an integer, or the samples are not as
-        large as the images of the fit.
 
     >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
     >>> class_accuracy(fit_reference_classifier(x, np.array([3, 3, 7, 7])), np.array([[0.8], [0.7]]), np.array([7, 3]))
@@ -90,9 +82,6 @@ def classification_accuracy_score(
 
     Returns:
       An accuracy in [0, 1].
-
-    Raises:
-      ValueError: as :func:`fit_reference_classifier` and :func:`class_accuracy`.
 
     >>> x, label = np.array([[-1.0], [-0.9], [0.9], [1.0]]), np.array([3, 3, 7, 7])
     >>> classification_accuracy_score(x, label, np.array([[0.5], [-0.5]]), np.array([7, 3]))

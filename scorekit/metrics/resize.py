@@ -38,13 +38,10 @@ def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Arra
     Args:
       images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
       size: pixels along a side of the result.
-      convention: "tf1", "torch" or "clean", see :mod:`scorekit.metrics.resize`.
+      convention: way to resize, see :mod:`scorekit.metrics.resize`.
 
     Returns:
       float32 ``(B, size, size, C)`` with values from 0 to 255, not rounded.
-
-    Raises:
-      ValueError: if a shape, a value, the size or the convention is not allowed. Traced, such a value gives NaN.
 
     >>> row = jnp.array([0.0, 255.0]).reshape(1, 1, 2, 1)
     >>> for convention in CONVENTIONS:
@@ -56,16 +53,14 @@ def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Arra
     Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares them.
     """
     images = jnp.asarray(images)
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must be (B, H, W, C) with none of them 0, got {images.shape}")
-    allowed = "numbers from 0 to 255"
-    check(lambda x: (x >= 0) & (x <= 255), allowed, images=images)
+    check(lambda x: (x >= 0) & (x <= 255), "numbers from 0 to 255", images=images)
     x = nan_unless(jnp.all((images >= 0) & (images <= 255)), images.astype(jnp.float32))
     return _bicubic(x, size) if convention == "clean" else _bilinear(x, size, half_pixel=convention == "torch")
 
 
+@checked
 def inception_input(images: ArrayLike, convention: Convention) -> Array:
     """Images as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
@@ -77,9 +72,6 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
 
     Returns:
       float32 ``(B, 299, 299, 3)``.
-
-    Raises:
-      ValueError: if a shape, a value or the convention is not allowed. Traced, such a value gives NaN.
 
     >>> x = inception_input(np.full((2, 32, 32, 1), 255, np.uint8), "tf1")
     >>> x.shape, float(x.max())

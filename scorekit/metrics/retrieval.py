@@ -3,15 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    PositiveInt,
-    checked,
-)
-from scorekit.checks import (
-    check_finite,
-    check_real,
-    nan_unless_finite,
-)
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
@@ -29,16 +22,12 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     whole gallery therefore give chance.
 
     Args:
-      scores: of each example with each entry ``(N, G)``, such as cosines of pictures and captions; N >= 1.
+      scores: scores ``(N, G)`` of each example with each entry, such as cosines of pictures and captions; N >= 1.
       right: which entries belong to each example, booleans ``(N, G)``; one at least for each.
       k: entries that are looked at; of at most G more change nothing.
 
     Returns:
       A probability for each example, ``(N,)``.
-
-    Raises:
-      ValueError: if a shape or ``k`` is not allowed, a score is not finite, or an example has no right entry; traced,
-        such a value gives NaN.
 
     >>> scores = jnp.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.7], [0.4, 0.4, 0.4]])
     >>> right = jnp.array([[True, False, False], [False, False, True], [True, False, False]])

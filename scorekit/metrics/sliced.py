@@ -28,10 +28,6 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: Po
     Returns:
       A scalar, in the units of the features.
 
-    Raises:
-      ValueError: if a shape or ``num_projections`` is not allowed or a value is not finite; traced, such a value gives
-        NaN.
-
     >>> x = jnp.array([[0.0], [1.0]])
     >>> print(sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))
     3.0

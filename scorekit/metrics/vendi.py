@@ -3,14 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_positive, check_scalar, nan_unless_finite
+from scorekit.arguments import PositiveScalar, checked
+from scorekit.checks import check, nan_unless_finite
 from scorekit.metrics._distances import check_features, map_distances
-from scorekit.typing import Array, ArrayLike, Number
+from scorekit.typing import Array, ArrayLike
 
 __all__ = ["vendi_score"]
 
 
-def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
+@checked
+def vendi_score(x: ArrayLike, bandwidth: PositiveScalar | None = None) -> Array:
     """The effective number of dissimilar points, ``exp(-sum_i l_i log l_i)`` of the eigenvalues of ``K / N``.
 
     ``K`` holds similarities with ones on its diagonal: cosines, or ``exp(-|x - y|^2 / 2 h^2)``. N orthogonal
@@ -18,14 +20,10 @@ def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
 
     Args:
       x: features ``(N, D)``; a few thousand at most, for the eigenvalues of an N by N matrix.
-      bandwidth: h > 0 of the Gaussian similarity, in units of the features; None for cosines (no row may be 0).
+      bandwidth: h of the Gaussian similarity, in units of the features; None for cosines (no row may be 0).
 
     Returns:
       A score in [1, N].
-
-    Raises:
-      ValueError: if a shape is not allowed, a value is not finite, a row is 0 without a bandwidth, or the bandwidth is
-        not finite and positive. Traced, such a value gives NaN.
 
     >>> f"{vendi_score(jnp.eye(3)):.3f} {vendi_score(jnp.ones((3, 2))):.3f}"
     '3.000 1.000'
@@ -39,8 +37,6 @@ def vendi_score(x: ArrayLike, bandwidth: Number | None = None) -> Array:
         unit = x / norms
         similarity = jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
     else:
-        check_scalar(bandwidth=bandwidth)
-        check_positive(bandwidth=bandwidth)
         bandwidth = jnp.where(jnp.asarray(bandwidth) > 0, bandwidth, jnp.nan)
         similarity = map_distances(lambda i, d: jnp.exp(-0.5 * jnp.square(d.at[i].set(0.0) / bandwidth)), x, x)
     shares = jnp.clip(jnp.linalg.eigvalsh(similarity / x.shape[0]), 0.0, 1.0)

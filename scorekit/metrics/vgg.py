@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import checked
 from scorekit.metrics.resize import Convention, resize
 from scorekit.typing import Array, ArrayLike
 
@@ -19,7 +20,7 @@ TAPS = tuple(f"relu{stage}_{convolutions}" for stage, (_, convolutions) in enume
 SIDE = 224
 """Pixels along a side of the images that the network was trained on."""
 MEAN = (0.485, 0.456, 0.406)
-"""Of the colours of ImageNet in [0, 1], by which inputs are normalised."""
+"""Means of the colours of ImageNet in [0, 1], by which inputs are normalised."""
 STD = (0.229, 0.224, 0.225)
 """Standard deviations of the same colours."""
 
@@ -51,6 +52,7 @@ class VGG16(nn.Module):
         return found
 
 
+@checked
 def vgg_input(images: ArrayLike, convention: Convention) -> Array:
     """Images as the VGG network receives them: resized to 224 pixels a side, ``(x / 255 - mean) / std`` of ImageNet.
 
@@ -60,9 +62,6 @@ def vgg_input(images: ArrayLike, convention: Convention) -> Array:
 
     Returns:
       float32 ``(B, 224, 224, 3)``.
-
-    Raises:
-      ValueError: if a shape, a value or the convention is not allowed. Traced, such a value gives NaN.
 
     >>> x = vgg_input(jnp.full((2, 32, 32, 1), 255), "clean")
     >>> x.shape, [round(float(value), 3) for value in x[0, 0, 0]]

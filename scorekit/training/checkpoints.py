@@ -17,8 +17,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from scorekit.arguments import NonNegativeInt, checked
-from scorekit.checks import check_count
+from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.training._restoring import (
     BROKEN,
     Broken,
@@ -67,14 +66,11 @@ class Checkpoints:
     :func:`~scorekit.training.restoring.restore_params` may read at any time.
 
     Args:
-      directory: created if missing; of this machine or of a bucket (``gs://…``, ``s3://…``).
-      keep: number of newest checkpoints to keep, at least 1.
+      directory: folder of this machine or of a bucket (``gs://…``, ``s3://…``), created if missing.
+      keep: number of newest checkpoints to keep.
       keep_best: number of best checkpoints to keep in addition.
       metric: name of the metric that ranks checkpoints; required if ``keep_best > 0``.
       mode: ``'min'`` if a smaller metric is better, ``'max'`` if a larger one is.
-
-    Raises:
-      ValueError: if an argument is out of range.
 
     >>> import tempfile, optax, jax.numpy as jnp
     >>> from scorekit.training.state import init_state
@@ -89,21 +85,18 @@ class Checkpoints:
     ([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
     """
 
+    @checked
     def __init__(
         self,
         directory: str | PathLike,
-        keep: int = 3,
+        keep: PositiveInt = 3,
         *,
-        keep_best: int = 0,
+        keep_best: NonNegativeInt = 0,
         metric: str | None = None,
         mode: Literal["min", "max"] = "min",
     ):
-        check_count(keep=keep)
-        check_count(0, keep_best=keep_best)
         if keep_best and not metric:
             raise ValueError(f"metric must be the name of a metric when keep_best={keep_best}, got {metric!r}")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
         sign = 1 if mode == "max" else -1
 
         def goodness(metrics):
@@ -119,10 +112,7 @@ class Checkpoints:
             metrics = self._directory / str(step) / "metrics" / "metrics"
             try:
                 json.loads(metrics.read_text())
-            except (
-                FileNotFoundError,
-                NotADirectoryError,
-            ):  # none, or another process has renamed it
+            except (FileNotFoundError, NotADirectoryError):  # none, or another process has renamed it
                 continue
             except (ValueError, IsADirectoryError) as error:
                 _set_aside(metrics.parent.parent, error)

@@ -55,7 +55,7 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
 
     Args:
       state: tree of arrays or of their shapes.
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       A tree of ``NamedSharding``.
@@ -71,7 +71,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The sharding of a batch: its rows over all devices.
 
     Args:
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       The sharding of arrays ``(B, ...)``.
@@ -86,7 +86,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     """The sharding of what every device has.
 
     Args:
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       The sharding of arrays of any shape.
@@ -104,7 +104,7 @@ def place_state(state: _T, mesh: Mesh) -> _T:
 
     Args:
       state: tree of arrays.
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       The state on the devices of the mesh.
@@ -122,7 +122,7 @@ def replicate(tree: _T, mesh: Mesh) -> _T:
 
     Args:
       tree: tree of arrays.
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       The tree, replicated.
@@ -140,7 +140,7 @@ def place_batch(batch: _T, mesh: Mesh) -> _T:
     Args:
       batch: tree of NumPy arrays, the rows of this process: all of them with one process, rows
         ``[pB/P, (p+1)B/P)`` of the global batch of B in process p of P. Arrays on these devices are left alone.
-      mesh: from :func:`make_mesh`.
+      mesh: devices, see :func:`make_mesh`.
 
     Returns:
       The global batch, arrays ``(B, ...)``.

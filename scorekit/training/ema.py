@@ -5,15 +5,14 @@ After t updates the weight of the parameters of update s in a power-function ave
 is the standard deviation of the density over t (Karras et al. 2024).
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_between, check_floating, check_like
-from scorekit.training._widths import POWER_EMA_WIDEST, check_width
-from scorekit.typing import Array, ArrayLike, PyTree
+from scorekit.arguments import Between, Fraction, NonNegative, checked
+from scorekit.checks import check_floating, check_like
+from scorekit.training._widths import POWER_EMA_WIDEST, Decays, Width, Widths
+from scorekit.typing import Array, PyTree
 
 __all__ = [
     "POWER_EMA_PREFIX",
@@ -48,72 +47,63 @@ def power_ema_width(name: str) -> float | None:
         return None
 
 
-def init_ema(params: PyTree, decays: Sequence[float], widths: Sequence[float] = ()) -> dict[str, PyTree]:
+@checked
+def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, PyTree]:
     """Float32 copies of the parameters, one per average, by its name: the decay, or ``power_<relative width>``.
 
     Args:
       params: pytree of floating arrays.
-      decays: decays of exponential averages, in [0, 1); empty for none.
-      widths: relative widths of power-function averages, in (0, 12^-1/2).
+      decays: decays of exponential averages; empty for none.
+      widths: relative widths of power-function averages.
 
     Returns:
       ``{name: tree}``; its keys hold the decays and widths for :func:`update_ema`.
 
     Raises:
-      ValueError: if a decay or width is out of its range or a parameter is not floating.
+      ValueError: if a parameter is not floating.
 
     >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
     {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
     """
-    for decay in decays:
-        check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decays=decay)
-    for width in widths:
-        check_width(widths=width)
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
     names = [*(str(float(decay)) for decay in decays), *(f"{POWER_EMA_PREFIX}{float(width)}" for width in widths)]
     return {name: jax.tree.map(copy, params) for name in names}
 
 
-def ema_decay(decay: ArrayLike, updates: ArrayLike) -> Array:
+@checked
+def ema_decay(decay: Fraction, updates: NonNegative) -> Array:
     """The decay with warm-up: ``min(decay, (1 + n) / (10 + n))`` after ``n`` updates.
 
     The average forgets the initial parameters quickly instead of keeping them for ``1 / (1 - decay)`` updates.
 
     Args:
-      decay: the decay after the warm-up, in [0, 1].
-      updates: number of updates n, >= 0.
+      decay: the decay after the warm-up.
+      updates: number of updates n.
 
     Returns:
-      The decay of the next update, float32, shaped like ``updates``.
-
-    Raises:
-      ValueError: for an argument out of its range; if it is traced, the result is NaN.
+      The decay of the next update, float32, shaped like ``updates``; NaN where a traced argument is out of its range.
 
     >>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
     Array([0.1  , 0.91 , 0.999], dtype=float32)
     """
-    check_between(0, 1, decay=decay)
-    check(lambda n: n >= 0, ">= 0", updates=updates)
     decay, updates = jnp.asarray(decay, jnp.float32), jnp.asarray(updates, jnp.float32)
-    valid = (decay >= 0) & (decay <= 1) & (updates >= 0)
+    valid = Between(0, 1).holds(decay) & Between(0).holds(updates)
     return jnp.where(valid, jnp.minimum(decay, (1 + updates) / (10 + updates)), jnp.nan)
 
 
-def power_ema_gamma(width: float) -> float:
+@checked
+def power_ema_gamma(width: Width) -> float:
     """The exponent of the power-function average of a relative width.
 
     The largest real root of ``g^3 + 7 g^2 + (16 - width^-2) g + 12 - width^-2``, because the density
     ``(g + 1) s^g`` on [0, 1] has the variance ``(g + 1) / ((g + 2)^2 (g + 3))``.
 
     Args:
-      width: standard deviation of the average over the number of updates, in (0, 12^-1/2).
+      width: standard deviation of the average over the number of updates.
 
     Returns:
       gamma > 0.
-
-    Raises:
-      ValueError: if ``width`` is out of its range.
 
     >>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
     (16.97, 6.94)
@@ -121,36 +111,33 @@ def power_ema_gamma(width: float) -> float:
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
     (https://arxiv.org/abs/2312.02696).
     """
-    check_width(width=width)
     roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
     return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
 
 
-def power_ema_rate(width: float, updates: ArrayLike) -> Array:
+@checked
+def power_ema_rate(width: Width, updates: NonNegative) -> Array:
     """The weight of the new parameters in a power-function average: ``1 - (1 - 1/t)^(gamma + 1)``, t = ``updates`` + 1.
 
     Args:
-      width: relative width, in (0, 12^-1/2).
-      updates: number of updates before this one, >= 0; after the first, the average is the parameters.
+      width: relative width.
+      updates: number of updates before this one; after the first, the average is the parameters.
 
     Returns:
-      The weight in (0, 1], float32.
-
-    Raises:
-      ValueError: for an argument out of its range; if ``updates`` is traced, the result is NaN.
+      The weight in (0, 1], float32; NaN where traced ``updates`` are negative.
 
     >>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
     ['1.0000', '0.5667', '0.0079']
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
-    check(lambda n: n >= 0, ">= 0", updates=updates)
     updates = jnp.asarray(updates, jnp.float32)
     rate = -jnp.expm1((power_ema_gamma(width) + 1) * jnp.log1p(-1 / (updates + 1)))
-    return jnp.where(updates >= 0, rate, jnp.nan)
+    return jnp.where(Between(0).holds(updates), rate, jnp.nan)
 
 
-def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> dict[str, PyTree]:
+@checked
+def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative) -> dict[str, PyTree]:
     """Updates every average: ``e <- e + r (params - e)``, r = 1 - :func:`ema_decay` or :func:`power_ema_rate`.
 
     Args:
@@ -162,7 +149,7 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: ArrayLike) -> di
       The new averages, float32.
 
     Raises:
-      ValueError: if ``params`` and an average differ in structure or shapes, or ``updates`` is negative.
+      ValueError: if ``params`` and an average differ in structure or shapes.
 
     >>> ema = init_ema(jnp.zeros(1), (0.5,))
     >>> update_ema(ema, jnp.ones(1), 100)

@@ -2,14 +2,13 @@
 
 import functools
 import math
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.arguments import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.checks import check
+from scorekit.arguments import Between, Each, Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.typing import Array
 
 __all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer"]
@@ -34,16 +33,13 @@ def learning_rate_schedule(
 
     Args:
       learning_rate: the peak.
-      warmup_steps: updates until the peak; 0 for none.
+      warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
       total_steps: updates until the end of the cosine; the rate is constant afterwards.
       final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
       decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
 
     Returns:
       Function from the number of updates done to the learning rate of the next.
-
-    Raises:
-      ValueError: if an argument is out of range.
 
     >>> schedule = learning_rate_schedule(1.0, 4, 104, 0.1)
     >>> [round(float(schedule(n)), 3) for n in (0, 3, 4, 54, 104, 999)]
@@ -71,15 +67,15 @@ def learning_rate_schedule(
 
 @checked
 def make_optimizer(
-    learning_rate: float,
-    warmup_steps: int,
-    total_steps: int,
-    final_fraction: float = 0.0,
+    learning_rate: Positive,
+    warmup_steps: NonNegativeInt,
+    total_steps: PositiveInt,
+    final_fraction: Fraction = 0.0,
     clip_norm: Positive | None = 1.0,
     weight_decay: NonNegative = 0.0,
     name: OptimizerName = "adamw",
-    betas: tuple[float, float] = (0.9, 0.999),
-    decay_start: int | None = None,
+    betas: Annotated[tuple[float, float], Each(Between(0, 1, "high"), 2)] = (0.9, 0.999),
+    decay_start: PositiveInt | None = None,
 ) -> optax.GradientTransformation:
     """AdamW or Muon with clipping by the global norm and the rate of :func:`learning_rate_schedule`.
 
@@ -100,14 +96,11 @@ def make_optimizer(
       weight_decay: decoupled weight decay.
       name: ``"adamw"`` or ``"muon"``. Muon applies to the parameters that Flax names ``kernel``, except in modules with
         ``conditioning`` or ``film`` in their names.
-      betas: decay of Adam's averages of the gradient and of its square, each in [0, 1).
+      betas: decay of Adam's averages of the gradient and of its square.
       decay_start: updates until the rate falls by the inverse square root; None for the cosine.
 
     Returns:
       An optax gradient transformation.
-
-    Raises:
-      ValueError: if an argument is out of range.
 
     >>> optimizer = make_optimizer(1e-3, warmup_steps=10, total_steps=100)
     >>> params = {"kernel": jnp.ones((2, 2))}
@@ -119,9 +112,6 @@ def make_optimizer(
     (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
     without its factor of 0.2, which matches the root mean square of AdamW's updates.
     """
-    if name not in get_args(OptimizerName):
-        raise ValueError(f"name must be one of {', '.join(get_args(OptimizerName))}, got {name!r}")
-    check(lambda x: (x >= 0) & (x < 1), "two numbers in [0, 1)", betas=betas)  # type: ignore[arg-type]
     if len(betas) != 2:
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
     schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction, decay_start)

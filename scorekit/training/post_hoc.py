@@ -9,18 +9,17 @@ import io
 import zipfile
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between, NonNegativeInt, checked
-from scorekit.checks import check
 from scorekit.io import as_path, write_atomic
 from scorekit.training._placement import place
 from scorekit.training._trees import Nested, differences, from_nested, nested_shapes, to_nested
-from scorekit.training._widths import check_width
+from scorekit.training._widths import Width, WidthArray
 from scorekit.training.ema import power_ema_gamma, power_ema_width
 from scorekit.training.state import TrainState
 from scorekit.typing import ArrayLike, PyTree
@@ -32,31 +31,31 @@ SnapshotDtype = Literal["float32", "bfloat16"]
 
 
 @checked
-def post_hoc_weights(updates: ArrayLike, widths: ArrayLike, at: Annotated[int, Between(1)], width: float) -> np.ndarray:
+def post_hoc_weights(
+    updates: Annotated[ArrayLike, Between(1)], widths: WidthArray, at: Annotated[int, Between(1)], width: Width
+) -> np.ndarray:
     """The weights of snapshots in the average of another width: least squares between the densities, sum 1.
 
     Solves ``A w = b`` in float64 on the host, with the inner products of two densities, for s <= t,
     ``(g_s + 1) (g_t + 1) (s / t)^g_t / ((g_s + g_t + 1) t)``, and divides by the sum.
 
     Args:
-      updates: ``(n,)`` number of updates at each snapshot, >= 1.
-      widths: ``(n,)`` their relative widths, in (0, 12^-1/2); no two snapshots have both in common.
+      updates: ``(n,)`` number of updates at each snapshot.
+      widths: ``(n,)`` their relative widths; no two snapshots have both in common.
       at: number of updates of the average.
-      width: its relative width, in (0, 12^-1/2).
+      width: its relative width.
 
     Returns:
       ``(n,)`` float64.
 
     Raises:
-      ValueError: for an argument out of its range, other shapes, or a snapshot that is there twice.
+      ValueError: for other shapes, or a snapshot that is there twice.
 
     >>> post_hoc_weights([500, 1000, 500, 1000], [0.05, 0.05, 0.1, 0.1], 1000, 0.1).round(6) + 0.0
     array([0., 0., 0., 1.])
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
-    check(lambda n: np.isfinite(n) & (n >= 1), "finite and >= 1", updates=updates)
-    check_width(widths=widths, width=width)
     updates, widths = np.asarray(updates, np.float64), np.asarray(widths, np.float64)
     if updates.ndim != 1 or not updates.size or updates.shape != widths.shape:
         raise ValueError(f"updates and widths must have one shape (n,), got {updates.shape} and {widths.shape}")
@@ -93,6 +92,7 @@ def _snapshots_in(directory: str | PathLike) -> list[_Snapshot]:
     return sorted(found, key=lambda snapshot: snapshot[1:])
 
 
+@checked
 def save_snapshots(directory: str | PathLike, state: TrainState, dtype: SnapshotDtype = "float32") -> None:
     """Writes the power-function averages of a state, one file each, ``<step>_<updates>_<width>.npz``.
 
@@ -100,12 +100,12 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
     the first one writes. Blocks until the files are there.
 
     Args:
-      directory: created if missing; of this machine or of a bucket.
+      directory: folder of this machine or of a bucket, created if missing.
       state: the train state after a step.
-      dtype: in which the averages are stored, "float32" or "bfloat16".
+      dtype: type in which the averages are stored.
 
     Raises:
-      ValueError: for another ``dtype``, or a state before its first update or without power-function averages.
+      ValueError: for a state before its first update or without power-function averages.
       OSError: if a file cannot be written.
 
     >>> import dataclasses, optax, tempfile
@@ -116,8 +116,6 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
     ...     sorted(path.name for path in Path(folder).iterdir())
     ['0000003_3_0.05.npz', '0000003_3_0.1.npz']
     """
-    if dtype not in get_args(SnapshotDtype):
-        raise ValueError(f"dtype must be one of {', '.join(get_args(SnapshotDtype))}, got {dtype!r}")
     averages = {width: tree for name, tree in state.ema.items() if (width := power_ema_width(name)) is not None}
     step, updates = int(state.step), int(state.step) - int(state.skipped)
     if not averages or updates < 1:
@@ -142,7 +140,7 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
 
 @checked
 def post_hoc_ema(
-    directory: str | PathLike, width: float, *, step: NonNegativeInt | None = None, like: PyTree | None = None
+    directory: str | PathLike, width: Width, *, step: NonNegativeInt | None = None, like: PyTree | None = None
 ) -> tuple[int, PyTree]:
     """Parameters averaged with any relative width, from the snapshots up to a step.
 
@@ -152,8 +150,8 @@ def post_hoc_ema(
 
     Args:
       directory: the folder of :func:`save_snapshots`.
-      width: relative width of the average, in (0, 12^-1/2).
-      step: one at which there are snapshots, the newest by default.
+      width: relative width of the average.
+      step: step at which there are snapshots, the newest by default.
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
@@ -162,7 +160,7 @@ def post_hoc_ema(
 
     Raises:
       FileNotFoundError: if there are no snapshots, or none at ``step``.
-      ValueError: for an argument out of its range, a damaged or renamed snapshot, or parameters unlike ``like``.
+      ValueError: for a damaged or renamed snapshot, or parameters unlike ``like``.
 
     >>> import dataclasses, optax, tempfile
     >>> from scorekit.training.state import init_state
@@ -176,7 +174,6 @@ def post_hoc_ema(
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
-    check_width(width=width)
     found = _snapshots_in(directory)
     steps = sorted({snapshot.step for snapshot in found})
     if not steps or (step is not None and step not in steps):

@@ -45,8 +45,8 @@ def restore_params(
 
     Raises:
       FileNotFoundError: if there is no such checkpoint, or none that can be read.
-      ValueError: for a decay outside [0, 1) or a step that is not an integer >= 0, if the checkpoint has no such
-        average, or if its parameters do not match ``like``.
+      ValueError: for a decay outside [0, 1), or one whose average the checkpoint does not have, or if its parameters do
+        not match ``like``.
 
     >>> import jax, optax, tempfile
     >>> import jax.numpy as jnp

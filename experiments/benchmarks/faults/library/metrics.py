@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, call
+from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, call
 from scorekit import metrics
 
 _IN, _OUT = np.arange(5, dtype=np.float32), np.arange(7, dtype=np.float32) + 2
@@ -30,36 +30,34 @@ _STATISTICS = metrics.feature_statistics(_X)
 ROWS: dict[str, Call] = {
     "metrics.auroc": call(metrics.auroc, **_SCORES),
     "metrics.aupr": call(metrics.aupr, **_SCORES),
-    "metrics.fpr_at_tpr": call(metrics.fpr_at_tpr, **_SCORES, tpr=Number(0.9, low=0.0, high=1.1)),
+    "metrics.fpr_at_tpr": call(metrics.fpr_at_tpr, **_SCORES),
     "metrics.bootstrap_interval": call(
         lambda **kwargs: metrics.bootstrap_interval(_KEY, metrics.auroc, **kwargs),
         **_SCORES,
-        level=Number(0.9, low=0.0, high=1.0),
-        resamples=Count(4),
+        resamples=4,
     ),
     "metrics.energy_distance": call(metrics.energy_distance, **_features("x", "y")),
     "metrics.frechet_distance": call(metrics.frechet_distance, **_features("x", "y")),
     "metrics.sliced_wasserstein": call(
-        lambda **kwargs: metrics.sliced_wasserstein(_KEY, **kwargs), **_features("x", "y"), num_projections=Count(4)
+        lambda **kwargs: metrics.sliced_wasserstein(_KEY, **kwargs), **_features("x", "y"), num_projections=4
     ),
-    "metrics.precision_recall": call(metrics.precision_recall, **_features("real", "fake"), k=Count(1)),
-    "metrics.density_coverage": call(metrics.density_coverage, **_features("real", "fake"), k=Count(1)),
+    "metrics.precision_recall": call(metrics.precision_recall, **_features("real", "fake"), k=1),
+    "metrics.density_coverage": call(metrics.density_coverage, **_features("real", "fake"), k=1),
     "metrics.nearest_distances": call(metrics.nearest_distances, **_features("x", "reference")),
     "metrics.retrieval_accuracy": call(
-        metrics.retrieval_accuracy, scores=Data(_X, _FLOATS), right=np.eye(2, dtype=bool)[_LABEL], k=Count(1)
+        metrics.retrieval_accuracy, scores=Data(_X, _FLOATS), right=np.eye(2, dtype=bool)[_LABEL]
     ),
     "metrics.jackknife_error": call(
-        lambda **kwargs: metrics.jackknife_error(jnp.mean, **kwargs), x=Data(_X, _FREE_SHAPE), groups=Count(5, least=2)
+        lambda **kwargs: metrics.jackknife_error(jnp.mean, **kwargs), x=Data(_X, _FREE_SHAPE), groups=5
     ),
-    "metrics.vendi_score": call(metrics.vendi_score, x=Data(_X, _FLOATS), bandwidth=Number(1.0, low=0.0)),
+    "metrics.vendi_score": call(metrics.vendi_score, x=Data(_X, _FLOATS), bandwidth=1.0),
     "metrics.vendi_score/cosine": call(metrics.vendi_score, x=Data(_X, _FLOATS)),
-    "metrics.psnr": call(metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS), data_range=Number(2.0, low=0.0)),
+    "metrics.psnr": call(metrics.psnr, x=Data(_X, _FLOATS), truth=Data(_Y, _FLOATS)),
     "metrics.fit_linear_probe": call(
-        lambda penalty, **kwargs: metrics.fit_linear_probe(penalties=[1.0, penalty], **kwargs),
+        metrics.fit_linear_probe,
         features=Data(_X, _FREE_SHAPE),
-        label=Classes(_LABEL, num_classes=2),
-        num_classes=Count(2, alias="label"),
-        penalty=Number(0.1, low=0.0, alias="penalties"),
+        label=Classes(0 * _LABEL, num_classes=2),
+        num_classes=2,
     ),
     "metrics.probe_accuracy": call(
         metrics.probe_accuracy,
@@ -96,12 +94,11 @@ ROWS: dict[str, Call] = {
     "metrics.kid": call(
         metrics.kid,
         **_features("real", "fake"),
-        subsets=Count(2),
-        subset_size=Count(3, least=2),
-        seed=Count(0, least=0),
+        subsets=2,
+        subset_size=3,
     ),
-    "metrics.inception_score": call(metrics.inception_score, logits=Data(_X, _FLOATS), splits=Count(2)),
-    "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=Count(3), convention="tf1"),
+    "metrics.inception_score": call(metrics.inception_score, logits=Data(_X, _FLOATS), splits=2),
+    "metrics.resize": call(metrics.resize, images=Data(_IMAGES, _FLOATS), size=3, convention="tf1"),
     "metrics.inception_input": call(metrics.inception_input, images=Data(_IMAGES, _FLOATS), convention="tf1"),
     "metrics.vgg_input": call(metrics.vgg_input, images=Data(_IMAGES, _FLOATS), convention="tf1"),
 }

@@ -7,20 +7,13 @@ import jax
 import numpy as np
 import optax
 
-from experiments.benchmarks.faults.calls import Call, Count, Data, Number, Shaped, call
+from experiments.benchmarks.faults.calls import Call, Data, Number, Shaped, call
 from scorekit import training
 
 _PARAMS = {"w": np.ones(2, np.float32)}
 _OPTIMIZER = optax.sgd(0.1)
 _FLOATING = {"shape": "any shape", "empty": "any shape", "nan": "the parameters of the caller"}
-_WIDTH = Number(0.1, low=0.0, high=0.3)
-_RATES = {
-    "learning_rate": Number(0.1, low=0.0),
-    "warmup_steps": Count(1, least=0),
-    "total_steps": Count(4),
-    "final_fraction": Number(0.1, low=-0.1, high=1.1),
-    "decay_start": Count(3),
-}
+_RATES = {"learning_rate": 0.1, "warmup_steps": 1, "total_steps": 4}
 
 
 def _opened(**arguments):
@@ -58,63 +51,33 @@ def _checked(limit):
 
 
 ROWS: dict[str, Call] = {
-    "training.Checkpoints": call(_opened, keep=Count(2), keep_best=Count(1, least=0), metric="loss", mode="min"),
+    "training.Checkpoints": call(_opened, metric="loss"),
     "training.restore_params": call(
         _restored,
         decay=Number(0.9, low=-0.1, high=1.0, documented={"text": "the key of an average"}),
-        step=Count(3, least=0),
     ),
     "training.check_finite": call(_checked, limit=1),
-    "training.ema_decay": call(
-        training.ema_decay,
-        decay=Number(0.9, low=-0.1, high=2.0),
-        updates=Number(3, low=-1, documented={"inf": "the decay itself"}),
-    ),
-    "training.init_ema": call(
-        lambda params, decays, widths: training.init_ema(params, [decays], [widths]),
-        params=Data(_PARAMS, _FLOATING),
-        decays=Number(0.9, low=-0.1, high=1.0),
-        widths=_WIDTH,
-    ),
+    "training.init_ema": call(training.init_ema, params=Data(_PARAMS, _FLOATING), decays=(0.9,)),
     "training.init_state": call(
-        lambda params, ema_decays, ema_widths: training.init_state(
-            jax.random.key(0), params, _OPTIMIZER, [ema_decays], [ema_widths]
-        ).params,
+        lambda **kwargs: training.init_state(jax.random.key(0), optimizer=_OPTIMIZER, **kwargs).params,
         params=Data(_PARAMS, _FLOATING),
-        ema_decays=Number(0.9, low=-0.1, high=1.0, alias="decays"),
-        ema_widths=Number(0.1, low=0.0, high=0.3, alias="widths"),
-    ),
-    "training.power_ema_gamma": call(training.power_ema_gamma, width=_WIDTH),
-    "training.power_ema_rate": call(
-        training.power_ema_rate, width=_WIDTH, updates=Number(3, low=-1, documented={"inf": "0"})
     ),
     "training.post_hoc_weights": call(
         lambda updates, widths, at, width: training.post_hoc_weights(
             np.array([updates]), np.array([widths]), at, width
         ),
-        updates=Number(5, low=0),
-        widths=_WIDTH,
-        at=Number(5, low=0),
-        width=_WIDTH,
+        updates=5,
+        widths=0.1,
+        at=5,
+        width=0.1,
     ),
-    "training.post_hoc_ema": call(_averaged, width=_WIDTH, step=Count(3, least=0)),
+    "training.post_hoc_ema": call(_averaged, width=0.1),
     "training.save_snapshots": call(_saved, dtype="bfloat16"),
     "training.update_ema": call(
-        lambda params, updates: training.update_ema({"0.9": _PARAMS}, params, updates),
-        params=Shaped(_PARAMS),
-        updates=Number(3, low=-1, documented={"inf": "the decay itself"}),
+        lambda **kwargs: training.update_ema({"0.9": _PARAMS}, **kwargs), params=Shaped(_PARAMS), updates=3
     ),
     "training.learning_rate_schedule": call(training.learning_rate_schedule, **_RATES),
-    "training.make_optimizer": call(
-        training.make_optimizer,
-        **_RATES,
-        clip_norm=1.0,
-        weight_decay=0.1,
-        name="adamw",
-    ),
-    "training.make_optimizer/betas": call(
-        lambda betas: training.make_optimizer(0.1, 1, 4, betas=(betas, 0.9)), betas=Number(0.9, low=-0.1, high=1.0)
-    ),
+    "training.make_optimizer": call(training.make_optimizer, **_RATES),
     "training.make_train_step": call(
         training.make_train_step,
         prepare=lambda key, batch: batch,
