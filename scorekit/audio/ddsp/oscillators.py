@@ -23,8 +23,8 @@ def accumulate_phase(f0: ArrayLike, sample_rate: float) -> Array:
       sample_rate: in Hz.
 
     Returns:
-      float32 ``(..., length)`` in [-1/2, 1/2); the frequencies are rounded to ``2^-32 sample_rate``, so that the phase
-      of a minute at 16 kHz is exact to 1e-4 turns.
+      float32 ``(..., length)`` in [-1/2, 1/2). A sample adds an error of at most ``2^-32`` turns, ``2^-33`` from 1/256
+      of the sample rate up: after a minute at 16 kHz at most 2.3e-4 and 1.2e-4 turns.
 
     Raises:
       ValueError: if ``f0`` is not real ``(..., length)``, not finite or not from 0 to ``sample_rate / 2``, or
