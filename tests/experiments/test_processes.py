@@ -118,19 +118,6 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
                                rtol=1e-4, atol=1e-4)  # fmt: skip
 
 
-@pytest.mark.slow
-def test_the_others_end_when_a_process_is_killed(tmp_path, config):
-    workdir = tmp_path / "run"
-    both = start("train", config, f"--workdir={workdir}", "--config.training.steps=100000")
-    wait_for(workdir / "checkpoints" / "20", both)
-    both[1].kill()
-    killed = time.monotonic()
-    codes, _, _ = end(both)
-    assert codes[0] not in (0, None)
-    assert time.monotonic() - killed < 30  # the heartbeat is 10 s
-    assert (workdir / "checkpoints" / "20").is_dir()
-
-
 def test_flags_of_several_processes_are_validated(config, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     code, _, err = run("train", config, workdir, "--coordinator=localhost:1", "--processes=2")
