@@ -62,6 +62,7 @@ def start() -> None:
     from jax.experimental import multihost_utils
 
     values = flags.FLAGS
+    ctypes.CDLL(None).signal(signal.SIGABRT, _aborted)  # at once: a handler of Python runs later, which is too late
     jax.config.update("jax_enable_preemption_service", False)  # its handler would take SIGTERM from ours
     try:
         jax.distributed.initialize(
@@ -82,24 +83,12 @@ def start() -> None:
             f"--distributed: no cluster was found ({reason}); give --coordinator=host:port, --processes and "
             f"--process_id"
         ) from error
-    ctypes.CDLL(None).signal(signal.SIGABRT, _ON_ABORT)  # not of Python, which has no turn before the process ends
-    multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
     _process, _processes = jax.process_index(), jax.process_count()
+    multihost_utils.sync_global_devices("start")  # the connections between CPUs are made while all are here
     if not is_first():
         sys.stdout.flush()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)  # for the rest of the program, libraries included
-
-
-def _aborted(_: int) -> None:
-    """Has the last word where XLA ends this process, in a thread of its own, because another one has ended."""
-    os.write(2, f"\nerror: XLA has ended this process (see above), most likely since {_ENDED}; {_AGAIN}\n".encode())
-    interrupts.leave_with(1)
-
-
-_ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_aborted)
-_ENDED = "another process of this program has ended or cannot be reached"
-_AGAIN = "start all of them again with the same command: it continues from the newest checkpoint"
 
 
 def is_first() -> bool:
@@ -117,8 +106,21 @@ def lost_peer(error: BaseException) -> str | None:
     words = ("gloo", "connection", "heartbeat", "unavailable", "peer", "coordination", "barrier", "deadline", "nccl")
     if not is_one_of_several() or not any(word in str(error).lower() for word in words):
         return None
-    reason = " ".join(str(error).split())[:160]
-    return f"{_ENDED} ({reason}); {_AGAIN}"
+    return _lost(" ".join(str(error).split())[:160])
+
+
+def _lost(reason: str) -> str:
+    return (
+        f"another process of this program has ended or cannot be reached ({reason}); start all of them again with the "
+        f"same command: it continues from the newest checkpoint"
+    )
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _aborted(_: int) -> None:
+    """The last line of a process that XLA ends with SIGABRT, from a thread of its own and after its stack."""
+    os.write(2, f"\nerror: {_lost('most likely: XLA has aborted this one, see above')}\n".encode())
+    interrupts.leave_with(1)
 
 
 def folder(own: Path) -> Path:

@@ -1,5 +1,6 @@
 """The differentiable synthesiser against sums in float64: phases, partials, filters and their analysis."""
 
+import re
 from typing import Any
 
 import jax
@@ -28,6 +29,16 @@ def test_the_phase_of_two_minutes_does_not_drift():
         assert turns.max() < 0.5
         off = turns - exact_phase(f0)
         assert np.abs(off - np.round(off)).max() < 3e-4  # a sum in float32 is off by 0.1 and more
+
+
+def test_the_phase_of_a_minute_is_as_exact_as_stated():
+    lowest, others = map(float, re.findall(r"\d\.\d+e-4|1e-4", ddsp.accumulate_phase.__doc__))
+    f0 = np.float32([14.531669, 31.227097, 441.3, 2307.3698, 7591.5493])  # the first two below 1/256 of the rate
+    turns = np.asarray(jax.jit(lambda f0: ddsp.accumulate_phase(f0, RATE)[:, -1])(np.tile(f0[:, None], 60 * 16000)))
+    off = turns - np.float64(f0) * (60 * 16000 - 1) / RATE
+    off = np.abs(off - np.round(off))
+    assert 1.9e-4 < off[:2].max() < lowest
+    assert 1.0e-4 < off[2:].max() < others
 
 
 def test_partials_have_their_amplitudes_and_nothing_is_aliased():

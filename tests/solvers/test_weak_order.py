@@ -2,6 +2,8 @@
 mean and covariance follow from one Jacobian a step, without sampling."""
 
 import functools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +12,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from tables import SCHEDULES, in_float64
 
-from scorekit import densities
+from scorekit import densities, schedules
 from scorekit import solvers as S
-from scorekit.samplers import sample
+from scorekit.samplers import recommended, sample
 from scorekit.solvers import _base, corrected
-from scorekit.solvers._base import Row
 from scorekit.typing import Prediction
 
+ROOT = Path(__file__).parents[2]
 MEAN, STD, OFFSET = 0.7, 0.4, 1.5
 START, END = -3.0, 3.0
 STEPS = (100, 200)
@@ -65,39 +67,36 @@ def grid(schedule, n):
     return jnp.asarray(schedule.time_at(np.concatenate([[START], first, rest])))
 
 
-def propagate(solver, schedule, ts):
-    """Mean and variance at the end, from one point at the start, by the recursion of the affine steps."""
-    data = densities.gaussian(jnp.array([MEAN]), std=STD)
+def propagate(solver, schedule, ts, std=STD, start=None):
+    """Mean and variance at the end, by the recursion of the affine steps.
+
+    From ``start``, a mean and a variance; from one point, ``OFFSET`` off the mean of the data, by default.
+    """
+    data = densities.gaussian(jnp.array([MEAN]), std=std)
     level = lambda t: (schedule.alpha(t), schedule.sigma(t))
     denoiser = lambda x, t: Prediction(*data.predict(x, *level(t)))
     x = jnp.zeros((1, 1))
     flat, unflatten = ravel_pytree((x, solver.init(x)))
-    key = jax.random.key(0)
-    z = jax.random.normal(key, (1, 1))[0, 0]
+    quiet = jnp.zeros(2)  # the normals of a predictor and of a corrector
 
     def body(moments, row):
         mean, covariance = moments
 
-        def step(flat, row):
+        def step(flat, normals):
             x, carry = unflatten(flat)
-            return ravel_pytree(solver.step(key, carry, x, row, denoiser))[0]
+            drawn = iter(normals)
+            with pytest.MonkeyPatch.context() as patch:
+                for module in (_base, corrected):
+                    patch.setattr(module, "normal_like", lambda key, x: jnp.full_like(x, next(drawn)))
+                return ravel_pytree(solver.step(jax.random.key(0), carry, x, row, denoiser))[0]
 
-        quiet, noisy = scaled_noise(row, 0.0), scaled_noise(row, 1.0)
-        jacobian = jax.jacfwd(step)(mean, quiet)
-        push = (step(mean, noisy) - step(mean, quiet)) / z
-        return (step(mean, quiet), jacobian @ covariance @ jacobian.T + jnp.outer(push, push)), None
+        jacobian, push = jax.jacfwd(step, (0, 1))(mean, quiet)
+        return (step(mean, quiet), jacobian @ covariance @ jacobian.T + push @ push.T), None
 
-    moments = flat.at[0].set(schedule.alpha(ts[0]) * MEAN + OFFSET), jnp.zeros((flat.size, flat.size))
+    first, variance = (level(ts[0])[0] * MEAN + OFFSET, 0.0) if start is None else start
+    moments = flat.at[0].set(first), jnp.zeros((flat.size, flat.size)).at[0, 0].set(variance)
     (mean, covariance), _ = jax.lax.scan(body, moments, solver.plan(schedule, ts))
     return mean[0], covariance[0, 0]
-
-
-def scaled_noise(row, factor):
-    """The row with its noise multiplied by ``factor``."""
-    if isinstance(row, Row):
-        return row._replace(std=factor * row.std)
-    scale, std, rows = row  # of StochasticHeun
-    return scale, factor * std, rows
 
 
 @jax.jit
@@ -154,6 +153,56 @@ def test_samples_follow_the_recursion(name):
     mean, variance = map(float, propagate(solver, schedule, ts))
     assert abs(got.mean() - mean) < 4 * np.sqrt(variance / n)
     assert abs(got.var() - variance) < 4 * variance * np.sqrt(2 / n)
+
+
+@jax.jit
+def error_of_law(solver, schedule, ts, std):
+    """Of the variance of samples of Gaussian data, relative."""
+    variance = lambda t: (schedule.alpha(t) * std) ** 2 + schedule.sigma(t) ** 2
+    _, found = propagate(solver, schedule, ts, std, (schedule.alpha(ts[0]) * MEAN, variance(ts[0])))
+    return found / variance(ts[-1]) - 1.0
+
+
+def table(page, header):
+    """The cells of the table below a header, as numbers where they are."""
+    lines = (ROOT / "docs" / page).read_text().partition(header)[2].partition("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip().replace("−", "-") for cell in line.strip(" |").split("|")] for line in lines]
+    return [(first, [float(x) for cell in rest if cell != "–" for x in cell.split(",")]) for first, *rest in cells]
+
+
+@pytest.mark.slow
+@in_float64
+def test_the_pages_state_the_exact_law_by_the_width_of_the_data():
+    schedule = schedules.cosine()
+    rows = table("solvers.md", "| standard deviation of the data | 16 steps | 32 | 64 |")
+    assert {"0.5", "1"} < {std for std, _ in rows}
+    for std, shown in rows:
+        pairs = [recommended(schedule, n, stochastic=True) for n in (16, 32, 64)]
+        found = [100 * (np.sqrt(1 + error_of_law(solver, schedule, ts, float(std))) - 1) for solver, ts in pairs]
+        np.testing.assert_allclose(found, shown, atol=0.051, err_msg=std)
+    rows = table("solvers.md", "| standard deviation of the data | n = 50: alone, corrected | 200 | 800 |")
+    assert {"0.5", "1"} < {std for std, _ in rows}
+    for std, shown in rows:
+        found = []
+        for n in (50, 200, 800):
+            both = S.Ancestral(), S.PredictorCorrector(predictor=S.Ancestral(), snr=0.16 * np.sqrt(50 / n))
+            found += [100 * error_of_law(solver, schedule, S.grids.uniform(n), float(std)) for solver in both]
+        np.testing.assert_allclose(found, shown, atol=0.051, err_msg=std)
+
+
+@pytest.mark.slow
+@in_float64
+def test_the_page_of_particles_states_the_error_of_the_evidence():
+    """By the law of the sampler, which is Gaussian: of y = 2 measured with a standard deviation of 0.5."""
+    rows = table("tilting.md", "| error of `log_normalizer` | 32 steps | 64 | 96 | 128 | 256 |")
+    evidence = lambda variance: -0.5 * (4.0 / (variance + 0.25) + np.log(variance + 0.25))
+    laws = [row for row in rows if "particles" not in row[0]]
+    assert len(laws) == 3
+    for name, shown in laws:
+        solver, std = eval(re.findall(r"`(\w+\(\))`", name)[0], vars(S)), float(name.split()[-1])
+        law = [error_of_law(solver, schedules.cosine(), S.grids.uniform(n), std) for n in (32, 64, 96, 128, 256)]
+        found = [evidence(std**2 * (1 + error)) - evidence(std**2) for error in law]
+        np.testing.assert_allclose(found, shown, atol=0.00051, err_msg=name)
 
 
 @pytest.mark.slow

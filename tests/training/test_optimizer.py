@@ -1,5 +1,7 @@
 """The learning rate schedule, clipping, AdamW, weight decay and Muon against their formulas."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +102,25 @@ def test_muon_updates_kernels_by_orthogonalised_momentum(shape):
         found = updates["params"]["conv"]["kernel"]
         np.testing.assert_allclose(np.reshape(found, orthogonal.shape), expected, rtol=2e-3, atol=2e-4)
         assert np.sqrt(np.mean(np.square(found))) == pytest.approx(rate, rel=0.3)  # for any shape
+
+
+def test_the_root_mean_square_of_muon_is_in_the_stated_range():
+    low, high = map(float, re.findall(r"(0\.\d+) to (\d\.\d+)", make_optimizer.__doc__)[0])
+    angles = np.arctan(np.geomspace(1 / 500, 1, 1000))  # the singular values are a cosine and a sine
+    values = [np.diag(newton_schulz(np.diag([np.cos(a), np.sin(a)]))) for a in angles]
+    assert low <= np.min(values) < low + 0.01
+    assert high - 0.01 < np.max(values) <= high
+    optimizer, rng = (
+        make_optimizer(1.0, 0, 10, final_fraction=1.0, clip_norm=None, name="muon"),
+        np.random.default_rng(0),
+    )
+    kernels = {
+        str(shape): {"kernel": rng.normal(size=shape)} for shape in [(1, 5), (5, 1), (2, 64), (64, 64), (576, 64)]
+    }
+    updates, _ = jax.jit(optimizer.update)(kernels, optimizer.init(kernels), kernels)
+    found = {shape: float(jnp.sqrt(jnp.mean(jnp.square(each["kernel"])))) for shape, each in updates.items()}
+    assert all(low <= value <= high for value in found.values()), found
+    assert [found[str(shape)] for shape in [(1, 5), (5, 1)]] == pytest.approx([0.70, 0.70], abs=5e-3)
 
 
 def test_muon_of_rank_deficient_and_zero_gradients():

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -38,18 +39,24 @@ def get_config():
 """Two processes hold half of the state each and save it every two steps."""
 KINDS = {"data in memory": "false", "streaming data": "true"}
 """What is attacked, with its value of ``config.data.streaming``."""
+FIRST, LATER, STARTING = "before its first checkpoint", "after a checkpoint", "before it has opened the run"
+MOMENTS = (FIRST, LATER, FIRST, LATER, STARTING)
+"""When a process of a start is killed, in turn. Nothing is cached for :data:`FIRST`, so that it mostly compiles then;
+:data:`LATER` is after the first, second or third checkpoint that it saves."""
 HEARTBEAT = 10
-IN_A_ROW = 5
+IN_A_ROW = len(MOMENTS)
 """Most kills of one run; it must then end as one that was never killed."""
 
 
-def start(*arguments: str, processes: int = 2, devices: int = 2) -> list[subprocess.Popen]:
-    """The processes of one program on this machine, each with simulated devices."""
+def start(*arguments: str, processes: int = 2, devices: int = 2, cached: bool = True) -> list[subprocess.Popen]:
+    """The processes of one program on this machine, each with simulated devices; ``cached=False`` compiles anew."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_NUM_CPU_DEVICES": str(devices)}
+    if not cached:
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     together = [f"--coordinator=localhost:{port}", f"--processes={processes}", f"--heartbeat={HEARTBEAT}"]
     program, *rest = arguments
     command = [sys.executable, "-m", f"experiments.{program}", *rest]
@@ -97,24 +104,53 @@ def _wait(workdir: Path, started: list[subprocess.Popen], step: int, seconds: fl
     return True
 
 
+def _opened(workdir: Path, started: list[subprocess.Popen], since: float) -> None:
+    """Waits until the processes write the config of the run, which they do before the first step; ``since`` 1970."""
+    path = workdir / "config.json"
+    while not (path.exists() and path.stat().st_mtime >= since) and time.time() < since + LIMIT:
+        if any(process.poll() is not None for process in started):
+            return
+        time.sleep(0.05)
+
+
+def _cost(since: float, before: float) -> str:
+    """The seconds since then, and those of CPU time of all processes that have ended, less those before."""
+    return f"{_cpu() - before:.0f} s of CPU time, {time.time() - since:.0f} s"
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class Seconds(NamedTuple):
+    """What a start takes: to the config of the run, and from there to its first checkpoint."""
+
+    opening: float
+    first: float
+
+
 def _to_the_end(
-    command: list[str], workdir: Path, processes: int = 2, devices: int = 1
-) -> tuple[Ended | None, float, str]:
-    """Trains to the last checkpoint and leaves out what follows; also the seconds to the first one, and errors."""
-    began = time.monotonic()
-    started = start(*command, processes=processes, devices=devices)
+    command: list[str], workdir: Path, processes: int = 2, devices: int = 1, cached: bool = True
+) -> tuple[Ended | None, Seconds, str]:
+    """Trains to the last checkpoint and leaves out what follows; also how long a start takes, and errors."""
+    since, cpu = time.time(), _cpu()
+    started = start(*command, processes=processes, devices=devices, cached=cached)
+    _opened(workdir, started, since)
+    opened = time.time()
     _wait(workdir, started, min(max(_saved(workdir), default=0) + EVERY, STEPS))
-    first = time.monotonic() - began
+    seconds = Seconds(opened - since, time.time() - opened)
     done = _wait(workdir, started, STEPS)
     for process in started:
         process.kill()
     _, _, errors = end(started)
+    print(f"{workdir.name} to the last step: {_cost(since, cpu)}", file=sys.stderr, flush=True)
     if not done:
-        return None, first, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
+        return None, seconds, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(restore_params(workdir / "checkpoints", step=STEPS)[1])]
     record = json.loads((workdir / "checkpoints" / str(STEPS) / "extra" / "metadata").read_text())
     rows = [{**row, "time": 0} for row in read_metrics(workdir / "metrics.jsonl")]
-    return Ended(leaves, record["arrays"], rows), first, ""
+    return Ended(leaves, record["arrays"], rows), seconds, ""
 
 
 def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
@@ -130,21 +166,37 @@ def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
 
 
 def _kill(
-    chosen: random.Random, command: list[str], workdir: Path, longest: float, number: int
-) -> tuple[str, list[int]]:
-    """One start of both processes, of which one receives a signal; what was tried, and both exit codes."""
+    chosen: random.Random, command: list[str], workdir: Path, moment: str, seconds: Seconds, number: int
+) -> tuple[str, str]:
+    """One start of both processes, of which one receives a signal; what was tried, and what is wrong with the end."""
     before, which = max(_saved(workdir), default=0), chosen.randrange(2)
-    both = start(*command, devices=1)
-    more, after = chosen.choice((0, 2, 3)), longest  # checkpoints that are waited for; seconds
-    for step in range(before + EVERY, min(before + more * EVERY, STEPS - EVERY) + 1, EVERY):
-        began = time.monotonic()
-        _wait(workdir, both, step)
-        after = time.monotonic() - began  # from one to the next, in the end
-    _wait(workdir, both, STEPS - EVERY, chosen.uniform(0, after))
+    since, cpu = time.time(), _cpu()
+    both = start(*command, devices=1, cached=moment != FIRST)
+    if moment == STARTING:
+        time.sleep(chosen.uniform(0, seconds.opening))
+    else:
+        _opened(workdir, both, since)
+        more, after = chosen.randint(1, 3) if moment == LATER else 0, seconds.first
+        for step in range(before + EVERY, before + more * EVERY + 1, EVERY):
+            began = time.monotonic()
+            _wait(workdir, both, min(step, STEPS - EVERY))
+            after = time.monotonic() - began  # from one to the next, in the end
+        _wait(workdir, both, STEPS - EVERY if more else before + EVERY, chosen.uniform(0, after))
     both[which].send_signal(number)
-    codes, _, _ = end(both)
+    killed = time.time()
+    codes, _, errors = end(both)
+    waited, last = time.time() - killed, (errors[1 - which].splitlines() or ["nothing"])[-1]
     saved = f"{before} to {max(_saved(workdir), default=0)} of {STEPS}"
-    return f"{signal.Signals(number).name} to process {which}, steps saved {saved}", codes
+    tried = f"{signal.Signals(number).name} to process {which}, {moment}, steps saved {saved}"
+    ended = f"exit codes {codes} after {waited:.0f} s, {_cost(since, cpu)}: {last}"
+    print(f"{tried}, {ended}", file=sys.stderr, flush=True)
+    if 0 in codes and any(codes):
+        return tried, f"exit codes {codes}"
+    if moment != STARTING and waited > 3 * HEARTBEAT:
+        return tried, f"the other process ends after {waited:.0f} s"
+    words = "another process of this program has ended", "not all processes were reached"
+    clear = number != signal.SIGKILL or (last.startswith("error: ") and any(each in last for each in words))
+    return tried, "" if clear else f"the other process ends with {last[:150]}"
 
 
 def _pictures(folder: Path) -> Path:
@@ -160,12 +212,13 @@ def _pictures(folder: Path) -> Path:
 def signals(
     folder: Path, count: int, seed: int = 0, kinds: Sequence[str] = tuple(KINDS), *, only_kills: bool = False
 ) -> Iterator[Case]:
-    """SIGKILL to one of two processes, up to five times in a run, at random moments from its start to its last step.
+    """SIGKILL to one of two processes, up to five times in a run, at random moments of each of :data:`MOMENTS`.
 
-    The other process must end too; the same command must then end with the state, bit for bit, and the metrics of a run
-    that was never killed. The kinds of data, some of :data:`KINDS`, have equal shares of the kills. The last run of
-    each receives SIGTERM, continues as one process, and must end equal up to rounding; ``only_kills`` leaves this out,
-    and that the undisturbed run is repeated. Compiled programs are shared by all runs.
+    The other process must end too, and its last line must say why; the same command must then end with the state, bit
+    for bit, and the metrics of a run that was never killed. The kinds of data, some of :data:`KINDS`, have equal shares
+    of the kills. The last run of each receives SIGTERM, continues as one process, and must end equal up to rounding;
+    ``only_kills`` leaves this out, and that the undisturbed run is repeated. Compiled programs are shared by all runs,
+    except where a process is killed while it compiles. The seconds of every start are printed on stderr.
     """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
@@ -189,10 +242,11 @@ def _attack(
     chosen: random.Random, common: list[str], data: str, folder: Path, count: int, only_kills: bool
 ) -> Iterator[Case]:
     """That many kills of runs with one kind of data, and a SIGTERM."""
-    exact, seconds, error = _to_the_end([*common, f"--workdir={folder / 'exact'}"], folder / "exact")
+    command = [*common, f"--workdir={folder / 'exact'}"]
+    exact, seconds, error = _to_the_end(command, folder / "exact", cached=only_kills)
     again = exact
-    if not only_kills:  # nothing is compiled, and the seconds to the first checkpoint are those of the runs that follow
-        again, seconds, error = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")
+    if not only_kills:
+        again, _, error = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")
     if exact is None or again is None:
         yield Case("together", f"{data}, no signal", "obscure", error)
         return
@@ -200,16 +254,16 @@ def _attack(
         different = _difference(again, exact, 0.0)
         yield Case("together", f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
     kills = [min(IN_A_ROW, count - i) for i in range(0, count, IN_A_ROW)]
-    runs = [[signal.SIGKILL] * n for n in kills] + [[signal.SIGTERM]] * (not only_kills)
-    for i, numbers in enumerate(runs):
+    runs = [MOMENTS[:n] for n in kills] + [(LATER,)] * (not only_kills)
+    for i, moments in enumerate(runs):
         workdir, alone = folder / f"killed{i}", i == len(kills)
         command, tried = [*common, f"--workdir={workdir}"], []
-        for number in numbers:
-            what, codes = _kill(chosen, command, workdir, seconds, number)
+        number = signal.SIGTERM if alone else signal.SIGKILL
+        for moment in moments:
+            what, wrong = _kill(chosen, command, workdir, moment, seconds, number)
             tried.append(f"{data}, {what}")
-            print(f"{tried[-1]}, exit codes {codes}", file=sys.stderr, flush=True)
-            if 0 in codes and any(codes):
-                yield Case("together", tried[-1], "silent", f"exit codes {codes}")
+            if wrong:
+                yield Case("together", tried[-1], "silent" if "codes" in wrong else "obscure", wrong)
         found, _, error = _to_the_end(command, workdir, processes=2 - alone, devices=1 + alone)
         different = _difference(found, exact, 1e-5 * alone) if found else f"does not continue: {error}"
         ends = "ends equal up to rounding as one process" if alone else "ends bit-equal"
