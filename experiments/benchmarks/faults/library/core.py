@@ -42,6 +42,13 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
+    "arguments.Between": "declares a bound",
+    "arguments.Bound": "a base class",
+    "arguments.Count": "declares a bound",
+    "arguments.Each": "declares a bound",
+    "arguments.OneOf": "declares a bound",
+    "arguments.bounds_of": "takes functions",
+    "arguments.checked": "takes functions",
     "trees.as_pytree": "takes a function",
     "trees.is_traced": "takes anything",
     "trees.pytree_dataclass": "takes a class",
