@@ -25,6 +25,10 @@ _NETWORK = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1)
 _MODEL = autoregressive.model_from_network(_NETWORK, {}, autoregressive.Normal())
 
 
+def _kept(rule, **given):
+    return call(lambda logits, **given: jax.nn.softmax(rule(logits, **given)), logits=_LOGITS, **given)
+
+
 ROWS: dict[str, Call] = {
     "autoregressive.Categorical/log_prob": call(
         lambda outputs, x: autoregressive.Categorical(num_codes=2).log_prob(outputs, x),
@@ -70,11 +74,14 @@ ROWS: dict[str, Call] = {
         particles=2,
         length=3,
     ),
-    "autoregressive.sample": call(autoregressive.sample, key=_KEY, model=_CHAIN, batch=2, length=3, prefix=_CODES),
+    "autoregressive.sample": call(autoregressive.sample, key=_KEY, model=_CHAIN, batch=2, length=3),
+    "autoregressive.sample/prefix": call(
+        autoregressive.sample, key=_KEY, model=_CHAIN, batch=2, length=3, prefix=_CODES
+    ),
     "autoregressive.temperature": call(autoregressive.temperature, logits=_LOGITS, temperature=0.5),
-    "autoregressive.top_k": call(autoregressive.top_k, logits=_LOGITS, k=1),
-    "autoregressive.nucleus": call(autoregressive.nucleus, logits=_LOGITS, mass=0.5),
-    "autoregressive.typical": call(autoregressive.typical, logits=_LOGITS, mass=0.5),
+    "autoregressive.top_k": _kept(autoregressive.top_k, k=1),
+    "autoregressive.nucleus": _kept(autoregressive.nucleus, mass=0.5),
+    "autoregressive.typical": _kept(autoregressive.typical, mass=0.5),
     "autoregressive.condition_on_noise": call(
         lambda scale: autoregressive.condition_on_noise(_MODEL, schedules.cosine(), scale)(0.5).conditions,
         scale=0.25,

@@ -18,7 +18,6 @@ _TIME = Time(np.array([0.25, 0.5], np.float32))
 _AT = Times(np.array([0.25, 0.5], np.float32), np.ones(2, np.float32))
 _TS = Data(np.array([1.0, 0.5, 0.0], np.float32), {"integer": "only [1, 0] could be meant"})
 _START = Classes(np.full((2, 2), 2), num_classes=3)
-_SCALE = 2.0
 _JOINT = Data(np.log(np.full((2, 2), 0.25, np.float32)), {"integer": "becomes float32"})
 _LOGITS = Data(
     np.zeros((2, 2, 2), np.float32), {"integer": "becomes float32", "nan": "of a mask that stays"}, alias="network"
@@ -52,7 +51,7 @@ _ALL = _Where(np.ones((2, 2), bool))
 def _guided(rule):
     return call(
         lambda guidance_scale, z_t: rule(_denoiser, _denoiser, guidance_scale)(z_t, 0.5),
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
         z_t=np.full((2, 2), 2),
     )
 
@@ -64,10 +63,12 @@ ROWS: dict[str, Call] = {
         lambda guidance_scale: discrete.classifier_guidance(_denoiser, lambda z, t: jnp.zeros(2), guidance_scale)(
             jnp.full((2, 2), 2), 0.5
         ),
-        guidance_scale=_SCALE,
+        guidance_scale=2.0,
     ),
     "discrete.denoiser_from_network": call(
-        lambda target, logits, z_t: discrete.denoiser_from_network(lambda z, t: logits, _PROCESS, target)(z_t, 0.5),
+        lambda target, logits, z_t: jnp.exp(
+            discrete.denoiser_from_network(lambda z, t: logits, _PROCESS, target)(z_t, 0.5)
+        ),
         target="posterior",
         logits=_LOGITS,
         z_t=_NOISY,
