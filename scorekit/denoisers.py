@@ -68,7 +68,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
       A denoiser that may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for an output that is not shaped like ``x_t``.
+      ValueError: when called, for an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import cosine
     >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="x0")
@@ -92,9 +92,6 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Returns:
       ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: if ``schedule`` is no noise schedule.
 
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
@@ -177,7 +174,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
       ``(x_t, t) -> Prediction``.
 
     Raises:
-      ValueError: for anything but such a distribution; when called, for an ``x_t`` of another shape.
+      ValueError: for any other distribution; when called, for an ``x_t`` of another shape.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import cosine
