@@ -5,6 +5,10 @@ the eps error times a function of the noise level, so that a weighting gives the
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
 
 Args:
+  key: PRNG key.
+  target: the target of the network.
+  times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+  eps: noise shaped like ``x0``.
   schedule: the noise schedule.
   x0: clean data, a tree of ``(B, ...)`` arrays.
 """
@@ -97,11 +101,8 @@ def denoising_loss(
     ``loss_i = w_i lambda(log_snr(t_i)) ||eps_i - eps_hat(x_t, t_i)||^2 / D`` with ``w_i`` the importance weight.
 
     Args:
-      key: PRNG key.
       network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
-      target: the target of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
@@ -138,9 +139,7 @@ def denoising_loss_at(
 
     Args:
       network: ``(x_t, t) -> output``.
-      eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
-      target: the target of the network.
       weighting: lambda, a function of log-SNR.
 
     Returns:
@@ -204,10 +203,8 @@ def classification_loss(
     at every noise level, as required for classifier guidance.
 
     Args:
-      key: PRNG key.
       classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
       labels: classes in 0..K-1, integers ``(B,)``.
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
@@ -242,7 +239,6 @@ def classification_loss_at(
 
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
-      eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
 
