@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_floating, check_like, check_time
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, check_floating, check_like, check_time
 from scorekit.trees import batch_size, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -33,9 +34,6 @@ def squared_distances(x0: PyTree, eps: PyTree) -> Array:
 
     Returns:
       ``(n, n)``, at least in float32.
-
-    Raises:
-      ValueError: unless ``x0`` and ``eps`` are floating, of one shape, with a shared batch axis.
 
     >>> squared_distances(jnp.array([[0.0], [1.0]]), jnp.array([[2.0], [0.0]])).tolist()
     [[4.0, 0.0], [1.0, 1.0]]
@@ -57,13 +55,14 @@ def squared_distances(x0: PyTree, eps: PyTree) -> Array:
     return jnp.maximum(jnp.sum(a * a, 1)[:, None] + jnp.sum(b * b, 1) - 2.0 * inner, 0.0)
 
 
+@checked
 def pair(
     x0: PyTree,
     eps: PyTree,
     assign: Callable[[Array], Array],
     labels: ArrayLike | None = None,
     *,
-    block_size: int | None = None,
+    block_size: PositiveInt | None = None,
 ) -> PyTree:
     """The noise in the order in which it is paired with the data: ``eps[pi]``, ``pi = assign(|x0_i - eps_j|^2)``.
 
@@ -83,8 +82,7 @@ def pair(
       The noise shaped like ``eps``; the row i goes with ``x0_i``.
 
     Raises:
-      ValueError: as :func:`squared_distances`, for labels that are not integers ``(n,)``, a block size below 1, or
-        an assignment that is not a permutation of ``0 ... b - 1``; of a traced one the noise is NaN.
+      ValueError: for an assignment that is not a permutation of ``0 ... b - 1``; of a traced one the noise is NaN.
 
     >>> from scorekit.training import optimal_assignment
     >>> pair(jnp.array([[0.0], [1.0]]), jnp.array([[1.1], [-0.1]]), optimal_assignment).tolist()
@@ -96,7 +94,8 @@ def pair(
     check_like("x0", x0, eps=eps)
     n = batch_size(x0)
     size = n if block_size is None else block_size
-    check_count(1, block_size=size)
+    if n == 0:
+        raise ValueError("x0 must hold at least one example, got none")
     if labels is not None:
         labels = jnp.asarray(labels)
         if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -150,7 +149,7 @@ def straightness(states: PyTree, ts: ArrayLike) -> Array:
       ``(B,)``, per dimension, in squared units of the data.
 
     Raises:
-      ValueError: unless the states are floating and the times decrease, as many as there are states.
+      ValueError: unless there are as many times as states.
 
     >>> bent = jnp.array([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 1.0]]])
     >>> straightness(bent, jnp.array([1.0, 0.5, 0.0])), straightness(2.0 * bent[:2], jnp.array([1.0, 0.5]))

@@ -6,6 +6,12 @@ functions: they may be arguments of a jitted function, and new parameters inside
 ``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast; of concrete times also for one
 outside [0, 1]. Those of networks and scores also take a ``t`` of shape ``(B, T)``, one level for each frame of a state
 ``(B, T, ...)`` (:mod:`scorekit.forcing`).
+
+Args:
+  schedule: the noise schedule.
+
+Returns:
+  ``(x_t, t) -> Prediction``.
 """
 
 from collections.abc import Callable
@@ -60,7 +66,6 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     Args:
       network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
         ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
-      schedule: the noise schedule.
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
 
@@ -68,7 +73,7 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
       A denoiser that may be passed through ``jit``.
 
     Raises:
-      ValueError: for an unknown target; when called, for an output that is not shaped like ``x_t``.
+      ValueError: when called, for an output that is not shaped like ``x_t``.
 
     >>> from scorekit.schedules import cosine
     >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="x0")
@@ -88,13 +93,6 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Args:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
-      schedule: the noise schedule.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: if ``schedule`` is no noise schedule.
 
     >>> from scorekit.schedules import cosine
     >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
@@ -135,7 +133,6 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
-      schedule: the noise schedule.
 
     Returns:
       ``(x_t, t) -> Prediction``; it differentiates the log-density by x.
@@ -173,11 +170,8 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
         Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
       schedule: any schedule.
 
-    Returns:
-      ``(x_t, t) -> Prediction``.
-
     Raises:
-      ValueError: for anything but such a distribution; when called, for an ``x_t`` of another shape.
+      ValueError: for any other distribution; when called, for an ``x_t`` of another shape.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.schedules import cosine
@@ -205,7 +199,6 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
 
     Args:
       network: ``(x_t, noise_level) -> output``.
-      schedule: the noise schedule.
       scale: factor of the log-SNR.
 
     Returns:
@@ -235,7 +228,6 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5
 
     Args:
       network: ``(x, t) -> output``.
-      schedule: the noise schedule.
       sigma_data: standard deviation of the data.
 
     Returns:

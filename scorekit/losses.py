@@ -5,6 +5,10 @@ the eps error times a function of the noise level, so that a weighting gives the
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
 
 Args:
+  key: PRNG key.
+  target: the target of the network.
+  times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+  eps: noise shaped like ``x0``.
   schedule: the noise schedule.
   x0: clean data, a tree of ``(B, ...)`` arrays.
 """
@@ -97,18 +101,14 @@ def denoising_loss(
     ``loss_i = w_i lambda(log_snr(t_i)) ||eps_i - eps_hat(x_t, t_i)||^2 / D`` with ``w_i`` the importance weight.
 
     Args:
-      key: PRNG key.
       network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
-      target: the target of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
 
     Raises:
-      ValueError: for an unknown target, an ``x0`` without examples, without a shared batch axis or not floating, or a
-        network whose output is not shaped like ``x0``.
+      ValueError: for an ``x0`` without examples, or a network whose output is not shaped like ``x0``.
 
     >>> from scorekit.schedules import cosine
     >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 2)))
@@ -139,16 +139,11 @@ def denoising_loss_at(
 
     Args:
       network: ``(x_t, t) -> output``.
-      eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
-      target: the target of the network.
       weighting: lambda, a function of log-SNR.
 
     Returns:
       ``(loss, aux)`` as :func:`denoising_loss`.
-
-    Raises:
-      ValueError: as :func:`denoising_loss`, for noise not shaped like ``x0``, or times that are not ``(B,)`` in [0, 1].
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
@@ -208,17 +203,14 @@ def classification_loss(
     at every noise level, as required for classifier guidance.
 
     Args:
-      key: PRNG key.
       classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
       labels: classes in 0..K-1, integers ``(B,)``.
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
 
     Raises:
-      ValueError: for an ``x0`` without examples, without a shared batch axis or not floating, labels or logits of the
-        wrong shape, or labels that are no classes.
+      ValueError: for an ``x0`` without examples, or labels that are no classes.
 
     >>> from scorekit.schedules import cosine
     >>> x0, labels = jnp.ones((4, 2)), jnp.array([0, 1, 1, 0])
@@ -247,15 +239,11 @@ def classification_loss_at(
 
     Args:
       classifier: ``(x_t, t) -> logits`` ``(B, K)``.
-      eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
 
     Returns:
       ``(loss, aux)`` as :func:`classification_loss`.
-
-    Raises:
-      ValueError: as :func:`classification_loss`, for noise not shaped like ``x0``, or times that are not ``(B,)``.
 
     >>> from scorekit.schedules import cosine
     >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
@@ -305,9 +293,6 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
       A :class:`Binned`; add the sums and counts of several batches before dividing. A log-SNR that is NaN makes the sum
       of the last bin NaN.
 
-    Raises:
-      ValueError: unless ``values`` and ``log_snr`` are ``(B,)`` and ``edges`` increase.
-
     >>> b = bin_by_noise_level(jnp.array([1.0, 3.0]), jnp.array([0.5, 0.7]))
     >>> float(b.sum.sum()), float(b.count.max())
     (4.0, 2.0)
@@ -338,9 +323,6 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
 
     Returns:
       The losses ``(B,)``, to be averaged.
-
-    Raises:
-      ValueError: if the shapes differ.
 
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693

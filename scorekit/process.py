@@ -4,12 +4,13 @@ Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt 
 and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
 https://arxiv.org/abs/2107.00630).
 
-All functions raise a ``ValueError`` for a time outside [0, 1].
-
 Args:
   schedule: the noise schedule.
-  t: a time, any shape, in [0, 1].
+  t: a time in [0, 1], any shape; of two the noisier, a scalar or ``(B,)``.
   s: the time of the other, ``s <= t``.
+
+Raises:
+  ValueError: for a time outside [0, 1], or unless ``s <= t``; of traced times the result is NaN then.
 """
 
 from typing import NamedTuple
@@ -56,9 +57,6 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     Returns:
       The noisy data, shaped and typed like ``x0``.
 
-    Raises:
-      ValueError: unless ``x0`` and ``eps`` are floating and of one shape, and ``t`` has such a shape and is in [0, 1].
-
     >>> from scorekit.schedules import rectified_flow
     >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
     Array([0.75, 0.75], dtype=float32)
@@ -79,9 +77,6 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
     Returns:
       f, shaped like ``t``; the drift of the forward SDE is ``f x``.
 
-    Raises:
-      ValueError: for a time outside [0, 1].
-
     >>> from scorekit.schedules import rectified_flow
     >>> drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
@@ -98,9 +93,6 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 
     Returns:
       ``g^2``, shaped like ``t``.
-
-    Raises:
-      ValueError: for a time outside [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> diffusion_squared(rectified_flow(), 0.5)
@@ -119,9 +111,6 @@ def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
     Returns:
       f, shaped like ``t``; the drift of the forward SDE is ``f x``.
 
-    Raises:
-      ValueError: for a time outside [0, 1].
-
     >>> from scorekit.schedules import rectified_flow
     >>> autodiff_drift(rectified_flow(), 0.5)
     Array(-2., dtype=float32)
@@ -138,9 +127,6 @@ def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
 
     Returns:
       ``g^2``, shaped like ``t``.
-
-    Raises:
-      ValueError: for a time outside [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> float(autodiff_diffusion_squared(rectified_flow(), 0.5).round(4))
@@ -174,14 +160,8 @@ class Kernel(NamedTuple):
 def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
 
-    Args:
-      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-
     Returns:
-      The share of the signal-to-noise ratio that is lost from s to t, of the shape of the times.
-
-    Raises:
-      ValueError: for a time outside [0, 1], or unless ``s <= t``; of traced times the result is NaN then.
+      The fraction of the signal-to-noise ratio that is lost from s to t, of the shape of the times.
 
     >>> from scorekit.schedules import rectified_flow
     >>> snr_drop(rectified_flow(), 1.0, 0.0)
@@ -201,14 +181,8 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
 def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
 
-    Args:
-      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-
     Returns:
       A :class:`Kernel` with one scale, of ``x_s``.
-
-    Raises:
-      ValueError: as :func:`snr_drop`.
 
     >>> from scorekit.schedules import geometric_ve
     >>> float(transition(geometric_ve(1.0, 2.0), 1.0, 0.0).std ** 2)
@@ -226,14 +200,8 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
 
-    Args:
-      t: the time of the noisier state, a scalar or ``(B,)``, in [0, 1].
-
     Returns:
       A :class:`Kernel` with the scales of ``x_t`` and ``x0``.
-
-    Raises:
-      ValueError: as :func:`snr_drop`.
 
     >>> from scorekit.schedules import rectified_flow
     >>> posterior(rectified_flow(), 1.0, 0.0).std
@@ -257,9 +225,6 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
     Returns:
       The state at t, shaped and typed like ``like``.
 
-    Raises:
-      ValueError: unless ``like`` is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
-
     >>> import jax
     >>> from scorekit.schedules import geometric_ve
     >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
@@ -281,13 +246,10 @@ def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
 
     Args:
       prediction: the denoiser's ``(x0, eps)``.
-      t: its time, a scalar or ``(B,)``, in [0, 1].
+      t: its time, a scalar or ``(B,)``.
 
     Returns:
       The score, shaped like ``prediction.eps``.
-
-    Raises:
-      ValueError: unless the prediction is floating and ``t`` is a scalar or ``(B,)`` in [0, 1].
 
     >>> from scorekit.schedules import rectified_flow
     >>> score(Prediction(jnp.zeros(2), jnp.ones(2)), 0.5, rectified_flow())

@@ -216,15 +216,12 @@ def band(power: Values, count: Values | None = None) -> Weighting:
     uniform times, or train with λ = 1 and the times :func:`scorekit.times.band`: the same objective with less variance.
 
     Args:
-      power: the powers P_k of the band, ``(K,)`` or a scalar, > 0: the selected part of
+      power: the powers P_k of the band, ``(K,)`` or a scalar: the selected part of
         :func:`scorekit.spectra.power_spectrum`.
-      count: number of coefficients with each power, ``(K,)``, > 0; equal by default.
+      count: number of coefficients with each power, ``(K,)``; equal by default.
 
     Returns:
       ``log_snr -> lambda``, shaped like ``log_snr``.
-
-    Raises:
-      ValueError: if a power or count is not positive, there is none, or their shapes differ.
 
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)

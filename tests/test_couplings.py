@@ -84,7 +84,6 @@ def test_not_a_number_stays_where_it_is():
     [
         ({"labels": jnp.zeros(23, jnp.int32)}, r"labels must be integers of shape \(24,\)"),
         ({"labels": jnp.zeros(24)}, "labels must be integers"),
-        ({"block_size": 0}, "block_size must be an integer >= 1, got 0"),
         ({"eps": jnp.zeros((24, 2))}, "eps"),
         ({"assign": lambda cost: cost[0]}, "assign must return the column of each of 24 rows"),
         ({"assign": lambda cost: jnp.zeros(24, int)}, r"assign\(cost\) must be a permutation of 0 ... 23, got"),

@@ -13,6 +13,14 @@ A distribution over sequences of n symbols is an array of log-probabilities with
 of its vocabulary. If ``uncond`` is uniform, guidance is a temperature: ``p(x | y)^gamma``, of the joint or of the
 conditionals.
 
+Args:
+  cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
+  uncond: ``log p(x)``, of the same shape.
+  guidance_scale: gamma.
+
+Returns:
+  A :class:`GuidedSequences`.
+
 Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
 (https://sander.ai/2022/05/26/guidance.html).
 """
@@ -110,14 +118,6 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
 def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
     """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
 
-    Args:
-      cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
-      uncond: ``log p(x)``, of the same shape.
-      guidance_scale: gamma.
-
-    Returns:
-      A :class:`GuidedSequences`.
-
     Raises:
       ValueError: if the shapes differ, or one is empty or NaN.
 
@@ -136,14 +136,6 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> Gui
 @checked
 def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
     """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised separately.
-
-    Args:
-      cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
-      uncond: ``log p(x)``, of the same shape.
-      guidance_scale: gamma.
-
-    Returns:
-      A :class:`GuidedSequences`.
 
     Raises:
       ValueError: if the shapes differ, or one is empty or NaN.

@@ -1,4 +1,13 @@
-"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example."""
+"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example.
+
+Args:
+  key: PRNG key.
+  t_max: the noise end.
+  bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
+
+Returns:
+  A :class:`VariationalBound`.
+"""
 
 import math
 from typing import Annotated, NamedTuple
@@ -65,17 +74,12 @@ def variational_bound(
     log-probability, without dequantisation: the decoder is the same Gaussian, normalised over the values.
 
     Args:
-      key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
       num_times: noise levels per example.
       t_min: the data end; smaller is tighter.
-      t_max: the noise end.
       bins: number of values of discrete data, or None for a density.
-
-    Returns:
-      A :class:`VariationalBound`.
 
     Raises:
       ValueError: unless ``t_min < t_max``, with finite log-SNR at both, or, with ``bins``, for other values of ``x0``.
@@ -132,15 +136,10 @@ def discrete_variational_bound(
     is refined.
 
     Args:
-      key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``, T times.
       schedule: the noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays.
       ts: decreasing times ``(T + 1,)``, with finite log-SNR at the last; alpha may be 0 at the first.
-      bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
-
-    Returns:
-      A :class:`VariationalBound`.
 
     Raises:
       ValueError: if the log-SNR is infinite at the last time.
@@ -205,8 +204,6 @@ def boundary_terms(
       x0: data, a tree of floating ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
       t_min: the data end.
-      t_max: the noise end.
-      bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
 
     Returns:
       ``(prior, reconstruction)`` in nats, ``(B,)`` each.

@@ -2,6 +2,12 @@
 
 Each is one ``lax.scan`` over any pytree; examples of a batch are independent chains. A chain of a diffusion model at
 time t has the score ``lambda x: scorekit.process.score(denoiser(x, t), t, schedule)``.
+
+Args:
+  key: PRNG key.
+  x: the start, leaves ``(B, ...)``.
+  step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
+  trajectory: also return the state after every step.
 """
 
 from collections.abc import Callable
@@ -55,12 +61,8 @@ def langevin(
     ``s^2 / (1 - h / (2 s^2))``, and it diverges for ``h >= 2 s^2``. :func:`metropolis_langevin` has no such bias.
 
     Args:
-      key: PRNG key.
       score: ``x -> grad log p(x)``, shaped like ``x``.
-      x: the start, leaves ``(B, ...)``.
-      step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
       num_steps: number of steps, each with one evaluation of ``score``.
-      trajectory: also return the state after every step.
 
     Returns:
       The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
@@ -91,11 +93,8 @@ def sgld(
     score and the error of the steps vanish in the limit. The paper's epsilon is ``2 h``.
 
     Args:
-      key: PRNG key.
       noisy_score: ``(key, x) -> estimate of grad log p(x)``, for instance from a random minibatch.
-      x: the start, leaves ``(B, ...)``.
       step_sizes: ``(n,)``, in squared units of ``x``.
-      trajectory: also return the state after every step.
 
     Returns:
       The last state; with ``trajectory`` the pair ``(last, states)``, as :func:`langevin`.
@@ -141,12 +140,9 @@ def metropolis_langevin(
     where ``log p`` is ``-inf`` or NaN is rejected. Tune h for an acceptance near 0.57.
 
     Args:
-      key: PRNG key.
       log_density: ``x -> log p(x)`` up to a constant, differentiable, ``(B,)``; no term may mix examples.
       x: the start, leaves ``(B, ...)``, where ``p > 0``.
-      step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
       num_steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
-      trajectory: also return the state after every step.
 
     Returns:
       A :class:`MetropolisResult`; with ``trajectory`` the pair ``(result, states)`` where the leaves of ``states``
@@ -224,7 +220,6 @@ def corrupt_denoise(
     converges to where the errors of the solver balance, and a last time above 0 adds its noise in every round.
 
     Args:
-      key: PRNG key.
       denoiser: ``(x_t, t) -> Prediction``.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers`, as for :func:`scorekit.samplers.sample`.

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from scorekit.arguments import Positive, PositiveInt, checked
-from scorekit.checks import check_schedule, check_time
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
+from scorekit.checks import check_schedule
 from scorekit.predictions import (
     Target,
     TargetName,
@@ -12,7 +12,7 @@ from scorekit.predictions import (
 from scorekit.samplers._few_steps_table import TABLE
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
-from scorekit.typing import Array, ArrayLike, Schedule, Solver
+from scorekit.typing import Array, Schedule, Solver
 
 __all__ = ["recommended"]
 
@@ -34,8 +34,8 @@ def recommended(
     stochastic: bool = False,
     sigma_data: Positive | None = None,
     target: TargetName | Target | None = None,
-    t_max: ArrayLike = 1.0,
-    t_min: ArrayLike = 0.0,
+    t_max: Fraction = 1.0,
+    t_min: Fraction = 0.0,
 ) -> tuple[Solver, Array]:
     """The pair of solver and time grid that is best or nearly so with ``steps`` evaluations of the network.
 
@@ -69,7 +69,6 @@ def recommended(
     ['1.000', '0.999']
     """
     check_schedule(schedule=schedule)
-    check_time(t_max=t_max)
     kind = None if target is None else as_target(target)
     if sigma_data is not None:
         if stochastic:
@@ -84,7 +83,7 @@ def recommended(
     return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=_POWER)
 
 
-def _defined_from(target: Target, schedule: Schedule, t_max: ArrayLike) -> Array:
+def _defined_from(target: Target, schedule: Schedule, t_max: Fraction) -> Array:
     """``t_max``, or where the target does not give the pair ``(x0, eps)`` there, at most 0.999."""
     one = jnp.ones(())
     pair = target.to_prediction(one, one, jnp.asarray(t_max), schedule)

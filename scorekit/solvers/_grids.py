@@ -59,7 +59,7 @@ def check_samples(
       x: the samples.
       ts: the times of the sampler in their order, if it has any; the largest of each row, if they are rows.
       schedule: the noise schedule, with ``ts``.
-      advice: what must be finite, and what to try.
+      advice: the value that must be finite, and a remedy.
       start: the state with which the sampler began, by the name of the argument.
 
     >>> from scorekit.schedules import cosine

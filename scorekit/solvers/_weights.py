@@ -45,7 +45,7 @@ def lagrange_weights(kernel: Array, nodes: Array, z: Array, valid: Array | np.nd
     """``int kernel L_j`` for the polynomials through the positions ``z_0, z_1, ...`` that are valid; 0 for the others.
 
     Args:
-      kernel: with the weights of the quadrature, ``(..., Q)``.
+      kernel: the kernel with the weights of the quadrature, ``(..., Q)``.
       nodes: ``(..., Q)``.
       z: positions ``(..., m)``.
       valid: which of them exist, ``(..., m)``.
@@ -111,7 +111,7 @@ def slope_weights(
     They are 0 where a step or a point has no finite position, or the point is not ``usable``.
 
     Args:
-      coordinate: of the slopes.
+      coordinate: coordinate of the slopes.
       variable: the variable of the polynomial.
       schedule: the noise schedule.
       levels: noise levels at s, t and the m - 1 earlier times.

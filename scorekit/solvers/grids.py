@@ -7,22 +7,16 @@ Args:
 
 Returns:
   Decreasing times ``(n + 1,)``.
+
+Raises:
+  ValueError: unless ``t_min < t_max``; of traced times the grid is NaN then.
 """
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    Fraction,
-    Positive,
-    PositiveInt,
-    checked,
-)
-from scorekit.checks import (
-    check,
-    check_schedule,
-    nan_unless,
-)
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
+from scorekit.checks import check, check_schedule, nan_unless
 from scorekit.schedules._variance_preserving import linear_vp
 from scorekit.solvers._grids import check_grid
 from scorekit.trees import is_traced
@@ -37,9 +31,6 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
-    Raises:
-      ValueError: for times that do not decrease.
-
     >>> uniform(2)
     Array([1. , 0.5, 0. ], dtype=float32)
     """
@@ -53,9 +44,6 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
 
     Args:
       power: 2 for the quadratic grid.
-
-    Raises:
-      ValueError: for times that do not decrease.
 
     >>> quadratic(2)
     Array([1.  , 0.25, 0.  ], dtype=float32)
@@ -84,7 +72,7 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
       ts: decreasing times ``(n + 1,)`` of ``other``.
 
     Raises:
-      ValueError: if ``ts`` is no grid, or a log-SNR of ``other`` lies outside the range of ``schedule``.
+      ValueError: if a log-SNR of ``other`` lies outside the range of ``schedule``.
 
     >>> from scorekit.schedules import linear_vp, rectified_flow
     >>> [round(float(t), 2) for t in matching(rectified_flow(), linear_vp(), quadratic(3))]
@@ -113,9 +101,6 @@ def vp_quadratic(
       schedule: the schedule to step on.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
 
-    Raises:
-      ValueError: for times that do not decrease.
-
     >>> from scorekit.schedules import rectified_flow
     >>> [round(float(t), 2) for t in vp_quadratic(rectified_flow(), 3)]
     [1.0, 0.72, 0.27, 0.0]
@@ -143,12 +128,12 @@ def uniform_log_snr(
     ``log_snr(ts[k]) = log_snr(t_max) + (k / m) (log_snr(t_min) - log_snr(t_max))``, ``m = n - 1`` or n.
 
     Args:
-      schedule: its log-SNR must be finite at both times.
+      schedule: the noise schedule, with finite log-SNR at both times.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for times that do not decrease, or an infinite log-SNR.
+      ValueError: for an infinite log-SNR at an end.
 
     >>> from scorekit.schedules import rectified_flow
     >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
@@ -173,13 +158,13 @@ def karras(
     """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.
 
     Args:
-      schedule: its log-SNR must be finite at both times.
+      schedule: the noise schedule, with finite log-SNR at both times.
       t_min: the last time before t = 0, or the last with ``to_zero=False``.
       rho: larger spends more steps at low noise.
       to_zero: end at t = 0 instead of ``t_min``.
 
     Raises:
-      ValueError: for times that do not decrease, or an infinite log-SNR.
+      ValueError: for an infinite log-SNR at an end.
 
     >>> from scorekit.schedules import edm
     >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)

@@ -2,6 +2,12 @@
 
 All are first order on their first step and gain one order a step; a step to ``sigma = 0``, where an exponential form
 does not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
+
+Args:
+  order: number of slopes in a step.
+
+Returns:
+  The solver.
 """
 
 from typing import Literal
@@ -62,12 +68,6 @@ class AdamsBashforth(Multistep):
 def linear_multistep(order: Order = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
 
-    Args:
-      order: number of slopes in a step.
-
-    Returns:
-      The solver.
-
     >>> linear_multistep().coordinate
     'sigma'
 
@@ -110,12 +110,6 @@ def deis(order: Order = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
-
-    Args:
-      order: number of slopes in a step.
-
-    Returns:
-      The solver.
 
     >>> deis(2).variable
     't'

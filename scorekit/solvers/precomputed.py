@@ -80,9 +80,6 @@ def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> Precompute
     Returns:
       The solver, to be used on this grid.
 
-    Raises:
-      ValueError: if ``ts`` is no grid.
-
     >>> from scorekit import schedules, solvers
     >>> solver = precomputed(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
     >>> solver.rows.x0

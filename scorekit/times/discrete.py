@@ -3,6 +3,9 @@
 A denoising autoencoder minimises the denoising loss with another distribution of times: a single noise level (Vincent
 et al. 2008), a noise level that decreases during training (scheduled), or several noise levels, on which the network is
 conditioned (similar to the composite one).
+
+Returns:
+  A sampler of times.
 """
 
 import dataclasses
@@ -84,9 +87,6 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
       weights: positive weight of each, ``(K,)``; equal by default.
       stratified: the number of draws of each time is its expectation, up to one example.
 
-    Returns:
-      A sampler of times.
-
     >>> discrete([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
     Array([0.2, 0.2, 0.8], dtype=float32)
 
@@ -112,9 +112,6 @@ def annealed(first: Fraction, last: Fraction) -> Annealed:
     Args:
       first: the time at the start of training.
       last: the time at the end of training.
-
-    Returns:
-      A sampler of times.
 
     >>> at_progress(annealed(0.8, 0.2), 0.5).quantile(jnp.zeros(2), None).t
     Array([0.5, 0.5], dtype=float32)

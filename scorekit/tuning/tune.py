@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.arguments import Count, FractionScalar, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.samplers._integrate import integrate
 from scorekit.samplers.sampling import sample
@@ -222,7 +222,7 @@ def tune(
     coefficients: bool = False,
     free_start: bool = True,
     starts: PositiveInt | None = None,
-    power: NonNegativeScalar = 1.0,
+    power: Annotated[float, Between(0, scalar=True)] = 1.0,
     steps: PositiveInt = 300,
     learning_rate: PositiveScalar = 0.05,
     progress: Callable[[int, int, float], None] | None = None,

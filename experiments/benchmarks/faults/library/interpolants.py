@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Shaped, Time, call
+from experiments.benchmarks.faults.calls import Call, Classes, Data, Shaped, Time, call
 from scorekit import couplings, densities, interpolants, training
 from scorekit.times import Times
 
@@ -35,7 +35,7 @@ ROWS: dict[str, Call] = {
         x0=Data(_X, {"nan": "the data of that pair stay NaN"}),
         eps=Data(_X, {"nan": "the noise stays what it is"}),
         labels=Classes(np.array([0, 1]), {"negative": "any integer", "too large": "any integer"}, num_classes=2),
-        block_size=Count(2),
+        block_size=2,
     ),
     "couplings.straightness": call(
         couplings.straightness,

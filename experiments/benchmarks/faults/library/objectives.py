@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Classes, Data, Number, Shaped, Time, call
+from experiments.benchmarks.faults.calls import Call, Choice, Classes, Data, Shaped, Time, call
 from scorekit import denoisers, losses, schedules
 from scorekit.densities import gaussian
 from scorekit.times import Times
@@ -61,12 +61,10 @@ ROWS: dict[str, Call] = {
     "denoisers.exact_denoiser/density": call(
         denoisers.exact_denoiser, density=Choice(gaussian(np.zeros(3), std=1.0)), schedule=_FLOW
     ),
-    "denoisers.condition_on_log_snr": call(
-        denoisers.condition_on_log_snr, network=_zero, schedule=_FLOW, scale=Number(0.25)
-    ),
+    "denoisers.condition_on_log_snr": call(denoisers.condition_on_log_snr, network=_zero, schedule=_FLOW, scale=0.25),
     "denoisers.scale_input": call(
         lambda sigma_data, x, t: denoisers.scale_input(_zero, _FLOW, sigma_data)(x, t),
-        sigma_data=Number(0.5, low=-1.0),
+        sigma_data=0.5,
         x=_STATE,
         t=_T,
     ),

@@ -17,20 +17,14 @@ _LOG_SNR = Data(np.array([-1.0, 1.0], np.float32), _ELEMENTWISE)
 _TIMES = Time(_T, {"axes": "elementwise", "longer": "elementwise"})
 
 
-def _weighting(weighting, **numbers):
-    return call(weighting, log_snr=_LOG_SNR, **numbers)
-
-
 ROWS: dict[str, Call] = {
     **{
-        f"weightings.{name}": _weighting(getattr(weightings, name))
-        for name in ("eps", "snr", "x0", "v", "score", "truncated_snr", "flow")
+        f"weightings.{name}": call(getattr(weightings, name), log_snr=_LOG_SNR)
+        for name in (
+            *("eps", "snr", "x0", "v", "score", "truncated_snr", "min_snr", "p2", "edm", "flow"),
+            *("logit_normal", "sigmoid"),
+        )
     },
-    "weightings.min_snr": _weighting(weightings.min_snr, gamma=Number(5.0, low=0.0)),
-    "weightings.p2": _weighting(weightings.p2, gamma=Number(1.0, low=-0.1), k=Number(1.0, low=0.0)),
-    "weightings.edm": _weighting(weightings.edm, sigma_data=Number(0.5, low=-1.0)),
-    "weightings.logit_normal": _weighting(weightings.logit_normal, mean=Number(0.0), std=Number(1.0, low=0.0)),
-    "weightings.sigmoid": _weighting(weightings.sigmoid, bias=Number(0.0)),
     "weightings.band": call(
         lambda log_snr, power, count: weightings.band(power, count)(log_snr),
         log_snr=_LOG_SNR,

@@ -60,11 +60,11 @@ ROWS: dict[str, Call] = {
     ),
     "samplers.recommended": call(
         samplers.recommended, schedule=SCHEDULE, steps=5, sigma_data=1.0,
-        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
+        t_max=0.9, t_min=0.001,
     ),
     "samplers.recommended/target": call(
         samplers.recommended, schedule=SCHEDULE, steps=5, target=Choice("eps"),
-        t_max=Number(0.9, low=-0.1, high=1.5), t_min=Number(0.001, low=-0.1, high=0.95),
+        t_max=0.9, t_min=0.001,
     ),
     "samplers.repaint": call(
         samplers.repaint, key=KEY, **_MODEL, solver=solvers.Ancestral(), x_init=_REPLACED, ts=_TIMES,
