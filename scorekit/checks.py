@@ -58,7 +58,7 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
 
     Args:
       condition: a function of a NumPy array, True where it is allowed.
-      allowed: what is allowed, in words, for the message.
+      allowed: the allowed values in words, for the message.
       named: the values to check, by the name of the argument.
 
     Raises:

@@ -54,7 +54,7 @@ def static(**kwargs):
     """A dataclass field that is part of the tree's structure (changing it recompiles) rather than a leaf.
 
     Args:
-      kwargs: what ``dataclasses.field`` takes, such as ``default``.
+      kwargs: arguments of ``dataclasses.field``, such as ``default``.
 
     Returns:
       The field.

@@ -2,7 +2,7 @@
 
 A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``,
 an example, and an equation where it names a ``Source:``. What a family of functions shares may stand once, in the
-docstring of their module: arguments, result, example.
+docstring of their module, or of its package: arguments, result, example.
 """
 
 import ast
@@ -104,8 +104,9 @@ def lacks(
 
 
 def of_module(thing) -> str:
-    """The docstring of the module that defines a function or a class."""
-    return inspect.getdoc(importlib.import_module(thing.__module__)) or ""
+    """The docstrings of the module that defines a function or a class, and of its package."""
+    module, package = thing.__module__, thing.__module__.rpartition(".")[0]
+    return "\n".join(inspect.getdoc(importlib.import_module(name)) or "" for name in (package or module, module))
 
 
 def incomplete_function(function, *, method: bool = False, example: str = "", equation: bool = True) -> list[str]:

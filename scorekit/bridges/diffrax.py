@@ -96,13 +96,10 @@ def reversed_time(t: ArrayLike) -> Array:
     """``r = 1 - t``, the time of :func:`reverse_sde`; its own inverse.
 
     Args:
-      t: in [0, 1], any shape.
+      t: times in [0, 1], any shape.
 
     Returns:
       r, shaped like ``t``.
-
-    Raises:
-      ValueError: for a time outside [0, 1].
 
     >>> reversed_time(jnp.array([1.0, 0.25]))
     Array([0.  , 0.75], dtype=float32)

@@ -2,7 +2,12 @@
 
 import collections
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from scorekit.arguments import Count
+
+SevenBits: TypeAlias = Annotated[int, Count(0, 127)]
+"""A pitch or an instrument."""
 
 _SUSTAIN, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 64, 120, 123
 

@@ -45,10 +45,10 @@ class NotesConfig(tfds.core.BuilderConfig):
     """Configuration of the rendered notes.
 
     Attributes:
-      sample_rate: in Hz.
+      sample_rate: samples a second, in Hz.
       programs: instruments, 0 to 127 in the order of General MIDI; 112 on are percussion and noises.
       pitches: MIDI pitches.
-      velocities: 1 to 127.
+      velocities: MIDI velocities.
       soundfont: the path of an ``.sf2`` file; ``None`` is TimGM6mb.
     """
 

@@ -30,7 +30,7 @@ class PhrasesConfig(tfds.core.BuilderConfig):
     """Configuration of the rendered phrases.
 
     Attributes:
-      sample_rate: in Hz.
+      sample_rate: samples a second, in Hz.
       train, test: the number of phrases of each split.
       programs: the instruments, assigned cyclically.
       soundfont: the path of an ``.sf2`` file; ``None`` is TimGM6mb.

@@ -2,16 +2,17 @@
 
 import io
 import os
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.files import check_unpacked, read_file
 
 MOST_PICTURE, MOST_TEXT = 2**28, 2**24
 """Bytes of a picture, and of its caption or its fields."""
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+Mode: TypeAlias = Literal["RGB", "L"]
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _CONVERTIBLE = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 
@@ -30,7 +31,7 @@ class PictureSource:
     pictures have captions.
 
     Attributes:
-      name: for people.
+      name: name for people.
       num_classes: number of classes, 1 if there are none.
       classes: the names of the classes, ``()`` if they have none.
       captioned: whether examples have a caption.
@@ -38,7 +39,6 @@ class PictureSource:
     """
 
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):
-        check_format(size, mode)
         self.name, self.num_classes, self.classes, self.captioned = name, num_classes, classes, captioned
         self._size, self._mode = size, mode
         self._shape: tuple[int, int, int] | None = None
@@ -92,7 +92,8 @@ class PictureSource:
         return {**found, "caption": caption} if self.captioned else found
 
 
-def read_picture(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> np.ndarray:
+@checked
+def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> np.ndarray:
     """Reads one picture, as those of :func:`scorekit.data.folder` are read.
 
     Args:
@@ -104,14 +105,12 @@ def read_picture(path: str | os.PathLike, *, size: int | None = None, mode: str 
       uint8 ``(H, W, C)``.
 
     Raises:
-      ValueError: if there is no such file, it is no picture, or would unpack to far more than it holds, or ``size`` or
-        ``mode`` is not allowed.
+      ValueError: if there is no such file, it is no picture, or would unpack to far more than it holds.
 
     >>> read_picture("nowhere.png")
     Traceback (most recent call last):
     ValueError: nowhere.png cannot be read: [Errno 2] No such file or directory: 'nowhere.png'
     """
-    check_format(size, mode)
     try:
         content = read_file(path, limit=MOST_PICTURE)
     except OSError as error:
@@ -119,20 +118,12 @@ def read_picture(path: str | os.PathLike, *, size: int | None = None, mode: str 
     return decode(content, os.fspath(path), size, mode)
 
 
-def check_format(size: Any, mode: Any) -> None:
-    """Validates what pictures are converted to."""
-    if size is not None:
-        check_count(size=size)
-    if mode not in (None, "L", "RGB"):
-        raise ValueError(f"mode must be 'RGB', 'L' or None, got {mode!r}")
-
-
 def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.ndarray:
     """A picture ``(H, W, C)`` in uint8, upright by its EXIF orientation.
 
     Args:
-      content: of the file.
-      name: for errors.
+      content: bytes of the file.
+      name: name of the picture in errors.
       size: the middle square is resized to so many pixels a side by Lanczos's filter, without aliasing; None leaves the
         picture as it is.
       mode: "RGB" or "L" to convert to, with white behind transparent pixels; None for pictures in one of these.

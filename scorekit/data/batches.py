@@ -16,15 +16,12 @@ def local_rows(batch_size: PositiveInt, process_index: NonNegativeInt = 0, proce
     """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``.
 
     Args:
-      batch_size: B, over all processes; a multiple of P.
-      process_index: p, from 0 to P - 1.
-      process_count: P.
+      batch_size: examples B over all processes, a multiple of P.
+      process_index: index p of the process, below P.
+      process_count: number of processes P.
 
     Returns:
       The slice of the rows.
-
-    Raises:
-      ValueError: if an argument is out of range or the rows cannot be divided equally.
 
     >>> local_rows(8, process_index=1, process_count=4)
     slice(2, 4, None)
@@ -46,16 +43,13 @@ def batch_at(
     epoch, and a batch may be larger than the set.
 
     Args:
-      arrays: arrays that share their leading axis ``N``.
-      seed: non-negative; determines the order of every epoch.
-      step: non-negative; the first step is 0.
-      batch_size: positive, over all devices and hosts.
+      arrays: arrays that share their leading axis ``N``, which is not empty.
+      seed: seed of the order of every epoch.
+      step: number of the step, 0 for the first.
+      batch_size: examples over all devices and hosts.
 
     Returns:
       The rows of each array, ``(batch_size, ...)``.
-
-    Raises:
-      ValueError: if an argument is out of range, or the arrays are empty or of unequal length.
 
     >>> data = {"x": np.arange(5)}
     >>> first, second = (batch_at(data, seed=0, step=s, batch_size=5)["x"] for s in (0, 1))

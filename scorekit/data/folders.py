@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, PictureSource, Record
+from scorekit.arguments import PositiveInt, checked
+from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, PictureSource, Record
 from scorekit.files import parse_json, read_file, resolved
 
 __all__ = ["folder"]
@@ -14,16 +15,17 @@ _MOST_CAPTIONS = 2**30
 """Bytes of the file of all captions."""
 
 
-def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None = None) -> "_Folder":
+@checked
+def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> "_Folder":
     """The pictures in a folder, read when they are asked for.
 
     Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
-    subfolders there is one class. Captions are the text of ``name.txt`` beside ``name.jpg``, or lines
+    subfolders there is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines
     ``{"file_name": "cats/1.jpg", "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names
     that begin with a dot are left out. The order is that of the paths. Links may not lead out of the folder.
 
     Args:
-      path: of the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
+      path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
       size: the middle square of each picture is resized to ``size`` pixels a side; with None all must have one size.
       mode: ``"RGB"`` or ``"L"`` (grey) converts every picture, with white behind transparent pixels; with None all must
         be RGB or all grey.
@@ -33,7 +35,7 @@ def folder(path: str | os.PathLike, *, size: int | None = None, mode: str | None
       ``"caption"`` if there are captions.
 
     Raises:
-      ValueError: if there is no such folder, it holds no pictures, or pictures both in subfolders and beside them;
+      ValueError: if there is no such folder, it holds no pictures, or pictures both in subfolders and alongside them;
         ``source[i]`` for a picture that is damaged, of another size or mode, or has no caption where others have one.
 
     >>> import tempfile

@@ -12,13 +12,13 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, Positive, checked
+from scorekit.arguments import Between, Positive, checked
 from scorekit.checks import check
-from scorekit.data._midi_keys import Keyboard
+from scorekit.data._midi_keys import Keyboard, SevenBits
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
 from scorekit.files import read_file
 
@@ -45,7 +45,7 @@ class Score(NamedTuple):
       notes: sorted by onset, then pitch; times in seconds.
       programs: the General MIDI instrument of each note, 0 to 127.
       seconds: the length of the file.
-      remarks: what was left out or changed, a sentence each.
+      remarks: omissions and changes, a sentence each.
 
     >>> Score((Note(60, 100, 0.0, 0.5),), (73,), 1.0, ()).notes[0].pitch
     60
@@ -61,8 +61,8 @@ class Score(NamedTuple):
 def read_score(
     path: str | os.PathLike,
     *,
-    lowest: NonNegativeInt = 0,
-    highest: NonNegativeInt = 127,
+    lowest: SevenBits = 0,
+    highest: SevenBits = 127,
     out_of_range: _OutOfRange = "error",
 ) -> Score:
     """Reads the notes of a MIDI file, of all tracks and instruments.
@@ -71,7 +71,7 @@ def read_score(
     same channel ends the note before. Notes of no length remain.
 
     Args:
-      path: of the file, of type 0 or 1, at most 4 MiB and 4 hours.
+      path: the file, of type 0 or 1, at most 4 MiB and 4 hours.
       lowest: lowest MIDI pitch that is allowed.
       highest: highest MIDI pitch that is allowed.
       out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
@@ -80,8 +80,8 @@ def read_score(
       The notes in seconds.
 
     Raises:
-      ValueError: if the file cannot be read as MIDI or is longer, a pitch is out of range or cannot be moved into it,
-        or the range or ``out_of_range`` is not allowed.
+      ValueError: if the file cannot be read as MIDI or is longer, or a pitch is out of range or cannot be moved into
+        it.
       ImportError: without mido; it says what to install.
 
     >>> import tempfile
@@ -91,10 +91,8 @@ def read_score(
     >>> score.notes, score.programs, score.remarks
     ((Note(pitch=72, velocity=100, start=0.0, end=0.5),), (73,), ('1 note of pitch 60 moved to 72',))
     """
-    if not lowest <= highest <= 127:
+    if lowest > highest:
         raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")
-    if out_of_range not in ("error", "octave"):
-        raise ValueError(f"out_of_range must be 'error' or 'octave', got {out_of_range!r}")
     keyboard, seconds = _played(os.fspath(path))
     played = sorted(keyboard.notes, key=lambda note: (note.start, note.pitch))
     wrong = collections.Counter(note.pitch for note in played if not lowest <= note.pitch <= highest)
@@ -117,7 +115,7 @@ def write_score(
     """Writes notes as a MIDI file: a track for each instrument, 120 beats to a minute, 1920 ticks to a second.
 
     Args:
-      path: of the file; its folder must exist.
+      path: the file; its folder must exist.
       notes: times in seconds, rounded to a tick.
       programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
       seconds: length of the file; by default that of its notes.
@@ -166,9 +164,6 @@ def notes_of_roll(roll: np.ndarray, rate: Positive = FRAME_RATE) -> list[Note]:
     Returns:
       Notes sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
 
-    Raises:
-      ValueError: if ``roll`` is not ``(T, 128)`` integers from 0 to 127 or ``rate`` not finite and > 0.
-
     >>> roll = np.zeros((5, 128), np.uint8)
     >>> roll[1:3, 60] = 100
     >>> notes_of_roll(roll, rate=10)
@@ -194,14 +189,14 @@ def read_midi(
     path: str | os.PathLike,
     *,
     rate: Positive = FRAME_RATE,
-    lowest: int = 0,
-    highest: int = 127,
+    lowest: SevenBits = 0,
+    highest: SevenBits = 127,
     out_of_range: _OutOfRange = "error",
 ) -> np.ndarray:
     """Reads a MIDI file as a piano roll of all its instruments; remarks of :func:`read_score` become warnings.
 
     Args:
-      path: of the file, of type 0 or 1, at most 4 MiB and 4 hours.
+      path: the file, of type 0 or 1, at most 4 MiB and 4 hours.
       rate: frames to a second; the roll has at most 2²³.
       lowest: lowest MIDI pitch that is allowed.
       highest: highest MIDI pitch that is allowed.
@@ -212,8 +207,7 @@ def read_midi(
       later one's.
 
     Raises:
-      ValueError: as :func:`read_score`, if ``rate`` is not finite and > 0, or gives more frames than allowed, or the
-        file has neither notes nor length.
+      ValueError: if ``rate`` gives more frames than allowed, or the file has neither notes nor length.
       ImportError: without mido; it says what to install.
 
     >>> import tempfile
@@ -235,17 +229,23 @@ def read_midi(
 
 
 @checked
-def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: Positive = FRAME_RATE, program: int = 0) -> None:
+def write_midi(
+    path: str | os.PathLike,
+    roll: np.ndarray,
+    *,
+    rate: Annotated[float, Between(0, _LARGEST_RATE, "low")] = FRAME_RATE,
+    program: SevenBits = 0,
+) -> None:
     """Writes a piano roll as a MIDI file that :func:`read_midi` reads back exactly, silence at the end included.
 
     Args:
-      path: of the file; its folder must exist.
+      path: the file; its folder must exist.
       roll: velocities ``(T, 128)``, integers from 0 to 127, ``T >= 1``.
-      rate: frames to a second, at most 1000.
+      rate: frames to a second.
       program: the General MIDI instrument.
 
     Raises:
-      ValueError: if ``roll`` is not as above, ``rate`` or ``program`` is out of range, or the file cannot be written.
+      ValueError: if ``roll`` is not as above, or the file cannot be written.
       ImportError: without mido; it says what to install.
 
     >>> import tempfile
@@ -256,8 +256,6 @@ def write_midi(path: str | os.PathLike, roll: np.ndarray, *, rate: Positive = FR
     ...     bool(np.all(read_midi(folder + "/a.mid") == roll))
     True
     """
-    if rate > _LARGEST_RATE:
-        raise ValueError(f"rate must be at most {_LARGEST_RATE:g}, got {rate}")
     notes = notes_of_roll(roll, rate)
     if not len(roll):
         raise ValueError("roll must have a frame or more, got none")

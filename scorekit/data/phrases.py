@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scorekit.arguments import NonNegativeInt, Positive, checked
+from scorekit.data._midi_keys import SevenBits
 from scorekit.data.soundfont import SoundFont
 from scorekit.data.synthesis import render_note
 
@@ -53,7 +54,7 @@ def random_phrase(seed: NonNegativeInt, seconds: Positive = SECONDS) -> list[Not
     """A phrase in a key, with chords, a bass and a melody; the same for the same seed.
 
     Args:
-      seed: non-negative.
+      seed: seed of the draws.
       seconds: length; the last onset is at least 0.1 s before the end.
 
     Returns:
@@ -110,7 +111,7 @@ def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: Positi
     Args:
       notes: sorted by onset, for example from :func:`random_phrase`.
       frames: the number of rows ``T``.
-      frame_rate: in Hz.
+      frame_rate: rows a second, in Hz.
 
     Returns:
       uint8 ``(T, 128)``: velocities, 0 for inactive keys. Every note is active in at least one row, the one nearest to
@@ -132,30 +133,28 @@ def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: Positi
 
 @checked
 def render_phrase(
-    font: SoundFont, program: int, notes: Sequence[Note], *, sample_rate: Positive, seconds: Positive = SECONDS
+    font: SoundFont, program: SevenBits, notes: Sequence[Note], *, sample_rate: Positive, seconds: Positive = SECONDS
 ) -> np.ndarray:
     """Renders a phrase; onsets are rounded to the nearest sample.
 
     Args:
-      font: from :func:`scorekit.data.soundfont.read_soundfont`.
+      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument.
-      notes: of the phrase.
-      sample_rate: in Hz.
+      notes: notes of the phrase.
+      sample_rate: samples a second, in Hz.
       seconds: the length of the result.
 
     Returns:
       float32 ``(round(seconds * sample_rate),)`` with its peak at 0.9, or silence.
 
     Raises:
-      ValueError: if a note, the instrument or the rate is out of range.
+      ValueError: if a note is out of range.
 
     >>> from scorekit.data.soundfont import read_soundfont
     >>> sound = render_phrase(read_soundfont(), 0, [Note(60, 100, 0.1, 0.5)], sample_rate=4000, seconds=1.0)
     >>> sound.shape, bool(np.all(sound[:396] == 0)), round(float(np.abs(sound).max()), 3)
     ((4000,), True, 0.9)
     """
-    if program not in range(128):
-        raise ValueError(f"program must be an integer from 0 to 127, got {program!r}")
     out = np.zeros(round(seconds * sample_rate), np.float32)
     for note in notes:
         first = round(note.start * sample_rate)

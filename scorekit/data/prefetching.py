@@ -22,16 +22,13 @@ def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: Positive
     raised where its item would have been returned, after all earlier items.
 
     Args:
-      iterator: such as a :class:`scorekit.data.Stream`; it is used by the thread alone from here on, and closed with
-        it if it has a method ``close``.
-      place: from an item to what is returned, such as ``jax.device_put``.
-      size: at least 1.
+      iterator: items, such as a :class:`scorekit.data.Stream`; it is used by the thread alone from here on, and closed
+        with it if it has a method ``close``.
+      place: function of an item whose result is returned, such as ``jax.device_put``.
+      size: placed items that wait at most.
 
     Returns:
       An iterator with the attribute ``waited``. Leave its ``with`` statement, or call ``close``, to end the thread.
-
-    Raises:
-      ValueError: if an argument is out of range.
 
     >>> with prefetch(iter([1, 2, 3]), lambda x: 10 * x) as items:
     ...     print(list(items), items.waited < 1.0)
@@ -50,8 +47,8 @@ class Prefetch(Iterator[_T], Generic[_T]):
     Its attribute ``waited`` holds the seconds that the consumer has waited for items so far.
 
     Args:
-      iterator: of the items.
-      place: from an item to what is returned.
+      iterator: the items.
+      place: function of an item whose result is returned.
       size: placed items that wait at most.
 
     >>> items = Prefetch(iter([1, 2]), float, 1)

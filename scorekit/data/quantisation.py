@@ -6,19 +6,22 @@ Two scalings are in use. :func:`to_unit` maps the smallest value to -1 and the l
 ``x`` is ``to_unit(x) * (bins - 1) / bins``.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import Count, checked
-from scorekit.checks import check_classes, check_count, check_not_nan
+from scorekit.checks import check_classes, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["dequantise", "from_unit", "to_unit"]
 
+_Bins: TypeAlias = Annotated[int, Count(2)]
 
-def to_unit(x: ArrayLike, bins: int) -> Array:
+
+@checked
+def to_unit(x: ArrayLike, bins: _Bins) -> Array:
     """Integers to floats: ``2 x / (bins - 1) - 1``.
 
     Args:
@@ -26,11 +29,7 @@ def to_unit(x: ArrayLike, bins: int) -> Array:
       bins: number of values.
 
     Returns:
-      float32 in [-1, 1]; 0 goes to -1 and ``bins - 1`` to +1.
-
-    Raises:
-      ValueError: if ``x`` does not hold integers in ``0..bins-1`` or ``bins`` is not an integer >= 2. Traced, integers
-        out of range give NaN.
+      float32 in [-1, 1]; 0 goes to -1 and ``bins - 1`` to +1, a traced integer out of range to NaN.
 
     >>> to_unit(jnp.array([0, 8, 16]), 17)
     Array([-1.,  0.,  1.], dtype=float32)
@@ -39,7 +38,7 @@ def to_unit(x: ArrayLike, bins: int) -> Array:
 
 
 @checked
-def from_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
+def from_unit(x: ArrayLike, bins: _Bins) -> Array:
     """Floats to the nearest integers, the inverse of :func:`to_unit`.
 
     Args:
@@ -50,7 +49,7 @@ def from_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
       int32 in ``0..bins-1``. No integer stands for NaN: a traced NaN becomes the one of 0.
 
     Raises:
-      ValueError: if ``bins`` is not an integer >= 2 or ``x`` is NaN.
+      ValueError: if ``x`` is NaN.
 
     >>> from_unit(jnp.array([-1.3, 0.01, 1.0]), 17)
     Array([ 0,  8, 16], dtype=int32)
@@ -60,7 +59,8 @@ def from_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
     return jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)
 
 
-def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
+@checked
+def dequantise(key: Key, x: ArrayLike, bins: _Bins) -> Array:
     """Uniform dequantisation: ``2 (x + u) / bins - 1`` with u uniform on [0, 1).
 
     Args:
@@ -69,11 +69,7 @@ def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
       bins: number of values.
 
     Returns:
-      float32 in [-1, 1].
-
-    Raises:
-      ValueError: if ``x`` does not hold integers in ``0..bins-1`` or ``bins`` is not an integer >= 2. Traced, integers
-        out of range give NaN.
+      float32 in [-1, 1]; NaN for a traced integer out of range.
 
     >>> float(dequantise(jax.random.key(0), jnp.array(1), 2)) >= 0.0
     True
@@ -86,7 +82,6 @@ def dequantise(key: Key, x: ArrayLike, bins: int) -> Array:
 
 def _check_integers(x: ArrayLike, bins: int) -> Array:
     """Integers ``x`` as floats; NaN for traced ones that are not in ``0..bins-1``."""
-    check_count(2, bins=bins)
     dtype = jnp.result_type(x)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"x must be of an integer type, values 0..bins-1, got {dtype}")

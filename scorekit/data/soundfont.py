@@ -110,7 +110,7 @@ class Zone:
       velocities: the least and the greatest velocity.
       sound: the recording from its start to its end, float32 in [-1, 1), a view into the font.
       loop: the part ``[start, end)`` that repeats for the duration of the note, in samples; ``None`` without a loop.
-      rate: of the recording, in Hz.
+      rate: samples a second of the recording, in Hz.
       root: the pitch in semitones at which it is played at its own rate, its correction in cents included.
       parameters: the generators by their names here, in the units of the file (timecents, centibels, cents, 0.1 %).
 
@@ -188,7 +188,7 @@ def read_soundfont(path: str | None = None) -> SoundFont:
     """Reads a font; the two last ones read are cached.
 
     Args:
-      path: of an ``.sf2`` file; ``None`` is the General MIDI font of pretty_midi.
+      path: an ``.sf2`` file; ``None`` is the General MIDI font of pretty_midi.
 
     Returns:
       The font.

@@ -25,7 +25,7 @@ class NoteSet:
       family: indices into ``families``, ``(N,)``, int32.
       instruments: the names of the instruments.
       families: the names of the families.
-      sample_rate: in Hz.
+      sample_rate: samples a second, in Hz.
       name: the TFDS name, config included.
 
     >>> zeros = np.zeros(2, np.int32)
@@ -54,7 +54,7 @@ class PhraseSet:
       x: the sounds ``(N, length)``, int16.
       roll: velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
       instrument: programs of General MIDI ``(N,)``, int32.
-      sample_rate: in Hz.
+      sample_rate: samples a second, in Hz.
       frame_rate: rows of the roll per second.
       name: the TFDS name, config included.
 

@@ -9,11 +9,11 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, checked
+from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.data.batches import local_rows
 
@@ -45,10 +45,10 @@ def stream(
     source: Source,
     *,
     seed: NonNegativeInt,
-    batch_size: int,
-    start: NonNegativeInt = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    batch_size: PositiveInt,
+    start: Annotated[int, Count(0, 2**62 - 1)] = 0,
+    process_index: NonNegativeInt = 0,
+    process_count: PositiveInt = 1,
     transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     workers: NonNegativeInt = 4,
     on_error: Literal["raise", "skip"] = "raise",
@@ -60,17 +60,17 @@ def stream(
     and the source only: not on ``start``, the number of processes or of workers.
 
     Args:
-      source: N examples with random access, below 2³².
-      seed: non-negative; determines the order of every epoch.
-      batch_size: over all processes; a multiple of ``process_count``.
-      start: global examples that were consumed before, below 2⁶²; :attr:`Stream.position` of the run that is continued.
-      process_index: of this process.
+      source: N examples with random access, N from 1 to 2³² - 1.
+      seed: seed of the order of every epoch.
+      batch_size: examples over all processes, a multiple of ``process_count``.
+      start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
+      process_index: index of this process.
       process_count: number of processes.
-      transform: from an example to an example, in the threads that read. It must be a pure function.
+      transform: pure function from an example to an example, called in the threads that read.
       workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch
         is read when it is asked for.
-      on_error: what an example that raises a ``ValueError``, ``OSError``, ``RuntimeError`` or ``EOFError``, or that has
-        other fields or shapes than the first of the source, does. ``"raise"`` ends the stream with an error that names
+      on_error: consequence of an example that raises a ``ValueError``, ``OSError``, ``RuntimeError`` or ``EOFError``,
+        or has other fields or shapes than the first of the source. ``"raise"`` ends the stream with an error that names
         it. ``"skip"`` puts the next good row of the source in its place, so that batches keep their size and remain a
         function of the seed and position.
 
@@ -78,8 +78,7 @@ def stream(
       An iterator of dicts of numpy arrays ``(B / P, ...)``; text is an array of objects.
 
     Raises:
-      ValueError: if an argument is out of range or the source is empty; while iterating, for a broken example, or with
-        ``"skip"`` if 1000 rows in a row are broken.
+      ValueError: while iterating, for a broken example, or with ``"skip"`` if 1000 rows in a row are broken.
 
     >>> squares = [{"x": np.float32(i) ** 2} for i in range(6)]
     >>> batches = stream(squares, seed=0, batch_size=3)
@@ -90,13 +89,10 @@ def stream(
     True
     """
     rows = local_rows(batch_size, process_index, process_count)
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     if not isinstance(source, Source):
         raise ValueError(f"source must have __len__ and __getitem__, got {source!r}")
     if transform is not None and not callable(transform):
         raise ValueError(f"transform must be a function of an example or None, got {transform!r}")
-    check(lambda n: n < 2**62, "below 2⁶²", start=start)
     check(lambda n: (n > 0) & (n < 2**32), "a source of 1 to 2³² - 1 examples", source=len(source))
     reader = _Reader(source, transform, on_error == "skip")
     return Stream(reader, int(seed), int(batch_size), int(start), range(int(batch_size))[rows], int(workers))
@@ -109,11 +105,11 @@ class Stream(Iterator[dict[str, np.ndarray]]):
     one. ``skipped`` holds the errors of the broken examples in the batches so far, by their rows in the source.
 
     Args:
-      reader: of rows of the source.
-      seed: of the order of every epoch.
-      batch_size: over all processes.
+      reader: reader of rows of the source.
+      seed: seed of the order of every epoch.
+      batch_size: examples over all processes.
       start: global examples that were consumed before.
-      rows: of a batch, that are read here.
+      rows: rows of a batch that are read here.
       workers: threads that read.
 
     >>> batches = stream([{"x": np.float32(0.5)}], seed=0, batch_size=2)

@@ -8,11 +8,13 @@ channels is returned) and effects are not rendered. The amplitude is ``(velocity
 
 import functools
 import math
+from typing import Annotated
 
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, Positive, checked
+from scorekit.arguments import Count, NonNegativeInt, Positive, checked
 from scorekit.audio.stft import overlap_add
+from scorekit.data._midi_keys import SevenBits
 from scorekit.data.soundfont import SoundFont, Zone
 
 __all__ = ["render_note"]
@@ -28,9 +30,9 @@ _BLOCK_SECONDS = 0.008
 @checked
 def render_note(
     font: SoundFont,
-    program: int,
-    pitch: int,
-    velocity: int,
+    program: SevenBits,
+    pitch: SevenBits,
+    velocity: Annotated[int, Count(1, 127)],
     *,
     sample_rate: Positive,
     held: Positive,
@@ -40,11 +42,11 @@ def render_note(
     """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.
 
     Args:
-      font: from :func:`scorekit.data.soundfont.read_soundfont`.
-      program: the instrument, 0 to 127 in the order of General MIDI.
+      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
+      program: the instrument, in the order of General MIDI.
       pitch: the MIDI pitch; 69 is 440 Hz.
-      velocity: 1 to 127.
-      sample_rate: in Hz.
+      velocity: the MIDI velocity.
+      sample_rate: samples a second, in Hz.
       held: time from key press to key release, in seconds.
       seconds: the length of the result; longer releases are truncated.
       bank: 0, or 128 for percussion.
@@ -53,7 +55,7 @@ def render_note(
       float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
 
     Raises:
-      ValueError: if an argument is out of range, or a recording more than 12 octaves from ``sample_rate``.
+      ValueError: if a recording is more than 12 octaves from ``sample_rate``.
 
     >>> from scorekit.data.soundfont import read_soundfont
     >>> a = render_note(read_soundfont(), 0, 69, 100, sample_rate=8000, held=0.5, seconds=1.0)
@@ -62,9 +64,6 @@ def render_note(
 
     Source: Creative Technology, SoundFont technical specification 2.04 (2001).
     """
-    for name, value, least in (("program", program, 0), ("pitch", pitch, 0), ("velocity", velocity, 1)):
-        if value not in range(least, 128):
-            raise ValueError(f"{name} must be an integer from {least} to 127, got {value!r}")
     out = np.zeros(round(seconds * sample_rate), np.float32)
     for zone in font.zones(program, pitch, velocity, bank):
         out += _render_zone(zone, pitch, len(out), sample_rate, held)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, PictureSource, Record
+from scorekit.arguments import PositiveInt, checked
+from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, PictureSource, Record
 from scorekit.files import parse_json, read_file, regular_file
 from scorekit.io import write_atomic
 
@@ -25,11 +26,12 @@ _LIMITS = {"picture": MOST_PICTURE, "txt": MOST_TEXT, "json": MOST_TEXT, "cls": 
 """The parts of an example that are read, and the bytes of each."""
 
 
+@checked
 def tar(
     paths: str | os.PathLike | Iterable[str | os.PathLike],
     *,
-    size: int | None = None,
-    mode: str | None = None,
+    size: PositiveInt | None = None,
+    mode: Mode | None = None,
     index_folder: str | os.PathLike | None = None,
 ) -> "_Tar":
     """The pictures in tar files, read in place when they are asked for; nothing is extracted.
@@ -47,7 +49,7 @@ def tar(
       size: the middle square of each picture is resized to ``size`` pixels a side; with None all must have one size.
       mode: ``"RGB"`` or ``"L"`` (grey) converts every picture, with white behind transparent pixels; with None all must
         be RGB or all grey.
-      index_folder: where to keep the offsets instead; created if missing.
+      index_folder: folder to keep the offsets in instead, created if missing.
 
     Returns:
       A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with

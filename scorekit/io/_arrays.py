@@ -40,7 +40,7 @@ class LazyArray(Sealed):
     """An array that is read from its file when it is asked for.
 
     Attributes:
-      shape: of the array.
+      shape: shape of the array.
       nbytes: its size in memory.
     """
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import networks, predictions
-from scorekit.checks import check_count, check_positive, check_scalar
+from scorekit.arguments import Between, Count
 from scorekit.io import preconditioning
 from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
 
@@ -44,7 +44,7 @@ def check_example(shape: Any) -> None:
     if not isinstance(shape, tuple | list) or not shape:
         raise ValueError(f"shape must be a tuple such as (32, 32, 3), got {shape!r}")
     for size in shape:
-        check_count(shape=size)
+        Count().check("shape", size)
     if math.prod(shape) > _LARGEST:
         raise ValueError(f"shape must have at most {_LARGEST:,} numbers, got {shape}")
 
@@ -62,8 +62,7 @@ def parse(config: Mapping[str, Any]) -> Parts:
         if jax.eval_shape(function, one).shape != ():
             raise ValueError(f"{name} must hold single numbers, got {getattr(found, name)}")
     if found.sigma_data is not None:
-        check_scalar(sigma_data=found.sigma_data)
-        check_positive(sigma_data=found.sigma_data)
+        Between(0, open="low", scalar=True).check("sigma_data", found.sigma_data)
     shape = config["shape"]
     if shape is None:
         raise ValueError("shape must be known, to check the parameters: give it to load, got None")

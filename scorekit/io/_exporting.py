@@ -48,11 +48,11 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
       OSError: if a file cannot be written, naming it.
 
     >>> import tempfile
-    >>> from scorekit import io
+    >>> from scorekit import io, networks
     >>> module = networks.MLP(features=4, blocks=1)
     >>> params = jax.jit(module.init)(jax.random.key(0), jnp.ones((1, 2)), 0.0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = export(folder, io.Loaded(module, params, preconditioning.edm(), (2,)), {"steps": 1000})
+    ...     _ = export(folder, io.Loaded(module, params, io.preconditioning.edm(), (2,)), {"steps": 1000})
     ...     io.load(folder).shape
     (2,)
     """
@@ -102,8 +102,8 @@ def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
     """The parts of a :class:`~scorekit.io.loading.Loaded` in a folder that :func:`export` wrote.
 
     Args:
-      folder: of :func:`export`.
-      shape: of one example, in place of the config's.
+      folder: folder of :func:`export`.
+      shape: shape of one example, in place of the config's.
 
     Raises:
       ValueError: naming the file, and a parameter that is missing, unknown, not finite or of another shape or dtype, a

@@ -34,7 +34,7 @@ class Inert:
     """An object whose class was not imported.
 
     Attributes:
-      name: of its class.
+      name: name of its class.
       state: its attributes by name.
     """
 
@@ -228,7 +228,7 @@ def read_pickle(path: str | Path) -> Any:
     """The content of a pickle or of a file of ``torch.save``, without importing or running anything that it names.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Returns:
       Dictionaries, lists and numbers as they are; :class:`LazyArray` and numpy arrays for tensors, :class:`Inert` for

@@ -51,7 +51,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     A FIFO blocks its reader, and a device such as ``/dev/zero`` never ends.
 
     Args:
-      path: of the file; one of a bucket is not looked at.
+      path: the file; one of a bucket is not looked at.
 
     Raises:
       ValueError: naming the path.
@@ -72,7 +72,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a file of JSON.
 
     Args:
-      path: of the file, see :func:`as_path`.
+      path: the file, see :func:`as_path`.
 
     Returns:
       Its fields.
@@ -106,7 +106,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     object is written at once, which is atomic there.
 
     Args:
-      path: of the file, see :func:`as_path`.
+      path: the file, see :func:`as_path`.
       content: bytes, or text that is encoded as UTF-8.
 
     Returns:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.denoisers import denoiser_from_network
 from scorekit.io import _exporting as exporting
 from scorekit.io import _hub as hub
@@ -57,7 +57,7 @@ class Loaded:
       module: the Flax module.
       params: its parameters.
       preconditioning: how noise level and input enter it, and what its output is.
-      shape: of one example, or None where nothing says it.
+      shape: shape of one example, or None where nothing says it.
       autoencoder: module and parameters, or None.
 
     >>> from scorekit.networks import MLP
@@ -111,7 +111,8 @@ class Loaded:
         """
         return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
 
-    def prior(self, key: Key, num: int) -> Array:
+    @checked
+    def prior(self, key: Key, num: PositiveInt) -> Array:
         """Noise at t = 1, from which to sample.
 
         Args:
@@ -124,7 +125,6 @@ class Loaded:
         Raises:
           ValueError: if the shape of an example is not known; give it to :func:`load`.
         """
-        check_count(num=num)
         if self.shape is None:
             raise ValueError("shape must be given to load: this checkpoint does not say the shape of an example")
         return sample_prior(key, self.schedule, jax.ShapeDtypeStruct((num, *self.shape), jnp.float32))
@@ -162,12 +162,12 @@ def load(
       path: a folder of :func:`~scorekit.io.export`; one of a diffusers pipeline (``model_index.json``), or of one model
         of it; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
         downloaded.
-      preconditioning: what inputs and outputs mean (:mod:`scorekit.io.preconditioning`); by default what the folder or
+      preconditioning: meaning of inputs and outputs (:mod:`scorekit.io.preconditioning`); by default as the folder or
         the layout says.
-      shape: of one example, ``(H, W, C)``, where the checkpoint does not say it.
-      key: of the dictionary in a file, by default that of the average.
-      revision: of a repository of the hub.
-      **options: of the layout's ``convert`` (:mod:`scorekit.io.formats`), for what neither tensors nor configs say.
+      shape: shape of one example, ``(H, W, C)``, where the checkpoint does not say it.
+      key: key of the dictionary in a file, by default of the average.
+      revision: revision of a repository of the hub.
+      **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs tell.
 
     Returns:
       The network with its parameters, and what its inputs and output mean.

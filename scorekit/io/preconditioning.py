@@ -15,7 +15,7 @@ preconditioning input            noise input                    output
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit import schedules
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import Between, Count, Finite, OneOf, Positive, PositiveScalar, checked
 from scorekit.denoisers import condition_on_log_snr, scale_input
 from scorekit.predictions import Eps, Target, as_target, edm_target
 from scorekit.trees import as_pytree, pytree_dataclass
@@ -52,20 +52,14 @@ class LogSNRInput:
 
     Attributes:
       scale: factor of the log-SNR.
-      offset: what is added.
-
-    Raises:
-      ValueError: if one is not finite.
+      offset: noise input at log-SNR 0.
 
     >>> float(LogSNRInput(scale=-0.5)(2.0))
     -1.0
     """
 
-    scale: Number = 0.25
-    offset: Number = 0.0
-
-    def __post_init__(self):
-        check(np.isfinite, "finite", scale=self.scale, offset=self.offset)
+    scale: Finite = 0.25
+    offset: Finite = 0.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jnp.asarray(log_snr) + self.offset
@@ -76,11 +70,8 @@ class TimestepInput:
     """The noise input ``last t``, with t in [0, 1] the time at which ``schedule`` has this log-SNR.
 
     Attributes:
-      schedule: of the training.
-      last: the noise input at t = 1, > 0.
-
-    Raises:
-      ValueError: if ``last`` is not positive.
+      schedule: noise schedule of the training.
+      last: the noise input at t = 1.
 
     >>> schedule = schedules.cosine()
     >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
@@ -88,10 +79,7 @@ class TimestepInput:
     """
 
     schedule: Schedule
-    last: Number = 999.0
-
-    def __post_init__(self):
-        check_positive(last=self.last)
+    last: Positive = 999.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.last * jnp.clip(self.schedule.time_at(jnp.asarray(log_snr)), 0.0, 1.0)
@@ -102,19 +90,13 @@ class ClockInput:
     """The noise input ``scale sigma / (alpha + sigma)``: like its derivative along a path, bounded at both ends.
 
     Attributes:
-      scale: the noise input at pure noise, > 0.
-
-    Raises:
-      ValueError: if it is not positive.
+      scale: the noise input at pure noise.
 
     >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
     2.0
     """
 
-    scale: Number = 4.0
-
-    def __post_init__(self):
-        check_positive(scale=self.scale)
+    scale: Positive = 4.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jax.nn.sigmoid(-0.5 * jnp.asarray(log_snr))
@@ -147,7 +129,7 @@ class Preconditioning(NamedTuple):
 
     Attributes:
       schedule: the noise schedule that it was trained with, or any other of the same range of noise.
-      target: what the output is.
+      target: meaning of the output.
       noise_input: ``log_snr -> c_noise``.
       sigma_data: the input is ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``; None for ``x_t`` itself.
 
@@ -170,7 +152,7 @@ def precondition(network: Network, found: Preconditioning) -> Network:
 
     Args:
       network: ``(x, c_noise) -> output``.
-      found: what its input means.
+      found: meaning of its input.
 
     Returns:
       ``(x_t, t) -> output``.
@@ -200,21 +182,26 @@ def _cosine(count: int, start: float, end: float) -> np.ndarray:
 BETAS = {"linear": _linear, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _cosine}
 """The tables of betas by the names that diffusers gives them; the last is the cosine schedule of iDDPM."""
 
+_Beta: TypeAlias = Annotated[float, Between(0, 1, "both")]
 
-def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end: float = 0.02) -> np.ndarray:
+
+@checked
+def beta_table(
+    name: Annotated[str, OneOf(*BETAS)] = "linear",
+    count: Annotated[int, Count(2, 2**20)] = 1000,
+    start: _Beta = 1e-4,
+    end: _Beta = 0.02,
+) -> np.ndarray:
     """A published table of betas.
 
     Args:
       name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
-      count: number of steps N, at most 2 ** 20.
-      start: the first beta, in (0, 1).
-      end: the last beta, in (0, 1).
+      count: number of steps N.
+      start: the first beta.
+      end: the last beta.
 
     Returns:
       float64 ``(N,)``.
-
-    Raises:
-      ValueError: for an unknown name, fewer than two or too many steps, or a beta outside (0, 1).
 
     >>> beta_table("scaled_linear", 3, 0.01, 0.09)
     array([0.01, 0.04, 0.09])
@@ -222,11 +209,6 @@ def beta_table(name: str = "linear", count: int = 1000, start: float = 1e-4, end
     Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239), Nichol & Dhariwal 2021
     (https://arxiv.org/abs/2102.09672).
     """
-    if name not in BETAS:
-        raise ValueError(f"name must be one of {', '.join(BETAS)}, got {name!r}")
-    check_count(2, count=count)
-    check(lambda n: n <= 2**20, "at most 1,048,576", count=count)
-    check(lambda x: (x > 0) & (x < 1), "in (0, 1)", start=start, end=end)
     return BETAS[name](count, start, end)
 
 
@@ -238,13 +220,10 @@ def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "ep
 
     Args:
       betas: ``(N,)``, or the name of a table of 1,000 (:func:`beta_table`).
-      target: what the output is: "eps", "v", "x0" or a :class:`~scorekit.predictions.Target`.
+      target: meaning of the output: "eps", "v", "x0" or a :class:`~scorekit.predictions.Target`.
 
     Returns:
       What its inputs and output mean.
-
-    Raises:
-      ValueError: for betas outside (0, 1), or an unknown name.
 
     >>> found = ddpm("squaredcos_cap_v2")
     >>> found.noise_input(found.schedule.log_snr(250 / 999)).round(2)
@@ -270,7 +249,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
       What its inputs and output mean.
 
     Raises:
-      ValueError: for a scheduler without betas, or a field with another value than these.
+      ValueError: for a scheduler without betas, or a field with an unknown value.
 
     >>> from_scheduler({"beta_schedule": "linear", "prediction_type": "v_prediction"}).target
     V()
@@ -307,9 +286,6 @@ def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:
     Returns:
       What its inputs and output mean.
 
-    Raises:
-      ValueError: unless ``0 < beta_min <= beta_max``.
-
     >>> float(vp().noise_input(vp().schedule.log_snr(0.5)).round(1))
     499.5
 
@@ -329,9 +305,6 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
     Returns:
       What its inputs and output mean.
 
-    Raises:
-      ValueError: unless ``0 < sigma_min < sigma_max``.
-
     >>> f"{ve().noise_input(ve().schedule.log_snr(1.0)):.3f} = {math.log(50.0):.3f}"
     '3.912 = 3.912'
 
@@ -341,25 +314,22 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
     return Preconditioning(schedules.geometric_ve(sigma_min, sigma_max), NegativeEps(), inputs)
 
 
-def edm(sigma_data: float = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
+@checked
+def edm(sigma_data: PositiveScalar = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
     """That of EDM and EDM2: ``c_noise = log(sigma) / 4``, unit variance of input and output.
 
     Args:
-      sigma_data: standard deviation of the data, > 0.
+      sigma_data: standard deviation of the data.
       sigma_min: noise at t = 0, >= 0.
       sigma_max: noise at t = 1, > ``sigma_min``.
 
     Returns:
       What its inputs and output mean.
 
-    Raises:
-      ValueError: for a number out of range.
-
     >>> f"{edm().noise_input(edm().schedule.log_snr(1.0)):.3f} = {math.log(80.0) / 4:.3f}"
     '1.096 = 1.096'
 
     Source: Karras et al. 2022, table 1, column "ours" (https://arxiv.org/abs/2206.00364).
     """
-    check_positive(sigma_data=sigma_data)
     schedule, inputs = schedules.edm(sigma_min, sigma_max), LogSNRInput(scale=-0.125)
     return Preconditioning(schedule, edm_target(sigma_data), inputs, float(sigma_data))

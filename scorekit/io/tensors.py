@@ -18,8 +18,8 @@ class Tensors:
 
     Args:
       named: arrays by their foreign name, in PyTorch's layouts.
-      source: what an error calls their origin, such as the path of a file.
-      prefix: of the names that are taken from here, see :meth:`under`.
+      source: name of their origin in errors, such as the path of a file.
+      prefix: prefix of the names that are taken from here, see :meth:`under`.
 
     >>> found = Tensors({"out.weight": np.ones((3, 2)), "out.bias": np.zeros(3)})
     >>> found.shape("out.weight"), found.under("out").dense()["kernel"].shape
@@ -46,7 +46,7 @@ class Tensors:
         """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here.
 
         Args:
-          name: of a part of the network.
+          name: name of a part of the network.
 
         Returns:
           Its tensors.

@@ -92,7 +92,7 @@ def test_given_betas_and_zero_terminal_signal():
             "beta_schedule must be one of linear, scaled_linear, squaredcos_cap_v2, got 'sigmoid'",
         ),
         ({"beta_schedule": "linear", "prediction_type": "flow"}, "prediction_type must be one of epsilon"),
-        ({"beta_schedule": "linear", "num_train_timesteps": 1}, "count must be an integer >= 2, got 1"),
+        ({"beta_schedule": "linear", "num_train_timesteps": 1}, "count must be an integer from 2 to 1048576, got 1"),
     ],
 )
 def test_other_schedulers_are_refused(config, message):

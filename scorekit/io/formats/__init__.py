@@ -2,7 +2,16 @@
 
 A module of this package has two functions: ``recognises(names)``, whether these are names of its layout, and
 ``convert(tensors, **options) -> (network, parameters)``. ``attributes(config) -> options``, where there is one, reads
-what no tensor tells from the ``config.json`` that diffusers stores beside the tensors.
+what no tensor tells from the ``config.json`` that diffusers stores alongside the tensors. ``convert`` raises a
+``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
+
+Args:
+  names: foreign names of the tensors of a checkpoint.
+  tensors: tensors of a checkpoint by their foreign names.
+  config: fields of ``config.json``.
+
+Returns:
+  Whether the layout is this one; the options by name; or the network and its parameters in float32.
 """
 
 import importlib
@@ -62,9 +71,6 @@ network is no denoiser. A new layout is a module and a line here."""
 
 def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
     """The first layout that recognises the names of tensors, or None.
-
-    Args:
-      names: of tensors.
 
     Returns:
       The name of the layout and its module.

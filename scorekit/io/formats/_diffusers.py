@@ -45,7 +45,7 @@ def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]])
 
     Args:
       config: the fields.
-      only: by name, the supported values; a field that is missing has the first.
+      only: the supported values by name; a field that is missing has the first.
 
     Raises:
       ValueError: naming the field, its value and what is supported.

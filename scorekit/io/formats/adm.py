@@ -21,12 +21,6 @@ __all__ = ["convert", "recognises"]
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"})
     True
     """
@@ -52,20 +46,16 @@ def convert(
     ``num_classes`` is zeros, and so is the null token of a map, which stands for a map of zeros.
 
     Args:
-      tensors: by their foreign names.
       heads: number of attention heads, where ``head_channels`` is None.
       head_channels: channels of an attention head, or None.
       new_attention_order: queries, keys and values are separated before the heads, not after.
-      map_shape: of an upsampler, the shape (H, W, C) of the low-resolution image, whose channels are the last C of the
+      map_shape: shape (H, W, C) of the low-resolution image of an upsampler, whose channels are the last C of the
         network's input.
-      keep_variance: of a network that predicts a variance too, keep its channels (``learned_variance``); by default the
-        output is the prediction of the noise alone, and the network a denoiser as it is.
+      keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
+        is the prediction of the noise alone, and the network a denoiser as it is.
 
     Returns:
       ``(network, params)``, for ``network.apply(params, x, timestep, labels)``.
-
-    Raises:
-      ValueError: for a tensor that is missing, left over or of an unexpected shape, or arguments that do not fit.
 
     >>> convert(Tensors({}))
     Traceback (most recent call last):

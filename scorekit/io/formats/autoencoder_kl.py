@@ -25,12 +25,6 @@ _ONLY = {
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight"])
     True
     """
@@ -39,12 +33,6 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups of the norms.
-
-    Args:
-      config: the fields of ``config.json``.
-
-    Returns:
-      The arguments by name.
 
     Raises:
       ValueError: naming a field with a value that :class:`~scorekit.networks.AutoencoderKL` does not have.
@@ -71,16 +59,13 @@ def convert(
     """The network and its parameters; all other sizes follow from the shapes.
 
     Args:
-      tensors: by diffusers' names; those of the attention may be the old or the new ones.
+      tensors: tensors by diffusers' names; those of the attention may be the old or the new ones.
       scaling_factor: factor of the latent, for instance that of one of the network's presets.
-      shift_factor: what is subtracted from the latent before it is scaled.
+      shift_factor: shift that is subtracted from the latent before it is scaled.
       groups: groups of the norms.
 
     Returns:
       The network and its parameters.
-
-    Raises:
-      ValueError: naming a tensor that is missing or not used, or a parameter of the wrong shape.
 
     >>> convert(Tensors({}), scaling_factor=1.0)
     Traceback (most recent call last):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.io._naming import naming
 from scorekit.io.files import read_json
 from scorekit.io.formats.inception import Loaded, checksum
@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """The encoder with the parameters of a folder, and the checksum of its weights.
 
     Args:
-      path: of a folder with ``model.safetensors`` and ``config.json``, see :func:`package_folder`.
+      path: folder with ``model.safetensors`` and ``config.json``, see :func:`package_folder`.
 
     Returns:
       A :class:`~scorekit.io.formats.inception.Loaded`.
@@ -81,12 +81,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.weight"])
     True
     """
@@ -95,12 +89,6 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds.
-
-    Args:
-      config: its fields.
-
-    Returns:
-      The arguments by name.
 
     Raises:
       ValueError: for an activation or positions that the network does not have.
@@ -115,19 +103,16 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: config[field] for field, ours in named.items() if field in config}
 
 
-def convert(tensors: Tensors, *, heads: int = 12, epsilon: float = 1e-12) -> tuple[TextEncoder, PyTree]:
+@checked
+def convert(tensors: Tensors, *, heads: PositiveInt = 12, epsilon: float = 1e-12) -> tuple[TextEncoder, PyTree]:
     """The encoder and its parameters; all sizes but the number of heads are those of the tensors.
 
     Args:
-      tensors: by the names of BERT.
       heads: number of attention heads, which no tensor tells.
-      epsilon: added to the variance of a norm.
+      epsilon: number that is added to the variance of a norm.
 
     Returns:
       The network, and ``{"params": ...}`` as float32.
-
-    Raises:
-      ValueError: naming the first tensor that is missing, unused or of an unexpected shape, or ``heads``.
 
     >>> convert(Tensors({}))
     Traceback (most recent call last):
@@ -135,7 +120,6 @@ def convert(tensors: Tensors, *, heads: int = 12, epsilon: float = 1e-12) -> tup
 
     Source: Devlin et al. 2019 (https://arxiv.org/abs/1810.04805).
     """
-    check_count(heads=heads)
     vocabulary, width = tensors.shape(_WORDS)
     embeddings = tensors.under("embeddings")
     params: dict[str, Any] = {

@@ -42,12 +42,6 @@ _DEFAULTS = {
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["time_embedding.linear_1.weight", "mid_block.attentions.0.group_norm.weight"])
     True
     """
@@ -60,12 +54,6 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: groups of the norms, and the rate of dropout.
-
-    Args:
-      config: the fields of ``config.json``.
-
-    Returns:
-      The arguments by name.
 
     Raises:
       ValueError: naming a field with a value that :class:`~scorekit.networks.DDPMUNet` does not have; a field that is
@@ -86,15 +74,12 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
     Classes (``class_embedding``) become labels; the null token, which the layout lacks, adds nothing.
 
     Args:
-      tensors: by diffusers' names; those of the attention may be the old or the new ones.
+      tensors: tensors by diffusers' names; those of the attention may be the old or the new ones.
       groups: groups of the norms.
       dropout: rate of dropout in training.
 
     Returns:
       The network, called with a timestep in [0, 1000), and its parameters.
-
-    Raises:
-      ValueError: naming a tensor that is missing or not used, or a parameter of the wrong shape.
 
     >>> convert(Tensors({}))
     Traceback (most recent call last):

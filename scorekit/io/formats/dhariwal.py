@@ -24,12 +24,6 @@ _HEAD_CHANNELS = 64
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names of this layout, which differs from EDM's other network in the last layers.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises({"model.map_layer0.weight", "model.out_norm.weight", "model.out_conv.weight"})
     True
     """
@@ -44,15 +38,11 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
     of :func:`scorekit.predictions.edm_target`. Published labels have no null token: the row of label ``num_classes`` is
     zeros. The embedding of augmentations, which are zero in sampling, is left out.
 
-    Args:
-      tensors: by their foreign names.
-
     Returns:
       ``(network, params)``, for ``network.apply(params, x, log(sigma) / 4, labels)``.
 
     Raises:
-      ValueError: for a tensor that is missing, left over or of an unexpected shape, or other frequencies of the noise
-        embedding or other resampling filters than ours.
+      ValueError: for other frequencies of the noise embedding or other resampling filters than ours.
 
     >>> convert(Tensors({}))
     Traceback (most recent call last):

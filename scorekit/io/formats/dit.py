@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks.dit import PRESETS, DiT, positions
 from scorekit.typing import PyTree
@@ -21,12 +21,6 @@ _HEADS = {(sizes["width"], sizes["depth"]): sizes["heads"] for sizes in PRESETS.
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of a diffusion transformer in one of the two layouts.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["x_embedder.proj.weight", "y_embedder.embedding_table.weight"])
     True
     """
@@ -38,34 +32,25 @@ def recognises(names: Container[str]) -> bool:
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that the ``config.json`` of diffusers holds.
 
-    Args:
-      config: the fields of ``config.json``.
-
-    Returns:
-      The arguments by name.
-
     >>> attributes({"num_attention_heads": 16})
     {'heads': 16}
     """
     return {"heads": config["num_attention_heads"]} if "num_attention_heads" in config else {}
 
 
-def convert(tensors: Tensors, *, heads: int | None = None, keep_variance: bool = False) -> tuple[DiT, PyTree]:
+@checked
+def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance: bool = False) -> tuple[DiT, PyTree]:
     """A diffusion transformer from its published weights, in either layout.
 
     Args:
-      tensors: of the paper's implementation, whose stored positions are compared with ours, or of diffusers, which
-        stores the embedders of timestep and class once for every block: the copies must be equal.
-      heads: number of attention heads, which no tensor tells; by default that of the preset of this width and depth.
-      keep_variance: of a network that predicts a variance too, keep its channels (``learned_variance``); by default the
-        output is the prediction alone, and the network a denoiser as it is.
+      tensors: tensors of the paper's implementation, whose stored positions are compared with ours, or of diffusers,
+        which stores the embedders of timestep and class once for every block: the copies must be equal.
+      heads: number of attention heads, which no tensor tells; by default as in the preset of this width and depth.
+      keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
+        is the prediction alone, and the network a denoiser as it is.
 
     Returns:
       The network, called with a timestep in [0, 1000), and its parameters.
-
-    Raises:
-      ValueError: naming the first tensor that is missing, unused or of an unexpected shape, or ``heads`` if the sizes
-        are those of no preset.
 
     >>> convert(Tensors({"x_embedder.proj.weight": np.ones((16, 4, 2, 2))}))
     Traceback (most recent call last):
@@ -86,7 +71,6 @@ def convert(tensors: Tensors, *, heads: int | None = None, keep_variance: bool =
     heads = _HEADS.get((width, len(blocks))) if heads is None else heads
     if heads is None:
         raise ValueError(f"heads must be given for a network of width {width} and depth {len(blocks)}, got None")
-    check_count(heads=heads)
     params: dict[str, Any] = {
         **taken,
         "patches": {"kernel": window["kernel"].reshape(-1, width), "bias": window["bias"]},

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks.edm2 import EDM2
 from scorekit.networks.log_variance import LogVariance
@@ -20,23 +20,18 @@ __all__ = ["convert", "convert_log_variance", "recognises"]
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of an EDM2 network.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["unet.emb_fourier.freqs", "unet.out_gain"])
     True
     """
     return "unet.emb_fourier.freqs" in names and "unet.out_gain" in names
 
 
-def convert(tensors: Tensors, *, head_channels: int = 64) -> tuple[EDM2, PyTree]:
+@checked
+def convert(tensors: Tensors, *, head_channels: PositiveInt = 64) -> tuple[EDM2, PyTree]:
     """An EDM2 U-Net from its published weights.
 
     Args:
-      tensors: of the network with its preconditioning. Those of the log-variance are taken by
+      tensors: tensors of the network with its preconditioning. Those of the log-variance are for
         :func:`convert_log_variance`, and are not missed here.
       head_channels: channels of an attention head, which no tensor tells.
 
@@ -44,16 +39,12 @@ def convert(tensors: Tensors, *, head_channels: int = 64) -> tuple[EDM2, PyTree]
       The network, called with ``log(sigma) / 4``, and its variables. The null label, which the published networks do
       not have, is an embedding of zero.
 
-    Raises:
-      ValueError: naming the first tensor that is missing, unused or of an unexpected shape.
-
     >>> convert(Tensors({}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor of the encoder, 'unet.enc.<height>x<width>_conv.weight'
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
-    check_count(head_channels=head_channels)
     unet = tensors.under("unet")
     named = {int(m[1]): (m[0], m[2]) for name in unet if (m := re.match(r"enc\.(\d+)x\d+_(conv|down)\.", name))}
     if not named:
@@ -109,13 +100,10 @@ def convert_log_variance(tensors: Tensors) -> tuple[LogVariance, PyTree]:
     """The log-variance that was trained with an EDM2 network.
 
     Args:
-      tensors: of the network with its preconditioning; only those of the log-variance are taken.
+      tensors: tensors of the network with its preconditioning; only those of the log-variance are taken.
 
     Returns:
       The log-variance, called with ``log(sigma) / 4``, and its variables.
-
-    Raises:
-      ValueError: naming the first tensor that is missing or of an unexpected shape.
 
     >>> convert_log_variance(Tensors({}))
     Traceback (most recent call last):

@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """The network with the parameters of a file, and the checksum that a published figure should name.
 
     Args:
-      path: of a file that :func:`scorekit.io.reading.read_weights` reads, ``.safetensors`` or ``.pth`` of PyTorch.
+      path: a file that :func:`scorekit.io.reading.read_weights` reads, ``.safetensors`` or ``.pth`` of PyTorch.
 
     Returns:
       A :class:`Loaded`.
@@ -73,7 +73,7 @@ def checksum(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Returns:
       64 digits.
@@ -87,12 +87,6 @@ def checksum(path: Path) -> str:
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight", "fc.weight"])
     True
     """
@@ -105,13 +99,10 @@ def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
     ``kernel = weight s`` and ``bias = b - mean s`` with ``s = scale / sqrt(variance + 1e-3)``, in float64.
 
     Args:
-      tensors: by the names of pytorch-fid or torch-fidelity.
+      tensors: tensors by the names of pytorch-fid or torch-fidelity.
 
     Returns:
       The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
-
-    Raises:
-      ValueError: if a tensor is missing, of another shape or not one of the network.
 
     Example (``weights`` holds tensors by name)::
 

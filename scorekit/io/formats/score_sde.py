@@ -36,12 +36,6 @@ _ATTENTION = ("GroupNorm_0", "NIN_0", "NIN_1", "NIN_2", "NIN_3")
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of a network that :func:`convert` takes.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["module.all_modules.1.weight"])
     True
     """
@@ -57,17 +51,15 @@ def convert(
     the caller: data in [0, 1] are mapped to [-1, 1], and the output of NCSN++ is divided by sigma.
 
     Args:
-      tensors: of the state of the network.
       resolution: side of the images in pixels, for the resolutions of attention.
-      resample_filter: that of the network, which is not in its state; by default ``(1, 3, 3, 1)`` where the image joins
-        the features of every level, as in NCSN++, and ``(1, 1)`` elsewhere.
+      resample_filter: filter of the network, which is not in its state; by default ``(1, 3, 3, 1)`` where the image
+        joins the features of every level, as in NCSN++, and ``(1, 1)`` elsewhere.
 
     Returns:
       The network and its variables, ``params`` and with a Fourier embedding ``constants``, in float32.
 
     Raises:
-      ValueError: naming a tensor that is missing, unknown or of another shape; other networks of score_sde, such as
-        those with a pyramid at the output, have such.
+      ValueError: for other networks of score_sde, such as those with a pyramid at the output.
 
     >>> convert(Tensors({"all_modules.0.weight": np.ones((4, 1))}))
     Traceback (most recent call last):
@@ -98,7 +90,7 @@ def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
     """The names of the trained parameters in the order of PyTorch's ``parameters()``, which is that of the average.
 
     Args:
-      network: with the sizes of the checkpoint; without classes, vector and map.
+      network: network with the sizes of the checkpoint; without classes, vector and map.
       resolution: side of the images in pixels.
 
     Returns:

@@ -17,12 +17,6 @@ __all__ = ["convert", "recognises"]
 def recognises(names: Container[str]) -> bool:
     """Whether these are the names of a network that :func:`convert` takes.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["model.map_layer0.weight", "model.enc.32x32_conv.weight"])
     True
     """
@@ -37,13 +31,10 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
     EDM interleaves them.
 
     Args:
-      tensors: of the state of one network, with or without EDM's preconditioning around it.
+      tensors: state of one network, with or without EDM's preconditioning around it.
 
     Returns:
       The network and its variables, ``params`` and with a Fourier embedding ``constants``, in float32.
-
-    Raises:
-      ValueError: naming a tensor that is missing, unknown or of another shape.
 
     >>> convert(Tensors({"map_layer0.weight": np.ones((4, 1))}))
     Traceback (most recent call last):

@@ -32,7 +32,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of an ONNX file by guided-diffusion's names, in PyTorch's layouts; needs the package ``onnx``.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Returns:
       Arrays by name.
@@ -68,12 +68,6 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def recognises(names: Container[str]) -> bool:
     """Whether tensors have the names that :func:`read` gives.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "label_emb.2.weight"})
     True
     """
@@ -87,13 +81,10 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
     layer before it. Without a vector the network is not conditioned, which it was not trained for.
 
     Args:
-      tensors: by the names that :func:`read` gives.
+      tensors: tensors by the names that :func:`read` gives.
 
     Returns:
       ``(network, params, embed)``; ``embed`` maps difficulties ``(B,)`` in [0, 1] to vectors.
-
-    Raises:
-      ValueError: for a tensor that is missing, left over or of an unexpected shape.
 
     >>> convert(Tensors({}))
     Traceback (most recent call last):

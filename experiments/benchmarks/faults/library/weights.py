@@ -15,13 +15,6 @@ _LOADED = io.Loaded(_MLP, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dt
 
 ROWS: dict[str, Call] = {
     "io.Loaded": call(lambda num: _LOADED.prior(jax.random.key(0), num), num=Count(2)),
-    "io.preconditioning.beta_table": call(
-        io.preconditioning.beta_table,
-        name=Choice("linear"),
-        count=Count(4, least=2),
-        start=Number(0.01, low=0.0, high=1.0),
-        end=Number(0.02, low=0.0, high=1.0),
-    ),
     "io.preconditioning.ddpm": call(
         lambda **kwargs: io.preconditioning.ddpm(**kwargs).schedule.log_snr(0.5),
         betas=Choice("linear", alias="name"),
@@ -39,7 +32,6 @@ ROWS: dict[str, Call] = {
     ),
     "io.preconditioning.edm": call(
         lambda **kwargs: io.preconditioning.edm(**kwargs).schedule.log_snr(0.5),
-        sigma_data=Number(0.5, low=0.0),
         sigma_min=Number(0.02, low=-0.1),
         sigma_max=Number(80.0, low=0.01),
     ),
