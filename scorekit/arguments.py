@@ -57,6 +57,7 @@ __all__ = [
     "NonNegativeScalar",
     "OneOf",
     "Positive",
+    "PositiveFloat",
     "PositiveInt",
     "PositiveScalar",
     "bounds_of",
@@ -294,6 +295,8 @@ BelowOneScalar: TypeAlias = Annotated[Number, Between(0, 1, "high", scalar=True)
 """A number in [0, 1)."""
 AboveZeroScalar: TypeAlias = Annotated[Number, Between(0, 1, "low", scalar=True)]
 """A number in (0, 1]."""
+PositiveFloat: TypeAlias = Annotated[float, Between(0, open="low", scalar=True)]
+"""A finite Python number > 0: seconds, rates."""
 PositiveInt: TypeAlias = Annotated[int, Count(1)]
 """An integer >= 1."""
 NonNegativeInt: TypeAlias = Annotated[int, Count(0)]
@@ -368,7 +371,7 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     positional = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     position_of = {name: position for position, name in enumerate(positional)}
-    plan = tuple((name, position_of.get(name, math.inf), bounded) for name, bounded in bounds_of(function).items())
+    plan = tuple((name, position_of.get(name, sys.maxsize), bounded) for name, bounded in bounds_of(function).items())
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

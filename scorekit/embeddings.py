@@ -8,10 +8,12 @@ Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020); Ramesh e
 (https://arxiv.org/abs/2204.06125).
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Finite, FiniteScalar, checked
+from scorekit.arguments import Between, FiniteScalar, checked
 from scorekit.checks import check, check_floating, check_like
 from scorekit.typing import Array, ArrayLike
 
@@ -60,7 +62,7 @@ def contrastive_loss(
 
 
 @checked
-def slerp(start: Array, end: Array, weight: Finite) -> Array:
+def slerp(start: Array, end: Array, weight: Annotated[ArrayLike, Between()]) -> Array:
     """Spherical interpolation: a point of the arc from one unit vector to another, at constant speed.
 
     ``(sin((1 - w) theta) start + sin(w theta) end) / sin(theta)``, ``theta`` the angle between them.
@@ -97,7 +99,7 @@ def slerp(start: Array, end: Array, weight: Finite) -> Array:
 
 
 @checked
-def text_difference(picture: Array, before: Array, after: Array, weight: Finite) -> Array:
+def text_difference(picture: Array, before: Array, after: Array, weight: Annotated[ArrayLike, Between()]) -> Array:
     """An embedding of an image, moved by the difference of two captions.
 
     ``slerp(picture, (after - before) / |after - before|, w)``

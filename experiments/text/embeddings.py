@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -150,7 +150,7 @@ def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
                           f"between them is the shortest")  # fmt: skip
 
 
-def read_pictures(paths: Sequence[str], size: int, mode: str) -> np.ndarray:
+def read_pictures(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:
     """Pictures ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent.
 
     Raises:

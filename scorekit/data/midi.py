@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import Between, Positive, checked
+from scorekit.arguments import Between, PositiveFloat, checked
 from scorekit.checks import check
 from scorekit.data._midi_keys import Keyboard, SevenBits
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
@@ -154,7 +154,7 @@ def write_score(
 
 
 @checked
-def notes_of_roll(roll: np.ndarray, rate: Positive = FRAME_RATE) -> list[Note]:
+def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[Note]:
     """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
 
     Args:
@@ -188,7 +188,7 @@ def notes_of_roll(roll: np.ndarray, rate: Positive = FRAME_RATE) -> list[Note]:
 def read_midi(
     path: str | os.PathLike,
     *,
-    rate: Positive = FRAME_RATE,
+    rate: PositiveFloat = FRAME_RATE,
     lowest: SevenBits = 0,
     highest: SevenBits = 127,
     out_of_range: _OutOfRange = "error",
@@ -225,7 +225,7 @@ def read_midi(
     frames = max([round(score.seconds * rate), *(round(note.start * rate) + 1 for note in score.notes)])
     if frames == 0:
         raise ValueError(f"path must have notes or a length, got none in {os.fspath(path)!r}")
-    return piano_roll(score.notes, frames, rate)
+    return piano_roll(score.notes, int(frames), rate)
 
 
 @checked

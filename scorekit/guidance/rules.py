@@ -78,9 +78,9 @@ def guidance_rule(
     """
 
     def attach(function: _F) -> _F:
-        function = checked(function)
-        function.traits = Traits(plain, plain_at_one, splits)  # type: ignore[attr-defined]
-        return function
+        rule: Any = checked(function)
+        rule.traits = Traits(plain, plain_at_one, splits)
+        return rule
 
     return attach
 

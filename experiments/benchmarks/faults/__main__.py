@@ -63,7 +63,7 @@ def main(_) -> None:
         folder = Path(name)
         run = {
             "library": calls,
-            "ranges": configs.by_range,
+            "ranges": configs.by_bound,
             "fuzz": lambda: configs.at_random(_FUZZ.value, seed),
             "damage": lambda: damaged(folder),
             "data": lambda: broken_data.broken_data(folder),

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.calls import Call, Choice, Data, Number, Shaped, Time, call
+from experiments.benchmarks.faults.calls import Call, Choice, Data, Shaped, Time, call
 from scorekit import predictions, process, schedules, weightings
 from scorekit.typing import Prediction
 
