@@ -26,7 +26,7 @@ from experiments.models.conditioning import conditions_for
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import open_run
-from experiments.models.sampling import GRIDS, build_sampler
+from experiments.models.sampling import build_sampler
 from experiments.reporting.report import show
 from scorekit import tuning
 from scorekit.solvers import PrecomputedSolver, grids
@@ -51,8 +51,8 @@ def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
     if not np.allclose(configured, grids.uniform(n, *ends)):
         found["uniform"] = grids.uniform(n, *ends)
     if n > 1:
-        found["log-SNR"] = GRIDS["log_snr"](schedule, n)
-        found["Karras"] = GRIDS["karras"](schedule, n)
+        found["log-SNR"] = grids.uniform_log_snr(schedule, n)
+        found["Karras"] = grids.karras(schedule, n)
     for power in (2, 3):
         found[f"VP t^{power}"] = grids.vp_quadratic(schedule, n, *ends, power=power)
     found = {name: ts.at[0].set(ends[0]).at[-1].set(ends[1]) for name, ts in found.items()}

@@ -277,7 +277,7 @@ def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed
             ["--config.training.power_ema=0.05,0.1", "--config.sampling.ema=power_0.07"],
             ["sampling.ema=power_0.07: must be one of 0.999, none, power_0.05, power_0.1"],
         ),
-        (["--config.training.power_ema=0.3,"], ["power_ema=(0.3,): must be a list of at least 1 number"]),
+        (["--config.training.power_ema=0.3,"], ["power_ema=(0.3,): must be a sequence of at least 1, each in (0, "]),
         (["--config.training.snapshot_every=3"], ["snapshot_every=3: must be left out without training.power_ema"]),
         (["--config.guidance=autoguidance", "--config.rules.autoguidance.step=2"], ["train with another rule"]),
     ],
