@@ -131,8 +131,10 @@ class Between(Bound):
         return above & below if self.infinite else above & below & (abs(x) < math.inf)
 
     def allows(self, value: Any) -> bool:
-        if type(value) is float or type(value) is int:
-            return bool(self.holds(value)) and (self.infinite or abs(value) <= sys.float_info.max)
+        if type(value) is float:
+            return bool(self.holds(value))
+        if type(value) is int:  # an array has no room for more
+            return abs(value) < 2**63 and bool(self.holds(value))
         try:
             array = np.asarray(value)
         except ValueError:  # ragged

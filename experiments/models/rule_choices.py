@@ -10,8 +10,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Text, narrowed
 from scorekit import guidance
-from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, Positive
+from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, OneOf, Positive
 from scorekit.guidance import guidance_rule
+from scorekit.predictions import TARGETS
 
 PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
 
@@ -124,7 +125,9 @@ def _offered() -> dict[str, Callable]:
     return {name: rule for name, rule in found.items() if hasattr(rule, "traits")}
 
 
-RULES = narrowed(dict(sorted({**_offered(), **_ADAPTERS}.items())), noise_max=POSITIVE, tau=POSITIVE)
+RULES = narrowed(
+    dict(sorted({**_offered(), **_ADAPTERS}.items())), noise_max=POSITIVE, target=OneOf(*TARGETS), tau=POSITIVE
+)
 
 
 def _bend(shape: Literal["cosine", "linear"]) -> Choice:

@@ -1,5 +1,7 @@
 """Shared network calls: how many there are, with how many rows, and what XLA merges."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from jax.tree_util import Partial
 from rule_table import CASES, RULES, SCHEDULE, case, same, takes
 
 from scorekit import Prediction, guidance, predictions, samplers, solvers
+from scorekit.arguments import Fraction
 from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, rescale, rule
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
@@ -67,12 +70,14 @@ def test_every_public_rule_has_traits():
     assert set(guidance.__all__) - set(RULES) == NOT_RULES
 
 
-def test_guidance_rule_attaches_traits_and_returns_the_function():
-    def new_rule(cond):
+def test_guidance_rule_attaches_traits_and_checks_the_arguments_of_the_function():
+    def new_rule(cond, weight: Fraction = 0.5):
         return cond
 
     marked = guidance.guidance_rule(plain="uncond", plain_at_one=False, splits=True)(new_rule)
-    assert marked is new_rule
+    assert inspect.unwrap(marked) is new_rule
+    with pytest.raises(ValueError, match=r"weight must be in \[0, 1\], got 2.0"):
+        marked(None, weight=2.0)
     assert marked.traits == guidance.Traits("uncond", False, True)
     assert guidance.Traits() == guidance.guidance_rule()(new_rule).traits
     with pytest.raises(ValueError, match="plain must be 'cond' or 'uncond', got 'weak'"):

@@ -234,7 +234,7 @@ def test_solvers_validate_their_arguments():
         (lambda: S.DPMSolver(order=4), r"order must be an integer from 1 to 3, got 4"),
         (lambda: S.DPMSolver(prediction="v"), "prediction must be"),  # type: ignore[arg-type]
         (lambda: S.UniPC(predictor=4), r"predictor must be an integer from 1 to 3, got 4"),
-        (lambda: S.UniPC(coordinate="angle"), "coordinate must be one of"),
+        (lambda: S.UniPC(coordinate="angle"), "coordinate must be 'signal' or 'flow', got 'angle'"),
         (lambda: S.IPNDM(order=0), "order must be"),
         (lambda: S.SASolver(steps=5), "steps must be"),
         (lambda: S.EulerMaruyama(clock="sigma"), "clock must be 't' or 'log_snr', got 'sigma'"),  # type: ignore

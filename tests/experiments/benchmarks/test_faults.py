@@ -46,6 +46,7 @@ def test_verdicts_of_calls():
         ("scale", "nan"): "clear",
         ("scale", "inf"): "clear",
         ("scale", "text"): "obscure",
+        ("scale", "complex"): "silent",  # numpy compares the real part
         ("labels", "negative"): "obscure",
         ("labels", "too large"): "obscure",
         ("labels", "fraction"): "obscure",

@@ -129,7 +129,7 @@ def test_an_unset_field_without_a_default_of_none_raises():
             r"solver.name=huen: must be one of .* \(did you mean heun\?\)",
         ),
         ("training.parallel", "jif", r"parallel=jif: must be one of jit, pmap \(did you mean jit\?\)"),
-        ("training.steps", 10**400, "config.training.steps=10*: must be an integer from 1 to 2147483647$"),
+        ("training.steps", 10**400, "config.training.steps=10* ... 0*: must be an integer from 1 to 2147483647$"),
         (
             "network.channels",
             2**16 + 1,

@@ -175,7 +175,7 @@ def test_the_statistics_of_a_folder_are_written(small, tmp_path):
         np.testing.assert_allclose(file["sigma"], np.cov(extract.of_bytes(IMAGES)[:, :5], rowvar=False), rtol=1e-4)
         assert file["features"].shape == (4, 5)
         assert file["mu_s"].shape == (4,)
-    code, _, err = run("analysis.reference_statistics", *wanted[1:], "--data=no_such_set")
+    code, _, err = run("analysis.reference_statistics", *wanted[1:], "--overwrite", "--data=no_such_set")
     assert code == 2
     assert err.startswith("error: --data=no_such_set: ")
 
