@@ -220,12 +220,13 @@ def signals(
     ``only_kills`` leaves this out, and that the undisturbed run is repeated. Compiled programs are shared by all runs,
     except where a process is killed while it compiles. The seconds of every start are printed on stderr.
     """
-    cache = {
+    environment = {
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "True",  # compilation takes most of the time
     }
-    with mock.patch.dict(os.environ, cache):
+    with mock.patch.dict(os.environ, environment):
         config, pictures, chosen = folder / "together.py", _pictures(folder), random.Random(seed)
         config.write_text(CONFIG)
         common = ["train", f"--config={config}", f"--config.data.path={pictures}"]
