@@ -21,9 +21,10 @@ def hostile():
     from experiments.benchmarks.faults.calls import Argument, Attack, Number, attacks, attempt
 
     for name, row in sorted(library.tables()[0].items()):
-        probes = [Attack(argument, f"probe {value}", value) for argument, a in row.arguments.items()
-                  if isinstance(a, Number) for value in (-1e-6, 0.0, 1e-6, 1 - 1e-6, 1.0, 1 + 1e-6)]  # fmt: skip
         described = {k: a for k, a in row.arguments.items() if isinstance(a, Argument)}
+        small = [k for k, a in described.items() if isinstance(a, Number) and np.ndim(a.value) == 0 and a.value < 20]
+        values = (-1e-6, 0.0, 1e-6, 1 - 1e-6, 1.0, 1 + 1e-6)
+        probes = [Attack(argument, f"probe {value}", value) for argument in small for value in values]
         yield name, described, ((attack, attempt(row, attack)) for attack in [*attacks(row), *probes])
 
 

@@ -1,13 +1,14 @@
 """Configs of saved runs: fields added since are filled in, and runs of earlier versions raise."""
 
 import json
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
 from experiments.cli import command_line
-from experiments.cli.config import ConfigError, check_config, save_resolved
-from experiments.configs import base
+from experiments.cli.config import ConfigError, check_config, load_resolved, save_resolved
+from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_transcriber, kinds
 from experiments.configs.images import smoke
 from experiments.models import weights
 
@@ -45,3 +46,19 @@ def test_fields_that_were_added_with_defaults_are_filled_in(tmp_path):
 def test_weights_of_earlier_runs_are_those_of_added_fields_at_their_defaults():
     found = weights.fields_of(smoke.get_config())
     assert not [field for field in found if any(field == p or field.startswith(f"{p}.") for p in base.ADDED)]
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "runs"
+OTHER_KINDS = {"classifier": base_classifier, "dual_encoder": base_contrastive, "autoencoder": base_latent,
+               "transcriber": base_transcriber}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", sorted(path.parent.name for path in GOLDEN.glob("*/config.json")))
+def test_the_config_of_a_golden_run_opens(run):
+    """Runs of every kind, trained at an earlier commit; tests/golden/runs/make.py opens them with every program."""
+    config = load_resolved(GOLDEN / run / "config.json")
+    (kind,) = [module for field, module in OTHER_KINDS.items() if field in config] or [None]
+    if kind is None:
+        kinds.check_fields(kinds.saved(str(GOLDEN / run)))
+    else:
+        kind.check_fields(config)
