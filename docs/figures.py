@@ -1,4 +1,4 @@
-"""The images of the README, of the first page and of the page of solvers: samples of a run on digits, paths of solvers, and their errors.
+"""The images of the README, the first page and the page of solvers: samples of a run on digits, paths, and errors.
 
 python docs/figures.py runs/digits     (from the root of a checkout; half a minute)
 """
