@@ -172,8 +172,12 @@ def karras(
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
-    first, last = (jnp.exp(-0.5 * end / rho) for end in _finite_ends(schedule, t_max, t_min))
-    log_snrs = lambda k: -2.0 * rho * jnp.log(jnp.linspace(first, last, k + 1))
+    first, last = (-0.5 * end / rho for end in _finite_ends(schedule, t_max, t_min))  # logarithms: a power overflows
+
+    def log_snrs(k):
+        u = jnp.linspace(0.0, 1.0, k + 1)
+        return -2.0 * rho * jnp.logaddexp(first + jnp.log1p(-u), last + jnp.log(u))
+
     return _between(schedule, n, t_max, t_min, to_zero, log_snrs)
 
 
