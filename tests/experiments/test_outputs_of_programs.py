@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
-from programs import ROOT, run, run_process
+from programs import ROOT, run
 
 CONFIGS = "experiments/configs"
 
@@ -106,12 +108,13 @@ def test_programs_define_flags_of_results_in_one_place():
 
 
 @pytest.mark.slow
-def test_a_path_that_is_not_utf_8_is_printed(tmp_path):
-    out = tmp_path / "caf\udce9"
-    code, printed, error = run_process("analysis.typicality_figures", f"--out={out}")
-    assert (code, error) == (0, "")
-    assert f"{tmp_path}/caf\\udce9" in printed
-    assert out.exists()
+def test_a_path_that_is_not_utf_8_is_printed():
+    program = (
+        "from ml_collections import ConfigDict; from experiments.cli import command_line; "
+        r"command_line.run(lambda config: print('wrote caf\udce9.md'), ConfigDict, lambda config: None)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "wrote caf\\udce9.md\n"
 
 
 @pytest.mark.slow
