@@ -190,14 +190,14 @@ def test_classes_through_a_cascade(runs, tmp_path):
 
 @pytest.mark.slow
 def test_models_of_latents_draw_pictures_alone_and_before_a_stage_that_enlarges(runs, tmp_path):
-    flags = ("--labels=3,1", "--num=2", f"--out={tmp_path / 'digits'}")
+    flags = ("--labels=3,1", "--num=2", "--overwrite", f"--out={tmp_path / 'digits'}")
     code, _, err = run("text.draw", f"--stages={runs('latent_digits')}", *flags)
     assert code == 0, err
     found = np.load(tmp_path / "digits.npz")["x"]
     assert found.shape == (4, 8, 8, 1)
     values = (found + 1) * 8
     np.testing.assert_allclose(values, values.round(), atol=1e-5, err_msg="decoded pixels have the 17 values of digits")
-    flags = ("--caption=a red square", "--num=2", f"--out={tmp_path / 'squares'}")
+    flags = ("--caption=a red square", "--num=2", "--overwrite", f"--out={tmp_path / 'squares'}")
     code, _, err = run("text.draw", f"--stages={runs('latent_captions')},{runs('high')}", *flags)
     assert code == 0, err
     found = np.load(tmp_path / "squares.npz")

@@ -121,7 +121,7 @@ def test_variations_interpolations_and_edits(runs, tmp_path, monkeypatch):
     page = (tmp_path / "out.html").read_text()
     assert page.count("<img") == page.count("<p>Data: Pictures by A, CC-BY 4.0.</p>") == 1
     code, _, err = run("text.variations", stages, picture, "--before=a red square", "--after=a blue square",
-                       "--weights=0,0.5", "--num=2", out)  # fmt: skip
+                       "--weights=0,0.5", "--num=2", "--overwrite", out)  # fmt: skip
     assert code == 0, err
     edit = np.load(tmp_path / "out.npz")
     np.testing.assert_allclose(edit["embedding"][0], ends[0], atol=1e-5)
