@@ -30,6 +30,7 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import clip_to_interior
 from scorekit.arguments import Positive
 from scorekit.checks import (
     check_floating,
@@ -40,7 +41,6 @@ from scorekit.checks import (
     check_time,
 )
 from scorekit.schedules import time_derivative
-from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
 

@@ -41,12 +41,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import Values, as_time, band_fractions, clip_to_interior
 from scorekit.arguments import Finite, NonNegative, Positive, checked
 from scorekit.checks import nan_unless
 from scorekit.schedules import time_derivative
-from scorekit.schedules._derivatives import clip_to_interior
-from scorekit.schedules._numerics import as_time
-from scorekit.times._band_shares import Values, band_shares
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Schedule, Weighting
 
@@ -226,7 +224,7 @@ def band(power: Values, count: Values | None = None) -> Weighting:
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)
     """
-    return jax.tree_util.Partial(_band, *band_shares(power, count))
+    return jax.tree_util.Partial(_band, *band_fractions(power, count))
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:

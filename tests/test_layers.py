@@ -11,10 +11,13 @@ import scorekit
 
 ROOT = Path(scorekit.__file__).parent
 LAYERS = {
-    0: ("typing", "arguments", "trees", "checks", "files", "_shape_checks", "_codes", "sharded", "_version"),
+    0: (
+        *("typing", "arguments", "trees", "checks", "files", "sharded"),
+        *("_codes", "_coordinates", "_grids", "_numerics", "_scales", "_shape_checks", "_version"),
+    ),
     1: ("schedules", "predictions", "weightings", "times", "densities", "random_fields"),
     2: ("process", "denoisers", "losses", "couplings", "embeddings", "guidance"),
-    3: ("solvers",),
+    3: ("solvers", "_integration"),
     4: (
         *("samplers", "likelihood", "spectra", "typicality", "flow_maps"),
         *("interpolants", "discrete", "autoregressive", "forcing"),
@@ -60,6 +63,17 @@ def violations(source: str, module: str) -> list[str]:
     return wrong
 
 
+def trespasses(source: str, module: str) -> list[str]:
+    """The private modules and names of other packages that ``module`` imports; everyone may use ``scorekit._x``."""
+    wrong = []
+    for name in imports(source, module):
+        package = re.split(r"\._(?!_)", name)[0]
+        inside = package in (name, "scorekit") or f"{module}.".startswith(f"{package}.")
+        if name.startswith("scorekit.") and not inside:
+            wrong.append(f"{module} imports the private {name}")
+    return wrong
+
+
 def modules():
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
@@ -71,6 +85,34 @@ def modules():
 )
 def test_imports_go_down_only(path, module):
     assert violations(path.read_text(), module) == []
+
+
+def test_private_modules_are_imported_inside_their_package_only():
+    assert [wrong for path, module in modules() for wrong in trespasses(path.read_text(), module)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "count"),
+    [
+        ("from scorekit.solvers._base import Row", "scorekit.samplers.sampling", 1),
+        ("def f():\n    import scorekit.io._hub", "scorekit.data.folders", 1),
+        ("from scorekit.solvers import _base, grids", "scorekit.samplers.sampling", 1),
+        ("from scorekit.audio.ddsp._filters import fir", "scorekit.audio.stft", 1),
+        ("from ..audio._common import frames", "scorekit.metrics.retrieval", 1),
+        ("from scorekit.networks.dit import DiT, _Block", "scorekit.io.loading", 1),
+        ("from scorekit.solvers import _base", "scorekit.solvers_of_mine", 1),
+        ("from scorekit.audio._common import frames", "scorekit.audio.ddsp.synthesis", 0),
+        ("from scorekit.solvers._base import Row\nfrom ._weights import power", "scorekit.solvers.ode", 0),
+        (
+            "from scorekit import _numerics\nimport scorekit._integration.steps",
+            "scorekit.tuning.tune",
+            0,
+        ),
+        ("from scorekit import __version__\nfrom jax import _src", "scorekit.tuning.tune", 0),
+    ],
+)
+def test_the_checker_of_private_modules_can_fail_and_pass(source, module, count):
+    assert len(trespasses(source, module)) == count
 
 
 def test_the_package_itself_imports_only_the_core():
@@ -275,7 +317,7 @@ def test_the_checker_of_packages_can_fail(module, source):
 @pytest.mark.parametrize(
     ("source", "count"),
     [
-        ("from scorekit.solvers._grids import check_grid", 1),
+        ("from scorekit._grids import check_grid", 1),
         ("from scorekit.networks.dit import DiT, _Block", 1),
         ("import scorekit._shape_checks", 1),
         ("from scorekit.solvers import grids\nfrom scorekit import __version__\nfrom jax import _src", 0),

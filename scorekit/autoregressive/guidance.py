@@ -8,10 +8,10 @@ guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import log_ratio, tilt
 from scorekit.arguments import Finite, checked
 from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.guidance._tilts import log_ratio, tilt
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
 

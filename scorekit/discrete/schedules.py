@@ -15,9 +15,9 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time
 from scorekit.arguments import Between, Positive
 from scorekit.discrete._checks import check_ends
-from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._coordinates import CoordinateName, frame
 from scorekit.arguments import Between, NonNegative, PositiveInt, checked
 from scorekit.checks import check, check_like, check_schedule, check_time
 from scorekit.flow_maps._checks import check_order
-from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
 
 __all__ = ["curriculum", "earlier_time", "step_weight", "tuning_time"]

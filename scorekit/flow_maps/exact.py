@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._coordinates import frame
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
-from scorekit.solvers._coordinates import frame
 from scorekit.typing import FlowMap, Prediction, Schedule
 
 __all__ = ["exact_map"]

@@ -34,14 +34,14 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from scorekit._coordinates import frame
+from scorekit._numerics import clip_to_interior
 from scorekit.arguments import Fraction, NonNegative, Positive, checked
 from scorekit.checks import check, check_like, check_per_example
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.flow_maps.maps import clock, transport
 from scorekit.process import perturb
 from scorekit.schedules import time_derivative
-from scorekit.schedules._derivatives import clip_to_interior
-from scorekit.solvers._coordinates import frame
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, FlowMap, Prediction, PyTree, Schedule
 

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time, sqrt_one_minus_square
 from scorekit.arguments import BelowOne, Fraction
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._base import SolverBase, noise_levels
-from scorekit.solvers._weights import noise_share
+from scorekit.solvers import SolverBase, noise_levels
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array
 
@@ -73,7 +72,7 @@ class FlowMapSolver(SolverBase):
         scale = s.alpha / end.alpha
         noisy = ~last & (end.t < s.t)
         left = scale * end.sigma / jnp.where(noisy, s.sigma, 1.0)
-        std = jnp.where(noisy, s.sigma * noise_share(jnp.where(noisy, left, 1.0)), 0.0)
+        std = jnp.where(noisy, s.sigma * sqrt_one_minus_square(jnp.where(noisy, left, 1.0)), 0.0)
         return _Jump(times[..., 1], end.t, s.alpha, scale * end.sigma, std)
 
     def step(self, key, state, x_t, row: _Jump, denoiser: Any):

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._grids import check_grid, check_samples
 from scorekit.arguments import BelowOneScalar, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_like
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
 from scorekit.forcing.levels import pyramid
 from scorekit.process import sample_prior
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
 

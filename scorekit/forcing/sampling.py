@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 
+from scorekit._grids import check_samples
+from scorekit._numerics import as_time
 from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_time
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_samples
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit._scales import Scale, value_at
 from scorekit.checks import check_per_example
-from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine

@@ -13,8 +13,8 @@ Returns:
 
 from collections.abc import Callable, Sequence
 
+from scorekit._scales import Scale, check_scale, value_at
 from scorekit.arguments import Fraction, checked
-from scorekit.guidance._parameters import Scale, check_scale, value_at
 from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree

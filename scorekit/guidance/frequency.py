@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from scorekit._numerics import as_time
+from scorekit._scales import Scale, value_at
 from scorekit.checks import check
-from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
 from scorekit.guidance.rules import guidance_rule, rule
-from scorekit.schedules._numerics import as_time
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Number, Prediction
 

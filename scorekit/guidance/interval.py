@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit._scales import check_prediction
 from scorekit.arguments import Between
 from scorekit.checks import check, check_floating, check_levels, nan_unless
-from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
 from scorekit.trees import as_pytree, pytree_dataclass

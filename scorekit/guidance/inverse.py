@@ -40,13 +40,13 @@ Raises:
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time
+from scorekit._scales import check_prediction
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.guidance._linear_systems import conjugate_gradients
-from scorekit.guidance._parameters import check_prediction
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import with_x0
-from scorekit.schedules._numerics import as_time
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 

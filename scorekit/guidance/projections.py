@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit._numerics import as_time, sqrt
+from scorekit._scales import Scale, value_at
 from scorekit.arguments import Between, Finite
-from scorekit.guidance._parameters import Scale, value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
-from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule
 

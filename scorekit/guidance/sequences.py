@@ -31,10 +31,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time, log_ratio, tilt
 from scorekit.arguments import FiniteScalar, checked
 from scorekit.checks import check_like, check_not_nan
-from scorekit.guidance._tilts import log_ratio, tilt
-from scorekit.schedules._numerics import as_time
 from scorekit.typing import Array
 
 __all__ = [

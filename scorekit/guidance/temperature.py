@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from scorekit._scales import value_at
 from scorekit.arguments import Positive
-from scorekit.guidance._parameters import value_at
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Eps
 from scorekit.trees import combine

@@ -13,10 +13,10 @@ Returns:
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import sqrt
 from scorekit.arguments import AboveZero, Fraction, Positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
-from scorekit.schedules._numerics import sqrt
 from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Schedule
 

@@ -5,9 +5,9 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._numerics import as_time
+from scorekit._scales import Scale
 from scorekit.arguments import Finite, Positive, checked
-from scorekit.guidance._parameters import Scale
-from scorekit.schedules._numerics import as_time
 
 __all__ = ["weight_schedule"]
 

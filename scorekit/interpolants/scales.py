@@ -18,9 +18,9 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time
 from scorekit.arguments import NonNegative, checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
-from scorekit.schedules._numerics import as_time
 from scorekit.trees import combine, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, PyTree
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time
 from scorekit.arguments import Fraction
 from scorekit.interpolants.scales import Interpolant
-from scorekit.schedules._numerics import as_time
 from scorekit.solvers import SolverBase
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike

@@ -8,10 +8,10 @@ Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
 
 import jax.numpy as jnp
 
+from scorekit._numerics import clip_to_interior
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.interpolants.scales import Interpolant
 from scorekit.schedules import time_derivative
-from scorekit.schedules._derivatives import clip_to_interior
 from scorekit.trees import combine
 from scorekit.typing import ArrayLike, PyTree
 

@@ -12,16 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import networks, predictions
+from scorekit import networks, predictions, schedules
 from scorekit.arguments import Between, Count
 from scorekit.io import preconditioning
-from scorekit.schedules import _non_variance_preserving, _tables, _transforms, _variance_preserving
 
+_BUILDERS = [getattr(schedules, name) for name in schedules.__all__ if name != "schedule_from_functions"]
 _KINDS = {
-    name: kind
-    for module in (predictions, preconditioning, _non_variance_preserving, _tables, _transforms, _variance_preserving)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not _transforms.FromFunctions
+    kind.__name__: kind
+    for kind in (
+        *vars(predictions).values(),
+        *vars(preconditioning).values(),
+        *(get_type_hints(builder)["return"] for builder in _BUILDERS),
+    )
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind)
 }
 """Schedules, targets and noise inputs by the names of their classes."""
 

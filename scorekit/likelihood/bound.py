@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_grid
+from scorekit._numerics import as_time
 from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like
 from scorekit.process import perturb
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_grid
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule

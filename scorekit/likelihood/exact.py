@@ -12,15 +12,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._coordinates import frame
+from scorekit._grids import check_grid
+from scorekit._integration.blocks import block_length, in_blocks
+from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence
+from scorekit._integration.dormand_prince import dormand_prince
+from scorekit._integration.embedded_pair import Slope
+from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating
-from scorekit.likelihood._divergence import DivergenceName, draw_probes, with_divergence
-from scorekit.samplers._blocks import block_length, in_blocks
-from scorekit.samplers._dormand_prince import dormand_prince
-from scorekit.samplers._embedded_pair import Slope
-from scorekit.samplers._probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
-from scorekit.solvers._coordinates import frame
-from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 

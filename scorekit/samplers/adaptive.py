@@ -1,6 +1,6 @@
 """The probability-flow ODE with adaptive steps.
 
-In a coordinate of :mod:`scorekit.solvers._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
+In a coordinate of :mod:`scorekit._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
 ``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
 x0 has no eps at sigma = 0, one that predicts eps no x0 at alpha = 0, and near such an end one of them is rounding error
 divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
@@ -15,31 +15,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._coordinates import (
+    FiniteAtZeroNoise,
+    frame,
+)
+from scorekit._grids import (
+    check_samples,
+)
+from scorekit._integration.blocks import (
+    block_length,
+    in_blocks,
+)
+from scorekit._integration.dormand_prince import (
+    dormand_prince,
+)
+from scorekit._integration.probability_flow import (
+    check_relative_tolerance,
+    probability_flow,
+    raise_if_failed,
+)
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import (
     check,
     check_finite,
     check_floating,
     check_schedule,
-)
-from scorekit.samplers._blocks import (
-    block_length,
-    in_blocks,
-)
-from scorekit.samplers._dormand_prince import (
-    dormand_prince,
-)
-from scorekit.samplers._probability_flow import (
-    check_relative_tolerance,
-    probability_flow,
-    raise_if_failed,
-)
-from scorekit.solvers._coordinates import (
-    FiniteAtZeroNoise,
-    frame,
-)
-from scorekit.solvers._grids import (
-    check_samples,
 )
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule

@@ -19,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_samples
+from scorekit._integration.probability_flow import check_relative_tolerance
+from scorekit._numerics import as_time
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction, check_schedule
 from scorekit.process import posterior
-from scorekit.samplers._probability_flow import check_relative_tolerance
 from scorekit.samplers.adaptive import AdaptiveResult
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_samples
 from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 

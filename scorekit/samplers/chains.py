@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_grid, check_samples
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -2,11 +2,11 @@
 
 import jax
 
+from scorekit._grids import check_grid
 from scorekit.checks import check_finite, check_floating
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample
-from scorekit.solvers._grids import check_grid
 from scorekit.trees import normal_like
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

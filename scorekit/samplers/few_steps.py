@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import as_time
 from scorekit.arguments import FractionScalar, PositiveScalar, checked
 from scorekit.checks import nan_unless
 from scorekit.samplers._tabulated import HISTORY, encloses, table
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._base import Row, SolverBase, linear_combination, slope
+from scorekit.solvers import LinearSolver, Row, SolverBase
 from scorekit.trees import combine, is_traced, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Schedule
 
@@ -35,6 +35,12 @@ class _Step(NamedTuple):
 
     row: Row
     rescale: Array
+
+
+class _Angle(LinearSolver):
+    """The arithmetic of a step whose slopes are measured in the angle."""
+
+    coordinate = "angle"
 
 
 @pytree_dataclass
@@ -86,8 +92,8 @@ class FewSteps(SolverBase):
     def step(self, key, state, x_t, row, denoiser):
         row, rescale = row
         prediction = denoiser(combine((rescale, x_t)), row.t)
-        x_s = linear_combination(x_t, row, prediction, state)
-        return x_s, (slope("angle", prediction, row, x_t), *state[:-1])
+        x_s = _Angle().combine(x_t, row, prediction, state)
+        return x_s, (_Angle().slope(prediction, row, x_t), *state[:-1])
 
 
 @checked

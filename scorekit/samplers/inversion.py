@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from scorekit._grids import check_grid, check_samples
+from scorekit._integration.steps import integrate
 from scorekit.checks import check_floating
-from scorekit.samplers._integrate import integrate
-from scorekit.solvers._base import SolverBase, noise_levels
-from scorekit.solvers._grids import check_grid, check_samples
+from scorekit.solvers import SolverBase, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._grids import check_grid, check_samples
 from scorekit.checks import check_floating
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 

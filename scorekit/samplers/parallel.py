@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.checks import check_floating, check_prediction
-from scorekit.solvers._grids import (
+from scorekit._grids import (
     check_grid,
     check_samples,
 )
+from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
+from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import batch_size, combine, event_size, expand
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

@@ -28,13 +28,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._grids import check_grid, check_samples
+from scorekit._numerics import as_time
 from scorekit.arguments import Fraction, NonNegative, checked
 from scorekit.checks import check_finite, check_floating, check_prediction
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_grid, check_samples
+from scorekit._integration.steps import stacked_rows
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_broadcasts, check_floating, check_like
 from scorekit.process import perturb, transition
-from scorekit.solvers._base import stacked_rows
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -1,8 +1,8 @@
 """Sampling: one ``lax.scan`` for every solver."""
 
+from scorekit._grids import check_grid, check_samples
+from scorekit._integration.steps import integrate
 from scorekit.checks import check_floating
-from scorekit.samplers._integrate import integrate
-from scorekit.solvers._grids import check_grid, check_samples
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["nfe", "sample"]

@@ -5,18 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.schedules._numerics import as_time
+from scorekit._numerics import as_time
 from scorekit.typing import Array, ArrayLike
-
-
-def clip_to_interior(t: ArrayLike) -> Array:
-    """``t`` clipped to the interior of [0, 1] by a few rounding errors: at the ends a derivative may be infinite.
-
-    >>> float(clip_to_interior(1.0)) < 1.0
-    True
-    """
-    t = as_time(t)
-    return jnp.clip(t, 1e-15, 1.0 - 32 * jnp.finfo(t.dtype).epsneg)
 
 
 def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:

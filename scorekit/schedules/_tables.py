@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import as_time
 from scorekit.arguments import Finite, PositiveInt, checked
 from scorekit.checks import check
-from scorekit.schedules._numerics import as_time
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, Number

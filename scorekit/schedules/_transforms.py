@@ -9,10 +9,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time, sqrt
 from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_like, check_schedule
 from scorekit.schedules._derivatives import time_derivative
-from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
 from scorekit.typing import Array, Schedule

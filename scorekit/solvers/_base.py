@@ -19,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._coordinates import CoordinateName
+from scorekit._integration.steps import stacked_rows
+from scorekit._numerics import as_time
 from scorekit.arguments import (
     Count,
     NonNegativeInt,
@@ -28,8 +31,6 @@ from scorekit.checks import (
     check_prediction,
     check_schedule,
 )
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._coordinates import CoordinateName
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
@@ -103,18 +104,6 @@ class Endpoints(NamedTuple):
     sigma_t: Array
     alpha_s: Array
     sigma_s: Array
-
-
-def stacked_rows(solver: "SolverBase | Any", schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
-    """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> stacked_rows(SolverBase(), rectified_flow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), np.array([0, 1])).alpha_s
-    Array([0.5 , 0.75], dtype=float32)
-    """
-    rows = solver.row(schedule, times, num_past)
-    n = jnp.shape(times)[0]
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf)[1:])), rows)
 
 
 class SolverBase:

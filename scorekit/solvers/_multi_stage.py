@@ -1,11 +1,11 @@
 """What the solvers with several evaluations a step share."""
 
+from scorekit._coordinates import CoordinateName
 from scorekit.solvers._base import (
     SolverBase,
     linear_combination,
     slope,
 )
-from scorekit.solvers._coordinates import CoordinateName
 
 
 class MultiStage(SolverBase):

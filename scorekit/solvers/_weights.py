@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules._numerics import sqrt
+from scorekit._coordinates import CoordinateName, frame
 from scorekit.solvers._base import NoiseLevels, Row
-from scorekit.solvers._coordinates import CoordinateName, frame
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]
@@ -212,8 +211,3 @@ def power(base: Array, exponent: ArrayLike) -> Array:
     positive = base > 0
     inside = jnp.exp(exponent * jnp.log(jnp.where(positive, base, 1.0)))
     return jnp.where(positive, inside, jnp.where(jnp.asarray(exponent) == 0, 1.0, 0.0))
-
-
-def noise_share(base: Array) -> Array:
-    """``sqrt(1 - base^2)`` with a finite gradient at 1."""
-    return sqrt((1.0 - base) * (1.0 + base))

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
+from scorekit._numerics import sqrt_one_minus_square
 from scorekit.arguments import BelowOne
 from scorekit.solvers._base import LinearSolver, Row, noise_levels
-from scorekit.solvers._weights import noise_share
 from scorekit.trees import pytree_dataclass
 
 __all__ = ["MultistepConsistency"]
@@ -40,5 +40,5 @@ class MultistepConsistency(LinearSolver):
         s, end = levels.at(0), noise_levels(schedule, self.t_min)
         scale, clean = s.alpha / end.alpha, s.t <= end.t
         left = scale * end.sigma / jnp.where(clean, 1.0, s.sigma)  # the noise of f, as a share of the noise at s
-        std = jnp.where(clean, 0.0, s.sigma * noise_share(left))
+        std = jnp.where(clean, 0.0, s.sigma * sqrt_one_minus_square(left))
         return Row(levels.t[..., 1], x0=s.alpha, eps=scale * end.sigma, std=std)

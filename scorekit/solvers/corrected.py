@@ -6,11 +6,11 @@ from typing import Annotated, Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._coordinates import FiniteAtZeroNoise
+from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Between, NonNegative, Positive, PositiveInt, checked
-from scorekit.schedules._numerics import sqrt
 from scorekit.solvers._base import SolverBase, noise_levels
-from scorekit.solvers._coordinates import FiniteAtZeroNoise
-from scorekit.solvers._weights import decay_of, noise_share
+from scorekit.solvers._weights import decay_of
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
@@ -61,7 +61,7 @@ class StochasticHeun(SolverBase):
         time = jnp.where(churned, jnp.clip(schedule.time_at(-2.0 * jnp.log(raised)), t.t, 1.0), t.t)
         up = noise_levels(schedule, time)
         scale = up.alpha / jnp.where(some, t.alpha, 1.0)
-        std = self.noise * up.sigma * noise_share(decay_of(up, t))
+        std = self.noise * up.sigma * sqrt_one_minus_square(decay_of(up, t))
         rows = Heun(coordinate=self.coordinate).row(schedule, jnp.stack([s.t, time], axis=-1), 0)
         return jnp.where(churned, scale, 1.0), jnp.where(churned, std, 0.0), rows
 

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time, sqrt
 from scorekit.arguments import NonNegative
-from scorekit.schedules._numerics import as_time, sqrt
 from scorekit.solvers._base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import PyTree

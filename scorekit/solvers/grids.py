@@ -15,10 +15,10 @@ Raises:
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_grid
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_schedule, nan_unless
-from scorekit.schedules._variance_preserving import linear_vp
-from scorekit.solvers._grids import check_grid
+from scorekit.schedules import linear_vp
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 

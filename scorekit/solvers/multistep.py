@@ -15,9 +15,9 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.arguments import checked
 from scorekit.solvers._base import Order, noise_levels
-from scorekit.solvers._coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
     available,

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.schedules._numerics import as_time
+from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
+from scorekit._numerics import as_time
 from scorekit.solvers._base import LinearSolver, NoiseLevels, Order3, Row, noise_levels
-from scorekit.solvers._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
 from scorekit.solvers._multi_stage import MultiStage
 from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static

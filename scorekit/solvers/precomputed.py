@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from scorekit._grids import check_grid
 from scorekit.solvers._base import SolverBase
-from scorekit.solvers._grids import check_grid
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
 

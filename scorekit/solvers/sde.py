@@ -5,11 +5,11 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._coordinates import CoordinateName
+from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Fraction, NonNegative, checked
 from scorekit.process import diffusion_squared, drift
-from scorekit.schedules._numerics import sqrt
 from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
-from scorekit.solvers._coordinates import CoordinateName
 from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
     decay_of,
@@ -17,7 +17,6 @@ from scorekit.solvers._weights import (
     half_log_snr,
     lagrange_weights,
     log_snr_positions,
-    noise_share,
     power,
     published_second_order,
     published_third_order,
@@ -54,8 +53,8 @@ class Ancestral(LinearSolver):
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
-        share = jnp.asarray(self.eta) * noise_share(decay_of(t, s))
-        return Row(t.t, x0=s.alpha, eps=s.sigma * noise_share(share), std=s.sigma * share)
+        share = jnp.asarray(self.eta) * sqrt_one_minus_square(decay_of(t, s))
+        return Row(t.t, x0=s.alpha, eps=s.sigma * sqrt_one_minus_square(share), std=s.sigma * share)
 
 
 @checked
@@ -142,7 +141,7 @@ class ReverseDiffusion(LinearSolver):
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
-        noisy, share = s.sigma > 0, noise_share(decay_of(t, s))  # b is sigma_t share
+        noisy, share = s.sigma > 0, sqrt_one_minus_square(decay_of(t, s))  # b is sigma_t share
         return Row(
             t.t,
             x=jnp.where(noisy, 2.0 - t.alpha / s.alpha, 0.0),
@@ -173,7 +172,7 @@ class _ExponentialSDE(Multistep):
         decay = decay_of(t, s)
         fade = power(decay, self.eta)
         gain = s.alpha * (1.0 - decay * fade)
-        row = Row(t.t, x=s.sigma / t.sigma * fade, x0=gain, std=s.sigma * noise_share(fade))
+        row = Row(t.t, x=s.sigma / t.sigma * fade, x0=gain, std=s.sigma * sqrt_one_minus_square(fade))
         if not self.max_past:
             return row
         rate = 1.0 + jnp.asarray(self.eta)

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from scorekit.times._band_shares import Values, band_shares
+from scorekit._numerics import Values, band_fractions
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
@@ -57,5 +57,5 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t
     Array([0.5], dtype=float32)
     """
-    log_power, share = band_shares(power, count)
+    log_power, share = band_fractions(power, count)
     return Band(log_power=log_power, share=share, stratified=stratified)

@@ -12,9 +12,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from scorekit._numerics import Values
 from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_per_example, check_positive, check_time
-from scorekit.times._band_shares import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number

@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import as_time
 from scorekit.arguments import AboveZero, BelowOne, PositiveInt, checked
 from scorekit.checks import check_like, check_time
-from scorekit.schedules._numerics import as_time
 from scorekit.times._ranges import check_range
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static

@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from scorekit._grids import check_grid
+from scorekit._integration.steps import integrate
+from scorekit._numerics import as_time
 from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
-from scorekit.samplers._integrate import integrate
 from scorekit.samplers.sampling import sample
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_grid
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example

@@ -24,13 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._grids import check_grid
+from scorekit._integration.divergence import draw_probes, with_divergence
+from scorekit._integration.steps import integrate
+from scorekit._numerics import as_time
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_floating
-from scorekit.likelihood._divergence import draw_probes, with_divergence
 from scorekit.process import perturb
-from scorekit.samplers._integrate import integrate
-from scorekit.schedules._numerics import as_time
-from scorekit.solvers._grids import check_grid
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -10,9 +10,9 @@ import pytest
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
+from scorekit._coordinates import log_snr_at
 from scorekit.flow_maps import FlowMapSolver, transport
 from scorekit.process import transition
-from scorekit.solvers._coordinates import log_snr_at
 
 PLANE = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
 DENSITIES = {

@@ -11,8 +11,8 @@ from scipy.stats import norm
 from tables import in_float64
 
 from scorekit import Prediction, denoisers, densities, schedules
+from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit.likelihood import log_likelihood
-from scorekit.likelihood._divergence import draw_probes, with_divergence
 
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])
 GRID = np.linspace(1.0, 0.0, 65)  # compiles several times faster than adaptive steps

@@ -9,7 +9,7 @@ import pytest
 from tables import SCHEDULES, in_float64
 
 from scorekit import Prediction, denoisers, densities, schedules
-from scorekit.samplers._probability_flow import probability_flow
+from scorekit._integration.probability_flow import probability_flow
 from scorekit.samplers.adaptive import adaptive_ode
 
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.8]])

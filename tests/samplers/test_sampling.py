@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
-from scorekit.samplers._integrate import integrate
+from scorekit._integration.steps import integrate
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)

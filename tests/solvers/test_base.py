@@ -13,8 +13,9 @@ from solver_table import NAMES, NOT_SOLVERS, TIMES, WHOLE_GRID, build, x0_denois
 from tables import in_float64
 
 from scorekit import schedules, solvers
+from scorekit._integration.steps import stacked_rows
 from scorekit.samplers import sample
-from scorekit.solvers._base import NoiseLevels, SolverBase, noise_levels, stacked_rows
+from scorekit.solvers import NoiseLevels, SolverBase, noise_levels
 from scorekit.trees import combine, pytree_dataclass
 
 SCHEDULE = schedules.cosine()

@@ -11,8 +11,7 @@ from tables import SCHEDULES, in_float64
 from scorekit import densities
 from scorekit import solvers as S
 from scorekit.samplers import sample
-from scorekit.solvers import grids
-from scorekit.solvers._base import Row
+from scorekit.solvers import Row, grids
 from scorekit.typing import Prediction
 
 SOLVERS = {

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
-from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
 def integrate(
@@ -43,6 +43,18 @@ def integrate(
 
     (x, _, _), states = jax.lax.scan(body, (x, solver.init(x), once.init(x)), (rows, keys), unroll=unroll)
     return (x, states) if trajectory else x
+
+
+def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
+    """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
+
+    >>> from scorekit import schedules, solvers
+    >>> stacked_rows(solvers.Euler(), schedules.rectified_flow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), 0).x0
+    Array([0.5 , 0.75], dtype=float32)
+    """
+    rows = solver.row(schedule, times, num_past)
+    n = jnp.shape(times)[0]
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf)[1:])), rows)
 
 
 class _TracedOnce(StatefulDenoiser):

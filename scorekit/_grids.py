@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import as_time
 from scorekit.checks import check_finite, check_real, nan_unless
-from scorekit.schedules._numerics import as_time
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule
 

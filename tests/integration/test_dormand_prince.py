@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tables import in_float64
 
-from scorekit.samplers._closures import closure_convert
-from scorekit.samplers._dormand_prince import dormand_prince
-from scorekit.samplers._embedded_pair import DENSE, ERROR, NODES, STAGES, WEIGHTS, slopes_of
+from scorekit._integration.closures import closure_convert
+from scorekit._integration.dormand_prince import dormand_prince
+from scorekit._integration.embedded_pair import DENSE, ERROR, NODES, STAGES, WEIGHTS, slopes_of
 
 
 def test_the_table_is_that_of_scipy():

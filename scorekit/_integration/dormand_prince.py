@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.samplers._closures import closure_convert
-from scorekit.samplers._embedded_pair import (
+from scorekit._integration.closures import closure_convert
+from scorekit._integration.embedded_pair import (
     ERROR,
     WEIGHTS,
     Slope,

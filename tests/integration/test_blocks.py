@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorekit import Prediction, denoisers, densities, schedules
-from scorekit.samplers._blocks import block_length, in_blocks
+from scorekit._integration.blocks import block_length, in_blocks
 from scorekit.samplers.adaptive import adaptive_ode
 
 LABELS = jnp.zeros(130)

@@ -1,0 +1,67 @@
+"""Numerical helpers: functions that stay exact, finite and differentiable at the ends of their ranges."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax.numpy as jnp
+
+from scorekit.checks import check_positive
+from scorekit.typing import Array, ArrayLike
+
+Values: TypeAlias = ArrayLike | Sequence[float]
+
+
+def as_time(t: ArrayLike) -> Array:
+    """``t`` as an array of at least float32, whatever the precision of the state."""
+    t = jnp.asarray(t)
+    return t.astype(jnp.promote_types(t.dtype, jnp.float32))
+
+
+def clip_to_interior(t: ArrayLike) -> Array:
+    """``t`` clipped to the interior of [0, 1] by a few rounding errors: at the ends a derivative may be infinite.
+
+    >>> float(clip_to_interior(1.0)) < 1.0
+    True
+    """
+    t = as_time(t)
+    return jnp.clip(t, 1e-15, 1.0 - 32 * jnp.finfo(t.dtype).epsneg)
+
+
+def sqrt(x: Array) -> Array:
+    """Square root whose gradient at 0 is 0 instead of infinite, so that the end points are differentiable."""
+    zero = x <= 0  # NaN is not zero
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, x)))
+
+
+def sqrt_one_minus_square(base: Array) -> Array:
+    """``sqrt(1 - base^2)`` with a finite gradient at 1."""
+    return sqrt((1.0 - base) * (1.0 + base))
+
+
+def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
+    """``log_snr(t)`` of a schedule that is infinite at both ends, where its gradient is 0 instead of NaN."""
+    outside = (t <= 0) | (t >= 1)  # NaN is not
+    return jnp.where(outside, jnp.where(t > 0, -jnp.inf, jnp.inf), log_snr(jnp.where(outside, 0.5, t)))
+
+
+def log_ratio(log_c: Array, log_u: Array) -> Array:
+    """``log_c - log_u``, and ``log_c`` where ``log_u`` is that of a probability of 0."""
+    return log_c - jnp.where(jnp.isfinite(log_u), log_u, 0.0)
+
+
+def tilt(log_p: Array, ratio: Array, scale: Array) -> Array:
+    """``log_p + scale ratio``, not normalised: what is impossible stays so, and a scale of 0 ignores the ratio."""
+    possible = jnp.isfinite(log_p) & (scale != 0)
+    return log_p + jnp.where(possible, scale * jnp.where(possible, ratio, 0.0), 0.0)
+
+
+def band_fractions(power: Values, count: Values | None) -> tuple[Array, Array]:
+    """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
+    powers = jnp.atleast_1d(jnp.asarray(power, float))
+    counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
+    check_positive(power=powers, count=counts)
+    if powers.ndim != 1 or counts.shape != powers.shape:
+        raise ValueError(f"power and count must share a shape (K,), got {powers.shape} and {counts.shape}")
+    if powers.size == 0:
+        raise ValueError("power must hold at least one value, got none")
+    return jnp.log(powers), counts / jnp.sum(counts)
