@@ -209,7 +209,7 @@ def parameters(value):
 
 
 def arguments():
-    """Public names with their arguments, and the meaning of each argument: in the docstring, the module's or the package's."""
+    """Public names with their arguments, and the meaning of each argument, perhaps in the module's or the package's docstring."""
     found = {}
     for name, value in public().items():
         if inspect.ismodule(value) or not callable(value):
