@@ -14,11 +14,7 @@ from scorekit.typing import Array, ArrayLike, Key
 
 
 def no_code(dtype: DTypeLike) -> int:
-    """The code of nothing in an integer type.
-
-    >>> no_code(np.int32), no_code(np.uint8)
-    (-1, 255)
-    """
+    """The code of nothing in an integer type."""
     return int(np.array(-1).astype(dtype))
 
 
@@ -35,20 +31,12 @@ def draw_codes(key: Key, logits: Array) -> Array:
 
 
 def is_missing(codes: Array) -> Array:
-    """Where nothing could be drawn.
-
-    >>> is_missing(jnp.array([1, -1])).tolist()
-    [False, True]
-    """
+    """Where nothing could be drawn."""
     return codes == no_code(codes.dtype)
 
 
 def as_index(codes: ArrayLike) -> Array:
-    """The codes with 0 in place of those that are missing.
-
-    >>> as_index(jnp.array([1, -1])).tolist()
-    [1, 0]
-    """
+    """The codes with 0 in place of those that are missing."""
     codes = jnp.asarray(codes)
     return jnp.where(is_missing(codes), 0, codes)
 

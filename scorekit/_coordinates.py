@@ -34,11 +34,7 @@ class Frame(NamedTuple):
 
 
 def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
-    """The coordinate at one noise level ``(alpha, sigma)``.
-
-    >>> frame("flow", 0.75, 0.25).clock
-    Array(0.25, dtype=float32, weak_type=True)
-    """
+    """The coordinate at one noise level ``(alpha, sigma)``."""
     alpha, sigma = jnp.asarray(alpha), jnp.asarray(sigma)
     zero, one = jnp.zeros_like(alpha), jnp.ones_like(alpha)
     match name:
@@ -55,11 +51,7 @@ def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
 
 
 def log_snr_at(name: CoordinateName, clock: ArrayLike) -> Array:
-    """The log-SNR at which the clock of a coordinate has this value.
-
-    >>> log_snr_at("flow", 0.5)
-    Array(0., dtype=float32, weak_type=True)
-    """
+    """The log-SNR at which the clock of a coordinate has this value."""
     clock = jnp.asarray(clock)
     match name:
         case "flow":

@@ -17,12 +17,7 @@ Scale: TypeAlias = Finite | Callable[[Array], Array]
 def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scale") -> Array:
     """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
 
-    Raises:
-      ValueError: unless it is a scalar or one value for each example, or each frame, of ``x_t``.
-
-    >>> import jax.numpy as jnp
-    >>> value_at(lambda t: 1.0 + t, jnp.zeros(1), 0.5)
-    Array(1.5, dtype=float32)
+    A ``ValueError`` unless it is a scalar or one value for each example, or each frame, of ``x_t``.
     """
     value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
     check_levels(x_t, **{name: value})
@@ -30,29 +25,15 @@ def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scal
 
 
 def check_prediction(x_t: PyTree, prediction: Prediction) -> None:
-    """Raises a ``ValueError`` unless both halves of a prediction are shaped like the state.
-
-    >>> import jax.numpy as jnp
-    >>> check_prediction(jnp.zeros(2), Prediction(jnp.zeros(2), jnp.zeros((2, 1))))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: prediction must have the structure and the shapes of x_t, ...
-    """
+    """Raises a ``ValueError`` unless both halves of a prediction are shaped like the state."""
     check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
 
 
 def check_scale(**named: Any) -> None:
-    """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked.
-
-    >>> check_scale(guidance_scale=float("nan"))
-    Traceback (most recent call last):
-    ValueError: guidance_scale must be finite, got nan
-    """
+    """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked."""
     check_value(np.isfinite, "finite", **named)
 
 
 def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
-    """:func:`scorekit.checks.check` for hyper-parameters that may be functions of the time; functions are not checked.
-
-    >>> check_value(lambda x: x > 0, "> 0", guidance_scale=lambda t: -t)
-    """
+    """:func:`scorekit.checks.check` of hyper-parameters that may be functions of the time, which are not checked."""
     check(rule, allowed, **{name: value for name, value in named.items() if not callable(value)})

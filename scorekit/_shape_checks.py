@@ -1,4 +1,12 @@
-"""Checks of the shapes and dtypes of arguments; :mod:`scorekit.checks` offers them."""
+"""Checks of the shapes and dtypes of arguments; :mod:`scorekit.checks` offers them.
+
+Each raises a ``ValueError`` that names the first argument that fails. Nothing is broadcast without a word: ``(B,)``
+against ``(B, 1)`` would give ``(B, B)``.
+
+Args:
+  named: the values to check, or trees of them, by the name of the argument.
+  reference: name of ``tree`` in the message.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +25,7 @@ def _dtype(value):
 
 
 def check_real(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with an array that is not of real numbers, concrete or traced.
-
-    Args:
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree with complex numbers, text or keys.
+    """Trees of real numbers, concrete or traced: no complex ones, no text, no keys.
 
     >>> check_real(x=np.ones(2), spectrum=np.ones(2, np.complex64))
     Traceback (most recent call last):
@@ -36,16 +38,10 @@ def check_real(**named: PyTree) -> None:
 
 
 def check_axes(*axes: int, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument whose last axes are not of these lengths.
-
-    Nothing is broadcast: a last axis of length 1 is not of length D.
+    """Arrays whose last axes have these lengths: an axis of length 1 is not one of length D.
 
     Args:
       axes: the lengths of the last axes.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument of another shape.
 
     >>> check_axes(3, x=np.ones((5, 1)))
     Traceback (most recent call last):
@@ -58,17 +54,10 @@ def check_axes(*axes: int, **named: ArrayLike) -> None:
 
 
 def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree without the structure and the shapes of ``tree``.
-
-    Nothing is broadcast: ``(B,)`` against ``(B, 1)`` would give ``(B, B)`` without a word.
+    """Trees with the structure and the shapes of ``tree``.
 
     Args:
-      reference: what the message calls ``tree``.
       tree: the tree to compare with.
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree that differs.
 
     >>> check_like("x_t", jnp.zeros((4, 1)), output=jnp.zeros(4))
     Traceback (most recent call last):
@@ -82,17 +71,10 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
 
 
 def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree without the structure of ``tree`` or that does not broadcast.
-
-    For masks and the like, one for each example or for all of them.
+    """Trees with the structure of ``tree`` that broadcast to it: masks and the like, one for each example or for all.
 
     Args:
-      reference: what the message calls ``tree``.
       tree: the tree to broadcast to.
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree that does not broadcast.
 
     >>> check_broadcasts("x", jnp.zeros((4, 2)), mask=jnp.zeros(3))
     Traceback (most recent call last):
@@ -113,16 +95,10 @@ def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
 
 
 def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not real, a scalar or ``(B,)``, as ``tree``.
-
-    ``(1,)`` or ``(B, 1)`` against ``(B, D)`` would be broadcast without a word.
+    """Real numbers, each a scalar or ``(B,)``, as ``tree``.
 
     Args:
       tree: arrays ``(B, ...)``.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument of another shape.
 
     >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
     Traceback (most recent call last):
@@ -139,16 +115,10 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
 
 
 def check_levels(tree: PyTree, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is neither a scalar nor ``(B,)`` nor ``(B, T)``.
-
-    As :func:`check_per_example`, for times of which each frame of ``tree`` may have its own (:mod:`scorekit.forcing`).
+    """Real numbers, each a scalar, ``(B,)`` or ``(B, T)``: times of which each frame may have its own.
 
     Args:
-      tree: arrays ``(B, ...)``, or ``(B, T, ...)`` with T frames.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument of another shape.
+      tree: arrays ``(B, ...)``, or ``(B, T, ...)`` with T frames (:mod:`scorekit.forcing`).
 
     >>> check_levels(jnp.zeros((4, 3, 2)), t=jnp.zeros((4, 2)))
     Traceback (most recent call last):

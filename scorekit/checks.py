@@ -1,7 +1,19 @@
 """Checks of arguments: one vocabulary of errors that name the argument, its value and what is allowed.
 
-Concrete values are checked, with numpy, so that every function may be called inside ``jit``; of tracers only shapes and
-dtypes are. Where a traced value can be wrong and the answer would look right, :func:`nan_unless` makes it NaN.
+Each check raises a ``ValueError`` for the first argument that fails it; a bound that does not depend on other arguments
+is an annotation instead (:mod:`scorekit.arguments`). Concrete values are checked, with numpy, so that every function
+may be called inside ``jit``; of tracers only shapes and dtypes are. Where a traced value can be wrong and the answer
+would look right, :func:`nan_unless` makes it NaN.
+
+Args:
+  named: the values to check, or trees of them, by the name of the argument.
+  least: the smallest value.
+  low: the smallest value.
+  high: the largest value.
+  tree: floating arrays.
+
+Returns:
+  A tree shaped and typed like ``tree``.
 """
 
 import operator
@@ -51,18 +63,14 @@ __all__ = [
 
 
 def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` naming the argument, its value and what is allowed, unless ``condition`` holds.
+    """Values for which ``condition`` holds.
 
-    The condition must be False of NaN (a comparison is). An empty array holds nothing that could break it; what is not
-    a real number breaks it, traced or not.
+    The condition must be False of NaN (a comparison is). An empty array holds nothing that could break it; a value that
+    is not a real number breaks it, traced or not.
 
     Args:
       condition: a function of a NumPy array, True where it is allowed.
       allowed: the allowed values in words, for the message.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument for which it does not hold, its value and what is allowed.
 
     >>> check(lambda x: x < 1, "< 1", decay=2.0)
     Traceback (most recent call last):
@@ -78,13 +86,7 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
 
 
 def check_positive(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not finite and > 0.
-
-    Args:
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Finite values > 0.
 
     >>> check_positive(std=-1.0)
     Traceback (most recent call last):
@@ -94,14 +96,7 @@ def check_positive(**named: ArrayLike) -> None:
 
 
 def check_at_least(least: float, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not finite and at least ``least``.
-
-    Args:
-      least: the smallest value.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Finite values of at least ``least``.
 
     >>> check_at_least(0, eta=-1.0)
     Traceback (most recent call last):
@@ -111,15 +106,7 @@ def check_at_least(least: float, **named: ArrayLike) -> None:
 
 
 def check_between(low: float, high: float, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not in ``[low, high]``.
-
-    Args:
-      low: the smallest value.
-      high: the largest value.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Values in ``[low, high]``.
 
     >>> check_between(0, 1, t_min=2.0)
     Traceback (most recent call last):
@@ -129,16 +116,7 @@ def check_between(low: float, high: float, **named: ArrayLike) -> None:
 
 
 def check_count(least: int = 1, **named: int) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not an integer of at least ``least``.
-
-    A count decides shapes, so that it can be neither traced nor a float nor a boolean.
-
-    Args:
-      least: the smallest value.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Integers of at least ``least``: a count decides shapes, so that it is neither traced nor a float nor a boolean.
 
     >>> check_count(steps=2.5)
     Traceback (most recent call last):
@@ -154,14 +132,10 @@ def check_count(least: int = 1, **named: int) -> None:
 
 
 def check_classes(num_classes: int, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that does not hold integers in ``[0, num_classes)``.
+    """Integers in ``[0, num_classes)``.
 
     Args:
       num_classes: the number of classes.
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
 
     >>> check_classes(9, label=np.array([0, 9]))
     Traceback (most recent call last):
@@ -175,13 +149,7 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
 
 
 def check_floating(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with an array that is not floating or is empty.
-
-    Args:
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree that does not hold floating arrays with values.
+    """Trees of floating arrays, none of them empty.
 
     >>> check_floating(x=jnp.arange(2))
     Traceback (most recent call last):
@@ -198,13 +166,7 @@ def check_floating(**named: PyTree) -> None:
 
 
 def check_finite(**named: PyTree) -> None:
-    """Raises a ``ValueError`` that names the first tree with a value that is not real and finite, and counts them.
-
-    Args:
-      named: the trees to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first tree with such a value.
+    """Trees of real and finite values; the message counts the others.
 
     >>> check_finite(scores=np.array([0.0, np.nan]))
     Traceback (most recent call last):
@@ -219,13 +181,7 @@ def check_finite(**named: PyTree) -> None:
 
 
 def check_not_nan(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not real or has a NaN; infinity is allowed.
-
-    Args:
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument with a NaN.
+    """Real numbers without NaN; infinity is allowed.
 
     >>> check_not_nan(scores=np.array([np.inf, np.nan]))
     Traceback (most recent call last):
@@ -240,13 +196,7 @@ def check_not_nan(**named: ArrayLike) -> None:
 
 
 def check_scalar(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not a single real number, concrete or traced.
-
-    Args:
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Single real numbers, concrete or traced.
 
     >>> check_scalar(sigma=np.ones(3))
     Traceback (most recent call last):
@@ -261,13 +211,7 @@ def check_scalar(**named: ArrayLike) -> None:
 
 
 def check_schedule(**named: Schedule) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not a noise schedule.
-
-    Args:
-      named: the schedules to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that has no ``alpha`` and ``sigma``.
+    """Noise schedules: objects with ``alpha`` and ``sigma``.
 
     >>> check_schedule(schedule=1.0)
     Traceback (most recent call last):
@@ -281,17 +225,11 @@ def check_schedule(**named: Schedule) -> None:
 
 
 def check_prediction(found: Any, name: str = "denoiser") -> Any:
-    """Raises a ``ValueError`` unless a denoiser has returned a prediction: a network returns an array.
+    """The result of a denoiser, which must be a prediction: a network returns an array.
 
     Args:
       found: the result of the denoiser.
       name: the name of the argument that is the denoiser.
-
-    Returns:
-      The result.
-
-    Raises:
-      ValueError: naming the denoiser, if its result has no ``x0``.
 
     >>> check_prediction(jnp.zeros((4, 2)))
     Traceback (most recent call last):
@@ -304,13 +242,7 @@ def check_prediction(found: Any, name: str = "denoiser") -> Any:
 
 
 def check_shape(**named: tuple[int, ...]) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not a tuple of integers of at least 0.
-
-    Args:
-      named: the shapes to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument that is not.
+    """Tuples of integers of at least 0.
 
     >>> check_shape(shape=(3, -1))
     Traceback (most recent call last):
@@ -325,13 +257,7 @@ def check_shape(**named: tuple[int, ...]) -> None:
 
 
 def check_time(**named: ArrayLike) -> None:
-    """Raises a ``ValueError`` that names the first argument that is not in [0, 1], up to rounding.
-
-    Args:
-      named: the values to check, by the name of the argument.
-
-    Raises:
-      ValueError: naming the first argument outside [0, 1].
+    """Times in [0, 1], up to rounding.
 
     >>> check_time(t=2.0)
     Traceback (most recent call last):
@@ -345,10 +271,6 @@ def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
 
     Args:
       condition: a scalar bool, concrete or traced.
-      tree: floating arrays.
-
-    Returns:
-      A tree shaped and typed like ``tree``.
 
     >>> print(nan_unless(False, jnp.ones(2)))
     [nan nan]
@@ -360,14 +282,10 @@ def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
 def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     """``tree`` with every value NaN unless all values of ``inputs`` are finite; concrete inputs have been checked.
 
-    For what compares, counts or sorts, of which the answer to NaN would be an ordinary number.
+    For comparisons, counts and sorting, whose answer to NaN would be an ordinary number.
 
     Args:
-      tree: floating arrays.
       inputs: the trees that decide.
-
-    Returns:
-      A tree shaped and typed like ``tree``.
 
     >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))
     Array(nan, dtype=float32)

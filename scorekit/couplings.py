@@ -8,6 +8,10 @@ Of the independent pairs alone ``q(x_t | x0) = N(alpha x0, sigma^2)`` holds. Wit
 ``(E[x0 | x_t], E[eps | x_t])`` is still the velocity, and so are its conversions, but ``-eps / sigma`` is no score:
 use deterministic solvers and :mod:`scorekit.likelihood.exact`; no stochastic solver, no variational bound, no
 guidance by the gradient of a likelihood.
+
+Args:
+  x0: data, a tree of ``(n, ...)`` arrays.
+  eps: noise shaped like ``x0``, independent of it.
 """
 
 import functools
@@ -27,10 +31,6 @@ __all__ = ["pair", "squared_distances", "straightness"]
 
 def squared_distances(x0: PyTree, eps: PyTree) -> Array:
     """``|x0_i - eps_j|^2``, the cost of pairing the example i with the noise j.
-
-    Args:
-      x0: data, a tree of ``(n, ...)`` arrays.
-      eps: noise shaped like ``x0``.
 
     Returns:
       ``(n, n)``, at least in float32.
@@ -66,29 +66,25 @@ def pair(
 ) -> PyTree:
     """The noise in the order in which it is paired with the data: ``eps[pi]``, ``pi = assign(|x0_i - eps_j|^2)``.
 
-    Both marginals stay what they are, because a permutation only changes the order. With ``labels`` the noise that was
-    drawn for a class stays with that class, as a conditional flow needs: every class has standard normal noise.
+    Both marginals stay the same, because a permutation only changes the order. With ``labels`` the noise that was drawn
+    for a class stays with that class, as a conditional flow needs: every class has standard normal noise.
 
     Args:
-      x0: data, a tree of ``(n, ...)`` arrays.
-      eps: noise shaped like ``x0``, independent of it.
-      assign: ``cost (b, b) -> (b,)``, the column of each row, a permutation: under ``jit`` a function of JAX, such as
-        :func:`scorekit.training.optimal_assignment`.
+      assign: ``cost (b, b) -> (b,)``, the column of each row, a permutation (of a traced one that is none the noise is
+        NaN): under ``jit`` a function of JAX, such as :func:`scorekit.training.optimal_assignment`.
       labels: integers ``(n,)``; None for a flow that no class conditions.
-      block_size: examples that are paired with each other, in consecutive blocks of which the last may be smaller;
-        None for all n. The time of the Hungarian algorithm grows like its cube.
+      block_size: number of examples that are paired with each other, in consecutive blocks of which the last may be
+        smaller; None for all n. The time of the Hungarian algorithm grows like its cube.
 
     Returns:
       The noise shaped like ``eps``; the row i goes with ``x0_i``.
-
-    Raises:
-      ValueError: for an assignment that is not a permutation of ``0 ... b - 1``; of a traced one the noise is NaN.
 
     >>> from scorekit.training import optimal_assignment
     >>> pair(jnp.array([[0.0], [1.0]]), jnp.array([[1.1], [-0.1]]), optimal_assignment).tolist()
     [[-0.10000000149011612], [1.100000023841858]]
 
-    Source: Pooladian et al. 2023 (https://arxiv.org/abs/2304.14772); Tong et al. 2023 (https://arxiv.org/abs/2302.00482).
+    Source: Pooladian et al. 2023 (https://arxiv.org/abs/2304.14772); Tong et al. 2023
+    (https://arxiv.org/abs/2302.00482).
     """
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
@@ -143,13 +139,10 @@ def straightness(states: PyTree, ts: ArrayLike) -> Array:
 
     Args:
       states: the states along each path, a tree of ``(n + 1, B, ...)`` arrays, the first one included.
-      ts: their times ``(n + 1,)``, decreasing in [0, 1].
+      ts: times of the states, ``(n + 1,)``, decreasing in [0, 1].
 
     Returns:
       ``(B,)``, per dimension, in squared units of the data.
-
-    Raises:
-      ValueError: unless there are as many times as states.
 
     >>> bent = jnp.array([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 1.0]]])
     >>> straightness(bent, jnp.array([1.0, 0.5, 0.0])), straightness(2.0 * bent[:2], jnp.array([1.0, 0.5]))

@@ -9,9 +9,23 @@ outside [0, 1]. Those of networks and scores also take a ``t`` of shape ``(B, T)
 
 Args:
   schedule: the noise schedule.
+  network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
+    ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
 
 Returns:
-  ``(x_t, t) -> Prediction``.
+  ``(x_t, t) -> Prediction``, or a network of the same arguments.
+
+>>> from scorekit.densities import gaussian
+>>> from scorekit.schedules import cosine
+>>> normal, x = gaussian(jnp.zeros(1), std=1.0), jnp.ones((1, 1))
+>>> of_network = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="v")  # as for these data
+>>> of_score = denoiser_from_score(lambda x, t: -x, cosine())
+>>> of_density = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
+>>> same = of_network, of_score, of_density, exact_denoiser(normal, cosine())  # x0 = alpha x_t, eps = sigma x_t
+>>> [round(float(denoiser(x, 0.5).x0[0, 0]), 4) for denoiser in same]
+[0.7071, 0.7071, 0.7071, 0.7071]
+>>> condition_on_log_snr(lambda x, noise_level: noise_level, cosine())(x, 0.5).round(4)
+Array(0., dtype=float32)
 """
 
 from collections.abc import Callable
@@ -64,21 +78,8 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     """A denoiser from a network whose output is ``target``.
 
     Args:
-      network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
-        ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
-
-    Returns:
-      A denoiser that may be passed through ``jit``.
-
-    Raises:
-      ValueError: when called, for an output that is not shaped like ``x_t``.
-
-    >>> from scorekit.schedules import cosine
-    >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="x0")
-    >>> denoiser(jnp.ones(2), 1.0).eps
-    Array([1., 1.], dtype=float32)
     """
     check_schedule(schedule=schedule)
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
@@ -93,11 +94,6 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Args:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
-
-    >>> from scorekit.schedules import cosine
-    >>> d = denoiser_from_score(lambda x, t: -x, cosine())  # the data are standard normal
-    >>> float(d(jnp.ones(1), 0.5).x0[0].round(4)) == float(cosine().alpha(0.5).round(4))
-    True
 
     Source: Efron 2011 (Tweedie's formula).
     """
@@ -133,16 +129,6 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
-
-    Returns:
-      ``(x_t, t) -> Prediction``; it differentiates the log-density by x.
-
-    >>> from scorekit.schedules import cosine
-    >>> d = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
-    >>> float(d(jnp.ones((1, 1)), 1.0).eps[0, 0])
-    1.0
-
-    Source: Efron 2011 (Tweedie's formula).
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 
@@ -168,16 +154,6 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
-      schedule: any schedule.
-
-    Raises:
-      ValueError: for any other distribution; when called, for an ``x_t`` of another shape.
-
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import cosine
-    >>> d = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), cosine())
-    >>> d(jnp.ones((4, 1)), 1.0).x0.sum()
-    Array(0., dtype=float32)
     """
     check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
@@ -200,13 +176,6 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
     Args:
       network: ``(x_t, noise_level) -> output``.
       scale: factor of the log-SNR.
-
-    Returns:
-      A network of ``(x_t, t)``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> condition_on_log_snr(lambda x, noise_level: noise_level, rectified_flow())(jnp.zeros(2), 0.5)
-    Array(0., dtype=float32)
     """
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
@@ -227,11 +196,7 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5
     ``log(sigma) / 4``) this is EDM preconditioning for any schedule.
 
     Args:
-      network: ``(x, t) -> output``.
       sigma_data: standard deviation of the data.
-
-    Returns:
-      A network of ``(x_t, t)``.
 
     >>> from scorekit.schedules import geometric_ve
     >>> scale_input(lambda x, t: x, geometric_ve(0.01, 50.0), 0.5)(jnp.full(1, 50.0), 1.0).round(3)

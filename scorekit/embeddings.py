@@ -4,6 +4,18 @@ Two encoders give an image and its caption vectors of norm 1 whose inner product
 their belonging together (CLIP). Points of this sphere are conditions of a decoder, and the samples that a diffusion
 prior draws for a caption (DALL·E 2).
 
+Returns:
+  Vectors of norm 1, ``(..., D)``.
+
+>>> cat, day, night = jnp.eye(3)
+>>> for found in slerp(cat, day, 1 / 3), text_difference(cat, day, night, 0.5), closest(jnp.eye(3), day + 0.5 * cat):
+...     print([round(float(x), 4) for x in found])
+[0.866, 0.5, 0.0]
+[0.7071, -0.5, 0.5]
+[0.0, 1.0, 0.0]
+>>> [round(float(x), 4) for x in contrastive_loss(jnp.eye(2), jnp.eye(2), 0.0)]  # log(1 + 1 / e)
+[0.3133, 0.3133]
+
 Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020); Ramesh et al. 2022
 (https://arxiv.org/abs/2204.06125).
 """
@@ -39,10 +51,6 @@ def contrastive_loss(
 
     Returns:
       The loss of each example in nats, ``(B,)``; ``log B`` where all similarities are equal.
-
-    >>> loss = contrastive_loss(jnp.eye(2), jnp.eye(2), 0.0)  # log(1 + 1 / e)
-    >>> [round(float(x), 4) for x in loss]
-    [0.3133, 0.3133]
     """
     _check_vectors(pictures=pictures)
     check_floating(captions=captions)
@@ -72,12 +80,6 @@ def slerp(start: Array, end: Array, weight: Annotated[ArrayLike, Between()]) -> 
       end: vectors of norm 1, ``(..., D)``; between opposite vectors there is no one shortest arc, and the result is
         NaN.
       weight: position w, 0 at the start and 1 at the end; it broadcasts against the leading axes.
-
-    Returns:
-      Vectors of norm 1, ``(..., D)``.
-
-    >>> [round(float(x), 4) for x in slerp(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]), 1 / 3)]
-    [0.866, 0.5]
 
     Source: Shoemake 1985, "Animating rotation with quaternion curves".
     """
@@ -110,13 +112,6 @@ def text_difference(picture: Array, before: Array, after: Array, weight: Annotat
       after: embedding of a caption of the image as it is to be, another one than ``before``, of norm 1, ``(..., D)``.
       weight: position w, 0 for the image as it is; from 0.25 to 0.5 in the paper; it broadcasts against the leading
         axes.
-
-    Returns:
-      Vectors of norm 1, ``(..., D)``.
-
-    >>> cat, day, night = jnp.eye(3)
-    >>> [round(float(x), 4) for x in text_difference(cat, day, night, 0.5)]
-    [0.7071, -0.5, 0.5]
     """
     _check_vectors(rank=None, picture=picture)
     check_floating(before=before, after=after)
@@ -128,19 +123,13 @@ def text_difference(picture: Array, before: Array, after: Array, weight: Annotat
 
 
 def closest(candidates: Array, target: Array) -> Array:
-    """Of several embeddings the one with the largest inner product with a target.
+    """The embedding with the largest inner product with a target.
 
     ``found = candidates_k``, with ``k = argmax_j <candidates_j, target>``
 
     Args:
       candidates: the embeddings, ``(..., n, D)``, n >= 1.
       target: the target, ``(..., D)``.
-
-    Returns:
-      The closest embedding, ``(..., D)``.
-
-    >>> closest(jnp.array([[0.6, 0.8], [0.8, 0.6]]), jnp.array([1.0, 0.0])).tolist()
-    [0.800000011920929, 0.6000000238418579]
     """
     _check_vectors(rank=None, target=target)
     check_floating(candidates=candidates)

@@ -2,6 +2,18 @@
 
 Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. A file
 found in a folder of data must lie in it, and a file that would unpack to far more than it holds is an error.
+
+Args:
+  path: local path.
+  within: folder that it must lie in, whatever links and ``..`` it has; with None it may lie anywhere.
+  name: subject of the error message, such as the file.
+
+Returns:
+  The path without links, or the content.
+
+Raises:
+  ValueError: if the file is none of these.
+  OSError: if there is nothing, or it cannot be read.
 """
 
 import json
@@ -28,17 +40,6 @@ _DEPTH = 100
 def resolved(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
     """The path without links, of a file or a folder that must exist.
 
-    Args:
-      path: local path.
-      within: folder that it must lie in; with None it may lie anywhere.
-
-    Returns:
-      The path.
-
-    Raises:
-      ValueError: if it is out of ``within``, by a link or by ``..``.
-      OSError: if there is nothing.
-
     >>> resolved("/proc/..")
     PosixPath('/')
     >>> resolved("/proc/..", within="/proc")
@@ -54,18 +55,7 @@ def resolved(path: str | os.PathLike[str], within: str | os.PathLike[str] | None
 
 
 def regular_file(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
-    """Validates that a path is one of a regular file, after links are resolved.
-
-    Args:
-      path: local path.
-      within: folder that the file must lie in, as for :func:`resolved`.
-
-    Returns:
-      The path without links.
-
-    Raises:
-      ValueError: if it is a folder, a pipe, a socket or a device, or out of ``within``.
-      OSError: if there is no such file.
+    """The path of a regular file after links are resolved: no folder, pipe, socket or device.
 
     >>> regular_file("/dev/zero")
     Traceback (most recent call last):
@@ -84,16 +74,7 @@ def read_file(
     """The content of a regular file.
 
     Args:
-      path: local path, as for :func:`regular_file`.
-      within: folder that the file must lie in.
       limit: largest number of bytes.
-
-    Returns:
-      All its bytes.
-
-    Raises:
-      ValueError: as :func:`regular_file`, or if the file is larger than ``limit``.
-      OSError: if it cannot be read.
 
     >>> read_file(__file__, limit=10)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -110,12 +91,8 @@ def check_unpacked(name: str, unpacked: int, packed: int) -> None:
     """Validates that a file does not unpack to far more than it holds: 256 MiB, or 100 times its bytes.
 
     Args:
-      name: subject of the error message.
       unpacked: number of bytes in memory.
       packed: number of bytes in the file.
-
-    Raises:
-      ValueError: if ``unpacked`` is larger than both.
 
     >>> check_unpacked("a.png", 2**40, 1000)
     Traceback (most recent call last):
@@ -132,14 +109,7 @@ def parse_json(content: str | bytes, name: str | os.PathLike[str], *, finite: bo
 
     Args:
       content: text, or its bytes.
-      name: subject of the error message, such as the file.
       finite: whether NaN and infinities, which are not JSON, are errors.
-
-    Returns:
-      Its value.
-
-    Raises:
-      ValueError: if the text is not JSON, or is nested deeper.
 
     >>> parse_json("[1, 2]", "a.json")
     [1, 2]
@@ -169,17 +139,10 @@ def parse_json(content: str | bytes, name: str | os.PathLike[str], *, finite: bo
 
 
 def read_arrays(file: str | os.PathLike[str] | BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file, none of objects.
+    """The arrays of an ``.npz`` file by name, none of objects; :func:`check_unpacked` holds of it.
 
     Args:
       file: local path, or an open file.
-
-    Returns:
-      The arrays by name.
-
-    Raises:
-      ValueError: if it is no such file, damaged, or :func:`check_unpacked` fails.
-      OSError: if there is no such file.
 
     >>> import io
     >>> file = io.BytesIO()

@@ -6,11 +6,36 @@ velocity or a preconditioned network (:mod:`scorekit.predictions`).
 
 Args:
   key: PRNG key.
+  network: ``(x_t, t) -> output``, shaped like ``x_t``, with ``t`` of shape ``(B,)``.
+  classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
   target: the target of the network.
+  weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
   times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
   eps: noise shaped like ``x0``.
   schedule: the noise schedule.
-  x0: clean data, a tree of ``(B, ...)`` arrays.
+  x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
+  labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
+  t: the sampled times, ``(B,)``.
+  log_snr: the log-SNR of each example, in nats, ``(B,)``; in the results clipped to +-60.
+
+Returns:
+  ``(loss, aux)``: losses ``(B,)`` and their :class:`LossAux` or :class:`ClassificationAux`. Take the mean of the first
+    to train.
+
+>>> from scorekit.schedules import cosine
+>>> x0, zero, key = jnp.ones((2, 3)), lambda x, t: 0 * x, jax.random.key(0)
+>>> aux: LossAux = denoising_loss(key, zero, cosine(), x0)[1]
+>>> binned: Binned = aux.by_noise_level
+>>> aux.t.shape, float(binned.count.sum())
+((2,), 2.0)
+>>> times, labels = Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0])), jnp.array([0, 2])
+>>> print(denoising_loss_at(zero, cosine(), x0, 0 * x0, times, target="eps")[0])
+[0. 0.]
+>>> loss, aux = classification_loss_at(zero, cosine(), x0, 0 * x0, times, labels)
+>>> [round(float(x), 2) for x in (*loss, *classification_loss(key, zero, cosine(), x0, labels)[0])]
+[1.1, 2.2, 1.1, 1.1]
+>>> isinstance(aux, ClassificationAux), aux.correct.tolist()
+(True, [True, False])
 """
 
 from collections.abc import Callable
@@ -49,10 +74,6 @@ class Binned(NamedTuple):
       count: the number of examples in each bin, ``(K,)``.
       edges: ``(K + 1,)``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR (nats), and the first and last bins include
         all values beyond.
-
-    >>> binned = Binned(sum=jnp.array([2.0, 9.0]), count=jnp.array([2, 3]), edges=jnp.array([-1.0, 0.0, 1.0]))
-    >>> (binned.sum / binned.count).tolist()
-    [1.0, 3.0]
     """
 
     sum: Array
@@ -64,18 +85,10 @@ class LossAux(NamedTuple):
     """Auxiliary outputs of :func:`denoising_loss`, per example ``(B,)`` except the last.
 
     Attributes:
-      t: the sampled times.
-      log_snr: the log-SNR at t, in nats, clipped to +-60.
       weight: the factor of ``eps_mse`` in the loss: weighting times importance weight.
       eps_mse: ``||eps - eps_hat||^2 / D``.
       target_mse: the mean squared error of the target of the network.
       by_noise_level: ``eps_mse`` binned by log-SNR.
-
-    >>> ones = jnp.ones(2)
-    >>> binned = Binned(sum=jnp.ones(1), count=jnp.ones(1), edges=jnp.array([-1.0, 1.0]))
-    >>> aux = LossAux(t=ones, log_snr=ones, weight=2 * ones, eps_mse=3 * ones, target_mse=ones, by_noise_level=binned)
-    >>> (aux.weight * aux.eps_mse).tolist()  # the loss of each example
-    [6.0, 6.0]
     """
 
     t: Array
@@ -100,22 +113,8 @@ def denoising_loss(
 
     ``loss_i = w_i lambda(log_snr(t_i)) ||eps_i - eps_hat(x_t, t_i)||^2 / D`` with ``w_i`` the importance weight.
 
-    Args:
-      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B,)``.
-      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-
-    Returns:
-      ``(loss, aux)``: losses ``(B,)`` and a :class:`LossAux`. Take the mean of the first to train.
-
-    Raises:
-      ValueError: for an ``x0`` without examples, or a network whose output is not shaped like ``x0``.
-
-    >>> from scorekit.schedules import cosine
-    >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 2)))
-    >>> loss.shape, aux.t.shape
-    ((4,), (4,))
-
-    Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
+    Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023
+    (https://arxiv.org/abs/2303.00848).
     """
     for_times, for_noise = jax.random.split(key)
     drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)
@@ -138,20 +137,7 @@ def denoising_loss_at(
     ``lambda(log_snr) ||eps - eps_hat(alpha x0 + sigma eps, t)||^2 / D`` for each example.
 
     Args:
-      network: ``(x_t, t) -> output``.
       times: times and importance weights, ``(B,)`` each.
-      weighting: lambda, a function of log-SNR.
-
-    Returns:
-      ``(loss, aux)`` as :func:`denoising_loss`.
-
-    >>> from scorekit.schedules import cosine
-    >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
-    >>> loss, _ = denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")
-    >>> loss
-    Array([0., 0.], dtype=float32)
-
-    Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
@@ -172,14 +158,8 @@ class ClassificationAux(NamedTuple):
     """Auxiliary outputs of :func:`classification_loss`, per example ``(B,)``.
 
     Attributes:
-      t: the sampled times.
-      log_snr: the log-SNR at t, in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
       correct: whether y is the most probable class.
-
-    >>> ones = jnp.ones(2)
-    >>> float(ClassificationAux(t=ones, log_snr=ones, cross_entropy=ones, correct=ones > 0).correct.mean())
-    1.0
     """
 
     t: Array
@@ -197,26 +177,10 @@ def classification_loss(
     *,
     times: TimeSampler | None = None,
 ) -> tuple[Array, ClassificationAux]:
-    """The per-example cross-entropy of a classifier of noisy data, at random times and noise.
+    """The per-example cross-entropy of a classifier of noisy data, in nats, at random times and noise.
 
     ``loss_i = -w_i log p(y_i | x_t, t_i)`` with ``w_i`` the importance weight. The minimum is the true class posterior
     at every noise level, as required for classifier guidance.
-
-    Args:
-      classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
-      labels: classes in 0..K-1, integers ``(B,)``.
-
-    Returns:
-      ``(loss, aux)``: losses ``(B,)`` in nats and a :class:`ClassificationAux`.
-
-    Raises:
-      ValueError: for an ``x0`` without examples, or labels that are no classes.
-
-    >>> from scorekit.schedules import cosine
-    >>> x0, labels = jnp.ones((4, 2)), jnp.array([0, 1, 1, 0])
-    >>> loss, aux = classification_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), x0, labels)
-    >>> loss.round(3)
-    Array([0.693, 0.693, 0.693, 0.693], dtype=float32)
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
@@ -238,19 +202,7 @@ def classification_loss_at(
     ``-log p(y | alpha x0 + sigma eps, t)``.
 
     Args:
-      classifier: ``(x_t, t) -> logits`` ``(B, K)``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
-      labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
-
-    Returns:
-      ``(loss, aux)`` as :func:`classification_loss`.
-
-    >>> from scorekit.schedules import cosine
-    >>> x0, times = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0]))
-    >>> classification_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, jnp.array([0, 2]))[0].round(2)
-    Array([1.1, 2.2], dtype=float32)
-
-    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     b, labels = _examples(x0), jnp.asarray(labels)
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -286,7 +238,6 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
 
     Args:
       values: one value per example.
-      log_snr: the log-SNR of each example, in nats.
       edges: increasing bin edges ``(K + 1,)``; default twelve bins of 2 nats from -12 to 12.
 
     Returns:
@@ -312,7 +263,7 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
 
 
 def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
-    """``loss / exp(u) + u``: the loss under a learned log-variance u of the noise level.
+    """``loss / exp(u) + u``: the losses ``(B,)`` under a learned log-variance u of the noise level, to be averaged.
 
     At the optimum ``exp(u)`` is the expected loss at that noise level, so that all noise levels contribute equally.
 
@@ -320,9 +271,6 @@ def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:
       loss: per-example losses ``(B,)``.
       log_variance: u at each example's noise level ``(B,)``, from a small learned function of log-SNR
         (:class:`scorekit.networks.LogVariance`); or one for all.
-
-    Returns:
-      The losses ``(B,)``, to be averaged.
 
     >>> round(float(uncertainty_weighted(2.0, jnp.log(2.0))), 3)
     1.693

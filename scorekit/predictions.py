@@ -18,11 +18,22 @@ with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` f
 ``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and are therefore defined at both ends of every
 schedule; ``x0`` requires ``sigma > 0``, and ``eps`` and ``score`` require ``alpha > 0`` where they are evaluated.
 
+Args:
+  schedule: the noise schedule.
+  sigma_data: s, the standard deviation of the data.
+
+Returns:
+  The target, or the pair.
+
 >>> from scorekit.schedules import rectified_flow
 >>> true, middle = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0)), jnp.float32(0.5)
->>> targets = X0(), Eps(), Score(), V(), Velocity(), EDMTarget(sigma_data=1.0)
+>>> targets = X0(), Eps(), Score(), as_target("v"), Velocity(), EDMTarget(sigma_data=1.0)
 >>> [round(float(target.from_prediction(true, middle, rectified_flow())[0]), 1) for target in targets]
 [1.0, 3.0, -6.0, 1.0, 2.0, -1.4]
+>>> print(convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target=V()))
+[-1. -1.]
+>>> print(with_x0(true, jnp.zeros(1), middle, rectified_flow()).eps, bounded_log_snr(0.0, rectified_flow()))
+[4.] 60.0
 """
 
 from typing import Literal, Protocol, TypeAlias
@@ -85,14 +96,9 @@ def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
 
     Args:
       t: times of any shape.
-      schedule: the noise schedule.
 
     Returns:
       The log-SNR in nats, shaped like ``t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> bounded_log_snr(0.0, rectified_flow())
-    Array(60., dtype=float32)
     """
     check_schedule(schedule=schedule)
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
@@ -211,12 +217,9 @@ class Velocity(Target):
 
 @pytree_dataclass
 class EDMTarget(Target):
-    """The network predicts ``F = (sigma x0 - alpha s^2 eps) / (s R)``; see :func:`edm_target`.
+    """The network predicts ``F = (sigma x0 - alpha s^2 eps) / (s R)``, with ``R^2 = sigma^2 + alpha^2 s^2``.
 
-    ``R^2 = sigma^2 + alpha^2 s^2``.
-
-    Attributes:
-      sigma_data: s, the standard deviation of the data.
+    Build it with :func:`edm_target`.
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
@@ -251,12 +254,6 @@ def edm_target(sigma_data: Positive = 0.5) -> EDMTarget:
     ``w = sigma / alpha``, rearranged so that nothing is divided by alpha or sigma. With ``s = 1`` and a
     variance-preserving schedule, ``F = -v``.
 
-    Args:
-      sigma_data: standard deviation of the data.
-
-    Returns:
-      An :class:`EDMTarget`.
-
     >>> from scorekit.schedules import edm
     >>> float(edm_target(0.5).to_prediction(jnp.zeros(1), jnp.ones(1), 0.0, edm(0.5, 80.0)).x0[0].round(4))
     0.5
@@ -279,12 +276,6 @@ def as_target(target: "TargetName | Target", argument: str = "target") -> Target
     Args:
       target: a name of :data:`TARGETS`, or an object with the methods of :class:`Target`.
       argument: the name of the argument in errors.
-
-    Returns:
-      The target.
-
-    >>> as_target("v")
-    V()
     """
     if not isinstance(target, str) and hasattr(target, "to_prediction"):
         return target
@@ -308,16 +299,11 @@ def convert(
       output: a network output, shaped like ``x_t``.
       x_t: the noisy state.
       t: time, scalar or ``(B,)``.
-      schedule: the noise schedule.
       source: the target that ``output`` predicts.
       target: the target to convert to.
 
     Returns:
       A tree shaped like ``x_t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target="x0")
-    Array([2., 2.], dtype=float32)
     """
     check_schedule(schedule=schedule)
     check_floating(x_t=x_t, output=output)
@@ -338,14 +324,6 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
       prediction: the pair ``(x0, eps)``.
       x0: the new clean estimate, shaped like the old one.
       t: time, a scalar, ``(B,)``, or ``(B, T)``, one for each frame.
-      schedule: the noise schedule.
-
-    Returns:
-      The pair ``(x0', eps')``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> with_x0(Prediction(jnp.ones(2), jnp.ones(2)), jnp.zeros(2), 0.5, rectified_flow()).eps
-    Array([2., 2.], dtype=float32)
     """
     check_schedule(schedule=schedule)
     check_floating(x0=x0)

@@ -7,10 +7,22 @@ https://arxiv.org/abs/2107.00630).
 Args:
   schedule: the noise schedule.
   t: a time in [0, 1], any shape; of two the noisier, a scalar or ``(B,)``.
-  s: the time of the other, ``s <= t``.
+  s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
 
-Raises:
-  ValueError: for a time outside [0, 1], or unless ``s <= t``; of traced times the result is NaN then.
+Returns:
+  An array or a tree of the shape that the first line implies: coefficients like ``t``, states like the data.
+
+>>> from scorekit.schedules import rectified_flow
+>>> flow, two = rectified_flow(), Prediction(jnp.zeros(2), jnp.ones(2))
+>>> print(perturb(jnp.ones(2), jnp.zeros(2), 0.25, flow), score(two, 0.5, flow))
+[0.75 0.75] [-2. -2.]
+>>> [round(float(f(flow, 0.5)), 3) for f in (drift, autodiff_drift, diffusion_squared, autodiff_diffusion_squared)]
+[-2.0, -2.0, 2.0, 2.0]
+>>> kernels: list[Kernel] = [kernel(flow, 0.8, 0.5) for kernel in (transition, posterior)]
+>>> [(*(round(float(scale), 3) for scale in kernel.scales), round(float(kernel.std), 3)) for kernel in kernels]
+[(0.4, 0.775), (0.156, 0.469, 0.484)]
+>>> print(snr_drop(flow, 1.0, 0.0))
+1.0
 """
 
 from typing import NamedTuple
@@ -47,21 +59,12 @@ __all__ = [
 
 
 def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
-    """``x_t = alpha(t) x0 + sigma(t) eps``.
+    """``x_t = alpha(t) x0 + sigma(t) eps``, shaped and typed like ``x0``.
 
     Args:
       x0: clean data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.
       t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
-
-    Returns:
-      The noisy data, shaped and typed like ``x0``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> perturb(jnp.ones(2), jnp.zeros(2), 0.25, rectified_flow())
-    Array([0.75, 0.75], dtype=float32)
-
-    Source: Ho et al. 2020, eq. 4 (https://arxiv.org/abs/2006.11239).
     """
     check_schedule(schedule=schedule)
     check_floating(x0=x0, eps=eps)
@@ -72,68 +75,28 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
 
 
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = d log(alpha) / dt``, by the formula of the schedule if it has one, else by differentiation.
-
-    Returns:
-      f, shaped like ``t``; the drift of the forward SDE is ``f x``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> drift(rectified_flow(), 0.5)
-    Array(-2., dtype=float32)
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
-    """
+    """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
     exact = getattr(schedule, "drift", None)
     return exact(t) if exact is not None else autodiff_drift(schedule, t)
 
 
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule if it has one, else by differentiation.
-
-    Returns:
-      ``g^2``, shaped like ``t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> diffusion_squared(rectified_flow(), 0.5)
-    Array(2., dtype=float32)
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
-    """
+    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
     return exact(t) if exact is not None else autodiff_diffusion_squared(schedule, t)
 
 
 def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation.
-
-    Returns:
-      f, shaped like ``t``; the drift of the forward SDE is ``f x``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> autodiff_drift(rectified_flow(), 0.5)
-    Array(-2., dtype=float32)
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
-    """
+    """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation."""
     check_schedule(schedule=schedule)
     check_time(t=t)
     return time_derivative(schedule.alpha, t) / schedule.alpha(t)
 
 
 def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation.
-
-    Returns:
-      ``g^2``, shaped like ``t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> float(autodiff_diffusion_squared(rectified_flow(), 0.5).round(4))
-    2.0
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
-    """
+    """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation."""
     check_schedule(schedule=schedule)
     check_time(t=t)
     return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
@@ -145,12 +108,6 @@ class Kernel(NamedTuple):
     Attributes:
       scales: the scales of the conditions x_i, in order.
       std: the standard deviation.
-
-    >>> kernel = Kernel(scales=(jnp.float32(0.5),), std=jnp.float32(2.0))
-    >>> float(kernel.scales[0] * 3.0)  # the mean, conditioned on 3
-    1.5
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
 
     scales: tuple[Array, ...]
@@ -158,17 +115,7 @@ class Kernel(NamedTuple):
 
 
 def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
-    """``1 - SNR(t) / SNR(s)`` for ``s <= t``, in [0, 1]; exact where alpha(t) or sigma(s) vanishes.
-
-    Returns:
-      The fraction of the signal-to-noise ratio that is lost from s to t, of the shape of the times.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> snr_drop(rectified_flow(), 1.0, 0.0)
-    Array(1., dtype=float32)
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
-    """
+    """``1 - SNR(t) / SNR(s)`` for ``s <= t``, from 0 to 1; exact where alpha(t) or sigma(s) vanishes."""
     check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     if not is_traced(t):
@@ -179,16 +126,9 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
 
 
 def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
-    """The forward kernel ``q(x_t | x_s)`` for ``s < t``: ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
+    """The forward kernel ``q(x_t | x_s)`` for ``s < t``; its scale multiplies ``x_s``.
 
-    Returns:
-      A :class:`Kernel` with one scale, of ``x_s``.
-
-    >>> from scorekit.schedules import geometric_ve
-    >>> float(transition(geometric_ve(1.0, 2.0), 1.0, 0.0).std ** 2)
-    3.0
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
+    ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
     """
     drop = snr_drop(schedule, t, s)
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
@@ -199,15 +139,6 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
 
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
-
-    Returns:
-      A :class:`Kernel` with the scales of ``x_t`` and ``x0``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> posterior(rectified_flow(), 1.0, 0.0).std
-    Array(0., dtype=float32)
-
-    Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
     drop, sigma_s = snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
@@ -222,16 +153,11 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
-    Returns:
-      The state at t, shaped and typed like ``like``.
-
     >>> import jax
     >>> from scorekit.schedules import geometric_ve
     >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
     >>> 49 < float(x.std()) < 51
     True
-
-    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     check_schedule(schedule=schedule)
     check_floating(like=like)
@@ -242,20 +168,13 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 
 
 def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
-    """``grad_x log p_t(x_t) = -eps / sigma(t)``.
+    """``grad_x log p_t(x_t) = -eps / sigma(t)``, shaped like ``prediction.eps``.
 
     Args:
       prediction: the denoiser's ``(x0, eps)``.
-      t: its time, a scalar or ``(B,)``.
+      t: time of the prediction, a scalar or ``(B,)``.
 
-    Returns:
-      The score, shaped like ``prediction.eps``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> score(Prediction(jnp.zeros(2), jnp.ones(2)), 0.5, rectified_flow())
-    Array([-2., -2.], dtype=float32)
-
-    Source: Vincent 2011; Song et al. 2021 (https://arxiv.org/abs/2011.13456).
+    Source: Vincent 2011.
     """
     check_schedule(schedule=schedule)
     check_floating(prediction=prediction)

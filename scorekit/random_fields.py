@@ -15,16 +15,25 @@ Args:
 
 Returns:
   A :class:`RandomField`.
+
+>>> field: RandomField = random_field(jnp.ones((4, 6)))
+>>> field.predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
+Array([0.5], dtype=float32)
+>>> field.flow(jnp.ones((4, 6, 1)), (1.0, 1.0), (1.0, 0.0)).mean().round(4)  # less noise: towards the mean of 0
+Array(0.7071, dtype=float32)
+>>> power_law((8, 8), exponent=2.0).power.mean().round(5)
+Array(1., dtype=float32)
 """
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
-from scorekit.checks import check, check_axes, check_positive, check_scalar, check_shape
+from scorekit.arguments import Between, Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
@@ -37,10 +46,6 @@ class RandomField:
 
     Attributes:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.
-
-    >>> field = RandomField(power=jnp.ones((4, 4)))
-    >>> field.flow(jnp.ones((4, 4, 1)), (1.0, 1.0), (1.0, 0.0)).mean().round(4)  # less noise: towards the mean of 0
-    Array(0.7071, dtype=float32)
     """
 
     power: Array
@@ -114,17 +119,15 @@ class RandomField:
 
 
 @checked
-def random_field(power: ArrayLike, mean: Finite = 0.0, channels: PositiveInt = 1) -> RandomField:
+def random_field(
+    power: Annotated[ArrayLike, Between(0, open="low")], mean: Finite = 0.0, channels: PositiveInt = 1
+) -> RandomField:
     """A stationary Gaussian field with the given power spectrum.
 
     Args:
       power: variance of each orthonormal Fourier coefficient, shaped as the grid of 1 to 3 axes, ordered as by
         ``jnp.fft.fftfreq``; > 0, and the same at f and -f. White noise of variance v is ``v`` everywhere; the mean of
         ``power`` is the variance of a pixel.
-
-    >>> field = random_field(jnp.ones((4, 6)))
-    >>> field.predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
-    Array([0.5], dtype=float32)
     """
     power = jnp.asarray(power, jnp.result_type(power, float) if isinstance(power, jax.Array) else float)
     if not 1 <= power.ndim <= 3 or not power.size:
@@ -132,7 +135,6 @@ def random_field(power: ArrayLike, mean: Finite = 0.0, channels: PositiveInt = 1
     mean, shape = jnp.asarray(mean, power.dtype), (*power.shape, channels)
     if mean.ndim > len(shape) or any(a not in (1, b) for a, b in zip(mean.shape[::-1], shape[::-1], strict=False)):
         raise ValueError(f"mean must broadcast to the grid of power and channels, {shape}, got shape {mean.shape}")
-    check_positive(power=power)
     check(lambda p: np.abs(p - _reflected(p)) <= 1e-5 * p, "the same at f and -f", power=power)
     return RandomField(power=power, mean=mean, channels=channels)
 
@@ -159,9 +161,6 @@ def power_law(
       grid: shape of the grid, ``(H, W)`` or ``(L,)``, of at least 2 points.
       exponent: exponent of the frequency.
       variance: variance of a pixel.
-
-    >>> power_law((8, 8), exponent=2.0).power.mean().round(5)
-    Array(1., dtype=float32)
 
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
     cells".

@@ -2,6 +2,9 @@
 
 A training step gathers the parameters before it calls the loss. A network that gathers the parameters of a block inside
 the block, which is rematerialised, holds one gathered block at a time.
+
+Returns:
+  The full array or arrays.
 """
 
 import dataclasses
@@ -37,11 +40,7 @@ class Shard:
     axis_name: str
 
     def gather(self) -> Array:
-        """The full array; its gradient is summed over the devices and split again.
-
-        Returns:
-          The array of all devices, as long along ``axis`` as all parts together.
-        """
+        """The full array; its gradient is summed over the devices and split again."""
         return jax.lax.all_gather(self.value, self.axis_name, axis=self.value.ndim + self.axis, tiled=True)
 
 
@@ -50,9 +49,6 @@ def gathered(tree: PyTree) -> PyTree:
 
     Args:
       tree: a pytree with shards anywhere in it.
-
-    Returns:
-      The tree with arrays in their place.
 
     >>> import jax.numpy as jnp
     >>> gathered({"bias": jnp.ones(2)})

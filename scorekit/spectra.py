@@ -18,33 +18,41 @@ a denoiser has learned it.
 Args:
   x: data ``(N, *grid, C)``.
   bands: partition of the coefficients of the grid.
-  power: spectrum ``(K,)``, finite and >= 0; traced, another value gives NaN.
+  power: spectrum ``(K,)``; traced, a value below 0 gives NaN.
   log_snr: log-SNR of the schedule, any shape ``S``, in nats; may be infinite.
+
+Returns:
+  One value for each noise level and band, ``S + (K,)``.
 
 >>> power = jnp.array([4.0, 1.0])
 >>> [[round(float(x), 2) for x in f(power, 0.0)] for f in (band_snr, wiener_gain, wiener_error)]
 [[4.0, 1.0], [0.8, 0.5], [0.8, 0.5]]
 >>> [round(float(x), 2) for x in transition_log_snr(power)]
 [-1.39, -0.0]
+>>> bands: Bands = radial_bands((8,))
+>>> bands.count.tolist(), bands.frequency.tolist(), radial_bands((4,), [0.0, 0.1, 1.0]).count.tolist()
+([1, 2, 2, 2, 1], [0.0, 0.125, 0.25, 0.375, 0.5], [1, 3])
+>>> from scorekit import denoisers, random_fields, schedules
+>>> denoiser = denoisers.exact_denoiser(random_fields.power_law((8,)), schedules.cosine())
+>>> x0 = random_fields.power_law((8,)).sample(jax.random.key(0), (100,))
+>>> errors: BandErrors = error_by_band(jax.random.key(1), denoiser, schedules.cosine(), x0, [0.3, 0.6], bands)
+>>> errors.mean.shape, bool((errors.standard_error < errors.mean).all())
+((2, 5), True)
+>>> print(band_power(jnp.ones((1, 8, 1)), bands).round(3), power_spectrum(jnp.zeros((1, 8, 1)), bands))
+[[8. 0. 0. 0. 0.]] [0. 0. 0. 0. 0.]
+>>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
+Array(0.25, dtype=float32)
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import (
-    check_at_least,
-    check_axes,
-    check_between,
-    check_finite,
-    check_floating,
-    check_not_nan,
-    check_positive,
-    check_shape,
-)
+from scorekit.arguments import Between, checked
+from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_shape
 from scorekit.process import perturb
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
@@ -63,6 +71,8 @@ __all__ = [
     "wiener_gain",
 ]
 
+_Spectrum: TypeAlias = Annotated[ArrayLike, Between(0)]
+
 
 @pytree_dataclass
 class Bands:
@@ -72,10 +82,6 @@ class Bands:
       index: the band of each coefficient, shaped as the grid, ordered as by ``fftfreq``.
       frequency: mean radial frequency of each band, ``(K,)``, in cycles per sample, increasing.
       count: number of coefficients in each band, ``(K,)``.
-
-    >>> bands = radial_bands((4,), [0.0, 0.1, 1.0])
-    >>> bands.frequency.round(2).tolist(), bands.count.tolist()
-    ([0.0, 0.33], [1, 3])
     """
 
     index: np.ndarray
@@ -93,10 +99,6 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
 
     Returns:
       The nonempty bands, as numpy arrays.
-
-    >>> bands = radial_bands((8, 8))
-    >>> bands.count.tolist(), bands.frequency.round(2).tolist()
-    ([1, 8, 12, 16, 22, 4, 1], [0.0, 0.15, 0.27, 0.38, 0.5, 0.62, 0.71])
     """
     check_shape(grid=grid)
     if not grid or min(grid) < 1:
@@ -120,9 +122,6 @@ def band_power(x: Array, bands: Bands) -> Array:
 
     Returns:
       ``(N, K)``, at least float32.
-
-    >>> band_power(jnp.ones((2, 8, 8, 1)), radial_bands((8, 8)))[0, :2]
-    Array([64.,  0.], dtype=float32)
     """
     _check_on_grid(bands, x=x)
     x = jnp.asarray(x)
@@ -171,62 +170,52 @@ def _log_band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
 
 
 def _check_power(power: ArrayLike) -> Array:
-    """A spectrum ``(K,)`` as floats; concrete values are finite and >= 0."""
+    """A spectrum ``(K,)`` as floats."""
     if jnp.ndim(power) != 1 or not jnp.size(power):
         raise ValueError(f"power must have shape (K,) with K >= 1, got {jnp.shape(power)}")
-    check_at_least(0, power=power)
     return jnp.asarray(power, jnp.result_type(power, jnp.float32) if isinstance(power, jax.Array) else float)
 
 
-def band_snr(power: ArrayLike, log_snr: ArrayLike) -> Array:
-    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
-
-    Returns:
-      ``S + (K,)``.
-    """
+@checked
+def band_snr(power: _Spectrum, log_snr: ArrayLike) -> Array:
+    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``."""
     return jnp.exp(_log_band_snr(power, log_snr))
 
 
-def wiener_gain(power: ArrayLike, log_snr: ArrayLike) -> Array:
+@checked
+def wiener_gain(power: _Spectrum, log_snr: ArrayLike) -> Array:
     """The recoverable fraction of each band, ``g = alpha^2 P / (alpha^2 P + sigma^2)``: the gain of the Wiener filter.
 
     It is one half where the SNR of the band is 1. It is also the error of the best linear estimate of eps in that band.
 
-    Returns:
-      ``S + (K,)`` in [0, 1].
-
-    >>> wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf]))
-    Array([[0.8, 0.5],
-           [0. , 0. ]], dtype=float32)
+    >>> print(wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf])))
+    [[0.8 0.5]
+     [0.  0. ]]
     """
     return jax.nn.sigmoid(_log_band_snr(power, log_snr))
 
 
-def wiener_error(power: ArrayLike, log_snr: ArrayLike) -> Array:
+@checked
+def wiener_error(power: _Spectrum, log_snr: ArrayLike) -> Array:
     """The expected error of the best linear estimate of x0 in each band, ``P sigma^2 / (alpha^2 P + sigma^2)``.
 
-    This is the minimum for a Gaussian field with this spectrum; for other data a denoiser may do better.
-
-    Returns:
-      ``S + (K,)``: mean square per coefficient, like ``power``.
+    This is the minimum for a Gaussian field with this spectrum, a mean square per coefficient, like ``power``; for
+    other data a denoiser may do better.
 
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
     return _check_power(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
 
 
-def transition_log_snr(power: ArrayLike) -> Array:
-    """The log-SNR at which the SNR of each band is 1 and half of it is recoverable, ``-log P``.
+@checked
+def transition_log_snr(power: Annotated[ArrayLike, Between(0, open="low")]) -> Array:
+    """The log-SNR at which the SNR of each band is 1 and half of it is recoverable, ``-log P``, ``(K,)`` in nats.
 
     ``schedule.time_at`` of it is the time at which the band emerges from the noise.
 
     Args:
-      power: spectrum ``(K,)``, finite and > 0.
-
-    Returns:
-      The log-SNR of each band, ``(K,)``, in nats.
+      power: spectrum ``(K,)``.
     """
-    check_positive(power=power)
     return -jnp.log(_check_power(power))
 
 
@@ -241,10 +230,6 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
     Returns:
       ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
-
-    >>> bands = radial_bands((8,))
-    >>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
-    Array(0.25, dtype=float32)
     """
     check_axes(*jnp.shape(bands.frequency), gain=gain)
     check_not_nan(gain=gain)
@@ -264,23 +249,25 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
 
 class BandErrors(NamedTuple):
-    """Errors of a denoiser by noise level and band, ``(T, K)`` each: the mean over examples and its standard error.
+    """Errors of a denoiser by noise level and band: the mean over examples and its standard error.
 
     Attributes:
       mean: the mean error over the examples, ``(T, K)``.
       standard_error: its standard error, ``(T, K)``.
-
-    >>> errors = BandErrors(mean=jnp.array([[1.0, 2.0]]), standard_error=jnp.array([[0.1, 0.1]]))
-    >>> (errors.mean / errors.standard_error).round(1).tolist()
-    [[10.0, 20.0]]
     """
 
     mean: Array
     standard_error: Array
 
 
+@checked
 def error_by_band(
-    key: Key, denoiser: Denoiser, schedule: Schedule, x0: Array, ts: ArrayLike, bands: Bands
+    key: Key,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x0: Array,
+    ts: Annotated[ArrayLike, Between(0, 1)],
+    bands: Bands,
 ) -> BandErrors:
     """The error of the x0 of a denoiser in each band at each noise level, measured on data.
 
@@ -292,22 +279,11 @@ def error_by_band(
       denoiser: any denoiser.
       schedule: the noise schedule.
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
-      ts: times ``(T,)`` in [0, 1].
-
-    Returns:
-      :class:`BandErrors`.
-
-    >>> from scorekit import denoisers, random_fields, schedules
-    >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()
-    >>> denoiser = denoisers.exact_denoiser(field, schedule)
-    >>> x0 = field.sample(jax.random.key(0), (100,))
-    >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, [0.3, 0.6], radial_bands((8,))).mean.shape
-    (2, 5)
+      ts: times ``(T,)``.
     """
 
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
-    check_between(0, 1, ts=ts)
     check_floating(x0=x0)
     _check_on_grid(bands, x0=x0)
 

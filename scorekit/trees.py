@@ -1,7 +1,23 @@
 """Pytree helpers: dataclasses as pytrees, broadcasting over the batch, and linear algebra on trees.
 
+Trees of different structure or shapes, or coefficients that are neither scalars nor ``(B,)``, are a ``ValueError``.
+
 Args:
   tree: arrays ``(B, ...)``.
+
+Returns:
+  A tree shaped and typed like the first one.
+
+>>> x = {"a": jnp.ones((4, 2)), "b": jnp.ones(4)}
+>>> batch_size(x), event_size(x), print(sum_per_example(jnp.square, x))
+[3. 3. 3. 3.]
+(4, 3, None)
+>>> combine((2.0, x), (-jnp.arange(4.0), x))["b"].tolist()
+[2.0, 1.0, 0.0, -1.0]
+>>> where(jnp.arange(4) > 1, x, combine((0.0, x)))["b"].tolist(), expand(jnp.ones(4), x["a"]).shape
+([0.0, 0.0, 1.0, 1.0], (4, 1))
+>>> normal_like(jax.random.key(0), x)["a"].shape, is_traced(x)
+((4, 2), False)
 """
 
 import dataclasses
@@ -35,7 +51,7 @@ _T = TypeVar("_T")
 
 
 def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as a pytree that may be passed through ``jit``: wraps plain functions, returns callable pytrees.
+    """``function`` as a pytree that may be passed through ``jit``.
 
     Args:
       function: any callable.
@@ -56,9 +72,6 @@ def static(**kwargs):
     Args:
       kwargs: arguments of ``dataclasses.field``, such as ``default``.
 
-    Returns:
-      The field.
-
     >>> static(default="line").metadata["static"]
     True
     """
@@ -74,9 +87,6 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
 
     Args:
       cls: a class with annotated fields.
-
-    Returns:
-      The class; its constructor takes keywords only.
 
     >>> @pytree_dataclass
     ... class Line:
@@ -115,20 +125,11 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
 
 
 def expand(coefficient: ArrayLike, leaf: Array) -> Array:
-    """Appends axes to a scalar or ``(B,)`` coefficient so that it multiplies ``leaf`` per example.
+    """A scalar or ``(B,)`` coefficient with axes appended, ``(B, 1, ..., 1)``, to multiply ``leaf`` per example.
 
     Args:
-      coefficient: a scalar or ``(B,)``.
+      coefficient: a scalar, or an array of the leading axes of ``leaf``.
       leaf: an array ``(B, ...)``.
-
-    Returns:
-      The coefficient, ``()`` or ``(B, 1, ..., 1)`` with the number of axes of ``leaf``.
-
-    Raises:
-      ValueError: unless the shape of the coefficient is that of the leading axes of ``leaf``.
-
-    >>> expand(jnp.ones(4), jnp.zeros((4, 8, 8))).shape
-    (4, 1, 1)
     """
     coefficient = jnp.asarray(coefficient)
     leading = jnp.shape(leaf)[: coefficient.ndim]
@@ -145,17 +146,8 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     precision of its own and takes that of the leaf.
 
     Args:
-      terms: pairs ``(c_i, x_i)`` of a coefficient and a tree; the trees have the same structure and shapes.
-
-    Returns:
-      The sum, shaped and typed like the first tree.
-
-    Raises:
-      ValueError: if the trees differ in structure or shapes, the first is not floating, or a coefficient is neither a
-        scalar nor ``(B,)``.
-
-    >>> combine((2.0, jnp.ones(3)), (-1.0, jnp.ones(3)))
-    Array([1., 1., 1.], dtype=float32)
+      terms: pairs ``(c_i, x_i)`` of a coefficient and a tree of floating arrays; the trees have the same structure and
+        shapes.
     """
     coefficients, trees = zip(*terms, strict=True)
     check_floating(terms=trees[0])
@@ -170,21 +162,12 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
 
 
 def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
-    """Selects per example between two trees; ``condition`` is a scalar or ``(B,)``.
+    """Selects per example between two trees.
 
     Args:
       condition: bool, a scalar or ``(B,)``.
       on_true: the tree to take where it holds.
       on_false: the tree to take elsewhere, shaped like ``on_true``.
-
-    Returns:
-      A tree shaped like ``on_true``.
-
-    Raises:
-      ValueError: if the trees differ in structure or shapes.
-
-    >>> where(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).ravel()
-    Array([1., 0.], dtype=float32)
     """
     check_like("on_true", on_true, on_false=on_false)
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
@@ -198,15 +181,6 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     Args:
       key: PRNG key.
       tree: floating arrays, or ``jax.ShapeDtypeStruct``, with the shapes and dtypes of the noise.
-
-    Returns:
-      The noise, shaped and typed like ``tree``.
-
-    Raises:
-      ValueError: if the tree is not floating.
-
-    >>> normal_like(jax.random.key(0), {"a": jnp.zeros((2, 3))})["a"].shape
-    (2, 3)
     """
     check_floating(tree=tree)
     leaves, treedef = jax.tree.flatten(tree)
@@ -217,17 +191,7 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 
 
 def batch_size(tree: PyTree) -> int:
-    """The length of the leading batch axis, which all leaves share.
-
-    Returns:
-      B.
-
-    Raises:
-      ValueError: if the tree is empty, a leaf has no axes, or the leaves disagree.
-
-    >>> batch_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
-    4
-    """
+    """The length B of the leading batch axis, which all leaves share."""
     shapes = [jnp.shape(x) for x in jax.tree.leaves(tree)]
     if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
         raise ValueError(f"x must be arrays that share a leading batch axis, got shapes {shapes}")
@@ -235,28 +199,15 @@ def batch_size(tree: PyTree) -> int:
 
 
 def event_size(tree: PyTree) -> int:
-    """The number of values in one example: the product of all axes but the first, summed over leaves.
-
-    Returns:
-      D.
-
-    >>> event_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
-    3
-    """
+    """The number D of values in one example: the product of all axes but the first, summed over leaves."""
     return sum(math.prod(jnp.shape(x)[1:]) for x in jax.tree.leaves(tree))
 
 
 def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
-    """``sum fn(leaf)`` over everything but the batch axis, in at least float32; returns ``(B,)``.
+    """``sum fn(leaf)`` over everything but the batch axis, in at least float32, ``(B,)``.
 
     Args:
       fn: an elementwise function, or one that keeps the leading axis.
-
-    Returns:
-      The sums, ``(B,)``.
-
-    >>> sum_per_example(jnp.square, jnp.array([[1.0, 2.0], [3.0, 0.0]]))
-    Array([5., 9.], dtype=float32)
     """
 
     def leaf(x):
@@ -271,11 +222,5 @@ def is_traced(value: Any) -> bool:
 
     Args:
       value: anything.
-
-    Returns:
-      Whether it is a tracer.
-
-    >>> is_traced(1.0)
-    False
     """
     return isinstance(value, Tracer)

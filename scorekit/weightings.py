@@ -200,6 +200,7 @@ def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
     return jnp.sum(share * jax.nn.sigmoid(log_odds) * jax.nn.sigmoid(-log_odds), axis=-1)
 
 
+@checked
 def band(power: Values, count: Values | None = None) -> Weighting:
     """Concentrates on the noise levels at which a frequency band is recovered; defined per unit of log-SNR.
 

@@ -139,13 +139,15 @@ def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> Non
 def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
     """Adds the bounds in the annotations to the descriptions of the arguments, of which a family shares some.
 
-    An argument that only the docstring of the module describes gets that description.
+    An argument that only the docstring of the module or of its package describes gets that description.
     """
     if what not in ("function", "class"):
         return
     bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
     parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
-    shared = _entries(inspect.getdoc(sys.modules[obj.__module__]) or "")
+    shared = {}
+    for name in (obj.__module__.rpartition(".")[0], obj.__module__):
+        shared |= _entries(inspect.getdoc(sys.modules.get(name)) or "")
     missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
     if missing and "Args:" not in lines:
         lines += ["", "Args:"]

@@ -301,9 +301,9 @@ class _Described(NamedTuple):
 def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, _Described]:
     """The arguments of a choice that are fields; one of type float without a bound is any finite number."""
     bounds, found = bounds_of(factory), {}
-    module = sys.modules.get(getattr(factory, "__module__", ""))
-    meanings = described_arguments(getattr(module, "__doc__", None) or "")
-    meanings |= described_arguments(inspect.getdoc(factory) or "")
+    module, meanings = getattr(factory, "__module__", ""), {}
+    for holder in (sys.modules.get(module.rpartition(".")[0]), sys.modules.get(module), factory):
+        meanings |= described_arguments(inspect.getdoc(holder) or "")
     meanings |= {name: words for name, words in getattr(factory, "meanings", {}).items() if words}
     for key, parameter in inspect.signature(factory).parameters.items():
         if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:

@@ -15,11 +15,7 @@ DivergenceName: TypeAlias = Literal["exact", "rademacher", "gaussian"]
 
 
 def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree:
-    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``: Rademacher or Gaussian.
-
-    >>> draw_probes(jax.random.key(0), "rademacher", jnp.zeros((2, 3)), 5).shape
-    (5, 2, 3)
-    """
+    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``: Rademacher or Gaussian."""
     like = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
     if name == "gaussian":
         return normal_like(key, like)

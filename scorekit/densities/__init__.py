@@ -1,6 +1,17 @@
 """Exact distributions, with samples, log-densities, entropies and exact denoisers at every (alpha, sigma).
 
 They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes.
+
+Args:
+  key: PRNG key.
+  shape: leading axes of the draws.
+  x: points ``(..., D)``; of :meth:`Gaussian.flow` the states at ``start``.
+  x_t: states at ``start``, ``(..., D)``.
+  start: ``(alpha, sigma)``, scalars.
+  end: ``(alpha, sigma)`` of the result, scalars.
+
+Returns:
+  The density, or what the first line of a method names.
 """
 
 from scorekit.densities.fitting import fit_gaussian

@@ -27,12 +27,6 @@ def fit_gaussian(x: ArrayLike, rank: NonNegativeInt | None = None, floor: NonNeg
       floor: lower bound on the standard deviation in every direction. Needed where the data do not vary in all
         directions: with N <= D and a full covariance, for instance.
 
-    Returns:
-      A :class:`Gaussian` of the default float type.
-
-    Raises:
-      ValueError: for a variance of 0 in some direction.
-
     >>> fitted = fit_gaussian([[-1.0, 2.0], [1.0, 2.0], [0.0, 3.0], [0.0, 1.0]], rank=0)
     >>> fitted.mean, f"{fitted.residual:.3f}"
     (Array([0., 2.], dtype=float32), '0.667')

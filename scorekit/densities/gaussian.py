@@ -95,11 +95,7 @@ class Gaussian:
         return jnp.sum(jnp.log(self.variances)) + log_residual
 
     def covariance(self) -> Array:
-        """The dense covariance, ``(D, D)``.
-
-        Returns:
-          ``U diag(variances) U^T + residual (I - U U^T)``, ``(D, D)``.
-        """
+        """The dense covariance ``U diag(variances) U^T + residual (I - U U^T)``, ``(D, D)``."""
         return self._map(jnp.eye(self.dim, dtype=self.mean.dtype), self.variances, self.residual)
 
     def marginal(self, alpha: Number, sigma: Number) -> "Gaussian":
@@ -126,14 +122,6 @@ class Gaussian:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``, the limit of every ODE solver.
 
         ``x -> alpha' m + sqrt(K' / K) (x - alpha m)``.
-
-        Args:
-          x: states at ``start``, ``(..., D)``.
-          start: ``(alpha, sigma)``, scalars.
-          end: ``(alpha, sigma)`` of the result.
-
-        Returns:
-          The states at ``end``, ``(..., D)``.
         """
         check_axes(self.dim, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
@@ -147,14 +135,6 @@ class Gaussian:
         At ``end = start`` it is :meth:`predict`. It subtracts no states: with ``g = sqrt(K' / K)`` and
         ``P = alpha sigma' + alpha' sigma``, ``x0 = m + C P / (K (sigma g + sigma')) (x_t - alpha m)`` and
         ``eps = P / (K (alpha g + alpha')) (x_t - alpha m)``.
-
-        Args:
-          x_t: states at ``start``, ``(..., D)``.
-          start: ``(alpha, sigma)``, scalars.
-          end: ``(alpha', sigma')``, scalars.
-
-        Returns:
-          The pair, shaped like ``x_t``.
         """
         check_axes(self.dim, x_t=x_t)
         before, after = self.marginal(*start), self.marginal(*end)
@@ -186,19 +166,13 @@ def gaussian(
     covariance: ArrayLike | None = None,
     factor: ArrayLike | None = None,
 ) -> Gaussian:
-    """A Gaussian in D dimensions.
+    """A Gaussian in D dimensions, given by ``std``, by ``covariance`` or by ``factor`` and ``std``.
 
     Args:
       mean: the mean, ``(D,)``.
       std: standard deviation in every direction (with ``factor``, of the isotropic part).
       covariance: dense ``(D, D)``, symmetric positive definite; replaces ``std`` and ``factor``.
       factor: F, ``(D, R)`` with R < D: the covariance is ``F F^T + std^2 I``.
-
-    Returns:
-      A :class:`Gaussian`.
-
-    Raises:
-      ValueError: unless exactly ``std``, ``covariance`` or ``factor`` with ``std`` is given.
 
     >>> g = gaussian(jnp.zeros(3), std=2.0)
     >>> bool(jnp.allclose(g.covariance(), 4 * jnp.eye(3)))

@@ -89,9 +89,6 @@ def gaussian_mirage(dim: _Dim) -> GaussianMirage:
 
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
 
-    Returns:
-      A :class:`GaussianMirage`.
-
     >>> from scorekit.densities import gaussian
     >>> mirage = gaussian_mirage(100)
     >>> print(f"{mirage.entropy():.3f} {gaussian(jnp.zeros(100), std=1.0).entropy():.3f}")

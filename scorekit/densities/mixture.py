@@ -1,16 +1,16 @@
 """Mixtures of Gaussians."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Between, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import (
     check_axes,
     check_classes,
-    check_positive,
     check_scalar,
     check_shape,
 )
@@ -50,15 +50,7 @@ class Mixture:
         return self.sample_with_labels(key, shape)[0]
 
     def sample_with_labels(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
-        """Draws ``shape + (D,)`` and the component ``shape`` of each draw.
-
-        Args:
-          key: PRNG key.
-          shape: leading axes of the draws.
-
-        Returns:
-          The draws ``shape + (D,)`` and the index of the component of each, ``shape``.
-        """
+        """Draws ``shape + (D,)`` and the component ``shape`` of each draw."""
         check_shape(shape=shape)
         pick, draw = jax.random.split(key)
         n = math.prod(shape)
@@ -77,14 +69,7 @@ class Mixture:
         return log_likelihood + self.log_weights.reshape(-1, *([1] * (x.ndim - 1)))
 
     def responsibilities(self, x: Array) -> Array:
-        """``p(component | x)``; ``(..., D) -> (..., K)``.
-
-        Args:
-          x: ``(..., D)``.
-
-        Returns:
-          The probabilities, ``(..., K)``.
-        """
+        """``p(component | x)``; ``(..., D) -> (..., K)``."""
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
     def component(self, k: Number) -> Gaussian:
@@ -92,9 +77,6 @@ class Mixture:
 
         Args:
           k: index of the component, from 0 to K - 1.
-
-        Returns:
-          The k-th component.
         """
         check_scalar(k=k)
         check_classes(self.log_weights.shape[0], k=k)
@@ -114,15 +96,13 @@ class Mixture:
         return jax.tree.map(lambda leaf: jnp.sum(weights * leaf, axis=0), each)
 
 
-def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
+@checked
+def mixture(weights: Annotated[ArrayLike, Between(0, open="low")], components: list[Gaussian]) -> Mixture:
     """A mixture of Gaussians of the same dimension and rank.
 
     Args:
       weights: ``(K,)``, positive; normalised here.
       components: K Gaussians.
-
-    Returns:
-      A :class:`Mixture`.
 
     >>> m = mixture([1, 3], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.ones(2), std=1.0)])
     >>> jnp.exp(m.log_weights).tolist(), m.dim
@@ -131,7 +111,6 @@ def mixture(weights: ArrayLike, components: list[Gaussian]) -> Mixture:
     weights = jnp.asarray(weights, float)
     if weights.shape != (len(components),) or not components:
         raise ValueError(f"weights must have shape ({len(components)},), one per component, got {weights.shape}")
-    check_positive(weights=weights)
     shapes = {c.basis.shape for c in components}
     if len(shapes) != 1:
         raise ValueError(f"components must share dimension and rank, got basis shapes {sorted(shapes)}")
@@ -149,9 +128,6 @@ def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: Posit
       num_modes: number of modes K.
       radius: radius of the circle.
       std: standard deviation of each mode.
-
-    Returns:
-      A :class:`Mixture` with D = 2.
 
     >>> ring().dim
     2

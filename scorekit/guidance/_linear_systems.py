@@ -20,9 +20,6 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
       b: leaves ``(B, ...)``.
       iterations: number of iterations; the residual of a matrix with k distinct eigenvalues vanishes after k.
 
-    >>> conjugate_gradients(lambda u: u * jnp.array([2.0, 4.0]), jnp.ones((1, 2)), iterations=2).round(3)
-    Array([[0.5 , 0.25]], dtype=float32)
-
     Source: Hestenes & Stiefel 1952; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20).
     """
 

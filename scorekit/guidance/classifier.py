@@ -68,18 +68,9 @@ def classifier_guidance(
     within an :func:`interval`.
 
     Args:
-      uncond: the unconditional denoiser.
       log_likelihood: ``(x_t, t) -> log p(y | x_t)`` up to a constant; bind y and the parameters with
         ``jax.tree_util.Partial``. Shaped ``(B,)`` or a scalar that sums over the batch; no term may mix examples.
-      schedule: the noise schedule.
-      guidance_scale: gamma.
       batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
-
-    Raises:
-      ValueError: when called, for a batched log-likelihood that is neither a scalar nor ``(B,)``.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser

@@ -1,14 +1,19 @@
 """Classifier-free guidance and other affine combinations of predictions.
 
 ``uncond + gamma (cond - uncond)``: ``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans
-2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale is a scalar, one value per example ``(B,)``,
-or a function of the time (:func:`scorekit.guidance.weight_schedule`).
+2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale may be a function of the time
+(:func:`scorekit.guidance.weight_schedule`).
 
-Args:
-  uncond: the unconditional denoiser.
-
-Returns:
-  ``(x_t, t) -> Prediction``, the guided denoiser.
+>>> import jax.numpy as jnp
+>>> cond, weak, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.8, 0.0))
+>>> guided = classifier_free(cond, uncond, 3.0), autoguidance(cond, weak, 2.0)
+>>> guided += compose(uncond, [cond, weak], [2.0, -1.0]), negative(cond, uncond, weak, 3.0, 1.0)
+>>> [round(float(denoiser(jnp.ones(1), 0.5).x0[0]), 1) for denoiser in guided]
+[3.0, 1.2, 1.2, 2.2]
+>>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
+Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
+>>> classifier_free_batched(lambda x, t, c: Prediction(c + 0 * x, x), jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
+Array([3., 3.], dtype=float32)
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +28,7 @@ __all__ = ["autoguidance", "cfg_plus_plus", "classifier_free", "classifier_free_
 
 
 def _mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
-    """``base + sum_i w_i (other_i - base)`` on both halves.
-
-    >>> _mix(Prediction(0.0, 0.0), [Prediction(1.0, -1.0)], [2.0]).x0
-    Array(2., dtype=float32)
-    """
+    """``base + sum_i w_i (other_i - base)`` on both halves."""
     rest = 1.0 - sum(weights)
     halves = zip(base, *others, strict=True)
     return Prediction(*(combine((rest, b), *zip(weights, each, strict=True)) for b, *each in halves))
@@ -45,18 +46,6 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
     Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. What most
     interfaces call a *negative prompt* is a second condition in place of ``uncond``.
 
-    Args:
-      cond: the conditional denoiser.
-      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-
-    >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import rectified_flow
-    >>> import jax.numpy as jnp
-    >>> cond = denoiser_from_network(lambda x, t: 0 * x + 1, rectified_flow(), "x0")
-    >>> uncond = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "x0")
-    >>> classifier_free(cond, uncond, 3.0)(jnp.ones(1), 0.5).x0
-    Array([3.], dtype=float32)
-
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
     return rule(_affine, (uncond, cond), guidance_scale)
@@ -73,20 +62,10 @@ def classifier_free_batched(
 
     A shorthand for ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
 
-    ``uncond + gamma (cond - uncond)``.
-
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``.
       condition: the conditions, a tree of ``(B, ...)`` arrays.
       null: the null condition, broadcast to the shape of ``condition``.
-      guidance_scale: gamma, as in :func:`classifier_free`.
-
-    >>> import jax.numpy as jnp
-    >>> conditional = lambda x, t, c: Prediction(c + 0 * x, x)
-    >>> classifier_free_batched(conditional, jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
-    Array([3., 3.], dtype=float32)
-
-    Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598).
     """
     cond, uncond = branches(conditional, condition, null)
     return classifier_free(cond, uncond, guidance_scale)
@@ -104,11 +83,6 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
 
-    >>> import jax.numpy as jnp
-    >>> cond, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.8))
-    >>> autoguidance(cond, weak, 2.0)(jnp.ones(1), 0.5).x0.round(3)
-    Array([1.2], dtype=float32)
-
     Source: Karras et al. 2024 (https://arxiv.org/abs/2406.02507).
     """
     return classifier_free(cond, weak, guidance_scale)
@@ -118,17 +92,12 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
 def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Scale]) -> Denoiser:
     """Composition of conditions, ``uncond + sum_i w_i (condition_i - uncond)``; a negative weight negates a condition.
 
-    The score is that of ``p_t(x) prod_i p_t(y_i | x)^w_i``, which treats the conditions as independent given the noisy
+    The score belongs to ``p_t(x) prod_i p_t(y_i | x)^w_i``, which treats the conditions as independent given the noisy
     state.
 
     Args:
       conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       weights: one guidance scale per condition.
-
-    >>> import jax.numpy as jnp
-    >>> uncond, a, b = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (0.0, 1.0, 10.0))
-    >>> compose(uncond, [a, b], [2.0, -0.1])(jnp.ones(1), 0.5).x0
-    Array([1.], dtype=float32)
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
@@ -164,11 +133,6 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
-    >>> import jax.numpy as jnp
-    >>> cond, uncond, unwanted = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0, 0.5))
-    >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
-    Array([2.5], dtype=float32)
-
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
@@ -189,13 +153,7 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | C
     one.
 
     Args:
-      cond: the conditional denoiser.
       guidance_scale: lambda of the paper; 0 is unconditional, and 1 is *not* plain conditional sampling.
-
-    >>> import jax.numpy as jnp
-    >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.0))
-    >>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
-    Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
 
     Source: Chung et al. 2024 (https://arxiv.org/abs/2406.08070).
     """

@@ -6,6 +6,26 @@ adding log-densities of complete examples and sampling the sum: directly with ``
 :func:`scorekit.denoisers.score_from_log_density`. No log-density has to be normalised. This tilts the distribution of
 the data; guided diffusion tilts every noise level instead, and guided autoregressive sampling every conditional
 (:mod:`scorekit.guidance.sequences`).
+
+Args:
+  cond: ``log p(x | y)``.
+  uncond: ``log p(x)``.
+  guidance_scale: gamma.
+
+Returns:
+  The log-density of the result, up to a constant: a function of the same arguments, which may be passed through
+    ``jit``.
+
+>>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
+>>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
+>>> both(jnp.array([[1.0], [2.0]])).tolist()
+[-1.0, -2.0]
+>>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)
+>>> guided(jnp.array([[3.0], [4.0]])).tolist()
+[3.0, 2.5]
+>>> label_1 = lambda x: -jnp.logaddexp(0.0, -x[..., 0])  # a logistic classifier
+>>> jnp.exp(classifier_guided_log_density(normal(0.0), label_1, 4.0)(jnp.array([[0.0]])))  # 1 / 2^4
+Array([0.0625], dtype=float32)
 """
 
 from collections.abc import Callable
@@ -44,18 +64,8 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
     of 0 leaves its term out, even where the term is infinite.
 
     Args:
-      terms: pairs of a weight, of either sign, and a log-density; all log-densities take the same arguments.
-
-    Returns:
-      The unnormalised log-density of the product, which may be passed through ``jit``.
-
-    Raises:
-      ValueError: when called, if the shapes of the log-densities differ.
-
-    >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
-    >>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
-    >>> both(jnp.array([[1.0], [2.0]])).tolist()
-    [-1.0, -2.0]
+      terms: pairs of a weight, of either sign, and a log-density; all log-densities take the same arguments and have
+        the same shape.
 
     Source: Hinton 2002 (https://doi.org/10.1162/089976602760128018).
     """
@@ -76,16 +86,6 @@ def classifier_guided_log_density(
     Args:
       log_density: ``log p(x)``.
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
-      guidance_scale: gamma.
-
-    Returns:
-      The guided log-density, a function of the same arguments, up to a constant.
-
-    >>> prior = lambda x: -0.5 * jnp.sum(x**2, -1)
-    >>> label_1 = lambda x: -jnp.logaddexp(0.0, -x[..., 0])  # a logistic classifier
-    >>> guided = classifier_guided_log_density(prior, label_1, 4.0)
-    >>> jnp.exp(guided(jnp.array([[0.0]])))  # 1 / 2^4
-    Array([0.0625], dtype=float32)
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), on the joint.
     """
@@ -99,19 +99,6 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
     By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
     gamma outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, which holds if ``p(x) = sum_y p(y)
     p(x | y)`` but has to be verified for two models that were fitted separately.
-
-    Args:
-      cond: ``log p(x | y)``.
-      uncond: ``log p(x)``.
-      guidance_scale: gamma.
-
-    Returns:
-      The guided log-density, a function of the same arguments, up to a constant.
-
-    >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
-    >>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)
-    >>> guided(jnp.array([[3.0], [4.0]])).tolist()
-    [3.0, 2.5]
 
     Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """

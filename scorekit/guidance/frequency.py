@@ -40,15 +40,7 @@ def frequency_decoupled(
 
     Args:
       cond: the conditional denoiser of arrays ``(B, H, W, C)`` or ``(B, L, C)``.
-      uncond: the unconditional denoiser.
-      guidance_scale: gamma.
-      factors: f, the share of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
-
-    Returns:
-      ``(x_t, t) -> Prediction``, the guided denoiser.
-
-    Raises:
-      ValueError: when called, for arrays without axes between batch and channels.
+      factors: f, the fraction of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
 
     >>> import jax.numpy as jnp
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))

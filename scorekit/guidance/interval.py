@@ -72,15 +72,8 @@ def interval(
     Args:
       denoiser: the guided denoiser, used inside the interval.
       plain: the denoiser outside it, normally the conditional one.
-      schedule: the noise schedule.
       noise_min: lower bound of the noise-to-signal ratio.
-      noise_max: upper bound, above ``noise_min``.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: unless ``noise_min < noise_max``; of traced bounds the prediction is NaN then.
+      noise_max: upper bound, above ``noise_min``; for traced bounds in another order the prediction is NaN.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction

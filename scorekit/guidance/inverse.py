@@ -1,4 +1,4 @@
-r"""Inverse problems: denoisers of ``p(x0 | y)`` for an observation ``y = A(x0) + noise_std z``.
+"""Inverse problems: denoisers of ``p(x0 | y)`` for an observation ``y = A(x0) + noise_std z``.
 
 All methods update the clean estimate by one formula, where ``P`` approximates the covariance of x0 given x_t:
 
@@ -24,17 +24,29 @@ point: methods with J evaluate the network at that noise level instead, which ch
 size. At ``sigma = 0`` all formulas are finite.
 
 Args:
-  schedule: the noise schedule.
   operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
-  observation: y, leaves ``(B, ...)``. Masked values must be 0 if ``noise_std`` is.
+  observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``. Masked values must be 0 if ``noise_std`` is.
   noise_std: standard deviation of the noise of y, a scalar or ``(B,)``.
   denoiser: the prior; differentiable.
+  data_std: standard deviation of the data.
+  iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
 Returns:
   ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
-Raises:
-  ValueError: when called, for an observation that is not shaped like ``A(x0)``.
+>>> from scorekit import denoisers, densities, schedules
+>>> from scorekit.guidance import operators
+>>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.cosine()
+>>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
+>>> problem = prior, schedule, operators.mask(jnp.array([True, False])), jnp.array([[3.0, 0.0]])
+>>> for posterior in (replacement, pigdm, mmps):  # the other value is 0.8 * 3, which replacement neglects
+...     print(posterior(*problem)(jnp.zeros((1, 2)), 1.0).x0[0].round(1))
+[3. 0.]
+[3.  2.4]
+[3.  2.4]
+>>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedule, "x0")
+>>> dps(prior, schedule, lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
+Array([[0.707]], dtype=float32)
 """
 
 import jax
@@ -161,21 +173,13 @@ def replacement(
     """Replaces the observed part of the clean estimate; one evaluation, no gradient.
 
     ``x0' = x0 + r_t^2 A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))``, which without noise is the projection of x0 onto
-    ``A x0' = y`` (for a mask: observed pixels are replaced). This modifies x0; :func:`scorekit.samplers.repaint`
-    replaces the observed part of the noisy state instead. Exact for data ``N(m, data_std^2)``; for other data it
-    neglects the correlation of observed and unobserved values, which only the network restores in later steps.
+    ``A x0' = y`` (for a mask: observed pixels are replaced), whatever ``data_std``. This modifies x0;
+    :func:`scorekit.samplers.repaint` replaces the observed part of the noisy state instead. Exact for data
+    ``N(m, data_std^2)``; for other data it neglects the correlation of observed and unobserved values, which only the
+    network restores in later steps.
 
     Args:
       denoiser: the prior, unconditional or conditional.
-      data_std: standard deviation of the data; without noise it has no effect.
-      iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> from scorekit.guidance import operators
-    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine())
-    >>> keep = operators.mask(jnp.array([True, False]))
-    >>> replacement(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0
-    Array([[3., 0.]], dtype=float32)
 
     Source: Wang et al. 2022 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023
     (DiffPIR, https://arxiv.org/abs/2305.08995).
@@ -200,17 +204,6 @@ def pigdm(
     ``x0' = x0 + (sigma^2 / alpha) J' A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))`` with
     ``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)``: Bayes' rule with ``N(x0, r_t^2)`` for x0 given x_t,
     which is exact for data ``N(m, data_std^2)``.
-
-    Args:
-      data_std: standard deviation of the data.
-      iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> from scorekit.guidance import operators
-    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine())
-    >>> keep = operators.mask(jnp.array([True, False]))
-    >>> pigdm(prior, schedules.cosine(), keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0.round(4)
-    Array([[3., 0.]], dtype=float32)
 
     Source: Song et al. 2023 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
     weight of its algorithm.
@@ -242,14 +235,6 @@ def mmps(
     Args:
       iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
 
-    >>> from scorekit import densities, denoisers, process, schedules
-    >>> from scorekit.guidance import operators
-    >>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.cosine()
-    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
-    >>> keep = operators.mask(jnp.array([True, False]))
-    >>> mmps(prior, schedule, keep, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # the other: 0.8 * 3
-    Array([[3. , 2.4]], dtype=float32)
-
     Source: Rozet et al. 2024 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
     matrix, https://arxiv.org/abs/2310.06721).
     """
@@ -275,11 +260,6 @@ def dps(
 
     Args:
       noise_std: assumed standard deviation of the noise of y, a scalar or ``(B,)``.
-
-    >>> from scorekit import denoisers, schedules
-    >>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedules.cosine(), "x0")
-    >>> dps(prior, schedules.cosine(), lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
-    Array([[0.707]], dtype=float32)
 
     Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).
     """

@@ -7,6 +7,9 @@ works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators.
 
 Returns:
   ``x0 -> y``.
+
+Raises:
+  ValueError: when applied, for data of which an argument has another number of axes, sizes or channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,14 +45,11 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
     """The adjoint ``A'``, with ``<A x, y> = <x, A' y>``, by transposing the function.
 
     Args:
-      operator: a linear function.
+      operator: a linear function. (An additive constant is not detected.)
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of its argument.
 
     Returns:
       ``y -> A' y``, shaped like ``like``.
-
-    Raises:
-      ValueError: if the function is not linear. (An additive constant is not detected.)
 
     >>> adjoint(average_pool(2), jnp.zeros((1, 4, 1)))(jnp.ones((1, 2, 1))).ravel()
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
@@ -79,9 +79,6 @@ def mask(keep: PyTree) -> Operator:
     Args:
       keep: True or 1 where the data are observed, a tree like one example (or like the batch).
 
-    Raises:
-      ValueError: when applied, if ``keep`` is no tree like the data that broadcasts to them.
-
     >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
     Array([[3., 0.]], dtype=float32)
     """
@@ -110,10 +107,7 @@ def average_pool(factor: PositiveInt) -> Operator:
     """Super-resolution: the mean over blocks of ``factor`` pixels along each spatial axis of ``(B, ..., C)``.
 
     Args:
-      factor: the size of a block.
-
-    Raises:
-      ValueError: when applied, if ``factor`` does not divide the sizes.
+      factor: the size of a block, a divisor of the sizes.
 
     >>> average_pool(2)(jnp.arange(4.0).reshape(1, 4, 1)).ravel()
     Array([0.5, 2.5], dtype=float32)
@@ -156,9 +150,6 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
       kernel: ``(k, k)`` for images ``(B, H, W, C)``, ``(k,)`` for signals ``(B, L, C)``, centred at index ``k // 2``.
       edge: the padding: "edge" repeats the outermost value, "reflect" mirrors, "wrap" is periodic, "zero" is zeros.
 
-    Raises:
-      ValueError: when applied, for a kernel with the wrong number of axes.
-
     >>> blur(jnp.ones(3) / 3)(jnp.arange(4.0).reshape(1, 4, 1)).ravel().round(1)
     Array([0.3, 1. , 2. , 2.7], dtype=float32)
     """
@@ -174,11 +165,8 @@ def gaussian_kernel(std: Positive, radius: NonNegativeInt, axes: PositiveInt = 2
 
     Args:
       std: standard deviation, in pixels.
-      radius: the kernel has ``2 radius + 1`` entries along an axis.
+      radius: half the extent: the kernel has ``2 radius + 1`` entries along an axis.
       axes: 2 for images, 1 for signals.
-
-    Returns:
-      The kernel, ``(2 radius + 1,)`` along each axis.
 
     >>> gaussian_kernel(1.0, 1, axes=1).round(1)
     Array([0.3, 0.5, 0.3], dtype=float32)
@@ -198,10 +186,8 @@ def low_pass_kernel(cutoff: Annotated[float, Between(0, 0.5, "both")], radius: P
 
     Args:
       cutoff: frequency at which the gain is 1/2, in cycles per sample (frequency over sample rate).
-      radius: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about ``2 / radius``.
-
-    Returns:
-      The kernel, ``(2 radius + 1,)``.
+      radius: half the extent: the kernel has ``2 radius + 1`` entries; the gain falls from 1 to 0 over about
+        ``2 / radius``.
 
     >>> low_pass_kernel(0.25, 2).round(2).tolist()
     [0.0, 0.24, 0.51, 0.24, 0.0]
@@ -233,9 +219,6 @@ def clip(level: Positive, intact: PyTree) -> Operator:
       level: largest absolute value, a scalar or an array that broadcasts with the data.
       intact: a tree like the observations: True where ``|y| < level``.
 
-    Raises:
-      ValueError: when applied, if ``intact`` is no tree like the data.
-
     >>> y = jnp.array([[-1.0, 0.5, 1.0]])
     >>> clip(1.0, jnp.abs(y) < 1)(jnp.array([[-3.0, 2.0, 0.7]]))
     Array([[-1. ,  2. ,  0.7]], dtype=float32)
@@ -255,9 +238,6 @@ def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> O
 
     Args:
       weights: weight of each of the C channels; by default the luma of ITU-R BT.601.
-
-    Raises:
-      ValueError: when applied, unless there is one weight for each channel.
 
     >>> grayscale()(jnp.ones((1, 2, 2, 3))).shape
     (1, 2, 2)

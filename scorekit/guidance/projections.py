@@ -2,13 +2,18 @@
 
 Inner products and norms are taken over one example, all arrays of a tree together.
 
-Args:
-  cond: the conditional denoiser.
-  uncond: the unconditional denoiser.
-  guidance_scale: gamma.
-
-Returns:
-  ``(x_t, t) -> Prediction``, the guided denoiser.
+>>> from scorekit.schedules import rectified_flow
+>>> from scorekit.typing import Prediction
+>>> constant = lambda *values: lambda x, t: Prediction(jnp.array([values]), x)
+>>> cond, uncond, x, flow = constant(2.0, 0.0), constant(1.0, -1.0), jnp.ones((1, 2)), rectified_flow()
+>>> apg(cond, uncond, flow, 3.0)(x, 0.5).x0
+Array([[2., 2.]], dtype=float32)
+>>> tangential(constant(1.0, 1.0), uncond, flow, 2.0, "x0")(x, 0.5).x0  # nothing is shared
+Array([[1.5, 2.5]], dtype=float32)
+>>> cond, uncond = (lambda x, t, c=c: Prediction(x - c * t, x + c * (1 - t)) for c in (1.0, 0.5))  # velocity c
+>>> guided = cfg_zero_star(cond, uncond, flow, 3.0)(x, 0.5)
+>>> (guided.eps - guided.x0).round(3)  # they are parallel: the conditional velocity
+Array([[1., 1.]], dtype=float32)
 """
 
 from typing import Annotated
@@ -29,21 +34,13 @@ __all__ = ["apg", "cfg_zero_star", "tangential"]
 
 
 def _dot(a: PyTree, b: PyTree) -> Array:
-    """The inner product per example, ``(B,)``, in at least float32.
-
-    >>> _dot(jnp.ones((2, 3)), jnp.ones((2, 3)))
-    Array([3., 3.], dtype=float32)
-    """
+    """The inner product per example, ``(B,)``, in at least float32."""
     wide = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return sum_per_example(lambda x: x, jax.tree.map(lambda x, y: wide(x) * wide(y), a, b))
 
 
 def _ratio(a: Array, b: Array) -> Array:
-    """``a / b``, and 0 where ``b`` is 0.
-
-    >>> _ratio(jnp.array([1.0, 1.0]), jnp.array([2.0, 0.0]))
-    Array([0.5, 0. ], dtype=float32)
-    """
+    """``a / b``, and 0 where ``b`` is 0."""
     return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
 
 
@@ -91,19 +88,11 @@ def apg(
     to ``x0_cond``. With ``eta = 1``, no momentum and no threshold it is :func:`classifier_free`.
 
     Args:
-      schedule: the noise schedule.
       parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
       momentum: beta; published values are -0.75 to -0.5. A momentum makes the rule stateful
         (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
       norm_threshold: r, in units of the data times the root of the number of values; published values are 2.5 to
         15.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> from scorekit.typing import Prediction
-    >>> cond = lambda x, t: Prediction(jnp.array([[2.0, 0.0]]), x)
-    >>> uncond = lambda x, t: Prediction(jnp.array([[1.0, -1.0]]), x)
-    >>> apg(cond, uncond, rectified_flow(), 3.0)(jnp.ones((1, 2)), 0.5).x0
-    Array([[2., 2.]], dtype=float32)
 
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
@@ -143,13 +132,6 @@ def cfg_zero_star(
       zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
-    >>> from scorekit.schedules import rectified_flow
-    >>> from scorekit.typing import Prediction
-    >>> cond, uncond = (lambda x, t, c=c: Prediction(x - c * t, x + c * (1 - t)) for c in (1.0, 0.5))  # velocity c
-    >>> guided = cfg_zero_star(cond, uncond, rectified_flow(), 3.0)(jnp.ones((1, 2)), 0.5)
-    >>> (guided.eps - guided.x0).round(3)  # they are parallel: the conditional velocity
-    Array([[1., 1.]], dtype=float32)
-
     Source: Fan et al. 2025 (https://arxiv.org/abs/2503.18886).
     """
     return rule(_zero_star, (cond, uncond), schedule, guidance_scale, zero_above)
@@ -179,16 +161,8 @@ def tangential(
     parameterisation.
 
     Args:
-      schedule: the noise schedule.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> from scorekit.typing import Prediction
-    >>> cond = lambda x, t: Prediction(jnp.array([[1.0, 1.0]]), x)
-    >>> uncond = lambda x, t: Prediction(jnp.array([[1.0, -1.0]]), x)
-    >>> tangential(cond, uncond, rectified_flow(), 2.0, "x0")(jnp.ones((1, 2)), 0.5).x0  # nothing is shared
-    Array([[1.5, 2.5]], dtype=float32)
 
     Source: Kwon et al. 2025 (https://arxiv.org/abs/2503.18137).
     """

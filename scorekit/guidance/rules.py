@@ -136,10 +136,6 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
     Returns:
       One denoiser ``(x_t, t) -> Prediction`` for each condition, in their order.
 
-    Raises:
-      ValueError: when called, if the leading axis of the conditions is not the batch size, or a prediction is not
-        shaped like the state.
-
     >>> from scorekit.guidance import classifier_free
     >>> conditional = lambda x, t, c: (print("rows:", x.shape[0]), Prediction(c + 0 * x, x))[1]
     >>> cond, uncond = branches(conditional, jnp.ones(2), 0.0)
@@ -200,7 +196,8 @@ def rule(
 ) -> StatefulDenoiser:
     """The denoiser ``function(predictions, x_t, t, *parameters)``: how every rule, of the library or yours, is built.
 
-    With ``init_state`` the rule is stateful and its formula is ``function(state, predictions, x_t, t, *parameters) ->
+    Without ``init_state``, and on stateless denoisers, it may be called as ``(x_t, t) -> Prediction``. With
+    ``init_state`` the rule is stateful and its formula is ``function(state, predictions, x_t, t, *parameters) ->
     (Prediction, state)``.
 
     Args:
@@ -208,13 +205,6 @@ def rule(
       denoisers: the denoisers whose predictions the formula receives, in this order.
       parameters: further arguments of the formula (scalars, arrays, schedules, functions); they are leaves.
       init_state: ``x -> state``, a module-level function that makes the initial state of a stateful rule.
-
-    Returns:
-      The denoiser; without ``init_state``, and on stateless denoisers, it may be called as ``(x_t, t) -> Prediction``.
-
-    Raises:
-      ValueError: when called, unless the state is floating, ``t`` is a scalar, ``(B,)`` or ``(B, T)``, and every
-        prediction is shaped like the state.
 
     >>> from scorekit.guidance import classifier_free
     >>> def halfway(predictions, x_t, t, weight):

@@ -21,6 +21,16 @@ Args:
 Returns:
   A :class:`GuidedSequences`.
 
+>>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
+>>> guided: GuidedSequences = guide_joint(cond, uncond, 2.0)
+>>> [f"{p:.3f}" for p in jnp.exp(guided.log_prob)], total_variation(cond, uncond).item()  # 1 to 9
+(['0.100', '0.900'], 0.25)
+>>> even = jnp.log(jnp.full((2, 2), 0.25))
+>>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
+>>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
+>>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
+(['0.576', '0.424'], ['0.500', '0.500'])
+
 Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
 (https://sander.ai/2022/05/26/guidance.html).
 """
@@ -52,12 +62,6 @@ class GuidedSequences(NamedTuple):
     Attributes:
       log_prob: normalised log-probabilities of all sequences, ``(V_1, ..., V_n)``.
       log_factor: ``log_prob - log p(x)``, the logarithm of ``s`` or ``s'``; NaN where ``p(x) = 0``.
-
-    >>> half = jnp.log(jnp.array([0.5, 0.5]))
-    >>> GuidedSequences(log_prob=half, log_factor=jnp.zeros(2)).log_factor.tolist()
-    [0.0, 0.0]
-
-    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
     """
 
     log_prob: Array
@@ -65,17 +69,11 @@ class GuidedSequences(NamedTuple):
 
 
 def joint_log_prob(logits: Sequence[Array]) -> Array:
-    """The log-probabilities of all sequences of an autoregressive model: ``log p(x) = sum_k log p(x_k | x_<k)``.
+    """The log-probabilities of all sequences ``(V_1, ..., V_n)``: ``log p(x) = sum_k log p(x_k | x_<k)``.
 
     Args:
       logits: logits of ``p(x_k | x_<k)`` for each k, ``(V_1, ..., V_k)``: one axis for each preceding symbol, and
         a last axis for the symbol itself.
-
-    Returns:
-      ``(V_1, ..., V_n)``.
-
-    Raises:
-      ValueError: if the k-th array does not have k axes, the first k - 1 of which match those of the array before.
 
     >>> first, then = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [1.0, 3.0]]))
     >>> jnp.exp(joint_log_prob([first, then])).tolist()
@@ -115,17 +113,7 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
 
 @checked
 def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
-    """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
-
-    Raises:
-      ValueError: if the shapes differ, or one is empty or NaN.
-
-    >>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
-    >>> [f"{p:.3f}" for p in jnp.exp(guide_joint(cond, uncond, 2.0).log_prob)]  # 1 to 9
-    ['0.100', '0.900']
-
-    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
-    """
+    """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once."""
     _check_shapes(cond, uncond)
     tilted = tilt(uncond, log_ratio(cond, uncond), as_time(guidance_scale))
     guided = tilted - jax.nn.logsumexp(tilted)
@@ -134,19 +122,7 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> Gui
 
 @checked
 def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
-    """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised separately.
-
-    Raises:
-      ValueError: if the shapes differ, or one is empty or NaN.
-
-    >>> even = jnp.log(jnp.full((2, 2), 0.25))
-    >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
-    >>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
-    >>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
-    (['0.576', '0.424'], ['0.500', '0.500'])
-
-    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html).
-    """
+    """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised by itself."""
     _check_shapes(cond, uncond)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
@@ -161,16 +137,10 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
 
     Args:
       log_p: normalised log-probabilities, of any shape.
-      log_q: the same for the other distribution.
+      log_q: log-probabilities of the other distribution, of the same shape.
 
     Returns:
       A scalar.
-
-    Raises:
-      ValueError: if the shapes differ, or one is empty or NaN.
-
-    >>> total_variation(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.25, 0.75])))
-    Array(0.25, dtype=float32)
     """
     _check_log_probs(log_p=log_p, log_q=log_q)
     check_like("log_p", log_p, log_q=log_q)

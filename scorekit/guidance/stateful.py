@@ -4,6 +4,16 @@ A stateless rule is a plain function ``(x_t, t) -> Prediction``. A stateful one 
 ``state = rule.init(x)`` and evaluated by ``prediction, state = rule.predict(state, x_t, t)``; wrappers carry the state
 of the denoiser that they wrap. :func:`scorekit.samplers.sample` keeps it in the carry of its scan; :func:`with_state`
 does the same for a single step.
+
+Args:
+  denoiser: any denoiser, stateful or not.
+  state: its current state.
+  x: data of the shapes that it will see, leaves ``(B, ...)``.
+
+>>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
+()
+>>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
+(Prediction(x0=1.0, eps=1.0), ())
 """
 
 from collections.abc import Callable
@@ -53,18 +63,7 @@ class StatefulDenoiser:
 
 
 def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
-    """The initial state of any denoiser; ``()`` for a stateless one.
-
-    Args:
-      denoiser: any denoiser, stateful or not.
-      x: data of the shapes that it will see, leaves ``(B, ...)``.
-
-    Returns:
-      The state before the first evaluation.
-
-    >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
-    ()
-    """
+    """The initial state of any denoiser, before the first evaluation; ``()`` for a stateless one."""
     return denoiser.init(x) if isinstance(denoiser, StatefulDenoiser) else ()
 
 
@@ -72,16 +71,8 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
     """Evaluates any denoiser (or flow map, at two times), stateful or not: ``(prediction, state)``.
 
     Args:
-      denoiser: any denoiser, stateful or not.
-      state: its current state.
       x_t: the noisy state, leaves ``(B, ...)``.
       *times: the time t of a denoiser, or t and s of a flow map; scalars or ``(B,)``.
-
-    Returns:
-      The prediction, and the state for the next evaluation.
-
-    >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
-    (Prediction(x0=1.0, eps=1.0), ())
     """
     if isinstance(denoiser, StatefulDenoiser):
         return denoiser.predict(state, x_t, *times)
@@ -101,13 +92,8 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
             (x, solver_state), state = with_state(denoiser, state, step)
 
     Args:
-      denoiser: any denoiser, stateful or not.
-      state: its current state.
       function: a function of a plain denoiser; it must not evaluate the denoiser inside a ``jit``, a scan or a
         ``cond`` of its own.
-
-    Returns:
-      The result of ``function``, and the state after its evaluations.
 
     >>> from scorekit.guidance import apg
     >>> from scorekit.schedules import rectified_flow

@@ -36,12 +36,8 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable
     use guidance.
 
     Args:
-      denoiser: the denoiser to wrap.
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
       tau: the temperature; values below 1 sharpen.
-
-    Returns:
-      ``(x_t, t) -> Prediction``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit.denoisers import denoiser_from_network

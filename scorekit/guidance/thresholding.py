@@ -3,11 +3,13 @@
 The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Saharia et al. 2022,
 https://arxiv.org/abs/2205.11487).
 
-Args:
-  schedule: the noise schedule.
-
-Returns:
-  ``(x_t, t) -> Prediction``.
+>>> from scorekit.denoisers import denoiser_from_network
+>>> from scorekit.schedules import rectified_flow
+>>> schedule, x = rectified_flow(), jnp.array([[-1.0, 0.5]])
+>>> three, one = (denoiser_from_network(lambda x, t, c=c: c * x, schedule, "x0") for c in (3.0, 1.0))
+>>> static, dynamic = static_threshold(three, schedule), dynamic_threshold(three, schedule, percentile=1.0)
+>>> [denoiser(x, 0.5).x0.round(4).tolist()[0] for denoiser in (static, dynamic, rescale(three, one, schedule, 1.0))]
+[[-1.0, 1.0], [-1.0, 0.5], [-1.0, 0.5]]
 """
 
 import jax
@@ -34,16 +36,7 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
-      denoiser: the denoiser to wrap.
       limit: largest absolute value, in units of the data.
-
-    >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import rectified_flow
-    >>> d = denoiser_from_network(lambda x, t: 3 * x, rectified_flow(), "x0")
-    >>> static_threshold(d, rectified_flow())(jnp.ones(1), 0.5).x0
-    Array([1.], dtype=float32)
-
-    Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
     return rule(_static, (denoiser,), schedule, limit)
 
@@ -72,16 +65,8 @@ def dynamic_threshold(
 
     Args:
       denoiser: the denoiser to wrap; its leaves have a leading batch axis, and each leaf has its own percentile.
-      percentile: fraction.
+      percentile: fraction of the magnitudes that are not clipped.
       limit: the range of the data.
-
-    >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import rectified_flow
-    >>> d = denoiser_from_network(lambda x, t: 4 * x, rectified_flow(), "x0")
-    >>> dynamic_threshold(d, rectified_flow(), percentile=1.0)(jnp.array([[1.0, 0.5]]), 0.5).x0
-    Array([[1. , 0.5]], dtype=float32)
-
-    Source: Saharia et al. 2022 (https://arxiv.org/abs/2205.11487).
     """
     return rule(_dynamic, (denoiser,), schedule, percentile, limit)
 
@@ -112,12 +97,6 @@ def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Fra
       plain: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is not
         evaluated again.
       factor: phi; 0 changes nothing.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> from scorekit.typing import Prediction
-    >>> guided, plain = (lambda x, t, c=c: Prediction(c * x, x) for c in (3.0, 1.0))
-    >>> rescale(guided, plain, rectified_flow(), 1.0)(jnp.array([[-1.0, 1.0]]), 0.5).x0.round(4)
-    Array([[-1.,  1.]], dtype=float32)
 
     Source: Lin et al. 2023, sec. 3.4 (https://arxiv.org/abs/2305.08891), here on x0.
     """

@@ -29,16 +29,10 @@ __all__ = ["blend_windows", "cut_windows", "num_windows", "windowed"]
 
 @checked
 def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int:
-    """The number W of windows of a signal of ``length`` positions.
+    """The number W of windows of a signal of ``length`` positions: ``length = size + (W - 1) hop``, ``hop <= size``.
 
     Args:
       length: positions L of the signal.
-
-    Returns:
-      W.
-
-    Raises:
-      ValueError: unless ``hop <= size`` and ``length = size + (W - 1) hop``.
 
     >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
     (4, 1)
@@ -56,9 +50,6 @@ def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
 
     Args:
       x: signals, or maps aligned with them.
-
-    Returns:
-      Leaves ``(B W, size, ...)``.
 
     >>> cut_windows(jnp.arange(6)[None], 4, 2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -84,9 +75,6 @@ def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree
 
     Returns:
       Leaves ``(B, size + (count - 1) hop, ...)``.
-
-    Raises:
-      ValueError: if the number of parts is not a multiple of ``count``.
 
     >>> parts = jnp.array([[0.0, 0.0], [1.0, 1.0]])
     >>> blend_windows(parts, 2, 1).tolist(), blend_windows(parts, 2, 2).tolist()
@@ -140,18 +128,13 @@ class _Windowed:
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     """A denoiser of signals that are longer than those the model was trained on.
 
-    ``x0[n] = sum_i w_i[n] x0_i[n - i hop]`` over the windows i that contain position n, with weights of sum 1.
+    ``x0[n] = sum_i w_i[n] x0_i[n - i hop]`` over the windows i that contain position n, with weights of sum 1. The
+    windows must cover the signal exactly.
 
     Args:
       denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
       hop: positions from one window to the next, up to ``size``; half of it is usual.
-
-    Returns:
-      ``(x_t, t) -> Prediction`` for long signals.
-
-    Raises:
-      ValueError: unless ``hop <= size`` and, when applied, the windows cover the signal exactly.
 
     >>> from scorekit.typing import Prediction
     >>> mean = lambda x, t: Prediction(jnp.broadcast_to(x.mean(1, keepdims=True), x.shape), x)

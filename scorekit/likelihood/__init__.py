@@ -10,6 +10,12 @@ function                         result
 ``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
 ``bits_per_dim``                 nats to bits; the result includes the offset and the kind of dequantisation
 ===============================  ===================================================================================
+
+Args:
+  schedule: the noise schedule, with finite log-SNR at ``t_min``.
+
+Returns:
+  The result, per example ``(B,)``.
 """
 
 from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim

@@ -2,6 +2,17 @@
 
 Integers ``0..bins-1`` become continuous as ``z = 2 (x + u) / bins - 1`` in [-1, 1] with ``u`` in [0, 1): a bin has
 volume ``(2 / bins)^D``, which is the offset ``log2(bins / 2)`` bits per dimension.
+
+Returns:
+  A :class:`BitsPerDim`.
+
+>>> code: BitsPerDim = bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform")
+>>> float(code.bits_per_dim), float(code.offset), code.dequantisation
+(8.0, 7.0, 'uniform')
+>>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
+>>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
+>>> print(found.bits_per_dim, found.dequantisation)
+[4.] uniform
 """
 
 import math
@@ -34,10 +45,6 @@ class BitsPerDim:
       offset: the contribution of the scale of the data: ``log2(bins / 2)``, or 0 without dequantisation.
       dequantisation: "none", "uniform" or "variational".
 
-    >>> code = BitsPerDim(bits_per_dim=jnp.array([3.0, 5.0]), offset=jnp.float32(7.0), dequantisation="uniform")
-    >>> float(code.bits_per_dim.mean()), code.dequantisation
-    (4.0, 'uniform')
-
     Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844).
     """
 
@@ -54,24 +61,15 @@ def bits_per_dim(
     bins: _Bins | None = None,
     dequantisation: _Dequantisation = "none",
 ) -> BitsPerDim:
-    """``-log_p / (D log 2) + offset``.
+    """``-log_p / (D log 2) + offset``, of the shape of ``log_p``.
 
     Args:
       log_p: nats, any shape; NaN gives NaN. With "none", a density in the units of the data or the probability of
         discrete values (minus :func:`scorekit.likelihood.variational_bound` with ``bins``). With "uniform", the
         log-density of dequantised data on [-1, 1]; with "variational", that minus ``log q(u | x)``.
       event_size: D, the number of values in one example.
-      bins: the number of values of discrete data; required unless "none".
+      bins: the number of values of discrete data; required unless "none", where it is None.
       dequantisation: the kind of dequantisation; it determines the offset and is part of the result.
-
-    Returns:
-      A :class:`BitsPerDim` of the shape of ``log_p``.
-
-    Raises:
-      ValueError: for ``bins`` that are missing or unused.
-
-    >>> print(bits_per_dim(-64 * jnp.log(2.0), 64, bins=256, dequantisation="uniform").bits_per_dim)
-    8.0
 
     Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844).
     """
@@ -102,20 +100,9 @@ def dequantised_bits_per_dim(
       key: PRNG key.
       log_density: ``(key, z) -> log p(z)`` in nats ``(B,)``, for instance of
         :func:`scorekit.likelihood.log_likelihood`.
-      x: integers in ``0..bins-1``, leaves ``(B, ...)``.
+      x: integers in ``0..bins-1``, leaves ``(B, ...)``; a traced one out of range gives NaN.
       bins: the number of values.
       dequantiser: ``(key, x) -> (u, log q(u | x))`` for variational dequantisation; by default ``u`` is uniform.
-
-    Returns:
-      A :class:`BitsPerDim`.
-
-    Raises:
-      ValueError: for an integer outside ``0..bins-1``; traced, it gives NaN.
-
-    >>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
-    >>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
-    >>> print(found.bits_per_dim, found.dequantisation)
-    [4.] uniform
 
     Source: Theis et al. 2016 (https://arxiv.org/abs/1511.01844); Ho et al. 2019
     (https://arxiv.org/abs/1902.00275).

@@ -2,7 +2,9 @@
 
 Args:
   key: PRNG key.
-  t_max: the noise end.
+  x0: data, a tree of floating ``(B, ...)`` arrays.
+  t_min: the data end; smaller is tighter.
+  t_max: the noise end, above ``t_min``.
   bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
 
 Returns:
@@ -78,8 +80,6 @@ def variational_bound(
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
       num_times: noise levels per example.
-      t_min: the data end; smaller is tighter.
-      bins: number of values of discrete data, or None for a density.
 
     Raises:
       ValueError: unless ``t_min < t_max``, with finite log-SNR at both, or, with ``bins``, for other values of ``x0``.
@@ -137,12 +137,7 @@ def discrete_variational_bound(
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``, T times.
-      schedule: the noise schedule.
-      x0: data, a tree of ``(B, ...)`` arrays.
       ts: decreasing times ``(T + 1,)``, with finite log-SNR at the last; alpha may be 0 at the first.
-
-    Raises:
-      ValueError: if the log-SNR is infinite at the last time.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
@@ -200,16 +195,10 @@ def boundary_terms(
     ends of a schedule with the network.
 
     Args:
-      schedule: the noise schedule, with finite log-SNR at ``t_min``.
-      x0: data, a tree of floating ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
-      t_min: the data end.
 
     Returns:
       ``(prior, reconstruction)`` in nats, ``(B,)`` each.
-
-    Raises:
-      ValueError: unless ``t_min < t_max``, or if the log-SNR is infinite at ``t_min``.
 
     >>> from scorekit.schedules import learned
     >>> prior, reconstruction = boundary_terms(learned(), jnp.ones((2, 3)), jnp.zeros((2, 3)))

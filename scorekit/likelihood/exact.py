@@ -61,14 +61,7 @@ class LogLikelihood(NamedTuple):
     success: Array
 
     def raise_if_failed(self) -> "LogLikelihood":
-        """Returns itself, or raises a ``RuntimeError`` if the ODE was not solved; for use after ``jit``.
-
-        Returns:
-          Itself.
-
-        Raises:
-          RuntimeError: if the ODE was not solved to its end; it says what to try.
-        """
+        """Itself; a ``RuntimeError`` that says what to try if the ODE was not solved. For use after ``jit``."""
         raise_if_failed(self.success, self.nfe)
         return self
 

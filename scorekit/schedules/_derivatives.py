@@ -17,7 +17,7 @@ def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:
       t: times of any shape.
 
     Returns:
-      The derivative, shaped like ``t``.
+      The derivative.
 
     >>> time_derivative(lambda t: t**2, 3.0)
     Array(6., dtype=float32)

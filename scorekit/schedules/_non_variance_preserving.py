@@ -2,9 +2,15 @@
 
 ``drift`` and ``diffusion_squared`` are f and g^2 of the forward SDE, as in the variance-preserving family.
 
-Returns:
-  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``, and ``drift`` and ``diffusion_squared`` in closed
-    form.
+Args:
+  sigma_min: noise at t = 0, in units of the data.
+  sigma_max: noise at t = 1, > ``sigma_min``.
+
+>>> print(geometric_ve(0.1, 10.0).time_at(0.0), edm().sigma(1.0).round(3), rectified_flow().log_snr(0.5))
+0.5 80.0 0.0
+>>> schedule = sub_vp()
+>>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
+True
 """
 
 import jax
@@ -160,10 +166,6 @@ def sub_vp(beta_min: Positive = 0.1, beta_max: Number = 20.0) -> SubVP:
       beta_min: rate at t = 0, per unit time.
       beta_max: rate at t = 1, >= ``beta_min``.
 
-    >>> schedule = sub_vp()
-    >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
-    True
-
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     return SubVP(beta_min=beta_min, beta_max=beta_max)
@@ -171,13 +173,6 @@ def sub_vp(beta_min: Positive = 0.1, beta_max: Number = 20.0) -> SubVP:
 
 def geometric_ve(sigma_min: Positive = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
     """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
-
-    Args:
-      sigma_min: noise at t = 0, in units of the data.
-      sigma_max: noise at t = 1, > ``sigma_min``.
-
-    >>> geometric_ve(0.1, 10.0).time_at(0.0)
-    Array(0.5, dtype=float32)
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
@@ -188,12 +183,7 @@ def edm(sigma_min: NonNegative = 0.002, sigma_max: Number = 80.0, rho: Positive 
     """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
 
     Args:
-      sigma_min: noise at t = 0, in units of the data.
-      sigma_max: noise at t = 1, > ``sigma_min``.
       rho: 1 gives a linear sigma; larger values spend more time at low noise.
-
-    >>> edm().sigma(1.0).round(3)
-    Array(80., dtype=float32)
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
@@ -202,9 +192,6 @@ def edm(sigma_min: NonNegative = 0.002, sigma_max: Number = 80.0, rho: Positive 
 
 def rectified_flow() -> RectifiedFlow:
     """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
-
-    >>> rectified_flow().log_snr(0.5)
-    Array(0., dtype=float32)
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2209.03003), Lipman et al. 2022 (https://arxiv.org/abs/2210.02747).
     """

@@ -1,11 +1,13 @@
 """Schedules given by values at knots: discrete beta tables and a learnable monotone log-SNR."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit._numerics import as_time
-from scorekit.arguments import Finite, PositiveInt, checked
+from scorekit.arguments import Between, Finite, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
@@ -37,7 +39,8 @@ class Tabulated(VariancePreserving):
         return (index + fraction) / (table.shape[0] - 1)
 
 
-def from_betas(betas: ArrayLike) -> Tabulated:
+@checked
+def from_betas(betas: Annotated[ArrayLike, Between(0, 1, "both")]) -> Tabulated:
     """The continuous schedule of a discrete table of betas, linear in log-SNR between its entries.
 
     ``alpha_i^2 = prod_{j<=i} (1 - beta_j)`` at ``t_i = i / (N - 1)``; outside [0, 1] it is extrapolated linearly. The
@@ -46,9 +49,6 @@ def from_betas(betas: ArrayLike) -> Tabulated:
     Args:
       betas: ``(N,)``, each in (0, 1), N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
         ``linspace(0.00085**0.5, 0.012**0.5, 1000)**2`` (Stable Diffusion).
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 
     >>> ddpm = from_betas(np.linspace(1e-4, 0.02, 1000))
     >>> float(ddpm.alpha(1.0) ** 2)  # doctest: +ELLIPSIS
@@ -59,7 +59,6 @@ def from_betas(betas: ArrayLike) -> Tabulated:
     betas = np.asarray(betas, np.float64)
     if betas.ndim != 1 or betas.size < 2:
         raise ValueError(f"betas must have shape (N,) with N >= 2, got shape {betas.shape}")
-    check(lambda x: (x > 0) & (x < 1), "in (0, 1)", betas=betas)
     log_alpha_squared = np.cumsum(np.log1p(-betas))
     table = log_alpha_squared - np.log(-np.expm1(log_alpha_squared))
     return Tabulated(table=jnp.asarray(table, float))
@@ -137,9 +136,6 @@ def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min:
       num_knots: number of spline pieces K.
       log_snr_max: log-SNR at t = 0, in nats.
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
-
-    Returns:
-      A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``; its leaves may be trained.
 
     >>> float(learned(log_snr_max=10.0, log_snr_min=-10.0).log_snr(0.5))
     0.0

@@ -1,8 +1,4 @@
-"""Schedules derived from other schedules or from plain functions.
-
-Returns:
-  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
-"""
+"""Schedules derived from other schedules or from plain functions."""
 
 from collections.abc import Callable
 
@@ -126,9 +122,6 @@ def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
     Args:
       base: a variance-preserving schedule.
 
-    Raises:
-      ValueError: if ``base`` is not variance preserving at t = 0, 1/2 and 1.
-
     >>> from scorekit.schedules import linear_vp
     >>> zero_terminal_snr(linear_vp()).alpha(1.0)
     Array(0., dtype=float32)
@@ -193,16 +186,13 @@ def schedule_from_functions(
     log_snr: Callable[[Array], Array] | None = None,
     time_at: Callable[[Array], Array] | None = None,
 ) -> FromFunctions:
-    """A schedule from plain functions of t.
+    """A schedule from plain functions of t, elementwise on an array of times; log-SNR must decrease over [0, 1].
 
     Args:
-      alpha: signal scale, elementwise on an array of times.
-      sigma: noise scale, elementwise.
+      alpha: signal scale.
+      sigma: noise scale.
       log_snr: ``log(alpha^2 / sigma^2)``; by default computed from the two, with their precision.
       time_at: its inverse; by default by bisection on [0, 1], differentiable once.
-
-    Raises:
-      ValueError: if a function is not elementwise or the log-SNR does not decrease over [0, 1].
 
     >>> straight = schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
     >>> float(straight.time_at(straight.log_snr(0.25)).round(4))

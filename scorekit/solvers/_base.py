@@ -1,4 +1,4 @@
-"""What solvers share: a step is a *row* of coefficients, computed in advance, and arithmetic with the denoiser.
+"""Contract of all solvers: a step is a *row* of coefficients, computed in advance, and arithmetic with the denoiser.
 
 ``row`` computes everything about a step that depends on the times and the schedule alone, for one step or for all
 steps of a grid at once (``plan``); ``step`` is the arithmetic with the state and the denoiser. A loop over steps holds
@@ -11,6 +11,11 @@ little but the network::
 
 :func:`scorekit.samplers.sample` is this loop as one ``lax.scan``. A single step at scalar or ``(B,)`` times uses
 ``solver.row(schedule, jnp.stack([s, t], axis=-1), 0)``.
+
+>>> from scorekit.schedules import rectified_flow
+>>> step: NoiseLevels = noise_levels(rectified_flow(), jnp.array([0.25, 0.5]))  # from t = 0.5 to s = 0.25
+>>> float(step.at(0).alpha), float(step.at(1).alpha)
+(0.75, 0.5)
 """
 
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -48,11 +53,6 @@ class NoiseLevels(NamedTuple):
       t: times.
       alpha: signal scale at ``t``, shaped like it.
       sigma: noise scale at ``t``, shaped like it.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> step = noise_levels(rectified_flow(), jnp.array([0.25, 0.5]))  # from t = 0.5 to s = 0.25
-    >>> float(step.at(0).alpha), float(step.at(1).alpha)
-    (0.75, 0.5)
     """
 
     t: Array
@@ -64,9 +64,6 @@ class NoiseLevels(NamedTuple):
 
         Args:
           index: an index of the last axis.
-
-        Returns:
-          The times and values there, without that axis.
         """
         return NoiseLevels(*(value[..., index] for value in self))
 
@@ -78,14 +75,10 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: NonNegativeInt 
     Args:
       schedule: the noise schedule.
       times: any shape; for a step the last axis holds s, t and earlier times.
-      max_past: pad the last axis to ``2 + max_past`` times by repeating the oldest.
+      max_past: number of earlier times to which the last axis is padded by repeating the oldest.
 
     Returns:
       Times, alpha and sigma, shaped like the (padded) times.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> noise_levels(rectified_flow(), 0.25).alpha
-    Array(0.75, dtype=float32)
     """
     check_schedule(schedule=schedule)
     t = as_time(times)

@@ -31,11 +31,7 @@ _FEW_NODES, _FEW_GAUSS = _quadrature(2)  # exact for cubic polynomials
 
 
 def half_log_snr(levels: NoiseLevels) -> tuple[Array, Array]:
-    """``log(alpha / sigma)`` and whether it is finite; 0 where it is not.
-
-    >>> half_log_snr(NoiseLevels(jnp.zeros(2), jnp.ones(2), jnp.array([1.0, 0.0])))[1]
-    Array([ True, False], dtype=bool)
-    """
+    """``log(alpha / sigma)`` and whether it is finite; 0 where it is not."""
     finite = (levels.alpha > 0) & (levels.sigma > 0)
     return jnp.log(jnp.where(finite, levels.alpha, 1.0) / jnp.where(finite, levels.sigma, 1.0)), finite
 
@@ -61,11 +57,7 @@ def lagrange_weights(kernel: Array, nodes: Array, z: Array, valid: Array | np.nd
 
 
 def available(num_past: ArrayLike, count: int) -> Array | np.ndarray:
-    """Whether t and each of ``count - 1`` earlier times exists, ``(..., count)``; a constant where ``num_past`` is.
-
-    >>> available(np.arange(2), 3).tolist()
-    [[True, False, False], [True, True, False]]
-    """
+    """Whether t and each of ``count - 1`` earlier times exists, ``(..., count)``; a constant where ``num_past`` is."""
     if not isinstance(num_past, jax.Array):
         num_past = np.asarray(num_past)
     return np.arange(count) <= num_past[..., None]
@@ -107,7 +99,7 @@ def slope_weights(
 ) -> Array:
     """The weights of the slopes at t and earlier in the step to s and, for two steps, in the previous step, to t.
 
-    They are 0 where a step or a point has no finite position, or the point is not ``usable``.
+    ``(..., num_steps, m)``; 0 where a step or a point has no finite position, or the point is not ``usable``.
 
     Args:
       coordinate: coordinate of the slopes.
@@ -116,9 +108,6 @@ def slope_weights(
       levels: noise levels at s, t and the m - 1 earlier times.
       usable: which points each step may use, ``(..., num_steps, m)``.
       num_steps: 1 or 2.
-
-    Returns:
-      ``(..., num_steps, m)``.
     """
     starts, ends, points = slice(1, num_steps + 1), slice(num_steps), slice(1, None)
     if variable == "clock":
@@ -203,11 +192,7 @@ def decay_of(t: NoiseLevels, s: NoiseLevels) -> Array:
 
 
 def power(base: Array, exponent: ArrayLike) -> Array:
-    """``base^exponent`` for ``base >= 0`` with finite gradients at 0, where it is 1 for an exponent of 0.
-
-    >>> float(power(jnp.array(0.0), 0.0)), float(power(jnp.array(0.0), 2.0))
-    (1.0, 0.0)
-    """
+    """``base^exponent`` for ``base >= 0`` with finite gradients at 0, where it is 1 for an exponent of 0."""
     positive = base > 0
     inside = jnp.exp(exponent * jnp.log(jnp.where(positive, base, 1.0)))
     return jnp.where(positive, inside, jnp.where(jnp.asarray(exponent) == 0, 1.0, 0.0))

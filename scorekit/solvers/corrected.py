@@ -1,4 +1,9 @@
-"""Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin."""
+"""Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin.
+
+>>> solvers = StochasticHeun(gamma=0.1), PredictorCorrector(corrector_steps=2), AnnealedLangevin(steps=10)
+>>> [solver.evals_per_step for solver in solvers], edm_stochastic(100).gamma
+([2, 3, 10], Array(0.4, dtype=float32))
+"""
 
 import math
 from typing import Annotated, Literal, TypeAlias
@@ -35,9 +40,6 @@ class StochasticHeun(SolverBase):
       noise_max: highest ``sigma / alpha`` at which noise is added.
       noise: standard deviation of the added noise; 1 keeps the marginals.
       coordinate: clock of Heun's step; "sigma" as published.
-
-    >>> StochasticHeun(gamma=0.1).evals_per_step
-    2
 
     Source: Karras et al. 2022, alg. 2 (https://arxiv.org/abs/2206.00364).
     """
@@ -88,12 +90,6 @@ def edm_stochastic(
       noise_max: S_max (S_tmax), highest ``sigma / alpha`` with churn.
       noise: S_noise, standard deviation of the noise, slightly above 1 to compensate for lost detail.
 
-    Returns:
-      The solver.
-
-    >>> edm_stochastic(100).gamma
-    Array(0.4, dtype=float32)
-
     Source: Karras et al. 2022, alg. 2 and table 5 (https://arxiv.org/abs/2206.00364).
     """
     gamma = jnp.minimum(jnp.asarray(churn, float) / num_steps, math.sqrt(2.0) - 1.0)
@@ -119,9 +115,6 @@ class PredictorCorrector(SolverBase):
       norms: "expected", as above, or "batch_mean", the published code: means of ``|z|`` and ``|score|`` over the batch.
         The latter couples the examples of a batch: a result depends on its batch mates, and for few examples the law
         is biased as described.
-
-    >>> PredictorCorrector(corrector_steps=2).evals_per_step
-    3
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
@@ -179,9 +172,6 @@ class AnnealedLangevin(SolverBase):
     Attributes:
       steps: evaluations at each noise level.
       step_size: step in units of ``sigma^2`` (NCSN: ``step_size * sigma_last^2 = epsilon / 2``).
-
-    >>> AnnealedLangevin(steps=10).evals_per_step
-    10
 
     Source: Song & Ermon 2019 (https://arxiv.org/abs/1907.05600); the last denoising: Song & Ermon 2020.
     """

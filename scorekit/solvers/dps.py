@@ -19,16 +19,16 @@ __all__ = ["DPS"]
 class DPS(SolverBase):
     """``x_s = step(x_t) - step_size grad_{x_t} |y - A(x0(x_t))|``: for any differentiable operator.
 
-    The gradient is that of the norm of each example, not of its square: the paper's step size is
-    ``zeta' / |y - A(x0)|`` (up to a factor of 2). The step size does not depend on the length of the step: fewer steps
-    need a larger one. :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
+    The norm is taken of each example, not its square: the paper's step size is ``zeta' / |y - A(x0)|`` (up to a factor
+    of 2). The step size does not depend on the length of the step: fewer steps need a larger one.
+    :func:`scorekit.guidance.dps` is the same idea as a likelihood, without the normalisation.
 
     Costs the evaluations of ``inner`` and one vector-Jacobian product a step.
 
     Attributes:
       operator: any differentiable function ``x0 -> y``; see :mod:`scorekit.guidance.operators`.
       observation: y, leaves ``(B, ...)``, or ``(...)`` for one of all examples.
-      inner: the solver whose step is corrected; the residual is that of its first evaluation. The paper uses
+      inner: the solver whose step is corrected, with the residual at its first evaluation. The paper uses
         ``Ancestral()``.
       step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``inner`` alone.
 

@@ -1,15 +1,26 @@
 """Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
 
 Args:
+  schedule: the schedule to step on, for a grid in log-SNR with finite log-SNR at both times.
   n: number of steps.
   t_max: first time.
-  t_min: last time.
+  t_min: last time, below ``t_max``; the last before t = 0 with ``to_zero``. Traced ends in another order give NaN.
+  to_zero: end at t = 0 instead of ``t_min``.
 
 Returns:
   Decreasing times ``(n + 1,)``.
 
-Raises:
-  ValueError: unless ``t_min < t_max``; of traced times the grid is NaN then.
+>>> uniform(2), quadratic(2)
+(Array([1. , 0.5, 0. ], dtype=float32), Array([1.  , 0.25, 0.  ], dtype=float32))
+>>> from scorekit.schedules import edm, linear_vp, rectified_flow
+>>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
+Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+>>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
+Array([1. , 0.5, 0. ], dtype=float32)
+>>> for grid in vp_quadratic(rectified_flow(), 3), matching(rectified_flow(), linear_vp(), quadratic(3)):
+...     print([round(float(t), 2) for t in grid])
+[1.0, 0.72, 0.27, 0.0]
+[0.99, 0.72, 0.27, 0.0]
 """
 
 import jax.numpy as jnp
@@ -29,11 +40,7 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 @checked
 def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
-    """``n`` equal steps in t from ``t_max`` to ``t_min``.
-
-    >>> uniform(2)
-    Array([1. , 0.5, 0. ], dtype=float32)
-    """
+    """``n`` equal steps in t from ``t_max`` to ``t_min``."""
     _check_ends(t_max, t_min)
     return _valid(t_max, t_min, jnp.linspace(t_max, t_min, n + 1))
 
@@ -44,9 +51,6 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
 
     Args:
       power: 2 for the quadratic grid.
-
-    >>> quadratic(2)
-    Array([1.  , 0.25, 0.  ], dtype=float32)
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
@@ -67,16 +71,8 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     does not reach make the grid NaN.
 
     Args:
-      schedule: the schedule to step on.
-      other: the schedule whose noise levels to take.
+      other: the schedule whose noise levels to take, within the range of ``schedule``.
       ts: decreasing times ``(n + 1,)`` of ``other``.
-
-    Raises:
-      ValueError: if a log-SNR of ``other`` lies outside the range of ``schedule``.
-
-    >>> from scorekit.schedules import linear_vp, rectified_flow
-    >>> [round(float(t), 2) for t in matching(rectified_flow(), linear_vp(), quadratic(3))]
-    [0.99, 0.72, 0.27, 0.0]
     """
     check_schedule(schedule=schedule)
     times = schedule.time_at(other.log_snr(check_grid(ts)))
@@ -98,12 +94,7 @@ def vp_quadratic(
     first or last step bridges the difference.
 
     Args:
-      schedule: the schedule to step on.
       power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> [round(float(t), 2) for t in vp_quadratic(rectified_flow(), 3)]
-    [1.0, 0.72, 0.27, 0.0]
     """
     check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
@@ -127,18 +118,6 @@ def uniform_log_snr(
 
     ``log_snr(ts[k]) = log_snr(t_max) + (k / m) (log_snr(t_min) - log_snr(t_max))``, ``m = n - 1`` or n.
 
-    Args:
-      schedule: the noise schedule, with finite log-SNR at both times.
-      t_min: the last time before t = 0, or the last with ``to_zero=False``.
-      to_zero: end at t = 0 instead of ``t_min``.
-
-    Raises:
-      ValueError: for an infinite log-SNR at an end.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
-    Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
-
     Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
     first, last = _finite_ends(schedule, t_max, t_min)
@@ -158,17 +137,7 @@ def karras(
     """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.
 
     Args:
-      schedule: the noise schedule, with finite log-SNR at both times.
-      t_min: the last time before t = 0, or the last with ``to_zero=False``.
-      rho: larger spends more steps at low noise.
-      to_zero: end at t = 0 instead of ``t_min``.
-
-    Raises:
-      ValueError: for an infinite log-SNR at an end.
-
-    >>> from scorekit.schedules import edm
-    >>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
-    Array([1. , 0.5, 0. ], dtype=float32)
+      rho: exponent; larger spends more steps at low noise.
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """

@@ -8,6 +8,12 @@ Args:
 
 Returns:
   The solver.
+
+>>> solvers = AdamsBashforth(order=4), ExponentialAdamsBashforth(order=3), DPMSolverPP2M(), DPMSolverPP3M(), IPNDM()
+>>> [(solver.order, solver.max_past) for solver in solvers]
+[(4, 3), (3, 2), (2, 1), (2, 2), (4, 3)]
+>>> linear_multistep().coordinate, deis(2).variable
+('sigma', 't')
 """
 
 from typing import Literal
@@ -51,11 +57,7 @@ class AdamsBashforth(Multistep):
     is linear multistep (LMS, PLMS).
 
     Attributes:
-      order: number of slopes in the polynomial.
       coordinate: clock of the polynomial.
-
-    >>> AdamsBashforth(order=2).order
-    2
 
     Source: Hairer, Norsett & Wanner 1993, sec. III.5; Katherine Crowson's LMS sampler for "sigma".
     """
@@ -67,9 +69,6 @@ class AdamsBashforth(Multistep):
 @checked
 def linear_multistep(order: Order = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
-
-    >>> linear_multistep().coordinate
-    'sigma'
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2202.09778); Katherine Crowson's LMS sampler.
     """
@@ -85,12 +84,8 @@ class ExponentialAdamsBashforth(Multistep):
     DPM-Solver++; in eps and polynomial in t it is tAB-DEIS, in log-SNR the usual "DEIS" of other packages.
 
     Attributes:
-      order: number of values in the polynomial.
       prediction: value that the polynomial goes through.
       variable: variable of the polynomial.
-
-    >>> ExponentialAdamsBashforth(order=3, prediction="eps").order
-    3
 
     Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902); Lu et al. 2022
     (https://arxiv.org/abs/2211.01095).
@@ -111,9 +106,6 @@ def deis(order: Order = 3) -> ExponentialAdamsBashforth:
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
 
-    >>> deis(2).variable
-    't'
-
     Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902).
     """
     return ExponentialAdamsBashforth(order=order, prediction="eps", variable="t")
@@ -125,9 +117,6 @@ class DPMSolverPP2M(Multistep):
 
     ``x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - e^-h) D`` with ``D = x0 + (h / 2 h_prev) (x0 - x0_prev)`` and ``h``
     half the growth of log-SNR.
-
-    >>> DPMSolverPP2M().order
-    2
 
     Source: Lu et al. 2022, alg. 2 (https://arxiv.org/abs/2211.01095).
     """
@@ -147,9 +136,6 @@ class DPMSolverPP3M(Multistep):
 
     The true third order is ``ExponentialAdamsBashforth(order=3, prediction="x0")``. The published variant extrapolates
     less and can win at few steps.
-
-    >>> DPMSolverPP3M().order
-    2
 
     Source: k-diffusion and diffusers, ``dpmsolver++`` with ``solver_order=3``.
     """
@@ -180,12 +166,6 @@ class IPNDM(Multistep):
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s (sigma_s/alpha_s - sigma_t/alpha_t) sum_j b_j eps_j``. It has its order on
     a grid uniform in sigma / alpha; on any other smooth grid it is second order.
-
-    Attributes:
-      order: number of slopes in a step.
-
-    >>> IPNDM().order
-    4
 
     Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902); Liu et al. 2022
     (https://arxiv.org/abs/2202.09778).

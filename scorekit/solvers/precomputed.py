@@ -1,4 +1,10 @@
-"""A solver with given coefficients: the rows of another solver's plan, tuned or not."""
+"""A solver with given coefficients: the rows of another solver's plan, tuned or not.
+
+>>> from scorekit import schedules, solvers
+>>> solver: PrecomputedSolver = precomputed(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
+>>> solver.rows.x0, solver.steps
+(Array([0.5, 1. ], dtype=float32), 2)
+"""
 
 from typing import Any
 
@@ -22,11 +28,6 @@ class PrecomputedSolver(SolverBase):
     Attributes:
       rows: the result of ``base.plan(schedule, ts)``, leaves ``(n, ...)``; all of them are leaves of the solver.
       base: the solver that made them.
-
-    >>> from scorekit import schedules, solvers
-    >>> base, schedule, ts = solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])
-    >>> PrecomputedSolver(rows=base.plan(schedule, ts), base=base).steps
-    2
     """
 
     rows: PyTree
@@ -75,14 +76,6 @@ def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> Precompute
     Args:
       solver: any solver.
       schedule: the noise schedule.
-      ts: decreasing times ``(n + 1,)``.
-
-    Returns:
-      The solver, to be used on this grid.
-
-    >>> from scorekit import schedules, solvers
-    >>> solver = precomputed(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
-    >>> solver.rows.x0
-    Array([0.5, 1. ], dtype=float32)
+      ts: decreasing times ``(n + 1,)``, the grid that the result belongs to.
     """
     return PrecomputedSolver(rows=solver.plan(schedule, check_grid(ts)), base=solver)

@@ -1,4 +1,12 @@
-"""Stochastic solvers of the reverse process whose step is one evaluation and one Gaussian."""
+"""Stochastic solvers of the reverse process whose step is one evaluation and one Gaussian.
+
+Args:
+  eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE.
+
+>>> solvers = DPMSolverPP2MSDE(), DPMSolverPP3MSDE(), SASolver(steps=3)
+>>> [(solver.order, solver.max_past) for solver in (Ancestral(), EulerMaruyama(), ReverseDiffusion(), *solvers)]
+[(1, 0), (1, 0), (1, 0), (2, 1), (2, 2), (2, 2)]
+"""
 
 from typing import Literal
 
@@ -34,12 +42,6 @@ class Ancestral(LinearSolver):
 
     ``x_s = alpha_s x0 + sigma_s sqrt(1 - eta^2 d) eps + eta sigma_s sqrt(d) z`` with ``d = 1 - SNR_t / SNR_s``. No
     noise is added by a step to ``sigma = 0``. For a variance-exploding schedule this is SMLD's ancestral sampler.
-
-    Attributes:
-      eta: fraction of fresh noise.
-
-    >>> Ancestral().stochastic
-    True
 
     Source: Ho et al. 2020, alg. 2 (https://arxiv.org/abs/2006.11239); Song et al. 2020, eq. 16
     (https://arxiv.org/abs/2010.02502).
@@ -91,9 +93,6 @@ class EulerMaruyama(LinearSolver):
     Attributes:
       clock: variable of the step.
 
-    >>> EulerMaruyama().order
-    1
-
     Source: Song et al. 2021, eq. 6 (https://arxiv.org/abs/2011.13456).
     """
 
@@ -127,9 +126,6 @@ class ReverseDiffusion(LinearSolver):
 
     With ``x_t = a x_s + b z`` forwards, ``x_s = (2 - a) x_t - (b^2 / sigma_t) eps + b z`` backwards. A step to
     ``sigma = 0`` returns the clean estimate, without noise.
-
-    >>> ReverseDiffusion().evals_per_step
-    1
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
@@ -187,12 +183,6 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; for eta = 0 it is :class:`~scorekit.solvers.DPMSolverPP2M`.
     The order is the weak order on Gaussian data.
 
-    Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE.
-
-    >>> DPMSolverPP2MSDE().stochastic
-    True
-
     Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
 
@@ -212,12 +202,6 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     """DPM-Solver++(3M) SDE as implemented in other packages, with half the square term; :class:`SASolver` is exact.
 
     The order is the weak order on Gaussian data.
-
-    Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE.
-
-    >>> DPMSolverPP3MSDE().evals_per_step
-    1
 
     Source: k-diffusion, ``sample_dpmpp_3m_sde``.
     """
@@ -244,9 +228,6 @@ class SASolver(_ExponentialSDE):
     Attributes:
       eta: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
       steps: number of values of x0 in the polynomial.
-
-    >>> SASolver(steps=3).max_past
-    2
 
     Source: Xue et al. 2023 (https://arxiv.org/abs/2305.14267).
     """

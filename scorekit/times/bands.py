@@ -1,8 +1,21 @@
-"""Times at the noise levels that matter for a frequency band."""
+"""Times at the noise levels that matter for a frequency band.
+
+Args:
+  stratified: one draw per stratum instead of independent draws.
+
+Returns:
+  A sampler of times.
+
+>>> from scorekit.schedules import rectified_flow
+>>> sampler: Band = band(1.0)
+>>> sampler.quantile(jnp.array([0.5]), rectified_flow()).t
+Array([0.5], dtype=float32)
+"""
 
 import jax.numpy as jnp
 
 from scorekit._numerics import Values, band_fractions
+from scorekit.arguments import checked
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
@@ -17,11 +30,6 @@ class Band(TimeSampler):
     Attributes:
       log_power: ``log P_k``, ``(K,)``.
       share: the fraction of coefficients with each power, ``(K,)``.
-      stratified: whether the draws are stratified.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> Band(log_power=jnp.zeros(1), share=jnp.ones(1)).quantile(jnp.array([0.5]), rectified_flow()).t
-    Array([0.5], dtype=float32)
     """
 
     log_power: Array
@@ -37,6 +45,7 @@ class Band(TimeSampler):
         return Times(jnp.clip(schedule.time_at(log_snr), 0.0, 1.0), jnp.ones_like(u))
 
 
+@checked
 def band(power: Values, count: Values | None = None, *, stratified: bool = True) -> Band:
     """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
 
@@ -48,14 +57,6 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     Args:
       power: the powers P_k of the band, ``(K,)`` or a scalar.
       count: number of coefficients with each power, ``(K,)``; equal by default.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> band(1.0).quantile(jnp.array([0.5]), rectified_flow()).t
-    Array([0.5], dtype=float32)
     """
     log_power, share = band_fractions(power, count)
     return Band(log_power=log_power, share=share, stratified=stratified)

@@ -4,22 +4,41 @@ A denoising autoencoder minimises the denoising loss with another distribution o
 et al. 2008), a noise level that decreases during training (scheduled), or several noise levels, on which the network is
 conditioned (similar to the composite one).
 
+Args:
+  first: the time at the start of training.
+  last: the time at the end of training.
+  progress: 0 at the first step, 1 at the last; a scalar, or one value per example ``(B,)``.
+  stratified: one draw per stratum instead of independent draws.
+
 Returns:
   A sampler of times.
+
+>>> sampler: Discrete = discrete([0.2, 0.8], [3, 1])
+>>> sampler.quantile(jnp.array([0.1, 0.7, 0.9]), None).t
+Array([0.2, 0.2, 0.8], dtype=float32)
+>>> half = at_progress(annealed(0.8, 0.2), 0.5)
+>>> isinstance(half, Annealed), half.quantile(jnp.zeros(2), None).t
+(True, Array([0.5, 0.5], dtype=float32))
+>>> at_progress(sampler, 0.3) is sampler
+True
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
 from scorekit._numerics import Values
-from scorekit.arguments import Fraction, checked
-from scorekit.checks import check_between, check_per_example, check_positive, check_time
+from scorekit.arguments import Between, Fraction, checked
+from scorekit.checks import check_per_example, check_time
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["Annealed", "Discrete", "annealed", "at_progress", "discrete"]
+
+_Times: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, 1)]
 
 
 @pytree_dataclass
@@ -29,12 +48,6 @@ class Discrete(TimeSampler):
     Attributes:
       ts: the times ``(K,)``.
       weights: weight of each, ``(K,)``.
-      stratified: whether the draws are stratified.
-
-    >>> Discrete(ts=jnp.array([0.2, 0.8]), weights=jnp.array([3.0, 1.0])).quantile(jnp.array([0.9]), None).t
-    Array([0.8], dtype=float32)
-
-    Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
     """
 
     ts: Array
@@ -50,19 +63,7 @@ class Discrete(TimeSampler):
 
 @pytree_dataclass
 class Annealed(TimeSampler):
-    """``t = first + (last - first) progress`` for all examples; build it with :func:`annealed`.
-
-    Attributes:
-      first: the time at the start of training.
-      last: the time at its end.
-      progress: 0 at the first step, 1 at the last; a scalar or ``(B,)``.
-      stratified: whether the draws are stratified.
-
-    >>> Annealed(first=1.0, last=0.0, progress=0.5).quantile(jnp.array([0.3]), None).t
-    Array([0.5], dtype=float32)
-
-    Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
-    """
+    """``t = first + (last - first) progress`` for all examples; build it with :func:`annealed`."""
 
     first: Number
     last: Number
@@ -76,7 +77,8 @@ class Annealed(TimeSampler):
         return Times(jnp.broadcast_to(t, u.shape), jnp.ones_like(u))
 
 
-def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = True) -> Discrete:
+@checked
+def discrete(ts: _Times, weights: Values | None = None, *, stratified: bool = True) -> Discrete:
     """A discrete distribution of times: ``P(t = ts[k]) = weights[k] / sum(weights)``.
 
     A single time gives the plain denoising autoencoder; several give the composite one, except that all noise levels
@@ -87,9 +89,6 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
       weights: positive weight of each, ``(K,)``; equal by default.
       stratified: the number of draws of each time is its expectation, up to one example.
 
-    >>> discrete([0.2, 0.8], [3, 1]).quantile(jnp.array([0.1, 0.7, 0.9]), None).t
-    Array([0.2, 0.2, 0.8], dtype=float32)
-
     Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton
     2016, "Composite denoising autoencoders".
     """
@@ -97,8 +96,6 @@ def discrete(ts: Values, weights: Values | None = None, *, stratified: bool = Tr
     shares = jnp.ones(points.shape) if weights is None else jnp.asarray(weights, float)
     if points.ndim != 1 or points.shape[0] == 0 or shares.shape != points.shape:
         raise ValueError(f"ts and weights must share a shape (K,), K >= 1, got {points.shape} and {shares.shape}")
-    check_between(0, 1, ts=points)
-    check_positive(weights=shares)
     return Discrete(ts=points, weights=shares, stratified=stratified)
 
 
@@ -109,13 +106,6 @@ def annealed(first: Fraction, last: Fraction) -> Annealed:
     ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. The default is the
     end of training. With ``first > last`` the noise decreases: coarse features are learned before fine ones.
 
-    Args:
-      first: the time at the start of training.
-      last: the time at the end of training.
-
-    >>> at_progress(annealed(0.8, 0.2), 0.5).quantile(jnp.zeros(2), None).t
-    Array([0.5, 0.5], dtype=float32)
-
     Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
     return Annealed(first=first, last=last)
@@ -124,23 +114,8 @@ def annealed(first: Fraction, last: Fraction) -> Annealed:
 def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
     """The sampler at the given progress of training; only :func:`annealed` samplers depend on it.
 
-    ``t = first + (last - first) progress``.
-
     Args:
       sampler: any sampler of times; other samplers are returned unchanged.
-      progress: 0 at the first step, 1 at the last; a scalar, or one value per example.
-
-    Returns:
-      The sampler of that moment of training.
-
-    Raises:
-      ValueError: when drawing, unless the progress is a scalar or ``(B,)``.
-
-    >>> from scorekit.times.samplers import uniform
-    >>> at_progress(uniform(), 0.3) == uniform()
-    True
-
-    Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
     check_time(progress=progress)
     if not isinstance(sampler, Annealed):

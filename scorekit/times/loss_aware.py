@@ -1,4 +1,22 @@
-"""Times drawn by their loss: importance sampling that learns where the loss is large."""
+"""Times drawn by their loss: importance sampling that learns where the loss is large.
+
+Args:
+  decay: decay of the running second moment at an update.
+  floor: fraction of uniform draws.
+  t_min: smallest time.
+  t_max: largest time, above ``t_min``.
+  stratified: one draw per stratum instead of independent draws.
+
+Returns:
+  A sampler of times.
+
+>>> sampler: Adaptive = adaptive(num_bins=2, decay=0.0)
+>>> sampler = update_adaptive(sampler, jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
+>>> sampler.second_moment, sampler.probabilities().round(3)
+(Array([9., 1.], dtype=float32), Array([0.725, 0.275], dtype=float32))
+
+Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
+"""
 
 import dataclasses
 
@@ -22,16 +40,6 @@ class Adaptive(TimeSampler):
 
     Attributes:
       second_moment: running mean of loss^2 in K equal bins of ``[t_min, t_max]``, ``(K,)``.
-      decay: its decay at an update.
-      floor: fraction of uniform draws.
-      t_min: smallest time.
-      t_max: largest time.
-      stratified: whether the draws are stratified.
-
-    >>> Adaptive(second_moment=jnp.array([9.0, 1.0]), floor=0.0).probabilities()
-    Array([0.75, 0.25], dtype=float32)
-
-    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
 
     second_moment: ArrayLike
@@ -42,11 +50,7 @@ class Adaptive(TimeSampler):
     stratified: bool = static(default=True)
 
     def probabilities(self) -> Array:
-        """The probability of each bin, ``(K,)``.
-
-        Returns:
-          ``(1 - floor) r_k / sum_j r_j + floor / K`` with r the root of the second moment, ``(K,)``.
-        """
+        """``(1 - floor) r_k / sum_j r_j + floor / K``, ``(K,)``, with r the root of the second moment."""
         moment = jnp.asarray(self.second_moment)
         root = jnp.sqrt(jnp.maximum(moment, jnp.finfo(moment.dtype).tiny))  # all of them may be 0
         return (1.0 - self.floor) * root / jnp.sum(root) + self.floor / root.shape[0]
@@ -80,22 +84,6 @@ def adaptive(
 
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
-      decay: decay of the running second moment.
-      floor: fraction of uniform draws.
-      t_min: smallest time.
-      t_max: largest time.
-      stratified: one draw per stratum instead of independent draws.
-
-    Returns:
-      A sampler of times.
-
-    Raises:
-      ValueError: unless ``t_min < t_max``.
-
-    >>> adaptive(num_bins=4).probabilities()
-    Array([0.25, 0.25, 0.25, 0.25], dtype=float32)
-
-    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_range(t_min, t_max)
     return Adaptive(
@@ -111,23 +99,13 @@ def adaptive(
 def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """Updates an :func:`adaptive` sampler with the losses of one step; bins without a draw are unchanged.
 
-    Losses that are not finite, or whose square is not, are ignored, and so are those of a time that is not finite.
-
-    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k.
+    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k. Losses that are not finite, or whose square
+    is not, are ignored, and so are those of a time that is not finite.
 
     Args:
       sampler: the sampler that drew ``t``.
       t: times ``(B,)``.
       loss: per-example losses ``(B,)`` *without* the importance weight.
-
-    Returns:
-      The sampler with the new second moments.
-
-    >>> s = update_adaptive(adaptive(num_bins=2, decay=0.0), jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
-    >>> s.second_moment
-    Array([9., 1.], dtype=float32)
-
-    Source: Nichol & Dhariwal 2021 (https://arxiv.org/abs/2102.09672).
     """
     check_time(t=t)
     check_like("t", t, loss=loss)

@@ -1,10 +1,23 @@
 """Continuous samplers of training times, and stratified drawing.
 
 Args:
+  key: PRNG key.
+  t_min: smallest time.
+  t_max: largest time, above ``t_min``.
   stratified: one draw per stratum instead of independent draws.
 
 Returns:
   A sampler of times.
+
+>>> from scorekit.schedules import rectified_flow
+>>> made = uniform(0.0, 0.5), log_normal_sigma(mean=0.0), logit_normal(), uniform_log_snr(0.25, 0.75)
+>>> [type(each) for each in made] == [Uniform, LogNormalSigma, LogitNormal, UniformLogSNR]
+True
+>>> [round(float(each.quantile(jnp.array([0.5]), rectified_flow()).t[0]), 4) for each in made]
+[0.25, 0.5, 0.5, 0.5]
+>>> times: Times = draw(jax.random.key(0), 8, uniform(), rectified_flow())
+>>> times.t.shape, float(times.weight.mean())
+((8,), 1.0)
 """
 
 from typing import NamedTuple, Protocol
@@ -43,10 +56,6 @@ class Times(NamedTuple):
     Attributes:
       t: the times, ``(B,)``.
       weight: the factor of the loss of each, ``(B,)``.
-
-    >>> times = Times(t=jnp.array([0.25, 0.75]), weight=jnp.ones(2))
-    >>> float(jnp.mean(times.weight * times.t))
-    0.5
     """
 
     t: Array
@@ -71,11 +80,7 @@ def stratified_uniform(key: Key, n: PositiveInt) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
 
     Args:
-      key: PRNG key.
       n: number of draws.
-
-    Returns:
-      ``(n,)``, each uniform in [0, 1).
 
     >>> import numpy as np
     >>> np.sort(np.asarray(stratified_uniform(jax.random.key(0), 4)) * 4).astype(int)
@@ -90,20 +95,12 @@ def stratified_uniform(key: Key, n: PositiveInt) -> Array:
 
 @checked
 def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:
-    """Draws ``n`` training times.
+    """Draws ``n`` training times: the times and their weights, ``(n,)`` each.
 
     Args:
-      key: PRNG key.
       n: number of times, normally the global batch size.
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
-
-    Returns:
-      The times and their weights, ``(n,)`` each.
-
-    >>> from scorekit.schedules import cosine
-    >>> draw(jax.random.key(0), 8, uniform(), cosine()).t.shape
-    (8,)
     """
     u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
     return sampler.quantile(u, schedule)
@@ -111,16 +108,7 @@ def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> 
 
 @pytree_dataclass
 class Uniform(TimeSampler):
-    """``t = t_min + (t_max - t_min) u``; build it with :func:`uniform`.
-
-    Attributes:
-      t_min: smallest time.
-      t_max: largest time.
-      stratified: whether the draws are stratified.
-
-    >>> Uniform(t_min=0.0).quantile(jnp.array([0.5]), None).t
-    Array([0.5], dtype=float32)
-    """
+    """``t = t_min + (t_max - t_min) u``; build it with :func:`uniform`."""
 
     t_min: Number = 1e-4
     t_max: Number = 1.0
@@ -138,13 +126,6 @@ class LogNormalSigma(TimeSampler):
     Attributes:
       mean: mean of ``log(sigma / alpha)``.
       std: its standard deviation.
-      stratified: whether the draws are stratified.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> LogNormalSigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
-    Array([0.5], dtype=float32)
-
-    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
 
     mean: Number = -1.2
@@ -163,12 +144,6 @@ class LogitNormal(TimeSampler):
     Attributes:
       mean: mean of ``logit t``.
       std: its standard deviation.
-      stratified: whether the draws are stratified.
-
-    >>> LogitNormal().quantile(jnp.array([0.5]), None).t
-    Array([0.5], dtype=float32)
-
-    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
 
     mean: Number = 0.0
@@ -182,19 +157,7 @@ class LogitNormal(TimeSampler):
 
 @pytree_dataclass
 class UniformLogSNR(TimeSampler):
-    """``log_snr(t)`` uniform, with importance weights; build it with :func:`uniform_log_snr`.
-
-    Attributes:
-      t_min: smallest time.
-      t_max: largest time.
-      stratified: whether the draws are stratified.
-
-    >>> from scorekit.schedules import geometric_ve
-    >>> UniformLogSNR(t_min=0.0, t_max=1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
-    Array([0.25], dtype=float32)
-
-    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
-    """
+    """``log_snr(t)`` uniform, with importance weights; build it with :func:`uniform_log_snr`."""
 
     t_min: Number = 1e-4
     t_max: Number = 1.0 - 1e-4
@@ -215,18 +178,7 @@ def _normal_quantile(u: Array) -> Array:
 
 @checked
 def uniform(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0, *, stratified: bool = True) -> Uniform:
-    """Uniform times on ``[t_min, t_max]``.
-
-    Args:
-      t_min: smallest time.
-      t_max: largest time.
-
-    Raises:
-      ValueError: unless ``t_min < t_max``.
-
-    >>> uniform(0.0, 0.5).quantile(jnp.array([0.5]), None).t
-    Array([0.25], dtype=float32)
-    """
+    """Uniform times on ``[t_min, t_max]``."""
     check_range(t_min, t_max)
     return Uniform(t_min=t_min, t_max=t_max, stratified=stratified)
 
@@ -238,10 +190,6 @@ def log_normal_sigma(mean: Finite = -1.2, std: Positive = 1.2, *, stratified: bo
     Args:
       mean: mean of the natural log of the noise-to-signal ratio.
       std: its standard deviation.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> log_normal_sigma(mean=0.0).quantile(jnp.array([0.5]), rectified_flow()).t
-    Array([0.5], dtype=float32)
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
@@ -256,9 +204,6 @@ def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = 
       mean: larger values favour noise.
       std: standard deviation of the logit.
 
-    >>> logit_normal().quantile(jnp.array([0.5]), None).t
-    Array([0.5], dtype=float32)
-
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
     return LogitNormal(mean=mean, std=std, stratified=stratified)
@@ -270,17 +215,7 @@ def uniform_log_snr(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0 - 1e-4, *, st
 
     ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
     ``lambda / p`` is constant for :func:`scorekit.weightings.likelihood`: the same objective with less variance.
-
-    Args:
-      t_min: smallest time; the log-SNR there must be finite.
-      t_max: largest time; the log-SNR there must be finite.
-
-    Raises:
-      ValueError: unless ``t_min < t_max``; when drawing, if the log-SNR is infinite at either.
-
-    >>> from scorekit.schedules import geometric_ve
-    >>> uniform_log_snr(0.0, 1.0).quantile(jnp.array([0.25]), geometric_ve()).t.round(4)
-    Array([0.25], dtype=float32)
+    The log-SNR of the schedule must be finite at both ends.
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
     """

@@ -25,6 +25,15 @@ Args:
 
 Returns:
   A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
+
+>>> [fit([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]]).tolist() for fit in (standardise, mean_z_score)]
+[[[0.0, 1.0]], [0.5]]
+>>> import numpy as np
+>>> normal, far = np.random.default_rng(0).normal(size=(1000, 2)), jnp.array([[0.0, 0.0], [3.0, 0.0]])
+>>> gaussian_score(normal)(far).round(0).tolist()
+[2.0, 6.0]
+>>> [f"{value:.1f}" for value in kernel_density_score(normal[:, :1])(far[:, :1])]
+['1.0', '5.7']
 """
 
 import jax.numpy as jnp
@@ -101,9 +110,6 @@ def standardise(calibration: ArrayLike) -> Standardise:
 
     Returns:
       A function from statistics ``(B, F)`` to ``(B, F)``.
-
-    >>> standardise([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
-    Array([[0., 1.]], dtype=float32)
     """
     values = check_statistics("calibration", calibration, 2)
     std = jnp.std(values, axis=0)
@@ -115,23 +121,20 @@ def standardise(calibration: ArrayLike) -> Standardise:
 def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -> Decorrelate:
     """Principal components of the standardised statistics, each scaled to unit variance.
 
-    A sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
+    ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance. A
+    sum of marginal log-densities treats statistics as independent, and statistics at neighbouring noise levels are
     strongly correlated: apply this before :func:`kernel_density_score`.
 
-    ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance.
-
     Args:
-      regularisation: added to the variances, in units of a standardised statistic, so that components without variance
+      regularisation: addend of the variances, in units of a standardised statistic, so that components without variance
         are not amplified.
 
     Returns:
       A function from statistics ``(B, F)`` to components ``(B, F)``.
 
-    >>> import jax
     >>> import numpy as np
     >>> calibration = np.random.default_rng(0).normal(size=(1000, 2)) @ [[1.0, 0.5], [0.0, 0.5]]
-    >>> uncorrelated = jax.jit(lambda x: decorrelate(x)(x))(calibration)
-    >>> bool(np.allclose(np.cov(uncorrelated.T), np.eye(2), atol=0.1))
+    >>> bool(np.allclose(np.cov(decorrelate(calibration)(calibration).T), np.eye(2), atol=0.1))
     True
 
     Source: Hotelling 1933, "Analysis of a complex of statistical variables into principal components".
@@ -146,13 +149,6 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
 def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     """Minus the log-density of the statistics, ``-sum_f log p_f``, with one kernel density estimate per statistic.
 
-    >>> import jax
-    >>> import numpy as np
-    >>> score = jax.jit(lambda known, x: kernel_density_score(known)(x))
-    >>> values = score(np.random.default_rng(0).normal(size=(1000, 1)), jnp.array([[0.0], [3.0]]))
-    >>> print([f"{value:.1f}" for value in values])
-    ['0.9', '5.7']
-
     Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
     return KernelDensityScore(density=density_of_states(check_statistics("calibration", calibration, 2)))
@@ -161,15 +157,8 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
 def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     """Minus the log-density of one Gaussian with full covariance, fitted to the standardised statistics.
 
-    It orders examples by their Mahalanobis distance from the calibration data.
-
-    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance.
-
-    >>> import jax
-    >>> import numpy as np
-    >>> score = jax.jit(lambda known, x: gaussian_score(known)(x))
-    >>> score(np.random.default_rng(0).normal(size=(1000, 2)), jnp.array([[0.0, 0.0], [3.0, 0.0]])).round(0)
-    Array([2., 6.], dtype=float32)
+    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance: the order of the
+    Mahalanobis distances from the calibration data.
 
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
     """
@@ -182,9 +171,6 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     With the reconstruction errors at several noise levels this is the score of DDPM-OOD. It is one-sided: statistics
     below their calibration mean lower the score.
-
-    >>> mean_z_score([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]])
-    Array([0.5], dtype=float32)
 
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740).
     """

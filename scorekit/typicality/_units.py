@@ -11,9 +11,5 @@ Unit: TypeAlias = Literal["nats", "bits"]
 
 
 def in_nats(amount: ArrayLike, unit: Unit) -> Array:
-    """An amount of information in nats.
-
-    >>> print(f"{in_nats(1.0, 'bits'):.4f}")
-    0.6931
-    """
+    """An amount of information in nats."""
     return jnp.asarray(amount, float) * (math.log(2.0) if unit == "bits" else 1.0)

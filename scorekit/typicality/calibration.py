@@ -7,6 +7,16 @@ Statistics and scores of calibration data are finite; traced, another value give
 Args:
   statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on; no column may be constant.
 
+Returns:
+  A density, whose ``log_density`` takes statistics ``(B, F)`` to ``(B,)``, in nats.
+
+>>> normal = jax.random.normal(jax.random.key(0), (1000, 3))
+>>> jax.jit(gaussian_of_states)(normal).dim
+3
+>>> found = jax.jit(density_of_states)(normal[:, :1])
+>>> [f"{value:.0f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))]
+['-1', '-5']
+
 Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273); Nalisnick et al. 2019
 (https://arxiv.org/abs/1906.02994).
 """
@@ -65,19 +75,11 @@ class DensityOfStates:
 def density_of_states(statistics: ArrayLike) -> DensityOfStates:
     """Fits the density of each statistic on in-distribution data, with Gaussian kernels.
 
-    The bandwidth is Silverman's, ``0.9 min(std, IQR / 1.34) N^(-1/5)``.
+    The bandwidth is Silverman's, ``0.9 min(std, IQR / 1.34) N^(-1/5)`` (1986, eq. 3.31). ``-log_density`` of the result
+    is the score of DoSE.
 
     Args:
       statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on.
-
-    Returns:
-      A :class:`DensityOfStates`; ``-log_density`` is the score of DoSE.
-
-    >>> found = jax.jit(density_of_states)(jax.random.normal(jax.random.key(0), (1000, 1)))
-    >>> print([f"{value:.1f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))])
-    ['-0.9', '-5.4']
-
-    Source: Silverman 1986, eq. 3.31, for the bandwidth.
     """
     points = check_statistics("statistics", statistics, 2)
     robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
@@ -88,16 +90,10 @@ def density_of_states(statistics: ArrayLike) -> DensityOfStates:
 
 
 def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
-    """A Gaussian with full covariance fitted to several statistics of in-distribution data.
+    """A Gaussian with full covariance and D = F, fitted to several statistics of in-distribution data.
 
     The covariance is shrunk by a factor of 0.001 towards its diagonal, so that linearly dependent statistics are
     allowed. ``-log_density`` of the result orders examples by their Mahalanobis distance.
-
-    Returns:
-      A :class:`scorekit.densities.Gaussian` with D = F.
-
-    >>> jax.jit(gaussian_of_states)(jax.random.normal(jax.random.key(0), (1000, 3))).dim
-    3
     """
     values = check_statistics("statistics", statistics, 2)
     covariance = jnp.atleast_2d(jnp.cov(values, rowvar=False))
@@ -106,7 +102,7 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
 
 
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
-    """Conformal p-values, ``(1 + #{i: calibration_i >= score}) / (N + 1)``.
+    """Conformal p-values, ``(1 + #{i: calibration_i >= score}) / (N + 1)``, shaped like ``scores``.
 
     If the example and the calibration data are exchangeable, ``P(p <= a) <= a`` for every ``a``, for any score and any
     model.
@@ -114,9 +110,6 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
     Args:
       calibration: scores of in-distribution data ``(N,)`` that were used to fit neither the model nor the score.
       scores: scores of any shape, which may be infinite: only their order counts. A traced NaN gives NaN.
-
-    Returns:
-      Values in ``[1 / (N + 1), 1]``, shaped like ``scores``.
 
     >>> print(jax.jit(p_values)(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
     [1.  0.5 0.1]

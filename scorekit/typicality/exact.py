@@ -6,12 +6,19 @@ typical sets are shells. A traced argument out of its range gives NaN.
 
 Args:
   dim: number K of dimensions, any shape.
+  epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
   unit: unit of ``epsilon``.
+
+Returns:
+  Arrays with the shapes of the arguments broadcast.
 
 >>> round(float(jnp.exp(log_sphere_area(3)) / jnp.pi), 3), [round(float(r), 3) for r in typical_radii(100, 20.0)]
 (4.0, [7.746, 11.832])
->>> round(float(mirage_typical_radius(1e6) / 1e3), 4)
-0.5298
+>>> [round(float(x), 4) for x in (shell_mass(100, 9.0, 11.0), lambert_w_exp(1.0), mirage_typical_radius(1e6) / 1e3)]
+[0.8428, 1.0, 0.5298]
+>>> table: CoinTable = coin_table(0.75, 16)
+>>> int(table.log_sequence.argmax()), int(table.log_mass.argmax()), round(float(jnp.exp(table.log_mass).sum()), 4)
+(16, 12, 1.0)
 
 Source: Cover and Thomas 2006.
 """
@@ -55,10 +62,6 @@ class CoinTable(NamedTuple):
       log_sequence: the log-probability of one sequence with this number of heads, nats.
       log_count: the log of the number of such sequences.
       log_mass: their sum, the log-probability of this number of heads.
-
-    >>> table = coin_table(0.5, 4)
-    >>> print(f"{jnp.exp(table.log_mass).sum():.4f}", table.heads.shape)
-    1.0000 (5,)
     """
 
     heads: Array
@@ -77,13 +80,6 @@ def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: P
     Args:
       p: probability of heads.
       n: number of tosses.
-
-    Returns:
-      A :class:`CoinTable`, one entry for each number of heads.
-
-    >>> table = coin_table(0.75, 16)
-    >>> int(table.log_sequence.argmax()), int(table.log_mass.argmax())
-    (16, 12)
     """
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
@@ -94,11 +90,7 @@ def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: P
 
 @checked
 def log_sphere_area(dim: Positive) -> Array:
-    """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7.
-
-    Returns:
-      The log of the area, shaped like ``dim``.
-    """
+    """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7."""
     half = 0.5 * _nan_below(0.0, jnp.asarray(dim, float))
     return math.log(2.0) + half * math.log(math.pi) - gammaln(half)
 
@@ -118,12 +110,6 @@ def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
     Args:
       low: inner radius.
       high: outer radius, at least ``low``; may be infinite.
-
-    Returns:
-      A probability, with the shapes of the arguments broadcast.
-
-    >>> print(f"{shell_mass(100, 9.0, 11.0):.4f}")
-    0.8428
 
     Source: the Gaussian annulus theorem (Vershynin 2018) bounds it.
     """
@@ -157,11 +143,7 @@ def _stirling(z: Array) -> Array:
 def typical_radii(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> tuple[Array, Array]:
     """The radii of the typical set of a standard Gaussian in K dimensions, ``sqrt(K -+ 2 epsilon)``.
 
-    Args:
-      epsilon: half the width of the typical set, in ``unit``.
-
-    Returns:
-      The inner radius (0 if the set contains the mode) and the outer radius.
+    The inner radius is 0 if the set contains the mode.
     """
     dim, width = _nan_below(1.0, jnp.asarray(dim, float)), _nan_below(0.0, 2.0 * in_nats(epsilon, unit))
     return jnp.sqrt(jnp.maximum(dim - width, 0.0)), jnp.sqrt(dim + width)
@@ -173,12 +155,6 @@ def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
 
     ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any
     ``epsilon`` proportional to K (asymptotic equipartition).
-
-    Args:
-      epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
-
-    Returns:
-      A probability.
 
     >>> dims = jnp.array([1, 10, 100, 1000])
     >>> print([f"{mass:.3f}" for mass in typical_mass(dims, 0.1 * dims)])
@@ -195,11 +171,8 @@ def lambert_w_exp(y: ArrayLike) -> Array:
     Args:
       y: logarithm of the argument of W, any shape.
 
-    Returns:
-      ``W(exp(y))``, shaped like ``y``.
-
-    >>> print(f"{lambert_w_exp(1.0):.4f} {lambert_w_exp(1e4):.0f}")
-    1.0000 9991
+    >>> print(f"{lambert_w_exp(1e4):.0f}")
+    9991
 
     Source: Corless et al. 1996, "On the Lambert W function".
     """
@@ -216,12 +189,9 @@ def lambert_w_exp(y: ArrayLike) -> Array:
 def mirage_typical_radius(dim: _Dim) -> Array:
     """The radius at which ``-log p = H`` for the Gaussian mirage, :func:`scorekit.densities.gaussian_mirage`.
 
-    The root of ``r^2 / (2K) + (K - 1) log r = 1/2 + (K - 1) (log(K / 2) - gamma) / 2``, which is
-    ``r = sqrt(K (K - 1) W(z))`` with ``log z = 1 / (K - 1) + log(K / 2) - gamma - log(K (K - 1))``; 1 for K = 1, and
+    The root of ``r^2 / (2K) + (K - 1) log r = 1/2 + (K - 1) (log(K / 2) - gamma) / 2``, which is ``r = sqrt(K (K - 1)
+    W(z))`` with ``log z = 1 / (K - 1) + log(K / 2) - gamma - log(K (K - 1))``, in units of the data; 1 for K = 1, and
     ``r / sqrt(K)`` tends to ``exp(-gamma / 2) / sqrt(2) = 0.52984`` as K grows.
-
-    Returns:
-      The radius, shaped like ``dim``, in units of the data.
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """

@@ -1,4 +1,19 @@
-"""Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory."""
+"""Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory.
+
+Args:
+  log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
+  entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
+  schedule: the noise schedule.
+
+Returns:
+  An array shaped like ``log_density``.
+
+>>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
+[-1.  1.]
+>>> entropy: Entropy = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))
+>>> print(f"{entropy.value:.1f} +- {entropy.standard_error:.2f} nats")
+2.0 +- 0.58 nats
+"""
 
 import math
 from typing import NamedTuple
@@ -21,16 +36,6 @@ __all__ = ["Entropy", "excess_information", "local_typicality", "monte_carlo_ent
 def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
-    Args:
-      log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
-      entropy: entropy H in nats.
-
-    Returns:
-      The excess in nats, shaped like ``log_density``.
-
-    >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
-    [-1.  1.]
-
     Source: Cover & Thomas 2006.
     """
     log_density = jnp.asarray(log_density)
@@ -41,16 +46,11 @@ def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
 
 @checked
 def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: PositiveScalar, unit: Unit = "nats") -> Array:
-    """Membership in the typical set, ``|-log p(x) - H| <= epsilon``.
+    """Membership in the typical set, ``|-log p(x) - H| <= epsilon``; False for an infinite or traced NaN density.
 
     Args:
-      log_density: ``log p(x)`` in nats, any shape; infinite ones are not members.
-      entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
       epsilon: half the width of the set, in ``unit``, for complete examples (not per dimension).
       unit: unit of ``epsilon``.
-
-    Returns:
-      Booleans, shaped like ``log_density``; a traced NaN gives False.
 
     >>> from scorekit.densities import gaussian
     >>> g = gaussian(jnp.zeros(100), std=1.0)
@@ -64,15 +64,11 @@ def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: Positive
 
 
 class Entropy(NamedTuple):
-    """An entropy in nats and its standard error.
+    """An entropy in nats and its standard error, scalars; of :func:`monte_carlo_entropy`.
 
     Attributes:
-      value: the entropy in nats, a scalar.
-      standard_error: standard error of the value, a scalar.
-
-    >>> entropy = Entropy(value=jnp.array(2.0), standard_error=jnp.array(0.1))
-    >>> print(f"{entropy.value:.1f} +- {entropy.standard_error:.1f} nats")
-    2.0 +- 0.1 nats
+      value: the entropy in nats.
+      standard_error: standard error of the value.
     """
 
     value: Array
@@ -80,20 +76,13 @@ class Entropy(NamedTuple):
 
 
 def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
-    """``H = -E log p(x)`` from log-densities of the model at samples.
+    """``H = -E log p(x)``: the mean of log-densities at samples, and its standard error ``std / sqrt(N)``.
 
     At samples of the model this is an unbiased estimate of its entropy; at data it is the cross-entropy, which the
     typicality test of Nalisnick et al. uses.
 
     Args:
       log_density: ``log p(x_i)`` in nats, ``(N,)`` with N >= 2.
-
-    Returns:
-      An :class:`Entropy`: the mean, and the standard deviation over ``sqrt(N)``.
-
-    >>> found = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))
-    >>> print(f"{found.value:.1f} +- {found.standard_error:.2f}")
-    2.0 +- 0.58
 
     Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
     """
@@ -117,7 +106,6 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-      schedule: the noise schedule.
       states: the states at ``ts``, leaves ``(n + 1, B, ...)``.
       ts: decreasing times ``(n + 1,)``; sigma must not be 0 at the last.
 

@@ -18,6 +18,23 @@ Args:
   schedule: the noise schedule.
   x: data, a tree of ``(B, ...)`` arrays.
   ts: times ``(n,)`` in (0, 1].
+
+Returns:
+  One statistic per example and time, ``(B, n)``.
+
+>>> from scorekit import densities, denoisers, schedules
+>>> data, schedule, half = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine(), jnp.array([0.5])
+>>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))  # eps = sigma x_t
+>>> one, norms, curvature = jnp.ones((1, 64)), jax.jit(score_norms), jax.jit(score_curvature)
+>>> round(float(norms(None, denoiser, schedule, one, half)[0, 0]), 3)  # 8 alpha sigma
+4.0
+>>> round(float(curvature(None, denoiser, schedule, one, half)[0, 0]), 3)  # alpha^2 |x|^2 / D
+0.5
+>>> errors = jax.jit(reconstruction_errors)(jax.random.key(1), denoiser, schedule, x, half)
+>>> print(f"{errors.mean():.1f}")  # sigma^2
+0.5
+>>> jax.jit(path_statistics)(denoiser, schedule, x, jnp.linspace(1, 0, 11)).shape
+(100, 6)
 """
 
 import jax
@@ -61,16 +78,6 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     Args:
       key: None evaluates the network at the clean ``alpha x``, as published; a key adds noise of each noise level.
 
-    Returns:
-      ``(B, n)``.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
-    >>> denoiser = denoisers.exact_denoiser(data, schedule)  # eps = sigma x_t
-    >>> norms = jax.jit(score_norms)(None, denoiser, schedule, jnp.ones((1, 4)), jnp.array([0.5]))
-    >>> print(f"{norms[0, 0]:.3f}")  # 2 alpha sigma
-    1.000
-
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
     """
     ts = _check_times(ts)
@@ -95,25 +102,15 @@ def reconstruction_errors(
     solver: Solver | None = None,
     steps: PositiveInt = 10,
 ) -> Array:
-    """The mean squared error of reconstructing data from several noise levels.
+    """The mean squared error of reconstructing data from several noise levels, in squared units of the data.
 
     ``|x_hat(alpha x + sigma eps) - x|^2 / D``, with one draw of noise per noise level. Without a solver ``x_hat`` is
     the estimate of the denoiser (one step); with a solver it is a sample, with ``steps`` equal steps of t down to 0.
 
     Args:
       key: PRNG key.
-      solver: one of :mod:`scorekit.solvers`, or None.
+      solver: solver of :mod:`scorekit.solvers`, or None.
       steps: number of steps of the solver from each noise level.
-
-    Returns:
-      ``(B, n)``, in squared units of the data.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine()
-    >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))
-    >>> errors = jax.jit(reconstruction_errors)(jax.random.key(1), denoiser, schedule, x, jnp.array([0.5]))
-    >>> print(f"{errors.mean():.1f}")  # sigma^2
-    0.5
 
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in total; Raya et al. 2022.
     """
@@ -148,12 +145,6 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
     Returns:
       ``(B, 6)``; column 4 alone is DiffPath-1D.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
-    >>> denoiser = denoisers.exact_denoiser(data, schedule)
-    >>> jax.jit(path_statistics)(denoiser, schedule, jnp.ones((2, 4)), jnp.linspace(1, 0, 11)).shape
-    (2, 6)
 
     Source: Heng et al. 2024 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
@@ -191,16 +182,6 @@ def score_curvature(
       key: key of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, with D
         tangents.
       probes: number of probes per example.
-
-    Returns:
-      ``(B, n)``.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(4), std=1.0), schedules.cosine()
-    >>> denoiser, x = denoisers.exact_denoiser(data, schedule), jnp.ones((1, 4))
-    >>> ratio = jax.jit(score_curvature)(None, denoiser, schedule, x, jnp.array([0.5]))
-    >>> print(f"{ratio[0, 0]:.3f}")  # alpha^2 |x|^2 / D
-    0.500
 
     Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """

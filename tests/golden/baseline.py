@@ -209,14 +209,16 @@ def parameters(value):
 
 
 def arguments():
-    """Public names with their arguments, and the meaning of each argument: in the docstring, else in the module's."""
+    """Public names with their arguments, and the meaning of each one, perhaps in the docstring of its module or package."""
     found = {}
     for name, value in public().items():
         if inspect.ismodule(value) or not callable(value):
             found[name] = {"kind": type(value).__name__}
             continue
         found[name] = {"kind": "class" if inspect.isclass(value) else "function", "arguments": parameters(value)}
-        of_module = described(inspect.getdoc(sys.modules.get(getattr(value, "__module__", ""))) or "")
+        module = getattr(value, "__module__", "")
+        of_module = described(inspect.getdoc(sys.modules.get(module.rpartition(".")[0])) or "")
+        of_module |= described(inspect.getdoc(sys.modules.get(module)) or "")
         meanings = described(inspect.getdoc(value) or "")
         for p in found[name]["arguments"]:
             argument = p.partition("=")[0]
