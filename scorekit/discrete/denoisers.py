@@ -106,7 +106,10 @@ def _exact(log_prob, process, z_t, t):
     if jnp.ndim(z_t) < 1 or z_t.shape[-1] != n:
         raise ValueError(f"z_t must have shape (..., {n}), a token for each axis of log_prob, got {jnp.shape(z_t)}")
     z_t = jnp.asarray(z_t)
-    likelihood = process.noise.log_likelihood(z_t, *_levels(process, t))  # (..., n, V)
+    levels = _levels(process, t)
+    if process.mask is not None:  # the posterior does not depend on them: a condition is possible at alpha = 0 as well
+        levels = tuple(jnp.where(level <= 0, 1.0, level) for level in levels)
+    likelihood = process.noise.log_likelihood(z_t, *levels)  # (..., n, V)
     total = log_prob
     for i in range(n):
         shape = (*z_t.shape[:-1], *(-1 if j == i else 1 for j in range(n)))
@@ -127,7 +130,8 @@ def exact_denoiser(log_prob: Array, process: Process) -> TokenDenoiser:
       process: the forward process.
 
     Returns:
-      ``(z_t, t) -> log p(x_i | z_t)`` for ``z_t`` ``(..., n)``; NaN where z_t is impossible.
+      ``(z_t, t) -> log p(x_i | z_t)`` for ``z_t`` ``(..., n)``; NaN where z_t is impossible. With masks it does not
+      depend on t, and tokens without one are a condition, at t = 1 as well.
 
     Raises:
       ValueError: if an axis is not of length V; when called, for sequences of another length.

@@ -11,6 +11,33 @@ errors of the teacher are not inherited; with one that is trained, the gradient 
 Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
 leaves are summed.
 
+Args:
+  real_logits: logits of data, leaves ``(B, ...)``.
+  fake_logits: logits of samples, shaped like ``real_logits``.
+  form: the kind of loss.
+  schedule: the noise schedule.
+  t: time, scalar or ``(B,)``.
+  real_features: features of data, leaves ``(B, ...)``.
+  fake_features: features of samples, shaped like ``real_features``.
+
+Returns:
+  ``(B,)``: the mean over the logits of a leaf, summed over leaves.
+
+>>> from scorekit.densities import gaussian
+>>> from scorekit.schedules import rectified_flow
+>>> real, fake = jnp.array([[2.0]]), jnp.array([[-0.5]])
+>>> discriminator_loss(real, fake, "hinge"), adversarial_loss(fake, "hinge")
+(Array([0.5], dtype=float32), Array([0.5], dtype=float32))
+>>> feature_matching_loss([real, real], [fake, 2 * fake])
+Array([5.5], dtype=float32)
+>>> noised_logits(lambda x, t: x.sum(-1), jnp.ones((1, 3)), rectified_flow(), jnp.zeros((1, 3)), 0.5)
+Array([1.5], dtype=float32)
+>>> p, q = (gaussian(jnp.full(1, m), std=1.0) for m in (1.0, -1.0))
+>>> optimal_logits(p, q, rectified_flow(), jnp.array([[0.0], [1.0]]), 0.0)  # 2 x
+Array([0., 2.], dtype=float32)
+>>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
+Array([12.5, 12.5], dtype=float32)
+
 Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024, "DMD2"
 (https://arxiv.org/abs/2405.14867); Sauer et al. 2024, "LADD" (https://arxiv.org/abs/2403.12015).
 """
@@ -64,18 +91,7 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
     ``relu(1 - D(real)) + relu(1 + D(fake))``. The least expected value is reached at ``D = log p - log q`` for
     softplus, ``sign(p - q)`` for hinge: ``2 log 2 - 2 JS(p, q)`` and ``2 - 2 TV(p, q)``.
 
-    Args:
-      real_logits: logits of data, leaves ``(B, ...)``.
-      fake_logits: logits of samples, shaped like ``real_logits``.
-      form: the kind of loss.
-
-    Returns:
-      Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
-
-    >>> discriminator_loss(jnp.array([[2.0]]), jnp.array([[-0.5]]), "hinge")
-    Array([0.5], dtype=float32)
-
-    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
+    Source of the hinge loss: Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
     """
     _check_batch(real_logits=real_logits)
     _check_batch(fake_logits=fake_logits)
@@ -88,20 +104,8 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     """The per-example loss of a generator: ``softplus(-D(fake))``, or ``-D(fake)`` for hinge.
 
     With ``D = log p_t - log q_t`` the second is the reverse KL divergence, the first weights its gradient by
-    ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it.
-
-    Args:
-      fake_logits: logits of samples, leaves ``(B, ...)``; hold the parameters of the discriminator fixed.
-      form: the kind of loss.
-
-    Returns:
-      Losses ``(B,)``: means over the logits of a leaf, summed over leaves.
-
-    >>> adversarial_loss(jnp.array([[-2.0, 1.0]]), "hinge")
-    Array([0.5], dtype=float32)
-
-    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024
-    (https://arxiv.org/abs/2405.14867).
+    ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it. Hold the parameters of the
+    discriminator fixed.
     """
     _check_batch(fake_logits=fake_logits)
     return _mean(_GENERATOR[form], fake_logits)
@@ -115,16 +119,7 @@ def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, e
     Args:
       discriminator: ``(x_t, t) -> logits``.
       x: data or samples, leaves ``(B, ...)``; differentiable.
-      schedule: the noise schedule.
       eps: noise shaped like ``x``.
-      t: time, scalar or ``(B,)``.
-
-    Returns:
-      The logits.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> noised_logits(lambda x, t: x.sum(-1), jnp.ones((2, 3)), rectified_flow(), jnp.zeros((2, 3)), 0.5)
-    Array([1.5, 1.5], dtype=float32)
 
     Source: Wang et al. 2022, "Diffusion-GAN" (https://arxiv.org/abs/2206.02262).
     """
@@ -140,23 +135,7 @@ def optimal_logits(
     Args:
       real: the data distribution p.
       fake: the distribution q of the samples.
-      schedule: the noise schedule.
-      x_t: noised points ``(B, D)``.
-      t: time, scalar or ``(B,)``.
-
-    Returns:
-      Logits ``(B,)``.
-
-    Raises:
-      ValueError: unless ``x_t`` is ``(B, D)`` for the D of both distributions.
-
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import rectified_flow
-    >>> real, fake = (gaussian(jnp.full(1, m), std=1.0) for m in (1.0, -1.0))
-    >>> optimal_logits(real, fake, rectified_flow(), jnp.array([[0.0], [1.0]]), 0.0)  # 2 x
-    Array([0., 2.], dtype=float32)
-
-    Source: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661).
+      x_t: noised points ``(B, D)``, of the D of both.
     """
     check_floating(x_t=x_t)
     check_time(t=t)
@@ -181,15 +160,6 @@ def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Ar
       discriminator: ``x -> logits``, leaves ``(B, ...)``, each example of its own x.
       x: data, or features of data, leaves ``(B, ...)``.
 
-    Returns:
-      ``(B,)``: of the mean over the logits of a leaf, summed over leaves.
-
-    Raises:
-      ValueError: unless each logit has one example.
-
-    >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
-    Array([12.5, 12.5], dtype=float32)
-
     Source: Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406); Sauer et al. 2023, "ADD"
     (https://arxiv.org/abs/2311.17042).
     """
@@ -210,16 +180,6 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
 
     For pairs, such as a sound and its reconstruction from the same spectrogram; the features of data get no gradient.
 
-    Args:
-      real_features: features of data, leaves ``(B, ...)``.
-      fake_features: features of samples, shaped like ``real_features``.
-
-    Returns:
-      ``(B,)``: the mean over a leaf, summed over leaves.
-
-    >>> feature_matching_loss([jnp.zeros((2, 4)), jnp.zeros((2, 1))], [jnp.ones((2, 4)), jnp.full((2, 1), -2.0)])
-    Array([3., 3.], dtype=float32)
-
     Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711).
     """
     _check_batch(real_features=real_features)
@@ -235,14 +195,13 @@ def balancing_weight(
 ) -> Array:
     """The weight that makes the adversarial gradient of a sample as long as another: ``||main|| / ||adversarial||``.
 
+    It has no gradient.
+
     Args:
-      main: the gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
-      adversarial: the gradient of the adversarial loss, shaped like ``main``.
+      main: gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
+      adversarial: gradient of the adversarial loss, shaped like ``main``.
       largest: bound of the weight.
       offset: addition to the length of the adversarial gradient.
-
-    Returns:
-      Weights ``(B,)``, without a gradient.
 
     >>> balancing_weight(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 2.0]]), offset=0.0)
     Array([2.5], dtype=float32)

@@ -8,6 +8,37 @@ adjacent points of a path.
 Args:
   schedule: the noise schedule.
   t_min: the end of the paths.
+  t: time, scalar or ``(B,)``; of a loss, ``(B,)``.
+  student: the consistency model.
+  target: the same model, or one with averaged parameters: more stable, but slower.
+  x0: data, leaves ``(B, ...)``.
+  eps: noise shaped like ``x0``.
+  s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
+  distance: :func:`pseudo_huber`, :func:`squared_error`, or any other :data:`Distance`.
+  weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
+  a: a batch, leaves ``(B, ...)``.
+  b: another batch of the same shapes.
+
+Returns:
+  Losses or distances ``(B,)``.
+
+>>> a, b = jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]])
+>>> squared_error(a, b), pseudo_huber(a, b, scale=3.0)
+(Array([16.], dtype=float32), Array([2.], dtype=float32))
+
+>>> from scorekit.denoisers import denoiser_from_network
+>>> from scorekit.schedules import edm, rectified_flow
+>>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
+>>> f(jnp.ones(1), 0.0).round(5)
+Array([1.], dtype=float32)
+>>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
+[1.0, -0.25]
+>>> d = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "v")
+>>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
+>>> consistency_training_loss(d, d, rectified_flow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
+Array([0.25], dtype=float32)
+>>> consistency_distillation_loss(d, d, d, rectified_flow(), x, x, t, t - 0.25).shape
+(1,)
 """
 
 from collections.abc import Callable
@@ -62,17 +93,6 @@ def consistency_function(
 
     Returns:
       f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
-
-    Raises:
-      ValueError: when called, for a prediction that is not shaped like ``x_t``.
-
-    >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import edm
-    >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
-    >>> f(jnp.ones(1), 0.0).round(5)
-    Array([1.], dtype=float32)
-
-    Source: Song et al. 2023 (https://arxiv.org/abs/2303.01469).
     """
     check_time(t_min=t_min)
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
@@ -83,19 +103,14 @@ def boundary_coefficients(
 ) -> tuple[Array, Array]:
     """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
 
-    They are (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they are those
-    of Song et al. for their eps = 0.
+    They are (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they equal the
+    coefficients of Song et al. for their eps = 0.
 
     Args:
       target: the target of the network.
-      t: time, scalar or ``(B,)``.
 
     Returns:
       ``(c_skip, c_out)``, shaped like t.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
-    [1.0, -0.25]
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """
@@ -110,18 +125,7 @@ def boundary_coefficients(
 
 
 def squared_error(a: PyTree, b: PyTree) -> Array:
-    """``||a - b||^2 / D`` per example.
-
-    Args:
-      a: a batch, leaves ``(B, ...)``.
-      b: another batch of the same shapes.
-
-    Returns:
-      ``(B,)``.
-
-    >>> squared_error(jnp.zeros((1, 2)), jnp.array([[1.0, 3.0]]))
-    Array([5.], dtype=float32)
-    """
+    """``||a - b||^2 / D`` per example."""
     check_floating(a=a, b=b)
     check_like("a", a, b=b)
     return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b)) / event_size(a)
@@ -132,16 +136,8 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
     """``sqrt(||a - b||^2 / D + c^2) - c``: quadratic for small errors and linear for large ones.
 
     Args:
-      a: a batch, leaves ``(B, ...)``.
-      b: another batch of the same shapes.
       scale: c, the root-mean-square error at the transition. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
-
-    Returns:
-      ``(B,)``.
-
-    >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), 3.0)
-    Array([2.], dtype=float32)
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
     """
@@ -177,30 +173,12 @@ def consistency_distillation_loss(
     one step of the teacher. The loss has no gradient with respect to ``f_target`` and the teacher.
 
     Args:
-      student: the consistency model.
-      target: the same model, or one with averaged parameters: more stable, but slower.
       teacher: the trained denoiser, guided or not.
-      x0: data, leaves ``(B, ...)``.
-      eps: noise shaped like ``x0``.
-      t: times ``(B,)``.
-      s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
       solver: deterministic solver of the teacher's step; default ``Euler()``. ``Heun()`` is more accurate at twice the
         cost.
-      distance: :func:`pseudo_huber`, :func:`squared_error`, or any other :data:`Distance`.
-      weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
-
-    Returns:
-      Losses ``(B,)``.
 
     Raises:
-      ValueError: unless ``s <= t`` (traced, the losses are NaN), or for a stochastic solver.
-
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import cosine
-    >>> d, x, t = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), cosine()), jnp.ones((2, 1)), jnp.array([0.5, 1.0])
-    >>> consistency_distillation_loss(d, d, d, cosine(), x, x, t, t - 0.25).shape
-    (2,)
+      ValueError: for a stochastic solver, or unless ``s <= t`` (traced, the losses are NaN).
 
     Source: Song et al. 2023, alg. 2 (https://arxiv.org/abs/2303.01469).
     """
@@ -230,30 +208,8 @@ def consistency_training_loss(
     """:func:`consistency_distillation_loss` without a teacher: ``x_s = alpha_s x0 + sigma_s eps`` with the same noise.
 
     One draw of ``(x0, eps)`` replaces the teacher's mean over them: in the limit of short steps the gradient has the
-    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces.
-
-    Args:
-      student: the consistency model.
-      target: the same model, without averaging (Song & Dhariwal 2023).
-      x0: data, leaves ``(B, ...)``.
-      eps: noise shaped like ``x0``.
-      t: times ``(B,)``.
-      s: the adjacent earlier times, ``t_min <= s < t``.
-      distance: the :data:`Distance`, as for :func:`consistency_distillation_loss`.
-      weight: w, as for :func:`consistency_distillation_loss`.
-
-    Returns:
-      Losses ``(B,)``.
-
-    Raises:
-      ValueError: unless ``s <= t`` (traced, the losses are NaN).
-
-    >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import rectified_flow
-    >>> d = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "v")
-    >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
-    >>> consistency_training_loss(d, d, rectified_flow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
-    Array([0.25], dtype=float32)
+    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. The target is
+    the model itself, without averaging (Song & Dhariwal 2023).
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """

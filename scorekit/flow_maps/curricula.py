@@ -1,4 +1,24 @@
-"""Which two points of a path a consistency model compares, from few and far to many and close."""
+"""Which two points of a path a consistency model compares, from few and far to many and close.
+
+Args:
+  t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
+  schedule: the noise schedule.
+
+Returns:
+  Times or weights ``(B,)``.
+
+>>> from scorekit.schedules import rectified_flow
+>>> t, schedule = jnp.array([0.75]), rectified_flow()
+>>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), first=10, last=40)
+Array([10., 10., 20., 40.], dtype=float32)
+>>> step_weight(t, t - 0.25, schedule)
+Array([4.], dtype=float32)
+
+>>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, schedule)]
+[0.099, 0.774]
+>>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
+[0.75, 0.05, 0.0]
+"""
 
 from typing import Annotated
 
@@ -23,18 +43,11 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
     or coarsened; ``steps`` may be traced, so that a curriculum does not recompile.
 
     Args:
-      t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
       ts: decreasing times of a grid; finer grids are more accurate.
       steps: the number of steps of the path; NaN where one below 1 is traced.
 
-    Returns:
-      Times ``(B,)``, between ``ts[-1]`` and t.
-
     Raises:
       ValueError: unless ``ts`` decreases.
-
-    >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
-    [0.75, 0.05, 0.0]
     """
     check_time(t=t, ts=ts)
     if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
@@ -50,21 +63,15 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
 
 @checked
 def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Array:
-    """The number of steps during training: from ``first``, doubled at equal intervals, to ``last``.
+    """The number of steps, a float, during training: from ``first``, doubled at equal intervals, to ``last``.
 
     Args:
       progress: the completed fraction of training.
       first: number of steps at the beginning: few, for a low variance.
       last: number of steps at the end: many, for a low bias.
 
-    Returns:
-      Whole numbers as floats, shaped like ``progress``.
-
     Raises:
       ValueError: unless ``first <= last``.
-
-    >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), 10, 40)
-    Array([10., 10., 20., 40.], dtype=float32)
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
@@ -81,21 +88,12 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
     """``1 / (clock(t) - clock(s))``: converts the distance of adjacent points into a rate along the path.
 
     Args:
-      t: times ``(B,)``.
       s: the adjacent earlier times.
-      schedule: the noise schedule.
       coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
         where alpha is; "flow" and "angle" are finite at both ends.
 
-    Returns:
-      Weights ``(B,)``.
-
     Raises:
       ValueError: unless ``s <= t``; traced, the weights are NaN.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> step_weight(jnp.array([0.75]), jnp.array([0.5]), rectified_flow())
-    Array([4.], dtype=float32)
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
@@ -121,15 +119,10 @@ def tuning_time(
     Args:
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
-      schedule: the noise schedule.
       base: the factor between stages.
 
     Returns:
-      Times s ``(B,)``, ``0 <= s <= t``; s is t where t is pure noise and so is every r.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, rectified_flow())]
-    [0.099, 0.774]
+      Times s ``(B,)``, ``0 <= s <= t``; s is t where every r is pure noise.
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """

@@ -25,15 +25,12 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
     the schedule. Both are differentiable in the state and in both times, also where these are equal.
 
     Args:
-      density: a distribution of :mod:`scorekit.densities`.
+      density: the distribution of the data.
       schedule: the noise schedule.
       steps: steps of the integration, 4 evaluations each; not used for a Gaussian.
 
     Returns:
       ``(x_t, t, s=t) -> Prediction``, for ``x_t`` ``(..., D)``, or ``(B, D)`` with times ``(B,)``.
-
-    Raises:
-      ValueError: for another distribution; when called, for a state of another D.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import transport

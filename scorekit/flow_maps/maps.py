@@ -13,6 +13,24 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 
 Args:
   schedule: the noise schedule.
+  flow_map: ``(x_t, t, s) -> Prediction``.
+  x_t: the state at t, leaves ``(B, ...)``.
+  t: time of the state, scalar or ``(B,)``.
+  s: time of the result.
+
+Returns:
+  Shaped like ``x_t``, or the function of ``(x_t, t, s)``, which may be passed through ``jit``.
+
+>>> from scorekit.schedules import rectified_flow
+>>> schedule, x_t = rectified_flow(), jnp.ones((1, 2))
+>>> flow_map = flow_map_from_network(lambda x, t, s: x, schedule)
+>>> transport(flow_map, schedule, x_t, 1.0, 0.25), semigroup_error(flow_map, schedule, x_t, 1.0, 0.5, 0.0)
+(Array([[0.25, 0.25]], dtype=float32), Array([0.0625], dtype=float32))
+
+>>> clock(schedule, 0.25)
+Array(0.25, dtype=float32)
+>>> condition_on_clocks(lambda x, level, span: span, schedule)(x_t, 1.0, 0.25)
+Array(0.75, dtype=float32)
 """
 
 from collections.abc import Callable
@@ -34,18 +52,11 @@ __all__ = ["clock", "condition_on_clocks", "flow_map_from_network", "semigroup_e
 
 @checked
 def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow") -> Array:
-    """The clock of a coordinate at time t; ``sigma / (alpha + sigma)`` in "flow", ``atan2(sigma, alpha)`` in "angle".
+    """The clock of a coordinate at t, of any shape: ``sigma / (alpha + sigma)`` in "flow", ``atan2(sigma, alpha)`` in
+    "angle".
 
     Args:
-      t: time, any shape.
       coordinate: the coordinate; the clock of "sigma" is ``sigma / alpha``.
-
-    Returns:
-      Shaped like t.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> clock(rectified_flow(), 0.25)
-    Array(0.25, dtype=float32)
     """
     check_schedule(schedule=schedule)
     check_time(t=t)
@@ -76,17 +87,6 @@ def flow_map_from_network(
       target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``rectified_flow``
         the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
 
-    Returns:
-      ``(x_t, t, s=t) -> Prediction``, which may be passed through ``jit``.
-
-    Raises:
-      ValueError: when called, for an output that is not shaped like ``x_t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
-    >>> flow_map(jnp.ones((1, 2)), 1.0, 0.5).x0
-    Array([[0., 0.]], dtype=float32)
-
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
@@ -106,19 +106,11 @@ def condition_on_clocks(
     """A network of ``(x_t, t, s)`` from one of the clock and the length of the jump: ``scale (tau, tau - rho)``.
 
     The clock ``sigma / (alpha + sigma)`` is the sigmoid of minus half the log-SNR. Its derivative along a path is
-    bounded, which that of the log-SNR is not at either end; and a network trained with one schedule may be sampled
-    with another.
+    bounded, unlike the derivative of the log-SNR; and a network trained with one schedule may be sampled with another.
 
     Args:
       network: ``(x_t, noise_level, span) -> output``.
       scale: factor of both.
-
-    Returns:
-      ``(x_t, t, s) -> output``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> condition_on_clocks(lambda x, level, span: span, rectified_flow())(jnp.zeros(2), 1.0, 0.25)
-    Array(0.75, dtype=float32)
 
     Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
     """
@@ -126,25 +118,7 @@ def condition_on_clocks(
 
 
 def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
-    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``.
-
-    Args:
-      flow_map: ``(x_t, t, s) -> Prediction``.
-      x_t: the state at t, leaves ``(B, ...)``.
-      t: time of the state, scalar or ``(B,)``.
-      s: time of the result.
-
-    Returns:
-      Shaped and typed like ``x_t``.
-
-    Raises:
-      ValueError: for a prediction that is not shaped like ``x_t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
-    >>> transport(flow_map, rectified_flow(), jnp.ones((1, 2)), 1.0, 0.25)
-    Array([[0.25, 0.25]], dtype=float32)
-    """
+    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``."""
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
@@ -162,22 +136,10 @@ def semigroup_error(
     A metric of trained models that needs neither data nor teacher: what a second evaluation changes.
 
     Args:
-      flow_map: ``(x_t, t, s) -> Prediction``.
-      x_t: the state at t, leaves ``(B, ...)``.
-      t: time of the state, scalar or ``(B,)``.
       middle: the time m between s and t at which the path is interrupted.
-      s: time of the result.
 
     Returns:
-      ``(B,)``; NaN where a traced m is not between s and t.
-
-    Raises:
-      ValueError: for an m that is not between s and t.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> flow_map = flow_map_from_network(lambda x, t, s: x, rectified_flow())
-    >>> semigroup_error(flow_map, rectified_flow(), jnp.ones((1, 2)), 1.0, 0.5, 0.0)
-    Array([0.0625], dtype=float32)
+      ``(B,)``; an error, and NaN if traced, for an m that is not between s and t.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """

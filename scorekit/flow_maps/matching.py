@@ -4,10 +4,31 @@
 
     ``d KL / d theta = E alpha (score_q(x_t) - score_p(x_t)) dx0 / d theta``,   ``x_t = alpha x0 + sigma eps``,
 
-because the score of q has mean 0 under q: no density is needed, only two denoisers, that of the teacher and that of the
-*fake* samples, which is trained together with the generator. The reverse KL divergence is mode-seeking: it avoids
+because the score of q has mean 0 under q: no density is needed, only two denoisers, the teacher and one of the *fake*
+samples, which is trained together with the generator. The reverse KL divergence is mode-seeking: it avoids
 regions without data and may drop modes. For an autoregressive teacher and a generator with an explicit density, the
 same objective is the probability-density distillation of Parallel WaveNet.
+
+Args:
+  fake: the denoiser of the generator's samples, trained by :func:`fake_score_loss`.
+  real: the teacher, guided or not.
+  schedule: the noise schedule.
+  samples: samples of the generator, leaves ``(B, ...)``.
+  times: times and importance weights, ``(B,)`` each.
+  weighting: lambda, a function of log-SNR.
+
+>>> from scorekit.denoisers import exact_denoiser
+>>> from scorekit.densities import gaussian
+>>> from scorekit.schedules import rectified_flow
+>>> schedule = rectified_flow()
+>>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), schedule) for m in (2.0, 0.0))
+>>> reverse_kl_gradient(fake, real, schedule, jnp.ones((1, 1)), 0.5).round(4)
+Array([[1.]], dtype=float32)
+>>> at = Times(jnp.array([0.5]), jnp.ones(1))
+>>> jax.grad(lambda x: matching_loss(x, fake, real, schedule, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
+Array([[1.]], dtype=float32)
+>>> fake_score_loss(lambda x, t: 0 * x, jnp.ones((1, 1)), schedule, jnp.zeros((1, 1)), at, target="eps")[0]
+Array([0.], dtype=float32)
 
 Sources: van den Oord et al. 2017 (https://arxiv.org/abs/1711.10433); Luo et al. 2023
 (https://arxiv.org/abs/2305.18455); Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
@@ -42,9 +63,6 @@ def reverse_kl_gradient(
     ``lambda alpha (score_fake - score_real) = lambda SNR (x0_fake - x0_real)``, both at ``x_t``.
 
     Args:
-      fake: the denoiser of the generator's samples.
-      real: the teacher.
-      schedule: the noise schedule.
       x_t: noised samples, leaves ``(B, ...)``.
       t: time, scalar or ``(B,)``.
       weighting: lambda, a function of log-SNR. 1 (``weightings.eps``) is the divergence itself; ``weightings.x0`` gives
@@ -52,19 +70,6 @@ def reverse_kl_gradient(
 
     Returns:
       A tree shaped like ``x_t``; the log-SNR is clipped to +-60 nats.
-
-    Raises:
-      ValueError: unless both predictions are shaped like ``x_t``.
-
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import rectified_flow
-    >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), rectified_flow()) for m in (2.0, 0.0))
-    >>> reverse_kl_gradient(fake, real, rectified_flow(), jnp.ones((1, 1)), 0.5).round(4)
-    Array([[1.]], dtype=float32)
-
-    Source: Luo et al. 2023 (https://arxiv.org/abs/2305.18455); Yin et al. 2023
-    (https://arxiv.org/abs/2311.18828).
     """
     check_floating(x_t=x_t)
     check_time(t=t)
@@ -86,7 +91,7 @@ def matching_loss(
     weighting: Weighting = weightings.x0,
     normalise: bool = True,
 ) -> Array:
-    """The per-example loss whose gradient is that of the reverse KL divergence of a generator.
+    """The per-example loss with the gradient of the reverse KL divergence of a generator.
 
     ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with g from :func:`reverse_kl_gradient` at ``x_t = alpha x + sigma eps``:
     its gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
@@ -94,30 +99,14 @@ def matching_loss(
     the loss is meaningless: it is not a divergence and need not decrease.
 
     Args:
-      samples: x, samples of the generator, leaves ``(B, ...)``, differentiable.
-      fake: the denoiser of such samples, trained by :func:`fake_score_loss`.
-      real: the teacher, guided or not.
-      schedule: the noise schedule.
       eps: noise shaped like ``samples``.
-      times: times and importance weights, ``(B,)`` each. DMD uses uniform t between 0.02 and 0.98.
+      times: times and importance weights, ``(B,)`` each; DMD uses uniform t between 0.02 and 0.98.
       weighting: lambda, a function of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without
-        it is the divergence, whose sum over noise levels is that of Diff-Instruct.
+        it is the divergence of Diff-Instruct, at one noise level.
       normalise: whether to divide g by the mean of ``|x - x0_real|``.
 
     Returns:
       Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
-
-    Raises:
-      ValueError: for times that are not ``(B,)``, or predictions that are not shaped like ``samples``.
-
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import rectified_flow
-    >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), rectified_flow()) for m in (2.0, 0.0))
-    >>> at = Times(jnp.array([0.5]), jnp.ones(1))
-    >>> loss = lambda x: matching_loss(x, fake, real, rectified_flow(), 0 * x, at).sum()
-    >>> jax.grad(loss)(jnp.array([[2.0]])).round(3)  # (x0_fake - x0_real) / |2 - x0_real|, 1 / 1
-    Array([[1.]], dtype=float32)
 
     Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
@@ -148,23 +137,12 @@ def fake_score_loss(
     """The denoising loss on samples of the generator, without a gradient to them; trains the fake denoiser.
 
     Args:
-      network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
-      samples: samples of the generator, leaves ``(B, ...)``.
-      schedule: the noise schedule.
       eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
-      times: times and importance weights, ``(B,)`` each.
+      network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
       target: the target of the network.
-      weighting: lambda, a function of log-SNR.
 
     Returns:
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
-
-    >>> from scorekit.schedules import cosine
-    >>> x, at = jnp.ones((2, 3)), Times(jnp.array([0.2, 0.9]), jnp.ones(2))
-    >>> fake_score_loss(lambda x, t: 0 * x, x, cosine(), 0 * x, at, target="eps")[0]
-    Array([0., 0.], dtype=float32)
-
-    Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))

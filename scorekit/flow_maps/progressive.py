@@ -6,6 +6,34 @@ A deterministic step from t to s that ends in ``x_s`` implies the pair ``(x0, ep
 
 the chord of the path. The student is trained with the ordinary denoising loss on these pairs in place of data and
 noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
+
+Args:
+  schedule: the noise schedule; either end may be pure signal or pure noise.
+  teacher: denoiser of the teacher, ``alpha x0 + sigma eps = x_t``, guided or not.
+  x_t: start of the steps, leaves ``(B, ...)``.
+  t: time of the start, scalar or ``(B,)``.
+  s: time of the end, below t.
+
+Returns:
+  The pair, shaped like ``x_t``.
+
+>>> steps = student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0]))
+>>> steps == Steps(t=steps.t, middle=steps.middle, s=steps.s), steps.middle
+(True, Array([0.5, 0.5], dtype=float32))
+
+>>> from scorekit.schedules import rectified_flow
+>>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
+Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
+>>> halvings(16, 2)
+(8, 4, 2)
+
+>>> from scorekit.denoisers import exact_denoiser
+>>> from scorekit.densities import gaussian
+>>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), rectified_flow()), jnp.ones((2, 1))
+>>> two_step_prediction(teacher, x, 1.0, 0.5, 0.0, rectified_flow()).x0.round(3).tolist()
+[[0.5], [0.5]]
+>>> progressive_loss(lambda x, t: 0 * x, teacher, rectified_flow(), x, -x, steps)[0].shape
+(2,)
 """
 
 from typing import NamedTuple
@@ -42,10 +70,6 @@ class Steps(NamedTuple):
       t: times of the start, ``(B,)``.
       middle: the teacher's times in between, ``(B,)``.
       s: times of the end, ``(B,)``.
-
-    >>> steps = Steps(t=jnp.ones(4), middle=jnp.full(4, 0.5), s=jnp.zeros(4))
-    >>> steps.middle.shape
-    (4,)
     """
 
     t: Array
@@ -64,16 +88,8 @@ def student_steps(key: Key, n: PositiveInt, ts: ArrayLike) -> Steps:
       n: number of draws, normally the batch size; stratified, so that each step is drawn ``n / steps`` times up to 1.
       ts: the teacher's decreasing times ``(2 k + 1,)``; the student's are ``ts[::2]``.
 
-    Returns:
-      :class:`Steps`.
-
     Raises:
       ValueError: unless ``ts`` decreases and has an odd number of times.
-
-    >>> student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0])).middle
-    Array([0.5, 0.5], dtype=float32)
-
-    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_time(ts=ts)
     ts = jnp.asarray(ts)
@@ -103,23 +119,10 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     steps the difference loses digits: for two Euler steps use :func:`two_step_prediction`, which avoids it.
 
     Args:
-      x_t: start of the step, leaves ``(B, ...)``.
       x_s: end of the step.
-      t: time of the start, scalar or ``(B,)``.
-      s: time of the end, below t.
-      schedule: the noise schedule; either end may be pure signal or pure noise.
-
-    Returns:
-      The pair, shaped like ``x_t``.
 
     Raises:
       ValueError: unless the states have one shape and ``s < t``; traced, the prediction is NaN.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
-    Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
-
-    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_schedule(schedule=schedule)
     check_time(t=t, s=s)
@@ -144,27 +147,10 @@ def two_step_prediction(
     not subtract states, and is finite where t is pure noise or s pure signal.
 
     Args:
-      teacher: ``(x_t, t) -> Prediction`` with ``alpha x0 + sigma eps = x_t``, guided or not.
-      x_t: start of the steps, leaves ``(B, ...)``.
-      t: time of the start, scalar or ``(B,)``.
       middle: time of the teacher's second evaluation, ``s < middle < t``.
-      s: time of the end.
-      schedule: the noise schedule.
-
-    Returns:
-      The pair, shaped like ``x_t``.
 
     Raises:
       ValueError: unless ``s < middle < t``; traced, the prediction is NaN.
-
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import cosine
-    >>> teacher = exact_denoiser(gaussian(jnp.zeros(1), std=0.5), cosine())
-    >>> two_step_prediction(teacher, jnp.ones((1, 1)), 1.0, 0.5, 0.0, cosine()).x0.round(3)
-    Array([[0.2]], dtype=float32)
-
-    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_floating(x_t=x_t)
     check_per_example(x_t, t=t, middle=middle, s=s)
@@ -202,9 +188,8 @@ def progressive_loss(
     noise ``eps'`` of :func:`two_step_prediction`. The loss has no gradient with respect to the teacher.
 
     Args:
-      network: the student, ``(x_t, t) -> output``, usually initialised as a copy of the teacher.
-      teacher: the teacher's denoiser; in later rounds the student of the previous round.
-      schedule: the noise schedule.
+      network: the student, ``(x_t, t) -> output``, usually initialised as a copy of the teacher; in later rounds the
+        teacher is the student of the previous round.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       steps: the student's steps, from :func:`student_steps`.
@@ -217,16 +202,6 @@ def progressive_loss(
 
     Raises:
       ValueError: for steps that are not ``(B,)``, or as :func:`two_step_prediction`.
-
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.schedules import cosine
-    >>> teacher, x0 = exact_denoiser(gaussian(jnp.zeros(2), std=0.5), cosine()), jnp.ones((4, 2))
-    >>> steps = student_steps(jax.random.key(0), 4, jnp.linspace(1.0, 0.0, 9))
-    >>> progressive_loss(lambda x, t: 0 * x, teacher, cosine(), x0, -x0, steps)[0].shape
-    (4,)
-
-    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     for name, value in zip(Steps._fields, steps, strict=True):
         if jnp.shape(value) != (batch_size(x0),):
@@ -244,19 +219,8 @@ def halvings(first: int, last: PositiveInt) -> tuple[int, ...]:
     ``(first / 2, first / 4, ..., last)``: each round halves the number of steps.
 
     Args:
-      first: number of steps of the first teacher.
+      first: number of steps of the first teacher, ``last`` times a power of 2, at least 2.
       last: number of steps of the last student.
-
-    Returns:
-      A number per round.
-
-    Raises:
-      ValueError: unless ``first`` is ``last`` times a power of 2, at least 2.
-
-    >>> halvings(16, 2)
-    (8, 4, 2)
-
-    Source: Salimans & Ho 2022 (https://arxiv.org/abs/2202.00512).
     """
     check_count(first=first)
     rounds = [last]

@@ -15,7 +15,7 @@ semigroup    ``X(X(x, t, m), m, s) = X(x, t, s)``: two jumps are   shortcut mode
              one
 ===========  ====================================================  ==================================================
 
-v is that of one example and its noise (training from scratch), of a teacher, guided or not, or of the map itself at
+v comes from one example and its noise (training from scratch), from a teacher, guided or not, or from the map itself at
 s = t. At s = t every residual is ``u - v``: flow matching.
 
 Args:
@@ -24,9 +24,21 @@ Args:
   x0: data, leaves ``(B, ...)``.
   eps: noise shaped like ``x0``.
   t: times ``(B,)``.
+  s: times of the ends ``(B,)``, ``s <= t``.
 
 Returns:
   Losses ``(B,)``.
+
+>>> from scorekit.densities import gaussian
+>>> from scorekit.flow_maps import exact_map
+>>> from scorekit.schedules import cosine
+>>> x, t, flow_map = jnp.ones((2, 1)), jnp.array([0.4, 0.9]), exact_map(gaussian(jnp.zeros(1), std=0.5), cosine())
+>>> lagrangian_loss(flow_map, cosine(), x, x, t, t - 0.3).round(3)
+Array([0., 0.], dtype=float32)
+>>> semigroup_loss(flow_map, cosine(), x, x, t, t - 0.1, t - 0.3).round(3)
+Array([0., 0.], dtype=float32)
+>>> eulerian_loss(flow_map, cosine(), x, x, t, t - 0.3, velocity=flow_map).round(3)
+Array([0., 0.], dtype=float32)
 """
 
 from typing import Literal
@@ -77,8 +89,7 @@ def eulerian_loss(
       ``lambda x, t, s: denoiser(x, t)``.
 
     Args:
-      s: times of the ends ``(B,)``, ``s <= t``.
-      velocity: the denoiser whose velocity is v; by default that of ``alpha x0 + sigma eps`` at fixed data and noise.
+      velocity: the denoiser whose velocity is v; by default the path ``alpha x0 + sigma eps`` of the example.
       tangent: the denoiser along whose velocity F is differentiated; by default v.
       coordinate: "flow" or "angle"; in exact arithmetic, a factor of the loss that depends on the times alone.
       warmup: r, scalar or ``(B,)``; 0 is flow matching.
@@ -86,15 +97,6 @@ def eulerian_loss(
 
     Raises:
       ValueError: unless ``s <= t`` (traced, the losses are NaN), or for a network without forward-mode derivative.
-
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.flow_maps import exact_map
-    >>> from scorekit.schedules import cosine
-    >>> data, x, t = gaussian(jnp.zeros(1), std=0.5), jnp.ones((2, 1)), jnp.array([0.4, 0.9])
-    >>> of_ode = {"velocity": exact_denoiser(data, cosine())}
-    >>> eulerian_loss(exact_map(data, cosine()), cosine(), x, x, t, t - 0.3, **of_ode).round(3)
-    Array([0., 0.], dtype=float32)
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447); Geng et al. 2025, "Improved mean flows"
     (https://arxiv.org/abs/2512.02012); Lu & Song 2024 (https://arxiv.org/abs/2410.11081).
@@ -138,15 +140,7 @@ def lagrangian_loss(
     :func:`eulerian_loss`, on part of the batch). The gradient is that of u and of its derivative.
 
     Args:
-      s: times of the ends ``(B,)``, ``s <= t``.
       velocity: the denoiser whose velocity is v, for instance a guided teacher; by default ``flow_map``.
-
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.flow_maps import exact_map
-    >>> from scorekit.schedules import cosine
-    >>> x, t = jnp.ones((2, 1)), jnp.array([0.4, 0.9])
-    >>> lagrangian_loss(exact_map(gaussian(jnp.zeros(1), std=0.5), cosine()), cosine(), x, x, t, t - 0.3).round(3)
-    Array([0., 0.], dtype=float32)
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
@@ -184,21 +178,12 @@ def semigroup_loss(
 
     Args:
       middle: times m ``(B,)``, ``s <= m <= t``.
-      s: times of the ends ``(B,)``.
       target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
       shortest: the least length of the target's jumps on the clock; those of up to 1.5 times it, whatever the rounding
         of the times, are steps along the velocity of the target at s = t.
 
     Raises:
       ValueError: for a middle time that is not between s and t (traced, the losses are NaN).
-
-    >>> from scorekit.densities import gaussian
-    >>> from scorekit.flow_maps import exact_map
-    >>> from scorekit.schedules import cosine
-    >>> x, t = jnp.ones((2, 1)), jnp.array([0.4, 0.9])
-    >>> flow_map = exact_map(gaussian(jnp.zeros(1), std=0.5), cosine())
-    >>> semigroup_loss(flow_map, cosine(), x, x, t, t - 0.1, t - 0.3).round(3)
-    Array([0., 0.], dtype=float32)
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557); Boffi et al. 2025
     (https://arxiv.org/abs/2505.18825).
@@ -231,11 +216,8 @@ def adaptive_weighted(loss: Array, power: NonNegative = 1.0, offset: Positive = 
       power: p.
       offset: c.
 
-    Returns:
-      ``(B,)``; NaN where a traced loss is negative.
-
     Raises:
-      ValueError: for a negative loss.
+      ValueError: for a negative loss; traced, the result is NaN.
 
     >>> adaptive_weighted(jnp.array([1.0, 3.0]), offset=1.0)
     Array([0.5 , 0.75], dtype=float32)

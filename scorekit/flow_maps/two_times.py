@@ -1,4 +1,21 @@
-"""Pairs and triples of training times, and the velocity of a guided flow map."""
+"""Pairs and triples of training times, and the velocity of a guided flow map.
+
+Args:
+  key: PRNG key.
+  n: number of draws, normally the batch size.
+  schedule: the noise schedule.
+
+>>> from scorekit.schedules import rectified_flow
+>>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
+0.75
+>>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
+>>> steps.t, steps.middle, steps.s
+(Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
+>>> from scorekit.times import logit_normal
+>>> jumps = two_times(jax.random.key(0), 4, logit_normal(-0.4, 1.0), rectified_flow())
+>>> (Jumps(*jumps).s < jumps.t).tolist()
+[False, False, False, True]
+"""
 
 from typing import NamedTuple
 
@@ -26,10 +43,6 @@ class Jumps(NamedTuple):
       t: times of the start, ``(B,)``.
       s: times of the end, ``(B,)``, ``s <= t``.
       weight: importance weights, ``(B,)``.
-
-    >>> jumps = Jumps(t=jnp.ones(4), s=jnp.zeros(4), weight=jnp.ones(4))
-    >>> jumps.s.shape
-    (4,)
     """
 
     t: Array
@@ -44,21 +57,12 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
     ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
 
     Args:
-      key: PRNG key.
-      n: number of draws, normally the batch size.
       sampler: sampler of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the
         schedule ``rectified_flow``.
-      schedule: the noise schedule.
       diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.
 
     Returns:
       :class:`Jumps`; the weights are the products of those of both times.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> from scorekit.times import logit_normal
-    >>> jumps = two_times(jax.random.key(0), 4, logit_normal(-0.4, 1.0), rectified_flow())
-    >>> (jumps.s < jumps.t).tolist()
-    [False, False, False, True]
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
@@ -75,19 +79,11 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fracti
     Args:
       t: times ``(B,)``, or one time.
       s: the ends of the jumps, shaped like t, ``s <= t``.
-      schedule: the noise schedule.
       fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
         middle times.
 
     Returns:
-      Shaped like t, between s and t; NaN where traced times are in the other order.
-
-    Raises:
-      ValueError: unless ``s <= t``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
-    0.75
+      Shaped like t, between s and t; an error, and NaN if traced, unless ``s <= t``.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
@@ -124,23 +120,12 @@ def shortcut_steps(
     the velocity for the halves of the shortest.
 
     Args:
-      key: PRNG key.
-      n: number of draws; stratified over the levels.
-      schedule: the noise schedule.
-      levels: number of lengths; shortcut models have 7, for at most 128 steps.
+      levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.
 
     Returns:
-      :class:`Steps` with ``t``, ``middle`` and ``s``; NaN for a traced path of ``t_min > t_max``.
-
-    Raises:
-      ValueError: unless ``t_min <= t_max``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
-    >>> steps.t, steps.middle, steps.s
-    (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
+      :class:`Steps`; an error, and NaN if traced, for ``t_min > t_max``.
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
     """
@@ -186,9 +171,6 @@ def guided_velocity(
 
     Returns:
       A denoiser for ``velocity`` of :func:`eulerian_loss`, at the state of the example.
-
-    Raises:
-      ValueError: when called, for predictions that are not shaped like the example.
 
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, c + 0 * x) for c in (1.0, 0.0))
     >>> x = jnp.ones((1, 1))

@@ -118,6 +118,12 @@ def test_exact_denoiser_is_bayes_rule_by_enumeration(name):
     np.testing.assert_allclose(jnp.exp(found), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_the_exact_denoiser_of_masks_takes_conditions_at_the_ends_of_time(t):
+    denoiser, z = jax.jit(discrete.exact_denoiser(chain(v=3, length=2), discrete.absorbing(3))), states(4, 2)
+    np.testing.assert_allclose(denoiser(z, t), denoiser(z, 0.4), atol=1e-5)
+
+
 def test_networks_carry_over_tokens_and_give_the_mask_no_probability():
     process = discrete.absorbing(3)
     logits = jax.random.normal(jax.random.key(0), (2, 2, 4)).at[..., 3].set(100.0)
