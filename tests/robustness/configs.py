@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
+from robustness.processes import Case
 
 from experiments import data, training
-from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
@@ -62,7 +62,7 @@ def by_bound() -> Iterator[Case]:
                 for value in allowed.outside():
                     if isinstance(value, kinds) or (value is None and not optional):
                         section[last] = value
-                        yield _verdict("ranges", kind, config, field, str(value), must_fail=True)
+                        yield _verdict(kind, config, field, str(value), must_fail=True)
 
 
 def _choices(module: ModuleType) -> Iterator[tuple[str, ...]]:
@@ -93,10 +93,10 @@ def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
     for _ in range(cases):
         kind = chosen.choice(list(KINDS))
         field, text = chosen.choice(fields[kind]), chosen.choice(TEXTS)
-        yield _verdict("fuzz", kind, KINDS[kind].get_config(), field, text)
+        yield _verdict(kind, KINDS[kind].get_config(), field, text)
 
 
-def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
+def _verdict(kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
     tried = f"{kind} config.{field}={text[:40]}"
     try:
         if not must_fail:
@@ -105,7 +105,7 @@ def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, mu
     except ConfigError as error:
         message, (section, _, last) = str(error), field.rpartition(".")
         named = f"config.{field}" in message or (f"config.{section}" in message and last in message)
-        return Case(part, tried, "clear" if named and "\n" not in message else "obscure", message[:200])
+        return Case(tried, "clear" if named and "\n" not in message else "obscure", message[:200])
     except Exception as error:
-        return Case(part, tried, "obscure", f"{type(error).__name__}: {error}"[:200])
-    return Case(part, tried, "silent" if must_fail else "documented", "is in the range of the field")
+        return Case(tried, "obscure", f"{type(error).__name__}: {error}"[:200])
+    return Case(tried, "silent" if must_fail else "documented", "is in the range of the field")
