@@ -89,7 +89,14 @@ def pytest_unconfigure():
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
-FIRST = ("test_colabs.py", "test_processes.py", "test_processes_of_programs.py", "test_scaling.py", "test_train.py")
+FIRST = (
+    "test_colabs.py",
+    "test_attacks.py",
+    "test_processes.py",
+    "test_processes_of_programs.py",
+    "test_scaling.py",
+    "test_train.py",
+)
 """Files whose few tests take minutes: they start first, so that no worker is left with them at the end."""
 
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 from programs import run
+from robustness.together import end, start
 
-from experiments.benchmarks.faults.together import end, start
 from experiments.models.partial import PartialSamples
 from experiments.training.writers import read_metrics
 

@@ -60,8 +60,10 @@ ROWS: dict[str, Call] = {
         bins=2,
     ),
     "likelihood.log_likelihood": call(
-        lambda **kwargs: likelihood.log_likelihood(None, _DENOISER, _SCHEDULE, rtol=0.1, atol=0.1, **kwargs),
+        lambda **kwargs: likelihood.log_likelihood(None, _DENOISER, _SCHEDULE, **kwargs),
         x0=_DATA,
+        rtol=0.1,
+        atol=0.1,
         max_steps=100,
         block_size=8,
         **_TIMES,

@@ -19,9 +19,8 @@ from unittest import mock
 import jax
 import numpy as np
 from PIL import Image
+from robustness.processes import LIMIT, ROOT, Case
 
-from experiments.benchmarks.faults.processes import LIMIT, ROOT
-from experiments.benchmarks.faults.tally import Case
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
@@ -57,9 +56,11 @@ def start(*arguments: str, processes: int = 2, devices: int = 2, cached: bool = 
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_NUM_CPU_DEVICES": str(devices)}
     if not cached:
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])])
     together = [f"--coordinator=localhost:{port}", f"--processes={processes}", f"--heartbeat={HEARTBEAT}"]
     program, *rest = arguments
-    command = [sys.executable, "-m", f"experiments.{program}", *rest]
+    module = program if program.startswith("robustness.") else f"experiments.{program}"
+    command = [sys.executable, "-m", module, *rest]
     each = [[*together, f"--process_id={i}"] if processes > 1 else [] for i in range(processes)]
     pipe = subprocess.PIPE
     return [
@@ -249,11 +250,11 @@ def _attack(
     if not only_kills:
         again, _, error = _to_the_end([*common, f"--workdir={folder / 'again'}"], folder / "again")
     if exact is None or again is None:
-        yield Case("together", f"{data}, no signal", "obscure", error)
+        yield Case(f"{data}, no signal", "obscure", error)
         return
     if not only_kills:
         different = _difference(again, exact, 0.0)
-        yield Case("together", f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
+        yield Case(f"{data}, no signal", "silent" if different else "clear", different or "the same twice")
     kills = [min(IN_A_ROW, count - i) for i in range(0, count, IN_A_ROW)]
     runs = [MOMENTS[:n] for n in kills] + [(LATER,)] * (not only_kills)
     for i, moments in enumerate(runs):
@@ -264,10 +265,10 @@ def _attack(
             what, wrong = _kill(chosen, command, workdir, moment, seconds, number)
             tried.append(f"{data}, {what}")
             if wrong:
-                yield Case("together", tried[-1], "silent" if "codes" in wrong else "obscure", wrong)
+                yield Case(tried[-1], "silent" if "codes" in wrong else "obscure", wrong)
         found, _, error = _to_the_end(command, workdir, processes=2 - alone, devices=1 + alone)
         different = _difference(found, exact, 1e-5 * alone) if found else f"does not continue: {error}"
         ends = "ends equal up to rounding as one process" if alone else "ends bit-equal"
         verdict = ("silent" if found else "obscure") if different else "clear"
         print(f"{data}: {different or ends}", file=sys.stderr, flush=True)
-        yield from (Case("together", what, verdict, different or ends) for what in tried)
+        yield from (Case(what, verdict, different or ends) for what in tried)

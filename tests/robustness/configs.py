@@ -1,21 +1,23 @@
 """Malformed configs: every field just outside its range, and fields at random with values at random."""
 
+import functools
+import operator
 import random
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
+from robustness.processes import Case
 
 from experiments import data, training
-from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
 from experiments.configs.ood import ood_digits
 from experiments.models import checks
 from experiments.sequences import runs
-from scorekit.arguments import Bound
+from scorekit.arguments import Bound, OneOf
 
 KINDS: dict[str, ModuleType] = {
     "model": base,
@@ -46,20 +48,42 @@ def check(kind: str, config: ConfigDict) -> None:
 
 
 def by_bound() -> Iterator[Case]:
-    """Every field of every kind of config that has a bound, just outside of it."""
+    """Every field of every kind of config, and of every choice in it, that has a bound: just outside of it."""
     for kind, module in KINDS.items():
-        config = module.get_config()
-        for field, before, allowed, optional in module.FIELDS.limits(config):
-            *sections, last = field.split(".")
-            section: Any = config
-            for name in sections:
-                section = section[name]
-            kinds = (section.get_type(last), int) if section.get_type(last) is float else section.get_type(last)
-            for value in allowed.outside() if isinstance(allowed, Bound) else ():
-                if isinstance(value, kinds) or (value is None and not optional):
-                    section[last] = value
-                    yield _verdict("ranges", kind, config, field, str(value), must_fail=True)
-            section[last] = before
+        tried = set()
+        for choice in _choices(module):
+            for field, _, allowed, optional, chosen in module.FIELDS.limits(_config(module, *choice)):
+                if not isinstance(allowed, Bound) or (field, chosen) in tried:
+                    continue
+                tried.add((field, chosen))
+                config = _config(module, *choice)
+                section, last = _section(config, field)
+                kinds = (section.get_type(last), int) if section.get_type(last) is float else section.get_type(last)
+                for value in allowed.outside():
+                    if isinstance(value, kinds) or (value is None and not optional):
+                        section[last] = value
+                        yield _verdict(kind, config, field, str(value), must_fail=True)
+
+
+def _choices(module: ModuleType) -> Iterator[tuple[str, ...]]:
+    """Nothing, for the default config; then every name of every section that has one."""
+    yield ()
+    for field, _, allowed, *_ in module.FIELDS.limits(module.get_config()):
+        if field.endswith(".name") and isinstance(allowed, OneOf):
+            yield from ((field, name) for name in allowed.values)
+
+
+def _config(module: ModuleType, field: str = "", name: str = "") -> ConfigDict:
+    config = module.get_config()
+    if field:
+        section, last = _section(config, field)
+        section[last] = name
+    return config
+
+
+def _section(config: ConfigDict, field: str) -> tuple[Any, str]:
+    *sections, last = field.split(".")
+    return functools.reduce(operator.getitem, sections, config), last
 
 
 def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
@@ -69,10 +93,10 @@ def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
     for _ in range(cases):
         kind = chosen.choice(list(KINDS))
         field, text = chosen.choice(fields[kind]), chosen.choice(TEXTS)
-        yield _verdict("fuzz", kind, KINDS[kind].get_config(), field, text)
+        yield _verdict(kind, KINDS[kind].get_config(), field, text)
 
 
-def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
+def _verdict(kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
     tried = f"{kind} config.{field}={text[:40]}"
     try:
         if not must_fail:
@@ -81,7 +105,7 @@ def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, mu
     except ConfigError as error:
         message, (section, _, last) = str(error), field.rpartition(".")
         named = f"config.{field}" in message or (f"config.{section}" in message and last in message)
-        return Case(part, tried, "clear" if named and "\n" not in message else "obscure", message[:200])
+        return Case(tried, "clear" if named and "\n" not in message else "obscure", message[:200])
     except Exception as error:
-        return Case(part, tried, "obscure", f"{type(error).__name__}: {error}"[:200])
-    return Case(part, tried, "silent" if must_fail else "documented", "is in the range of the field")
+        return Case(tried, "obscure", f"{type(error).__name__}: {error}"[:200])
+    return Case(tried, "silent" if must_fail else "documented", "is in the range of the field")

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robustness.processes import ROOT, Case, start, verdict
 
-from experiments.benchmarks.faults.processes import ROOT, start, verdict
-from experiments.benchmarks.faults.tally import Case
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
 from experiments.configs.music import transcriber
@@ -143,6 +142,6 @@ def commands(folder: Path) -> Iterator[Case]:
     for program, own in own_flags(names).items():
         for mistake, words in mistakes(program, own, folder):
             process = start(program, *valid(program, folder), mistake)
-            yield verdict(process, "commands", f"{program} {mistake}", words)
+            yield verdict(process, f"{program} {mistake}", words)
     made = [name for name in ("new",) if (folder / name).exists()]
-    yield Case("commands", "nothing is left behind", "silent" if made else "clear", ", ".join(made))
+    yield Case("nothing is left behind", "silent" if made else "clear", ", ".join(made))

@@ -1,6 +1,6 @@
 """Damage to every file of the newest checkpoint of two processes: it is named and both use the one before.
 
-A program that :func:`experiments.benchmarks.faults.damage.checkpoints_of_two` starts in two processes, whose arrays are
+A program that :func:`damage.checkpoints_of_two` starts in two processes, whose arrays are
 divided between them.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from absl import app, flags
 from jax.experimental import multihost_utils
+from robustness.damage import FAILED, OTHER, WAYS, verdict_of_two
 
-from experiments.benchmarks.faults.damage import FAILED, OTHER, WAYS, verdict_of_two
 from experiments.cli import distributed
 from experiments.cli import flags as shared
 from scorekit import training

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from robustness import together
+from robustness.processes import Case
 
-from experiments.benchmarks.faults import together
-from experiments.benchmarks.faults.tally import Case
 from scorekit.training import restore_params
 
 
@@ -66,13 +66,13 @@ FAILED, OTHER = -1, -2
 def checkpoints_of_two(folder: Path, ways: Sequence[str] = tuple(WAYS)) -> Iterator[Case]:
     """The same with two processes that read the checkpoints which they have written into ``folder``."""
     arguments = [f"--folder={folder}", f"--ways={','.join(ways)}"]
-    started = together.start("benchmarks.faults.damage_together", *arguments, devices=1)
+    started = together.start("robustness.damage_together", *arguments, devices=1)
     codes, (printed, _), errors = together.end(started)
     for line in printed.splitlines():
-        yield Case("damage", *json.loads(line))
+        yield Case(*json.loads(line))
     if any(codes):
         last = [err.splitlines()[-1][:200] for err in errors if err]
-        yield Case("damage", "two processes", "obscure", f"exit codes {codes} {last}")
+        yield Case("two processes", "obscure", f"exit codes {codes} {last}")
 
 
 def verdict_of_two(steps: Sequence[int], named: bool) -> str:
@@ -100,13 +100,13 @@ def _verdict(tried: str, directory: Path, truth: dict[int, tuple[int, list[np.nd
             step, leaves = _read(directory)
         except (ValueError, FileNotFoundError) as error:
             named = str(directory) in str(error)
-            return Case("damage", tried, "clear" if named else "obscure", str(error).split("\n")[0][:200])
+            return Case(tried, "clear" if named else "obscure", str(error).split("\n")[0][:200])
         except Exception as error:
-            return Case("damage", tried, "obscure", f"{type(error).__name__}: {error}"[:200])
+            return Case(tried, "obscure", f"{type(error).__name__}: {error}"[:200])
     exact = truth[step][1]
     if len(leaves) != len(exact) or not all(np.array_equal(a, b) for a, b in zip(leaves, exact, strict=True)):
-        return Case("damage", tried, "silent", f"other values at step {step}")
+        return Case(tried, "silent", f"other values at step {step}")
     if step == max(truth):
-        return Case("damage", tried, "documented", "the file is not needed: the values are exact")
+        return Case(tried, "documented", "the file is not needed: the values are exact")
     warned = any(str(directory) in str(warning.message) for warning in said)
-    return Case("damage", tried, "clear" if warned else "silent", f"step {step}, {'with' if warned else 'no'} warning")
+    return Case(tried, "clear" if warned else "silent", f"step {step}, {'with' if warned else 'no'} warning")

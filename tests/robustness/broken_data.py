@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.benchmarks.faults.processes import start, verdict
-from experiments.benchmarks.faults.tally import Case
+from robustness.processes import Case, start, verdict
 
 _TRAIN = """
 import runpy, sys
@@ -36,4 +35,4 @@ def broken_data(folder: Path) -> Iterator[Case]:
             config = "--config=experiments/configs/points/mixture_2d.py"
             workdir = f"--workdir={folder / f'{value}{sound}'}"
             process = start(_TRAIN, value, str(sound), config, workdir)
-            yield verdict(process, "broken data", f"{value} in the {where}", ("is not finite",))
+            yield verdict(process, f"{value} in the {where}", ("is not finite",))

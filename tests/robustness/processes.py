@@ -1,4 +1,4 @@
-"""Programs as processes: kills at random moments, a disk that is full."""
+"""Programs as processes: what their ends say, kills at random moments, a disk that is full."""
 
 import os
 import random
@@ -8,21 +8,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.benchmarks.faults.tally import Case
 from scorekit.training import restore_params
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.training.steps=40",
          "--config.training.sample_every=1000", "--config.evaluation.num_samples=20")  # fmt: skip
 """A run of some seconds with a checkpoint every two steps."""
 LIMIT = 600.0
 """Seconds that a program has to end."""
+
+
+class Case(NamedTuple):
+    """One case of an attack.
+
+    Attributes:
+      tried: what was tried.
+      verdict: "clear", an error that names what is wrong; "documented", an answer that is documented; "obscure",
+        another error or a traceback; "silent", an answer as if nothing were wrong.
+      text: the words or the answer.
+    """
+
+    tried: str
+    verdict: str
+    text: str
+
+
+def bad(cases: Iterable[Case]) -> list[Case]:
+    """The cases that are silent or obscure."""
+    return [case for case in cases if case.verdict not in ("clear", "documented")]
 
 
 def start(program: str, *arguments: str, file_limit: int | None = None) -> subprocess.Popen:
@@ -34,20 +54,20 @@ def start(program: str, *arguments: str, file_limit: int | None = None) -> subpr
     return process
 
 
-def verdict(process: subprocess.Popen, part: str, tried: str, words: Sequence[str]) -> Case:
+def verdict(process: subprocess.Popen, tried: str, words: Sequence[str]) -> Case:
     """Clear: a non-zero exit, no traceback, at most three lines that name one of the words."""
     try:
         _, err = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Case(part, tried, "obscure", f"no end in {LIMIT:g} s")
+        return Case(tried, "obscure", f"no end in {LIMIT:g} s")
     lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("warning:", "training "))]
     text = (lines or [f"exit {process.returncode}"])[-1][:200]
     if process.returncode == 0:
-        return Case(part, tried, "silent", "exit 0")
+        return Case(tried, "silent", "exit 0")
     clear = "Traceback" not in err and len(lines) <= 3 and any(word in err for word in words)
-    return Case(part, tried, "clear" if clear else "obscure", text)
+    return Case(tried, "clear" if clear else "obscure", text)
 
 
 def newest(workdir: Path) -> tuple[int, list[np.ndarray]]:
@@ -56,15 +76,15 @@ def newest(workdir: Path) -> tuple[int, list[np.ndarray]]:
     return step, [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
 
 
-def _equal(part: str, tried: str, workdir: Path, exact: tuple[int, list[np.ndarray]]) -> Case:
+def _equal(tried: str, workdir: Path, exact: tuple[int, list[np.ndarray]]) -> Case:
     """Whether a run that was disturbed ends as one that was not."""
     process = start(*TRAIN, f"--workdir={workdir}")
     _, err = process.communicate(timeout=600)
     if process.returncode != 0:
-        return Case(part, tried, "obscure", f"does not continue: {err.splitlines()[-1][:150] if err else ''}")
+        return Case(tried, "obscure", f"does not continue: {err.splitlines()[-1][:150] if err else ''}")
     step, leaves = newest(workdir)
     same = step == exact[0] and all(np.array_equal(a, b) for a, b in zip(leaves, exact[1], strict=True))
-    return Case(part, tried, "clear" if same else "silent", "ends bit-equal" if same else "ends with other numbers")
+    return Case(tried, "clear" if same else "silent", "ends bit-equal" if same else "ends with other numbers")
 
 
 def kills(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
@@ -83,8 +103,8 @@ def kills(folder: Path, count: int, seed: int = 0) -> Iterator[Case]:
         _, err = process.communicate(timeout=600)
         tried = f"{number.name} after {after:.1f} s of {duration:.1f} s"
         if "Traceback" in err:
-            yield Case("kills", tried, "obscure", err.splitlines()[-1][:200])
-        yield _equal("kills", tried, workdir, exact)
+            yield Case(tried, "obscure", err.splitlines()[-1][:200])
+        yield _equal(tried, workdir, exact)
         shutil.rmtree(workdir)
 
 
@@ -94,5 +114,5 @@ def full_disk(folder: Path) -> Iterator[Case]:
     for limit in (0, 1_000, 20_000, 60_000):
         workdir, tried = folder / f"full{limit}", f"files of at most {limit:,} bytes"
         process = start(*TRAIN, f"--workdir={workdir}", file_limit=limit)
-        yield verdict(process, "disk", tried, ("space", "large", "write", "disk", os.strerror(27)))
-        yield _equal("disk", f"{tried}, then room", workdir, exact)
+        yield verdict(process, tried, ("space", "large", "write", "disk", os.strerror(27)))
+        yield _equal(f"{tried}, then room", workdir, exact)
