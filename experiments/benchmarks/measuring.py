@@ -1,37 +1,47 @@
-"""Measuring two programs in turns, and counting the operations of one."""
+"""Timing of programs in alternation, and the operations of one."""
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 
 class Timing(NamedTuple):
-    """Medians over repetitions: of the ratio within one, and of the seconds of each side."""
+    """Medians over repetitions: the ratio within one, and the seconds of each side; and the ratio of the minima."""
 
     ratio: float
     ours: float
     theirs: float
+    minima: float
+
+
+def rounds(
+    calls: Mapping[Any, Callable[[], Any]], turns: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[Any, list[float]]:
+    """Seconds of each call, of which every round makes one, in alternating order: a busy machine slows all alike.
+
+    ``clock=time.process_time`` counts the time of all cores and leaves out that of other programs.
+    """
+    seconds: dict[Any, list[float]] = {name: [] for name in calls}
+    for turn in range(turns):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            start = clock()
+            jax.block_until_ready(calls[name]())
+            seconds[name].append(clock() - start)
+    return seconds
 
 
 def in_turns(
     ours: Callable[[], Any], theirs: Callable[[], Any], turns: int, clock: Callable[[], float] = time.perf_counter
 ) -> Timing:
-    """Runs both sides in every repetition, in alternating order, so that a shared machine slows both alike.
-
-    ``clock=time.process_time`` counts the time of all cores and leaves out that of other programs.
-    """
-    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for turn in range(turns):
-        for name, run in (("ours", ours), ("theirs", theirs)) if turn % 2 else (("theirs", theirs), ("ours", ours)):
-            start = clock()
-            jax.block_until_ready(run())
-            seconds[name].append(clock() - start)
-    ratios = [a / b for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
-    return Timing(statistics.median(ratios), *map(statistics.median, seconds.values()))
+    """Two programs in :func:`rounds`."""
+    mine, other = rounds({"ours": ours, "theirs": theirs}, turns, clock).values()
+    ratios = [a / b for a, b in zip(mine, other, strict=True)]
+    median = statistics.median
+    return Timing(median(ratios), median(mine), median(other), min(mine) / min(other))
 
 
 def flops(jaxpr: Any) -> float:

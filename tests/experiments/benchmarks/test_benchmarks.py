@@ -49,8 +49,8 @@ def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
 @pytest.mark.slow
 def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "cost", solvers="AB3 flow", detailed="", steps="2", batches="4", large="4", turns="1", first="1", unet="0",
-        workdir=str(tmp_path),
+        "cost.__main__", solvers="AB3 flow", detailed="", steps="2", batches="4", large="4", turns="1", first="1",
+        unet="0", workdir=str(tmp_path),
     )  # fmt: skip
     assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
@@ -60,7 +60,7 @@ def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_p
 @pytest.mark.slow
 def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
     sizes = dict(depth="2", width="64", side="8", batch="16")
-    out = program("memory", networks="DiT", switches="none,remat,unrolled", **sizes)
+    out = program("cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)
     rows = re.findall(r"^(\S+) +[\d.]+ +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
     memory, flops = ({name: float(row[i]) for name, *row in rows} for i in (0, 1))
     assert set(flops) == {"none", "remat", "unrolled"}

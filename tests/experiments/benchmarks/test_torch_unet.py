@@ -1,4 +1,4 @@
-"""The U-Net in PyTorch, which ``experiments.benchmarks.devices`` compares with, is the same function."""
+"""The U-Net in PyTorch, which times are compared with, is the same function."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
     ],
 )
 def test_the_network_in_pytorch_agrees_with_the_one_in_flax(network):
-    from experiments.benchmarks import torch_unet
+    import torch_unet
 
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(4, 16, 16, 3)).astype(np.float32), np.linspace(-4, 4, 4, dtype=np.float32)
@@ -38,7 +38,7 @@ def test_the_network_in_pytorch_agrees_with_the_one_in_flax(network):
 
 
 def test_sizes_that_the_network_in_pytorch_has_not_are_errors():
-    from experiments.benchmarks import torch_unet
+    import torch_unet
 
     with pytest.raises(ValueError, match="patch must be 1 for the network in PyTorch, got 2"):
         torch_unet.like(UNet(patch=2), (8, 8, 1))

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
     "sizes", [{"layers": 4, "cycle": 2, "num_classes": 3}, {"layers": 2, "cycle": 2, "taps": 3, "dilation_base": 3}]
 )
 def test_the_network_in_pytorch_agrees_with_the_one_in_flax(sizes):
-    from experiments.benchmarks import torch_wavenet
+    import torch_wavenet
 
     network = CausalWaveNet(outputs=5, num_codes=5, channels=8, **sizes)
     x = np.random.default_rng(0).integers(0, 5, size=(3, 20))
@@ -33,7 +33,7 @@ def test_the_network_in_pytorch_agrees_with_the_one_in_flax(sizes):
 
 
 def test_both_train_to_the_same_bits_from_the_same_weights_on_the_same_batches():
-    from experiments.benchmarks import torch_wavenet
+    import torch_wavenet
 
     config = smoke.get_config()
     config.network.update(name="causal_wavenet", depth=None, width=None, heads=None, channels=16, layers=4, cycle=4)
@@ -52,7 +52,7 @@ def test_both_train_to_the_same_bits_from_the_same_weights_on_the_same_batches()
 
 @pytest.mark.parametrize("sizes", [{"map_size": 2, "num_codes": 4}, {"num_codes": None}])
 def test_a_network_that_is_not_one_of_codes_alone_is_an_error(sizes):
-    from experiments.benchmarks import torch_wavenet
+    import torch_wavenet
 
     with pytest.raises(ValueError, match=r"(map_size|num_codes) must be"):
         torch_wavenet.like(CausalWaveNet(**sizes), {})

@@ -1,18 +1,37 @@
 """The U-Net of :mod:`scorekit.networks.unet` in PyTorch, for comparisons of speed: the same function and parameters.
 
+    PYTHONPATH=. python tests/experiments/torch_unet.py --config=experiments/configs/images/digits.py
+
 Its modules have the names of the Flax parameters. Written for images with or without classes, of the sizes that
-:data:`SIZES` names; needs torch.
+:data:`SIZES` names; needs torch. As a program it prints milliseconds of the forward pass and the training step (AdamW,
+the norm of the gradient clipped, one average), eager and by ``torch.compile`` where that works, in turns with the
+minimal implementation in JAX of ``python -m experiments.benchmarks.cost --table=step``; the ratio is PyTorch's time
+over that of JAX.
 """
 
 import copy
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
+
+from experiments import training
+from experiments.benchmarks.cost.step import minimal_step, prepared
+from experiments.benchmarks.measuring import in_turns
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.configs import base
+from experiments.data.dataset import preprocess
+from experiments.models.conditioning import conditions
+from experiments.models.model import network as network_of
 
 SIZES = ("channels", "multipliers", "blocks", "attention_resolutions", "heads", "num_classes", "conditioning_layers")
 """The attributes of the Flax network that may have any value; of all others, the defaults."""
@@ -254,3 +273,46 @@ class Variant:
         with torch.no_grad():
             torch._foreach_lerp_([*self._average.parameters()], self._params, 1e-3)
         return loss.item()
+
+
+def compare(config: Config, turns: int) -> None:
+    """Prints milliseconds of both frameworks, or why there are none."""
+    dataset, model, params = prepared(config)
+    try:
+        peer = Peer(model.module, params["params"], config.training, dataset.shape)
+    except ValueError as error:
+        print(f"no rows of PyTorch: {error}")
+        return
+    size = config.training.batch_size
+    batch = {"x": dataset.train["x"][:size], "label": dataset.train["label"][:size]}
+    plain, given = preprocess(dataset, batch), conditions(model, batch)
+    x, noise, label = jnp.asarray(plain["x"]), jnp.zeros(len(plain["x"])), np.asarray(plain["label"])
+    raw = np.asarray(x)
+    optimizer = training.build_optimizer(config.training)
+    state = [jax.tree.map(jnp.copy, (params, optimizer.init(params), params, jnp.int32(0)))]
+    step = minimal_step(model, dataset, optimizer)
+    forward = jax.jit(lambda params, x: network_of(model, params, given)(x, noise))
+
+    def ours():
+        state[0], value = step(state[0], batch)
+        return value
+
+    print(f"\n{'milliseconds':44}{'JAX':>12}{'PyTorch':>12}{'ratio':>8}")
+    for name, theirs in peer.variants():
+        pairs = {
+            "forward pass": (lambda: forward(params, x), functools.partial(theirs.forward, raw, label)),
+            "training step": (ours, functools.partial(theirs.step, raw, label)),
+        }
+        for what, (a, b) in pairs.items():
+            try:
+                jax.block_until_ready((a(), b()))
+            except Exception as error:  # torch.compile needs a compiler of C++
+                print(f"{what}, {name}: does not run ({type(error).__name__})")
+                continue
+            timing = in_turns(a, b, turns)
+            print(f"{what + ', ' + name:44}{1e3 * timing.ours:12.4g}{1e3 * timing.theirs:12.4g}{1 / timing.ratio:8.3f}")
+
+
+if __name__ == "__main__":
+    chosen, repetitions = shared.config(), shared.count("turns", 20, "Repetitions of each pair.")
+    command_line.run(lambda config: compare(config, repetitions.value), lambda: chosen.value, base.check_fields)

@@ -1,4 +1,4 @@
-"""Reference implementations of samplers, each specialised to one schedule, grid and solver, for :mod:`.cost`.
+"""Reference implementations of samplers, each specialised to one schedule, grid and solver, for :mod:`.samplers`.
 
 Each is a single ``lax.scan`` over a table of NumPy constants, with its linear combinations written out and without the
 terms whose coefficients are 0 at every step. The network predicts v.

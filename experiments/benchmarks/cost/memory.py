@@ -1,6 +1,4 @@
-"""What the memory switches of networks cost and save in a training step, which is compiled and not run.
-
-    python -m experiments.benchmarks.memory --networks=DiT,UNet
+"""Costs and savings of the memory switches of networks in a training step, which is compiled and not run.
 
 For each switch: CPU seconds to trace and compile, XLA's temporary memory (activations and gradients; parameters and
 moments of the optimiser are arguments and not in it) and the floating-point operations of matrix products and
@@ -16,21 +14,23 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import optax
-from absl import app, flags
 
 import scorekit as sk
 from experiments.benchmarks.measuring import flops
+from experiments.cli.config import ConfigError
 from scorekit.networks import DiT, UNet
 
-_NETWORKS = flags.DEFINE_list("networks", ["DiT", "UNet"], "which of DiT, UNet")
-_SWITCHES = flags.DEFINE_list("switches", ["all"], "which rows of the table; or all")
-_BATCH = flags.DEFINE_integer("batch", 64, "examples in a step; a multiple of 4")
-_SIDE = flags.DEFINE_integer("side", 32, "side of the images; a multiple of 8")
-_DEPTH = flags.DEFINE_integer("depth", 12, "blocks of the DiT")
-_WIDTH = flags.DEFINE_integer("width", 384, "width of the DiT; a multiple of 64, the features of a head")
-_CHANNELS = flags.DEFINE_integer("channels", 64, "channels of the first level of the U-Net")
-
 SCHEDULE = sk.schedules.cosine()
+
+
+class Sizes(NamedTuple):
+    """Examples of a step, side of the images, depth and width of the DiT, channels of the U-Net."""
+
+    batch: int
+    side: int
+    depth: int
+    width: int
+    channels: int
 
 
 class Unrolled(DiT):
@@ -51,23 +51,18 @@ class Cost(NamedTuple):
     flops: float
 
 
-def dit(kind: type[DiT] = DiT, **switches: Any) -> DiT:
-    """The transformer of the flags."""
-    return kind(depth=_DEPTH.value, width=_WIDTH.value, heads=_WIDTH.value // 64, num_classes=10, **switches)
+def switches(name: str, sizes: Sizes) -> dict[str, tuple[DiT | UNet, int]]:
+    """Network and number of micro-batches, by what is switched; the U-Net has attention at half the resolution."""
 
+    def make(kind: type[DiT] = DiT, **switches: Any) -> DiT | UNet:
+        if name == "DiT":
+            return kind(depth=sizes.depth, width=sizes.width, heads=sizes.width // 64, num_classes=10, **switches)
+        of_unet: dict[str, Any] = {"multipliers": (1, 2, 2), "attention_resolutions": (sizes.side // 2,)}
+        return UNet(channels=sizes.channels, blocks=2, heads=2, num_classes=10, **of_unet, **switches)
 
-def unet(**switches: Any) -> UNet:
-    """The U-Net of the flags, with attention at half the resolution."""
-    sizes: dict[str, Any] = {"multipliers": (1, 2, 2), "attention_resolutions": (_SIDE.value // 2,)}
-    return UNet(channels=_CHANNELS.value, blocks=2, heads=2, num_classes=10, **sizes, **switches)
-
-
-def switches(name: str) -> dict[str, tuple[DiT | UNet, int]]:
-    """Network and number of micro-batches, by what is switched."""
-    make = {"DiT": dit, "UNet": unet}[name]
-    found: dict[str, tuple[DiT | UNet, int]] = {"none": (make(), 1), "remat": (make(remat=True), 1)}
+    found = {"none": (make(), 1), "remat": (make(remat=True), 1)}
     if name == "DiT":
-        found["unrolled"] = (dit(Unrolled), 1)
+        found["unrolled"] = (make(Unrolled), 1)
     return {
         **found,
         "bfloat16": (make(dtype=jnp.bfloat16), 1),
@@ -76,7 +71,7 @@ def switches(name: str) -> dict[str, tuple[DiT | UNet, int]]:
     }
 
 
-def measure(network: DiT | UNet, accumulate: int) -> Cost:
+def measure(network: DiT | UNet, accumulate: int, sizes: Sizes) -> Cost:
     """Compiles a step of AdamW on the denoising loss, whose gradient is the mean of those of the micro-batches."""
     optimizer = optax.adamw(1e-4)
 
@@ -97,7 +92,7 @@ def measure(network: DiT | UNet, accumulate: int) -> Cost:
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), moments
 
-    x = jax.ShapeDtypeStruct((_BATCH.value, _SIDE.value, _SIDE.value, 3), jnp.float32)
+    x = jax.ShapeDtypeStruct((sizes.batch, sizes.side, sizes.side, 3), jnp.float32)
     params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(x.shape), 0.0))
     arguments = params, jax.eval_shape(optimizer.init, params), jax.random.key(0), x
     start = time.process_time()
@@ -108,23 +103,21 @@ def measure(network: DiT | UNet, accumulate: int) -> Cost:
     return Cost(seconds, memory.temp_size_in_bytes, flops(jax.make_jaxpr(step)(*arguments).jaxpr))
 
 
-def main(_) -> None:
-    for name in _NETWORKS.value:
+def run(networks: list[str], chosen: list[str], sizes: Sizes) -> None:
+    """Prints a table for each network, with the rows of the chosen switches, all of them for ``["all"]``."""
+    for name in networks:
         if name not in ("DiT", "UNet"):
-            raise app.UsageError(f"--networks: {name!r} is not one of DiT, UNet")
-    known = ["all", *dict.fromkeys(switch for name in _NETWORKS.value for switch in switches(name))]
-    for switch in _SWITCHES.value:
+            raise ConfigError(f"--networks: {name!r} is not one of DiT, UNet")
+    tables = {name: switches(name, sizes) for name in networks}
+    known = ["all", *dict.fromkeys(switch for table in tables.values() for switch in table)]
+    for switch in chosen:
         if switch not in known:
-            raise app.UsageError(f"--switches: {switch!r} is not one of {', '.join(known)}")
-    print(f"{jax.default_backend()}, jax {jax.__version__}; batch {_BATCH.value} of {_SIDE.value} x {_SIDE.value} x 3")
-    for name in _NETWORKS.value:
+            raise ConfigError(f"--switches: {switch!r} is not one of {', '.join(known)}")
+    print(f"{jax.default_backend()}, jax {jax.__version__}; batch {sizes.batch} of {sizes.side} x {sizes.side} x 3")
+    for name, table in tables.items():
         print(f"\n{name:18}{'compile, CPU s':>15}{'temporary MB':>14}{'GFLOP':>9}")
-        for switch, (network, accumulate) in switches(name).items():
-            if _SWITCHES.value != ["all"] and switch not in _SWITCHES.value:
-                continue
-            cost = measure(network, accumulate)
-            print(f"{switch:18}{cost.seconds:15.1f}{cost.temporary / 2**20:14.1f}{cost.flops / 1e9:9.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    app.run(main)
+        for switch, (network, accumulate) in table.items():
+            if chosen == ["all"] or switch in chosen:
+                cost = measure(network, accumulate, sizes)
+                temporary, operations = cost.temporary / 2**20, cost.flops / 1e9
+                print(f"{switch:18}{cost.seconds:15.1f}{temporary:14.1f}{operations:9.2f}", flush=True)

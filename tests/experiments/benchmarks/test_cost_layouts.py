@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks import scaling
+from experiments.benchmarks.cost import layouts
 from scorekit.networks import DiT, UNet
 
 pytestmark = pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
@@ -16,9 +16,9 @@ NETWORKS = {
 
 
 def cost(name, devices, fsdp, size=8):
-    step, state = scaling.make(NETWORKS[name], devices, fsdp)
+    step, state = layouts.make(NETWORKS[name], devices, fsdp)
     params = sum(x.nbytes for x in jax.tree.leaves(state.params))
-    return scaling.measure(step, state, scaling.batch_of(size)), params
+    return layouts.measure(step, state, layouts.batch_of(size)), params
 
 
 @pytest.mark.slow
@@ -39,10 +39,10 @@ def test_what_a_step_costs_each_device(name, split):
 def test_blocks_gathered_inside_their_loop_take_less_memory():
     """Of the parameters of four blocks, wide ones, one is gathered at a time."""
     network = DiT(depth=8, width=64, heads=2, num_classes=10, remat=True)
-    batch = scaling.batch_of(4)
-    inside = scaling.measure(*scaling.make(network, 4, 4), batch)
+    batch = layouts.batch_of(4)
+    inside = layouts.measure(*layouts.make(network, 4, 4), batch)
     object.__setattr__(network, "gathers", ())
-    outside = scaling.measure(*scaling.make(network, 4, 4), batch)
+    outside = layouts.measure(*layouts.make(network, 4, 4), batch)
     assert inside.temporary < outside.temporary
     assert inside.moved > outside.moved
 
@@ -52,9 +52,9 @@ def test_parameters_are_those_of_one_device():
     for name in NETWORKS:
         after = {}
         for devices, fsdp in ((1, 1), (4, 4)):
-            step, state = scaling.make(NETWORKS[name], devices, fsdp)
+            step, state = layouts.make(NETWORKS[name], devices, fsdp)
             for _ in range(3):
-                state, _ = step(state, scaling.batch_of(8))
+                state, _ = step(state, layouts.batch_of(8))
             after[devices] = jax.device_get(state.params)
         for a, b in zip(*map(jax.tree.leaves, after.values()), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
@@ -71,8 +71,8 @@ ENTRY %main (p: f32[4]) -> f32[4] {
   %t = (bf16[4]{0}, f32[]) all-reduce(%w, %w), to_apply=%add
 }
 """
-    assert scaling.traffic(hlo) == (3 * (16 + 2 * 8) + 2 * (8 + 4), 7)
+    assert layouts.traffic(hlo) == (3 * (16 + 2 * 8) + 2 * (8 + 4), 7)
 
 
 def test_layouts_are_replicated_halved_and_split():
-    assert scaling.layouts(4) == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)]
+    assert layouts.layouts(4) == [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)]

@@ -1,4 +1,4 @@
-"""``experiments.benchmarks.devices`` on a tiny network, and what it counts."""
+"""The costs of a training step of a tiny network, and the operations of programs."""
 
 import re
 
@@ -24,7 +24,7 @@ def test_every_figure_has_both_sides_and_they_agree_with_one_another():
     flags = ["--config.network.features=8", "--config.network.blocks=1", "--config.training.batch_size=16"]
     flags += ["--config.sampling.batch_size=20", "--config.sampling.steps=2", "--turns=3"]
     config = "--config=experiments/configs/points/mixture_2d.py"
-    code, out, err = run("benchmarks.devices", config, *flags)
+    code, out, err = run("benchmarks.cost", "--table=step", config, *flags)
     assert code == 0, err
     rows = {name: [*map(float, cells)] for name, *cells in re.findall(r"^(\S.*?) {2,}(\S+) +(\S+) +(\S+)$", out, re.M)}
     assert len(rows) == 8

@@ -1,32 +1,26 @@
 """The overhead of sampling: every fixed-grid solver against its reference implementation of :mod:`.reference`.
 
-    python -m experiments.benchmarks.cost --workdir=runs/cost
-
 Time, first call (trace, compile, run) and XLA's temporary memory with a small MLP, so that the cost of everything but
 the network is visible; the dependence on the number of steps, and the cost of saving the trajectory, for a few solvers;
-and, with the U-Net of the digits config, the time of sampling over that of as many calls of the network alone. The two
-sides of a pair alternate in one process: a figure is the median of the ratio within a repetition, followed in brackets
-by the ratio of the two minima.
+and, with the U-Net of the digits config, the time of sampling over that of as many calls of the network alone. A figure
+is the median of the ratio within a repetition, followed in brackets by the ratio of the two minima.
 """
 
 import functools
 import math
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
-from experiments.benchmarks import reference as reference_samplers
-from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
+from experiments.benchmarks.cost import reference as reference_samplers
+from experiments.benchmarks.measuring import Timing, in_turns
+from experiments.cli.config import ConfigError
 from experiments.reporting import plots
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
@@ -62,70 +56,43 @@ SOLVERS: dict[str, Any] = {
     "annealed Langevin": solvers.AnnealedLangevin(steps=2),
 }
 
-_SOLVERS = flags.DEFINE_list("solvers", ["all"], f"which of {', '.join(SOLVERS)}; or all")
-_DETAILED = flags.DEFINE_list("detailed", ["DDIM", "AB3 flow", "UniPC2"], "also by number of steps, with trajectories")
-_STEPS = flags.DEFINE_integer("steps", 50, "steps with the MLP")
-_BATCHES = flags.DEFINE_list("batches", ["256", "8"], "batch sizes with the MLP")
-_LARGE = flags.DEFINE_integer("large", 16384, "batch size for temporary memory (compiled, not run)")
-_TURNS = flags.DEFINE_integer("turns", 31, "repetitions of a pair with the MLP; a third as many with the U-Net")
-_FIRST = flags.DEFINE_integer("first", 3, "repetitions of the first call")
-_UNET = flags.DEFINE_integer("unet", 64, "batch size with the U-Net of the digits config; 0 skips it")
-_WORKDIR = shared.out("folder for the plot", "runs/cost", "workdir")
-
 Run = Partial
 """``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
 
 
-class Ratio(NamedTuple):
-    """The library over the baseline.
+class Sizes(NamedTuple):
+    """What is measured.
 
     Attributes:
-      median: of the ratio within a repetition.
-      minima: the ratio of the minima.
-      base: the median time of the baseline in milliseconds.
+      steps: steps with the MLP.
+      batches: batch sizes with the MLP.
+      large: batch size for temporary memory.
+      turns: repetitions of a pair with the MLP; a third as many with the U-Net.
+      first: repetitions of the first call.
+      unet: batch size with the U-Net; 0 skips it.
     """
 
-    median: float
-    minima: float
-    base: float
-
-    def __str__(self) -> str:
-        return f"{self.median:6.3f} ({self.minima:.3f})"
-
-
-class FirstCall(NamedTuple):
-    """Time to trace, compile and run once: the library over the reference, and the difference in seconds (medians)."""
-
-    ratio: float
-    added: float
-
-    def __str__(self) -> str:
-        return f"{self.ratio:5.2f} (+{self.added:.2f} s)"
+    steps: int
+    batches: Sequence[int]
+    large: int
+    turns: int
+    first: int
+    unet: int
 
 
-def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> Ratio:
-    """The ratio of two run times, measured in alternation; the order changes with every repetition."""
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(turns):
-        for mine in (bool(turn % 2), not turn % 2):
-            start = time.perf_counter()
-            jax.block_until_ready((ours if mine else theirs)())
-            seconds[mine].append(time.perf_counter() - start)
-    ratios = [a / b for a, b in zip(seconds[True], seconds[False], strict=True)]
-    base = 1e3 * statistics.median(seconds[False])
-    return Ratio(statistics.median(ratios), min(seconds[True]) / min(seconds[False]), base)
+def ratio(timing: Timing) -> str:
+    """The median ratio, and that of the minima."""
+    return f"{timing.ratio:6.3f} ({timing.minima:.3f})"
 
 
-def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, turns: int) -> FirstCall:
-    """The first calls of new functions in alternation, so that they share nothing but JAX's own caches."""
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    for turn in range(turns):
-        for mine in (bool(turn % 2), not turn % 2):
-            start = time.perf_counter()
-            jax.block_until_ready((ours if mine else theirs)()(*arguments))
-            seconds[mine].append(time.perf_counter() - start)
-    mine, base = statistics.median(seconds[True]), statistics.median(seconds[False])
-    return FirstCall(mine / base, mine - base)
+def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, turns: int) -> Timing:
+    """Tracing, compiling and running new functions once, so that they share nothing but JAX's own caches."""
+    return in_turns(lambda: ours()(*arguments), lambda: theirs()(*arguments), turns)
+
+
+def first(timing: Timing) -> str:
+    """The first call: the library over the reference, and the difference in seconds (medians)."""
+    return f"{timing.ours / timing.theirs:5.2f} (+{timing.ours - timing.theirs:.2f} s)"
 
 
 def temporary(run: Run, params, shape: tuple[int, ...]) -> float:
@@ -188,49 +155,49 @@ def unet():
 class Cost(NamedTuple):
     """One solver with the MLP: time by batch size, first call, and temporary memory of library and reference."""
 
-    time: dict[int, Ratio]
-    first: FirstCall
+    time: dict[int, Timing]
+    first: Timing
     memory: tuple[float, float]
 
 
-def on_mlp(solver: Any, params, batches: list[int]) -> Cost:
+def on_mlp(solver: Any, params, sizes: Sizes) -> Cost:
     """Time at each batch size, the first call at the last one, temporary memory at a large one."""
-    ts = grid(_STEPS.value)
+    ts = grid(sizes.steps)
     make = [functools.partial(side, solver, ts, mlp) for side in (library, reference)]
     ours, theirs = (fresh() for fresh in make)
     key, found, x = jax.random.key(2), {}, None
-    for batch in batches:
+    for batch in sizes.batches:
         x = jax.random.normal(jax.random.key(1), (batch, 64))
         np.testing.assert_allclose(ours(params, x, key), theirs(params, x, key), rtol=2e-3, atol=2e-3)
-        found[batch] = alternate(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), _TURNS.value)
-    memory = temporary(ours, params, (_LARGE.value, 64)), temporary(theirs, params, (_LARGE.value, 64))
-    return Cost(found, first_calls(make[0], make[1], (params, x, key), _FIRST.value), memory)
+        found[batch] = in_turns(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), sizes.turns)
+    memory = temporary(ours, params, (sizes.large, 64)), temporary(theirs, params, (sizes.large, 64))
+    return Cost(found, first_calls(make[0], make[1], (params, x, key), sizes.first), memory)
 
 
-def print_detailed(name: str, params) -> None:
+def print_detailed(name: str, params, sizes: Sizes) -> None:
     """Prints the time at several numbers of steps, and the cost of the trajectory."""
     solver, x, key = SOLVERS[name], jax.random.normal(jax.random.key(1), (256, 64)), jax.random.key(2)
 
-    def measured(ours: Run, theirs: Run) -> Ratio:
+    def measured(ours: Run, theirs: Run) -> Timing:
         jax.block_until_ready((ours(params, x, key), theirs(params, x, key)))
-        return alternate(lambda: ours(params, x, key), lambda: theirs(params, x, key), _TURNS.value)
+        return in_turns(lambda: ours(params, x, key), lambda: theirs(params, x, key), sizes.turns)
 
     cells = []
-    for n in (max(1, _STEPS.value // 5), _STEPS.value, 4 * _STEPS.value):
+    for n in (max(1, sizes.steps // 5), sizes.steps, 4 * sizes.steps):
         found = measured(*(side(solver, grid(n), mlp) for side in (library, reference)))
-        cells.append(f"{n} steps {found} of {found.base:.2f} ms")
+        cells.append(f"{n} steps {ratio(found)} of {1e3 * found.theirs:.2f} ms")
     print(f"{name}: {'; '.join(cells)}")
-    ts = grid(_STEPS.value)
+    ts = grid(sizes.steps)
     plain, saving = library(solver, ts, mlp), library(solver, ts, mlp, True)
     baseline = reference(solver, ts, mlp, True)
-    plain_mb, saving_mb, base_mb = (temporary(run, params, (_LARGE.value, 64)) for run in (plain, saving, baseline))
+    plain_mb, saving_mb, base_mb = (temporary(run, params, (sizes.large, 64)) for run in (plain, saving, baseline))
     print(
-        f"    with the trajectory {measured(saving, baseline)}, {measured(saving, plain)} over sampling without it; "
-        f"temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
+        f"    with the trajectory {ratio(measured(saving, baseline))}, {ratio(measured(saving, plain))} over sampling "
+        f"without it; temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
     )
 
 
-def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Ratio]:
+def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Timing]:
     """The time of sampling over that of as many calls of the network alone, both compiled."""
     network, params = unet()
     bare, x, key = jax.jit(network), jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2)
@@ -242,16 +209,16 @@ def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str,
         ours = lambda run=run: run(params, x, key)
         calls = lambda k=evaluations: [jax.block_until_ready(bare(params, x, 0.5)) for _ in range(k)]
         jax.block_until_ready((ours(), calls()))
-        found[name] = alternate(ours, calls, turns)
+        found[name] = in_turns(ours, calls, turns)
     return found
 
 
-def first_on_unet(solver: Any, batch: int) -> FirstCall:
+def first_on_unet(solver: Any, sizes: Sizes) -> Timing:
     """The first call over that of the reference implementation."""
     network, params = unet()
-    arguments = params, jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2)
+    arguments = params, jax.random.normal(jax.random.key(1), (sizes.unet, 8, 8, 1)), jax.random.key(2)
     make = [functools.partial(side, solver, grid(8), network) for side in (library, reference)]
-    return first_calls(make[0], make[1], arguments, _FIRST.value)
+    return first_calls(make[0], make[1], arguments, sizes.first)
 
 
 # ---- output --------------------------------------------------------------------------------------------------------
@@ -272,44 +239,39 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
     plots.save(figure, path)
 
 
-def main(_) -> None:
-    names = list(SOLVERS) if _SOLVERS.value == ["all"] else _SOLVERS.value
-    for flag, given in (("solvers", names), ("detailed", _DETAILED.value)):
+def run(names: list[str], detailed: list[str], sizes: Sizes, path: Path) -> None:
+    """Prints the tables of these solvers, all of them for ``["all"]``, and plots them."""
+    names = list(SOLVERS) if names == ["all"] else names
+    for flag, given in (("solvers", names), ("detailed", detailed)):
         for name in given:
             if name not in SOLVERS:
-                raise app.UsageError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
-    path = shared.results_folder(_WORKDIR, names=("cost.png",)) / "cost.png"
-    batches, params = [int(b) for b in _BATCHES.value], mlp_params()
-    print(f"MLP 3 x 128, 64 dimensions, {_STEPS.value} steps; ratios to the reference: median (of the minima)")
-    heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in batches)
-    print(f"{'':22}{heads}{'first call':>20}{f'MB at {_LARGE.value}':>15}{'reference':>11}")
+                raise ConfigError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
+    params = mlp_params()
+    print(f"MLP 3 x 128, 64 dimensions, {sizes.steps} steps; ratios to the reference: median (of the minima)")
+    heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in sizes.batches)
+    print(f"{'':22}{heads}{'first call':>20}{f'MB at {sizes.large}':>15}{'reference':>11}")
     costs: dict[str, Cost] = {}
     for name in names:
-        cost = costs[name] = on_mlp(SOLVERS[name], params, batches)
-        cells = "".join(f"{cost.time[b]!s:>18}{cost.time[b].base:15.2f}" for b in batches)
-        print(f"{name:22}{cells}{cost.first!s:>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
+        cost = costs[name] = on_mlp(SOLVERS[name], params, sizes)
+        cells = "".join(f"{ratio(timing):>18}{1e3 * timing.theirs:15.2f}" for timing in cost.time.values())
+        print(f"{name:22}{cells}{first(cost.first):>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
     panels = [
-        (f"MLP, batch {b}: time", 1.05 if b >= 64 else 1.10, {n: c.time[b].median for n, c in costs.items()})
-        for b in batches
+        (f"MLP, batch {b}: time", 1.05 if b >= 64 else 1.10, {n: c.time[b].ratio for n, c in costs.items()})
+        for b in sizes.batches
     ]
-    panels.append(("MLP: first call", 1.3, {n: c.first.ratio for n, c in costs.items()}))
+    panels.append(("MLP: first call", 1.3, {n: c.first.ours / c.first.theirs for n, c in costs.items()}))
     memory = {n: c.memory[0] / max(c.memory[1], 1e-9) for n, c in costs.items()}
-    panels.append((f"temporary memory, batch {_LARGE.value}", 1.2, memory))
+    panels.append((f"temporary memory, batch {sizes.large}", 1.2, memory))
     print("\nMLP, batch 256")
-    for name in _DETAILED.value:
-        print_detailed(name, params)
-    if _UNET.value:
-        print(f"\ndigits U-Net, batch {_UNET.value}, 8 evaluations: over as many calls of the network alone")
-        found = on_unet(names, _UNET.value, max(1, _TURNS.value // 3))
-        for name, ratio in found.items():
-            print(f"{name:22}{ratio!s:>18}{ratio.base:13.1f} ms")
-        firsts = (f"{name} {first_on_unet(SOLVERS[name], _UNET.value)}" for name in _DETAILED.value)
+    for name in detailed:
+        print_detailed(name, params, sizes)
+    if sizes.unet:
+        print(f"\ndigits U-Net, batch {sizes.unet}, 8 evaluations: over as many calls of the network alone")
+        found = on_unet(names, sizes.unet, max(1, sizes.turns // 3))
+        for name, timing in found.items():
+            print(f"{name:22}{ratio(timing):>18}{1e3 * timing.theirs:13.1f} ms")
+        firsts = (f"{name} {first(first_on_unet(SOLVERS[name], sizes))}" for name in detailed)
         print(f"first call over the reference: {'; '.join(firsts)}")
-        panels.append(("U-Net: time over the network", 1.03, {n: r.median for n, r in found.items()}))
+        panels.append(("U-Net: time over the network", 1.03, {n: timing.ratio for n, timing in found.items()}))
     draw(path, panels)
     print(f"\nplot: {path}")
-
-
-if __name__ == "__main__":
-    with one_line():
-        app.run(main)

@@ -1,27 +1,17 @@
-"""What training and sampling of any config cost on the devices at hand, and over minimal implementations.
+"""Training and sampling of any config on the devices at hand, over minimal implementations.
 
-    python -m experiments.benchmarks.devices --config=experiments/configs/images/digits.py
-    python -m experiments.benchmarks.devices --config=… --config.training.batch_size=512 --config.network.dtype=bfloat16
+All calls are synchronised. The minimal training step is ``jax.jit`` of ``value_and_grad`` and optax at the same
+network, batch and precision, with one average of the parameters; it drops no conditions, checks nothing and accumulates
+nothing. The minimal sampler is a scan of as many network calls as the solver makes, on twice the batch where guidance
+needs a second branch. Compilation is measured without the cache of compiled programs.
 
-The two sides run in turns and are synchronised after every call; ratios are medians over the repetitions. The minimal
-training step is ``jax.jit`` of ``value_and_grad`` and optax at the same network, batch and precision, with one average
-of the parameters; it drops no conditions, checks nothing and accumulates nothing. The minimal sampler is a scan of as
-many network calls as the solver makes, on twice the batch where guidance needs a second branch. Compilation is measured
-without the cache of compiled programs.
-
-Utilisation is that of the matrix products and convolutions of the minimal step (with those that ``remat`` computes
-twice), over the peak of the devices: the published one of dense products, of float32 with the default precision of JAX
-(TF32 on GPUs, bfloat16 on TPUs), or what a large product reaches where the device is not in the table. Waiting is the
-share of the time of ``--turns`` training steps, fed as in ``experiments.train``, that data are waited for.
-
-Where torch is installed and the network is a U-Net that :mod:`experiments.benchmarks.torch_unet` knows, the same
-network in PyTorch follows, eager and by ``torch.compile`` where that works: its forward pass and its training step
-(AdamW, the norm of the gradient clipped, one average) in turns with those of the minimal implementation in JAX, in
-milliseconds; the ratio is PyTorch's time over that of JAX.
+Utilisation counts the matrix products and convolutions of the minimal step (with those that ``remat`` computes twice),
+over the peak of the devices: the published one of dense products, of float32 with the default precision of JAX (TF32 on
+GPUs, bfloat16 on TPUs), or the speed of a large product where the device is not in the table. Waiting is the fraction
+of the time of some training steps, fed as in ``experiments.train``, in which there are no data yet.
 """
 
 import functools
-import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,11 +23,8 @@ import optax
 
 from experiments import data, training
 from experiments.benchmarks.measuring import Timing, flops, in_turns
-from experiments.cli import command_line
-from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.progress import human
-from experiments.configs import base
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models import checks, latents, rules
 from experiments.models.conditioning import conditions, conditions_for, dropout_rates
@@ -48,9 +35,6 @@ from experiments.models.sampling import build_sampler, make_sampler
 from experiments.training.feeding import feed
 from scorekit import training as steps
 from scorekit.typing import PyTree
-
-_CONFIG = shared.config()
-_TURNS = shared.count("turns", 20, "Repetitions of the training step; a fifth of them of sampling a batch.")
 
 PEAKS = {
     "NVIDIA A100": 312e12,
@@ -66,7 +50,7 @@ PEAKS = {
     "TPU v6 lite": 918e12,
     "TPU v6e": 918e12,
 }
-"""Operations per second of one device in bfloat16, by its kind, that of GPUs by its beginning: the first that fits."""
+"""Operations per second of one device in bfloat16, by its kind, of GPUs by the beginning of it: the first that fits."""
 
 
 def published_peak(kind: str, dtype: str) -> float | None:
@@ -96,7 +80,7 @@ def peak(dtype: str) -> tuple[float, str]:
 
 
 class Side(NamedTuple):
-    """A call that takes a training step, seconds of the first call after compilation and of that, bytes of a device."""
+    """A compiled training step, seconds of its first call and of its compilation, bytes on a device."""
 
     call: Callable[[], Any]
     first: float
@@ -145,8 +129,10 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
     return step
 
 
-def train(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tuple[Side, Side, Timing, float, float]:
-    """The training step, the minimal one, both in turns, operations of the latter, share of the time without data."""
+def train(
+    config: Config, model: Model, dataset: Dataset, params: PyTree, turns: int
+) -> tuple[Side, Side, Timing, float, float]:
+    """The training step, the minimal one, both in turns, operations of the latter, fraction of time without data."""
     options, copy = config.training, functools.partial(jax.tree.map, jnp.copy)
     optimizer, mesh = training.build_optimizer(options), steps.make_mesh(options.fsdp)
     prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
@@ -167,17 +153,17 @@ def train(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tup
         plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
         operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
         ours, theirs = _side(step, states, batch), _side(minimal, [plain], batch)
-        timing = in_turns(ours.call, theirs.call, _TURNS.value)
+        timing = in_turns(ours.call, theirs.call, turns)
         start, before = time.perf_counter(), batches.waited
         metrics: Any = None
-        for _, fed in zip(range(_TURNS.value), batches, strict=False):
+        for _, fed in zip(range(turns), batches, strict=False):
             states[0], metrics = step(states[0], fed)
         jax.block_until_ready(metrics)
         waiting = (batches.waited - before) / (time.perf_counter() - start)
     return ours, theirs, timing, operations, waiting
 
 
-def sample(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tuple[float, float, Timing]:
+def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns: int) -> tuple[float, float, Timing]:
     """First calls, compilation included, of drawing a batch and of the minimal sampler, and both in turns."""
     size, scale = config.sampling.batch_size, config.sampling.guidance_scale
     labels = np.arange(size, dtype=np.int32) % dataset.num_classes
@@ -208,53 +194,11 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree) -> tu
         start = time.perf_counter()
         jax.block_until_ready(call())
         first.append(time.perf_counter() - start)
-    return *first, in_turns(ours, theirs, max(_TURNS.value // 5, 1))
+    return *first, in_turns(ours, theirs, max(turns // 5, 1))
 
 
-def compare_with_torch(config: Config, model: Model, dataset: Dataset, params: PyTree) -> None:
-    """Prints the rows of PyTorch, or why there are none."""
-    if importlib.util.find_spec("torch") is None:
-        return
-    from experiments.benchmarks import torch_unet
-
-    try:
-        peer = torch_unet.Peer(model.module, params["params"], config.training, dataset.shape)
-    except ValueError as error:
-        print(f"\nno rows of PyTorch: {error}")
-        return
-    size = config.training.batch_size
-    batch = {"x": dataset.train["x"][:size], "label": dataset.train["label"][:size]}
-    plain, given = preprocess(dataset, batch), conditions(model, batch)
-    x, noise, label = jnp.asarray(plain["x"]), jnp.zeros(len(plain["x"])), np.asarray(plain["label"])
-    raw = np.asarray(x)
-    optimizer = training.build_optimizer(config.training)
-    state = [jax.tree.map(jnp.copy, (params, optimizer.init(params), params, jnp.int32(0)))]
-    step = minimal_step(model, dataset, optimizer)
-    forward = jax.jit(lambda params, x: network(model, params, given)(x, noise))
-
-    def ours():
-        state[0], value = step(state[0], batch)
-        return value
-
-    print(f"\n{'milliseconds':44}{'JAX':>12}{'PyTorch':>12}{'ratio':>8}")
-    for name, theirs in peer.variants():
-        pairs = {
-            "forward pass": (lambda: forward(params, x), functools.partial(theirs.forward, raw, label)),
-            "training step": (ours, functools.partial(theirs.step, raw, label)),
-        }
-        for what, (a, b) in pairs.items():
-            try:
-                jax.block_until_ready((a(), b()))
-            except Exception as error:  # torch.compile needs a compiler of C++
-                print(f"{what}, {name}: does not run ({type(error).__name__})")
-                continue
-            timing = in_turns(a, b, _TURNS.value)
-            print(f"{what + ', ' + name:44}{1e3 * timing.ours:12.4g}{1e3 * timing.theirs:12.4g}{1 / timing.ratio:8.3f}")
-
-
-def main(config: Config) -> None:
-    jax.config.update("jax_enable_compilation_cache", False)
-    base.check_fields(config)
+def prepared(config: Config) -> tuple[Dataset, Model, PyTree]:
+    """The data, the model and its first parameters of a config."""
     data.check(config)
     checks.check(config)
     checks.check_trainable(config)
@@ -262,7 +206,13 @@ def main(config: Config) -> None:
     training.check_devices(config)
     dataset = latents.load_data(config)
     model = build_model(config, dataset)
-    params = init_params(model, jax.random.key(config.seed))
+    return dataset, model, init_params(model, jax.random.key(config.seed))
+
+
+def run(config: Config, turns: int) -> None:
+    """Prints the table of a config."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    dataset, model, params = prepared(config)
     devices, dtype = jax.devices(), config.network.dtype or "float32"
     number, size, drawn = len(devices), config.training.batch_size, config.sampling.batch_size
     highest, source = peak(dtype)
@@ -270,7 +220,7 @@ def main(config: Config) -> None:
     print(
         f"{number} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}; {dataset.name}, {parameters} parameters"
     )
-    ours, theirs, timing, operations, waiting = train(config, model, dataset, params)
+    ours, theirs, timing, operations, waiting = train(config, model, dataset, params, turns)
     print(f"\n{'':44}{'scorekit':>12}{'minimal':>12}{'ratio':>8}")
 
     def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
@@ -282,18 +232,13 @@ def main(config: Config) -> None:
     row("training step, compilation, s", ours.compilation, theirs.compilation)
     row("first training step once compiled, s", ours.first, theirs.first)
     row("memory of a device, compiled, MB", ours.memory / 2**20, theirs.memory / 2**20)
-    share = lambda seconds: 100 * operations / (seconds * possible)
-    row("utilisation, %", share(timing.ours), share(timing.theirs), 1 / timing.ratio)
-    first, first_minimal, timing = sample(config, model, dataset, params)
+    used = lambda seconds: 100 * operations / (seconds * possible)
+    row("utilisation, %", used(timing.ours), used(timing.theirs), 1 / timing.ratio)
+    first, first_minimal, timing = sample(config, model, dataset, params, turns)
     row(f"sampling, examples/s at batch {drawn}", drawn / timing.ours, drawn / timing.theirs, 1 / timing.ratio)
     row("first batch of samples, with compilation, s", first, first_minimal)
-    compare_with_torch(config, model, dataset, params)
     print(f"\nwaiting for data: {waiting:.1%} of the time")
     print(f"operations: {operations / 1e9:.4g} G a step, peak {highest / 1e12:.4g} T/s a device ({source})")
     statistics = devices[0].memory_stats()
     if statistics and "peak_bytes_in_use" in statistics:
         print(f"memory in use at most, all programs: {statistics['peak_bytes_in_use'] / 2**20:.4g} MB")
-
-
-if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, base.check_fields)

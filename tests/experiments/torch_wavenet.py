@@ -1,6 +1,6 @@
 """The causal WaveNet in PyTorch, for comparisons: the same function, trained from the same weights on the same batches.
 
-    python -m experiments.benchmarks.torch_wavenet --config=experiments/configs/sequences/digits_wavenet.py
+    PYTHONPATH=. python tests/experiments/torch_wavenet.py --config=experiments/configs/sequences/digits_wavenet.py
 
 Both networks see the classes and no coordinates, and both are trained as the config says: its optimiser, schedule,
 clipping, weight decay and dropout, with the classes of the same examples dropped. The program prints bits per symbol of
@@ -19,9 +19,9 @@ import optax
 import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
+from torch_unet import Conditioning
 
 from experiments import training
-from experiments.benchmarks.torch_unet import Conditioning
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
@@ -32,8 +32,6 @@ from experiments.reporting.report import Table, tables_as_text
 from experiments.sequences import runs
 from scorekit import autoregressive as ar
 from scorekit.training import learning_rate_schedule
-
-_CONFIG = shared.config("Config file of an autoregressive WaveNet.")
 
 SIZES = ("outputs", "num_codes", "channels", "layers", "cycle", "dilation_base", "taps", "num_classes", "dropout")
 """The attributes of the Flax network that may have any value; of all others, the defaults."""
@@ -205,7 +203,7 @@ def _torch_update(module: CausalWaveNet, options: Config) -> Callable[[int], Non
 
 def main(config: Config) -> None:
     if not kinds.is_sequence(config):
-        raise ConfigError(f"--config={_CONFIG.value}: must be the config of a model of sequences")
+        raise ConfigError("--config: must be the config of a model of sequences")
     runs.check(config)
     name, optimizer = config.network.name, config.training.optimizer
     require(name == "causal_wavenet", "network.name", name, "causal_wavenet, which there is in PyTorch")
@@ -226,4 +224,5 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, kinds.check_fields)
+    chosen = shared.config("Config file of an autoregressive WaveNet.")
+    command_line.run(main, lambda: chosen.value, kinds.check_fields)

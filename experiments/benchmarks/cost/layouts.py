@@ -1,11 +1,9 @@
-"""What a training step costs each device, by the number of devices and how many of them hold one copy of the state.
-
-    python -m experiments.benchmarks.scaling --networks=UNet,DiT
+"""The cost of a training step for each device, by the number of devices and of those that share a copy of the state.
 
 Runs on simulated devices of the CPU; nothing is timed. For each layout: megabytes of state, floating-point operations
-as a share of those of one device, bytes moved over the size of the parameters (all-gather and reduce-scatter count
-once, all-reduce twice), temporary memory, and the largest difference of the parameters after ``--steps`` steps from
-those of one device, over their largest value.
+as a fraction of those of one device, bytes moved over the size of the parameters (all-gather and reduce-scatter count
+once, all-reduce twice), temporary memory, and the largest difference of the parameters after some steps from those of
+one device, over their largest value.
 """
 
 import re
@@ -14,17 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
 import scorekit as sk
+from experiments.cli.config import ConfigError
 from scorekit import training
 from scorekit.networks import DiT, UNet
 from scorekit.typing import PyTree
-
-_NETWORKS = flags.DEFINE_list("networks", ["UNet", "DiT"], "which of UNet, DiT")
-_BATCH = flags.DEFINE_integer("batch", 32, "examples in a step; a multiple of the devices")
-_STEPS = flags.DEFINE_integer("steps", 20, "steps after which parameters are compared")
-_DEVICES = flags.DEFINE_integer("devices", 8, "most devices")
 
 SIDE = 16
 SCHEDULE = sk.schedules.cosine()
@@ -76,7 +69,7 @@ def make(network: Any, devices: int, fsdp: int) -> tuple[Any, Any]:
 
 
 def batch_of(size: int) -> dict[str, np.ndarray]:
-    """Pictures of noise."""
+    """Images of noise."""
     rng = np.random.default_rng(0)
     return {
         "x": rng.normal(size=(size, SIDE, SIDE, 3)).astype(np.float32),
@@ -150,30 +143,27 @@ def _size(shape: str) -> int:
 HEADER = ("devices", "fsdp", "state MB", "operations", "moved / params", "collectives", "temporary MB", "difference")
 
 
-def main(_) -> None:
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", _DEVICES.value)
-    batch = batch_of(_BATCH.value)
-    for name in _NETWORKS.value:
+def run(networks: list[str], most: int, batch_size: int, steps: int) -> None:
+    """Prints a table for each network, with a row for each layout of up to ``most`` devices."""
+    for name in networks:
         if name not in NETWORKS:
-            raise app.UsageError(f"--networks: {name!r} is not one of {', '.join(NETWORKS)}")
+            raise ConfigError(f"--networks: {name!r} is not one of {', '.join(NETWORKS)}")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", most)
+    batch = batch_of(batch_size)
+    for name in networks:
         print(f"\n{name:5}" + "".join(f"{title:>16}" for title in HEADER))
         one: Any = None
-        for devices, fsdp in layouts(_DEVICES.value):
+        for devices, fsdp in layouts(most):
             step, state = make(NETWORKS[name], devices, fsdp)
             cost = measure(step, state, batch)
-            for _ in range(_STEPS.value):
+            for _ in range(steps):
                 state, _ = step(state, batch)
             params = jax.device_get(state.params)
             one = (cost, params) if one is None else one
             size = sum(x.nbytes for x in jax.tree.leaves(params))
             off = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (params, one[1])), strict=True))
             off /= max(np.abs(x).max() for x in jax.tree.leaves(one[1]))
-            share, megabytes = cost.flops / one[0].flops, [x / 2**20 for x in (cost.state, cost.temporary)]
-            row = [devices, fsdp, f"{megabytes[0]:.2f}", f"{share:.3f}", f"{cost.moved / size:.2f}", cost.collectives]
-            row += [f"{megabytes[1]:.1f}", f"{off:.1e}"]
+            row = [devices, fsdp, f"{cost.state / 2**20:.2f}", f"{cost.flops / one[0].flops:.3f}"]
+            row += [f"{cost.moved / size:.2f}", cost.collectives, f"{cost.temporary / 2**20:.1f}", f"{off:.1e}"]
             print(" " * 5 + "".join(f"{value:>16}" for value in row), flush=True)
-
-
-if __name__ == "__main__":
-    app.run(main)
