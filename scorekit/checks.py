@@ -17,6 +17,8 @@ Returns:
 """
 
 import operator
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +61,7 @@ __all__ = [
     "check_time",
     "nan_unless",
     "nan_unless_finite",
+    "warn_caller",
 ]
 
 
@@ -294,3 +297,20 @@ def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     if not traced:
         return tree
     return nan_unless(jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in traced])), tree)
+
+
+def warn_caller(message: str) -> None:
+    """Warns on behalf of the code outside scorekit that led here, through however many frames of it.
+
+    Args:
+      message: text of the ``UserWarning``.
+
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn_caller("two of three files were read")
+    >>> [str(warning.message) for warning in caught]
+    ['two of three files were read']
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("scorekit."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

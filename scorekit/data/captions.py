@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check_count
+from scorekit.checks import check_count, warn_caller
 from scorekit.files import read_arrays, read_file
 from scorekit.typing import PyTree
 
@@ -200,8 +199,7 @@ def _tokens(encoder: CaptionEncoder, texts: list[str], length: int) -> tuple[np.
         losing = [text for text, one in zip(texts, found, strict=True) if loses(one)]
         if losing:
             first = losing[0] if len(losing[0]) <= 40 else f"{losing[0][:40]}..."
-            message = f"{len(losing)} of {len(texts)} different captions {what}, the first {first!r}"
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warn_caller(f"{len(losing)} of {len(texts)} different captions {what}, the first {first!r}")
     rows = [one.ids if len(one.ids) <= length else [*one.ids[: length - 1], one.ids[-1]] for one in found]
     ids = np.zeros((len(rows), max(map(len, rows))), np.int32)
     for row, numbers in zip(ids, rows, strict=True):

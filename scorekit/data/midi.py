@@ -10,14 +10,13 @@ import importlib
 import io
 import os
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
 from scorekit.arguments import Between, PositiveFloat, checked
-from scorekit.checks import check
+from scorekit.checks import check, warn_caller
 from scorekit.data._midi_keys import Keyboard, SevenBits
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
 from scorekit.files import read_file
@@ -218,7 +217,7 @@ def read_midi(
     """
     score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
     for remark in score.remarks:
-        warnings.warn(f"{os.fspath(path)}: {remark}", stacklevel=2)
+        warn_caller(f"{os.fspath(path)}: {remark}")
     if score.seconds * rate > _MOST_FRAMES:
         raise ValueError(f"rate must give at most {_MOST_FRAMES:,} frames, got {rate} for {os.fspath(path)!r}, which "
                          f"lasts {score.seconds:g} s")  # fmt: skip

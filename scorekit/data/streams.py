@@ -7,14 +7,13 @@ without a table, so that any position of the sequence is found at once, and a ru
 
 import functools
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
-from scorekit.checks import check
+from scorekit.checks import check, warn_caller
 from scorekit.data.batches import local_rows
 
 __all__ = ["Source", "Stream", "stream"]
@@ -166,7 +165,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
         self._end()
         already, self._closed = self._closed, True
         if self.skipped and not already:
-            warnings.warn(self.report(), stacklevel=2)
+            warn_caller(self.report())
 
     def report(self) -> str:
         """One sentence on the examples that were skipped.

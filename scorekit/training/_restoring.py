@@ -5,7 +5,6 @@ import gc
 import json
 import logging
 import sys
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
@@ -17,6 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from scorekit.checks import warn_caller
 from scorekit.io import in_bucket
 from scorekit.training._trees import Nested, checksums, differences, nested_shapes
 from scorekit.typing import PyTree
@@ -98,9 +98,9 @@ def fitting(saved: Nested, like: PyTree) -> Nested:
     return wanted
 
 
-def warn_broken(path: epath.Path, reason: Exception, consequence: str, stacklevel: int) -> None:
-    """Warns in one line, on behalf of the caller ``stacklevel`` frames up."""
-    warnings.warn(f"checkpoint {path} is broken ({reason}); {consequence}", stacklevel=stacklevel)
+def warn_broken(path: epath.Path, reason: Exception, consequence: str) -> None:
+    """Warns in one line."""
+    warn_caller(f"checkpoint {path} is broken ({reason}); {consequence}")
 
 
 class OrbaxFilter(logging.Filter):

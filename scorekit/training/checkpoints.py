@@ -228,7 +228,7 @@ class Checkpoints:
 def _set_aside(path, reason):
     """Renames a broken checkpoint, so that its step can be saved again."""
     broken = path.parent / f"{BROKEN}{path.name}"
-    warn_broken(path, reason, f"it is renamed to {broken.name}", stacklevel=4)
+    warn_broken(path, reason, f"it is renamed to {broken.name}")
     if jax.process_index() == 0:
         if broken.is_dir():
             broken.rmtree()

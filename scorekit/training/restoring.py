@@ -86,7 +86,7 @@ def restore_params(
             nested, _ = read(folder / str(found), choose)
         except Broken as error:
             then = "an earlier one is tried" if found > min(steps) else "there is no earlier one"
-            warn_broken(folder / str(found), error, then, stacklevel=3)
+            warn_broken(folder / str(found), error, then)
         else:
             params = descend(nested, branch)
             return found, params if like is None else from_nested(params, like)

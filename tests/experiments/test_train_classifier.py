@@ -34,7 +34,7 @@ def test_a_classifier_is_trained_with_one_of_clean_data_and_guides_a_model(digit
     drawn = []
     for folder in ("classifier", "classifier/plain"):
         code, out, err = run(
-            "sample", f"--workdir={digits_run}", f"--out={tmp_path}/sample", "--num=4",
+            "sample", f"--workdir={digits_run}", f"--out={tmp_path}/sample", "--overwrite", "--num=4",
             "--config.guidance=classifier,dynamic_threshold",
             f"--config.rules.classifier.workdir={tmp_path}/{folder}", "--config.sampling.guidance_scale=300",
         )  # fmt: skip
