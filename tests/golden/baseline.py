@@ -209,7 +209,7 @@ def parameters(value):
 
 
 def arguments():
-    """Public names with their arguments and the meaning of each one, perhaps in the docstring of a module or package."""
+    """Public names with their arguments and the meaning of each, perhaps in the docstring of a module or package."""
     found = {}
     for name, value in public().items():
         if inspect.ismodule(value) or not callable(value):
