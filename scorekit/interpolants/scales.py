@@ -15,10 +15,8 @@ Returns:
 (0.25, 1.0)
 >>> float(linear(2.0).gamma(0.5)), round(float(trigonometric().alpha(0.5)), 4)
 (1.0, 0.7071)
-
 >>> interpolate(jnp.zeros(2), jnp.ones(2), jnp.zeros(2), 0.25, linear())
 Array([0.25, 0.25], dtype=float32)
-
 
 Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
 """

@@ -109,8 +109,8 @@ def note_controls(
 
     Returns:
       The representation; ``encode`` needs the MIDI pitches ``(B,)`` of the notes as its second argument, and
-      ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames. Sounds must
-      not be silent, and a pitch must have a harmonic below half the sample rate.
+      ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames. Sounds
+      must not be silent, and a pitch must have a harmonic below half the sample rate.
 
     >>> representation = note_controls(512, 4000.0, partials=4, bands=5)
     >>> sound = 0.5 * jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(512))[None]
