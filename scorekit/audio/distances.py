@@ -8,6 +8,9 @@ Args:
   y: references of the same shape.
   sample_rate: sample rate in Hz.
 
+Returns:
+  The distance, one for each clip, ``(...)``.
+
 >>> import jax
 >>> import numpy as np
 >>> n = np.arange(8000.0)
@@ -15,6 +18,9 @@ Args:
 >>> losses = log_spectral_distance, multi_resolution_stft_loss
 >>> [round(float(jax.jit(f, static_argnums=2)(0.5 * x, x, 8000)), 2) for f in losses]  # 20 log10 2, 1 / 2 + log 2
 [6.02, 1.19]
+
+>>> round(float(spectral_convergence(0.9 * jnp.ones((5, 3)), jnp.ones((5, 3)))), 4)
+0.1
 """
 
 import math
@@ -47,10 +53,6 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
       A ratio, ``(...)``: 0 for equal magnitudes, 1 for a silent estimate, NaN or infinite for a silent reference.
 
     Source: Sturmel and Daudet 2011, "Signal reconstruction from STFT magnitude: a state of the art".
-
-    >>> y = jnp.ones((5, 3))
-    >>> round(float(spectral_convergence(0.9 * y, y)), 4)
-    0.1
     """
     check_signal("(..., frames, bins)", estimate=estimate, reference=reference)
     if jnp.shape(estimate) != jnp.shape(reference):
@@ -62,12 +64,9 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
 
 @checked
 def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Array:
-    """The distance of two signals in decibels: a root mean square over bins, then a mean over frames.
+    """The distance of two signals in dB: a root mean square over bins, then a mean over frames.
 
     ``mean_m sqrt(mean_k (20 log10(|X[m, k]| / |Y[m, k]|))^2)``, with a window of 64 ms and a hop of 16 ms.
-
-    Returns:
-      The distance in dB, ``(...)``.
 
     Source: Gray and Markel 1976, "Distance measures for speech processing"; ten times the value of definitions that use
     log10 of powers without the factor 10.
@@ -85,13 +84,7 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Rate) ->
     """Spectral convergence plus the mean absolute difference of log-magnitudes, averaged over three windows.
 
     At 24 kHz the windows are the ones of Parallel WaveGAN, 240, 600 and 1200 samples with transforms of 512, 1024 and
-    2048, and the hops are a fifth of the window (48, 120 and 240).
-
-    Args:
-      y: references of the same shape, not silent.
-
-    Returns:
-      The loss ``(...)``, differentiable in ``x``.
+    2048, and the hops are a fifth of the window (48, 120 and 240). Differentiable in ``x``; ``y`` must not be silent.
 
     Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN" (arXiv:1910.11480).
     """

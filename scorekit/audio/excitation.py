@@ -7,6 +7,16 @@ Args:
   sample_rate: sample rate in Hz.
   lowest: lowest MIDI pitch.
   highest: highest MIDI pitch, included, at least ``lowest``.
+  pitch: MIDI pitches ``(B,)``; integers for :func:`pitch_velocity_features`, any real numbers otherwise.
+  length: number n of samples.
+
+>>> pulse_train(jnp.array([69]), 400, 4000)[0, 0].round(4)  # four partials below 2 kHz
+Array(0.125, dtype=float32)
+>>> pitch_velocity_features(jnp.array([37]), jnp.array([127]), lowest=36, highest=38).tolist()
+[[0.0, 1.0, 0.0, 0.0]]
+>>> tones = harmonic_tones(127 * np.eye(5, 128, 69)[None], 400, 4000, count=2)  # key 69, then 70, 71, ...
+>>> tones.shape, tones.dtype
+((1, 400, 4), dtype('float32'))
 """
 
 from typing import Annotated, TypeAlias
@@ -31,16 +41,8 @@ def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Rate) -> Arr
 
     The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel).
 
-    Args:
-      pitch: MIDI pitches ``(B,)``, any real numbers; NaN gives NaN.
-      length: number n of samples.
-
     Returns:
-      float32 ``(B, length)``.
-
-    >>> x = jax.jit(pulse_train, static_argnums=(1, 2))(jnp.array([69]), 400, 4000)
-    >>> x.shape, round(float(x[0, 0]), 4)  # four partials below 2 kHz
-    ((1, 400), 0.125)
+      float32 ``(B, length)``; NaN for a pitch of NaN.
     """
     check_signal("(B,)", pitch=pitch)
     pitch = jnp.asarray(pitch, jnp.float32)[:, None]
@@ -73,12 +75,6 @@ def harmonic_tones(
 
     Returns:
       float32 ``(B, length, 2 count)``.
-
-    >>> roll = np.zeros((1, 5, 128), np.uint8)
-    >>> roll[0, :2, 69] = 127
-    >>> tones = np.asarray(jax.jit(lambda roll: harmonic_tones(roll, 400, 4000, count=2))(roll))
-    >>> tones.shape, bool(np.any(tones[0, :200])), bool(np.any(tones[0, 200:]))
-    ((1, 400, 4), True, False)
     """
     check_signal("(B, T, 128)", roll=roll)
     if jnp.shape(roll)[2] != 128:
@@ -104,15 +100,10 @@ def pitch_velocity_features(pitch: ArrayLike, velocity: ArrayLike, lowest: _Pitc
     """Pitch as a one-hot vector and ``log2(velocity / 127)``.
 
     Args:
-      pitch: MIDI pitches ``(B,)``, integers; one outside ``lowest..highest`` gives zeros.
       velocity: MIDI velocities ``(B,)``, integers from 0 to 127.
 
     Returns:
-      float32 ``(B, highest - lowest + 2)``.
-
-    >>> features = jax.jit(lambda *notes: pitch_velocity_features(*notes, lowest=36, highest=38))
-    >>> features(jnp.array([37]), jnp.array([127])).tolist()
-    [[0.0, 1.0, 0.0, 0.0]]
+      float32 ``(B, highest - lowest + 2)``; zeros for a pitch outside ``lowest..highest``.
     """
     check_signal("(B,)", pitch=pitch, velocity=velocity)
     if jnp.shape(pitch) != jnp.shape(velocity):

@@ -6,6 +6,17 @@ comparable: the bands extend to half the sample rate.
 Args:
   x: signals ``(..., length)``, full scale [-1, 1].
   sample_rate: sample rate in Hz.
+
+Returns:
+  ``(..., frames, 48)``, or of the statistics ``(..., 96)``: 48 means, then 48 standard deviations. 1 neper is 8.69 dB.
+
+>>> silence = log_mel_frames(jnp.zeros(4000), 4000)
+>>> silence.shape, round(float(silence.max()), 3)  # log 1e-4
+((64, 48), -9.21)
+>>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
+>>> quieter = log_mel_statistics(0.1 * x, 4000) - log_mel_statistics(x, 4000)
+>>> round(float(quieter[:48].min()), 2)  # log 0.1, in the bands above the floor
+-2.3
 """
 
 import math
@@ -39,13 +50,6 @@ def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: FiniteScalar =
 
     Args:
       floor_db: smallest level of a band, relative to a full-scale sine.
-
-    Returns:
-      ``(..., frames, 48)``; 1 neper is 8.69 dB.
-
-    >>> silence = log_mel_frames(jnp.zeros(4000), 4000)
-    >>> silence.shape, round(float(silence.max()), 3)  # log 1e-4
-    ((64, 48), -9.21)
     """
     length = round(_WINDOW * sample_rate)
     window = hann(length, 2 ** math.ceil(math.log2(2 * length)))
@@ -60,14 +64,6 @@ def log_mel_statistics(x: ArrayLike, sample_rate: _Rate) -> Array:
 
     The Fréchet distance between two sets of clips (:func:`scorekit.metrics.frechet_distance`) of these features is in
     squared nepers, summed over the 96 features.
-
-    Returns:
-      ``(..., 96)``, in nepers: 48 means, then 48 standard deviations.
-
-    >>> x = jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(4000.0))
-    >>> quieter = log_mel_statistics(0.1 * x, 4000) - log_mel_statistics(x, 4000)
-    >>> round(float(quieter[:48].min()), 2)  # log 0.1, in the bands above the floor
-    -2.3
     """
     frames = log_mel_frames(x, sample_rate)
     return jnp.concatenate([jnp.mean(frames, axis=-2), jnp.std(frames, axis=-2)], axis=-1)

@@ -6,6 +6,15 @@ Without the extra ``audio`` all functions raise an ``ImportError`` that says wha
 Args:
   path: path of the file; to write, its folder must exist.
   sample_rate: sample rate in Hz.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     write(folder + "/a.flac", np.array([0.0, 0.5, -0.5]), 8000)
+...     sound = Sound(*read(folder + "/a.flac"))
+>>> sound.x.tolist(), sound.sample_rate
+([0.0, 0.5, -0.5], 8000)
+>>> resample(np.zeros((2, 16000)), 16000, 4000).shape
+(2, 4000)
 """
 
 import importlib
@@ -29,10 +38,6 @@ class Sound(NamedTuple):
 
     Attributes:
       x: float32 ``(length,)``, or ``(channels, length)`` if there are several.
-
-    >>> sound = Sound(np.zeros((2, 8000), np.float32), 16000)
-    >>> sound.x.shape[-1] / sound.sample_rate  # seconds
-    0.5
     """
 
     x: np.ndarray
@@ -52,13 +57,6 @@ def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mon
 
     Raises:
       ValueError: if the file cannot be read as sound, or would unpack to far more than it holds.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write(folder + "/a.flac", np.array([0.0, 0.5, -0.5]), 8000)
-    ...     sound = read(folder + "/a.flac")
-    >>> sound.x.tolist(), sound.sample_rate
-    ([0.0, 0.5, -0.5], 8000)
     """
     soundfile = _extra("soundfile")
     try:
@@ -83,9 +81,6 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
     Args:
       x: floats ``(length,)`` or ``(channels, length)``, finite, full scale [-1, 1).
       subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
-
-    Raises:
-      ValueError: if the file cannot be written.
 
     >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -119,13 +114,6 @@ def _extra(package: str) -> Any:
 def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
     """Floats to linear PCM on the host, rounded and clipped: :func:`scorekit.audio.pcm.float_to_pcm` for numpy.
 
-    Args:
-      x: floats, any shape; full scale is [-1, 1).
-      bits: 2 to 24.
-
-    Returns:
-      int32 codes.
-
     >>> _to_codes(np.array([-2.0, 0.5, 1.0])).tolist()
     [-32768, 16384, 32767]
     """
@@ -144,9 +132,6 @@ def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
 
     Returns:
       float32 ``(..., about length rate_to / rate_from)``.
-
-    >>> resample(np.zeros((2, 16000)), 16000, 4000).shape
-    (2, 4000)
     """
     soxr = _extra("soxr")
     check_signal(x=x)

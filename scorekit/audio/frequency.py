@@ -5,6 +5,18 @@ time difference of the unwrapped phase, is then constant while the phase itself 
 
 Args:
   floor: small magnitude, in the units of ``|X|``, that keeps the logarithm finite.
+  phase: phase in radians, ``(..., frames, bins)``.
+  frequency: instantaneous frequency in half turns a frame, ``(..., frames, bins)``.
+  spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
+  channels: log-magnitude in nepers and frequency, ``(..., frames, bins, 2)``.
+
+>>> f = instantaneous_frequency(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
+>>> [round(float(x) * math.pi, 3) for x in f[:, 0]], [round(float(x), 3) for x in phase_from_frequency(f)[:, 0]]
+([0.5, 2.0, 2.0], [0.5, 2.5, -1.783])
+>>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
+>>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
+>>> bool(jnp.abs(again - x).max() < 1e-5)
+True
 
 Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
 """
@@ -25,15 +37,8 @@ __all__ = ["decode_spectrum", "encode_spectrum", "frequency_to_hz", "instantaneo
 def instantaneous_frequency(phase: ArrayLike) -> Array:
     """The phase increment from frame to frame in half turns: ``diff(unwrap(phase)) / pi``.
 
-    Args:
-      phase: phase in radians, ``(..., frames, bins)``.
-
     Returns:
       Values in [-1, 1], shaped like ``phase``; the first frame holds its phase over pi.
-
-    >>> f = jax.jit(instantaneous_frequency)(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
-    >>> [round(float(x) * math.pi, 3) for x in f[:, 0]]
-    [0.5, 2.0, 2.0]
     """
     check_signal("(..., frames, bins)", phase=phase)
     phase = jnp.asarray(phase)
@@ -46,15 +51,8 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
 
     Partial sums are wrapped, so that rounding errors do not grow with the phase.
 
-    Args:
-      frequency: instantaneous frequency in half turns a frame, ``(..., frames, bins)``.
-
     Returns:
       Phases in [-pi, pi], shaped like ``frequency``.
-
-    >>> phase = jax.jit(phase_from_frequency)(jnp.array([[0.5], [0.75], [0.0]]))
-    >>> [round(float(x) / math.pi, 3) for x in phase[:, 0]]
-    [0.5, -0.75, -0.75]
     """
     check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
@@ -67,14 +65,8 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
 def encode_spectrum(spectrum: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
     """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency.
 
-    Args:
-      spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
-
     Returns:
       ``(..., frames, bins, 2)``: nepers, and half turns a frame in [-1, 1].
-
-    >>> jax.jit(encode_spectrum)(jnp.ones((7, 5), jnp.complex64)).shape
-    (7, 5, 2)
     """
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
@@ -88,16 +80,8 @@ def decode_spectrum(channels: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
 
     ``a`` is the first channel, the phase :func:`phase_from_frequency` of the second.
 
-    Args:
-      channels: the two channels, ``(..., frames, bins, 2)``.
-
     Returns:
       Complex ``(..., frames, bins)``.
-
-    >>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
-    >>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
-    >>> bool(jnp.abs(again - x).max() < 1e-5)
-    True
     """
     check_signal("(..., frames, bins, 2)", channels=channels)
     if jnp.shape(channels)[-1] != 2:
@@ -112,8 +96,7 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: PositiveScalar, hop: Posi
     """Instantaneous frequency in hertz: of all aliases, the one nearest to the centre of its bin.
 
     Args:
-      frequency: instantaneous frequency in half turns a frame, ``(..., bins)`` with ``bins = N // 2 + 1`` for an even
-        ``N``.
+      frequency: instantaneous frequency in half turns a frame, ``(..., N // 2 + 1)`` for an even ``N``.
       sample_rate: sample rate in Hz.
       hop: samples from one frame to the next.
 

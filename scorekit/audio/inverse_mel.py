@@ -10,6 +10,24 @@ Args:
   x: signals ``(..., length)``.
   window: window ``(N,)``, concrete.
   hop: samples from one frame to the next.
+  mel: mel spectrogram of magnitudes, ``(..., frames, num_mels)``.
+
+Returns:
+  A signal shaped like ``x``, or a spectrum ``(..., frames, N // 2 + 1)`` in the units of ``mel``.
+
+>>> from scorekit.audio.mel import mel_filter_bank
+>>> from scorekit.audio.stft import hann
+>>> x, window = jax.random.normal(jax.random.key(0), (1000,)), hann(256)
+>>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
+>>> bool(jnp.allclose(magnitude_from_mel(bank.sum(0), bank) @ bank, bank.sum(0), rtol=1e-3))
+True
+>>> bool(jnp.allclose(mel_envelope(3.0 * bank.sum(0), bank), 3.0))
+True
+>>> bool(jnp.allclose(apply_gains(x, jnp.full((17, 129), 0.5), window, 64), x / 2, atol=1e-5))
+True
+>>> mel = mel_spectrogram(x, bank, window, 64)
+>>> bool(jnp.allclose(match_mel(0.1 * x, mel, bank, window, 64), x, atol=1e-4))
+True
 """
 
 import jax
@@ -31,23 +49,15 @@ _TINY = 1e-30
 def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: PositiveInt = 100) -> Array:
     """Non-negative magnitudes ``h`` whose mel spectrogram ``h B`` approximates a given one in least squares.
 
-    ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``.
+    ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``. 0 in bins outside all
+    filters.
 
     Args:
       mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0; a traced
         value below gives NaN.
       iterations: number of steps.
 
-    Returns:
-      ``(..., bins)``; 0 in bins outside all filters.
-
     Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", with one factor fixed.
-
-    >>> from scorekit.audio.mel import mel_filter_bank
-    >>> bank = mel_filter_bank(8000, 256, 40)
-    >>> mel = jnp.ones(129) @ bank
-    >>> bool(jnp.allclose(jax.jit(magnitude_from_mel)(mel, bank) @ bank, mel, rtol=1e-3))
-    True
     """
     check_at_least(0, mel=mel)
     mel, bank = _check(mel, bank)
@@ -65,17 +75,6 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
     """The mean magnitude of each filter, interpolated to all bins: ``(mel / sum_k B[k]) B' / sum_i B[:, i]``.
 
     A constant spectrum is its own envelope. Bins outside all filters get the value of the nearest bin within one.
-
-    Args:
-      mel: mel spectrogram ``(..., num_mels)``.
-
-    Returns:
-      ``(..., bins)``, in the units of the magnitudes.
-
-    >>> from scorekit.audio.mel import mel_filter_bank
-    >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
-    >>> bool(jnp.allclose(jax.jit(lambda y: mel_envelope(y, bank))(3.0 * bank.sum(0)), 3.0))
-    True
     """
     mel, _ = _check(mel, bank)
     weights = np.asarray(bank, np.float64)
@@ -87,21 +86,12 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
 
 @checked
 def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
-    """A time-varying filter: ``istft(gains * stft(x))``.
+    """A time-varying filter: ``istft(gains * stft(x))``. For smooth gains ``1 / gains`` is nearly its inverse.
 
     Args:
       gains: gains ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
 
-    Returns:
-      A signal shaped like ``x``. For smooth gains ``g``, gains ``1 / g`` are nearly the inverse filter.
-
     Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
-
-    >>> from scorekit.audio.stft import hann
-    >>> x = jax.random.normal(jax.random.key(0), (1000,))
-    >>> half = jax.jit(lambda x, gains: apply_gains(x, gains, hann(256), 64))(x, jnp.full((17, 129), 0.5))
-    >>> bool(jnp.allclose(half, x / 2, atol=1e-5))
-    True
     """
     x, spectrum = jnp.asarray(x), stft(x, window, hop)
     shape, (frames, bins) = jnp.shape(gains), spectrum.shape[-2:]
@@ -116,20 +106,10 @@ def match_mel(
 ) -> Array:
     """Filters a signal by the ratio of a given mel envelope and its own, to match a mel spectrogram.
 
+    Its phases and its details within filters stay.
+
     Args:
-      mel: target mel spectrogram of magnitudes, ``(..., frames, num_mels)``.
       floor: smallest value of mel spectrograms when their envelopes are compared.
-
-    Returns:
-      A signal shaped like ``x``, with its phases and its details within filters.
-
-    >>> from scorekit.audio.mel import mel_filter_bank
-    >>> from scorekit.audio.stft import hann
-    >>> x, bank = jax.random.normal(jax.random.key(0), (1000,)), mel_filter_bank(8000, 256, 40, f_min=100.0)
-    >>> mel = lambda x: mel_spectrogram(x, bank, hann(256), 64)
-    >>> again = jax.jit(lambda x: match_mel(0.1 * x, mel(x), bank, hann(256), 64))(x)
-    >>> bool(jnp.allclose(again, x, atol=1e-4))
-    True
     """
     envelope = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
     own = mel_spectrogram(x, bank, window, hop)

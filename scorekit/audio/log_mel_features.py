@@ -3,6 +3,14 @@
 Args:
   encoded: features ``(B, frames, num_mels)`` from :meth:`LogMel.encode`.
   hop: samples from one frame to the next.
+  sound: sounds ``(B, L)``, full scale [-1, 1].
+  images: images ``(B, L / hop, N / 2, 2)`` from :meth:`LogMel.images`.
+
+Returns:
+  Arrays of unit order for music, with N the ``fft_size``: envelopes have neither the last frame nor the Nyquist bin.
+
+>>> isinstance(make_log_mel(16000, num_mels=32), LogMel)
+True
 """
 
 from typing import NamedTuple
@@ -47,53 +55,29 @@ class LogMel(NamedTuple):
     hop: int
 
     def encode(self, sound: ArrayLike) -> Array:
-        """The features ``(log(max(mel, 1e-5)) + 6) / 3``.
-
-        Args:
-          sound: sounds ``(B, L)``, full scale [-1, 1].
-
-        Returns:
-          ``(B, 1 + ceil(L / hop), num_mels)``, of unit order for music.
-        """
+        """The features ``(log(max(mel, 1e-5)) + 6) / 3``, ``(B, 1 + ceil(L / hop), num_mels)``."""
         return (log_mel(sound, self.bank, self.window, self.hop, floor=_MEL_FLOOR) - _MEL_LOG_MEAN) / _MEL_LOG_STD
 
     def mel(self, encoded: Array) -> Array:
-        """The mel spectrogram of encoded features: ``exp(3 encoded - 6)``.
-
-        Returns:
-          ``(B, frames, num_mels)``, at least 1e-5.
-        """
+        """The mel spectrogram of encoded features: ``exp(3 encoded - 6)``, ``(B, frames, num_mels)``."""
         return jnp.exp(_MEL_LOG_STD * encoded + _MEL_LOG_MEAN)
 
     def envelope(self, encoded: Array) -> Array:
-        """The spectral envelope of encoded features (:func:`scorekit.audio.mel_envelope`).
-
-        Returns:
-          ``(B, L / hop, fft_size / 2)``: the last frame and the Nyquist bin are dropped.
-        """
+        """The spectral envelope of encoded features (:func:`scorekit.audio.mel_envelope`), ``(B, L / hop, N / 2)``."""
         return mel_envelope(self.mel(encoded), self.bank)[..., :-1, :-1]
 
     def images(self, encoded: Array) -> Array:
         """The envelope and the least-squares magnitudes of the mel spectrogram, as an image of two channels.
 
-        ``(log(y + 3e-4) + 3) / 3`` of :meth:`envelope` and of :func:`scorekit.audio.magnitude_from_mel`.
-
-        Returns:
-          ``(B, L / hop, fft_size / 2, 2)``, of unit order.
+        ``(log(y + 3e-4) + 3) / 3`` of :meth:`envelope` and of :func:`scorekit.audio.magnitude_from_mel`, ``(B, L / hop,
+        N / 2, 2)``.
         """
         nearest = magnitude_from_mel(self.mel(encoded), self.bank, iterations=50)[..., :-1, :-1]
         both = jnp.stack([self.envelope(encoded), nearest], axis=-1)
         return (jnp.log(both + MAGNITUDE_OFFSET) - _MAGNITUDE_LOG_MEAN) / _MAGNITUDE_LOG_STD
 
     def log_envelope(self, images: Array) -> Array:
-        """``log(envelope + 3e-4)``, recovered from :meth:`images`.
-
-        Args:
-          images: images ``(B, L / hop, fft_size / 2, 2)``.
-
-        Returns:
-          ``(B, L / hop, fft_size / 2)``, in nepers.
-        """
+        """``log(envelope + 3e-4)`` in nepers, recovered from :meth:`images`, ``(B, L / hop, N / 2)``."""
         return _MAGNITUDE_LOG_STD * images[..., 0] + _MAGNITUDE_LOG_MEAN
 
 
@@ -112,11 +96,5 @@ def make_log_mel(
       num_mels: number of filters.
       fft_size: length of the window and of the Fourier transform, in samples.
       f_min: lowest corner of the filters, in Hz.
-
-    Returns:
-      The features, a :class:`LogMel`.
-
-    >>> make_log_mel(16000, num_mels=32).bank.shape
-    (129, 32)
     """
     return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)

@@ -5,6 +5,22 @@ Windows are given in seconds and the sample rate is an argument, as in :mod:`sco
 Args:
   x: signals ``(..., length)``, full scale [-1, 1].
   sample_rate: sample rate in Hz.
+
+Returns:
+  A value for each frame or signal.
+
+>>> n = np.arange(2000.0)
+>>> x = np.concatenate([np.zeros(2000), np.exp(-n / 300) * np.sin(n)])  # at 0.5 s, frame 31.25
+>>> abs(int(onset_envelope(x, 4000).argmax()) - 31) <= 2
+True
+>>> int(chroma(np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0)), 4000)[5].argmax())  # A
+9
+>>> correlation(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
+Array([1.], dtype=float32)
+>>> smooth = np.sin(0.1 * np.arange(1000.0))
+>>> broken = np.where(np.arange(1000) < 500, smooth, smooth + 0.5)
+>>> float(seam_roughness(smooth, [500])) < 2.1, float(seam_roughness(broken, [500])) > 100
+(True, True)
 """
 
 import math
@@ -30,19 +46,10 @@ def onset_envelope(x: ArrayLike, sample_rate: Rate) -> Array:
     """The onset envelope (spectral flux): ``mean_k max(0, L[m, k] - L[m - 1, k])``.
 
     ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, scaled to 1 for a sine of amplitude 1; windows of 64 ms,
-    hops of 16 ms.
-
-    Returns:
-      The envelope ``(..., frames - 1)``.
+    hops of 16 ms. The envelope is ``(..., frames - 1)``.
 
     Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection" (without the
     suppression).
-
-    >>> import jax
-    >>> n = np.arange(2000.0)
-    >>> x = np.concatenate([np.zeros(2000), np.exp(-n / 300) * np.sin(n)])  # at 0.5 s, frame 31.25
-    >>> abs(int(jax.jit(onset_envelope, static_argnums=1)(x, 4000).argmax()) - 31) <= 2
-    True
     """
     window = hann(max(round(_ONSET_WINDOW * sample_rate), 4))
     size = magnitude(stft(x, window, max(round(HOP * sample_rate), 1))) * (2.0 / window.sum())
@@ -62,11 +69,6 @@ def chroma(x: ArrayLike, sample_rate: Rate, f_min: PositiveScalar = 55.0) -> Arr
 
     Returns:
       The chroma ``(..., frames, 12)``, zero for silent frames.
-
-    >>> import jax
-    >>> x = np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0))
-    >>> int(jax.jit(chroma, static_argnums=1)(x, 4000)[5].argmax())  # A
-    9
 
     Source: Fujishima 1999, "Realtime chord recognition of musical sound: a system using Common Lisp Music".
     """
@@ -97,10 +99,6 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
 
     Returns:
       The correlations ``(B,)`` in [-1, 1]; 0 if one of the two is constant.
-
-    >>> import jax
-    >>> jax.jit(correlation)(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
-    Array([1.], dtype=float32)
     """
     check_signal("(B, ...)", a=a, b=b)
     if jnp.shape(a) != jnp.shape(b):
@@ -114,21 +112,11 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     """The energy of the second difference at seams relative to its average: about 1 for inaudible seams.
 
     ``(x[s] - 2 x[s - 1] + x[s - 2])^2`` and the next one, the two that depend on a discontinuity before sample s,
-    averaged over the seams, relative to the average over the signal.
+    averaged over the seams, relative to the average over the signal: a ratio ``(...)``.
 
     Args:
       x: signals ``(..., length)``, not constant, of at least 4 samples.
       seams: indices of the first samples after seams, 2 to ``length - 2``.
-
-    Returns:
-      A ratio, ``(...)``.
-
-    >>> import jax
-    >>> smooth = np.sin(0.1 * np.arange(1000.0))
-    >>> broken = np.where(np.arange(1000) < 500, smooth, smooth + 0.5)
-    >>> roughness = jax.jit(lambda x: seam_roughness(x, [500]))
-    >>> float(roughness(smooth)) < 2.1, float(roughness(broken)) > 100
-    (True, True)
     """
     check_signal(x=x)
     length, at = jnp.shape(x)[-1], np.asarray(seams)

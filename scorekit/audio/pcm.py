@@ -7,12 +7,24 @@ Args:
   bits: number of bits of a code.
   mu: constant of the companding law; larger values give quiet samples a finer resolution.
   num_codes: number of codes; ``mu = num_codes - 1``.
+  x: floats, any shape; full scale is [-1, 1).
+  y: compressed values in [-1, 1], any shape.
+  codes: integers, any shape: ``-2^(bits-1) .. 2^(bits-1) - 1`` of linear PCM, ``0..num_codes-1`` of mu-law.
+
+Returns:
+  Samples in [-1, 1], or codes, int32. Traced codes out of range give NaN; no code stands for NaN: a traced NaN becomes
+  the code of 0.
 
 >>> pcm_to_float(jnp.array([-32768, 0, 16384])).tolist(), mu_law_decode(jnp.array([0, 255])).tolist()
 ([-1.0, 0.0, 0.5], [-1.0, 1.0])
 >>> y = mu_law_compress(jnp.array([-0.5, 0.0, 0.01]))
 >>> [round(float(x), 3) for x in y], [round(float(x), 3) for x in mu_law_expand(y)]
 ([-0.876, 0.0, 0.228], [-0.5, 0.0, 0.01])
+
+>>> float_to_pcm(jnp.array([-2.0, 0.5, 1.0]))
+Array([-32768,  16384,  32767], dtype=int32)
+>>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
+Array([  0, 128, 157, 255], dtype=int32)
 
 Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 """
@@ -38,14 +50,7 @@ _MU = 255.0
 
 @checked
 def pcm_to_float(codes: ArrayLike, bits: _Bits = 16) -> Array:
-    """Linear PCM to floats: ``codes / 2^(bits - 1)``, exact in float32 up to 24 bits.
-
-    Args:
-      codes: integers in ``-2^(bits-1) .. 2^(bits-1) - 1``, any shape.
-
-    Returns:
-      Samples in [-1, 1), float32; traced codes out of range give NaN.
-    """
+    """Linear PCM to floats: ``codes / 2^(bits - 1)``, exact in float32 up to 24 bits."""
     codes = jnp.asarray(codes)
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise ValueError(f"codes must be of an integer type, got {codes.dtype}")
@@ -67,16 +72,9 @@ def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -
     (``dither=None``) the error is smaller, with variance of about 1/12 step^2, but depends on the signal.
 
     Args:
-      x: floats, any shape; full scale is [-1, 1).
       dither: PRNG key of the dither, or ``None`` for rounding (the inverse of :func:`pcm_to_float`).
 
-    Returns:
-      int32 codes. No integer stands for NaN: a traced NaN becomes 0.
-
     Source: Lipshitz, Wannamaker and Vanderkooy 1992, "Quantization and dither: a theoretical survey", JAES 40(5).
-
-    >>> float_to_pcm(jnp.array([-2.0, 0.5, 1.0]))
-    Array([-32768,  16384,  32767], dtype=int32)
     """
     full_scale = 2.0 ** (bits - 1)
     check_not_nan(x=x)
@@ -94,13 +92,9 @@ def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -
 
 @checked
 def mu_law_compress(x: ArrayLike, mu: PositiveScalar = _MU) -> Array:
-    """The mu-law curve: ``sign(x) log(1 + mu |x|) / log(1 + mu)``.
+    """The mu-law curve: ``sign(x) log(1 + mu |x|) / log(1 + mu)``, in [-1, 1], float32 or wider.
 
-    Args:
-      x: floats in [-1, 1], any shape.
-
-    Returns:
-      Values in [-1, 1], float32 or wider; differentiable, with slope ``mu / log(1 + mu)`` at 0.
+    Differentiable, with slope ``mu / log(1 + mu)`` at 0.
     """
     sign, magnitude = _sign_and_magnitude(x)
     return sign * jnp.log1p(mu * magnitude) / jnp.log1p(mu)
@@ -108,14 +102,7 @@ def mu_law_compress(x: ArrayLike, mu: PositiveScalar = _MU) -> Array:
 
 @checked
 def mu_law_expand(y: ArrayLike, mu: PositiveScalar = _MU) -> Array:
-    """The inverse of :func:`mu_law_compress`: ``sign(y) ((1 + mu)^|y| - 1) / mu``.
-
-    Args:
-      y: compressed values in [-1, 1], any shape.
-
-    Returns:
-      Samples in [-1, 1], float32 or wider.
-    """
+    """The inverse of :func:`mu_law_compress`: ``sign(y) ((1 + mu)^|y| - 1) / mu``, in [-1, 1], float32 or wider."""
     sign, magnitude = _sign_and_magnitude(y)
     return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
 
@@ -126,16 +113,6 @@ def mu_law_encode(x: ArrayLike, num_codes: _Codes = 256) -> Array:
 
     ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
     codes, 127 and 128 of 256, and gets the upper one, which represents +8.6e-5.
-
-    Args:
-      x: floats, any shape; clipped to [-1, 1].
-
-    Returns:
-      int32 codes in ``0..num_codes-1``, non-decreasing in ``x``. No code stands for NaN: a traced
-        NaN becomes the code of 0.
-
-    >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
-    Array([  0, 128, 157, 255], dtype=int32)
     """
     check_not_nan(x=x)
     return from_unit(mu_law_compress(jnp.clip(jnp.asarray(x), -1.0, 1.0), num_codes - 1.0), num_codes)
@@ -146,12 +123,6 @@ def mu_law_decode(codes: ArrayLike, num_codes: _Codes = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
 
     :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.
-
-    Args:
-      codes: integers in ``0..num_codes-1``, any shape.
-
-    Returns:
-      Samples in [-1, 1], float32; traced codes out of range give NaN.
     """
     check_classes(num_codes, codes=codes)
     return mu_law_expand(to_unit(codes, num_codes), num_codes - 1.0)

@@ -178,9 +178,6 @@ def magnitudes(mel: LogMel, iterations: NonNegativeInt = 60, match_envelope: boo
       match_envelope: scaling of the magnitudes when decoding, by ``(E + f) / (E' + f)`` with their own envelope E', so
         that their mel spectrogram is the one of the condition.
 
-    Raises:
-      ValueError: when decoding without ``dense_map``.
-
     >>> from scorekit.audio.log_mel_features import make_log_mel
     >>> mel = make_log_mel(8000)
     >>> representation, sound = magnitudes(mel, iterations=2), jnp.zeros((2, 1024))

@@ -15,12 +15,27 @@ Args:
   length: number of samples of the signal.
   spectrum: complex spectrum X of any shape.
   key: PRNG key.
+  size: number of samples of a frame, at most ``length``.
+
+Returns:
+  Complex spectra; of :func:`magnitude` and :func:`phase` real arrays of the shape of ``spectrum``.
 
 >>> spectrum = jnp.array([2.0j, 0.0j])
 >>> magnitude(spectrum).tolist(), [round(float(x), 4) for x in phase(spectrum)], num_frames(16000, 256)
 ([2.0, 0.0], [1.5708, 0.0], 64)
 >>> bool(jnp.allclose(from_polar(magnitude(spectrum), phase(spectrum)), spectrum, atol=1e-6))
 True
+
+>>> x = jax.random.normal(jax.random.key(0), (3, 1000))
+>>> spectrum = stft(x, hann(256), 100)
+>>> spectrum.shape, bool(jnp.abs(istft(spectrum, hann(256), 100, 1000) - x).max() < 1e-5)
+((3, 11, 129), True)
+>>> frame(jnp.arange(6), 4, 2).tolist(), overlap_add(jnp.ones((2, 4)), 2).tolist()
+([[0, 1, 2, 3], [2, 3, 4, 5]], [1.0, 1.0, 2.0, 2.0, 1.0, 1.0])
+>>> randomise_phase(jax.random.key(0), x, hann(256), 64).shape, random_phase(jax.random.key(0), x).shape
+((3, 1000), (3, 1000))
+>>> hann(4).round(2).tolist(), hann(2, 4).tolist()
+([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
 """
 
 import functools
@@ -64,9 +79,6 @@ def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.
 
     Returns:
       float64 ``(fft_size,)``.
-
-    >>> hann(4).round(2).tolist(), hann(2, 4).tolist()
-    ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
     """
     fft_size = window_length if fft_size is None else fft_size
     if window_length > fft_size:
@@ -78,25 +90,17 @@ def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.
 
 @checked
 def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
-    """The number of frames of a signal: ``1 + ceil(length / hop)``.
-
-    Returns:
-      The number of frames.
-    """
+    """The number of frames of a signal: ``1 + ceil(length / hop)``."""
     return 1 + -(-length // hop)
 
 
 @checked
 def stft(x: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
-    """The centred short-time Fourier transform of a real signal.
+    """The centred short-time Fourier transform of a real signal, ``(..., frames, N // 2 + 1)``.
 
-    Returns:
-      Complex ``(..., frames, N // 2 + 1)``, complex64 unless ``x`` is float64.
+    complex64 unless ``x`` is float64.
 
     Source: Allen and Rabiner 1977, "A unified approach to short-time Fourier analysis and synthesis".
-
-    >>> jax.jit(stft, static_argnums=2)(jnp.zeros((2, 1000)), hann(256), 64).shape
-    (2, 17, 129)
     """
     check_signal(x=x)
     x = jnp.asarray(x)
@@ -118,20 +122,12 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: PositiveInt, length: int)
 
     Args:
       spectrum: complex spectrum ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
-      window: window ``(N,)``, concrete; the frames must cover every sample.
+      window: window ``(N,)``, concrete; the frames must cover every sample, where not all windows may nearly vanish.
 
     Returns:
       Real ``(..., length)``.
 
-    Raises:
-      ValueError: if all windows nearly vanish at some sample.
-
     Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform".
-
-    >>> x = jax.random.normal(jax.random.key(0), (3, 1000))
-    >>> again = jax.jit(lambda x: istft(stft(x, hann(256), 100), hann(256), 100, 1000))(x)
-    >>> bool(jnp.abs(again - x).max() < 1e-5)
-    True
     """
     spectrum = jnp.asarray(spectrum)
     size = _check_window(window)
@@ -156,14 +152,8 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: PositiveInt, length: int)
 def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
     """Cuts a signal into overlapping frames; an incomplete last frame is dropped.
 
-    Args:
-      size: number of samples of a frame, at most ``length``.
-
     Returns:
       ``(..., 1 + (length - size) // hop, size)``.
-
-    >>> frame(jnp.arange(6), 4, 2).tolist()
-    [[0, 1, 2, 3], [2, 3, 4, 5]]
     """
     if not jnp.ndim(x) or jnp.shape(x)[-1] < size:
         raise ValueError(f"x must be (..., length) with length >= size = {size}, got {jnp.shape(x)}")
@@ -184,9 +174,6 @@ def overlap_add(frames: Any, hop: PositiveInt) -> Any:
 
     Returns:
       ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; the excess is zero.
-
-    >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
-    [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     """
     if np.ndim(frames) < 2 or 0 in np.shape(frames)[-2:]:
         raise ValueError(f"frames must be (..., frames, size) and not empty, got {np.shape(frames)}")
@@ -200,20 +187,12 @@ def overlap_add(frames: Any, hop: PositiveInt) -> Any:
 
 
 def magnitude(spectrum: ArrayLike) -> Array:
-    """``|X|``, with gradient 0 where ``X = 0``.
-
-    Returns:
-      Magnitudes of the shape of ``spectrum``, real.
-    """
+    """``|X|``, with gradient 0 where ``X = 0``."""
     return jnp.abs(jnp.asarray(spectrum))
 
 
 def phase(spectrum: ArrayLike) -> Array:
-    """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``.
-
-    Returns:
-      Angles of the shape of ``spectrum``, real.
-    """
+    """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``."""
     spectrum = jnp.asarray(spectrum)
     return jnp.angle(jnp.where(spectrum == 0, 1.0, spectrum))
 
@@ -224,9 +203,6 @@ def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
     Args:
       magnitude: magnitudes of any shape.
       phase: phases in radians, of the same shape.
-
-    Returns:
-      Complex, of the same shape.
     """
     check_like("magnitude", magnitude, phase=phase)
     return jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase))
@@ -234,16 +210,7 @@ def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
 
 @checked
 def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
-    """A signal with the magnitudes of ``x`` and random phases, which shows the contribution of the phases.
-
-    Returns:
-      A signal shaped like ``x``.
-
-    >>> x = jnp.sin(0.3 * jnp.arange(1000.0))
-    >>> noisy = jax.jit(lambda key, x: randomise_phase(key, x, hann(256), 64))(jax.random.key(0), x)
-    >>> noisy.shape, bool(jnp.std(noisy) < 0.8 * jnp.std(x))  # inconsistent frames cancel
-    ((1000,), True)
-    """
+    """A signal with the magnitudes of ``x`` and random phases, which shows the contribution of the phases."""
     x = jnp.asarray(x)
     size = magnitude(stft(x, window, hop))
     return istft(from_polar(size, random_phase(key, size)), window, hop, x.shape[-1])
@@ -254,12 +221,6 @@ def random_phase(key: Key, like: Array) -> Array:
 
     Args:
       like: an array of the shape and floating dtype of the result.
-
-    Returns:
-      Radians.
-
-    >>> random_phase(jax.random.key(0), jnp.zeros((3, 2))).shape
-    (3, 2)
     """
     check_floating(like=like)
     return jax.random.uniform(key, like.shape, like.dtype, -math.pi, math.pi)

@@ -7,10 +7,18 @@ of a lag in seconds and describe a clip by a short vector, so that sets of clips
 Args:
   sample_rate: sample rate in Hz.
 
+Returns:
+  A value for each lag, ``(..., number of lags)``.
+
 >>> import jax
 >>> clips = jnp.ones((3, 16384))
 >>> [jax.jit(f, static_argnums=1)(clips, 4000).shape for f in (rhythm_statistics, harmony_statistics)]
 [(3, 16), (3, 12)]
+
+>>> autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)).round(3) + 0.0
+Array([ 1., -1.,  1.], dtype=float32)
+>>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
+[1.0, 0.0, 1.0]
 """
 
 import jax.numpy as jnp
@@ -31,19 +39,13 @@ CHROMA_LAGS = tuple(0.256 * i for i in range(1, 13))
 
 
 def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
-    """The autocorrelation of a series at the given lags.
+    """The autocorrelation of a series at the given lags, in [-1, 1]: Pearson's, of the overlapping parts.
+
+    0 where either is constant.
 
     Args:
       x: series ``(..., T)``.
       lags: lags in steps, from 0 to T - 2.
-
-    Returns:
-      ``(..., len(lags))`` in [-1, 1]: Pearson's correlation of the overlapping parts; 0 where either is constant.
-
-    >>> import jax
-    >>> correlations = jax.jit(autocorrelation, static_argnums=1)(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2))
-    >>> print(correlations.round(3))
-    [ 1. -1.  1.]
     """
     x = jnp.asarray(x)
     _check_lags(lags, x.shape[-1], 2)
@@ -62,12 +64,6 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
       x: series of vectors ``(..., T, D)``, of unit norm for cosine similarities.
       lags: lags in steps, from 0 to T - 1.
 
-    Returns:
-      ``(..., len(lags))``.
-
-    >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
-    [1.0, 0.0, 1.0]
-
     Source: Foote 1999, "Visualizing music and audio using self-similarity".
     """
     x = jnp.asarray(x)
@@ -82,13 +78,11 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
     """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s.
 
-    The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count.
+    The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count. 0 where
+    the envelope is constant.
 
     Args:
       x: signals ``(..., length)`` of more than 2.2 s, full scale [-1, 1].
-
-    Returns:
-      ``(..., 16)`` in [-1, 1]; 0 where the envelope is constant.
     """
     envelope = onset_envelope(x, sample_rate)
     taps = hann(8)[1:]  # correlations are invariant to its scale
@@ -104,10 +98,7 @@ def harmony_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
     It decreases where chords change and increases where they recur.
 
     Args:
-      x: signals ``(..., length)`` of at least 3.1 s.
-
-    Returns:
-      ``(..., 12)`` in [0, 1].
+      x: signals ``(..., length)`` of at least 3.1 s, full scale [-1, 1].
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))
 

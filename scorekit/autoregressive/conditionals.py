@@ -2,6 +2,18 @@
 
 A conditional has ``num_outputs``, the features that a network has to output at each position, and three functions of
 such outputs. Leading axes are free; it is a pytree and may be passed through ``jit``.
+
+Args:
+  outputs: outputs of the network, ``(..., num_outputs)``.
+
+Returns:
+  Parameters, each with a row for each channel.
+
+>>> mu_law = Categorical(num_codes=256)
+>>> mu_law.log_prob(jnp.zeros((1, 256)), jnp.array([17]))  # -log 256
+Array([-5.5451775], dtype=float32)
+>>> Normal().log_prob(jnp.zeros((1, 2)), jnp.zeros((1, 1)))  # -log(2 pi) / 2
+Array([-0.9189385], dtype=float32)
 """
 
 import math
@@ -21,11 +33,7 @@ __all__ = ["Categorical", "Conditional", "LogisticMixture", "Normal"]
 
 
 class Conditional(Protocol):
-    """A family of distributions of one value, with the parameters in the outputs of a network.
-
-    >>> Categorical(num_codes=3).num_outputs
-    3
-    """
+    """A family of distributions of one value, with the parameters in the outputs of a network."""
 
     @property
     def num_outputs(self) -> int:
@@ -51,10 +59,6 @@ class Categorical:
 
     Attributes:
       num_codes: V, the number of codes.
-
-    >>> mu_law = Categorical(num_codes=256)
-    >>> mu_law.log_prob(jnp.zeros((1, 256)), jnp.array([17]))  # -log 256
-    Array([-5.5451775], dtype=float32)
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
@@ -96,8 +100,6 @@ class Normal:
       min_log_std: the least log standard deviation, natural logarithm: data that a network predicts exactly would have
         an infinite density.
 
-    >>> Normal().log_prob(jnp.zeros((1, 2)), jnp.zeros((1, 1)))  # -log(2 pi) / 2
-    Array([-0.9189385], dtype=float32)
     >>> Normal(min_log_std=-1.0).parameters(jnp.array([3.0, -2.0]))  # mean and log_std
     (Array([3.], dtype=float32), Array([-1.], dtype=float32))
 
@@ -113,14 +115,7 @@ class Normal:
         return 2 * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array]:
-        """The means and the log standard deviations.
-
-        Args:
-          outputs: ``(..., 2 C)``.
-
-        Returns:
-          Two arrays ``(..., C)``.
-        """
+        """The means and the log standard deviations, two arrays ``(..., C)``."""
         mean, log_std = jnp.split(_wide(outputs), 2, axis=-1)
         return mean, jnp.maximum(log_std, self.min_log_std)
 
@@ -146,7 +141,7 @@ class Normal:
 class LogisticMixture:
     """Values of mixtures of K logistics, as densities or discretised: ``p(x) = sum_k w_k logistic((x - m_k) / s_k)``.
 
-    With ``bins``, the probability of one of the equidistant values -1, ..., 1 is that of the interval around it,
+    With ``bins``, one of the equidistant values -1, ..., 1 has the probability of the interval around it,
     ``sum_k w_k [F((x + h - m_k) / s_k) - F((x - h - m_k) / s_k)]`` with ``h = 1 / (bins - 1)``; the first and the last
     have all that lies beyond. It is computed without cancellation, at any distance from the means.
 
@@ -181,14 +176,7 @@ class LogisticMixture:
         return 3 * self.components * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, means and log-scales.
-
-        Args:
-          outputs: ``(..., 3 K C)``.
-
-        Returns:
-          Three arrays ``(..., C, K)``.
-        """
+        """Log-weights, means and log-scales, three arrays ``(..., C, K)``."""
         k = self.components
         outputs = _wide(outputs).reshape(*outputs.shape[:-1], self.channels, 3 * k)
         logits, means, log_scales = jnp.split(outputs, 3, axis=-1)

@@ -1,4 +1,14 @@
-"""Models without a network whose joint is known: Gaussian processes, Markov chains, tables of counted sequences."""
+"""Models without a network whose joint is known: Gaussian processes, Markov chains, tables of counted sequences.
+
+Args:
+  initial: logits of the first code, ``(V,)``.
+  transitions: logits of the next code, ``(V, V)``, a row for each code before.
+
+>>> isinstance(ar_process([0.6], std=0.8), ARProcess), ar_process([0.6], std=0.8).stds.tolist()  # of variance 1
+(True, [1.0, 0.800000011920929])
+>>> isinstance(markov_chain(jnp.zeros(3), jnp.zeros((3, 3))), MarkovChain)
+True
+"""
 
 import itertools
 
@@ -28,10 +38,7 @@ class ARProcess:
 
     Attributes:
       predictors: ``(p + 1, p)``: row n holds the coefficients of the best prediction from the last n values.
-      stds: ``(p + 1,)``: the standard deviations of what these do not predict.
-
-    >>> ar_process([0.6], std=0.8).stds.tolist()  # the process has variance 1
-    [1.0, 0.800000011920929]
+      stds: ``(p + 1,)``: the residual standard deviations.
     """
 
     predictors: Array
@@ -76,18 +83,12 @@ def ar_process(coefficients: ArrayLike, std: PositiveScalar = 1.0) -> ARProcess:
     ``a'_k = (a_k + r a_{n-k}) / (1 - r^2)`` and ``s'^2 = s^2 / (1 - r^2)`` with ``r = a_n``.
 
     Args:
-      coefficients: ``a_1, ..., a_p``, ``(p,)`` with p >= 1.
+      coefficients: ``a_1, ..., a_p``, ``(p,)`` with p >= 1, of a stationary process.
       std: s, in the unit of x.
 
     Returns:
       An :class:`ARProcess`, of values ``(B, L, 1)``.
 
-    Raises:
-      ValueError: unless the process is stationary.
-
-    >>> model = ar_process([0.5, -0.3])
-    >>> log_prob(model, jnp.zeros((2, 4, 1))).shape
-    (2,)
     >>> ar_process([1.1])
     Traceback (most recent call last):
     ValueError: coefficients must be those of a stationary process, got [1.1]
@@ -165,7 +166,7 @@ def gaussian_sequence(density: Gaussian) -> GaussianSequence:
     With :meth:`scorekit.densities.Gaussian.marginal` it is the model of a smoothed process at any noise level.
 
     Args:
-      density: a Gaussian in D dimensions, the order of which is that of the sequence.
+      density: a Gaussian in D dimensions, in the order of the sequence.
 
     Returns:
       A :class:`GaussianSequence`, of values ``(B, D, 1)``.
@@ -186,13 +187,6 @@ class MarkovChain:
     """Codes of which each depends on the one before: ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
 
     Build it with :func:`markov_chain`.
-
-    Attributes:
-      initial: logits of the first code, ``(V,)``.
-      transitions: logits of the next code, ``(V, V)``, a row for each code before.
-
-    >>> MarkovChain(initial=jnp.zeros(2), transitions=jnp.zeros((2, 2))).conditional.num_codes
-    2
     """
 
     initial: Array
@@ -220,10 +214,6 @@ class MarkovChain:
 def markov_chain(initial: ArrayLike, transitions: ArrayLike) -> MarkovChain:
     """A Markov chain as a model, ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
 
-    Args:
-      initial: logits of the first code, ``(V,)``.
-      transitions: logits of the next code, ``(V, V)``, a row for each code before.
-
     Returns:
       A :class:`MarkovChain`, of codes ``(B, L)``.
 
@@ -246,13 +236,10 @@ def log_prob_table(model: SequenceModel, length: PositiveInt) -> Array:
 
     Args:
       model: a model of codes.
-      length: number n of positions; all sequences are one batch.
+      length: number n of positions, for at most 2^27 logits ``n V^(n + 1)``; all sequences are one batch.
 
     Returns:
       ``(V, ..., V)``, n axes.
-
-    Raises:
-      ValueError: for more than 2^27 logits, ``length V^(length + 1)``.
 
     >>> table = log_prob_table(markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), 3)
     >>> table.shape, float(jnp.exp(table).sum())

@@ -3,6 +3,11 @@
 It samples what :func:`scorekit.guidance.sequences.guide_sequentially` counts out, which is not the guided joint;
 :func:`scorekit.autoregressive.sample_joint` weights its samples towards that. The joint of continuous sequences is
 guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(log_prob, model)``.
+
+Args:
+  cond: ``p(x | y)``, of codes.
+  uncond: ``p(x)``, of the same codes; an impossible code stays impossible.
+  guidance_scale: gamma, a scalar, or one per example ``(B,)``.
 """
 
 import jax
@@ -22,19 +27,11 @@ __all__ = ["GuidedModel", "classifier_free"]
 class GuidedModel:
     """Two models of codes whose conditionals are combined; build it with :func:`classifier_free`.
 
-    Attributes:
-      cond: ``p(x | y)``.
-      uncond: ``p(x)``.
-      guidance_scale: gamma, a scalar or ``(B,)``.
-
     >>> from scorekit.autoregressive import markov_chain
     >>> fair, same = markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), markov_chain(jnp.zeros(2), jnp.eye(2))
     >>> model = GuidedModel(cond=same, uncond=fair, guidance_scale=3.0)
     >>> model.outputs(jnp.array([[0, 0]])).shape, model.step(model.init_state(1, 2), jnp.zeros(1, int))[0].shape
     ((1, 2, 2), (1, 2))
-
-    Source: Dieleman 2022 (https://sander.ai/2022/05/26/guidance.html): ``p(x_i | x_<i)^(1 - gamma) p(x_i | x_<i,
-    y)^gamma``.
     """
 
     cond: SequenceModel
@@ -74,20 +71,12 @@ class GuidedModel:
 def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Finite) -> GuidedModel:
     """Classifier-free guidance of every conditional: ``p(x_i | x_<i, y)^gamma p(x_i | x_<i)^(1 - gamma)``, normalised.
 
-    The result is a model: its likelihood is that of the guided conditionals, and sampling it evaluates both models
+    The result is a model: its likelihood follows from the guided conditionals, and sampling it evaluates both models
     once for each position. At gamma 0 and 1 it is the unconditional and the conditional model; else it differs from the
     guided joint, since the factor of the continuations is missing, and equals it for independent positions.
 
-    Args:
-      cond: ``p(x | y)``, of codes.
-      uncond: ``p(x)``; what it gives no probability stays impossible.
-      guidance_scale: gamma, a scalar, or one per example ``(B,)``.
-
     Returns:
       A :class:`GuidedModel`.
-
-    Raises:
-      ValueError: for models that are not of the same codes.
 
     >>> from scorekit.autoregressive import log_prob, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))

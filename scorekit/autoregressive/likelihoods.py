@@ -3,6 +3,16 @@
 Args:
   model: the model.
   x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+
+>>> from scorekit.autoregressive import markov_chain
+>>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
+>>> x = jnp.array([[1, 1, 0]])
+>>> jnp.exp(position_log_probs(model, x)).tolist(), jnp.exp(log_prob(model, x)).round(5).tolist()
+([[0.5, 0.75, 0.25]], [0.09375])
+>>> print(bits_per_sample(markov_chain(jnp.zeros(4), jnp.zeros((4, 4))), x).bits_per_dim)
+[2.]
+
+Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
 """
 
 import jax.numpy as jnp
@@ -21,13 +31,6 @@ def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
 
     Returns:
       Nats ``(B, L)``.
-
-    >>> from scorekit.autoregressive import markov_chain
-    >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
-    >>> jnp.exp(position_log_probs(model, jnp.array([[1, 1, 0]]))).tolist()
-    [[0.5, 0.75, 0.25]]
-
-    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     x = check_sequences(model.conditional, x)
     return model.conditional.log_prob(model.outputs(x), x)
@@ -42,13 +45,6 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
 
     Returns:
       Nats ``(B,)``.
-
-    >>> from scorekit.autoregressive import markov_chain
-    >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
-    >>> jnp.exp(log_prob(model, jnp.array([[1, 1, 0]]))).round(5).tolist()
-    [0.09375]
-
-    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     return jnp.sum(position_log_probs(model, x), axis=-1)
 
@@ -61,12 +57,5 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
 
     Returns:
       A :class:`scorekit.likelihood.BitsPerDim` of ``(B,)``.
-
-    >>> from scorekit.autoregressive import markov_chain
-    >>> fair = markov_chain(jnp.zeros(4), jnp.zeros((4, 4)))
-    >>> print(bits_per_sample(fair, jnp.array([[0, 3, 1]])).bits_per_dim)
-    [2.]
-
-    Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """
     return bits_per_dim(log_prob(model, x), int(np.prod(jnp.shape(x)[1:])))

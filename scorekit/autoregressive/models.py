@@ -17,13 +17,7 @@ __all__ = ["NetworkModel", "SequenceModel", "model_from_network"]
 
 
 class SequenceModel(Protocol):
-    """What the functions of this package need of a model.
-
-    >>> from scorekit.autoregressive import Categorical, markov_chain
-    >>> coin = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.zeros((2, 2)))
-    >>> isinstance(coin.conditional, Categorical), coin.outputs(jnp.array([[0, 1, 1]])).shape
-    (True, (1, 3, 2))
-    """
+    """What the functions of this package need of a model."""
 
     @property
     def conditional(self) -> Conditional:
@@ -115,9 +109,6 @@ def model_from_network(
 
     Returns:
       A :class:`NetworkModel`, which may be passed through ``jit``.
-
-    Raises:
-      ValueError: if the network has another number of outputs.
 
     >>> from scorekit.autoregressive import Normal
     >>> from scorekit.networks import CausalTransformer

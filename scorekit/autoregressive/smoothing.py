@@ -3,6 +3,27 @@
 The density of clean sequences is ``Partial(log_prob, model)``. One that is trained on ``x_t = alpha x0 + sigma eps`` at
 all noise levels is a diffusion model whose score is a gradient of an explicit density: all solvers, annealed Langevin
 and guidance apply to it, all positions at once.
+
+Args:
+  model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
+  schedule: the noise schedule.
+
+>>> from scorekit.autoregressive import Normal, gaussian_sequence, model_from_network
+>>> from scorekit.densities import gaussian
+>>> from scorekit.networks import CausalWaveNet
+>>> from scorekit.schedules import rectified_flow
+>>> network, x0 = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), jnp.ones((2, 3, 1))
+>>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), x0), Normal())
+>>> model_at = condition_on_noise(model, rectified_flow())
+>>> jax.jit(smoothed_loss)(jax.random.key(1), model_at, rectified_flow(), x0).shape, model_at(0.5).conditions["noise"]
+((2,), Array(0., dtype=float32))
+>>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
+>>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
+>>> print(f"{log_density(jnp.zeros((1, 2, 1)), 1.0)[0]:.4f}")  # -log(2 pi): at t = 1 there is noise alone
+-1.8379
+
+Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), with a model of each noise level in place of a
+condition.
 """
 
 from collections.abc import Callable
@@ -41,21 +62,10 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 
 
     Args:
       model: a model of continuous values.
-      schedule: the noise schedule.
       scale: factor of the log-SNR, which is clipped to +-60 nats.
 
     Returns:
       ``t -> model``, t a scalar or ``(B,)``; a pytree, which may be passed through ``jit``.
-
-    >>> from scorekit.autoregressive import Normal, model_from_network
-    >>> from scorekit.networks import CausalWaveNet
-    >>> from scorekit.schedules import rectified_flow
-    >>> model = model_from_network(CausalWaveNet(outputs=2), {}, Normal())
-    >>> condition_on_noise(model, rectified_flow())(0.5).conditions["noise"]
-    Array(0., dtype=float32)
-
-    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), for a condition in place of a model of each
-    noise level.
     """
     return Partial(_at_noise, model, schedule, scale)
 
@@ -70,20 +80,8 @@ def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable
     :func:`scorekit.denoisers.denoiser_from_log_density` makes a denoiser of it, whose score is the gradient through the
     network; :func:`scorekit.guidance.classifier_free_log_density` guides the joint of each noise level.
 
-    Args:
-      model_at: ``t -> model``, such as that of :func:`condition_on_noise`; t a scalar, or ``(B,)`` where it can be.
-
     Returns:
       ``(x_t, t) -> log p_t(x_t)``, in nats ``(B,)``.
-
-    >>> from scorekit.autoregressive import gaussian_sequence
-    >>> from scorekit.densities import gaussian
-    >>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
-    >>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
-    >>> print(f"{log_density(jnp.zeros((1, 2, 1)), 1.0)[0]:.4f}")  # -log(2 pi): at t = 1 there is noise alone
-    -1.8379
-
-    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164).
     """
     return Partial(_smoothed, as_pytree(model_at))
 
@@ -100,24 +98,11 @@ def smoothed_loss(
 
     Args:
       key: PRNG key.
-      model_at: ``t -> model``, with t ``(B,)``.
-      schedule: the noise schedule.
       x0: clean sequences ``(B, L, C)``.
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
 
     Returns:
       Nats per value ``(B,)``, weighted by the sampler; take the mean to train.
-
-    >>> from scorekit.autoregressive import Normal, model_from_network
-    >>> from scorekit.networks import CausalWaveNet
-    >>> from scorekit.schedules import rectified_flow
-    >>> network, x0 = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), jnp.ones((2, 3, 1))
-    >>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), x0), Normal())
-    >>> loss = jax.jit(smoothed_loss)
-    >>> loss(jax.random.key(1), condition_on_noise(model, rectified_flow()), rectified_flow(), x0).shape
-    (2,)
-
-    Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164).
     """
     for_times, for_noise = jax.random.split(key)
     if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):

@@ -5,9 +5,19 @@ Each takes logits ``(..., V)`` and returns logits, minus infinity for what may n
 
 Args:
   logits: ``(..., V)``.
+  mass: the probability to keep; 1 keeps all.
 
 Returns:
   Logits ``(..., V)``.
+
+>>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
+>>> [f"{each:.1f}" for each in p]  # 1 to 9
+['0.1', '0.9']
+>>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist(), nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
+([-inf, 3.0, 2.0], [-inf, 0.0, 0.0])
+>>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
+>>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
+[False, True, True, True, True]
 """
 
 import jax
@@ -29,10 +39,6 @@ def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:
     Args:
       temperature: T.
 
-    >>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
-    >>> [f"{each:.1f}" for each in p]  # 1 to 9
-    ['0.1', '0.9']
-
     Source: Ackley et al. 1985 (https://doi.org/10.1207/s15516709cog0901_7).
     """
     return _checked(logits) / temperature
@@ -45,9 +51,6 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     Args:
       k: number of codes, at most V.
 
-    >>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
-    [-inf, 3.0, 2.0]
-
     Source: Fan et al. 2018 (https://arxiv.org/abs/1805.04833).
     """
     logits = _checked(logits)
@@ -59,12 +62,6 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
 @checked
 def nucleus(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
-
-    Args:
-      mass: the probability to keep; 1 keeps all.
-
-    >>> nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
-    [-inf, 0.0, 0.0]
 
     Source: Holtzman et al. 2020 (https://arxiv.org/abs/1904.09751).
     """
@@ -79,13 +76,6 @@ def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than
     the conditional says on average; sampling keeps to what is typical of each conditional, not of the joint
     (:mod:`scorekit.typicality`).
-
-    Args:
-      mass: the probability to keep; 1 keeps all.
-
-    >>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
-    >>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
-    [False, True, True, True, True]
 
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
     """

@@ -13,12 +13,7 @@ from scorekit.typing import Array, ArrayLike
 
 
 def check_ends(alpha: Callable[[Array], Array]) -> None:
-    """Raises a ``ValueError`` unless alpha starts at 1, ends at 0 (up to 0.01) and decreases; not if it is traced.
-
-    >>> check_ends(lambda t: 1.0 - 0.5 * t)
-    Traceback (most recent call last):
-    ValueError: alpha(1) must be in [0, 0.01], else tokens are never replaced, got 0.5
-    """
+    """Raises a ``ValueError`` unless alpha starts at 1, ends at 0 (up to 0.01) and decreases; not if it is traced."""
     values = alpha(jnp.linspace(0.0, 1.0, 17))
     check(lambda a: a.shape == (17,), "an elementwise function of the time", alpha=values)
     check(lambda a: abs(a - 1.0) < 1e-5, "1, as data have no noise", **{"alpha(0)": values[0]})
@@ -28,12 +23,7 @@ def check_ends(alpha: Callable[[Array], Array]) -> None:
 
 
 def check_codes(num_codes: int, **named: ArrayLike) -> None:
-    """Raises a ``ValueError`` unless the arguments are not empty and hold integers in ``[0, num_codes)``.
-
-    >>> check_codes(3, x0=np.zeros((2, 0), int))
-    Traceback (most recent call last):
-    ValueError: x0 must hold at least one token, got shape (2, 0)
-    """
+    """Raises a ``ValueError`` unless the arguments are not empty and hold integers in ``[0, num_codes)``."""
     for name, codes in named.items():
         if np.size(codes) == 0:
             raise ValueError(f"{name} must hold at least one token, got shape {np.shape(codes)}")
@@ -45,12 +35,7 @@ def check_codes(num_codes: int, **named: ArrayLike) -> None:
 
 
 def check_where(z: Array, where: ArrayLike | None) -> Array | None:
-    """``where`` as a bool array of the shape of ``z``, with at least one token for every example.
-
-    >>> check_where(jnp.zeros((1, 2), int), np.array([[False, False]]))
-    Traceback (most recent call last):
-    ValueError: where must leave at least one token to predict in every example
-    """
+    """``where`` as a bool array of the shape of ``z``, with at least one token for every example."""
     if where is None:
         return None
     if not jnp.issubdtype(jnp.result_type(where), jnp.bool_):
@@ -65,12 +50,7 @@ def check_where(z: Array, where: ArrayLike | None) -> Array | None:
 
 
 def predict(denoiser, z: Array, t: ArrayLike, num_tokens: int) -> Array:
-    """``denoiser(z, t)``, the log-probabilities ``(*z.shape, V)``, in at least float32 and normalised.
-
-    >>> predict(lambda z, t: jnp.zeros((1, 2)), jnp.zeros((1, 3), int), 0.5, 2)
-    Traceback (most recent call last):
-    ValueError: denoiser must return log-probabilities of shape (1, 3, 2), got (1, 2)
-    """
+    """``denoiser(z, t)``, the log-probabilities ``(*z.shape, V)``, in at least float32 and normalised."""
     check_per_example(z, t=t)
     log_p = denoiser(as_index(z), t)
     if jnp.shape(log_p) != (*jnp.shape(z), num_tokens):
@@ -88,10 +68,6 @@ def normalised(log_p: Array, name: str) -> Array:
     """Log-probabilities ``(..., V)`` in at least float32; NaN where traced ones do not sum to 1.
 
     The sum may be off by 1e-3, in half precision by 4e-2: rounding all of ``-log V`` in bfloat16 costs up to 3e-2.
-
-    >>> normalised(jnp.zeros((1, 3)), "denoiser")
-    Traceback (most recent call last):
-    ValueError: denoiser must return normalised log-probabilities (see denoiser_from_network), which sum to 1, got 3
     """
     tolerance = 4e-2 if log_p.dtype.itemsize < 4 else 1e-3
     log_p = jnp.asarray(log_p, _wide(log_p))

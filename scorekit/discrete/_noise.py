@@ -14,11 +14,7 @@ from scorekit.typing import Array, Key
 
 
 def log(p: Array) -> Array:
-    """``log p``, -inf at 0 where the gradient is 0 instead of NaN; NaN stays NaN.
-
-    >>> log(jnp.array([0.0, 1.0]))
-    Array([-inf,   0.], dtype=float32)
-    """
+    """``log p``, -inf at 0 where the gradient is 0 instead of NaN; NaN stays NaN."""
     positive = ~(p <= 0)
     return jnp.where(positive, jnp.log(jnp.where(positive, p, 1.0)), -jnp.inf)
 
@@ -40,11 +36,7 @@ def _draw_uniform(key, z, probability, new):
 
 @dataclasses.dataclass(frozen=True)
 class Absorbing:
-    """``pi`` is the mask, the state V.
-
-    >>> Absorbing(3).mask
-    3
-    """
+    """``pi`` is the mask, the state V."""
 
     num_tokens: int
 
@@ -118,11 +110,7 @@ class Absorbing:
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """``pi`` is uniform over the V tokens.
-
-    >>> Uniform(3).num_states
-    3
-    """
+    """``pi`` is uniform over the V tokens."""
 
     num_tokens: int
 
@@ -175,7 +163,7 @@ class Uniform:
     def loss(self, log_p: Array, x0: Array, z: Array, row: "Row") -> Array:
         """``(sigma' / (alpha V)) sum_y (s - r + r log(r / s))`` of each token, the derivative of the bound in t.
 
-        s is the score of ``p``, r that of the data, ``q(y | x0) / q(z | x0)``; the sum is over the tokens but z.
+        s is the score of ``p`` and ``r = q(y | x0) / q(z | x0)`` of the data; the sum is over the tokens but z.
         """
         known = log(_one_hot(x0, self.num_tokens, log_p.dtype))
         log_r, log_s = self.log_scores(known, z, row), self.log_scores(log_p, z, row)

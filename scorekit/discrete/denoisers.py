@@ -1,9 +1,12 @@
 """Denoisers of tokens: the posterior of every clean token given the noisy sequence.
 
 A denoiser is ``(z_t, t) -> log p(x_i | z_t)``: from noisy tokens ``(B, ...)`` to normalised log-probabilities
-``(B, ..., V)`` of at least float32. Those of this module are ``jax.tree_util.Partial`` of module-level functions and
-may be arguments of a jitted function. Any such function is accepted everywhere, but only those of
+``(B, ..., V)`` of at least float32. The library's own are ``jax.tree_util.Partial`` of module-level functions and may
+be arguments of a jitted function. Any such function is accepted everywhere, but only those of
 :func:`denoiser_from_network` make sure that tokens without a mask are carried over.
+
+Args:
+  process: the forward process.
 """
 
 from collections.abc import Callable
@@ -64,14 +67,10 @@ def denoiser_from_network(
 
     Args:
       network: ``(z_t, t) -> logits``, ``(B, ..., V)`` or with the mask ``(B, ..., V + 1)``, of any precision.
-      process: the forward process.
       target: the distribution that the logits describe.
 
     Returns:
       ``(z_t, t) -> log p``, ``(B, ..., V)`` in at least float32, which may be passed through ``jit``.
-
-    Raises:
-      ValueError: when called, for logits of another shape.
 
     >>> from scorekit.discrete import uniform
     >>> process = uniform(3)
@@ -127,14 +126,10 @@ def exact_denoiser(log_prob: Array, process: Process) -> TokenDenoiser:
 
     Args:
       log_prob: ``log p(x)`` of all sequences of n tokens, n axes of length V.
-      process: the forward process.
 
     Returns:
       ``(z_t, t) -> log p(x_i | z_t)`` for ``z_t`` ``(..., n)``; NaN where z_t is impossible. With masks it does not
       depend on t, and tokens without one are a condition, at t = 1 as well.
-
-    Raises:
-      ValueError: if an axis is not of length V; when called, for sequences of another length.
 
     >>> from scorekit.discrete import absorbing
     >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal

@@ -12,6 +12,29 @@ For gamma 0 and 1 all give the unconditional and the conditional distribution, a
 other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independent tokens: the factor of the tokens to
 come is missing. The joint of short sequences is counted out by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
+
+Args:
+  cond: the conditional denoiser.
+  uncond: the unconditional denoiser; an impossible token stays impossible.
+  guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
+  z_t: the tokens.
+  t: the time.
+  row: the row of the step.
+
+Returns:
+  The guided denoiser, ``(z_t, t) -> log p``; for rates and a classifier a :class:`RateDenoiser`.
+
+>>> from scorekit.discrete import absorbing
+>>> cond, uncond = (lambda z, t, p=p: jnp.log(jnp.full((*z.shape, 2), jnp.array([1 - p, p]))) for p in (0.75, 0.5))
+>>> z, row = jnp.array([[2]]), absorbing(2).row(jnp.array([0.4, 0.5]))
+>>> [f"{p:.2f}" for p in jnp.exp(classifier_free(cond, uncond, 2.0)(z, 0.5)).ravel()]  # 1 to 9
+['0.10', '0.90']
+>>> scale, log_rates = rate_guidance(cond, uncond, 2.0).log_rates(z, row)
+>>> (scale * jnp.exp(log_rates)).round(3).tolist()  # 2 (0.125, 1.125): the sum is 2.5 instead of 2
+[[[0.25, 2.25, 0.0]]]
+>>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)
+>>> jnp.exp(classifier_guidance(uncond, likes_ones, 1.0)(z, 0.5)).tolist()
+[[[0.25, 0.75]]]
 """
 
 from collections.abc import Callable
@@ -49,23 +72,6 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
     For masks revealed one at a time it samples the mean, over all orders, of the autoregressive guidance that
     :func:`scorekit.guidance.sequences.guide_sequentially` counts out.
 
-    Args:
-      cond: the conditional denoiser.
-      uncond: the unconditional denoiser; what it gives no probability stays impossible.
-      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-
-    Returns:
-      ``(z_t, t) -> log p``, the guided denoiser, for every solver.
-
-    Raises:
-      ValueError: when called, for log-probabilities that do not sum to 1 (if traced, NaN).
-
-    >>> cond = lambda z, t: jnp.log(jnp.array([[[0.25, 0.75]]]))
-    >>> uncond = lambda z, t: jnp.log(jnp.array([[[0.5, 0.5]]]))
-    >>> log_p = classifier_free(cond, uncond, 2.0)(jnp.array([[2]]), 0.5)
-    >>> [f"{p:.2f}" for p in jnp.exp(log_p).ravel()]  # 1 to 9
-    ['0.10', '0.90']
-
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
     return Partial(_classifier_free, as_pytree(cond), as_pytree(uncond), _scale(guidance_scale))
@@ -92,8 +98,6 @@ class RateDenoiser:
     >>> from scorekit.discrete import absorbing
     >>> guided.log_rates(jnp.array([[2]]), absorbing(2).row(jnp.array([0.2, 0.4])))[0]
     Array(1., dtype=float32)
-
-    Source: Nisonoff et al. 2024 (https://arxiv.org/abs/2406.01572).
     """
 
     denoiser: TokenDenoiser
@@ -103,23 +107,11 @@ class RateDenoiser:
         return self.denoiser(z_t, t)
 
     def log_probs(self, z_t: Array, t: Array) -> Array:
-        """``log p``, which the last step uses.
-
-        Args:
-          z_t: the tokens.
-          t: the time.
-
-        Returns:
-          Log-probabilities ``(B, ..., V)``.
-        """
+        """``log p``, ``(B, ..., V)``, which the last step uses."""
         return self.denoiser(z_t, t)
 
     def log_rates(self, z_t: Array, row: Row) -> tuple[Array, Array]:
         """The rates of change to every state at the start of a step.
-
-        Args:
-          z_t: the tokens.
-          row: the row of the step.
 
         Returns:
           ``(scale, log_rates)``: a scalar or ``(B,)``, and ``(B, ..., S)``.
@@ -139,22 +131,6 @@ def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Sc
 
     The total rate is guided too: a token of which both are certain changes before one of which they are not. With
     another solver than ``TauLeaping`` it is :func:`classifier_free`.
-
-    Args:
-      cond: the conditional denoiser.
-      uncond: the unconditional denoiser.
-      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-
-    Returns:
-      A :class:`RateDenoiser`.
-
-    >>> from scorekit.discrete import absorbing
-    >>> cond = lambda z, t: jnp.log(jnp.array([[[0.25, 0.75]]]))
-    >>> uncond = lambda z, t: jnp.log(jnp.array([[[0.5, 0.5]]]))
-    >>> row = absorbing(2).row(jnp.array([0.4, 0.5]))
-    >>> scale, log_rates = rate_guidance(cond, uncond, 2.0).log_rates(jnp.array([[2]]), row)
-    >>> (scale * jnp.exp(log_rates)).round(3).tolist()  # 2 (0.125, 1.125): the sum is 2.5 instead of 2
-    [[[0.25, 2.25, 0.0]]]
 
     Source: Nisonoff et al. 2024 (https://arxiv.org/abs/2406.01572).
     """
@@ -208,19 +184,6 @@ def classifier_guidance(
     Args:
       denoiser: the unconditional denoiser.
       log_likelihood: ``(z_t, t) -> log p(y | z_t)``, ``(B,)``, for the label y of each example.
-      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-
-    Returns:
-      A :class:`RateDenoiser`: normalised probabilities for most solvers, rates for ``TauLeaping``.
-
-    Raises:
-      ValueError: when called, for a classifier that does not return ``(B,)``, or as :func:`classifier_free`.
-
-    >>> uncond = lambda z, t: jnp.log(jnp.full((*z.shape, 2), 0.5))
-    >>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)
-    >>> guided = classifier_guidance(uncond, likes_ones, 1.0)
-    >>> jnp.exp(guided(jnp.array([[2]]), 0.5)).tolist()
-    [[[0.25, 0.75]]]
 
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193); Nisonoff et al. 2024
     (https://arxiv.org/abs/2406.01572).

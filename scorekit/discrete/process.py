@@ -5,6 +5,30 @@
 mask of absorbing noise is one more state, V. The process holds the schedule: every function takes one process.
 
 All functions raise a ``ValueError`` for codes out of the vocabulary, an empty sequence and a time outside [0, 1].
+
+Args:
+  num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
+  schedule: one of :mod:`scorekit.discrete.schedules`; default ``linear()``.
+  key: PRNG key.
+  process: the forward process.
+  x0: clean tokens, integers ``(B, ...)``.
+  t: times, a scalar or ``(B,)``.
+
+Returns:
+  A :class:`Process`, or tokens shaped and typed like ``x0``.
+
+>>> process = absorbing(5)
+>>> isinstance(process, Process), process.num_tokens, process.num_states, process.mask, uniform(5).num_states
+(True, 5, 6, 5, 5)
+>>> perturb(jax.random.key(0), process, jnp.arange(5), 1.0).tolist()
+[5, 5, 5, 5, 5]
+>>> sample_prior(jax.random.key(0), process, jnp.zeros((1, 3), jnp.int32)).tolist()
+[[5, 5, 5]]
+>>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
+[[0.0, 0.75, 0.25]]
+
+Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Shi et al. 2024 (https://arxiv.org/abs/2406.04329);
+Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
 """
 
 from typing import Annotated
@@ -34,12 +58,6 @@ class Process:
     Attributes:
       noise: the kind of noise; static.
       schedule: the schedule; its numbers are leaves.
-
-    >>> process = absorbing(5)
-    >>> process.num_tokens, process.num_states, process.mask
-    (5, 6, 5)
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
 
     noise: Absorbing | Uniform = static()
@@ -81,40 +99,13 @@ class Process:
 
 @checked
 def absorbing(num_tokens: PositiveInt, schedule: Schedule | None = None) -> Process:
-    """Masked diffusion: a token that is not kept becomes the mask, ``q(z_t | x0) = alpha [x0] + sigma [mask]``.
-
-    Args:
-      num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
-      schedule: one of :mod:`scorekit.discrete.schedules`; default ``linear()``.
-
-    Returns:
-      A :class:`Process`.
-
-    >>> perturb(jax.random.key(0), absorbing(5), jnp.arange(5), 1.0).tolist()
-    [5, 5, 5, 5, 5]
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
-    """
+    """Masked diffusion: a token that is not kept becomes the mask, ``q(z_t | x0) = alpha [x0] + sigma [mask]``."""
     return _process(Absorbing(num_tokens), schedule)
 
 
 @checked
 def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = None) -> Process:
-    """Uniform noise: a token that is not kept is drawn anew, ``q(z_t | x0) = alpha [x0] + sigma / V``.
-
-    Args:
-      num_tokens: V, the size of the vocabulary.
-      schedule: one of :mod:`scorekit.discrete.schedules`; default ``linear()``.
-
-    Returns:
-      A :class:`Process`.
-
-    >>> uniform(5).num_states
-    5
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Schiff et al. 2024
-    (https://arxiv.org/abs/2412.10193).
-    """
+    """Uniform noise: a token that is not kept is drawn anew, ``q(z_t | x0) = alpha [x0] + sigma / V``."""
     return _process(Uniform(num_tokens), schedule)
 
 
@@ -128,22 +119,8 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
     """Draws noisy tokens, ``z_t ~ q(z_t | x0) = alpha [x0] + sigma pi``.
 
     Args:
-      key: PRNG key.
-      process: the forward process.
-      x0: clean tokens, integers ``(B, ...)``.
-      t: times, a scalar or ``(B,)``.
-      where: bool, broadcasts to ``x0``: the tokens that get noise (the others are a condition); default all.
-
-    Returns:
-      Noisy tokens, shaped and typed like ``x0``.
-
-    Raises:
-      ValueError: for a ``where`` that leaves nothing.
-
-    >>> perturb(jax.random.key(0), uniform(3), jnp.array([[0, 1, 2]]), 0.0).tolist()
-    [[0, 1, 2]]
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
+      where: bool, broadcasts to ``x0``: the tokens that get noise, at least one (the others are a condition); default
+        all.
     """
     check_codes(process.num_tokens, x0=x0)
     check_time(t=t)
@@ -159,22 +136,11 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     """The posterior of an earlier state given the data: ``q(z_s | z_t, x0) = q(z_t | z_s) q(z_s | x0) / q(z_t | x0)``.
 
     Args:
-      process: the forward process.
-      z_t: noisy tokens, ``(B, ...)``.
-      x0: clean tokens, shaped like ``z_t``.
-      t: times, a scalar or ``(B,)``.
+      z_t: noisy tokens, shaped like ``x0``.
       s: earlier times, ``s < t``.
 
     Returns:
       Probabilities of the states, ``(B, ..., S)`` with S = ``process.num_states``; NaN where z_t is impossible.
-
-    Raises:
-      ValueError: unless ``s < t``, or for tokens of other shapes.
-
-    >>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
-    [[0.0, 0.75, 0.25]]
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
     check_codes(process.num_tokens, x0=x0)
     check_codes(process.num_states, z_t=z_t)
@@ -197,17 +163,7 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
     uniformly, which is what the bounds count.
 
     Args:
-      key: PRNG key.
-      process: the forward process.
       like: integers, or a ``jax.ShapeDtypeStruct``, with the shape and dtype of the tokens.
-
-    Returns:
-      Tokens shaped and typed like ``like``.
-
-    >>> sample_prior(jax.random.key(0), absorbing(4), jnp.zeros((1, 3), jnp.int32)).tolist()
-    [[4, 4, 4]]
-
-    Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
     dtype = jnp.result_type(like)
     if not jnp.issubdtype(dtype, jnp.integer):

@@ -1,4 +1,21 @@
-"""Sampling of tokens: one ``lax.scan`` for every solver, and exact sampling of masks one at a time."""
+"""Sampling of tokens: one ``lax.scan`` for every solver, and exact sampling of masks one at a time.
+
+Args:
+  key: PRNG key.
+  process: the forward process.
+
+Returns:
+  The tokens, shaped and typed like ``z_init``; with ``trajectory`` the pair ``(tokens, (n, B, ...))``.
+
+>>> from scorekit import discrete
+>>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
+>>> process = discrete.absorbing(2)
+>>> denoiser, z_init = discrete.exact_denoiser(pairs, process), jnp.array([[2, 0]])
+>>> sample(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0]).tolist()
+[[0, 0]]
+>>> first_hitting_sample(jax.random.key(0), denoiser, process, z_init).tolist()
+[[0, 0]]
+"""
 
 import jax
 import jax.numpy as jnp
@@ -36,28 +53,16 @@ def sample(
     ``PredictorCorrector``). The network is traced inside the loop; wrap the call in ``jax.jit``.
 
     Args:
-      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``; ``t`` is a scalar in the loop.
-      process: the forward process.
       solver: one of :mod:`scorekit.discrete.solvers` or your own.
       z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1], from :mod:`scorekit.solvers.grids`; the last one 0 leaves no mask.
       trajectory: also return the tokens after every step.
 
-    Returns:
-      The tokens, shaped and typed like ``z_init``; with ``trajectory`` the pair ``(tokens, (n, B, ...))``.
-
     Raises:
       ValueError: for no mask to reveal, a solver that needs masks with uniform noise, or log-probabilities that are NaN
         or do not sum to 1: if traced, the tokens drawn from them are -1 (the largest value of an unsigned type), to the
         end.
-
-    >>> from scorekit import discrete
-    >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
-    >>> process = discrete.absorbing(2)
-    >>> denoiser, z_init = discrete.exact_denoiser(pairs, process), jnp.array([[2, 0]])
-    >>> sample(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0]).tolist()
-    [[0, 0]]
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
@@ -85,25 +90,9 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
     model.
 
     Args:
-      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
-      process: an absorbing process.
+      process: an absorbing process; log-probabilities are checked as in :func:`sample`.
       z_init: the start, integers ``(B, ...)``; tokens without a mask are a condition that is kept.
-
-    Returns:
-      The tokens, shaped and typed like ``z_init``.
-
-    Raises:
-      ValueError: for no mask to reveal, uniform noise, or log-probabilities as in :func:`sample`, whose tokens are -1
-        if traced.
-
-    >>> from scorekit import discrete
-    >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))
-    >>> process = discrete.absorbing(2)
-    >>> first_hitting_sample(
-    ...     jax.random.key(0), discrete.exact_denoiser(pairs, process), process, jnp.array([[1, 2]])
-    ... ).tolist()
-    [[1, 1]]
 
     Source: Zheng et al. 2024 (https://arxiv.org/abs/2409.02908); Hoogeboom et al. 2021
     (https://arxiv.org/abs/2110.02037).

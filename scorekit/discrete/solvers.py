@@ -13,6 +13,11 @@ solver                  NFE/step  noise      step
 ``PredictorCorrector``  1 + n     any        then n times forwards and back by ``Ancestral``
 ``ConfidenceOrdered``   1         absorbing  reveals the most probable tokens first (MaskGIT); biased
 ======================  ========  =========  =============================================================
+
+>>> [solver.evals_per_step for solver in (Ancestral(), TauLeaping(), PredictorCorrector(num_corrections=2))]
+[1, 1, 3]
+>>> [solver.only_absorbing for solver in (Ancestral(), Remasking(eta=0.2), ConfidenceOrdered(temperature=4.5))]
+[False, True, True]
 """
 
 from typing import Any, NamedTuple
@@ -100,9 +105,6 @@ class Ancestral(TokenSolver):
     With masks every token is revealed with probability ``1 - sigma_s / sigma_t`` and stays afterwards. Exact for one
     token, of order one in the step for several.
 
-    >>> Ancestral().evals_per_step
-    1
-
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """
 
@@ -115,11 +117,8 @@ class TauLeaping(TokenSolver):
     """The rates of the reverse process at t, held fixed: a token changes with probability ``1 - exp(-h R)``.
 
     ``R(z -> y) = (sigma' / sigma) p(y | z)`` from the mask, or ``(sigma' / (alpha V)) p_t(z with y) / p_t(z)``. The
-    last step, to ``sigma = 0``, is that of :class:`Ancestral`. A denoiser with a method ``log_rates(z_t, row)``
+    last step, to ``sigma = 0``, is a step of :class:`Ancestral`. A denoiser with a method ``log_rates(z_t, row)``
     (:func:`scorekit.discrete.rate_guidance`) gives the rates itself.
-
-    >>> TauLeaping().only_absorbing
-    False
 
     Source: Campbell et al. 2022 (https://arxiv.org/abs/2205.14987); Lou et al. 2023 (https://arxiv.org/abs/2310.16834).
     """
@@ -144,19 +143,16 @@ class Remasking(TokenSolver):
     """Reveals like :class:`Ancestral` and masks some of the revealed tokens again, which corrects early mistakes.
 
     A token is masked with probability ``rho = min(eta (sigma_s / alpha_t), cap)``, ``sigma_s / alpha_t <= 1``, and a
-    mask revealed with ``(alpha_s - (1 - rho) alpha_t) / sigma_t``, so that ``q(z_s | x0)`` is that of the process for
-    every rho. ReMDM-rescale is ``cap = 1``, ReMDM-cap ``eta = 1``; ``eta = 0`` is :class:`Ancestral`.
+    mask revealed with ``(alpha_s - (1 - rho) alpha_t) / sigma_t``, so that ``q(z_s | x0)`` does not depend on rho.
+    ReMDM-rescale is ``cap = 1``, ReMDM-cap ``eta = 1``; ``eta = 0`` is :class:`Ancestral`.
 
     With the exact denoiser the error falls with the square root of the step, since the tokens that are masked again in
     one step are drawn independently and only the last, short phase corrects that; with a cap in proportion to the step
     it is of order one. It is for denoisers that make mistakes. Tokens that are given as a condition are masked too.
 
     Attributes:
-      eta: share of the largest possible probability.
+      eta: fraction of the largest possible probability.
       cap: the largest probability.
-
-    >>> Remasking(eta=0.2).only_absorbing
-    True
 
     Source: Wang et al. 2025 (https://arxiv.org/abs/2503.00307).
     """
@@ -187,9 +183,6 @@ class PredictorCorrector(TokenSolver):
     Attributes:
       num_corrections: corrections of a step; static.
       size: length of a correction in units of the step.
-
-    >>> PredictorCorrector(num_corrections=2).evals_per_step
-    3
 
     Source: Campbell et al. 2022 (https://arxiv.org/abs/2205.14987); Gat et al. 2024 (https://arxiv.org/abs/2407.15595).
     """
@@ -232,9 +225,6 @@ class ConfidenceOrdered(TokenSolver):
 
     Attributes:
       temperature: temperature of the order; multiplied by the time at the end of the step.
-
-    >>> ConfidenceOrdered(temperature=4.5).only_absorbing
-    True
 
     Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200).
     """

@@ -6,8 +6,8 @@ of :mod:`scorekit.guidance` wrap it; a rule with a norm takes it over the whole 
 
 :func:`denoising_loss` trains with independent levels. :func:`sample` follows a schedule of levels:
 :func:`full_sequence`, :func:`autoregressive` or :func:`pyramid`. :func:`roll_out` and :func:`sample_long` draw
-sequences of any length in a sliding window, with :func:`history_guidance` where wanted. :func:`exact_denoiser` is that
-of a Gaussian process. ``docs/forcing.md`` shows them together.
+sequences of any length in a sliding window, with :func:`history_guidance` where wanted. :func:`exact_denoiser` is exact
+for a Gaussian process. ``docs/forcing.md`` shows them together.
 
 Source: Chen et al. 2024, "Diffusion forcing: next-token prediction meets full-sequence diffusion"
 (https://arxiv.org/abs/2407.01392).

@@ -26,8 +26,8 @@ def history_guidance(
     """Guidance by the history, the frames with ``t <= clean``: ``masked + gamma (full - masked)`` for all others.
 
     ``masked`` is the prediction with the history noised further, to ``level``. At level 1 of a schedule without signal
-    there it is that without history, and this is classifier-free guidance with the history as the condition; below 1
-    the frames before are known roughly. 2 evaluations.
+    there nothing of the history is left, and this is classifier-free guidance with the history as the condition; below
+    1 the frames before are known roughly. 2 evaluations.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.

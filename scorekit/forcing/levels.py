@@ -12,6 +12,16 @@ Args:
   length: number of frames T.
   chunk: number of frames that are denoised together.
 
+Returns:
+  Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
+
+>>> full_sequence([1.0, 0.5, 0.0], 2).tolist()
+[[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
+>>> autoregressive([1.0, 0.0], 3).tolist()
+[[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+>>> pyramid([1.0, 0.5, 0.0], 3, delay=1).tolist()
+[[1.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
+
 Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
 """
 
@@ -28,28 +38,15 @@ __all__ = ["autoregressive", "full_sequence", "pyramid"]
 
 @checked
 def full_sequence(ts: ArrayLike, length: PositiveInt) -> Array:
-    """All frames at one level, as in a model of whole sequences: ``levels[k, i] = t_k``.
-
-    Returns:
-      Levels ``(n + 1, T)``.
-
-    >>> full_sequence([1.0, 0.5, 0.0], 2).tolist()
-    [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
-    """
+    """All frames at one level, as in a model of whole sequences: ``levels[k, i] = t_k``."""
     return pyramid(ts, length, 0)
 
 
 @checked
 def autoregressive(ts: ArrayLike, length: PositiveInt, chunk: PositiveInt = 1) -> Array:
-    """One frame, or chunk of frames, after the other, given those before without noise: a delay of all n steps.
+    """One frame, or chunk of frames, after the other, given clean earlier frames: a delay of all n steps.
 
     ``levels[k, i] = t_j`` with ``j = clip(k - n floor(i / chunk), 0, n)``.
-
-    Returns:
-      Levels ``(n ceil(T / chunk) + 1, T)``.
-
-    >>> autoregressive([1.0, 0.0], 3).tolist()
-    [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     return pyramid(ts, length, jnp.shape(check_grid(ts))[0] - 1, chunk)
 
@@ -62,12 +59,6 @@ def pyramid(ts: ArrayLike, length: PositiveInt, delay: NonNegativeInt, chunk: Po
 
     Args:
       delay: number of steps; above n the next chunk waits ``delay - n`` steps in addition.
-
-    Returns:
-      Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
-
-    >>> pyramid([1.0, 0.5, 0.0], 3, delay=1).tolist()
-    [[1.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
     """
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)

@@ -6,8 +6,22 @@ Args:
   x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
   target: the target of the network.
   weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-  mask: ``(B, T)`` booleans, which frames exist; the others are noise at t = 1 to the network, and not in the loss.
-    None: all.
+  mask: ``(B, T)`` booleans, which frames exist, at least one; the others are noise at t = 1 to the network, and not in
+    the loss. None: all.
+  key: PRNG key.
+
+Returns:
+  ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
+  frames that do not exist have the weight 0 and are not in ``by_noise_level``.
+
+>>> from scorekit.schedules import cosine
+>>> network, x0, mask = (lambda x, t: 0 * x), jnp.ones((4, 3, 2)), jnp.array([[True, True, False]] * 4)
+>>> loss, aux = denoising_loss(jax.random.key(0), network, cosine(), x0, mask=mask)
+>>> loss.shape, aux.t.shape
+((4,), (4, 3))
+>>> times = draw_times(jax.random.key(0), 4, 3, uniform(), cosine())
+>>> denoising_loss_at(network, cosine(), x0, 0 * x0, times, target="eps")[0]
+Array([0., 0., 0., 0.], dtype=float32)
 
 Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
 """
@@ -34,17 +48,12 @@ def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeS
     """Independent times for all frames of a batch: ``B T`` draws, stratified over all of them in random order.
 
     Args:
-      key: PRNG key.
       batch: number of examples B.
       frames: number of frames T.
       sampler: a sampler of :mod:`scorekit.times`.
 
     Returns:
       Times and weights, ``(B, T)`` each.
-
-    >>> from scorekit.schedules import cosine
-    >>> draw_times(jax.random.key(0), 2, 3, uniform(), cosine()).t.shape
-    (2, 3)
     """
     return Times(*(value.reshape(batch, frames) for value in draw(key, batch * frames, sampler, schedule)))
 
@@ -66,21 +75,7 @@ def denoising_loss(
     with ``x_t,bi = alpha(t_bi) x0_bi + sigma(t_bi) eps_bi`` and K values in a frame.
 
     Args:
-      key: PRNG key.
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
-
-    Returns:
-      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
-      frames that do not exist have the weight 0 and are not in ``by_noise_level``.
-
-    Raises:
-      ValueError: for a mask without any frame, or a network whose output is not shaped like ``x0``.
-
-    >>> from scorekit.schedules import cosine
-    >>> mask = jnp.array([[True, True, False]] * 4)
-    >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, cosine(), jnp.ones((4, 3, 2)), mask=mask)
-    >>> loss.shape, aux.t.shape
-    ((4,), (4, 3))
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
@@ -107,14 +102,6 @@ def denoising_loss_at(
     Args:
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B, T)`` each.
-
-    Returns:
-      ``(loss, aux)`` as :func:`denoising_loss`.
-
-    >>> from scorekit.schedules import cosine
-    >>> x0, times = jnp.ones((1, 2, 3)), Times(jnp.array([[0.2, 0.9]]), jnp.ones((1, 2)))
-    >>> denoising_loss_at(lambda x, t: 0 * x, cosine(), x0, 0 * x0, times, target="eps")[0]
-    Array([0.], dtype=float32)
     """
     shape = frames_of("x0", x0)
     check_like("x0", x0, eps=eps)

@@ -1,4 +1,25 @@
-"""Sequences of any length: a window that slides over the frames, the oldest of which are finished first."""
+"""Sequences of any length: a window that slides over the frames, the oldest of which are finished first.
+
+Args:
+  key: PRNG key.
+  schedule: the noise schedule of the denoiser.
+  solver: a single-step solver.
+  chunk: number of frames that are finished together; divides ``window - context``.
+  context: number of finished frames in the window.
+  stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
+
+>>> from scorekit.schedules import cosine
+>>> from scorekit.solvers import Euler
+>>> from scorekit.typing import Prediction
+>>> independent = lambda x, t: Prediction(0 * x, x)
+>>> sampler = roll_out(independent, cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1)
+>>> isinstance(sampler, RollOut), sampler.levels.tolist()
+(True, [[0.0, 0.25, 0.5, 1.0], [0.0, 0.0, 0.25, 0.5]])
+>>> state = RollState(*sampler.init(jax.random.key(0), jnp.zeros((2, 1, 4))))  # after one given frame
+>>> state, frames = sampler.step(jax.random.key(1), state)
+>>> frames.shape, jax.jit(sample_long)(jax.random.key(0), sampler, jnp.zeros((2, 7, 3))).shape
+((2, 1, 4), (2, 7, 3))
+"""
 
 from typing import NamedTuple
 
@@ -25,9 +46,6 @@ class RollState(NamedTuple):
       x: the frames in the window, leaves ``(B, W, ...)``.
       t: levels of the frames in the window, ``(W,)``.
       missing: number of first frames that do not exist: they are noise, at the first level.
-
-    >>> RollState(x=jnp.zeros((1, 3, 2)), t=jnp.array([0.0, 0.5, 1.0]), missing=jnp.int32(0)).t.shape
-    (3,)
     """
 
     x: PyTree
@@ -41,21 +59,7 @@ class RollOut:
 
     Attributes:
       denoiser: denoiser of windows ``(B, W, ...)`` at times ``(B, W)``.
-      schedule: the noise schedule of the denoiser.
-      solver: solver that looks back at no earlier times.
       levels: levels of the frames of a window while a chunk is finished, ``(steps + 1, W)``.
-      stabilisation: the time as which the denoiser sees frames without noise.
-      context: number of frames without noise in a window.
-      chunk: number of frames that are finished together.
-
-    >>> from scorekit.schedules import cosine
-    >>> from scorekit.solvers import Euler
-    >>> from scorekit.typing import Prediction
-    >>> sampler = roll_out(lambda x, t: Prediction(0 * x, x), cosine(), Euler(), [1.0, 0.5, 0.0], window=3, context=1)
-    >>> state = sampler.init(jax.random.key(0), jnp.zeros((2, 1, 4)))  # after one given frame
-    >>> state, frames = sampler.step(jax.random.key(1), state)
-    >>> frames.shape
-    (2, 1, 4)
     """
 
     denoiser: Denoiser
@@ -81,7 +85,6 @@ class RollOut:
         """The window before the first chunk: given frames before it, and noise where there are none.
 
         Args:
-          key: PRNG key.
           history: frames ``(B, H, ...)``, the last of which are continued.
           length: number of the last frames of the history that exist, at most H; None: all; 0: its values are not used.
 
@@ -104,7 +107,6 @@ class RollOut:
         """Finishes the oldest chunk that is not, and moves the window on by its frames.
 
         Args:
-          key: PRNG key.
           state: result of :meth:`init` or of the step before.
 
         Returns:
@@ -156,23 +158,11 @@ def roll_out(
 
     Args:
       denoiser: ``(x_t, t) -> Prediction`` of windows ``(B, W, ...)``, with ``t`` of shape ``(B, W)``.
-      schedule: the noise schedule of the denoiser.
-      solver: solver that looks back at no earlier times.
       ts: decreasing times ``(n + 1,)`` from the most noise to 0.
       window: number of frames W that the denoiser sees, at least ``context + chunk``.
-      context: number of finished frames in the window.
-      chunk: number of frames that are finished together; divides ``window - context``.
-      stabilisation: the time as which the denoiser sees finished frames, ``alpha(time) x``.
 
     Returns:
       A :class:`RollOut`; :func:`sample_long` draws with it, or a loop over ``step``.
-
-    >>> from scorekit.schedules import cosine
-    >>> from scorekit.solvers import Euler
-    >>> from scorekit.typing import Prediction
-    >>> independent = lambda x, t: Prediction(0 * x, x)
-    >>> roll_out(independent, cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1).levels.tolist()
-    [[0.0, 0.25, 0.5, 1.0], [0.0, 0.0, 0.25, 0.5]]
 
     Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392); Ruhe et al. 2024, "Rolling
     diffusion models" (https://arxiv.org/abs/2402.09470).
@@ -206,23 +196,12 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
     ``state, frames = sampler.step(key_k, state)`` for ``ceil(L / chunk)`` chunks, after the chunks of the start.
 
     Args:
-      key: PRNG key.
       sampler: result of :func:`roll_out`.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes ``(B, L, ...)`` and dtypes of the result.
       history: frames before the first one, leaves ``(B, H, ...)``; None: the sequences begin from noise alone.
 
     Returns:
       The L frames after the history, shaped and typed like ``like``.
-
-    >>> from scorekit.schedules import cosine
-    >>> from scorekit.solvers import Euler
-    >>> from scorekit.typing import Prediction
-    >>> independent = lambda x, t: Prediction(0 * x, x)
-    >>> sampler = roll_out(independent, cosine(), Euler(), [1.0, 0.5, 0.0], window=4, context=2)
-    >>> jax.jit(sample_long)(jax.random.key(0), sampler, jnp.zeros((2, 7, 3))).shape
-    (2, 7, 3)
-
-    Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
     """
     _, length = frames_of("like", like)
     frame = lambda tree: jax.tree.map(

@@ -37,12 +37,12 @@ def sample(
       key: PRNG key; may be ``None`` for a deterministic solver.
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.
       schedule: the noise schedule of the denoiser.
-      solver: solver that looks back at no earlier times.
+      solver: a single-step solver.
       x_init: leaves ``(B, T, ...)`` at the levels of the first row: given frames where that is 0, elsewhere from
         :func:`scorekit.process.sample_prior`.
       levels: ``(n + 1, T)``, which fall or stay from row to row and end at 0.
-      stabilisation: the time as which the denoiser sees frames without noise, ``alpha(time) x``: above 0 the errors of
-        earlier frames, which it takes for noise, matter less.
+      stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``: above 0 the errors of earlier
+        frames, which it takes for noise, matter less.
 
     Returns:
       The sequences, shaped and typed like ``x_init``.

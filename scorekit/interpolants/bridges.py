@@ -4,6 +4,25 @@ Given both ends the state is ``q(x_t | x0, x1) = N(alpha x0 + r (alpha / alpha_1
 with ``r = SNR_1 / SNR_t``. Written as ``alpha x0 + sigma eps`` it is a noised example whose noise carries it to x1, and
 given x0 the step from t to s is the posterior ``q(x_s | x_t, x0)`` of the schedule, whatever x1 is: therefore losses,
 targets and solvers of the reverse SDE need not know that the process is a bridge.
+
+Args:
+  std: standard deviation of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
+  x0: data, leaves ``(B, ...)``.
+  x1: end of the bridge, shaped like ``x0``; paired with it or not.
+  z: standard normal noise shaped like ``x0``.
+  t: time, scalar or ``(B,)``.
+  schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule` or ``linear_vp``.
+
+Returns:
+  The schedule, or eps, shaped like ``x0``.
+
+>>> schedule = brownian_schedule(2.0)
+>>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
+(1.0, 0.25)
+>>> schedule.sigma(0.25) * bridge_noise(jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25, schedule)  # a quarter of the way
+Array([0.25], dtype=float32)
+
+Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
 """
 
 import jax.numpy as jnp
@@ -32,18 +51,6 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
     """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, as in I2SB.
 
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
-
-    Args:
-      std: standard deviation of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
-
-    Returns:
-      A schedule.
-
-    >>> schedule = brownian_schedule(2.0)
-    >>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
-    (1.0, 0.25)
-
-    Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872).
     """
     return edm(0.0, std, rho=0.5)
 
@@ -53,26 +60,6 @@ def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Sche
 
     ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the
     noise that leads to x1 at t = 1.
-
-    Args:
-      x0: data, leaves ``(B, ...)``.
-      x1: end of the bridge, shaped like ``x0``; paired with it or not.
-      z: standard normal noise shaped like ``x0``.
-      t: time, scalar or ``(B,)``.
-      schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule` or ``linear_vp``.
-
-    Returns:
-      eps, shaped like ``x0``.
-
-    Raises:
-      ValueError: if the log-SNR at t = 1 is not finite.
-
-    >>> schedule = brownian_schedule(2.0)
-    >>> eps = bridge_noise(jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25, schedule)
-    >>> schedule.sigma(0.25) * eps  # a quarter of the way
-    Array([0.25], dtype=float32)
-
-    Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
     """
     check_schedule(schedule=schedule)
     check_floating(x0=x0, x1=x1, z=z)

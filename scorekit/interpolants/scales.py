@@ -2,14 +2,21 @@
 
 Args:
   noise: twice the noise scale at t = 1/2.
+  x0: data at t = 0, leaves ``(B, ...)``.
+  x1: data at t = 1, shaped like ``x0``.
+  z: standard normal noise shaped like ``x0``.
+  t: time, scalar or ``(B,)``.
+  interpolant: scales of the state.
 
 Returns:
-  An :class:`Interpolant`.
+  An :class:`Interpolant`, or the state.
 
 >>> float(Linear(noise=0.0).beta(0.25)), float(Trigonometric(noise=0.0).alpha(0.0))
 (0.25, 1.0)
 >>> float(linear(2.0).gamma(0.5)), round(float(trigonometric().alpha(0.5)), 4)
 (1.0, 0.7071)
+>>> interpolate(jnp.zeros(2), jnp.ones(2), jnp.zeros(2), 0.25, linear())
+Array([0.25, 0.25], dtype=float32)
 
 Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
 """
@@ -28,12 +35,7 @@ __all__ = ["Interpolant", "Linear", "Trigonometric", "interpolate", "linear", "t
 
 
 class Interpolant(Protocol):
-    """Three differentiable scales, with ``alpha, beta, gamma = 1, 0, 0`` at t = 0 and ``0, 1, 0`` at t = 1.
-
-    >>> scales = linear(noise=1.0)
-    >>> [float(f(0.5)) for f in (scales.alpha, scales.beta, scales.gamma)]
-    [0.5, 0.5, 0.5]
-    """
+    """Three differentiable scales, with ``alpha, beta, gamma = 1, 0, 0`` at t = 0 and ``0, 1, 0`` at t = 1."""
 
     def alpha(self, t: Array, /) -> Array:
         """The scale of x0 at the times ``t``, of any shape."""
@@ -104,21 +106,7 @@ def trigonometric(noise: NonNegative = 0.0) -> Trigonometric:
 
 
 def interpolate(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
-    """``x_t = alpha x0 + beta x1 + gamma z``.
-
-    Args:
-      x0: data at t = 0, leaves ``(B, ...)``.
-      x1: data at t = 1, shaped like ``x0``.
-      z: standard normal noise shaped like ``x0``.
-      t: time, scalar or ``(B,)``.
-      interpolant: the scales.
-
-    Returns:
-      The state, shaped and typed like ``x0``.
-
-    >>> interpolate(jnp.zeros(2), jnp.ones(2), jnp.zeros(2), 0.25, linear())
-    Array([0.25, 0.25], dtype=float32)
-    """
+    """``x_t = alpha x0 + beta x1 + gamma z``, shaped and typed like ``x0``."""
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)
     check_time(t=t)

@@ -2,6 +2,16 @@
 
 Args:
   interpolant: scales of the state.
+  x0: ``E[x0 | x_t]`` or an example, leaves ``(B, ...)``.
+  x1: ``E[x1 | x_t]`` or an example, shaped like ``x0``.
+  z: ``E[z | x_t]`` or its noise, shaped like ``x0``.
+
+Returns:
+  Shaped like z.
+
+>>> from scorekit.interpolants import linear
+>>> velocity(jnp.zeros(1), jnp.ones(1), jnp.ones(1), 0.5, linear(noise=3.0)), score(jnp.ones(1), 0.5, linear(noise=1.0))
+(Array([1.], dtype=float32), Array([-2.], dtype=float32))
 
 Source: Albergo et al. 2023 (https://arxiv.org/abs/2303.08797).
 """
@@ -25,17 +35,7 @@ def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Inter
     time, have the marginals of the interpolant.
 
     Args:
-      x0: ``E[x0 | x_t]`` or an example, leaves ``(B, ...)``.
-      x1: ``E[x1 | x_t]`` or an example, shaped like ``x0``.
-      z: ``E[z | x_t]`` or its noise, shaped like ``x0``.
       t: time, scalar or ``(B,)``; at the ends, where gamma' is infinite, a few rounding errors inside.
-
-    Returns:
-      The velocity, shaped like ``x0``.
-
-    >>> from scorekit.interpolants import linear
-    >>> velocity(jnp.zeros(1), jnp.ones(1), jnp.ones(1), 0.5, linear(noise=3.0))
-    Array([1.], dtype=float32)
     """
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)
@@ -50,15 +50,7 @@ def score(z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
     """``grad_x log p_t(x_t) = -E[z | x_t] / gamma``.
 
     Args:
-      z: ``E[z | x_t]``, leaves ``(B, ...)``.
-      t: time, scalar or ``(B,)``, where gamma > 0.
-
-    Returns:
-      The score, shaped like ``z``; not finite where gamma is 0.
-
-    >>> from scorekit.interpolants import linear
-    >>> score(jnp.ones(1), 0.5, linear(noise=1.0))
-    Array([-2.], dtype=float32)
+      t: time, scalar or ``(B,)``; the score is not finite where gamma is 0.
     """
     check_floating(z=z)
     check_time(t=t)

@@ -2,6 +2,11 @@
 
 In a frame around sample ``m hop`` the partials are the sinusoids at ``k f0[m]`` nearest to the signal, by least
 squares with the window as weights, so that partials which it does not separate are not counted twice.
+
+>>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
+>>> found = Controls(*analyse(x, jnp.full(33, 440.0), 8000.0, 2))
+>>> found.amplitudes[16].round(3).tolist()
+[0.5, 0.0]
 """
 
 from typing import Annotated, NamedTuple
@@ -29,9 +34,6 @@ class Controls(NamedTuple):
       amplitudes: amplitudes of the partials, ``(..., frames, K)``.
       phases: phases of the partials at the centres of the frames, in turns of a sine, ``(..., frames, K)``.
       bands: magnitudes of the noise, ``(..., frames, bands)``.
-
-    >>> Controls(jnp.zeros((5, 3)), jnp.zeros((5, 3)), jnp.zeros((5, 9))).amplitudes.shape
-    (5, 3)
     """
 
     amplitudes: Array
@@ -68,11 +70,6 @@ def analyse(
 
     Returns:
       The :class:`Controls`, float32; partials at or above half the sample rate have amplitude 0.
-
-    >>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
-    >>> found = analyse(x, jnp.full(33, 440.0), 8000.0, 2)
-    >>> found.amplitudes[16].round(3).tolist()
-    [0.5, 0.0]
 
     Source: least squares of sinusoids, Stylianou 2001, "Applying the harmonic plus noise model in concatenative speech
     synthesis".

@@ -34,8 +34,6 @@ def upsample(
 
     >>> upsample(jnp.array([[0.0], [1.0], [0.0]]), 2, 4)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), overlapping Hann windows for amplitudes.
     """
     check_signal("(..., frames, C)", controls=controls)
     controls = jnp.asarray(controls)
@@ -64,8 +62,6 @@ def exp_sigmoid(x: ArrayLike) -> Array:
 
     >>> [f"{a:.3f}" for a in exp_sigmoid(jnp.array([-2.0, 0.0, 10.0]))]
     ['0.015', '0.405', '2.000']
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643).
     """
     if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
         raise ValueError(f"x must be real, got {jnp.result_type(x)}")

@@ -33,8 +33,6 @@ def filtered_noise(key: Key, bands: ArrayLike, hop: PositiveInt, length: Positiv
     >>> noise = filtered_noise(jax.random.key(0), jnp.ones((5, 9)), 100, 400)
     >>> noise.shape
     (400,)
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), the filtered noise.
     """
     check_signal("(..., frames, K)", bands=bands)
     check(lambda b: jnp.isfinite(b) & (b >= 0), "finite and >= 0", bands=bands)
@@ -64,8 +62,6 @@ def reverberate(x: ArrayLike, response: ArrayLike) -> Array:
 
     >>> reverberate(jnp.array([1.0, 0.0, 2.0]), jnp.array([1.0, 0.5])).round(3).tolist()
     [1.0, 0.5, 2.0]
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), reverberation as a convolution.
     """
     check_signal(x=x)
     check_signal("(..., taps)", response=response)

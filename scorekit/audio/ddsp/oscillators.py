@@ -52,8 +52,6 @@ def harmonics(f0: ArrayLike, amplitudes: ArrayLike, sample_rate: Rate) -> Array:
 
     >>> (harmonics(jnp.full(4, 250.0), jnp.array([0.5, 3.0]), 1000.0) + 0.0).round(3).tolist()  # one below 500 Hz
     [0.0, 0.5, 0.0, -0.5]
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), the harmonic oscillator.
     """
     steps, smooth = _accumulate(f0, sample_rate)
     check_signal("(..., K)", amplitudes=amplitudes)

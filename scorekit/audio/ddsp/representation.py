@@ -65,8 +65,6 @@ def synthesise(
     >>> controls = jnp.full(5, 100.0), jnp.ones((5, 3)), jnp.zeros((5, 9))
     >>> synthesise(jax.random.key(0), *controls, 1000.0, 16, 64).shape
     (64,)
-
-    Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), the harmonic plus noise model.
     """
     check_signal("(..., frames)", f0=f0)
     check_signal("(..., frames, K)", amplitudes=amplitudes)
@@ -111,11 +109,8 @@ def note_controls(
 
     Returns:
       The representation; ``encode`` needs the MIDI pitches ``(B,)`` of the notes as its second argument, and
-      ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames.
-
-    Raises:
-      ValueError: when encoding, for sounds without pitch, silent sounds, and a pitch that has no harmonic below half
-        the sample rate.
+      ``controls`` are the arguments of :func:`synthesise`, ``f0``, ``amplitudes`` and ``bands`` of the frames. Sounds
+      must not be silent, and a pitch must have a harmonic below half the sample rate.
 
     >>> representation = note_controls(512, 4000.0, partials=4, bands=5)
     >>> sound = 0.5 * jnp.sin(2 * jnp.pi * 440 / 4000 * jnp.arange(512))[None]
