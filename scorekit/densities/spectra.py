@@ -9,7 +9,8 @@ noise level the low frequencies are above the noise and the high ones below. The
 
 At log-SNR l (:meth:`Schedule.log_snr`) a band of power P has the signal-to-noise ratio ``P e^l``. The best *linear*
 estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener) and errs by ``P (1 - g)`` in x0 and by
-``g`` in eps. For Gaussian fields (:mod:`scorekit.random_fields`) this is optimal; on real data a network may do better.
+``g`` in eps. For Gaussian fields (:mod:`~scorekit.densities.random_fields`) this is optimal; on real data a network may
+do better.
 
 ``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum
 of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
@@ -43,9 +44,9 @@ from scorekit.checks import (
     check_floating,
     check_not_nan,
     check_positive,
+    check_schedule,
     check_shape,
 )
-from scorekit.process import perturb
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 
@@ -297,14 +298,15 @@ def error_by_band(
     Returns:
       :class:`BandErrors`.
 
-    >>> from scorekit import denoisers, random_fields, schedules
+    >>> from scorekit import denoisers, schedules
+    >>> from scorekit.densities import random_fields
     >>> field, schedule = random_fields.power_law((8,)), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(field, schedule)
     >>> x0 = field.sample(jax.random.key(0), (100,))
     >>> error_by_band(jax.random.key(1), denoiser, schedule, x0, [0.3, 0.6], radial_bands((8,))).mean.shape
     (2, 5)
     """
-
+    check_schedule(schedule=schedule)
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
     check_between(0, 1, ts=ts)
@@ -313,7 +315,7 @@ def error_by_band(
 
     def at(time):
         key, t = time
-        prediction = denoiser(perturb(x0, normal_like(key, x0), t, schedule), t)
+        prediction = denoiser(combine((schedule.alpha(t), x0), (schedule.sigma(t), normal_like(key, x0))), t)
         error = band_power(combine((1.0, x0), (-1.0, prediction.x0)), bands)
         return jnp.mean(error, axis=0), jnp.std(error, axis=0, ddof=1) / jnp.sqrt(x0.shape[0])
 
