@@ -13,7 +13,8 @@ ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: (
         *("typing", "arguments", "trees", "checks", "_version"),
-        *("_codes", "_coordinates", "_files", "_grids", "_numerics", "_scales", "_shape_checks", "_sharded"),
+        *("_codes", "_coordinates", "_files", "_grids", "_numerics", "_quantisation"),
+        *("_scales", "_shape_checks", "_sharded"),
     ),
     1: ("schedules", "predictions", "weightings", "times", "densities"),
     2: ("process", "denoisers", "losses", "guidance"),
@@ -22,7 +23,9 @@ LAYERS = {
         *("samplers", "likelihood", "typicality", "flow_maps"),
         *("interpolants", "discrete", "autoregressive", "forcing"),
     ),
-    5: ("networks", "audio", "metrics", "training", "tuning", "data", "io", "bridges"),
+    5: ("audio", "metrics", "networks"),
+    6: ("io",),
+    7: ("data", "training", "tuning", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 MOST_PUBLIC = 30
@@ -148,6 +151,9 @@ BAD = {
     "import scipy.stats": "scorekit.densities",
     "from jax._src import core": "scorekit.trees",
     "import jax": "scorekit.nowhere",
+    "from scorekit.data import to_unit": "scorekit.audio.pcm",
+    "from scorekit.io import write_atomic": "scorekit.networks.dit",
+    "def f():\n    from scorekit.training import restore_params": "scorekit.io.loading",
 }
 
 
