@@ -44,8 +44,8 @@ from scorekit.checks import (
     check_time,
 )
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
+from scorekit.densities.random_fields import RandomField
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
-from scorekit.random_fields import RandomField
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule
 
@@ -153,7 +153,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
 
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
-        Or a field of :mod:`scorekit.random_fields`, with ``(*grid, C)`` in place of ``D``.
+        Or a field of :mod:`scorekit.densities.random_fields`, with ``(*grid, C)`` in place of ``D``.
     """
     check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)

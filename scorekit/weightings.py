@@ -216,7 +216,7 @@ def band(power: Values, count: Values | None = None) -> Weighting:
 
     Args:
       power: the powers P_k of the band, ``(K,)`` or a scalar: the selected part of
-        :func:`scorekit.spectra.power_spectrum`.
+        :func:`scorekit.densities.spectra.power_spectrum`.
       count: number of coefficients with each power, ``(K,)``; equal by default.
 
     Returns:

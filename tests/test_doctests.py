@@ -10,7 +10,7 @@ import pytest
 import scorekit
 
 CORE = ("typing", "trees", "schedules", "predictions", "weightings", "times", "densities", "process", "denoisers")
-CORE += ("losses", "guidance", "solvers", "likelihood", "random_fields", "spectra", "typicality", "flow_maps")
+CORE += ("losses", "guidance", "solvers", "likelihood", "typicality", "flow_maps")
 CORE += ("discrete", "autoregressive", "forcing")
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 MODULES = [name for name in ALL if not any(part.startswith("_") for part in name.split("."))]
@@ -50,7 +50,7 @@ SLOW = {
     "scorekit.io.loading",
     "scorekit.likelihood.bound",
     "scorekit.likelihood.exact",
-    "scorekit.losses",
+    "scorekit.losses.denoising",
     "scorekit.metrics.detection",
     "scorekit.metrics.inception",
     "scorekit.metrics.resize",
@@ -74,7 +74,7 @@ SLOW = {
     "scorekit.networks.vdm_unet",
     "scorekit.networks.waveform_discriminators",
     "scorekit.networks.wavenet",
-    "scorekit.random_fields",
+    "scorekit.densities.random_fields",
     "scorekit.samplers.adaptive_stochastic",
     "scorekit.samplers.chains",
     "scorekit.samplers.editing",
@@ -84,7 +84,7 @@ SLOW = {
     "scorekit.samplers.particles",
     "scorekit.samplers.repaint",
     "scorekit.samplers.sampling",
-    "scorekit.spectra",
+    "scorekit.densities.spectra",
     "scorekit.times.samplers",
     "scorekit.tuning.tune",
     "scorekit.typicality._scores",

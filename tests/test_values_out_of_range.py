@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import audio, data, denoisers, densities, likelihood, metrics, random_fields, schedules, spectra
+from scorekit import audio, data, denoisers, densities, likelihood, metrics, schedules
 from scorekit import typicality as ty
+from scorekit.densities import random_fields, spectra
 
 KEY = jax.random.key(0)
 RING, FIELD = densities.ring(3), random_fields.random_field(np.ones(4, np.float32))

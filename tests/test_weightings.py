@@ -113,7 +113,7 @@ def test_per_log_snr_objective_does_not_depend_on_the_schedule():
 @pytest.mark.slow
 @in_float64
 def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
-    from scorekit import spectra
+    from scorekit.densities import spectra
 
     power, count = np.array([4.0, 0.5, 0.01]), np.array([1.0, 4.0, 2.0])
     weighting = weightings.band(power, count)

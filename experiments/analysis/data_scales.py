@@ -1,9 +1,10 @@
 """Scales of a data set: its standard deviation, and the noise level at which each feature scale is lost.
 
-A Fourier coefficient of power P (:mod:`scorekit.spectra`; of points, a principal component of variance P) is above
-the noise while ``sigma / alpha < sqrt(P)``, and its recoverable fraction ``g = P / (P + sigma^2)`` changes around it at
-the rate ``-dg/dlog sigma``, a logistic density with mean ``log(P) / 2`` and standard deviation ``pi / sqrt(12)``. Over
-all coefficients that is a density of noise levels at which there is something to learn, whose first two moments are
+A Fourier coefficient of power P (:mod:`scorekit.densities.spectra`; of points, a principal component of variance P) is
+above the noise while ``sigma / alpha < sqrt(P)``, and its recoverable fraction ``g = P / (P + sigma^2)`` changes around
+it at the rate ``-dg/dlog sigma``, a logistic density with mean ``log(P) / 2`` and standard deviation ``pi / sqrt(12)``.
+Over all coefficients that is a density of noise levels at which there is something to learn, whose first two moments
+are
 
     ``P_mean = E log(P) / 2``,    ``P_std^2 = (Var log(P) + pi^2 / 3) / 4``:
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset, evenly, rows_of
-from scorekit import random_fields, spectra
+from scorekit.densities import random_fields, spectra
 
 SHARE = 0.999
 """The weakest coefficients, which together hold what is missing from this share of the variance, are left out."""

@@ -29,7 +29,8 @@ from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, open_run
 from experiments.reporting import curves
 from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
-from scorekit import spectra, weightings
+from scorekit import weightings
+from scorekit.densities import spectra
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 _EDGES = flags.DEFINE_list("edges", None, "Frequencies at which bands meet, in the unit of the report.")

@@ -33,7 +33,8 @@ from experiments.models.model import build_model, denoiser
 from experiments.models.restoring import averaged
 from experiments.reporting import curves
 from experiments.training.quick_fit import quick_fit
-from scorekit import spectra, times, weightings
+from scorekit import times, weightings
+from scorekit.densities import spectra
 
 _CONFIG = shared.config("Config file, such as experiments/configs/images/digits_band.py.")
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which bands meet, in cycles per pixel.")

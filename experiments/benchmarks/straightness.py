@@ -21,7 +21,8 @@ from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
 from experiments.models.runs import open_run
 from experiments.reporting.report import Table, tables_as_text
-from scorekit import couplings, samplers, solvers
+from scorekit import samplers, solvers
+from scorekit.interpolants import couplings
 
 _WORKDIRS = flags.DEFINE_list(
     "workdir", None, "Folders of runs of experiments.train with schedule.name=rectified_flow."

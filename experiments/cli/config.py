@@ -321,8 +321,10 @@ def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
     Raises:
       ConfigError: if the file is not a JSON object.
     """
-    from scorekit.files import parse_json  # late: a command line is parsed without jax
-    from scorekit.io import as_path
+    from scorekit.io import (
+        as_path,
+        parse_json,  # late: a command line is parsed without jax
+    )
 
     try:
         fields = parse_json(as_path(path).read_text(), "it")

@@ -19,7 +19,7 @@ from experiments.data.dataset import Batch
 from scorekit import data
 from scorekit.arguments import Count
 from scorekit.data import EncodedCaptions
-from scorekit.files import read_arrays
+from scorekit.io import read_arrays
 from scorekit.typing import Array
 
 TOKENS, POOLED = "captions", "caption"

@@ -11,7 +11,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data.dataset import evenly
 from experiments.data.images import Images
 from scorekit import data
-from scorekit.files import regular_file, resolved
+from scorekit.io import regular_file, resolved
 
 HELD_OUT = 2000
 """Most pictures that are held out where there is no folder of them."""

@@ -15,7 +15,7 @@ from experiments.data.keys import KEYS, key_of_notes
 from experiments.data.views import Pictures
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, random_phrase
-from scorekit.files import check_unpacked, resolved
+from scorekit.io import check_unpacked, resolved
 
 WINDOW = 64
 """Steps of an example: 4.096 s."""

@@ -12,8 +12,7 @@ from experiments.cli.config import ConfigError
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.devices import everywhere, spread, spread_jit
 from scorekit import metrics
-from scorekit.files import read_arrays
-from scorekit.io import as_path, in_bucket, write_atomic
+from scorekit.io import as_path, in_bucket, read_arrays, write_atomic
 from scorekit.metrics import FeatureStatistics
 from scorekit.metrics.resize import Convention
 from scorekit.typing import ArrayLike

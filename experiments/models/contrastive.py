@@ -21,8 +21,8 @@ from experiments.models import choices
 from experiments.models.finite import check_samples
 from experiments.models.restoring import EVALUATED, check_average, restore
 from experiments.models.weights import check_weights
-from scorekit.embeddings import contrastive_loss
 from scorekit.io import as_path
+from scorekit.losses.contrastive import contrastive_loss
 from scorekit.metrics import retrieval_accuracy
 from scorekit.typing import Array, Key, PyTree
 

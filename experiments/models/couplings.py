@@ -6,8 +6,9 @@ from typing import Annotated, Any, NamedTuple
 
 from experiments.cli.config import Config, ConfigError, require, resolve
 from experiments.cli.fields import Choice
-from scorekit import couplings, interpolants
+from scorekit import interpolants
 from scorekit.arguments import Count
+from scorekit.interpolants import couplings
 from scorekit.training import optimal_assignment
 from scorekit.typing import Array, Schedule, Solver
 

@@ -11,8 +11,7 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, to_text
 from experiments.data.dataset import Batch, check_examples, in_blocks
 from experiments.data.images import Images
-from scorekit.files import parse_json, read_file, regular_file
-from scorekit.io import read_json, write_atomic
+from scorekit.io import parse_json, read_file, read_json, regular_file, write_atomic
 from scorekit.io.formats import autoencoder_kl
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors

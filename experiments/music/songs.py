@@ -15,7 +15,7 @@ from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
 from scorekit.data.soundfont import read_soundfont
-from scorekit.files import regular_file
+from scorekit.io import regular_file
 
 _UNIT = 4.096
 """Songs are performed at lengths that are multiples of so many seconds: few lengths are compiled."""

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.cli.config import ConfigError
-from scorekit.files import check_unpacked, read_file
-from scorekit.io import write_atomic
+from scorekit.io import check_unpacked, read_file, write_atomic
 
 FETCHED = ("mnist", "fashion_mnist")
 _FILES = {

@@ -19,7 +19,7 @@ from experiments.text.embeddings import CANDIDATES, Prior, from_captions
 from experiments.text.examples import Examples
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, draw, labels_for, pictures_of
-from scorekit.files import read_arrays
+from scorekit.io import read_arrays
 
 SHOWN = 8
 """Pictures of each setting that are kept for the report."""

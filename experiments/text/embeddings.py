@@ -15,7 +15,7 @@ from experiments.models.embedded import encoder_of
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, columns, conditions, open_stages
 from scorekit import data
-from scorekit.embeddings import closest, slerp, text_difference
+from scorekit.losses.contrastive import closest, slerp, text_difference
 
 CANDIDATES, _OTHER = 2, 2**31  # of a prior; added to the seed, so that decoders have other noise
 """Embeddings that a prior draws for each picture, of which the closest to the caption is kept."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from experiments.cli.config import ConfigError
 from experiments.data.captions import styled
-from scorekit.files import read_file
+from scorekit.io import read_file
 
 _WEIGHTED = re.compile(r"(.*\S)(?:\s+|(?<!\d)):\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 _SHOWN = 60

@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from scorekit._files import check_unpacked, regular_file
 from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
-from scorekit.files import check_unpacked, regular_file
 from scorekit.typing import ArrayLike
 
 __all__ = ["Sound", "read", "resample", "write"]

@@ -34,9 +34,9 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._quantisation import from_unit, to_unit
 from scorekit.arguments import Count, PositiveScalar, checked
 from scorekit.checks import check, check_classes, check_not_nan
-from scorekit.data.quantisation import from_unit, to_unit
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["float_to_pcm", "mu_law_compress", "mu_law_decode", "mu_law_encode", "mu_law_expand", "pcm_to_float"]

@@ -12,6 +12,7 @@ TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`o
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
 """
 
+from scorekit._quantisation import dequantise, from_unit, to_unit
 from scorekit.data import midi, phrases, soundfont, synthesis
 from scorekit.data._pictures import read_picture
 from scorekit.data.arrays import ImageSet, load, open_images
@@ -22,7 +23,6 @@ from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_capti
 from scorekit.data.edm_augmentation import EDM_LABELS, edm_augment
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
-from scorekit.data.quantisation import dequantise, from_unit, to_unit
 from scorekit.data.sounds import NoteSet, PhraseSet, load_notes, load_phrases
 from scorekit.data.streams import Source, Stream, stream
 from scorekit.data.tars import tar

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from scorekit.files import read_file
+from scorekit._files import read_file
 
 
 class FetchError(RuntimeError):

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scorekit._files import check_unpacked, read_file
 from scorekit.arguments import PositiveInt, checked
-from scorekit.files import check_unpacked, read_file
 
 MOST_PICTURE, MOST_TEXT = 2**28, 2**24
 """Bytes of a picture, and of its caption or its fields."""

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._files import read_arrays, read_file
 from scorekit.checks import check_count, warn_caller
-from scorekit.files import read_arrays, read_file
 from scorekit.typing import PyTree
 
 __all__ = ["CaptionEncoder", "EncodedCaptions", "encode_captions", "load_caption_encoder"]

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from scorekit._files import parse_json, read_file, resolved
 from scorekit.arguments import PositiveInt, checked
 from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, PictureSource, Record
-from scorekit.files import parse_json, read_file, resolved
 
 __all__ = ["folder"]
 

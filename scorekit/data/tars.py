@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from scorekit._files import parse_json, read_file, regular_file
 from scorekit.arguments import PositiveInt, checked
 from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, PictureSource, Record
-from scorekit.files import parse_json, read_file, regular_file
 from scorekit.io import write_atomic
 
 __all__ = ["tar"]

@@ -1,6 +1,7 @@
 """Exact distributions, with samples, log-densities, entropies and exact denoisers at every (alpha, sigma).
 
-They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes.
+They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes. Images
+and signals have :mod:`~scorekit.densities.random_fields`, and their power :mod:`~scorekit.densities.spectra`.
 
 Args:
   key: PRNG key.
@@ -14,18 +15,24 @@ Returns:
   The density, or what the first line of a method names.
 """
 
+from scorekit.densities import spectra
 from scorekit.densities.fitting import fit_gaussian
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
 from scorekit.densities.mixture import Mixture, mixture, ring
+from scorekit.densities.random_fields import RandomField, power_law, random_field
 
 __all__ = [
     "Gaussian",
     "GaussianMirage",
     "Mixture",
+    "RandomField",
     "fit_gaussian",
     "gaussian",
     "gaussian_mirage",
     "mixture",
+    "power_law",
+    "random_field",
     "ring",
+    "spectra",
 ]

@@ -7,10 +7,13 @@ Two constructions, with t = 0 at x0 and t = 1 at x1, both of which end exactly i
 * An *interpolant* ``x_t = alpha x0 + beta x1 + gamma z`` has any three scales. Its :func:`velocity` is the one of an
   ODE that every deterministic solver integrates, and :class:`BridgeAncestral` adds any amount of noise.
 
+Which x1, or which noise, goes with which example of a batch is the subject of :mod:`~scorekit.interpolants.couplings`.
+
 Between pairs, give the network x1 as a condition: then samples follow ``p(x0 | x1)``. Without it their marginals are
 right, their pairs in general not.
 """
 
+from scorekit.interpolants import couplings
 from scorekit.interpolants.bridges import bridge_noise, brownian_schedule
 from scorekit.interpolants.denoisers import Ends, ends_denoiser, exact_ends, paired_denoiser, velocity_denoiser
 from scorekit.interpolants.losses import InterpolantTarget, interpolant_loss, interpolant_loss_at
@@ -27,6 +30,7 @@ __all__ = [
     "Trigonometric",
     "bridge_noise",
     "brownian_schedule",
+    "couplings",
     "ends_denoiser",
     "exact_ends",
     "interpolant_loss",

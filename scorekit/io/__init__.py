@@ -7,6 +7,7 @@ are read are in :mod:`~scorekit.io.reading`, :mod:`~scorekit.io.tensors` and :mo
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from scorekit._files import check_unpacked, parse_json, read_arrays, read_file, regular_file, resolved
 from scorekit.io.files import as_path, check_regular, in_bucket, read_json, write_atomic
 
 if TYPE_CHECKING:
@@ -18,13 +19,19 @@ __all__ = [
     "Loaded",
     "as_path",
     "check_regular",
+    "check_unpacked",
     "export",
     "formats",
     "in_bucket",
     "load",
+    "parse_json",
     "preconditioning",
+    "read_arrays",
+    "read_file",
     "read_json",
     "reading",
+    "regular_file",
+    "resolved",
     "tensors",
     "write_atomic",
 ]

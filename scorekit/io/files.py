@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scorekit.files import parse_json, regular_file
+from scorekit._files import parse_json, regular_file
 
 __all__ = ["as_path", "check_regular", "in_bucket", "read_json", "write_atomic"]
 
@@ -79,7 +79,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
       ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, without NaN and
-        infinite numbers, and nested no deeper than :func:`scorekit.files.parse_json` reads.
+        infinite numbers, and nested no deeper than :func:`scorekit.io.parse_json` reads.
       OSError: if the file cannot be read.
 
     >>> import tempfile

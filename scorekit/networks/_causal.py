@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from scorekit._sharded import gathered
 from scorekit.checks import check_classes, check_count, check_floating
 from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import Masked
-from scorekit.sharded import gathered
 from scorekit.typing import Array, PyTree
 
 PATTERNS = ("full", "local", "strided")

@@ -6,13 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._sharded import gathered
 from scorekit.checks import check_count, check_positive
 from scorekit.networks._conditions import as_masked
 from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
 from scorekit.networks.attention import ATTENTION, attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
-from scorekit.sharded import gathered
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["PRESETS", "DiT", "positions"]
@@ -88,7 +88,7 @@ class DiT(nn.Module):
       token_size: features of a conditioning token, of which there may be any number; None: no tokens.
 
     Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
-    block at a time, again in the backward pass (:mod:`scorekit.sharded`).
+    block at a time, again in the backward pass (:func:`scorekit.training.gathered`).
 
     >>> import jax
     >>> network = DiT(depth=2, width=16, heads=2, num_classes=10)

@@ -18,7 +18,7 @@ _LEAST_TEMPERATURE = 0.01
 
 
 class DualEncoder(nn.Module):
-    """Unit vectors of pictures and captions, for :func:`scorekit.embeddings.contrastive_loss`.
+    """Unit vectors of pictures and captions, for :func:`scorekit.losses.contrastive.contrastive_loss`.
 
     Of pictures the encoder of :class:`~scorekit.networks.unet.UNet`, a norm, global average pooling and a dense layer,
     as :class:`~scorekit.networks.classifier.Classifier`; of captions a linear map of the vector of a frozen encoder of

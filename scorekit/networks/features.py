@@ -1,7 +1,7 @@
 """Intermediate activations of a network as features, at any noise level.
 
 A denoiser is an autoencoder whose layers represent its noisy input, and the noise level determines the scale of the
-features (:mod:`scorekit.spectra`). Works with any Flax Linen module, without changes to it.
+features (:mod:`scorekit.densities.spectra`). Works with any Flax Linen module, without changes to it.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
+from scorekit._sharded import Shard, gathered
 from scorekit.training.assignment import optimal_assignment
 from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import (
@@ -37,12 +38,14 @@ __all__ = [
     "OptimizerName",
     "Prepare",
     "Restored",
+    "Shard",
     "SnapshotDtype",
     "TrainState",
     "TrainStep",
     "batch_sharding",
     "check_finite",
     "ema_decay",
+    "gathered",
     "init_ema",
     "init_state",
     "learning_rate_schedule",

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import jax
 from jax.sharding import Mesh
 
-from scorekit.sharded import Shard
+from scorekit._sharded import Shard
 from scorekit.training._placement import AXES, state_spec
 from scorekit.typing import PyTree
 
@@ -21,7 +21,7 @@ def split_axes(params: PyTree, mesh: Mesh) -> PyTree:
 
 
 def shards(params: PyTree, axes: PyTree) -> PyTree:
-    """The arrays of this device that are split, as :class:`~scorekit.sharded.Shard`."""
+    """The arrays of this device that are split, as :class:`~scorekit.training.Shard`."""
     return jax.tree.map(lambda x, axis: Shard(x, axis, "fsdp") if axis else x, params, axes)
 
 

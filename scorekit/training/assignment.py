@@ -1,4 +1,4 @@
-"""Optimal assignments, for :func:`scorekit.couplings.pair`."""
+"""Optimal assignments, for :func:`scorekit.interpolants.couplings.pair`."""
 
 import jax.numpy as jnp
 from optax.assignment import hungarian_algorithm

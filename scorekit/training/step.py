@@ -70,7 +70,7 @@ def make_train_step(
       parallel: ``'jit'``: one program over the mesh. ``'pmap'``: one program per device, parameters replicated, for
         a single process.
       accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
-      gathers: names on the paths of parameters that the loss gathers itself, by :func:`scorekit.sharded.gathered`, say
+      gathers: names on the paths of parameters that the loss gathers itself, by :func:`scorekit.training.gathered`, say
         the blocks of a transformer inside their rematerialised loop. They do so where all devices hold one copy: it
         saves memory, and costs another gathering in the backward pass, and both for every micro-batch.
 

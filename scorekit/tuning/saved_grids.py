@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._files import parse_json
 from scorekit.checks import check_finite
-from scorekit.files import parse_json
 from scorekit.io import as_path, check_regular, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tune import Tuned

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.data import quantisation
+from scorekit import data
 from scorekit.likelihood import bits_per_dim, dequantised_bits_per_dim
 
 LEVELS, DIM = 4, 3
@@ -66,7 +66,7 @@ def test_bits_per_dim_of_a_uniform_source_is_log2_bins(bins):
 def test_bits_per_dim_of_a_histogram_density_is_the_entropy_of_the_integers():
     p = np.array([0.5, 0.25, 0.125, 0.125])  # entropy 1.75 bits
     x = np.random.default_rng(0).choice(4, (6, 8), p=p)
-    y = np.asarray(quantisation.dequantise(jax.random.key(1), x, 4))
+    y = np.asarray(data.dequantise(jax.random.key(1), x, 4))
     density = p[np.clip(((y + 1) * 2).astype(int), 0, 3)] / 0.5  # constant on bins of width 2 / 4
     result = bits_per_dim(np.log(density).sum(axis=1), 8, bins=4, dequantisation="uniform")
     np.testing.assert_allclose(result.bits_per_dim, -np.log2(p[x]).mean(axis=1), rtol=1e-5)

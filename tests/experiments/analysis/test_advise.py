@@ -19,7 +19,8 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
 from experiments.models.model import build_model, init_params
-from scorekit import audio, densities, random_fields, spectra
+from scorekit import audio, densities
+from scorekit.densities import random_fields, spectra
 
 
 class Known(Dataset):

@@ -14,7 +14,7 @@ from experiments.data.dataset import Dataset, FrequencyAxis
 from experiments.models.guided import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
-from scorekit import random_fields, spectra
+from scorekit.densities import random_fields, spectra
 
 
 class Signals(Dataset):

@@ -21,7 +21,7 @@ from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.reporting import pictures
 from experiments.sequences.runs import Run
-from scorekit import files
+from scorekit import _files as files
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
 

@@ -28,7 +28,7 @@ from experiments.text import embeddings
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, conditions
 from scorekit.data import CaptionEncoder
-from scorekit.embeddings import slerp
+from scorekit.losses.contrastive import slerp
 from scorekit.training.restoring import restore_extra
 
 

@@ -159,7 +159,7 @@ ROWS |= {
 EXEMPT = {
     "data.soundfont.default_path": "takes no values",
     **{
-        f"files.{name}": "takes files; tests/test_files.py has its errors"
+        f"io.{name}": "takes files; tests/io/test_files_of_data.py has its errors"
         for name in ("check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved")
     },
     "data.CaptionEncoder": "a record, which encode_captions takes",

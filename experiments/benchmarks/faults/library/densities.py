@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Classes, Count, Data, Number, Shaped, call
-from scorekit import densities, random_fields
+from scorekit import densities
+from scorekit.densities import random_fields
 
 _KEY = jax.random.key(0)
 _FLOATS = {"integer": "integers count as floats"}
@@ -60,13 +61,13 @@ ROWS: dict[str, Call] = {
         rank=1,
         floor=0.1,
     ),
-    "random_fields.random_field": call(
+    "densities.random_field": call(
         random_fields.random_field,
         power=Data(_POWER, _FLOATS),
         mean=Shaped(np.zeros((4, 1), np.float32)),
         channels=2,
     ),
-    "random_fields.power_law": call(
+    "densities.power_law": call(
         lambda size, **kwargs: random_fields.power_law((size,), **kwargs),
         size=Count(4, least=2, alias="grid"),
         exponent=2.0,
@@ -74,11 +75,11 @@ ROWS: dict[str, Call] = {
         mean=0.0,
         channels=1,
     ),
-    "random_fields.RandomField/sample": _draws(_FIELD),
-    "random_fields.RandomField/log_density": call(_FIELD.log_density, x=Data(_FIELD_X, _NONE)),
-    "random_fields.RandomField/predict": call(_FIELD.predict, x_t=Data(_FIELD_X, _NONE), **_LEVEL),
-    "random_fields.RandomField/flow": call(_flow(_FIELD), x=Data(_FIELD_X, _NONE), **_FLOW_LEVEL),
-    "random_fields.RandomField/marginal": call(_FIELD.marginal, **_LEVEL),
+    "densities.RandomField/sample": _draws(_FIELD),
+    "densities.RandomField/log_density": call(_FIELD.log_density, x=Data(_FIELD_X, _NONE)),
+    "densities.RandomField/predict": call(_FIELD.predict, x_t=Data(_FIELD_X, _NONE), **_LEVEL),
+    "densities.RandomField/flow": call(_flow(_FIELD), x=Data(_FIELD_X, _NONE), **_FLOW_LEVEL),
+    "densities.RandomField/marginal": call(_FIELD.marginal, **_LEVEL),
 }
 
 EXEMPT: dict[str, str] = {}

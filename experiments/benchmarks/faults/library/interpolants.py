@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.faults.calls import Call, Classes, Data, Shaped, Time, call
-from scorekit import couplings, densities, interpolants, training
+from scorekit import densities, interpolants, training
+from scorekit.interpolants import couplings
 from scorekit.times import Times
 
 _X = np.ones((2, 3), np.float32)
@@ -29,15 +30,15 @@ def _greedy(cost):
 
 
 ROWS: dict[str, Call] = {
-    "couplings.squared_distances": call(couplings.squared_distances, x0=Data(_X), eps=Data(_X)),
-    "couplings.pair": call(
+    "interpolants.couplings.squared_distances": call(couplings.squared_distances, x0=Data(_X), eps=Data(_X)),
+    "interpolants.couplings.pair": call(
         lambda x0, eps, labels, block_size: couplings.pair(x0, eps, _greedy, labels, block_size=block_size),
         x0=Data(_X, {"nan": "the data of that pair stay NaN"}),
         eps=Data(_X, {"nan": "the noise stays what it is"}),
         labels=Classes(np.array([0, 1]), {"negative": "any integer", "too large": "any integer"}, num_classes=2),
         block_size=2,
     ),
-    "couplings.straightness": call(
+    "interpolants.couplings.straightness": call(
         couplings.straightness,
         states=Data(np.ones((3, 2, 1), np.float32), {"shape": "any shape"}),
         ts=Data(np.array([1.0, 0.5, 0.0], np.float32), {"integer": "must decrease"}),

@@ -89,8 +89,8 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
-    "sharded.Shard": "made by the training step",
-    "sharded.gathered": "takes a tree of anything",
+    "training.Shard": "made by the training step",
+    "training.gathered": "takes a tree of anything",
     "training.place_batch": "takes a tree of arrays of any values, and a mesh",
     "training.replicate": "takes a tree of arrays of any values, and a mesh",
     "training.Restored": "a result",

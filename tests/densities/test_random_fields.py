@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from tables import in_float64
 
-from scorekit import random_fields
 from scorekit.denoisers import exact_denoiser
+from scorekit.densities import random_fields
 from scorekit.schedules import cosine, rectified_flow
 
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tables import in_float64
 
-from scorekit import random_fields, spectra
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.densities import random_fields, spectra
 from scorekit.schedules import cosine, geometric_ve
 
 RNG = np.random.default_rng(0)

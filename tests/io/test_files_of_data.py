@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from scorekit import files
-from scorekit.files import parse_json, read_arrays, read_file, regular_file
+from scorekit import _files as files
+from scorekit.io import parse_json, read_arrays, read_file, regular_file
 
 MUST = "must be a regular file, it is a "
 

@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from tables import in_float64
 
-from scorekit import couplings, densities, samplers, schedules, solvers
+from scorekit import densities, samplers, schedules, solvers
 from scorekit.denoisers import exact_denoiser
+from scorekit.interpolants import couplings
 from scorekit.training import optimal_assignment
 
 KEY = jax.random.key(0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.embeddings import closest, contrastive_loss, slerp, text_difference
+from scorekit.losses.contrastive import closest, contrastive_loss, slerp, text_difference
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,8 @@ noise level the low frequencies are above the noise and the high ones below. The
 
 At log-SNR l (:meth:`Schedule.log_snr`) a band of power P has the signal-to-noise ratio ``P e^l``. The best *linear*
 estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener) and errs by ``P (1 - g)`` in x0 and by
-``g`` in eps. For Gaussian fields (:mod:`scorekit.random_fields`) this is optimal; on real data a network may do better.
+``g`` in eps. For Gaussian fields (:mod:`~scorekit.densities.random_fields`) this is optimal; on real data a network may
+do better.
 
 ``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum
 of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
@@ -32,7 +33,8 @@ Returns:
 >>> bands: Bands = radial_bands((8,))
 >>> bands.count.tolist(), bands.frequency.tolist(), radial_bands((4,), [0.0, 0.1, 1.0]).count.tolist()
 ([1, 2, 2, 2, 1], [0.0, 0.125, 0.25, 0.375, 0.5], [1, 3])
->>> from scorekit import denoisers, random_fields, schedules
+>>> from scorekit import denoisers, schedules
+>>> from scorekit.densities import random_fields
 >>> denoiser = denoisers.exact_denoiser(random_fields.power_law((8,)), schedules.cosine())
 >>> x0 = random_fields.power_law((8,)).sample(jax.random.key(0), (100,))
 >>> errors: BandErrors = error_by_band(jax.random.key(1), denoiser, schedules.cosine(), x0, [0.3, 0.6], bands)
@@ -52,8 +54,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between, checked
-from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_shape
-from scorekit.process import perturb
+from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_schedule, check_shape
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 
@@ -281,7 +282,7 @@ def error_by_band(
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
       ts: times ``(T,)``.
     """
-
+    check_schedule(schedule=schedule)
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
     check_floating(x0=x0)
@@ -289,7 +290,7 @@ def error_by_band(
 
     def at(time):
         key, t = time
-        prediction = denoiser(perturb(x0, normal_like(key, x0), t, schedule), t)
+        prediction = denoiser(combine((schedule.alpha(t), x0), (schedule.sigma(t), normal_like(key, x0))), t)
         error = band_power(combine((1.0, x0), (-1.0, prediction.x0)), bands)
         return jnp.mean(error, axis=0), jnp.std(error, axis=0, ddof=1) / jnp.sqrt(x0.shape[0])
 
