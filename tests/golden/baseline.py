@@ -209,7 +209,7 @@ def parameters(value):
 
 
 def arguments():
-    """Public names with their arguments, and the meaning of each argument, perhaps in the module's or the package's docstring."""
+    """Public names with their arguments, and the meaning of each argument, of its docstring, module or package."""
     found = {}
     for name, value in public().items():
         if inspect.ismodule(value) or not callable(value):
