@@ -1,4 +1,4 @@
-"""Draws of codes from logits: what is not finite must not look like a code.
+"""Draws of codes from logits, where a value that is not finite must not look like a code.
 
 A code that nothing could be drawn for is -1 (the largest value of an unsigned type), which no vocabulary has. It is
 kept to the end of sampling, and it is never an index: JAX would count it from the end of a table.
@@ -42,7 +42,7 @@ def as_index(codes: ArrayLike) -> Array:
 
 
 def check_drawn(must: str, **named: Array) -> None:
-    """Raises a ``ValueError`` that names what the codes ``(B, ...)`` were drawn from, if some of them are missing.
+    """Raises a ``ValueError`` that names the source of the codes ``(B, ...)``, if some of them are missing.
 
     >>> check_drawn("have a finite largest logit", outputs=np.array([[1, 2], [-1, 0]]))
     Traceback (most recent call last):

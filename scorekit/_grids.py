@@ -1,4 +1,4 @@
-"""The check of a time grid, and of what a sampler made along it."""
+"""Checks of a time grid, and of the samples that a sampler made along it."""
 
 from collections.abc import Sequence
 

@@ -45,7 +45,7 @@ def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
 
 
 def log_ratio(log_c: Array, log_u: Array) -> Array:
-    """``log_c - log_u``, and ``log_c`` where ``log_u`` is that of a probability of 0."""
+    """``log_c - log_u``, and ``log_c`` where ``log_u`` is the logarithm of 0."""
     return log_c - jnp.where(jnp.isfinite(log_u), log_u, 0.0)
 
 

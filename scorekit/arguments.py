@@ -5,8 +5,8 @@ A bound is metadata of ``Annotated``; one that is used more than once is a named
     @checked
     def shrink(x: Array, rate: Fraction, steps: PositiveInt = 1) -> Array: ...
 
-:func:`checked` reads the annotations of a function once, and :func:`~scorekit.trees.pytree_dataclass` those of a class;
-a ``Literal`` is a bound as well. Concrete values are checked, every element of an array; tracers pass a
+:func:`checked` reads the annotations of a function once, :func:`~scorekit.trees.pytree_dataclass` the annotations of a
+class; a ``Literal`` is a bound as well. Concrete values are checked, every element of an array; tracers pass a
 :class:`Between` and nothing else, since counts and names decide shapes and code. Defaults are not checked by the call.
 Relations between arguments stay in the function.
 """

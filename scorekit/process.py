@@ -10,7 +10,7 @@ Args:
   s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
 
 Returns:
-  An array or a tree of the shape that the first line implies: coefficients like ``t``, states like the data.
+  Coefficients shaped like ``t``, states shaped like the data.
 
 >>> from scorekit.schedules import rectified_flow
 >>> flow, two = rectified_flow(), Prediction(jnp.zeros(2), jnp.ones(2))

@@ -143,7 +143,7 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
 
     The sum is taken in the wider of the coefficient's and the leaf's precision and returned in the dtype of the
     first tree, so that a bfloat16 state keeps its dtype and its coefficients keep theirs. A Python scalar has no
-    precision of its own and takes that of the leaf.
+    precision of its own and takes the precision of the leaf.
 
     Args:
       terms: pairs ``(c_i, x_i)`` of a coefficient and a tree of floating arrays; the trees have the same structure and

@@ -30,7 +30,7 @@ __all__ = [
 Array: TypeAlias = jax.Array
 """A JAX array, concrete or traced."""
 ArrayLike: TypeAlias = jax.typing.ArrayLike
-"""Whatever ``jnp.asarray`` takes: a JAX or NumPy array, a number."""
+"""A JAX or NumPy array, or a number: an argument of ``jnp.asarray``."""
 Number: TypeAlias = float | jax.Array
 """A hyper-parameter: a number or an array, concrete or traced."""
 PyTree: TypeAlias = Any
@@ -56,10 +56,10 @@ class Prediction(NamedTuple):
 
 
 Network: TypeAlias = Callable[[PyTree, Array], PyTree]
-"""``(x_t, t) -> output``: what a neural network computes; the meaning of the output is the *target*."""
+"""``(x_t, t) -> output``: a neural network; the meaning of the output is the *target*."""
 
 Denoiser: TypeAlias = Callable[[PyTree, Array], Prediction]
-"""``(x_t, t) -> Prediction``: what solvers, guidance and likelihoods consume."""
+"""``(x_t, t) -> Prediction``: the argument of solvers, guidance and likelihoods."""
 
 FlowMap: TypeAlias = Callable[..., Prediction]
 """``(x_t, t, s=t) -> Prediction``: the pair ``(x0, eps)`` through which the path of the probability-flow ODE from
@@ -121,7 +121,7 @@ class Solver(Protocol):
         """Everything about a step that does not depend on x.
 
         The last axis of ``times`` holds s, t and ``max_past`` earlier times, newest first, of which ``num_past`` exist
-        (the others repeat the oldest); leading axes are those of the leaves of the row.
+        (the others repeat the oldest); the leaves of the row have the same leading axes.
         """
         ...
 
@@ -130,7 +130,7 @@ class Solver(Protocol):
         ...
 
     def init(self, x: PyTree) -> PyTree:
-        """What the solver carries between steps, before the first one."""
+        """The state of the solver before the first step."""
         ...
 
     def step(self, key: Key | None, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser) -> tuple[PyTree, PyTree]:

@@ -12,7 +12,7 @@ Args:
   end: ``(alpha, sigma)`` of the result, scalars.
 
 Returns:
-  The density, or what the first line of a method names.
+  The density, or the result in the first line of a method.
 """
 
 from scorekit.densities import spectra

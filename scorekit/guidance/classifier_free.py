@@ -43,8 +43,8 @@ def _affine(predictions, x_t, t, *weights):
 def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> Denoiser:
     """Classifier-free guidance, ``uncond + gamma (cond - uncond)``.
 
-    Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. What most
-    interfaces call a *negative prompt* is a second condition in place of ``uncond``.
+    Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. The
+    *negative prompt* of most interfaces is a second condition in place of ``uncond``.
 
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """

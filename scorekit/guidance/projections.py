@@ -153,7 +153,7 @@ def _tangential(predictions, x_t, t, schedule, scale, target):
 def tangential(
     cond: Denoiser, uncond: Denoiser, schedule: Schedule, guidance_scale: Scale, target: TargetName | Target = "v"
 ) -> Denoiser:
-    """Tangential damping: removes what the unconditional prediction does not share with the conditional one.
+    """Tangential damping: removes the part of the unconditional prediction that the conditional one does not share.
 
     ``u~ + gamma (c - u~)``, where ``u~`` is the projection of u on the first right-singular vector of the two rows (u,
     c): ``u~ = p_u u + p_c c`` with ``p_u = 1/2 + (|u|^2 - |c|^2) / 4r``, ``p_c = <u, c> / 2r`` and

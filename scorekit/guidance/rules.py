@@ -28,7 +28,7 @@ _F = TypeVar("_F", bound=Callable[..., Denoiser])
 
 
 class Traits(NamedTuple):
-    """What a caller has to know about a guidance rule; attached by :func:`guidance_rule`.
+    """The properties of a guidance rule that its callers need; attached by :func:`guidance_rule`.
 
     Attributes:
       plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
@@ -130,8 +130,8 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
 
     Args:
       conditional: ``(x_t, t, condition) -> Prediction``, row by row.
-      conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of those of the
-        other conditions (a null token); scalars apply to every example.
+      conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of the leaves of
+        the other conditions (a null token); scalars apply to every example.
 
     Returns:
       One denoiser ``(x_t, t) -> Prediction`` for each condition, in their order.

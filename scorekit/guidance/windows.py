@@ -1,7 +1,7 @@
 """Long signals with a denoiser of short ones: overlapping windows, evaluated as one batch and blended at every step.
 
 A signal ``(B, L, ...)`` is cut into W windows of ``size`` positions with a distance of ``hop``, so that
-``L = size + (W - 1) hop``. All windows form one batch, those of an example adjacent: ``(B W, size, ...)``. The
+``L = size + (W - 1) hop``. All windows form one batch, adjacent for one example: ``(B W, size, ...)``. The
 predictions are blended with weights that add up to 1 at every position,
 
     ``x0[n] = sum_i w_i[n] x0_i[n - i hop]``,   ``w_i[n]`` proportional to ``sin^2(pi (n - i hop + 1/2) / size)``,
@@ -46,7 +46,7 @@ def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int
 
 @checked
 def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
-    """Cuts leaves ``(B, L, ...)`` into windows ``(B W, size, ...)``, those of an example adjacent.
+    """Cuts leaves ``(B, L, ...)`` into windows ``(B W, size, ...)``, adjacent for one example.
 
     Args:
       x: signals, or maps aligned with them.
@@ -132,7 +132,7 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     windows must cover the signal exactly.
 
     Args:
-      denoiser: a denoiser of windows; conditions bound to it are those of all windows in the order of
+      denoiser: a denoiser of windows; conditions bound to it belong to all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
       hop: positions from one window to the next, up to ``size``; half of it is usual.
 

@@ -111,7 +111,7 @@ def pair(
 def _order(assign: Callable[[Array], Array], x0: PyTree, eps: PyTree, labels: Array | None) -> Array:
     cost = squared_distances(x0, eps)
     n = len(cost)
-    cost = jnp.where(jnp.isfinite(cost), cost, 0.0)  # what is not finite stays visible in the pair itself
+    cost = jnp.where(jnp.isfinite(cost), cost, 0.0)  # a cost that is not finite stays visible in the pair
     if labels is not None:
         most = jnp.max(cost)
         across = most + (n + 1) * (most - jnp.min(cost) + 1.0)  # more than all rows can gain by leaving their class

@@ -78,12 +78,9 @@ def variational_bound(
     Args:
       denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
-      x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation.
+      x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation. With
+        ``bins``, traced values outside [-1, 1] give NaN.
       num_times: noise levels per example.
-
-    Raises:
-      ValueError: unless ``t_min < t_max``, with finite log-SNR at both, or, with ``bins``, for other values of ``x0``.
-        Traced, values outside [-1, 1] give NaN with ``bins``.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser

@@ -98,13 +98,14 @@ def log_likelihood(
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced at most twice, and once more to choose blocks.
         Examples must not depend on each other.
       schedule: the noise schedule.
-      x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first.
+      x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first. A traced value that is not
+        finite gives NaN.
       divergence: "exact", with D tangents per evaluation, or Hutchinson's unbiased estimate with "rademacher" (less
         variance) or "gaussian" probes, drawn once and fixed along the path.
       probes: number of probes per example; at least 2 for a standard error.
       chunk: number of tangents evaluated together.
       t_min: smallest time.
-      t_max: largest time.
+      t_max: largest time, above ``t_min``.
       rtol: relative tolerance of a step, for the state and the log-determinant (of more than 3 tangents an estimate
         with a single probe); see :func:`scorekit.samplers.adaptive.adaptive_ode`.
       atol: absolute tolerance of a step.
@@ -113,13 +114,12 @@ def log_likelihood(
         instead of tolerances, ``t_min`` and ``t_max``.
       block_size: most examples to integrate together. By default all, but on a single CPU device, where small
         operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
-        nothing but whole batches, as one that holds class labels.
+        nothing but full batches, as one that holds class labels.
 
     Returns:
       A :class:`LogLikelihood`.
 
     Raises:
-      ValueError: for ``x0`` that is not finite (traced, it gives NaN), a missing key, or unless ``t_min < t_max``.
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules

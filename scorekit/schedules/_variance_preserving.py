@@ -2,7 +2,7 @@
 
 ``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
 pytree whose hyper-parameters are leaves: changing a value does not recompile, and schedules are differentiable in them.
-The classes check their bounds, for the factories and for what is read from a file.
+The classes check their bounds, for the factories and for schedules read from a file.
 All formulas have full relative precision in float32 over [0, 1] including both ends: variances are computed from
 ``expm1`` and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is
 exactly 0.

@@ -106,7 +106,7 @@ class SolverBase:
       order: order of convergence.
       evals_per_step: network evaluations of a step.
       stochastic: whether ``step`` uses its key; a deterministic solver receives ``None``.
-      max_past: how many earlier times ``row`` looks back at.
+      max_past: number of earlier times that ``row`` looks back at.
 
     >>> from scorekit import samplers, schedules
     >>> class DDIM(SolverBase):
@@ -130,7 +130,7 @@ class SolverBase:
           schedule: the noise schedule.
           times: the last axis holds s, t and ``max_past`` earlier times, newest first; where fewer exist the oldest
             is repeated (or left out). Any leading axes.
-          num_past: how many of the earlier times exist, of the leading axes; an int or a NumPy array is a constant.
+          num_past: number of earlier times that exist, of the leading axes; an int or a NumPy array is a constant.
 
         Returns:
           Here :class:`Endpoints`: ``t, s, alpha_t, sigma_t, alpha_s, sigma_s``.
@@ -149,7 +149,7 @@ class SolverBase:
         return stacked_rows(self, schedule, times, np.minimum(k, self.max_past))
 
     def init(self, x: PyTree) -> PyTree:
-        """What ``step`` carries, before the first step: nothing."""
+        """The state of ``step`` before the first step: nothing."""
         del x
         return ()
 
@@ -201,7 +201,7 @@ class LinearSolver(SolverBase):
 
     A subclass writes ``row``, which returns a :class:`Row`. The state holds the slopes of earlier steps, newest first.
 
-    Attributes of a subclass: ``coordinate``, in which its slopes are measured, and those of :class:`SolverBase`.
+    A subclass has the attribute ``coordinate``, in which its slopes are measured, and all of :class:`SolverBase`.
 
     >>> from scorekit.schedules import rectified_flow
     >>> class Halfway(LinearSolver):

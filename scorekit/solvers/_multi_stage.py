@@ -1,4 +1,4 @@
-"""What the solvers with several evaluations a step share."""
+"""The base class of the solvers with several evaluations a step."""
 
 from scorekit._coordinates import CoordinateName
 from scorekit.solvers._base import (

@@ -1,4 +1,4 @@
-"""What the multistep solvers share."""
+"""The base class of the multistep solvers."""
 
 from scorekit.solvers._base import LinearSolver, noise_levels
 from scorekit.solvers._weights import (
@@ -11,7 +11,7 @@ from scorekit.solvers._weights import (
 
 
 class Multistep(LinearSolver):
-    """What the multistep solvers share: a polynomial of degree ``max_past`` through the slopes."""
+    """A polynomial of degree ``max_past`` through the slopes of t and earlier times."""
 
     evals_per_step = 1
     stochastic = False

@@ -43,7 +43,7 @@ def lagrange_weights(kernel: Array, nodes: Array, z: Array, valid: Array | np.nd
       kernel: the kernel with the weights of the quadrature, ``(..., Q)``.
       nodes: ``(..., Q)``.
       z: positions ``(..., m)``.
-      valid: which of them exist, ``(..., m)``.
+      valid: existence of each position, ``(..., m)``.
 
     >>> weights = lagrange_weights(jnp.ones(1), jnp.ones(1), jnp.array([0.0, -2.0, 9.0]), np.array([True, True, False]))
     >>> weights.tolist()
@@ -106,7 +106,7 @@ def slope_weights(
       variable: the variable of the polynomial.
       schedule: the noise schedule.
       levels: noise levels at s, t and the m - 1 earlier times.
-      usable: which points each step may use, ``(..., num_steps, m)``.
+      usable: points that each step may use, ``(..., num_steps, m)``.
       num_steps: 1 or 2.
     """
     starts, ends, points = slice(1, num_steps + 1), slice(num_steps), slice(1, None)
@@ -152,7 +152,7 @@ def with_slopes(row: Row, coordinate: CoordinateName, newest: Array, history: tu
 
 
 def with_history(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
-    """The row with weights for the earlier slopes ``(..., m)``, subtracted from that of the newest slope."""
+    """The row with weights for the earlier slopes ``(..., m)``, subtracted from the weight of the newest slope."""
     return with_slopes(row, coordinate, -jnp.sum(weights, axis=-1), tuple(jnp.unstack(weights, axis=-1)))
 
 

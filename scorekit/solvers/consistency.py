@@ -22,7 +22,7 @@ class MultistepConsistency(LinearSolver):
     denoiser of a diffusion model, whose x0 is a mean and not a sample, no number of steps is.
 
     Attributes:
-      t_min: the end of the paths that the student was trained for; grids end there.
+      t_min: end of the paths that the student was trained for, and of the grid.
 
     >>> MultistepConsistency().evals_per_step
     1
@@ -39,6 +39,6 @@ class MultistepConsistency(LinearSolver):
         levels = noise_levels(schedule, times)
         s, end = levels.at(0), noise_levels(schedule, self.t_min)
         scale, clean = s.alpha / end.alpha, s.t <= end.t
-        left = scale * end.sigma / jnp.where(clean, 1.0, s.sigma)  # the noise of f, as a share of the noise at s
+        left = scale * end.sigma / jnp.where(clean, 1.0, s.sigma)  # the noise of f, as a fraction of the noise at s
         std = jnp.where(clean, 0.0, s.sigma * sqrt_one_minus_square(left))
         return Row(levels.t[..., 1], x0=s.alpha, eps=scale * end.sigma, std=std)

@@ -106,7 +106,7 @@ class PredictorCorrector(SolverBase):
     A step that depended on the state would tend to another law: divided by each example's own ``|score|^2`` its chain
     tends to ``p(x) |score|^2``. A step is at most ``sigma^2``; nothing is corrected at ``sigma = 0``. The order is that
     of the variance on Gaussian data for ``snr^2`` in proportion to the step; a fixed snr leaves the bias of its
-    Langevin steps, a share of the variance of up to ``snr^2``.
+    Langevin steps, a fraction of the variance of up to ``snr^2``.
 
     Attributes:
       predictor: any solver of this package.

@@ -23,14 +23,14 @@ import numpy as np
 
 from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.arguments import checked
-from scorekit.solvers._base import Order, noise_levels
+from scorekit.solvers._base import Order, Row, noise_levels
 from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
     available,
     first_order,
     gain,
+    half_log_snr,
     log_snr_positions,
-    published_second_order,
     published_third_order,
     with_history,
     with_slopes,
@@ -126,8 +126,13 @@ class DPMSolverPP2M(Multistep):
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)
-        row = first_order("signal", levels.at(1), levels.at(0))
-        return with_history(row, "signal", published_second_order(*log_snr_positions(levels, num_past), row.x0))
+        s, t = levels.at(0), levels.at(1)
+        half, finite = half_log_snr(levels)
+        h, h_prev = half[..., 0] - half[..., 1], half[..., 1] - half[..., 2]
+        second = (jnp.asarray(num_past) > 0) & jnp.all(finite, axis=-1)
+        r = jnp.where(second, 0.5 * h / jnp.where(second, h_prev, 1.0), 0.0)
+        a, b = s.sigma / t.sigma, s.alpha - t.alpha * s.sigma / t.sigma  # b is alpha_s (1 - e^-h)
+        return Row(t.t, x=a, x0=b * (1.0 + r), history=(-b * r,))  # a x_t + b D, D = x0 + r (x0 - x0_prev)
 
 
 @pytree_dataclass
@@ -154,7 +159,7 @@ class DPMSolverPP3M(Multistep):
         return with_history(first_order("signal", levels.at(1), s), "signal", weights)
 
 
-# The weights of one to four slopes, minus those of the first-order step.
+# The weights of one to four slopes, minus the weights of the first-order step.
 _ADAMS = np.array(
     [[0, 0, 0, 0], [1 / 2, -1 / 2, 0, 0], [11 / 12, -16 / 12, 5 / 12, 0], [31 / 24, -59 / 24, 37 / 24, -9 / 24]]
 )

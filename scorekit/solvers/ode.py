@@ -19,6 +19,7 @@ from scorekit.solvers._base import LinearSolver, NoiseLevels, Order3, Row, noise
 from scorekit.solvers._multi_stage import MultiStage
 from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static
+from scorekit.typing import Array
 
 __all__ = ["RK4", "DPMSolver", "Euler", "Heun", "Midpoint"]
 
@@ -42,9 +43,14 @@ class Euler(LinearSolver):
 
 _TABLEAUS = {  # nodes, and the weights of each stage and of the step
     "midpoint": ((0.0, 0.5), ((0.5,), (0.0, 1.0))),
-    "heun": ((0.0, 1.0), ((1.0,), (0.5, 0.5))),
     "rk4": ((0.0, 0.5, 0.5, 1.0), ((0.5,), (0.0, 0.5), (0.0, 0.0, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))),
 }
+
+
+def _is_smooth(coordinate: CoordinateName, t: NoiseLevels, s: NoiseLevels, slope_at_end: bool = True) -> Array:
+    """Whether the coordinate and the slopes of a step exist at both ends; otherwise the step is an Euler step."""
+    smooth = (s.alpha > 0) & ((s.sigma > 0) | (not slope_at_end))
+    return smooth & (t.alpha > 0) if coordinate == "sigma" else smooth
 
 
 class _RungeKutta(MultiStage):
@@ -60,9 +66,7 @@ class _RungeKutta(MultiStage):
         nodes, weights = _TABLEAUS[self.tableau]
         levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
-        smooth = (s.alpha > 0) & ((s.sigma > 0) | (1.0 not in nodes))  # otherwise there is no slope at s
-        if self.coordinate == "sigma":
-            smooth &= t.alpha > 0
+        smooth = _is_smooth(self.coordinate, t, s, slope_at_end=1.0 in nodes)
         safe = lambda level: frame(self.coordinate, *(jnp.where(smooth, v, 1.0) for v in (level.alpha, level.sigma)))
         begin, end = safe(t), safe(s)
         targets = {1.0: (s, end)}  # where each stage ends, and the coordinate there
@@ -85,7 +89,7 @@ class _RungeKutta(MultiStage):
 
 
 @pytree_dataclass
-class Heun(_RungeKutta):
+class Heun(MultiStage):
     """Second order, two evaluations: the trapezoidal rule in a straightened coordinate.
 
     ``y_s = y_t + (tau_s - tau_t) (u_t + u_s) / 2`` with ``u = dy/dtau``. A step that ends at ``sigma = 0`` stays first
@@ -99,7 +103,20 @@ class Heun(_RungeKutta):
 
     coordinate: FiniteAtZeroNoise = static(default="flow")
     order = 2
-    tableau = "heun"
+    evals_per_step = 2
+
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times)
+        s, t = levels.at(0), levels.at(1)
+        smooth = _is_smooth(self.coordinate, t, s)
+        start, end = (frame(self.coordinate, *(jnp.where(smooth, v, 1.0) for v in level[1:])) for level in (t, s))
+        half = 0.5 * end.scale * (end.clock - start.clock)  # scale_s (tau_s - tau_t) / 2, 0 unless smooth
+        euler = first_order(self.coordinate, t, s)  # x_s = scale_s (y_t + (tau_s - tau_t) u_t)
+        heun = with_slopes(euler, self.coordinate, -half, (half,))  # half of the step along u_s in place of u_t
+        return (
+            euler._replace(signal=start.signal, noise=start.noise),
+            heun._replace(t=jnp.where(smooth, s.t, t.t), signal=end.signal, noise=end.noise),
+        )
 
 
 @pytree_dataclass
@@ -175,10 +192,10 @@ class DPMSolver(MultiStage):
         return tuple(row._replace(t=at.t) for row, at in zip(rows, (t, *stages), strict=True))
 
     def _weights(self, stages: list[NoiseLevels], t: NoiseLevels, s: NoiseLevels, start, h):
-        """The weight that each later stage and the end move from the first slope to that of the previous stage."""
+        """The weight that each later stage and the end move from the first slope to the slope of the stage before."""
         if self.order < 3:  # the published midpoint rule takes the full step along its slope
             return [gain(self.coordinate, t, s)][: self.order - 1]
-        # a slope linear in log-SNR through that of t and of the stage before
+        # a slope linear in log-SNR through the slopes at t and at the stage before
         goals, x0 = (stages[1], s), self.prediction == "x0"
         amplitude = jnp.stack([goal.alpha if x0 else -goal.sigma for goal in goals], axis=-1)
         width = h[..., None] * np.array([2 / 3, 1.0], h.dtype)

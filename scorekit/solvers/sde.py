@@ -63,7 +63,7 @@ class Ancestral(LinearSolver):
 def ddim(eta: Fraction = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
-    ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with ``std = eta`` times that of the posterior.
+    ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with the std of the posterior times eta.
 
     Args:
       eta: 0 for the deterministic step, 1 for the ancestral one.
@@ -148,7 +148,7 @@ class ReverseDiffusion(LinearSolver):
 
 
 class _ExponentialSDE(Multistep):
-    """What the exponential SDE solvers share: x0 as a polynomial in log-SNR, the linear part exactly.
+    """Exponential SDE solvers: x0 as a polynomial in log-SNR, the linear part exactly.
 
     ``x_s = (sigma_s / sigma_t) e^(-eta h) x_t + (1 + eta) alpha_s int e^(-(1 + eta) u) x0 du
     + sigma_s sqrt(1 - e^(-2 eta h)) z``, u half the log-SNR that remains.
@@ -221,8 +221,8 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
 class SASolver(_ExponentialSDE):
     """Stochastic Adams, predictor form: an exponential solver of order ``steps`` in the noise scale.
 
-    For small noise the error is ``O(h^steps)``, as is that of the mean of a linear problem for every eta; the order is
-    the weak order on Gaussian data, at most 2. With eta = 0 it is
+    For small noise the error is ``O(h^steps)``, and so is the error of the mean of a linear problem for every eta; the
+    order is the weak order on Gaussian data, at most 2. With eta = 0 it is
     ``ExponentialAdamsBashforth(order=steps, prediction="x0")``.
 
     Attributes:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._coordinates import frame
-from scorekit.solvers._base import Order3, Row, SolverBase, noise_levels, slope
+from scorekit.solvers._base import NoiseLevels, Order3, Row, SolverBase, noise_levels, slope
 from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
@@ -16,7 +16,7 @@ __all__ = ["UniPC"]
 
 
 class _PolynomialStep(NamedTuple):
-    """A polynomial step on a state and its slopes: ``ratio x + sum_j weights_j slope_j``."""
+    """``x_end = ratio x_start + sum_j weights_j u_j``: a polynomial step along several slopes."""
 
     ratio: Array
     weights: tuple[Array, ...]
@@ -29,10 +29,14 @@ class _PolynomialStep(NamedTuple):
 class UniPC(SolverBase):
     """Predictor and corrector through the same slopes, one evaluation a step: order ``predictor + 1``.
 
-    A step evaluates the network at the predicted ``x_t``, repeats the previous step with a polynomial that also passes
-    through the new slope (the corrector), and predicts ``x_s`` from the corrected ``x_t``. The integrals are exact, as
-    in the variant with varying coefficients. In "signal" (x0, exponential in log-SNR) this is UniPC; in "flow" it is
-    Adams-Bashforth-Moulton on the velocity.
+    A step evaluates the slope ``u_t = d(x / scale) / dtau`` at the predicted ``x_t``, with ``tau`` the clock of the
+    coordinate; the corrector repeats the previous step, from r to t, and the predictor starts from the corrected state:
+
+        ``x_t = (scale_t / scale_r) x_r + scale_t int_r^t q dtau``, q through ``u_t, u_r`` and ``predictor - 1`` more,
+        ``x_s = (scale_s / scale_t) x_t + scale_s int_t^s p dtau``, p through ``u_t`` and ``predictor - 1`` more.
+
+    The integrals are exact, as in the variant with varying coefficients. In "signal" (x0, exponential in log-SNR) this
+    is UniPC; in "flow" it is Adams-Bashforth-Moulton on the velocity.
 
     Attributes:
       predictor: number of slopes in the predictor; the "order" of other packages.
@@ -63,28 +67,27 @@ class UniPC(SolverBase):
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)
-        starts, ends = levels.at(slice(1, 3)), levels.at(slice(2))  # of the prediction, and of the correction
-        old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (starts, ends))
-        counts = self.predictor, self.predictor + 1  # of slopes
-        usable = available(num_past, self.max_past + 1)[..., None, :] & (
-            np.arange(self.max_past + 1) < np.array(counts)[:, None]
-        )
+        slopes = np.arange(self.max_past + 1)  # at t, r and before
+        usable = available(num_past, len(slopes))[..., None, :] & np.stack([slopes < self.predictor, slopes >= 0])
         variable = "log_snr" if self.coordinate == "signal" else "clock"
         weights = slope_weights(self.coordinate, variable, schedule, levels, usable, num_steps=2)
-        own = np.eye(2, self.max_past + 1, dtype=bool)  # the slope at the start makes up the first-order step
-        others = jnp.where(own, 0.0, weights)
-        rest = gain(self.coordinate, starts, ends) - jnp.sum(others, axis=-1)
-        weights = jnp.where(own, rest[..., None], others)
-        predict, correct = (
-            _PolynomialStep((new / old)[..., i], jnp.unstack(weights[..., i, :count], axis=-1))
-            for i, count in enumerate(counts)
-        )
-        return Row(levels.t[..., 1]), predict, correct, jnp.asarray(num_past) > 0
+        s, t, r = levels.at(0), levels.at(1), levels.at(2)
+        predict = self._polynomial_step(t, s, weights[..., 0, : self.predictor], slopes[: self.predictor] == 0)
+        correct = self._polynomial_step(r, t, weights[..., 1, :], slopes == 1)
+        return Row(t.t), predict, correct, jnp.asarray(num_past) > 0
+
+    def _polynomial_step(self, start: NoiseLevels, end: NoiseLevels, weights: Array, at_start: np.ndarray):
+        """The step with these weights of all slopes but the one at its start, which makes up the first-order step."""
+        old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (start, end))
+        others = jnp.where(at_start, 0.0, weights)
+        rest = gain(self.coordinate, start, end) - jnp.sum(others, axis=-1)
+        weights = jnp.where(at_start, rest[..., None], others)
+        return _PolynomialStep(new / old, tuple(jnp.unstack(weights, axis=-1)))
 
     def step(self, key, state, x_t, row, denoiser):
         del key
         evaluation, predict, correct, has_past = row
-        previous, slopes = state
+        x_r, slopes = state
         slopes = (slope(self.coordinate, denoiser(x_t, evaluation.t), evaluation, x_t), *slopes)
-        x = where(has_past, correct(previous, slopes), x_t)
-        return predict(x, slopes[: self.predictor]), (x, slopes[: self.max_past])
+        x_t = where(has_past, correct(x_r, slopes), x_t)
+        return predict(x_t, slopes[: self.predictor]), (x_t, slopes[: self.max_past])

@@ -1,4 +1,4 @@
-"""The check of a range of times."""
+"""Checks of a range of times."""
 
 from scorekit.checks import check
 from scorekit.typing import Number

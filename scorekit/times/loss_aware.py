@@ -99,8 +99,8 @@ def adaptive(
 def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """Updates an :func:`adaptive` sampler with the losses of one step; bins without a draw are unchanged.
 
-    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k. Losses that are not finite, or whose square
-    is not, are ignored, and so are those of a time that is not finite.
+    ``m_k <- decay m_k + (1 - decay) mean(loss^2)`` over the draws in bin k. A loss is ignored if it, its square or its
+    time is not finite.
 
     Args:
       sampler: the sampler that drew ``t``.

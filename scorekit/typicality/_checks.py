@@ -1,4 +1,4 @@
-"""The check of statistics."""
+"""Checks of statistics."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ from scorekit.typing import Array, ArrayLike
 
 
 def check_statistics(name: str, values: ArrayLike, least: int, size: int | None = None) -> Array:
-    """Finite statistics as an array of floats ``(N, F)``; a traced row with another value is NaN as a whole.
+    """Finite statistics as an array of floats ``(N, F)``; a traced row with another value is all NaN.
 
     >>> check_statistics("statistics", [[1, 2]], 1)
     Array([[1., 2.]], dtype=float32)
