@@ -50,7 +50,7 @@ def log_ratio(log_c: Array, log_u: Array) -> Array:
 
 
 def tilt(log_p: Array, ratio: Array, scale: Array) -> Array:
-    """``log_p + scale ratio``, not normalised: what is impossible stays so, and a scale of 0 ignores the ratio."""
+    """``log_p + scale ratio``, not normalised; a probability of 0 stays 0, and a scale of 0 ignores the ratio."""
     possible = jnp.isfinite(log_p) & (scale != 0)
     return log_p + jnp.where(possible, scale * jnp.where(possible, ratio, 0.0), 0.0)
 

@@ -48,9 +48,6 @@ def from_unit(x: ArrayLike, bins: _Bins) -> Array:
     Returns:
       int32 in ``0..bins-1``. No integer stands for NaN: a traced NaN becomes the one of 0.
 
-    Raises:
-      ValueError: if ``x`` is NaN.
-
     >>> from_unit(jnp.array([-1.3, 0.01, 1.0]), 17)
     Array([ 0,  8, 16], dtype=int32)
     """

@@ -75,9 +75,6 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
     Returns:
       A ``diffrax.ODETerm`` in t: solve it from ``t0`` = 1 down to ``t1`` = t_min, with ``dt0`` negative or None.
 
-    Raises:
-      ImportError: if diffrax is not installed.
-
     >>> import diffrax
     >>> from scorekit import densities, denoisers, schedules
     >>> schedule = schedules.rectified_flow()
@@ -140,9 +137,6 @@ def reverse_sde(
 
     Returns:
       A ``diffrax.MultiTerm`` in r: solve it from ``reversed_time(t_max)`` up to ``reversed_time(t_min)``.
-
-    Raises:
-      ImportError: if diffrax is not installed.
 
     >>> import diffrax
     >>> from scorekit import densities, denoisers, schedules

@@ -21,9 +21,6 @@ def fetch(package: str, version: str, checksum: str, folder: Path) -> Path:
       version: exact.
       checksum: SHA-256 of the archive, in hexadecimal digits.
       folder: where archives are kept.
-
-    Raises:
-      FetchError: if npm is not installed or cannot reach the registry, or the archive is another.
     """
     file = folder / f"{package}-{version}.tgz"
     if not file.exists():

@@ -104,9 +104,6 @@ def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mo
     Returns:
       uint8 ``(H, W, C)``.
 
-    Raises:
-      ValueError: if there is no such file, it is no picture, or would unpack to far more than it holds.
-
     >>> read_picture("nowhere.png")
     Traceback (most recent call last):
     ValueError: nowhere.png cannot be read: [Errno 2] No such file or directory: 'nowhere.png'
@@ -127,9 +124,6 @@ def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.
       size: the middle square is resized to so many pixels a side by Lanczos's filter, without aliasing; None leaves the
         picture as it is.
       mode: "RGB" or "L" to convert to, with white behind transparent pixels; None for pictures in one of these.
-
-    Raises:
-      ValueError: if it cannot be decoded or converted, or would unpack to far more than it holds.
     """
     from PIL import Image, ImageOps
 

@@ -8,11 +8,7 @@ from scorekit.data._quiet import quiet_tfds
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
-    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary.
-
-    Raises:
-      ValueError: if the name is unknown, or the set cannot be downloaded, written or read; the message says what to do.
-    """
+    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary."""
     return prepare(builder_of(name, data_dir), name, data_dir)
 
 
@@ -22,9 +18,6 @@ def read_split(builder, split: str) -> list[dict]:
     Args:
       builder: TFDS builder of a prepared set.
       split: such as ``"train"``, ``"train[:80%]"`` or ``"train+test"``.
-
-    Raises:
-      ValueError: if the split is unknown or its files are damaged.
     """
     source = open_split(builder, split)
     with quiet_tfds():

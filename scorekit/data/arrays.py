@@ -55,8 +55,7 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
       The images, in TFDS's fixed order.
 
     Raises:
-      ValueError: if the name or split is unknown, the set is not of labelled uint8 images of one shape, or it cannot
-        be downloaded, written or read; the message says what to do.
+      ValueError: for a set that is not of labelled uint8 images of one shape, or cannot be fetched; it says what to do.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -118,9 +117,6 @@ def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None
     Returns:
       A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, in TFDS's
       fixed order.
-
-    Raises:
-      ValueError: as :func:`load`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

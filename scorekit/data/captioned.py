@@ -57,8 +57,7 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
       The pictures, in TFDS's fixed order.
 
     Raises:
-      ValueError: if the name or split is unknown, the set does not hold captioned pictures, or it cannot be fetched;
-        the message names a remedy.
+      ValueError: for a set without captioned images, or one that cannot be fetched; it says what to do.
 
     >>> load_captioned("sklearn_digits", "train")
     Traceback (most recent call last):

@@ -83,7 +83,6 @@ def load_caption_encoder(path: str | os.PathLike[str] | None = None) -> CaptionE
       The encoder.
 
     Raises:
-      ImportError: if tokenizers, or the package of the weights, is not installed, with the command that installs it.
       ValueError: naming the path, if a file is missing or unusable.
 
     Example, where the package is installed::
@@ -140,8 +139,7 @@ def encode_captions(
       The arrays, in the order of ``captions``.
 
     Raises:
-      ValueError: if there are no captions, one is empty or not text, ``length`` or ``dtype`` is out of range, or a file
-        in ``folder`` is damaged.
+      ValueError: for no captions, an empty one, or a damaged file in ``folder``.
 
     >>> encode_captions(CaptionEncoder(network=None, params={}, tokeniser=None, checksum=""), ["a cat", " "])
     Traceback (most recent call last):

@@ -35,8 +35,8 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
       ``"caption"`` if there are captions.
 
     Raises:
-      ValueError: if there is no such folder, it holds no pictures, or pictures both in subfolders and alongside them;
-        ``source[i]`` for a picture that is damaged, of another size or mode, or has no caption where others have one.
+      ValueError: for no images, or images both in subfolders and alongside them; ``source[i]`` for one that is
+        damaged, of another size or mode, or has no caption where others have one.
 
     >>> import tempfile
     >>> from PIL import Image

@@ -79,9 +79,7 @@ def read_score(
       The notes in seconds.
 
     Raises:
-      ValueError: if the file cannot be read as MIDI or is longer, or a pitch is out of range or cannot be moved into
-        it.
-      ImportError: without mido; it says what to install.
+      ValueError: if the file is no MIDI or is longer, or a pitch cannot be moved into the range.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -118,10 +116,6 @@ def write_score(
       notes: times in seconds, rounded to a tick.
       programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
       seconds: length of the file; by default that of its notes.
-
-    Raises:
-      ValueError: if a pitch, velocity, time, instrument or the length is not allowed, or the file cannot be written.
-      ImportError: without mido; it says what to install.
 
     >>> write_score("/nowhere/a.mid", [Note(60, 100, 0.0, 0.5)])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -207,7 +201,6 @@ def read_midi(
 
     Raises:
       ValueError: if ``rate`` gives more frames than allowed, or the file has neither notes nor length.
-      ImportError: without mido; it says what to install.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -242,10 +235,6 @@ def write_midi(
       roll: velocities ``(T, 128)``, integers from 0 to 127, ``T >= 1``.
       rate: frames to a second.
       program: the General MIDI instrument.
-
-    Raises:
-      ValueError: if ``roll`` is not as above, or the file cannot be written.
-      ImportError: without mido; it says what to install.
 
     >>> import tempfile
     >>> roll = np.zeros((50, 128), np.uint8)

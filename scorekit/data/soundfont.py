@@ -194,8 +194,7 @@ def read_soundfont(path: str | None = None) -> SoundFont:
       The font.
 
     Raises:
-      ValueError: if the file cannot be read, is not a SoundFont 2 of uncompressed 16-bit samples, or has more than
-        2¹⁷ zones.
+      ValueError: unless it is a SoundFont 2 of uncompressed 16-bit samples with at most 2¹⁷ zones.
 
     >>> font = read_soundfont()
     >>> font.names[0, 0], len(font.zones(0, 60, 100))

@@ -89,8 +89,7 @@ def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None)
       The notes, in TFDS's fixed order.
 
     Raises:
-      ValueError: if the name or split is unknown, the set does not hold notes, or it is missing and cannot be prepared;
-        the message names a remedy.
+      ValueError: for a set without notes, or one that cannot be prepared; it says what to do.
 
     >>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -123,9 +122,6 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
 
     Returns:
       The phrases, in TFDS's fixed order.
-
-    Raises:
-      ValueError: as :func:`load_notes`.
 
     >>> load_phrases("soundfont_phrase/4khz", "train")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

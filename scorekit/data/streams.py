@@ -77,7 +77,7 @@ def stream(
       An iterator of dicts of numpy arrays ``(B / P, ...)``; text is an array of objects.
 
     Raises:
-      ValueError: while iterating, for a broken example, or with ``"skip"`` if 1000 rows in a row are broken.
+      ValueError: while iterating, for a broken example, or with ``"skip"`` for 1000 in a row.
 
     >>> squares = [{"x": np.float32(i) ** 2} for i in range(6)]
     >>> batches = stream(squares, seed=0, batch_size=3)

@@ -56,9 +56,8 @@ def tar(
       ``"caption"`` if there are captions.
 
     Raises:
-      ValueError: if a file is no tar file, compressed or truncated, has symbolic links or holes, or there are no
-        pictures; ``source[i]`` for an example that is damaged, of another size or mode, or without a class or caption
-        where others have one.
+      ValueError: for a file that is no tar file, compressed, truncated or without images; ``source[i]`` for an example
+        that is damaged, of another size or mode, or without a class or caption where others have one.
 
     >>> import io, tempfile
     >>> from PIL import Image

@@ -43,9 +43,7 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
       The folder.
 
     Raises:
-      ValueError: for a schedule, target or attribute that cannot be written as JSON, parameters that are not finite or
-        do not fit the network, or an unknown shape, without which that cannot be checked.
-      OSError: if a file cannot be written, naming it.
+      ValueError: for parameters that do not fit the network, or an unknown shape, without which that is not known.
 
     >>> import tempfile
     >>> from scorekit import io, networks
@@ -106,8 +104,7 @@ def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
       shape: shape of one example, in place of the config's.
 
     Raises:
-      ValueError: naming the file, and a parameter that is missing, unknown, not finite or of another shape or dtype, a
-        field of the config that is out of its range, or a class that this version does not have.
+      ValueError: naming the file, and the parameter, field or class that does not fit.
     """
     path = folder / "config.json"
     config = read_json(path)

@@ -32,10 +32,6 @@ def fetch(name: str, revision: str | None = None) -> Path:
 
     Returns:
       The folder or the file in the cache of ``huggingface_hub``.
-
-    Raises:
-      ValueError: for a name that is not of this form, or a repository without weights.
-      ImportError: if ``huggingface_hub`` is not installed.
     """
     parts = name.removeprefix(PREFIX).split("/")
     if not name.startswith(PREFIX) or len(parts) < 2 or not all(parts):

@@ -233,9 +233,6 @@ def read_pickle(path: str | Path) -> Any:
     Returns:
       Dictionaries, lists and numbers as they are; :class:`LazyArray` and numpy arrays for tensors, :class:`Inert` for
       other objects.
-
-    Raises:
-      ValueError: if the file is damaged, or naming what it refers to beyond arrays and the records of modules.
     """
     check_regular(path)
     try:

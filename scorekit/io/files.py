@@ -53,9 +53,6 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     Args:
       path: the file; one of a bucket is not looked at.
 
-    Raises:
-      ValueError: naming the path.
-
     >>> check_regular("/dev/zero")
     Traceback (most recent call last):
     ValueError: /dev/zero: must be a regular file, it is a device
@@ -78,9 +75,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
       Its fields.
 
     Raises:
-      ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, without NaN and
-        infinite numbers, and nested no deeper than :func:`scorekit.io.parse_json` reads.
-      OSError: if the file cannot be read.
+      ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, nested no deeper
+        than :func:`scorekit.io.parse_json` reads.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -113,8 +109,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
       The path.
 
     Raises:
-      TypeError: if ``content`` is neither text nor bytes; nothing is written.
-      OSError: if the file cannot be written, naming ``path``.
+      OSError: naming ``path``, if the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -137,9 +137,6 @@ class Loaded:
 
         Returns:
           Images ``(B, H stride, W stride, channels)``.
-
-        Raises:
-          ValueError: if there is none.
         """
         if self.autoencoder is None:
             raise ValueError("latents must be those of a checkpoint with an autoencoder, this one has none")
@@ -173,10 +170,8 @@ def load(
       The network with its parameters, and what its inputs and output mean.
 
     Raises:
-      FileNotFoundError: if there is no such file, or no weights in a folder.
-      ValueError: naming a tensor that is missing, unused or of another shape, or an argument that is needed or does not
-        fit.
-      ImportError: if a package is needed that is not installed.
+      FileNotFoundError: without the file, or without weights in the folder.
+      ValueError: naming a tensor that is missing, unused or of another shape, or an argument that does not fit.
 
     >>> load("missing.pt")
     Traceback (most recent call last):

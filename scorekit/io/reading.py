@@ -50,7 +50,6 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
       The tensors, and what the file says beside them.
 
     Raises:
-      FileNotFoundError: if there is no such file.
       ValueError: for another ending, a damaged file, one that refers to code, or one without tensors.
 
     >>> import tempfile

@@ -63,9 +63,6 @@ class Tensors:
 
         Returns:
           Its shape, in PyTorch's layout.
-
-        Raises:
-          ValueError: if there is none of this name.
         """
         if name not in self:
             raise ValueError(f"{self.source} has no tensor {self.prefix + name!r}")
@@ -79,9 +76,6 @@ class Tensors:
 
         Returns:
           The tensor, float32 if it is floating.
-
-        Raises:
-          ValueError: if there is none of this name.
         """
         self.shape(name)
         self._taken.add(self.prefix + name)
@@ -119,11 +113,7 @@ class Tensors:
         return {"scale": self.take("weight"), "bias": self.take("bias")}
 
     def check_all_taken(self) -> None:
-        """Checks that nothing is left.
-
-        Raises:
-          ValueError: naming the first tensors that no one has taken.
-        """
+        """Raises a ``ValueError`` that names the first tensors that no one has taken."""
         left = [name for name in self._named if name.startswith(self.prefix) and name not in self._taken]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
@@ -136,10 +126,6 @@ def check_params(params: PyTree, expected: PyTree) -> None:
     Args:
       params: nested dicts of arrays.
       expected: the tree of ``jax.eval_shape(network.init, ...)``.
-
-    Raises:
-      ValueError: naming the first parameter that is missing, unknown, of another shape, or not floating where the
-        network's are.
 
     >>> check_params({"bias": np.ones(2)}, {"bias": jax.ShapeDtypeStruct((3,), "float32")})
     Traceback (most recent call last):

@@ -19,20 +19,9 @@ LARGEST = float(np.finfo(np.float32).max)
 def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> PyTree:
     """``fn(i, distances from x[i] to every y)`` for every row ``i``, stacked.
 
-    Squared distances are found as ``|x|^2 + |y|^2 - 2 x.y`` after moving the mean of ``y`` to the origin; in
-    float32, distances below about 1e-3 of the spread of the data are not resolved.
-
-    Args:
-      fn: maps a row number and its distances ``(M,)`` to anything.
-      x: points ``(N, D)``.
-      y: points ``(M, D)``.
-
-    Returns:
-      The outputs of ``fn``, stacked along a leading axis ``N``.
-
-    >>> map_distances(lambda i, d: d, jnp.array([[0.0], [4.0]]), jnp.array([[1.0]]))
-    Array([[1.],
-           [3.]], dtype=float32)
+    ``x`` is ``(N, D)``, ``y`` ``(M, D)``, the distances ``(M,)``. Squared distances are found as ``|x|^2 + |y|^2 -
+    2 x.y`` after moving the mean of ``y`` to the origin; in float32, distances below about 1e-3 of the spread of the
+    data are not resolved.
     """
     centre = jnp.mean(y, axis=0, keepdims=True)
     x, y = x - centre, y - centre
@@ -79,12 +68,7 @@ def check_features(least: int, **named: ArrayLike) -> list[Array]:
 
 
 def float64_rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
-    """The named arrays in float64, copied.
-
-    Raises:
-      ValueError: if one is not real ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a value is
-        not finite.
-    """
+    """The named arrays in float64, copied; errors are as in :func:`check_features`."""
     arrays = [np.asarray(x) for x in named.values()]
     check_rows(least, **dict(zip(named, arrays, strict=True)))
     check_finite(**dict(zip(named, arrays, strict=True)))
@@ -95,12 +79,7 @@ def float64_rows(least: int, **named: ArrayLike) -> list[np.ndarray]:
 
 
 def check_largest(limit: float, **named: Array | np.ndarray) -> Array | np.bool_:
-    """Whether no value is larger than ``limit``; a ``ValueError`` that names the argument if a concrete one is.
-
-    >>> check_largest(LARGEST, x=np.array([-1e200, 1.0]))
-    Traceback (most recent call last):
-    ValueError: the largest absolute value of x must be at most 3.4e+38, beyond which the metric overflows, got 1e+200
-    """
+    """Whether no value is larger than ``limit``; a ``ValueError`` that names the argument if a concrete one is."""
     ((name, x),) = named.items()
     largest = abs(x).max(initial=0.0)
     allowed = f"at most {limit:.2g}, beyond which the metric overflows"

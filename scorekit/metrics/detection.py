@@ -3,6 +3,18 @@
 Args:
   in_scores: scores of in-distribution examples ``(N,)``.
   out_scores: scores of out-of-distribution examples ``(M,)``.
+
+Returns:
+  A scalar in [0, 1].
+
+>>> in_scores, out_scores = jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])
+>>> print(auroc(in_scores, out_scores), aupr(in_scores + 0.5, out_scores).round(4))
+0.875 0.8333
+>>> print(fpr_at_tpr(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
+0.5
+>>> found = Interval(*bootstrap_interval(jax.random.key(0), auroc, jnp.arange(100.0), jnp.arange(100.0) + 20.0))
+>>> bool(found.low < found.value) and bool(found.value < found.high)
+True
 """
 
 from collections.abc import Callable
@@ -36,11 +48,7 @@ def _at_least(x: Array, values: Array) -> Array:
 def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     """The area under the ROC curve, ``P(out_scores > in_scores) + P(out_scores = in_scores) / 2``.
 
-    Returns:
-      A scalar in [0, 1]: 1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
-
-    >>> print(jax.jit(auroc)(jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])))
-    0.875
+    1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
 
     Source: Hanley and McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
     curve".
@@ -57,13 +65,7 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     """The area under the precision-recall curve as average precision, with ``out_scores`` as the positive class.
 
     The mean over ``out_scores`` of the precision at the threshold of each. For uninformative scores it is the
-    share of ``out_scores``, so that it can only be compared between sets of the same proportions.
-
-    Returns:
-      A scalar in (0, 1].
-
-    >>> print(jax.jit(aupr)(jnp.array([0.0, 1.5]), jnp.array([1.0, 2.0])).round(4))
-    0.8333
+    fraction of ``out_scores``, so that it can only be compared between sets of the same proportions.
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
     found, alarms = (_at_least(x, out_scores).astype(out_scores.dtype) for x in (out_scores, in_scores))
@@ -72,19 +74,13 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
 @checked
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar = 0.95) -> Array:
-    """The share of out-of-distribution examples that are accepted if ``tpr`` of the others are: FPR95 by default.
+    """Accepted fraction of the out-of-distribution examples if ``tpr`` of the others are accepted: FPR95 by default.
 
-    ``share = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
+    ``fraction = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
     ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).
 
     Args:
       tpr: fraction of ``in_scores`` that are accepted.
-
-    Returns:
-      A scalar in [0, 1].
-
-    >>> print(jax.jit(fpr_at_tpr)(jnp.arange(20.0), jnp.array([5.0, 18.0, 19.0, 30.0])))
-    0.5
 
     Source: Liang, Li and Srikant 2018, "Enhancing the reliability of out-of-distribution image detection in neural
     networks" (https://arxiv.org/abs/1706.02690).
@@ -105,10 +101,6 @@ class Interval(NamedTuple):
       value: the estimate.
       low: the lower end of the interval.
       high: its upper end.
-
-    >>> interval = Interval(value=jnp.array(0.8), low=jnp.array(0.7), high=jnp.array(0.9))
-    >>> bool(interval.low <= interval.value)
-    True
     """
 
     value: Array
@@ -136,11 +128,6 @@ def bootstrap_interval(
 
     Returns:
       An :class:`Interval`.
-
-    >>> in_scores, out_scores = jnp.arange(100.0), jnp.arange(100.0) + 20.0
-    >>> found = jax.jit(bootstrap_interval, static_argnums=1)(jax.random.key(0), auroc, in_scores, out_scores)
-    >>> bool(found.low < found.value) and bool(found.value < found.high)
-    True
 
     Source: Efron and Tibshirani 1993, ch. 13.
     """

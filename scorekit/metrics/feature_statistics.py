@@ -1,4 +1,14 @@
-"""Mean and covariance of features in float64, of parts of a set that are merged."""
+"""Mean and covariance of features in float64, of parts of a set that are merged.
+
+Returns:
+  A :class:`FeatureStatistics`.
+
+>>> parts = [feature_statistics(np.array([[0.0]])), feature_statistics(np.array([[2.0], [4.0]]))]
+>>> merge_statistics(parts)
+FeatureStatistics(count=3, mean=array([2.]), covariance=array([[4.]]))
+>>> isinstance(parts[1], FeatureStatistics), merge_over_processes(parts[1]).count
+(True, 2)
+"""
 
 import functools
 from collections.abc import Iterable
@@ -21,9 +31,6 @@ class FeatureStatistics(NamedTuple):
       count: the number N of examples; None of statistics that came without it, which cannot be merged.
       mean: float64 ``(D,)``.
       covariance: float64 ``(D, D)``, divided by ``N - 1``; 0 for a single example.
-
-    >>> FeatureStatistics(count=None, mean=np.zeros(1), covariance=np.eye(1)).covariance.tolist()
-    [[1.0]]
     """
 
     count: int | None
@@ -36,12 +43,6 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
 
     Args:
       features: ``(N, D)``, N >= 1; no value above 3.4e38.
-
-    Returns:
-      A :class:`FeatureStatistics`.
-
-    >>> feature_statistics(np.array([[0.0], [2.0]]))
-    FeatureStatistics(count=2, mean=array([1.]), covariance=array([[2.]]))
     """
     x = float64_rows(1, features=features)[0]
     mean = x.mean(axis=0)
@@ -50,22 +51,12 @@ def feature_statistics(features: ArrayLike) -> FeatureStatistics:
 
 
 def merge_statistics(parts: Iterable[FeatureStatistics]) -> FeatureStatistics:
-    """The statistics of a set from those of its parts, exactly up to rounding.
+    """The statistics of a set from the statistics of its parts, exactly up to rounding.
 
     ``S = S_a + S_b + (m_a - m_b)(m_a - m_b)^T N_a N_b / (N_a + N_b)`` for the scatters ``S = (N - 1) covariance``.
 
     Args:
-      parts: results of :func:`feature_statistics`, one at least, of equal D.
-
-    Returns:
-      A :class:`FeatureStatistics`.
-
-    Raises:
-      ValueError: if a part has no count.
-
-    >>> parts = [feature_statistics(np.array([[0.0]])), feature_statistics(np.array([[2.0], [4.0]]))]
-    >>> merge_statistics(parts)
-    FeatureStatistics(count=3, mean=array([2.]), covariance=array([[4.]]))
+      parts: results of :func:`feature_statistics`, one at least, of equal D and with counts.
 
     Source: Chan et al. 1983, "Algorithms for computing the sample variance".
     """
@@ -84,12 +75,6 @@ def merge_over_processes(part: FeatureStatistics) -> FeatureStatistics:
 
     Args:
       part: statistics of the examples of this process; the number of examples may differ.
-
-    Returns:
-      A :class:`FeatureStatistics`; with one process, ``part``.
-
-    >>> merge_over_processes(feature_statistics(np.array([[0.0], [2.0]]))).count
-    2
     """
     if jax.process_count() == 1:
         return part

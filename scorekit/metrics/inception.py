@@ -1,4 +1,4 @@
-"""The Inception network of the FID: that of the TensorFlow release of 5 December 2015, whose features papers compare.
+"""The Inception network of the FID, of the TensorFlow release of 5 December 2015, whose features papers compare.
 
 It is not the network of torchvision: average pools do not count the padding, the pool of the last block is a maximum,
 and there are 1,008 classes. Batch normalisation, with a constant of 1e-3, is folded into the convolutions by

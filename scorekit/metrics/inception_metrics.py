@@ -3,6 +3,9 @@
 Which features they take is said by the name of the output of :class:`scorekit.metrics.InceptionV3`: FID, KID, precision
 and recall (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score
 "logits_unbiased".
+
+>>> KernelDistance(mean=0.01, std=0.002).mean, InceptionScore(mean=9.8, std=0.1).mean
+(0.01, 9.8)
 """
 
 import itertools
@@ -25,9 +28,6 @@ class KernelDistance(NamedTuple):
     Attributes:
       mean: mean over the subsets; slightly negative values are possible.
       std: the standard deviation over the subsets.
-
-    >>> KernelDistance(mean=0.01, std=0.002).mean
-    0.01
     """
 
     mean: float
@@ -40,9 +40,6 @@ class InceptionScore(NamedTuple):
     Attributes:
       mean: mean over the splits.
       std: the standard deviation over the splits.
-
-    >>> InceptionScore(mean=9.8, std=0.1).mean
-    9.8
     """
 
     mean: float
@@ -57,14 +54,10 @@ def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
 
     Args:
       x: result of :func:`scorekit.metrics.feature_statistics`, of two examples or more.
-      y: another, of the same D.
+      y: another, of the same D. A covariance must be symmetric, with eigenvalues of at least ``-1e-5`` of the largest.
 
     Returns:
       The squared distance; at least 0 up to rounding.
-
-    Raises:
-      ValueError: if a value is above 3.4e38, a covariance is not symmetric, or it has an eigenvalue below ``-1e-5`` of
-        the largest.
 
     >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
     >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))

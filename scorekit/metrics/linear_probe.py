@@ -4,6 +4,21 @@ Ridge regression onto one-hot labels, in closed form. The penalty is selected by
 training data, which is exact and needs no refitting: the prediction without example i is
 ``y_i - (y_i - yhat_i) / (1 - h_i)`` with the leverage ``h_i``, the i-th diagonal element of the map from y to yhat.
 Everything is computed by numpy in float64 on the host.
+
+Args:
+  features: ``(N, ...)``, flattened per example; in a test as many values an example as in the fit.
+  label: integer classes ``(N,)``.
+  probe: result of :func:`fit_linear_probe`.
+
+Returns:
+  The probe, or its accuracy.
+
+>>> x = np.array([[0.0], [0.1], [0.9], [1.0]])
+>>> probe = fit_linear_probe(x, np.array([0, 0, 1, 1]), 2)
+>>> isinstance(probe, LinearProbe), probe.weights.shape, probe.leave_one_out_accuracy
+(True, (1, 2), 1.0)
+>>> probe_accuracy(probe, np.array([[0.2], [0.7]]), np.array([0, 0]))
+0.5
 """
 
 import contextlib
@@ -32,10 +47,6 @@ class LinearProbe(NamedTuple):
       scale: standard deviation of each feature, ``(F,)``; 1 for constant features.
       penalty: the selected penalty.
       leave_one_out_accuracy: accuracy on the training data. Compare probes by it, not by the test data.
-
-    >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
-    >>> probe.weights.shape, probe.leave_one_out_accuracy
-    ((1, 2), 1.0)
     """
 
     weights: np.ndarray
@@ -57,18 +68,8 @@ def fit_linear_probe(
     """Fits a linear probe.
 
     Args:
-      features: ``(N, ...)``, flattened per example.
-      label: integer classes ``(N,)``.
       num_classes: number of classes K.
       penalties: candidates; of equally accurate ones the largest is selected.
-
-    Returns:
-      The probe.
-
-    >>> x = np.array([[0.0], [0.1], [0.9], [1.0]])
-    >>> probe = fit_linear_probe(x, np.array([0, 0, 1, 1]), 2)
-    >>> probe_accuracy(probe, np.array([[0.2], [0.7]]), np.array([0, 1]))
-    1.0
 
     Source: Alain & Bengio 2017, "Understanding intermediate layers using linear classifier probes"
     (https://arxiv.org/abs/1610.01644); Hastie, Tibshirani & Friedman 2009, for the leave-one-out formula.
@@ -97,20 +98,7 @@ def fit_linear_probe(
 
 
 def probe_accuracy(probe: LinearProbe, features: ArrayLike, label: ArrayLike) -> float:
-    """The share of examples whose class is predicted correctly.
-
-    Args:
-      probe: result of :func:`fit_linear_probe`.
-      features: ``(N, ...)``, with as many values an example as the probe was fitted to.
-      label: integer classes ``(N,)``.
-
-    Returns:
-      An accuracy in [0, 1].
-
-    >>> probe = fit_linear_probe(np.array([[0.0], [0.1], [0.9], [1.0]]), np.array([0, 0, 1, 1]), 2)
-    >>> probe_accuracy(probe, np.array([[0.2], [0.7]]), np.array([0, 0]))
-    0.5
-    """
+    """The fraction of examples whose class is predicted correctly, in [0, 1]."""
     x, label = _check(features, label, len(probe.bias))
     if x.shape[1] != len(probe.mean):
         raise ValueError(f"features must hold the {len(probe.mean)} features of the probe, got {x.shape[1]}")

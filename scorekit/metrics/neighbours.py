@@ -1,6 +1,21 @@
 """Fidelity and coverage of samples by k nearest neighbours.
 
 The ball of a real point has its k-th nearest other real point on its boundary; balls are closed.
+
+Args:
+  real: features ``(N, D)``, N > k.
+  k: the neighbour that determines the radius of a ball.
+
+Returns:
+  The values; in float32 distances below about 1e-3 of the spread of the points are not resolved.
+
+>>> x = jnp.arange(8.0)[:, None]
+>>> precision_recall(x, x[:5] + 0.5, k=1) == PrecisionRecall(precision=1.0, recall=0.75)
+True
+>>> density_coverage(x, x[:4], k=1) == DensityCoverage(density=2.75, coverage=0.625)
+True
+>>> print(nearest_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.array([[3.0, 9.0], [0.0, 0.0]])))
+[0. 5.]
 """
 
 from typing import NamedTuple
@@ -20,11 +35,8 @@ class PrecisionRecall(NamedTuple):
     """The result of :func:`precision_recall`.
 
     Attributes:
-      precision: the share of fake points within the ball of some real point.
-      recall: the share of real points within the ball of some fake point.
-
-    >>> PrecisionRecall(precision=jnp.array(0.9), recall=jnp.array(0.5)).recall
-    Array(0.5, dtype=float32, weak_type=True)
+      precision: fraction of fake points within the ball of some real point.
+      recall: fraction of real points within the ball of some fake point.
     """
 
     precision: Array
@@ -36,10 +48,7 @@ class DensityCoverage(NamedTuple):
 
     Attributes:
       density: the number of real balls that contain a fake point, over k; about 1 for equal distributions.
-      coverage: the share of real balls that contain a fake point.
-
-    >>> DensityCoverage(density=jnp.array(1.1), coverage=jnp.array(0.5)).coverage
-    Array(0.5, dtype=float32, weak_type=True)
+      coverage: fraction of real balls that contain a fake point.
     """
 
     density: Array
@@ -48,22 +57,13 @@ class DensityCoverage(NamedTuple):
 
 @checked
 def precision_recall(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 3) -> PrecisionRecall:
-    """Improved precision and recall: shares of points within the balls of the other set.
+    """Improved precision and recall: fractions of points within the balls of the other set.
 
     ``precision = mean_j [min_i (|y_j - x_i| - r_i) <= 0]`` for fake points y, real points x and the radii r of their
-    balls; the recall is that with the sets exchanged.
+    balls; for the recall the sets are exchanged.
 
     Args:
-      real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M > k; take M = N to compare with published values.
-      k: the neighbour that determines the radius of a ball.
-
-    Returns:
-      Two shares in [0, 1].
-
-    >>> x = jnp.arange(8.0)[:, None]
-    >>> jax.jit(precision_recall, static_argnames="k")(x, x[:5] + 0.5, k=1)
-    PrecisionRecall(precision=Array(1., dtype=float32), recall=Array(0.75, dtype=float32))
 
     Source: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models"
     (https://arxiv.org/abs/1904.06991).
@@ -85,16 +85,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 5) -> De
     increase them.
 
     Args:
-      real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M >= 1.
-      k: the neighbour that determines the radius of a ball.
-
-    Returns:
-      A density >= 0 and a coverage in [0, 1].
-
-    >>> x = jnp.arange(8.0)[:, None]
-    >>> jax.jit(density_coverage, static_argnames="k")(x, x[:4], k=1)
-    DensityCoverage(density=Array(2.75, dtype=float32), coverage=Array(0.625, dtype=float32))
 
     Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (https://arxiv.org/abs/2002.09797).
@@ -110,17 +101,11 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 5) -> De
 def nearest_distances(x: ArrayLike, reference: ArrayLike) -> Array:
     """The distance of each point to the nearest one of a reference, ``min_j |x_i - y_j|``.
 
-    Of samples to training data it shows what was memorised, compared with that of held-out data.
+    Of samples to training data it shows what was memorised, compared with held-out data.
 
     Args:
       x: points ``(N, D)``, N >= 1.
       reference: points ``(M, D)``, M >= 1.
-
-    Returns:
-      Distances ``(N,)`` in units of the points; in float32 those below about 1e-3 of the spread are not resolved.
-
-    >>> print(nearest_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]]), jnp.array([[3.0, 9.0], [0.0, 0.0]])))
-    [0. 5.]
     """
     x, reference = check_features(1, x=x, reference=reference)
     return nan_unless_finite(map_distances(lambda i, d: jnp.min(d), x, reference), x, reference)

@@ -2,6 +2,20 @@
 
 Fitted to the 1,500 training images of the ``sklearn_digits`` split it scores 0.993 on the 297 test images. ``C = 10``
 and ``gamma = 2 / (D var(x))`` were chosen by ten-fold cross-validation on these training images (0.992).
+
+Args:
+  samples: images ``(N, ...)`` in [-1, 1].
+  labels: classes ``(N,)`` of the samples, integers; one that the classifier was not fitted to counts as wrong.
+
+Returns:
+  The fitted ``sklearn.svm.SVC``, or an accuracy in [0, 1].
+
+>>> x, label = np.array([[-1.0], [-0.9], [0.9], [1.0]]), np.array([3, 3, 7, 7])
+>>> classifier, test_x, test_label = fit_reference_classifier(x, label), np.array([[0.5], [-0.5]]), np.array([7, 3])
+>>> classifier.predict([[0.8]]).tolist(), class_accuracy(classifier, np.array([[0.8], [0.7]]), np.array([7, 3]))
+([7], 0.5)
+>>> classification_accuracy_score(x, label, test_x, test_label)
+1.0
 """
 
 from typing import Any
@@ -22,13 +36,6 @@ def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
     Args:
       x: images ``(N, ...)`` in [-1, 1]; of more than 10,000, a fixed random subset is used.
       label: classes ``(N,)``, integers, of at least two.
-
-    Returns:
-      The fitted ``sklearn.svm.SVC``.
-
-    >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
-    >>> fit_reference_classifier(x, np.array([3, 3, 7, 7])).predict([[0.8]])
-    array([7])
     """
     from sklearn.svm import SVC
 
@@ -44,19 +51,10 @@ def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
 
 
 def class_accuracy(classifier: Any, samples: np.ndarray, labels: np.ndarray) -> float:
-    """The share of samples that a reference classifier assigns to their class.
+    """The fraction of samples, as large as the fitted ones, that a reference classifier assigns to their class.
 
     Args:
       classifier: result of :func:`fit_reference_classifier` on real training images.
-      samples: images ``(N, ...)`` in [-1, 1], as large as those of the fit.
-      labels: their classes ``(N,)``, integers; one that the classifier was not fitted to counts as wrong.
-
-    Returns:
-      An accuracy in [0, 1].
-
-    >>> x = np.array([[-1.0], [-0.9], [0.9], [1.0]])
-    >>> class_accuracy(fit_reference_classifier(x, np.array([3, 3, 7, 7])), np.array([[0.8], [0.7]]), np.array([7, 3]))
-    0.5
     """
     return _accuracy(classifier, samples=samples, labels=labels)
 
@@ -75,17 +73,8 @@ def classification_accuracy_score(
     """The accuracy on real test images of a classifier fitted to samples; it falls when samples lack diversity.
 
     Args:
-      samples: generated images ``(N, ...)`` in [-1, 1].
-      labels: their classes ``(N,)``.
       test_x: real images ``(M, ...)`` in [-1, 1].
       test_label: their classes ``(M,)``.
-
-    Returns:
-      An accuracy in [0, 1].
-
-    >>> x, label = np.array([[-1.0], [-0.9], [0.9], [1.0]]), np.array([3, 3, 7, 7])
-    >>> classification_accuracy_score(x, label, np.array([[0.5], [-0.5]]), np.array([7, 3]))
-    1.0
 
     Source: Ravuri & Vinyals 2019, "Classification accuracy score for conditional generative models"
     (https://arxiv.org/abs/1905.10887).

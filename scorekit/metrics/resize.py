@@ -9,6 +9,12 @@ name        interpolation                                               used by
 ==========  ==========================================================  ============================================
 
 Values from 0 to 255 become ``(x - 128) / 128``; pytorch-fid alone takes ``2 x / 255 - 1``, and so does ``torch`` here.
+
+Args:
+  images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
+  convention: name in the table.
+
+Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares them.
 """
 
 import functools
@@ -36,9 +42,7 @@ def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Arra
     """Images of another size, by one of the conventions of published FIDs.
 
     Args:
-      images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
       size: pixels along a side of the result.
-      convention: way to resize, see :mod:`scorekit.metrics.resize`.
 
     Returns:
       float32 ``(B, size, size, C)`` with values from 0 to 255, not rounded.
@@ -49,8 +53,6 @@ def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Arra
     tf1 [  0.  127.5 255.  255. ]
     torch [  0.   63.8 191.2 255. ]
     clean [  0.   52.8 202.2 255. ]
-
-    Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares them.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
@@ -62,13 +64,9 @@ def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Arra
 
 @checked
 def inception_input(images: ArrayLike, convention: Convention) -> Array:
-    """Images as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
+    """Images, also grey, as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
     ``(x - 128) / 128`` of the resized x, or ``2 x / 255 - 1`` with the convention "torch".
-
-    Args:
-      images: ``(B, H, W, C)`` with values from 0 to 255; C is 3, or 1 (grey), which is repeated.
-      convention: see :func:`resize`.
 
     Returns:
       float32 ``(B, 299, 299, 3)``.
@@ -76,8 +74,6 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
     >>> x = inception_input(np.full((2, 32, 32, 1), 255, np.uint8), "tf1")
     >>> x.shape, float(x.max())
     ((2, 299, 299, 3), 0.9921875)
-
-    Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares the conventions.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

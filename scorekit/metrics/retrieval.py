@@ -22,9 +22,9 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     whole gallery therefore give chance.
 
     Args:
-      scores: scores ``(N, G)`` of each example with each entry, such as cosines of pictures and captions; N >= 1.
+      scores: scores ``(N, G)`` of each example with each entry, such as cosines of images and captions; N >= 1.
       right: which entries belong to each example, booleans ``(N, G)``; one at least for each.
-      k: entries that are looked at; of at most G more change nothing.
+      k: number of retrieved entries; values above G act like G.
 
     Returns:
       A probability for each example, ``(N,)``.
@@ -36,7 +36,7 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
      [1.    1.    0.667]]
 
     Source: Xu et al. 2018, "AttnGAN: Fine-grained text to image generation with attentional generative adversarial
-    networks" (https://arxiv.org/abs/1711.10485), for the retrieval of captions by generated pictures.
+    networks" (https://arxiv.org/abs/1711.10485), for the retrieval of captions by generated images.
     """
     check_real(scores=scores)
     scores, right = jnp.asarray(scores, float), jnp.asarray(right)

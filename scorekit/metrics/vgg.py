@@ -67,7 +67,7 @@ def vgg_input(images: ArrayLike, convention: Convention) -> Array:
     >>> x.shape, [round(float(value), 3) for value in x[0, 0, 0]]
     ((2, 224, 224, 3), [2.249, 2.429, 2.64])
 
-    Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556); the constants are those of torchvision.
+    Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556); the constants are torchvision's.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

@@ -8,9 +8,6 @@ from scorekit.typing import ArrayLike, Schedule
 def gaussian_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
     """The rows of a solver whose steps are ``N(solver.mean(...)[0], row.std^2)``.
 
-    Raises:
-      ValueError: for a deterministic solver, or one without the method ``mean`` or the coefficient ``row.std``.
-
     >>> from scorekit import schedules, solvers
     >>> gaussian_rows(solvers.Ancestral(), schedules.rectified_flow(), [0.5, 0.0]).std
     Array([0.], dtype=float32)

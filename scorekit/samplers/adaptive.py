@@ -136,8 +136,7 @@ def adaptive_ode(
 
     Raises:
       ValueError: for ``save_at`` out of order or outside the interval, or "sigma" at a time where alpha is 0.
-      RuntimeError: if called eagerly and the end was not reached; it says what to try. After ``jit`` the state is NaN,
-        ``success`` False, and :meth:`AdaptiveResult.raise_if_failed` raises it.
+      RuntimeError: if called eagerly and the end was not reached. After ``jit`` the state is NaN and ``success`` False.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()

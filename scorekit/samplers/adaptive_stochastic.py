@@ -103,8 +103,8 @@ def adaptive_sde(
 
     Raises:
       ValueError: unless ``t_end < t_start``, with finite log-SNR at ``t_end``.
-      RuntimeError: if called eagerly and an example did not reach the end; it says what to try. After ``jit`` the state
-        of such an example is NaN and its ``success`` False.
+      RuntimeError: if called eagerly and an example did not reach the end. After ``jit`` its state is NaN and its
+        ``success`` False.
 
     >>> from scorekit import denoisers, densities, process, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=0.5), schedules.rectified_flow()

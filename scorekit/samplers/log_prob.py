@@ -114,7 +114,7 @@ def trajectory_log_probs(
       ``(n, B)`` in nats, summed over each example; 0 for a step without noise.
 
     Raises:
-      ValueError: as :func:`sample_with_log_probs`, or for a trajectory of another length than ``ts``.
+      ValueError: for a trajectory of another length than ``ts``.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network

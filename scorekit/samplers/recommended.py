@@ -57,7 +57,7 @@ def recommended(
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them.
 
     Raises:
-      ValueError: for times in the wrong order or, of the tabulated pair, too near each other or with ``stochastic``.
+      ValueError: for times in the wrong order or, of the tabulated pair, too near each other.
 
     >>> from scorekit.schedules import cosine
     >>> solver, ts = recommended(cosine(), 25)

@@ -64,12 +64,7 @@ def record(step: int, nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, dict[str, Any]]:
-    """Reads and verifies the part of a checkpoint given by ``choose(shapes of all arrays)``, and ``extra``.
-
-    Raises:
-      Broken: if the files are damaged.
-      ValueError: if ``choose`` raises :class:`DoesNotFit`.
-    """
+    """Reads and verifies the part of a checkpoint given by ``choose(shapes of all arrays)``, and ``extra``."""
     try:
         with quiet_orbax():
             return _read(path, choose)

@@ -155,11 +155,7 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Blocks until a save in progress is complete.
-
-        Raises:
-          OSError: if it cannot be written.
-        """
+        """Blocks until a save in progress is complete; raises its ``OSError``."""
         with _writing(self._directory):
             self._manager.wait_until_finished()
 
@@ -185,8 +181,8 @@ class Checkpoints:
           Step, state and JSON; None if there is no checkpoint.
 
         Raises:
-          ValueError: if the checkpoint holds a state of a different structure; the message lists the differences.
-          FileNotFoundError: if there are checkpoints and none can be read; none is renamed, the message names them.
+          ValueError: for a state of another structure; the message lists the differences.
+          FileNotFoundError: if there are checkpoints and none can be read; none is renamed.
         """
         self.wait()
         broken: dict[int, Broken] = {}
@@ -210,11 +206,7 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for a save in progress and closes the directory.
-
-        Raises:
-          OSError: if it cannot be written.
-        """
+        """Waits for a save in progress, raises its ``OSError`` and closes the directory."""
         with self._quiet, _writing(self._directory):
             self._manager.close()
 

@@ -59,9 +59,6 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
     Returns:
       ``{name: tree}``; its keys hold the decays and widths for :func:`update_ema`.
 
-    Raises:
-      ValueError: if a parameter is not floating.
-
     >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
     {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
     """

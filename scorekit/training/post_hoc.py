@@ -106,7 +106,6 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
 
     Raises:
       ValueError: for a state before its first update or without power-function averages.
-      OSError: if a file cannot be written.
 
     >>> import dataclasses, optax, tempfile
     >>> from scorekit.training.state import init_state

@@ -24,9 +24,6 @@ def projected(
     Returns:
       An optax transformation, whose updates lead to the projected parameters up to rounding.
 
-    Raises:
-      ValueError: when it is called, without the parameters.
-
     >>> import jax.numpy as jnp
     >>> optimizer = projected(optax.sgd(1.0), lambda x: x / jnp.linalg.norm(x))
     >>> params = jnp.array([1.0, 0.0])

@@ -44,9 +44,8 @@ def restore_params(
       The step of the checkpoint and the parameters.
 
     Raises:
-      FileNotFoundError: if there is no such checkpoint, or none that can be read.
-      ValueError: for a decay outside [0, 1), or one whose average the checkpoint does not have, or if its parameters do
-        not match ``like``.
+      FileNotFoundError: without a checkpoint that can be read.
+      ValueError: for a decay whose average the checkpoint does not have, or parameters unlike ``like``.
 
     >>> import jax, optax, tempfile
     >>> import jax.numpy as jnp

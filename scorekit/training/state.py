@@ -60,9 +60,6 @@ def init_state(
     Returns:
       The state.
 
-    Raises:
-      ValueError: if a parameter is not floating.
-
     >>> import jax
     >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
     >>> int(state.step), list(state.ema)

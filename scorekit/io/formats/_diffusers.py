@@ -46,9 +46,6 @@ def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]])
     Args:
       config: the fields.
       only: the supported values by name; a field that is missing has the first.
-
-    Raises:
-      ValueError: naming the field, its value and what is supported.
     """
     for name, allowed in only.items():
         value = config.get(name, allowed[0])

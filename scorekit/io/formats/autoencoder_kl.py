@@ -34,9 +34,6 @@ def recognises(names: Container[str]) -> bool:
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups of the norms.
 
-    Raises:
-      ValueError: naming a field with a value that :class:`~scorekit.networks.AutoencoderKL` does not have.
-
     >>> attributes({"scaling_factor": 0.13025})
     {'scaling_factor': 0.13025, 'shift_factor': 0.0, 'groups': 32}
     """

@@ -37,9 +37,6 @@ def package_folder() -> Path:
     Returns:
       The folder, with ``model.safetensors``, ``config.json`` and ``tokenizer.json``.
 
-    Raises:
-      ImportError: if the package is not installed.
-
     >>> package_folder().name  # doctest: +SKIP
     'model'
     """
@@ -89,9 +86,6 @@ def recognises(names: Container[str]) -> bool:
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds.
-
-    Raises:
-      ValueError: for an activation or positions that the network does not have.
 
     >>> attributes({"num_attention_heads": 12, "layer_norm_eps": 1e-12})
     {'heads': 12, 'epsilon': 1e-12}

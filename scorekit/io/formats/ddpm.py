@@ -56,8 +56,8 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: groups of the norms, and the rate of dropout.
 
     Raises:
-      ValueError: naming a field with a value that :class:`~scorekit.networks.DDPMUNet` does not have; a field that is
-        missing has diffusers' default, which is not always that of DDPM.
+      ValueError: for a value that :class:`~scorekit.networks.DDPMUNet` does not have; a missing field has diffusers'
+        default, which is not always DDPM's.
 
     >>> attributes({"attention_head_dim": 8})
     Traceback (most recent call last):

@@ -54,9 +54,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     Returns:
       A :class:`Loaded`.
 
-    Raises:
-      ValueError: naming the path, if there is no such file or it is not of this network.
-
     >>> load("missing.pth")
     Traceback (most recent call last):
     ValueError: path must be a .safetensors or .pth file of Inception weights, got missing.pth

@@ -39,9 +39,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     Returns:
       A :class:`~scorekit.io.formats.inception.Loaded`.
 
-    Raises:
-      ValueError: naming the path, if there is no such file or it is not of this network.
-
     Example::
 
         network, params, checksum = load("vgg16-397923af.pth")
