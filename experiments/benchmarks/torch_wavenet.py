@@ -20,16 +20,14 @@ import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
-from experiments import training
+from experiments import tasks, training
 from experiments.benchmarks.torch_unet import Conditioning
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
-from experiments.configs import kinds
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
 from experiments.reporting.report import Table, tables_as_text
-from experiments.sequences import runs
 from scorekit import autoregressive as ar
 from scorekit.training import learning_rate_schedule
 
@@ -204,9 +202,9 @@ def _torch_update(module: CausalWaveNet, options: Config) -> Callable[[int], Non
 
 
 def main(config: Config) -> None:
-    if not kinds.is_sequence(config):
+    if config.task != "sequence":
         raise ConfigError(f"--config={_CONFIG.value}: must be the config of a model of sequences")
-    runs.check(config)
+    tasks.sequence.check(config)
     name, optimizer = config.network.name, config.training.optimizer
     require(name == "causal_wavenet", "network.name", name, "causal_wavenet, which there is in PyTorch")
     require(optimizer in (None, "adamw"), "training.optimizer", optimizer, "adamw, which there is in PyTorch")
@@ -226,4 +224,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, kinds.check_fields)
+    command_line.run(main, lambda: _CONFIG.value, tasks.check_fields)

@@ -2,29 +2,21 @@
 
 import random
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import data, training
+from experiments import tasks, training
 from experiments.benchmarks.faults.tally import Case
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
+from experiments.cli.fields import Section
 from experiments.configs.ood import ood_digits
-from experiments.models import checks
-from experiments.sequences import runs
 from scorekit.arguments import Bound
 
-KINDS: dict[str, ModuleType] = {
-    "model": base,
-    "classifier": base_classifier,
-    "autoencoder": base_latent,
-    "sequence": base_sequence,
-    "dual_encoder": base_contrastive,
-    "transcriber": base_transcriber,
-    "ood": ood_digits,
+KINDS: dict[str, Section] = {
+    **{name: task.fields() for name, task in tasks.TASKS.items() if name != "student"},
+    "ood": ood_digits.FIELDS,
 }
 TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",
          "()", "(1,", "1,2", "a,b", "[1]", "{'a': 1}", "../../etc/passwd", "'; import os", "é", "\x00",
@@ -34,22 +26,17 @@ TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", 
 
 def check(kind: str, config: ConfigDict) -> None:
     """Everything that a program validates before it loads data."""
-    module = KINDS[kind]
-    module.FIELDS.check(config)
-    if kind == "model":
-        data.check(config)
-        checks.check(config)
-        checks.check_trainable(config)
+    KINDS[kind].check(config)
+    if kind in ("diffusion", "sequence"):
+        tasks.TASKS[kind].check(config)
         training.check(config)
-    if kind == "sequence":
-        runs.check(config)
 
 
 def by_bound() -> Iterator[Case]:
     """Every field of every kind of config that has a bound, just outside of it."""
-    for kind, module in KINDS.items():
-        config = module.get_config()
-        for field, before, allowed, optional in module.FIELDS.limits(config):
+    for kind, fields in KINDS.items():
+        config = fields.defaults()
+        for field, before, allowed, optional, _ in fields.limits(config):
             *sections, last = field.split(".")
             section: Any = config
             for name in sections:
@@ -65,11 +52,11 @@ def by_bound() -> Iterator[Case]:
 def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
     """Overrides of fields at random by texts at random, as a command line gives them."""
     chosen = random.Random(seed)
-    fields = {kind: [field for field, _ in leaves(module.get_config())] for kind, module in KINDS.items()}
+    fields = {kind: [field for field, _ in leaves(section.defaults())] for kind, section in KINDS.items()}
     for _ in range(cases):
         kind = chosen.choice(list(KINDS))
         field, text = chosen.choice(fields[kind]), chosen.choice(TEXTS)
-        yield _verdict("fuzz", kind, KINDS[kind].get_config(), field, text)
+        yield _verdict("fuzz", kind, KINDS[kind].defaults(), field, text)
 
 
 def _verdict(part: str, kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:
