@@ -19,17 +19,15 @@ import time
 import numpy as np
 from absl import flags
 
+from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config
-from experiments.configs import kinds
+from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.views import Sounds
-from experiments.models.model import Model
 from experiments.models.partial import PartialSamples
-from experiments.models.runs import open_run, write_arrays
+from experiments.models.runs import write_arrays
 from experiments.reporting import pictures
-from experiments.sequences import runs as sequence_runs
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -40,18 +38,17 @@ _OUT = shared.out("Path of the results without ending; workdir/samples/sample by
 
 
 def main(config: Config) -> None:
-    start = time.monotonic()
-    workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
+    start, task = time.monotonic(), tasks.of(config)
+    workdir, drawn_by = shared.path(_WORKDIR, buckets=True), task.drawn_by(config)
+    if not drawn_by:
+        raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
-    of_sequences = kinds.is_sequence(config)
-    if of_sequences:
-        run = sequence_runs.open_run(config, workdir, _STEP.value, (scale,))
-    else:
-        run = open_run(config, workdir, _STEP.value, (scale,), on_latents=True, any_coupling=True)
+    scale = config.sampling.guidance_scale
+    run = task.open_run(config, workdir, _STEP.value, (scale,))
     num_classes = run.dataset.num_classes
     chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
-    by = f"γ = {scale:g}, {config.model if of_sequences else ' + '.join(config.guidance)}"
+    by = f"γ = {scale:g}, {drawn_by}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
     beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"
     partial = PartialSamples(beside / "partial")
@@ -61,7 +58,7 @@ def main(config: Config) -> None:
     write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
     partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
-    if isinstance(run.model, Model) and pictures.shows_maps(run.model, run.dataset):
+    if pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
     columns = min(len(labels), max(len(chosen), 10))
     picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
@@ -69,4 +66,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)
+    command_line.run(main, lambda: tasks.saved(_WORKDIR.value), tasks.check_fields)

@@ -184,9 +184,10 @@ ORDER = (
     ("models",),
     ("training", "evaluation"),
     ("reporting",),
+    ("tasks",),
     ("configs",),
     ("inverse",),
-    ("audio", "analysis", "latents", "ood", "sequences", "text"),
+    ("audio", "analysis", "latents", "ood", "text"),
     ("music",),
     ("benchmarks",),
 )

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.cli.config_help import Row, as_markdown, in_sections
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
+from experiments.cli.fields import Section
+from experiments.configs import base
 from experiments.configs.ood import ood_digits
+from experiments.tasks import TASKS
+from experiments.tasks.student import RECIPE
 from experiments.training import students
 
 TITLE = """# Configs
@@ -36,33 +39,30 @@ except ConfigError as error:
     assert str(error) == "config.schedule.s=-1.0: must be finite and >= 0 for schedule.name=cosine"
 ```
 """
-SHARED = "these, and the fields of models under `data` and `training`."
 KINDS = {
-    "Classifiers": (
-        "`experiments.train_classifier`: these, and the fields of models under `data`, `schedule`, `loss.times`, "
-        "`training`.",
-        base_classifier,
-    ),
-    "Autoencoders": (f"`experiments.latents.train`: {SHARED}", base_latent),
-    "Models of sequences": (f"`experiments.train`, of discrete symbols: {SHARED}", base_sequence),
-    "Contrastive encoders": (f"`experiments.text.contrastive`: {SHARED}", base_contrastive),
-    "Transcribers": (f"`experiments.music.train_transcriber`: {SHARED}", base_transcriber),
-    "Out-of-distribution detection": (
-        "`experiments.ood.detect`: these, and a config of a model under `train`.",
-        ood_digits,
-    ),
+    "Models of sequences": ("sequence", "of discrete symbols"),
+    "Classifiers": ("classifier", "for guidance"),
+    "Autoencoders": ("autoencoder", "for models of latents"),
+    "Contrastive encoders": ("dual_encoder", "of pictures and captions"),
+    "Transcribers": ("transcriber", "from sound to notes"),
 }
 
 
 def _sections() -> Iterator[tuple[str, str, list[Row]]]:
     models = in_sections(base.FIELDS.rows())
-    yield "Models", "`experiments.train`; what it saved is the config of all that open a run.", models
+    yield "Models", "`config.task=diffusion`; what was saved is the config of all that open a run.", models
     for method, section in students.SECTIONS.items():
-        words = "`experiments.distill`: the fields of the teacher's config and these."
-        yield f"Distillation, `--method={method}`", words, list(section.rows("distillation"))
-    for title, (words, module) in KINDS.items():
-        rows = in_sections(module.FIELDS.rows())
-        yield title, words, [row for row in rows if row not in models and not row.path.startswith("train.")]
+        words = "`config.task=student`: the fields of the teacher's config and these."
+        yield f"Students, `{method}`", words, list(Section({**RECIPE, **section}).rows("distillation"))
+    for title, (task, about) in KINDS.items():
+        words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
+        yield title, words, _without(in_sections(TASKS[task].fields().rows()), models)
+    words = "`experiments.ood.detect`: these, and a config of a model under `train`."
+    yield "Out-of-distribution detection", words, _without(in_sections(ood_digits.FIELDS.rows()), models)
+
+
+def _without(rows: list[Row], models: list[Row]) -> list[Row]:
+    return [row for row in rows if row not in models and not row.path.startswith("train.")]
 
 
 def page() -> str:

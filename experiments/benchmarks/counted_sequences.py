@@ -15,9 +15,9 @@ import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
+from experiments.models.runs import Run
 from experiments.models.sequences import conditionals
 from experiments.reporting.report import Cell, Table
-from experiments.sequences.runs import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
 from scorekit.guidance.sequences import (

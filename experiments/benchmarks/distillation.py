@@ -10,11 +10,10 @@ evaluations per sample, where a guided pair counts 2. *ms*: milliseconds per sam
 compiled, the best of three.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +30,7 @@ from experiments.models.choices import build_schedule
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.reporting.report import Table, tables_as_text
-from experiments.training import flow_map_students, students
+from experiments.training import distillation, flow_map_students, students
 from scorekit import metrics
 
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
@@ -90,17 +89,16 @@ def best_of_teacher(run: Run, config: Config, labels: np.ndarray, seed: int, ste
     return draw(run, chosen, labels, seed)._replace(sampler=name)
 
 
-def facts_of(folder: Path) -> Path:
-    """The file with the settings of a student, in its folder or, for one of an earlier round, in that of the last."""
-    of_round = folder.parent.parent / "distillation.json"
-    return of_round if folder.parent.name == "rounds" else folder / "distillation.json"
+def recipe_of(folder: Path) -> dict[str, Any]:
+    """The settings of a student, from its folder or, for one of an earlier round, from that of the last."""
+    return distillation.recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
 
 
 def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, str]]:
     """The numbers of steps that a student is sampled with, its config for each, and its method."""
     config = base.saved(str(folder))
     schedule = build_schedule(config)
-    method = json.loads(facts_of(folder).read_text())["--method"]
+    method = recipe_of(folder)["config.distillation.method"]
     any_steps = method == "consistency" or method in flow_map_students.LOSSES
     for n in steps if any_steps else [config.sampling.steps]:
         changed = config.copy_and_resolve_references()
@@ -116,8 +114,8 @@ def main(config: Config) -> None:
     steps = shared.step_counts("steps", _STEPS.value, "1,2,4")
     folders = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
     for folder in folders:
-        if not facts_of(folder).exists():
-            raise ConfigError(f"--students={folder}: there is no student of experiments.distill here")
+        if not recipe_of(folder):
+            raise ConfigError(f"--students={folder}: there is no student here")
     run = open_run(config, shared.path(_WORKDIR), None, (config.sampling.guidance_scale,))
     labels = np.arange(_NUM.value, dtype=np.int32) % run.dataset.num_classes
     scorer = run.dataset.scorer()

@@ -17,9 +17,9 @@ from experiments.cli.config import ConfigError
 from experiments.cli.progress import Progress
 from experiments.data.dataset import in_blocks
 from experiments.models.finite import check_samples
+from experiments.models.runs import Run
 from experiments.models.sequences import conditionals
 from experiments.reporting.report import Cell, Table
-from experiments.sequences.runs import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
 

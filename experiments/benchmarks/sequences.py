@@ -23,18 +23,18 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from experiments import tasks
 from experiments.benchmarks import counted_sequences, joint_sequences
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, leaves
-from experiments.configs import kinds
 from experiments.data.dataset import Dataset
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.evaluation.sequence_metrics import bits_per_symbol
+from experiments.models import sequence_sampling as sequence_runs
 from experiments.models.runs import open_run, write_results
 from experiments.reporting.report import Table, tables_as_text
-from experiments.sequences import runs as sequence_runs
 from scorekit import autoregressive as ar
 from scorekit.io import as_path
 from scorekit.typing import Array
@@ -76,7 +76,7 @@ def data_of(config: Config) -> dict[str, Any]:
     """The fields that say which symbols a likelihood is of, and given what; not the order, nor how many values."""
     of_data = dict(leaves(config.data))
     found = {f"data.{name}": of_data.get(name, "none" if name.endswith(".name") else None) for name in DATA}
-    symbols = config.symbols if kinds.is_sequence(config) else {"name": "pixels"}
+    symbols = config.symbols if config.task == "sequence" else {"name": "pixels"}
     name = "pixels" if symbols["name"] == "planes" else symbols["name"]  # the same values
     return found | {"symbols.name": name, "symbols.factor": symbols.get("factor") or 1}
 
@@ -113,9 +113,9 @@ def restrict(dataset: Dataset) -> int:
 
 def rows_of_run(folder: str) -> tuple[tuple[int, int], list[list[Any]]]:
     """The values and how many of them the data of a run have, and a row for each kind of likelihood that it has."""
-    config: Config = kinds.saved(folder)
+    config: Config = tasks.saved(folder, "diffusion", "sequence")
     name = as_path(folder).name
-    if kinds.is_sequence(config):
+    if config.task == "sequence":
         config = config.copy_and_resolve_references()
         config.sampling.guidance_scale, config.sampling.batch_size = 1.0, _SAMPLES.value
         run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=(1.0,))
@@ -149,7 +149,7 @@ def likelihood_table(folders: list[str]) -> Table:
     Raises:
       ConfigError: for runs of other data than the first, or with another vocabulary or length.
     """
-    check_same_data(folders, [kinds.saved(folder) for folder in folders])
+    check_same_data(folders, [tasks.saved(folder, "diffusion", "sequence") for folder in folders])
     first, rows = None, []
     for folder in folders:
         size, found = rows_of_run(folder)
@@ -166,8 +166,8 @@ def likelihood_table(folders: list[str]) -> Table:
 
 def counted_tables(folder: str) -> list[Table]:
     """Guidance and truncation of the conditionals beside the joint."""
-    config: Config = kinds.saved(folder)
-    if not kinds.is_sequence(config):
+    config: Config = tasks.saved(folder, "diffusion", "sequence")
+    if config.task != "sequence":
         raise ConfigError(f"--counted={folder}: must be a run of a model of sequences")
     scales = shared.guidance_scales("scales", _SCALES.value)
     run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=scales)
@@ -195,8 +195,8 @@ def counted_tables(folder: str) -> list[Table]:
 
 def guided_tables(folder: str) -> list[Table]:
     """Guidance and temperature of the conditionals beside those of the joint, of sequences that are not counted."""
-    config: Config = kinds.saved(folder)
-    if not kinds.is_sequence(config):
+    config: Config = tasks.saved(folder, "diffusion", "sequence")
+    if config.task != "sequence":
         raise ConfigError(f"--guided={folder}: must be a run of a model of sequences")
     scales = shared.guidance_scales("scales", _SCALES.value)
     temperatures = shared.increasing("temperatures", _TEMPERATURES.value)

@@ -43,9 +43,13 @@ from experiments.cli.config import (
 def load_config(path: str) -> ConfigDict:
     """The locked config of a Python file with ``get_config()``, or of a JSON file from :func:`save_resolved`.
 
+    What follows ``.py:`` is the argument of its ``get_config``.
+
     Raises:
       ConfigError: no such file, or an error inside it (the message names its line).
     """
+    file, colon, argument = path.partition(".py:")
+    path, arguments = (f"{file}.py", [argument]) if colon else (path, [])
     if not Path(path).is_file():
         folder, suffix = Path(path).parent, Path(path).suffix
         others = [*folder.glob(f"*{suffix}"), *folder.parent.glob(f"*/*{suffix}")]
@@ -59,7 +63,9 @@ def load_config(path: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        config = module.get_config(*arguments)
+    except ConfigError:
+        raise
     except Exception as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         at = f"{path}:{lines[-1]}" if lines else path

@@ -148,7 +148,7 @@ def path(flag: Flag, *, buckets: bool = False) -> Path:
     if not in_bucket(text):
         return as_path(text).absolute()
     if not buckets:
-        allowed = "a folder of this machine; train, sample, evaluate, distill and tune take buckets"
+        allowed = "a folder of this machine; train, sample, evaluate and tune take buckets"
         raise ConfigError(f"--{flag.name}={text}: must be {allowed}")
     return as_path(text)
 

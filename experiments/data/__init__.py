@@ -78,7 +78,7 @@ FIELDS = Section(
     peak=Field(None, Between(0, 1, "low"), """
         Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""),
     latents=Field(None, Text("a folder"), """
-        Folder of a run of experiments.latents.train whose latents are the data, or of those that
+        Folder of a run of an autoencoder whose latents are the data, or of those that
         experiments.latents.precompute wrote; None is the data themselves."""),
     representation=representation.FIELDS,
     map=Choices(_all("maps"), "none", "A dense map as a condition, computed from the example.", ("dataset",)),
@@ -89,6 +89,8 @@ FIELDS = Section(
     embeddings=embeddings.FIELDS,
 )  # fmt: skip
 """The section ``data`` of a config."""
+UNCONDITIONED = FIELDS.but("captions", "embeddings", "latents", "map", "peak", "tokens", "vector")
+"""The section ``data`` of what is trained without conditions, on the data themselves."""
 
 
 def kind_of(config: Config) -> type[Dataset]:

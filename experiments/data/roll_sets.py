@@ -136,7 +136,8 @@ class Rolls(Dataset):
         super().check(config)
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
         name = config.data.name
-        require("symbols" in config, "data.name", name, "another one in a config without symbols: rolls are sequences")
+        is_sequence, allowed = config.task == "sequence", "another one in a config without symbols: rolls are sequences"
+        require(is_sequence, "data.name", name, allowed)
         symbols = config.symbols.name
         require(symbols == "roll", "symbols.name", symbols, f"roll for data.name={name}")
 

@@ -21,7 +21,6 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
-from experiments.configs.base_latent import DATA
 from experiments.data.images import Images
 from experiments.models import precomputed
 from scorekit.networks.autoencoder_kl import PRESETS
@@ -35,14 +34,14 @@ _BATCH = shared.count("batch", 8, "Images that are encoded at once.")
 
 def get_config() -> Config:
     """The fields of the data, with a folder of images in colour as default."""
-    config = Section(data=DATA).defaults()
+    config = Section(data=data.UNCONDITIONED).defaults()
     config.data.update(name="folder", path=_DATA.value, image_mode="RGB")
     return config
 
 
 def check_fields(config: Config) -> None:
     """Validates that a config has these fields, within their bounds, and is one of images."""
-    Section(data=DATA).check(config)
+    Section(data=data.UNCONDITIONED).check(config)
     require(issubclass(data.kind_of(config), Images), "data.name", config.data.name, "folder, tar or a set of images")
     require((config.data.on_error or "raise") == "raise", "data.on_error", "skip", "raise: every image has a latent")
     data.check(config)

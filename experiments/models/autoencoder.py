@@ -69,8 +69,6 @@ FIELDS = Section(
 def check(config: Config) -> None:
     """Validates the sections of ``FIELDS``; compiles nothing."""
     FIELDS.check_values(config)
-    if "autoencoder" not in config:
-        raise ConfigError("config.autoencoder: must be there; a model is trained with experiments.train")
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
     check_needs_no_pitch(config)

@@ -11,22 +11,13 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import (
-    Config,
-    ConfigError,
-    fill_missing,
-    leaves,
-    load_resolved,
-    lookup,
-    require,
-    to_text,
-)
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, lookup, require, to_text
 from experiments.cli.fields import Choices, Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.learned_schedule import is_learned
-from experiments.models.restoring import EVALUATED, check_average, restore
+from experiments.models.restoring import EVALUATED, check_average, config_of, restore
 from experiments.models.weights import check_weights
 from scorekit import losses
 from scorekit import times as time_samplers
@@ -190,14 +181,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
       ConfigError: if there is no classifier there, or it was trained on other data or with another schedule.
     """
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
-    path = workdir / "config.json"
-    if not path.exists():
-        raise ConfigError(
-            f"{given}: there is no run here (no config.json); train one with experiments.train_classifier"
-        )
-    own: Config = load_resolved(path)
-    if "classifier" not in own:
-        raise ConfigError(f"{given}: this run is no classifier; train one with experiments.train_classifier")
+    own = config_of(workdir, given, "classifier")
     own = fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())
     data.check(own)
     check(own)

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, require
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, require
 from experiments.cli.fields import Choices, Section
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.images import Images
 from experiments.models import choices
 from experiments.models.finite import check_samples
-from experiments.models.restoring import EVALUATED, check_average, restore
+from experiments.models.restoring import EVALUATED, check_average, config_of, restore
 from experiments.models.weights import check_weights
 from scorekit.io import as_path
 from scorekit.losses.contrastive import contrastive_loss
@@ -232,7 +232,7 @@ def resized(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def open_encoder(workdir: str | Path, given: str) -> Encoder:
-    """The encoders that a run of experiments.text.contrastive has trained.
+    """The encoders that a run has trained.
 
     Args:
       workdir: the folder of the run.
@@ -242,22 +242,12 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
       ConfigError: if there is no such run, or it is not trained to its last step.
     """
     folder = as_path(workdir)
-    config = config_of(folder, given)
+    own = config_of(folder, given, "dual_encoder")
+    config = fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())
     check_weights(config, folder)
     module = choices.build_module(config, "dual_encoder", choices.DUAL_ENCODERS)
     step, params = restore(given, folder, None, config.evaluation.ema)
     if step < config.training.steps:
         raise ConfigError(f"{given}: is not finished, at step {step:,} of {config.training.steps:,}; continue it, or "
-                          f"end it by --config.training.steps={step} of experiments.text.contrastive")  # fmt: skip
+                          f"end it by --config.training.steps={step} of experiments.train")  # fmt: skip
     return Encoder(config, module, jax.tree.map(jnp.asarray, params), config.data.image_size)
-
-
-def config_of(folder: Any, given: str) -> Config:
-    """The config of a run of contrastive encoders; errors begin with ``given``."""
-    path = folder / "config.json"
-    if not path.exists():
-        raise ConfigError(f"{given}: there is no run here (no config.json); train with experiments.text.contrastive")
-    own: Config = load_resolved(path)
-    if "dual_encoder" not in own:
-        raise ConfigError(f"{given}: this run has no embeddings; train one with experiments.text.contrastive")
-    return fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())

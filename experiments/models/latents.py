@@ -11,11 +11,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, load_resolved, lookup, to_text
+from experiments.cli.config import Config, ConfigError, fill_missing, leaves, lookup, to_text
 from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
 from experiments.models import autoencoder, embedded, precomputed
-from experiments.models.restoring import restore
+from experiments.models.restoring import config_of, restore
 from experiments.models.weights import check_weights
 from scorekit.data import batch_at
 from scorekit.io import as_path
@@ -23,7 +23,7 @@ from scorekit.networks import nearest_code
 from scorekit.typing import Array
 
 STATISTICS = "latents.json"
-"""The file of a finished run of experiments.latents.train with the mean and standard deviation of its latents."""
+"""The file of a finished run of an autoencoder with the mean and standard deviation of its latents."""
 
 
 class Latents(Dataset):
@@ -185,12 +185,8 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
         )
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
-            raise ConfigError(
-                f"{given}: there is no finished run here (no {name}); train with experiments.latents.train"
-            )
-    own: Config = load_resolved(workdir / "config.json")
-    if "autoencoder" not in own:
-        raise ConfigError(f"{given}: this run is no autoencoder; train one with experiments.latents.train")
+            raise ConfigError(f"{given}: there is no finished run here (no {name}); train one with experiments.train")
+    own = config_of(workdir, given, "autoencoder")
     own = fill_missing(own, Section(data=data.FIELDS, **autoencoder.FIELDS).defaults())
     data.check(own)
     autoencoder.check(own)

@@ -1,10 +1,11 @@
-"""Parameters from the checkpoints of a run: which average, which step, and errors that name the flag."""
+"""What a run has saved: its config, and the parameters of its checkpoints; errors name the flag."""
 
 from pathlib import Path
 
-from experiments.cli.config import Config, ConfigError, choice, lookup, require
+from experiments.cli.config import Config, ConfigError, choice, load_resolved, lookup, require
 from experiments.cli.fields import Field, Text
 from scorekit import training
+from scorekit.io import as_path
 from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width
 from scorekit.typing import PyTree
 
@@ -16,6 +17,37 @@ EVALUATED = Field("0.999", Text("a decay, none, or power_<width>"), """
 SAMPLED = Field("0.999", Text("a decay, none, or power_<width>"), """
     Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
     relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept.""")  # fmt: skip
+
+NETWORKS = {"classifier": "classifier", "autoencoder": "autoencoder", "dual_encoder": "dual_encoder",
+            "transcriber": "transcriber", "symbols": "sequence"}  # fmt: skip
+"""The task of runs whose config has a section of this name; only those are asked that say no task themselves."""
+
+
+def named_task(config: Config) -> Config:
+    """The config with the field ``task``, which runs were once saved without."""
+    if "task" not in config:
+        named = [task for section, task in NETWORKS.items() if section in config]
+        with config.unlocked():
+            config.task = (*named, "diffusion")[0]
+    return config
+
+
+def config_of(folder: str | Path, given: str, task: str | None = None) -> Config:
+    """The config that the run in ``folder`` saved; errors begin with ``given``.
+
+    Raises:
+      ConfigError: if there is no run, or one of another task than ``task``.
+    """
+    path = as_path(folder) / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{given}: there is no run here (no config.json); train one with experiments.train")
+    config = named_task(load_resolved(path))
+    if task not in (None, config.task):
+        kind = task.replace("_", " ")
+        raise ConfigError(
+            f"{given}: this run is no {kind} (config.task={config.task}); train one with experiments.train"
+        )
+    return config
 
 
 def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:

@@ -87,7 +87,7 @@ def _classifier(
     As alpha -> 0 a learned gradient is magnified without limit.
 
     Args:
-      workdir: folder of a run of experiments.train_classifier.
+      workdir: folder of a run of a classifier.
       step: of its checkpoint; None is the newest.
       noise_max: largest sigma / alpha that is guided.
     """

@@ -1,4 +1,4 @@
-"""Opening what a run has trained: its config, the parameters of a checkpoint, its model with data and sampler."""
+"""Opening a run: the parameters of a checkpoint, and its model with data and sampler."""
 
 import io
 import json
@@ -8,49 +8,35 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, load_resolved
+from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import encodable
 from experiments.data.dataset import Dataset
 from experiments.models import classifier, couplings, latents
 from experiments.models.checks import check
 from experiments.models.guided import NO_EXTRAS, Extras
-from experiments.models.model import Model, at_params, build_model, init_params
+from experiments.models.model import at_params, build_model, init_params
 from experiments.models.restoring import restore
-from experiments.models.sampling import Generate, make_sampler
+from experiments.models.sampling import make_sampler
 from experiments.models.sizes import param_shapes
 from experiments.models.weights import check_encoder, check_weights
-from scorekit.io import as_path, write_atomic
+from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
 
 class Run(NamedTuple):
-    """A trained model with its data and sampler, the step of its checkpoint, and what rules read elsewhere."""
+    """A trained model with its data and sampler, the step of its checkpoint, and what rules read elsewhere.
+
+    ``generate`` is None for a model that draws nothing.
+    """
 
     dataset: Dataset
-    model: Model
-    generate: Generate
+    model: Any
+    generate: Any
     params: PyTree
     step: int
-    extras: Extras
-
-
-def config_of(workdir: str | Path | None) -> ConfigDict:
-    """The config that the run in ``workdir`` saved.
-
-    Raises:
-      ConfigError: if there is no run.
-    """
-    if not workdir:
-        raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
-    path = as_path(workdir) / "config.json"
-    if not path.exists():
-        raise ConfigError(
-            f"--workdir={workdir}: there is no run here (no config.json); train one with experiments.train"
-        )
-    return load_resolved(path)
+    extras: Extras = NO_EXTRAS
 
 
 def open_run(
@@ -61,6 +47,7 @@ def open_run(
     *,
     on_latents=False,
     any_coupling=False,
+    dataset: Dataset | None = None,
 ) -> Run:
     """Loads the averaged parameters of a checkpoint.
 
@@ -71,6 +58,7 @@ def open_run(
       scales: the guidance scales to sample at; by default all that the config names.
       any_coupling: whether the caller accepts a model that has no score.
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
+      dataset: its data, loaded by default.
 
     Raises:
       ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
@@ -85,7 +73,8 @@ def open_run(
         )
     if not any_coupling:
         couplings.check_score(config, f"--workdir={workdir}")
-    dataset = latents.load_data(config, workdir)
+    if dataset is None:
+        dataset = latents.load_data(config, workdir)
     check_encoder(config, dataset.encoder, saved, workdir)
     model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))

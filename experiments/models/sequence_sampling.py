@@ -2,21 +2,27 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import data
 from experiments.cli.config import Config, choice, require, resolve
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, narrowed
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
+from experiments.models import sequences
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.finite import NotFinite, check_codes, check_samples
 from experiments.models.partial import PartialSamples, digest_of
-from experiments.models.restoring import SAMPLED, check_average
+from experiments.models.restoring import SAMPLED, check_average, restore
+from experiments.models.runs import Run
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, is_diffusion, null_labels, token_denoiser
+from experiments.models.sizes import param_shapes
+from experiments.models.weights import check_weights
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
@@ -83,6 +89,13 @@ def check(config: Config, scales: Sequence[float]) -> None:
         field = "sampling.guidance_scale" if scale == options.guidance_scale else "evaluation.guidance_scales"
         allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
         require(scale == 1 or config.loss.label_dropout > 0, field, scale, allowed)
+
+
+def check_all(config: Config, scales: Sequence[float] | None = None) -> None:
+    """Validates data, model and sampler; at all guidance scales that the config names by default."""
+    data.check(config)
+    sequences.check(config)
+    check(config, (config.sampling.guidance_scale, *config.evaluation.guidance_scales) if scales is None else scales)
 
 
 def build_solver(config: Config) -> discrete.TokenSolver | None:
@@ -182,3 +195,25 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         return check_samples(samples, by)
 
     return generate
+
+
+def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
+    """Loads the averaged parameters of a checkpoint.
+
+    Args:
+      config: the full config.
+      workdir: the folder of the run.
+      step: the checkpoint, the newest by default.
+      scales: the guidance scales to sample at; by default all that the config names.
+
+    Raises:
+      ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
+        exist.
+    """
+    check_weights(config, workdir, step)
+    check_all(config, scales)
+    dataset = sequences.load_data(config)
+    model = sequences.build_model(config, dataset)
+    like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
+    found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
+    return Run(dataset, model, make_sampler(config, model, dataset), params, found)

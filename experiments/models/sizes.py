@@ -27,7 +27,7 @@ def param_shapes(config: Config, section: str, init: Callable[[], PyTree], *, co
       ConfigError: naming the section, if the network does not fit the data, or the parameters this machine.
     """
     fields = [field for field in config[section] if field != "name"]
-    with named_errors(section, config[section].name, fields):
+    with named_errors(section, config[section].get("name", section), fields):
         shapes = jax.eval_shape(init)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     needed = copies * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

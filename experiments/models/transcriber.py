@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, require
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.phrases import Phrases
 from experiments.models.onsets_and_frames import Keys, OnsetsAndFrames, PitchSpectrogram, pitch_spectrogram
@@ -18,6 +18,7 @@ from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, Key, PyTree
 
+NUM_SAMPLES, SHOWN = 100, 4
 _KNOTS = 6
 """Of the random filter, evenly over the pitches."""
 
@@ -59,6 +60,9 @@ FIELDS = Section(
             best on training phrases, which the run chooses at its end."""),
         frame_threshold=Field(0.5, Between(0, 1, "both"), """
             A note ends where the probability of its key being active falls below this value."""),
+        num_samples=Field(None, Count(2, 10**8), f"""
+            Held-out phrases that are transcribed, and training phrases for the threshold; None is {NUM_SAMPLES}."""),
+        shown=Field(None, Count(1, 10**6), f"Phrases with audio widgets; None is {SHOWN}."),
         ema=EVALUATED.but("0.99"),
     ),
 )  # fmt: skip
@@ -67,8 +71,6 @@ FIELDS = Section(
 
 def check(config: Config) -> None:
     """Validates the sections of ``FIELDS``; compiles nothing."""
-    if "transcriber" not in config:
-        raise ConfigError("config.transcriber: must be there; a model is trained with experiments.train")
     FIELDS.check_values(config)
     require(issubclass(data.kind_of(config), Phrases), "data.name", config.data.name, "a data set of phrases")
     crop = config.data.crop

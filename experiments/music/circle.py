@@ -13,20 +13,23 @@ import time
 
 from absl import flags
 
+from experiments import tasks
 from experiments.audio import drawing, long_sounds
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base, base_transcriber
+from experiments.configs import base
 from experiments.data.phrases import Phrases
+from experiments.evaluation import transcription
 from experiments.models.runs import facts, write_results
-from experiments.music import reports, songs, transcription
+from experiments.music import reports, songs
+from experiments.reporting import transcriptions
 from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
 from scorekit.audio import Sound
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS
 
 _PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
-_TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of experiments.music.train_transcriber.")
+_TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of a transcriber.")
 _STEP, _SEED = shared.step("Checkpoint of the performer; the newest by default."), shared.seed()
 _MIDI = flags.DEFINE_list("midi", None, "MIDI files, and folders of them, in place of held-out phrases.")
 _OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of both models by octaves.")
@@ -44,7 +47,7 @@ def check(config: Config, other: Config) -> tuple[int, int]:
     with shared.named("performer"):
         drawing.check_kind(Phrases, config, _PERFORMER.value)
         long_sounds.check_roll(config)
-    base_transcriber.check_fields(other)
+    tasks.check_fields(other)
     keys = long_sounds.keys_of(config)
     lowest, highest = max(keys[0], other.transcriber.lowest), min(keys[1], other.transcriber.highest)
     if lowest > highest:
@@ -61,7 +64,7 @@ def saved() -> Config:
 def main(config: Config) -> None:
     start = time.monotonic()
     with shared.named("transcriber"):
-        other = transcription.saved(_TRANSCRIBER.value)
+        other = tasks.saved(_TRANSCRIBER.value, "transcriber")
     keys = check(config, other)
     files = songs.midi_files(_MIDI.value or ())
     scores = songs.read_scores(files, keys, _OCTAVES.value)
@@ -88,8 +91,8 @@ def main(config: Config) -> None:
             if remark:
                 print(f"{song.name}, {name}: {remark}", flush=True)
         parts[name] = transcription.compare(notes, [each for each, _ in results], frames)
-    tables = [reports.metrics_table(parts), songs.roughness(played, performed, hop), cost]
-    write_results(out / "circle.json", {"metrics": reports.metrics_as_json(parts), "cost": cost.records(),
+    tables = [transcriptions.transcription_table(parts), songs.roughness(played, performed, hop), cost]
+    write_results(out / "circle.json", {"metrics": transcriptions.transcription_values(parts), "cost": cost.records(),
                                         "roughness": tables[1].records()})  # fmt: skip
     widgets = reports.circle_widgets(out, played, versions, parts, rate, _SHOWN.value)
     sections = [*tables, Heading("Songs"), widgets, ConfigSection(str(config.to_json()))]

@@ -17,17 +17,17 @@ import time
 import numpy as np
 from absl import flags
 
+from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
-from experiments.configs import kinds
 from experiments.data import rolls
 from experiments.data.keys import KEYS, parse_key
 from experiments.data.roll_sets import WINDOW, Song
 from experiments.models.runs import facts
+from experiments.models.sequence_sampling import open_run
 from experiments.music import composing, pieces
 from experiments.reporting.report import write_report
-from experiments.sequences.runs import open_run
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
@@ -131,4 +131,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)
+    command_line.run(main, lambda: tasks.saved(_WORKDIR.value), tasks.check_fields)

@@ -16,9 +16,9 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW
 from experiments.models.finite import NotFinite, check_codes
+from experiments.models.runs import Run
 from experiments.models.sequence_sampling import build_solver, transform_of
 from experiments.models.sequences import conditionals, null_labels, token_denoiser
-from experiments.sequences.runs import Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.typing import ArrayLike, Key
@@ -163,7 +163,7 @@ def check(config: Config, given_later: bool = False) -> None:
     Raises:
       ConfigError: if it cannot.
     """
-    if "symbols" not in config or config.symbols.name != "roll":
+    if config.task != "sequence" or config.symbols.name != "roll":
         raise ConfigError("--workdir: must hold a model of the voices of music, with config.symbols.name=roll")
     require(config.order.name == "raster", "order.name", config.order.name, "raster, where all that is before is drawn")
     require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep what is given")

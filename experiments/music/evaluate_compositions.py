@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
-from experiments.configs import kinds
 from experiments.data import rolls
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, Rolls, drawn_song
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models.runs import facts, write_results
+from experiments.models.sequence_sampling import open_run
 from experiments.music import composing, statistics
 from experiments.reporting.report import Cell, Table, tables_as_text, write_report
-from experiments.sequences.runs import open_run
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
@@ -80,7 +80,7 @@ def main(config: Config) -> None:
     start, workdir, num, seed = time.monotonic(), shared.path(_WORKDIR), _NUM.value, _SEED.value
     check(config)
     with shared.named("others"):
-        others = {Path(other).expanduser().absolute(): kinds.saved(other) for other in _OTHERS.value}
+        others = {Path(other).expanduser().absolute(): tasks.saved(other) for other in _OTHERS.value}
         for each in others.values():
             check(each)
     configs = {workdir: config, **others}
@@ -134,4 +134,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: kinds.saved(_WORKDIR.value), kinds.check_fields)
+    command_line.run(main, lambda: tasks.saved(_WORKDIR.value), tasks.check_fields)

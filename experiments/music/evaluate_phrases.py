@@ -11,7 +11,6 @@ autoencoder of a run, and through its codes if it has any: what a model of laten
 ``--out`` is a JSON file of it.
 """
 
-import functools
 import time
 from typing import Any, NamedTuple
 
@@ -20,17 +19,16 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from experiments import tasks
 from experiments.audio import phrase_statistics
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import kinds
 from experiments.data.dataset import evenly, in_blocks, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import latents
-from experiments.models.runs import open_run, write_results
+from experiments.models.runs import write_results
 from experiments.reporting.report import Table, tables_as_text
-from experiments.sequences import runs as sequence_runs
 from scorekit.io import as_path
 
 _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same phrases.")
@@ -65,8 +63,7 @@ def phrases_of(folder: str, config: Config) -> Sounds:
 def draw(folder: str, config: Config, labels: np.ndarray, scale: float, seed: int) -> Drawn:
     """The sounds of a run."""
     path: Any = as_path(folder).absolute()
-    opened = sequence_runs.open_run if kinds.is_sequence(config) else functools.partial(open_run, on_latents=True)
-    run = opened(config, path, None, (scale,))
+    run = tasks.of(config).open_run(config, path, None, (scale,))
     run.generate(run.params, seed, labels[: config.sampling.batch_size], scale)
     start = time.process_time()
     sounds = run.generate(run.params, seed + 1, labels, scale)
@@ -83,7 +80,7 @@ def table(folders: list[str], clips: int, scale: float, seed: int) -> Table:
     Raises:
       ConfigError: for runs of other sounds than the first.
     """
-    configs = [kinds.saved(folder) for folder in folders]
+    configs = [tasks.saved(folder) for folder in folders]
     phrases = phrases_of(folders[0], configs[0])
     rate, held_out = phrases.sample_rate, phrases.real(phrases.test)
     length = held_out.shape[1] / rate

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from absl import flags
 
+from experiments import tasks
 from experiments.cli import command_line, outputs, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base_transcriber
-from experiments.music import transcription
+from experiments.evaluation import transcription
 from experiments.reporting.audio_widgets import write_sound
 from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import ConfigSection, Sound, Sounds, write_report
 from scorekit import audio
 from scorekit.data.midi import write_score
 
-_WORKDIR = shared.workdir("Folder of a run of experiments.music.train_transcriber.")
+_WORKDIR = shared.workdir("Folder of a run of a transcriber.")
 _STEP = shared.step()
 _SOUND = flags.DEFINE_string("sound", None, "The sound file: WAV, FLAC, Ogg, MP3 or other.")
 _OUT = shared.out("The MIDI file; by default that of the sound with the ending .mid.")
@@ -62,4 +62,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: transcription.saved(_WORKDIR.value), base_transcriber.check_fields)
+    command_line.run(main, lambda: tasks.saved(_WORKDIR.value, "transcriber"), tasks.check_fields)

@@ -17,8 +17,8 @@ from experiments.models.model import Model, at_params, build_model, init_params,
 from experiments.models.restoring import averaged
 from experiments.models.runs import open_run
 from experiments.models.sizes import COPIES, param_shapes
+from experiments.tasks import diffusion
 from experiments.training import loop
-from experiments.training.model_run import fit_model
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
 from scorekit.typing import Array, Denoiser, Key, Schedule
 
@@ -67,7 +67,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     options = config.train
     model = build_model(options, dataset)
     param_shapes(options, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
-    state = fit_model(options, workdir / "model", dataset, model)
+    state = loop.fit(**diffusion.fit(options, dataset, model, workdir / "model")._asdict())
     params = averaged(state, options.sampling.ema)
     model = at_params(model, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")

@@ -1,6 +1,7 @@
 """Pictures of samples of any kind of data, and the loss curves of a run."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,11 @@ def sample_picture(
             columns = 10 if preview.rows is None else len(both) // len(preview.rows)
             return plots.image_grid(path, both, columns=columns, row_labels=preview.rows, title=title)
     raise ValueError(f"view must be Pictures, Points or Sounds, got {type(dataset.view(samples)).__name__}")
+
+
+def drawing(config: Config, dataset: Dataset, generate: Generate, about: str = "Samples after {:,} steps"):
+    """``(path, params, step) -> path``: the picture of samples in the middle of a training."""
+    return lambda path, params, step: sample_picture(path, config, dataset, generate, params, about.format(step))
 
 
 def ema_sweep_picture(path: Path, sweep: EmaSweep) -> Path:
@@ -99,9 +105,9 @@ def map_picture(
     return plots.image_grid(path, rows, columns=n, row_labels=["map", "sample", "image"], title=title)
 
 
-def shows_maps(model: Model, dataset: Dataset) -> bool:
+def shows_maps(model: Any, dataset: Dataset) -> bool:
     """Whether the map of a model is a picture that can be shown with its samples."""
-    return "dense_map" in model.extracts and dataset.as_batch(np.zeros(1)) is not None
+    return "dense_map" in getattr(model, "extracts", ()) and dataset.as_batch(np.zeros(1)) is not None
 
 
 def final_pictures(

@@ -1,38 +1,74 @@
-"""``report.html`` of a run that has been trained and evaluated."""
+"""The findings of an evaluation, and ``report.html`` of a run that has been trained and evaluated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 
-from experiments.data.dataset import Dataset
-from experiments.evaluation.run_metrics import Evaluation
-from experiments.reporting.pictures import loss_picture, training_sections
-from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, credits, write_report
-from experiments.reporting.tables import evaluation_tables
+from experiments.cli import progress
+from experiments.cli.config import Config
+from experiments.models.runs import Run, facts
+from experiments.reporting.pictures import training_sections
+from experiments.reporting.report import ConfigSection, Heading, Section, Table, Text, credits, write_report
+from scorekit.io import as_path
 
 
-def write_run_report(
-    workdir: Path, dataset: Dataset, found: Evaluation, pictures: list[Section], facts: Mapping[str, object]
-) -> Path:
-    """Writes the report from the pictures, the evaluation, the metrics on disk and the config."""
+class Findings(NamedTuple):
+    """What an evaluation has found.
+
+    Attributes:
+      values: every number, as for JSON.
+      tables: of the report and the terminal.
+      facts: of the top of the report.
+      pictures: in front of the tables, with headings.
+      figures: behind the training curve, likewise.
+      further: between both, likewise.
+      heading: of the tables.
+      title: the kind of model, nothing for a diffusion.
+      loss: caption of the training curve.
+    """
+
+    values: Mapping[str, Any]
+    tables: list[Table]
+    facts: Mapping[str, Any] = {}
+    pictures: Sequence[Section] = ()
+    figures: Sequence[Section] = ()
+    further: Sequence[Section] = ()
+    heading: str = "Evaluation"
+    title: str = ""
+    loss: str = "The loss as logged and its running mean."
+
+    def sections(self) -> list[Section]:
+        """Pictures, tables and what follows them."""
+        return [*self.pictures, Heading(self.heading), *self.tables, *self.further]
+
+
+def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, trained: float) -> Path:
+    """Writes the report of a training of so many seconds, from the findings, the metrics on disk and the config."""
     device = jax.devices()[0]
-    values = found.values()
     summary = {
-        "data": dataset.name,
+        "data": run.dataset.name,
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
-        **facts,
-        **{name.replace("/", ", "): value for name, value in values.items() if "accuracy" in name},
-        **({"bits/dim": found.bound.total} if found.bound else {}),
+        "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(run.params)))} parameters",
+        "steps": config.training.steps,
+        "training time": progress.duration(trained),
+        **found.facts,
     }
     sections: list[Section] = [
-        *pictures,
-        Heading("Evaluation"),
-        *evaluation_tables(found),
-        *training_sections(workdir),
-        Figure(loss_picture(workdir / "loss_by_noise_level.png", found), "Left: noise. Right: data."),
+        *found.sections(),
+        *training_sections(workdir, found.loss),
+        *found.figures,
         Text(f"All of it is in {workdir} as PNG, WAV, JSON and TensorBoard files."),
-        *credits(dataset.credit),
+        *credits(run.dataset.credit),
         ConfigSection((workdir / "config.json").read_text()),
     ]
-    return write_report(workdir / "report.html", f"scorekit: {dataset.name}", summary, sections)  # type: ignore[arg-type]
+    title = ", ".join(filter(None, (f"scorekit: {run.dataset.name}", found.title)))
+    return write_report(workdir / "report.html", title, summary, sections)
+
+
+def write_evaluation_report(stem: str, run: Run, found: Findings, config_text: str) -> Path:
+    """Writes ``<stem>.html`` of a run that was evaluated again."""
+    sections = [*found.sections(), *found.figures, ConfigSection(config_text)]
+    title = f"scorekit: {run.dataset.name}, evaluation"
+    return write_report(as_path(f"{stem}.html"), title, {**facts(run), **found.facts}, sections)

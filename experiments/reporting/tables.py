@@ -9,8 +9,9 @@ from experiments.evaluation.exact import ExactBits
 from experiments.evaluation.fid import InceptionMetrics
 from experiments.evaluation.quantisation import Quantisation
 from experiments.evaluation.run_metrics import Bound, Evaluation
+from experiments.evaluation.sequence_metrics import SequenceEvaluation
 from experiments.models.classifier import Curve
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.report import Table
 
 
 def evaluation_tables(found: Evaluation) -> list[Table]:
@@ -20,11 +21,6 @@ def evaluation_tables(found: Evaluation) -> list[Table]:
     tables += [exact_table(found.exact)] if found.exact else []
     tables += [bound_table(found.bound)] if found.bound else []
     return tables + (quantisation_tables(found.quantisation) if found.quantisation else [])
-
-
-def as_text(found: Evaluation) -> str:
-    """The tables for a terminal."""
-    return tables_as_text(evaluation_tables(found))
 
 
 def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
@@ -93,6 +89,20 @@ def quantisation_tables(found: Quantisation) -> list[Table]:
         "and the share of vectors within half the distance to its nearest neighbour.",
     )
     return [by_noise, margin]
+
+
+def sequence_tables(found: SequenceEvaluation) -> list[Table]:
+    """Bits per symbol with the time of sampling, and the metrics of samples."""
+    bits = found.bits
+    kind = "exact" if bits.kind == "exact" else "an upper bound (variational)"
+    caption = (
+        f"Of {bits.examples} test examples given their classes, each of {bits.symbols} symbols of {bits.codes} codes: "
+        f"{kind}. Seconds: of a batch of {found.batch}, compiled before."
+    )
+    header = ["bits per symbol", "standard error", "bits per sequence", "seconds per sample"]
+    row = [bits.total, bits.error, bits.total * bits.symbols, found.seconds]
+    samples = [metrics_table(found.rows, found.caption)] if found.rows else []
+    return [Table(header, [row], caption), *samples]
 
 
 def classifier_table(curves: Mapping[str, Curve], draws: int) -> Table:

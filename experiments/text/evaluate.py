@@ -9,8 +9,8 @@
 
 Pictures are drawn from captions that training has seen and from held-out ones, whose combinations of concepts it has
 not, at every combination of γ, thresholding and noise on the smaller copy. An evaluator, a run of
-experiments.text.contrastive that no stage was trained with, looks up the caption of each; models of classes are
-evaluated by a run of experiments.train_classifier. Beside them are real pictures, and chance, and with ``--beside`` the
+contrastive encoders that no stage was trained with, looks up the caption of each; models of classes are
+evaluated by a run of a classifier. Beside them are real pictures, and chance, and with ``--beside`` the
 rows of another evaluation of the same captions. With ``--prior`` the first stage is a decoder: the prior draws an
 embedding from each caption, at the guidance scale that it was saved with. The first stage may be a model of latents:
 what it draws is decoded by its autoencoder.
@@ -44,7 +44,7 @@ from experiments.text.stages import check, first_config, for_full_pictures, open
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
-_EVALUATOR = flags.DEFINE_string("evaluator", None, "Folder of a run of experiments.text.contrastive.", required=True)
+_EVALUATOR = flags.DEFINE_string("evaluator", None, "Folder of a run of contrastive encoders.", required=True)
 _CAPTIONS = flags.DEFINE_enum("captions", "both", ["seen", "held_out", "both"], "Captions to draw from.")
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scales of the first stage; as in its config by default.")
 _THRESHOLD = flags.DEFINE_list("threshold", None, "Dynamic thresholding: off, on, or off,on; as saved by default.")

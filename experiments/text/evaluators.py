@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.cli.config import Config, ConfigError, load_resolved
+from experiments.cli.config import Config, ConfigError
 from experiments.data import captions, matching
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, contrastive
 from experiments.models.partial import digest_of
+from experiments.models.restoring import config_of
 from experiments.models.weights import recorded_encoder
 from experiments.text.examples import Gallery
 from experiments.text.stages import Stage
@@ -52,18 +53,16 @@ def check(path: str, config: Config, name: str) -> None:
     Raises:
       ConfigError: if it is not.
     """
-    given, file = f"--evaluator={path}", as_path(path) / "config.json"
-    if not file.exists():
-        raise ConfigError(f"{given}: no run is here (no config.json); train one with experiments.text.contrastive")
-    own: Config = load_resolved(file)
-    wants = captions.wanted(config)
+    given = f"--evaluator={path}"
+    own, wants = config_of(path, given), captions.wanted(config)
     if config.data.vector.name == EMBEDDING and not wants:
         raise ConfigError(f"--stages: {name} must have the tokens of captions as a condition beside the embedding, by "
                           f"config.data.tokens.name=captions: a decoder without captions is not evaluated")  # fmt: skip
-    if wants and "dual_encoder" not in own:
-        raise ConfigError(f"{given}: must be a run of experiments.text.contrastive, this one embeds no captions")
-    if not wants and "classifier" not in own:
-        raise ConfigError(f"{given}: must be a run of experiments.train_classifier, for stages without captions")
+    task, why = "classifier", "for stages without captions"
+    if wants:
+        task, why = "dual_encoder", "this one embeds no captions"
+    if own.task != task:
+        raise ConfigError(f"{given}: must be a run of config.task={task}, {why}")
     matching.check(own, config, given, name)
 
 
@@ -80,8 +79,8 @@ def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluat
       ConfigError: if there is no checkpoint, or it does not take pictures of this size.
     """
     given = f"--evaluator={path}"
-    own: Config = load_resolved(as_path(path) / "config.json")
-    if "classifier" in own:
+    own = config_of(path, given)
+    if own.task == "classifier":
         size = own.data.get("image_size")
         check_size(name, side, given, size if size is not None else side, exactly=True)
         logits = classifier.open_logits(own, ConfigDict({"workdir": path, "step": None}))

@@ -1,8 +1,6 @@
-"""Distilling a run into a student: the teacher, the rounds, and the run that the student becomes."""
+"""Distilling a run into a student: the teacher, the recipe, and the run that the student becomes."""
 
-import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +13,18 @@ from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.models import rules, weights
 from experiments.models.conditioning import conditions_for
 from experiments.models.guided import make_guided
-from experiments.models.loss import held_out_loss
-from experiments.models.model import GUIDANCE, denoiser
-from experiments.models.restoring import averaged
+from experiments.models.model import GUIDANCE
 from experiments.models.runs import Run
-from experiments.models.sampling import build_sampler, make_sampler
-from experiments.training import flow_map_students, loop, students
-from scorekit import flow_maps, training
+from experiments.training import flow_map_students, students
+from scorekit import training
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 
-FACTS = "distillation.json"
-"""The file of a student that says what it is of."""
-Draw = Callable[[Path, Config, Run, Callable, PyTree, str], Path]
-"""``(path, config, run, generate, params, title) -> path`` of a picture."""
+RECIPE = "distillation.json"
+"""The file of a student with its teacher, method and settings."""
+_BEFORE = {"--workdir": "config.distillation.teacher", "--step": "config.distillation.checkpoint",
+           "--method": "config.distillation.method", "--steps": "config.distillation.steps"}  # fmt: skip
+"""Names of settings in the files of students that were once trained by a program of their own."""
 
 
 def teacher_of(config: Config, run: Run) -> students.Teacher:
@@ -48,8 +44,8 @@ def check_teacher(config: Config, options: Config, run: Run, method: str) -> Non
     flow_map_students.check(config, options)
     if method != "matching" and rules.RULES[config.guidance[0]].traits.splits:
         raise ConfigError(
-            f"config.guidance={','.join(config.guidance)}: must keep alpha x0 + sigma eps = x_t for --method={method}, "
-            f"which {config.guidance[0]} does not"
+            f"config.guidance={','.join(config.guidance)}: must keep alpha x0 + sigma eps = x_t for "
+            f"config.distillation.method={method}, which {config.guidance[0]} does not"
         )
     given = conditions_for(run.model, run.dataset, run.dataset.test["label"][:1])
     if options.get("guidance_max") is not None:
@@ -70,48 +66,32 @@ def facts(options: Config) -> dict[str, Any]:
 
 def check_student(folder: Path) -> None:
     """Raises an error if the run in ``folder`` is no student."""
-    if (folder / "config.json").exists() and not (folder / FACTS).exists():
-        raise ConfigError(f"--student_dir={folder}: there is a run of no student, which is kept; use another folder")
+    if (folder / "config.json").exists() and not (folder / RECIPE).exists():
+        raise ConfigError(f"--workdir={folder}: there is a run of no student, which is kept; use another folder")
 
 
-def check_same_teacher(folder: Path, facts: dict) -> None:
-    """Raises an error if the student in ``folder`` has another teacher, method or setting; saves new ones."""
-    path = folder / FACTS
-    facts = json.loads(json.dumps(facts))
+def recipe_of(folder: Path) -> dict[str, Any]:
+    """Teacher, method and settings of the student in ``folder``; empty without a student."""
+    path = folder / RECIPE
     if not path.exists():
-        if distributed.is_first():
-            write_atomic(path, json.dumps(facts, indent=2) + "\n")
-        return
+        return {}
     try:
-        old = dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged ({error}); use another --student_dir") from error
-    for name in {**old, **facts}:
-        if old.get(name) != facts.get(name):
+        return {_BEFORE.get(name, name): value for name, value in json.loads(path.read_text()).items()}
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); use another --workdir") from error
+
+
+def keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Raises an error if the student in ``folder`` has another teacher, method or setting; saves new ones."""
+    recipe, old = json.loads(json.dumps(recipe)), recipe_of(folder)
+    if not old and distributed.is_first():
+        write_atomic(folder / RECIPE, json.dumps(recipe, indent=2) + "\n")
+    for name in {**old, **recipe} if old else ():
+        if old.get(name) != recipe.get(name):
             raise ConfigError(
-                f"{name}={facts.get(name)}: the student in {folder} has {old.get(name)}; use another --student_dir, or "
+                f"{name}={recipe.get(name)}: the student in {folder} has {old.get(name)}; use another --workdir, or "
                 f"the old value to continue it"
             )
-
-
-def fit_student(run: Run, config: Config, folder: Path, task: students.TrainingTask, where: Path, draw: Draw) -> PyTree:
-    """Trains a student in ``where``; returns the averaged parameters. ``config`` is that of the student."""
-    loop.check_same_run(config, where)
-    generate = make_sampler(config, run.model, run.dataset)
-
-    def draw_student(path, params, step):
-        title = f"{config.sampling.steps} steps, after {step:,} of training"
-        return draw(path, config, run, generate, task.student(params), title)
-
-    held_out = task.held_out or held_out_loss(task.prepare, task.loss, run.dataset, 256)
-    state = loop.fit(
-        config, where, run.dataset, params=task.params, prepare=task.prepare, loss=task.loss, ema=config.sampling.ema,
-        held_out=held_out, draw=draw_student, optimizer=task.optimizer,
-    )  # fmt: skip
-    params = task.student(averaged(state, config.sampling.ema))
-    if where != folder and task.optimizer is not None:  # more was trained than the student
-        publish(config, folder, run.dataset.encoder, params, int(state.step))
-    return params
 
 
 def publish(config: Config, folder: Path, encoder: str | None, params: PyTree, step: int) -> None:
@@ -123,41 +103,3 @@ def publish(config: Config, folder: Path, encoder: str | None, params: PyTree, s
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(step, state, extra=weights.record(config, encoder))
         checkpoints.wait()
-
-
-def distil(config: Config, options: Config, run: Run, method: str, steps: int, folder: Path, draw: Draw) -> Config:
-    """Trains the student, in rounds if the method has them; returns its config."""
-    schedule, teacher = run.model.schedule, teacher_of(config, run)
-    begin = functools.partial(students.config_of_student, config, method)
-    if method == "progressive":
-        first = 2 * steps
-        while first < options.teacher_steps:
-            first *= 2
-        ts, params = students.configured_grid(config, schedule, first), run.params
-        rounds = flow_maps.halvings(first, steps)
-        for i, count in enumerate(rounds, start=1):
-            print(f"round {i} of {len(rounds)}: {2 * count} steps of the teacher in {count} …", flush=True)
-            task = students.progressive(run.model, run.dataset, params, teacher, ts)
-            ts = ts[::2]
-            found = begin(ts)
-            where = folder if count == steps else folder / "rounds" / str(count)
-            params = fit_student(run, found, folder, task, where, draw)
-            teacher = functools.partial(denoiser, run.model, params)
-        return found
-    ends = build_sampler(config, schedule)[1]
-    found = begin(students.flow_grid(schedule, steps, ends[0], ends[-1]))
-    if method in flow_map_students.LOSSES:
-        scale = config.sampling.guidance_scale
-        found = flow_map_students.configured(found, method, options, steps, scale)
-        student = flow_map_students.student_of(found, run, teacher)
-        task = students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
-        fit_student(run._replace(model=student.model), found, folder, task, folder, draw)
-    elif method == "consistency":
-        path = students.flow_grid(schedule, options.last, ends[0], ends[-1])
-        task = students.consistency(run.model, run.dataset, run.params, teacher, path, options)
-        fit_student(run, found, folder, task, folder, draw)
-    else:
-        ts = jnp.asarray(found.sampling.grid.times)
-        task = students.matching(run.model, run.dataset, run.params, teacher, ts, options, config.training)
-        fit_student(run, found, folder, task, folder / "training", draw)
-    return found

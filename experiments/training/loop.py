@@ -3,21 +3,22 @@
 import shlex
 import signal
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 
 from experiments.cli import distributed, interrupts, progress
-from experiments.cli.config import Config, ConfigError, leaves, load_resolved, save_resolved
+from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import weights
 from experiments.models.devices import everywhere
 from experiments.models.finite import NotFinite
-from experiments.models.restoring import SNAPSHOTS, averaged
+from experiments.models.restoring import SNAPSHOTS, averaged, config_of
 from experiments.training import build_optimizer, lock, writers
 from experiments.training.agreement import Agreement
 from experiments.training.feeding import Waiting, feed
@@ -33,12 +34,42 @@ FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "tra
 """Fields that may change when a run continues."""
 
 
+class Fit(NamedTuple):
+    """The training of one network: the arguments of :func:`fit`."""
+
+    config: Config
+    workdir: Path
+    dataset: Dataset
+    params: PyTree
+    prepare: Callable
+    loss: Callable
+    ema: str
+    held_out: Callable[[PyTree], float]
+    draw: Callable[[Path, PyTree, int], Path] | None = None
+    optimizer: optax.GradientTransformation | None = None
+    gathers: Collection[str] = ()
+
+
+def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
+    """Trains every network that ``stages`` yields, which gets its averaged parameters back; returns what it returns.
+
+    A network that is trained to its last step is read from its checkpoint.
+    """
+    params = None
+    while True:
+        try:
+            one = stages.send(params)
+        except StopIteration as done:
+            return done.value
+        check_same_run(one.config, one.workdir)
+        params = everywhere(averaged(fit(**one._asdict()), one.ema))
+
+
 def check_same_run(config: Config, workdir: Path) -> None:
     """Raises an error if the run in ``workdir`` was trained with other values of fields that matter to it."""
-    path = workdir / "config.json"
-    if not path.exists():
+    if not (workdir / "config.json").exists():
         return
-    old, new = dict(leaves(load_resolved(path))), dict(leaves(config))
+    old, new = dict(leaves(config_of(workdir, f"--workdir={workdir}"))), dict(leaves(config))
     for field in new:
         added = field not in old and new[field] == "none"  # by a later version, which offers it
         if old.get(field) != new[field] and not added and not field.startswith(FREE):

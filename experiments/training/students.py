@@ -89,9 +89,8 @@ def split_fields(config: Config) -> tuple[Config, Config]:
     return config, options
 
 
-def check(options: Config, method: str) -> None:
-    """Validates the section ``distillation`` of a method."""
-    SECTIONS[method].check(options, "distillation")
+def check(options: Config) -> None:
+    """Validates relations between the fields of a distillation."""
     for low, high in (("first", "last"), ("t_min", "t_max")):
         if low in options:
             ordered = options[low] <= options[high] if low == "first" else options[low] < options[high]

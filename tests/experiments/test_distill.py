@@ -1,22 +1,23 @@
-"""``experiments.distill``: what the folder of a student holds, how it continues, and which commands are errors."""
+"""Students: what the folder of one holds, how it continues, and which commands are errors."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from programs import give, run
+from programs import ROOT, give, run
 
-from experiments.cli.command_line import override
+from experiments import tasks
+from experiments.cli.command_line import load_config, override
 from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.configs import base
 from experiments.models.runs import open_run
-from experiments.training import students
+from experiments.training import distillation
 
 SMALL = {
     "training.steps": 4, "training.warmup_steps": 1, "training.batch_size": 16, "training.sample_every": 2,
-    "training.checkpoint_every": 2, "sampling.batch_size": 8,
+    "training.checkpoint_every": 2, "sampling.batch_size": 8, "evaluation.num_samples": 16, "evaluation.bound_times": 1,
 }  # fmt: skip
 
 METHODS = ("progressive", "consistency", "matching", "lagrangian")  # the other flow maps differ in their loss alone
@@ -24,14 +25,15 @@ METHODS = ("progressive", "consistency", "matching", "lagrangian")  # the other 
 
 @pytest.fixture
 def distill(load_program, ring_run):
-    """Runs the program with these flags and overrides of the config."""
-    program = load_program("experiments.distill")
+    """Trains a student with these overrides of its config."""
+    program = load_program("experiments.train")
 
     def main(folder, method, overrides, steps=2):
-        give(workdir=ring_run, student_dir=folder, method=method, steps=steps)
-        config = students.with_fields(base.saved(str(ring_run)), method)
-        for field, value in overrides.items():
+        config = load_config(f"{ROOT}/experiments/configs/distil.py:{ring_run},{method}")
+        for field, value in {"distillation.steps": steps, **overrides}.items():
             override(config, field, str(value))
+        give(config="", workdir=folder)
+        tasks.check_fields(config)
         program.main(config)
 
     return main
@@ -52,7 +54,8 @@ def test_student_is_a_run_that_can_be_sampled(distill, folders, method, capsys):
     assert str(folder) in out.splitlines()[-1]
     assert "training 4/4 (100%)" in err
     assert (folder / "samples.png").exists()
-    assert json.loads((folder / "distillation.json").read_text())["--method"] == method
+    assert json.loads((folder / "distillation.json").read_text())["config.distillation.method"] == method
+    assert (folder / "report.html").exists()
     drawn = [folder, *(folder / "rounds").glob("*")]
     assert sorted(path.name for path in drawn[1:]) == (["4", "8"] if method == "progressive" else [])
     for path in drawn:
@@ -94,7 +97,7 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     ("overrides", "message"),
     [
         ({"guidance": "cfg_plus_plus", "sampling.solver.name": "ddim", "sampling.guidance_scale": 1},
-         "must keep alpha x0 + sigma eps = x_t for --method=progressive, which cfg_plus_plus does not"),
+         "must keep alpha x0 + sigma eps = x_t for config.distillation.method=progressive, which cfg_plus_plus does"),
         ({"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
          "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no guidance"),
         ({"training.steps": 50}, "error: config.training.steps=50: must be above training.warmup_steps = 50"),
@@ -108,3 +111,29 @@ def test_configs_that_cannot_be_distilled_are_one_line_errors(distill, tmp_path,
     assert stop.value.code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
+    old = {"--method": "matching", "--steps": 1, "--workdir": "runs/points", "--step": 2, "config.guidance": ["a"]}
+    (tmp_path / distillation.RECIPE).write_text(json.dumps(old))
+    named = {f"config.distillation.{name}" for name in ("method", "steps", "teacher", "checkpoint")}
+    assert distillation.recipe_of(tmp_path).keys() == {*named, "config.guidance"}
+    with pytest.raises(
+        ConfigError, match=r"config.guidance=\['b'\]: the student in .* has \['a'\]; use another --work"
+    ):
+        distillation.keep_recipe(tmp_path, {**distillation.recipe_of(tmp_path), "config.guidance": ("b",)})
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("", "must be followed by :<folder of a run>,<method>"),
+        ("nowhere,matching", "--config.distillation.teacher=nowhere: there is no run here"),
+        ("RUN,fast", "config.distillation.method=fast: must be one of progressive, consistency, matching"),
+    ],
+)
+def test_a_student_needs_a_teacher_and_a_method(ring_run, tmp_path, argument, message):
+    given = f"--config=experiments/configs/distil.py:{argument.replace('RUN', str(ring_run))}"
+    code, _, err = run("train", given, f"--workdir={tmp_path}/student")
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err

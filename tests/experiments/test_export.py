@@ -18,8 +18,7 @@ from experiments.models import checks, runs, sampling
 from experiments.models.exported import as_loaded
 from experiments.models.model import build_model, flow_map
 from experiments.models.starting import initial_params
-from experiments.training import loop
-from experiments.training.model_run import fit_model
+from experiments.tasks import diffusion
 from scorekit import io, process, samplers
 from scorekit.io.preconditioning import LogSNRInput, ddpm, vp
 
@@ -91,13 +90,12 @@ def test_export_validates_its_flags(ring_run, tmp_path):
         assert (code, message in error) == (2, True), error
 
 
-def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "fit", lambda *_, params, **__: params)
+def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path):
     config = changed(ring_run, f"init_from={exported}")
     checks.check_trainable(config)
     dataset = data.load(config)
-    found = fit_model(config, tmp_path, dataset, build_model(config, dataset))
-    jax.tree.map(np.testing.assert_array_equal, found, io.load(exported).params)
+    found = diffusion.fit(config, dataset, build_model(config, dataset), tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, found.params, io.load(exported).params)
 
 
 def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):

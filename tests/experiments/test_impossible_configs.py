@@ -157,9 +157,9 @@ def test_rematerialisation_is_a_field_of_networks_with_blocks():
 
 TRAINING = {
     "train": SMOKE,
-    "train_classifier": f"--config={Path(digits_classifier.__file__).relative_to(ROOT)}",
-    "latents.train": f"--config={Path(digits_latent.__file__).relative_to(ROOT)}",
-    "music.train_transcriber": "--config=experiments/configs/music/transcriber.py",
+    "train a classifier": f"--config={Path(digits_classifier.__file__).relative_to(ROOT)}",
+    "train an autoencoder": f"--config={Path(digits_latent.__file__).relative_to(ROOT)}",
+    "train a transcriber": "--config=experiments/configs/music/transcriber.py",
     "ood.detect": "--config=experiments/configs/ood/ood_digits.py",
     "benchmarks.band_weighting": SMOKE,
 }
@@ -170,7 +170,7 @@ def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, pr
     prefix = "train." if program == "ood.detect" else ""
     workdir = [] if program == "benchmarks.band_weighting" else [f"--workdir={tmp_path}/run"]
     for field, value in {"training.keep": "0", "seed": "-1", "training.learning_rate": "-1"}.items():
-        code, _, err = run(program, TRAINING[program], *workdir, f"--config.{prefix}{field}={value}")
+        code, _, err = run(program.split()[0], TRAINING[program], *workdir, f"--config.{prefix}{field}={value}")
         assert code == 2
         assert err.startswith(f"error: config.{prefix}{field}={value}")
         assert err.count("\n") == 1
@@ -181,14 +181,15 @@ OPENING = ["sample", "evaluate", "edit", "tune", "analysis.autoencoder", "analys
            "audio.evaluate_notes", "audio.perform", "audio.restore_sounds", "audio.timbre", "audio.vocode"]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", [*OPENING, "distill", "latents.cascade", "benchmarks.distillation"])
+@pytest.mark.parametrize("program", [*OPENING, "train", "latents.cascade", "benchmarks.distillation"])
 def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
     given = {
-        "distill": [f"--student_dir={tmp_path}/student"],
+        "train": [f"--config=experiments/configs/distil.py:{digits_run},progressive"],
         "latents.cascade": [f"--stages={digits_run},{digits_run}"],
         "benchmarks.distillation": [f"--students={digits_run}"],
     }.get(program, [])
     workdir = [] if program == "latents.cascade" else [f"--workdir={digits_run}"]
+    workdir = [f"--workdir={tmp_path}/student"] if program == "train" else workdir
     for field, value, most in (("sampling.batch_size", "-5", 2**20), ("evaluation.num_samples", "0", 10**8)):
         code, _, err = run(program, *workdir, *given, f"--config.{field}={value}")
         assert code == 2
@@ -235,7 +236,7 @@ def unloadable(tmp_path_factory):
 @pytest.mark.parametrize(
     ("program", "kind", "flag", "words"),
     [
-        ("distill", "digits", "--student_dir=/dev/null/x", "error: --student_dir=/dev/null/x: must be a folder"),
+        ("train", "digits", "--workdir=/dev/null/x", "error: --workdir=/dev/null/x: must be a folder"),
         ("sample", "digits", "--step=-1", "error: flag --step=-1: -1 is not a non-negative integer"),
         ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
         ("audio.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
@@ -246,8 +247,8 @@ def unloadable(tmp_path_factory):
     ],
 )  # fmt: skip
 def test_flags_and_kind_of_the_run_are_validated_first(no_data, unloadable, program, kind, flag, words):
-    given = [f"--student_dir={unloadable / 'new'}"] if program == "distill" else []
-    code, _, err = run(program, f"--workdir={unloadable / kind}", *given, flag)
+    student = f"--config=experiments/configs/distil.py:{unloadable / kind},progressive"
+    code, _, err = run(program, student if program == "train" else f"--workdir={unloadable / kind}", flag)
     assert code == 2
     assert err.startswith(words.format(unloadable))
     assert err.count("\n") == 1

@@ -30,14 +30,14 @@ def digits(digits_run, tmp_path):
         "sample --workdir=RUN --out=RUN/../own/README",
         "evaluate --workdir=RUN --out=RUN/config",
         "tune --workdir=RUN --out=RUN/config.json",
-        "distill --workdir=RUN --student_dir=RUN",
-        "distill --workdir=RUN --student_dir=RUN/../link",
-        "distill --workdir=RUN --student_dir=RUN/../copy",
-        "distill --workdir=RUN --student_dir=RUN/checkpoints",
+        f"train --config={CONFIGS}/distil.py:RUN,progressive --workdir=RUN",
+        f"train --config={CONFIGS}/distil.py:RUN,progressive --workdir=RUN/../link",
+        f"train --config={CONFIGS}/distil.py:RUN,progressive --workdir=RUN/../copy",
+        f"train --config={CONFIGS}/distil.py:RUN,progressive --workdir=RUN/checkpoints",
         f"train --config={CONFIGS}/images/smoke.py --workdir=RUN/checkpoints",
         f"train --config={CONFIGS}/images/smoke.py --workdir=RUN/../own",
-        f"train_classifier --config={CONFIGS}/images/digits_classifier.py --workdir=RUN/checkpoints",
-        f"latents.train --config={CONFIGS}/latents/digits_latent.py --workdir=RUN/../own",
+        f"train --config={CONFIGS}/images/digits_classifier.py --workdir=RUN/checkpoints",
+        f"train --config={CONFIGS}/latents/digits_latent.py --workdir=RUN/../own",
         f"ood.detect --config={CONFIGS}/ood/ood_digits.py --config.kind=gaussian --workdir=RUN",
         "export --workdir=RUN --out=RUN/checkpoints/6/weights",
         "analysis.typicality_figures --out=RUN/../own",
@@ -66,14 +66,12 @@ def test_what_is_there_stays(digits, tmp_path, command):
     shutil.copytree(digits, tmp_path / "copy")
     before = contents(tmp_path)
     program, *given = command.replace("RUN", str(digits)).split()
-    continues = program in ("distill", "train", "train_classifier", "latents.train", "ood.detect")
+    continues = program in ("train", "ood.detect")
     code, _, error = run(program, *given, *[] if continues else ["--overwrite"])
     assert code == 2, error
     (line,) = re.findall(r"^error: .*", error, re.MULTILINE)
     assert error.endswith(f"{line}\n")
-    assert re.match(
-        r"error: --(out|workdir|student_dir|module)=.*(kept|alone writes into it|the teacher|are no .*)", line
-    )
+    assert re.match(r"error: --(out|workdir|module)=.*(kept|alone writes into it|the teacher|are no .*)", line)
     assert contents(tmp_path) == before
 
 
@@ -95,7 +93,7 @@ def test_an_export_is_replaced_with_overwrite_unless_its_card_was_edited(ring_ru
 
 
 def test_programs_define_flags_of_results_in_one_place():
-    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out|module|student_dir)"')
+    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out|module)"')
     found = {
         str(path.relative_to(ROOT)): match.group(1)
         for path in (ROOT / "experiments").rglob("*.py")
@@ -103,7 +101,6 @@ def test_programs_define_flags_of_results_in_one_place():
     }
     assert found == {
         "experiments/benchmarks/few_steps_tuning.py": "module",  # read by flags.results, with --overwrite of --out
-        "experiments/distill.py": "student_dir",  # a run, which continues
     }
 
 

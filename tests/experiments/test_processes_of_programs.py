@@ -11,7 +11,7 @@ from robustness.processes import newest
 from robustness.together import end, start
 
 DISTIL = [
-    "--method=consistency", "--steps=1", "--config.training.steps=4", "--config.training.warmup_steps=1",
+    "--config.distillation.steps=1", "--config.training.steps=4", "--config.training.warmup_steps=1",
     "--config.training.batch_size=16", "--config.training.sample_every=100", "--config.training.checkpoint_every=2",
     "--config.sampling.batch_size=8",
 ]  # fmt: skip
@@ -24,14 +24,14 @@ TUNE = [
 @pytest.mark.slow
 def test_two_processes_distil_the_student_of_one(ring_run, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    command = [f"--workdir={ring_run}", *DISTIL]
+    command = [f"--config=experiments/configs/distil.py:{ring_run},consistency", *DISTIL]
     codes, (printed, nothing), errors = end(
-        start("distill", *command, f"--student_dir={together}", "--config.training.fsdp=2", devices=1)
+        start("train", *command, f"--workdir={together}", "--config.training.fsdp=2", devices=1)
     )
     assert codes == [0, 0], errors
     assert nothing == ""
     assert str(together) in printed.splitlines()[-1]
-    code, _, err = run("distill", *command, f"--student_dir={alone}")
+    code, _, err = run("train", *command, f"--workdir={alone}")
     assert code == 0, err
     (step, one), (same_step, two) = newest(alone), newest(together)
     assert step == same_step == 4

@@ -15,11 +15,11 @@ import pytest
 from absl import flags
 from programs import ROOT, run, run_process
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli import command_line, endings
 from experiments.configs import base
 from experiments.models.model import build_model
-from experiments.training.model_run import fit_model
+from experiments.training import loop
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
@@ -180,7 +180,7 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     config = base.saved(str(copied))
     dataset = data.load(config)
-    state = fit_model(config, copied, dataset, build_model(config, dataset))
+    state = loop.fit(**tasks.diffusion.fit(config, dataset, build_model(config, dataset), copied)._asdict())
     assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
     assert int(state.step) == STEPS
     assert_same_run(copied, finished[0])
@@ -291,7 +291,9 @@ def test_invalid_configs_raise_before_anything_is_compiled(
 
     def main():
         with endings.one_line():
-            train.check(command_line.parse(values, lambda: train._CONFIG.value, flags.FLAGS))
+            config = command_line.parse(values, lambda: train._CONFIG.value, flags.FLAGS)
+            tasks.check_fields(config)
+            train.check(config, tmp_path / "run")
 
     with pytest.raises(SystemExit) as stop:
         main()

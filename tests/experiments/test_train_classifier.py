@@ -1,4 +1,4 @@
-"""``experiments.train_classifier``, and sampling with what it trained."""
+"""A classifier from a shell, and sampling with what it trained."""
 
 import json
 
@@ -20,7 +20,7 @@ TINY = [
 
 @pytest.mark.slow
 def test_a_classifier_is_trained_with_one_of_clean_data_and_guides_a_model(digits_run, tmp_path):
-    train = ("train_classifier", *TINY, f"--workdir={tmp_path}/classifier")
+    train = ("train", *TINY, f"--workdir={tmp_path}/classifier")
     code, out, err = run(*train, "--config.training.steps=4")
     assert code == 0, err
     assert "accuracy, noisy  accuracy, clean" in out

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from programs import run
 
+from experiments import tasks
 from experiments.benchmarks import counted_sequences
-from experiments.configs import kinds
+from experiments.models.sequence_sampling import open_run
 from experiments.models.sequences import conditionals
-from experiments.sequences.runs import open_run
 from experiments.training.writers import read_metrics
 from scorekit import autoregressive as ar
 from scorekit.training import restore_params
@@ -154,5 +154,5 @@ def test_a_short_run_is_counted_and_its_joint_is_sampled(tmp_path):
 
 
 def counted_run(workdir):
-    config = kinds.saved(str(workdir))
+    config = tasks.saved(str(workdir))
     return open_run(config, workdir, scales=(1.0,))

@@ -21,15 +21,13 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 from torch_unet import Conditioning
 
-from experiments import training
+from experiments import tasks, training
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
-from experiments.configs import kinds
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
 from experiments.reporting.report import Table, tables_as_text
-from experiments.sequences import runs
 from scorekit import autoregressive as ar
 from scorekit.training import learning_rate_schedule
 
@@ -202,9 +200,9 @@ def _torch_update(module: CausalWaveNet, options: Config) -> Callable[[int], Non
 
 
 def main(config: Config) -> None:
-    if not kinds.is_sequence(config):
+    if config.task != "sequence":
         raise ConfigError("--config: must be the config of a model of sequences")
-    runs.check(config)
+    tasks.sequence.check(config)
     name, optimizer = config.network.name, config.training.optimizer
     require(name == "causal_wavenet", "network.name", name, "causal_wavenet, which there is in PyTorch")
     require(optimizer in (None, "adamw"), "training.optimizer", optimizer, "adamw, which there is in PyTorch")
@@ -225,4 +223,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     chosen = shared.config("Config file of an autoregressive WaveNet.")
-    command_line.run(main, lambda: chosen.value, kinds.check_fields)
+    command_line.run(main, lambda: chosen.value, tasks.check_fields)

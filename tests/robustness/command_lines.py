@@ -23,9 +23,6 @@ from scorekit import audio
 
 CONFIGS = {
     "train": "experiments/configs/images/smoke.py",
-    "train_classifier": "experiments/configs/images/digits_classifier.py",
-    "latents.train": "experiments/configs/latents/digits_latent.py",
-    "music.train_transcriber": "experiments/configs/music/transcriber.py",
     "ood.detect": "experiments/configs/ood/ood_digits.py",
 }
 """Config files of the programs that train."""
@@ -104,7 +101,7 @@ def valid(program: str, folder: Path) -> list[str]:
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
     if program == "music.transcribe":
         return [*given, f"--sound={folder / 'silence.wav'}"]
-    return [*given, f"--student_dir={folder / 'new'}"] if program == "distill" else given
+    return given
 
 
 def mistakes(program: str, own: Mapping[str, str], folder: Path) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -4,29 +4,21 @@ import functools
 import operator
 import random
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 from robustness.processes import Case
 
-from experiments import data, training
+from experiments import tasks, training
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
+from experiments.cli.fields import Section
 from experiments.configs.ood import ood_digits
-from experiments.models import checks
-from experiments.sequences import runs
 from scorekit.arguments import Bound, OneOf
 
-KINDS: dict[str, ModuleType] = {
-    "model": base,
-    "classifier": base_classifier,
-    "autoencoder": base_latent,
-    "sequence": base_sequence,
-    "dual_encoder": base_contrastive,
-    "transcriber": base_transcriber,
-    "ood": ood_digits,
+KINDS: dict[str, Section] = {
+    **{name: task.fields() for name, task in tasks.TASKS.items() if name != "student"},
+    "ood": ood_digits.FIELDS,
 }
 TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",
          "()", "(1,", "1,2", "a,b", "[1]", "{'a': 1}", "../../etc/passwd", "'; import os", "é", "\x00",
@@ -36,27 +28,22 @@ TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", 
 
 def check(kind: str, config: ConfigDict) -> None:
     """Everything that a program validates before it loads data."""
-    module = KINDS[kind]
-    module.FIELDS.check(config)
-    if kind == "model":
-        data.check(config)
-        checks.check(config)
-        checks.check_trainable(config)
+    KINDS[kind].check(config)
+    if kind in ("diffusion", "sequence"):
+        tasks.TASKS[kind].check(config)
         training.check(config)
-    if kind == "sequence":
-        runs.check(config)
 
 
 def by_bound() -> Iterator[Case]:
     """Every field of every kind of config, and of every choice in it, that has a bound: just outside of it."""
-    for kind, module in KINDS.items():
+    for kind, fields in KINDS.items():
         tried = set()
-        for choice in _choices(module):
-            for field, _, allowed, optional, chosen in module.FIELDS.limits(_config(module, *choice)):
+        for choice in _choices(fields):
+            for field, _, allowed, optional, chosen in fields.limits(_config(fields, *choice)):
                 if not isinstance(allowed, Bound) or (field, chosen) in tried:
                     continue
                 tried.add((field, chosen))
-                config = _config(module, *choice)
+                config = _config(fields, *choice)
                 section, last = _section(config, field)
                 kinds = (section.get_type(last), int) if section.get_type(last) is float else section.get_type(last)
                 for value in allowed.outside():
@@ -65,16 +52,16 @@ def by_bound() -> Iterator[Case]:
                         yield _verdict(kind, config, field, str(value), must_fail=True)
 
 
-def _choices(module: ModuleType) -> Iterator[tuple[str, ...]]:
+def _choices(fields: Section) -> Iterator[tuple[str, ...]]:
     """Nothing, for the default config; then every name of every section that has one."""
     yield ()
-    for field, _, allowed, *_ in module.FIELDS.limits(module.get_config()):
+    for field, _, allowed, *_ in fields.limits(fields.defaults()):
         if field.endswith(".name") and isinstance(allowed, OneOf):
             yield from ((field, name) for name in allowed.values)
 
 
-def _config(module: ModuleType, field: str = "", name: str = "") -> ConfigDict:
-    config = module.get_config()
+def _config(fields: Section, field: str = "", name: str = "") -> ConfigDict:
+    config = fields.defaults()
     if field:
         section, last = _section(config, field)
         section[last] = name
@@ -89,11 +76,11 @@ def _section(config: ConfigDict, field: str) -> tuple[Any, str]:
 def at_random(cases: int, seed: int = 0) -> Iterator[Case]:
     """Overrides of fields at random by texts at random, as a command line gives them."""
     chosen = random.Random(seed)
-    fields = {kind: [field for field, _ in leaves(module.get_config())] for kind, module in KINDS.items()}
+    fields = {kind: [field for field, _ in leaves(section.defaults())] for kind, section in KINDS.items()}
     for _ in range(cases):
         kind = chosen.choice(list(KINDS))
         field, text = chosen.choice(fields[kind]), chosen.choice(TEXTS)
-        yield _verdict(kind, KINDS[kind].get_config(), field, text)
+        yield _verdict(kind, KINDS[kind].defaults(), field, text)
 
 
 def _verdict(kind: str, config: ConfigDict, field: str, text: str, must_fail: bool = False) -> Case:

@@ -1,8 +1,9 @@
 """Class-conditional fashion_mnist, 28 x 28 grey, small enough for two cores: the network works on patches of 2 x 2.
 
     python -m experiments.train --config=experiments/configs/images/fashion_small.py --workdir=runs/fashion
-    python -m experiments.distill --workdir=runs/fashion --student_dir=runs/fashion_map --method=lagrangian --steps=1 \\
-        --config.sampling.guidance_scale=1 --config.training.batch_size=64 --config.training.steps=1500
+    python -m experiments.train --config=experiments/configs/distil.py:runs/fashion,lagrangian \\
+        --workdir=runs/fashion_map --config.distillation.steps=1 --config.sampling.guidance_scale=1 \\
+        --config.training.batch_size=64 --config.training.steps=1500
 
 Figures: docs/few_steps.md.
 """

@@ -6,9 +6,9 @@ python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.st
 The flow map of the teacher of ``digits.py`` in its place, in 4 minutes:
 
 python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
-python -m experiments.distill --workdir=runs/digits --student_dir=runs/digits_map --method=lagrangian --steps=1 \\
-    --config.sampling.guidance_scale=1 --config.training.optimizer=muon --config.training.batch_size=64 \\
-    --config.training.steps=2000
+python -m experiments.train --config=experiments/configs/distil.py:runs/digits,lagrangian --workdir=runs/digits_map \\
+    --config.distillation.steps=1 --config.sampling.guidance_scale=1 --config.training.optimizer=muon \\
+    --config.training.batch_size=64 --config.training.steps=2000
 
 One step: class accuracy 0.995, classification accuracy score 0.980, recall 0.72, energy distance -0.0004
 (``docs/few_steps.md``).

@@ -1,16 +1,16 @@
 """An autoencoder of the handwritten digits: 8 x 8 pixels to a latent of 4 x 4 places with one channel.
 
-python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
+python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
 
 With a discrete latent, each place one of 64 vectors of 4 numbers:
   --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
 """
 
-from experiments.configs import base_latent
+from experiments.configs import base
 
 
 def get_config():
-    config = base_latent.get_config()
+    config = base.get_config("autoencoder")
     config.data.name = "sklearn_digits"
     config.autoencoder.channels = 32
     config.autoencoder.multipliers = (1, 2)

@@ -1,6 +1,6 @@
 """A diffusion model of the latents of the handwritten digits, decoded to pictures.
 
-python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
+python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
 python -m experiments.train --config=experiments/configs/latents/digits_of_latents.py --workdir=runs/digits_of_latents
 """
 

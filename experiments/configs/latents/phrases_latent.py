@@ -1,16 +1,16 @@
 """An autoencoder of phrases at 4 kHz: pieces of 1.024 s to a latent of 62.5 places a second with 16 channels.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
+python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
 
 Trained on random pieces; whole phrases are encoded and decoded by the same convolutions. Discrete, each place one of
 1,024 vectors of 16 numbers: --config.autoencoder.codes=1024
 """
 
-from experiments.configs import base_latent
+from experiments.configs import base
 
 
 def get_config():
-    config = base_latent.get_config()
+    config = base.get_config("autoencoder")
     config.data.name = "soundfont_phrases/4khz"
     config.data.representation.name = "waveform"
     config.data.representation.scale = 4.0

@@ -1,6 +1,6 @@
 r"""An autoencoder of phrases at 16 kHz: pieces of 2.048 s to 62.5 places a second with 32 channels. Meant for one GPU.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent_16khz.py \
+python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
     --workdir=runs/phrases_latent_16khz
 
 Only its smoke test has been run here: no accelerator was at hand.

@@ -1,6 +1,6 @@
 """A diffusion model of the latents of whole phrases at 4 kHz, decoded to sound.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
+python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
 python -m experiments.train --config=experiments/configs/latents/phrases_of_latents.py --workdir=runs/phrases_of_latents
 """
 

@@ -1,6 +1,6 @@
 r"""A diffusion model of the latents of whole phrases at 16 kHz. Meant for one GPU.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent_16khz.py \
+python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
     --workdir=runs/phrases_latent_16khz
 python -m experiments.train --config=experiments/configs/latents/phrases_of_latents_16khz.py \
     --workdir=runs/phrases_of_latents_16khz

@@ -1,6 +1,6 @@
 r"""A diffusion model of the code vectors of whole phrases at 4 kHz, whose samples are rounded to codes and decoded.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
+python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
     --config.autoencoder.codes=256
 python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
     --workdir=runs/phrases_vq_rounded

@@ -7,11 +7,11 @@ python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
 phrases: --config.data.name=midi --config.data.path=~/music
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "rolls"
     config.symbols.name = "roll"
     config.model = "masked"

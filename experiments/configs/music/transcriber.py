@@ -1,15 +1,15 @@
 r"""A transcriber of phrases at 4 kHz: sound to piano roll and MIDI.
 
-python -m experiments.music.train_transcriber --config=experiments/configs/music/transcriber.py \
+python -m experiments.train --config=experiments/configs/music/transcriber.py \
     --workdir=runs/transcriber
 python -m experiments.music.transcribe --workdir=runs/transcriber --sound=song.wav --out=song.mid
 """
 
-from experiments.configs import base_transcriber
+from experiments.configs import base
 
 
 def get_config():
-    config = base_transcriber.get_config()
+    config = base.get_config("transcriber")
     config.data.name = "soundfont_phrases/4khz"
     config.training.steps = 800
     config.training.batch_size = 8

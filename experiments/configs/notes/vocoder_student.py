@@ -1,6 +1,6 @@
 """A vocoder of two steps: consistency tuning from the weights of ``vocoder.py``, 2 minutes of CPU time.
 
-Closer to held-out notes than 60 iterations of Griffin-Lim, but not as close as the students of ``experiments.distill``
+Closer to held-out notes than 60 iterations of Griffin-Lim, but not as close as the students of ``distil.py``
 or improved MeanFlow (``vocoder_mean_flow.py``): docs/flow_maps.md, "Sounds".
 
 python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder

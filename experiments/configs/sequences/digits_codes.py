@@ -1,6 +1,6 @@
 r"""The digits as 16 codes of a VQ autoencoder, in raster order: an autoregressive transformer of the codes.
 
-python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_vq \
+python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_vq \
     --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
 python -m experiments.train --config=experiments/configs/sequences/digits_codes.py --workdir=runs/digits_codes
 
@@ -8,11 +8,11 @@ Samples and metrics are of decoded digits; "codes of test data, decoded" shows w
 The autoencoder takes 2 CPU minutes. Masked diffusion of the codes: digits_codes_masked.py.
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "sklearn_digits"
     config.data.latents = "runs/digits_vq"
     config.symbols.name = "codes"

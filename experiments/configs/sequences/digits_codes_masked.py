@@ -1,6 +1,6 @@
 r"""The digits as 16 codes of a VQ autoencoder, by masked diffusion, which reveals them one by one, in any order.
 
-python -m experiments.latents.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_vq \
+python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_vq \
     --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
 python -m experiments.train --config=experiments/configs/sequences/digits_codes_masked.py \
     --workdir=runs/digits_codes_masked

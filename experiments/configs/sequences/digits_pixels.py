@@ -7,11 +7,11 @@ The same in the order of Subscale Pixel Networks: --config.order.name=subscale
 Six CPU minutes: 1.766 bits a pixel, exact, of held-out digits (subscale: 1.956). The table of docs/autoregressive.md.
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "sklearn_digits"
     config.network.depth = 3
     config.network.width = 64

@@ -8,11 +8,11 @@ python -m experiments.benchmarks.sequences --counted=runs/digits_short
 Of 4 x 4 bits there are 65,536: --config.data.image_size=4 --config.symbols.levels=2
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.image_size = 2
     config.symbols.levels = 8
     config.network.depth = 2

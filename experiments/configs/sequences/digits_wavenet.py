@@ -5,11 +5,11 @@ python -m experiments.train --config=experiments/configs/sequences/digits_wavene
 Five CPU minutes: 1.636 bits a pixel, exact, of held-out digits. The table of docs/autoregressive.md.
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "sklearn_digits"
     config.network.name = "causal_wavenet"
     config.network.channels = 48

@@ -5,11 +5,11 @@ python -m experiments.train --config=experiments/configs/sequences/phrases_codes
 Single notes: --config.data.name=soundfont_notes/4khz
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "soundfont_phrases/4khz"
     config.data.crop = 4096
     config.data.peak = 0.9

@@ -1,6 +1,6 @@
 r"""Phrases of 4.096 s at 4 kHz as 256 codes of a VQ autoencoder, revealed in any order by masked diffusion.
 
-python -m experiments.latents.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
+python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
     --config.autoencoder.codes=256
 python -m experiments.train --config=experiments/configs/sequences/phrases_vq_masked.py \
     --workdir=runs/phrases_vq_masked
@@ -12,11 +12,11 @@ The third command trains what it replaces: a continuous diffusion of the code ve
 whose samples are rounded to codes; the last one compares both.
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.name = "soundfont_phrases/4khz"
     config.data.latents = "runs/phrases_vq"
     config.data.representation.name = "waveform"

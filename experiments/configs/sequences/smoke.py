@@ -3,11 +3,11 @@
 python -m experiments.train --config=experiments/configs/sequences/smoke.py --workdir=runs/sequences_smoke
 """
 
-from experiments.configs import base_sequence
+from experiments.configs import base
 
 
 def get_config():
-    config = base_sequence.get_config()
+    config = base.get_config("sequence")
     config.data.image_size = 4
     config.network.depth = 1
     config.network.width = 16

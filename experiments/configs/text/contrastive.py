@@ -1,13 +1,13 @@
 """Encoders of emoji of 32 x 32 pixels and of their captions into one space; 1,500 steps.
 
-python -m experiments.text.contrastive --config=experiments/configs/text/contrastive.py --workdir=runs/contrastive
+python -m experiments.train --config=experiments/configs/text/contrastive.py --workdir=runs/contrastive
 """
 
-from experiments.configs import base_contrastive
+from experiments.configs import base
 
 
 def get_config():
-    config = base_contrastive.get_config()
+    config = base.get_config("dual_encoder")
     config.data.name = "captioned_emoji"
     config.data.image_size = 32
     config.data.augment = "crop"

@@ -1,6 +1,6 @@
 """Encoders that no generator is trained with, to measure pictures by: another seed and another width.
 
-python -m experiments.text.contrastive --config=experiments/configs/text/contrastive_evaluator.py \
+python -m experiments.train --config=experiments/configs/text/contrastive_evaluator.py \
     --workdir=runs/contrastive_evaluator
 """
 

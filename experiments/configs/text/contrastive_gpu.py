@@ -1,6 +1,6 @@
 """The encoders of emoji and captions with a larger network of pictures, for one accelerator; 10,000 steps.
 
-python -m experiments.text.contrastive --config=experiments/configs/text/contrastive_gpu.py \
+python -m experiments.train --config=experiments/configs/text/contrastive_gpu.py \
     --workdir=runs/contrastive_gpu
 """
 

@@ -1,14 +1,14 @@
 """Encoders of pictures and captions in a few seconds, for tests: on a folder of your own.
 
-python -m experiments.text.contrastive --config=experiments/configs/text/smoke_contrastive.py \
+python -m experiments.train --config=experiments/configs/text/smoke_contrastive.py \
     --workdir=runs/smoke_contrastive --config.data.path=FOLDER
 """
 
-from experiments.configs import base_contrastive
+from experiments.configs import base
 
 
 def get_config():
-    config = base_contrastive.get_config()
+    config = base.get_config("dual_encoder")
     config.data.name = "folder"
     config.data.path = "pictures"
     config.data.image_size = 8

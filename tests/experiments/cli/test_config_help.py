@@ -10,19 +10,15 @@ from experiments.cli import config_help
 from experiments.cli.config import ConfigError, leaves, save_resolved
 from experiments.cli.config_help import as_text, describe, matching, rows_of
 from experiments.cli.fields import Choices, Field, Section
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
+from experiments.configs import base
 from experiments.configs.images import digits
 from experiments.configs.ood import ood_digits
+from experiments.tasks import TASKS
 from experiments.training import students
 from scorekit.arguments import Count
 
 SECTIONS = {
-    "model": base.FIELDS,
-    "classifier": base_classifier.FIELDS,
-    "autoencoder": base_latent.FIELDS,
-    "sequence": base_sequence.FIELDS,
-    "dual_encoder": base_contrastive.FIELDS,
-    "transcriber": base_transcriber.FIELDS,
+    **{name: task.fields() for name, task in TASKS.items()},
     "ood": ood_digits.FIELDS,
     **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
@@ -106,8 +102,6 @@ def no_data(monkeypatch):
     ("program", "shown"),
     [
         ("train", "training.steps = 1000"),
-        ("train_classifier", "classifier.name = unet_encoder"),
-        ("latents.train", "autoencoder.name = convolutional"),
         ("ood.detect", "ascent_steps = 100"),
     ],
 )
@@ -133,7 +127,12 @@ def test_a_program_prints_the_fields_of_its_config_and_then_what_is_wrong(no_dat
 
 def test_a_distillation_prints_the_fields_of_its_method(no_data, tmp_path):
     save_resolved(digits.get_config(), tmp_path / "config.json")
-    code, out, err = run("distill", f"--workdir={tmp_path}", "--method=matching", "--help_config=distillation")
+    code, out, err = run(
+        "train",
+        f"--config=experiments/configs/distil.py:{tmp_path},matching",
+        f"--workdir={tmp_path}",
+        "--help_config=distillation",
+    )
     assert (code, err) == (0, "")
     assert "distillation.student_rate = 0.2  (float > 0)" in out
     assert "teacher_steps" not in out

@@ -8,14 +8,15 @@ from ml_collections import ConfigDict
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.config_help import REQUIRED
 from experiments.cli.fields import Choices, Limited, Section, typed
-from experiments.configs import base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber
+from experiments.configs import base
 from experiments.configs.ood import ood_digits
+from experiments.tasks import TASKS
 from experiments.training import students
 from scorekit.arguments import Bound
 
-KINDS = (base, base_classifier, base_contrastive, base_latent, base_sequence, base_transcriber, ood_digits)
 SECTIONS = {
-    **{kind.__name__.split(".")[-1]: kind.FIELDS for kind in KINDS},
+    **{name: task.fields() for name, task in TASKS.items()},
+    "ood": ood_digits.FIELDS,
     **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
 
@@ -85,7 +86,7 @@ def test_the_default_of_every_argument_is_within_its_bound(name):
             limits[argument.path, argument.allowed]._replace(value=argument.default).check()
 
 
-@pytest.mark.parametrize("name", ["base", "base_sequence", "matching"])
+@pytest.mark.parametrize("name", ["diffusion", "sequence", "matching"])
 def test_the_check_of_a_config_reaches_every_field(name):
     section = SECTIONS[name]
     config = section.defaults()

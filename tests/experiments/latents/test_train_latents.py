@@ -1,4 +1,4 @@
-"""``experiments.latents.train``, and the programs on a model of its latents."""
+"""An autoencoder from a shell, and the programs on a model of its latents."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
              "--config.autoencoder.multipliers=(1,)", "--config.autoencoder.blocks=1", "--config.training.batch_size=8",
              "--config.training.warmup_steps=2", "--config.training.checkpoint_every=2",
              "--config.evaluation.ema=none"]  # fmt: skip
-    train = ["latents.train", "--config=experiments/configs/latents/digits_latent.py", one, *few, *small]
+    train = ["train", "--config=experiments/configs/latents/digits_latent.py", one, *few, *small]
     code, out, err = run(*train, "--config.training.steps=4")
     assert code == 0, err
     assert "perplexity of the codes" in out

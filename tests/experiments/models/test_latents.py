@@ -10,7 +10,7 @@ from parameters import random_params
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
-from experiments.configs import base_latent
+from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import autoencoder
@@ -24,7 +24,7 @@ PARTS = "train[:40]", "test[:40]"
 
 
 def latent_config(codes=None, **loss):
-    config = base_latent.get_config()
+    config = base.get_config("autoencoder")
     config.data.train_split, config.data.test_split = PARTS
     config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3, codes=codes)
     config.evaluation.ema = "none"
@@ -219,7 +219,7 @@ def test_stride_of_the_autoencoder_must_divide_the_data(digits):
 
 @pytest.mark.slow
 def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the_loss(digits):
-    config = base_latent.get_config()
+    config = base.get_config("autoencoder")
     config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
     config.loss.kl = 0.5
     autoencoder.check(config)

@@ -13,9 +13,9 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli.config import ConfigError, lookup
-from experiments.configs import base, base_classifier
+from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.evaluation.run_metrics import bound_ends
 from experiments.models import checks, classifier
@@ -26,7 +26,7 @@ from experiments.models.restoring import averaged
 from experiments.models.runs import open_run
 from experiments.models.sampling import make_sampler
 from experiments.models.starting import initial_params
-from experiments.training.model_run import fit_model
+from experiments.training import loop
 from scorekit import io, likelihood, losses, predictions, schedules, times, weightings
 from scorekit.io.preconditioning import LogSNRInput
 
@@ -192,7 +192,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     dataset, labels = data.load(config), np.arange(4, dtype=np.int32)
     model = build_model(config, dataset)
     generate = make_sampler(config, model, dataset)  # as for the pictures of training
-    state = fit_model(config, tmp_path / "run", dataset, model)
+    state = loop.fit(**tasks.diffusion.fit(config, dataset, model, tmp_path / "run")._asdict())
     params = averaged(state, "0.9")
     drawn = generate(params, 0, labels, 1.0)
 
@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_the_bound_is_an_error(section, change, message):
 
 
 def test_a_classifier_has_no_schedule_to_train():
-    config = base_classifier.get_config()
+    config = base.get_config("classifier")
     config.data.name, config.schedule.name = "digits", "learned"
     with pytest.raises(ConfigError, match=r"config\.schedule\.name=learned: must be a schedule that is not trained"):
         classifier.check(config)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from parameters import random_like
 
+from experiments import tasks
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
-from experiments.configs import base, base_sequence
+from experiments.configs import base
 from experiments.configs.sequences import phrases_codes, smoke
 from experiments.data.symbols import Coding, Symbols
 from experiments.evaluation import sequence_metrics
@@ -16,7 +17,6 @@ from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models import sequence_sampling, sequences
 from experiments.models.finite import NotFinite
 from experiments.models.sequence_sampling import make_sampler, transform_of
-from experiments.sequences import runs
 
 DIFFUSION = ["network.name=dit", "network.patch=1"]
 MASKED, UNIFORM = ["model=masked", *DIFFUSION], ["model=uniform", *DIFFUSION]
@@ -55,24 +55,24 @@ def changed(*overrides):
 )  # fmt: skip
 def test_an_impossible_combination_names_its_field(overrides, words):
     with pytest.raises(ConfigError) as caught:
-        runs.check(changed(*overrides))
+        tasks.sequence.check(changed(*overrides))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_representation_that_codes_of_samples_do_not_have_is_an_error():
     config = phrases_codes.get_config()
-    runs.check(config)
+    tasks.sequence.check(config)
     config.data.representation.name = "compressed"
     with pytest.raises(ConfigError, match=r"config.data.representation.name=compressed: must be None for symbols.name"):
-        runs.check(config)
+        tasks.sequence.check(config)
 
 
 def test_the_programs_of_other_models_say_what_this_config_is():
-    with pytest.raises(ConfigError, match=r"config.symbols: this is the config of a model of sequences"):
-        base.check_fields(base_sequence.get_config())
-    with pytest.raises(ConfigError, match=r"config.symbols: must be there"):
-        base_sequence.check_fields(base.get_config())
+    with pytest.raises(ConfigError, match=r"config.task=sequence: must be diffusion: this program takes"):
+        base.check_fields(base.get_config("sequence"))
+    with pytest.raises(ConfigError, match=r"config.guidance: config has no field guidance"):
+        tasks.sequence.FIELDS.check(base.get_config())
 
 
 class Pairs(Symbols):

@@ -121,11 +121,11 @@ def test_programs_open_other_weights_only_if_told_to(recorded, tmp_path):
         code, out, err = run(program, f"--workdir={workdir}", target)
         assert code == 2, out
         assert re.fullmatch(r"error: config.loss.target.name=x0: the weights in .* were trained with v; .*\n", err), err
-    student = ["--method=progressive", "--steps=1", f"--student_dir={tmp_path}/student"]
-    code, _, err = run("distill", f"--workdir={workdir}", *student, target)
+    student = [f"--config=experiments/configs/distil.py:{workdir},progressive", f"--workdir={tmp_path}/student"]
+    code, _, err = run("train", *student, target)
     assert code == 2
     assert "the weights in" in err
-    assert not (tmp_path / "student").exists()
+    assert not (tmp_path / "student" / "config.json").exists()
     code, out, err = run("sample", f"--workdir={workdir}", target, "--reinterpret_weights", "--num=2")
     assert code == 0, err
     assert f"config.loss.target.name=x0: reinterpreting the weights in {workdir}, trained with v\n" in out

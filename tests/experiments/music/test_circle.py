@@ -12,8 +12,9 @@ from experiments.cli.config import ConfigError
 from experiments.configs.music import smoke_rolls
 from experiments.configs.music import transcriber as transcriber_file
 from experiments.configs.phrases import phrases
+from experiments.evaluation import transcription
 from experiments.models import sequences, transcriber
-from experiments.music import songs, transcription
+from experiments.music import songs
 from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase

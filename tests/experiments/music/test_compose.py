@@ -17,10 +17,10 @@ from experiments.data.keys import KEYS, key_of_notes, parse_key
 from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models import sequences
 from experiments.models.finite import NotFinite
+from experiments.models.runs import Run
 from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.reporting import pictures
-from experiments.sequences.runs import Run
 from scorekit import _files as files
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase

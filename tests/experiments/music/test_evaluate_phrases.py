@@ -39,7 +39,7 @@ def phrases(monkeypatch):
 def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
     configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
     configs["runs/a"].data.latents = None
-    monkeypatch.setattr(evaluate_phrases.kinds, "saved", configs.__getitem__)
+    monkeypatch.setattr(evaluate_phrases.tasks, "saved", configs.__getitem__)
     held_out = evaluate_phrases.phrases_of("runs/a", configs["runs/a"])
     same = held_out.real(held_out.test)
 

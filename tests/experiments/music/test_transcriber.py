@@ -9,12 +9,13 @@ import pytest
 from parameters import random_like
 from programs import run, save_run
 
+from experiments import tasks
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.music import transcriber as config_file
 from experiments.configs.phrases import phrases
+from experiments.evaluation import transcription
 from experiments.models import transcriber
 from experiments.models.onsets_and_frames import BINS, Keys, OnsetsAndFrames, harmonic_shifts, pitch_spectrogram
-from experiments.music import thresholds, transcription
 from scorekit import audio, data
 from scorekit.audio import Sound
 from scorekit.data.midi import read_score
@@ -186,8 +187,8 @@ def test_sounds_of_any_kind(found):
 
 def test_config_of_other_runs(tmp_path):
     save_resolved(phrases.get_config(), tmp_path / "config.json")
-    with pytest.raises(ConfigError, match=r"must be a run of experiments\.music\.train_transcriber"):
-        transcription.saved(tmp_path)
+    with pytest.raises(ConfigError, match=r"this run is a diffusion model, which this program does not take"):
+        tasks.saved(tmp_path, "transcriber")
     config = config_file.get_config()
     config.transcriber.lowest = 90
     with pytest.raises(ConfigError, match=r"config.transcriber.lowest=90: must be at most transcriber.highest=84"):
@@ -230,11 +231,10 @@ def test_the_threshold_is_the_best_one_on_the_phrases_that_are_given(found):
     values = np.where(onset, 0.42, np.where(noise, 0.32, 0.0))
     keys = Keys(values, given["roll"][:, :, 36:85] > 0, values)
     fixed = found._replace(predict=lambda _: keys, onset_threshold=None)
-    chosen, table = thresholds.choose(fixed, given)
+    chosen, best = transcription.choose_threshold(fixed, given)
     assert chosen.onset_threshold == 0.35
-    best = {row[0]: row[1] for row in table.rows}
-    assert best["0.35"] == best["0.4"] > 0.9 > best["0.3"]
-    assert best["0.45"] == 0.0
+    assert best[0.35] == best[0.4] > 0.9 > best[0.3]
+    assert best[0.45] == 0.0
 
 
 @pytest.mark.slow
@@ -280,9 +280,10 @@ def test_training_measures_and_reports(tmp_path, monkeypatch):
     songs = PhraseSet(x=one["x"].astype(np.int16), roll=one["roll"], instrument=np.arange(4, dtype=np.int32),
                       sample_rate=RATE, frame_rate=62.5, name="phrases")  # fmt: skip
     monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
-    given = ["music.train_transcriber", "--config=experiments/configs/music/transcriber.py", f"--workdir={tmp_path}",
+    given = ["train", "--config=experiments/configs/music/transcriber.py", f"--workdir={tmp_path}",
              "--config.transcriber.channels=4", "--config.transcriber.blocks=1", "--config.transcriber.windows=0.128,",
-             "--config.training.batch_size=8", "--config.training.warmup_steps=1", "--shown=2"]  # fmt: skip
+             "--config.training.batch_size=8", "--config.training.warmup_steps=1",
+             "--config.evaluation.shown=2"]  # fmt: skip
     code, out, err = run(*given, "--config.training.steps=2")
     assert code == 0, err
     assert "with noise 20 dB below" in out
@@ -292,4 +293,4 @@ def test_training_measures_and_reports(tmp_path, monkeypatch):
     report = (tmp_path / "report.html").read_text()
     assert report.count("<audio") == 4
     assert "means over 4 training phrases" in report
-    assert json.loads((tmp_path / transcription.FILE).read_text())["onset_threshold"] in thresholds.THRESHOLDS
+    assert json.loads((tmp_path / transcription.FILE).read_text())["onset_threshold"] in transcription.THRESHOLDS

@@ -8,7 +8,7 @@ from programs import captioned_squares, save_run, save_untrained
 
 from experiments import data
 from experiments.cli.config import save_resolved
-from experiments.configs import base_classifier, base_latent
+from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
 from experiments.models import autoencoder, classifier, contrastive, latents, weights
@@ -75,7 +75,7 @@ class Runs:
         save_untrained(folder, transformer(upper(classes.get_config(), 8)))
 
     def _digits_classifier(self, folder):
-        config = base_classifier.get_config()
+        config = base.get_config("classifier")
         config.data.name, config.classifier.channels = "sklearn_digits", 8
         built = classifier.build_classifier(config, 10)
         shapes = jax.eval_shape(lambda: classifier.init_params(built, (8, 8, 1), jax.random.key(0)))
@@ -83,7 +83,7 @@ class Runs:
 
     def _autoencoder(self, folder, size=None, **fields):
         """8 x 8 digits, or pictures of ``size``, to half the side."""
-        config = base_latent.get_config()
+        config = base.get_config("autoencoder")
         config.data.update({"name": "sklearn_digits", "image_size": size, **fields})
         config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3)
         dataset = data.load(config)

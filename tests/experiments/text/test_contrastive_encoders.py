@@ -29,7 +29,7 @@ def flags_of(runs):
 
 @pytest.mark.slow
 def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
-    train = ("text.contrastive", *flags_of(runs), f"--workdir={tmp_path}")
+    train = ("train", *flags_of(runs), f"--workdir={tmp_path}")
     code, _, err = run(*train)
     assert code == 0, err
     code, out, err = run(*train, "--config.training.steps=4")

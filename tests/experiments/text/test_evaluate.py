@@ -223,7 +223,7 @@ def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, t
 @pytest.mark.parametrize(
     ("stages", "flags", "message"),
     [
-        ("digits_4", [], "must be a run of experiments.train_classifier, for stages without captions"),
+        ("digits_4", [], "must be a run of config.task=classifier, for stages without captions"),
         ("decoder", [], "decoder draws from the embedding of a picture: give --prior=RUN"),
         ("low", ["--config.data.test_split=other"], "low, config.data.test_split=other; it has test"),
         (
@@ -232,11 +232,11 @@ def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, t
             "--threshold=on: config.guidance=cfg_plus_plus,dynamic_threshold: only interval",
         ),
         ("low", ["--processes=2"], "--processes: must be left out, this program runs in one process"),
-        ("low", ["--evaluator=low"], "must be a run of experiments.text.contrastive, this one embeds no captions"),
+        ("low", ["--evaluator=low"], "must be a run of config.task=dual_encoder, this one embeds no captions"),
         (
             "low",
             ["--evaluator=nowhere"],
-            "no run is here (no config.json); train one with experiments.text.contrastive",
+            "there is no run here (no config.json); train one with experiments.train",
         ),
         (
             "decoder",

@@ -9,16 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, fill_missing
-from experiments.configs import base_transcriber
+from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, in_blocks
+from experiments.evaluation import note_metrics
 from experiments.models import transcriber
 from experiments.models.finite import check_samples
 from experiments.models.onsets_and_frames import Keys
 from experiments.models.restoring import restore
-from experiments.models.runs import config_of
 from experiments.models.weights import check_weights
-from experiments.music import decoding
 from scorekit import audio
 from scorekit.audio import Sound
 from scorekit.data.phrases import FRAME_RATE, Note
@@ -28,6 +26,8 @@ FILE = "transcriber.json"
 """In the folder of a run: the sample rate of its training sounds, and at its end the threshold that it has chosen."""
 SILENCE = 1e-4
 """Sounds whose peak is below this, 80 dB under full scale, have no notes."""
+THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(13))
+"""Of onsets, that are tried: 0.1 to 0.7."""
 _PEAK = 0.9
 _PIECE = 256
 """Frames of a piece of a long sound."""
@@ -54,18 +54,6 @@ class Trained(NamedTuple):
         """Frames that are computed on either side of a piece of a long sound: as far as the network looks, and even."""
         reach = self.built.spectrogram.reach + self.built.module.reach
         return reach + reach % 2
-
-
-def saved(workdir: str | Path | None) -> Config:
-    """The config of the run of a transcriber.
-
-    Raises:
-      ConfigError: if there is none in ``workdir``.
-    """
-    config: Config = config_of(workdir)
-    if "transcriber" not in config:
-        raise ConfigError(f"--workdir={workdir}: must be a run of experiments.music.train_transcriber")
-    return fill_missing(config, base_transcriber.get_config())
 
 
 def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> Trained:
@@ -149,14 +137,14 @@ def decode(found: Trained, keys: Keys, onset_threshold: float | None = None) -> 
     assert onset is not None
     check_samples(np.asarray(keys.onset), "the transcriber", "probabilities")
     return [
-        decoding.decode(*each, found.built.lowest, onset, found.frame_threshold) for each in zip(*keys, strict=True)
+        note_metrics.decode(*each, found.built.lowest, onset, found.frame_threshold) for each in zip(*keys, strict=True)
     ]
 
 
 def played(found: Trained, rolls: Iterable[np.ndarray]) -> list[list[Note]]:
     """The notes of rolls ``(T, 128)`` within the keys of the transcriber."""
     lowest, highest = found.built.lowest, found.built.lowest + found.built.module.pitches - 1
-    return [decoding.played_notes(np.asarray(roll), lowest, highest) for roll in rolls]
+    return [note_metrics.played_notes(np.asarray(roll), lowest, highest) for roll in rolls]
 
 
 class Measured(NamedTuple):
@@ -178,4 +166,20 @@ def measure(found: Trained, part: Batch, *, noise: float | None = None) -> Measu
 
 def compare(played: list[list[Note]], found: list[list[Note]], frames: list[int]) -> Measured:
     """How transcriptions compare with what was played; each sound has so many frames."""
-    return Measured(played, found, [decoding.scores(*each) for each in zip(played, found, frames, strict=True)])
+    return Measured(played, found, [note_metrics.scores(*each) for each in zip(played, found, frames, strict=True)])
+
+
+def choose_threshold(found: Trained, training: Batch) -> tuple[Trained, dict[float, float]]:
+    """The transcriber with the threshold of the largest mean onset F1 on these phrases, and the F1 of all.
+
+    They are training phrases: no held-out phrase has a part in the choice.
+    """
+    keys = found.predict(np.asarray(audio.pcm_to_float(jnp.asarray(training["x"]))))
+    notes_played = played(found, training["roll"])
+    values = {}
+    for threshold in THRESHOLDS:
+        notes = decode(found, keys, threshold)
+        each = [note_metrics.onset_f1(*pair) for pair in zip(notes_played, notes, strict=True)]
+        values[threshold] = float(np.mean(each))
+    best = max(values, key=lambda threshold: values[threshold])  # the first of equals
+    return found._replace(onset_threshold=best), values

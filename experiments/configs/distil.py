@@ -1,0 +1,29 @@
+"""A student of a trained model: 1 to 4 steps, without guidance, for what its teacher draws in many, with guidance.
+
+    CONFIG=experiments/configs/distil.py
+    python -m experiments.train --config=$CONFIG:runs/digits,progressive --workdir=runs/digits_fast
+    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_1 \\
+        --config.distillation.steps=1 --config.sampling.guidance_scale=1 --config.training.steps=3000
+    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_gan \\
+        --config.distillation.steps=1 --config.distillation.adversarial.weight=0.01
+    python -m experiments.train --config=$CONFIG:runs/digits,lagrangian --workdir=runs/digits_map \\
+        --config.distillation.steps=1 --config.distillation.guidance_max=4
+
+The argument is the folder of the teacher's run and the method; the config is that of the teacher, guided as it is
+sampled, with a section ``distillation`` (:mod:`experiments.training.students`,
+:mod:`experiments.training.flow_map_students`) and the training of the method. What is trained is a run like any other,
+for ``experiments.sample`` and ``experiments.evaluate``. Not run here; docs/flow_maps.md has times and results.
+"""
+
+from experiments import tasks
+from experiments.cli import flags
+from experiments.cli.config import ConfigError
+
+
+def get_config(argument=""):
+    teacher, _, method = argument.rpartition(",")
+    if not teacher:
+        raise ConfigError("--config=experiments/configs/distil.py: must be followed by :<folder of a run>,<method>")
+    with flags.named("config.distillation.teacher"):
+        of_teacher = tasks.saved(teacher, "diffusion")
+    return tasks.student.config_of_student(teacher, of_teacher, method)

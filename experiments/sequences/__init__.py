@@ -1,1 +1,0 @@
-"""Models of sequences of codes, as the programs train, sample and evaluate them."""

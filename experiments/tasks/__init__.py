@@ -1,0 +1,71 @@
+"""Kinds of model that ``experiments.train`` trains, a file each. A new one is a file and a line in :data:`TASKS`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.cli import command_line
+from experiments.cli.config import Config, ConfigError, check_config, choice, fill_missing
+from experiments.cli.config_help import declared_by
+from experiments.cli.fields import Section
+from experiments.models.restoring import config_of, named_task
+from experiments.tasks import autoencoder, classifier, diffusion, dual_encoder, sequence, student, transcriber
+from experiments.tasks.task import Asked, Fit, Model, Task
+
+__all__ = ["TASKS", "Asked", "Fit", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
+
+TASKS: Mapping[str, Task] = {
+    "diffusion": diffusion,
+    "sequence": sequence,
+    "classifier": classifier,
+    "autoencoder": autoencoder,
+    "dual_encoder": dual_encoder,
+    "transcriber": transcriber,
+    "student": student,
+}
+"""By the name in ``config.task``."""
+
+
+def of(config: Config) -> Task:
+    """The task of a config."""
+    if "task" not in config:
+        raise ConfigError(f"config.task: must be set, to one of {', '.join(TASKS)}")
+    return TASKS[choice("task", config.task, TASKS)]
+
+
+def fields_of(config: Config | None) -> Section:
+    """The fields of a config by its task; without a config those of a diffusion."""
+    return (diffusion if config is None else of(config)).fields(config)
+
+
+@declared_by(fields_of)
+def check_fields(config: Config) -> None:
+    """Validates that a config has the fields of its task, within their bounds."""
+    fields_of(config).check(config)
+
+
+def opened(path: str) -> Config:
+    """The config of a file for a new run, which may be the ``config.json`` of another one."""
+    return named_task(command_line.load_config(path))
+
+
+def saved(workdir: str | Path | None, *names: str) -> Config:
+    """The config of the run in ``workdir``, with fields that were added since at their defaults.
+
+    Args:
+      workdir: the folder of the run.
+      *names: of the tasks that the caller takes; any by default.
+
+    Raises:
+      ConfigError: if there is no run, one of another task, or one that this version cannot read.
+    """
+    if not workdir:
+        raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
+    config = config_of(workdir, f"--workdir={workdir}")
+    if names and config.task not in names:
+        raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY}")
+    if config.task == "diffusion":
+        diffusion.add_fields(config, f"--workdir={workdir}")
+    defaults = fields_of(config).defaults()
+    config = fill_missing(config, defaults)
+    check_config(config, defaults)  # the values are checked when those of the command line are there
+    return config

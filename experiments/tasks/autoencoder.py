@@ -1,0 +1,103 @@
+"""An autoencoder with a compact latent, for a model of latents, which names its run by ``config.data.latents``.
+
+The folder of the run then also holds reconstructions and ``latents.json``: the mean and standard deviation of each
+channel of the training latents, by which the latents of the model are standardised.
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.data.dataset import Dataset, held_out_of
+from experiments.data.views import Sounds
+from experiments.models import autoencoder
+from experiments.models.finite import check_samples
+from experiments.models.latents import STATISTICS
+from experiments.models.loss import held_out_loss
+from experiments.models.runs import write_results
+from experiments.reporting import plots
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.report import Figure, Heading, Section, Table
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import reconstruction_table
+from experiments.tasks import task
+from experiments.tasks.task import Asked, Model
+from experiments.training import loop
+from experiments.training.loop import Fit
+from scorekit.io import as_path
+from scorekit.typing import PyTree
+
+FIELDS = task.fields("autoencoder", data.UNCONDITIONED, **autoencoder.FIELDS)
+OPENED_BY = "is an autoencoder; name it as --config.data.latents=… when a model is trained"
+load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+
+
+def fields(config=None):
+    return FIELDS
+
+
+def check(config):
+    data.check(config)
+    autoencoder.check(config)
+
+
+def build(config, dataset):
+    model = autoencoder.build_latent(config, dataset)
+    return Model(config, model, "autoencoder", lambda key: model.module.init(key, jnp.zeros((1, *dataset.shape))))
+
+
+def stages(config, dataset, model, workdir):
+    prepare, loss = autoencoder.make_prepare(model.built), autoencoder.make_loss(model.built)
+    params = autoencoder.init_params(model.built, config.seed)
+    held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
+    return (yield Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+
+
+def open_run(config, workdir, step=None, scales=None):
+    check(config)
+    dataset = load(config)
+    return task.opened(config, build(config, dataset), dataset, workdir, step)
+
+
+def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
+    """Held-out examples, of each class as far as they go, with their reconstructions, written into ``folder``."""
+    dataset: Dataset = built.dataset
+    classes = np.unique(dataset.test["label"])[:shown]
+    part = held_out_of(dataset, np.resize(classes, min(shown, len(dataset.test["x"]))))
+    decode = jax.jit(lambda z: built.module.apply(params, z, method="decode"))
+    back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
+    check_samples(back, f"the autoencoder in {folder.parent}", "reconstructions")
+    versions = {"held out": dataset.real(part), "reconstruction": back}
+    caption, labels = "Held-out examples and their reconstructions.", part["label"].tolist()
+    view = dataset.view(back)
+    if isinstance(view, Sounds):
+        return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)
+    return Figure(plots.comparison(folder / "reconstructions.png", versions, row_labels=labels), caption)
+
+
+def evaluate(config, run, workdir, asked: Asked):
+    built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
+    encode = autoencoder.make_encode(built, params)
+    parts = {"training data": dataset.train, "held-out data": dataset.test}
+    few = {name: {"x": part["x"][: options.num_samples]} for name, part in parts.items()}
+    metrics = {name: autoencoder.measure(built, params, part) for name, part in few.items()}
+    size = autoencoder.compression(built)
+    folder = as_path(asked.figures(distributed.folder(workdir), "reconstructions"))
+    shown = reconstructions(folder, built, params, encode, options.shown)
+    if asked.stem is None and distributed.is_first():
+        write_results(workdir / STATISTICS, autoencoder.statistics(encode, dataset))
+    return Findings(
+        {**metrics, "size": size},
+        [
+            reconstruction_table(metrics),
+            Table(list(size), [list(size.values())], "The size of one example and of its latent."),
+        ],
+        {"compression factor": size["compression factor"]},
+        pictures=[Heading("Reconstructions"), shown],
+        heading="Distances",
+        title="autoencoder",
+    )

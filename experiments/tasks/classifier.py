@@ -1,0 +1,108 @@
+"""A classifier of noisy data, for guidance, and one of clean data to compare it with.
+
+The folder of the run then also holds ``accuracy.png``; ``plain`` in it is the run of the classifier of clean data,
+which can be used for guidance as well.
+"""
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.cli.config import Config
+from experiments.data.dataset import Dataset
+from experiments.models import classifier
+from experiments.models.loss import held_out_loss
+from experiments.models.restoring import restore
+from experiments.reporting import plots
+from experiments.reporting.report import Figure, Heading
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import classifier_table
+from experiments.tasks import task
+from experiments.tasks.task import Asked, Model
+from experiments.training import loop
+from experiments.training.loop import Fit
+
+FIELDS = task.fields("classifier", data.UNCONDITIONED, **classifier.FIELDS)
+OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
+load, drawn_by = data.load, task.draws_nothing
+
+
+def fields(config=None):
+    return FIELDS
+
+
+def check(config):
+    data.check(config)
+    classifier.check(config)
+
+
+def check_continues(config, workdir):
+    loop.check_same_run(config, workdir)
+    if with_plain(config):
+        loop.check_same_run(plain_config(config), workdir / "plain")
+
+
+def with_plain(config: Config) -> bool:
+    """Whether a classifier of clean data is trained as well."""
+    return config.evaluation.plain and not config.loss.clean
+
+
+def plain_config(config: Config) -> Config:
+    """The config of the same classifier on clean data alone."""
+    plain: Config = ConfigDict(config.to_dict())
+    plain.loss.clean, plain.evaluation.plain = True, False
+    return plain.lock()
+
+
+def build(config, dataset):
+    model = classifier.build_classifier(config, dataset.num_classes)
+    return Model(config, model, "classifier", lambda key: classifier.init_params(model, dataset.shape, key))
+
+
+def fit(config: Config, dataset: Dataset, workdir) -> Fit:
+    """The training of one classifier."""
+    model = build(config, dataset)
+    prepare, loss = classifier.make_prepare(model.built, dataset), classifier.make_loss(model.built)
+    params, held_out = model.init(jax.random.key(config.seed)), held_out_loss(prepare, loss, dataset)
+    return Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
+
+
+def stages(config, dataset, model, workdir):
+    params = yield fit(config, dataset, workdir)
+    if with_plain(config):
+        print("training the classifier of clean data …", flush=True)
+        yield fit(plain_config(config), dataset, workdir / "plain")
+    return params
+
+
+def open_run(config, workdir, step=None, scales=None):
+    check(config)
+    dataset = load(config)
+    return task.opened(config, build(config, dataset), dataset, workdir, step)
+
+
+def evaluate(config, run, workdir, asked: Asked):
+    options, dataset = config.evaluation, run.dataset
+    measure = lambda model, params: classifier.accuracy_by_noise(model, dataset, params, options.levels, options.draws)
+    curves = {"clean" if config.loss.clean else "noisy": measure(run.model, run.params)}
+    if with_plain(config):
+        plain = workdir / "plain"
+        _, params = restore(f"--workdir={plain}", plain, None, options.ema)
+        curves["clean"] = measure(build(plain_config(config), dataset).built, params)
+    values = {name: {field: value.tolist() for field, value in c._asdict().items()} for name, c in curves.items()}
+    for curve in values.values():
+        curve["log_snr"][-1] = None  # no noise: JSON has no infinity
+    figure = plots.accuracy_by_noise_level(
+        f"{asked.figures(distributed.folder(workdir), 'accuracy')}.png",
+        next(iter(curves.values())).log_snr[:-1],
+        {f"trained on {name} examples": c.accuracy[:-1] for name, c in curves.items()},
+        chance=1 / dataset.num_classes,
+    )
+    return Findings(
+        values,
+        [classifier_table(curves, options.draws)],
+        pictures=[Heading("Accuracy by noise level"), Figure(figure, "On the test set.")],
+        title="classifier",
+        loss="The cross-entropy as logged and its running mean.",
+    )

@@ -1,0 +1,133 @@
+"""A diffusion model, or by ``config.loss.flow_map`` a flow map, of any kind of data."""
+
+import functools
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from experiments import data, evaluation, models
+from experiments.cli import distributed
+from experiments.cli.config import Config, ConfigError, lookup
+from experiments.data.dataset import Dataset
+from experiments.evaluation.ema_sweep import ema_sweep
+from experiments.evaluation.run_metrics import evaluate as all_metrics
+from experiments.models import checks, latents, runs
+from experiments.models import model as built
+from experiments.models.conditioning import dropout_rates
+from experiments.models.loss import held_out_loss, make_loss, make_prepare
+from experiments.models.sampling import make_sampler
+from experiments.models.starting import initial_params
+from experiments.reporting.pictures import drawing, ema_sweep_picture, final_pictures, loss_picture
+from experiments.reporting.report import Figure, Heading, Section
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import ema_sweep_table, evaluation_tables
+from experiments.tasks import task
+from experiments.tasks.task import Asked, Model
+from experiments.training import build_optimizer, loop
+from experiments.training.loop import Fit
+from scorekit.io import as_path
+from scorekit.typing import PyTree
+
+FIELDS = task.fields("diffusion", data.FIELDS, **models.FIELDS, evaluation=evaluation.FIELDS)
+ADDED = (
+    "data.representation.by_frames",
+    "data.tokens",
+    "evaluation.exact_examples",
+    "evaluation.exact_probes",
+    "evaluation.exact_tolerance",
+    "evaluation.fid",
+    "evaluation.fid.network",
+    "evaluation.step_counts",
+    "loss.coupling",
+    "loss.flow_map",
+    "loss.levels",
+    "preconditioning",
+)
+"""Fields that runs of earlier versions were saved without: their defaults are what those runs did."""
+OPENED_BY = "is a diffusion model, which this program does not take"
+check_continues, load = loop.check_same_run, latents.load_data
+
+
+def fields(config=None):
+    return FIELDS
+
+
+def add_fields(config: Config, given: str) -> None:
+    """Adds :data:`ADDED` to the config of a run; errors begin with ``given``."""
+    if "guidance" not in config or "representation" not in config.data:
+        raise ConfigError(
+            f"{given}: this run was saved by an earlier version, with other fields; train it again, into another folder"
+        )
+    with config.unlocked():
+        for path in ADDED:
+            section, _, name = path.rpartition(".")
+            inside = lookup(config, section) if section else config
+            if name not in inside:
+                inside[name] = lookup(FIELDS.defaults(), path)
+
+
+def check(config):
+    data.check(config)
+    checks.check(config)
+    checks.check_trainable(config)
+    evaluation.check(config)
+
+
+def build(config, dataset):
+    model = built.build_model(config, dataset)
+    init, generate = functools.partial(built.init_params, model), make_sampler(config, model, dataset)
+    return Model(config, model, "network", init, generate)
+
+
+def fit(config: Config, dataset: Dataset, model: built.Model, workdir: Path, draw: Callable | None = None) -> Fit:
+    """The training of a model."""
+    loss, options = make_loss(model), config.loss
+    dropout = dropout_rates(config), options.joint_dropout, options.caption_dropout or 0.0
+    return Fit(
+        config,
+        workdir,
+        dataset,
+        params=initial_params(config, model),
+        prepare=make_prepare(model, dataset, *dropout),
+        loss=loss,
+        ema=config.sampling.ema,
+        held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
+        draw=draw,
+        optimizer=build_optimizer(config.training, module=model.module),
+        gathers=getattr(model.module, "gathers", ()),
+    )
+
+
+def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
+    return (yield fit(config, dataset, model.built, workdir, drawing(config, dataset, model.generate)))
+
+
+def open_run(config, workdir, step=None, scales=None):
+    if scales is None:
+        evaluation.check(config)
+        scales = config.evaluation.guidance_scales
+    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True)
+
+
+def drawn_by(config):
+    return " + ".join(config.guidance)
+
+
+def evaluate(config, run, workdir, asked: Asked):
+    model, at_end, folder = built.at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
+    swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
+    pictures = final_pictures(folder, config, model, run.dataset, run.generate, run.params) if at_end else []
+    found = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
+    values, tables, figures = found.values(), evaluation_tables(found), list[Section]()
+    if swept is not None:
+        values |= swept.values()
+        tables.append(ema_sweep_table(swept, found.caption))
+        figures.append(Figure(ema_sweep_picture(as_path(f"{asked.stem}_ema.png"), swept)))
+    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), found)
+    if at_end:
+        figures.append(Figure(losses, "Left: noise. Right: data."))
+        facts = {name.replace("/", ", "): value for name, value in found.values().items() if "accuracy" in name}
+        facts |= {"bits/dim": found.bound.total} if found.bound else {}
+    else:
+        figures += [Heading("Loss by noise level"), Figure(losses)]
+        facts = {"guidance": drawn_by(config)}
+    return Findings(values, tables, facts, pictures, figures)

@@ -1,0 +1,97 @@
+"""A model of sequences of codes: autoregressive, or discrete diffusion."""
+
+import functools
+
+import jax
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.cli.config import ConfigError
+from experiments.evaluation import sequence_metrics
+from experiments.models import sequence_sampling, sequences
+from experiments.models.loss import held_out_loss
+from experiments.models.restoring import check_average
+from experiments.reporting.pictures import drawing, listening, sample_picture
+from experiments.reporting.report import Figure, Heading
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import sequence_tables
+from experiments.tasks import task
+from experiments.tasks.task import Asked, Model
+from experiments.training import build_optimizer, loop
+from experiments.training.loop import Fit
+
+FIELDS = task.fields(
+    "sequence",
+    data.FIELDS.but("captions", "embeddings", "map", "tokens", "vector"),  # classes are the only condition
+    **sequences.FIELDS,
+    sampling=sequence_sampling.FIELDS,
+    evaluation=sequence_metrics.FIELDS,
+)
+OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
+check_continues, load = loop.check_same_run, sequences.load_data
+
+
+def fields(config=None):
+    return FIELDS
+
+
+def check(config):
+    sequence_sampling.check_all(config)
+    check_average(config, "sampling.ema")
+    sequence_metrics.check(config)
+
+
+def build(config, dataset):
+    model = sequences.build_model(config, dataset)
+    init, generate = functools.partial(sequences.init_params, model), sequence_sampling.make_sampler
+    return Model(config, model, "network", init, generate(config, model, dataset))
+
+
+def stages(config, dataset, model, workdir):
+    loss, prepare = sequences.make_loss(model.built), functools.partial(sequences.make_prepare, model.built, dataset)
+    params = yield Fit(
+        config,
+        workdir,
+        dataset,
+        params=sequences.init_params(model.built, jax.random.key(config.seed)),
+        prepare=prepare(config.loss.label_dropout),
+        loss=loss,
+        ema=config.sampling.ema,
+        held_out=held_out_loss(prepare(), loss, dataset),
+        draw=drawing(config, dataset, model.generate),
+        optimizer=build_optimizer(config.training, module=model.built.module),
+        gathers=getattr(model.built.module, "gathers", ()),
+    )
+    return params
+
+
+def open_run(config, workdir, step=None, scales=None):
+    if scales is None:
+        sequence_metrics.check(config)
+    return sequence_sampling.open_run(config, workdir, step, scales)
+
+
+def drawn_by(config):
+    return config.model
+
+
+def evaluate(config, run, workdir, asked: Asked):
+    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
+        if given:
+            raise ConfigError(f"--{flag}: not of a model of sequences, whose bits per symbol are always evaluated")
+    arguments = config, run.model, run.dataset, run.params, run.generate
+    found, pictures = sequence_metrics.evaluate(*arguments, asked.partial), []
+    facts = {"model": config.model, "bits per symbol": found.bits.total}
+    if asked.stem is None:
+        folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
+        drawn = config, run.dataset, run.generate, run.params
+        pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
+        pictures += listening(folder / "sounds", *drawn)
+    return Findings(
+        found.values(),
+        sequence_tables(found),
+        facts,
+        pictures,
+        title="sequences",
+        loss="Nats per symbol as logged and its running mean.",
+    )

@@ -1,0 +1,128 @@
+"""The interface of a task, and what its functions pass on."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from experiments import training
+from experiments.cli.config import Config
+from experiments.cli.fields import Field, Section
+from experiments.data.dataset import Dataset
+from experiments.models.partial import PartialSamples
+from experiments.models.restoring import restore
+from experiments.models.runs import Run
+from experiments.models.weights import check_weights
+from experiments.reporting.run_report import Findings
+from experiments.training.loop import Fit
+from scorekit.arguments import Count, OneOf
+from scorekit.typing import PyTree
+
+SEED = Field(0, Count(0, 2**32 - 2), "Of the parameters, the batches and the noise of training.")
+"""One below the largest seed of a PRNG key: evaluation uses the next seed."""
+
+
+class Model(NamedTuple):
+    """What a config describes, built for its data.
+
+    Attributes:
+      config: of the run that is published.
+      built: network with all that belongs to it, as ``experiments.models`` builds it.
+      section: of the network in the config.
+      init: ``key -> parameters``, at step 0.
+      generate: the sampler, see :func:`experiments.models.sampling.make_sampler`; None for what draws nothing.
+      plan: what ``stages`` of the same task need further.
+    """
+
+    config: Config
+    built: Any
+    section: str
+    init: Callable[[jax.Array], PyTree]
+    generate: Callable | None = None
+    plan: Any = None
+
+
+class Asked(NamedTuple):
+    """What an evaluation is to find.
+
+    Attributes:
+      partial: where samples are kept until the caller has written the evaluation.
+      stem: path of figures without ending; None at the end of training, which draws samples too and writes figures into
+        the folder of the run.
+      exact: whether to find the exact likelihood as well.
+      widths: relative widths of averages to evaluate as well.
+    """
+
+    partial: PartialSamples
+    stem: str | None = None
+    exact: bool = False
+    widths: Sequence[float] = ()
+
+    def figures(self, workdir: Path, name: str) -> str:
+        """The path of a figure, without ending, that is called ``name`` in the folder of a run."""
+        return str(workdir / name) if self.stem is None else self.stem
+
+
+class Task(Protocol):
+    """A kind of model: a module of this package with these functions."""
+
+    OPENED_BY: str
+    """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+
+    def fields(self, config: Config | None = None) -> Section:
+        """The fields of its config."""
+        ...
+
+    def check(self, config: Config) -> None:
+        """Validates relations between fields; nothing is loaded or compiled."""
+        ...
+
+    def check_continues(self, config: Config, workdir: Path) -> None:
+        """Validates that a run in ``workdir``, if there is one, is continued by this config."""
+        ...
+
+    def load(self, config: Config) -> Dataset:
+        """The data."""
+        ...
+
+    def build(self, config: Config, dataset: Dataset) -> Model:
+        """Puts the parts of the config together."""
+        ...
+
+    def stages(self, config: Config, dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTree, PyTree]:
+        """``params = yield Fit(…)`` for every network that is trained; returns the parameters that are published."""
+        ...
+
+    def open_run(self, config: Config, workdir: Path, step: int | None, scales: Sequence[float] | None) -> Run:
+        """A trained run, to sample at these guidance scales, or with None to evaluate."""
+        ...
+
+    def drawn_by(self, config: Config) -> str:
+        """A name for what draws samples; nothing for a task without samples."""
+        ...
+
+    def evaluate(self, config: Config, run: Run, workdir: Path, asked: Asked) -> Findings:
+        """Numbers, tables and figures of a run."""
+        ...
+
+
+def fields(task: str, data: Section, /, *, seed: str = SEED.meaning, **sections: Any) -> Section:
+    """The fields of a task: those that all have, and its own sections."""
+    name = Field(task, OneOf(task), "What is trained: a task of experiments.tasks.")
+    return Section(task=name, seed=replace(SEED, meaning=seed), data=data, **sections, training=training.FIELDS)
+
+
+def opened(config: Config, model: Model, dataset: Dataset, workdir: Path, step: int | None) -> Run:
+    """A run without samples: its averaged parameters of a checkpoint."""
+    check_weights(config, workdir, step)
+    found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
+    return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
+
+
+def draws_nothing(config: Config) -> str:
+    """``drawn_by`` of a task without samples."""
+    del config
+    return ""

@@ -1,0 +1,94 @@
+"""A transcriber, from sound to notes, of rendered phrases.
+
+At the end it chooses the threshold of onsets on training phrases, unless ``config.evaluation.onset_threshold`` is
+given. The folder of the run then also holds audio widgets and piano rolls, and ``transcriber.json`` with the threshold.
+"""
+
+import time
+
+import jax
+
+from experiments import data
+from experiments.cli import distributed, progress
+from experiments.data.dataset import rows_of
+from experiments.data.phrases import Phrases
+from experiments.evaluation import transcription
+from experiments.models import transcriber
+from experiments.models.loss import held_out_loss
+from experiments.models.runs import write_results
+from experiments.reporting import transcriptions
+from experiments.reporting.report import Heading, Section, Table
+from experiments.reporting.run_report import Findings
+from experiments.tasks import task
+from experiments.tasks.task import Asked, Model
+from experiments.training import loop
+from experiments.training.loop import Fit
+from scorekit.io import as_path
+
+FIELDS = task.fields(
+    "transcriber",
+    data.UNCONDITIONED,
+    seed="Of the parameters, the batches and the augmentation of training.",
+    **transcriber.FIELDS,
+)
+OPENED_BY = "is a transcriber; experiments.music.transcribe takes it"
+_NOISE_DB = 20.0
+load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+
+
+def fields(config=None):
+    return FIELDS
+
+
+def check(config):
+    data.check(config)
+    transcriber.check(config)
+
+
+def build(config, dataset):
+    assert isinstance(dataset, Phrases)
+    model = transcriber.build_transcriber(config, dataset.sample_rate)
+    return Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
+
+
+def stages(config, dataset, model, workdir):
+    if distributed.is_first():
+        write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
+    prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
+    params = model.init(jax.random.key(config.seed))
+    held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
+    return (yield Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+
+
+def open_run(config, workdir, step=None, scales=None):
+    check(config)
+    dataset = load(config)
+    return task.opened(config, build(config, dataset), dataset, workdir, step)
+
+
+def evaluate(config, run, workdir, asked: Asked):
+    cpu, num = time.process_time(), config.evaluation.num_samples or transcriber.NUM_SAMPLES
+    found, chosen = transcription.trained(run.model, run.params, config), list[Section]()
+    if found.onset_threshold is None:
+        found, by_threshold = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
+        rows = [[f"{threshold:g}", value] for threshold, value in by_threshold.items()]
+        about = f"means over {min(num, run.dataset.examples)} training phrases; {found.onset_threshold:g} is used"
+        chosen = [Heading("Threshold of onsets"), Table(["threshold of onsets", "onset F1"], rows, about)]
+    if asked.stem is None and distributed.is_first():
+        kept = {"sample_rate": run.dataset.sample_rate, "onset_threshold": found.onset_threshold}
+        write_results(workdir / transcription.FILE, kept)
+    test = rows_of(run.dataset.test, slice(num))
+    parts = {
+        "held-out phrases": transcription.measure(found, test),
+        f"with noise {_NOISE_DB:g} dB below": transcription.measure(found, test, noise=_NOISE_DB),
+    }
+    folder = as_path(asked.figures(distributed.folder(workdir), "phrases"))
+    shown = config.evaluation.shown or transcriber.SHOWN
+    widgets = transcriptions.transcription_widgets(folder, run.dataset, parts["held-out phrases"], shown)
+    return Findings(
+        transcriptions.transcription_values(parts),
+        [transcriptions.transcription_table(parts)],
+        {"threshold of onsets": found.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
+        further=[Heading("Transcriptions"), widgets, *chosen],
+        title="transcriber",
+    )
