@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
-from scorekit.audio.mel import mel_spectrogram
+from scorekit.audio.mel.spectrograms import mel_spectrogram
 from scorekit.audio.stft import istft, stft
 from scorekit.checks import check_at_least
 from scorekit.typing import Array, ArrayLike
@@ -43,7 +43,7 @@ def magnitude_from_mel(mel: ArrayLike, bank: ArrayLike, *, iterations: PositiveI
 
     Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", with one factor fixed.
 
-    >>> from scorekit.audio.mel import mel_filter_bank
+    >>> from scorekit.audio.mel.spectrograms import mel_filter_bank
     >>> bank = mel_filter_bank(8000, 256, 40)
     >>> mel = jnp.ones(129) @ bank
     >>> bool(jnp.allclose(jax.jit(magnitude_from_mel)(mel, bank) @ bank, mel, rtol=1e-3))
@@ -72,7 +72,7 @@ def mel_envelope(mel: ArrayLike, bank: ArrayLike) -> Array:
     Returns:
       ``(..., bins)``, in the units of the magnitudes.
 
-    >>> from scorekit.audio.mel import mel_filter_bank
+    >>> from scorekit.audio.mel.spectrograms import mel_filter_bank
     >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
     >>> bool(jnp.allclose(jax.jit(lambda y: mel_envelope(y, bank))(3.0 * bank.sum(0)), 3.0))
     True
@@ -123,7 +123,7 @@ def match_mel(
     Returns:
       A signal shaped like ``x``, with its phases and its details within filters.
 
-    >>> from scorekit.audio.mel import mel_filter_bank
+    >>> from scorekit.audio.mel.spectrograms import mel_filter_bank
     >>> from scorekit.audio.stft import hann
     >>> x, bank = jax.random.normal(jax.random.key(0), (1000,)), mel_filter_bank(8000, 256, 40, f_min=100.0)
     >>> mel = lambda x: mel_spectrogram(x, bank, hann(256), 64)
