@@ -22,7 +22,7 @@ SLOW = {
     "scorekit.audio.ddsp.pitch",
     "scorekit.audio.ddsp.representation",
     "scorekit.audio.frequency",
-    "scorekit.audio.log_mel_features",
+    "scorekit.audio.mel.features",
     "scorekit.audio.representations",
     "scorekit.audio.stft",
     "scorekit.audio.structure",

@@ -28,7 +28,9 @@ LAYERS = {
     7: ("data", "training", "tuning", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
-MOST_PUBLIC = 30
+MOST_PUBLIC, MOST_FILES = 30, 20
+LARGE = ("networks",)
+"""Folders with more files than that."""
 CORE = {"jax", "numpy"}
 NEVER = {"experiments", "absl", "ml_collections", "tensorflow", "torch"}
 
@@ -130,6 +132,12 @@ def test_public_modules_at_the_top_are_few():
     public = {module.split(".")[1] for _, module in modules()} - {"__init__"}
     public = {name for name in public if not name.startswith("_")}
     assert len(public) <= MOST_PUBLIC, sorted(public)
+
+
+def test_folders_hold_few_files():
+    folders = {path.parent for path, _ in modules()} - {ROOT / name for name in LARGE}
+    many = {str(folder): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {folder: count for folder, count in many.items() if count > MOST_FILES} == {}
 
 
 def test_every_part_of_the_package_has_a_layer():

@@ -12,7 +12,7 @@ stored in ``--out`` and not drawn again.
 
 Then ``--clips`` phrases of each method, with the instruments of the test phrases, are compared with the test phrases:
 Fréchet distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
-(:mod:`scorekit.audio.structure`), and of log-mel statistics (:func:`scorekit.audio.features.log_mel_statistics`), which
+(:mod:`scorekit.audio.structure`), and of log-mel statistics (:func:`scorekit.audio.log_mel_statistics`), which
 are insensitive to structure. Training phrases, white noise, and reconstructions of the test phrases by the autoencoder
 are measured for comparison. Sampling time excludes the first call.
 """

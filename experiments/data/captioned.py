@@ -1,11 +1,13 @@
 """Captioned pictures of TFDS in memory: pictures in several styles, with several captions each."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.cli.config import require
+from experiments.data import npm
 from experiments.data.dataset import Preview
 from experiments.data.images import Images
 from scorekit import data
@@ -49,7 +51,13 @@ class CaptionedPictures(Images):
         require(label is None or label in LABELS, "data.label", label, f"one of {', '.join(LABELS)}")
 
     def open(self, options, split):
-        found = Pictures(data.load_captioned(options.name, split, options.data_dir), options.label or "none")
+        load = functools.partial(data.load_captioned, options.name, split, options.data_dir)
+        try:
+            pictures = load()
+        except data.builders.MissingArchives as missing:
+            npm.fetch(missing, f"name={options.name!r} could not be prepared in data_dir={options.data_dir!s}")
+            pictures = load()
+        found = Pictures(pictures, options.label or "none")
         self.styles, self.credit = found.styles, found.credit
         return found
 

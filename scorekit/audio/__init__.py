@@ -10,7 +10,6 @@ from scorekit.audio import ddsp, representations, structure
 from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
 from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
-from scorekit.audio.features import log_mel_frames, log_mel_statistics
 from scorekit.audio.files import Sound, read, resample, write
 from scorekit.audio.frequency import (
     decode_spectrum,
@@ -21,9 +20,21 @@ from scorekit.audio.frequency import (
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
 from scorekit.audio.images import spectrogram_images
-from scorekit.audio.inverse_mel import apply_gains, magnitude_from_mel, match_mel, mel_envelope
-from scorekit.audio.log_mel_features import LogMel, make_log_mel
-from scorekit.audio.mel import hz_to_mel, log_mel, mel_filter_bank, mel_spectrogram, mel_to_hz
+from scorekit.audio.mel import (
+    LogMel,
+    apply_gains,
+    hz_to_mel,
+    log_mel,
+    log_mel_frames,
+    log_mel_statistics,
+    magnitude_from_mel,
+    make_log_mel,
+    match_mel,
+    mel_envelope,
+    mel_filter_bank,
+    mel_spectrogram,
+    mel_to_hz,
+)
 from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
 from scorekit.audio.normalisation import normalise_peak
 from scorekit.audio.pcm import (

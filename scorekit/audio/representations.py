@@ -36,8 +36,7 @@ from scorekit.audio import rates
 from scorekit.audio._common import MAGNITUDE_OFFSET
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
 from scorekit.audio.griffin_lim import griffin_lim
-from scorekit.audio.inverse_mel import mel_envelope
-from scorekit.audio.log_mel_features import LogMel
+from scorekit.audio.mel import LogMel, mel_envelope
 from scorekit.audio.stft import hann, istft, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
@@ -178,7 +177,7 @@ def magnitudes(mel: LogMel, iterations: NonNegativeInt = 60, match_envelope: boo
       match_envelope: scaling of the magnitudes when decoding, by ``(E + f) / (E' + f)`` with their own envelope E', so
         that their mel spectrogram is the one of the condition.
 
-    >>> from scorekit.audio.log_mel_features import make_log_mel
+    >>> from scorekit.audio import make_log_mel
     >>> mel = make_log_mel(8000)
     >>> representation, sound = magnitudes(mel, iterations=2), jnp.zeros((2, 1024))
     >>> x = jax.jit(representation.encode)(sound)

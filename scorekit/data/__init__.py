@@ -13,7 +13,7 @@ grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar
 """
 
 from scorekit._quantisation import dequantise, from_unit, to_unit
-from scorekit.data import midi, phrases, soundfont, synthesis
+from scorekit.data import builders, midi, phrases, soundfont, synthesis
 from scorekit.data._pictures import read_picture
 from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import random_crop, random_flip
@@ -39,6 +39,7 @@ __all__ = [
     "Source",
     "Stream",
     "batch_at",
+    "builders",
     "dequantise",
     "edm_augment",
     "encode_captions",

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data._quiet import quiet_tfds
 from scorekit.data._tfds import builder_of, open_split, prepare, read_examples, read_split, unusable
+from scorekit.data._tfds.quiet import quiet_tfds
 
 __all__ = ["ImageSet", "load", "open_images"]
 

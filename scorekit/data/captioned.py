@@ -44,7 +44,7 @@ class CaptionedSet:
 
 
 def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = None) -> CaptionedSet:
-    """Reads a split of ``captioned_emoji`` into memory, fetching the set on first use (140 MB, by npm).
+    """Reads a split of ``captioned_emoji`` into memory, preparing the set on first use from archives of pictures.
 
     ``test`` holds combinations of concepts that ``train`` never has together, see ``docs/data.md``.
 
@@ -57,7 +57,9 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
       The pictures, in TFDS's fixed order.
 
     Raises:
-      ValueError: for a set without captioned images, or one that cannot be fetched; it says what to do.
+      MissingArchives: a ValueError that names the archives of ``captioned_emoji`` (136 MB), the commands that fetch
+        them and where to put them (:mod:`scorekit.data.builders`).
+      ValueError: for a set without captioned images.
 
     >>> load_captioned("sklearn_digits", "train")
     Traceback (most recent call last):

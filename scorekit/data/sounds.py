@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data._quiet import quiet_tfds
 from scorekit.data._tfds import prepared, read_split
+from scorekit.data._tfds.quiet import quiet_tfds
 
 __all__ = ["NoteSet", "PhraseSet", "load_notes", "load_phrases"]
 
@@ -154,7 +154,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants
 
-    from scorekit.data._without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
 
     name = name if "/" in name else f"{name}/full"
     home = constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
@@ -170,7 +170,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
 
 
 def _read(builder, split: str) -> list[dict]:
-    from scorekit.data._without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
 
     file_format = builder.info.file_format.value
     if file_format == "tfrecord":
@@ -184,7 +184,7 @@ def _read(builder, split: str) -> list[dict]:
 
 def _int16(sounds: list[np.ndarray]) -> np.ndarray:
     """Sounds of one length, floats in [-1, 1] rounded to 16 bits."""
-    from scorekit.data._notes import to_int16
+    from scorekit.data._tfds.sound import to_int16
 
     x = np.stack(sounds)
     return to_int16(x) if np.issubdtype(x.dtype, np.floating) else x

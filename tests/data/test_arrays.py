@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from scorekit.data import load
-from scorekit.data._digits import SklearnDigits, split_indices
+from scorekit.data.builders._digits import SklearnDigits, split_indices
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,8 @@ def test_load_prepares_again_after_an_interrupt(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_load_prepares_again_after_a_kill(tmp_path):
     program = (
-        "import os, signal, sys; from scorekit.data import _digits as digits, load\n"
+        "import os, signal, sys; from scorekit.data import load\n"
+        "from scorekit.data.builders import _digits as digits\n"
         "def die(self, *args):\n"
         "    yield 0, {'image': __import__('numpy').zeros((8, 8, 1), 'uint8'), 'label': 0}\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

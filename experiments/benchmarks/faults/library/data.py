@@ -158,13 +158,14 @@ ROWS |= {
 
 EXEMPT = {
     "data.soundfont.default_path": "takes no values",
+    "data.builders.register": "takes no values",
     **{
         f"io.{name}": "takes files; tests/io/test_files_of_data.py has its errors"
         for name in ("check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved")
     },
     "data.CaptionEncoder": "a record, which encode_captions takes",
     "data.CaptionedSet": "a result",
-    "data.load_captioned": "fetches pictures for its valid call; tests/data/test_emoji.py has its errors",
+    "data.load_captioned": "fetches pictures for its valid call; tests/data/builders/test_emoji.py has its errors",
     "data.EncodedCaptions": "a result",
     "data.load_caption_encoder": "takes a path; tests/data/test_captions.py has its errors",
     "data.encode_captions": "takes a list of texts; tests/data/test_captions.py has its errors",

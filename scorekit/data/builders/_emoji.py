@@ -1,9 +1,9 @@
 """Captioned emoji in two styles of drawing as a TensorFlow Datasets builder.
 
-Importing this module registers the builder under the TFDS name ``captioned_emoji``. The pictures are fetched by npm
-from packages of its registry, into ``data_dir/downloads/npm``; none is part of scorekit. Noto's pictures are those of
-the Noto Emoji project (Apache-2.0), Twitter's are those of Twemoji (copyright Twitter, Inc and other contributors,
-CC-BY 4.0); names and keywords are those of emojilib (MIT).
+Importing this module registers the builder under the TFDS name ``captioned_emoji``. The pictures are in packages
+of npm's registry, whose archives must be in ``data_dir/downloads/npm``; none is part of scorekit. Noto's pictures are
+those of the Noto Emoji project (Apache-2.0), Twitter's are those of Twemoji (copyright Twitter, Inc and other
+contributors, CC-BY 4.0); names and keywords are those of emojilib (MIT).
 """
 
 import io
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scorekit.data._emoji_captions import CAPTIONS, STYLES, captions, clean_name, held_out
-from scorekit.data._npm import fetch, members
+from scorekit.data.builders._archives import Archive, find, members
+from scorekit.data.builders._emoji_captions import CAPTIONS, STYLES, captions, clean_name, held_out
 
 SIDE = 64
 GROUPS = (
@@ -30,13 +30,15 @@ GROUPS = (
 )
 """The groups of Unicode but for flags and the components of other emoji."""
 _PACKAGES = {
-    "google": ("emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"),
-    "twitter": (
+    "google": Archive(
+        "emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
+    ),
+    "twitter": Archive(
         "emoji-datasource-twitter",
         "16.0.0",
         "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
     ),
-    "keywords": ("emojilib", "4.0.3", "7f9a6b43cff31d18985b7d65d11faba5bd971cbcc60020cf6d09322fbaaaf303"),
+    "keywords": Archive("emojilib", "4.0.3", "7f9a6b43cff31d18985b7d65d11faba5bd971cbcc60020cf6d09322fbaaaf303"),
 }
 _OF_STYLE = dict(zip(STYLES, ("google", "twitter"), strict=True))
 
@@ -78,7 +80,7 @@ class CaptionedEmoji(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         folder = Path(dl_manager.download_dir) / "npm"
-        archives = {name: fetch(*package, folder) for name, package in _PACKAGES.items()}
+        archives = dict(zip(_PACKAGES, find(tuple(_PACKAGES.values()), folder), strict=True))
         emoji = read_emoji(archives)
         test = held_out(one["name"] for one in emoji)
         return {

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from scorekit.data import _notes as notes
 from scorekit.data import load, load_notes
-from scorekit.data._notes import NotesConfig, SoundfontNotes, is_test
-from scorekit.data._without_tensorflow import tensorflow_stand_in
+from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
+from scorekit.data.builders import _notes as notes
+from scorekit.data.builders._notes import NotesConfig, SoundfontNotes, is_test
 
 SMALL = {"sample_rate": 4000, "programs": (0, 40, 73), "pitches": range(60, 68), "velocities": (50, 127)}
 

@@ -1,18 +1,19 @@
-"""Captioned emoji: captions, which combinations are held out, fetching, and the set on a few pictures of one colour."""
+"""Captioned emoji: captions, which combinations are held out, archives, and the set on a few pictures of one colour."""
 
 import collections
 import io
 import json
 import math
-import subprocess
 import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from scorekit.data import _emoji, _emoji_captions, _npm, load, load_captioned
-from scorekit.data._emoji_captions import captions, held_out, pair_of
+from experiments.data import npm
+from scorekit.data import load, load_captioned
+from scorekit.data.builders import Archive, MissingArchives, _archives, _emoji, _emoji_captions
+from scorekit.data.builders._emoji_captions import captions, held_out, pair_of
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "brown")
 NAMES = {f"{colour} {thing}" for colour in COLOURS for thing in ("heart", "circle", "square", "book")}
@@ -144,9 +145,8 @@ def folder(tmp_path_factory):
         files = {f"img/{kind}/64/{one['image']}": picture(grey, one["image"].split("-")[0]) for one, _ in emoji}
         files["emoji.json"] = json.dumps([one for one, _ in emoji]).encode()
         named[kind] = archive(folder / f"{kind}.tgz", files)
-    packages = {package[0]: kind for kind, package in _emoji._PACKAGES.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_emoji, "fetch", lambda package, version, checksum, into: named[packages[package]])
+        patch.setattr(_emoji, "find", lambda archives, into: [named[kind] for kind in _emoji._PACKAGES])
         load_captioned("captioned_emoji", "train", folder)
     return folder
 
@@ -168,29 +168,27 @@ def test_the_set_has_each_picture_in_both_styles_with_its_captions(folder):
     assert load("captioned_emoji", "test", folder).num_classes == 8
 
 
-def test_a_missing_npm_and_a_damaged_archive_are_one_sentence(tmp_path, monkeypatch):
-    def none(*args, **kwargs):
-        raise FileNotFoundError("npm")
-
-    def fails(*args, **kwargs):
-        raise subprocess.CalledProcessError(1, "npm", stderr="npm error\n  code ENOTFOUND")
-
-    monkeypatch.setattr(subprocess, "run", none)
+def test_missing_and_damaged_archives_are_one_sentence(tmp_path):
+    must = r"^name='captioned_emoji' could not be prepared in data_dir=.*: its pictures are in archives of npm: copy "
     with pytest.raises(
-        ValueError, match=r"fetched by npm: install Node.js, or copy emoji-datasource-google-16.0.0.tgz"
-    ):
+        MissingArchives, match=must + r"emoji-datasource-google-16.0.0.tgz, .* which `npm pack "
+    ) as error:
         load_captioned("captioned_emoji", "train", tmp_path)
-    monkeypatch.setattr(subprocess, "run", fails)
-    with pytest.raises(ValueError, match=r"cannot fetch .* connect to the internet, .*ENOTFOUND"):
-        load_captioned("captioned_emoji", "train", tmp_path)
+    assert [one.package for one in error.value.archives] == [one.package for one in _emoji._PACKAGES.values()]
+    assert error.value.folder == tmp_path / "downloads" / "npm"
     (tmp_path / "one-1.tgz").write_bytes(b"other")
-    with pytest.raises(_npm.FetchError, match=r"one-1.tgz is damaged or another version; delete it"):
-        _npm.fetch("one", "1", "0" * 64, tmp_path)
+    with pytest.raises(ValueError, match=r"one-1.tgz is damaged or another version; delete it"):
+        _archives.find([Archive("one", "1", "0" * 64)], tmp_path)
+    with pytest.raises(MissingArchives, match=r"copy two-2.tgz, which `npm pack two@2` makes, to "):
+        _archives.find([Archive("one", "1", "0" * 64), Archive("two", "2", "0" * 64)], tmp_path)
 
 
 @pytest.mark.external
 @pytest.mark.slow
 def test_the_real_set(tmp_path):
+    with pytest.raises(MissingArchives) as error:
+        load_captioned("captioned_emoji", "train", tmp_path)
+    npm.fetch(error.value, "")
     train, test = (load_captioned("captioned_emoji", split, tmp_path) for split in ("train", "test"))
     assert len(train.x) + len(test.x) == 2 * 1636
     assert not set(train.names) & set(test.names)

@@ -25,7 +25,7 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 
 from scorekit.arguments import Between, FiniteScalar, checked
-from scorekit.audio.mel import mel_filter_bank, mel_spectrogram
+from scorekit.audio.mel.spectrograms import mel_filter_bank, mel_spectrogram
 from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
 

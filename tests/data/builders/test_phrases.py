@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit.data import load_phrases
-from scorekit.data._phrases import PhrasesConfig, SoundfontPhrases
+from scorekit.data.builders._phrases import PhrasesConfig, SoundfontPhrases
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
 

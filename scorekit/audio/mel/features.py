@@ -21,8 +21,8 @@ import numpy as np
 from scorekit.arguments import NonNegativeScalar, PositiveInt, checked
 from scorekit.audio._checks import FftSize, Rate
 from scorekit.audio._common import MAGNITUDE_OFFSET
-from scorekit.audio.inverse_mel import magnitude_from_mel, mel_envelope
-from scorekit.audio.mel import log_mel, mel_filter_bank
+from scorekit.audio.mel.inverse import magnitude_from_mel, mel_envelope
+from scorekit.audio.mel.spectrograms import log_mel, mel_filter_bank
 from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
 

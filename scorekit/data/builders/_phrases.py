@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scorekit.data._notes import audio_feature, instrument_names, to_int16
+from scorekit.data._tfds.sound import audio_feature, to_int16
+from scorekit.data.builders._notes import instrument_names
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, SECONDS, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from scorekit.data._tfds.sound import audio_feature, to_int16
 from scorekit.data.soundfont import read_soundfont
 from scorekit.data.synthesis import render_note
 
@@ -135,16 +136,6 @@ def is_test(program: int, pitch: int) -> bool:
     ([40, 48, 56], [37, 45, 53])
     """
     return (pitch + 3 * program) % 8 == 0
-
-
-def audio_feature(seconds: float, sample_rate: int):
-    """A feature of 16-bit sound of a fixed length, stored as bytes: reading is five times faster than of integers."""
-    return tfds.features.Tensor(shape=(round(seconds * sample_rate),), dtype=np.int16, encoding="bytes")
-
-
-def to_int16(x: np.ndarray) -> np.ndarray:
-    """Floats in [-1, 1) to 16-bit codes, rounded and clipped."""
-    return np.clip(np.round(np.asarray(x, np.float32) * 2.0**15), -(2.0**15), 2.0**15 - 1.0).astype(np.int16)
 
 
 def instrument_names() -> tuple[list[str], list[str]]:

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
-from scorekit.audio.mel import mel_spectrogram
+from scorekit.audio.mel.spectrograms import mel_spectrogram
 from scorekit.audio.stft import istft, stft
 from scorekit.checks import check_at_least
 from scorekit.typing import Array, ArrayLike

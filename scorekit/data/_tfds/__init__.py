@@ -4,7 +4,8 @@ import difflib
 import os
 from collections.abc import Iterable
 
-from scorekit.data._quiet import quiet_tfds
+from scorekit.data._tfds.quiet import quiet_tfds
+from scorekit.data.builders import MissingArchives, register
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
@@ -57,10 +58,7 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core.registered import DatasetNotFoundError
 
-        import scorekit.data._digits
-        import scorekit.data._emoji
-        import scorekit.data._notes
-        import scorekit.data._phrases  # noqa: F401  (registers soundfont_phrases)
+        register()
 
     folder = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
     try:
@@ -78,11 +76,14 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
 
 def prepare(builder, name: str, data_dir: str | os.PathLike | None):
     """Prepares the set of a builder; another process may prepare it at the same time."""
-    from scorekit.data._without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
 
     try:
         with tensorflow_stand_in(), quiet_tfds():
             builder.download_and_prepare()
+    except MissingArchives as error:
+        error.args = (f"name={name!r} could not be prepared in data_dir={data_dir!s}: {error}",)
+        raise
     except Exception as error:
         if not builder.data_path.exists():  # no other process has completed it
             raise ValueError(_advice(name, data_dir, error)) from error
@@ -94,10 +95,6 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
     """The message of a failed preparation: what went wrong, and a remedy."""
     import requests
 
-    from scorekit.data._npm import FetchError
-
-    if isinstance(error, FetchError):
-        return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {error}"
     if isinstance(error, requests.RequestException):
         remedy = (
             "it has to be downloaded and its publisher cannot be reached; connect to the internet, or copy a prepared"

@@ -1,0 +1,53 @@
+"""Archives are fetched by npm where a set lacks them, and where npm cannot, the error is one sentence."""
+
+import subprocess
+
+import ml_collections
+import pytest
+
+from experiments.data import captioned, npm
+from scorekit.data.builders import Archive, MissingArchives
+
+ONE = Archive("one", "1", "0" * 64)
+
+
+def test_each_archive_is_packed_into_the_folder(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    npm.fetch(MissingArchives([ONE, Archive("two", "2.0", "0" * 64)], tmp_path / "npm"), "it lacks archives")
+    packed = [
+        ["npm", "pack", name, "--silent", f"--pack-destination={tmp_path / 'npm'}"] for name in ("one@1", "two@2.0")
+    ]
+    assert commands == packed
+    assert (tmp_path / "npm").is_dir()
+
+
+def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch):
+    fetched = []
+
+    def load(name, split, data_dir):
+        if not fetched:
+            raise MissingArchives([ONE], tmp_path)
+        raise ValueError(f"{name} of {split} in {data_dir}")
+
+    monkeypatch.setattr(captioned.data, "load_captioned", load)
+    monkeypatch.setattr(npm, "fetch", lambda missing, problem: fetched.append((missing.archives, problem)))
+    options = ml_collections.ConfigDict({"name": "captioned_emoji", "data_dir": "there", "label": "style"})
+    with pytest.raises(ValueError, match="captioned_emoji of train in there"):
+        captioned.CaptionedPictures.open(None, options, "train")
+    assert fetched == [((ONE,), "name='captioned_emoji' could not be prepared in data_dir=there")]
+
+
+def test_a_missing_npm_and_one_without_a_network_are_one_sentence(tmp_path, monkeypatch):
+    def none(*args, **kwargs):
+        raise FileNotFoundError("npm")
+
+    def fails(*args, **kwargs):
+        raise subprocess.CalledProcessError(1, "npm", stderr="npm error\n  code ENOTFOUND")
+
+    monkeypatch.setattr(subprocess, "run", none)
+    with pytest.raises(ValueError, match=r"^it lacks one: .* fetched by npm: install Node.js, or copy one-1.tgz"):
+        npm.fetch(MissingArchives([ONE], tmp_path), "it lacks one")
+    monkeypatch.setattr(subprocess, "run", fails)
+    with pytest.raises(ValueError, match=r"cannot fetch one: connect to the internet, .*ENOTFOUND"):
+        npm.fetch(MissingArchives([ONE], tmp_path), "it lacks one")
