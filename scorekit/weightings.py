@@ -170,7 +170,7 @@ def logit_normal(log_snr: Array, mean: Finite = 0.0, std: Positive = 1.0) -> Arr
 
     Args:
       mean: mean of ``logit t``; positive values favour noise.
-      std: its standard deviation.
+      std: standard deviation of ``logit t``.
 
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """

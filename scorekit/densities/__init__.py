@@ -6,10 +6,7 @@ and signals have :mod:`~scorekit.densities.random_fields`, and their power :mod:
 Args:
   key: PRNG key.
   shape: leading axes of the draws.
-  x: points ``(..., D)``; of :meth:`Gaussian.flow` the states at ``start``.
-  x_t: states at ``start``, ``(..., D)``.
-  start: ``(alpha, sigma)``, scalars.
-  end: ``(alpha, sigma)`` of the result, scalars.
+  x: points ``(..., D)``.
 
 Returns:
   The density, or the result in the first line of a method.

@@ -122,6 +122,11 @@ class Gaussian:
         """The exact probability-flow map from ``(alpha, sigma) = start`` to ``end``, the limit of every ODE solver.
 
         ``x -> alpha' m + sqrt(K' / K) (x - alpha m)``.
+
+        Args:
+          x: states at ``start``, ``(..., D)``.
+          start: ``(alpha, sigma)``, scalars.
+          end: ``(alpha, sigma)`` of the result.
         """
         check_axes(self.dim, x=x)
         before, after = self.marginal(*start), self.marginal(*end)
@@ -135,6 +140,11 @@ class Gaussian:
         At ``end = start`` it is :meth:`predict`. It subtracts no states: with ``g = sqrt(K' / K)`` and
         ``P = alpha sigma' + alpha' sigma``, ``x0 = m + C P / (K (sigma g + sigma')) (x_t - alpha m)`` and
         ``eps = P / (K (alpha g + alpha')) (x_t - alpha m)``.
+
+        Args:
+          x_t: states at ``start``, ``(..., D)``.
+          start: ``(alpha, sigma)``, scalars.
+          end: ``(alpha', sigma')``, scalars.
         """
         check_axes(self.dim, x_t=x_t)
         before, after = self.marginal(*start), self.marginal(*end)

@@ -101,7 +101,7 @@ def mixture(weights: Annotated[ArrayLike, Between(0, open="low")], components: l
     """A mixture of Gaussians of the same dimension and rank.
 
     Args:
-      weights: ``(K,)``, positive; normalised here.
+      weights: weights of the components, ``(K,)``; normalised here.
       components: K Gaussians.
 
     >>> m = mixture([1, 3], [gaussian(jnp.zeros(2), std=1.0), gaussian(jnp.ones(2), std=1.0)])

@@ -254,7 +254,7 @@ class BandErrors(NamedTuple):
 
     Attributes:
       mean: the mean error over the examples, ``(T, K)``.
-      standard_error: its standard error, ``(T, K)``.
+      standard_error: standard error of the mean, ``(T, K)``.
     """
 
     mean: Array

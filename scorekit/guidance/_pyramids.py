@@ -36,7 +36,7 @@ def laplacian_pyramid(x: Array, num_bands: int) -> list[Array]:
 
     Args:
       x: ``(B, H, W, C)``, ``(B, L, C)``, or any number of axes between the batch and the channels, at least one.
-      num_bands: number of bands, at least 1.
+      num_bands: number of bands.
 
     >>> [band.shape for band in jax.jit(laplacian_pyramid, static_argnums=1)(jnp.ones((1, 8, 5, 1)), 3)]
     [(1, 8, 5, 1), (1, 4, 3, 1), (1, 2, 2, 1)]

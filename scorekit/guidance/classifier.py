@@ -70,7 +70,7 @@ def classifier_guidance(
     Args:
       log_likelihood: ``(x_t, t) -> log p(y | x_t)`` up to a constant; bind y and the parameters with
         ``jax.tree_util.Partial``. Shaped ``(B,)`` or a scalar that sums over the batch; no term may mix examples.
-      batched: False for a ``log_likelihood`` of *one* example (no batch axis) and its scalar time.
+      batched: whether ``log_likelihood`` takes a batch, and not *one* example (no batch axis) and its scalar time.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser

@@ -77,7 +77,7 @@ def mask(keep: PyTree) -> Operator:
     """Inpainting: ``A x = keep x``; unobserved values are 0 in the observation.
 
     Args:
-      keep: True or 1 where the data are observed, a tree like one example (or like the batch).
+      keep: mask, True or 1 where the data are observed, a tree like one example (or like the batch).
 
     >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
     Array([[3., 0.]], dtype=float32)
@@ -166,7 +166,7 @@ def gaussian_kernel(std: Positive, radius: NonNegativeInt, axes: PositiveInt = 2
     Args:
       std: standard deviation, in pixels.
       radius: half the extent: the kernel has ``2 radius + 1`` entries along an axis.
-      axes: 2 for images, 1 for signals.
+      axes: number of axes, 2 for images and 1 for signals.
 
     >>> gaussian_kernel(1.0, 1, axes=1).round(1)
     Array([0.3, 0.5, 0.3], dtype=float32)

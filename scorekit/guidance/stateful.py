@@ -7,7 +7,7 @@ does the same for a single step.
 
 Args:
   denoiser: any denoiser, stateful or not.
-  state: its current state.
+  state: current state of the denoiser.
   x: data of the shapes that it will see, leaves ``(B, ...)``.
 
 >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)

@@ -37,7 +37,7 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable
 
     Args:
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
-      tau: the temperature; values below 1 sharpen.
+      tau: temperature; values below 1 sharpen.
 
     >>> import jax.numpy as jnp
     >>> from scorekit.denoisers import denoiser_from_network

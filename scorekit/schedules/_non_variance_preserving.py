@@ -183,7 +183,7 @@ def edm(sigma_min: NonNegative = 0.002, sigma_max: Number = 80.0, rho: Positive 
     """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
 
     Args:
-      rho: 1 gives a linear sigma; larger values spend more time at low noise.
+      rho: exponent; 1 gives a linear sigma, larger values spend more time at low noise.
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """

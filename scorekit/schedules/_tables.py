@@ -47,7 +47,7 @@ def from_betas(betas: Annotated[ArrayLike, Between(0, 1, "both")]) -> Tabulated:
     sums are computed in float64 on the host. The first entry is already noisy, so ``sigma(0) > 0``, as in DDPM.
 
     Args:
-      betas: ``(N,)``, each in (0, 1), N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
+      betas: table of betas ``(N,)``, N >= 2: e.g. ``linspace(1e-4, 0.02, 1000)`` (DDPM) or
         ``linspace(0.00085**0.5, 0.012**0.5, 1000)**2`` (Stable Diffusion).
 
     >>> ddpm = from_betas(np.linspace(1e-4, 0.02, 1000))

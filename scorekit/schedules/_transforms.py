@@ -192,7 +192,7 @@ def schedule_from_functions(
       alpha: signal scale.
       sigma: noise scale.
       log_snr: ``log(alpha^2 / sigma^2)``; by default computed from the two, with their precision.
-      time_at: its inverse; by default by bisection on [0, 1], differentiable once.
+      time_at: inverse of ``log_snr``; by default by bisection on [0, 1], differentiable once.
 
     >>> straight = schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
     >>> float(straight.time_at(straight.log_snr(0.25)).round(4))

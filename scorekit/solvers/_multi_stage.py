@@ -14,10 +14,6 @@ class MultiStage(SolverBase):
     stochastic = False
     coordinate: CoordinateName = "flow"
 
-    @property
-    def evals_per_step(self) -> int:
-        raise NotImplementedError
-
     def step(self, key, state, x_t, row, denoiser):
         first, slopes, x = denoiser(x_t, row[0].t), [], x_t
         for i, stage in enumerate(row):

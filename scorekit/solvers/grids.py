@@ -1,11 +1,11 @@
 """Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
 
 Args:
-  schedule: the schedule to step on, for a grid in log-SNR with finite log-SNR at both times.
+  schedule: the schedule to step on; :func:`uniform_log_snr` and :func:`karras` need a finite log-SNR at both times.
   n: number of steps.
   t_max: first time.
   t_min: last time, below ``t_max``; the last before t = 0 with ``to_zero``. Traced ends in another order give NaN.
-  to_zero: end at t = 0 instead of ``t_min``.
+  to_zero: whether the grid ends at t = 0 instead of ``t_min``.
 
 Returns:
   Decreasing times ``(n + 1,)``.
@@ -50,7 +50,7 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
     """Equal steps in ``t^(1/power)``: more of them near the data.
 
     Args:
-      power: 2 for the quadratic grid.
+      power: exponent, 2 for the quadratic grid.
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
@@ -94,7 +94,7 @@ def vp_quadratic(
     first or last step bridges the difference.
 
     Args:
-      power: 1 for steps equal in the t of ``linear_vp``; larger spends more steps at low noise.
+      power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
     """
     check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)

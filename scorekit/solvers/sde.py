@@ -66,7 +66,7 @@ def ddim(eta: Fraction = 0.0) -> Euler | Ancestral:
     ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with the std of the posterior times eta.
 
     Args:
-      eta: 0 for the deterministic step, 1 for the ancestral one.
+      eta: amount of fresh noise, 0 for the deterministic step and 1 for the ancestral one.
 
     Returns:
       The solver; :class:`Ancestral` for a traced eta.
@@ -226,7 +226,7 @@ class SASolver(_ExponentialSDE):
     ``ExponentialAdamsBashforth(order=steps, prediction="x0")``.
 
     Attributes:
-      eta: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
+      eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE (``tau^2`` of the paper).
       steps: number of values of x0 in the polynomial.
 
     Source: Xue et al. 2023 (https://arxiv.org/abs/2305.14267).

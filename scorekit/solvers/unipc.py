@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._coordinates import frame
-from scorekit.solvers._base import NoiseLevels, Order3, Row, SolverBase, noise_levels, slope
+from scorekit.solvers._base import Order3, Row, SolverBase, noise_levels, slope
 from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
@@ -67,22 +67,19 @@ class UniPC(SolverBase):
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)
+        starts, ends = levels.at(slice(1, 3)), levels.at(slice(2))  # from t to s, and from r to t
+        old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (starts, ends))
         slopes = np.arange(self.max_past + 1)  # at t, r and before
         usable = available(num_past, len(slopes))[..., None, :] & np.stack([slopes < self.predictor, slopes >= 0])
         variable = "log_snr" if self.coordinate == "signal" else "clock"
-        weights = slope_weights(self.coordinate, variable, schedule, levels, usable, num_steps=2)
-        s, t, r = levels.at(0), levels.at(1), levels.at(2)
-        predict = self._polynomial_step(t, s, weights[..., 0, : self.predictor], slopes[: self.predictor] == 0)
-        correct = self._polynomial_step(r, t, weights[..., 1, :], slopes == 1)
-        return Row(t.t), predict, correct, jnp.asarray(num_past) > 0
-
-    def _polynomial_step(self, start: NoiseLevels, end: NoiseLevels, weights: Array, at_start: np.ndarray):
-        """The step with these weights of all slopes but the one at its start, which makes up the first-order step."""
-        old, new = (frame(self.coordinate, level.alpha, level.sigma).scale for level in (start, end))
-        others = jnp.where(at_start, 0.0, weights)
-        rest = gain(self.coordinate, start, end) - jnp.sum(others, axis=-1)
-        weights = jnp.where(at_start, rest[..., None], others)
-        return _PolynomialStep(new / old, tuple(jnp.unstack(weights, axis=-1)))
+        integrals = slope_weights(self.coordinate, variable, schedule, levels, usable, num_steps=2)
+        own = slopes == np.array([[0], [1]])  # the slope at the start of a step makes up its first-order step
+        others = jnp.where(own, 0.0, integrals)
+        rest = gain(self.coordinate, starts, ends) - jnp.sum(others, axis=-1)
+        weights, ratio = jnp.where(own, rest[..., None], others), new / old
+        predict = _PolynomialStep(ratio[..., 0], tuple(jnp.unstack(weights[..., 0, : self.predictor], axis=-1)))
+        correct = _PolynomialStep(ratio[..., 1], tuple(jnp.unstack(weights[..., 1, :], axis=-1)))
+        return Row(levels.t[..., 1]), predict, correct, jnp.asarray(num_past) > 0
 
     def step(self, key, state, x_t, row, denoiser):
         del key

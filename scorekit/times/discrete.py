@@ -7,7 +7,7 @@ conditioned (similar to the composite one).
 Args:
   first: the time at the start of training.
   last: the time at the end of training.
-  progress: 0 at the first step, 1 at the last; a scalar, or one value per example ``(B,)``.
+  progress: progress of training, 0 at the first step and 1 at the last; a scalar, or one value per example ``(B,)``.
   stratified: one draw per stratum instead of independent draws.
 
 Returns:
@@ -86,7 +86,7 @@ def discrete(ts: _Times, weights: Values | None = None, *, stratified: bool = Tr
 
     Args:
       ts: the times ``(K,)`` or a scalar.
-      weights: positive weight of each, ``(K,)``; equal by default.
+      weights: weight of each, ``(K,)``; equal by default.
       stratified: the number of draws of each time is its expectation, up to one example.
 
     Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton

@@ -125,7 +125,7 @@ class LogNormalSigma(TimeSampler):
 
     Attributes:
       mean: mean of ``log(sigma / alpha)``.
-      std: its standard deviation.
+      std: standard deviation of ``log(sigma / alpha)``.
     """
 
     mean: Number = -1.2
@@ -143,7 +143,7 @@ class LogitNormal(TimeSampler):
 
     Attributes:
       mean: mean of ``logit t``.
-      std: its standard deviation.
+      std: standard deviation of ``logit t``.
     """
 
     mean: Number = 0.0
@@ -189,7 +189,7 @@ def log_normal_sigma(mean: Finite = -1.2, std: Positive = 1.2, *, stratified: bo
 
     Args:
       mean: mean of the natural log of the noise-to-signal ratio.
-      std: its standard deviation.
+      std: standard deviation of the logarithm.
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
@@ -201,7 +201,7 @@ def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = 
     """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
 
     Args:
-      mean: larger values favour noise.
+      mean: mean of the logit; larger values favour noise.
       std: standard deviation of the logit.
 
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).

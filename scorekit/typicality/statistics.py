@@ -17,7 +17,7 @@ Args:
   denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
   schedule: the noise schedule.
   x: data, a tree of ``(B, ...)`` arrays.
-  ts: times ``(n,)`` in (0, 1].
+  ts: times ``(n,)``, n >= 1.
 
 Returns:
   One statistic per example and time, ``(B, n)``.
@@ -37,6 +37,8 @@ Returns:
 (100, 6)
 """
 
+from typing import Annotated, TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,13 +47,15 @@ from scorekit._grids import check_grid
 from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit._integration.steps import integrate
 from scorekit._numerics import as_time
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, check_floating
+from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.checks import check_floating
 from scorekit.process import perturb
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["path_statistics", "reconstruction_errors", "score_curvature", "score_norms"]
+
+_Times: TypeAlias = Annotated[ArrayLike, Between(0, 1, "low")]
 
 
 def _check_data(x: PyTree) -> None:
@@ -63,7 +67,6 @@ def _check_data(x: PyTree) -> None:
 def _check_times(ts: ArrayLike) -> Array:
     if np.ndim(ts) != 1 or np.shape(ts)[0] < 1:
         raise ValueError(f"ts must have shape (n,) with n >= 1 times, got shape {np.shape(ts)}")
-    check(lambda t: (t > 0) & (t <= 1), "in (0, 1]", ts=ts)
     return as_time(ts)
 
 
@@ -72,11 +75,12 @@ def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
     return combine((schedule.alpha(t), x)) if key is None else perturb(x, normal_like(key, x), t, schedule)
 
 
-def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike) -> Array:
+@checked
+def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times) -> Array:
     """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
 
     Args:
-      key: None evaluates the network at the clean ``alpha x``, as published; a key adds noise of each noise level.
+      key: PRNG key of the noise of each level; None evaluates the network at the clean ``alpha x``, as published.
 
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
     """
@@ -97,7 +101,7 @@ def reconstruction_errors(
     denoiser: Denoiser,
     schedule: Schedule,
     x: PyTree,
-    ts: ArrayLike,
+    ts: _Times,
     *,
     solver: Solver | None = None,
     steps: PositiveInt = 10,
@@ -171,7 +175,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
 @checked
 def score_curvature(
-    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike, *, probes: PositiveInt = 1
+    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times, *, probes: PositiveInt = 1
 ) -> Array:
     """The squared norm of the score over its negative divergence, at several noise levels.
 
