@@ -25,7 +25,6 @@ Returns:
 >>> a, b = jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]])
 >>> squared_error(a, b), pseudo_huber(a, b, scale=3.0)
 (Array([16.], dtype=float32), Array([2.], dtype=float32))
-
 >>> from scorekit.denoisers import denoiser_from_network
 >>> from scorekit.schedules import edm, rectified_flow
 >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())

@@ -13,7 +13,6 @@ Returns:
 Array([10., 10., 20., 40.], dtype=float32)
 >>> step_weight(t, t - 0.25, schedule)
 Array([4.], dtype=float32)
-
 >>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, schedule)]
 [0.099, 0.774]
 >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]

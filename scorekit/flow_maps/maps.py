@@ -26,7 +26,6 @@ Returns:
 >>> flow_map = flow_map_from_network(lambda x, t, s: x, schedule)
 >>> transport(flow_map, schedule, x_t, 1.0, 0.25), semigroup_error(flow_map, schedule, x_t, 1.0, 0.5, 0.0)
 (Array([[0.25, 0.25]], dtype=float32), Array([0.0625], dtype=float32))
-
 >>> clock(schedule, 0.25)
 Array(0.25, dtype=float32)
 >>> condition_on_clocks(lambda x, level, span: span, schedule)(x_t, 1.0, 0.25)

@@ -62,7 +62,7 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
       diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.
 
     Returns:
-      :class:`Jumps`; the weights are the products of those of both times.
+      :class:`Jumps`; the weights are the products of the weights of both times.
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
@@ -97,7 +97,7 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fracti
 
 
 def _between(t, s, schedule, tau):
-    """The time of a clock between those of s and t; exact at both, NaN where ``s > t``."""
+    """The time of a clock between the clocks of s and t; exact at both, NaN where ``s > t``."""
     inside = (tau < clock(schedule, t)) & (tau > clock(schedule, s))
     m = schedule.time_at(log_snr_at("flow", jnp.where(inside, tau, 0.5)))
     found = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
@@ -115,7 +115,7 @@ def shortcut_steps(
 ) -> Steps:
     """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
 
-    Lengths are those of the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
+    Lengths are measured on the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
     jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels``, for a path from near 1 to near 0 on the clock, uses
     the velocity for the halves of the shortest.
 
