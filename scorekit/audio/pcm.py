@@ -7,7 +7,7 @@ Args:
   bits: number of bits of a code.
   mu: constant of the companding law; larger values give quiet samples a finer resolution.
   num_codes: number of codes; ``mu = num_codes - 1``.
-  x: floats, any shape; full scale is [-1, 1).
+  x: floats, any shape, full scale [-1, 1); codes clip values beyond it.
   y: compressed values in [-1, 1], any shape.
   codes: integers, any shape: ``-2^(bits-1) .. 2^(bits-1) - 1`` of linear PCM, ``0..num_codes-1`` of mu-law.
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between, PositiveInt, checked
-from scorekit.checks import check_floating
+from scorekit.checks import check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
 from scorekit.solvers._grids import check_grid, check_samples
@@ -79,12 +79,11 @@ def langevin(
     return sgld(key, lambda key, x: score(x), x, steps, trajectory=trajectory)
 
 
-@checked
 def sgld(
     key: Key,
     noisy_score: Callable[[Key, PyTree], PyTree],
     x: PyTree,
-    step_sizes: Annotated[ArrayLike, Between(0, open="low")],
+    step_sizes: ArrayLike,
     *,
     trajectory: bool = False,
 ) -> PyTree:
@@ -110,6 +109,7 @@ def sgld(
     """
     if np.ndim(step_sizes) != 1 or np.shape(step_sizes)[0] < 1:
         raise ValueError(f"step_sizes must have shape (n,) with n >= 1, got shape {np.shape(step_sizes)}")
+    check_positive(step_sizes=step_sizes)
     check_floating(x=x)
 
     def body(x, inputs):
