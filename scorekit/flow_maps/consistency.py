@@ -102,14 +102,11 @@ def boundary_coefficients(
 ) -> tuple[Array, Array]:
     """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
 
-    They are (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they equal the
-    coefficients of Song et al. for their eps = 0.
+    They are shaped like t, and (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at
+    ``t_min`` they equal the coefficients of Song et al. for their eps = 0.
 
     Args:
       target: the target of the network.
-
-    Returns:
-      ``(c_skip, c_out)``, shaped like t.
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """

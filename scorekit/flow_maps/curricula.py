@@ -110,7 +110,8 @@ def tuning_time(
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 
-    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t. Stage 1 compares low noise
+    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t; s is t where t and every r
+    are pure noise. Stage 1 compares low noise
     with clean data, which is denoising; each stage divides the distance of the points by ``base``. The loss is
     :func:`consistency_training_loss` with :func:`step_weight` in the "sigma" coordinate and starts from a trained
     network.
@@ -119,9 +120,6 @@ def tuning_time(
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       base: the factor between stages.
-
-    Returns:
-      Times s ``(B,)``, ``0 <= s <= t``; s is t where every r is pure noise.
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """

@@ -132,13 +132,11 @@ def semigroup_error(
 ) -> Array:
     """``||X(X(x_t, t, m), m, s) - X(x_t, t, s)||^2 / (D (alpha_s + sigma_s)^2)``: 0 for the map of any ODE.
 
-    A metric of trained models that needs neither data nor teacher: what a second evaluation changes.
+    A metric ``(B,)`` of trained models that needs neither data nor teacher: the change by a second evaluation. An m
+    that is not between s and t is an error, and NaN if traced.
 
     Args:
       middle: the time m between s and t at which the path is interrupted.
-
-    Returns:
-      ``(B,)``; an error, and NaN if traced, for an m that is not between s and t.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """

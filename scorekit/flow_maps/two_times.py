@@ -5,6 +5,9 @@ Args:
   n: number of draws, normally the batch size.
   schedule: the noise schedule.
 
+Returns:
+  Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
+
 >>> from scorekit.schedules import rectified_flow
 >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
 0.75
@@ -76,14 +79,13 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
 def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fraction = 0.5) -> Array:
     """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
 
+    Unless ``s <= t`` it is an error, and NaN if traced.
+
     Args:
       t: times ``(B,)``, or one time.
       s: the ends of the jumps, shaped like t, ``s <= t``.
       fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
         middle times.
-
-    Returns:
-      Shaped like t, between s and t; an error, and NaN if traced, unless ``s <= t``.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
@@ -117,15 +119,12 @@ def shortcut_steps(
 
     Lengths are measured on the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
     jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels``, for a path from near 1 to near 0 on the clock, uses
-    the velocity for the halves of the shortest.
+    the velocity for the halves of the shortest. ``t_min > t_max`` is an error, and NaN if traced.
 
     Args:
       levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.
-
-    Returns:
-      :class:`Steps`; an error, and NaN if traced, for ``t_min > t_max``.
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
     """
