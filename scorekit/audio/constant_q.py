@@ -38,9 +38,8 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, PositiveInt, checked
+from scorekit.arguments import Count, FiniteScalar, PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
-from scorekit.checks import check_scalar
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
@@ -71,8 +70,8 @@ def constant_q_frame(
     length: _Length,
     sample_rate: Rate,
     *,
-    f_min: float,
-    f_max: float | None = None,
+    f_min: FiniteScalar,
+    f_max: FiniteScalar | None = None,
     bins_per_octave: PositiveInt = 12,
     columns: PositiveInt | None = None,
 ) -> ConstantQ:
@@ -89,7 +88,6 @@ def constant_q_frame(
     Returns:
       The frame, with ``sample_rate M / length`` coefficients per second in every band.
     """
-    check_scalar(f_min=f_min, f_max=1.0 if f_max is None else f_max)
     nyquist = sample_rate / 2.0
     step = 2.0 ** (1.0 / bins_per_octave)
     highest = nyquist / step if f_max is None else f_max

@@ -18,7 +18,6 @@ Returns:
 >>> losses = log_spectral_distance, multi_resolution_stft_loss
 >>> [round(float(jax.jit(f, static_argnums=2)(0.5 * x, x, 8000)), 2) for f in losses]  # 20 log10 2, 1 / 2 + log 2
 [6.02, 1.19]
-
 >>> round(float(spectral_convergence(0.9 * jnp.ones((5, 3)), jnp.ones((5, 3)))), 4)
 0.1
 """

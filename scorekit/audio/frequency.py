@@ -10,6 +10,9 @@ Args:
   spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
   channels: log-magnitude in nepers and frequency, ``(..., frames, bins, 2)``.
 
+Returns:
+  Arrays of the same frames: half turns a frame in [-1, 1], radians, channels, a complex spectrum, hertz.
+
 >>> f = instantaneous_frequency(jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
 >>> [round(float(x) * math.pi, 3) for x in f[:, 0]], [round(float(x), 3) for x in phase_from_frequency(f)[:, 0]]
 ([0.5, 2.0, 2.0], [0.5, 2.5, -1.783])
@@ -17,6 +20,8 @@ Args:
 >>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
 >>> bool(jnp.abs(again - x).max() < 1e-5)
 True
+>>> jnp.round(frequency_to_hz(jnp.zeros(3), 8000.0, 4), 1)  # any multiple of 2000 Hz
+Array([   0., 2000., 4000.], dtype=float32)
 
 Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
 """
@@ -35,11 +40,7 @@ __all__ = ["decode_spectrum", "encode_spectrum", "frequency_to_hz", "instantaneo
 
 
 def instantaneous_frequency(phase: ArrayLike) -> Array:
-    """The phase increment from frame to frame in half turns: ``diff(unwrap(phase)) / pi``.
-
-    Returns:
-      Values in [-1, 1], shaped like ``phase``; the first frame holds its phase over pi.
-    """
+    """The phase increment from frame to frame in half turns, ``diff(unwrap(phase)) / pi``; first, the phase over pi."""
     check_signal("(..., frames, bins)", phase=phase)
     phase = jnp.asarray(phase)
     turns = jnp.diff(phase, axis=-2, prepend=jnp.zeros_like(phase[..., :1, :])) / math.pi
@@ -49,10 +50,7 @@ def instantaneous_frequency(phase: ArrayLike) -> Array:
 def phase_from_frequency(frequency: ArrayLike) -> Array:
     """The inverse of :func:`instantaneous_frequency`: ``phase[m] = pi sum_{n <= m} frequency[n]``, in radians.
 
-    Partial sums are wrapped, so that rounding errors do not grow with the phase.
-
-    Returns:
-      Phases in [-pi, pi], shaped like ``frequency``.
+    Partial sums are wrapped to [-pi, pi], so that rounding errors do not grow with the phase.
     """
     check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
@@ -63,11 +61,7 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
 
 @checked
 def encode_spectrum(spectrum: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
-    """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency.
-
-    Returns:
-      ``(..., frames, bins, 2)``: nepers, and half turns a frame in [-1, 1].
-    """
+    """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency."""
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
     channels = jnp.log(magnitude(spectrum) + floor), instantaneous_frequency(phase(spectrum))
@@ -79,9 +73,6 @@ def decode_spectrum(channels: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
     """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
 
     ``a`` is the first channel, the phase :func:`phase_from_frequency` of the second.
-
-    Returns:
-      Complex ``(..., frames, bins)``.
     """
     check_signal("(..., frames, bins, 2)", channels=channels)
     if jnp.shape(channels)[-1] != 2:
@@ -99,12 +90,6 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: PositiveScalar, hop: Posi
       frequency: instantaneous frequency in half turns a frame, ``(..., N // 2 + 1)`` for an even ``N``.
       sample_rate: sample rate in Hz.
       hop: samples from one frame to the next.
-
-    Returns:
-      Hz, shaped like ``frequency``; within half of ``sample_rate / hop`` of the bin's centre.
-
-    >>> jnp.round(frequency_to_hz(jnp.zeros(3), 8000.0, 4), 1)  # any multiple of 2000 Hz
-    Array([   0., 2000., 4000.], dtype=float32)
     """
     check_signal("(..., bins)", frequency=frequency)
     if jnp.shape(frequency)[-1] < 2:

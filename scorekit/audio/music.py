@@ -62,13 +62,10 @@ def chroma(x: ArrayLike, sample_rate: Rate, f_min: PositiveScalar = 55.0) -> Arr
     """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
     ``c / |c|`` with ``c_p = sum_k w_pk |X[m, k]|^2``; windows of 256 ms, hops of 64 ms. The weights w divide the energy
-    of a bin between its two nearest classes.
+    of a bin between its two nearest classes. The result is ``(..., frames, 12)``, zero for silent frames.
 
     Args:
       f_min: lowest frequency in Hz; lower bins are ignored.
-
-    Returns:
-      The chroma ``(..., frames, 12)``, zero for silent frames.
 
     Source: Fujishima 1999, "Realtime chord recognition of musical sound: a system using Common Lisp Music".
     """
@@ -91,14 +88,11 @@ def _pitch_classes(fft_size: int, sample_rate: float, f_min: Number) -> np.ndarr
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> Array:
-    """Pearson's correlation of two arrays per example: ``cov(a, b) / sqrt(var(a) var(b))``.
+    """Pearson's correlation of two arrays per example: ``cov(a, b) / sqrt(var(a) var(b))``, 0 if one is constant.
 
     Args:
       a: real array ``(B, ...)``.
       b: real array of the same shape.
-
-    Returns:
-      The correlations ``(B,)`` in [-1, 1]; 0 if one of the two is constant.
     """
     check_signal("(B, ...)", a=a, b=b)
     if jnp.shape(a) != jnp.shape(b):

@@ -7,7 +7,7 @@ Args:
   bits: number of bits of a code.
   mu: constant of the companding law; larger values give quiet samples a finer resolution.
   num_codes: number of codes; ``mu = num_codes - 1``.
-  x: floats, any shape; full scale is [-1, 1).
+  x: floats, any shape, full scale [-1, 1); codes clip values beyond it.
   y: compressed values in [-1, 1], any shape.
   codes: integers, any shape: ``-2^(bits-1) .. 2^(bits-1) - 1`` of linear PCM, ``0..num_codes-1`` of mu-law.
 
@@ -20,7 +20,6 @@ Returns:
 >>> y = mu_law_compress(jnp.array([-0.5, 0.0, 0.01]))
 >>> [round(float(x), 3) for x in y], [round(float(x), 3) for x in mu_law_expand(y)]
 ([-0.876, 0.0, 0.228], [-0.5, 0.0, 0.01])
-
 >>> float_to_pcm(jnp.array([-2.0, 0.5, 1.0]))
 Array([-32768,  16384,  32767], dtype=int32)
 >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))

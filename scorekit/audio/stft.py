@@ -25,7 +25,6 @@ Returns:
 ([2.0, 0.0], [1.5708, 0.0], 64)
 >>> bool(jnp.allclose(from_polar(magnitude(spectrum), phase(spectrum)), spectrum, atol=1e-6))
 True
-
 >>> x = jax.random.normal(jax.random.key(0), (3, 1000))
 >>> spectrum = stft(x, hann(256), 100)
 >>> spectrum.shape, bool(jnp.abs(istft(spectrum, hann(256), 100, 1000) - x).max() < 1e-5)

@@ -14,7 +14,6 @@ Returns:
 >>> clips = jnp.ones((3, 16384))
 >>> [jax.jit(f, static_argnums=1)(clips, 4000).shape for f in (rhythm_statistics, harmony_statistics)]
 [(3, 16), (3, 12)]
-
 >>> autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)).round(3) + 0.0
 Array([ 1., -1.,  1.], dtype=float32)
 >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()

@@ -1,4 +1,4 @@
-"""Conditional distributions: what the outputs of a network at a position say of the value there.
+"""Conditional distributions of a value, with parameters from the outputs of a network at its position.
 
 A conditional has ``num_outputs``, the features that a network has to output at each position, and three functions of
 such outputs. Leading axes are free; it is a pytree and may be passed through ``jit``.

@@ -4,6 +4,9 @@ Args:
   model: the model.
   x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
 
+Returns:
+  Nats, ``(B, L)`` for each position and ``(B,)`` for all; of the bits, a :class:`scorekit.likelihood.BitsPerDim`.
+
 >>> from scorekit.autoregressive import markov_chain
 >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
 >>> x = jnp.array([[1, 1, 0]])
@@ -27,11 +30,7 @@ __all__ = ["bits_per_sample", "log_prob", "position_log_probs"]
 
 
 def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
-    """``log p(x_i | x_<i)`` of every position, from one evaluation of the model.
-
-    Returns:
-      Nats ``(B, L)``.
-    """
+    """``log p(x_i | x_<i)`` of every position, from one evaluation of the model."""
     x = check_sequences(model.conditional, x)
     return model.conditional.log_prob(model.outputs(x), x)
 
@@ -42,9 +41,6 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     Of continuous values it is an explicit log-density: ``Partial(log_prob, model)`` is what
     :func:`scorekit.denoisers.score_from_log_density`, the chains of :mod:`scorekit.samplers` and
     :mod:`scorekit.guidance.explicit` take.
-
-    Returns:
-      Nats ``(B,)``.
     """
     return jnp.sum(position_log_probs(model, x), axis=-1)
 
@@ -54,8 +50,5 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
 
     For a density it is not a code length: its values depend on the unit of x. Dequantise the data
     (:func:`scorekit.likelihood.dequantised_bits_per_dim`) or use bins.
-
-    Returns:
-      A :class:`scorekit.likelihood.BitsPerDim` of ``(B,)``.
     """
     return bits_per_dim(log_prob(model, x), int(np.prod(jnp.shape(x)[1:])))

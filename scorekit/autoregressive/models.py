@@ -1,6 +1,6 @@
 """Autoregressive models: ``p(x) = prod_i p(x_i | x_<i)``, all conditionals at once, or one after the other.
 
-A :class:`SequenceModel` is anything with these four attributes; those of the library are pytrees, so that new
+A :class:`SequenceModel` is anything with these four attributes; the library's own are pytrees, so that new
 parameters do not compile again.
 """
 
@@ -43,7 +43,7 @@ class NetworkModel:
 
     Attributes:
       network: a module such as :class:`scorekit.networks.CausalWaveNet`; static.
-      conditional: what the outputs mean.
+      conditional: meaning of the outputs.
       params: the parameters.
       conditions: ``noise``, ``labels``, ``vector``, as the network takes them.
       dense_map: a map with a row for each position, or None.
@@ -101,7 +101,7 @@ def model_from_network(
       network: a Flax module with the methods ``__call__``, ``init_state`` and ``step`` of
         :class:`scorekit.networks.CausalWaveNet`.
       params: its parameters.
-      conditional: what its outputs mean; the network has ``outputs=conditional.num_outputs``.
+      conditional: meaning of its outputs; the network has ``outputs=conditional.num_outputs``.
       noise: noise level, a scalar or ``(B,)``; None is the network's own default, of clean data.
       labels: integer labels, a scalar or ``(B,)``, or None.
       vector: a vector ``(B, V)``, or None.

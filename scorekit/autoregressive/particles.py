@@ -30,8 +30,8 @@ def sample_joint(
 ) -> ParticleResult:
     """Weighted sequences of the guided joint ``p(x | y)^gamma p(x)^(1 - gamma)``, by sequential Monte Carlo.
 
-    The particles are drawn from the guided conditionals, and the logarithm of a weight is the sum of those of the
-    normalisers ``Z_i``. With one particle it samples these conditionals (:func:`scorekit.autoregressive.sample`); the
+    The particles are drawn from the guided conditionals, and the logarithm of a weight is the sum of the logarithms
+    of ``Z_i``. With one particle it samples these conditionals (:func:`scorekit.autoregressive.sample`); the
     error of a mean falls as ``1 / sqrt(particles)``, and ``E[exp(log_normalizer)]`` is the sum of the joint over all
     sequences with any number of them. Particles that were resampled share their beginnings: for independent sequences
     take one of each of many runs. Where ``uncond`` is uniform it is the joint at the temperature ``1 / gamma``.
@@ -42,7 +42,7 @@ def sample_joint(
         same for all particles: scalar labels.
       particles: N, the number of particles.
       length: L, the number of positions.
-      threshold: particles are resampled where the effective sample size is below this share of N: 0 never, 1 always.
+      threshold: particles are resampled where the effective sample size is below this fraction of N: 0 never, 1 always.
 
     Returns:
       A :class:`scorekit.samplers.ParticleResult` of codes ``(N, L)``, with ``ess`` before each position and at the end.

@@ -34,7 +34,7 @@ def sample(
     Args:
       key: PRNG key.
       model: the model.
-      batch: B, the number of sequences; also that of the conditions of the model.
+      batch: B, the number of sequences, as many as the conditions of the model.
       length: L, the number of positions.
       prefix: the beginning of all sequences, ``(B, K)`` or ``(B, K, C)`` with K <= L, which is kept.
       transform: changes the outputs of every step, such as ``lambda logits: nucleus(logits, 0.9)``; default none.

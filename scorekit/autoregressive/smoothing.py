@@ -8,6 +8,10 @@ Args:
   model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
   schedule: the noise schedule.
 
+Returns:
+  ``t -> model``, ``(x_t, t) -> log p_t(x_t)`` in nats ``(B,)``, which may be passed through ``jit``, or losses ``(B,)``
+  in nats per value, weighted by the sampler.
+
 >>> from scorekit.autoregressive import Normal, gaussian_sequence, model_from_network
 >>> from scorekit.densities import gaussian
 >>> from scorekit.networks import CausalWaveNet
@@ -63,9 +67,6 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 
     Args:
       model: a model of continuous values.
       scale: factor of the log-SNR, which is clipped to +-60 nats.
-
-    Returns:
-      ``t -> model``, t a scalar or ``(B,)``; a pytree, which may be passed through ``jit``.
     """
     return Partial(_at_noise, model, schedule, scale)
 
@@ -79,9 +80,6 @@ def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable
 
     :func:`scorekit.denoisers.denoiser_from_log_density` makes a denoiser of it, whose score is the gradient through the
     network; :func:`scorekit.guidance.classifier_free_log_density` guides the joint of each noise level.
-
-    Returns:
-      ``(x_t, t) -> log p_t(x_t)``, in nats ``(B,)``.
     """
     return Partial(_smoothed, as_pytree(model_at))
 
@@ -100,9 +98,6 @@ def smoothed_loss(
       key: PRNG key.
       x0: clean sequences ``(B, L, C)``.
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
-
-    Returns:
-      Nats per value ``(B,)``, weighted by the sampler; take the mean to train.
     """
     for_times, for_noise = jax.random.split(key)
     if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):

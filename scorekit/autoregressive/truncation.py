@@ -74,7 +74,7 @@ def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     """Locally typical sampling: the codes with information nearest to the entropy, ``|-log p(x) - H|``, until ``mass``.
 
     The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than
-    the conditional says on average; sampling keeps to what is typical of each conditional, not of the joint
+    the conditional says on average; sampling is typical for each conditional, not for the joint
     (:mod:`scorekit.typicality`).
 
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).

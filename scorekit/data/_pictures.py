@@ -94,7 +94,7 @@ class PictureSource:
 
 @checked
 def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> np.ndarray:
-    """Reads one picture, as those of :func:`scorekit.data.folder` are read.
+    """Reads one image, in the same way as :func:`scorekit.data.folder`.
 
     Args:
       path: path of the file.

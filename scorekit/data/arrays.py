@@ -1,4 +1,12 @@
-"""Labelled image sets from TensorFlow Datasets, in memory or on disk, without TensorFlow."""
+"""Labelled image sets from TensorFlow Datasets, in memory or on disk, without TensorFlow.
+
+Args:
+  name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``: ``"sklearn_digits"``,
+    ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"svhn_cropped"``, ...
+  split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
+  data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
+    ``~/tensorflow_datasets``).
+"""
 
 import dataclasses
 import os
@@ -43,13 +51,6 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     The set is written as array_record files under ``data_dir``, without progress bars or log lines; an interrupted
     preparation is not mistaken for a complete one later. ``sklearn_digits`` needs no download; TFDS downloads
     ``mnist``, ``fashion_mnist``, ``cifar10`` and ``svhn_cropped`` from their publishers.
-
-    Args:
-      name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``: ``"sklearn_digits"``,
-        ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, ``"svhn_cropped"``, ...
-      split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
-      data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
-        ``~/tensorflow_datasets``).
 
     Returns:
       The images, in TFDS's fixed order.
@@ -108,11 +109,6 @@ class _TfdsImages:
 
 def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None) -> _TfdsImages:
     """Opens one split of a TFDS image set for reading example by example, preparing the set on first use.
-
-    Args:
-      name: as in :func:`load`.
-      split: as in :func:`load`.
-      data_dir: as in :func:`load`.
 
     Returns:
       A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, in TFDS's

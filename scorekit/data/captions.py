@@ -17,14 +17,15 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit._files import read_arrays, read_file
-from scorekit.checks import check_count, warn_caller
+from scorekit.arguments import Count, checked
+from scorekit.checks import warn_caller
 from scorekit.typing import PyTree
 
 __all__ = ["CaptionEncoder", "EncodedCaptions", "encode_captions", "load_caption_encoder"]
@@ -116,11 +117,12 @@ def load_caption_encoder(path: str | os.PathLike[str] | None = None) -> CaptionE
     return CaptionEncoder(network=loaded.network, params=loaded.params, tokeniser=tokeniser, checksum=both)
 
 
+@checked
 def encode_captions(
     encoder: CaptionEncoder,
     captions: Sequence[str],
     *,
-    length: int = 64,
+    length: Annotated[int, Count(3)] = 64,
     dtype: str = "float32",
     folder: str | os.PathLike[str] | None = None,
 ) -> EncodedCaptions:
@@ -145,7 +147,7 @@ def encode_captions(
     Traceback (most recent call last):
     ValueError: captions must hold text, got ' ' at 1
     """
-    _check(captions, length, dtype)
+    _check(captions, dtype)
     key = json.dumps([list(captions), encoder.checksum, length, dtype])
     file = None
     if folder is not None:
@@ -166,8 +168,7 @@ def encode_captions(
     return encoded
 
 
-def _check(captions: Sequence[str], length: int, dtype: str) -> None:
-    check_count(3, length=length)
+def _check(captions: Sequence[str], dtype: str) -> None:
     if dtype not in _DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
     if isinstance(captions, str) or not isinstance(captions, Sequence) or not captions:

@@ -17,7 +17,7 @@ a     transformation   of the content                                    a      
 What is not done has the parameters zero, which is the identity and the labels zero. The description leaves open, and
 this implementation decides:
 
-* the order: that of the table, the flips first and the translation last;
+* the order: as in the table, the flips first and the translation last;
 * whether an enabled flip flips always or half of the time: half of the time, so that a flip's own probability is half
   of the argument; the paper flips from left to right at a probability of its own, here ``flip_probability``;
 * directions: x points right, y down, angles turn from x to y, translations move the content right and down;
@@ -87,7 +87,7 @@ def _transform(x: Array, a: Array) -> Array:
 
 
 def _draw(key: Key, n: int, probability: Array, flip_probability: Array) -> Array:
-    """The parameters ``(n, 8)``, those of a transformation zero unless it is done."""
+    """The parameters ``(n, 8)``, zero for a transformation that is not done."""
     chosen, flip, angle, normal = jax.random.split(key, 4)
     chances = jnp.stack([flip_probability, *[probability] * 5])
     done = jax.random.uniform(chosen, (n, 6)) < chances
@@ -150,7 +150,7 @@ def _cubic(u: Array) -> Array:
 
 
 def _mirror(index: Array, size: Array) -> Array:
-    """Indices of any value as those of the image mirrored at its edge pixels."""
+    """Indices of any value as indices of the image mirrored at its edge pixels."""
     period = jnp.maximum(2 * (size - 1), 1)
     index = jnp.mod(index, period)
     return jnp.minimum(index, jnp.minimum(period - index, size - 1))

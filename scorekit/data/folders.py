@@ -1,4 +1,4 @@
-"""A folder of pictures as a source of examples."""
+"""A folder of images as a source of examples."""
 
 import os
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ _MOST_CAPTIONS = 2**30
 
 @checked
 def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> "_Folder":
-    """The pictures in a folder, read when they are asked for.
+    """The images in a folder, read on access.
 
     Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
     subfolders there is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines
     ``{"file_name": "cats/1.jpg", "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names
-    that begin with a dot are left out. The order is that of the paths. Links may not lead out of the folder.
+    that begin with a dot are left out. They are in the order of the paths. Links may not lead out of the folder.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.

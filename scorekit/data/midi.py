@@ -115,7 +115,7 @@ def write_score(
       path: the file; its folder must exist.
       notes: times in seconds, rounded to a tick.
       programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
-      seconds: length of the file; by default that of its notes.
+      seconds: length of the file; by default the length of its notes.
 
     >>> write_score("/nowhere/a.mid", [Note(60, 100, 0.0, 0.5)])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -314,7 +314,7 @@ def _check_note(note: Note) -> None:
 
 
 def _track(mido: Any, notes: Sequence[Note], program: int, channel: int, end: int) -> Any:
-    """The messages of one instrument: at one tick releases come first, and those of notes of no length last."""
+    """The messages of one instrument: at one tick releases come first, except for notes of no length."""
     events = [(0, -1, mido.Message("program_change", program=program, channel=channel))]
     for note in notes:
         first, last = round(note.start * _TICKS), round(note.end * _TICKS)

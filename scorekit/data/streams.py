@@ -25,7 +25,7 @@ _BROKEN = (ValueError, OSError, RuntimeError, EOFError)
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples by their index: those of :func:`folder`, :func:`tar`, :func:`open_images`, TFDS, array_record, grain.
+    """Examples by their index, from :func:`folder`, :func:`tar`, :func:`open_images`, TFDS, array_record, grain.
 
     An example is a mapping from names to numbers, arrays or text. A method ``__getitems__`` that reads several indices
     at once is used where there is one.

@@ -34,15 +34,15 @@ def tar(
     mode: Mode | None = None,
     index_folder: str | os.PathLike | None = None,
 ) -> "_Tar":
-    """The pictures in tar files, read in place when they are asked for; nothing is extracted.
+    """The images in tar files, read in place on access; nothing is extracted.
 
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
     webp, ...), its class ``0001.cls`` (an integer), its caption ``0001.txt``, and ``0001.json``, an object of which
     ``"label"`` is a class and ``"caption"`` or ``"text"`` a caption; the former two take precedence. Classes are below
     2²⁰. A hard link stands for an earlier file; a symbolic link is an error (``tar --dereference`` stores its target).
 
-    The offsets in a tar file are found once and written as ``name.tar.index.json`` beside it, where that is possible;
-    they are found anew if its size or time of modification has changed, or they do not fit it.
+    The offsets in a tar file are found once and written as ``name.tar.index.json`` alongside it, where that is
+    possible; they are found anew if its size or time of modification has changed, or they do not fit it.
 
     Args:
       paths: one uncompressed tar file or several, read in the order given.
@@ -217,7 +217,7 @@ def _members(path: Path) -> list[tarfile.TarInfo]:
 
 
 def _label(file: Any, parts: dict[str, tuple[int, int]]) -> int:
-    """The class of an example, -1 for none, -2 for what is no class."""
+    """The class of an example, -1 for none, -2 for text that is no class."""
     kind = "cls" if "cls" in parts else "json"
     if kind not in parts:
         return -1

@@ -1,4 +1,4 @@
-"""The two kinds of noise as arithmetic with probabilities: what a step of a solver and the bounds are made of.
+"""The two kinds of noise as arithmetic with probabilities, from which steps of solvers and the bounds are made.
 
 ``log_p`` are the log-probabilities of the clean token, ``p(x | z_t)``, ``(B, ..., V)``. What is exact is linear in
 ``p``: ``p(z_s | z_t) = sum_x p(x | z_t) q(z_s | z_t, x)``. The scalars of a row are ``()`` or ``(B,)``.

@@ -160,7 +160,7 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
     """Draws the start of sampling, ``z_1 ~ pi``: all masks, or uniform tokens.
 
     A schedule that ends above 0 (``log_linear``) keeps a token with probability ``alpha(1)``; such tokens are drawn
-    uniformly, which is what the bounds count.
+    uniformly, as the bounds count them.
 
     Args:
       like: integers, or a ``jax.ShapeDtypeStruct``, with the shape and dtype of the tokens.

@@ -25,7 +25,6 @@ Returns:
 >>> a, b = jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]])
 >>> squared_error(a, b), pseudo_huber(a, b, scale=3.0)
 (Array([16.], dtype=float32), Array([2.], dtype=float32))
-
 >>> from scorekit.denoisers import denoiser_from_network
 >>> from scorekit.schedules import edm, rectified_flow
 >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
@@ -103,14 +102,11 @@ def boundary_coefficients(
 ) -> tuple[Array, Array]:
     """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
 
-    They are (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at ``t_min`` they equal the
-    coefficients of Song et al. for their eps = 0.
+    They are shaped like t, and (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at
+    ``t_min`` they equal the coefficients of Song et al. for their eps = 0.
 
     Args:
       target: the target of the network.
-
-    Returns:
-      ``(c_skip, c_out)``, shaped like t.
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """

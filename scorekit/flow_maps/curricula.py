@@ -13,7 +13,6 @@ Returns:
 Array([10., 10., 20., 40.], dtype=float32)
 >>> step_weight(t, t - 0.25, schedule)
 Array([4.], dtype=float32)
-
 >>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, schedule)]
 [0.099, 0.774]
 >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
@@ -111,7 +110,8 @@ def tuning_time(
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 
-    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t. Stage 1 compares low noise
+    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t; s is t where t and every r
+    are pure noise. Stage 1 compares low noise
     with clean data, which is denoising; each stage divides the distance of the points by ``base``. The loss is
     :func:`consistency_training_loss` with :func:`step_weight` in the "sigma" coordinate and starts from a trained
     network.
@@ -120,9 +120,6 @@ def tuning_time(
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       base: the factor between stages.
-
-    Returns:
-      Times s ``(B,)``, ``0 <= s <= t``; s is t where every r is pure noise.
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """

@@ -26,7 +26,6 @@ Returns:
 >>> flow_map = flow_map_from_network(lambda x, t, s: x, schedule)
 >>> transport(flow_map, schedule, x_t, 1.0, 0.25), semigroup_error(flow_map, schedule, x_t, 1.0, 0.5, 0.0)
 (Array([[0.25, 0.25]], dtype=float32), Array([0.0625], dtype=float32))
-
 >>> clock(schedule, 0.25)
 Array(0.25, dtype=float32)
 >>> condition_on_clocks(lambda x, level, span: span, schedule)(x_t, 1.0, 0.25)
@@ -133,13 +132,11 @@ def semigroup_error(
 ) -> Array:
     """``||X(X(x_t, t, m), m, s) - X(x_t, t, s)||^2 / (D (alpha_s + sigma_s)^2)``: 0 for the map of any ODE.
 
-    A metric of trained models that needs neither data nor teacher: what a second evaluation changes.
+    A metric ``(B,)`` of trained models that needs neither data nor teacher: the change by a second evaluation. An m
+    that is not between s and t is an error, and NaN if traced.
 
     Args:
       middle: the time m between s and t at which the path is interrupted.
-
-    Returns:
-      ``(B,)``; an error, and NaN if traced, for an m that is not between s and t.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """

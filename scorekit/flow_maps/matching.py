@@ -17,6 +17,10 @@ Args:
   times: times and importance weights, ``(B,)`` each.
   weighting: lambda, a function of log-SNR.
 
+Returns:
+  Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`; the gradient is shaped
+  like ``x_t``.
+
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
 >>> from scorekit.schedules import rectified_flow
@@ -60,16 +64,14 @@ def reverse_kl_gradient(
 ) -> PyTree:
     """The gradient of the reverse KL divergence at one noise level with respect to the sample x0 inside ``x_t``.
 
-    ``lambda alpha (score_fake - score_real) = lambda SNR (x0_fake - x0_real)``, both at ``x_t``.
+    ``lambda alpha (score_fake - score_real) = lambda SNR (x0_fake - x0_real)``, both at ``x_t``, with the log-SNR
+    clipped to +-60 nats.
 
     Args:
       x_t: noised samples, leaves ``(B, ...)``.
       t: time, scalar or ``(B,)``.
       weighting: lambda, a function of log-SNR. 1 (``weightings.eps``) is the divergence itself; ``weightings.x0`` gives
         ``x0_fake - x0_real``, of the same magnitude at every noise level.
-
-    Returns:
-      A tree shaped like ``x_t``; the log-SNR is clipped to +-60 nats.
     """
     check_floating(x_t=x_t)
     check_time(t=t)
@@ -96,7 +98,8 @@ def matching_loss(
     ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with g from :func:`reverse_kl_gradient` at ``x_t = alpha x + sigma eps``:
     its gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
     ``|x - x0_real|``, so that the magnitude of a step does not depend on the distance from the data. The value of
-    the loss is meaningless: it is not a divergence and need not decrease.
+    the loss is meaningless: it is not a divergence and need not decrease. It is a sum over the example, not a mean, so
+    that the gradient is g.
 
     Args:
       eps: noise shaped like ``samples``.
@@ -104,9 +107,6 @@ def matching_loss(
       weighting: lambda, a function of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without
         it is the divergence of Diff-Instruct, at one noise level.
       normalise: whether to divide g by the mean of ``|x - x0_real|``.
-
-    Returns:
-      Losses ``(B,)``: sums over the example, not means, so that the gradient is g.
 
     Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
@@ -140,9 +140,6 @@ def fake_score_loss(
       eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
       network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
       target: the target of the network.
-
-    Returns:
-      ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))

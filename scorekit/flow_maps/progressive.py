@@ -20,13 +20,11 @@ Returns:
 >>> steps = student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0]))
 >>> steps == Steps(t=steps.t, middle=steps.middle, s=steps.s), steps.middle
 (True, Array([0.5, 0.5], dtype=float32))
-
 >>> from scorekit.schedules import rectified_flow
 >>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
 Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 >>> halvings(16, 2)
 (8, 4, 2)
-
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
 >>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), rectified_flow()), jnp.ones((2, 1))
@@ -46,7 +44,6 @@ from scorekit import weightings
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import (
     check,
-    check_count,
     check_floating,
     check_like,
     check_per_example,
@@ -213,7 +210,7 @@ def progressive_loss(
 
 
 @checked
-def halvings(first: int, last: PositiveInt) -> tuple[int, ...]:
+def halvings(first: PositiveInt, last: PositiveInt) -> tuple[int, ...]:
     """The number of steps of the student in each round, if the teacher of the first round takes ``first`` steps.
 
     ``(first / 2, first / 4, ..., last)``: each round halves the number of steps.
@@ -222,7 +219,6 @@ def halvings(first: int, last: PositiveInt) -> tuple[int, ...]:
       first: number of steps of the first teacher, ``last`` times a power of 2, at least 2.
       last: number of steps of the last student.
     """
-    check_count(first=first)
     rounds = [last]
     while rounds[0] < first:
         rounds.insert(0, 2 * rounds[0])

@@ -137,7 +137,7 @@ def lagrangian_loss(
     """The per-example Lagrangian loss ``||u + (rho - tau) du/drho - stop(v(X, s))||^2 / D`` with ``X = X(x_t, t, s)``.
 
     Self-distillation needs the velocity of the map itself, which flow matching teaches (the loss at s = t of
-    :func:`eulerian_loss`, on part of the batch). The gradient is that of u and of its derivative.
+    :func:`eulerian_loss`, on part of the batch). The gradient flows through u and its derivative.
 
     Args:
       velocity: the denoiser whose velocity is v, for instance a guided teacher; by default ``flow_map``.
@@ -173,14 +173,14 @@ def semigroup_loss(
     """The per-example semigroup loss ``||u(x_t, t, s) - stop(w u(x_t, t, m) + (1 - w) u(X, m, s))||^2 / D``.
 
     ``X = X(x_t, t, m)``, and w is the first part of the jump, ``(tau - mu) / (tau - rho)``: two jumps become one. With
-    :func:`shortcut_steps` it is the loss of shortcut models, with :func:`middle_time` that of progressive
+    :func:`shortcut_steps` it is the loss of shortcut models, with :func:`middle_time` the loss of progressive
     self-distillation, and with a denoiser ``lambda x, t, s: teacher(x, t)`` as target, progressive distillation.
 
     Args:
       middle: times m ``(B,)``, ``s <= m <= t``.
       target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
-      shortest: the least length of the target's jumps on the clock; those of up to 1.5 times it, whatever the rounding
-        of the times, are steps along the velocity of the target at s = t.
+      shortest: the least length of the target's jumps on the clock; jumps of up to 1.5 times it, whatever the
+        rounding of the times, are steps along the velocity of the target at s = t.
 
     Raises:
       ValueError: for a middle time that is not between s and t (traced, the losses are NaN).

@@ -29,9 +29,9 @@ class FlowMapSolver(SolverBase):
     """Jumps of a flow map; with ``gamma``, each goes below s and adds noise up to s.
 
     ``x_s = (alpha_s / alpha_e) X(x_t, t, e) + gamma sigma_s z``, with e the time whose noise-to-signal ratio is
-    ``sqrt(1 - gamma^2)`` times that of s. ``gamma = None`` is ``x_s = X(x_t, t, s)`` and draws nothing; 1 is multistep
-    consistency sampling, which predicts the end of the path and adds noise; values in between correct part of the error
-    of earlier jumps. With an exact map every step of every size is exact, so the order is 0.
+    ``sqrt(1 - gamma^2)`` times the ratio of s. ``gamma = None`` is ``x_s = X(x_t, t, s)`` and draws nothing; 1 is
+    multistep consistency sampling, which predicts the end of the path and adds noise; values in between correct part of
+    the error of earlier jumps. With an exact map every step of every size is exact, so the order is 0.
 
     ``scorekit.samplers.sample`` takes the flow map in place of the denoiser.
 

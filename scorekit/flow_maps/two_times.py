@@ -5,6 +5,9 @@ Args:
   n: number of draws, normally the batch size.
   schedule: the noise schedule.
 
+Returns:
+  Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
+
 >>> from scorekit.schedules import rectified_flow
 >>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
 0.75
@@ -62,7 +65,7 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
       diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.
 
     Returns:
-      :class:`Jumps`; the weights are the products of those of both times.
+      :class:`Jumps`; the weights are the products of the weights of both times.
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
@@ -76,14 +79,13 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
 def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fraction = 0.5) -> Array:
     """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
 
+    Unless ``s <= t`` it is an error, and NaN if traced.
+
     Args:
       t: times ``(B,)``, or one time.
       s: the ends of the jumps, shaped like t, ``s <= t``.
       fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
         middle times.
-
-    Returns:
-      Shaped like t, between s and t; an error, and NaN if traced, unless ``s <= t``.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
@@ -97,7 +99,7 @@ def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fracti
 
 
 def _between(t, s, schedule, tau):
-    """The time of a clock between those of s and t; exact at both, NaN where ``s > t``."""
+    """The time of a clock between the clocks of s and t; exact at both, NaN where ``s > t``."""
     inside = (tau < clock(schedule, t)) & (tau > clock(schedule, s))
     m = schedule.time_at(log_snr_at("flow", jnp.where(inside, tau, 0.5)))
     found = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
@@ -115,17 +117,14 @@ def shortcut_steps(
 ) -> Steps:
     """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
 
-    Lengths are those of the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
+    Lengths are measured on the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
     jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels``, for a path from near 1 to near 0 on the clock, uses
-    the velocity for the halves of the shortest.
+    the velocity for the halves of the shortest. ``t_min > t_max`` is an error, and NaN if traced.
 
     Args:
       levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.
-
-    Returns:
-      :class:`Steps`; an error, and NaN if traced, for ``t_min > t_max``.
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
     """

@@ -149,7 +149,7 @@ def _exact(joint: Mixture, interpolant: Interpolant, x_t: Array, t: Array) -> En
 
 
 def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
-    """The exact denoiser where the joint density of ``(x0, x1)`` is a Gaussian or a mixture of them.
+    """The exact denoiser where the joint density of ``(x0, x1)`` is a Gaussian or a mixture; x_t is ``(..., D)``.
 
     Of a component ``N(m, C)`` with ``A = [alpha I, beta I]`` and ``K = A C A' + gamma^2``,
     ``E[(x0, x1) | x_t] = m + C A' K^-1 (x_t - A m)`` and ``E[z | x_t] = gamma K^-1 (x_t - A m)``.
@@ -157,9 +157,6 @@ def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
     Args:
       joint: density of ``(x0, x1)``, one after the other, of an even dimension 2 D; independent ends have a
         block-diagonal covariance.
-
-    Returns:
-      ``(x_t, t) -> Ends`` with ``x_t`` ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
     """
     if isinstance(joint, Gaussian):
         joint = Mixture(log_weights=jnp.zeros(1), components=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], joint))

@@ -1,4 +1,4 @@
-"""Arrays of a pickle: those of PyTorch, read when they are asked for, and those of numpy; numbers and booleans only."""
+"""Arrays of a pickle: of PyTorch, read on access, and of numpy; numbers and booleans only."""
 
 import math
 import pickle

@@ -31,8 +31,8 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
 
     ``config.json`` holds the attributes of the network, its preconditioning and the SHA-256 of the weights,
     ``model.safetensors`` the parameters with names joined by dots (``blocks.qkv.kernel``; constants after
-    ``constants/``), ``autoencoder.safetensors`` those of an autoencoder if there is one, ``README.md`` a model card.
-    What ``load`` would not read is not written.
+    ``constants/``), ``autoencoder.safetensors`` the weights of an autoencoder if there is one, ``README.md`` a model
+    card. What ``load`` would not read is not written.
 
     Args:
       folder: where to; made if it does not exist.

@@ -7,7 +7,7 @@ records of their state, whose source code in the file is not read. Any other nam
 
 Three containers are read: plain pickles, PyTorch's zip archives, and PyTorch's older files of several pickles.
 
-Small files that would take much time or memory are refused: what is hashed holds no nested tuples, calls make no more
+Small files that would take much time or memory are errors: what is hashed holds no nested tuples, calls make no more
 than a multiple of the bytes of the file, and archives are not compressed, as PyTorch writes them.
 """
 
@@ -189,7 +189,7 @@ _CALLS = (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INS
 class _Unpickler(_Base):
     """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers.
 
-    ``size`` is that of the file in bytes.
+    ``size`` is the size of the file in bytes.
     """
 
     dispatch: ClassVar = {

@@ -62,7 +62,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
 
 
 _LARGEST = 2**26
-"""Bytes of a file of JSON; those of tokenisers have 2 ** 24."""
+"""Bytes of a file of JSON; files of tokenisers have 2 ** 24."""
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     try:
         partial.write_bytes(data)
         partial.replace(path)
-    except OSError as error:  # that of a full disk has no file name
+    except OSError as error:  # a full disk's has no file name
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)

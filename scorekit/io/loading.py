@@ -1,4 +1,4 @@
-"""Published weights, or those of an exported run, as a network with the meaning of its inputs and outputs.
+"""Published weights, or an exported run, as a network with the meaning of its inputs and outputs.
 
 Three lines to a picture::
 
@@ -92,8 +92,8 @@ class Loaded:
         """The network with the meaning of its inputs.
 
         Args:
-          **conditions: those of the module, such as ``labels``, each for the batch or for one example; those left out
-            are absent.
+          **conditions: conditions of the module, such as ``labels``, each for the batch or for one example; by default
+            absent.
 
         Returns:
           ``(x_t, t) -> output``, the target's.
@@ -270,7 +270,7 @@ def _of_class(facts: Mapping[str, Any]) -> Preconditioning | None:
 def _convert(
     weights: Path, config: Mapping[str, Any], key: str | None, options: Mapping[str, Any]
 ) -> tuple[str, nn.Module, PyTree, dict[str, Any]]:
-    """The name of the layout, the network, its parameters, and what the file says beside its tensors."""
+    """The name of the layout, the network, its parameters, and the other values of the file."""
     named, facts = read_weights(weights, key)
     tensors = Tensors(named, str(weights))
     found = find_format(tensors)

@@ -1,4 +1,4 @@
-"""Preconditioning: how noise level and input enter a network, and what its output means.
+"""Preconditioning: how noise level and input enter a network, and the meaning of its output.
 
 A network F inside a preconditioning is called as ``F(c_in x_t, c_noise)``, where ``c_noise`` is a function of the
 log-SNR alone, so that any schedule may take the place of the one that it was trained with.
@@ -120,7 +120,7 @@ class NegativeEps:
         return jax.tree.map(jnp.negative, prediction.eps)
 
     def eps_scale(self, t, schedule):
-        """The factor between the error of the output and that of eps."""
+        """The factor between the error of the output and the error of eps."""
         return Eps().eps_scale(t, schedule)
 
 
@@ -213,9 +213,9 @@ def beta_table(
 
 
 def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "eps") -> Preconditioning:
-    """That of a network which was trained on the discrete timesteps of a table of betas.
+    """Preconditioning of a network that was trained on the discrete timesteps of a table of betas.
 
-    ``c_noise`` is the index in the table, with linear interpolation in the log-SNR between two entries; also that of
+    ``c_noise`` is the index in the table, with linear interpolation in the log-SNR between two entries, as in
     guided-diffusion, iDDPM and DiT.
 
     Args:

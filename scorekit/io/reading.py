@@ -47,7 +47,7 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
         "model" and "state_dict" that it has. The list of averages of score_sde gets the names of "model".
 
     Returns:
-      The tensors, and what the file says beside them.
+      The tensors, and the other values of the file.
 
     Raises:
       ValueError: for another ending, a damaged file, one that refers to code, or one without tensors.
@@ -81,7 +81,7 @@ _MODULES = 2**16
 
 
 def _choose(found: Any, key: str | None, depth: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tensors in the content of a file, and what it says beside them."""
+    """The tensors in the content of a file, and its other values."""
     if depth > _DEEPEST:
         raise ValueError(f"holds more than {_DEEPEST} dictionaries within each other")
     if isinstance(found, Inert):
@@ -131,7 +131,7 @@ def _averages(averages: Sequence[Any], model: dict[str, Any]) -> dict[str, Any]:
     """The model with the averages of score_sde in place of its parameters.
 
     They are a list in the order of the parameters; buffers and frozen parameters, such as the frequencies of a Fourier
-    embedding, are in the state of the model and not in the list: they are those whose shape is not that of the next.
+    embedding, are in the state of the model and not in the list: their shape differs from the next one.
     """
     found, left = dict(model), list(averages)
     for name, array in model.items():

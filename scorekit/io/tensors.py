@@ -121,7 +121,7 @@ class Tensors:
 
 
 def check_params(params: PyTree, expected: PyTree) -> None:
-    """Validates converted parameters against those of a network.
+    """Validates converted parameters against the parameters of a network.
 
     Args:
       params: nested dicts of arrays.

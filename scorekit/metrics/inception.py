@@ -16,7 +16,7 @@ from scorekit.typing import Array
 __all__ = ["SIDE", "TAPS", "InceptionV3"]
 
 TAPS = ("64", "192", "768", "2048", "spatial", "logits_unbiased", "logits")
-"""The outputs by name. "2048" is that of the FID (``pool_3``), "spatial" that of the sFID."""
+"""The outputs by name. "2048" (``pool_3``) is for the FID, "spatial" for the sFID."""
 SIDE = 299
 """Pixels along a side of the images that the network was trained on."""
 _SPATIAL_CHANNELS = 7
@@ -35,8 +35,8 @@ class InceptionV3(nn.Module):
     ``W`` are 299 for the published features and at least 75. The result is a dict of the outputs that :data:`TAPS`
     names: averages over positions ``(B, 64)``, ``(B, 192)``, ``(B, 768)`` and ``(B, 2048)`` after the first and second
     maximum pool, the 17 x 17 blocks and the last block; "spatial" ``(B, 17 * 17 * 7)``, without an average; and
-    ``(B, 1008)`` logits, "logits_unbiased" without the bias of the last layer. Under ``jit`` what is not used is not
-    computed.
+    ``(B, 1008)`` logits, "logits_unbiased" without the bias of the last layer. Under ``jit`` unused outputs are
+    not computed.
 
     >>> like = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
     >>> found, params = jax.eval_shape(InceptionV3().init_with_output, jax.random.key(0), like)
@@ -64,7 +64,7 @@ class InceptionV3(nn.Module):
         x = _To17(name="Mixed_6a")(x)
         for name, inner in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
             x = _Mixed17(inner, name=name)(x)
-            if name == "Mixed_6d":  # its first channels are those of the 1 x 1 convolution
+            if name == "Mixed_6d":  # its first channels are from the 1 x 1 convolution
                 found["spatial"] = x[..., :_SPATIAL_CHANNELS].reshape(x.shape[0], -1)
         found["768"] = _average(x)
         x = _To8(name="Mixed_7a")(x)

@@ -84,7 +84,7 @@ def kid(
 ) -> KernelDistance:
     """The kernel Inception distance: the unbiased squared maximum mean discrepancy of subsets.
 
-    The kernel is ``(x . y / D + 1)^3``. The subsets are those of torch-fidelity with the same seed.
+    The kernel is ``(x . y / D + 1)^3``. The subsets are drawn as by torch-fidelity with the same seed.
 
     Args:
       real: features ``(N, D)``, N >= ``subset_size``; no value above 3.4e38.

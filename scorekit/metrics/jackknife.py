@@ -1,4 +1,4 @@
-"""Standard errors of what has no formula for them, such as a distance between distributions."""
+"""Standard errors of statistics without a formula for them, such as a distance between distributions."""
 
 from collections.abc import Callable
 from typing import Annotated

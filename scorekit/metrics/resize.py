@@ -4,7 +4,7 @@
 name        interpolation                                               used by
 ==========  ==========================================================  ============================================
 ``tf1``     bilinear, ``src = i in / out``, no antialiasing             the original FID, ADM, EDM, torch-fidelity
-``torch``   bilinear, ``src = (i + 1/2) in / out - 1/2``, likewise      pytorch-fid and what is built on it
+``torch``   bilinear, ``src = (i + 1/2) in / out - 1/2``, likewise      pytorch-fid and its dependents
 ``clean``   bicubic with antialiasing (PIL), floats clipped to 0..255   clean-fid
 ==========  ==========================================================  ============================================
 
@@ -92,7 +92,7 @@ def _bilinear(x: Array, size: int, half_pixel: bool) -> Array:
 
 
 def _neighbours(length: int, size: int, half_pixel: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new position the places before and after it, and the share of the latter."""
+    """For each new position the places before and after it, and the fraction of the latter."""
     at = np.arange(size, dtype=np.float32)
     scale = np.float32(length / size)
     source = np.maximum(scale * (at + np.float32(0.5)) - np.float32(0.5), np.float32(0)) if half_pixel else at * scale

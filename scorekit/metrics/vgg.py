@@ -16,7 +16,7 @@ __all__ = ["MEAN", "SIDE", "STAGES", "STD", "TAPS", "VGG16", "vgg_input"]
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Features and number of the convolutions between two maximum pools."""
 TAPS = tuple(f"relu{stage}_{convolutions}" for stage, (_, convolutions) in enumerate(STAGES, 1))
-"""The outputs by name; "relu5_3" is that of the Fréchet distance."""
+"""The outputs by name; "relu5_3" is for the Fréchet distance."""
 SIDE = 224
 """Pixels along a side of the images that the network was trained on."""
 MEAN = (0.485, 0.456, 0.406)

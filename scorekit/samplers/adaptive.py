@@ -53,8 +53,8 @@ class AdaptiveResult(NamedTuple):
     Attributes:
       x: the state at ``t_end``, shaped and typed like ``x_init``; NaN in blocks that failed.
       saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
-      nfe: network evaluations: 2 for the first step size and 6 for every step tried; here and below, those of the
-        block that needed most.
+      nfe: network evaluations: 2 for the first step size and 6 for every step tried; here and below, of the block
+        that needed most.
       accepted: steps taken.
       rejected: steps tried and rejected.
       success: whether ``t_end`` was reached in all blocks.

@@ -33,7 +33,7 @@ class MetropolisResult(NamedTuple):
 
     Attributes:
       x: the last state.
-      acceptance: the share of accepted proposals of each chain, ``(B,)``.
+      acceptance: fraction of accepted proposals of each chain, ``(B,)``.
 
     >>> float(MetropolisResult(x=jnp.ones((2, 1)), acceptance=jnp.array([0.5, 0.75])).acceptance.mean())
     0.625

@@ -94,7 +94,7 @@ def parallel_sample(
     ``NamedSharding(mesh, PartitionSpec("data"))``; the states cross the mesh once a sweep.
 
     The loop stops when the RMS change of every state of every example is at most ``tolerance * hypot(alpha, sigma)``
-    (the criterion of ParaDiGMS, with the scale of the state for that of the noise, which vanishes at the end); under
+    (the criterion of ParaDiGMS, with the scale of the state, as the scale of the noise vanishes at the end); under
     ``vmap`` each example has its own. Steps whose states have settled leave the window, and later ones enter. The
     result can be differentiated in forward mode only.
 

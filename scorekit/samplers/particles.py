@@ -83,7 +83,7 @@ def twisted_sample(
 ) -> ParticleResult:
     """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(key, denoiser, schedule, solver, x_init, ts)``.
 
-    The twisted diffusion sampler: with ``psi_t(x_t)`` a guess of what the likelihood will be, a step and the factor of
+    The twisted diffusion sampler: with ``psi_t(x_t)`` a guess of the later likelihood, a step and the factor of
     its weight are
 
         ``x_s ~ N(m + v grad log psi_t(x_t), v)``,   ``p(x_s | x_t) psi_s(x_s) / (r(x_s | x_t) psi_t(x_t))``
@@ -108,7 +108,7 @@ def twisted_sample(
       guidance_scale: gamma, the power of the likelihood.
       softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
-        ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 that is what a noise-conditional classifier learns.
+        ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 a noise-conditional classifier learns that.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of the denoiser, with their gradients (of ``twist`` if given).

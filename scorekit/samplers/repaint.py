@@ -133,7 +133,7 @@ def repaint(
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:
-    """The row of every falling move of a path; of a rising move, that of the fall before it, which is not used.
+    """The row of every falling move of a path; of a rising move, the unused row of the fall before it.
 
     Every descending run is planned anew: its history starts empty.
     """

@@ -1,4 +1,4 @@
-"""The files of checkpoints: their metadata, the checksum of every array, and what is damaged."""
+"""The files of checkpoints: their metadata, the checksum of every array, and errors for damaged ones."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ from scorekit.typing import PyTree
 
 
 def absolute(directory: str | PathLike) -> epath.Path:
-    """The absolute path of a folder of this machine, or that of a bucket."""
+    """The absolute path of a folder of this machine, or of a bucket."""
     path = epath.Path(directory)
     return path if in_bucket(path) else path.resolve()
 
@@ -84,7 +84,7 @@ def read(path: epath.Path, choose: Callable[[Nested], Nested]) -> tuple[Nested, 
 
 
 def fitting(saved: Nested, like: PyTree) -> Nested:
-    """The shapes of ``like``, nested; raises :class:`DoesNotFit` if they are not those of ``saved``."""
+    """The shapes of ``like``, nested; raises :class:`DoesNotFit` if they are not the shapes of ``saved``."""
     wanted = nested_shapes(like)
     found = differences(saved, wanted)
     if found:

@@ -135,7 +135,7 @@ class Checkpoints:
         """Starts saving in the background; returns once the state is copied, after which the caller may donate it.
 
         Args:
-          step: name of the checkpoint; larger than those of all existing checkpoints.
+          step: name of the checkpoint; larger than all existing ones.
           state: the train state.
           metrics: scalars that rank checkpoints.
           extra: content of the JSON.

@@ -29,7 +29,7 @@ def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
 
     Args:
       fsdp: the number of devices that hold one copy of the train state.
-      devices: the devices; those of all processes by default.
+      devices: the devices; by default all of all processes.
 
     Returns:
       The mesh.

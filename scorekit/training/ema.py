@@ -1,8 +1,8 @@
 """Moving averages of the parameters, several at once: exponential ones, and power-function ones of a relative width.
 
-After t updates the weight of the parameters of update s in a power-function average is that of the density
-``(gamma + 1) s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same share of a run at any t. Its width
-is the standard deviation of the density over t (Karras et al. 2024).
+After t updates the weight of the parameters of update s in a power-function average is the density ``(gamma + 1)
+s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same fraction of a run at any t. Its width is the
+standard deviation of the density over t (Karras et al. 2024).
 """
 
 import jax

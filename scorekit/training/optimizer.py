@@ -110,7 +110,7 @@ def make_optimizer(
     -0.0001
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
-    (https://kellerjordan.github.io/posts/muon); the scale is that of Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
+    (https://kellerjordan.github.io/posts/muon); the scale is from Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
     without its factor of 0.2, which matches the root mean square of AdamW's updates.
     """
     if len(betas) != 2:

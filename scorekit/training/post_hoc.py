@@ -143,7 +143,7 @@ def post_hoc_ema(
 ) -> tuple[int, PyTree]:
     """Parameters averaged with any relative width, from the snapshots up to a step.
 
-    The weights are those of :func:`post_hoc_weights`; the snapshots are read one at a time. A width that is stored is
+    The weights are from :func:`post_hoc_weights`; the snapshots are read one at a time. A width that is stored is
     read as it is. Widths between the stored ones and somewhat wider ones are accurate; narrower ones need snapshots as
     dense as they are narrow.
 

@@ -30,7 +30,7 @@ Metrics: TypeAlias = dict[str, PyTree]
 
 
 class TrainStep(Protocol):
-    """``(state, batch) -> (state, metrics)``, compiled; ``lower(state, batch)`` is that of ``jax.jit``."""
+    """``(state, batch) -> (state, metrics)``, compiled; ``lower(state, batch)`` is the method of ``jax.jit``."""
 
     lower: Callable[[TrainState, PyTree], jax.stages.Lowered]
 

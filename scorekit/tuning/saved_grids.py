@@ -131,7 +131,7 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     Args:
       saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
-      schedule: its schedule; the noise levels at ``saved.ts`` must be those of the file.
+      schedule: its schedule; the noise levels at ``saved.ts`` must be as in the file.
 
     Returns:
       The solver.

@@ -233,7 +233,7 @@ def tune(
     update. The result is the candidate with the least error on ``held_out`` among the starting grids and the evaluated
     updates, so that it is never worse there than the best starting grid. The same arguments give the same result.
 
-    The memory is that of a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
+    The memory is as for a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
     ``min_ts M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``, M_p the power mean over draws of z.
 
@@ -246,7 +246,7 @@ def tune(
       pairs: training noise and ends, from :func:`fine_pairs` or your own.
       held_out: others, for the selection.
       coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
-      free_start: allow a first noise level below that of the pairs.
+      free_start: allow a first noise level below the pairs' own.
       starts: number of grids to tune, in the order of their error on ``held_out``; all by default.
       power: p of the power mean of the distances: 2 is the RMSE, 1 the mean, 0 the geometric mean.
       steps: updates per starting grid.

@@ -19,7 +19,6 @@ Returns:
 
 >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2), round(float(mel_to_hz(42.0)), 6)
 (15.0, 999.99, 6400.0)
-
 >>> from scorekit.audio.stft import hann
 >>> bank = mel_filter_bank(8000, 256, 20)
 >>> mel_spectrogram(jnp.zeros((2, 800)), bank, hann(256), 80).shape
@@ -35,10 +34,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import FftSize, Rate
 from scorekit.audio.stft import magnitude, stft
-from scorekit.checks import check_not_nan, check_scalar
+from scorekit.checks import check_not_nan
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["hz_to_mel", "log_mel", "mel_filter_bank", "mel_spectrogram", "mel_to_hz"]
@@ -83,7 +82,7 @@ def mel_filter_bank(
     num_mels: PositiveInt,
     *,
     f_min: NonNegativeScalar = 0.0,
-    f_max: float | None = None,
+    f_max: FiniteScalar | None = None,
     scale: _Scale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
 ) -> np.ndarray:
@@ -102,7 +101,6 @@ def mel_filter_bank(
     Returns:
       float32 ``(fft_size // 2 + 1, num_mels)``.
     """
-    check_scalar(f_max=1.0 if f_max is None else f_max)
     f_max = sample_rate / 2.0 if f_max is None else f_max
     if not 0.0 <= f_min < f_max <= sample_rate / 2.0:
         raise ValueError(f"f_min, f_max must satisfy 0 <= f_min < f_max <= {sample_rate / 2.0}, got {f_min}, {f_max}")

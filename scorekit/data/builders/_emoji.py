@@ -1,9 +1,9 @@
 """Captioned emoji in two styles of drawing as a TensorFlow Datasets builder.
 
-Importing this module registers the builder under the TFDS name ``captioned_emoji``. The pictures are in packages
-of npm's registry, whose archives must be in ``data_dir/downloads/npm``; none is part of scorekit. Noto's pictures are
-those of the Noto Emoji project (Apache-2.0), Twitter's are those of Twemoji (copyright Twitter, Inc and other
-contributors, CC-BY 4.0); names and keywords are those of emojilib (MIT).
+Importing this module registers the builder under the TFDS name ``captioned_emoji``. The images are in packages of
+npm's registry, whose archives must be in ``data_dir/downloads/npm``; none is part of scorekit. Noto's images are from
+the Noto Emoji project (Apache-2.0), Twitter's from Twemoji (copyright Twitter, Inc and other contributors,
+CC-BY 4.0); names and keywords are from emojilib (MIT).
 """
 
 import io

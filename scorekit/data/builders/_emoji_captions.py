@@ -42,8 +42,8 @@ def captions(
     """Three captions of a picture.
 
     Args:
-      name: in words.
-      keywords: of which the first two that are words and say something new are used.
+      name: name in words.
+      keywords: candidates; the first two that are words and say something new are used.
       group: such as "Animals & Nature".
       style: one of :data:`STYLES`.
       unseen: names whose words are not to come together in a caption of another name: keywords that would are left out.
@@ -71,7 +71,7 @@ def pair_of(name: str, names: Iterable[str] = ()) -> Pair | None:
     """The combination that a name describes, or None.
 
     Args:
-      name: in words.
+      name: name in words.
       names: all names; one that is also there after "man" or "woman" is of a person.
 
     >>> pair_of("large blue diamond")
@@ -100,12 +100,12 @@ def held_out(names: Iterable[str]) -> frozenset[str]:
     """The names of the test pictures: a quarter of the combinations of each family.
 
     Combinations are taken in an order that depends on the names alone, all names of one together, as long as half of
-    the combinations of their thing, and half of those of their attribute, stay in training, and no name of another has
-    all their words (a hollow red circle is red and a circle). Expressions of cats are held out and those of plain
-    faces are not; activities of men and women, and not those of a person.
+    the combinations of their thing, and half of the combinations of their attribute, stay in training, and no name of
+    another has all their words (a hollow red circle is red and a circle). Expressions of cats are held out, of plain
+    faces not; activities of men and women, but not of a person.
 
     Args:
-      names: of all pictures, in words.
+      names: names of all images, in words.
 
     >>> colours, shapes = ("red", "green", "blue", "brown"), ("heart", "circle", "square")
     >>> sorted(held_out({f"{colour} {shape}" for colour in colours for shape in shapes}))

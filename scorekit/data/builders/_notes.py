@@ -1,9 +1,9 @@
 """Single notes of General MIDI instruments as a TensorFlow Datasets builder, rendered without a download.
 
 Importing this module registers the builder under the TFDS name ``soundfont_notes``, with the configs ``4khz``, ``8khz``
-and ``16khz``. The features are named as those of TFDS's ``nsynth``.
+and ``16khz``. The features are named as in TFDS's ``nsynth``.
 
-The recordings are those of the font TimGM6mb (GNU GPL 2), which pip installs with pretty_midi. The set is rendered from
+The recordings are from the font TimGM6mb (GNU GPL 2), which pip installs with pretty_midi. The set is rendered from
 it on the user's machine; neither the font nor the set is part of scorekit.
 """
 

@@ -11,7 +11,7 @@ from scorekit.networks import ADM
 
 
 def check_against(network: ADM, params: dict[str, Any], channels: int) -> dict[str, Any]:
-    """``{"params": params}``, if they are those of the network for data of so many channels."""
+    """``{"params": params}``, if they fit the network for data of so many channels."""
     side = 2 ** (len(network.multipliers) - 1)
     x = jax.ShapeDtypeStruct((1, *(side,) * (params["input"]["kernel"].ndim - 2), channels), jnp.float32)
     check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, jnp.zeros(1)))

