@@ -3,6 +3,7 @@ the public names is missing from them."""
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
@@ -139,18 +140,21 @@ def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> Non
 def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
     """Adds the bounds in the annotations to the descriptions of the arguments, of which a family shares some.
 
-    An argument that only the docstring of the module describes gets that description.
+    An argument that only the docstring of the module or of its packages describes gets that description.
     """
     if what not in ("function", "class"):
         return
     bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
     parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
-    shared = _entries(inspect.getdoc(sys.modules[obj.__module__]) or "")
+    shared: dict[str, str] = {}
+    for module in itertools.accumulate(obj.__module__.split("."), "{}.{}".format):
+        shared |= _entries(inspect.getdoc(sys.modules[module]) or "")
+    header = "Attributes:" if "Attributes:" in lines else "Args:"
     missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
-    if missing and "Args:" not in lines:
-        lines += ["", "Args:"]
+    if missing and header not in lines:
+        lines += ["", header]
     if missing:
-        at = lines.index("Args:") + 1
+        at = lines.index(header) + 1
         lines[at:at] = [f"  {each}: {shared[each]}" for each in missing]
     for argument, bounded in bounds.items():
         start = next((i for i, line in enumerate(lines) if _entry(argument).match(line)), None)

@@ -20,7 +20,7 @@ class Block(nn.Module):
     :class:`~scorekit.networks.song_unet.SongUNet`."""
 
     features: int
-    taps: tuple[int, ...]
+    taps: tuple[float, ...]
     resample: str
     attention: bool
     dropout: float
