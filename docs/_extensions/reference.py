@@ -93,7 +93,8 @@ def page(name: str) -> str:
         kind = "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else "data"
         if kind == "class" and _is_foreign(thing):
             kind = "data"
-        option = {"class": "\n   :members:", "data": "\n   :no-value:"}.get(kind, "")
+        members = "\n   :members:" + ("\n   :inherited-members: Module" if hasattr(thing, "scope") else "")  # of Flax
+        option = {"class": members, "data": "\n   :no-value:"}.get(kind, "")
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
     listed = [label for label in names if not _is_foreign(getattr(module, label))]
     title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in listed)

@@ -1,4 +1,4 @@
-"""The U-Net of :mod:`scorekit.networks.unet` in PyTorch, for comparisons of speed: the same function and parameters.
+"""The U-Net of :class:`scorekit.networks.UNet` in PyTorch, for comparisons of speed: the same function and parameters.
 
 Its modules have the names of the Flax parameters. Written for images with or without classes, of the sizes that
 :data:`SIZES` names; needs torch.

@@ -78,30 +78,45 @@ Args:
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
-from scorekit.networks import adm, attention, autoencoder_kl, ddpm_unet, dit, edm2, song_unet, vdm_unet
+from scorekit.networks import attention, dit
 from scorekit.networks._magnitude import normalise_weights
-from scorekit.networks.adm import ADM
-from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
-from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
-from scorekit.networks.causal_transformer import CausalTransformer
-from scorekit.networks.causal_wavenet import CausalWaveNet
-from scorekit.networks.classifier import Classifier
+from scorekit.networks.autoencoders import (
+    Autoencoder,
+    AutoencoderKL,
+    Posterior,
+    Quantised,
+    autoencoder_kl,
+    code_counts,
+    fixed_noise_kl,
+    nearest_code,
+    perplexity,
+    quantise,
+    revival_loss,
+)
+from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.ddpm_unet import DDPMUNet
 from scorekit.networks.discriminators import FeatureDiscriminator
 from scorekit.networks.dit import DiT
-from scorekit.networks.dual_encoder import DualEncoder
-from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.mlp import MLP
-from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
-from scorekit.networks.song_unet import SongUNet
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
-from scorekit.networks.tiered import TieredNetwork
-from scorekit.networks.unet import UNet
-from scorekit.networks.vdm_unet import VDMUNet
+from scorekit.networks.unets import (
+    ADM,
+    EDM2,
+    Classifier,
+    DDPMUNet,
+    DualEncoder,
+    SongUNet,
+    UNet,
+    VDMUNet,
+    adm,
+    ddpm_unet,
+    edm2,
+    song_unet,
+    vdm_unet,
+)
 from scorekit.networks.waveform_discriminators import (
     DiscriminatorOutput,
     MultiPeriodDiscriminator,

@@ -1,4 +1,4 @@
-"""The base classes of the networks: attributes are checked when a network is made, and some have published sizes."""
+"""The base classes of the networks, whose attributes are checked when a network is made, and a scan over blocks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 import flax.linen as nn
 
 from scorekit.arguments import Between, Count, Each, checked
+from scorekit.sharded import gathered
 
 Levels: TypeAlias = Annotated[Sequence[int], Each(Count(0))]
 """Levels of a network, from 0."""
@@ -38,3 +39,18 @@ class Published(Module):
         if name not in cls.presets:
             raise ValueError(f"name must be one of {', '.join(cls.presets)}, got {name!r}")
         return cls(**{**cls.presets[name], **changes})
+
+
+def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool) -> Any:
+    """A scan over the stacked parameters of a block, each gathered where it is used."""
+    if not initialising:
+        block = nn.map_variables(block, "params", trans_in_fn=gathered)
+    if remat:
+        block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
+    return nn.scan(
+        block,
+        variable_axes={"params": 0, "intermediates": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=nn.broadcast,  # type: ignore[arg-type]
+        length=length,
+    )

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveFloat, PositiveInt
-from scorekit.networks._causal import scanned
-from scorekit.networks._module import Published, Shape
+from scorekit.networks._module import Published, Shape, scanned
 from scorekit.networks._spatial import DType, add_map, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
 from scorekit.networks.attention import Attention, attend

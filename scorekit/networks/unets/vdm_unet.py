@@ -10,8 +10,8 @@ from scorekit.arguments import FiniteScalar, PositiveFloat, PositiveInt
 from scorekit.networks._levels import u_net
 from scorekit.networks._module import Published, Shape
 from scorekit.networks._spatial import DType, add_map, check_signal_or_image
-from scorekit.networks._unet_blocks import Attention
 from scorekit.networks.embeddings import Conditioning, timestep_features
+from scorekit.networks.unets._unet_blocks import Attention
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["PRESETS", "VDMUNet"]

@@ -8,18 +8,17 @@ import jax.numpy as jnp
 
 from scorekit.arguments import PositiveFloat, PositiveInt
 from scorekit.checks import nan_unless
-from scorekit.networks._causal import (
+from scorekit.networks._conditions import along_positions
+from scorekit.networks._module import Rate, scanned
+from scorekit.networks._spatial import DType
+from scorekit.networks.causal._causal import (
     CausalNetwork,
     EmbeddedMap,
     Pattern,
     ShiftedInputs,
     attends,
     causal_attention,
-    scanned,
 )
-from scorekit.networks._conditions import along_positions
-from scorekit.networks._module import Rate
-from scorekit.networks._spatial import DType
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array
 

@@ -15,7 +15,6 @@ from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import Masked
-from scorekit.sharded import gathered
 from scorekit.typing import Array, ArrayLike, PyTree
 
 Pattern: TypeAlias = Literal["full", "local", "strided"]
@@ -159,21 +158,6 @@ def check_inputs(x: Any, num_codes: int | None) -> Array:
         return jnp.asarray(x, jnp.float32)
     check_classes(num_codes, x=x)
     return jnp.asarray(x)
-
-
-def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool) -> Any:
-    """A scan over the stacked parameters of a block, each gathered where it is used."""
-    if not initialising:
-        block = nn.map_variables(block, "params", trans_in_fn=gathered)
-    if remat:
-        block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
-    return nn.scan(
-        block,
-        variable_axes={"params": 0, "intermediates": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=nn.broadcast,  # type: ignore[arg-type]
-        length=length,
-    )
 
 
 def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> Array:

@@ -14,9 +14,9 @@ from scorekit.arguments import Between, Each, PositiveFloat, PositiveInt
 from scorekit.networks._conditions import as_labels, as_masked, per_example
 from scorekit.networks._levels import check_heights, u_net
 from scorekit.networks._module import Published, Rate, Shape, Sizes, SomeSizes
-from scorekit.networks._resampling import DownsamplingConv, check_filter
-from scorekit.networks._song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
 from scorekit.networks._spatial import DType, add_map
+from scorekit.networks.unets._resampling import DownsamplingConv, check_filter
+from scorekit.networks.unets._song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["PRESETS", "SongUNet"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, TieredNetwork
-from scorekit.networks._causal import attends, causal_attention
+from scorekit.networks.causal._causal import attends, causal_attention
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from scorekit.checks import check_floating
 from scorekit.networks._levels import LatentNetwork, ascend, descend
 from scorekit.networks._module import Sizes, SomeSizes
 from scorekit.networks._spatial import DType, depth_to_space, space_to_depth
-from scorekit.networks.quantise import nearest_code
+from scorekit.networks.autoencoders.quantise import nearest_code
 from scorekit.typing import Array
 
 __all__ = ["Autoencoder", "fixed_noise_kl"]
@@ -35,7 +35,7 @@ class Autoencoder(LatentNetwork):
 
     With ``codes``, the parameters include a codebook, ``params["params"]["codebook"]``, and :meth:`quantise` replaces
     latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
-    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
+    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.autoencoders.quantise`).
 
     Attributes:
       data_channels: channels C of the data.

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.networks._module import Module, Sizes, SomeSizes
 from scorekit.networks._spatial import DType
-from scorekit.networks._unet_blocks import check_spatial_shape, pooled
 from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.unets._unet_blocks import check_spatial_shape, pooled
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Classifier"]
@@ -16,7 +16,7 @@ __all__ = ["Classifier"]
 class Classifier(Module):
     """``(x_t, noise) -> logits`` of ``p(y | x_t)`` at every noise level.
 
-    The encoder of :class:`~scorekit.networks.unet.UNet`, a norm, global average pooling, and a dense layer that starts
+    The encoder of :class:`~scorekit.networks.UNet`, a norm, global average pooling, and a dense layer that starts
     at zero: at initialisation all classes are equally likely.
 
     Attributes:

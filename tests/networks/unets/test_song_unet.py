@@ -10,8 +10,8 @@ import pytest
 from golden import random_tensors
 
 from scorekit.networks import SongUNet
-from scorekit.networks._resampling import DownsamplingConv, downsample, upsample
-from scorekit.networks.song_unet import PRESETS, _RandomFrequencies
+from scorekit.networks.unets._resampling import DownsamplingConv, downsample, upsample
+from scorekit.networks.unets.song_unet import PRESETS, _RandomFrequencies
 
 RNG = np.random.default_rng(0)
 NETWORK = SongUNet(channels=8, multipliers=(1,), attention_resolutions=(4,), num_classes=3, vector_size=2)

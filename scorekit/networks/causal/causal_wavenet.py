@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import Count, PositiveInt
-from scorekit.networks._causal import CausalNetwork, EmbeddedMap, ShiftedInputs, scanned
 from scorekit.networks._conditions import along_positions
-from scorekit.networks._module import Rate
+from scorekit.networks._module import Rate, scanned
 from scorekit.networks._spatial import DType
+from scorekit.networks.causal._causal import CausalNetwork, EmbeddedMap, ShiftedInputs
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.networks._causal import CausalState, check_inputs
 from scorekit.networks._module import Module
+from scorekit.networks.causal._causal import CausalState, check_inputs
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["TieredNetwork"]

@@ -87,7 +87,7 @@ class AutoencoderKL(LatentNetwork, Published):
     decoder; a strided convolution, padded at the far ends alone, downsamples, and nearest-neighbour repetition before a
     convolution upsamples. The lowest level ends, in the decoder begins, with self-attention between two blocks.
 
-    It is used like :class:`~scorekit.networks.autoencoder.Autoencoder`; its latent is continuous, without codes.
+    It is used like :class:`~scorekit.networks.Autoencoder`; its latent is continuous, without codes.
 
     Attributes:
       data_channels: channels C of the data.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import ADM
-from scorekit.networks.adm import PRESETS
+from scorekit.networks.unets.adm import PRESETS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 4, 2)).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import UNet
-from scorekit.networks._unet_blocks import Attention, group_norm
+from scorekit.networks.unets._unet_blocks import Attention, group_norm
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._module import Module, Sizes, SomeSizes
 from scorekit.networks._spatial import DType
-from scorekit.networks._unet_blocks import check_spatial_shape, pooled
+from scorekit.networks.unets._unet_blocks import check_spatial_shape, pooled
 from scorekit.typing import Array
 
 __all__ = ["DualEncoder"]
@@ -30,8 +30,8 @@ _LEAST_TEMPERATURE = 0.01
 class DualEncoder(Module):
     """Unit vectors of pictures and captions, for :func:`scorekit.embeddings.contrastive_loss`.
 
-    Of pictures the encoder of :class:`~scorekit.networks.unet.UNet`, a norm, global average pooling and a dense layer,
-    as :class:`~scorekit.networks.classifier.Classifier`; of captions a linear map of the vector of a frozen encoder of
+    Of pictures the encoder of :class:`~scorekit.networks.UNet`, a norm, global average pooling and a dense layer,
+    as :class:`~scorekit.networks.Classifier`; of captions a linear map of the vector of a frozen encoder of
     text. Both results are divided by their norm. The temperature tau is a parameter ``log_temperature``, at first
     ``log 0.07``, and at least 0.01.
 

@@ -17,8 +17,8 @@ from scorekit.networks._spatial import (
     space_to_depth,
 )
 from scorekit.networks._tokens import embed_tokens
-from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.unets._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["UNet"]
