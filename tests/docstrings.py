@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import re
 from types import ModuleType
 
@@ -104,9 +105,9 @@ def lacks(
 
 
 def of_module(thing) -> str:
-    """The docstrings of the module that defines a function or a class, and of its package."""
-    module, package = thing.__module__, thing.__module__.rpartition(".")[0]
-    return "\n".join(inspect.getdoc(importlib.import_module(name)) or "" for name in (package or module, module))
+    """The docstrings of the module that defines a function or a class, and of its packages."""
+    modules = itertools.accumulate(thing.__module__.split("."), "{}.{}".format)
+    return "\n".join(inspect.getdoc(importlib.import_module(name)) or "" for name in modules)
 
 
 def incomplete_function(function, *, method: bool = False, example: str = "", equation: bool = True) -> list[str]:

@@ -43,7 +43,9 @@ def test_defaults_are_within_the_bounds():
 
 
 def valid_call(name):
-    """The row of a function, or a call with values inside its bounds; None where it needs more than that."""
+    """The row of a function or of the attributes of a network, or a call with values inside its bounds; else None."""
+    if f"{name}/attributes" in ROWS:
+        return ROWS[f"{name}/attributes"]
     required = [key for key, each in inspect.signature(NAMES[name]).parameters.items() if each.default is each.empty]
     if name not in ROWS and all(key in BOUNDED[name] for key in required):
         return Call(NAMES[name], {key: BOUNDED[name][key].bound.inside()[0] for key in required})

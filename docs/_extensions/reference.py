@@ -3,6 +3,7 @@ the public names is missing from them."""
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
@@ -92,7 +93,8 @@ def page(name: str) -> str:
         kind = "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else "data"
         if kind == "class" and _is_foreign(thing):
             kind = "data"
-        option = {"class": "\n   :members:", "data": "\n   :no-value:"}.get(kind, "")
+        members = "\n   :members:" + ("\n   :inherited-members: Module" if hasattr(thing, "scope") else "")  # of Flax
+        option = {"class": members, "data": "\n   :no-value:"}.get(kind, "")
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
     listed = [label for label in names if not _is_foreign(getattr(module, label))]
     title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in listed)
@@ -139,20 +141,21 @@ def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> Non
 def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
     """Adds the bounds in the annotations to the descriptions of the arguments, of which a family shares some.
 
-    An argument that only the docstring of the module or of its package describes gets that description.
+    An argument that only the docstring of the module or of its packages describes gets that description.
     """
     if what not in ("function", "class"):
         return
     bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
     parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
-    shared = {}
-    for name in (obj.__module__.rpartition(".")[0], obj.__module__):
-        shared |= _entries(inspect.getdoc(sys.modules.get(name)) or "")
+    shared: dict[str, str] = {}
+    for module in itertools.accumulate(obj.__module__.split("."), "{}.{}".format):
+        shared |= _entries(inspect.getdoc(sys.modules[module]) or "")
+    header = "Attributes:" if "Attributes:" in lines else "Args:"
     missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
-    if missing and "Args:" not in lines:
-        lines += ["", "Args:"]
+    if missing and header not in lines:
+        lines += ["", header]
     if missing:
-        at = lines.index("Args:") + 1
+        at = lines.index(header) + 1
         lines[at:at] = [f"  {each}: {shared[each]}" for each in missing]
     for argument, bounded in bounds.items():
         start = next((i for i, line in enumerate(lines) if _entry(argument).match(line)), None)

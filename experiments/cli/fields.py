@@ -14,6 +14,7 @@ docstring or that of its module. NaN and infinities are values of no field.
 """
 
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -301,9 +302,10 @@ class _Described(NamedTuple):
 def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, _Described]:
     """The arguments of a choice that are fields; one of type float without a bound is any finite number."""
     bounds, found = bounds_of(factory), {}
-    module, meanings = getattr(factory, "__module__", ""), {}
-    for holder in (sys.modules.get(module.rpartition(".")[0]), sys.modules.get(module), factory):
-        meanings |= described_arguments(inspect.getdoc(holder) or "")
+    meanings: dict[str, str] = {}
+    for module in itertools.accumulate(getattr(factory, "__module__", "").split("."), "{}.{}".format):
+        meanings |= described_arguments(getattr(sys.modules.get(module), "__doc__", None) or "")
+    meanings |= described_arguments(inspect.getdoc(factory) or "")
     meanings |= {name: words for name, words in getattr(factory, "meanings", {}).items() if words}
     for key, parameter in inspect.signature(factory).parameters.items():
         if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:

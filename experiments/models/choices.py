@@ -15,7 +15,6 @@ from scorekit import networks, predictions, schedules, times, weightings
 from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
-from scorekit.networks.attention import ATTENTION
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
@@ -143,26 +142,19 @@ TIMES = narrowed(
 
 _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
-    "attention": OneOf(*ATTENTION),
-    "embedding": OneOf("positional", "fourier"),
     "attention_levels": Each(Count(0, 1023)),
-    "attention_resolutions": Each(Count()),
     **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers"), _DEPTH),
     **dict.fromkeys(("channels", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
     **dict.fromkeys(("latent_channels", "patch", "width", "window"), _WIDTH),
     "codes": Count(2, 2**24),
     "conditioning_layers": Count(0, 1024),
-    "dropout": Between(0, 1, "high"),
     "factors": Each(_WIDTH),
     "filters": Count(0, 2**16),
     "grid": Each(_WIDTH),
     "mlp_ratio": Between(0, 1024, "low"),
     "multipliers": Each(_DEPTH, least=1),
     "noise_channels": Count(2, 2**16),
-    "noise_scale": POSITIVE,
-    "pattern": OneOf("full", "local", "strided"),
     "resample_filter": Each(POSITIVE, least=2),
-    "scaling_factor": POSITIVE,
     "taps": Count(2, 1024),
     "token_levels": Each(Count(0, 1023)),
 }

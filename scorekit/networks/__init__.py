@@ -2,9 +2,10 @@
 
 Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector=None, dense_map=None)``, has the
 attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
-spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. :class:`UNet`, :class:`DiT` and
-:class:`MLP` also take ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two
-``tokens`` of ``token_size`` features each, such as those of a :class:`TextEncoder`.
+spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. The output is float32 and shaped
+like ``x``; a condition that is None is absent for all examples. :class:`UNet`, :class:`DiT` and :class:`MLP` also take
+``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two ``tokens``, such as
+those of a :class:`TextEncoder`.
 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
@@ -12,34 +13,110 @@ spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for imag
 Discriminators refine what a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of a denoiser,
 :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
-The modules of networks with published sizes hold these as ``PRESETS``, by the names that ``preset`` takes;
+Attributes are checked when a network is made, an input or condition of the wrong shape or dtype is an error when it is
+called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms, softmax and
+output are float32; ``dtype`` is that of convolutions, projections and attention. Signals ``(B, L, C)`` are treated as
+images are, with 3 for 3 x 3. A dense map is resized to the first features, convolved and added to them; learned null
+tokens replace what is absent.
+
+The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
+the network of a name, without parameters, with some attributes changed;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
+
+>>> import jax
+>>> import jax.numpy as jnp
+>>> x, noise, labels = jnp.ones((2, 8, 8, 1)), jnp.zeros(2), jnp.array([3, 10])
+>>> network = UNet(channels=8, num_classes=10)
+>>> params = jax.jit(network.init)(jax.random.key(0), x, noise)
+>>> jax.jit(network.apply)(params, x, noise, labels).shape
+(2, 8, 8, 1)
+>>> others = [ADM(channels=8), DDPMUNet(channels=8), DiT(width=16), EDM2(channels=8, head_channels=8)]
+>>> others += [SongUNet(channels=8), VDMUNet(channels=8, depth=1)]
+>>> {jax.eval_shape(network.init_with_output, jax.random.key(0), x, noise)[0].shape for network in others}
+{(2, 8, 8, 1)}
+>>> ADM.preset("imagenet-64-edm", dropout=0.0).channels
+192
+
+Args:
+  channels: channels of the first level.
+  multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+  blocks: residual blocks per level of the encoder; the decoder has one more.
+  heads: number of attention heads.
+  attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
+  patch: side of the patches that are folded into the channels of the first level.
+  factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+  num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+  vector_size: length C of a conditioning vector; None: no vector.
+  map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+  map_size: features of a map with a row for each position; None: no map.
+  token_size: features of a conditioning token, of which there may be any number; None: no tokens.
+  outputs: features of the output at each position: parameters of a conditional distribution, such as
+    :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+  num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
+  shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level each
+    (:mod:`scorekit.forcing`).
+  state: state of a causal network after the position before, or of ``init_state``.
+  previous: last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the shift the input
+    at this one.
+  row: row of the map at this position, ``(B, map_size)``, or None.
+  batch: number B of sequences.
+  length: largest number L of positions.
+  dtype: dtype of the computation.
+  noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
+  dropout: rate of dropout in each residual block, active where ``apply`` is given a random key:
+    ``rngs={"dropout": key}``.
+  remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation); on CPU,
+    XLA stores them anyway.
+  noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
+  labels: integer labels, scalar or ``(B,)``, or None.
+  vector: ``(B, C)``, a :class:`Masked`, or None.
+  dense_map: ``(B, *map_shape)``, of a causal network ``(B, L, map_size)``, a :class:`Masked`, or None.
+  scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump, a
+    guidance scale; or None. A network that is to have them is initialised with them.
+  x: data of an autoencoder, images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by its stride.
+  z: latents ``(B, *latent_shape)`` of an autoencoder.
+  tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
-from scorekit.networks import adm, attention, autoencoder_kl, ddpm_unet, dit, edm2, song_unet, vdm_unet
+from scorekit.networks import attention, dit
 from scorekit.networks._magnitude import normalise_weights
-from scorekit.networks.adm import ADM
-from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
-from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
-from scorekit.networks.causal_transformer import CausalTransformer
-from scorekit.networks.causal_wavenet import CausalWaveNet
-from scorekit.networks.classifier import Classifier
+from scorekit.networks.autoencoders import (
+    Autoencoder,
+    AutoencoderKL,
+    Posterior,
+    Quantised,
+    autoencoder_kl,
+    code_counts,
+    fixed_noise_kl,
+    nearest_code,
+    perplexity,
+    quantise,
+    revival_loss,
+)
+from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.ddpm_unet import DDPMUNet
 from scorekit.networks.discriminators import FeatureDiscriminator
 from scorekit.networks.dit import DiT
-from scorekit.networks.dual_encoder import DualEncoder
-from scorekit.networks.edm2 import EDM2
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.mlp import MLP
-from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
-from scorekit.networks.song_unet import SongUNet
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
-from scorekit.networks.tiered import TieredNetwork
-from scorekit.networks.unet import UNet
-from scorekit.networks.vdm_unet import VDMUNet
+from scorekit.networks.unets import (
+    ADM,
+    EDM2,
+    Classifier,
+    DDPMUNet,
+    DualEncoder,
+    SongUNet,
+    UNet,
+    VDMUNet,
+    adm,
+    ddpm_unet,
+    edm2,
+    song_unet,
+    vdm_unet,
+)
 from scorekit.networks.waveform_discriminators import (
     DiscriminatorOutput,
     MultiPeriodDiscriminator,

@@ -13,14 +13,8 @@ from scorekit.typing import Array, ArrayLike
 def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: int) -> Masked | None:
     """Normalises a condition to float32 ``value`` ``(B, *shape)``, zero where absent, and ``present`` ``(B,)``.
 
-    Args:
-      name: its name in error messages.
-      condition: an array (present for all), a :class:`Masked`, or None (absent for all).
-      shape: the shape of one example; None for a network without this condition.
-      batch: B.
-
-    Raises:
-      ValueError: if it is given to a network without this condition, or its shape is wrong.
+    It is an array (present for all), a :class:`Masked`, or None (absent for all), of the shape of one example; None is
+    the shape for a network without it. ``name`` is for error messages.
 
     >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
     Array(3., dtype=float32)
@@ -56,9 +50,6 @@ def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> 
     """Labels as ``(B,)``: the null label ``num_classes`` where they are None, and one that no table has where they are
     negative; None for a network without classes.
 
-    Raises:
-      ValueError: if they are given to a network without classes, or are not integers, or are of the wrong shape.
-
     >>> as_labels(jnp.array([0, -1]), 3, 2)
     Array([0, 4], dtype=int32)
     """
@@ -74,9 +65,6 @@ def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> 
 
 def per_position(name: str, value: ArrayLike, batch: int, positions: int | None) -> Array:
     """A scalar or ``(B,)`` as ``(B,)``; with T positions also ``(B, T)``, one value for each, as it is.
-
-    Raises:
-      ValueError: naming the argument, if it is none of them.
 
     >>> per_position("noise", jnp.zeros((2, 3)), 2, 3).shape
     (2, 3)
@@ -101,9 +89,6 @@ def along_positions(condition: Array) -> Array:
 
 def per_example(name: str, value: ArrayLike, batch: int) -> Array:
     """A scalar or ``(B,)`` as ``(B,)``.
-
-    Raises:
-      ValueError: naming the argument, if it is neither.
 
     >>> per_example("noise", 0.5, 2)
     Array([0.5, 0.5], dtype=float32, weak_type=True)

@@ -6,7 +6,6 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
 from scorekit.networks._spatial import DType
 from scorekit.networks.attention import attend
 from scorekit.typing import Array
@@ -102,19 +101,8 @@ def group_norm(x: Array, groups: int, name: str) -> Array:
     return norm(x.astype(jnp.float32))
 
 
-def check_widths(channels: int, multipliers: Sequence[int], blocks: int, groups: int) -> None:
-    """Raises ``ValueError`` for sizes out of range, or groups that do not divide the channels of every level."""
-    check_count(channels=channels, groups=groups)
-    check_count(0, blocks=blocks)
-    if not multipliers:
-        raise ValueError(f"multipliers must hold at least one integer >= 1, got {tuple(multipliers)}")
-    for multiplier in multipliers:
-        check_count(multipliers=multiplier)
-        if channels * multiplier % groups:
-            raise ValueError(f"groups must divide the {channels * multiplier} channels of a level, got {groups}")
-
-
-def check_sides(sides: tuple[int, ...], stride: int) -> None:
-    """Raises ``ValueError`` unless the stride divides all sides of ``x``."""
-    if any(side % stride for side in sides):
-        raise ValueError(f"x must have sides divisible by the stride {stride}, got {sides}")
+def check_groups(channels: int, multipliers: Sequence[int], groups: int) -> None:
+    """Raises ``ValueError`` unless the groups divide the channels of every level."""
+    for width in (channels * multiplier for multiplier in multipliers):
+        if width % groups:
+            raise ValueError(f"groups must divide the {width} channels of a level, got {groups}")

@@ -23,12 +23,7 @@ SILU_MAGNITUDE = 0.596
 def normalise(x: Array, axes: int | Sequence[int]) -> Array:
     """Divides by the magnitude over some axes: ``x / (1e-4 + sqrt(mean(x^2)))``.
 
-    Args:
-      x: any shape; the mean is taken in float32.
-      axes: over which the magnitude becomes one.
-
-    Returns:
-      Of the shape and dtype of ``x``; zero, with a zero gradient, where ``x`` is.
+    Of the shape and dtype of ``x``, the mean in float32; zero, with a zero gradient, where ``x`` is.
 
     >>> normalise(jnp.array([[3.0, -3.0], [0.0, 0.0]]), -1).round(3)
     Array([[ 1., -1.],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.checks import check_floating
-from scorekit.networks._conditions import OrNull
+from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks.conditioning import Masked
 from scorekit.typing import Array
 
@@ -26,12 +27,7 @@ def check_signal_or_image(x: Array) -> None:
 def space_to_depth(x: Array, sizes: Sequence[int]) -> Array:
     """Folds patches into channels: ``(B, H, W, C) -> (B, H / p, W / q, p q C)``, likewise for ``(B, L, C)``.
 
-    Args:
-      x: images or signals, each spatial axis divisible by its patch size.
-      sizes: patch size along each axis, ``(p, q)`` or ``(p,)``.
-
-    Returns:
-      The folded array; channels are ordered by position within the patch, then by the channels of ``x``.
+    Channels are ordered by position within the patch, then by the channels of ``x``, whose sides ``sizes`` divide.
 
     >>> space_to_depth(jnp.arange(8).reshape(1, 4, 2), (2,))[0]
     Array([[0, 1, 2, 3],
@@ -60,18 +56,11 @@ def depth_to_space(x: Array, sizes: Sequence[int]) -> Array:
 
 
 def resize_linear(value: Array, shape: tuple[int, ...]) -> Array:
-    """Resizes a map to a spatial shape by linear interpolation.
+    """Resizes a map ``(B, h, w, C)`` or ``(B, rows, C)`` to ``(B, *shape, C)`` by linear interpolation.
 
     Pixel areas are aligned (half-pixel centres), except where a map ``(B, rows, C)`` of a signal has one row more than
     a divisor of its length: those rows are centred frames (:func:`scorekit.audio.stft`), the first and the last at the
     two ends.
-
-    Args:
-      value: ``(B, h, w, C)`` or ``(B, rows, C)``.
-      shape: ``(H, W)`` or ``(L,)``.
-
-    Returns:
-      ``(B, *shape, C)``.
 
     >>> resize_linear(jnp.array([[[0.0], [1.0], [2.0]]]), (4,))[0, :, 0]
     Array([0.25, 0.75, 1.25, 1.75], dtype=float32)
@@ -112,3 +101,9 @@ def embed_map(
     h = conv(channels, (3,) * len(shape), dtype=dtype, name="map")(value)
     h = resize_linear(h, shape) if coarser else h
     return or_null(name="map_or_null")(h, given.present)
+
+
+def add_map(h: Array, dense_map: Any, map_shape: tuple[int, ...] | None, dtype: DType) -> Array:
+    """``h`` and, for a network with a dense map, its features; for use in a compact method."""
+    given = as_masked("dense_map", dense_map, map_shape, h.shape[0])
+    return h if given is None else h + embed_map(h.shape[-1], dtype, given, h.shape[1:-1])

@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
 from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import ABSENT, Masked
 from scorekit.typing import Array
@@ -18,10 +17,7 @@ Context = tuple[Array, Array]
 def as_tokens(tokens: Any, size: int, batch: int) -> Masked:
     """Normalises tokens to float32 ``value`` ``(B, T, size)``, zero where absent, and ``present`` ``(B, T)``.
 
-    Args:
-      tokens: an array (all present), a :class:`Masked` whose ``present`` is ``(B, T)``, ``(B,)`` or a boolean, or None.
-      size: features of a token.
-      batch: B.
+    They are an array (all present), a :class:`Masked` whose ``present`` is ``(B, T)``, ``(B,)`` or a boolean, or None.
 
     Raises:
       ValueError: if a shape or dtype is wrong.
@@ -45,16 +41,11 @@ def as_tokens(tokens: Any, size: int, batch: int) -> Masked:
 
 
 def embed_tokens(tokens: Any, size: int | None, batch: int) -> Context | None:
-    """What a network attends to; None for one without tokens; for use in a compact method.
-
-    Raises:
-      ValueError: if they are given to a network without tokens, or of a wrong shape or dtype.
-    """
+    """What a network attends to; None for one without tokens; for use in a compact method."""
     if size is None:
         if tokens is not None:
             raise ValueError("tokens must be None for a network that was built without them")
         return None
-    check_count(token_size=size)
     return TokensOrNull(name="tokens")(as_tokens(tokens, size, batch))
 
 

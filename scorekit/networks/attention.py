@@ -1,17 +1,23 @@
 """Self-attention by JAX's own function, or by cuDNN's fused kernel where it applies."""
 
+from typing import Literal, TypeAlias, get_args
+
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import checked
 from scorekit.typing import Array
 
-__all__ = ["ATTENTION", "attend"]
+__all__ = ["ATTENTION", "Attention", "attend"]
 
-ATTENTION = ("xla", "fused")
+Attention: TypeAlias = Literal["xla", "fused"]
+"""The name of an implementation."""
+ATTENTION = get_args(Attention)
 """The implementations that :func:`attend` knows."""
 
 
-def attend(query: Array, key: Array, value: Array, implementation: str = "xla") -> Array:
+@checked
+def attend(query: Array, key: Array, value: Array, implementation: Attention = "xla") -> Array:
     """Multi-head attention ``softmax(q k^T / sqrt(d)) v``, softmax in float32.
 
     Args:
@@ -26,14 +32,9 @@ def attend(query: Array, key: Array, value: Array, implementation: str = "xla") 
     Returns:
       ``(B, T, heads, d)``, in the dtype of ``query``.
 
-    Raises:
-      ValueError: for another implementation.
-
     >>> attend(*jnp.ones((3, 2, 4, 1, 8))).shape
     (2, 4, 1, 8)
     """
-    if implementation not in ATTENTION:
-        raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {implementation!r}")
     fused = implementation == "fused" and _fused_applies(query)
     return jax.nn.dot_product_attention(query, key, value, implementation="cudnn" if fused else "xla")
 

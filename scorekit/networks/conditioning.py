@@ -1,8 +1,13 @@
 """Optional conditions of a network, and conditioning dropout.
 
-One network trained with and without its conditions gives both branches of classifier-free guidance (Ho & Salimans
-2022, arXiv:2207.12598). An absent class is marked by the null label, an absent vector or dense map by the flag of
-:class:`Masked`. The networks replace what is absent by a learned null token.
+One network trained with and without its conditions gives both branches of classifier-free guidance. An absent
+class is marked by the null label, an absent vector or dense map by the flag of :class:`Masked`. The networks replace
+what is absent by a learned null token.
+
+Args:
+  key: PRNG key.
+
+Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598).
 """
 
 from collections.abc import Mapping
@@ -12,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_floating, check_like, check_per_example
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
@@ -39,27 +45,24 @@ ABSENT = Masked(0.0, False)
 """The null value of vectors, dense maps and tokens; :func:`drop_conditions` and guidance broadcast it."""
 
 
-def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayLike) -> Array:
+@checked
+def drop_labels(key: Key, labels: ArrayLike, rate: Fraction, null_label: ArrayLike) -> Array:
     """Replaces each label, independently with probability ``rate``, by ``null_label``: ``P(null) = rate``.
 
     Args:
-      key: PRNG key.
       labels: integer labels, any shape.
-      rate: probability of dropping, in [0, 1].
+      rate: probability of dropping.
       null_label: the label of the null token; ``num_classes`` for the networks of this package.
 
     Returns:
       Labels of the same shape and dtype.
 
     Raises:
-      ValueError: if ``rate`` is outside [0, 1], or ``labels`` or ``null_label`` are not integers.
+      ValueError: if ``labels`` or ``null_label`` are not integers.
 
     >>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
     Array([10, 10, 10], dtype=int32)
-
-    Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598).
     """
-    check_between(0, 1, rate=rate)
     for name, value in (("labels", labels), ("null_label", null_label)):
         if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
             raise ValueError(f"{name} must be integers, got dtype {jnp.result_type(value)}")
@@ -68,12 +71,13 @@ def drop_labels(key: Key, labels: ArrayLike, rate: ArrayLike, null_label: ArrayL
     return jnp.where(dropped, jnp.asarray(null_label, labels.dtype), labels)
 
 
+@checked
 def drop_conditions(
     key: Key,
     conditions: Mapping[str, Any],
     nulls: Mapping[str, Any],
     rates: Mapping[str, ArrayLike],
-    joint_rate: ArrayLike = 0.0,
+    joint_rate: Fraction = 0.0,
 ) -> dict[str, Any]:
     """Drops conditions of each example at random, individually and jointly.
 
@@ -81,17 +85,16 @@ def drop_conditions(
     probability ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
 
     Args:
-      key: PRNG key.
       conditions: by name, a tree of ``(B, ...)`` arrays each: labels, or a :class:`Masked`.
       nulls: by the same names, the null value, broadcast to the condition: the null label, :data:`ABSENT`.
       rates: by the same names, the probability of dropping this condition, in [0, 1].
-      joint_rate: the probability of dropping all conditions, in [0, 1].
+      joint_rate: the probability of dropping all conditions.
 
     Returns:
       The conditions; shapes and dtypes are unchanged.
 
     Raises:
-      ValueError: if the names differ, a rate is outside [0, 1], or arrays do not share their batch axis.
+      ValueError: if the names differ, one of the rates is outside [0, 1], or arrays do not share their batch axis.
 
     >>> conditions = {"labels": jnp.arange(2), "vector": Masked(jnp.ones((2, 3)), jnp.array([True, True]))}
     >>> out = drop_conditions(
@@ -99,14 +102,11 @@ def drop_conditions(
     ... )
     >>> out["labels"], out["vector"].present
     (Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
-
-    Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598), for one
-    condition.
     """
     for argument, names in (("nulls", nulls), ("rates", rates)):
         if set(names) != set(conditions):
             raise ValueError(f"{argument} must have the names {sorted(conditions)} of conditions, got {sorted(names)}")
-    check_between(0, 1, joint_rate=joint_rate, **{f"rates[{k}]": rates[k] for k in rates})
+    check_between(0, 1, **{f"rates[{k}]": rates[k] for k in rates})
     if not conditions:
         return {}
     shape = (trees.batch_size(dict(conditions)),)
@@ -121,7 +121,8 @@ def drop_conditions(
     return {name: drop(k, name) for name, k in zip(sorted(conditions), for_one, strict=True)}
 
 
-def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -> Masked:
+@checked
+def noise_augmented(condition: Masked, level: Fraction, eps: ArrayLike = 0.0) -> Masked:
     """Noise conditioning augmentation of a dense map: ``sqrt(1 - level^2) map + level eps``.
 
     The later stage of a cascade is trained on maps of real data and sampled with maps that the stage before generated.
@@ -130,15 +131,15 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
 
     Args:
       condition: the map, ``value`` ``(B, ..., C)`` of unit order.
-      level: noise level in [0, 1], scalar or ``(B,)``; 0 leaves the map unchanged, 1 replaces it by noise.
+      level: noise level, scalar or ``(B,)``; 0 leaves the map unchanged, 1 replaces it by noise.
       eps: standard normal, shaped like the value; not needed at level 0.
 
     Returns:
       The map with ``C + 1`` channels and an unchanged mask.
 
     Raises:
-      ValueError: if the map is not floating, the level neither a scalar nor ``(B,)`` or outside [0, 1], or the noise
-        not shaped like the map.
+      ValueError: if the map is not floating, the level neither a scalar nor ``(B,)``, or the noise not shaped like
+        the map.
 
     Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation"
     (https://arxiv.org/abs/2106.15282).
@@ -148,7 +149,6 @@ def noise_augmented(condition: Masked, level: ArrayLike, eps: ArrayLike = 0.0) -
     ((1, 2, 2), True)
     """
     check_floating(condition=condition.value)
-    check_between(0, 1, level=level)
     value = jnp.asarray(condition.value)
     check_per_example(value, level=level)
     if jnp.ndim(eps):

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating
+from scorekit.arguments import NonNegativeInt, PositiveInt
+from scorekit.checks import check_floating
+from scorekit.networks._module import Module
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["FeatureDiscriminator"]
 
 
-class FeatureDiscriminator(nn.Module):
+class FeatureDiscriminator(Module):
     """Logits at every position of some layers of a denoiser, conditioned by projection.
 
     Each layer has a head: with its features ``h`` and an embedding ``e`` of noise level and class,::
@@ -28,7 +30,6 @@ class FeatureDiscriminator(nn.Module):
     Attributes:
       channels: width of each head.
       layers: hidden layers of each head.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
 
     >>> import jax
     >>> head = FeatureDiscriminator(channels=8, num_classes=10)
@@ -41,9 +42,9 @@ class FeatureDiscriminator(nn.Module):
     Yin et al. 2024 (https://arxiv.org/abs/2405.14867).
     """
 
-    channels: int = 32
-    layers: int = 1
-    num_classes: int | None = None
+    channels: PositiveInt = 32
+    layers: NonNegativeInt = 1
+    num_classes: PositiveInt | None = None
 
     @nn.compact
     def __call__(
@@ -53,18 +54,10 @@ class FeatureDiscriminator(nn.Module):
 
         Args:
           features: by layer, as :func:`scorekit.networks.features` gives them, ``(B, ..., C)``.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
 
         Returns:
           By layer, float32 logits ``(B, ...)``, one for each position of its features.
-
-        Raises:
-          ValueError: for features that are not floating, without a channel axis, or of several batch sizes, a noise
-            level or labels that are not one per example, or an attribute out of range.
         """
-        check_count(channels=self.channels)
-        check_count(0, layers=self.layers)
         check_floating(features=features)
         shapes = {name: jnp.shape(h) for name, h in features.items()}
         if min(map(len, shapes.values())) < 2 or len({shape[0] for shape in shapes.values()}) > 1:

@@ -1,17 +1,16 @@
 """A diffusion transformer for images and signals, sized by its arguments."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._sharded import gathered
-from scorekit.checks import check_count, check_positive
-from scorekit.networks._conditions import as_masked
-from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, embed_map, space_to_depth
+from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.networks._module import Published, Shape, scanned
+from scorekit.networks._spatial import DType, add_map, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
-from scorekit.networks.attention import ATTENTION, attend
+from scorekit.networks.attention import Attention, attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array, ArrayLike
 
@@ -34,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The published networks by name, for latents of 4 channels, called with a timestep in [0, 1000)."""
 
 
-class DiT(nn.Module):
+class DiT(Published):
     """Diffusion transformer (DiT) with adaptive layer norm that starts at zero (adaLN-Zero).
 
     Patches of ``x`` are projected to tokens ``h``, to which fixed sines and cosines of their position are added. With
@@ -57,14 +56,11 @@ class DiT(nn.Module):
     ``noise_scale / 10,000``. With ``noise_scale=1``, the network may be called with the timestep of a published
     checkpoint, in [0, 1000).
 
-    Signals ``(B, L, C)`` are treated as images are. A dense map is resized to the grid of tokens, convolved and added
-    to them, a learned null token where it is absent.
+    A dense map is added to the grid of tokens.
 
     Conditioning tokens, such as the states of a text encoder, are attended to between self-attention and MLP, as in
     PixArt (Chen et al. 2023, arXiv:2310.00426): ``h = h + dense0(cross_attention(norm(h), tokens))``, behind a layer
     norm of the tokens; a learned null token replaces them where none is present. ``attention`` is not about these.
-
-    Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the tokens and projections.
 
     With ``learned_variance``, as published, the output has twice the channels of ``x``: the prediction, then numbers in
     [-1, 1] that interpolate the log-variance of an ancestral step. Such a network is no denoiser by itself:
@@ -75,70 +71,33 @@ class DiT(nn.Module):
       patch: side of the patches.
       depth: number of blocks.
       width: features of a token; divisible by ``heads``, and by 4 for images, 2 for signals.
-      heads: number of attention heads.
       mlp_ratio: hidden features of the MLP over ``width``.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length C of a conditioning vector; None: no vector.
-      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
-      dtype: dtype of the computation.
-      noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
-      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
       learned_variance: whether the output has twice the channels of ``x``.
-      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
 
     Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
     block at a time, again in the backward pass (:func:`scorekit.training.gathered`).
 
-    >>> import jax
-    >>> network = DiT(depth=2, width=16, heads=2, num_classes=10)
-    >>> x = jnp.ones((2, 8, 8, 1))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
-    >>> params["params"]["blocks"]["qkv"]["kernel"].shape
-    (2, 16, 48)
-    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
-    (2, 8, 8, 1)
-
     Source: Peebles & Xie 2023, "Scalable diffusion models with transformers" (https://arxiv.org/abs/2212.09748).
     """
 
-    patch: int = 2
-    depth: int = 6
-    width: int = 128
-    heads: int = 4
-    mlp_ratio: float = 4.0
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    patch: PositiveInt = 2
+    depth: PositiveInt = 6
+    width: PositiveInt = 128
+    heads: PositiveInt = 4
+    mlp_ratio: PositiveFloat = 4.0
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: DType = jnp.float32
-    noise_scale: float = 32.0
+    noise_scale: PositiveFloat = 32.0
     remat: bool = False
-    attention: str = "xla"
+    attention: Attention = "xla"
     learned_variance: bool = False
-    token_size: int | None = None
+    token_size: PositiveInt | None = None
+    presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """The published network of this name.
-
-        Args:
-          name: a key of :data:`PRESETS`: ``DiT-<S, B, L or XL>/<patch 2, 4 or 8>``.
-          **changes: attributes that replace those of the preset.
-
-        Returns:
-          The network, without parameters.
-
-        Raises:
-          ValueError: for an unknown name, listing the known ones.
-
-        >>> DiT.preset("DiT-B/4", learned_variance=False).width
-        768
-        """
-        if name not in PRESETS:
-            raise ValueError(f"name must be one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**{**PRESETS[name], **changes})
 
     @nn.compact
     def __call__(
@@ -151,36 +110,23 @@ class DiT(nn.Module):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
+        """Evaluates the network.
 
         Args:
           x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump,
-            a guidance scale; or None. A network that is to have them is initialised with them.
-          tokens: ``(B, T, token_size)``, a :class:`~scorekit.networks.conditioning.Masked` with booleans ``(B, T)`` for
-            the tokens that are present, or None.
 
         Returns:
           float32, shaped like ``x``; with ``learned_variance`` of twice the channels.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         self._check_sizes(x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size
         embed = lambda noise: timestep_features(self.noise_scale * noise, _FREQUENCY_FEATURES)
         conditioning = Conditioning(self.width, *sizes, noise_features=embed, name="conditioning")
-        given = as_masked("dense_map", dense_map, self.map_shape, batch)
         condition = conditioning(noise, labels, batch, vector, scalars)
         x = space_to_depth(x, (self.patch,) * rank)
         h = _dense(self.width, self.dtype, "patches")(x)
-        if given is not None:
-            h = h + embed_map(self.width, self.dtype, given, x.shape[1:-1])
+        h = add_map(h, dense_map, self.map_shape, self.dtype)
         h = h.reshape(batch, -1, self.width) + positions(x.shape[1:-1], self.width)
         context = embed_tokens(tokens, self.token_size, batch)
         inputs = (condition,) if context is None else (condition, context)
@@ -192,19 +138,8 @@ class DiT(nn.Module):
 
     def _run_blocks(self, h: Array, *inputs: Any) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""
-        block = _Block
-        if not self.is_initializing():
-            block = nn.map_variables(block, "params", trans_in_fn=gathered)
-        if self.remat:
-            block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
-        scanned = nn.scan(
-            block,
-            variable_axes={"params": 0, "intermediates": 0},
-            split_rngs={"params": True},
-            in_axes=nn.broadcast,  # type: ignore[arg-type]
-            length=self.depth,
-        )
-        return scanned(*self._block_sizes(), name="blocks")(h, *inputs)[0]
+        blocks = scanned(_Block, self.depth, self.remat, self.is_initializing())
+        return blocks(*self._block_sizes(), name="blocks")(h, *inputs)[0]
 
     def _block_sizes(self) -> tuple[Any, ...]:
         """The attributes of a :class:`_Block`."""
@@ -213,10 +148,6 @@ class DiT(nn.Module):
     def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
-        check_count(patch=self.patch, depth=self.depth, width=self.width, heads=self.heads)
-        check_positive(mlp_ratio=self.mlp_ratio, noise_scale=self.noise_scale)
-        if self.attention not in ATTENTION:
-            raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, got {self.attention!r}")
         if any(side % self.patch for side in x.shape[1:-1]):
             sides = " x ".join(map(str, x.shape[1:-1]))
             raise ValueError(f"patch must divide the sides of x, {sides}, got {self.patch}")
@@ -238,7 +169,7 @@ class _Block(nn.Module):
     heads: int
     hidden: int
     dtype: DType = jnp.float32
-    attention: str = "xla"
+    attention: Attention = "xla"
 
     @nn.compact
     def __call__(self, h: Array, condition: Array, context: Context | None = None) -> tuple[Array, None]:

@@ -7,14 +7,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import NonNegativeInt, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check
 from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example, per_position
+from scorekit.networks._module import Module
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Conditioning", "fourier_features", "timestep_features", "with_new_parameters"]
 
 
-def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, highest: float = 32.0) -> Array:
+@checked
+def fourier_features(
+    noise: ArrayLike, features: PositiveInt, *, lowest: PositiveScalar = 0.25, highest: PositiveScalar = 32.0
+) -> Array:
     """Sines and cosines of a scalar noise level at geometrically spaced angular frequencies.
 
     ``[sin(w_k c), cos(w_k c)]`` with ``w_k`` from ``lowest`` to ``highest``. The defaults suit a bounded noise level
@@ -30,7 +35,7 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
       float32 features, shape ``noise.shape + (features,)``.
 
     Raises:
-      ValueError: if ``features`` is odd or below 4, or unless ``0 < lowest < highest``.
+      ValueError: if ``features`` is odd or below 4, or unless ``lowest < highest``.
 
     >>> fourier_features(jnp.zeros(5), 64).shape
     (5, 64)
@@ -38,9 +43,7 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
     Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
     domains" (https://arxiv.org/abs/2006.10739), with geometric instead of random frequencies.
     """
-    check_count(features=features)
-    check_positive(lowest=lowest)
-    check(lambda w: np.isfinite(w) & (w > lowest), f"finite and > lowest = {lowest}", highest=highest)
+    check(lambda w: w > lowest, f"finite and > lowest = {lowest}", highest=highest)
     if features % 2 or features < 4:
         raise ValueError(f"features must be even and at least 4, got {features}")
     frequencies = jnp.geomspace(lowest, highest, features // 2, dtype=jnp.float32)
@@ -48,7 +51,8 @@ def fourier_features(noise: ArrayLike, features: int, *, lowest: float = 0.25, h
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
-def timestep_features(timestep: ArrayLike, features: int) -> Array:
+@checked
+def timestep_features(timestep: ArrayLike, features: PositiveInt) -> Array:
     """Sinusoidal embedding of a timestep: cosines, then sines, at geometrically spaced angular frequencies.
 
     ``[cos(w_k t), sin(w_k t)]`` with ``w_k = 10,000 ** (-2 k / features)``, from 1 down to nearly 1e-4 radians. Suits
@@ -62,7 +66,7 @@ def timestep_features(timestep: ArrayLike, features: int) -> Array:
       float32 features, shape ``timestep.shape + (features,)``.
 
     Raises:
-      ValueError: if ``features`` is odd or below 2.
+      ValueError: if ``features`` is odd.
 
     Source: Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762), in the order of Dhariwal & Nichol 2021
     (https://arxiv.org/abs/2105.05233).
@@ -71,7 +75,6 @@ def timestep_features(timestep: ArrayLike, features: int) -> Array:
     Array([[1., 1., 0., 0.],
            [1., 1., 0., 0.]], dtype=float32)
     """
-    check_count(features=features)
     if features % 2:
         raise ValueError(f"features must be even, got {features}")
     frequencies = np.float32(10_000.0 ** (-np.arange(0, features, 2) / features))
@@ -79,7 +82,7 @@ def timestep_features(timestep: ArrayLike, features: int) -> Array:
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-class Conditioning(nn.Module):
+class Conditioning(Module):
     """One embedding of the noise level, the class and the vector:
     ``silu(dense(silu(dense(fourier(c)))) + table[label] + dense(vector))``.
 
@@ -102,18 +105,19 @@ class Conditioning(nn.Module):
     (2, 8)
     """
 
-    features: int
-    num_classes: int | None = None
-    vector_size: int | None = None
-    layers: int = 0
+    features: PositiveInt
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    layers: NonNegativeInt = 0
     noise_features: Callable[[Array], Array] | None = None
 
+    @checked
     @nn.compact
     def __call__(
         self,
         noise: ArrayLike,
         labels: ArrayLike | None,
-        batch: int,
+        batch: NonNegativeInt,
         vector: Any = None,
         scalars: ArrayLike | None = None,
         positions: int | None = None,
@@ -121,9 +125,6 @@ class Conditioning(nn.Module):
         """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, a vector (an array, a
         :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (one, ``(B,)`` or ``(B, K)``);
         float32 ``(B, features)``. With ``positions``, T, also noise levels ``(B, T)``: ``(B, T, features)``."""
-        check_count(0, layers=self.layers, batch=batch)
-        sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
-        check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = per_position("noise", noise, batch, positions)
         each = lambda embedded: embedded[:, None] if noise.ndim == 2 else embedded
         embed = self.noise_features

@@ -2,6 +2,10 @@
 
 A denoiser is an autoencoder whose layers represent its noisy input, and the noise level determines the scale of the
 features (:mod:`scorekit.densities.spectra`). Works with any Flax Linen module, without changes to it.
+
+Args:
+  module: a network that is called as ``(x, noise, labels)``.
+  variables: its parameters.
 """
 
 from collections.abc import Sequence
@@ -10,7 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from scorekit.checks import check_count
+from scorekit.arguments import PositiveInt, checked
 from scorekit.typing import Array, ArrayLike, PyTree
 
 __all__ = ["features", "layer_names", "pool"]
@@ -50,11 +54,7 @@ def layer_names(
     """The names of all layers of a network, nested ones as ``layer/inner``; nothing is computed.
 
     Args:
-      module: a network that is called as ``(x, noise, labels)``.
-      variables: its parameters.
       x: an input, or its ``jax.ShapeDtypeStruct``.
-      noise: a noise level.
-      labels: labels, or None.
 
     Returns:
       Names, in the order in which the layers complete.
@@ -88,8 +88,6 @@ def features(
     """The outputs of some layers of a network; under ``jit`` the layers that they do not depend on are not run.
 
     Args:
-      module: a network that is called as ``(x, noise, labels)``.
-      variables: its parameters.
       x: noisy inputs ``(B, ...)``.
       noise: their noise level, in the parameterisation that the network was trained with.
       labels: labels, or None for the null token.
@@ -117,12 +115,13 @@ def features(
     return found
 
 
-def pool(feature: Array, cells: int) -> Array:
+@checked
+def pool(feature: Array, cells: PositiveInt) -> Array:
     """Average pooling of an image of features to ``cells x cells`` cells.
 
     Args:
       feature: ``(B, H, W, C)``; H and W divisible by ``cells``.
-      cells: cells along each side, >= 1.
+      cells: cells along each side.
 
     Returns:
       ``(B, cells, cells, C)``.
@@ -134,7 +133,6 @@ def pool(feature: Array, cells: int) -> Array:
     >>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
     Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
     """
-    check_count(cells=cells)
     if feature.ndim != 4 or feature.shape[1] % cells or feature.shape[2] % cells:
         raise ValueError(f"feature must be (B, H, W, C) with H and W divisible by cells = {cells}, got {feature.shape}")
     batch, height, width, channels = feature.shape

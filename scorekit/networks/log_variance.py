@@ -3,14 +3,15 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_positive
+from scorekit.arguments import PositiveFloat, PositiveInt
 from scorekit.networks._magnitude import MPConv, MPFourier
+from scorekit.networks._module import Module
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["LogVariance"]
 
 
-class LogVariance(nn.Module):
+class LogVariance(Module):
     """The log-variance u of the loss at a noise level, for :func:`scorekit.losses.uncertainty_weighted`.
 
     ``u(c) = w . sqrt(2) cos(f c + p) / sqrt(features)``: one normalised dense layer on random Fourier features. Trained
@@ -30,17 +31,11 @@ class LogVariance(nn.Module):
     (https://arxiv.org/abs/2312.02696).
     """
 
-    features: int = 128
-    noise_scale: float = 0.5
+    features: PositiveInt = 128
+    noise_scale: PositiveFloat = 0.5
 
     @nn.compact
     def __call__(self, noise: ArrayLike) -> Array:
-        """u in float32, of the shape of ``noise``, of order one.
-
-        Raises:
-          ValueError: for an attribute out of range.
-        """
-        check_count(features=self.features)
-        check_positive(noise_scale=self.noise_scale)
+        """u in float32, of the shape of ``noise``, of order one."""
         h = MPFourier(self.features, name="fourier")(self.noise_scale * jnp.asarray(noise, jnp.float32))
         return MPConv(1, name="dense")(h)[..., 0]

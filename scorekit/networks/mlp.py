@@ -5,27 +5,26 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating
+from scorekit.arguments import NonNegativeInt, PositiveInt
+from scorekit.checks import check_floating
 from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks._module import Module, Shape
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["MLP"]
 
 
-class MLP(nn.Module):
+class MLP(Module):
     """Residual network for vectors, conditioned by scale and shift of its layer norms.
 
     Each block is ``h + dense0(silu(dense(norm(h) (1 + scale) + shift)))``, where ``dense0`` starts at zero, and so
-    does the output layer. Parameters, norms and output are float32; ``dtype`` is that of the dense layers.
+    does the output layer.
 
     Attributes:
       features: width, even and at least 4.
       blocks: number of residual blocks.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length C of a conditioning vector; None: no vector.
       map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
-      dtype: dtype of the computation.
 
     >>> import jax
     >>> network = MLP(features=32, num_classes=2)
@@ -35,11 +34,11 @@ class MLP(nn.Module):
     (5, 2)
     """
 
-    features: int = 128
-    blocks: int = 3
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    features: PositiveInt = 128
+    blocks: NonNegativeInt = 3
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: jnp.dtype | type = jnp.float32
     spatial_axes: ClassVar[tuple[int, ...]] = (0,)
 
@@ -57,21 +56,11 @@ class MLP(nn.Module):
 
         Args:
           x: vectors, ``(B, D)``.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, H, W, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
 
         Returns:
           float32 ``(B, D)``.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         check_floating(x=x)
-        check_count(features=self.features)
-        check_count(0, blocks=self.blocks)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D), got {x.shape}")
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]

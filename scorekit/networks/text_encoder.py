@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from scorekit.checks import check_classes, check_count, check_positive
+from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.checks import check_classes
+from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike
 
@@ -29,7 +31,7 @@ class TextFeatures(NamedTuple):
     pooled: Array
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Module):
     """BERT's encoder, and the pooling of Sentence-BERT.
 
     With ``norm`` a layer norm with parameters, the tokens ``h = norm(word[id] + position[0, 1, ...] + type[0])`` pass
@@ -42,17 +44,13 @@ class TextEncoder(nn.Module):
     the tokens of the mask, divided by its norm. The network is meant to be frozen, with parameters of
     :mod:`scorekit.io.formats.bert`; the defaults are those of all-MiniLM-L6-v2.
 
-    Parameters, sums, norms, softmax and output are float32; ``dtype`` is that of the projections.
-
     Attributes:
       vocabulary: number of different tokens.
       max_length: the largest number T of tokens of a text, that of the learned positions.
       depth: number of layers.
       width: features of a token; divisible by ``heads``.
-      heads: number of attention heads.
       hidden: hidden features of the MLP.
       epsilon: added to the variance of a norm.
-      dtype: dtype of the computation.
 
     >>> network = TextEncoder(vocabulary=20, max_length=8, depth=1, width=8, heads=2, hidden=16)
     >>> ids, mask = jnp.array([[2, 7, 3], [2, 3, 0]]), jnp.array([[True, True, True], [True, True, False]])
@@ -65,13 +63,13 @@ class TextEncoder(nn.Module):
     (https://arxiv.org/abs/1908.10084); Wang et al. 2020, "MiniLM" (https://arxiv.org/abs/2002.10957).
     """
 
-    vocabulary: int = 30_522
-    max_length: int = 512
-    depth: int = 6
-    width: int = 384
-    heads: int = 12
-    hidden: int = 1536
-    epsilon: float = 1e-12
+    vocabulary: PositiveInt = 30_522
+    max_length: PositiveInt = 512
+    depth: PositiveInt = 6
+    width: PositiveInt = 384
+    heads: PositiveInt = 12
+    hidden: PositiveInt = 1536
+    epsilon: PositiveFloat = 1e-12
     dtype: DType = jnp.float32
 
     @nn.compact
@@ -84,9 +82,6 @@ class TextEncoder(nn.Module):
 
         Returns:
           The states of the tokens and a vector for each text.
-
-        Raises:
-          ValueError: for ids or a mask of the wrong shape, dtype or range, or an attribute out of range.
         """
         ids, mask = self._checked(ids, mask)
         h = nn.Embed(self.vocabulary, self.width, name="words")(ids)
@@ -114,10 +109,7 @@ class TextEncoder(nn.Module):
         return nn.LayerNorm(epsilon=self.epsilon, use_fast_variance=False, dtype=jnp.float32, name=name)
 
     def _checked(self, ids: ArrayLike, mask: ArrayLike) -> tuple[Array, Array]:
-        """The arguments as arrays; raises ``ValueError`` for one, or for an attribute, out of range."""
-        sizes = {"vocabulary": self.vocabulary, "max_length": self.max_length, "depth": self.depth}
-        check_count(**sizes, width=self.width, heads=self.heads, hidden=self.hidden)
-        check_positive(epsilon=self.epsilon)
+        """The arguments as arrays; raises ``ValueError`` for one out of range, or heads that do not fit."""
         if self.width % self.heads:
             raise ValueError(f"heads must divide width = {self.width}, got {self.heads}")
         shape = jnp.shape(ids)

@@ -1,15 +1,21 @@
 """Discriminators of waveforms: at several time scales (MelGAN), and of samples one period apart (HiFi-GAN).
 
 They return their features with the logits, for :func:`scorekit.flow_maps.feature_matching_loss`.
+
+Args:
+  max_channels: bound of the channels, which grow from layer to layer.
+  depth: number of strided convolutions.
+  stride, factor: stride of each.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating
+from scorekit.arguments import NonNegativeInt, PositiveInt
+from scorekit.checks import check_floating
+from scorekit.networks._module import Module, SomeSizes
 from scorekit.typing import Array
 
 __all__ = ["DiscriminatorOutput", "MultiPeriodDiscriminator", "MultiScaleDiscriminator"]
@@ -30,7 +36,7 @@ class DiscriminatorOutput(NamedTuple):
     features: tuple[tuple[Array, ...], ...]
 
 
-class MultiScaleDiscriminator(nn.Module):
+class MultiScaleDiscriminator(Module):
     """The same convolutional discriminator, with parameters of its own, at 1, 1/2, 1/4 … of the sample rate.
 
     The signal is halved by averages of 4 samples every 2. Each discriminator has a convolution of 15 taps, ``depth``
@@ -40,9 +46,6 @@ class MultiScaleDiscriminator(nn.Module):
     Attributes:
       scales: number of discriminators.
       channels: channels of the first layer; they grow by ``factor`` from layer to layer.
-      max_channels: bound of the channels.
-      depth: number of strided convolutions.
-      factor: stride of each.
 
     >>> import jax
     >>> network, x = MultiScaleDiscriminator(channels=4, max_channels=8, depth=2), jnp.ones((2, 64, 1))
@@ -53,11 +56,11 @@ class MultiScaleDiscriminator(nn.Module):
     Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711), with zeros beyond the ends.
     """
 
-    scales: int = 3
-    channels: int = 16
-    max_channels: int = 1024
-    depth: int = 4
-    factor: int = 4
+    scales: PositiveInt = 3
+    channels: PositiveInt = 16
+    max_channels: PositiveInt = 1024
+    depth: NonNegativeInt = 4
+    factor: PositiveInt = 4
 
     @nn.compact
     def __call__(self, x: Array) -> DiscriminatorOutput:
@@ -68,12 +71,7 @@ class MultiScaleDiscriminator(nn.Module):
 
         Returns:
           Logits and features, the full sample rate first.
-
-        Raises:
-          ValueError: for a signal of the wrong shape or dtype, or an attribute out of range.
         """
-        check_count(scales=self.scales, channels=self.channels, max_channels=self.max_channels, factor=self.factor)
-        check_count(0, depth=self.depth)
         x = _signal(x, 2**self.scales)
         found = []
         for i in range(self.scales):
@@ -95,7 +93,7 @@ class MultiScaleDiscriminator(nn.Module):
         return logits.reshape(h.shape[0], -1), tuple(features)
 
 
-class MultiPeriodDiscriminator(nn.Module):
+class MultiPeriodDiscriminator(Module):
     """For each period p a discriminator of the samples ``x[j], x[j + p], x[j + 2p] …``, the same for every j below p.
 
     What differs from one period of a sound to the next is a pattern along its axis, which averages at lower sample
@@ -105,9 +103,6 @@ class MultiPeriodDiscriminator(nn.Module):
     Attributes:
       periods: in samples; primes overlap least.
       channels: channels of the first layer; they grow by 4 from layer to layer.
-      max_channels: bound of the channels.
-      depth: number of strided convolutions.
-      stride: stride of each.
 
     >>> import jax
     >>> network, x = MultiPeriodDiscriminator((2, 3), channels=4, max_channels=8, depth=2), jnp.ones((2, 64, 1))
@@ -118,11 +113,11 @@ class MultiPeriodDiscriminator(nn.Module):
     Source: Kong et al. 2020, "HiFi-GAN" (https://arxiv.org/abs/2010.05646).
     """
 
-    periods: Sequence[int] = (2, 3, 5, 7, 11)
-    channels: int = 32
-    max_channels: int = 1024
-    depth: int = 4
-    stride: int = 3
+    periods: SomeSizes = (2, 3, 5, 7, 11)
+    channels: PositiveInt = 32
+    max_channels: PositiveInt = 1024
+    depth: NonNegativeInt = 4
+    stride: PositiveInt = 3
 
     @nn.compact
     def __call__(self, x: Array) -> DiscriminatorOutput:
@@ -133,16 +128,7 @@ class MultiPeriodDiscriminator(nn.Module):
 
         Returns:
           Logits and features, in the order of the periods.
-
-        Raises:
-          ValueError: for a signal of the wrong shape or dtype, or an attribute out of range.
         """
-        check_count(channels=self.channels, max_channels=self.max_channels, stride=self.stride)
-        check_count(0, depth=self.depth)
-        for period in self.periods:
-            check_count(periods=period)
-        if not self.periods:
-            raise ValueError("periods must hold at least one period, got none")
         x = _signal(x, max(self.periods))
         return DiscriminatorOutput(*zip(*(self._logits_at(x, period) for period in self.periods), strict=True))
 

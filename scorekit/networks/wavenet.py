@@ -7,8 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating
+from scorekit.arguments import PositiveInt
+from scorekit.checks import check_floating
 from scorekit.networks._conditions import along_positions, as_masked
+from scorekit.networks._module import Module, Shape
 from scorekit.networks._spatial import DType, depth_to_space, embed_map, space_to_depth
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -16,7 +18,7 @@ from scorekit.typing import Array, ArrayLike
 __all__ = ["WaveNet"]
 
 
-class WaveNet(nn.Module):
+class WaveNet(Module):
     """Gated dilated convolutions with residual and skip connections: a non-causal WaveNet.
 
     With ``h`` of ``channels`` channels, layer i of n computes::
@@ -40,10 +42,6 @@ class WaveNet(nn.Module):
       layers: number of layers n.
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length C of a conditioning vector; None: no vector.
-      map_shape: shape (T, C) of a dense map, of any length; None: no map.
-      dtype: dtype of the computation.
       patch: consecutive samples that are folded into the channels of one position.
 
     >>> network = WaveNet(channels=8, layers=4, cycle=2, num_classes=10, map_shape=(5, 3))
@@ -57,15 +55,15 @@ class WaveNet(nn.Module):
     (https://arxiv.org/abs/2009.09761).
     """
 
-    channels: int = 64
-    layers: int = 20
-    cycle: int = 10
-    dilation_base: int = 2
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    channels: PositiveInt = 64
+    layers: PositiveInt = 20
+    cycle: PositiveInt = 10
+    dilation_base: PositiveInt = 2
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: DType = jnp.float32
-    patch: int = 1
+    patch: PositiveInt = 1
     spatial_axes: ClassVar[tuple[int, ...]] = (1,)
 
     @property
@@ -88,19 +86,11 @@ class WaveNet(nn.Module):
           x: signals ``(B, L, C)``, L divisible by the patch.
           noise: noise level, scalar, ``(B,)``, or ``(B, L / patch)``, one for each patch; of order one (for example
             ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, T, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
           float32 ``(B, L, C)``.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         check_floating(x=x)
-        check_count(channels=self.channels, patch=self.patch)
-        check_count(layers=self.layers, cycle=self.cycle, dilation_base=self.dilation_base)
         if x.ndim != 3 or x.shape[1] % self.patch:
             raise ValueError(f"x must have shape (B, L, C) with L divisible by patch = {self.patch}, got {x.shape}")
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]

@@ -1,4 +1,4 @@
-"""The U-Net of :mod:`scorekit.networks.unet` in PyTorch, for comparisons of speed: the same function and parameters.
+"""The U-Net of :class:`scorekit.networks.UNet` in PyTorch, for comparisons of speed: the same function and parameters.
 
     PYTHONPATH=. python tests/experiments/torch_unet.py --config=experiments/configs/images/digits.py
 

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import itertools
 import json
 import lzma
 import os
@@ -209,16 +210,16 @@ def parameters(value):
 
 
 def arguments():
-    """Public names with their arguments and the meaning of each, perhaps in the docstring of a module or package."""
+    """Public names with their arguments, and the meaning of each argument: in the docstring, else in the modules'."""
     found = {}
     for name, value in public().items():
         if inspect.ismodule(value) or not callable(value):
             found[name] = {"kind": type(value).__name__}
             continue
         found[name] = {"kind": "class" if inspect.isclass(value) else "function", "arguments": parameters(value)}
-        module = getattr(value, "__module__", "")
-        of_module = described(inspect.getdoc(sys.modules.get(module.rpartition(".")[0])) or "")
-        of_module |= described(inspect.getdoc(sys.modules.get(module)) or "")
+        of_module = {}
+        for module in itertools.accumulate(getattr(value, "__module__", "").split("."), "{}.{}".format):
+            of_module |= described(inspect.getdoc(sys.modules.get(module)) or "")
         meanings = described(inspect.getdoc(value) or "")
         for p in found[name]["arguments"]:
             argument = p.partition("=")[0]

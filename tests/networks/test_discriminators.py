@@ -124,7 +124,6 @@ def test_weights_of_waveform_discriminators_are_normalised():
     [
         (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
         (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),
-        (networks.MultiPeriodDiscriminator(()), (WAVES,), "periods must hold at least one period, got none"),
         (networks.FeatureDiscriminator(), ({"a": NOISE}, NOISE), r"features must be arrays \(B, ..., C\) of one B"),
         (networks.FeatureDiscriminator(), (FEATURES, NOISE, LABELS), "labels must be None for a network with"),
     ],
@@ -132,3 +131,8 @@ def test_weights_of_waveform_discriminators_are_normalised():
 def test_invalid_inputs_are_named(module, inputs, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(module.init, jax.random.key(0), *inputs)
+
+
+def test_a_discriminator_of_no_periods_is_an_error():
+    with pytest.raises(ValueError, match=r"periods must be a sequence of at least 1, each an integer >= 1, got \(\)"):
+        networks.MultiPeriodDiscriminator(())

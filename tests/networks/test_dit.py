@@ -255,7 +255,7 @@ def test_fused_attention_falls_back(output):
         ({"width": 18, "heads": 3}, "width must be divisible by heads = 3 and, for the positions, by 4, got 18"),
         ({"mlp_ratio": 0.01}, "mlp_ratio must be at least 1 / 16, for one hidden feature, got 0.01"),
         ({"noise_scale": 0.0}, "noise_scale must be finite and > 0, got 0.0"),
-        ({"attention": "flash"}, "attention must be one of xla, fused, got 'flash'"),
+        ({"attention": "flash"}, "attention must be 'xla' or 'fused', got 'flash'"),
     ],
 )
 def test_sizes_are_validated(sizes, message):

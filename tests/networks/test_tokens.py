@@ -155,7 +155,6 @@ def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
     [
         (KINDS["DiT"](), VALUE, "tokens must be None for a network that was built without them"),
         (KINDS["UNet"](), VALUE, "tokens must be None for a network that was built without them"),
-        (KINDS["DiT"](token_size=0), None, "token_size must be an integer >= 1, got 0"),
         (UNet(channels=8, token_size=SIZE), None, "attention_resolutions or token_levels must not be empty"),
         (UNet(channels=8, token_size=SIZE, token_levels=(2,)), None, "token_levels must be levels from 0 to 1"),
     ],
@@ -163,6 +162,11 @@ def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
 def test_what_does_not_fit_the_network_is_named(network, tokens, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(jax.random.key(0), X, jnp.asarray(NOISE), tokens=tokens))
+
+
+def test_a_token_has_a_feature():
+    with pytest.raises(ValueError, match="token_size must be an integer >= 1, got 0"):
+        KINDS["DiT"](token_size=0)
 
 
 def test_token_levels_attend_at_any_size_without_self_attention():

@@ -10,8 +10,8 @@ import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
 from scorekit.io.tensors import Tensors, check_params
-from scorekit.networks.edm2 import EDM2
 from scorekit.networks.log_variance import LogVariance
+from scorekit.networks.unets.edm2 import EDM2
 from scorekit.typing import PyTree
 
 __all__ = ["convert", "convert_log_variance", "recognises"]

@@ -60,10 +60,9 @@ ROWS: dict[str, Call] = {
         lambda x: applied(_PERIODS, x).logits[0], x=Data(np.ones((1, 8, 1), np.float32))
     ),
     "networks.MultiPeriodDiscriminator/attributes": call(
-        lambda periods, **given: shapes(
-            networks.MultiPeriodDiscriminator((periods,), **{**_SMALL, **given}), np.ones((1, 8, 1))
+        lambda **given: shapes(
+            networks.MultiPeriodDiscriminator(**{"periods": (2,), **_SMALL, **given}), np.ones((1, 8, 1))
         ).logits[0],
-        periods=Count(2),
         channels=Count(4),
         max_channels=Count(4),
         depth=Count(1, least=0),

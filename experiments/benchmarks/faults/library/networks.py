@@ -1,4 +1,4 @@
-"""Networks: their attributes are checked when they are traced, so that only the valid calls compile."""
+"""Networks: their attributes are checked when they are made or traced, so that only the valid calls compile."""
 
 # pyright: reportArgumentType=false
 
@@ -92,10 +92,9 @@ ROWS: dict[str, Call] = {
     ),
     "networks.ADM": _noisy(_ADM, SIGNALS),
     "networks.ADM/attributes": call(
-        lambda multipliers, **given: shapes(
-            networks.ADM(**{"channels": 4, "multipliers": (multipliers,), "blocks": 0, **given}), SIGNALS, NOISE
+        lambda **given: shapes(
+            networks.ADM(**{"channels": 4, "multipliers": (1,), "blocks": 0, **given}), SIGNALS, NOISE
         ),
-        multipliers=Count(1),
         channels=Count(4),
         blocks=Count(0, least=0),
         heads=Count(2),
@@ -296,6 +295,9 @@ ROWS: dict[str, Call] = {
         labels=LABELS,
         batch=Count(2, least=0),
         vector=Data(np.ones((2, 2), np.float32), {"integer": "becomes float32", "nan": "only traced here"}),
+    ),
+    "networks.Conditioning/attributes": call(
+        lambda **given: shapes(networks.Conditioning(**{"features": 4, **given}), NOISE, None, 2)
     ),
     "networks.fourier_features": call(
         networks.fourier_features,

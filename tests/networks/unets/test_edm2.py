@@ -13,7 +13,7 @@ from scorekit import losses
 from scorekit.networks import EDM2, LogVariance, Masked, normalise_weights
 from scorekit.networks import _magnitude as magnitude
 from scorekit.networks._spatial import embed_map
-from scorekit.networks.edm2 import PRESETS, _Block, _doubled, _halved, _map_conv, _MPConditioning
+from scorekit.networks.unets.edm2 import PRESETS, _Block, _doubled, _halved, _map_conv, _MPConditioning
 from scorekit.training import projected
 
 KEY = jax.random.key(0, impl="rbg")

@@ -1,32 +1,31 @@
 """A causal transformer with full, local or strided attention, sized by its arguments."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_positive, nan_unless
-from scorekit.networks._causal import (
-    PATTERNS,
-    CausalState,
+from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.checks import nan_unless
+from scorekit.networks._conditions import along_positions
+from scorekit.networks._module import Rate, scanned
+from scorekit.networks._spatial import DType
+from scorekit.networks.causal._causal import (
+    CausalNetwork,
     EmbeddedMap,
+    Pattern,
     ShiftedInputs,
-    as_row,
     attends,
     causal_attention,
-    check_inputs,
-    scanned,
 )
-from scorekit.networks._conditions import along_positions
-from scorekit.networks._spatial import DType
 from scorekit.networks.embeddings import Conditioning, timestep_features
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array
 
 __all__ = ["CausalTransformer"]
 
 
-class CausalTransformer(nn.Module):
+class CausalTransformer(CausalNetwork):
     """An autoregressive transformer whose norms are conditioned as in DiT (adaLN-Zero).
 
     Codes or values x are embedded as ``h_i = embed(x_{i - 1}) + position_i + map(m_i)``, with a learned vector in
@@ -49,28 +48,17 @@ class CausalTransformer(nn.Module):
     ``init_state`` and ``step`` compute one position from the cached keys and values of those before: memory and the
     cost of a position are linear in the length.
 
-    The blocks run in one scan over their stacked parameters ``blocks``. Parameters, conditioning, norms, softmax and
-    output are float32; ``dtype`` is that of tokens and projections.
+    The blocks run in one scan over their stacked parameters ``blocks``.
 
     Attributes:
-      outputs: features of the output at each position: parameters of a conditional distribution, such as
-        :attr:`scorekit.autoregressive.Categorical.num_outputs`.
-      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
       depth: number of blocks.
       width: features of a token; divisible by ``heads`` and by 2, with "strided" by 4.
       heads: number of attention heads; with "strided" at least 2.
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length of a conditioning vector; None: no vector.
-      map_size: features of a map with a row for each position; None: no map.
-      dtype: dtype of the computation.
-      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       dropout: the rate, of the embedded inputs and of what each block adds, active where ``apply`` is given a random
         key: ``rngs={"dropout": key}``.
-      shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
-        each (:mod:`scorekit.forcing`).
 
     >>> network = CausalTransformer(outputs=4, num_codes=4, depth=1, width=8, heads=2, pattern="strided", window=2)
     >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
@@ -85,20 +73,20 @@ class CausalTransformer(nn.Module):
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.
     """
 
-    outputs: int = 256
-    num_codes: int | None = None
-    depth: int = 6
-    width: int = 128
-    heads: int = 4
-    mlp_ratio: float = 4.0
-    pattern: str = "full"
-    window: int = 64
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_size: int | None = None
+    outputs: PositiveInt = 256
+    num_codes: PositiveInt | None = None
+    depth: PositiveInt = 6
+    width: PositiveInt = 128
+    heads: PositiveInt = 4
+    mlp_ratio: PositiveFloat = 4.0
+    pattern: Pattern = "full"
+    window: PositiveInt = 64
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_size: PositiveInt | None = None
     dtype: DType = jnp.float32
     remat: bool = False
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
@@ -115,87 +103,14 @@ class CausalTransformer(nn.Module):
         self.output_modulation = nn.Dense(2 * self.width, kernel_init=nn.initializers.zeros)
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
-    def __call__(
-        self,
-        x: ArrayLike,
-        noise: ArrayLike = 0.0,
-        labels: ArrayLike | None = None,
-        vector: Any = None,
-        dense_map: Any = None,
-    ) -> Array:
-        """All positions at once. None for a condition means that it is absent for all examples.
-
-        Args:
-          x: codes ``(B, L)``, or values ``(B, L, C)``.
-          noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
-            clean data.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
-        Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
-        """
-        x = check_inputs(x, self.num_codes)
-        positions = None if self.shifted else x.shape[1]
-        condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
-        local = self.map(dense_map, *x.shape[:2])
-        return self._run(self.inputs(x), local, condition, None, jnp.arange(x.shape[1]))[0]
-
-    def init_state(
-        self,
-        batch: int,
-        length: int,
-        noise: ArrayLike = 0.0,
-        labels: ArrayLike | None = None,
-        vector: Any = None,
-    ) -> CausalState:
-        """The state before the first position, which holds the embedded conditions.
-
-        Args:
-          batch: B.
-          length: L, the largest number of positions; later outputs are NaN.
-          noise: noise level, scalar or ``(B,)``.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
-        Returns:
-          A tree of arrays, for :meth:`step`.
-
-        Raises:
-          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
-        """
-        check_count(batch=batch, length=length)
+    def _cache(self, batch: int, length: int) -> tuple[Array, Array]:
+        """The keys and values of all blocks and positions."""
         shape = (self.depth, batch, length, self.heads, self.width // self.heads)
-        cache = jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
-        return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), cache)
-
-    def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
-
-        Args:
-          state: of the position before, or of :meth:`init_state`.
-          previous: the last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the
-            shift the input at this one.
-          row: the row of the map at this position, ``(B, map_size)``, or None.
-
-        Returns:
-          ``(output, state)``, the output float32 ``(B, outputs)``.
-
-        Raises:
-          ValueError: for an input or row of the wrong shape or dtype.
-        """
-        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
-        h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
-        output, cache = self._run(h, local, state.condition, state.cache, state.index[None])
-        within = state.index < state.cache[0].shape[2]
-        return nan_unless(within, output[:, 0]), CausalState(state.index + 1, state.condition, cache)
+        return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
 
     def _run(self, h, local, condition, cache, index):
         """The blocks on ``(B, L, width)`` at the positions ``index``; with a cache, on one position."""
+        within, index = cache is None or index < cache[0].shape[2], jnp.atleast_1d(index)
         if self.pattern == "strided":
             places = [timestep_features(i, self.width // 2) for i in (index // self.window, index % self.window)]
             place = jnp.concatenate(places, axis=-1)
@@ -205,15 +120,11 @@ class CausalTransformer(nn.Module):
         h = self.drop(h, deterministic=not self.has_rng("dropout"))
         (h, cache, _), _ = self.blocks((h, cache, jnp.zeros((), jnp.int32)), condition, index)
         shift, scale = jnp.split(self.output_modulation(along_positions(condition)), 2, axis=-1)
-        return self.output(_norm(h) * (1 + scale) + shift), cache
+        output = self.output(_norm(h) * (1 + scale) + shift)
+        return output if cache is None else nan_unless(within, output), cache
 
     def _check_sizes(self) -> None:
         """Raises ``ValueError`` for an attribute out of range."""
-        check_count(outputs=self.outputs, depth=self.depth, width=self.width, heads=self.heads, window=self.window)
-        check_positive(mlp_ratio=self.mlp_ratio)
-        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
-        if self.pattern not in PATTERNS:
-            raise ValueError(f"pattern must be one of {', '.join(PATTERNS)}, got {self.pattern!r}")
         least = 4 if self.pattern == "strided" else 2
         if self.width % self.heads or self.width % least:
             allowed = f"divisible by heads = {self.heads} and, for the positions, by {least}"

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
+from scorekit.networks._levels import check_heights, descend
 from scorekit.networks._spatial import DType, check_signal_or_image, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention
 from scorekit.typing import Array
@@ -64,15 +64,18 @@ def encoder(
 ) -> tuple[Array, list[Array]]:
     """The encoder, from the full resolution to the lowest, and the middle stage; returns the skip connections too."""
     skips, last = [], len(sizes.multipliers) - 1
-    for level, multiplier in enumerate(sizes.multipliers):
-        width = sizes.channels * multiplier
-        if level:
-            factor = factors(sizes)[level - 1]
-            side = (2 * factor - 1,) * (h.ndim - 2)
-            h = nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
-        for i in range(sizes.blocks):
-            h = stage(sizes, h, vector, width, f"down{level}_{i}", context, level in token_levels)
-            skips.append(h)
+
+    def block(h: Array, level: int, i: int) -> Array:
+        width, attends = sizes.channels * sizes.multipliers[level], level in token_levels
+        skips.append(stage(sizes, h, vector, width, f"down{level}_{i}", context, attends))
+        return skips[-1]
+
+    def halve(h: Array, level: int) -> Array:
+        width, factor = sizes.channels * sizes.multipliers[level], factors(sizes)[level - 1]
+        side = (2 * factor - 1,) * (h.ndim - 2)
+        return nn.Conv(width, side, factor, dtype=sizes.dtype, name=f"down{level}_halve")(h)
+
+    h, _ = descend(h, last + 1, sizes.blocks, block, halve)
     width = sizes.channels * sizes.multipliers[-1]
     return stage(sizes, h, vector, width, "middle", context, last in token_levels), skips
 
@@ -89,30 +92,13 @@ def pooled(sizes: Sizes, x: Array, vector: Array) -> Array:
 def check_spatial_shape(sizes: Sizes, x: Array) -> None:
     """Raises ``ValueError`` if patch and factors do not divide ``x`` or no level has an attention resolution."""
     check_signal_or_image(x)
-    check_count(channels=sizes.channels, heads=sizes.heads, patch=sizes.patch)
-    check_count(0, blocks=sizes.blocks)
-    for multiplier in sizes.multipliers:
-        check_count(multipliers=multiplier)
-    for factor in sizes.factors:
-        check_count(factors=factor)
     steps = factors(sizes)
-    if len(steps) != len(sizes.multipliers) - 1 or min((sizes.patch, *steps)) < 1:
+    if len(steps) != len(sizes.multipliers) - 1:
         raise ValueError(
-            f"patch must be at least 1 and factors must hold {len(sizes.multipliers) - 1} integers >= 1, one between "
-            f"each two of the {len(sizes.multipliers)} levels, got {sizes.patch} and {tuple(sizes.factors)}"
+            f"factors must hold {len(sizes.multipliers) - 1} integers >= 1, one between each two of the "
+            f"{len(sizes.multipliers)} levels, got {tuple(sizes.factors)}"
         )
-    total = sizes.patch * math.prod(steps)
-    if any(side % total for side in x.shape[1:-1]):
-        raise ValueError(
-            f"x must have a {'height and width' if x.ndim == 4 else 'length'} divisible by {total} for "
-            f"{len(sizes.multipliers)} levels, got {' x '.join(map(str, x.shape[1:-1]))}"
-        )
-    heights = [x.shape[1] // sizes.patch // math.prod(steps[:i]) for i in range(len(sizes.multipliers))]
-    if not set(sizes.attention_resolutions) <= set(heights):
-        raise ValueError(
-            f"attention_resolutions must be among the heights {heights} of the levels, "
-            f"got {tuple(sizes.attention_resolutions)}"
-        )
+    check_heights(x, sizes.patch, steps, sizes.attention_resolutions)
 
 
 class ResidualBlock(nn.Module):
@@ -167,18 +153,10 @@ class GroupNorm(nn.Module):
 
 
 def group_norm(x: Array, scale: Array, shift: Array) -> Array:
-    """Group norm in float32 whose scale and shift may differ per example.
+    """Group norm in float32 of ``(B, ..., C)`` whose scale and shift, ``(B or 1, C)``, may differ per example.
 
-    Mean and variance of a group are combined with scale and shift into one factor and one offset per channel, so that
-    ``x`` is read twice and written once.
-
-    Args:
-      x: ``(B, ..., C)``; the groups are of 8 channels where C allows it, otherwise of gcd(C, 8).
-      scale: ``(B or 1, C)``.
-      shift: ``(B or 1, C)``.
-
-    Returns:
-      float32, shaped like ``x``.
+    The groups are of 8 channels where C allows it, otherwise of gcd(C, 8). Mean and variance of a group are combined
+    with scale and shift into one factor and one offset per channel, so that ``x`` is read twice and written once.
     """
     x = x.astype(jnp.float32)
     batch, channels = x.shape[0], x.shape[-1]

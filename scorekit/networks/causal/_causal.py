@@ -3,21 +3,22 @@
 Each computes all positions at once, or one at a time from a state; both are the same function of the past.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit._sharded import gathered
-from scorekit.checks import check_classes, check_count, check_floating
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check_classes, check_floating
 from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import Masked
-from scorekit.typing import Array, PyTree
+from scorekit.typing import Array, ArrayLike, PyTree
 
-PATTERNS = ("full", "local", "strided")
-"""The patterns that :func:`attends` knows."""
+Pattern: TypeAlias = Literal["full", "local", "strided"]
+"""The positions that a position attends to, see :func:`attends`."""
 
 
 class CausalState(NamedTuple):
@@ -78,6 +79,60 @@ class EmbeddedMap(nn.Module):
         return OrNull(name="or_null")(h, given.present)
 
 
+class CausalNetwork(Module):
+    """What causal networks of one rate are called with; a subclass has ``conditioning``, ``inputs``, ``map``, which its
+    ``setup`` makes, ``_run`` and ``_cache``."""
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+        dense_map: Any = None,
+    ) -> Array:
+        """All positions at once.
+
+        Args:
+          x: codes ``(B, L)``, or values ``(B, L, C)``.
+          noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
+            clean data.
+
+        Returns:
+          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
+        """
+        x = check_inputs(x, self.num_codes)
+        positions = None if self.shifted else x.shape[1]
+        condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
+        local = self.map(dense_map, *x.shape[:2])
+        return self._run(self.inputs(x), local, condition, None, jnp.arange(x.shape[1]))[0]
+
+    @checked
+    def init_state(
+        self,
+        batch: PositiveInt,
+        length: PositiveInt,
+        noise: ArrayLike = 0.0,
+        labels: ArrayLike | None = None,
+        vector: Any = None,
+    ) -> CausalState:
+        """The state before the first position: the embedded conditions and, of a transformer, a cache of ``length``
+        positions, after which outputs are NaN."""
+        condition = self.conditioning(noise, labels, batch, vector)
+        return CausalState(jnp.zeros((), jnp.int32), condition, self._cache(batch, length))
+
+    def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
+        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
+
+        Returns:
+          ``(output, state)``, the output float32 ``(B, outputs)``.
+        """
+        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
+        h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
+        output, cache = self._run(h, local, state.condition, state.cache, state.index)
+        return output[:, 0], CausalState(state.index + 1, state.condition, cache)
+
+
 def as_row(row: Any) -> Any:
     """The row of a map ``(B, C)`` as a map of length 1, ``(B, 1, C)``.
 
@@ -101,39 +156,15 @@ def check_inputs(x: Any, num_codes: int | None) -> Array:
     if num_codes is None:
         check_floating(x=x)
         return jnp.asarray(x, jnp.float32)
-    check_count(num_codes=num_codes)
     check_classes(num_codes, x=x)
     return jnp.asarray(x)
 
 
-def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool) -> Any:
-    """A scan over the stacked parameters of a block, each gathered where it is used."""
-    if not initialising:
-        block = nn.map_variables(block, "params", trans_in_fn=gathered)
-    if remat:
-        block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
-    return nn.scan(
-        block,
-        variable_axes={"params": 0, "intermediates": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=nn.broadcast,  # type: ignore[arg-type]
-        length=length,
-    )
-
-
 def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> Array:
-    """Whether position ``query`` attends to position ``key``, for every head; the two broadcast.
+    """Whether position ``query`` attends to position ``key``, for every head: booleans ``(heads, ...)``.
 
-    Args:
-      pattern: "full": all positions up to its own. "local": the last ``window`` and its own. "strided": the first half
-        of the heads as "local", the others every ``window``-th position up to its own.
-      window: l.
-      heads: number of heads.
-      query: integers.
-      key: integers.
-
-    Returns:
-      Booleans ``(heads, ...)``.
+    "full": all positions up to its own. "local": the last ``window`` and its own. "strided": the first half of the
+    heads as "local", the others every ``window``-th position up to its own. ``query`` and ``key`` broadcast.
 
     >>> attends("strided", 2, 2, jnp.array(4), jnp.arange(6)).astype(int).tolist()
     [[0, 0, 1, 1, 1, 0], [1, 0, 1, 0, 1, 0]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import VDMUNet
-from scorekit.networks.vdm_unet import PRESETS, _with_fourier_features
+from scorekit.networks.unets.vdm_unet import PRESETS, _with_fourier_features
 
 NETWORK = VDMUNet(channels=8, depth=1)
 X = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)

@@ -15,21 +15,15 @@ from scorekit.networks._spatial import DType
 from scorekit.typing import Array
 
 
-def check_filter(taps: Sequence[int]) -> None:
+def check_filter(taps: Sequence[float]) -> None:
     """Raises ``ValueError`` unless ``taps`` has an even number of values, none of them NaN, and a positive sum."""
     if len(taps) < 2 or len(taps) % 2 or not 0 < float(np.sum(taps)) < np.inf:
         raise ValueError(f"resample_filter must be an even number of values with a positive sum, got {tuple(taps)}")
 
 
-def downsample(x: Array, taps: Sequence[int]) -> Array:
-    """Half the resolution: ``y[i] = sum_k f[k] x[2 i + k + 1 - r]`` along both axes, for 2 r taps.
-
-    Args:
-      x: images ``(B, H, W, C)``, H and W even.
-      taps: the filter.
-
-    Returns:
-      ``(B, H / 2, W / 2, C)`` in the dtype of ``x``.
+def downsample(x: Array, taps: Sequence[float]) -> Array:
+    """Half the resolution, ``(B, H, W, C)`` to ``(B, H / 2, W / 2, C)`` in the dtype of ``x``:
+    ``y[i] = sum_k f[k] x[2 i + k + 1 - r]`` along both axes, for 2 r taps.
 
     >>> downsample(jnp.arange(4.0).reshape(1, 2, 2, 1), (1, 1)).ravel()
     Array([1.5], dtype=float32)
@@ -39,16 +33,9 @@ def downsample(x: Array, taps: Sequence[int]) -> Array:
     return x
 
 
-def upsample(x: Array, taps: Sequence[int]) -> Array:
+def upsample(x: Array, taps: Sequence[float]) -> Array:
     """Twice the resolution, the transpose of :func:`downsample` times 4: ``y[j] = 2 sum_i f[j + r - 1 - 2 i] x[i]``
-    along both axes, for 2 r taps.
-
-    Args:
-      x: images ``(B, H, W, C)``.
-      taps: the filter.
-
-    Returns:
-      ``(B, 2 H, 2 W, C)`` in the dtype of ``x``.
+    along both axes, for 2 r taps; ``(B, 2 H, 2 W, C)`` in the dtype of ``x``.
 
     >>> upsample(jnp.arange(2.0).reshape(1, 1, 2, 1), (1, 1))[0, :, :, 0]
     Array([[0., 0., 1., 1.],
@@ -78,7 +65,7 @@ class DownsamplingConv(nn.Module):
     """
 
     features: int
-    taps: Sequence[int]
+    taps: Sequence[float]
     dtype: DType = jnp.float32
 
     @nn.compact
@@ -89,7 +76,7 @@ class DownsamplingConv(nn.Module):
         return nn.Conv(self.features, (3, 3), 2, "VALID", dtype=self.dtype, kernel_init=init, name="conv")(x)
 
 
-def _weights(taps: Sequence[int]) -> list[float]:
+def _weights(taps: Sequence[float]) -> list[float]:
     return (np.asarray(taps, float) / np.sum(taps)).tolist()
 
 
@@ -97,7 +84,7 @@ def _padded(x: Array, axis: int, size: int) -> Array:
     return jnp.pad(x, [(size, size) if a == axis else (0, 0) for a in range(x.ndim)])
 
 
-def _filtered(x: Array, taps: Sequence[int], axis: int, stride: int = 1) -> Array:
+def _filtered(x: Array, taps: Sequence[float], axis: int, stride: int = 1) -> Array:
     """``y[i] = sum_k f[k] x[stride i + k]`` along an axis, where all of the filter is within ``x``."""
     last = x.shape[axis] - len(taps)
     terms = [w * lax.slice_in_dim(x, k, k + last + 1, stride, axis) for k, w in enumerate(_weights(taps))]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, TieredNetwork
-from scorekit.networks._causal import attends, causal_attention
+from scorekit.networks.causal._causal import attends, causal_attention
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)
@@ -284,10 +284,6 @@ def test_steps_are_float32_under_x64(name):
         (CausalWaveNet(num_codes=4), np.zeros((2, 6)), "x must hold integers"),
         (CausalWaveNet(num_codes=4), np.full((2, 6), 4), "x must hold classes from 0 to 3"),
         (CausalWaveNet(layers=3, cycle=2), np.zeros((2, 6, 1), np.float32), "layers must be divisible by cycle = 2"),
-        (CausalWaveNet(taps=1), np.zeros((2, 6, 1), np.float32), "taps must be an integer >= 2, got 1"),
-        (CausalTransformer(pattern="fixed"), np.zeros((2, 6, 1), np.float32), "pattern must be one of full, local"),
-        (CausalTransformer(dropout=1.0), np.zeros((2, 6, 1), np.float32), r"dropout must be in \[0, 1\), got 1.0"),
-        (CausalWaveNet(dropout=-0.1), np.zeros((2, 6, 1), np.float32), r"dropout must be in \[0, 1\), got -0.1"),
         (CausalTransformer(width=6, heads=4), np.zeros((2, 6, 1), np.float32), "width must be divisible by heads = 4"),
         (CausalTransformer(heads=1, pattern="strided"), np.zeros((2, 6, 1), np.float32), "heads must be at least 2"),
         (TieredNetwork(UPPER, LOWER, 4), np.zeros((2, 8), int), r"upper must have outputs = .* = 8, got 6"),
@@ -299,3 +295,21 @@ def test_steps_are_float32_under_x64(name):
 def test_causal_networks_validate_inputs_and_sizes(network, x, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "message"),
+    [
+        (CausalWaveNet, {"taps": 1}, "taps must be an integer >= 2, got 1"),
+        (
+            CausalTransformer,
+            {"pattern": "fixed"},
+            r"pattern must be one of \('full', 'local', 'strided'\), got 'fixed'",
+        ),
+        (CausalTransformer, {"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        (CausalWaveNet, {"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
+    ],
+)
+def test_attributes_are_checked_when_a_causal_network_is_made(kind, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**sizes)

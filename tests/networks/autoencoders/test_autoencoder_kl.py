@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from scorekit.networks import AutoencoderKL
-from scorekit.networks.autoencoder_kl import Posterior
+from scorekit.networks.autoencoders.autoencoder_kl import Posterior
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def test_divergence_is_that_of_two_gaussians():
     ("sizes", "shape", "message"),
     [
         ({"groups": 3}, X.shape, r"groups must divide the 4 channels of a level, got 3"),
-        ({"multipliers": ()}, X.shape, r"multipliers must hold at least one integer"),
+        ({"multipliers": ()}, X.shape, r"multipliers must be a sequence of at least 1, each an integer >= 1"),
         ({"scaling_factor": (1.0, 2.0)}, X.shape, r"scaling_factor must be a number or 4 numbers, got shape \(2,\)"),
         ({"scaling_factor": 0.0}, X.shape, r"scaling_factor must be finite and > 0, got 0.0"),
         ({}, (1, 4, 5, 3), r"x must have sides divisible by the stride 2, got \(4, 5\)"),

@@ -1,4 +1,8 @@
-"""A convolutional autoencoder of images and signals: the first stage of a latent diffusion model."""
+"""A convolutional autoencoder of images and signals: the first stage of a latent diffusion model.
+
+Returns:
+  float32: latents ``(B, *latent_shape)``, images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +10,18 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count, check_floating, check_positive
-from scorekit.networks._spatial import DType, check_signal_or_image, depth_to_space, space_to_depth
-from scorekit.networks.quantise import nearest_code
+from scorekit.arguments import NonNegativeInt, PositiveFloat, PositiveInt, checked
+from scorekit.checks import check_floating
+from scorekit.networks._levels import LatentNetwork, ascend, descend
+from scorekit.networks._module import Sizes, SomeSizes
+from scorekit.networks._spatial import DType, depth_to_space, space_to_depth
+from scorekit.networks.autoencoders.quantise import nearest_code
 from scorekit.typing import Array
 
 __all__ = ["Autoencoder", "fixed_noise_kl"]
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(LatentNetwork):
     """A deterministic convolutional encoder and decoder; the latent has few channels at a fraction of the resolution.
 
     Signals ``(B, L, C)`` become ``(B, L / stride, latent_channels)`` and images likewise along both sides, with
@@ -28,20 +35,13 @@ class Autoencoder(nn.Module):
 
     With ``codes``, the parameters include a codebook, ``params["params"]["codebook"]``, and :meth:`quantise` replaces
     latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
-    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
-
-    Parameters, norms, latent and output are float32; ``dtype`` is that of the convolutions.
+    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.autoencoders.quantise`).
 
     Attributes:
       data_channels: channels C of the data.
       latent_channels: channels of the latent.
-      channels: channels of the first level.
-      multipliers: channels of each level as multiples of ``channels``.
       blocks: residual blocks per level, in the encoder and in the decoder.
-      patch: side of the patches that are folded into the channels of the first level.
-      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
       codes: number of codes; None: no codebook.
-      dtype: dtype of the computation.
 
     >>> import jax
     >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
@@ -55,26 +55,17 @@ class Autoencoder(nn.Module):
     where norms are taken over the image and the variance of the posterior is learned.
     """
 
-    data_channels: int = 1
-    latent_channels: int = 4
-    channels: int = 32
-    multipliers: Sequence[int] = (1, 2)
-    blocks: int = 1
-    patch: int = 1
-    factors: Sequence[int] = ()
-    codes: int | None = None
+    data_channels: PositiveInt = 1
+    latent_channels: PositiveInt = 4
+    channels: PositiveInt = 32
+    multipliers: SomeSizes = (1, 2)
+    blocks: NonNegativeInt = 1
+    patch: PositiveInt = 1
+    factors: Sizes = ()
+    codes: PositiveInt | None = None
     dtype: DType = jnp.float32
 
     def setup(self):
-        check_count(data_channels=self.data_channels, latent_channels=self.latent_channels, channels=self.channels)
-        check_count(patch=self.patch)
-        check_count(0, blocks=self.blocks)
-        for multiplier in self.multipliers:
-            check_count(multipliers=multiplier)
-        for factor in self.factors:
-            check_count(factors=factor)
-        if self.codes is not None:
-            check_count(codes=self.codes)
         sizes = (tuple(self.channels * m for m in self.multipliers), self.blocks, self.patch, self.steps, self.dtype)
         self.encoder = _Encoder(*sizes, features=self.latent_channels)
         self.decoder = _Decoder(*sizes, features=self.data_channels)
@@ -92,76 +83,19 @@ class Autoencoder(nn.Module):
         """Samples, or pixels along each side, per latent position."""
         return self.patch * math.prod(self.steps)
 
-    def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the latent of one example of this shape.
-
-        Args:
-          shape: ``(H, W, C)`` or ``(L, C)``.
-
-        Returns:
-          ``(H / stride, W / stride, latent_channels)`` or ``(L / stride, latent_channels)``.
-
-        Raises:
-          ValueError: if the stride does not divide the sides.
-        """
-        sides = tuple(shape)[:-1]
-        if any(side % self.stride for side in sides):
-            raise ValueError(f"x must have sides divisible by the stride {self.stride}, got {sides}")
-        return (*(side // self.stride for side in sides), self.latent_channels)
-
-    def __call__(self, x: Array) -> Array:
-        """The reconstruction ``decode(encode(x))``, without quantisation."""
-        return self.decode(self.encode(x))
-
     def encode(self, x: Array) -> Array:
-        """Encodes images or signals.
-
-        Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
-
-        Returns:
-          The latent, float32 ``(B, *latent_shape)``.
-
-        Raises:
-          ValueError: if ``x`` is neither, has a different number of channels, or sides that the stride does not divide.
-        """
-        check_signal_or_image(x)
-        if len(self.steps) != len(self.multipliers) - 1 or min((self.patch, *self.steps)) < 1:
-            raise ValueError(
-                f"patch must be at least 1 and factors must hold {len(self.multipliers) - 1} integers >= 1, "
-                f"got {self.patch} and {tuple(self.factors)}"
-            )
-        if x.shape[-1] != self.data_channels:
-            raise ValueError(f"x must have {self.data_channels} channels, got shape {x.shape}")
-        self.latent_shape(x.shape[1:])
-        return self.encoder(jnp.asarray(x, jnp.float32))
+        """Encodes images ``(B, H, W, C)`` or signals ``(B, L, C)``: float32 ``(B, *latent_shape)``."""
+        if len(self.steps) != len(self.multipliers) - 1:
+            number = len(self.multipliers) - 1
+            raise ValueError(f"factors must hold {number} integers >= 1, got {tuple(self.factors)}")
+        return self.encoder(self._checked_data(x))
 
     def decode(self, z: Array) -> Array:
-        """Decodes a latent to data.
-
-        Args:
-          z: the latent ``(B, *latent_shape)``.
-
-        Returns:
-          Images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32.
-
-        Raises:
-          ValueError: if ``z`` is not a floating latent of this network.
-        """
-        check_floating(z=z)
-        if z.ndim not in (3, 4) or z.shape[-1] != self.latent_channels:
-            raise ValueError(f"z must have shape (B, ..., {self.latent_channels}) with 1 or 2 sides, got {z.shape}")
-        return self.decoder(jnp.asarray(z, jnp.float32))
+        """Decodes a latent to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32."""
+        return self.decoder(self._checked_latent(z))
 
     def quantise(self, z: Array) -> Array:
-        """Replaces each latent vector by its nearest code; the identity without a codebook.
-
-        Args:
-          z: the latent ``(B, *latent_shape)``.
-
-        Returns:
-          Codes of the shape of ``z``. NaN stays NaN.
-        """
+        """Replaces each latent vector by its nearest code, NaN by NaN; the identity without a codebook."""
         if self.codes is None:
             return z
         return jnp.take(self.codebook, nearest_code(z, self.codebook), axis=0, mode="fill")
@@ -184,12 +118,13 @@ class _Encoder(nn.Module):
             features, (side,) * rank, strides, dtype=self.dtype, name=name
         )
         h = conv(self.widths[0], 3, "input")(space_to_depth(x, (self.patch,) * rank))
-        for level, width in enumerate(self.widths):
-            if level:
-                step = self.steps[level - 1]
-                h = conv(width, 2 * step - 1, f"down_{level}", step)(h)
-            for i in range(self.blocks):
-                h = _Block(self.dtype, name=f"level_{level}_{i}")(h)
+        block = lambda h, level, i: _Block(self.dtype, name=f"level_{level}_{i}")(h)
+
+        def halve(h: Array, level: int) -> Array:
+            step = self.steps[level - 1]
+            return conv(self.widths[level], 2 * step - 1, f"down_{level}", step)(h)
+
+        h, _ = descend(h, len(self.widths), self.blocks, block, halve)
         return _close(h, self.features, "latent")
 
 
@@ -208,13 +143,13 @@ class _Decoder(nn.Module):
         rank = z.ndim - 2
         conv = lambda features, side, name: nn.Conv(features, (side,) * rank, dtype=self.dtype, name=name)
         h = conv(self.widths[-1], 3, "input")(z)
-        for level in reversed(range(len(self.widths))):
-            for i in range(self.blocks):
-                h = _Block(self.dtype, name=f"level_{level}_{i}")(h)
-            if level:
-                step, below = self.steps[level - 1], self.widths[level - 1]
-                h = conv(below * step**rank, 3, f"up_{level}")(h)
-                h = depth_to_space(h, (step,) * rank)
+        block = lambda h, level, i: _Block(self.dtype, name=f"level_{level}_{i}")(h)
+
+        def double(h: Array, level: int) -> Array:
+            step, below = self.steps[level - 1], self.widths[level - 1]
+            return depth_to_space(conv(below * step**rank, 3, f"up_{level}")(h), (step,) * rank)
+
+        h = ascend(h, len(self.widths), self.blocks, block, double)
         return depth_to_space(_close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
 
 
@@ -237,7 +172,8 @@ def _close(h: Array, features: int, name: str) -> Array:
     return nn.Conv(features, (3,) * (h.ndim - 2), name=name)(h)
 
 
-def fixed_noise_kl(z: Array, noise: float) -> Array:
+@checked
+def fixed_noise_kl(z: Array, noise: PositiveFloat) -> Array:
     """``KL(N(z, noise^2) | N(0, 1))`` in nats per latent value, averaged over each example.
 
     ``(z^2 + noise^2 - 1) / 2 - log(noise)``. A decoder that is trained on ``z + noise * eps`` and an encoder that is
@@ -246,13 +182,13 @@ def fixed_noise_kl(z: Array, noise: float) -> Array:
 
     Args:
       z: latents ``(B, ...)``.
-      noise: standard deviation, > 0.
+      noise: standard deviation.
 
     Returns:
       ``(B,)``.
 
     Raises:
-      ValueError: if ``z`` is not floating ``(B, ...)`` or ``noise`` not positive.
+      ValueError: if ``z`` is not floating ``(B, ...)``.
 
     >>> round(float(fixed_noise_kl(jnp.zeros((1, 4)), 1.0)[0]), 4)
     0.0
@@ -261,7 +197,6 @@ def fixed_noise_kl(z: Array, noise: float) -> Array:
     deviation.
     """
     check_floating(z=z)
-    check_positive(noise=noise)
     if jnp.ndim(z) < 2:
         raise ValueError(f"z must have shape (B, ...), got {jnp.shape(z)}")
     z = jnp.asarray(z)

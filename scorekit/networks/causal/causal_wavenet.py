@@ -1,23 +1,24 @@
 """A causal WaveNet: an autoregressive network of dilated convolutions, sized by its arguments."""
 
 import math
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count
-from scorekit.networks._causal import CausalState, EmbeddedMap, ShiftedInputs, as_row, check_inputs, scanned
+from scorekit.arguments import Count, PositiveInt
 from scorekit.networks._conditions import along_positions
+from scorekit.networks._module import Rate, scanned
 from scorekit.networks._spatial import DType
+from scorekit.networks.causal._causal import CausalNetwork, EmbeddedMap, ShiftedInputs
 from scorekit.networks.embeddings import Conditioning
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array
 
 __all__ = ["CausalWaveNet"]
 
 
-class CausalWaveNet(nn.Module):
+class CausalWaveNet(CausalNetwork):
     """Gated dilated convolutions of the past, with residual and skip connections: WaveNet.
 
     Codes or values x are embedded as ``h_i = embed(x_{i - 1})``, with a learned vector in the first place, so that the
@@ -33,27 +34,17 @@ class CausalWaveNet(nn.Module):
     ``init_state`` and ``step`` compute one position from queues of the last ``(taps - 1) d`` activations of each layer:
     a position costs the same wherever it is in the sequence, and the memory does not grow with the length.
 
-    The layers run in one scan over cycles, with stacked parameters ``blocks``. Parameters and output are float32;
-    ``dtype`` is that of the convolutions.
+    The layers run in one scan over cycles, with stacked parameters ``blocks``.
 
     Attributes:
-      outputs: features of the output at each position: parameters of a conditional distribution, such as
-        :attr:`scorekit.autoregressive.Categorical.num_outputs`.
-      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
       channels: channels of the residual stream, and of the skip connections.
       layers: number of layers n, divisible by ``cycle``.
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
       taps: taps of each convolution, at least 2.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length of a conditioning vector; None: no vector.
-      map_size: features of a map with a row for each position; None: no map.
-      dtype: dtype of the computation.
       remat: recompute the activations of a cycle in the backward pass instead of storing them (rematerialisation).
       dropout: the rate, of the gated features of each layer, active where ``apply`` is given a random key:
         ``rngs={"dropout": key}``.
-      shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level
-        each (:mod:`scorekit.forcing`).
 
     >>> network = CausalWaveNet(outputs=4, num_codes=4, channels=8, layers=2, cycle=2, num_classes=3)
     >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
@@ -68,19 +59,19 @@ class CausalWaveNet(nn.Module):
     (https://arxiv.org/abs/1611.09482) for the queues.
     """
 
-    outputs: int = 256
-    num_codes: int | None = None
-    channels: int = 64
-    layers: int = 20
-    cycle: int = 10
-    dilation_base: int = 2
-    taps: int = 2
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_size: int | None = None
+    outputs: PositiveInt = 256
+    num_codes: PositiveInt | None = None
+    channels: PositiveInt = 64
+    layers: PositiveInt = 20
+    cycle: PositiveInt = 10
+    dilation_base: PositiveInt = 2
+    taps: Annotated[int, Count(2)] = 2
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_size: PositiveInt | None = None
     dtype: DType = jnp.float32
     remat: bool = False
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
@@ -92,10 +83,6 @@ class CausalWaveNet(nn.Module):
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
-        check_count(outputs=self.outputs, channels=self.channels, layers=self.layers, cycle=self.cycle)
-        check_count(dilation_base=self.dilation_base)
-        check_count(2, taps=self.taps)
-        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         if self.layers % self.cycle:
             raise ValueError(f"layers must be divisible by cycle = {self.cycle}, got {self.layers}")
         self.conditioning = Conditioning(4 * self.channels, self.num_classes, self.vector_size)
@@ -111,87 +98,15 @@ class CausalWaveNet(nn.Module):
         """The dilation of each layer of a cycle."""
         return tuple(self.dilation_base**j for j in range(self.cycle))
 
-    def __call__(
-        self,
-        x: ArrayLike,
-        noise: ArrayLike = 0.0,
-        labels: ArrayLike | None = None,
-        vector: Any = None,
-        dense_map: Any = None,
-    ) -> Array:
-        """All positions at once. None for a condition means that it is absent for all examples.
-
-        Args:
-          x: codes ``(B, L)``, or values ``(B, L, C)``.
-          noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
-            clean data.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, L, map_size)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
-        Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape, dtype or range, or an attribute out of range.
-        """
-        x = check_inputs(x, self.num_codes)
-        positions = None if self.shifted else x.shape[1]
-        condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
-        return self._run(self.inputs(x), self.map(dense_map, *x.shape[:2]), condition, None, None)[0]
-
-    def init_state(
-        self,
-        batch: int,
-        length: int,
-        noise: ArrayLike = 0.0,
-        labels: ArrayLike | None = None,
-        vector: Any = None,
-    ) -> CausalState:
-        """The state before the first position, which holds the embedded conditions.
-
-        Args:
-          batch: B.
-          length: the number of positions, on which this state does not depend.
-          noise: noise level, scalar or ``(B,)``.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
-        Returns:
-          A tree of arrays, for :meth:`step`.
-
-        Raises:
-          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
-        """
-        check_count(batch=batch, length=length)
+    def _cache(self, batch: int, length: int) -> tuple[Array, ...]:
+        """The queues of all layers, which do not depend on the length."""
         cycles, size = self.layers // self.cycle, self.taps - 1
-        queues = tuple(jnp.zeros((cycles, batch, size * d, self.channels), self.dtype) for d in self._dilations)
-        return CausalState(jnp.zeros((), jnp.int32), self.conditioning(noise, labels, batch, vector), queues)
-
-    def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
-
-        Args:
-          state: of the position before, or of :meth:`init_state`.
-          previous: the last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the
-            shift the input at this one.
-          row: the row of the map at this position, ``(B, map_size)``, or None.
-
-        Returns:
-          ``(output, state)``, the output float32 ``(B, outputs)``.
-
-        Raises:
-          ValueError: for an input or row of the wrong shape or dtype.
-        """
-        previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
-        h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
-        output, queues = self._run(h, local, state.condition, state.cache, state.index)
-        return output[:, 0], CausalState(state.index + 1, state.condition, queues)
+        return tuple(jnp.zeros((cycles, batch, size * d, self.channels), self.dtype) for d in self._dilations)
 
     def _run(self, h, local, condition, queues, index):
         """The layers on ``(B, L, channels)``; with queues, on one position."""
         local = None if local is None else nn.silu(local)
-        carry = (h, jnp.zeros_like(h), queues, jnp.zeros((), jnp.int32))
+        carry, index = (h, jnp.zeros_like(h), queues, jnp.zeros((), jnp.int32)), None if queues is None else index
         (_, skips, queues, _), _ = self.blocks(carry, local, condition, index)
         h = nn.silu(self.skips(skips / math.sqrt(self.layers)))
         return self.output(h).astype(jnp.float32), queues

@@ -5,8 +5,9 @@ from typing import Any, ClassVar, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
-from scorekit.networks._causal import CausalState, check_inputs
+from scorekit.arguments import PositiveInt, checked
+from scorekit.networks._module import Module
+from scorekit.networks.causal._causal import CausalState, check_inputs
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["TieredNetwork"]
@@ -22,7 +23,7 @@ class _TieredState(NamedTuple):
     rows: Array
 
 
-class TieredNetwork(nn.Module):
+class TieredNetwork(Module):
     """A causal network over frames of ``factor`` inputs, whose outputs condition one over the inputs.
 
     With ``y_j`` the values of frame j, of the codes ``2 x / (V - 1) - 1``::
@@ -57,7 +58,7 @@ class TieredNetwork(nn.Module):
 
     upper: Any
     lower: Any
-    factor: int
+    factor: PositiveInt
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     @property
@@ -83,20 +84,13 @@ class TieredNetwork(nn.Module):
         vector: Any = None,
         dense_map: Any = None,
     ) -> Array:
-        """All positions at once. Both networks have the conditions.
+        """All positions at once. Both networks have the conditions, the upper one the map.
 
         Args:
           x: codes ``(B, L)``, or values ``(B, L, C)``; L divisible by ``factor``.
-          noise: noise level of the values, scalar or ``(B,)``.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, L, map_size)``, for the upper network, or None.
 
         Returns:
           float32 ``(B, L, outputs)``; row i depends on the inputs before i.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape, dtype or range, or networks that do not fit.
         """
         self._check_sizes()
         x = check_inputs(x, self.num_codes)
@@ -108,31 +102,21 @@ class TieredNetwork(nn.Module):
         rows = self.upper(frames, noise, labels, vector, first).reshape(batch, length, -1)
         return self.lower(x, noise, labels, vector, rows)
 
+    @checked
     def init_state(
         self,
-        batch: int,
-        length: int,
+        batch: PositiveInt,
+        length: PositiveInt,
         noise: ArrayLike = 0.0,
         labels: ArrayLike | None = None,
         vector: Any = None,
     ) -> _TieredState:
         """The state before the first position, of inputs of one channel.
 
-        Args:
-          batch: B.
-          length: the largest number of positions.
-          noise: noise level, scalar or ``(B,)``.
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, V)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
         Returns:
           A tree of arrays, for :meth:`step`.
-
-        Raises:
-          ValueError: for a condition of the wrong shape or dtype, or sizes that are not integers >= 1.
         """
         self._check_sizes()
-        check_count(batch=batch, length=length)
         upper = self.upper.init_state(batch, -(-length // self.factor), noise, labels, vector)
         lower = self.lower.init_state(batch, length, noise, labels, vector)
         frame = jnp.zeros((batch, self.factor), jnp.float32)
@@ -142,16 +126,8 @@ class TieredNetwork(nn.Module):
     def step(self, state: _TieredState, previous: ArrayLike, row: Any = None) -> tuple[Array, _TieredState]:
         """One position: the output at ``state.index``. The upper network takes a step at the first of each frame.
 
-        Args:
-          state: of the position before, or of :meth:`init_state`.
-          previous: the last input, ``(B,)`` codes or ``(B, 1)`` values; ignored at the first position.
-          row: the row of the map at this position, ``(B, map_size)``, or None.
-
         Returns:
           ``(output, state)``, the output float32 ``(B, outputs)``.
-
-        Raises:
-          ValueError: for an input or row of the wrong shape or dtype.
         """
         previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)
         place = state.index % self.factor
@@ -173,7 +149,6 @@ class TieredNetwork(nn.Module):
 
     def _check_sizes(self) -> None:
         """Raises ``ValueError`` for networks that do not fit."""
-        check_count(factor=self.factor)
         if self.upper.num_codes is not None:
             raise ValueError(f"upper must be a network of values, with num_codes=None, got {self.upper.num_codes}")
         if self.lower.map_size is None:

@@ -5,9 +5,9 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.networks._resampling import downsample, upsample
 from scorekit.networks._spatial import DType
 from scorekit.networks.attention import attend
+from scorekit.networks.unets._resampling import downsample, upsample
 from scorekit.typing import Array
 
 XAVIER, ZEROS = nn.initializers.xavier_uniform(), nn.initializers.zeros
@@ -17,10 +17,10 @@ HALF = math.sqrt(0.5)
 
 class Block(nn.Module):
     """A residual block, up, down or at the same resolution, and self-attention where asked; its equation is that of
-    :class:`~scorekit.networks.song_unet.SongUNet`."""
+    :class:`~scorekit.networks.SongUNet`."""
 
     features: int
-    taps: tuple[int, ...]
+    taps: tuple[float, ...]
     resample: str
     attention: bool
     dropout: float

@@ -8,7 +8,12 @@ decoder that reads ``e`` plus
 
 and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantisation were the identity (the
 straight-through estimator).
-Everything here is a pure function of vectors ``(..., D)`` and codes ``(K, D)``.
+Everything here is a pure function of vectors ``(..., D)`` and codes ``(K, D)``; both are floating, and K >= 1.
+
+Args:
+  x: vectors ``(..., D)``.
+  codes: ``(K, D)``.
+  index: indices of codes, integers of any shape.
 
 Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
 (https://arxiv.org/abs/1711.00937).
@@ -20,7 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.checks import check, check_at_least, check_classes, check_count, check_floating
+from scorekit.arguments import PositiveInt, checked
+from scorekit.checks import check, check_at_least, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Quantised", "code_counts", "nearest_code", "perplexity", "quantise", "revival_loss"]
@@ -49,21 +55,11 @@ class Quantised(NamedTuple):
 def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
     """The index of the nearest code, ``argmin_k |x - e_k|^2``; the first one in ties.
 
-    Args:
-      x: vectors ``(..., D)``.
-      codes: ``(K, D)``.
-
     Returns:
       int32 ``(...)``; K, which is no code, if the vector or a code is not finite.
 
-    Raises:
-      ValueError: if ``codes`` is not ``(K, D)``, K >= 1, with the D of ``x``, or either is not floating.
-
     >>> nearest_code(jnp.array([[0.9, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])).tolist()
     [1, 0]
-
-    Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
-    (https://arxiv.org/abs/1711.00937).
     """
     x, codes = _check(x, codes)
     centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
@@ -78,22 +74,12 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
 
     ``values = e_k`` with ``k = argmin_j |x - e_j|``.
 
-    Args:
-      x: vectors ``(..., D)``.
-      codes: ``(K, D)``.
-
     Returns:
       A :class:`Quantised`.
-
-    Raises:
-      ValueError: as :func:`nearest_code`.
 
     >>> found = quantise(jnp.array([[0.8, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]]))
     >>> found.values.tolist(), found.index.tolist(), round(float(found.commitment[0]), 3)
     ([[1.0, 0.0]], [1], 0.02)
-
-    Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
-    (https://arxiv.org/abs/1711.00937).
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
@@ -114,16 +100,11 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     code that is not in ``index`` with a vector ``x_k``, at position ``floor(k N / K)`` of the N vectors of the batch;
     with shuffled batches that is a random vector at every step, until the code is used.
 
-    Args:
-      x: vectors ``(..., D)``.
-      codes: ``(K, D)``.
-      index: indices of the codes in use, any shape.
-
     Returns:
       A scalar; its gradient is zero in codes that are used, and in ``x``.
 
     Raises:
-      ValueError: as :func:`nearest_code`, without vectors, or for an index that is not one of a code.
+      ValueError: without vectors, or for an index that is not one of a code.
 
     >>> codes = jnp.array([[0.0], [1.0]])
     >>> round(float(revival_loss(jnp.array([[0.1], [0.3]]), codes, jnp.array([0, 0]))), 4)  # (1 - 0.3)^2 / 2
@@ -140,11 +121,11 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     return jnp.mean(jnp.where(unused, jnp.mean((partners - codes) ** 2, axis=-1), 0.0))
 
 
-def code_counts(index: Array, num_codes: int) -> Array:
+@checked
+def code_counts(index: Array, num_codes: PositiveInt) -> Array:
     """Counts how often each code is used.
 
     Args:
-      index: indices of codes, integers of any shape.
       num_codes: K.
 
     Returns:
@@ -156,7 +137,6 @@ def code_counts(index: Array, num_codes: int) -> Array:
     >>> code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
     [1, 0, 3]
     """
-    check_count(num_codes=num_codes)
     check_classes(num_codes, index=index)
     return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes)].add(1, mode="drop")
 

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_floating, check_positive
+from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.checks import check_floating
 from scorekit.networks._conditions import as_labels, as_masked, per_example
+from scorekit.networks._levels import check_heights, u_net
 from scorekit.networks._magnitude import (
     MPConv,
     MPFourier,
@@ -20,6 +22,7 @@ from scorekit.networks._magnitude import (
     normalise_weights,
     unit_normal,
 )
+from scorekit.networks._module import Published, Rate, Shape, Sizes, SomeSizes
 from scorekit.networks._spatial import DType, embed_map
 from scorekit.networks.attention import attend
 from scorekit.typing import Array, ArrayLike
@@ -44,7 +47,7 @@ PRESETS: Mapping[str, dict[str, Any]] = {
 """The published sizes: ``img512`` for 64 x 64 x 4 latents of images of side 512, ``img64`` for 64 x 64 x 3 images."""
 
 
-class EDM2(nn.Module):
+class EDM2(Published):
     """U-Net without biases and group norms in which every layer preserves the magnitude of its input.
 
     All weights w are used as ``w / (1e-4 + rms(w)) / sqrt(fan_in)``, with the root mean square over the inputs of an
@@ -69,90 +72,40 @@ class EDM2(nn.Module):
     convolved and added to the first features by ``mp_sum(., ., 0.5)``. Null tokens have unit magnitude. Published
     checkpoints have none: converted, their null label is an embedding of zero.
 
-    Dropout is active when a random key is given: ``network.apply(variables, ..., rngs={"dropout": key})``.
-
-    Parameters, norms of weights and positions, softmax and output are float32; ``dtype`` is that of the rest.
-
     Attributes:
-      channels: channels of the first level.
-      multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
-      blocks: blocks per level of the encoder; the decoder has one more.
-      attention_resolutions: heights at which attention follows each block.
       head_channels: channels of an attention head.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector of unit magnitude; None: no vector.
-      map_shape: shape (H, W, C) of a conditioning image or dense map, of any size; None: no map.
-      dtype: dtype of the computation.
-      dropout: the rate, before the second convolution of each block.
       noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, the network may be called with
         ``log(sigma) / 4``, as the published ones.
-      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
-
-    >>> import jax
-    >>> network = EDM2(channels=8, multipliers=(1, 2), head_channels=8, num_classes=10)
-    >>> x = jnp.ones((2, 8, 8, 1))
-    >>> variables = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
-    >>> jax.jit(network.apply)(variables, x, jnp.zeros(2), jnp.array([3, 10])).shape
-    (2, 8, 8, 1)
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
     (https://arxiv.org/abs/2312.02696), configuration G.
     """
 
-    channels: int = 64
-    multipliers: Sequence[int] = (1, 2)
-    blocks: int = 1
-    attention_resolutions: Sequence[int] = ()
-    head_channels: int = 64
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    channels: PositiveInt = 64
+    multipliers: SomeSizes = (1, 2)
+    blocks: PositiveInt = 1
+    attention_resolutions: Sizes = ()
+    head_channels: PositiveInt = 64
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: DType = jnp.float32
-    dropout: float = 0.0
-    noise_scale: float = 0.5
+    dropout: Rate = 0.0
+    noise_scale: PositiveFloat = 0.5
     remat: bool = False
+    presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (2,)
     project = staticmethod(normalise_weights)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """A network of a published size, with other attributes changed.
-
-        Args:
-          name: ``img512-xs``, ``-s``, ``-m``, ``-l``, ``-xl``, ``-xxl``; ``img64-s``, ``-m``, ``-l``, ``-xl``.
-          changes: attributes.
-
-        Returns:
-          The network, without parameters.
-
-        Raises:
-          ValueError: for another name.
-
-        >>> EDM2.preset("img512-xs", dtype=jnp.bfloat16).channels
-        128
-        """
-        if name not in PRESETS:
-            raise ValueError(f"name must be one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**{**PRESETS[name], **changes})
 
     @nn.compact
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
+        """Evaluates the network.
 
         Args:
           x: images ``(B, H, W, C)`` of unit variance; their sides divisible by ``2 ** (levels - 1)``.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-
-        Returns:
-          float32, shaped like ``x``.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
@@ -167,26 +120,22 @@ class EDM2(nn.Module):
             h = mp_sum(h, embed_map(widths[0], self.dtype, given, x.shape[1:-1], _map_conv, MPOrNull), 0.5)
         kind = nn.remat(_Block) if self.remat else _Block
 
-        def block(h, width, name, decoder, attention):
+        def block(h: Array, width: int, name: str, decoder: bool, attention: bool) -> Array:
             heads = width // self.head_channels if attention else 0
             return kind(width, decoder, heads, self.dtype, self.dropout, name=name)(h, embedding)
 
-        attended = lambda h: h.shape[1] in self.attention_resolutions
-        skips = [h]
-        for level, width in enumerate(widths):
-            if level:
-                h = block(_halved(h), h.shape[-1], f"down{level}_halve", decoder=False, attention=False)
-                skips.append(h)
-            for i in range(self.blocks):
-                h = block(h, width, f"down{level}_{i}", decoder=False, attention=attended(h))
-                skips.append(h)
-        h = block(h, widths[-1], "middle_0", decoder=True, attention=True)
-        h = block(h, widths[-1], "middle_1", decoder=True, attention=False)
-        for level, width in reversed(list(enumerate(widths))):
-            for i in range(self.blocks + 1):
-                h = block(mp_cat(h, skips.pop()), width, f"up{level}_{i}", decoder=True, attention=attended(h))
-            if level:
-                h = block(_doubled(h), width, f"up{level}_double", decoder=True, attention=False)
+        def numbered(h: Array, part: str, level: int, i: int) -> Array:
+            return block(h, widths[level], f"{part}{level}_{i}", part == "up", h.shape[1] in self.attention_resolutions)
+
+        def middle(h: Array) -> Array:
+            return block(block(h, widths[-1], "middle_0", True, True), widths[-1], "middle_1", True, False)
+
+        def resample(h: Array, part: str, level: int) -> Array:
+            if part == "down":
+                return block(_halved(h), h.shape[-1], f"down{level}_halve", False, False)
+            return block(_doubled(h), h.shape[-1], f"up{level}_double", True, False)
+
+        h = u_net(h, len(widths), self.blocks, numbered, middle, resample, mp_cat)
         gain = self.param("gain", nn.initializers.zeros, (), jnp.float32)
         return MPConv(x.shape[-1], (3, 3), name="output")(h, gain)
 
@@ -195,24 +144,8 @@ class EDM2(nn.Module):
         check_floating(x=x)
         if x.ndim != 4:
             raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
-        check_count(channels=self.channels, blocks=self.blocks, head_channels=self.head_channels)
-        check_positive(noise_scale=self.noise_scale)
-        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
-        for multiplier in self.multipliers:
-            check_count(multipliers=multiplier)
-        levels = len(self.multipliers)
-        if not levels or any(side % 2 ** (levels - 1) for side in x.shape[1:-1]):
-            sides = " x ".join(map(str, x.shape[1:-1]))
-            raise ValueError(
-                f"multipliers must have 1 + n entries, one for each level, with the sides of x, {sides}, divisible by "
-                f"2^n; got {tuple(self.multipliers)}"
-            )
-        heights = [x.shape[1] // 2**level for level in range(levels)]
-        if not set(self.attention_resolutions) <= set(heights):
-            raise ValueError(
-                f"attention_resolutions must be among the heights {heights} of the levels, "
-                f"got {tuple(self.attention_resolutions)}"
-            )
+        factors = (2,) * (len(self.multipliers) - 1)
+        heights = check_heights(x, 1, factors, self.attention_resolutions)
         widths = [
             m for m, height in zip(self.multipliers, heights, strict=True) if height in self.attention_resolutions
         ]
@@ -269,8 +202,6 @@ class _MPConditioning(nn.Module):
 
     @nn.compact
     def __call__(self, noise: ArrayLike, labels: ArrayLike | None, batch: int, vector: Any) -> Array:
-        sizes = {"num_classes": self.num_classes, "vector_size": self.vector_size}
-        check_count(**{name: size for name, size in sizes.items() if size is not None})
         noise = self.noise_scale * per_example("noise", noise, batch)
         parts = [MPConv(self.features, name="noise")(MPFourier(self.noise_features, name="fourier")(noise))]
         labels = as_labels(labels, self.num_classes, batch)

@@ -1,13 +1,14 @@
 """The ablated diffusion model: the U-Net of guided-diffusion, with its published sizes."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check, check_count, check_positive
+from scorekit.arguments import NonNegativeInt, PositiveFloat, PositiveInt
 from scorekit.networks._conditions import OrNull, as_masked
+from scorekit.networks._levels import check_attention_levels, u_net
+from scorekit.networks._module import Levels, Published, Rate, Shape, SomeSizes
 from scorekit.networks._spatial import DType, check_signal_or_image, resize_linear
 from scorekit.networks.attention import attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
@@ -37,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The published networks: ImageNet and LSUN at each size, EDM's at 64 x 64, and the two upsamplers of a cascade."""
 
 
-class ADM(nn.Module):
+class ADM(Published):
     """The U-Net of guided-diffusion (ADM), of EDM ("DhariwalUNet") and of the first consistency models.
 
     With ``c`` the embedding of noise level, class and vector, a residual block computes::
@@ -59,106 +60,53 @@ class ADM(nn.Module):
     consistency models.
 
     A dense map, such as the low-resolution image of an upsampler, is resized linearly to the size of ``x`` and
-    concatenated: the convolution of the map is added to the first convolution, a learned null token where it is absent.
-    Signals ``(B, L, C)`` are treated as images are.
-
-    Dropout is active when a random key is given: ``network.apply(params, ..., rngs={"dropout": key})``. The training
-    programs give one where the config has ``network.dropout > 0``.
-
-    Parameters, conditioning, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of
-    attention.
+    concatenated: the convolution of the map is added to the first convolution.
 
     Attributes:
-      channels: channels of the first level.
-      multipliers: channels of each level as multiples of ``channels``; level i has size / 2^i.
-      blocks: residual blocks per level of the encoder.
       attention_levels: levels at which attention follows each residual block; 0 is the full resolution.
-      heads: number of attention heads.
       head_channels: channels of a head, in place of ``heads``; None: ``heads`` at every level.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length C of a conditioning vector; None: no vector.
-      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
-      dtype: dtype of the computation.
-      noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
       noise_channels: features of the noise level, even; its embedding has four times as many. None: ``channels``.
       residual_resampling: residual blocks halve and double the resolution; otherwise one convolution each.
       scale_shift: the embedding scales and shifts the second norm; otherwise it is added before that norm.
       learned_variance: the network also predicts a variance and its output has ``2 C`` channels, of which the first C
         are the prediction: slice them to train or sample with it.
       group_channels: least channels of a group of the norms, which have at most 32 groups.
-      dropout: the rate, before the last convolution of each residual block.
-      remat: recompute the activations of residual blocks and attention in the backward pass instead of storing them
-        (rematerialisation); on CPU, XLA stores them anyway.
-
-    >>> import jax
-    >>> network = ADM(channels=8, num_classes=10)
-    >>> x = jnp.ones((2, 8, 8, 1))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
-    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
-    (2, 8, 8, 1)
 
     Source: Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis" (https://arxiv.org/abs/2105.05233).
     """
 
-    channels: int = 64
-    multipliers: Sequence[int] = (1, 2)
-    blocks: int = 1
-    attention_levels: Sequence[int] = ()
-    heads: int = 4
-    head_channels: int | None = None
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    channels: PositiveInt = 64
+    multipliers: SomeSizes = (1, 2)
+    blocks: NonNegativeInt = 1
+    attention_levels: Levels = ()
+    heads: PositiveInt = 4
+    head_channels: PositiveInt | None = None
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: DType = jnp.float32
-    noise_scale: float = 32.0
-    noise_channels: int | None = None
+    noise_scale: PositiveFloat = 32.0
+    noise_channels: PositiveInt | None = None
     residual_resampling: bool = True
     scale_shift: bool = True
     learned_variance: bool = False
-    group_channels: int = 4
-    dropout: float = 0.0
+    group_channels: PositiveInt = 4
+    dropout: Rate = 0.0
     remat: bool = False
+    presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """A published network.
-
-        Args:
-          name: one of :data:`PRESETS`.
-          changes: attributes to replace.
-
-        Returns:
-          The network, without parameters.
-
-        Raises:
-          ValueError: for an unknown name.
-
-        >>> ADM.preset("imagenet-64-edm", dropout=0.0).channels
-        192
-        """
-        if name not in PRESETS:
-            raise ValueError(f"name must be one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**{**PRESETS[name], **changes})
 
     @nn.compact
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
+        """Evaluates the network.
 
         Args:
           x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by 2 for each level but the first.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
 
         Returns:
           float32, shaped like ``x``; with ``learned_variance``, of twice its channels.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         self._check_sizes(x)
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
@@ -173,22 +121,16 @@ class ADM(nn.Module):
         if given is not None:
             resized = resize_linear(given.value, x.shape[1:-1])
             h = h + OrNull(name="map_or_null")(self._conv(resized, widths[0], "map"), given.present)
-        skips = [h]
-        for level, width in enumerate(widths):
-            if level:
-                h = self._halve(h, condition, f"down{level}_halve")
-                skips.append(h)
-            for i in range(self.blocks):
-                h = self._stage(h, condition, width, level in self.attention_levels, f"down{level}_{i}")
-                skips.append(h)
-        h = self._stage(h, condition, widths[-1], True, "middle_0")
-        h = self._stage(h, condition, widths[-1], False, "middle_1")
-        for level, width in reversed(list(enumerate(widths))):
-            for i in range(self.blocks + 1):
-                joined = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._stage(joined, condition, width, level in self.attention_levels, f"up{level}_{i}")
-            if level:
-                h = self._double(h, condition, f"up{level}_double")
+
+        def block(h: Array, part: str, level: int, i: int) -> Array:
+            return self._stage(h, condition, widths[level], level in self.attention_levels, f"{part}{level}_{i}")
+
+        def middle(h: Array) -> Array:
+            h = self._stage(h, condition, widths[-1], True, "middle_0")
+            return self._stage(h, condition, widths[-1], False, "middle_1")
+
+        resample = lambda h, part, level: self._resampled(h, condition, part, level)
+        h = u_net(h, len(widths), self.blocks, block, middle, resample)
         h = nn.silu(_norm(h, self.group_channels, "norm"))
         out = x.shape[-1] * (2 if self.learned_variance else 1)
         return nn.Conv(out, (3,) * (x.ndim - 2), kernel_init=nn.initializers.zeros, name="output")(h)
@@ -216,39 +158,23 @@ class ADM(nn.Module):
         options = self.scale_shift, self.group_channels, self.dropout, self.dtype
         return block(width, resample, *options, name=name)(h, condition)
 
-    def _halve(self, h: Array, condition: Array, name: str) -> Array:
-        """Half the resolution, as many channels."""
+    def _resampled(self, h: Array, condition: Array, part: str, level: int) -> Array:
+        """Half the resolution, or twice, and as many channels."""
+        name = f"down{level}_halve" if part == "down" else f"up{level}_double"
         if self.residual_resampling:
-            return self._block(h, condition, h.shape[-1], "down", name)
-        return self._conv(h, h.shape[-1], name, stride=2)
-
-    def _double(self, h: Array, condition: Array, name: str) -> Array:
-        """Twice the resolution, as many channels."""
-        if self.residual_resampling:
-            return self._block(h, condition, h.shape[-1], "up", name)
+            return self._block(h, condition, h.shape[-1], part, name)
+        if part == "down":
+            return self._conv(h, h.shape[-1], name, stride=2)
         return self._conv(_resample(h, "up"), h.shape[-1], name)
 
     def _check_sizes(self, x: Array) -> None:
         """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
-        optional = {"head_channels": self.head_channels, "noise_channels": self.noise_channels}
-        check_count(channels=self.channels, heads=self.heads, group_channels=self.group_channels)
-        check_count(**{name: size for name, size in optional.items() if size is not None})
-        check_count(0, blocks=self.blocks)
-        for multiplier in self.multipliers:
-            check_count(multipliers=multiplier)
-        check_positive(noise_scale=self.noise_scale)
-        check(lambda rate: (rate >= 0) & (rate < 1), "in [0, 1)", dropout=self.dropout)
         levels, name = len(self.multipliers), "channels" if self.noise_channels is None else "noise_channels"
         features = self.noise_channels or self.channels
         if features % 2:
             raise ValueError(f"{name} must be even, for the sines and cosines of the noise level, got {features}")
-        if not levels:
-            raise ValueError("multipliers must hold the widths of one level or more, got none")
-        if not set(self.attention_levels) <= set(range(levels)):
-            raise ValueError(
-                f"attention_levels must be among the levels 0 to {levels - 1}, got {tuple(self.attention_levels)}"
-            )
+        check_attention_levels(self.attention_levels, levels)
         if any(side % 2 ** (levels - 1) for side in x.shape[1:-1]):
             sides = " x ".join(map(str, x.shape[1:-1]))
             raise ValueError(f"x must have sides divisible by {2 ** (levels - 1)} for {levels} levels, got {sides}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import ADM
-from scorekit.networks.adm import PRESETS
+from scorekit.networks.unets.adm import PRESETS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 4, 2)).astype(np.float32)
@@ -93,7 +93,7 @@ def test_a_learned_variance_doubles_the_channels_of_the_output():
         ({"noise_channels": 7}, "noise_channels must be even, for the sines and cosines of the noise level, got 7"),
         ({"channels": 36, "group_channels": 1}, "channels must be such that the 32 groups .* divide its 36 channels"),
         ({"attention_levels": (1,)}, r"attention_levels must be among the levels 0 to 0, got \(1,\)"),
-        ({"multipliers": ()}, "multipliers must hold the widths of one level or more"),
+        ({"multipliers": ()}, "multipliers must be a sequence of at least 1, each an integer >= 1"),
         ({"multipliers": (1, 1, 1, 1)}, "x must have sides divisible by 8 for 4 levels, got 4 x 4"),
         ({"map_shape": (4, 1)}, r"map_shape must have 3 axes, the last its channels, got \(4, 1\)"),
         ({"heads": 3}, "heads or head_channels must divide the 8 channels, got 3"),

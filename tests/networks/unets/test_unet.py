@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import UNet
-from scorekit.networks._unet_blocks import Attention, group_norm
+from scorekit.networks.unets._unet_blocks import Attention, group_norm
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -37,15 +37,21 @@ def random_parameters(network, *args):
         (unet(), (2, 4), r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 4\)"),
         (unet(), (2, 8, 8, 1), r"attention_resolutions must be among the heights \[8, 4\].*got \(2,\)"),
         (UNet(channels=8, attention_resolutions=(4,), heads=3), (2, 4, 4, 1), r"heads must divide.*got 3"),
-        (unet(factors=(2, 2)), (2, 8, 8, 1), r"factors must hold 1 integers >= 1.*got 1 and \(2, 2\)"),
-        (unet(filters=-1), (1, 4, 4, 2), "filters must be an integer >= 0, got -1"),
+        (unet(factors=(2, 2)), (2, 8, 8, 1), r"factors must hold 1 integers >= 1.*got \(2, 2\)"),
         *[(unet(grid=grid), (1, 4, 4, 2), "grid must hold 2 integers >= 1, one for each side of x, got")
-          for grid in [(2,), (2, 2, 2), (0, 2)]],
+          for grid in [(2,), (2, 2, 2)]],
     ],
 )  # fmt: skip
 def test_unet_validates_sizes(network, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
+
+
+def test_attributes_of_a_unet_are_within_their_bounds():
+    with pytest.raises(ValueError, match="filters must be an integer >= 0, got -1"):
+        unet(filters=-1)
+    with pytest.raises(ValueError, match=r"grid must be a sequence, each an integer >= 1, got \(0, 2\)"):
+        unet(grid=(0, 2))
 
 
 def test_group_norm_matches_flax():

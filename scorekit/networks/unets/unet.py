@@ -1,24 +1,24 @@
 """A U-Net for images and signals, sized by its arguments."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.checks import check_count
-from scorekit.networks._conditions import as_masked
+from scorekit.arguments import NonNegativeInt, PositiveInt
+from scorekit.networks._levels import ascend, concatenated
+from scorekit.networks._module import Levels, Module, Shape, Sizes, SomeSizes
 from scorekit.networks._spatial import (
     DType,
+    add_map,
     depth_to_space,
-    embed_map,
     resize_linear,
     space_to_depth,
 )
 from scorekit.networks._tokens import embed_tokens
-from scorekit.networks._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.networks.embeddings import Conditioning
+from scorekit.networks.unets._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["UNet"]
@@ -27,7 +27,7 @@ _GRID_CHANNELS = 16
 """Channels of the coarse grid of spatially varying conditioning."""
 
 
-class UNet(nn.Module):
+class UNet(Module):
     """U-Net with residual blocks, adaptive group norm and self-attention at chosen resolutions.
 
     Each residual block is conditioned on noise level and class by scale and shift of its second norm. The resolution
@@ -42,7 +42,7 @@ class UNet(nn.Module):
     skip into an adaptive Wiener filter: a convolution of its own to that many channels, each with a gain that is
     predicted at every spatial position from the last features.
 
-    Signals ``(B, L, C)`` are treated as images are, with 3 for 3 x 3. Raw audio is long: ``patch`` consecutive samples
+    Raw audio is long: ``patch`` consecutive samples
     become the channels of one position, and ``factors`` above 2 reach a low resolution in fewer levels.
 
     A dense map is resized to the resolution of the first level and concatenated: the first convolution of the map is
@@ -57,58 +57,37 @@ class UNet(nn.Module):
     of a class is learned early. ``conditioning_layers`` adds hidden layers in which noise level, class and vector
     interact.
 
-    Parameters, norms, softmax and output are float32; ``dtype`` is that of the convolutions and of attention.
-
     Attributes:
-      channels: channels of the first level.
-      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
       blocks: residual blocks per level, in the encoder and in the decoder each.
-      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
-      heads: number of attention heads.
-      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-      vector_size: length C of a conditioning vector; None: no vector.
-      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
-      dtype: dtype of the computation.
-      patch: side of the patches that are folded into the channels of the first level.
-      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
       grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x``
         of any size. Empty: conditioning does not vary in space.
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
-      remat: recompute activations in the backward pass instead of storing them; on CPU, XLA stores them anyway.
-      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
       token_levels: levels, from 0, that attend to tokens at any size of ``x``: a network that is trained on crops has
         them in place of ``attention_resolutions``.
-
-    >>> import jax
-    >>> network = UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
-    >>> x = jnp.ones((2, 8, 8, 1))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
-    >>> jax.jit(network.apply)(params, x, jnp.zeros(2), jnp.array([3, 10])).shape
-    (2, 8, 8, 1)
 
     Source: Ronneberger, Fischer & Brox 2015 (https://arxiv.org/abs/1505.04597), with the residual blocks of Dhariwal &
     Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
 
-    channels: int = 32
-    multipliers: Sequence[int] = (1, 2)
-    blocks: int = 1
-    attention_resolutions: Sequence[int] = ()
-    heads: int = 1
-    num_classes: int | None = None
-    vector_size: int | None = None
-    map_shape: tuple[int, ...] | None = None
+    channels: PositiveInt = 32
+    multipliers: SomeSizes = (1, 2)
+    blocks: NonNegativeInt = 1
+    attention_resolutions: Sizes = ()
+    heads: PositiveInt = 1
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_shape: Shape | None = None
     dtype: DType = jnp.float32
-    patch: int = 1
-    factors: Sequence[int] = ()
-    grid: Sequence[int] = ()
-    conditioning_layers: int = 0
-    filters: int = 0
+    patch: PositiveInt = 1
+    factors: Sizes = ()
+    grid: Sizes = ()
+    conditioning_layers: NonNegativeInt = 0
+    filters: NonNegativeInt = 0
     remat: bool = False
-    token_size: int | None = None
-    token_levels: Sequence[int] = ()
+    token_size: PositiveInt | None = None
+    token_levels: Levels = ()
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
     @nn.compact
@@ -122,38 +101,22 @@ class UNet(nn.Module):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
+        """Evaluates the network.
 
         Args:
           x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-          labels: integer labels, scalar or ``(B,)``, or None.
-          vector: ``(B, C)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          dense_map: ``(B, *map_shape)``, a :class:`~scorekit.networks.conditioning.Masked`, or None.
-          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, or None; see ``DiT``.
-          tokens: ``(B, T, token_size)``, a :class:`~scorekit.networks.conditioning.Masked` with booleans ``(B, T)`` for
-            the tokens that are present, or None.
-
-        Returns:
-          float32, shaped like ``x``.
-
-        Raises:
-          ValueError: for an input or condition of the wrong shape or dtype, or an attribute out of range.
         """
         check_spatial_shape(self, x)
-        check_count(0, filters=self.filters, conditioning_layers=self.conditioning_layers)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size, self.conditioning_layers
         conditioning = Conditioning(4 * self.channels, *sizes, name="conditioning")
-        given = as_masked("dense_map", dense_map, self.map_shape, batch)
         total = conditioning(noise, labels, batch, vector, scalars)
         x = space_to_depth(x, (self.patch,) * rank)
         h = nn.Conv(self.channels, (3,) * rank, dtype=self.dtype, name="input")(x)
         zeros = nn.initializers.zeros
         linear = nn.Conv(self.filters, (3,) * rank, use_bias=False, name="filters")(x) if self.filters else h
         factor = 1 + jnp.expand_dims(nn.Dense(linear.shape[-1], name="around_film")(total), range(1, 1 + rank))
-        if given is not None:
-            h = h + embed_map(self.channels, self.dtype, given, x.shape[1:-1])
+        h = add_map(h, dense_map, self.map_shape, self.dtype)
         if self.grid:
             scale, shift = jnp.split(self._spatial_film(total, x.shape[1:-1]), 2, axis=-1)
             h = h * (1 + scale) + shift
@@ -165,14 +128,18 @@ class UNet(nn.Module):
             raise ValueError("attention_resolutions or token_levels must not be empty for a network with tokens")
         h, skips = encoder(self, h, total, context, self.token_levels)
         widths = [self.channels * m for m in self.multipliers]
-        for level, width in reversed(list(enumerate(widths))):
-            for i in range(self.blocks):
-                joined, attends = jnp.concatenate([h, skips.pop()], -1), level in self.token_levels
-                h = stage(self, joined, total, width, f"up{level}_{i}", context, attends)
-            if level:
-                h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
-                for axis in range(1, rank + 1):
-                    h = h.repeat(factors(self)[level - 1], axis=axis)
+
+        def block(h: Array, level: int, i: int) -> Array:
+            joined = concatenated(h, skips.pop())
+            return stage(self, joined, total, widths[level], f"up{level}_{i}", context, level in self.token_levels)
+
+        def double(h: Array, level: int) -> Array:
+            h = nn.Conv(widths[level - 1], (1,) * rank, dtype=self.dtype, name=f"up{level}_double")(h)
+            for axis in range(1, rank + 1):
+                h = h.repeat(factors(self)[level - 1], axis=axis)
+            return h
+
+        h = ascend(h, len(widths), self.blocks, block, double)
         h = nn.silu(GroupNorm(name="norm")(h))
         if self.filters:
             factor = factor + nn.Conv(self.filters, (1,) * rank, dtype=self.dtype, name="gains")(h)
@@ -182,7 +149,7 @@ class UNet(nn.Module):
 
     def _spatial_film(self, total: Array, shape: tuple[int, ...]) -> Array:
         """Scales and shifts ``(B, *shape, 2 channels)`` predicted from the conditions on the coarse grid."""
-        if len(self.grid) != len(shape) or min(self.grid) < 1:
+        if len(self.grid) != len(shape):
             raise ValueError(
                 f"grid must hold {len(shape)} integers >= 1, one for each side of x, got {tuple(self.grid)}"
             )

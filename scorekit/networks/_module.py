@@ -1,0 +1,56 @@
+"""The base classes of the networks, whose attributes are checked when a network is made, and a scan over blocks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
+
+import flax.linen as nn
+
+from scorekit._sharded import gathered
+from scorekit.arguments import Between, Count, Each, checked
+
+Levels: TypeAlias = Annotated[Sequence[int], Each(Count(0))]
+"""Levels of a network, from 0."""
+Sizes: TypeAlias = Annotated[Sequence[int], Each(Count())]
+"""Integers >= 1, or none."""
+SomeSizes: TypeAlias = Annotated[Sequence[int], Each(Count(), least=1)]
+"""One integer >= 1 or more."""
+Rate: TypeAlias = Annotated[float, Between(0, 1, "high", scalar=True)]
+"""The rate of dropout."""
+Shape: TypeAlias = Annotated[tuple[int, ...], Each(Count())]
+"""The shape of one example."""
+
+
+class Module(nn.Module):
+    """A Flax module whose attributes are checked against the bounds in their annotations, also when it is cloned."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+
+
+class Published(Module):
+    """A module with the attributes of published networks, by name."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The published network of a name in ``PRESETS`` of its module, without parameters, with attributes changed."""
+        if name not in cls.presets:
+            raise ValueError(f"name must be one of {', '.join(cls.presets)}, got {name!r}")
+        return cls(**{**cls.presets[name], **changes})
+
+
+def scanned(block: type[nn.Module], length: int, remat: bool, initialising: bool) -> Any:
+    """A scan over the stacked parameters of a block, each gathered where it is used."""
+    if not initialising:
+        block = nn.map_variables(block, "params", trans_in_fn=gathered)
+    if remat:
+        block = nn.remat(block, prevent_cse=False)  # within a scan nothing could be merged
+    return nn.scan(
+        block,
+        variable_axes={"params": 0, "intermediates": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=nn.broadcast,  # type: ignore[arg-type]
+        length=length,
+    )
