@@ -181,12 +181,12 @@ OPENING = ["sample", "evaluate", "edit", "tune", "analysis.autoencoder", "analys
            "audio.evaluate_notes", "audio.perform", "audio.restore_sounds", "audio.timbre", "audio.vocode"]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", [*OPENING, "distill", "latents.cascade", "benchmarks.distillation"])
+@pytest.mark.parametrize("program", [*OPENING, "distill", "latents.cascade", "benchmarks.few_steps"])
 def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
     given = {
         "distill": [f"--student_dir={tmp_path}/student"],
         "latents.cascade": [f"--stages={digits_run},{digits_run}"],
-        "benchmarks.distillation": [f"--students={digits_run}"],
+        "benchmarks.few_steps": [f"--students={digits_run}"],
     }.get(program, [])
     workdir = [] if program == "latents.cascade" else [f"--workdir={digits_run}"]
     for field, value, most in (("sampling.batch_size", "-5", 2**20), ("evaluation.num_samples", "0", 10**8)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from programs import run
 
-from experiments.benchmarks import counted_sequences
+from experiments.benchmarks.sequences import counted as counted_sequences
 from experiments.configs import kinds
 from experiments.models.sequences import conditionals
 from experiments.sequences.runs import open_run
