@@ -11,8 +11,8 @@ stand still. Step k from angle ``a_k`` to ``a_k+1`` has free weights of the last
 It begins at ``sigma / alpha = 80``; the first slope is taken at a free, lower level, since at the beginning a network
 can only return the mean of the data. All are optimised by Adam on random mixtures of Gaussians, whose variance is near
 1, in 2, 8 and 64 dimensions: on the logarithm of the distance to the exact flow from the same noise, as mean and as
-root mean square over draws, averaged over the mixtures. ``experiments.benchmarks.few_steps`` compares the result with
-other solvers and grids, on other distributions.
+root mean square over draws, averaged over the mixtures. ``experiments.benchmarks.quality
+--table=few_steps`` compares the result with other solvers and grids, on other distributions.
 """
 
 import json

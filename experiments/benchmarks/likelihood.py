@@ -10,9 +10,9 @@ at once, for all points together and in blocks. Each figure is a median over rep
 solvers.
 """
 
+import functools
 import math
 import statistics
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from absl import app, flags
 from jax.scipy.stats import norm
 from matplotlib.figure import Figure
 
+from experiments.benchmarks.measuring import rounds
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.reporting import plots
@@ -138,12 +139,7 @@ def measure(data: densities.Mixture, points: int, solvers: dict[str, Callable[..
     compiled = {name: jax.jit(make(data)) for name, make in solvers.items()}
     cells = {(name, float(tol)): run for name, run in compiled.items() for tol in _TOLERANCES.value}
     found = {cell: jax.block_until_ready(run(x, cell[1])) for cell, run in cells.items()}
-    seconds: dict[tuple[str, float], list[float]] = {cell: [] for cell in cells}
-    for _ in range(_TURNS.value):
-        for cell, run in cells.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run(x, cell[1]))
-            seconds[cell].append(time.perf_counter() - start)
+    seconds = rounds({cell: functools.partial(run, x, cell[1]) for cell, run in cells.items()}, _TURNS.value)
     rows = []
     for (name, tolerance), (log_p, x_1, nfe) in found.items():
         error = np.asarray(log_p - exact(data, x, x_1), float)

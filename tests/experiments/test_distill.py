@@ -85,7 +85,7 @@ def test_distillation_continues_with_the_same_teacher_only(distill, student, tmp
 @pytest.mark.slow
 def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     code, out, err = run(
-        "benchmarks.distillation", f"--workdir={ring_run}", f"--students={student}", "--steps=2", "--solvers=euler",
+        "benchmarks.few_steps", f"--workdir={ring_run}", f"--students={student}", "--steps=2", "--solvers=euler",
         "--grids=uniform", "--num=16",
     )  # fmt: skip
     assert code == 0, err

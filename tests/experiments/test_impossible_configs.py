@@ -181,12 +181,12 @@ OPENING = ["sample", "evaluate", "edit", "tune", "analysis.autoencoder", "analys
            "audio.evaluate_notes", "audio.perform", "audio.restore_sounds", "audio.timbre", "audio.vocode"]  # fmt: skip
 
 
-@pytest.mark.parametrize("program", [*OPENING, "train", "latents.cascade", "benchmarks.distillation"])
+@pytest.mark.parametrize("program", [*OPENING, "train", "latents.cascade", "benchmarks.few_steps"])
 def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
     given = {
         "train": [f"--config=experiments/configs/distil.py:{digits_run},progressive"],
         "latents.cascade": [f"--stages={digits_run},{digits_run}"],
-        "benchmarks.distillation": [f"--students={digits_run}"],
+        "benchmarks.few_steps": [f"--students={digits_run}"],
     }.get(program, [])
     workdir = [] if program == "latents.cascade" else [f"--workdir={digits_run}"]
     workdir = [f"--workdir={tmp_path}/student"] if program == "train" else workdir

@@ -46,14 +46,14 @@ def digits(digits_run, tmp_path):
         "latents.precompute --weights=RUN/config.json --data=RUN --out=RUN/../own",
         "music.evaluate_phrases --runs=RUN --out=RUN/config.json",
         "benchmarks.sequences --runs=RUN --out=RUN/config.json",
-        "benchmarks.few_step_models --workdir=RUN --out=RUN",
-        "benchmarks.few_step_models --workdir=RUN --out=RUN/../own",
+        "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN",
+        "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN/../own",
         f"benchmarks.band_weighting --config={CONFIGS}/images/smoke.py --out=RUN/config.json",
         "benchmarks.few_steps_tuning --nfe= --out=RUN/../new --module=RUN/config.json",
         "benchmarks.likelihood --out=RUN/config.json",
         "benchmarks.quality --workdir=RUN/../own",
         "benchmarks.guidance --workdir=RUN",
-        "benchmarks.hierarchy --out=RUN",
+        "benchmarks.sound --out=RUN",
     ],
 )
 def test_what_is_there_stays(digits, tmp_path, command):

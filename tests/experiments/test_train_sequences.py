@@ -10,7 +10,7 @@ import pytest
 from programs import run
 
 from experiments import tasks
-from experiments.benchmarks import counted_sequences
+from experiments.benchmarks.sequences import counted as counted_sequences
 from experiments.models.sequence_sampling import open_run
 from experiments.models.sequences import conditionals
 from experiments.training.writers import read_metrics

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 import scorekit as sk
 from experiments.cli.config import ConfigError
@@ -143,21 +144,22 @@ def _size(shape: str) -> int:
 HEADER = ("devices", "fsdp", "state MB", "operations", "moved / params", "collectives", "temporary MB", "difference")
 
 
-def run(networks: list[str], most: int, batch_size: int, steps: int) -> None:
-    """Prints a table for each network, with a row for each layout of up to ``most`` devices."""
+def run(options: flags.FlagValues) -> None:
+    """Prints a table for each network, with a row for each layout of up to ``options.devices`` devices."""
+    networks, most = options.networks, options.devices
     for name in networks:
         if name not in NETWORKS:
             raise ConfigError(f"--networks: {name!r} is not one of {', '.join(NETWORKS)}")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", most)
-    batch = batch_of(batch_size)
+    batch = batch_of(options.batch)
     for name in networks:
         print(f"\n{name:5}" + "".join(f"{title:>16}" for title in HEADER))
         one: Any = None
         for devices, fsdp in layouts(most):
             step, state = make(NETWORKS[name], devices, fsdp)
             cost = measure(step, state, batch)
-            for _ in range(steps):
+            for _ in range(options.steps):
                 state, _ = step(state, batch)
             params = jax.device_get(state.params)
             one = (cost, params) if one is None else one

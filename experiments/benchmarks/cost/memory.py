@@ -14,6 +14,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import optax
+from absl import flags
 
 import scorekit as sk
 from experiments.benchmarks.measuring import flops
@@ -21,16 +22,6 @@ from experiments.cli.config import ConfigError
 from scorekit.networks import DiT, UNet
 
 SCHEDULE = sk.schedules.cosine()
-
-
-class Sizes(NamedTuple):
-    """Examples of a step, side of the images, depth and width of the DiT, channels of the U-Net."""
-
-    batch: int
-    side: int
-    depth: int
-    width: int
-    channels: int
 
 
 class Unrolled(DiT):
@@ -51,14 +42,14 @@ class Cost(NamedTuple):
     flops: float
 
 
-def switches(name: str, sizes: Sizes) -> dict[str, tuple[DiT | UNet, int]]:
+def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet, int]]:
     """Network and number of micro-batches, by what is switched; the U-Net has attention at half the resolution."""
 
     def make(kind: type[DiT] = DiT, **switches: Any) -> DiT | UNet:
         if name == "DiT":
-            return kind(depth=sizes.depth, width=sizes.width, heads=sizes.width // 64, num_classes=10, **switches)
-        of_unet: dict[str, Any] = {"multipliers": (1, 2, 2), "attention_resolutions": (sizes.side // 2,)}
-        return UNet(channels=sizes.channels, blocks=2, heads=2, num_classes=10, **of_unet, **switches)
+            return kind(depth=options.depth, width=options.width, heads=options.width // 64, num_classes=10, **switches)
+        of_unet: dict[str, Any] = {"multipliers": (1, 2, 2), "attention_resolutions": (options.side // 2,)}
+        return UNet(channels=options.channels, blocks=2, heads=2, num_classes=10, **of_unet, **switches)
 
     found = {"none": (make(), 1), "remat": (make(remat=True), 1)}
     if name == "DiT":
@@ -71,7 +62,7 @@ def switches(name: str, sizes: Sizes) -> dict[str, tuple[DiT | UNet, int]]:
     }
 
 
-def measure(network: DiT | UNet, accumulate: int, sizes: Sizes) -> Cost:
+def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> Cost:
     """Compiles a step of AdamW on the denoising loss, whose gradient is the mean of those of the micro-batches."""
     optimizer = optax.adamw(1e-4)
 
@@ -92,7 +83,7 @@ def measure(network: DiT | UNet, accumulate: int, sizes: Sizes) -> Cost:
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), moments
 
-    x = jax.ShapeDtypeStruct((sizes.batch, sizes.side, sizes.side, 3), jnp.float32)
+    x = jax.ShapeDtypeStruct((options.batch, options.side, options.side, 3), jnp.float32)
     params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(x.shape), 0.0))
     arguments = params, jax.eval_shape(optimizer.init, params), jax.random.key(0), x
     start = time.process_time()
@@ -103,21 +94,22 @@ def measure(network: DiT | UNet, accumulate: int, sizes: Sizes) -> Cost:
     return Cost(seconds, memory.temp_size_in_bytes, flops(jax.make_jaxpr(step)(*arguments).jaxpr))
 
 
-def run(networks: list[str], chosen: list[str], sizes: Sizes) -> None:
-    """Prints a table for each network, with the rows of the chosen switches, all of them for ``["all"]``."""
+def run(options: flags.FlagValues) -> None:
+    """Prints a table for each network, with the rows of some switches, or of all."""
+    networks, chosen, side = options.networks, options.switches, options.side
     for name in networks:
         if name not in ("DiT", "UNet"):
             raise ConfigError(f"--networks: {name!r} is not one of DiT, UNet")
-    tables = {name: switches(name, sizes) for name in networks}
+    tables = {name: switches(name, options) for name in networks}
     known = ["all", *dict.fromkeys(switch for table in tables.values() for switch in table)]
     for switch in chosen:
         if switch not in known:
             raise ConfigError(f"--switches: {switch!r} is not one of {', '.join(known)}")
-    print(f"{jax.default_backend()}, jax {jax.__version__}; batch {sizes.batch} of {sizes.side} x {sizes.side} x 3")
+    print(f"{jax.default_backend()}, jax {jax.__version__}; batch {options.batch} of {side} x {side} x 3")
     for name, table in tables.items():
         print(f"\n{name:18}{'compile, CPU s':>15}{'temporary MB':>14}{'GFLOP':>9}")
         for switch, (network, accumulate) in table.items():
             if chosen == ["all"] or switch in chosen:
-                cost = measure(network, accumulate, sizes)
+                cost = measure(network, accumulate, options)
                 temporary, operations = cost.temporary / 2**20, cost.flops / 1e9
                 print(f"{switch:18}{cost.seconds:15.1f}{temporary:14.1f}{operations:9.2f}", flush=True)

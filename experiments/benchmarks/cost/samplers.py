@@ -8,13 +8,14 @@ is the median of the ratio within a repetition, followed in brackets by the rati
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 from jax.tree_util import Partial
 from matplotlib.figure import Figure
 
@@ -58,26 +59,6 @@ SOLVERS: dict[str, Any] = {
 
 Run = Partial
 """``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
-
-
-class Sizes(NamedTuple):
-    """What is measured.
-
-    Attributes:
-      steps: steps with the MLP.
-      batches: batch sizes with the MLP.
-      large: batch size for temporary memory.
-      turns: repetitions of a pair with the MLP; a third as many with the U-Net.
-      first: repetitions of the first call.
-      unet: batch size with the U-Net; 0 skips it.
-    """
-
-    steps: int
-    batches: Sequence[int]
-    large: int
-    turns: int
-    first: int
-    unet: int
 
 
 def ratio(timing: Timing) -> str:
@@ -160,37 +141,37 @@ class Cost(NamedTuple):
     memory: tuple[float, float]
 
 
-def on_mlp(solver: Any, params, sizes: Sizes) -> Cost:
+def on_mlp(solver: Any, params, options: flags.FlagValues) -> Cost:
     """Time at each batch size, the first call at the last one, temporary memory at a large one."""
-    ts = grid(sizes.steps)
+    ts = grid(options.steps)
     make = [functools.partial(side, solver, ts, mlp) for side in (library, reference)]
     ours, theirs = (fresh() for fresh in make)
     key, found, x = jax.random.key(2), {}, None
-    for batch in sizes.batches:
+    for batch in map(int, options.batches):
         x = jax.random.normal(jax.random.key(1), (batch, 64))
         np.testing.assert_allclose(ours(params, x, key), theirs(params, x, key), rtol=2e-3, atol=2e-3)
-        found[batch] = in_turns(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), sizes.turns)
-    memory = temporary(ours, params, (sizes.large, 64)), temporary(theirs, params, (sizes.large, 64))
-    return Cost(found, first_calls(make[0], make[1], (params, x, key), sizes.first), memory)
+        found[batch] = in_turns(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), options.turns)
+    memory = temporary(ours, params, (options.large, 64)), temporary(theirs, params, (options.large, 64))
+    return Cost(found, first_calls(make[0], make[1], (params, x, key), options.first), memory)
 
 
-def print_detailed(name: str, params, sizes: Sizes) -> None:
+def print_detailed(name: str, params, options: flags.FlagValues) -> None:
     """Prints the time at several numbers of steps, and the cost of the trajectory."""
     solver, x, key = SOLVERS[name], jax.random.normal(jax.random.key(1), (256, 64)), jax.random.key(2)
 
     def measured(ours: Run, theirs: Run) -> Timing:
         jax.block_until_ready((ours(params, x, key), theirs(params, x, key)))
-        return in_turns(lambda: ours(params, x, key), lambda: theirs(params, x, key), sizes.turns)
+        return in_turns(lambda: ours(params, x, key), lambda: theirs(params, x, key), options.turns)
 
     cells = []
-    for n in (max(1, sizes.steps // 5), sizes.steps, 4 * sizes.steps):
+    for n in (max(1, options.steps // 5), options.steps, 4 * options.steps):
         found = measured(*(side(solver, grid(n), mlp) for side in (library, reference)))
         cells.append(f"{n} steps {ratio(found)} of {1e3 * found.theirs:.2f} ms")
     print(f"{name}: {'; '.join(cells)}")
-    ts = grid(sizes.steps)
+    ts = grid(options.steps)
     plain, saving = library(solver, ts, mlp), library(solver, ts, mlp, True)
     baseline = reference(solver, ts, mlp, True)
-    plain_mb, saving_mb, base_mb = (temporary(run, params, (sizes.large, 64)) for run in (plain, saving, baseline))
+    plain_mb, saving_mb, base_mb = (temporary(run, params, (options.large, 64)) for run in (plain, saving, baseline))
     print(
         f"    with the trajectory {ratio(measured(saving, baseline))}, {ratio(measured(saving, plain))} over sampling "
         f"without it; temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
@@ -213,12 +194,12 @@ def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str,
     return found
 
 
-def first_on_unet(solver: Any, sizes: Sizes) -> Timing:
+def first_on_unet(solver: Any, options: flags.FlagValues) -> Timing:
     """The first call over that of the reference implementation."""
     network, params = unet()
-    arguments = params, jax.random.normal(jax.random.key(1), (sizes.unet, 8, 8, 1)), jax.random.key(2)
+    arguments = params, jax.random.normal(jax.random.key(1), (options.unet, 8, 8, 1)), jax.random.key(2)
     make = [functools.partial(side, solver, grid(8), network) for side in (library, reference)]
-    return first_calls(make[0], make[1], arguments, sizes.first)
+    return first_calls(make[0], make[1], arguments, options.first)
 
 
 # ---- output --------------------------------------------------------------------------------------------------------
@@ -239,38 +220,39 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
     plots.save(figure, path)
 
 
-def run(names: list[str], detailed: list[str], sizes: Sizes, path: Path) -> None:
-    """Prints the tables of these solvers, all of them for ``["all"]``, and plots them."""
-    names = list(SOLVERS) if names == ["all"] else names
+def run(options: flags.FlagValues, path: Path) -> None:
+    """Prints the tables of some solvers, or of all, and plots them."""
+    names, detailed = list(SOLVERS) if options.solvers == ["all"] else options.solvers, options.detailed
+    batches = [*map(int, options.batches)]
     for flag, given in (("solvers", names), ("detailed", detailed)):
         for name in given:
             if name not in SOLVERS:
                 raise ConfigError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
     params = mlp_params()
-    print(f"MLP 3 x 128, 64 dimensions, {sizes.steps} steps; ratios to the reference: median (of the minima)")
-    heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in sizes.batches)
-    print(f"{'':22}{heads}{'first call':>20}{f'MB at {sizes.large}':>15}{'reference':>11}")
+    print(f"MLP 3 x 128, 64 dimensions, {options.steps} steps; ratios to the reference: median (of the minima)")
+    heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in batches)
+    print(f"{'':22}{heads}{'first call':>20}{f'MB at {options.large}':>15}{'reference':>11}")
     costs: dict[str, Cost] = {}
     for name in names:
-        cost = costs[name] = on_mlp(SOLVERS[name], params, sizes)
+        cost = costs[name] = on_mlp(SOLVERS[name], params, options)
         cells = "".join(f"{ratio(timing):>18}{1e3 * timing.theirs:15.2f}" for timing in cost.time.values())
         print(f"{name:22}{cells}{first(cost.first):>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
     panels = [
         (f"MLP, batch {b}: time", 1.05 if b >= 64 else 1.10, {n: c.time[b].ratio for n, c in costs.items()})
-        for b in sizes.batches
+        for b in batches
     ]
     panels.append(("MLP: first call", 1.3, {n: c.first.ours / c.first.theirs for n, c in costs.items()}))
     memory = {n: c.memory[0] / max(c.memory[1], 1e-9) for n, c in costs.items()}
-    panels.append((f"temporary memory, batch {sizes.large}", 1.2, memory))
+    panels.append((f"temporary memory, batch {options.large}", 1.2, memory))
     print("\nMLP, batch 256")
     for name in detailed:
-        print_detailed(name, params, sizes)
-    if sizes.unet:
-        print(f"\ndigits U-Net, batch {sizes.unet}, 8 evaluations: over as many calls of the network alone")
-        found = on_unet(names, sizes.unet, max(1, sizes.turns // 3))
+        print_detailed(name, params, options)
+    if options.unet:
+        print(f"\ndigits U-Net, batch {options.unet}, 8 evaluations: over as many calls of the network alone")
+        found = on_unet(names, options.unet, max(1, options.turns // 3))
         for name, timing in found.items():
             print(f"{name:22}{ratio(timing):>18}{1e3 * timing.theirs:13.1f} ms")
-        firsts = (f"{name} {first(first_on_unet(SOLVERS[name], sizes))}" for name in detailed)
+        firsts = (f"{name} {first(first_on_unet(SOLVERS[name], options))}" for name in detailed)
         print(f"first call over the reference: {'; '.join(firsts)}")
         panels.append(("U-Net: time over the network", 1.03, {n: timing.ratio for n, timing in found.items()}))
     draw(path, panels)

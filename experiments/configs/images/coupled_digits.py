@@ -1,7 +1,7 @@
 """A rectified flow of the digits of ``digits.py`` from noise that optimal transport pairs with them, in each class.
 
 python -m experiments.train --config=experiments/configs/images/coupled_digits.py --workdir=runs/coupled_digits
-python -m experiments.benchmarks.straightness --workdir=runs/coupled_digits
+python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_digits
 """
 
 from experiments.configs.images import digits

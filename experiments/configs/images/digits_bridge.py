@@ -1,7 +1,7 @@
 """Handwritten digits from their pixelated copies, by a diffusion bridge that starts at the copy (I2SB).
 
 python -m experiments.train --config=experiments/configs/images/digits_bridge.py --workdir=runs/digits_bridge
-python -m experiments.benchmarks.bridges --workdir=runs/digits_bridge --compare=runs/digits_superres
+python -m experiments.benchmarks.inverse --table=bridge --workdir=runs/digits_bridge --compare=runs/digits_superres
 """
 
 from experiments.configs.images import digits

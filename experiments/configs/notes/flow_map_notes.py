@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/notes/flow_map_notes.py --workdir=runs/notes_mean_flow \\
     --config.init_from=weights/notes_teacher
-python -m experiments.benchmarks.few_step_notes --workdir=runs/notes_teacher --students=runs/notes_mean_flow
+python -m experiments.benchmarks.few_steps --table=notes --workdir=runs/notes_teacher --students=runs/notes_mean_flow
 """
 
 from experiments.configs.notes import flow_map_notes_teacher

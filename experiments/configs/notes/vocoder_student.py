@@ -7,7 +7,7 @@ python -m experiments.train --config=experiments/configs/notes/vocoder.py --work
 python -m experiments.export --workdir=runs/vocoder --out=weights/vocoder
 python -m experiments.train --config=experiments/configs/notes/vocoder_student.py --workdir=runs/vocoder_student \\
     --config.init_from=weights/vocoder
-python -m experiments.benchmarks.few_step_vocoder --workdir=runs/vocoder --students=runs/vocoder_student
+python -m experiments.benchmarks.few_steps --table=vocoders --workdir=runs/vocoder --students=runs/vocoder_student
 """
 
 from experiments.configs.notes import vocoder

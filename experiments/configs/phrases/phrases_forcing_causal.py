@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_forcing_causal.py \\
         --workdir=runs/phrases_forcing_causal
-    python -m experiments.benchmarks.roll_out --workdir=runs/phrases_forcing_causal
+    python -m experiments.benchmarks.sound --table=roll_out --workdir=runs/phrases_forcing_causal
 
 The WaveNet of `phrases_forcing.py` without the frames that follow: it sees 0.48 s to the left.
 """

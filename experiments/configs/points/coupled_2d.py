@@ -1,7 +1,7 @@
 """A rectified flow of the ring of eight Gaussians from noise that optimal transport pairs with it: seconds.
 
 python -m experiments.train --config=experiments/configs/points/coupled_2d.py --workdir=runs/coupled_2d
-python -m experiments.benchmarks.straightness --workdir=runs/coupled_2d
+python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_2d
 """
 
 from experiments.configs.points import mixture_2d

@@ -31,8 +31,8 @@ def program(load_program, capsys):
 @pytest.mark.slow
 def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "quality", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16", peers="0",
-        workdir=str(tmp_path),
+        "quality.__main__", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16",
+        peers="0", workdir=str(tmp_path),
     )  # fmt: skip
     rows = re.findall(r"^(.*) \[VP t\^2\] +(.*) \|", out, re.MULTILINE)
     errors = {solver: [float(cell) for cell in cells.split()] for solver, cells in rows}
@@ -88,8 +88,8 @@ def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path
 @pytest.mark.slow
 def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
     out = program(
-        "tuning", problems="ring", solvers="AB2", nfe="6", draws="1024", steps="40", starts="1",
-        out=str(tmp_path / "tuning.png"),
+        "quality.__main__", table="tuning", problems="ring", solvers="AB2", nfe="6", samples="1024", steps="40",
+        starts="1", out=str(tmp_path / "tuning.png"),
     )  # fmt: skip
     untuned, grid, coefficients = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
     assert coefficients < grid < untuned
@@ -98,7 +98,7 @@ def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
 
 @pytest.mark.slow
 def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
-    out = program("guidance", fast="1", workdir=str(tmp_path))
+    out = program("guidance.__main__", fast="1", workdir=str(tmp_path))
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
     metrics = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
     np.testing.assert_allclose(metrics["CFG", 4], metrics["classifier", 4], rtol=0.1, atol=0.05)  # both exact
@@ -110,22 +110,17 @@ def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
 
 @pytest.mark.slow
 def test_inverse_measures_a_small_error_of_the_exact_method(program):
-    out = program("inverse", samples="64", steps="64", workdir="")
+    out = program("inverse.__main__", samples="64", steps="64", workdir="")
     found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
     assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
     assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]
 
 
 @pytest.mark.slow
-def test_the_tabulated_sampler_is_compared_with_the_usual_ones(load_program, capsys):
-    module = load_program("experiments.benchmarks.few_steps")
+def test_the_tabulated_sampler_is_compared_with_the_usual_ones(program):
     chosen = ("DDIM, flow", "Adams 2 of v, flow")
-    for name in [*module.STRATEGIES]:
-        if name not in chosen:
-            del module.STRATEGIES[name]
-    give(problems="four_modes_1d", nfe="5,8", samples=16)
-    module.main(None)
-    out = capsys.readouterr().out
+    given = dict(table="few_steps", problems="four_modes_1d", nfe="5,8", samples="16")
+    out = program("quality.__main__", **given, solvers=f'"{chosen[0]}","{chosen[1]}"')
     rows = re.findall(r"^(\S.*?)  +([\d.e-]+) +([\d.e-]+)$", out, re.MULTILINE)
     errors = {name: [float(five), float(eight)] for name, five, eight in rows}  # of the median, which is printed last
     assert {*chosen, "recommended", "tabulated"} <= {*errors}
@@ -154,7 +149,9 @@ def test_paths_of_a_rectified_flow_are_measured(program, tmp_path):
     config = coupled_2d.get_config()
     config.network.update(features=8, blocks=1)
     run = save_untrained(tmp_path / "run", config)
-    (row,) = re.findall(rf"^{run} +(.*)$", program("straightness", workdir=str(run), paths="16"), re.MULTILINE)
+    (row,) = re.findall(
+        rf"^{run} +(.*)$", program("few_steps.__main__", table="straightness", workdir=str(run), num="16"), re.MULTILINE
+    )
     straightness, two, four, eight = map(float, row.split())
     assert straightness > 0
     assert two > four > eight > 0
@@ -167,7 +164,15 @@ def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inve
         config.network.update(channels=8, multipliers=(1,), blocks=1, attention_resolutions=())
         config.sampling.update(batch_size=10, ema="none")
         runs.append(str(save_untrained(tmp_path / name, config)))
-    out = program("bridges", workdir=runs[0], compare=runs[1], steps="2", images="10", method="replacement")
+    out = program(
+        "inverse.__main__",
+        table="bridge",
+        workdir=runs[0],
+        compare=runs[1],
+        evaluations="2",
+        images="10",
+        method="replacement",
+    )
     rows = dict(re.findall(r"^(the copy itself|bridge|conditional model|replacement) +(.*)$", out, re.MULTILINE))
     assert [*rows] == ["the copy itself", "bridge", "conditional model", "replacement"]
     psnr = {name: float(row.split()[0]) for name, row in rows.items()}

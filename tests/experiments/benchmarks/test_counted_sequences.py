@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import counted_sequences as counted
+from experiments.benchmarks.sequences import counted
 from scorekit import autoregressive as ar
 
 

@@ -5,13 +5,13 @@ import json
 import pytest
 from programs import give
 
-from experiments.benchmarks.few_step_models import budget, methods, rows
+from experiments.benchmarks.few_steps import budget, methods, rows
 from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.models import flow_map_losses
 from experiments.training import students
 
-PROGRAM = "experiments.benchmarks.few_step_models.__main__"
+PROGRAM = "experiments.benchmarks.few_steps.__main__"
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def compare(load_program, ring_run):
     program = load_program(PROGRAM)
 
     def main(folder, changes=(), **given):
-        give(workdir=ring_run, out=folder, **given)
+        give(table="methods", workdir=ring_run, out=folder, **given)
         config = base.saved(str(ring_run))
         config.update_from_flattened_dict(dict(changes))
         program.main(config)

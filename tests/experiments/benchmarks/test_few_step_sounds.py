@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from programs import give, save_untrained
 
+from experiments.benchmarks.few_steps.of_notes import best
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
 from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, vocoder_student
@@ -17,6 +18,7 @@ from scorekit import data
 from scorekit.data.sounds import NoteSet
 
 RATE = 4000
+PROGRAM = "experiments.benchmarks.few_steps.__main__"
 STUDENTS = {
     "consistency_notes": "flow_map_notes_teacher",
     "flow_map_notes": "flow_map_notes_teacher",
@@ -64,20 +66,20 @@ def saved_config(folder, config):
 
 
 @pytest.mark.parametrize(
-    ("program", "teacher", "student", "field", "value"),
+    ("table", "teacher", "student", "field", "value"),
     [
-        ("few_step_notes", "flow_map_notes_teacher", "flow_map_notes", "name", "soundfont_notes/8khz"),
-        ("few_step_notes", "flow_map_notes_teacher", "flow_map_notes", "train_split", "train[:10%]"),
-        ("few_step_vocoder", "vocoder", "vocoder_student", "test_split", "train"),
-        ("few_step_vocoder", "vocoder", "vocoder_student", "map.num_mels", 40),
+        ("notes", "flow_map_notes_teacher", "flow_map_notes", "name", "soundfont_notes/8khz"),
+        ("notes", "flow_map_notes_teacher", "flow_map_notes", "train_split", "train[:10%]"),
+        ("vocoders", "vocoder", "vocoder_student", "test_split", "train"),
+        ("vocoders", "vocoder", "vocoder_student", "map.num_mels", 40),
     ],
 )
-def test_students_of_other_data_are_named(load_program, tmp_path, program, teacher, student, field, value):
+def test_students_of_other_data_are_named(load_program, tmp_path, table, teacher, student, field, value):
     config = config_of(student)
     config.data.update_from_flattened_dict({field: value})
     one, two = (saved_config(tmp_path / n, c) for n, c in (("one", config_of(teacher)), ("two", config)))
-    program = load_program(f"experiments.benchmarks.{program}")
-    give(workdir=one, students=two)
+    program = load_program(PROGRAM)
+    give(table=table, workdir=one, students=two)
     words = rf"--students=.*two: must be of the data of .*one, config.data.{field}=.*; it has {re.escape(str(value))}"
     with pytest.raises(ConfigError, match=words):
         program.main(base.saved(str(one)))
@@ -125,8 +127,18 @@ def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(tones, loa
         config.data.crop = 512
     one = save_untrained(tmp_path / "one", tiny(teacher))
     two = save_untrained(tmp_path / "two", tiny(student))
-    program = load_program("experiments.benchmarks.few_step_vocoder")
-    give(workdir=one, students=two, steps="2", iterations="4", baseline="8", num="4", shown="2", repeats="1")
+    program = load_program(PROGRAM)
+    give(
+        table="vocoders",
+        workdir=one,
+        students=two,
+        steps="2",
+        iterations="4",
+        baseline="8",
+        num="4",
+        shown="2",
+        repeats="1",
+    )
     program.main(base.saved(str(one)))
     kept = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]
     assert list(kept) == ["Griffin-Lim, 8", "Griffin-Lim, 16", "one at 1, 2 steps, 4", "two at 1, 2 steps, 4"]
@@ -153,16 +165,15 @@ def test_notes_of_a_flow_map_are_compared_with_those_of_its_teacher(tones, load_
     student.data.representation = teacher.data.representation
     one = save_untrained(tmp_path / "one", tiny(teacher))
     two = save_untrained(tmp_path / "two", tiny(student))
-    program = load_program("experiments.benchmarks.few_step_notes")
-    give(workdir=one, students=two, steps="2", solvers="euler", many="6", num="12", shown="2")
+    program = load_program(PROGRAM)
+    give(table="notes", workdir=one, students=two, steps="2", solvers="euler", many="6", num="12", shown="2")
     program.main(base.saved(str(one)))
     rows = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]
     assert [row["evaluations"] for row in rows.values()] == [None, 2, 2, 5, 6, 2]
     assert rows["real held-out notes"]["pitch"] == 1.0
 
 
-def test_of_the_samplers_of_a_teacher_the_closest_has_a_row(load_program):
-    best = load_program("experiments.benchmarks.few_step_notes").best
+def test_of_the_samplers_of_a_teacher_the_closest_has_a_row():
     row = lambda of, n, distance: {"of": of, "evaluations": n, "Fréchet distance": distance}
     rows = {"real": row("data", None, 1.0), "a": row("teacher", 2, 3.0), "b": row("teacher", 2, 2.0),
             "c": row("teacher", 2, 2.0), "d": row("teacher", 4, 5.0), "map": row("student", 2, 9.0)}  # fmt: skip

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import joint_sequences
-from experiments.benchmarks.counted_sequences import of_conditionals
+from experiments.benchmarks.sequences import joint as joint_sequences
+from experiments.benchmarks.sequences.counted import of_conditionals
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import Scorer
 from experiments.models.sequences import Sequences

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.benchmarks.sequences import check_same_data
+from experiments.benchmarks.sequences.bits import check_same_data
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from absl import flags
 from parameters import random_params
 from programs import give, save_untrained
 
@@ -129,14 +130,14 @@ def test_what_does_not_go_with_levels_of_frames(changes, message):
 
 @pytest.fixture
 def program(load_program, tmp_path, songs):
-    found = load_program("experiments.benchmarks.roll_out")
-    give(workdir=tmp_path)
+    found = load_program("experiments.benchmarks.sound.__main__")
+    give(table="roll_out", workdir=tmp_path)
     return found
 
 
 def test_the_benchmark_validates_its_run_and_the_window(program, run):
     with pytest.raises(ConfigError, match=r"config.loss.levels=example: must be frame: train with diffusion forcing"):
-        program.check(phrases.get_config())
+        program.roll_out.check(phrases.get_config(), flags.FLAGS)
     with pytest.raises(ConfigError, match=r"--context=8, --chunk=3.*: chunk must divide the 8 frames"):
         long_sounds.make_roll_out(small_config(), run, 2, 64, long_sounds.Rolling(8, 3))
     config = small_config()

@@ -1,0 +1,120 @@
+"""Samples of few steps: models that are made for them, and other models with the best of their usual solvers.
+
+    python -m experiments.benchmarks.few_steps --workdir=runs/digits --students=runs/digits_fast,runs/a/rounds/4
+    python -m experiments.benchmarks.few_steps --table=methods --workdir=runs/digits --out=runs/few_steps --seconds=350
+    python -m experiments.benchmarks.few_steps --table=notes --workdir=runs/notes_teacher --students=runs/a,runs/b
+    python -m experiments.benchmarks.few_steps --table=vocoders --workdir=runs/vocoder --steps=2,6,25 --iterations=8,30
+    python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_2d,runs/flow_2d
+
+``students``: students of ``experiments.distill`` beside their teacher (:mod:`.of_students`). ``methods``: every loss
+and student, trained for ``--seconds`` of CPU time without compilation, with AdamW in batches of 64 whatever
+``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
+(``data_consistency_tuning`` from the teacher's). The teacher is guided as its config says, and so are its students;
+what is trained from data is not, but for ``…any_scale``, which have γ as a condition. *±* is the standard error over
+``--seeds`` draws. ``notes``, ``vocoders``: flow maps and other models of sounds (:mod:`.of_notes`,
+:mod:`.of_vocoders`), with their rows in ``workdir/few_steps`` and a report that plays some. ``straightness``: the paths
+of rectified flows (:mod:`.straightness`).
+
+Rows of ``methods``, ``notes`` and ``vocoders`` are kept: the same command goes on where it was stopped, and rows of
+other flags, config fields or runs are an error.
+"""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments.benchmarks.few_steps import methods, of_notes, of_students, of_vocoders, rows, straightness, teacher
+from experiments.benchmarks.options import with_defaults
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
+from experiments.models.runs import open_run
+
+NUM = {"students": 1500, "methods": 1500, "notes": 512, "vocoders": 48, "straightness": 500}
+LEAST = {"students": 10, "methods": 10, "notes": 2, "vocoders": 1, "straightness": 1}
+
+_TABLE = flags.DEFINE_enum("table", "students", list(NUM), "Table to print.")
+_WORKDIR = shared.workdir("Folder of the teacher's run; of straightness, of each run.")
+_OUT = shared.out("methods: folder of the rows.")
+shared.step()
+shared.define(
+    flags.DEFINE_integer, "seed", None, "First seed of the noise; by default 0 of sounds, else 1.", 0, 2**31 - 1
+)
+flags.DEFINE_list("students", [], "Folders of runs to compare with the teacher's.")
+flags.DEFINE_list("steps", "1,2,4", "Numbers of steps.")
+shared.define(flags.DEFINE_integer, "num", None, f"Samples of each; by default {NUM}.", 1, shared.MOST)
+flags.DEFINE_list("solvers", list(teacher.SOLVERS), "Solvers to choose from for the teacher.")
+flags.DEFINE_list(
+    "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform, of notes log_snr,uniform."
+)
+flags.DEFINE_list("methods", list(methods.METHODS), "methods: which of " + ", ".join(methods.METHODS))
+flags.DEFINE_float("seconds", 300.0, "methods: CPU seconds of training of each.", lower_bound=0.01)
+flags.DEFINE_integer("seeds", None, "Draws of the samples: 3 of methods, 1 of students.", 1, shared.MOST)
+flags.DEFINE_bool("teacher", True, "methods: also evaluate the teacher.")
+shared.count("updates", 150, "methods: updates of the tuned samplers of the teacher; 0 leaves them out.", 0)
+shared.count("tabulated", 5, "notes: evaluations of samplers.few_steps.", 5)
+shared.count("many", 25, "notes: steps of the teacher's own sampler.")
+flags.DEFINE_list("iterations", "30", "vocoders: numbers of iterations for the phases of a model's magnitudes.")
+flags.DEFINE_bool("match", True, "vocoders: whether a model's magnitudes are scaled to the given mel spectrogram.")
+shared.count("baseline", 60, "vocoders: iterations of Griffin-Lim without a model.")
+shared.count("repeats", 15, "vocoders: turns of the timing.")
+flags.DEFINE_integer("shown", None, "notes, vocoders: sounds with audio widgets; by default 6 and 4.", lower_bound=1)
+
+
+def check(options: flags.FlagValues, table: str) -> None:
+    """Validates lists of numbers, and the number of samples."""
+    shared.step_counts("steps", options.steps, "1,2,4")
+    shared.step_counts("iterations", options.iterations, "8,30")
+    if options.num < LEAST[table]:
+        raise ConfigError(f"--num={options.num}: must be at least {LEAST[table]}")
+
+
+def of_images_or_points(config: Config, table: str, options: flags.FlagValues) -> None:
+    """Prints the table of students, or of methods."""
+    for name in options.methods:
+        if name not in methods.METHODS:
+            raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")
+    if table == "methods" and not _OUT.value:
+        raise ConfigError("--out=... must be given")
+    out = shared.results_folder(_OUT, kind="rows of few-step models", continues=True) if table == "methods" else None
+    run = open_run(config, shared.path(_WORKDIR), options.step, (config.sampling.guidance_scale,))
+    scorer = run.dataset.scorer()
+    if scorer is None:
+        raise ConfigError(
+            f"--workdir={options.workdir}: its data must be images or points, they are {run.dataset.name}"
+        )
+    setting = methods.Setting(config, run, options.seconds, [*map(int, options.steps)])
+    if out is None:
+        of_students.run(setting, scorer, options)
+    else:
+        rows.run(setting, scorer, out, options)
+
+
+def main(config: Config) -> None:
+    table = _TABLE.value
+    usual: dict[str, Any] = {"num": NUM[table], "seed": 1 if table in ("students", "methods") else 0}
+    usual |= {"seeds": 1 if table == "students" else 3}
+    usual |= {"shown": 6, "grids": ["log_snr", "uniform"]} if table == "notes" else {"shown": 4, "grids": teacher.GRIDS}
+    options = with_defaults(usual)
+    check(options, table)
+    match table:
+        case "straightness" if not options.workdir:
+            raise ConfigError("--workdir=... must be given")
+        case "straightness":
+            straightness.run(options)
+        case "notes":
+            of_notes.run(config, options)
+        case "vocoders":
+            of_vocoders.run(config, options)
+        case _:
+            of_images_or_points(config, table, options)
+
+
+def _config() -> ConfigDict:
+    return ConfigDict() if _TABLE.value == "straightness" else base.saved(_WORKDIR.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main, _config, lambda config: base.check_fields(config) if len(config) else None)

@@ -1,0 +1,74 @@
+"""The teacher in few steps: the best of the usual solvers and grids, and the best tuned one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config
+from experiments.models import rules
+from experiments.models.conditioning import conditions_for
+from experiments.models.guided import make_guided
+from experiments.models.runs import Run
+from experiments.models.sampling import at_steps, build_sampler
+from scorekit import tuning
+
+SOLVERS, GRIDS = ("euler", "dpmpp_2m", "unipc"), ("vp_quadratic", "uniform")
+_BATCH, _DRAWS = 50, 10
+
+
+class Tuning(NamedTuple):
+    """How long a sampler is tuned: updates of a grid, and steps of the reference."""
+
+    updates: int = 150
+    fine: int = 64
+
+
+def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
+    """The config with another solver and grid, with the defaults of their fields."""
+    config = at_steps(config, steps)
+    for section, name in ((config.sampling.solver, solver), (config.sampling.grid, grid)):
+        section.update({field: name if field == "name" else None for field in section})
+    return config
+
+
+def untuned(
+    config: Config, steps: int, solvers: Sequence[str] = SOLVERS, grids: Sequence[str] = GRIDS
+) -> Iterator[tuple[str, Config]]:
+    """Every solver on every grid; the first step of all solvers is Euler's."""
+    for solver in solvers if steps > 1 else solvers[:1]:
+        for grid in grids if steps > 1 else grids[:1]:
+            yield f"{solver}, {grid}", with_sampling(config, solver, grid, steps)
+
+
+def tuned(config: Config, run: Run, steps: int, path: Path, settings: Tuning) -> Iterator[tuple[str, Config]]:
+    """Grid and coefficients of a solver, tuned to the teacher's own paths and saved at ``path``."""
+    solver_name = "unipc" if steps > 1 else "euler"
+    config = with_sampling(config, solver_name, GRIDS[0], steps)
+    schedule = run.model.schedule
+    solver, ts = build_sampler(config, schedule)
+    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH)
+    given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
+    scale = rules.traced_scale(config, config.sampling.guidance_scale)
+    denoiser = make_guided(config, run.model)(run.params, given, scale, run.extras)
+    like = jax.ShapeDtypeStruct((_BATCH, *run.model.shape), jnp.float32)
+    both = tuning.fine_pairs(
+        jax.random.key(0),
+        denoiser,
+        schedule,
+        like,
+        _DRAWS + _DRAWS // 2,
+        t_max=ts[0],
+        t_min=ts[-1],
+        steps=settings.fine,
+    )
+    pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(_DRAWS), slice(_DRAWS, None)))
+    found = tuning.tune(
+        denoiser, schedule, solver, {"configured": ts}, pairs, held_out, coefficients=True, steps=settings.updates
+    )
+    tuning.save_grid(path, found, schedule)
+    config.sampling.grid.update(name="file", path=str(path))
+    yield f"{solver_name}, tuned", config

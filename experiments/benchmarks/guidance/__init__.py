@@ -1,0 +1,1 @@
+"""Guidance rules: the tables of ``python -m experiments.benchmarks.guidance``."""

@@ -1,0 +1,135 @@
+"""The problems: classes in the plane with exact denoisers, and a trained model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from experiments.configs import base
+from experiments.models.model import denoiser
+from experiments.models.runs import open_run
+from scorekit import densities, guidance, metrics, schedules
+from scorekit.typing import Array, Prediction, Schedule
+
+
+class Problem(NamedTuple):
+    """A conditional denoiser, and what its samples are compared with.
+
+    Attributes:
+      name: for tables and plots.
+      conditional: ``(x_t, t, labels) -> Prediction``.
+      schedule: of the denoiser.
+      labels: of the samples.
+      null: the null label, which is also the number of classes.
+      shape: of one sample.
+      accuracy: ``samples -> class accuracy``.
+      real_accuracy: that of real data.
+      real: real data ``(N, D)``.
+      by_class: real data ``(classes, samples / classes, D)``.
+      bandwidth: of the Vendi score.
+      extra: what some rules need: a weaker model, a classifier.
+    """
+
+    name: str
+    conditional: Callable[[Array, Array, Array], Prediction]
+    schedule: Schedule
+    labels: np.ndarray
+    null: int
+    shape: tuple[int, ...]
+    accuracy: Callable[[np.ndarray], float]
+    real_accuracy: float
+    real: np.ndarray
+    by_class: np.ndarray
+    bandwidth: float
+    extra: dict[str, Callable]
+
+
+CLASSES, MODES = 4, 3
+
+
+def classes_in_the_plane() -> densities.Mixture:
+    """Twelve overlapping modes on a circle; every fourth one belongs to the same class, with weights 5 : 3 : 2."""
+    angles = 2 * np.pi * np.arange(CLASSES * MODES) / (CLASSES * MODES)
+    means = 1.4 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    weights = np.repeat([0.5, 0.3, 0.2], CLASSES)  # mode k has class k % 4
+    return densities.mixture(weights, [densities.gaussian(jnp.asarray(m, float), std=0.3) for m in means])
+
+
+def _of_class(data, schedule, x, t, label):
+    noisy = data.marginal(schedule.alpha(t), schedule.sigma(t))
+    joint = jax.vmap(lambda c: c.log_density(x))(noisy.components) + noisy.log_weights[:, None]
+    belongs = (label[None] == CLASSES) | (jnp.arange(CLASSES * MODES)[:, None] % CLASSES == label[None])
+    weights = jax.nn.softmax(jnp.where(belongs, joint, -jnp.inf), axis=0)[..., None]
+    each = jax.vmap(lambda c: c.predict(x, schedule.alpha(t), schedule.sigma(t)))(data.components)
+    return jax.tree.map(lambda leaf: jnp.sum(weights * leaf, axis=0), each)
+
+
+def _log_posterior(data, schedule, labels, x, t):
+    noisy = data.marginal(schedule.alpha(t), schedule.sigma(t))
+    each = noisy.responsibilities(x).reshape(len(labels), MODES, CLASSES).sum(axis=1)
+    return jnp.log(each[jnp.arange(len(labels)), labels])
+
+
+def mixture_problem(samples: int) -> Problem:
+    """Classes in the plane, with exact denoisers and the exact classifier of every noise level."""
+    data, schedule = classes_in_the_plane(), schedules.cosine()
+    labels = np.arange(samples, dtype=np.int32) % CLASSES
+    drawn, modes = data.sample_with_labels(jax.random.key(9), (12 * samples,))
+    of_class = [np.asarray(drawn)[np.asarray(modes) % CLASSES == k][: samples // CLASSES] for k in range(CLASSES)]
+
+    def accuracy(x, labels=labels):
+        each = np.asarray(data.responsibilities(jnp.asarray(x))).reshape(len(x), MODES, CLASSES).sum(axis=1)
+        return float(np.mean(each.argmax(axis=1) == labels))
+
+    return Problem(
+        name="mixture",
+        conditional=Partial(_of_class, data, schedule),
+        schedule=schedule,
+        labels=labels,
+        null=CLASSES,
+        shape=(2,),
+        accuracy=accuracy,
+        real_accuracy=accuracy(np.asarray(drawn), np.asarray(modes) % CLASSES),
+        real=np.concatenate(of_class),
+        by_class=np.stack(of_class),
+        bandwidth=0.3,
+        extra={"log posterior": Partial(_log_posterior, data, schedule, labels)},
+    )
+
+
+def digits_problem(workdir: str, samples: int) -> Problem:
+    """The network of a finished run, with its oldest checkpoint as the weaker model."""
+    config, folder = base.saved(workdir), Path(workdir).expanduser()
+    opened = open_run(config, folder)
+    dataset, model = opened.dataset, opened.model
+    train = np.asarray(dataset.to_model(dataset.train["x"]))
+    test = np.asarray(dataset.to_model(dataset.test["x"]))
+    classifier = metrics.fit_reference_classifier(train, dataset.train["label"])
+    labels = np.arange(samples, dtype=np.int32) % dataset.num_classes
+    flat = train.reshape(len(train), -1)
+    by_class = [flat[dataset.train["label"] == k][:60] for k in range(dataset.num_classes)]
+    distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in by_class]
+    network = lambda params, x, t, labels: denoiser(model, params, labels)(x, t)
+    extra = {}
+    oldest = min(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+    if oldest < opened.step:
+        weak = open_run(config, folder, oldest).params
+        extra["weak"] = guidance.branches(Partial(network, weak), labels)[0]
+    return Problem(
+        name="digits",
+        conditional=Partial(network, opened.params),
+        schedule=model.schedule,
+        labels=labels,
+        null=dataset.num_classes,
+        shape=model.shape,
+        accuracy=lambda x: metrics.class_accuracy(classifier, x, labels),
+        real_accuracy=metrics.class_accuracy(classifier, test, dataset.test["label"]),
+        real=flat,
+        by_class=np.stack([x[: samples // dataset.num_classes] for x in by_class]),
+        bandwidth=0.5 * float(np.median(np.concatenate([d[d > 0] for d in distances]))),
+        extra=extra,
+    )

@@ -1,0 +1,1 @@
+"""Quality per network evaluation: the tables of ``python -m experiments.benchmarks.quality``."""

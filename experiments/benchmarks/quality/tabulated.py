@@ -1,0 +1,118 @@
+"""The tabulated sampler of few steps against the usual solvers and grids, on data that its table was not made for.
+
+Every sampler starts at ``sigma / alpha = 80`` from the same noise; the error is the distance to the end of a fine
+solution from it, as RMSE and as the median over samples of the RMSE of one. ``STRATEGIES`` are the pairs of solver and
+grid that are defaults, or best at few evaluations, in diffusers, k-diffusion, azula, dpm_solver and hackable
+diffusion; see :mod:`.peers` for the packages themselves, and ``docs/solvers.md`` for what differs.
+"""
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from experiments.benchmarks.quality.problems import (
+    Errors,
+    Problem,
+    errors,
+    exact_problem,
+    run_solver,
+    trained_problem,
+)
+from experiments.cli.endings import one_line
+from scorekit import solvers
+from scorekit.samplers import few_steps, recommended, sample
+from scorekit.typing import Solver
+
+STRATEGIES: dict[str, tuple[Solver, str]] = {
+    "DDIM, Karras": (solvers.Euler(), "karras7 .002"),
+    "DDIM, flow": (solvers.Euler(), "flow t"),
+    "Heun (EDM), Karras": (solvers.Heun(coordinate="sigma"), "karras7 .002"),
+    "Heun, flow": (solvers.Heun(), "flow t"),
+    "DPM++2M, Karras": (solvers.DPMSolverPP2M(), "karras7 .002"),
+    "DPM++2M, log-SNR": (solvers.DPMSolverPP2M(), "logsnr .002"),
+    "DPM++2M, log-SNR to .01": (solvers.DPMSolverPP2M(), "logsnr .01"),
+    "DPM++2M, VP t^2": (solvers.DPMSolverPP2M(), "VP t^2"),
+    "UniPC2, log-SNR to .01": (solvers.UniPC(predictor=2), "logsnr .01"),
+    "UniPC3, log-SNR to .01": (solvers.UniPC(predictor=3), "logsnr .01"),
+    "UniPC3, Karras": (solvers.UniPC(predictor=3), "karras7 .002"),
+    "DEIS3, VP t^2": (solvers.deis(3), "VP t^2"),
+    "DEIS3 in log-SNR, Karras": (solvers.ExponentialAdamsBashforth(order=3), "karras7 .002"),
+    "DEIS3 in log-SNR to .01": (solvers.ExponentialAdamsBashforth(order=3), "logsnr .01"),
+    "Adams 2 of v, flow": (solvers.AdamsBashforth(order=2), "flow t"),
+    "Adams 3 of v, flow": (solvers.AdamsBashforth(order=3), "flow t"),
+    "Adams 3 of v, Karras": (solvers.AdamsBashforth(order=3), "karras7 .002"),
+}
+TWO_STAGES = 2  # Heun's step to 0 takes one evaluation: 2n - 1 in all
+PUBLISHED: dict[tuple[str, int], dict[int, float]] = {
+    ("ring", 0): {5: 5.5e-2, 8: 3.5e-2, 10: 1.7e-2, 20: 3.1e-3},
+    ("low_rank", 1): {5: 7.1e-2, 8: 3.9e-2, 10: 2.6e-2, 20: 2.5e-3},
+}
+"""Of the packages themselves, the best cell of some 40 samplers: RMSE (0) and median (1)."""
+
+
+def measure(problem: Problem, names: list[str], nfes: list[int], sigma_data: float) -> dict[str, list[Errors]]:
+    """The errors of every strategy, of the recommended pair, and of the tabulated sampler, by NFE."""
+    top = problem.times("VP t", 1)[0]
+    score = lambda solver, ts: errors(
+        run_solver(None, problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference
+    )
+
+    def by_name(solver, grid, nfe):
+        return score(solver, problem.times(grid, nfe if solver.evals_per_step == 1 else (nfe + 1) // TWO_STAGES))
+
+    found = {name: [by_name(*STRATEGIES[name], nfe) for nfe in nfes] for name in names}
+    found["recommended"] = [score(*recommended(problem.schedule, n, t_max=top)) for n in nfes]
+    for n in nfes:
+        solver, ts = few_steps(problem.schedule, n, top, sigma_data=sigma_data)
+        x = draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts)
+        found.setdefault("tabulated", []).append(errors(x, problem.reference))
+    return found
+
+
+@jax.jit
+def draw(denoiser, schedule, solver, x, ts):
+    """One run; compiled for each number of steps, to which the tabulated solver belongs."""
+    return sample(None, denoiser, schedule, solver, x, ts)
+
+
+def show(name: str, found: dict[str, list[Errors]], nfes: list[int]) -> list[tuple[list[float], list[float]]]:
+    """Prints the table of a problem; returns best strategy and recommended over tabulated, by kind of error."""
+    ratios = []
+    for kind, title in enumerate(Errors._fields):
+        print(f"\n{name}: {title}\n{'evaluations':28}" + "".join(f"{n:>9}" for n in nfes))
+        for row, cells in found.items():
+            print(f"{row:28}" + "".join(f"{cell[kind]:9.1e}" for cell in cells))
+        ours = np.array([cell[kind] for cell in found["tabulated"]])
+        best = np.min([[cell[kind] for cell in found[row]] for row in found if row in STRATEGIES], axis=0)
+        plain = np.array([cell[kind] for cell in found["recommended"]])
+        rows = {"best strategy / tabulated": best / ours, "recommended / tabulated": plain / ours}
+        if (name, kind) in PUBLISHED:
+            known = PUBLISHED[name, kind]
+            rows["best of packages / tabulated"] = np.array([known.get(n, np.nan) for n in nfes]) / ours
+        for row, values in rows.items():
+            print(f"{row:28}" + "".join(f"{value:9.2f}" for value in values))
+        ratios.append((best / ours, plain / ours))
+    return ratios
+
+
+def run(options: flags.FlagValues) -> None:
+    """Prints the tables of all problems, and the ratios over them."""
+    nfes, ratios, names = [int(n) for n in options.nfe], [], options.solvers
+    for name in names:
+        if name not in STRATEGIES:
+            raise app.UsageError(f"--solvers: {name!r} is not one of {'; '.join(STRATEGIES)}")
+    for name in options.problems:
+        with jax.enable_x64(True):
+            ratios += show(name, measure(exact_problem(name, "edm", options.samples), names, nfes, 1.0), nfes)
+    if len(ratios) > 2:
+        for title, values in zip(("best strategy", "recommended"), zip(*ratios, strict=True), strict=True):
+            print(f"\n{title} / tabulated, over {len(options.problems)} problems and both errors:")
+            for row, of in (
+                ("geometric mean", lambda r: np.exp(np.mean(np.log(r), 0))),
+                ("smallest", lambda r: np.min(r, 0)),
+            ):
+                print(f"{row:28}" + "".join(f"{value:9.2f}" for value in of(np.array(values))))
+    if options.digits:
+        with one_line():
+            problem = trained_problem(options.digits, min(options.samples, 128), options.guidance_scale)
+        show("digits", measure(problem, names, nfes, options.sigma_data), nfes)

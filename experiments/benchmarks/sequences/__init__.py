@@ -1,0 +1,1 @@
+"""Models of quantised data: the tables of ``python -m experiments.benchmarks.sequences``."""

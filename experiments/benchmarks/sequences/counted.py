@@ -1,0 +1,240 @@
+"""Guidance and truncation of a trained model of short sequences, with every sequence counted.
+
+All distributions are arrays of log-probabilities with an axis for each position, so that nothing is estimated from
+samples. ``accuracy`` is the probability of sequences that a classifier of real data takes for the class, ``entropy``
+the diversity in bits per sequence, both means over classes.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import ConfigError
+from experiments.data.dataset import in_blocks
+from experiments.models.runs import Run
+from experiments.models.sequences import conditionals
+from experiments.reporting.report import Cell, Table
+from scorekit import autoregressive as ar
+from scorekit import metrics
+from scorekit.guidance.sequences import (
+    conditional_log_probs,
+    guide_joint,
+    guide_sequentially,
+    joint_log_prob,
+    total_variation,
+)
+from scorekit.typing import Array
+
+MOST, BLOCK = 2**17, 4096
+"""Sequences that are counted, at most, and in one evaluation of the network."""
+
+
+TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
+    "temperature 0.7": lambda logits: ar.temperature(logits, 0.7),
+    "top-k 3": lambda logits: ar.top_k(logits, min(3, logits.shape[-1])),
+    "nucleus 0.8": lambda logits: ar.nucleus(logits, 0.8),
+    "nucleus 0.5": lambda logits: ar.nucleus(logits, 0.5),
+    "typical 0.8": lambda logits: ar.typical(logits, 0.8),
+    "typical 0.5": lambda logits: ar.typical(logits, 0.5),
+}
+
+
+class Counted(NamedTuple):
+    """A model that is counted out.
+
+    Attributes:
+      cond: ``log p(x | y)`` of each class, ``(classes, V, ..., V)``.
+      uncond: ``log p(x)``, ``(V, ..., V)``.
+      predicted: the class that a classifier of real data sees in each sequence, ``(V^L,)``.
+      real: accuracy of the classifier on real test data.
+    """
+
+    cond: Array
+    uncond: Array
+    predicted: np.ndarray
+    real: float
+
+
+class Row(NamedTuple):
+    """What a rule makes of the model: total variation to the other of its pair, accuracy and entropy in bits."""
+
+    distance: float
+    accuracy: float
+    entropy: float
+
+
+def count(run: Run) -> Counted:
+    """Evaluates an autoregressive run on every sequence, for each class and for none.
+
+    Raises:
+      ConfigError: for a diffusion, more than :data:`MOST` sequences, or data that are no images.
+    """
+    model, dataset = run.model, run.dataset
+    total = model.num_codes**model.length
+    if model.process is not None:
+        raise ConfigError("--counted: must be an autoregressive run, this one is a diffusion")
+    if total > MOST:
+        raise ConfigError(f"--counted: must have at most {MOST:,} sequences, this run has {total:,}")
+    shape = (model.num_codes,) * model.length
+    every = np.stack(np.unravel_index(np.arange(total), shape), axis=1).astype(np.int32)
+
+    @jax.jit
+    def log_prob(params, x, label):
+        return ar.log_prob(conditionals(model, params, jnp.full(len(x), label)), x)
+
+    size = min(BLOCK, total)
+    of = lambda label: in_blocks(lambda x: log_prob(run.params, x, label), every, size).reshape(shape)
+    images = in_blocks(jax.jit(dataset.from_model), every, size)
+    decoded = lambda part: in_blocks(jax.jit(dataset.from_model), part["x"], min(BLOCK, len(part["x"])))
+    classifier = metrics.fit_reference_classifier(decoded(dataset.train), dataset.train["label"])
+    predicted = classifier.predict(images.reshape(total, -1))
+    real = metrics.class_accuracy(classifier, decoded(dataset.test), dataset.test["label"])
+    tables = jnp.stack([of(label) for label in range(dataset.num_classes)])
+    return Counted(tables, jnp.asarray(of(dataset.num_classes)), predicted, real)
+
+
+def entropy_bits(log_p: Array) -> Array:
+    """The entropy of a distribution, in bits."""
+    possible = jnp.isfinite(log_p)
+    terms = jnp.where(possible, jnp.exp(log_p) * jnp.where(possible, log_p, 0.0), 0.0)
+    return -jnp.sum(terms) / jnp.log(2.0)
+
+
+def at_temperature(log_p: Array, temperature: Array) -> Array:
+    """The joint at a temperature: ``p^(1 / T)``, normalised."""
+    return jax.nn.log_softmax((log_p / temperature).ravel()).reshape(log_p.shape)
+
+
+def temperature_of_entropy(log_p: Array, bits: Array) -> Array:
+    """The temperature at which the joint has an entropy, by bisection between 1/64 and 64."""
+    entropy = lambda t: entropy_bits(at_temperature(log_p, jnp.exp(t)))
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        below = entropy(middle) < bits
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 40, halve, (jnp.log(1 / 64.0), jnp.log(64.0)))
+    return jnp.exp((low + high) / 2)
+
+
+def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
+    """The joint whose conditionals are changed by a function of logits."""
+    return joint_log_prob([transform(table) for table in conditional_log_probs(log_p)])
+
+
+def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
+    """The guided conditionals, with their distance to the guided joint, and the guided joint."""
+    return _over_classes(counted, _guided, scale, None)
+
+
+def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tuple[Row, Row]:
+    """Changed conditionals, with their distance to the joint at the temperature of equal entropy, and that joint."""
+    return _over_classes(counted, _truncated, 1.0, transform)
+
+
+def _guided(cond, uncond, scale, transform):
+    del transform
+    return [rule(cond, uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
+
+
+def _truncated(cond, uncond, scale, transform):
+    del uncond, scale
+    changed = of_conditionals(cond, transform)
+    return [changed, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(changed)))]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _measured(rules, transform, cond, uncond, hits, scale):
+    changed, joint = rules(cond, uncond, scale, transform)
+    distance = total_variation(changed, joint)
+    return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p in (changed, joint)]
+
+
+def _over_classes(counted: Counted, rules: Callable, scale: float, transform: Callable | None) -> tuple[Row, Row]:
+    """Means over classes of what each of two distributions is measured by."""
+    classes = [
+        _measured(rules, transform, table, counted.uncond, jnp.asarray(counted.predicted == k), scale)
+        for k, table in enumerate(counted.cond)
+    ]
+    first, second = np.asarray(classes).mean(axis=0)
+    return Row(*map(float, first)), Row(*map(float, second))
+
+
+def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
+    """The joint at low temperatures alongside the conditionals at the same: entropy, accuracy, largest probability.
+
+    Args:
+      counted: the model.
+      temperatures: T > 0.
+    """
+
+    @jax.jit
+    def measure(log_p, hits, temperature):
+        joint = at_temperature(log_p, temperature)
+        changed = of_conditionals(log_p, lambda logits: ar.temperature(logits, temperature))
+        accuracy = lambda table: jnp.sum(jnp.exp(table).ravel() * hits)
+        return (entropy_bits(joint), accuracy(joint), jnp.exp(joint.max()), total_variation(changed, joint),
+                entropy_bits(changed), accuracy(changed))  # fmt: skip
+
+    rows: list[list[Cell]] = []
+    for temperature in temperatures:
+        of_classes = [
+            measure(log_p, jnp.asarray(counted.predicted == k), np.float32(temperature))
+            for k, log_p in enumerate(counted.cond)
+        ]
+        rows.append([f"{temperature:g}", *map(float, np.asarray(of_classes).mean(axis=0))])
+    header = ["T", "entropy, joint", "accuracy, joint", "most probable sequence", "total variation",
+              "entropy, conditionals", "accuracy, conditionals"]  # fmt: skip
+    caption = "The joint p(x | y)^(1/T) alongside the conditionals at the same temperature; means over classes."
+    return Table(header, rows, caption)
+
+
+def modes_table(counted: Counted, run: Run) -> Table:
+    """The most probable sequence of each class, which all temperatures share, and how typical it is.
+
+    ``information`` is ``-log2 p(x | y)``, whose mean over the model is the entropy; ``of real data`` is the share of
+    the training examples of the class that are this sequence.
+    """
+    train, rows = run.dataset.train, []
+    shape = counted.uncond.shape
+    seen = np.asarray(np.ravel_multi_index(tuple(train["x"].T), shape))
+    for k, log_p in enumerate(np.asarray(counted.cond)):
+        flat = log_p.ravel()
+        mode = int(flat.argmax())
+        p, information = np.exp(flat), -flat / np.log(2)
+        spread = float(np.sqrt(np.sum(p * (information - np.sum(p * information)) ** 2)))
+        codes = " ".join(str(mode // np.prod(shape[i + 1 :], dtype=int) % shape[i]) for i in range(len(shape)))
+        rows.append([k, codes, float(p[mode]), float(information[mode]), float(np.sum(p * information)), spread,
+                     float(np.mean(seen[train["label"] == k] == mode)), int(counted.predicted[mode])])  # fmt: skip
+    header = ["class", "most probable codes", "probability", "information, bits", "entropy, bits",
+              "standard deviation of the information", "of real data", "class seen"]  # fmt: skip
+    return Table(header, rows, "The most probable sequence of each class, which a temperature near 0 draws alone.")
+
+
+def tables(run: Run, scales: Sequence[float], temperatures: Sequence[float]) -> list[Table]:
+    """Guidance and truncation of the conditionals alongside the joint."""
+    counted = count(run)
+    rows = []
+    for scale in scales:
+        sequential, joint = guided_rows(counted, scale)
+        rows.append([f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy,
+                     joint.entropy])  # fmt: skip
+    header = ["γ", "total variation", "accuracy, conditionals", "joint", "entropy, conditionals", "joint "]
+    caption = (
+        f"Each conditional guided, and the joint: {counted.uncond.size:,} sequences counted, means over classes; "
+        f"entropy in bits per sequence; the classifier is right for {counted.real:.1%} of real test data."
+    )
+    guided, rows = Table(header, rows, caption), []
+    for name, transform in TRUNCATIONS.items():
+        changed, joint = truncated_rows(counted, transform)
+        rows.append([name, changed.distance, changed.accuracy, joint.accuracy, changed.entropy])
+    header = ["conditionals", "total variation", "accuracy, conditionals", "joint", "entropy"]
+    caption = "Changed conditionals, at γ = 1, alongside the joint at the temperature of equal entropy."
+    cold = temperature_table(counted, temperatures)
+    return [guided, Table(header, rows, caption), cold, modes_table(counted, run)]

@@ -1,0 +1,1 @@
+"""Sounds of seconds: the tables of ``python -m experiments.benchmarks.sound``."""

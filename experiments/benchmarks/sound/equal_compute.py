@@ -1,0 +1,309 @@
+"""Long-range structure of a waveform model, a model of latents and a cascade, at equal training compute.
+
+Every method has a budget of floating-point operations for training on phrases of 4.096 s at 4 kHz, as
+XLA's ``cost_analysis`` counts them in the gradient of one batch; this determines the number of steps of each network.
+The flat model uses the full budget; autoencoder and prior, and low-rate model and upsampler, share it as ``SHARES``
+says. Encoding the training set is part of the budget of the prior. Networks are trained with
+:func:`experiments.training.loop.fit`. The same command continues a run that was stopped; the samples of a method are
+stored and not drawn again.
+
+Then phrases of each method, with the instruments of the test phrases, are compared with the test phrases:
+Fréchet distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
+(:mod:`scorekit.audio.structure`), and of log-mel statistics (:func:`scorekit.audio.log_mel_statistics`), which
+are insensitive to structure. Training phrases, white noise, and reconstructions of the test phrases by the autoencoder
+are measured for comparison. Sampling time excludes the first call.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags, logging
+
+from experiments.audio.phrase_statistics import distances, statistics
+from experiments.cli import progress
+from experiments.cli.config import Config, ConfigError
+from experiments.configs.latents import phrases_latent, phrases_of_latents
+from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.data.dataset import Dataset
+from experiments.data.sounds import Sounds
+from experiments.latents.stages import CascadeStage, draw, for_full_sounds
+from experiments.models import autoencoder
+from experiments.models.conditioning import dropout_rates
+from experiments.models.guided import NO_EXTRAS
+from experiments.models.latents import STATISTICS, load_data
+from experiments.models.loss import held_out_loss, make_loss, make_prepare
+from experiments.models.model import Model, build_model, init_params
+from experiments.models.restoring import averaged
+from experiments.models.runs import Run, write_arrays, write_results
+from experiments.models.sampling import make_sampler
+from experiments.reporting import curves
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.training import loop
+from scorekit.audio import structure
+from scorekit.typing import PyTree
+
+SHARES = {"autoencoder": 0.35, "prior": 0.65, "low rate": 0.5, "upsampler": 0.5, "flat": 1.0}
+"""Shares of the training operations of a method."""
+PARTS = {"flat": ("flat",), "latent": ("autoencoder", "prior"), "cascade": ("low rate", "upsampler")}
+
+
+class Cost(NamedTuple):
+    """The cost of training one network.
+
+    Attributes:
+      per_step: operations of one step.
+      steps: number of steps.
+      total: operations, with those spent before training.
+      seconds: duration of this call.
+    """
+
+    per_step: float
+    steps: int
+    total: float
+    seconds: float
+
+
+def flat_config() -> Config:
+    """A model of the waveform: the U-Net of the low-rate model with patches of 16 samples."""
+    config = phrases_1khz.get_config()
+    config.data.representation.update(name="waveform", factor=None)
+    config.network.update(patch=16, multipliers=(1, 2, 2, 2), factors=(4, 2, 2))
+    return config
+
+
+def config_of(part: str, folder: Path, options: flags.FlagValues) -> Config:
+    """The config of a network, with the fields that are the same for all."""
+    factories: dict[str, Callable[[], Config]] = {
+        "flat": flat_config,
+        "autoencoder": phrases_latent.get_config,
+        "prior": phrases_of_latents.get_config,
+        "low rate": phrases_1khz.get_config,
+        "upsampler": phrases_4khz.get_config,
+    }
+    config = factories[part]()
+    config.training.update(batch_size=8, ema_decays=(0.99,), sample_every=10**9, keep=1)
+    config["autoencoder" if part == "autoencoder" else "network"].channels = options.channels
+    if part == "autoencoder":
+        config.evaluation.ema = "0.99"
+    else:
+        config.sampling.update(ema="0.99", guidance_scale=1.0, batch_size=25)
+    if part == "prior":
+        config.data.latents = str(folder / "autoencoder")
+    if part == "upsampler":
+        config.sampling.steps = 10  # the low band is given
+    if options.smoke:
+        config.data.update(train_split="test[:8]", test_split="test[:8]")
+        config.training.batch_size = 2
+        if part != "autoencoder":
+            config.sampling.steps = 2
+    return config
+
+
+def operations(function: Callable, *arguments: Any) -> float:
+    """Floating-point operations of a function for these arguments, as XLA counts them before optimisation."""
+    found: Any = jax.jit(function).lower(*arguments).cost_analysis()
+    return float((found[0] if isinstance(found, list) else found)["flops"])
+
+
+def step_operations(prepare: Callable, loss: Callable, params: PyTree, batch: dict[str, np.ndarray]) -> float:
+    """Floating-point operations of the gradient of one batch, including its preparation."""
+    gradient = lambda params, batch: jax.grad(lambda p: loss(p, prepare(jax.random.key(0), batch))[0].mean())(params)
+    return operations(gradient, params, batch)
+
+
+class Trained(NamedTuple):
+    """A trained network.
+
+    Attributes:
+      config: of the network.
+      dataset: its data.
+      built: a :class:`Model` or an :class:`autoencoder.Latent`.
+      params: averaged parameters.
+      cost: of the training.
+    """
+
+    config: Config
+    dataset: Dataset
+    built: Any
+    params: PyTree
+    cost: Cost
+
+
+def fit_part(part: str, folder: Path, flops: float, options: flags.FlagValues, spent: float = 0.0) -> Trained:
+    """Trains one network with a budget of ``flops`` operations, of which ``spent`` are used before the training."""
+    config = config_of(part, folder, options)
+    dataset = load_data(config)
+    if part == "autoencoder":
+        built: Model | autoencoder.Latent = autoencoder.build_latent(config, dataset)
+        params = autoencoder.init_params(built, config.seed)
+        prepare, loss = autoencoder.make_prepare(built), autoencoder.make_loss(built)
+        held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
+    else:
+        built = build_model(config, dataset)
+        params = init_params(built, jax.random.key(config.seed))
+        prepare = make_prepare(built, dataset, dropout_rates(config), config.loss.joint_dropout)
+        loss = make_loss(built)
+        held_out = held_out_loss(make_prepare(built, dataset), loss, dataset)
+    batch = dataset.batch(config.seed, 0, config.training.batch_size)
+    per_step = step_operations(prepare, loss, params, batch)
+    steps = max(round((flops - spent) / per_step), 2)
+    config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
+    start = time.monotonic()
+    print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
+    workdir = folder / part.replace(" ", "_")
+    state = loop.fit(config, workdir, dataset, params=params, prepare=prepare, loss=loss, ema="0.99", held_out=held_out)
+    cost = Cost(per_step, steps, per_step * steps + spent, time.monotonic() - start)
+    return Trained(config, dataset, built, averaged(state, "0.99"), cost)
+
+
+def fit_stage(
+    part: str, folder: Path, flops: float, options: flags.FlagValues, spent: float = 0.0
+) -> tuple[CascadeStage, Cost]:
+    """Trains a diffusion model; returns it with a sampler of full phrases."""
+    config, dataset, model, params, cost = fit_part(part, folder, flops, options, spent)
+    if config.data.crop is not None:
+        config = for_full_sounds(config)
+        dataset = load_data(config)
+        model = build_model(config, dataset)
+    generate = make_sampler(config, model, dataset)
+    return CascadeStage(config, Run(dataset, model, generate, params, cost.steps, NO_EXTRAS)), cost
+
+
+def fit_method(
+    method: str, folder: Path, flops: float, options: flags.FlagValues
+) -> tuple[list[CascadeStage], dict[str, Cost]]:
+    """Trains the networks of a method; returns its stages, and the cost of each network including the autoencoder."""
+    if method != "latent":
+        pairs = {part: fit_stage(part, folder, SHARES[part] * flops, options) for part in PARTS[method]}
+        return [pair[0] for pair in pairs.values()], {part: pair[1] for part, pair in pairs.items()}
+    first = fit_part("autoencoder", folder, SHARES["autoencoder"] * flops, options)
+    encode = autoencoder.make_encode(first.built, first.params)
+    path = folder / "autoencoder" / STATISTICS
+    if not path.exists():
+        write_results(path, autoencoder.statistics(encode, first.dataset))
+    phrases = load_phrases(folder, options)
+    encoding = operations(encode, phrases.train["x"][:1]) * (phrases.examples or 0)
+    prior, cost = fit_stage("prior", folder, SHARES["prior"] * flops, options, encoding)
+    return [prior], {"autoencoder": first.cost, "prior": cost}
+
+
+def load_phrases(folder: Path, options: flags.FlagValues) -> Sounds:
+    """The phrases whose latents are the data of the prior."""
+    config = config_of("prior", folder, options)
+    config.data.latents = None
+    dataset = load_data(config)
+    assert isinstance(dataset, Sounds)
+    return dataset
+
+
+class Drawn(NamedTuple):
+    """The samples of a method.
+
+    Attributes:
+      sounds: by name of the row.
+      seconds: of sampling, per phrase, without compilation.
+      costs: of the training of each network.
+    """
+
+    sounds: dict[str, np.ndarray]
+    seconds: float
+    costs: dict[str, Cost]
+
+
+def drawn(method: str, folder: Path, flops: float, labels: np.ndarray, options: flags.FlagValues) -> Drawn:
+    """Trains a method and draws phrases, or reads those of an earlier call."""
+    path = folder / f"{method}.npz"
+    if path.exists():
+        with np.load(path) as archive:
+            facts = json.loads(str(archive["facts"]))
+            sounds = {name: archive[name] for name in archive.files if name != "facts"}
+        if facts["flops"] != flops:
+            raise ConfigError(f"--flops={flops:g}: {path} was drawn after {facts['flops']:g}; use another --out")
+        return Drawn(sounds, facts["seconds"], {part: Cost(*cost) for part, cost in facts["costs"].items()})
+    stages, costs = fit_method(method, folder, flops, options)
+    print(f"{method}: drawing {len(labels)} phrases …", flush=True)
+    draw(stages, 1, labels[:25])
+    found, seconds = draw(stages, 0, labels)
+    sounds = {method: found[-1]}
+    if method == "latent":
+        latents = stages[0].run.dataset
+        parts = [latents.test["x"][i : i + 25] for i in range(0, len(latents.test["x"]), 25)]
+        back = [np.asarray(latents.from_model(latents.to_model(part))) for part in parts]
+        sounds["test phrases, autoencoded"] = np.concatenate(back)
+    each = sum(seconds) / len(labels)
+    facts = {"flops": flops, "seconds": each, "costs": {part: list(cost) for part, cost in costs.items()}}
+    write_arrays(path, facts=json.dumps(facts), **sounds)
+    return Drawn(sounds, each, costs)
+
+
+def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section]:
+    """Plots of the mean statistics of every row by lag."""
+    lags = {"rhythm": structure.ONSET_LAGS, "harmony": structure.CHROMA_LAGS}
+    drawn = [
+        curves.panels(
+            path.with_name(f"{path.stem}_{name}.png"),
+            at,
+            {"": {row: values[name].mean(0) for row, values in found.items()}},
+            xlabel="lag (seconds)",
+            ylabel={"rhythm": "autocorrelation of onsets", "harmony": "self-similarity of the chroma"}[name],
+            title=f"{name.capitalize()}: means over phrases",
+            logarithmic=False,
+        )
+        for name, at in lags.items()
+    ]
+    return [Figure(drawn[0], "Beats show as maxima."), Figure(drawn[1], "Recurring chords show as maxima.")]
+
+
+def run(options: flags.FlagValues, folder: Path) -> None:
+    """Trains and measures the methods, prints the tables and writes a report."""
+    logging.set_verbosity(logging.WARNING)
+    start, flops = time.monotonic(), options.flops
+    for method in options.methods:
+        if method not in PARTS:
+            raise ConfigError(f"--methods={','.join(options.methods)}: must be of {', '.join(PARTS)}")
+    phrases = load_phrases(folder, options)
+    rate, clips = phrases.sample_rate, options.clips
+    labels = np.resize(phrases.test["label"], clips)
+    training_phrases = phrases.real({"x": phrases.train["x"][:clips]})
+    real = {"test phrases": phrases.real(phrases.test), "training phrases": training_phrases}
+    rms = float(np.sqrt(np.mean(real["test phrases"] ** 2)))
+    real["white noise"] = rms * np.random.default_rng(0).normal(size=(clips, *real["test phrases"].shape[1:]))
+    sounds, rows, costs = dict(real), {name: {} for name in real}, {}
+    for method in options.methods:
+        found = drawn(method, folder, flops, labels, options)
+        sounds.update(found.sounds)
+        costs.update(found.costs)
+        rows.update({name: {} for name in found.sounds})
+        total = sum(cost.total for cost in found.costs.values())
+        rows[method] = {"training operations": total, "seconds per phrase": found.seconds}
+    measured = {name: statistics(x, rate) for name, x in sounds.items()}
+    for name, values in measured.items():
+        if name != "test phrases":
+            rows[name].update(distances(values, measured["test phrases"]))
+    columns = ["rhythm", "harmony", "timbre", "seconds per phrase", "training operations"]
+    caption = (
+        f"Fréchet distances to the test phrases, {clips} phrases each; {flops:.3g} training operations per method. "
+        "Rhythm: onsets at 16 lags to 2 s; harmony: chroma at 12 lags to 3 s; timbre: mean and deviation of 48 log-mel "
+        "bands, in squared nepers."
+    )
+    table = Table(["", *columns], [[name, *(rows[name].get(c) for c in columns)] for name in sounds], caption)
+    networks = Table(
+        ["network", "operations per step", "steps", "operations"],
+        [[part, cost.per_step, cost.steps, cost.total] for part, cost in costs.items()],
+        "Operations as XLA counts them in the gradient of a batch.",
+    )
+    write_results(folder / "hierarchy.json", rows)
+    shown = {name: x[:6] for name, x in sounds.items() if name not in ("training phrases", "white noise")}
+    widgets = audio_widgets(folder / "sounds", shown, rate, row_labels=labels[:6].tolist())
+    sections = [table, networks, *figures(folder / "structure.png", measured), Heading("Sounds"), widgets]
+    report = write_report(
+        folder / "report.html", "Hierarchy at equal compute", {"data": phrases.name, "phrases": clips}, sections
+    )
+    print(tables_as_text([table, networks]))
+    print(progress.final_line(str(report), time.monotonic() - start))

@@ -1,0 +1,73 @@
+"""Long sounds by roll-out and by blended windows, side by side: drift of statistics, seams, speed.
+
+The run is one with ``config.loss.levels=frame`` and no map. Both samplers draw ``--times`` times the length of the
+training sounds with the solver and grid of the config, which must end at t = 0; the roll-out holds ``--context``
+finished frames in its window and moves on by ``--chunk`` frames, the windows overlap by half. Prints, for each segment
+of the training length, the level, the onset rate and the entropy of the chroma, beside those of real sounds; the
+roughness of seams; and seconds of this machine for a second of sound. Writes ``report.html`` with audio widgets and
+``rows.json`` into ``workdir/roll_out``.
+"""
+
+import time
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments.audio import drawing, long_sounds, segments
+from experiments.cli import progress
+from experiments.cli.config import Config, ConfigError, require
+from experiments.data.sounds import Sounds
+from experiments.models.finite import check_samples, sampler_of
+from experiments.models.runs import facts, write_results
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.report import Heading, tables_as_text, write_report
+from scorekit.guidance import windows
+
+
+def check(config: Config, options: flags.FlagValues) -> None:
+    """Validates that the run has frames with levels of their own, and no map, which would have to be as long."""
+    require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
+    for name in ("map", "vector", "tokens"):
+        chosen = config.data[name].name
+        require(chosen == "none", f"data.{name}.name", chosen, "none: the sounds are conditioned on their class alone")
+    if not np.isfinite(options.history_scale):
+        raise ConfigError(f"--history_scale={options.history_scale}: must be finite")
+
+
+def run(config: Config, options: flags.FlagValues) -> None:
+    """Prints the tables of a run and writes a report."""
+    start = time.monotonic()
+    drawing.check_results(Sounds, config, options.workdir)
+    check(config, options)
+    run, workdir = drawing.open_kind(Sounds, config, options.workdir, options.step, (config.sampling.guidance_scale,))
+    size, rate = run.model.shape[0], run.dataset.sample_rate
+    crop, frames, num = long_sounds.window_of(run), options.times * size, options.num
+    labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
+    rolling = long_sounds.Rolling(options.context, options.chunk, options.stabilisation, options.history_scale)
+    draws = {
+        "roll-out": (long_sounds.make_roll_out(config, run, num, frames, rolling), labels),
+        "blended windows": (long_sounds.make_blended(config, run, num, frames, size // 2),
+                            np.repeat(labels, windows.num_windows(frames, size, size // 2))),
+    }  # fmt: skip
+    decode = jax.jit(run.dataset.of_length(options.times * crop).to_sound)
+    sounds, seconds = {}, {}
+    with progress.Progress(len(draws), batch_size=num, label="roll_out") as bar:
+        for i, (name, (draw, of_windows)) in enumerate(draws.items()):
+            given = run.params, jax.random.key(options.seed), {"labels": of_windows}
+            compiled = jax.jit(draw).lower(*given).compile()
+            began = time.monotonic()
+            x = jax.block_until_ready(compiled(*given))
+            seconds[name] = (time.monotonic() - began) / (num * options.times * crop / rate)
+            sounds[name] = check_samples(np.asarray(decode(x)), sampler_of(config), "sounds")
+            bar.update(1 + i)
+    real = run.dataset.real(run.dataset.test)[: max(num, 200)]
+    tables = [segments.drift(real, sounds, rate), segments.seams(real, sounds, rate, seconds)]
+    out = workdir / "roll_out"
+    names = [f"class {label}" for label in labels[: options.shown]]
+    widgets = audio_widgets(out, {k: x[: options.shown] for k, x in sounds.items()}, rate, row_labels=names)
+    write_results(out / "rows.json", [row for table in tables for row in table.records()])
+    sections = [*tables, Heading("Sounds"), widgets]
+    report = write_report(out / "report.html", "scorekit: long sounds", {**facts(run), **rolling._asdict()}, sections)
+    print(tables_as_text(tables))
+    print(progress.final_line(str(report), time.monotonic() - start))
