@@ -17,10 +17,10 @@ DTYPES = ("float32", "float64")
 
 def hostile():
     """The rows of hostile arguments. Follows the tree."""
-    from experiments.benchmarks.faults import library
-    from experiments.benchmarks.faults.calls import Argument, Attack, Number, attacks, attempt
+    from valid_calls import rows
+    from valid_calls.kinds import Argument, Attack, Number, attacks, attempt
 
-    for name, row in sorted(library.tables()[0].items()):
+    for name, row in sorted(rows().items()):
         described = {k: a for k, a in row.arguments.items() if isinstance(a, Argument)}
         small = [k for k, a in described.items() if isinstance(a, Number) and np.ndim(a.value) == 0 and a.value < 20]
         values = (-1e-6, 0.0, 1e-6, 1 - 1e-6, 1.0, 1 + 1e-6)
@@ -35,8 +35,12 @@ def bounds():
     for name, described_arguments, outcomes in hostile():
         print(name, file=sys.stderr, flush=True)
         for argument, a in described_arguments.items():
-            own = {k: simple(v) for k, v in vars(a).items() if k not in ("documented", "alias")}
-            found[f"{name}({argument})"] = {"kind": type(a).__name__, **own, "documented": dict(a.documented)}
+            own = {k: simple(v) for k, v in vars(a).items() if k not in ("answered", "alias")}
+            found[f"{name}({argument})"] = {
+                "kind": type(a).__name__,
+                **own,
+                "documented": {name: a.answered for name in a.documented},
+            }
         for attack, outcome in outcomes:
             answer = [simple(attack.value), outcome.verdict, outcome.text if outcome.verdict != "silent" else ""]
             found[f"{name}({attack.argument})"][attack.name] = answer

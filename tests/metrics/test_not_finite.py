@@ -5,15 +5,17 @@ import re
 import jax
 import numpy as np
 import pytest
+from valid_calls import rows
+from valid_calls.kinds import Data
 
-from experiments.benchmarks.faults.calls import Data
-from experiments.benchmarks.faults.library import metrics, typicality
+from scorekit import metrics, typicality
 
 OF_DENOISERS = ("local_typicality", "score_norms", "reconstruction_errors", "path_statistics", "score_curvature")
-ROWS = metrics.ROWS | {
+ROWS = {
     name: row
-    for name, row in typicality.ROWS.items()
-    if any(isinstance(argument, Data) for argument in row.arguments.values())
+    for name, row in rows().items()
+    if name.startswith(("metrics.", "typicality."))
+    and any(isinstance(argument, Data) for argument in row.arguments.values())
     and name.removeprefix("typicality.") not in (*OF_DENOISERS, "seek_mode", "code_length")
 }
 ON_THE_HOST = {
@@ -71,7 +73,7 @@ def test_concrete_values_that_are_not_finite_raise(name):
 def test_traced_values_that_are_not_finite_give_nan(name):
     row = ROWS[name]
     data, cases = hostile(name)
-    is_test = lambda found: isinstance(found, typicality.ty.TypicalityTest)
+    is_test = lambda found: isinstance(found, typicality.TypicalityTest)
     answer = lambda found: (found.p_value, found.rejected) if is_test(found) else found
     program = jax.jit(lambda arrays: answer(row.function(**row.plain() | arrays)))
     wrong = lambda leaf: np.isnan(leaf) if leaf.dtype != bool else leaf == ("test" in name)  # rejected, not a member
@@ -84,7 +86,7 @@ def test_traced_values_that_are_not_finite_give_nan(name):
 
 
 FEATURES = np.random.default_rng(0).normal(size=(20, 3))
-STATISTICS = metrics.metrics.feature_statistics(FEATURES)
+STATISTICS = metrics.feature_statistics(FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -116,24 +118,24 @@ def test_overflows_imaginary_parts_and_indefinite_covariances_raise(call, messag
 
 
 def test_traced_features_whose_squares_overflow_give_nan():
-    found = jax.jit(metrics.metrics.precision_recall)(FEATURES, np.float32(1e30) * FEATURES.astype(np.float32))
+    found = jax.jit(metrics.precision_recall)(FEATURES, np.float32(1e30) * FEATURES.astype(np.float32))
     assert np.isnan(found).all()
 
 
 def test_a_covariance_in_float32_of_few_examples_is_no_indefinite_one():
-    few = metrics.metrics.feature_statistics(np.random.default_rng(0).normal(size=(9, 64)))
+    few = metrics.feature_statistics(np.random.default_rng(0).normal(size=(9, 64)))
     rounded = few._replace(covariance=few.covariance.astype(np.float32))
     assert np.linalg.eigvalsh(rounded.covariance.astype(np.float64))[0] < 0
-    assert abs(metrics.metrics.fid(rounded, few)) < 1e-3
+    assert abs(metrics.fid(rounded, few)) < 1e-3
 
 
 def test_infinite_log_densities_are_ordered_and_rejected():
     x = np.array([np.inf, 0.0, -np.inf], np.float32)
     scores = np.array([0.0, 2.0, 1.0, 4.0], np.float32)
-    p = typicality.ty.p_values(scores, x)
+    p = typicality.p_values(scores, x)
     np.testing.assert_allclose(p, [0.2, 1.0, 1.0], rtol=1e-6)
-    np.testing.assert_array_equal(typicality.ty.typical_set(x, 0.0, 1.0), [False, True, False])
-    found = typicality.ty.typicality_test(jax.random.key(0), -1.0, scores, x[:, None], resamples=4)
+    np.testing.assert_array_equal(typicality.typical_set(x, 0.0, 1.0), [False, True, False])
+    found = typicality.typicality_test(jax.random.key(0), -1.0, scores, x[:, None], resamples=4)
     np.testing.assert_array_equal(np.asarray(found.rejected)[[0, 2]], True)
 
 

@@ -1,8 +1,8 @@
-"""Valid calls of every public function of ``scorekit``, a file for each package or group of modules.
+"""Valid calls of the public functions of ``scorekit``, a file for each package or group of modules.
 
 Each file holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second row of the same
-function) to a :class:`~experiments.benchmarks.faults.calls.Call`, and ``EXEMPT``, from names that have no row to the
-reason: results that only the library makes, protocols, functions that take no values.
+function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: values of required arguments that rows leave out, by
+the name of the argument. Functions without a row and the reasons are in :mod:`valid_calls.exempt`.
 """
 
 import importlib
@@ -12,18 +12,27 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import scorekit
-from experiments.benchmarks.faults.calls import Call
+from valid_calls.kinds import Call
 
 
-def tables() -> tuple[dict[str, Call], dict[str, str]]:
-    """All rows and all exemptions."""
-    rows: dict[str, Call] = {}
-    exempt: dict[str, str] = {}
-    for found in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{found.name}")
-        rows |= module.ROWS
-        exempt |= module.EXEMPT
-    return rows, exempt
+def rows() -> dict[str, Call]:
+    """Every row, with its function and the arguments that are left to ``USUAL``."""
+    names, found = public_names(), {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for name, (function, arguments) in getattr(module, "ROWS", {}).items():
+            function = function or names[name.partition("/")[0]]
+            required = [
+                key for key, each in inspect.signature(function).parameters.items() if each.default is each.empty
+            ]
+            usual = {key: module.USUAL[key] for key in required if key in module.USUAL}
+            found[name] = Call(function, usual | arguments)
+    return found
+
+
+def is_made(thing: object) -> bool:
+    """Whether a class is a named tuple, as results are, or a protocol."""
+    return inspect.isclass(thing) and (issubclass(thing, tuple) or getattr(thing, "_is_protocol", False))
 
 
 def public_names() -> dict[str, object]:

@@ -1,18 +1,22 @@
-"""Hostile arguments for a function: every argument in turn gets what it must not take, the others stay valid.
+"""Kinds of arguments, the hostile values of each, and the verdict on an answer.
 
-A row of the tables in :mod:`experiments.benchmarks.faults.library` is a valid call whose arguments are wrapped in what
-they are: :class:`Data`, :class:`Number`, :class:`Count`, :class:`Classes`, :class:`Choice` or :class:`Shaped`.
-:func:`attacks` makes the hostile values of one, :func:`attempt` tells what came of it:
+A row of the tables beside is a valid call. Its arguments are wrapped in what they are: :class:`Data`, :class:`Number`,
+:class:`Count`, :class:`Classes`, :class:`Choice`, :class:`Shaped` or :class:`Time`. Those that are not wrapped are
+passed as they are. :func:`attacks` makes the hostile values of one, :func:`attempt` gives the verdict:
 
 * "clear": an error that names the argument;
-* "documented": an answer that the row documents, or NaN from NaN: what is wrong stays visible;
+* "documented": an answer that the function documents, or NaN from NaN: what is wrong stays visible;
 * "obscure": another error;
 * "silent": an answer as if nothing were wrong.
+
+The second part of an argument lists the attacks that get an answer, with words where it is not the usual one:
+"integer" (counts as float32), "shape" (any shape or any leading axes), "empty" (no value gives no value), "axes" and
+"longer" (elementwise), "negative" and "too large" (any integers).
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,14 +28,19 @@ _NAN = float("nan")
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """A valid value, and the attacks that the function documents an answer for: ``{"integer": "becomes float32"}``.
+    """A valid value, and the attacks that the function documents an answer for: ``"integer; nan: is not read"``.
 
     ``alias``: what else an error may call it, if the function passes it on under another name.
     """
 
     value: Any
-    documented: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    answered: str = ""
     alias: str | None = None
+
+    @property
+    def documented(self) -> set[str]:
+        """The attacks that get an answer."""
+        return {name for part in self.answered.split("; ") for name in part.partition(":")[0].split(", ")} - {""}
 
     def hostile(self) -> dict[str, Any]:
         """The hostile values by the name of the attack."""
@@ -139,13 +148,13 @@ class Call(NamedTuple):
         return {k: v.value if isinstance(v, Argument) else v for k, v in self.arguments.items()}
 
 
-def call(function: Callable, **arguments: Any) -> Call:
-    """A row. Arguments that are not wrapped are passed as they are and not attacked.
+def call(function: Callable | None = None, /, **arguments: Any) -> Call:
+    """A row: of the public function whose name it has, or of ``function``; required arguments may be left to ``USUAL``.
 
     >>> call(abs, x=Number(1.0)).plain()
     {'x': 1.0}
     """
-    return Call(function, arguments)
+    return Call(function, arguments)  # type: ignore[arg-type]
 
 
 class Attack(NamedTuple):
@@ -157,11 +166,7 @@ class Attack(NamedTuple):
 
 
 def attacks(row: Call) -> Iterator[Attack]:
-    """Every attack on every argument of a row.
-
-    >>> [attack.name for attack in attacks(call(abs, x=Count(3, least=0)))]
-    ['below', 'negative', 'fraction', 'text']
-    """
+    """Every attack on every argument of a row."""
     for name, argument in row.arguments.items():
         if isinstance(argument, Argument):
             for attack, value in argument.hostile().items():
@@ -188,7 +193,7 @@ def attempt(row: Call, attack: Attack) -> Outcome:
         clear = named and isinstance(error, ValueError | TypeError)
         return Outcome("clear" if clear else "obscure", text.split("\n")[0][:200])
     if attack.name in argument.documented:
-        return Outcome("documented", argument.documented[attack.name])
+        return Outcome("documented", argument.answered)
     if attack.name in ("nan", "inf") and any(_broken(leaf) for leaf in leaves):
         return Outcome("documented", "NaN gives NaN")
     return Outcome("silent", str(found).replace("\n", " ")[:120])
