@@ -105,7 +105,7 @@ class CausalNetwork(Module):
         positions = None if self.shifted else x.shape[1]
         condition = self.conditioning(noise, labels, x.shape[0], vector, positions=positions)
         local = self.map(dense_map, *x.shape[:2])
-        return self._run(self.inputs(x), local, condition, None, jnp.arange(x.shape[1]))[0]
+        return self._run(self.inputs(x), local, condition, None, None)[0]
 
     @checked
     def init_state(

@@ -109,8 +109,9 @@ class CausalTransformer(CausalNetwork):
         return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
 
     def _run(self, h, local, condition, cache, index):
-        """The blocks on ``(B, L, width)`` at the positions ``index``; with a cache, on one position."""
-        within, index = cache is None or index < cache[0].shape[2], jnp.atleast_1d(index)
+        """The blocks on ``(B, L, width)``; with a cache, on the position ``index`` alone."""
+        within = cache is None or index < cache[0].shape[2]
+        index = jnp.arange(h.shape[1]) if cache is None else index[None]
         if self.pattern == "strided":
             places = [timestep_features(i, self.width // 2) for i in (index // self.window, index % self.window)]
             place = jnp.concatenate(places, axis=-1)

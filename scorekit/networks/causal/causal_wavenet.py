@@ -106,7 +106,7 @@ class CausalWaveNet(CausalNetwork):
     def _run(self, h, local, condition, queues, index):
         """The layers on ``(B, L, channels)``; with queues, on one position."""
         local = None if local is None else nn.silu(local)
-        carry, index = (h, jnp.zeros_like(h), queues, jnp.zeros((), jnp.int32)), None if queues is None else index
+        carry = (h, jnp.zeros_like(h), queues, jnp.zeros((), jnp.int32))
         (_, skips, queues, _), _ = self.blocks(carry, local, condition, index)
         h = nn.silu(self.skips(skips / math.sqrt(self.layers)))
         return self.output(h).astype(jnp.float32), queues

@@ -136,8 +136,8 @@ class _Block(nn.Module):
 def _with_fourier_features(x: Array) -> Array:
     """``x`` with ``sin(2^n pi x)`` and ``cos(2^n pi x)``, n in :data:`_OCTAVES`, as further channels, float32.
 
-    >>> np.asarray(_with_fourier_features(jnp.full((1, 1, 2), 2.0**-10)))[0, 0, ::2].round(3)
-    array([0.001, 0.383, 0.707, 0.924, 0.707], dtype=float32)
+    >>> [round(float(x), 3) for x in _with_fourier_features(jnp.full((1, 1, 2), 2.0**-10))[0, 0, ::2]]
+    [0.001, 0.383, 0.707, 0.924, 0.707]
     """
     angles = [math.pi * 2.0**n * x for n in _OCTAVES]
     return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
