@@ -203,7 +203,7 @@ def changed(**arrays):
         ({"params": changed(scale=np.zeros(2, np.float32))}, r"\['scale'\] is not one of the network"),
         ({"shape": None}, "shape must be known"),
         ({"preconditioning": edm()._replace(sigma_data=0.0)}, "sigma_data must be finite and > 0, got 0.0"),
-        ({"module": dataclasses.replace(MODULE, features=8.0)}, "features must be of int, got 8.0"),
+        ({"module": UNet(channels=8, multipliers=(1,), remat="no")}, "remat must be of bool, got 'no'"),
     ],
 )
 def test_what_could_not_be_loaded_is_not_exported(tmp_path, changes, message):
