@@ -1,4 +1,4 @@
-"""Autoregressive networks: their attributes are checked when they are traced."""
+"""Autoregressive networks: their attributes are checked when they are made or traced."""
 
 # pyright: reportArgumentType=false
 

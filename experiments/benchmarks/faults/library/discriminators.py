@@ -1,4 +1,4 @@
-"""Discriminators on features and on waveforms: their attributes are checked when they are traced."""
+"""Discriminators on features and on waveforms: their attributes are checked when they are made or traced."""
 
 # pyright: reportArgumentType=false
 
