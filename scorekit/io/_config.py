@@ -113,10 +113,10 @@ _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 def _is(value: Any, hint: Any) -> bool:
     """Whether a value of JSON is of the annotated type of an attribute."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
         return any(_is(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return isinstance(value, str)  # the network itself names the others
     if get_origin(hint) in (tuple, Sequence):
         return isinstance(value, list) and all(_is(part, get_args(hint)[0]) for part in value)
     if hint is float:

@@ -63,7 +63,7 @@ Args:
   length: largest number L of positions.
   dtype: dtype of the computation.
   noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
-  dropout: rate of dropout in each residual block, active where ``apply`` is given a random key:
+  dropout: rate of dropout before the last convolution of each residual block, active where ``apply`` is given a key:
     ``rngs={"dropout": key}``.
   remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation); on CPU,
     XLA stores them anyway.

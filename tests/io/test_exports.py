@@ -135,6 +135,9 @@ BROKEN = {
     "shape": ({"shape": None}, "shape must be known, to check the parameters: give it to load, got None"),
     "blocks": ({"network": {"kind": "MLP", "blocks": 10**9}}, "blocks must be at most 65,536 for these parameters"),
     "layers": ({"network": {"kind": "MLP", "blocks": 60_000}}, "has more layers than its 17 arrays of parameters"),
+    "type": ({"network": {"kind": "MLP", "features": 8.0}}, "features must be of int, got 8.0"),
+    "bound": ({"network": {"kind": "MLP", "features": 0}}, "features must be an integer >= 1, got 0"),
+    "choice": ({"network": {"kind": "DiT", "attention": "flash"}}, "attention must be 'xla' or 'fused', got 'flash'"),
     "name": ({"network": {"kind": "MLP", "name": "x"}}, "network must have the fields features, .* got 'name'"),
     "depth": ({"preconditioning": {"schedule": SHIFTED}}, "must hold at most 6 parts within each other"),
 }  # fmt: skip
@@ -204,6 +207,7 @@ def changed(**arrays):
         ({"shape": None}, "shape must be known"),
         ({"preconditioning": edm()._replace(sigma_data=0.0)}, "sigma_data must be finite and > 0, got 0.0"),
         ({"module": UNet(channels=8, multipliers=(1,), remat="no")}, "remat must be of bool, got 'no'"),
+        ({"module": dataclasses.replace(MODULE, num_classes=np.int64(3))}, "that are JSON, got num_classes="),
     ],
 )
 def test_what_could_not_be_loaded_is_not_exported(tmp_path, changes, message):
