@@ -20,6 +20,17 @@ pytrees: they cross ``jit`` as arguments, and new parameters inside the denoiser
 The SDE must start below ``t = 1`` where ``alpha(1) = 0`` (cosine, rectified flow) and end above ``t = 0`` where
 ``sigma(0) = 0``; the ODE must end above ``t = 0`` only where ``sigma'(0)`` is infinite (linear VP). One step of
 :class:`~scorekit.solvers.Euler` to ``t = 0``, or the denoiser's ``x0``, completes the sample.
+
+Args:
+  denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
+  schedule: the noise schedule of the denoiser.
+  t: times in [0, 1], any shape.
+
+Returns:
+  The term of the solver, or the reversed time.
+
+>>> reversed_time(jnp.array([1.0, 0.25]))
+Array([0.  , 0.75], dtype=float32)
 """
 
 from collections.abc import Callable
@@ -68,10 +79,6 @@ def _predict(denoiser, x, t):
 def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
     """The probability-flow ODE ``dx/dt = alpha'(t) x0 + sigma'(t) eps`` with ``(x0, eps) = denoiser(x, t)``.
 
-    Args:
-      denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
-      schedule: the noise schedule of the denoiser.
-
     Returns:
       A ``diffrax.ODETerm`` in t: solve it from ``t0`` = 1 down to ``t1`` = t_min, with ``dt0`` negative or None.
 
@@ -90,17 +97,7 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
 
 
 def reversed_time(t: ArrayLike) -> Array:
-    """``r = 1 - t``, the time of :func:`reverse_sde`; its own inverse.
-
-    Args:
-      t: times in [0, 1], any shape.
-
-    Returns:
-      r, shaped like ``t``.
-
-    >>> reversed_time(jnp.array([1.0, 0.25]))
-    Array([0.  , 0.75], dtype=float32)
-    """
+    """``r = 1 - t``, the time of :func:`reverse_sde`, shaped like ``t``; its own inverse."""
     check_time(t=t)
     return 1.0 - jnp.asarray(t)
 
@@ -129,8 +126,6 @@ def reverse_sde(
     The noise is additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
-      schedule: the noise schedule of the denoiser.
       path: the Brownian motion over the r that are visited, for example
         ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area of the
         solver and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.

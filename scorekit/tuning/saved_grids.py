@@ -1,4 +1,22 @@
-"""Tuned grids as small JSON files."""
+"""Tuned grids as small JSON files.
+
+Args:
+  schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
+
+Returns:
+  The path of the file, its content, or the solver.
+
+>>> import tempfile
+>>> from scorekit import schedules, solvers
+>>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+>>> with tempfile.TemporaryDirectory() as folder:
+...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.rectified_flow()))
+>>> isinstance(saved, SavedGrid), saved.steps, saved.ts, saved.solver
+(True, 2, Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
+>>> restore_solver(saved, solvers.Heun(), schedules.rectified_flow())
+Traceback (most recent call last):
+ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
+"""
 
 import json
 import os
@@ -33,10 +51,6 @@ class SavedGrid(NamedTuple):
       before: held-out error of the best grid before tuning, in units of the data.
       after: held-out error of this grid.
       rows: the leaves of the solver's coefficients if they were tuned, else ``None``.
-
-    >>> saved = SavedGrid(jnp.array([1.0, 0.5, 0.0]), "Euler()", "", (0.0, 0.5, 1.0), (1.0, 0.5, 0.0), 1.0, 0.5, None)
-    >>> saved.steps
-    2
     """
 
     ts: Array
@@ -60,18 +74,6 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
     Args:
       path: the JSON file to write; its folder is created.
       tuned: result of :func:`~scorekit.tuning.tune`.
-      schedule: the schedule of the tuning.
-
-    Returns:
-      The path of the file.
-
-    >>> import tempfile
-    >>> from scorekit import schedules, solvers
-    >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.rectified_flow()))
-    >>> saved.ts, saved.solver
-    (Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
     """
     tuned_rows = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
     fields = {
@@ -96,15 +98,8 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
     Args:
       path: the JSON file.
 
-    Returns:
-      Its content.
-
     Raises:
-      ValueError: if there is no such file, or it is damaged or of another format.
-
-    >>> load_grid("nowhere.json")
-    Traceback (most recent call last):
-    ValueError: path must be a file of save_grid, got nowhere.json: no such file
+      ValueError: without such a file, or for a damaged one or another format.
     """
 
     def invalid(why: str) -> ValueError:
@@ -131,19 +126,9 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     Args:
       saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
-      schedule: its schedule; the noise levels at ``saved.ts`` must be as in the file.
-
-    Returns:
-      The solver.
 
     Raises:
       ValueError: for another solver or other noise levels.
-
-    >>> from scorekit import schedules, solvers
-    >>> saved = SavedGrid(jnp.array([1.0, 0.0]), "Euler()", "", (0.0, 1.0), (1.0, 0.0), 1.0, 1.0, None)
-    >>> restore_solver(saved, solvers.Heun(), schedules.rectified_flow())
-    Traceback (most recent call last):
-    ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
     """
     if repr(solver) != saved.solver:
         raise ValueError(f"solver must be the one that the grid was tuned for, {saved.solver}, got {solver!r}")

@@ -9,6 +9,28 @@ M_p the power mean over draws of z of the root mean square over an example's val
 solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where the map is discontinuous; they dominate
 ``p = 2`` (the RMSE), so that ``p = 1`` often gives a better RMSE too. A tuned grid costs nothing at sampling time and
 is specific to the denoiser, the schedule, the solver and the number of steps.
+
+Args:
+  denoiser: ``(x_t, t) -> Prediction``, called at the batch size of ``like`` or of the pairs only, so that it may have
+    a condition for every example.
+  schedule: the schedule of the denoiser.
+  solver: a deterministic solver.
+
+Returns:
+  Pairs, distances, or the tuned grid.
+
+>>> from scorekit import densities, denoisers, schedules, solvers
+>>> schedule, x = schedules.rectified_flow(), jnp.ones((16, 1))
+>>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
+>>> pairs, held_out = (Pairs(*fine_pairs(jax.random.key(i), denoiser, schedule, x, 1)) for i in (0, 1))
+>>> bool(jnp.allclose(pairs.end, 0.5 * pairs.noise, atol=1e-5))
+True
+>>> grids = {"even": jnp.linspace(1, 0, 4)}
+>>> tuned = Tuned(*tune(denoiser, schedule, solvers.Euler(), grids, pairs, held_out, steps=30))
+>>> bool(tuned.after < tuned.before), tuned.ts.shape, tuned.trials["even"] == Trial(tuned.before, tuned.after)
+(True, (4,), True)
+>>> distances(denoiser, schedule, solvers.Euler(), jnp.array([1.0, 0.0]), x, x)[:2]  # one step reaches the mean, 0
+Array([1., 1.], dtype=float32)
 """
 
 import functools
@@ -43,10 +65,6 @@ class Pairs(NamedTuple):
     Attributes:
       noise: standard normal draws z, leaves ``(N, B, ...)``: N batches of the size at which the denoiser is called.
       end: the result of a fine solve from ``sigma(t_max) z``, shaped like ``noise``.
-
-    >>> pairs = Pairs(noise=jnp.ones((5, 8, 2)), end=jnp.zeros((5, 8, 2)))
-    >>> pairs.noise[0].shape  # a batch
-    (8, 2)
     """
 
     noise: PyTree
@@ -59,10 +77,6 @@ class Trial(NamedTuple):
     Attributes:
       before: the error of the starting grid.
       after: the error after tuning from it.
-
-    >>> trial = Trial(before=jnp.array(0.5), after=jnp.array(0.25))
-    >>> float(trial.before / trial.after)
-    2.0
     """
 
     before: Array
@@ -78,11 +92,6 @@ class Tuned(NamedTuple):
       before: held-out error of the best starting grid.
       after: held-out error of the tuned grid, at most ``before``.
       trials: the same for every starting grid, by name.
-
-    >>> from scorekit import solvers
-    >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
-    >>> float(tuned.before / tuned.after)
-    2.0
     """
 
     ts: Array
@@ -129,9 +138,6 @@ def fine_pairs(
 
     Args:
       key: PRNG key; the same key gives the same pairs.
-      denoiser: ``(x_t, t) -> Prediction``, called at the batch size of ``like`` only, so that it may have a condition
-        for every example.
-      schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
       batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
       t_max: time at which the noise is added.
@@ -139,18 +145,8 @@ def fine_pairs(
       steps: evaluations of the fine solve.
       progress: called after every batch with (batches done, total batches).
 
-    Returns:
-      The draws and their ends, leaves ``(N, B, ...)``.
-
     Raises:
       ValueError: unless ``t_min < t_max``.
-
-    >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.rectified_flow()
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
-    >>> pairs = fine_pairs(jax.random.key(0), denoiser, schedule, jnp.zeros((8, 1)), 2)
-    >>> bool(jnp.allclose(pairs.end, 0.5 * pairs.noise, atol=1e-5))
-    True
     """
     check_floating(like=like)
     if not batch_size(like):
@@ -175,25 +171,12 @@ def fine_pairs(
 def distances(
     denoiser: Denoiser, schedule: Schedule, solver: Solver, ts: ArrayLike, noise: PyTree, end: PyTree
 ) -> Array:
-    """The root mean square distance of every sample of one batch to its reference, ``(B,)``.
+    """The root mean square distance of every sample of one batch to its reference, ``(B,)`` in units of the data.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``.
-      schedule: its schedule.
-      solver: a deterministic solver.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
       noise: one batch of standard normal draws z, leaves ``(B, ...)``; sampling starts from ``sigma(ts[0]) z``.
       end: the reference, shaped like ``noise``.
-
-    Returns:
-      The distances ``(B,)``, in units of the data.
-
-    >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> schedule = schedules.rectified_flow()
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
-    >>> x = jnp.ones((2, 1))
-    >>> distances(denoiser, schedule, solvers.Euler(), jnp.array([1.0, 0.0]), x, x)  # one step reaches the mean, 0
-    Array([1., 1.], dtype=float32)
     """
     ts = as_time(ts)
     check_grid(ts)
@@ -238,9 +221,6 @@ def tune(
     ``min_ts M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``, M_p the power mean over draws of z.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``, called at the batch size of the pairs only.
-      schedule: the schedule of the denoiser.
-      solver: a deterministic solver.
       grids: starting grids by name, all ``(n + 1,)`` with the same n; the latest first time is the time at which
         the noise of the pairs is added, and every tuned grid keeps the end of its starting grid.
       pairs: training noise and ends, from :func:`fine_pairs` or your own.
@@ -259,14 +239,6 @@ def tune(
     Raises:
       ValueError: for a stochastic solver, grids of different lengths, or pairs that are not finite or of different
         shapes.
-
-    >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> schedule, like = schedules.rectified_flow(), jnp.zeros((16, 1))
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
-    >>> pairs, held_out = (fine_pairs(jax.random.key(i), denoiser, schedule, like, 1) for i in (0, 1))
-    >>> tuned = tune(denoiser, schedule, solvers.Euler(), {"uniform": jnp.linspace(1, 0, 4)}, pairs, held_out, steps=30)
-    >>> bool(tuned.after < tuned.before), tuned.ts.shape
-    (True, (4,))
 
     Source: after Watson et al. 2022 (https://arxiv.org/abs/2202.05830), with the distance to a fine solve as the
     objective.
