@@ -157,8 +157,6 @@ ROWS |= {
 }
 
 EXEMPT = {
-    "data.soundfont.default_path": "takes no values",
-    "data.builders.register": "takes no values",
     **{
         f"io.{name}": "takes files; tests/io/test_files_of_data.py has its errors"
         for name in ("check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved")

@@ -118,6 +118,4 @@ EXEMPT: dict[str, str] = {
     "discrete.TauLeaping": "has no hyper-parameters",
     "discrete.TokenLossAux": "a result",
     "discrete.TokenSolver": "what solvers inherit",
-    "discrete.schedules.cosine": "takes no values",
-    "discrete.schedules.linear": "takes no values",
 }

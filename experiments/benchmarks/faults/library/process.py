@@ -1,5 +1,7 @@
 """Weightings, targets and the forward process."""
 
+import inspect
+
 import jax
 import numpy as np
 
@@ -20,10 +22,8 @@ _TIMES = Time(_T, {"axes": "elementwise", "longer": "elementwise"})
 ROWS: dict[str, Call] = {
     **{
         f"weightings.{name}": call(getattr(weightings, name), log_snr=_LOG_SNR)
-        for name in (
-            *("eps", "snr", "x0", "v", "score", "truncated_snr", "min_snr", "p2", "edm", "flow"),
-            *("logit_normal", "sigmoid"),
-        )
+        for name in weightings.__all__
+        if "log_snr" in inspect.signature(getattr(weightings, name)).parameters
     },
     "weightings.band": call(
         lambda log_snr, power, count: weightings.band(power, count)(log_snr),

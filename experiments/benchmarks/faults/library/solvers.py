@@ -51,10 +51,6 @@ ROWS: dict[str, Call] = {
 }
 
 EXEMPT = {
-    "solvers.DPMSolverPP2M": "takes no values",
-    "solvers.DPMSolverPP3M": "takes no values",
-    "solvers.Euler": "takes no values",
-    "solvers.ReverseDiffusion": "takes no values",
     "solvers.LinearSolver": "a base class",
     "solvers.SolverBase": "a base class",
     "solvers.NoiseLevels": "schedule values that rows are made of",
