@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Annotated, TypeAlias
 
 import flax.linen as nn
@@ -19,22 +20,28 @@ from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
 
+
+def _with_defaults(module: ModuleType, first: str | None = None) -> dict[str, Callable]:
+    """The public functions of a module whose arguments have defaults, after this first one, by name."""
+    found = {}
+    for name in module.__all__:
+        arguments = list(inspect.signature(getattr(module, name)).parameters.values())
+        if first is not None and arguments[0].name != first:
+            continue
+        if all(argument.default is not argument.empty for argument in arguments[first is not None :]):
+            found[name] = getattr(module, name)
+    return found
+
+
+_SCHEDULES: dict[str, Callable] = {
+    **_with_defaults(schedules),
+    "linear_log_snr": Choice(
+        lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
+        "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
+    ),
+}
 SCHEDULES = narrowed(
-    {
-        "cosine": schedules.cosine,
-        "edm": schedules.edm,
-        "geometric_ve": schedules.geometric_ve,
-        "laplace": schedules.laplace,
-        "learned": schedules.learned,
-        "linear_log_snr": Choice(
-            lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
-            "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
-        ),
-        "linear_vp": schedules.linear_vp,
-        "rectified_flow": schedules.rectified_flow,
-        "sigmoid": schedules.sigmoid,
-        "sub_vp": schedules.sub_vp,
-    },
+    dict(sorted(_SCHEDULES.items())),
     beta_min=POSITIVE, beta_max=POSITIVE, num_knots=Count(1, 1024), tau=POSITIVE, scale=POSITIVE, rho=POSITIVE,
     s=NON_NEGATIVE, sigma_min=NON_NEGATIVE, sigma_max=POSITIVE,
 )  # fmt: skip
@@ -46,8 +53,10 @@ def _constant(value):
 
 
 def _function(function: Callable) -> Choice:
-    """A factory of a function of the log-SNR with its other arguments."""
+    """A factory of a function of the log-SNR with its other arguments, if it has any."""
     numbers = {name: one.default for name, one in inspect.signature(function).parameters.items() if name != "log_snr"}
+    if not numbers:
+        return _constant(function)
     return Choice(lambda **values: Partial(function, **{**numbers, **values}), function, drop=("log_snr",))
 
 
@@ -108,22 +117,13 @@ def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
     return weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule)
 
 
-WEIGHTINGS: Mapping[str, Callable] = {
+_WEIGHTINGS: dict[str, Callable] = {
+    **{name: _function(function) for name, function in _with_defaults(weightings, "log_snr").items()},
     "band": Choice(_band, weightings.band),
-    "edm": _function(weightings.edm),
-    "eps": _constant(weightings.eps),
-    "flow": _constant(weightings.flow),
     "likelihood": weightings.likelihood,
-    "logit_normal": _function(weightings.logit_normal),
-    "min_snr": _function(weightings.min_snr),
-    "p2": _function(weightings.p2),
-    "score": _constant(weightings.score),
     "sigmoid": Choice(_sigmoid, weightings.sigmoid),
-    "snr": _constant(weightings.snr),
-    "truncated_snr": _constant(weightings.truncated_snr),
-    "v": _constant(weightings.v),
-    "x0": _constant(weightings.x0),
 }
+WEIGHTINGS: Mapping[str, Callable] = dict(sorted(_WEIGHTINGS.items()))
 
 ENDS = {"t_max": Between(0, 1, "low"), "t_min": Between(0, 1, "high")}
 """The first and last time of a grid, or of training."""

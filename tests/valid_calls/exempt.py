@@ -18,11 +18,7 @@ REASONS = {
         checks.check_classes checks.check_count checks.check_finite checks.check_floating checks.check_levels
         checks.check_like checks.check_not_nan checks.check_per_example checks.check_positive checks.check_prediction
         checks.check_real checks.check_scalar checks.check_schedule checks.check_shape checks.check_time
-        checks.nan_unless checks.nan_unless_finite""",
-    "takes no values": """
-        data.builders.register data.soundfont.default_path discrete.Ancestral discrete.TauLeaping discrete.TokenSolver
-        discrete.schedules.cosine discrete.schedules.linear schedules.rectified_flow solvers.DPMSolverPP2M
-        solvers.DPMSolverPP3M solvers.Euler solvers.ReverseDiffusion""",
+        checks.nan_unless checks.nan_unless_finite checks.warn_caller""",
     "takes anything": """
         io.as_path io.check_regular io.in_bucket training.gathered training.power_ema_width trees.is_traced""",
     "takes functions, classes or what dataclasses.field takes": """

@@ -1,5 +1,7 @@
 """Trees, schedules, samplers of times, weightings, targets and the forward process."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,10 +48,8 @@ ROWS = {
     "trees.sum_per_example": call(tree=Data(_X, "shape, integer, empty")),
     **{
         f"weightings.{name}": call(getattr(weightings, name), log_snr=_LOG_SNR)
-        for name in (
-            *("eps", "snr", "x0", "v", "score", "truncated_snr", "min_snr", "p2", "edm", "flow"),
-            *("logit_normal", "sigmoid"),
-        )
+        for name in weightings.__all__
+        if "log_snr" in inspect.signature(getattr(weightings, name)).parameters
     },
     "weightings.band": call(lambda log_snr, power, count: weightings.band(power, count)(log_snr)),
     "weightings.per_log_snr": call(lambda log_snr: weightings.per_log_snr(weightings.eps, _FLOW)(log_snr)),

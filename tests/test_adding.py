@@ -1,0 +1,422 @@
+"""One of each kind is added to a copy of the tree: a new file, the line that CONTRIBUTING names, and its tests.
+
+The contract tests then find it by that line, and fail without it.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+import pytest
+from experiments.benchmarks.faults import library
+
+from scorekit.networks import MLP
+
+ROOT = Path(__file__).parent.parent
+ROWS = Path(library.__file__).parent.relative_to(ROOT) / "toys.py"
+ALL = "__all__ = [\n"
+
+
+class Line(NamedTuple):
+    """Text that is put after the first occurrence of a part of a file, or before it."""
+
+    path: str
+    part: str
+    text: str
+    before: bool = False
+
+    def add(self, root: Path) -> None:
+        file = root / self.path
+        head, part, tail = file.read_text().partition(self.part)
+        assert part, f"{self.path} lacks {self.part!r}"
+        file.write_text(head + (self.text + part if self.before else part + self.text) + tail)
+
+
+class Toy(NamedTuple):
+    """What is added: files of the library by their paths, lines of the library, files and lines of the tests."""
+
+    files: dict[str, str]
+    lines: list[Line]
+    tests: dict[str, str]
+    test_lines: list[Line]
+
+
+def offered(package: str, name: str, first: str = ALL) -> list[Line]:
+    """The import of a name, before the first line that uses it, and its entry in ``__all__``."""
+    path = f"scorekit/{package}/__init__.py"
+    imported = f"from scorekit.{package}.toy import {name}\n\n"
+    return [Line(path, first, imported, before=True), Line(path, ALL, f'    "{name}",\n')]
+
+
+SCHEDULE = Toy(
+    {
+        "scorekit/schedules/toy.py": '''
+        """A schedule whose log-SNR is a multiple of the logit of time."""
+
+        import jax
+        import jax.numpy as jnp
+
+        from scorekit._numerics import as_time, between_ends
+        from scorekit.arguments import Positive
+        from scorekit.schedules._variance_preserving import VariancePreserving
+        from scorekit.trees import pytree_dataclass
+
+        __all__ = ["toy"]
+
+
+        @pytree_dataclass
+        class _Toy(VariancePreserving):
+            slope: Positive = 2.0
+
+            def log_snr(self, t):
+                return between_ends(lambda t: self.slope * (jnp.log1p(-t) - jnp.log(t)), as_time(t))
+
+            def time_at(self, log_snr):
+                return jax.nn.sigmoid(-as_time(log_snr) / self.slope)
+
+
+        def toy(slope: Positive = 2.0) -> _Toy:
+            """Variance-preserving schedule, ``lambda(t) = slope log((1 - t) / t)``.
+
+            Args:
+              slope: multiple.
+
+            Returns:
+              The schedule.
+
+            >>> float(toy().log_snr(0.5))
+            0.0
+            """
+            return _Toy(slope=slope)
+        '''
+    },
+    offered("schedules", "toy"),
+    {},
+    [
+        Line("tests/tables.py", "from scorekit.schedules import (\n", "    toy,\n"),
+        Line(
+            "tests/tables.py",
+            "\nSCHEDULES = {\n",
+            '    "toy": Case(toy, preserving(lambda t: 2 * (np.log1p(-t) - np.log(t)))),\n',
+        ),
+    ],
+)
+SOLVER = Toy(
+    {
+        "scorekit/solvers/toy.py": '''
+        """DDIM once more."""
+
+        from scorekit.solvers._base import LinearSolver, Row, noise_levels
+        from scorekit.trees import pytree_dataclass
+
+        __all__ = ["Toy"]
+
+
+        @pytree_dataclass
+        class Toy(LinearSolver):
+            """``x_s = alpha_s x0 + sigma_s eps``.
+
+            >>> Toy().order
+            1
+            """
+
+            def row(self, schedule, times, num_past):
+                levels = noise_levels(schedule, times)
+                return Row(levels.t[..., 1], x0=levels.at(0).alpha, eps=levels.at(0).sigma)
+        '''
+    },
+    [
+        *offered("solvers", "Toy"),
+        Line("scorekit/solvers/__init__.py", "``Euler``   ", "``Toy``  1  1  no  DDIM\n", before=True),
+    ],
+    {},
+    [Line("tests/solvers/test_orders.py", '    "euler": S.Euler(),\n', '    "toy": S.Toy(),\n')],
+)
+RULE = Toy(
+    {
+        "scorekit/guidance/toy.py": '''
+        """Guidance in x0 and eps."""
+
+        from scorekit.guidance.classifier_free import classifier_free
+        from scorekit.guidance.rules import guidance_rule
+
+        __all__ = ["toy"]
+
+
+        @guidance_rule()
+        def toy(cond, uncond, guidance_scale):
+            """``u + gamma (c - u)``.
+
+            Args:
+              cond: the conditional denoiser.
+              uncond: the unconditional denoiser.
+              guidance_scale: gamma.
+
+            Returns:
+              The guided denoiser.
+
+            >>> toy(lambda x, t: x, lambda x, t: x, 1.0) is not None
+            True
+            """
+            return classifier_free(cond, uncond, guidance_scale)
+        '''
+    },
+    [
+        *offered("guidance", "toy"),
+        Line("scorekit/guidance/__init__.py", "``interval``   ", "``toy``  ``u + gamma (c - u)``\n", before=True),
+    ],
+    {
+        str(ROWS): f'''
+        """Rows of the toys."""
+
+        import numpy as np
+
+        from {library.__name__.rpartition(".")[0]}.calls import Data, call
+        from {library.__name__}.guidance import _of_two
+        from {library.__name__}.networks import NOISE, VECTORS, applied
+        from scorekit import guidance, metrics, networks
+
+        _X = np.ones((2, 3), np.float32)
+        ROWS = {{
+            "guidance.toy": _of_two(guidance.toy, guidance_scale=2.0),
+            "networks.Toy": call(
+                lambda x, noise: applied(networks.Toy(features=4, blocks=1), x, noise),
+                x=Data(VECTORS), noise=Data(NOISE, {{"integer": "becomes float32"}}),
+            ),
+            "metrics.toy": call(metrics.toy, x=Data(_X, alias="truth"), truth=Data(2 * _X)),
+        }}
+        EXEMPT = {{}}
+        ''',
+        "tests/guidance/test_toy_rule.py": '''
+        """The toy is classifier-free guidance."""
+
+        from rule_table import COND, UNCOND, T, X, same
+
+        from scorekit import guidance
+
+
+        def test_toy_is_classifier_free():
+            same(guidance.toy(COND, UNCOND, 3.0)(X, T), guidance.classifier_free(COND, UNCOND, 3.0)(X, T))
+        ''',
+    },
+    [],
+)
+WEIGHTING = Toy(
+    {},
+    [
+        Line(
+            "scorekit/weightings.py",
+            "\ndef eps(",
+            '''
+def toy(log_snr: Array) -> Array:
+    """``lambda = 2``: twice the plain eps-MSE.
+
+    >>> float(toy(0.0))
+    2.0
+    """
+    return 2.0 * eps(log_snr)
+
+''',
+            before=True,
+        ),
+        Line("scorekit/weightings.py", ALL, '    "toy",\n'),
+        Line("scorekit/weightings.py", "x0                  plain", "toy  twice the plain eps-MSE  2\n", before=True),
+    ],
+    {},
+    [
+        Line(
+            "tests/test_weightings.py",
+            "PUBLISHED = {\n",
+            '    "toy": (weightings.toy, cosine, lambda a, s, snr, x_t, d: 2 * mse(EPS, EPS_HAT)),\n',
+        )
+    ],
+)
+METRIC = Toy(
+    {
+        "scorekit/metrics/toy.py": '''
+        """The mean square error."""
+
+        import jax.numpy as jnp
+
+        from scorekit.checks import check_finite, check_floating, check_like, nan_unless_finite
+        from scorekit.typing import Array, ArrayLike
+
+        __all__ = ["toy"]
+
+
+        def toy(x: ArrayLike, truth: ArrayLike) -> Array:
+            """``mean (x - truth)^2``.
+
+            Args:
+              x: estimates of any shape.
+              truth: references of the same shape.
+
+            Returns:
+              A scalar.
+
+            >>> float(toy(jnp.zeros(2), jnp.ones(2)))
+            1.0
+            """
+            check_floating(x=x, truth=truth)
+            check_like("x", x, truth=truth)
+            check_finite(x=x, truth=truth)
+            return nan_unless_finite(jnp.mean(jnp.square(jnp.asarray(x) - truth)), jnp.asarray(x), jnp.asarray(truth))
+        '''
+    },
+    offered("metrics", "toy"),
+    {
+        "tests/metrics/test_toy_metric.py": '''
+        """The toy is a mean square."""
+
+        import numpy as np
+
+        from scorekit.metrics import toy
+
+
+        def test_toy_of_ones_and_threes_is_four():
+            assert float(toy(np.ones(3, np.float32), np.full(3, 3.0, np.float32))) == 4.0
+        '''
+    },
+    [],
+)
+NETWORK = Toy(
+    {
+        "scorekit/networks/toy.py": f'''
+        """A perceptron once more."""
+
+        from {MLP.__module__} import MLP
+
+        __all__ = ["Toy"]
+
+
+        class Toy(MLP):
+            """Residual network for vectors.
+
+            Attributes:
+              features: width.
+              blocks: number of residual blocks.
+              num_classes: number of classes, or None.
+              vector_size: length of a conditioning vector, or None.
+              map_shape: shape of a conditioning map, or None.
+              dtype: dtype of the computation.
+
+            >>> Toy(features=8).features
+            8
+            """
+        '''
+    },
+    [
+        *offered("networks", "Toy", "DENOISING = ("),
+        Line("scorekit/networks/__init__.py", "DENOISING = (", "Toy, "),
+    ],
+    {},
+    [
+        Line(
+            "tests/networks/test_precision_under_x64.py",
+            "NETWORKS = {\n",
+            '    "Toy": (networks.Toy(features=8, blocks=1, map_shape=(3,), **CONDITIONS), (2, 3), (2, 3)),\n',
+        )
+    ],
+)
+TOYS = {
+    "schedule": SCHEDULE,
+    "solver": SOLVER,
+    "guidance rule": RULE,
+    "weighting": WEIGHTING,
+    "metric": METRIC,
+    "network": NETWORK,
+}
+PACKAGES = ("schedules", "solvers", "guidance", "weightings", "metrics", "networks")
+OFFERED = [f"tests/test_public_api.py::test_everything_public_is_listed_and_documented[scorekit.{p}]" for p in PACKAGES]
+FOUND = [
+    *OFFERED,
+    "tests/test_arguments.py::test_every_public_function_has_a_row_or_a_reason",
+    "tests/test_schedules.py::test_every_schedule_has_a_case",
+    "tests/solvers/test_base.py::test_docstring_lists_every_solver_with_its_properties",
+    "tests/solvers/test_base.py::test_the_order_of_every_solver_is_measured",
+    "tests/test_docs.py::test_every_rule_is_on_the_page_of_guidance",
+    "tests/networks/test_precision_under_x64.py::test_every_denoising_network_is_tested",
+]
+"""Tests that look for what is missing."""
+CONTRACTS = {
+    "schedule": "tests/test_schedules.py",
+    "solver": "tests/solvers/test_base.py tests/solvers/test_orders.py",
+    "guidance rule": "tests/guidance/test_identities.py tests/guidance/test_toy_rule.py",
+    "weighting": "tests/test_weightings.py",
+    "metric": "tests/metrics/test_toy_metric.py",
+    "network": "tests/networks/test_denoising_networks.py tests/networks/test_precision_under_x64.py",
+}
+"""Tests that run on each of a kind; besides, layers, examples and hostile arguments do."""
+EVERYWHERE = "tests/test_layers.py tests/test_arguments.py tests/test_doctests.py"
+IN_CONFIGS = """
+from experiments.models import choices, rule_choices, solver_choices
+
+named = choices.SCHEDULES, choices.WEIGHTINGS, choices.NETWORKS, rule_choices.RULES, solver_choices.SOLVERS
+assert all("toy" in names for names in named), [sorted(names) for names in named]
+"""
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the tree with the files of all toys."""
+    root = tmp_path_factory.mktemp("copy") / "tree"
+    left_out = shutil.ignore_patterns("__pycache__", "golden", "runs", "images", "_build", "reference", "*.pyc")
+    for folder in ("scorekit", "experiments", "tests", "docs"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=left_out)
+    for file in ("setup.cfg", "pyproject.toml", "CONTRIBUTING.md", "README.md"):
+        shutil.copy(ROOT / file, root / file)
+    for toy in TOYS.values():
+        for path, text in toy.files.items():
+            assert not (root / path).exists()
+            (root / path).write_text(dedent(text).lstrip())
+    return root
+
+
+def touched(toy: Toy) -> set[str]:
+    return {*toy.files, *(line.path for line in toy.lines)}
+
+
+@pytest.mark.parametrize("kind", TOYS)
+def test_one_of_a_kind_is_two_files_and_its_tests(kind):
+    toy = TOYS[kind]
+    assert 1 <= len(touched(toy)) <= 2
+    assert all(path.startswith("scorekit/") for path in touched(toy))
+    assert toy.tests or toy.test_lines
+
+
+@pytest.mark.slow
+def test_one_of_each_kind_is_found_by_its_line_and_keeps_the_contracts(tree):
+    pytest_of = lambda *arguments: run(tree, "-m", "pytest", "-n", "0", "-q", "-rA", "-m", "", *arguments).stdout
+    missing = pytest_of(*OFFERED)
+    for package in ("schedules", "solvers", "guidance", "metrics", "networks"):
+        assert re.search(rf"toy: (toy|Toy) is not offered by scorekit\.{package}", missing), missing
+    for toy in TOYS.values():
+        for line in toy.lines:
+            line.add(tree)
+    lacking = pytest_of(*FOUND)
+    failed = set(re.findall(r"^FAILED (\S+)", lacking, re.MULTILINE))
+    assert failed == {test for test in FOUND[len(OFFERED) :] if "docstring" not in test and "page" not in test}, lacking
+    for toy in TOYS.values():
+        for path, text in toy.tests.items():
+            (tree / path).write_text(dedent(text).lstrip())
+        for line in toy.test_lines:
+            line.add(tree)
+    complete = pytest_of(*FOUND)
+    assert "FAILED" not in complete, complete
+    files = " ".join([EVERYWHERE, *CONTRACTS.values()]).split()
+    found = pytest_of("-k", "toy", *files)
+    assert "FAILED" not in found, found
+    assert "ERROR" not in found, found
+    passed = re.findall(r"^PASSED (\S+?)::", found, re.MULTILINE)
+    for kind, tests in CONTRACTS.items():
+        assert set(tests.split()) <= set(passed), kind
+    named = run(tree, "-c", IN_CONFIGS)
+    assert named.returncode == 0, named.stderr
