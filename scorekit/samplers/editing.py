@@ -1,4 +1,12 @@
-"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another."""
+"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another.
+
+Args:
+  schedule: the noise schedule.
+  x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
+
+Returns:
+  The edited data, shaped and typed like ``x``.
+"""
 
 import jax
 
@@ -30,13 +38,8 @@ def sdedit(
     Args:
       key: PRNG key.
       denoiser: the model, for instance of the target class.
-      schedule: its schedule.
       solver: any.
-      x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).
-
-    Returns:
-      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -74,13 +77,8 @@ def translate(
     Args:
       source: the denoiser of the condition or domain of the input.
       target: the denoiser of the target condition or domain.
-      schedule: the noise schedule of both.
       solver: any deterministic solver.
-      x: the input, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
-
-    Returns:
-      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers

@@ -22,7 +22,7 @@ __all__ = ["LoggedSample", "sample_with_log_probs", "trajectory_log_probs"]
 
 
 class LoggedSample(NamedTuple):
-    """What :func:`sample_with_log_probs` returns.
+    """The result of :func:`sample_with_log_probs`.
 
     Attributes:
       x: the final state, shaped and typed like ``x_init``.

@@ -27,7 +27,7 @@ __all__ = ["ParallelResult", "parallel_sample"]
 
 
 class ParallelResult(NamedTuple):
-    """What :func:`parallel_sample` returns.
+    """The result of :func:`parallel_sample`.
 
     Attributes:
       x: the final state, shaped and typed like ``x_init``.

@@ -89,13 +89,13 @@ def twisted_sample(
         ``x_s ~ N(m + v grad log psi_t(x_t), v)``,   ``p(x_s | x_t) psi_s(x_s) / (r(x_s | x_t) psi_t(x_t))``
 
     with r the density of the proposal, and ``psi`` exact at the last time. For gamma = 1 this is posterior sampling
-    with any likelihood. For any guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with
-    any number of particles, and the estimates converge with that number, faster for a better guess. The law p is that
-    of the data up to the error of the steps, and so is the integral: for data and a measurement ``N(x, 0.5^2)`` of 2.0
-    in one dimension, data ``N(0, 1)`` and 96 equal steps of the cosine schedule ``log_normalizer`` is 0.005 above the
-    evidence with ``DPMSolverPP2MSDE`` and 0.044 below it with ``Ancestral``. An overconfident
-    guess gives a few particles nearly all the weight in a few of many runs; the effective sample size of the other
-    runs does not show this, the scatter of their ``log_normalizer`` does.
+    with any likelihood. For any guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with any
+    number of particles, and the estimates converge with that number, faster for a better guess. The law p is the law of
+    the data up to the error of the steps, and so is the integral: for data and a measurement ``N(x, 0.5^2)`` of 2.0 in
+    one dimension, data ``N(0, 1)`` and 96 equal steps of the cosine schedule ``log_normalizer`` is 0.005 above the
+    evidence with ``DPMSolverPP2MSDE`` and 0.044 below it with ``Ancestral``. An overconfident guess gives a few
+    particles nearly all the weight in a few of many runs; the effective sample size of the other runs does not show
+    this, the scatter of their ``log_normalizer`` does.
 
     The guess is ``p(y | x0(x_t))^(gamma c)`` at the clean estimate, flatter with more noise: ``c = SNR / (SNR + k)``.
     For data of variance 1 and a Gaussian likelihood of standard deviation d, ``k = gamma / d^2`` is about right, and
