@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like
+from programs import check_fields_and_relations
 
 from experiments import tasks
 from experiments.cli.command_line import override
@@ -55,7 +56,7 @@ def changed(*overrides):
 )  # fmt: skip
 def test_an_impossible_combination_names_its_field(overrides, words):
     with pytest.raises(ConfigError) as caught:
-        tasks.sequence.check(changed(*overrides))
+        check_fields_and_relations(changed(*overrides))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -69,13 +70,9 @@ def test_a_representation_that_codes_of_samples_do_not_have_is_an_error():
 
 
 def test_the_programs_of_other_models_say_what_this_config_is():
-    with pytest.raises(
-        ConfigError, match=r"config.task=sequence: must be diffusion: this program takes"
-    ):
+    with pytest.raises(ConfigError, match=r"config.task=sequence: must be diffusion: this program takes"):
         base.check_fields(base.get_config("sequence"))
-    with pytest.raises(
-        ConfigError, match=r"config.guidance: config has no field guidance"
-    ):
+    with pytest.raises(ConfigError, match=r"config.guidance: config has no field guidance"):
         tasks.sequence.FIELDS.check(base.get_config())
 
 
