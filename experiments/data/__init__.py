@@ -99,8 +99,7 @@ def kind_of(config: Config) -> type[Dataset]:
 
 
 def check(config: Config) -> None:
-    """Validates the section ``data``; nothing is loaded."""
-    FIELDS.check_values(config.data, "data")
+    """Validates relations between the fields of ``data``; nothing is loaded."""
     name = config.data.name
     allowed = "the name of a data set, such as sklearn_digits or soundfont_notes/4khz"
     require(_NAME.fullmatch(name) is not None, "data.name", name, allowed)

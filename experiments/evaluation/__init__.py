@@ -54,8 +54,7 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
 
 
 def check(config: Config) -> None:
-    """Validates the section ``evaluation`` before anything is loaded."""
-    FIELDS.check_values(config.evaluation, "evaluation")
+    """Validates relations of the section ``evaluation`` before anything is loaded."""
     kind_of(config).check_samples(config)
     given = has_listed_times(config)
     schedule = build_schedule(config)

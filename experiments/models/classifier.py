@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, lookup, require, to_text
+from experiments.cli.config import Config, ConfigError, leaves, lookup, require, to_text
 from experiments.cli.fields import Choices, Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
@@ -69,8 +69,7 @@ FIELDS = Section(
 
 
 def check(config: Config) -> None:
-    """Validates the sections of ``FIELDS``; compiles nothing."""
-    FIELDS.check_values(config)
+    """Validates relations between fields; compiles nothing."""
     axes = data.kind_of(config).spatial_axes(config)
     require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
     check_needs_no_pitch(config)
@@ -181,8 +180,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
       ConfigError: if there is no classifier there, or it was trained on other data or with another schedule.
     """
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
-    own = config_of(workdir, given, "classifier")
-    own = fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())
+    own = config_of(workdir, given, "classifier", Section(data=data.UNCONDITIONED, **FIELDS))
     data.check(own)
     check(own)
     check_weights(own, workdir, chosen.step)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, require
+from experiments.cli.config import Config, ConfigError, leaves, require
 from experiments.cli.fields import Choices, Section
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, in_blocks
@@ -47,8 +47,7 @@ FIELDS = Section(
 
 
 def check(config: Config) -> None:
-    """Validates the sections of ``FIELDS``; compiles nothing."""
-    FIELDS.check_values(config)
+    """Validates relations between fields; compiles nothing."""
     require(issubclass(data.kind_of(config), Images), "data.name", config.data.name, "a set of pictures with captions")
     options = config.data
     require(options.image_size is not None, "data.image_size", None, "set: pictures of one size are embedded")
@@ -242,8 +241,7 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
       ConfigError: if there is no such run, or it is not trained to its last step.
     """
     folder = as_path(workdir)
-    own = config_of(folder, given, "dual_encoder")
-    config = fill_missing(own, Section(data=data.FIELDS, **FIELDS).defaults())
+    config = config_of(folder, given, "dual_encoder", Section(data=data.FIELDS, **FIELDS))
     check_weights(config, folder)
     module = choices.build_module(config, "dual_encoder", choices.DUAL_ENCODERS)
     step, params = restore(given, folder, None, config.evaluation.ema)

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, fill_missing, leaves, lookup, to_text
+from experiments.cli.config import Config, ConfigError, leaves, lookup, to_text
 from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
 from experiments.models import autoencoder, embedded, precomputed
@@ -186,8 +186,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
             raise ConfigError(f"{given}: there is no finished run here (no {name}); train one with experiments.train")
-    own = config_of(workdir, given, "autoencoder")
-    own = fill_missing(own, Section(data=data.FIELDS, **autoencoder.FIELDS).defaults())
+    own = config_of(workdir, given, "autoencoder", Section(data=data.UNCONDITIONED, **autoencoder.FIELDS))
     data.check(own)
     autoencoder.check(own)
     check_weights(own, workdir)

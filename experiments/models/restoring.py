@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.cli.config import Config, ConfigError, choice, load_resolved, lookup, require
-from experiments.cli.fields import Field, Text
+from experiments.cli.config import Config, ConfigError, choice, fill_missing, load_resolved, lookup, require
+from experiments.cli.fields import Field, Section, Text
 from scorekit import training
 from scorekit.io import as_path
 from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width
@@ -32,11 +32,17 @@ def named_task(config: Config) -> Config:
     return config
 
 
-def config_of(folder: str | Path, given: str, task: str | None = None) -> Config:
+def config_of(folder: str | Path, given: str, task: str | None = None, fields: Section | None = None) -> Config:
     """The config that the run in ``folder`` saved; errors begin with ``given``.
 
+    Args:
+      folder: of the run.
+      given: the flag or field that names it.
+      task: its task; any by default.
+      fields: whose values are validated, and filled in where they were added since.
+
     Raises:
-      ConfigError: if there is no run, or one of another task than ``task``.
+      ConfigError: if there is no run, or one of another task.
     """
     path = as_path(folder) / "config.json"
     if not path.exists():
@@ -47,6 +53,9 @@ def config_of(folder: str | Path, given: str, task: str | None = None) -> Config
         raise ConfigError(
             f"{given}: this run is no {kind} (config.task={config.task}); train one with experiments.train"
         )
+    if fields is not None:
+        config = fill_missing(config, fields.defaults())
+        fields.check_values(config)
     return config
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import data
+from experiments import data, models
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.fields import Section
 from experiments.cli.outputs import encodable
 from experiments.data.dataset import Dataset
 from experiments.models import classifier, couplings, latents
@@ -23,6 +24,9 @@ from experiments.models.sizes import param_shapes
 from experiments.models.weights import check_encoder, check_weights
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
+
+FIELDS = Section(data=data.FIELDS, **models.FIELDS)
+"""The fields that are read here."""
 
 
 class Run(NamedTuple):
@@ -64,6 +68,7 @@ def open_run(
       ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
         exist.
     """
+    FIELDS.check_values(config)
     saved = check_weights(config, workdir, step)
     data.check(config)
     check(config, scales)

@@ -67,8 +67,7 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 
 
 def check(config: Config, scales: Sequence[float]) -> None:
-    """Validates the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
-    FIELDS.check_values(config.sampling, "sampling")
+    """Validates relations of the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
     check_average(config, "sampling.ema", post_hoc=True)
     options = config.sampling
     if not is_diffusion(config):

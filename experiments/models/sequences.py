@@ -82,14 +82,10 @@ def is_diffusion(config: Config) -> bool:
 
 
 def check(config: Config) -> None:
-    """Validates the sections of ``FIELDS``; nothing is loaded."""
-    FIELDS.check_values(config)
-    choice("symbols.name", config.symbols.name, CODINGS)
-    choice("order.name", config.order.name, ORDERS)
+    """Validates relations between fields; nothing is loaded."""
     causal = config.network.name in choices.CAUSAL_NETWORKS
     fitting = [name for name in NETWORKS if (name in choices.CAUSAL_NETWORKS) != is_diffusion(config)]
     allowed = f"{' or '.join(fitting)} for config.model={config.model}"
-    choice("network.name", config.network.name, NETWORKS)
     require(causal != is_diffusion(config), "network.name", config.network.name, allowed)
     latent, of_codes = config.data.latents, config.symbols.name == "codes"
     allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"

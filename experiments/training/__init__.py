@@ -55,8 +55,7 @@ FIELDS = Section(
 
 
 def check(config: Config) -> None:
-    """Validates the section ``training``."""
-    FIELDS.check_values(config.training, "training")
+    """Validates relations between the fields of ``training``."""
     options = config.training
     require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
     for field in ("snapshot_every", "snapshot_dtype"):

@@ -21,7 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from parameters import random_params
 from PIL import Image
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli import command_line
 from experiments.cli.config import save_resolved
 from experiments.data.sounds import Sounds
@@ -144,6 +144,12 @@ def run_process(program, *arguments, environment=None):
     environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu", "SCOREKIT_CACHE": _cache().name}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout, done.stderr
+
+
+def check_fields_and_relations(config):
+    """What a program validates before it loads anything."""
+    tasks.check_fields(config)
+    tasks.of(config).check(config)
 
 
 SQUARES = ("a red square", "a green square", "a blue square")

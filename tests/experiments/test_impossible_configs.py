@@ -94,7 +94,7 @@ def test_an_impossible_combination_names_its_fields(no_data, overrides, words):
 )
 def test_fields_of_sounds_are_validated_before_sounds_are_loaded(no_data, start, text, message):
     with pytest.raises(ConfigError, match=message):
-        data.check(changed(start, text))
+        check(changed(start, text))
 
 
 def test_the_spectral_loss_of_sounds_is_an_error_on_images():

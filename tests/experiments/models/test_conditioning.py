@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from parameters import random_params
-from programs import SoundsInMemory
+from programs import SoundsInMemory, check_fields_and_relations
 
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
@@ -103,7 +103,7 @@ def test_conditions_for_appends_the_noise_level_as_a_channel(tones, model):
 )
 def test_noise_levels_of_maps_are_validated(most, level, message):
     with pytest.raises(ConfigError, match=message):
-        checks.check(low_rate_config(most, level))
+        check_fields_and_relations(low_rate_config(most, level))
 
 
 def test_map_noise_without_a_map_is_an_error():

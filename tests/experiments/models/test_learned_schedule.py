@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from programs import check_fields_and_relations
 
 from experiments import data, tasks
 from experiments.cli.config import ConfigError, lookup
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.evaluation.run_metrics import bound_ends
-from experiments.models import checks, classifier
+from experiments.models import classifier
 from experiments.models.exported import as_loaded
 from experiments.models.loss import make_loss
 from experiments.models.model import Model, at_params, build_model, init_params
@@ -230,7 +231,7 @@ def test_a_loss_that_is_not_the_bound_is_an_error(section, change, message):
     config = learned_config()
     (lookup(config, section) if section else config).update(change)
     with pytest.raises(ConfigError, match=message):
-        checks.check(config)
+        check_fields_and_relations(config)
 
 
 def test_a_classifier_has_no_schedule_to_train():

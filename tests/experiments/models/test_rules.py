@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import check_fields_and_relations
 
 from experiments import data
 from experiments.cli import command_line
@@ -67,7 +68,7 @@ def config_of(*overrides, start=smoke):
 )
 def test_an_invalid_rule_raises_an_error_of_one_line(overrides, words):
     with pytest.raises(ConfigError) as caught:
-        checks.check(config_of(*overrides))
+        check_fields_and_relations(config_of(*overrides))
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith("config.")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like
+from programs import check_fields_and_relations
 
 from experiments import tasks
 from experiments.cli.command_line import override
@@ -55,7 +56,7 @@ def changed(*overrides):
 )  # fmt: skip
 def test_an_impossible_combination_names_its_field(overrides, words):
     with pytest.raises(ConfigError) as caught:
-        tasks.sequence.check(changed(*overrides))
+        check_fields_and_relations(changed(*overrides))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -212,7 +212,7 @@ def test_windows_are_a_frame_or_more_and_a_phrase_or_less(windows):
     config = config_file.get_config()
     config.transcriber.windows = windows
     with pytest.raises(ConfigError, match=r"config.transcriber.windows=.*each in \[0.016, 4.096\]"):
-        transcriber.check(config)
+        tasks.check_fields(config)
 
 
 def test_a_run_without_a_threshold_asks_for_one(tmp_path):
