@@ -205,11 +205,11 @@ class Symbols(Dataset):
         self.evaluation_batch = inner.evaluation_batch
 
     @functools.cached_property
-    def train(self) -> Batch:  # type: ignore[override]
+    def train(self) -> Batch:
         return self._in_blocks(self._inner.train)
 
     @functools.cached_property
-    def test(self) -> Batch:  # type: ignore[override]
+    def test(self) -> Batch:
         return self._in_blocks(self._inner.test)
 
     def _encode(self, x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -18,7 +19,7 @@ def write_run_report(
     """Writes the report from the pictures, the evaluation, the metrics on disk and the config."""
     device = jax.devices()[0]
     values = found.values()
-    summary = {
+    summary: dict[str, Any] = {
         "data": dataset.name,
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         **facts,
@@ -35,4 +36,4 @@ def write_run_report(
         *credits(dataset.credit),
         ConfigSection((workdir / "config.json").read_text()),
     ]
-    return write_report(workdir / "report.html", f"scorekit: {dataset.name}", summary, sections)  # type: ignore[arg-type]
+    return write_report(workdir / "report.html", f"scorekit: {dataset.name}", summary, sections)
