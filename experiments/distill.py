@@ -56,8 +56,12 @@ def draw(path, config, run, generate, params, title):
 def main(config: Config) -> None:
     start = time.monotonic()
     workdir, folder = shared.path(_WORKDIR, buckets=True), shared.path(_STUDENT, buckets=True)
-    require(config.training.steps > config.training.warmup_steps, "training.steps", config.training.steps,
-            f"above training.warmup_steps = {config.training.warmup_steps}")  # fmt: skip
+    require(
+        config.training.steps > config.training.warmup_steps,
+        "training.steps",
+        config.training.steps,
+        f"above training.warmup_steps = {config.training.warmup_steps}",
+    )
     if outputs.same_place(folder, workdir):
         raise ConfigError(f"--student_dir={folder}: must be another folder than that of the teacher")
     distillation.check_student(folder)

@@ -32,7 +32,9 @@ BOTH = {
     "wiener_gain of NaN": (lambda p: spectra.wiener_gain(p * POWER, 0.0), np.nan, "power must be finite and >= 0"),
     "wiener_error": (lambda p: spectra.wiener_error(p * POWER, 0.0), -1.0, "power must be finite and >= 0"),
     "magnitude_from_mel": (
-        lambda m: audio.magnitude_from_mel(m * np.ones(3, np.float32), BANK), -1.0, "mel must be finite and >= 0"
+        lambda m: audio.magnitude_from_mel(m * np.ones(3, np.float32), BANK),
+        -1.0,
+        "mel must be finite and >= 0",
     ),
     "mu_law_decode": (lambda c: audio.mu_law_decode(c), 300, "codes must hold classes from 0 to 255, got 300"),
     "pcm_to_float": (lambda c: audio.pcm_to_float(c, 8), 128, "codes must be integers of 8 bits, got 128"),
@@ -54,7 +56,7 @@ BOTH = {
         -2.0,
         "x0 must be of the values linspace(-1, 1, bins=3), got [[-2.]]",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BOTH)
@@ -81,7 +83,7 @@ def test_values_out_of_range_raise_and_traced_give_nan(case):
         (lambda: ty.complexity_corrected(np.zeros((2, 1)), np.zeros((2, 4, 4, 1), np.uint8)), "log_probability must"),
         (lambda: likelihood.bits_per_dim(0.0, 2, bins=2.5, dequantisation="uniform"), "bins must be an integer >= 2"),
     ],
-)  # fmt: skip
+)
 def test_shapes_counts_and_values_without_an_answer_raise(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -175,8 +175,9 @@ def counted_tables(folder: str) -> list[Table]:
     rows = []
     for scale in scales:
         sequential, joint = counted_sequences.guided_rows(counted, scale)
-        rows.append([f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy,
-                     joint.entropy])  # fmt: skip
+        rows.append(
+            [f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy, joint.entropy]
+        )
     header = ["γ", "total variation", "accuracy, conditionals", "joint", "entropy, conditionals", "joint "]
     caption = (
         f"Each conditional guided, and the joint: {counted.uncond.size:,} sequences counted, means over classes; "

@@ -151,8 +151,12 @@ def roll(dataset: Any) -> Coding:
 
 
 CODINGS: Mapping[str, Callable[..., Coding]] = {
-    "codes": codes, "mu_law": mu_law, "pixels": pixels, "planes": planes, "roll": roll,
-}  # fmt: skip
+    "codes": codes,
+    "mu_law": mu_law,
+    "pixels": pixels,
+    "planes": planes,
+    "roll": roll,
+}
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:

@@ -12,8 +12,12 @@ from scorekit import io, times, weightings
 from scorekit.io import preconditioning
 from scorekit.typing import Array, PyTree
 
-PRECONDITIONINGS = {"ddpm": preconditioning.ddpm, "edm": preconditioning.edm, "ve": preconditioning.ve,
-                    "vp": preconditioning.vp}  # fmt: skip
+PRECONDITIONINGS = {
+    "ddpm": preconditioning.ddpm,
+    "edm": preconditioning.edm,
+    "ve": preconditioning.ve,
+    "vp": preconditioning.vp,
+}
 """What the input and the output of a network mean, where its file does not say it."""
 
 

@@ -124,7 +124,8 @@ def test_a_run_in_a_bucket_is_trained_continued_sampled_and_evaluated(bucket):
 
 
 def test_other_programs_name_the_flag():
-    code, _, err = run("train_classifier", "--config=experiments/configs/images/digits_classifier.py",
-                       "--workdir=gs://bucket/run")  # fmt: skip
+    code, _, err = run(
+        "train_classifier", "--config=experiments/configs/images/digits_classifier.py", "--workdir=gs://bucket/run"
+    )
     assert code == 2
     assert "--workdir=gs://bucket/run: must be a folder of this machine" in err
