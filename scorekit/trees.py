@@ -23,7 +23,7 @@ Returns:
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     if bounds_of(cls):
         cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cast(Any, cls))
     meta = tuple(f.name for f in fields if f.metadata.get("static"))
     data = tuple(f.name for f in fields if f.name not in meta)
     keys = tuple(jax.tree_util.GetAttrKey(name) for name in data)
@@ -214,7 +214,7 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
         value = fn(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
         return jnp.sum(value.reshape(value.shape[0], math.prod(value.shape[1:])), axis=1)
 
-    return sum(leaf(x) for x in jax.tree.leaves(tree))  # type: ignore[return-value]
+    return cast(Array, sum(leaf(x) for x in jax.tree.leaves(tree)))
 
 
 def is_traced(value: Any) -> bool:

@@ -9,6 +9,8 @@ entries atomically.
 import collections
 import gc
 import importlib.metadata
+import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -18,6 +20,7 @@ import tempfile
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+TESTS = pathlib.Path(__file__).parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
 as_users = "SCOREKIT_TEST_AS_USERS" in os.environ  # compiled as it is for them
@@ -41,15 +44,27 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 LITTLE_OPTIMISED = {"networks", "experiments", "test_arguments.py", "test_contracts.py", "test_docs.py"}
-"""Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
+"""Folders and files whose slow tests mostly compile too: others have thousands of examples and would become slower."""
+
+
+if importlib.util.find_spec("flax") is None:  # the extra test-core: layers 0 to 4
+    collect_ignore = [
+        *("audio", "bridges", "data", "experiments", "io", "metrics", "networks", "training", "tuning"),
+        *("autoregressive/test_models.py", "autoregressive/test_particles.py", "flow_maps/test_adversarial.py"),
+        *("guidance/test_synthesiser.py", "likelihood/test_bits.py", "test_arguments.py", "test_colabs.py"),
+        *("test_coming_from.py", "test_couplings.py", "test_docs.py", "test_doctests.py", "test_kit.py"),
+        *("test_public_api.py", "test_readme.py", "test_shapes_and_ranges.py", "test_values_out_of_range.py"),
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def little_optimised(request):
-    """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
+    """XLA optimises what fast tests compile only a little, also in their processes: half the CPU time."""
     import jax  # late: the environment is set above
 
-    wanted = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(pathlib.Path(__file__).parent).parts)
+    slow = any(item.path == request.path and is_slow(item) for item in request.session.items)
+    little = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(TESTS).parts)
+    wanted = little or not (slow or as_users)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
         before = jax.config.read("jax_disable_most_optimizations")
@@ -89,15 +104,12 @@ def pytest_unconfigure():
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
-FIRST = (
-    "test_colabs.py",
-    "test_attacks.py",
-    "test_processes.py",
-    "test_processes_of_programs.py",
-    "test_scaling.py",
-    "test_train.py",
-)
-"""Files whose few tests take minutes: they start first, so that no worker is left with them at the end."""
+DURATIONS = TESTS / "durations.json"
+"""CPU seconds of the units of work that take more than one: ``[of the fast tests, of the slow ones]``."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record-durations", action="store_true", help=f"write how long tests take into {DURATIONS.name}")
 
 
 def unit(nodeid):
@@ -106,11 +118,19 @@ def unit(nodeid):
     return nodeid if file.endswith(("test_doctests.py", "test_colabs.py")) else file
 
 
+def is_slow(item):
+    return item.get_closest_marker("slow") is not None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Large units before small ones."""
-    sizes = collections.Counter(unit(item.nodeid) for item in items)
-    items.sort(key=lambda item: (item.path.name not in FIRST, -sizes[unit(item.nodeid)]))
+    """Long units before short ones, so that all workers end together."""
+    known = json.loads(DURATIONS.read_text())
+    kinds = collections.defaultdict(set)
+    for item in items:
+        kinds[unit(item.nodeid)].add(is_slow(item))
+    seconds = {name: sum(known.get(name, (0, 0))[slow] for slow in found) for name, found in kinds.items()}
+    items.sort(key=lambda item: -seconds[unit(item.nodeid)])
 
 
 class Scheduling(LoadFileScheduling):
@@ -123,3 +143,37 @@ class Scheduling(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config, log):
     config.option.loadscopereorder = False
     return Scheduling(config, log)
+
+
+measured = collections.Counter()
+"""CPU seconds of this process and its children by unit and slowness: a worker sends its own to the main process."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    start = sum(os.times()[:4])
+    try:
+        return (yield)
+    finally:
+        measured[unit(item.nodeid), is_slow(item)] += sum(os.times()[:4]) - start
+
+
+def pytest_testnodedown(node):
+    for name, slow, seconds in node.workeroutput["measured"]:
+        measured[name, slow] += seconds
+
+
+def pytest_sessionfinish(session):
+    if WORKER is not None:
+        session.config.workeroutput["measured"] = [(*key, seconds) for key, seconds in measured.items()]
+    elif session.config.option.record_durations:
+        known = json.loads(DURATIONS.read_text())
+        for (name, slow), seconds in measured.items():
+            known.setdefault(name, [0, 0])[slow] = round(seconds)
+        kept = {
+            name: pair
+            for name, pair in known.items()
+            if max(pair) > 1 and (session.config.rootpath / name.split("::")[0]).exists()
+        }
+        lines = [f"{json.dumps(name)}: {pair}" for name, pair in sorted(kept.items())]
+        DURATIONS.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -89,6 +89,7 @@ def test_what_the_pages_name_exists():
 
 def test_an_alias_of_a_class_of_another_package_is_documented_as_data(monkeypatch):
     """As a class it would bring all methods of ``jax.Array`` and a warning of Sphinx 9.2."""
+    pytest.importorskip("sphinx")  # of the extra docs
     monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
     page = importlib.import_module("reference").page("scorekit.typing")
     table, entries = page[: page.index(".. autodata")], page[page.index(".. autodata") :]

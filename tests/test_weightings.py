@@ -51,10 +51,14 @@ PUBLISHED = {
     "truncated_snr": (weightings.truncated_snr, cosine, lambda a, s, snr, x_t, d: np.maximum(snr, 1) * mse(X0, d)),
     "min_snr": (weightings.min_snr, cosine, lambda a, s, snr, x_t, d: np.minimum(snr, 5) * mse(X0, d)),
     "min_snr_1": (
-        partial(weightings.min_snr, gamma=1.0), linear_vp, lambda a, s, snr, x_t, d: np.minimum(snr, 1) * mse(X0, d)
+        partial(weightings.min_snr, gamma=1.0),
+        linear_vp,
+        lambda a, s, snr, x_t, d: np.minimum(snr, 1) * mse(X0, d),
     ),
     "p2": (
-        partial(weightings.p2, gamma=0.5, k=2.0), cosine, lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (2 + snr) ** 0.5
+        partial(weightings.p2, gamma=0.5, k=2.0),
+        cosine,
+        lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (2 + snr) ** 0.5,
     ),
     "edm": (weightings.edm, geometric_ve, karras_loss),
     "edm_vp": (partial(weightings.edm, sigma_data=1.5), cosine, partial(karras_loss, s=1.5)),
@@ -64,7 +68,7 @@ PUBLISHED = {
         cosine,
         lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (1 + np.exp(np.log(snr) - 2)),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -121,10 +121,12 @@ def main(config: Config) -> None:
 
     by_band = Table(
         ["frequency", "coefficients", "power", "transition at log-SNR", "transition at t"],
-        [[axis.show(f), int(n), float(p), float(-np.log(p)), float(t)]
-         for f, n, p, t in zip(bands.frequency, bands.count, power, transition, strict=True)],
+        [
+            [axis.show(f), int(n), float(p), float(-np.log(p)), float(t)]
+            for f, n, p, t in zip(bands.frequency, bands.count, power, transition, strict=True)
+        ],
         f"Frequencies in {axis.unit}. The transition is where the signal-to-noise ratio of the band is 1.",
-    )  # fmt: skip
+    )
     by_level = Table(
         ["log-SNR", "t", "cutoff, Wiener", "cutoff, network", *(f"error at {axis.show(f)}" for f in bands.frequency)],
         [[float(level), float(t), axis.show(a), axis.show(b),

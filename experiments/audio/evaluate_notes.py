@@ -96,8 +96,11 @@ def main(config: Config) -> None:
             row = f"{f'{name}, ' if len(runs) > 1 else ''}γ = {scale:g}, {n} steps"
             print(f"drawing {num} notes, {row} …", flush=True)
             drawn = drawing.draw(each, its_config, target["label"], scale, n, _SEED.value)
-            cost = {"evaluations": drawn.evaluations, "seconds a note": drawn.seconds,
-                    "real-time factor": drawn.seconds * dataset.sample_rate / real.shape[1]}  # fmt: skip
+            cost = {
+                "evaluations": drawn.evaluations,
+                "seconds a note": drawn.seconds,
+                "real-time factor": drawn.seconds * dataset.sample_rate / real.shape[1],
+            }
             rows[row] = {**evaluator(drawn.sounds, target), **cost}
             sounds[row] = drawn.sounds[shown]
 
@@ -108,8 +111,12 @@ def main(config: Config) -> None:
     widgets = audio_widgets(out / "sounds", sounds, dataset.sample_rate, row_labels=names,
                             caption="Held-out notes; samples with their instrument, pitch and velocity.")  # fmt: skip
     sections = [table, Heading("Sounds"), widgets, ConfigSection((workdir / "config.json").read_text())]
-    summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name,
-               "device": jax.devices()[0].device_kind}  # fmt: skip
+    summary = {
+        **facts(run),
+        "guidance": " + ".join(config.guidance),
+        "solver": config.sampling.solver.name,
+        "device": jax.devices()[0].device_kind,
+    }
     report = write_report(out / "report.html", f"scorekit: {dataset.name}, evaluation of notes", summary, sections)
     print(tables_as_text([table]))
     print(progress.final_line(str(report), time.monotonic() - start))

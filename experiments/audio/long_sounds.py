@@ -4,13 +4,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
+from experiments.data.sounds import Sounds
 from experiments.models.finite import check_samples, sampler_of
 from experiments.models.guided import make_guided
 from experiments.models.runs import Run
@@ -25,14 +26,19 @@ from scorekit.networks import Masked
 from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
 
 
+def sounds_of(run: Run) -> Sounds:
+    """The sounds that a model was trained on."""
+    return cast(Sounds, run.dataset)
+
+
 def window_of(run: Run) -> int:
     """Samples of a window: as many as the sounds of training have."""
-    return run.dataset.length  # type: ignore[attr-defined]
+    return sounds_of(run).length
 
 
 def hop_of(run: Run, overlap: float) -> int:
     """Samples from one window to the next, which share ``overlap`` of it: whole frames of the roll, whole positions."""
-    frame = round(run.dataset.sample_rate / FRAME_RATE)  # type: ignore[attr-defined]
+    frame = round(sounds_of(run).sample_rate / FRAME_RATE)
     frame = math.lcm(frame, window_of(run) // run.model.shape[0])
     return max(round((1 - overlap) * window_of(run) / frame), 1) * frame
 
@@ -61,7 +67,7 @@ class Performer:
     def __call__(self, rolls: np.ndarray, programs: np.ndarray, seed: int) -> np.ndarray:
         """Sounds of rolls ``(N, T, 128)``, played by the instruments ``programs``, ``(N,)``."""
         run, hop = self.run, self.hop
-        rate, size = run.dataset.sample_rate, window_of(run)  # type: ignore[attr-defined]
+        rate, size = sounds_of(run).sample_rate, window_of(run)
         frame, position = round(rate / FRAME_RATE), size // run.model.shape[0]
         needed = (rolls.shape[1] - 1) * frame
         length = size + max(-(-(needed - size) // hop), 0) * hop
@@ -76,7 +82,7 @@ class Performer:
         arguments = run.params, jax.random.key(seed), given
         if (len(rolls), length) not in self._compiled:
             draw = make_blended(self.config, run, len(rolls), length // position, hop // position)
-            dataset = run.dataset.of_length(length)  # type: ignore[attr-defined]
+            dataset = sounds_of(run).of_length(length)
             sounds = jax.jit(lambda *given: not_clipped(dataset.at_peak(dataset.to_sound(draw(*given)))))
             self._compiled[len(rolls), length] = sounds.lower(*arguments).compile()
         start = time.monotonic(), time.process_time()

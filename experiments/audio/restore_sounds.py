@@ -29,6 +29,7 @@ from absl import flags
 
 from experiments.audio import problems, synthesised, trained
 from experiments.audio.drawing import check_results, open_kind
+from experiments.audio.long_sounds import sounds_of
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint, require
@@ -163,8 +164,10 @@ def restore(
     truth, through = sounds["held out"], synthesised.CEILING in sounds
     _, key = jax.random.split(jax.random.key(_SEED.value))
 
+    rate = sounds_of(run).sample_rate
+
     def row(name, fit, evaluations=None, seconds=None, samples=True):
-        *spectral, error = problems.distances(sounds[name], truth, problem.part, run.dataset.sample_rate)  # type: ignore[attr-defined]
+        *spectral, error = problems.distances(sounds[name], truth, problem.part, rate)
         return [name, *spectral, error if samples else None, fit, evaluations, seconds]
 
     rows: list[list] = [row("before", None)]

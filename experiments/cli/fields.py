@@ -280,8 +280,9 @@ def narrowed(table: Mapping[str, Callable], **bounds: Bound) -> dict[str, Callab
         fits = lambda name: name not in before or is_within(bounds[name], before[name].bound)
         return {name: bounds[name] for name in inspect.signature(factory).parameters if name in bounds and fits(name)}
 
-    return {name: Choice(factory, **overrides) if (overrides := of(factory)) else factory
-            for name, factory in table.items()}  # fmt: skip
+    return {
+        name: Choice(factory, **overrides) if (overrides := of(factory)) else factory for name, factory in table.items()
+    }
 
 
 def is_within(inner: Bound, outer: Bound) -> bool:

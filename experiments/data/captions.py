@@ -215,8 +215,10 @@ def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
     fits = states.ndim == 3 and mask.shape == states.shape[:2] and pooled.ndim == 2
     if captions.ndim != 1 or not fits or mask.dtype != bool or {len(states), len(pooled)} != {number}:
         shapes = ", ".join(f"{name} {value.shape} {value.dtype}" for name, value in arrays.items())
-        raise ConfigError(f"{given}: must hold captions (N,), states (N, T, C), mask (N, T) of booleans and pooled "
-                          f"(N, D), got {shapes}")  # fmt: skip
+        raise ConfigError(
+            f"{given}: must hold captions (N,), states (N, T, C), mask (N, T) of booleans and pooled "
+            f"(N, D), got {shapes}"
+        )
     row = {str(text).strip(): i for i, text in enumerate(captions)}
     missing = [text for text in texts if text not in row]
     if missing:

@@ -187,8 +187,10 @@ class MidiFiles(Rolls):
             at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
             train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
         if not train or not test:
-            raise ConfigError(f"config.data.path={config.data.path}: must have two MIDI files (.mid) or more to train "
-                              f"on and to hold out")  # fmt: skip
+            raise ConfigError(
+                f"config.data.path={config.data.path}: must have two MIDI files (.mid) or more to train "
+                f"on and to hold out"
+            )
         return _songs(train), _songs(test)
 
     def test_windows(self):

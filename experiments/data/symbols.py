@@ -151,8 +151,12 @@ def roll(dataset: Any) -> Coding:
 
 
 CODINGS: Mapping[str, Callable[..., Coding]] = {
-    "codes": codes, "mu_law": mu_law, "pixels": pixels, "planes": planes, "roll": roll,
-}  # fmt: skip
+    "codes": codes,
+    "mu_law": mu_law,
+    "pixels": pixels,
+    "planes": planes,
+    "roll": roll,
+}
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:
@@ -205,11 +209,11 @@ class Symbols(Dataset):
         self.evaluation_batch = inner.evaluation_batch
 
     @functools.cached_property
-    def train(self) -> Batch:  # type: ignore[override]
+    def train(self) -> Batch:
         return self._in_blocks(self._inner.train)
 
     @functools.cached_property
-    def test(self) -> Batch:  # type: ignore[override]
+    def test(self) -> Batch:
         return self._in_blocks(self._inner.test)
 
     def _encode(self, x: np.ndarray) -> np.ndarray:

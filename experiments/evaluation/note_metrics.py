@@ -121,9 +121,13 @@ def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
 def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
     return mir_eval.transcription.precision_recall_f1_overlap(
-        _intervals(played, rate), _hertz(played), _intervals(found, rate), _hertz(found),
-        onset_tolerance=TOLERANCE, **options,
-    )  # fmt: skip
+        _intervals(played, rate),
+        _hertz(played),
+        _intervals(found, rate),
+        _hertz(found),
+        onset_tolerance=TOLERANCE,
+        **options,
+    )
 
 
 def _hertz(notes: list[Note]) -> np.ndarray:

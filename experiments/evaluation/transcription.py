@@ -104,8 +104,10 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
     x = np.asarray(sound.x, np.float32)
     x = x.mean(axis=0) if x.ndim == 2 else x
     if len(x) * FRAME_RATE < sound.sample_rate:
-        raise ValueError(f"sound must last at least {1000 / FRAME_RATE:g} ms, a frame, got {len(x)} samples "
-                         f"at {sound.sample_rate} Hz")  # fmt: skip
+        raise ValueError(
+            f"sound must last at least {1000 / FRAME_RATE:g} ms, a frame, got {len(x)} samples "
+            f"at {sound.sample_rate} Hz"
+        )
     if not np.all(np.isfinite(x)):
         raise ValueError(f"sound must be finite, got {np.sum(~np.isfinite(x))} samples that are not")
     if sound.sample_rate != built.sample_rate:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -165,7 +165,7 @@ def _module(kind: type[nn.Module], *drop: str) -> Choice:
     """A factory with the attributes of the module as arguments, its dtype by name; a run has no variance to learn."""
 
     def make(dtype: str = "float32", **sizes) -> nn.Module:
-        return kind(dtype=jnp.dtype(dtype), **sizes)  # type: ignore[call-arg]
+        return cast(Any, kind)(dtype=jnp.dtype(dtype), **sizes)
 
     dtype = Field("float32", OneOf("float32", "bfloat16"), "")
     return Choice(make, kind, drop=("parent", "name", "learned_variance", *drop), dtype=dtype)

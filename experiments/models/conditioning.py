@@ -106,10 +106,18 @@ def check(config: Config) -> None:
     allowed = f"{' or '.join(attending)} for config.data.tokens.name={tokens}"
     require(tokens == "none" or network in attending, "network.name", network, allowed)
     if tokens == "none":
-        require(config.loss.tokens_dropout is None, "loss.tokens_dropout", config.loss.tokens_dropout,
-                "None without config.data.tokens")  # fmt: skip
-    require(not config.sampling.keep_map or config.data.map.name != "none", "sampling.keep_map", True,
-            "None without config.data.map")  # fmt: skip
+        require(
+            config.loss.tokens_dropout is None,
+            "loss.tokens_dropout",
+            config.loss.tokens_dropout,
+            "None without config.data.tokens",
+        )
+    require(
+        not config.sampling.keep_map or config.data.map.name != "none",
+        "sampling.keep_map",
+        True,
+        "None without config.data.map",
+    )
     most, level = config.loss.map_noise, config.sampling.map_noise
     require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
     allowed = f"from 0 to config.loss.map_noise={most or 0:g}"

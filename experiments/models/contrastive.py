@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -171,7 +171,7 @@ class Encoder:
     """
 
     def __init__(self, config: Config, module: nn.Module, params: PyTree, image_size: int):
-        self.config, self.features, self.image_size = config, module.features, image_size  # type: ignore[attr-defined]
+        self.config, self.features, self.image_size = config, cast(Any, module).features, image_size
         self.params, self.checksum = params, _checksum(config, params)
         run = lambda method: jax.jit(lambda x: module.apply(params, x, method=method))
         self._pictures, self._captions = run("embed_pictures"), run("embed_captions")

@@ -86,30 +86,54 @@ def check(config: Config, schedule: Schedule, solver: Solver, ts: Array) -> None
     if name == "independent":
         return
     for_it = f"for loss.coupling.name={name}"
-    require(config.schedule.name != "learned", "schedule.name", config.schedule.name,
-            f"a schedule that is not trained {for_it}, which has no variational bound")  # fmt: skip
+    require(
+        config.schedule.name != "learned",
+        "schedule.name",
+        config.schedule.name,
+        f"a schedule that is not trained {for_it}, which has no variational bound",
+    )
     rules = ",".join(config.guidance)
-    require("classifier" not in config.guidance, "guidance", rules,
-            f"a rule without a classifier's gradient {for_it}, which gives no score")  # fmt: skip
+    require(
+        "classifier" not in config.guidance,
+        "guidance",
+        rules,
+        f"a rule without a classifier's gradient {for_it}, which gives no score",
+    )
     (_check_transport if name == TRANSPORT else _check_bridge)(config, schedule, solver, ts, for_it)
 
 
 def _check_transport(config: Config, schedule: Schedule, solver: Solver, ts: Array, for_it: str) -> None:
     del schedule, ts
     target = config.loss.target.name
-    require(target not in _OF_A_SCORE, "loss.target.name", target,
-            f"velocity, v, x0 or edm {for_it}: with paired noise eps is no score")  # fmt: skip
-    require(not solver.stochastic, "sampling.solver.name", config.sampling.solver.name,
-            f"a deterministic solver {for_it}: fresh noise needs the score")  # fmt: skip
+    require(
+        target not in _OF_A_SCORE,
+        "loss.target.name",
+        target,
+        f"velocity, v, x0 or edm {for_it}: with paired noise eps is no score",
+    )
+    require(
+        not solver.stochastic,
+        "sampling.solver.name",
+        config.sampling.solver.name,
+        f"a deterministic solver {for_it}: fresh noise needs the score",
+    )
     for section in ("map", "vector"):
-        require(config.data[section].name == "none", f"data.{section}.name", config.data[section].name,
-                f"none {for_it}, which keeps the noise normal within each class, not at each value")  # fmt: skip
+        require(
+            config.data[section].name == "none",
+            f"data.{section}.name",
+            config.data[section].name,
+            f"none {for_it}, which keeps the noise normal within each class, not at each value",
+        )
 
 
 def _check_bridge(config: Config, schedule: Schedule, solver: Solver, ts: Array, for_it: str) -> None:
     require(config.data.map.name != "none", "data.map.name", "none", f"the map that the bridge starts at {for_it}")
-    require(float(schedule.alpha(1.0)) > 0, "schedule.name", config.schedule.name,
-            f"one with signal at t = 1, such as edm with sigma_min=0 and rho=0.5, {for_it}")  # fmt: skip
+    require(
+        float(schedule.alpha(1.0)) > 0,
+        "schedule.name",
+        config.schedule.name,
+        f"one with signal at t = 1, such as edm with sigma_min=0 and rho=0.5, {for_it}",
+    )
     require(config.loss.flow_map.name == "none", "loss.flow_map.name", config.loss.flow_map.name, f"none {for_it}")
     noise = config.loss.map_noise
     require(noise is None, "loss.map_noise", noise, f"None {for_it}, whose map is the start of every path")

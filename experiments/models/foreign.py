@@ -1,7 +1,7 @@
 """Published weights as the model of a data set: what programs that evaluate runs compute of them too."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 
@@ -12,8 +12,12 @@ from scorekit import io, times, weightings
 from scorekit.io import preconditioning
 from scorekit.typing import Array, PyTree
 
-PRECONDITIONINGS = {"ddpm": preconditioning.ddpm, "edm": preconditioning.edm, "ve": preconditioning.ve,
-                    "vp": preconditioning.vp}  # fmt: skip
+PRECONDITIONINGS = {
+    "ddpm": preconditioning.ddpm,
+    "edm": preconditioning.edm,
+    "ve": preconditioning.ve,
+    "vp": preconditioning.vp,
+}
 """What the input and the output of a network mean, where its file does not say it."""
 
 
@@ -57,7 +61,7 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
             raise ConfigError(f"{given}: its network has {what} {theirs}, {dataset.name} {ours}; must be the same")
     meaning = found.preconditioning
     model = Model(
-        module=_Labelled(found.module, classes is not None),  # type: ignore[arg-type]  (only apply is called)
+        module=cast(Any, _Labelled(found.module, classes is not None)),  # only apply is called
         schedule=meaning.schedule,
         target=meaning.target,
         weighting=weightings.eps,

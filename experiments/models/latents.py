@@ -55,11 +55,11 @@ class Latents(Dataset):
         self._encode = autoencoder.make_encode(built, params)
 
     @functools.cached_property
-    def train(self) -> Batch:  # type: ignore[override]
+    def train(self) -> Batch:
         return self._encoded(self.inner.train)
 
     @functools.cached_property
-    def test(self) -> Batch:  # type: ignore[override]
+    def test(self) -> Batch:
         return self._encoded(self.inner.test)
 
     def _encoded(self, part: Batch) -> Batch:

@@ -6,6 +6,7 @@ the bound, but the variance of its estimate: it follows the gradient of the squa
 """
 
 import dataclasses
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,13 +45,13 @@ def check(config: Config) -> None:
 
 def init_schedule(schedule: Schedule) -> dict[str, Array]:
     """The initial parameters: the fields of :func:`scorekit.schedules.learned`."""
-    names = [field.name for field in dataclasses.fields(schedule)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cast(Any, schedule))]
     return {name: jnp.array(getattr(schedule, name), jnp.float32) for name in names}
 
 
 def schedule_of(schedule: Schedule, params: PyTree) -> Schedule:
     """The schedule that some parameters hold; ``schedule`` itself where none is among them."""
-    return dataclasses.replace(schedule, **params[SCHEDULE]) if SCHEDULE in params else schedule  # type: ignore[type-var]
+    return dataclasses.replace(cast(Any, schedule), **params[SCHEDULE]) if SCHEDULE in params else schedule
 
 
 @pytree_dataclass

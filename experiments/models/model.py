@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -132,7 +132,7 @@ def init_log_variance(model: Model, key: Key) -> PyTree:
 def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
     """The learned log-variance of the loss ``(B,)`` at a log-SNR ``(B,)``."""
     assert model.log_variance is not None
-    return model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4)  # type: ignore[return-value]
+    return cast(Array, model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4))
 
 
 def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> Network:

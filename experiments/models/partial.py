@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -79,7 +79,7 @@ class PartialSamples:
                 if distributed.is_first():
                     _write(paths[i], samples)
                 bar.update(count)
-        return found  # type: ignore[return-value]
+        return cast(list[np.ndarray], found)
 
     def remove(self, digest: str | None = None) -> None:
         """Removes the batches of one digest, or all that were drawn or read here: the result of them is written."""

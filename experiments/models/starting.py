@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -41,7 +42,7 @@ def initial_params(config: Config, model: Model) -> PyTree:
     except (ValueError, OSError, ImportError) as error:
         raise ConfigError(f"{given}: {error}") from error
     _compare(given, "is", type(found.module).__name__, type(model.module).__name__)
-    for field in dataclasses.fields(model.module):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cast(Any, model.module)):
         if field.name not in _FREE:
             ours, theirs = (getattr(module, field.name) for module in (model.module, found.module))
             _compare(given, f"has {field.name} =", theirs, ours)

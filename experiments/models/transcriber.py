@@ -1,7 +1,7 @@
 """A transcriber from a config: its network, its loss, and the augmentation of the sounds that it is trained on."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -150,7 +150,7 @@ def make_loss(built: Transcriber, config: Config):
     weights = config.loss
 
     def loss(params, batch):
-        keys: Keys = built.module.apply(params, batch["x"])  # type: ignore[assignment]
+        keys = cast(Keys, built.module.apply(params, batch["x"]))
         roll = batch["roll"]
         start = onsets(roll).astype(jnp.float32)
         padded = jnp.pad(start, [(0, 0), (1, 1), (0, 0)])

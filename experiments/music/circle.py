@@ -92,8 +92,14 @@ def main(config: Config) -> None:
                 print(f"{song.name}, {name}: {remark}", flush=True)
         parts[name] = transcription.compare(notes, [each for each, _ in results], frames)
     tables = [transcriptions.transcription_table(parts), songs.roughness(played, performed, hop), cost]
-    write_results(out / "circle.json", {"metrics": transcriptions.transcription_values(parts), "cost": cost.records(),
-                                        "roughness": tables[1].records()})  # fmt: skip
+    write_results(
+        out / "circle.json",
+        {
+            "metrics": transcriptions.transcription_values(parts),
+            "cost": cost.records(),
+            "roughness": tables[1].records(),
+        },
+    )
     widgets = reports.circle_widgets(out, played, versions, parts, rate, _SHOWN.value)
     sections = [*tables, Heading("Songs"), widgets, ConfigSection(str(config.to_json()))]
     summary = {**facts(run), "guidance scale": config.sampling.guidance_scale, "solver steps": config.sampling.steps}

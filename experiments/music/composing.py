@@ -199,9 +199,9 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
         if guided:
             unconditional = token_denoiser(model, params, null_labels(model, labels))
             denoiser = discrete.classifier_free(denoiser, unconditional, scale)
-        plain = denoiser
-        changed = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))  # type: ignore[misc]
-        denoiser = plain if transform is None else changed
+        if transform is not None:
+            plain = denoiser
+            denoiser = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))
         process = model.process
         assert process is not None
         z = jnp.where(known, codes, process.num_tokens)

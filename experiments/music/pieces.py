@@ -110,15 +110,21 @@ def open_performer(folder: str, program: int, seed: int) -> Performer:
     with shared.named("perform"):
         config = base.saved(folder)
         drawing.check_kind(Phrases, config, folder)
-    require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
-            f"piano_roll or tones in --perform={folder}, a model of sounds given the roll")  # fmt: skip
+    require(
+        config.data.map.name in ("piano_roll", "tones"),
+        "data.map.name",
+        config.data.map.name,
+        f"piano_roll or tones in --perform={folder}, a model of sounds given the roll",
+    )
     if program not in PROGRAMS:
         listed = ", ".join(map(str, PROGRAMS))
         raise ConfigError(f"--program={program}: must be one of {listed}, the instruments of --perform={folder}")
     lowest, highest = long_sounds.keys_of(config)
     if lowest > rolls.LOWEST or highest < rolls.HIGHEST:
-        raise ConfigError(f"--perform={folder}: must know the keys from {rolls.LOWEST} to {rolls.HIGHEST}, "
-                          f"config.data.map has those from {lowest} to {highest}")  # fmt: skip
+        raise ConfigError(
+            f"--perform={folder}: must know the keys from {rolls.LOWEST} to {rolls.HIGHEST}, "
+            f"config.data.map has those from {lowest} to {highest}"
+        )
     with shared.named("perform"):
         run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))
     return Performer(config, run, seed)
@@ -169,8 +175,9 @@ def write(
         )
         key = KEYS[key_of(rolls.to_played(states[i]))]
         figures.append(Figure(picture, f"Piece {i}: {key}, {len(notes)} notes."))
-        found.append({"file": f"{i}.mid", "program": program, "seconds": seconds, "notes": len(notes),
-                      "key_found": key, **known})  # fmt: skip
+        found.append(
+            {"file": f"{i}.mid", "program": program, "seconds": seconds, "notes": len(notes), "key_found": key, **known}
+        )
     write_results(folder / FILE, found)
     sounds, rate = play(music, program, seconds, performer)
     labels = [f"{i}: {entry['key_found']}" for i, entry in enumerate(found)]

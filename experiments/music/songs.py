@@ -97,7 +97,7 @@ def perform(
     config: Config, run: Run, songs: Sequence[Song], hop: int, seed: int
 ) -> tuple[list[np.ndarray], list[float]]:
     """The sounds of a model, by blended windows ``hop`` samples apart, and CPU and wall seconds of 16.384 s of them."""
-    rate = run.dataset.sample_rate  # type: ignore[attr-defined]
+    rate = long_sounds.sounds_of(run).sample_rate
     play, frames_of = Performer(config, run, hop), round(_UNIT * FRAME_RATE)
     by_length: dict[int, list[int]] = {}
     for i, song in enumerate(songs):
@@ -123,7 +123,7 @@ def cost(config: Config, run: Run, song: Song, hop: int, seed: int, together: Se
     """The time that 16.384 s of music take: a piece alone, made by repeating ``song``, and the share of it in many."""
     play, frames = Performer(config, run, hop), 1 + round(_TIMED * FRAME_RATE)
     play(np.resize(song.roll, (1, frames, 128)), np.array([song.program], np.int32), seed)
-    window = long_sounds.window_of(run) / run.dataset.sample_rate  # type: ignore[attr-defined]
+    window = long_sounds.window_of(run) / long_sounds.sounds_of(run).sample_rate
     caption = f"for {_TIMED:.3f} s of music in windows of {window:.3f} s, without compilation"
     rows: list[list[Cell]] = [["one piece alone", play.cpu, play.wall], ["of all together", *together]]
     return Table(["", "CPU seconds", "seconds"], rows, caption)

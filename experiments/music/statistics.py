@@ -65,8 +65,10 @@ def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[floa
     found = {}
     for name in ours[0]:
         a, b = (np.stack([each[name] for each in part]) for part in (ours, theirs))
-        found[name] = (_apart(a, b), float(np.hypot(_error(a, lambda x, b=b: _apart(x, b)),
-                                                    _error(b, lambda x, a=a: _apart(a, x)))))  # fmt: skip
+        found[name] = (
+            _apart(a, b),
+            float(np.hypot(_error(a, lambda x, b=b: _apart(x, b)), _error(b, lambda x, a=a: _apart(a, x)))),
+        )
     return found
 
 

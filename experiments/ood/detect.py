@@ -52,8 +52,12 @@ def check(config: Config) -> None:
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
     couplings.check_score(config.train, "config.train")
-    require(config.curvature_levels <= len(config.log_snrs), "curvature_levels", config.curvature_levels,
-            f"from 1 to the {len(config.log_snrs)} of config.log_snrs")  # fmt: skip
+    require(
+        config.curvature_levels <= len(config.log_snrs),
+        "curvature_levels",
+        config.curvature_levels,
+        f"from 1 to the {len(config.log_snrs)} of config.log_snrs",
+    )
 
 
 def main(config: Config) -> None:

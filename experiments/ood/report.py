@@ -67,14 +67,16 @@ def effect_table(outcome: Outcome) -> Table:
     for name in (n for n in outcome.images if n != CALIBRATION):
         values = outcome.images[name][0].size
         scores = ("likelihood", "typicality |-log p - H|", outcome.best)
-        rows.append([
-            name,
-            float(outcome.statistics[name]["code length"].mean()) / values,
-            float(log_p[name].mean()) / values,
-            float(np.mean(log_p[name] > np.median(log_p[OWN]))),
-            float(np.mean(np.abs(log_p[name] - typical) <= width)),
-            *(None if name == OWN else auroc[name, score] for score in scores),
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                float(outcome.statistics[name]["code length"].mean()) / values,
+                float(log_p[name].mean()) / values,
+                float(np.mean(log_p[name] > np.median(log_p[OWN]))),
+                float(np.mean(np.abs(log_p[name] - typical) <= width)),
+                *(None if name == OWN else auroc[name, score] for score in scores),
+            ]
+        )
     header = ["set", "PNG bits/value", "log p, nats/value", "more likely", "typical",
               "AUROC likelihood", "AUROC typicality", "AUROC best"]  # fmt: skip
     return Table(header, sorted(rows, key=lambda row: row[1]), EFFECT.format(best=outcome.best))
@@ -143,10 +145,12 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
         "model": outcome.model,
         "images in each half": len(outcome.images[OWN]),
         "best score on average": best,
-        **{f"AUROC, {name}: best / likelihood": f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
-           for name, table in separate.items()},
+        **{
+            f"AUROC, {name}: best / likelihood": f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
+            for name, table in separate.items()
+        },
         "time": progress.duration(seconds),
-    }  # fmt: skip
+    }
     return write_report(
         workdir / "ood.html", f"scorekit: out-of-distribution detection, {config.in_distribution}", summary, sections
     )

@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -126,7 +127,7 @@ def trajectory_strip(
         pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
         rows = pairs.reshape(len(states), -1, *states.shape[2:])
         row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
-    names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (labels[i] for i in keep)]  # type: ignore[arg-type]
+    names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (cast(Any, labels[i]) for i in keep)]
     return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, axis_label)
 
 

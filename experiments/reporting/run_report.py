@@ -47,7 +47,7 @@ class Findings(NamedTuple):
 def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, trained: float) -> Path:
     """Writes the report of a training of so many seconds, from the findings, the metrics on disk and the config."""
     device = jax.devices()[0]
-    summary = {
+    summary: dict[str, Any] = {
         "data": run.dataset.name,
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(run.params)))} parameters",

@@ -121,8 +121,12 @@ class Adversary(NamedTuple):
         if self.options.penalty:
             fixed = jax.lax.stop_gradient(real)
             penalty = flow_maps.gradient_penalty(functools.partial(self._logits, params, batch), fixed)
-        metrics = {"discriminator": loss, "real_logit": _average(on_real), "fake_logit": _average(on_fake),
-                   "gradient_penalty": penalty}  # fmt: skip
+        metrics = {
+            "discriminator": loss,
+            "real_logit": _average(on_real),
+            "fake_logit": _average(on_fake),
+            "gradient_penalty": penalty,
+        }
         return loss + self.options.penalty * penalty, {f"train/{name}": value for name, value in metrics.items()}
 
     def _features(self, params, batch, x, eps):

@@ -26,10 +26,14 @@ LOSSES: Mapping[str, str] = {
 
 
 _GUIDED = Section(
-    guidance_max=Field(None, Between(1, open="low"), """
+    guidance_max=Field(
+        None,
+        Between(1, open="low"),
+        """
         The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
-        choose; None is a student of the γ of the teacher."""),
-)  # fmt: skip
+        choose; None is a student of the γ of the teacher.""",
+    ),
+)
 _TWO_TIMES = Section(
     diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
     power=Field(0.0, NON_NEGATIVE, "Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."),

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -67,4 +67,4 @@ class SkippedSteps:
 
 
 def _is_ready(value: Any) -> bool:
-    return not isinstance(value, jax.Array) or value.is_ready()  # type: ignore[attr-defined]
+    return not isinstance(value, jax.Array) or cast(Any, value).is_ready()

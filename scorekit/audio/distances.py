@@ -23,6 +23,7 @@ Returns:
 """
 
 import math
+from typing import cast
 
 import jax.numpy as jnp
 
@@ -95,7 +96,7 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Rate) ->
         size_x, size_y = (magnitude(stft(s, window, max(length // 5, 1))) for s in (x, y))
         difference = jnp.abs(_log(size_x, window) - _log(size_y, window))
         losses.append(spectral_convergence(size_x, size_y) + jnp.mean(difference, axis=(-2, -1)))
-    return sum(losses) / len(losses)  # type: ignore[return-value]
+    return cast(Array, sum(losses)) / len(losses)
 
 
 def _log(size: Array, window) -> Array:

@@ -20,6 +20,8 @@ Array([ 1., -1.,  1.], dtype=float32)
 [1.0, 0.0, 1.0]
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from scorekit.arguments import checked
@@ -86,8 +88,8 @@ def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
     envelope = onset_envelope(x, sample_rate)
     taps = hann(8)[1:]  # correlations are invariant to its scale
     length = envelope.shape[-1] - len(taps) + 1
-    smooth = sum(tap * envelope[..., i : i + length] for i, tap in enumerate(taps))
-    return autocorrelation(smooth, tuple(round(lag / HOP) for lag in ONSET_LAGS))  # type: ignore[arg-type]
+    smooth: Any = sum(tap * envelope[..., i : i + length] for i, tap in enumerate(taps))
+    return autocorrelation(smooth, tuple(round(lag / HOP) for lag in ONSET_LAGS))
 
 
 @checked

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
 'sklearn_digits' lacks ['captions', 'name', 'style']
     """
     builder = builder_of(name, data_dir)
-    features: dict[str, Any] = dict(builder.info.features.items())  # type: ignore[union-attr]
+    features: dict[str, Any] = dict(cast(Any, builder.info.features).items())
     required = ["captions", "image", "label", "name", "style"]
     missing = [feature for feature in required if feature not in features]
     if missing:

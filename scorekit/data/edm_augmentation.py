@@ -141,12 +141,14 @@ def _resample(image: Array, inverse: Array, shift: Array) -> Array:
 
 def _cubic(u: Array) -> Array:
     """The weights of the four pixels around a position ``u`` in [0, 1) after the second of them."""
-    return jnp.stack([
-        u * (-0.5 + u * (1.0 - 0.5 * u)),
-        1.0 + u * u * (-2.5 + 1.5 * u),
-        u * (0.5 + u * (2.0 - 1.5 * u)),
-        u * u * (-0.5 + 0.5 * u),
-    ])  # fmt: skip
+    return jnp.stack(
+        [
+            u * (-0.5 + u * (1.0 - 0.5 * u)),
+            1.0 + u * u * (-2.5 + 1.5 * u),
+            u * (0.5 + u * (2.0 - 1.5 * u)),
+            u * u * (-0.5 + 0.5 * u),
+        ]
+    )
 
 
 def _mirror(index: Array, size: Array) -> Array:

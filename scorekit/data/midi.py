@@ -212,8 +212,10 @@ def read_midi(
     for remark in score.remarks:
         warn_caller(f"{os.fspath(path)}: {remark}")
     if score.seconds * rate > _MOST_FRAMES:
-        raise ValueError(f"rate must give at most {_MOST_FRAMES:,} frames, got {rate} for {os.fspath(path)!r}, which "
-                         f"lasts {score.seconds:g} s")  # fmt: skip
+        raise ValueError(
+            f"rate must give at most {_MOST_FRAMES:,} frames, got {rate} for {os.fspath(path)!r}, which "
+            f"lasts {score.seconds:g} s"
+        )
     frames = max([round(score.seconds * rate), *(round(note.start * rate) + 1 for note in score.notes)])
     if frames == 0:
         raise ValueError(f"path must have notes or a length, got none in {os.fspath(path)!r}")

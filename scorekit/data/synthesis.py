@@ -78,8 +78,10 @@ def _render_zone(zone: Zone, pitch: int, length: int, sample_rate: float, held: 
     semitones = (key - zone.root) * p["scale_tuning"] / 100.0 + p["coarse_tune"] + p["fine_tune"] / 100.0
     octaves = semitones / 12.0 + math.log2(max(zone.rate, 1e-9) / sample_rate)
     if abs(octaves) > _MOST_OCTAVES:
-        raise ValueError(f"font must have recordings within {_MOST_OCTAVES} octaves of sample_rate={sample_rate:g} Hz, "
-                         f"got one of {zone.rate:g} Hz, moved by {semitones:g} semitones")  # fmt: skip
+        raise ValueError(
+            f"font must have recordings within {_MOST_OCTAVES} octaves of sample_rate={sample_rate:g} Hz, "
+            f"got one of {zone.rate:g} Hz, moved by {semitones:g} semitones"
+        )
     rate = zone.rate * 2.0 ** (semitones / 12.0)
     x = soxr.resample(_unrolled(zone, math.ceil(length * rate / sample_rate) + 1), rate, sample_rate)
     x = np.pad(x[:length], (0, max(length - len(x), 0)))

@@ -4,7 +4,7 @@ import math
 import pickle
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -71,7 +71,7 @@ class NumpyArray:
     dtype: np.dtype
     shape: tuple[int, ...] = ()
     data: bytes = b""
-    order = "C"
+    order: Literal["C", "F"] = "C"
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -80,11 +80,13 @@ class NumpyArray:
         self.shape, self.dtype, self.data, self.order = shape, dtype.value(), data, "F" if fortran else "C"
 
     def array(self) -> np.ndarray:
-        return np.frombuffer(self.data, self.dtype).reshape(self.shape, order=self.order)  # type: ignore[call-overload]
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape, order=self.order)
 
 
 class NumpyDtype:
     """A dtype of numpy: numbers and booleans only."""
+
+    endian: Literal["<", ">"]
 
     def __init__(self, name: str, *flags: Any):
         self.name, self.endian = name.lstrip("<>=|"), "<"
@@ -95,7 +97,7 @@ class NumpyDtype:
         self.endian = ">" if state[1] == ">" else "<"
 
     def value(self) -> np.dtype:
-        return np.dtype(self.name).newbyteorder(self.endian)  # type: ignore[call-overload]
+        return np.dtype(self.name).newbyteorder(self.endian)
 
 
 def scalar(dtype: NumpyDtype, data: bytes) -> Any:

@@ -5,7 +5,7 @@ import json
 import math
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 import flax.linen as nn
 import jax
@@ -75,7 +75,7 @@ def parse(config: Mapping[str, Any]) -> Parts:
 
 
 def fields_of(module: nn.Module | type[nn.Module]) -> list[str]:
-    return [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]  # type: ignore[arg-type]
+    return [f.name for f in dataclasses.fields(cast(Any, module)) if f.name not in ("parent", "name")]
 
 
 def module_to_json(module: nn.Module) -> dict[str, Any]:

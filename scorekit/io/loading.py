@@ -13,7 +13,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -141,7 +141,7 @@ class Loaded:
         if self.autoencoder is None:
             raise ValueError("latents must be those of a checkpoint with an autoencoder, this one has none")
         module, params = self.autoencoder
-        return module.apply(params, latents, method="decode")  # type: ignore[return-value]
+        return cast(Array, module.apply(params, latents, method="decode"))
 
 
 def load(

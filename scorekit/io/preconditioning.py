@@ -15,7 +15,7 @@ preconditioning input            noise input                    output
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -271,7 +271,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     found = ddpm(betas, _PREDICTIONS[predicts])
     if config.get("rescale_betas_zero_snr"):
         schedule = schedules.zero_terminal_snr(found.schedule)
-        last = found.noise_input.last  # type: ignore[union-attr]
+        last = cast(TimestepInput, found.noise_input).last
         found = found._replace(schedule=schedule, noise_input=TimestepInput(schedule=schedule, last=last))
     return found
 

@@ -8,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -146,7 +146,7 @@ def _read(path, choose):
     with _agreed(target):
         restored = ocp.PyTreeCheckpointHandler().restore(
             path / "state",
-            args=ocp.args.PyTreeRestore(  # type: ignore[call-arg]
+            args=cast(Any, ocp.args).PyTreeRestore(
                 item=target,
                 restore_args=ocp.checkpoint_utils.construct_restore_args(target),
                 partial_restore=True,

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import orbax.checkpoint as ocp
@@ -143,13 +143,13 @@ class Checkpoints:
         Returns:
           False if a checkpoint of this or a later step exists; nothing is written then.
         """
-        nested = to_nested(state)
+        nested, saved = to_nested(state), cast(Any, ocp.args)  # their arguments are hidden by a decorator
         with _writing(self._directory):
             return self._manager.save(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.PyTreeSave(nested),  # type: ignore[call-arg]
-                    extra=ocp.args.JsonSave(record(step, nested, dict(extra or {}))),  # type: ignore[call-arg]
+                args=saved.Composite(
+                    state=saved.PyTreeSave(nested),
+                    extra=saved.JsonSave(record(step, nested, dict(extra or {}))),
                 ),
                 metrics={name: float(value) for name, value in (metrics or {}).items()},
             )

@@ -9,7 +9,7 @@ import io
 import zipfile
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +222,8 @@ def _nested(named: dict[str, Any]) -> Nested:
 def _on_the_host(x: Any) -> np.ndarray:
     """A full copy of one array, however it is split over the devices of all processes."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
-        everywhere = jax.sharding.NamedSharding(x.sharding.mesh, jax.sharding.PartitionSpec())  # type: ignore[attr-defined]
+        mesh = cast(jax.sharding.NamedSharding, x.sharding).mesh
+        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
         x = place(x, everywhere)
     return np.asarray(x)
 

@@ -241,11 +241,14 @@ def test_rolls_have_a_limit_of_their_own(tmp_path):
             read_midi(tmp_path / "a.mid", rate=rate)
 
 
-@pytest.mark.parametrize("events", [
-    [pedal(0, True), *(event for i in range(1000) for event in (on(i, i % 128), off(i, i % 128)))],
-    [on(i, 60) for i in range(1000)],
-    [pedal(0, True), *(on(i, i % 128) for i in range(1000)), *(off(1000, i % 128) for i in range(1000))],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "events",
+    [
+        [pedal(0, True), *(event for i in range(1000) for event in (on(i, i % 128), off(i, i % 128)))],
+        [on(i, 60) for i in range(1000)],
+        [pedal(0, True), *(on(i, i % 128) for i in range(1000)), *(off(1000, i % 128) for i in range(1000))],
+    ],
+)
 def test_the_work_is_proportional_to_the_notes(tmp_path, events, monkeypatch):
     looked_at: list[int] = []
     is_open = lambda note: note.end != note.end

@@ -117,8 +117,10 @@ def test_a_broken_example_ends_the_stream_at_its_batch(source):
 @pytest.mark.parametrize("source", [Counting, Several])
 def test_broken_examples_are_replaced_by_the_next_good_row(source):
     broken = {0, 7, 8, 22}
-    wanted = [next(r % 23 for r in range(row, row + 23) if r % 23 not in broken)
-              for row in (row_at(3, i, 23) for i in range(48))]  # fmt: skip
+    wanted = [
+        next(r % 23 for r in range(row, row + 23) if r % 23 not in broken)
+        for row in (row_at(3, i, 23) for i in range(48))
+    ]
     batches = stream(source(23, broken), seed=3, batch_size=8, on_error="skip")
     with pytest.warns(UserWarning, match=r"^4 examples could not be read .*png is damaged; .*png is damaged; …$"):
         assert rows(take(batches, 6)).tolist() == wanted

@@ -45,9 +45,12 @@ def shards(tmp_path):
         for i in range(count):
             x, content = png()
             images.append(x)
-            parts = [(f"d/{i:04}.png", content), (f"d/{i:04}.cls", b"%d\n" % (len(images) % 4)),
-                     (f"d/{i:04}.txt", f"picture {len(images) - 1}".encode()),
-                     (f"d/{i:04}.seg.png", content)]  # fmt: skip
+            parts = [
+                (f"d/{i:04}.png", content),
+                (f"d/{i:04}.cls", b"%d\n" % (len(images) % 4)),
+                (f"d/{i:04}.txt", f"picture {len(images) - 1}".encode()),
+                (f"d/{i:04}.seg.png", content),
+            ]
             members += parts if i % 2 else parts[::-1]
         paths.append(write(tmp_path / f"{shard}.tar", members))
     return paths, np.stack(images)
@@ -222,12 +225,15 @@ def header(**fields):
     return bytes(block)
 
 
-@pytest.mark.parametrize("fields", [
-    {"size": b"\xff" * 8 + (-512 & 0xFFFFFFFF).to_bytes(4, "big"), "name": ".2.png"},
-    {"size": b"\x80" + (2**62).to_bytes(11, "big"), "kind": b"L"},
-    {"size": b"\xff" * 12, "kind": b"x"},
-    {"size": b"00000000000\0", "kind": b"S"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": b"\xff" * 8 + (-512 & 0xFFFFFFFF).to_bytes(4, "big"), "name": ".2.png"},
+        {"size": b"\x80" + (2**62).to_bytes(11, "big"), "kind": b"L"},
+        {"size": b"\xff" * 12, "kind": b"x"},
+        {"size": b"00000000000\0", "kind": b"S"},
+    ],
+)
 def test_headers_of_no_sense_are_an_error(tmp_path, fields):
     """The first would be read for ever."""
     good = write(tmp_path / "a.tar", [("1.png", png()[1])]).read_bytes()
@@ -278,8 +284,12 @@ def test_an_index_that_is_no_file_or_deep_is_made_anew(shards, tmp_path):
     kept = path.with_name("0.tar.index.json")
     places = tmp_path / "elsewhere.json"
     places.write_text("{}")
-    for make in (lambda: os.mkfifo(kept), lambda: kept.symlink_to("/dev/zero"), lambda: kept.symlink_to(places),
-                 lambda: kept.write_text("[" * 10**5)):  # fmt: skip
+    for make in (
+        lambda: os.mkfifo(kept),
+        lambda: kept.symlink_to("/dev/zero"),
+        lambda: kept.symlink_to(places),
+        lambda: kept.write_text("[" * 10**5),
+    ):
         kept.unlink(missing_ok=True)
         make()
         np.testing.assert_array_equal(tar(path)[0]["x"], images[0])

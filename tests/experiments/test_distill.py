@@ -16,9 +16,15 @@ from experiments.models.runs import open_run
 from experiments.training import distillation
 
 SMALL = {
-    "training.steps": 4, "training.warmup_steps": 1, "training.batch_size": 16, "training.sample_every": 2,
-    "training.checkpoint_every": 2, "sampling.batch_size": 8, "evaluation.num_samples": 16, "evaluation.bound_times": 1,
-}  # fmt: skip
+    "training.steps": 4,
+    "training.warmup_steps": 1,
+    "training.batch_size": 16,
+    "training.sample_every": 2,
+    "training.checkpoint_every": 2,
+    "sampling.batch_size": 8,
+    "evaluation.num_samples": 16,
+    "evaluation.bound_times": 1,
+}
 
 METHODS = ("progressive", "consistency", "matching", "lagrangian")  # the other flow maps differ in their loss alone
 
@@ -96,13 +102,17 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"guidance": "cfg_plus_plus", "sampling.solver.name": "ddim", "sampling.guidance_scale": 1},
-         "must keep alpha x0 + sigma eps = x_t for config.distillation.method=progressive, which cfg_plus_plus does"),
-        ({"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
-         "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no guidance"),
+        (
+            {"guidance": "cfg_plus_plus", "sampling.solver.name": "ddim", "sampling.guidance_scale": 1},
+            "must keep alpha x0 + sigma eps = x_t for config.distillation.method=progressive, which cfg_plus_plus does",
+        ),
+        (
+            {"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
+            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no",
+        ),
         ({"training.steps": 50}, "error: config.training.steps=50: must be above training.warmup_steps = 50"),
     ],
-)  # fmt: skip
+)
 def test_configs_that_cannot_be_distilled_are_one_line_errors(distill, tmp_path, capsys, overrides, message):
     method = "lagrangian" if "distillation.guidance_max" in overrides else "progressive"
     with pytest.raises(SystemExit) as stop, one_line():

@@ -120,8 +120,11 @@ def test_statistics_of_something_else_are_kept(tmp_path):
     (tmp_path / "statistics" / "survey.csv").write_text("mine")
     before = contents(tmp_path)
     code, _, error = run(
-        "ood.detect", f"--config={CONFIGS}/ood/ood_digits.py", f"--workdir={tmp_path}", "--config.kind=gaussian",
+        "ood.detect",
+        f"--config={CONFIGS}/ood/ood_digits.py",
+        f"--workdir={tmp_path}",
+        "--config.kind=gaussian",
         "--config.examples=20",
-    )  # fmt: skip
+    )
     assert (code, f"--workdir={tmp_path}: {tmp_path}/statistics is of something else and is kept" in error) == (2, True)
     assert contents(tmp_path) == before

@@ -76,8 +76,10 @@ def assert_same_run(one, other, steps=STEPS):
     assert [path.name for path in snapshots] == [path.name for path in others]
     for a, b in zip(snapshots, others, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
-    rows, other_rows = ([{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
-                        for d in (one, other))  # fmt: skip
+    rows, other_rows = (
+        [{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
+        for d in (one, other)
+    )
     assert rows == other_rows
 
 
@@ -127,8 +129,12 @@ def test_only_progress_is_written_to_stderr(finished):
 
 @pytest.mark.slow
 def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
-    guidance = ["--config.guidance=autoguidance,interval", f"--config.rules.autoguidance.step={STEPS - 2 * EVERY}",
-                "--config.rules.interval.noise_max=5", "--config.sampling.guidance_scale=2"]  # fmt: skip
+    guidance = [
+        "--config.guidance=autoguidance,interval",
+        f"--config.rules.autoguidance.step={STEPS - 2 * EVERY}",
+        "--config.rules.interval.noise_max=5",
+        "--config.sampling.guidance_scale=2",
+    ]
     step = STEPS - EVERY
     code, out, err = run("sample", f"--workdir={copied}", "--num=7", "--labels=1,2", f"--step={step}", *guidance)
     assert code == 0, err
@@ -142,8 +148,12 @@ def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
 def test_any_width_is_evaluated_and_guided_by_a_narrower_average_of_an_earlier_step(copied):
     """The checkpoint of step 6 does not exist: its averages are those of the snapshots."""
     (copied / "samples").mkdir(exist_ok=True)
-    narrow = ["--config.guidance=autoguidance", "--config.sampling.guidance_scale=2",
-              "--config.rules.autoguidance.ema=power_0.05", "--config.sampling.ema=power_0.08"]  # fmt: skip
+    narrow = [
+        "--config.guidance=autoguidance",
+        "--config.sampling.guidance_scale=2",
+        "--config.rules.autoguidance.ema=power_0.05",
+        "--config.sampling.ema=power_0.08",
+    ]
     drawn = []
     for earlier in ([], ["--config.rules.autoguidance.step=6"], ["--step=6"]):
         code, out, err = run("sample", f"--workdir={copied}", "--num=7", *narrow, *earlier)

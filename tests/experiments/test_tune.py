@@ -40,8 +40,12 @@ def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     fields = json.loads(path.read_text())
     assert fields["error_after"] <= fields["error_before"]
     assert fields["solver"].startswith("AdamsBashforth(order=3")
-    use = ["--config.sampling.solver.name=adams_bashforth", "--config.sampling.grid.name=file",
-           f"--config.sampling.grid.path={path}", "--num=8"]  # fmt: skip
+    use = [
+        "--config.sampling.solver.name=adams_bashforth",
+        "--config.sampling.grid.name=file",
+        f"--config.sampling.grid.path={path}",
+        "--num=8",
+    ]
     code, out, err = run("sample", f"--workdir={workdir}", *use, "--config.sampling.steps=3")
     assert code == 0, err
     with np.load(workdir / "samples" / "sample.npz") as archive:

@@ -51,8 +51,10 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
     (m, s), (a, b) = (0.4, 0.7), (-0.9, 1.3)
 
     def divergence(parameters, t):
-        p, q = ((schedule.alpha(t) * x[0], jnp.hypot(schedule.alpha(t) * x[1], schedule.sigma(t)))
-                for x in ((m, s), parameters))  # fmt: skip
+        p, q = (
+            (schedule.alpha(t) * x[0], jnp.hypot(schedule.alpha(t) * x[1], schedule.sigma(t)))
+            for x in ((m, s), parameters)
+        )
         return jnp.log(p[1] / q[1]) + (q[1] ** 2 + (q[0] - p[0]) ** 2) / (2 * p[1] ** 2) - 0.5
 
     @jax.jit

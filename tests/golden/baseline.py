@@ -159,7 +159,10 @@ def fields():
                 found[f"{kind}: {field.path} = {choice.name}"] = {"meaning": choice.meaning}
                 for a in choice.arguments:
                     found[f"{kind}: {field.path} = {choice.name}: {a.path}"] = {
-                        "default": plain(a.default), "allowed": a.allowed, "meaning": a.meaning}  # fmt: skip
+                        "default": plain(a.default),
+                        "allowed": a.allowed,
+                        "meaning": a.meaning,
+                    }
         for path, allowed in declaration.ranges.items():
             found[f"{kind}: range of {path}"] = {"kind": type(allowed).__name__, **dataclasses.asdict(allowed)}
     return found

@@ -24,7 +24,7 @@ SIZES = {"larger": 13, "smaller": 5}
 def images(height: int, width: int, count: int = 1) -> np.ndarray:
     """Smooth colours with some noise: other images give other features."""
     rng = np.random.RandomState(0)
-    y, x = np.mgrid[0:1:height*1j, 0:1:width*1j]  # fmt: skip
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [np.sin(rng.uniform(2, 12, 3) * x[..., None] + rng.uniform(2, 12, 3) * y[..., None]) for _ in range(count)]
     noise = rng.normal(0, 20, (count, height, width, 3))
     return np.clip(128 + 90 * np.stack(waves) + noise, 0, 255).astype(np.uint8)

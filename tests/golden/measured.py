@@ -196,11 +196,12 @@ def times():
     ts = solvers.grids.uniform(8)
     calls = {
         "sample, 8 steps": lambda: samplers.sample(
-            key, denoiser_from_network(network, schedule, "v"), schedule, solvers.DPMSolverPP2M(), x, ts),
+            key, denoiser_from_network(network, schedule, "v"), schedule, solvers.DPMSolverPP2M(), x, ts
+        ),
         "denoising_loss": lambda: losses.denoising_loss(key, network, schedule, x, target="v")[0],
         "1,000 schedule calls": lambda: [schedule.alpha(0.5) for _ in range(1000)],
         "1,000 solvers with a bound": lambda: [solvers.Ancestral(eta=0.5) for _ in range(1000)] and 0,
-    }  # fmt: skip
+    }
     unit = lambda: [jnp.sin(0.5) for _ in range(1000)]
 
     def least(function):

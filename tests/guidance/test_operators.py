@@ -97,9 +97,13 @@ def test_invalid_arguments_raise(call, message):
 def test_the_low_pass_kernel_is_that_of_scipy(cutoff, radius):
     ours = operators.low_pass_kernel(cutoff, radius)
     window = signal.windows.hann(2 * radius + 3)[1:-1]
-    np.testing.assert_allclose(ours, signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar") * window
-                               / np.sum(signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar") * window),
-                               atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        ours,
+        signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar")
+        * window
+        / np.sum(signal.firwin(2 * radius + 1, 2 * cutoff, window="boxcar") * window),
+        atol=1e-12,
+    )
     response = lambda f: abs(np.sum(ours * np.exp(-2j * np.pi * f * np.arange(2 * radius + 1))))
     assert response(0.0) == pytest.approx(1)
     assert response(cutoff) == pytest.approx(0.5, abs=0.02)
@@ -139,8 +143,9 @@ def test_sounds_of_a_gaussian_process_are_restored_to_their_posterior_mean(kind)
     y = matrix @ truth + noise_std * RNG.normal(size=size) * (keep if kind == "gap" else 1)
     gram = matrix @ np.float64(covariance) @ matrix.T + noise_std**2 * np.eye(size)
     expected = np.float64(covariance) @ matrix.T @ np.linalg.solve(gram, y)
-    rule = guidance.mmps(prior, schedule, operator, jnp.asarray(y, jnp.float32)[None, :, None], noise_std,
-                         iterations=size)  # fmt: skip
+    rule = guidance.mmps(
+        prior, schedule, operator, jnp.asarray(y, jnp.float32)[None, :, None], noise_std, iterations=size
+    )
     found = rule(jnp.zeros((1, size, 1)), 1.0).x0[0, :, 0]
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(expected).max() > 0.5

@@ -20,10 +20,12 @@ KEEP = np.ones((LENGTH, 1), np.float32)
 KEEP[20:44] = 0.0
 LOW_PASS = operators.low_pass_kernel(0.15, 4)
 DEGRADED = {
-    "low_pass": (operators.blur(jnp.asarray(LOW_PASS, jnp.float32), "zero"),
-                 np.stack([np.convolve(row, LOW_PASS, "same") for row in np.eye(LENGTH)], 1)),
+    "low_pass": (
+        operators.blur(jnp.asarray(LOW_PASS, jnp.float32), "zero"),
+        np.stack([np.convolve(row, LOW_PASS, "same") for row in np.eye(LENGTH)], 1),
+    ),
     "gap": (operators.mask(jnp.asarray(KEEP)), np.diag(KEEP[:, 0])),
-}  # fmt: skip
+}
 
 
 def observe(f0, degraded, a):

@@ -73,8 +73,11 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
         length = 16 + 2 * hop
         x = jax.random.normal(jax.random.key(3), (4000, length, 1))
         ts = solvers.grids.uniform(30)
-        sample = jax.jit(lambda x: samplers.sample(None, guidance.windowed(exact(16), 16, hop), SCHEDULE,
-                                                  solvers.DPMSolverPP2M(), x, ts))  # fmt: skip
+        sample = jax.jit(
+            lambda x: samplers.sample(
+                None, guidance.windowed(exact(16), 16, hop), SCHEDULE, solvers.DPMSolverPP2M(), x, ts
+            )
+        )
         x = np.asarray(sample(x))[..., 0]
         return np.mean(x[:, 1:] * x[:, :-1], axis=0) / np.sqrt(np.mean(x[:, 1:] ** 2, 0) * np.mean(x[:, :-1] ** 2, 0))
 

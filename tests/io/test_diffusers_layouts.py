@@ -86,7 +86,7 @@ def test_tensors_that_are_missing_or_left_over_are_named():
         (autoencoder_kl, {"mid_block_add_attention": False}, r"mid_block_add_attention must be True, got False"),
         (autoencoder_kl, {"up_block_types": ["AttnUpBlock2D"]}, r"must be \['UpDecoderBlock2D'\], got"),
     ],
-)  # fmt: skip
+)
 def test_configs_of_other_networks_are_an_error(layout, config, message):
     with pytest.raises(ValueError, match=message):
         layout.attributes(config)

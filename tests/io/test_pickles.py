@@ -145,7 +145,7 @@ HOSTILE = {
     "zip": (zipped(pickle.dumps(Call(eval, MARK))), "refused builtins.eval"),
     "reference": (b"\x80\x02X\x03\x00\x00\x00abcQ.", "refused the reference 'abc'"),
     "object": (OBJECT, "refused to rebuild"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -225,7 +225,7 @@ LARGE = {
     "a module of itself": (b"\x80\x02" + module(0, 0) + b".", "a module that holds itself"),
     "modules": (b"\x80\x02" + module(0) + b"".join(module(n, n - 1, n - 1) for n in range(1, 40)) + b".", "65,536 mod"),
     "tensors": (shared(1000), "its tensors take 4,000,000 bytes, more than 8 times those of the file, "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LARGE)

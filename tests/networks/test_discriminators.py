@@ -17,8 +17,10 @@ def randomised(module, *inputs, seed=0):
     return variables, lambda *inputs: module.apply(jax.tree.unflatten(treedef, drawn), *inputs)
 
 
-FEATURES = {"deep/inner": np.random.default_rng(0).normal(size=(3, 4, 4, 6)).astype(np.float32),
-            "flat": np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)}  # fmt: skip
+FEATURES = {
+    "deep/inner": np.random.default_rng(0).normal(size=(3, 4, 4, 6)).astype(np.float32),
+    "flat": np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32),
+}
 NOISE, LABELS = np.array([0.5, -1.0, 0.0], np.float32), np.array([0, 2, 1])
 
 

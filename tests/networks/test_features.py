@@ -38,15 +38,21 @@ def test_features_of_a_unet_run_only_the_layers_they_need():
     variables = jax.eval_shape(network.init, KEY, x, 0.0)
     names = layer_names(network, variables, jax.ShapeDtypeStruct(x.shape, x.dtype), 0.0)
     assert [n for n in names if n.endswith("_block")] == [
-        "down0_0_block", "down1_0_block", "middle_block", "up1_0_block", "up0_0_block"
-    ]  # fmt: skip
+        "down0_0_block",
+        "down1_0_block",
+        "middle_block",
+        "up1_0_block",
+        "up0_0_block",
+    ]
     assert names[-1] == "output"
     assert "middle_block/conv_1" in names
     look = lambda layers: lambda v, x: features(network, v, x, 0.0, jnp.array([0, 3]), layers=layers)
     shapes = jax.eval_shape(look(["down0_0_block", "middle_block", "middle_block/conv_1"]), variables, x)
     assert {k: v.shape[1:] for k, v in shapes.items()} == {
-        "down0_0_block": (4, 4, 8), "middle_block": (2, 2, 16), "middle_block/conv_1": (2, 2, 16)
-    }  # fmt: skip
+        "down0_0_block": (4, 4, 8),
+        "middle_block": (2, 2, 16),
+        "middle_block/conv_1": (2, 2, 16),
+    }
     convolutions = lambda layers: jax.jit(look(layers)).lower(variables, x).as_text().count("stablehlo.convolution")
     assert convolutions(["down0_0_block"]) < convolutions(["middle_block"])
     with pytest.raises(ValueError, match=r"layers must be among .*, middle_block, .*, got middle\b"):

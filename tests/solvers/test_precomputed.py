@@ -27,7 +27,11 @@ def test_precomputed_solver_is_its_base(solver):
 
     table, (expected, found) = both(x)
     assert (table.order, table.evals_per_step, table.stochastic, table.steps) == (
-        solver.order, solver.evals_per_step, False, 4)  # fmt: skip
+        solver.order,
+        solver.evals_per_step,
+        False,
+        4,
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 

@@ -175,8 +175,10 @@ def test_code_length_is_that_of_the_best_filter(best):
         image[i, j, c] = 0
         image[i, j, c] = (int(rare[i, j, c]) - int(residuals(image[: i + 1, : j + 1], best)[i, j, c])) % 256
     np.testing.assert_array_equal(residuals(image, best), rare)
-    bits = {kind: 8 * len(zlib.compress(residuals(image, kind).tobytes(), 9))
-            for kind in ("none", "left", "above", "mean", "paeth")}  # fmt: skip
+    bits = {
+        kind: 8 * len(zlib.compress(residuals(image, kind).tobytes(), 9))
+        for kind in ("none", "left", "above", "mean", "paeth")
+    }
     assert min(bits, key=lambda kind: bits[kind]) == best
     assert typicality.code_length(image[None]) == [bits[best]]
 

@@ -3,7 +3,7 @@
 REASONS = {
     "a result": """
         audio.ConstantQ data.CaptionedSet data.ImageSet data.NoteSet data.PhraseSet data.Prefetch
-        data.Stream likelihood.BitsPerDim densities.spectra.Bands typicality.DensityOfStates""",
+        data.Stream likelihood.BitsPerDim typicality.DensityOfStates""",
     "made by another function": """
         autoregressive.ARProcess autoregressive.GaussianSequence autoregressive.GuidedModel autoregressive.MarkovChain
         autoregressive.NetworkModel discrete.Process discrete.RateDenoiser samplers.FewSteps training.Shard

@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def train(task: TrainingTask, config: Config, dataset: Dataset, seconds: float) 
     step, skipped = training.make_train_step(task.prepare, task.loss, optimizer), SkippedSteps(options.skip_limit)
     while spent < seconds:
         progress = spent / seconds
-        scaling: Any = state.opt_state[-1]  # type: ignore[index]
+        scaling = cast(Any, state.opt_state)[-1]
         scaling.hyperparams["step_size"] = jnp.float32(rate(progress))
         batch = dataset.batch(config.seed, updates, options.batch_size)
         start = time.process_time()

@@ -3,6 +3,8 @@
 "From memory" marks a number that was not looked up again when the recipe was written.
 """
 
+from typing import Any, cast
+
 import flax.linen as nn
 
 from experiments.cli.config import Config
@@ -10,7 +12,7 @@ from experiments.cli.config import Config
 
 def use_preset(config: Config, kind: type[nn.Module], name: str) -> None:
     """Sets ``config.network`` to a published network: what its preset changes, but not what the data decide."""
-    network, default = kind.preset(name), kind()  # type: ignore[attr-defined]
+    network, default = cast(Any, kind).preset(name), kind()
     changed = {field: getattr(network, field) for field in config.network if hasattr(default, field)}
     changed = {field: value for field, value in changed.items() if value != getattr(default, field)}
     config.network.update(changed, name=kind.__name__.lower())

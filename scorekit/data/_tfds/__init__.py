@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterable
+from typing import Any, cast
 
 from scorekit.data._tfds.quiet import quiet_tfds
 from scorekit.data.builders import MissingArchives, register
@@ -41,7 +42,7 @@ def open_split(builder, split: str):
         raise ValueError(f"split must be text, such as 'train' or 'train[:80%]', got {split!r}")
     try:
         with quiet_tfds():
-            return builder.as_data_source(split)  # type: ignore[call-arg]  (hidden by a decorator)
+            return cast(Any, builder).as_data_source(split)  # its argument is hidden by a decorator
     except Exception as error:
         if not builder.info.splits:
             raise ValueError(unusable(builder)) from error

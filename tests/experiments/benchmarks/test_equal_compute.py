@@ -47,8 +47,10 @@ def test_distances_are_zero_for_the_same_set_and_large_for_noise(hierarchy):
     found = hierarchy.statistics(beat, 4000)
     noise = hierarchy.statistics(0.1 * rng.normal(size=beat.shape).astype(np.float32), 4000)
     assert {name: values.shape for name, values in found.items()} == {
-        "rhythm": (12, 16), "harmony": (12, 12), "timbre": (12, 96)
-    }  # fmt: skip
+        "rhythm": (12, 16),
+        "harmony": (12, 12),
+        "timbre": (12, 96),
+    }
     near, far = hierarchy.distances(found, found), hierarchy.distances(noise, found)
     for name in near:
         assert abs(near[name]) < 1e-2 * far[name], name

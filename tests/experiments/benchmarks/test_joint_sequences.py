@@ -30,10 +30,12 @@ def run():
     params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape), s.dtype), shapes)
     measure = lambda x, labels: {"class accuracy": float(np.mean(x[:, 0] == labels)), "recall": 0.5}
     dataset = types.SimpleNamespace(
-        num_classes=CLASSES, name="codes", from_model=lambda x: jnp.float32(x),
+        num_classes=CLASSES,
+        name="codes",
+        from_model=lambda x: jnp.float32(x),
         scorer=lambda: Scorer({"class accuracy": 1.0, "recall": 1.0}, measure, ""),
         train={"x": rng.integers(0, V, (400, LENGTH)), "label": np.arange(400) % CLASSES},
-    )  # fmt: skip
+    )
     return types.SimpleNamespace(
         model=Sequences(network, V, LENGTH, CLASSES, positions, None), dataset=dataset, params=params
     )

@@ -49,8 +49,12 @@ def test_latents_that_are_not_finite_are_an_error():
 def test_training_ends_at_the_first_batch_that_is_not_finite(monkeypatch, tmp_path):
     broken_after(monkeypatch, 2 + 2)  # two sets, two batches
     code, _, err = run(
-        "train", "--config=experiments/configs/points/mixture_2d.py", f"--workdir={tmp_path / 'run'}",
-        "--config.network.features=8", "--config.network.blocks=1", "--config.training.batch_size=16",
-    )  # fmt: skip
+        "train",
+        "--config=experiments/configs/points/mixture_2d.py",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.network.features=8",
+        "--config.network.blocks=1",
+        "--config.training.batch_size=16",
+    )
     assert code == 2
     assert err.splitlines()[-1].startswith("error: config.data: x of 1 of 16 examples of batch 3 is not finite")

@@ -46,14 +46,16 @@ def changed(*overrides):
         ([*UNIFORM, "sampling.given=2"], "config.sampling.given=2: must be None for config.model=uniform"),
         ([*MASKED, "sampling.given=2", "sampling.solver.name=remasking"], "config.sampling.given=2: must be None for"),
         ([*MASKED, "sampling.steps=2", "sampling.solver.name=first_hitting"], "config.sampling.steps=2: must be None"),
-        (["loss.label_dropout=0", "evaluation.guidance_scales=1,2"],
-         "config.evaluation.guidance_scales=2.0: must be 1 for config.loss.label_dropout=0"),
+        (
+            ["loss.label_dropout=0", "evaluation.guidance_scales=1,2"],
+            "config.evaluation.guidance_scales=2.0: must be 1 for config.loss.label_dropout=0",
+        ),
         (["symbols.name=codes"], "config.data.latents=None: must be the folder of an autoencoder with codes"),
         (["data.latents=runs/x"], "config.data.latents=runs/x: must be None without config.symbols.name=codes"),
         (["symbols.name=mu_law", "order.name=subscale"], "config.order.name=subscale: must be raster for symbols.name"),
         (["sampling.nucleus=0"], "config.sampling.nucleus=0.0: must be in (0, 1]"),
     ],
-)  # fmt: skip
+)
 def test_an_impossible_combination_names_its_field(overrides, words):
     with pytest.raises(ConfigError) as caught:
         check_fields_and_relations(changed(*overrides))

@@ -42,7 +42,7 @@ DRAW = {
     "roll_picture": lambda path, text: piano_rolls.roll_picture(
         path, NOTES, 1.0, reference=NOTES, title=text, names=(text, "b")
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DRAW)

@@ -28,11 +28,13 @@ from experiments.text.stages import Stage
 
 CAPTIONED: Any = types.SimpleNamespace(
     num_classes=1,
-    texts=([["a cat, flat", "flat: cat"], ["a cat, round", "round: cat"], *([f"thing {i}"] * 2 for i in range(4))],
-           [["a red cat", "red: cat"], [""]]),
+    texts=(
+        [["a cat, flat", "flat: cat"], ["a cat, round", "round: cat"], *([f"thing {i}"] * 2 for i in range(4))],
+        [["a red cat", "red: cat"], [""]],
+    ),
     train={"x": np.zeros((6, 2, 2, 3)), "label": np.zeros(6, int), "subject": np.array([0, 0, 1, 2, 3, 4])},
     test={"x": np.zeros((2, 2, 2, 3)), "label": np.zeros(2, int), "subject": np.array([5, 6])},
-)  # fmt: skip
+)
 """Six training and two test pictures; two of them are of one subject."""
 
 

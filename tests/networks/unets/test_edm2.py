@@ -41,8 +41,11 @@ def test_presets_take_changes_and_name_the_known():
     network = EDM2.preset("img64-s", dtype=jnp.bfloat16)
     assert (network.channels, network.multipliers, network.dtype) == (192, (1, 2, 3, 4), jnp.bfloat16)
     assert {name: sizes["channels"] for name, sizes in PRESETS.items() if name.startswith("img64")} == {
-        "img64-s": 192, "img64-m": 256, "img64-l": 320, "img64-xl": 384
-    }  # fmt: skip
+        "img64-s": 192,
+        "img64-m": 256,
+        "img64-l": 320,
+        "img64-xl": 384,
+    }
     with pytest.raises(ValueError, match=r"name must be one of img512-xs, .*, img64-xl, got 'img64-xs'"):
         EDM2.preset("img64-xs")
 

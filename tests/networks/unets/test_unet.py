@@ -38,10 +38,12 @@ def random_parameters(network, *args):
         (unet(), (2, 8, 8, 1), r"attention_resolutions must be among the heights \[8, 4\].*got \(2,\)"),
         (UNet(channels=8, attention_resolutions=(4,), heads=3), (2, 4, 4, 1), r"heads must divide.*got 3"),
         (unet(factors=(2, 2)), (2, 8, 8, 1), r"factors must hold 1 integers >= 1.*got \(2, 2\)"),
-        *[(unet(grid=grid), (1, 4, 4, 2), "grid must hold 2 integers >= 1, one for each side of x, got")
-          for grid in [(2,), (2, 2, 2)]],
+        *[
+            (unet(grid=grid), (1, 4, 4, 2), "grid must hold 2 integers >= 1, one for each side of x, got")
+            for grid in [(2,), (2, 2, 2)]
+        ],
     ],
-)  # fmt: skip
+)
 def test_unet_validates_sizes(network, shape, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
