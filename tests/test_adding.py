@@ -12,12 +12,12 @@ from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
-from experiments.benchmarks.faults import library
+import valid_calls
 
 from scorekit.networks import MLP
 
 ROOT = Path(__file__).parent.parent
-ROWS = Path(library.__file__).parent.relative_to(ROOT) / "toys.py"
+ROWS = Path(valid_calls.__file__).parent.relative_to(ROOT) / "toys.py"
 ALL = "__all__ = [\n"
 
 
@@ -170,26 +170,25 @@ RULE = Toy(
         Line("scorekit/guidance/__init__.py", "``interval``   ", "``toy``  ``u + gamma (c - u)``\n", before=True),
     ],
     {
-        str(ROWS): f'''
+        str(ROWS): '''
         """Rows of the toys."""
 
         import numpy as np
 
-        from {library.__name__.rpartition(".")[0]}.calls import Data, call
-        from {library.__name__}.guidance import _of_two
-        from {library.__name__}.networks import NOISE, VECTORS, applied
-        from scorekit import guidance, metrics, networks
+        from scorekit import guidance, networks
+        from valid_calls.guidance import _of_two
+        from valid_calls.kinds import Data, call
+        from valid_calls.networks import NOISE, VECTORS, applied
 
         _X = np.ones((2, 3), np.float32)
-        ROWS = {{
+        ROWS = {
             "guidance.toy": _of_two(guidance.toy, guidance_scale=2.0),
             "networks.Toy": call(
                 lambda x, noise: applied(networks.Toy(features=4, blocks=1), x, noise),
-                x=Data(VECTORS), noise=Data(NOISE, {{"integer": "becomes float32"}}),
+                x=Data(VECTORS), noise=Data(NOISE, "integer"),
             ),
-            "metrics.toy": call(metrics.toy, x=Data(_X, alias="truth"), truth=Data(2 * _X)),
-        }}
-        EXEMPT = {{}}
+            "metrics.toy": call(x=Data(_X, alias="truth"), truth=Data(2 * _X)),
+        }
         ''',
         "tests/guidance/test_toy_rule.py": '''
         """The toy is classifier-free guidance."""

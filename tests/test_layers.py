@@ -29,8 +29,6 @@ LAYERS = {
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 MOST_PUBLIC, MOST_FILES = 30, 20
-LARGE = ("networks",)
-"""Folders with more files than that."""
 CORE = {"jax", "numpy"}
 NEVER = {"experiments", "absl", "ml_collections", "tensorflow", "torch"}
 
@@ -135,7 +133,7 @@ def test_public_modules_at_the_top_are_few():
 
 
 def test_folders_hold_few_files():
-    folders = {path.parent for path, _ in modules()} - {ROOT / name for name in LARGE}
+    folders = {path.parent for path, _ in modules()}
     many = {str(folder): len(list(folder.glob("*.py"))) for folder in folders}
     assert {folder: count for folder, count in many.items() if count > MOST_FILES} == {}
 
