@@ -181,6 +181,7 @@ RULE = Toy(
         from valid_calls.networks import NOISE, VECTORS, applied
 
         _X = np.ones((2, 3), np.float32)
+        USUAL = {}
         ROWS = {
             "guidance.toy": _of_two(guidance.toy, guidance_scale=2.0),
             "networks.Toy": call(
