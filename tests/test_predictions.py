@@ -159,5 +159,3 @@ def test_targets_are_trees_by_name_or_object():
 def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match=r"target must be one of \['eps', 'score', 'v', 'velocity', 'x0'\].*'noise'"):
         as_target("noise")
-    with pytest.raises(ValueError, match="sigma_data must be finite and > 0"):
-        edm_target(0.0)

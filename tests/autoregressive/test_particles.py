@@ -140,8 +140,6 @@ def test_a_joint_that_is_not_finite_has_no_samples(threshold):
 def test_particles_validate(model, settings, message):
     with pytest.raises(ValueError, match=message):
         ar.sample_joint(jax.random.key(0), model, *settings)
-    with pytest.raises(ValueError, match=r"threshold must be in \[0, 1\]"):
-        ar.sample_joint(jax.random.key(0), ar.classifier_free(*PAIR, 2.0), 8, 2, threshold=2.0)
 
 
 def test_conditions_of_single_particles_are_an_error():

@@ -61,8 +61,3 @@ def test_batch_at_validates_arguments(change, message):
     kwargs = {"arrays": DATA, "seed": 0, "step": 0, "batch_size": 2} | change
     with pytest.raises(ValueError, match=message):
         batch_at(kwargs.pop("arrays"), **kwargs)
-
-
-def test_batch_at_rejects_a_fractional_step():
-    with pytest.raises(ValueError, match=r"step must be an integer >= 0, got 1\.5"):
-        batch_at(DATA, seed=0, step=1.5, batch_size=2)  # type: ignore[arg-type]

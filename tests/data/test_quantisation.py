@@ -55,8 +55,6 @@ def test_round_trip_under_jit():
     [
         (lambda: to_unit(jnp.zeros(2, jnp.float32), 17), "x must be of an integer type.*got float32"),
         (lambda: dequantise(jax.random.key(0), jnp.zeros(2), 17), "x must be of an integer type"),
-        (lambda: to_unit(jnp.zeros(2, int), 1), "bins must be an integer >= 2, got 1"),
-        (lambda: from_unit(jnp.zeros(2), 0), "bins must be an integer >= 2, got 0"),
     ],
 )
 def test_quantisation_validates_arguments(call, message):

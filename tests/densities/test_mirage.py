@@ -70,5 +70,3 @@ def test_gaussian_mirage_has_the_interface_of_densities():
     both = jax.jit(lambda x, t: denoiser(x, t))(x, t)
     one = jax.jit(lambda x, t: denoiser(x, t))(x[2:3], t[2])
     np.testing.assert_allclose(both.x0[2:3], one.x0, rtol=1e-5)
-    with pytest.raises(ValueError, match="dim must be an integer >= 2, got 1"):
-        gaussian_mirage(1)

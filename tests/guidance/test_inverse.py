@@ -254,17 +254,3 @@ def test_conjugate_gradients_match_numpy():
     np.testing.assert_allclose(found, np.linalg.solve(spd, b.T).T, rtol=1e-7, atol=1e-15)
     negative = conjugate_gradients(lambda u: -u, b, iterations=3)
     np.testing.assert_array_equal(negative, np.zeros_like(b))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: replacement(full(COSINE), COSINE, project, Y, -1.0), "noise_std must be finite and >= 0, got -1.0"),
-        (lambda: pigdm(full(COSINE), COSINE, project, Y, data_std=0.0), "data_std must be finite and > 0, got 0.0"),
-        (lambda: mmps(full(COSINE), COSINE, project, Y, iterations=0), "iterations must be an integer >= 1, got 0"),
-        (lambda: dps(full(COSINE), COSINE, project, Y, 0.0), "noise_std must be finite and > 0, got 0.0"),
-    ],
-)
-def test_invalid_arguments_raise(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

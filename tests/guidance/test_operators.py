@@ -78,12 +78,9 @@ def test_gaussian_kernel():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: operators.average_pool(0), "factor must be an integer >= 1, got 0"),
         (lambda: operators.average_pool(4)(IMAGES), r"multiples of factor = 4, got \(6, 4\)"),
         (lambda: operators.blur(KERNEL)(SIGNALS), r"kernel must have the 1 spatial axes of x, got shape \(3, 2\)"),
         (lambda: operators.average_pool(2)(KERNEL), r"x must be \(B, ..., C\)"),
-        (lambda: operators.gaussian_kernel(0.0, 1), "std must be finite and > 0, got 0.0"),
-        (lambda: operators.gaussian_kernel(1.0, -1), "radius must be an integer >= 0, got -1"),
         (lambda: operators.adjoint(jnp.sin, KERNEL)(KERNEL), "operator must be linear to have an adjoint"),
         (lambda: operators.adjoint(lambda x: x * x, KERNEL)(KERNEL), "operator must be linear to have an adjoint"),
     ],

@@ -77,8 +77,3 @@ def test_temperature_flow_of_a_mixture_has_the_wrong_weights():
     x = level * jax.scipy.stats.norm.ppf((jnp.arange(400) + 0.5) / 400)[:, None]
     end = jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), x, solvers.grids.uniform(200))
     assert float(jnp.mean(end < 0)) > 0.99 > 0.1 + 0.7**2 / (0.7**2 + 0.3**2)
-
-
-def test_temperature_not_positive_raises():
-    with pytest.raises(ValueError, match=r"tau must be finite and > 0, got 0.0"):
-        temperature(lambda x, t: x, SCHEDULE, 0.0)

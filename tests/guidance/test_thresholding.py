@@ -111,17 +111,3 @@ def test_rescale_does_not_change_constants():
     np.testing.assert_allclose(rescale(flat, NARROW, SCHEDULE)(X, T).x0, 1.0)
     gradient = jax.jit(jax.grad(lambda x: rescale(flat, NARROW, SCHEDULE)(x, T).x0.sum()))
     assert np.isfinite(gradient(X)).all()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: rescale(WIDE, NARROW, SCHEDULE, factor=1.2), r"factor must be in \[0, 1\], got 1.2"),
-        (lambda: static_threshold(WIDE, SCHEDULE, limit=0.0), "limit must be finite and > 0, got 0.0"),
-        (lambda: dynamic_threshold(WIDE, SCHEDULE, percentile=1.5), r"percentile must be in \(0, 1\], got 1.5"),
-        (lambda: dynamic_threshold(WIDE, SCHEDULE, limit=-1.0), "limit must be finite and > 0, got -1.0"),
-    ],
-)
-def test_invalid_arguments_raise(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

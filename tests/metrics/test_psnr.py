@@ -22,5 +22,3 @@ def test_psnr_of_equal_arrays_is_finite():
 def test_psnr_validates_shapes_and_range():
     with pytest.raises(ValueError, match=r"x and truth must be .* of one shape, not empty, got \(2, 3\) and \(3, 2\)"):
         psnr(np.ones((2, 3)), np.ones((3, 2)))
-    with pytest.raises(ValueError, match="data_range must be finite and > 0, got 0"):
-        psnr(np.ones((2, 3)), np.ones((2, 3)), 0.0)

@@ -266,23 +266,12 @@ def test_a_new_step_does_not_retrace_and_gradients_pass():
 
 X, TS = jnp.ones((2, 2)), np.array([0.5, 0.0])
 REFUSALS = {
-    "num_steps": (lambda: langevin(KEY, score, X, 0.1, 0), "num_steps must be an integer >= 1, got 0"),
-    "step": (lambda: langevin(KEY, score, X, -0.1, 2), "step_size must be finite and > 0, got -0.1"),
     "steps": (lambda: langevin(KEY, score, X, jnp.array([0.1, 0.0]), 2), "step_size must be finite and > 0"),
     "shape": (lambda: langevin(KEY, score, X, jnp.ones(3), 2), r"step_size must be a number or have shape \(2,\)"),
-    "mala_num_steps": (
-        lambda: metropolis_langevin(KEY, skewed, X, 0.1, -1),
-        "num_steps must be an integer",
-    ),
-    "mala_step": (lambda: metropolis_langevin(KEY, skewed, X, 0.0, 2), "step_size must be finite and > 0, got 0.0"),
     "mala_density": (lambda: metropolis_langevin(KEY, lambda x: x, X, 0.1, 2), r"log_density must return shape \(2,\)"),
     "sgld_scalar": (lambda: sgld(KEY, lambda k, x: x, X, 0.1), r"step_sizes must have shape \(n,\) with n >= 1"),
     "sgld_empty": (lambda: sgld(KEY, lambda k, x: x, X, jnp.ones(0)), r"step_sizes must have shape \(n,\)"),
     "sgld_step": (lambda: sgld(KEY, lambda k, x: x, X, -jnp.ones(2)), "step_sizes must be finite and > 0"),
-    "rounds": (
-        lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS, 0),
-        "num_rounds must be an integer",
-    ),
     "ts": (lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS[::-1], 1), "ts must decrease"),
 }
 

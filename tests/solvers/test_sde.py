@@ -219,12 +219,6 @@ def test_ancestral_keeps_the_marginals_for_every_eta_and_schedule(name):
             np.testing.assert_allclose(slope**2 * sigma_t**2 + noise**2, sigma_s**2, rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("eta", [-0.1, 1.5])
-def test_ddim_validates_eta(eta):
-    with pytest.raises(ValueError, match=r"eta must be in \[0, 1\]"):
-        solvers.ddim(eta)
-
-
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_ancestral_is_finite_at_both_ends(name):
     schedule = SCHEDULES[name]

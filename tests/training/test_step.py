@@ -184,8 +184,3 @@ def test_loss_must_be_per_example():
 def test_make_mesh_validates_fsdp():
     with pytest.raises(ValueError, match="fsdp must divide the number of devices, 1, got 2"):
         make_mesh(fsdp=2, devices=jax.devices()[:1])
-
-
-def test_check_finite_validates_the_limit():
-    with pytest.raises(ValueError, match="limit must be an integer >= 1, got 0"):
-        check_finite(start(), 0)

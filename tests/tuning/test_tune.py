@@ -202,8 +202,3 @@ def test_tune_validates_its_arguments(change, message):
     given = {"solver": solvers.Euler(), "grids": GRIDS, "pairs": pairs_of(0), "held_out": pairs_of(1), **change}
     with pytest.raises(ValueError, match=message):
         tune(RING_DENOISER, FLOW, **given)
-
-
-def test_fine_pairs_needs_a_batch():
-    with pytest.raises(ValueError, match="batches must be an integer >= 1, got 0"):
-        fine_pairs(jax.random.key(0), RING_DENOISER, FLOW, jnp.zeros((1, 2)), 0)
