@@ -30,10 +30,10 @@ from experiments.configs import base
 from experiments.data import matching
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
+from experiments.evaluation.kept_rows import KeptRows, check_names, overridden
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
-from experiments.models.guided import make_guided
-from experiments.models.kept_rows import KeptRows, check_names, overridden
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from experiments.reporting.audio_widgets import audio_widgets

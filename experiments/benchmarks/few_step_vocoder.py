@@ -37,9 +37,9 @@ from experiments.configs import base
 from experiments.data import matching
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
+from experiments.evaluation.kept_rows import KeptRows, check_names, overridden
 from experiments.models import rules
-from experiments.models.guided import make_guided
-from experiments.models.kept_rows import KeptRows, check_names, overridden
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.models.sampling import at_steps, build_sampler, possible_steps
 from experiments.reporting.audio_widgets import audio_widgets

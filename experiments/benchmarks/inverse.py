@@ -24,9 +24,9 @@ from absl import app
 from experiments.cli import flags as shared
 from experiments.configs import base
 from experiments.inverse import methods, tasks
-from experiments.models.finite import check_samples
 from experiments.models.model import denoiser
 from experiments.models.runs import open_run
+from experiments.models.samples import check_samples
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import denoisers, densities, guidance, metrics, samplers, schedules, solvers
 from scorekit.guidance import operators

@@ -23,8 +23,8 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data.sounds import Sounds
-from experiments.models.finite import check_samples, sampler_of
 from experiments.models.runs import facts, write_results
+from experiments.models.samples import check_samples, sampler_of
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
 from scorekit.guidance import windows

@@ -18,7 +18,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import require
 from experiments.configs import base
 from experiments.models.conditioning import conditions_for
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import open_run
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import couplings, samplers, solvers

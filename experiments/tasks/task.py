@@ -12,10 +12,9 @@ from experiments import training
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.models.partial import PartialSamples
-from experiments.models.restoring import restore
+from experiments.models.run_files import check_weights, restore
 from experiments.models.runs import Run
-from experiments.models.weights import check_weights
+from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
 from experiments.training.loop import Fit
 from scorekit.arguments import Count, OneOf

@@ -25,7 +25,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.models.kept_rows import overridden
+from experiments.evaluation.kept_rows import overridden
 from experiments.models.runs import open_run
 from experiments.reporting.report import tables_as_text
 

@@ -12,7 +12,8 @@ import numpy as np
 from experiments.benchmarks.few_step_models import methods, teacher
 from experiments.cli.config import Config
 from experiments.data.dataset import Scorer
-from experiments.models import kept_rows, rules
+from experiments.evaluation import kept_rows
+from experiments.models import rules
 from experiments.models.model import Model
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler, make_sampler
