@@ -68,8 +68,10 @@ class Asked(NamedTuple):
 class Task(Protocol):
     """A kind of model: a module of this package with these functions."""
 
-    OPENED_BY: str
-    """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+    @property
+    def OPENED_BY(self) -> str:
+        """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+        ...
 
     def fields(self, config: Config | None = None) -> Section:
         """The fields of its config."""

@@ -76,7 +76,7 @@ def recipe_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return {_BEFORE.get(name, name): value for name, value in json.loads(path.read_text()).items()}
+        return {str(_BEFORE.get(name, name)): value for name, value in json.loads(path.read_text()).items()}
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({error}); use another --workdir") from error
 
