@@ -26,8 +26,8 @@ from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
-from experiments.models.partial import PartialSamples
 from experiments.models.runs import write_results
+from experiments.models.samples import PartialSamples
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.run_report import write_evaluation_report
 from experiments.tasks import Asked

@@ -25,8 +25,8 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.views import Sounds
-from experiments.models.partial import PartialSamples
 from experiments.models.runs import write_arrays
+from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures
 from scorekit.io import as_path
 

@@ -19,9 +19,9 @@ from experiments import tasks, training
 from experiments.cli import command_line, distributed, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.models.partial import PartialSamples
+from experiments.models.devices import COPIES, param_shapes
 from experiments.models.runs import Run, write_results
-from experiments.models.sizes import COPIES, param_shapes
+from experiments.models.samples import PartialSamples
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.run_report import write_run_report
 from experiments.tasks import Asked

@@ -23,9 +23,9 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
-from experiments.models.finite import check_samples, sampler_of
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import open_run
+from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
 from experiments.reporting.report import show
 from scorekit import tuning

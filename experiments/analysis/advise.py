@@ -29,8 +29,8 @@ from experiments.data.dataset import Dataset
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.models import choices, latents
+from experiments.models.devices import param_shapes
 from experiments.models.model import build_model, init_params
-from experiments.models.sizes import param_shapes
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import schedules
 from scorekit.typing import PyTree

@@ -30,7 +30,7 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.data.views import Pictures
 from experiments.models.model import Model, build_model, init_params
-from experiments.models.restoring import averaged, restore
+from experiments.models.run_files import averaged, restore
 from experiments.models.runs import open_run
 from experiments.reporting import curves
 from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report

@@ -22,9 +22,9 @@ from experiments.configs import base
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.models.devices import everywhere
-from experiments.models.foreign import PRECONDITIONINGS, open_foreign
 from experiments.models.latents import load_data
 from experiments.models.runs import write_results
+from experiments.models.weight_files import PRECONDITIONINGS, open_foreign
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.tables import bound_table, exact_table
 

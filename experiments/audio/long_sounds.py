@@ -12,9 +12,9 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.sounds import Sounds
-from experiments.models.finite import check_samples, sampler_of
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run
+from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
 from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import Figure, Table

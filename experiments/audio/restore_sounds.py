@@ -40,9 +40,9 @@ from experiments.data.sounds import MAPS, Sounds
 from experiments.inverse import methods, tasks
 from experiments.models import couplings
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.finite import check_samples
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
+from experiments.models.samples import check_samples
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table, tables_as_text, write_report
 from scorekit import audio

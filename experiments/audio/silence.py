@@ -27,9 +27,9 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data.representation import check_needs_no_pitch
 from experiments.data.sounds import Sounds
-from experiments.models.finite import check_samples
 from experiments.models.model import unconditional
 from experiments.models.runs import Run, write_results
+from experiments.models.samples import check_samples
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import likelihood, process, typicality
 from scorekit.typing import Array, Key

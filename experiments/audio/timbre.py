@@ -31,9 +31,9 @@ from experiments.data.notes import Notes
 from experiments.data.representation import needs_pitch
 from experiments.inverse import methods
 from experiments.models.conditioning import conditions
-from experiments.models.finite import check_samples, sampler_of
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
+from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table, tables_as_text, write_report

@@ -30,7 +30,7 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks, latents
 from experiments.models.model import build_model, denoiser
-from experiments.models.restoring import averaged
+from experiments.models.run_files import averaged
 from experiments.reporting import curves
 from experiments.training.quick_fit import quick_fit
 from scorekit import times, weightings

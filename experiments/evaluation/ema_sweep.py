@@ -9,9 +9,9 @@ import numpy as np
 from experiments.cli.config import Config
 from experiments.evaluation.run_metrics import sample_metrics, variational_bound
 from experiments.models.model import at_params
-from experiments.models.partial import PartialSamples
-from experiments.models.restoring import restore
+from experiments.models.run_files import restore
 from experiments.models.runs import Run
+from experiments.models.samples import PartialSamples
 from scorekit.training import POWER_EMA_PREFIX
 
 

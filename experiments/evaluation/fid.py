@@ -17,7 +17,7 @@ from experiments.evaluation.inception import (
     reference_of,
     to_bytes,
 )
-from experiments.models.partial import PartialSamples
+from experiments.models.samples import PartialSamples
 from experiments.models.sampling import Generate
 from scorekit import metrics
 from scorekit.typing import PyTree

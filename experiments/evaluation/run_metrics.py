@@ -18,7 +18,7 @@ from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, denoiser
-from experiments.models.partial import PartialSamples
+from experiments.models.samples import PartialSamples
 from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers

@@ -19,8 +19,7 @@ from experiments.data import (
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
-from experiments.models.finite import check_samples
-from experiments.models.partial import PartialSamples
+from experiments.models.samples import PartialSamples, check_samples
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, token_denoiser
 from scorekit import autoregressive as ar

@@ -2,9 +2,8 @@
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choices, Field, Section, Text
 from experiments.models import choices, couplings, flow_map_losses, rule_choices
-from experiments.models.restoring import SAMPLED
-from experiments.models.sampling import GRIDS
-from experiments.models.solver_choices import SOLVERS
+from experiments.models.run_files import SAMPLED
+from experiments.models.sampling import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
 
 FIELDS = Section(

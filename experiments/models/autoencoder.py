@@ -13,8 +13,8 @@ from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, Field, Secti
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
-from experiments.models.restoring import EVALUATED, check_average
-from experiments.models.sizes import param_shapes
+from experiments.models.devices import param_shapes
+from experiments.models.run_files import EVALUATED, check_average
 from scorekit.arguments import Count
 from scorekit.networks import (
     Autoencoder,

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require
-from experiments.models import choices, conditioning, couplings, learned_schedule, rules, starting
-from experiments.models.restoring import check_average
+from experiments.models import choices, conditioning, couplings, learned_schedule, model, rules
+from experiments.models.run_files import check_average
 from experiments.models.sampling import build_sampler
 from scorekit import times
 
@@ -108,7 +108,7 @@ def check_network(config: Config) -> None:
 def check_trainable(config: Config) -> None:
     """Validates what only training needs: a start and an average that exist, and no rules that read what exists after
     training."""
-    starting.check(config)
+    model.check_start(config)
     allowed = "above 0 with config.loss.guidance_max, which needs a trained null token"
     dropout, most = config.loss.label_dropout, config.loss.guidance_max
     require(most is None or dropout > 0 or config.loss.joint_dropout > 0, "loss.label_dropout", dropout, allowed)

@@ -17,8 +17,7 @@ from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.learned_schedule import is_learned
-from experiments.models.restoring import EVALUATED, check_average, config_of, restore
-from experiments.models.weights import check_weights
+from experiments.models.run_files import EVALUATED, check_average, check_weights, config_of, restore
 from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.arguments import Count

@@ -18,9 +18,8 @@ from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.images import Images
 from experiments.models import choices
-from experiments.models.finite import check_samples
-from experiments.models.restoring import EVALUATED, check_average, config_of, restore
-from experiments.models.weights import check_weights
+from experiments.models.run_files import EVALUATED, check_average, check_weights, config_of, restore
+from experiments.models.samples import check_samples
 from scorekit.io import as_path
 from scorekit.losses.contrastive import contrastive_loss
 from scorekit.metrics import retrieval_accuracy

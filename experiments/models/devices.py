@@ -1,12 +1,19 @@
-"""Models on all devices of all processes: full parameters on each of them, and the rows of a batch spread over them."""
+"""Models on all devices of all processes: full parameters on each of them, the rows of a batch spread over them, and
+whether a network fits its data and this machine, found on shapes alone before anything is compiled or written.
+"""
 
+import math
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 
+from experiments.cli.config import Config, ConfigError, named_errors
+from experiments.cli.progress import human
 from scorekit import training
 from scorekit.training import batch_sharding, replicated
+from scorekit.typing import PyTree
 
 T = TypeVar("T")
 
@@ -35,3 +42,41 @@ def spread_jit(function: Callable, **options: Any) -> Callable:
     """
     run = jax.jit(function, out_shardings=replicated(training.make_mesh()), **options)
     return lambda *args, **static: run(*everywhere(args), **static)
+
+
+COPIES = 4
+"""Of the parameters in training at least: themselves, their gradient and two moments of it."""
+
+
+def param_shapes(config: Config, section: str, init: Callable[[], PyTree], *, copies: int = 1) -> PyTree:
+    """The shapes of the parameters that ``init()`` makes.
+
+    Args:
+      config: the full config.
+      section: of the network.
+      init: makes the parameters; traced and not run.
+      copies: how often they are in memory at least.
+
+    Raises:
+      ConfigError: naming the section, if the network does not fit the data, or the parameters this machine.
+    """
+    fields = [field for field in config[section] if field != "name"]
+    with named_errors(section, config[section].get("name", section), fields):
+        shapes = jax.eval_shape(init)
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    needed = copies * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    if needed > memory():
+        raise ConfigError(
+            f"config.{section}: has {human(count)} parameters, which take at least {human(needed)} bytes, and this "
+            f"machine has {human(memory())}; make it smaller"
+        )
+    return shapes
+
+
+def memory() -> int:
+    """The bytes of all devices, or of the main memory where devices do not say."""
+    device = jax.local_devices()[0]
+    of_device = (device.memory_stats() or {}).get("bytes_limit")
+    if of_device is not None:
+        return of_device * jax.device_count()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,9 +14,8 @@ from experiments import data
 from experiments.cli.config import Config, ConfigError, leaves, lookup, to_text
 from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
-from experiments.models import autoencoder, embedded, precomputed
-from experiments.models.restoring import config_of, restore
-from experiments.models.weights import check_weights
+from experiments.models import autoencoder, encoded
+from experiments.models.run_files import check_weights, config_of, restore
 from scorekit.data import batch_at
 from scorekit.io import as_path
 from scorekit.networks import nearest_code
@@ -158,8 +157,8 @@ def load_data(config: Config, workdir: Path | None = None) -> Dataset:
       config: the full config.
       workdir: the run that it is of, for error messages.
     """
-    if embedded.wanted(config):
-        return embedded.load(config, workdir)
+    if encoded.has_embeddings(config):
+        return encoded.with_embeddings(config, workdir)
     dataset = data.load(config)
     return open_latents(config, dataset) if config.data.get("latents") else dataset
 
@@ -171,8 +170,8 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
       ConfigError: if there is no finished run there, or one of other data.
     """
     given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
-    if (workdir / precomputed.DESCRIPTION).exists():
-        found, rows = precomputed.read(workdir, config, given, inner.examples)
+    if (workdir / encoded.DESCRIPTION).exists():
+        found, rows = encoded.read_latents(workdir, config, given, inner.examples)
         built = autoencoder.Latent(found.module, ConfigDict(), inner)
         return Latents(inner, built, found.params, np.zeros(()), np.ones(()), rows)
     crop = config.data.crop

@@ -13,7 +13,8 @@ its parts by name:
 and its other arguments are fields of ``config.rules.<rule>``.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,10 +22,12 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, ConfigError, call, choice, leaves, require, resolve, to_text
-from experiments.models.conditioning import untrained_nulls
+from experiments.models.conditioning import null_conditions, untrained_nulls
+from experiments.models.model import GUIDANCE, Model, at_params, denoiser
 from experiments.models.rule_choices import PARTS, RULES, SCALES, is_wrapper, takes
 from scorekit import guidance
-from scorekit.typing import Denoiser, Schedule
+from scorekit.trees import expand
+from scorekit.typing import Denoiser, Prediction, PyTree, Schedule
 
 
 class Parts(NamedTuple):
@@ -166,3 +169,89 @@ def _placeholder(x, t):
 def needs_files(config: Config) -> bool:
     """Whether a rule reads another run or another checkpoint."""
     return any(takes(name, part) for name in config.guidance for part in ("weak", "log_likelihood"))
+
+
+class Extras(NamedTuple):
+    """What rules read from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits`` of a classifier."""
+
+    weak: PyTree = None
+    classifier: Callable | None = None
+
+
+NO_EXTRAS = Extras()
+
+
+class Prompts(NamedTuple):
+    """Captions in addition to those of the conditions, each as conditions that replace those of the same names.
+
+    The conditional branch becomes ``u + sum_k w_k (c_k - u)``, with ``u`` the branch in place of the unconditional one,
+    that of the negative caption where there is one; the rules are built on both.
+
+    Attributes:
+      others: of each further caption, ``(B, ...)``.
+      weights: ``w``, of the first caption and of the others, ``(B, 1 + K)``; None without others leaves the branch.
+      negative: of the negative caption; None for the null token.
+    """
+
+    others: tuple[Mapping[str, Any], ...]
+    weights: Any
+    negative: Mapping[str, Any] | None = None
+
+
+PROMPTS = "prompts"
+"""The name of :class:`Prompts` among the conditions that a sampler takes."""
+
+
+def _weighted(predictions, x_t, t, weights) -> Prediction:
+    del x_t, t
+    base, *each = predictions
+    scaled = lambda k, leaf, zero: expand(weights[:, k], leaf) * (leaf - zero)
+    return jax.tree.map(lambda u, *c: u + sum(scaled(k, leaf, u) for k, leaf in enumerate(c)), base, *each)
+
+
+def _conditional(model: Model, params, x_t, t, given) -> Prediction:
+    return denoiser(model, params, given)(x_t, t)
+
+
+def _log_likelihood(classifier, labels, x_t, t):
+    log_p = jax.nn.log_softmax(classifier(x_t, t))
+    return jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+
+
+def make_guided(config: Config, model: Model):
+    """``(params, conditions, guidance_scale, extras) -> Denoiser`` with the rules of ``config.guidance``.
+
+    The conditions are labels, or all conditions by name; a guidance scale of None is no guidance.
+    """
+    further = labels_of(config)
+    check_labels(config, model.num_classes)
+
+    def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
+        given = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        prompts = given.pop(PROMPTS, None)
+        current = at_params(model, params)
+        if config.sampling.solver.name == "flow_map":  # checked: without a rule
+            return denoiser(current, params, given if scale is None else {**given, GUIDANCE: scale})
+        conditional = Partial(functools.partial(_conditional, current), params)
+        others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
+        if prompts is not None:
+            written = [*prompts.others, *([] if prompts.negative is None else [prompts.negative])]
+            others += [{**given, **named} for named in written]
+        nulls = null_conditions(model)
+        if config.sampling.keep_map:
+            nulls["dense_map"] = given["dense_map"]
+        cond, uncond, *rest = guidance.branches(conditional, given, nulls, *others)
+        labelled = dict(zip(further, rest, strict=False))
+        if prompts is not None:
+            rest = rest[len(further) :]
+            uncond = uncond if prompts.negative is None else rest.pop()
+            if prompts.weights is not None:
+                cond = guidance.rule(_weighted, (uncond, cond, *rest), prompts.weights)
+        parts = Parts(current.schedule, cond, uncond, labelled.__getitem__)
+        if extras.weak is not None:
+            parts = parts._replace(weak=denoiser(current, extras.weak, given))
+        if extras.classifier is not None:
+            parts = parts._replace(log_likelihood=Partial(_log_likelihood, extras.classifier, given["labels"]))
+        return compose(config, parts, scale)
+
+    return guided

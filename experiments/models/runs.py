@@ -16,12 +16,11 @@ from experiments.cli.outputs import encodable
 from experiments.data.dataset import Dataset
 from experiments.models import classifier, couplings, latents
 from experiments.models.checks import check
-from experiments.models.guided import NO_EXTRAS, Extras
+from experiments.models.devices import param_shapes
 from experiments.models.model import at_params, build_model, init_params
-from experiments.models.restoring import restore
+from experiments.models.rules import NO_EXTRAS, Extras
+from experiments.models.run_files import check_encoder, check_weights, restore
 from experiments.models.sampling import make_sampler
-from experiments.models.sizes import param_shapes
-from experiments.models.weights import check_encoder, check_weights
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
 

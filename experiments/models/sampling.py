@@ -1,8 +1,11 @@
 """The solver and the time grid of a config, and the function that draws samples with them."""
 
 import functools
+import inspect
+import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +14,17 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, require, resolve
 from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, Text, narrowed
 from experiments.data.dataset import Dataset
-from experiments.models import guided, rules
+from experiments.models import rules
 from experiments.models.choices import ENDS
 from experiments.models.conditioning import conditions_for
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.finite import NotFinite, check_samples, sampler_of
-from experiments.models.guided import NO_EXTRAS, Extras
 from experiments.models.model import Model, at_params
-from experiments.models.partial import PartialSamples, digest_of
-from experiments.models.solver_choices import SOLVERS
+from experiments.models.rules import NO_EXTRAS, Extras
+from experiments.models.samples import NotFinite, PartialSamples, check_samples, digest_of, sampler_of
 from scorekit import process, samplers, schedules, solvers, tuning
-from scorekit.arguments import Each
+from scorekit.arguments import Between, Each, bounds_of
+from scorekit.flow_maps import FlowMapSolver
+from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
@@ -145,14 +148,14 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
-    examples of these classes. ``generate`` raises :class:`~experiments.models.finite.NotFinite` if any sample is not
+    examples of these classes. ``generate`` raises :class:`~experiments.models.samples.NotFinite` if any sample is not
     finite. Every device draws its share of a batch; with several processes each gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
     ``steps`` takes another number of steps than the config.
     """
     solver, fixed = build_sampler(config, model.schedule)
-    options, denoiser = config.sampling, guided.make_guided(config, model)
+    options, denoiser = config.sampling, rules.make_guided(config, model)
 
     @functools.partial(spread_jit, static_argnames="trajectory")
     def run(params, key, given, scale, ts, extras, trajectory=False):
@@ -234,3 +237,71 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             raise
 
     return generate
+
+
+_SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"unipc": {"coordinate": "flow"}}
+"""Arguments whose default in a config is not that of the library."""
+_SIMPLE = (bool, int, float, str, tuple)
+
+
+def config_name(name: str) -> str:
+    """The name in a config of a name in :mod:`scorekit.solvers`.
+
+    >>> [config_name(name) for name in ("AdamsBashforth", "DPMSolverPP2M", "SASolver", "ddim")]
+    ['adams_bashforth', 'dpmpp_2m', 'sa_solver', 'ddim']
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    words = words.replace("dpm_solver_pp", "dpmpp_")
+    return _SPELLINGS.get(words, words)
+
+
+def _is_solver(thing: Any) -> bool:
+    """Whether a public name is a class of solvers, or a function that returns a solver."""
+    kinds = [thing]
+    if inspect.isfunction(thing):
+        hint = typing.get_type_hints(thing).get("return")
+        kinds = list(typing.get_args(hint) or [hint])
+    return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
+
+
+def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> Choice | None:
+    """The factory with its simple arguments alone and these defaults; None if it cannot be called with them."""
+    left_out = []
+    for name, argument in inspect.signature(factory).parameters.items():
+        required = argument.default is inspect.Parameter.empty
+        if name not in bounds_of(factory) if required else not isinstance(argument.default, _SIMPLE):
+            if required:
+                return None
+            left_out.append(name)
+    return Choice(factory, drop=tuple(left_out), **defaults)
+
+
+def _recommended_solver(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
+    """The solver of :func:`scorekit.samplers.recommended` for this number of steps.
+
+    Args:
+      stochastic: one that adds noise.
+    """
+    return samplers.recommended(schedule, n, stochastic=stochastic)[0]
+
+
+def _all() -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {"recommended": _recommended_solver}
+    for name in solvers.__all__:
+        thing = getattr(solvers, name)
+        if thing in (SolverBase, LinearSolver) or not _is_solver(thing):
+            continue
+        factory = _configurable(thing, _DEFAULTS.get(config_name(name), {}))
+        if factory is not None:
+            found[config_name(name)] = factory
+    found["flow_map"] = Choice(
+        lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
+        "Jumps of a flow map.",
+        gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
+        t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
+    )
+    return dict(sorted(found.items()))
+
+
+SOLVERS: Mapping[str, Callable[..., Any]] = _all()

@@ -14,15 +14,12 @@ from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Cho
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
-from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.finite import NotFinite, check_codes, check_samples
-from experiments.models.partial import PartialSamples, digest_of
-from experiments.models.restoring import SAMPLED, check_average, restore
+from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
+from experiments.models.run_files import SAMPLED, check_average, check_weights, restore
 from experiments.models.runs import Run
+from experiments.models.samples import NotFinite, PartialSamples, check_codes, check_samples, digest_of
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, is_diffusion, null_labels, token_denoiser
-from experiments.models.sizes import param_shapes
-from experiments.models.weights import check_weights
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
@@ -133,7 +130,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
-    ``generate`` raises :class:`~experiments.models.finite.NotFinite` for parameters or samples that are not finite.
+    ``generate`` raises :class:`~experiments.models.samples.NotFinite` for parameters or samples that are not finite.
 
     Raises:
       ConfigError: for fields that do not fit the symbols.

@@ -12,7 +12,7 @@ from experiments.cli.config import Config, require
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.phrases import Phrases
 from experiments.models.onsets_and_frames import Keys, OnsetsAndFrames, PitchSpectrogram, pitch_spectrogram
-from experiments.models.restoring import EVALUATED, check_average
+from experiments.models.run_files import EVALUATED, check_average
 from scorekit import audio
 from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.models.finite import check_samples
+from experiments.models.samples import check_samples
 from experiments.ood.data import NEAR, InDistribution, load_images
 from experiments.ood.model import ScoredModel, noisy, open_model
 from experiments.ood.scores import Separation, make_scores, rejected_by_batch, separate

@@ -13,10 +13,10 @@ from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
+from experiments.models.devices import COPIES, param_shapes
 from experiments.models.model import Model, at_params, build_model, init_params, unconditional
-from experiments.models.restoring import averaged
+from experiments.models.run_files import averaged
 from experiments.models.runs import open_run
-from experiments.models.sizes import COPIES, param_shapes
 from experiments.tasks import diffusion
 from experiments.training import loop
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves
-from experiments.models.finite import check_samples
+from experiments.models.samples import check_samples
 from experiments.ood.data import InDistribution
 from experiments.ood.model import ScoredModel, noisy
 from scorekit import solvers, typicality

@@ -7,7 +7,7 @@ from experiments.cli import command_line
 from experiments.cli.config import Config, ConfigError, check_config, choice, fill_missing
 from experiments.cli.config_help import declared_by
 from experiments.cli.fields import Section
-from experiments.models.restoring import config_of, named_task
+from experiments.models.run_files import config_of, named_task
 from experiments.tasks import autoencoder, classifier, diffusion, dual_encoder, sequence, student, transcriber
 from experiments.tasks.task import Asked, Fit, Model, Task
 

@@ -15,10 +15,10 @@ from experiments.cli import distributed
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.views import Sounds
 from experiments.models import autoencoder
-from experiments.models.finite import check_samples
 from experiments.models.latents import STATISTICS
 from experiments.models.loss import held_out_loss
 from experiments.models.runs import write_results
+from experiments.models.samples import check_samples
 from experiments.reporting import plots
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section, Table

@@ -13,7 +13,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.models import classifier
 from experiments.models.loss import held_out_loss
-from experiments.models.restoring import restore
+from experiments.models.run_files import restore
 from experiments.reporting import plots
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings

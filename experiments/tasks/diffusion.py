@@ -14,8 +14,8 @@ from experiments.models import checks, latents, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
+from experiments.models.model import initial_params
 from experiments.models.sampling import make_sampler
-from experiments.models.starting import initial_params
 from experiments.reporting.pictures import drawing, ema_sweep_picture, final_pictures, loss_picture
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings

@@ -10,7 +10,7 @@ from experiments.cli.config import ConfigError
 from experiments.evaluation import sequence_metrics
 from experiments.models import sequence_sampling, sequences
 from experiments.models.loss import held_out_loss
-from experiments.models.restoring import check_average
+from experiments.models.run_files import check_average
 from experiments.reporting.pictures import drawing, listening, sample_picture
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings

@@ -19,7 +19,7 @@ from experiments.models import latents
 from experiments.models.loss import held_out_loss
 from experiments.models.model import Model as Denoising
 from experiments.models.model import build_model, denoiser, init_params
-from experiments.models.restoring import config_of
+from experiments.models.run_files import config_of
 from experiments.models.runs import Run
 from experiments.models.runs import open_run as open_teacher
 from experiments.models.sampling import build_sampler, make_sampler

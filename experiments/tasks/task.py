@@ -12,10 +12,9 @@ from experiments import training
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.models.partial import PartialSamples
-from experiments.models.restoring import restore
+from experiments.models.run_files import check_weights, restore
 from experiments.models.runs import Run
-from experiments.models.weights import check_weights
+from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
 from experiments.training.loop import Fit
 from scorekit.arguments import Count, OneOf
@@ -69,8 +68,10 @@ class Asked(NamedTuple):
 class Task(Protocol):
     """A kind of model: a module of this package with these functions."""
 
-    OPENED_BY: str
-    """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+    @property
+    def OPENED_BY(self) -> str:
+        """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+        ...
 
     def fields(self, config: Config | None = None) -> Section:
         """The fields of its config."""

@@ -11,7 +11,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models.contrastive import Encoder
-from experiments.models.embedded import encoder_of
+from experiments.models.encoded import encoder_of
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, columns, conditions, open_stages
 from scorekit import data

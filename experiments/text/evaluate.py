@@ -34,8 +34,8 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data import captions, matching
-from experiments.models.kept_rows import KeptRows, rows_of
-from experiments.models.partial import digest_of
+from experiments.evaluation.kept_rows import KeptRows, rows_of
+from experiments.models.samples import digest_of
 from experiments.reporting.report import credits, tables_as_text, write_report
 from experiments.text import embeddings, evaluators, examples, measures
 from experiments.text import evaluation_report as reporting

@@ -14,9 +14,8 @@ from experiments.data import captions, matching
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, contrastive
-from experiments.models.partial import digest_of
-from experiments.models.restoring import config_of
-from experiments.models.weights import recorded_encoder
+from experiments.models.run_files import config_of, recorded_encoder
+from experiments.models.samples import digest_of
 from experiments.text.examples import Gallery
 from experiments.text.stages import Stage
 from scorekit.io import as_path

@@ -15,8 +15,8 @@ from experiments.configs import base
 from experiments.data import captions, matching
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
-from experiments.models.guided import PROMPTS, Prompts
 from experiments.models.latents import Latents
+from experiments.models.rules import PROMPTS, Prompts
 from experiments.models.runs import Run, open_run
 from experiments.text.prompts import Prompt
 from scorekit.networks import Masked, noise_augmented

@@ -10,10 +10,10 @@ import numpy as np
 
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
-from experiments.models import rules, weights
+from experiments.models import rules, run_files
 from experiments.models.conditioning import conditions_for
-from experiments.models.guided import make_guided
 from experiments.models.model import GUIDANCE
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.training import flow_map_students, students
 from scorekit import training
@@ -76,7 +76,7 @@ def recipe_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return {_BEFORE.get(name, name): value for name, value in json.loads(path.read_text()).items()}
+        return {str(_BEFORE.get(name, name)): value for name, value in json.loads(path.read_text()).items()}
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged ({error}); use another --workdir") from error
 
@@ -101,5 +101,5 @@ def publish(config: Config, folder: Path, encoder: str | None, params: PyTree, s
     if distributed.is_first():
         save_resolved(config, folder / "config.json")
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, state, extra=weights.record(config, encoder))
+        checkpoints.save(step, state, extra=run_files.record(config, encoder))
         checkpoints.wait()

@@ -15,10 +15,10 @@ from experiments.cli import distributed, interrupts, progress
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
-from experiments.models import weights
+from experiments.models import run_files
 from experiments.models.devices import everywhere
-from experiments.models.finite import NotFinite
-from experiments.models.restoring import SNAPSHOTS, averaged, config_of
+from experiments.models.run_files import SNAPSHOTS, averaged, config_of
+from experiments.models.samples import NotFinite
 from experiments.training import build_optimizer, lock, writers
 from experiments.training.agreement import Agreement
 from experiments.training.feeding import Waiting, feed
@@ -154,8 +154,8 @@ def fit(
         restored = _restore(checkpoints, state, workdir)
         first = 0
         if restored is not None:
-            weights.check_record(config, restored.extra, workdir)
-            weights.check_encoder(config, dataset.encoder, restored.extra, workdir)
+            run_files.check_record(config, restored.extra, workdir)
+            run_files.check_encoder(config, dataset.encoder, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
@@ -211,7 +211,7 @@ def fit(
                     if held is not None:
                         held.check()
                     position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
-                    extra = {**position, **weights.record(config, dataset.encoder)}
+                    extra = {**position, **run_files.record(config, dataset.encoder)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:

@@ -17,7 +17,7 @@ from experiments.configs.latents import digits_latent
 from experiments.configs.notes import notes_smoke
 from experiments.configs.phrases import phrases
 from experiments.configs.points import mixture_2d
-from experiments.models import autoencoder, checks, choices, sizes
+from experiments.models import autoencoder, checks, choices, devices
 from experiments.models.model import build_model, init_params
 
 SMOKE = "--config=experiments/configs/images/smoke.py"
@@ -106,7 +106,7 @@ def test_the_spectral_loss_of_sounds_is_an_error_on_images():
 def test_a_network_that_fits_neither_data_nor_machine_is_an_error(tmp_path):
     dataset = data.load(smoke.get_config())
     init = lambda config: init_params(build_model(config, dataset), jax.random.key(0))
-    shapes = lambda config: sizes.param_shapes(config, "network", lambda: init(config))
+    shapes = lambda config: devices.param_shapes(config, "network", lambda: init(config))
     with pytest.raises(ConfigError, match=r"config.network \(unet\): x must have a height and width divisible by 16"):
         shapes(changed(smoke, "network.multipliers=1,2,4,8,16"))
     with pytest.raises(ConfigError, match=r"config.network: has .* parameters, which take at least .* bytes"):
@@ -129,7 +129,7 @@ def test_a_transformer_that_does_not_fit_its_images_is_an_error(text, message):
     config = changed(digits_dit, text)
     model = build_model(config, data.load(config))
     with pytest.raises(ConfigError, match=message):
-        sizes.param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
+        devices.param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from programs import run
 from robustness.together import end, start
 
-from experiments.models.partial import PartialSamples
+from experiments.models.samples import PartialSamples
 from experiments.training.writers import read_metrics
 
 CONFIG = """

@@ -11,7 +11,7 @@ import time
 import pytest
 from programs import ROOT, run
 
-from experiments.models.restoring import restore
+from experiments.models.run_files import restore
 from experiments.training import lock
 
 TINY = [

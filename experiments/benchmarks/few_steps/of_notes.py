@@ -27,7 +27,7 @@ from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from scorekit import process, samplers

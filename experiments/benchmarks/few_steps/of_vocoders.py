@@ -29,7 +29,7 @@ from experiments.data import matching
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import rules
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler, possible_steps
 from scorekit import audio, process, samplers

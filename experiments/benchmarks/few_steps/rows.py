@@ -19,7 +19,8 @@ from experiments.cli import progress
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import Scorer
-from experiments.models import kept_rows, rules
+from experiments.evaluation import kept_rows
+from experiments.models import rules
 from experiments.models.model import Model
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler, make_sampler

@@ -11,7 +11,7 @@ from experiments.cli import progress
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data import matching
-from experiments.models.kept_rows import KeptRows, check_names, overridden
+from experiments.evaluation.kept_rows import KeptRows, check_names, overridden
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.cli.config import Config
 from experiments.models import rules
 from experiments.models.conditioning import conditions_for
-from experiments.models.guided import make_guided
+from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler
 from scorekit import tuning

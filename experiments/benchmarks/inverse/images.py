@@ -18,9 +18,9 @@ from experiments.configs import base
 from experiments.data.dataset import preprocess, rows_of
 from experiments.inverse import methods, tasks
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.finite import check_samples
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, open_run
+from experiments.models.samples import check_samples
 from experiments.reporting.report import Cell, Table
 from scorekit import metrics
 

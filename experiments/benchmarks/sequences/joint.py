@@ -16,8 +16,8 @@ import numpy as np
 from experiments.cli.config import ConfigError
 from experiments.cli.progress import Progress
 from experiments.data.dataset import in_blocks
-from experiments.models.finite import check_samples
 from experiments.models.runs import Run
+from experiments.models.samples import check_samples
 from experiments.models.sequences import conditionals
 from experiments.reporting.report import Cell, Table
 from scorekit import autoregressive as ar

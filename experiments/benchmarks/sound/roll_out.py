@@ -18,8 +18,8 @@ from experiments.audio import drawing, long_sounds, segments
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.sounds import Sounds
-from experiments.models.finite import check_samples, sampler_of
 from experiments.models.runs import facts, write_results
+from experiments.models.samples import check_samples, sampler_of
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
 from scorekit.guidance import windows

@@ -12,7 +12,7 @@ from programs import run
 from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits_dit
-from experiments.models.foreign import open_foreign
+from experiments.models.weight_files import open_foreign
 from scorekit import io, schedules
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning
 from scorekit.networks import DiT

@@ -16,7 +16,7 @@ from experiments.configs.notes import notes, notes_controls
 from experiments.configs.phrases import phrases_bridge, phrases_wide
 from experiments.data import conditions
 from experiments.data.dataset import preprocess
-from experiments.models.finite import NotFinite
+from experiments.models.samples import NotFinite
 from scorekit import data
 from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.typing import Prediction

@@ -12,8 +12,8 @@ from experiments.benchmarks.few_steps.of_notes import best
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
 from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, vocoder_student
-from experiments.models.kept_rows import KeptRows, check_names
-from experiments.models.weights import fields_of
+from experiments.evaluation.kept_rows import KeptRows, check_names
+from experiments.models.run_files import fields_of
 from scorekit import data
 from scorekit.data.sounds import NoteSet
 

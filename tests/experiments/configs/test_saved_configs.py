@@ -11,7 +11,7 @@ from experiments.cli import command_line
 from experiments.cli.config import ConfigError, check_config, save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke
-from experiments.models import weights
+from experiments.models import run_files
 
 
 def test_a_run_without_a_newer_rule_is_opened_and_one_without_guidance_raises(tmp_path):
@@ -45,7 +45,7 @@ def test_fields_that_were_added_with_defaults_are_filled_in(tmp_path):
 
 
 def test_weights_of_earlier_runs_are_those_of_added_fields_at_their_defaults():
-    found = weights.fields_of(smoke.get_config())
+    found = run_files.fields_of(smoke.get_config())
     assert not [field for field in found if any(field == p or field.startswith(f"{p}.") for p in tasks.diffusion.ADDED)]
 
 

@@ -20,7 +20,7 @@ from experiments.configs.points import mixture_2d
 from experiments.evaluation import fid, inception
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.model import build_model, init_params
-from experiments.models.partial import PartialSamples
+from experiments.models.samples import PartialSamples
 from experiments.models.sampling import make_sampler
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.tables import inception_tables

@@ -12,9 +12,9 @@ from programs import run
 
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
-from experiments.models import precomputed
+from experiments.models import encoded
+from experiments.models.encoded import open_autoencoder
 from experiments.models.latents import load_data
-from experiments.models.precomputed import open_autoencoder
 
 CONFIG = {"scaling_factor": 0.5, "norm_num_groups": 4}
 RNG = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     with pytest.raises(ConfigError, match=r"config.data.latents=.*: is of images with image_size=8, these have 16"):
         load_data(config_of(pictures, out, image_size=16))
     (weights / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in precomputed.json"):
+    with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in encoded.json"):
         load_data(config_of(pictures, out))
     (pictures / "a" / "00.png").unlink()
     with pytest.raises(ConfigError, match=r"is of images with examples=22, these have 21"):
@@ -100,19 +100,19 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
         ("x.npy", b"\x93NUMPY\1\0\x4c\0{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,)}".ljust(88)),
         ("x.npy", None),
         ("label.npy", "/dev/zero"),
-        ("precomputed.json", b"[" * 10**5),
-        ("precomputed.json", b"[]"),
-        ("precomputed.json", b'{"data": {}, "examples": 3}'),
+        ("encoded.json", b"[" * 10**5),
+        ("encoded.json", b"[]"),
+        ("encoded.json", b'{"data": {}, "examples": 3}'),
     ],
 )
 def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     config = config_of(tmp_path, tmp_path)
-    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data[f] for f in precomputed._FIELDS}}
-    (tmp_path / "precomputed.json").write_text(json.dumps(about))
+    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data[f] for f in encoded._FIELDS}}
+    (tmp_path / "encoded.json").write_text(json.dumps(about))
     np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
     np.save(tmp_path / "label.npy", np.zeros(3, np.int32))
     with pytest.raises(ConfigError, match=r"^given: its autoencoder is no longer in none"):
-        precomputed.read(tmp_path, config, "given", 3)
+        encoded.read_latents(tmp_path, config, "given", 3)
     path = tmp_path / name
     path.unlink()
     if content is None:
@@ -122,4 +122,4 @@ def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     else:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"^given: is damaged: .*; run experiments.latents.precompute again$"):
-        precomputed.read(tmp_path, config, "given", 3)
+        encoded.read_latents(tmp_path, config, "given", 3)

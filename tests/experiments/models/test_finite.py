@@ -12,7 +12,7 @@ from experiments.configs.points import mixture_2d
 from experiments.data.dataset import keep_not_finite
 from experiments.data.images import Images
 from experiments.models import rules
-from experiments.models.finite import NotFinite, check_samples
+from experiments.models.samples import NotFinite, check_samples
 from scorekit import schedules
 from scorekit.audio import representations
 from scorekit.typing import Prediction

@@ -13,7 +13,7 @@ import pytest
 from programs import ROOT, run
 
 from experiments.configs.points import mixture_2d
-from experiments.models.partial import PartialSamples, digest_of
+from experiments.models.samples import PartialSamples, digest_of
 
 FEW = ["--config.sampling.steps=2", "--config.sampling.batch_size=8"]
 NUM = "--num=28"  # three batches and a half

@@ -13,7 +13,7 @@ from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import checks, model, rules
-from experiments.models.guided import Extras, make_guided
+from experiments.models.rules import Extras, make_guided
 from scorekit import guidance
 
 

@@ -10,8 +10,7 @@ from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import checks, choices
-from experiments.models.sampling import build_sampler
-from experiments.models.solver_choices import SOLVERS
+from experiments.models.sampling import SOLVERS, build_sampler
 from scorekit import schedules, solvers, tuning
 
 

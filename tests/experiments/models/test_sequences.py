@@ -16,7 +16,7 @@ from experiments.data.symbols import Coding, Symbols
 from experiments.evaluation import sequence_metrics
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models import sequence_sampling, sequences
-from experiments.models.finite import NotFinite
+from experiments.models.samples import NotFinite
 from experiments.models.sequence_sampling import make_sampler, transform_of
 
 DIFFUSION = ["network.name=dit", "network.patch=1"]

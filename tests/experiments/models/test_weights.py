@@ -15,7 +15,7 @@ from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.latents import digits_of_latents
-from experiments.models import model, weights
+from experiments.models import model, run_files
 from experiments.training import loop
 from scorekit import training
 from scorekit.training.restoring import restore_extra
@@ -30,7 +30,7 @@ def recorded(digits_run, tmp_path_factory):
     _, params = training.restore_params(digits_run / "checkpoints")
     state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(6, state, extra={"seed": 0, **weights.record(config)})
+        checkpoints.save(6, state, extra={"seed": 0, **run_files.record(config)})
         checkpoints.wait()
     return folder
 
@@ -62,7 +62,7 @@ def changed(run, *overrides):
 def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, text, trained):
     field = text.split("=")[0]
     with pytest.raises(ConfigError, match=rf"config.{field}=.*: the weights in .* were trained with {trained}; use"):
-        weights.check_weights(changed(recorded, text), recorded)
+        run_files.check_weights(changed(recorded, text), recorded)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +72,22 @@ def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, t
      "rules.apg.momentum=0.5", "seed=7"],
 )  # fmt: skip
 def test_other_fields_are_free(recorded, capsys, text):
-    weights.check_weights(changed(recorded, text), recorded)
+    run_files.check_weights(changed(recorded, text), recorded)
     assert capsys.readouterr().out == ""
 
 
 def test_a_run_of_an_earlier_version_is_compared_with_its_config(digits_run, capsys):
-    weights.check_weights(changed(digits_run), digits_run)
+    run_files.check_weights(changed(digits_run), digits_run)
     assert capsys.readouterr().out.count("\n") == 1
     with pytest.raises(ConfigError, match=r"config.loss.target.name=x0: .* trained with v"):
-        weights.check_weights(changed(digits_run, "loss.target.name=x0"), digits_run)
+        run_files.check_weights(changed(digits_run, "loss.target.name=x0"), digits_run)
 
 
 def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
     config, moved = digits_of_latents.get_config(), digits_of_latents.get_config()
     moved.data.latents = "elsewhere"
-    assert weights.fields_of(config) == weights.fields_of(moved)
-    assert "data.latents" not in weights.fields_of(smoke.get_config())
+    assert run_files.fields_of(config) == run_files.fields_of(moved)
+    assert "data.latents" not in run_files.fields_of(smoke.get_config())
 
 
 def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path):
@@ -155,5 +155,5 @@ def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tm
     fit()
     extra = restore_extra(workdir / "checkpoints")
     assert extra["examples_consumed"] == 7 * config.training.batch_size
-    weights.check_record(config, extra, workdir)
+    run_files.check_record(config, extra, workdir)
     assert extra["weights"]["schedule.name"] == "cosine"

@@ -16,8 +16,8 @@ from experiments.data import rolls
 from experiments.data.keys import KEYS, key_of_notes, parse_key
 from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models import sequences
-from experiments.models.finite import NotFinite
 from experiments.models.runs import Run
+from experiments.models.samples import NotFinite
 from experiments.models.sequence_sampling import make_sampler
 from experiments.music import composing, pieces, statistics
 from experiments.reporting import pictures

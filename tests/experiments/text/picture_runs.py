@@ -11,7 +11,7 @@ from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import autoencoder, classifier, contrastive, latents, weights
+from experiments.models import autoencoder, classifier, contrastive, latents, run_files
 from experiments.models.model import build_model
 
 
@@ -149,5 +149,5 @@ class Runs:
     def _embedded(self, folder, config, encoder=None):
         """A run of what :func:`experiments.models.latents.load_data` makes of the data."""
         dataset = latents.load_data(config)
-        extra = weights.record(config, encoder or dataset.encoder)
+        extra = run_files.record(config, encoder or dataset.encoder)
         save_run(folder, config, random_params(build_model(config, dataset), 0.1), extra=extra)

@@ -19,11 +19,11 @@ from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
 from experiments.data.embeddings import Embeddings
 from experiments.data.images import Images
-from experiments.models import contrastive, latents, weights
+from experiments.models import contrastive, latents, run_files
 from experiments.models.conditioning import dropout_rates
-from experiments.models.guided import PROMPTS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
+from experiments.models.rules import PROMPTS
 from experiments.text import embeddings
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, conditions
@@ -130,10 +130,10 @@ def test_variations_interpolations_and_edits(runs, tmp_path, monkeypatch):
 
 def test_the_encoder_that_weights_belong_to_is_recorded(runs):
     config, folder = runs.config(smoke_decoder, "contrastive"), Path("runs/decoder")
-    weights.check_encoder(config, None, {}, folder)
-    weights.check_encoder(config, "a", {"encoder": "a"}, folder)
+    run_files.check_encoder(config, None, {}, folder)
+    run_files.check_encoder(config, "a", {"encoder": "a"}, folder)
     with pytest.warns(UserWarning, match="runs/decoder: saved without a checksum of its encoder"):
-        weights.check_encoder(config, "a", {}, folder)
+        run_files.check_encoder(config, "a", {}, folder)
     one, other = (contrastive.open_encoder(runs(name), "--encoder").checksum for name in ("contrastive", "other"))
     assert one == contrastive.open_encoder(runs("contrastive"), "--encoder").checksum != other
 

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import Dataset
-from experiments.models.finite import check_samples
+from experiments.models.samples import check_samples
 from experiments.training import loop
 
 

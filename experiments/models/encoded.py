@@ -1,5 +1,10 @@
-"""Latents on disk: those of a published autoencoder, encoded once for all training of models of latents."""
+"""Data that a trained network has encoded once: latents that ``experiments.latents.precompute`` wrote, and embeddings
+of pictures, which are kept alongside the checkpoints of their encoder.
+"""
 
+import contextlib
+import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import data
 from experiments.cli.config import Config, ConfigError, to_text
-from experiments.data.dataset import Batch, check_examples, in_blocks
+from experiments.data import matching
+from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks
+from experiments.data.embeddings import EMBEDDING, Embeddings, are_examples, scaled
 from experiments.data.images import Images
-from scorekit.io import parse_json, read_file, read_json, regular_file, write_atomic
+from experiments.models.contrastive import Encoder, open_encoder
+from scorekit.io import as_path, parse_json, read_file, read_json, regular_file, write_atomic
 from scorekit.io.formats import autoencoder_kl
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors
@@ -105,7 +114,7 @@ def write(folder: Path, config: Config, dataset: Images, found: Pretrained, batc
     write_atomic(folder / DESCRIPTION, json.dumps(about, indent=2).encode())
 
 
-def read(folder: Path, config: Config, given: str, examples: int | None) -> tuple[Pretrained, Batch]:
+def read_latents(folder: Path, config: Config, given: str, examples: int | None) -> tuple[Pretrained, Batch]:
     """The autoencoder, and latents and labels of all training images, which are read from disk as they are needed.
 
     Args:
@@ -134,3 +143,80 @@ def read(folder: Path, config: Config, given: str, examples: int | None) -> tupl
     if not weights.is_file():
         raise ConfigError(f"{given}: its autoencoder is no longer in {weights}; correct the path in {DESCRIPTION}")
     return _converted(weights, options), rows
+
+
+def has_embeddings(config: Config) -> bool:
+    """Whether a config has embeddings as a condition or as examples."""
+    return "embeddings" in config.data and config.data.embeddings.encoder is not None
+
+
+def encoder_of(config: Config, workdir: str | Path | None = None) -> Encoder:
+    """The encoder that ``config.data.embeddings`` names.
+
+    Args:
+      config: the full config.
+      workdir: the run that it is of, for error messages.
+
+    Raises:
+      ConfigError: if there is none, or one that is not trained to its end, or of other pictures.
+    """
+    folder = config.data.embeddings.encoder
+    given = f"config.data.embeddings.encoder={folder}" + ("" if workdir is None else f" of {workdir}")
+    encoder = open_encoder(folder, given)
+    matching.check(encoder.config, config, given, "this config" if workdir is None else str(workdir))
+    return encoder
+
+
+def with_embeddings(config: Config, workdir: Path | None = None) -> Dataset:
+    """The data set of a config with the embeddings of its pictures, or these as the examples, by its encoder."""
+    encoder = encoder_of(config, workdir)
+    dataset = data.load(config)
+    assert isinstance(dataset, Images)
+    if dataset.streaming:
+        raise ConfigError(f"config.data.streaming={config.data.streaming}: must be False: embeddings are in memory")
+    pictures = dataset
+    if config.data.image_crop is not None or config.data.image_size != encoder.image_size:
+        pictures = data.load(_of_size(config, encoder.image_size))
+    folder = as_path(config.data.embeddings.encoder) / "embeddings"
+    found = [_embedded(encoder, folder, pictures, part["x"]) for part in (pictures.train, pictures.test)]
+    dataset.add(EMBEDDING, *found)
+    dataset.encoder = encoder.checksum
+    return Embeddings(dataset) if are_examples(config) else dataset
+
+
+def _of_size(config: Config, size: int) -> Config:
+    """The config of the same pictures in full, of another size, without conditions."""
+    other = config.copy_and_resolve_references()
+    with other.unlocked():
+        other.data = data.FIELDS.defaults()
+        for name in ("name", "data_dir", "train_split", "test_split", "path", "image_mode", "on_error", "label"):
+            other.data[name] = config.data[name]
+        other.data.image_size = size
+    return other
+
+
+def _kept(path: Path, rows: int) -> np.ndarray | None:
+    """What :func:`_embedded` has written, or None if there is no such file or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        found = np.load(io.BytesIO(path.read_bytes()))
+    except (OSError, EOFError, ValueError, MemoryError):
+        return None
+    return found if found.dtype == np.float32 and found.ndim == 2 and len(found) == rows else None
+
+
+def _embedded(encoder: Encoder, folder: Path, pictures: Dataset, x: np.ndarray) -> np.ndarray:
+    """Embeddings ``(N, D)`` of mean square 1, from the file of these weights and pictures if there is one."""
+    digest = hashlib.sha256(np.asarray(x).tobytes())
+    for leaf in jax.tree.leaves(encoder.params):
+        digest.update(np.asarray(leaf).tobytes())
+    path = folder / f"{digest.hexdigest()[:32]}.npy"
+    if (kept := _kept(path, len(x))) is not None:
+        return kept
+    found = scaled(encoder.embed_pictures(np.asarray(pictures.to_model(x)))).astype(np.float32)
+    content = io.BytesIO()
+    np.save(content, found)
+    with contextlib.suppress(OSError):  # the folder of the encoder may be of somebody else
+        write_atomic(path, content.getvalue())
+    return found
