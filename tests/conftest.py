@@ -44,8 +44,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 LITTLE_OPTIMISED = {"networks", "experiments", "test_arguments.py", "test_contracts.py", "test_docs.py"}
-"""Folders and files whose slow tests mostly compile too: others have thousands of examples and would become slower."""
-
+"""Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
+FAST_ONES = {
+    *("autoregressive", "densities", "discrete", "flow_maps", "forcing", "guidance", "interpolants", "likelihood"),
+    *("samplers", "solvers", "typicality"),
+}
+"""Folders of which this holds for the fast tests."""
 
 if importlib.util.find_spec("flax") is None:  # the extra test-core: layers 0 to 4
     collect_ignore = [
@@ -59,12 +63,13 @@ if importlib.util.find_spec("flax") is None:  # the extra test-core: layers 0 to
 
 @pytest.fixture(scope="module", autouse=True)
 def little_optimised(request):
-    """XLA optimises what fast tests compile only a little, also in their processes: half the CPU time."""
+    """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
     import jax  # late: the environment is set above
 
     slow = any(item.path == request.path and is_slow(item) for item in request.session.items)
-    little = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(TESTS).parts)
-    wanted = little or not (slow or as_users)
+    parts = request.path.relative_to(TESTS).parts
+    fast = not (slow or as_users or FAST_ONES.isdisjoint(parts))
+    wanted = fast or not LITTLE_OPTIMISED.isdisjoint(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
         before = jax.config.read("jax_disable_most_optimizations")
