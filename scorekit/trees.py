@@ -97,7 +97,7 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     if bounds_of(cls):
-        cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+        cls.__init__ = checked(cls.__init__)
     fields = dataclasses.fields(cast(Any, cls))
     meta = tuple(f.name for f in fields if f.metadata.get("static"))
     data = tuple(f.name for f in fields if f.name not in meta)

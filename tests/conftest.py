@@ -44,8 +44,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 LITTLE_OPTIMISED = {"networks", "experiments", "test_arguments.py", "test_contracts.py", "test_docs.py"}
-"""Folders and files whose slow tests mostly compile too: others have thousands of examples and would become slower."""
-
+"""Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
+FAST_ONES = {
+    *("autoregressive", "densities", "discrete", "flow_maps", "forcing", "guidance", "interpolants", "likelihood"),
+    *("samplers", "solvers", "typicality"),
+}
+"""Folders of which this holds for the fast tests."""
 
 if importlib.util.find_spec("flax") is None:  # the extra test-core: layers 0 to 4
     collect_ignore = [
@@ -59,12 +63,13 @@ if importlib.util.find_spec("flax") is None:  # the extra test-core: layers 0 to
 
 @pytest.fixture(scope="module", autouse=True)
 def little_optimised(request):
-    """XLA optimises what fast tests compile only a little, also in their processes: half the CPU time."""
+    """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
     import jax  # late: the environment is set above
 
     slow = any(item.path == request.path and is_slow(item) for item in request.session.items)
-    little = not LITTLE_OPTIMISED.isdisjoint(request.path.relative_to(TESTS).parts)
-    wanted = little or not (slow or as_users)
+    parts = request.path.relative_to(TESTS).parts
+    fast = not (slow or as_users or FAST_ONES.isdisjoint(parts))
+    wanted = fast or not LITTLE_OPTIMISED.isdisjoint(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
         before = jax.config.read("jax_disable_most_optimizations")
@@ -105,7 +110,7 @@ def pytest_unconfigure():
 
 
 DURATIONS = TESTS / "durations.json"
-"""CPU seconds of the units of work that take more than one: ``[of the fast tests, of the slow ones]``."""
+"""CPU seconds of units of work, ``[of the fast tests, of the slow ones]``; one that is missing counts its tests."""
 
 
 def pytest_addoption(parser):
@@ -126,10 +131,14 @@ def is_slow(item):
 def pytest_collection_modifyitems(items):
     """Long units before short ones, so that all workers end together."""
     known = json.loads(DURATIONS.read_text())
-    kinds = collections.defaultdict(set)
+    kinds = collections.defaultdict(list)
     for item in items:
-        kinds[unit(item.nodeid)].add(is_slow(item))
-    seconds = {name: sum(known.get(name, (0, 0))[slow] for slow in found) for name, found in kinds.items()}
+        kinds[unit(item.nodeid)].append(is_slow(item))
+    guess = lambda found: sum(3 if slow else 0.3 for slow in found)
+    seconds = {
+        name: sum(known[name][slow] for slow in set(found)) if name in known else guess(found)
+        for name, found in kinds.items()
+    }
     items.sort(key=lambda item: -seconds[unit(item.nodeid)])
 
 
@@ -173,7 +182,7 @@ def pytest_sessionfinish(session):
         kept = {
             name: pair
             for name, pair in known.items()
-            if max(pair) > 1 and (session.config.rootpath / name.split("::")[0]).exists()
+            if max(pair) > 0 and (session.config.rootpath / name.split("::")[0]).exists()
         }
         lines = [f"{json.dumps(name)}: {pair}" for name, pair in sorted(kept.items())]
         DURATIONS.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -56,7 +56,7 @@ def declared_by(fields: Callable[[Config | None], Any]) -> Callable[[_Check], _C
     """
 
     def mark(check: _Check) -> _Check:
-        check.fields = fields  # type: ignore[attr-defined]
+        check.fields = fields
         return check
 
     return mark
@@ -70,7 +70,7 @@ def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
     """
     if not hasattr(check, "fields"):
         raise ConfigError("--help_config: this program has no config; --help has its flags")
-    return in_sections(check.fields(config).rows())  # type: ignore[attr-defined]
+    return in_sections(check.fields(config).rows())
 
 
 def in_sections(rows: Iterable[Row]) -> list[Row]:

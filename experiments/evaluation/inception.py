@@ -171,7 +171,7 @@ def write_reference(path: str | Path, reference: Reference, extract: Extractor) 
     if reference.features is not None:
         found["features"] = reference.features
     archive = io.BytesIO()
-    np.savez(archive, **found, resize=extract.convention, weights=extract.checksum)  # type: ignore[arg-type]
+    np.savez(archive, **found, resize=extract.convention, weights=extract.checksum)
     return write_atomic(path, archive.getvalue())
 
 

@@ -157,8 +157,8 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         if guided:
             denoiser = discrete.classifier_free(denoiser, token_denoiser(model, params, nulls), scale)
         if transform is not None:
-            plain = denoiser
-            denoiser = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))
+            plain, change = denoiser, transform
+            denoiser = lambda z, t: jax.nn.log_softmax(change(plain(z, t)))
         for_prior, for_steps = jax.random.split(key)
         like = jnp.zeros((batch, model.length), jnp.int32)
         z = discrete.sample_prior(for_prior, model.process, like).at[:, :kept].set(first)

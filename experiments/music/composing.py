@@ -200,8 +200,8 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
             unconditional = token_denoiser(model, params, null_labels(model, labels))
             denoiser = discrete.classifier_free(denoiser, unconditional, scale)
         if transform is not None:
-            plain = denoiser
-            denoiser = lambda z, t: jax.nn.log_softmax(transform(plain(z, t)))
+            plain, change = denoiser, transform
+            denoiser = lambda z, t: jax.nn.log_softmax(change(plain(z, t)))
         process = model.process
         assert process is not None
         z = jnp.where(known, codes, process.num_tokens)

@@ -65,7 +65,7 @@ class PictureSource:
         for index in range(min(len(self), 1000)) if self._shape is None else ():
             try:
                 record = self._record(index)
-                self._shape = decode(record.content, record.name, self._size, self._mode).shape  # type: ignore[assignment]
+                self._shape = decode(record.content, record.name, self._size, self._mode).shape
                 break
             except ValueError as error:
                 errors.append(error)

@@ -20,7 +20,7 @@ solver                  NFE/step  noise      step
 [False, True, True]
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +127,7 @@ class TauLeaping(TokenSolver):
         noise = row.noise
         log_p = predict(denoiser, z_t, row.t, noise.num_tokens)
         guided = hasattr(denoiser, "log_rates")
-        scale, log_rates = denoiser.log_rates(z_t, row) if guided else noise.rates(log_p, z_t, row)
+        scale, log_rates = cast(Any, denoiser).log_rates(z_t, row) if guided else noise.rates(log_p, z_t, row)
         total = jnp.sum(jnp.exp(log_rates), axis=-1, keepdims=True)
         moves = ~(total <= 0)  # NaN stays NaN
         change = jnp.where(moves, expand(scale * (row.t - row.s), z_t)[..., None] * jnp.where(moves, total, 1.0), 0.0)

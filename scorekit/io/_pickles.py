@@ -148,7 +148,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
 """What a name in a pickle stands for."""
 
 
-_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Base: Any = pickle._Unpickler
 """In Python: the one in C allocates memory for any index of the memo, and hashes keys before they can be checked."""
 
 

@@ -1,7 +1,7 @@
 """The training step for any number of devices."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -123,8 +123,8 @@ def make_train_step(
     def step(state, batch):
         return run(*placed(state, batch))
 
-    result: Any = step
-    result.lower = lambda state, batch: run.lower(*placed(state, batch))
+    result = cast(Any, step)
+    result.lower = lambda state, batch: cast(Any, run).lower(*placed(state, batch))
     return result
 
 

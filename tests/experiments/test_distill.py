@@ -108,7 +108,8 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
         ),
         (
             {"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
-            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no",
+            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no "
+            "guidance",
         ),
         ({"training.steps": 50}, "error: config.training.steps=50: must be above training.warmup_steps = 50"),
     ],
