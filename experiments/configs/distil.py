@@ -1,18 +1,22 @@
-"""A student of a trained model: 1 to 4 steps, without guidance, for what its teacher draws in many, with guidance.
+r"""A student of a trained model: 1 to 4 steps, without guidance, for what its teacher draws in many, with guidance.
 
     CONFIG=experiments/configs/distil.py
     python -m experiments.train --config=$CONFIG:runs/digits,progressive --workdir=runs/digits_fast
-    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_1 \\
+    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_1 \
         --config.distillation.steps=1 --config.sampling.guidance_scale=1 --config.training.steps=3000
-    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_gan \\
+    python -m experiments.train --config=$CONFIG:runs/digits,matching --workdir=runs/digits_gan \
         --config.distillation.steps=1 --config.distillation.adversarial.weight=0.01
-    python -m experiments.train --config=$CONFIG:runs/digits,lagrangian --workdir=runs/digits_map \\
+    python -m experiments.train --config=$CONFIG:runs/digits,lagrangian --workdir=runs/digits_map \
         --config.distillation.steps=1 --config.distillation.guidance_max=4
 
-The argument is the folder of the teacher's run and the method; the config is that of the teacher, guided as it is
-sampled, with a section ``distillation`` (:mod:`experiments.training.students`,
-:mod:`experiments.training.flow_map_students`) and the training of the method. What is trained is a run like any other,
-for ``experiments.sample`` and ``experiments.evaluate``. Not run here; docs/flow_maps.md has times and results.
+The argument is the folder of the teacher's run and the method. The config is the teacher's, guided as it is sampled,
+with a section ``distillation`` (:mod:`experiments.training.students`, :mod:`experiments.training.flow_map_students`)
+and the training of the method. The student is a run like any other, for ``experiments.sample`` and
+``experiments.evaluate``.
+
+150 CPU seconds of training at guidance scale 2, batches of 64: one step has class accuracy 1.000 and accuracy score
+0.978 (lagrangian) or 0.975 (matching, progressive), 25 steps of the teacher 1.000 and 0.978 (docs/few_steps.md).
+Matching with an adversarial term of weight 0.1: 0.998 and 0.978 after 94 CPU seconds (docs/flow_maps.md).
 """
 
 from experiments import tasks

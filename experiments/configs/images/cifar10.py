@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/images/cifar10.py --workdir=runs/cifar10
 
-Meant for one GPU or TPU host. Not run to its end here: no accelerator was at hand.
+Meant for one GPU or TPU host. Not run here: no accelerator was at hand.
 """
 
 from experiments.configs import base

@@ -1,6 +1,9 @@
 """Short unconditional runs on the digits, looking at the levels that decide the frequencies from 0.38 cycles/pixel on.
 
-python -m experiments.benchmarks.band_weighting --config=experiments/configs/images/digits_band.py
+    python -m experiments.benchmarks.band_weighting --config=experiments/configs/images/digits_band.py --seeds=5
+
+Seven minutes of one core: the error of eps in the band that training concentrates on is lower by 2.39 ± 0.16 % below
+0.2 cycles/pixel, 2.53 ± 0.15 % from there to 0.4 and 3.01 ± 0.16 % above (docs/noise_and_scale.md).
 """
 
 from experiments.configs.images import digits

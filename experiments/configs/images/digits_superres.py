@@ -1,6 +1,9 @@
 """Handwritten digits from their 4 x 4 average-pooled copies and their class: a dense map as a condition.
 
-python -m experiments.train --config=experiments/configs/images/digits_superres.py --workdir=runs/digits_superres
+    python -m experiments.train --config=experiments/configs/images/digits_superres.py --workdir=runs/digits_superres
+
+With --config.training.steps=800 --config.network.channels=16, 100 CPU seconds: a PSNR of 19.3 dB in 10 steps and the
+class of 99 % of the digits kept, where the copies have 13.1 dB and 71 % (docs/couplings.md).
 """
 
 from experiments.configs.images import digits

@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/images/fashion_mnist.py --workdir=runs/fashion_mnist
 
-The settings of mnist. Meant for one GPU. Not run to its end here: no accelerator was at hand.
+The settings of mnist, meant for one GPU. Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.images import mnist

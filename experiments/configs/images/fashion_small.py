@@ -1,11 +1,12 @@
-"""Class-conditional fashion_mnist, 28 x 28 grey, small enough for two cores: the network works on patches of 2 x 2.
+r"""Class-conditional fashion_mnist, 28 x 28 grey, small enough for two cores: the network works on patches of 2 x 2.
 
     python -m experiments.train --config=experiments/configs/images/fashion_small.py --workdir=runs/fashion
-    python -m experiments.train --config=experiments/configs/distil.py:runs/fashion,lagrangian \\
-        --workdir=runs/fashion_map --config.distillation.steps=1 --config.sampling.guidance_scale=1 \\
+    python -m experiments.train --config=experiments/configs/distil.py:runs/fashion,lagrangian \
+        --workdir=runs/fashion_map --config.distillation.steps=1 --config.sampling.guidance_scale=1 \
         --config.training.batch_size=64 --config.training.steps=1500
 
-Figures: docs/few_steps.md.
+Thirteen CPU minutes: at most 3.874 ± 0.020 bits a pixel; without guidance, class accuracy 0.800 in 25 steps. Of a
+Lagrangian student after 300 CPU seconds, 549 updates, one step has 0.848 (docs/few_steps.md).
 """
 
 from experiments.configs import base

@@ -1,17 +1,20 @@
-"""A shortcut model of the digits of ``digits.py``, class-conditional, which samples in 1, 2 or 4 steps.
+r"""A shortcut model of the digits of ``digits.py``, class-conditional, which samples in 1, 2 or 4 steps.
 
-python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
-python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.steps=4
+    python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
+    python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.steps=4
+
+150 CPU seconds of training in batches of 64, by ``benchmarks.few_steps --table=methods``: class accuracy 0.990 and
+accuracy score 0.975 in one step (docs/few_steps.md).
 
 The flow map of the teacher of ``digits.py`` in its place, in 4 minutes:
 
-python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
-python -m experiments.train --config=experiments/configs/distil.py:runs/digits,lagrangian --workdir=runs/digits_map \\
-    --config.distillation.steps=1 --config.sampling.guidance_scale=1 --config.training.optimizer=muon \\
-    --config.training.batch_size=64 --config.training.steps=2000
+    python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
+    python -m experiments.train --config=experiments/configs/distil.py:runs/digits,lagrangian \
+        --workdir=runs/digits_map --config.distillation.steps=1 --config.sampling.guidance_scale=1 \
+        --config.training.optimizer=muon --config.training.batch_size=64 --config.training.steps=2000
 
 One step: class accuracy 0.995, classification accuracy score 0.980, recall 0.72, energy distance -0.0004
-(``docs/few_steps.md``).
+(docs/few_steps.md).
 """
 
 from experiments.configs.images import digits

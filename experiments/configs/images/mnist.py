@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=experiments/configs/images/mnist.py --workdir=runs/mnist
 
-Meant for one GPU. Not run to its end here: no accelerator was at hand.
+Meant for one GPU. Not run here: no accelerator was at hand.
 """
 
 from experiments.configs import base

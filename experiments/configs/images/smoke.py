@@ -1,6 +1,8 @@
-"""The whole path in a few seconds, for tests: a tiny U-Net on the real digits. The pictures are noise.
+"""The full path, for tests: a tiny U-Net on the real digits.
 
-python -m experiments.train --config=experiments/configs/images/smoke.py --workdir=runs/smoke
+    python -m experiments.train --config=experiments/configs/images/smoke.py --workdir=runs/smoke
+
+Seconds; the images are noise.
 """
 
 from experiments.configs import base

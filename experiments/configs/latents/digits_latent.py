@@ -1,9 +1,12 @@
-"""An autoencoder of the handwritten digits: 8 x 8 pixels to a latent of 4 x 4 places with one channel.
+"""An autoencoder of the handwritten digits: 8 x 8 pixels to a latent of 4 x 4 positions with one channel.
 
-python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
+    python -m experiments.train --config=experiments/configs/latents/digits_latent.py --workdir=runs/digits_latent
 
-With a discrete latent, each place one of 64 vectors of 4 numbers:
+With a discrete latent, each position one of 64 vectors of 4 numbers:
   --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
+
+Two CPU minutes (docs/autoregressive.md): held-out scans, in [-1, 1], are decoded with an RMS error of 0.125, 2.2 % of
+their power (docs/hierarchy.md).
 """
 
 from experiments.configs import base

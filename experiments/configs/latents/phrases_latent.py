@@ -1,9 +1,12 @@
-"""An autoencoder of phrases at 4 kHz: pieces of 1.024 s to a latent of 62.5 places a second with 16 channels.
+"""An autoencoder of phrases at 4 kHz: pieces of 1.024 s to a latent of 62.5 positions a second with 16 channels.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
 
-Trained on random pieces; whole phrases are encoded and decoded by the same convolutions. Discrete, each place one of
+Trained on random pieces; full phrases are encoded and decoded by the same convolutions. Discrete, each position one of
 1,024 vectors of 16 numbers: --config.autoencoder.codes=1024
+
+With 256 codes, five CPU minutes: Fréchet distances of decoded held-out phrases to the held-out ones are 0.011 in
+rhythm, 0.272 in harmony and 60.0 in timbre (docs/discrete.md).
 """
 
 from experiments.configs import base

@@ -1,9 +1,9 @@
-r"""An autoencoder of phrases at 16 kHz: pieces of 2.048 s to 62.5 places a second with 32 channels. Meant for one GPU.
+r"""An autoencoder of phrases at 16 kHz: pieces of 2.048 s to 62.5 positions a second with 32 channels, for one GPU.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
-    --workdir=runs/phrases_latent_16khz
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
+        --workdir=runs/phrases_latent_16khz
 
-Only its smoke test has been run here: no accelerator was at hand.
+Not run here, but for its smoke test: no accelerator was at hand.
 """
 
 from experiments.configs.latents import phrases_latent

@@ -1,7 +1,10 @@
-"""A diffusion model of the latents of whole phrases at 4 kHz, decoded to sound.
+r"""A diffusion model of the latents of full phrases at 4 kHz, decoded to sound.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
-python -m experiments.train --config=experiments/configs/latents/phrases_of_latents.py --workdir=runs/phrases_of_latents
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_latent
+    python -m experiments.train --config=experiments/configs/latents/phrases_of_latents.py \
+        --workdir=runs/phrases_of_latents
+
+3,000 steps.
 """
 
 from experiments.configs import base

@@ -1,11 +1,11 @@
-r"""A diffusion model of the latents of whole phrases at 16 kHz. Meant for one GPU.
+r"""A diffusion model of the latents of full phrases at 16 kHz. Meant for one GPU.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
-    --workdir=runs/phrases_latent_16khz
-python -m experiments.train --config=experiments/configs/latents/phrases_of_latents_16khz.py \
-    --workdir=runs/phrases_of_latents_16khz
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent_16khz.py \
+        --workdir=runs/phrases_latent_16khz
+    python -m experiments.train --config=experiments/configs/latents/phrases_of_latents_16khz.py \
+        --workdir=runs/phrases_of_latents_16khz
 
-Only its smoke test has been run here: no accelerator was at hand.
+Not run here, but for its smoke test: no accelerator was at hand.
 """
 
 from experiments.configs.latents import phrases_of_latents

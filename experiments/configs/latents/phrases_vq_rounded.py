@@ -1,11 +1,14 @@
-r"""A diffusion model of the code vectors of whole phrases at 4 kHz, whose samples are rounded to codes and decoded.
+r"""A diffusion model of the code vectors of full phrases at 4 kHz, whose samples are rounded to codes and decoded.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
-    --config.autoencoder.codes=256
-python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
-    --workdir=runs/phrases_vq_rounded
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
+        --config.autoencoder.codes=256
+    python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
+        --workdir=runs/phrases_vq_rounded
 
-By the transformer of configs/sequences/phrases_vq_masked.py, which models the codes as codes.
+The transformer has the sizes of configs/sequences/phrases_vq_masked.py, which models the codes as codes.
+
+10 to 12 CPU minutes after five for the autoencoder: Fréchet distances to held-out phrases of 1.47 in rhythm, 0.399 in
+harmony and 80.3 in timbre (docs/discrete.md).
 """
 
 from experiments.configs import base

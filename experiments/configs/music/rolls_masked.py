@@ -1,10 +1,11 @@
-r"""Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, five voices, given the key.
+"""Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, five voices, given the key.
 
-python -m experiments.train --config=experiments/configs/music/rolls_masked.py --workdir=runs/rolls
-python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
+    python -m experiments.train --config=experiments/configs/music/rolls_masked.py --workdir=runs/rolls
+    python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
 
-12 minutes of one CPU core; at most 2.63 bits per step of held-out phrases. MIDI files of your own in place of drawn
-phrases: --config.data.name=midi --config.data.path=~/music
+MIDI files of your own in place of drawn phrases: --config.data.name=midi --config.data.path=~/music
+
+Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (docs/music.md).
 """
 
 from experiments.configs import base

@@ -1,6 +1,8 @@
-"""The whole path in a few seconds, for tests: a tiny model of the voices of twenty phrases. The music is noise.
+"""The full path, for tests: a tiny model of the voices of twenty phrases.
 
-python -m experiments.train --config=experiments/configs/music/smoke_rolls.py --workdir=runs/rolls_smoke
+    python -m experiments.train --config=experiments/configs/music/smoke_rolls.py --workdir=runs/rolls_smoke
+
+Seconds; the music is noise.
 """
 
 from experiments.configs.music import rolls_masked

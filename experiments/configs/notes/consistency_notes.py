@@ -1,7 +1,9 @@
-"""Notes in 1, 2 or 4 steps by consistency tuning from the weights of ``flow_map_notes_teacher.py``.
+r"""Notes in 1, 2 or 4 steps by consistency tuning from the weights of ``flow_map_notes_teacher.py``.
 
-python -m experiments.train --config=experiments/configs/notes/consistency_notes.py --workdir=runs/notes_consistency \\
-    --config.init_from=weights/notes_teacher
+    python -m experiments.train --config=experiments/configs/notes/consistency_notes.py \
+        --workdir=runs/notes_consistency --config.init_from=weights/notes_teacher
+
+300 steps after 4.5 CPU minutes for the teacher (docs/flow_maps.md).
 """
 
 from experiments.configs.notes import flow_map_notes

@@ -1,7 +1,11 @@
-"""The notes of ``notes_spectrogram.py``, trained shortly, as the start of the flow maps of ``flow_map_notes.py``.
+r"""The notes of ``notes_spectrogram.py``, trained shortly, as the start of the flow maps of ``flow_map_notes.py``.
 
-python -m experiments.train --config=experiments/configs/notes/flow_map_notes_teacher.py --workdir=runs/notes_teacher
-python -m experiments.export --workdir=runs/notes_teacher --out=weights/notes_teacher
+    python -m experiments.train --config=experiments/configs/notes/flow_map_notes_teacher.py \
+        --workdir=runs/notes_teacher
+    python -m experiments.export --workdir=runs/notes_teacher --out=weights/notes_teacher
+
+4.5 CPU minutes: in 25 steps, the pitch of 0.979 of the notes is right and the family of 0.40, with a Fréchet distance
+of 4.23 (docs/flow_maps.md).
 """
 
 from experiments.configs.notes import notes_spectrogram

@@ -1,7 +1,10 @@
 """Single notes at 4 kHz, given instrument, pitch and velocity: log-magnitudes by a U-Net along the frequencies,
 phases by Griffin and Lim.
 
-python -m experiments.train --config=experiments/configs/notes/notes.py --workdir=runs/notes
+    python -m experiments.train --config=experiments/configs/notes/notes.py --workdir=runs/notes
+
+17 minutes on two cores: without guidance, 25 steps, the pitch of all held-out notes is right and the family of 0.75
+(0.85 of real notes), with a Fréchet distance of 1.05 (docs/audio.md).
 """
 
 from experiments.configs import base

@@ -1,6 +1,9 @@
 """The notes of ``notes.py`` as controls of a synthesiser: pitch, partials and noise bands of frames of 32 ms.
 
-python -m experiments.train --config=experiments/configs/notes/notes_controls.py --workdir=runs/notes_controls
+    python -m experiments.train --config=experiments/configs/notes/notes_controls.py --workdir=runs/notes_controls
+
+Ten CPU minutes for the first half of the training (--config.training.steps=2000): without guidance, the pitch of 0.58
+of the notes is right and the family of 0.45, with a Fréchet distance of 8.1 (docs/audio.md).
 """
 
 from experiments.configs.notes import notes

@@ -1,6 +1,8 @@
 """The notes of ``notes.py`` at 16 kHz, by a network of 31 million parameters, for one GPU.
 
-python -m experiments.train --config=experiments/configs/notes/notes_gpu.py --workdir=runs/notes_gpu
+    python -m experiments.train --config=experiments/configs/notes/notes_gpu.py --workdir=runs/notes_gpu
+
+Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.notes import notes

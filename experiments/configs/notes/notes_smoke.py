@@ -1,6 +1,8 @@
-"""The whole path for sounds in a few seconds, for tests: a tiny U-Net on a few notes. The sounds are noise.
+"""The full path for sounds, for tests: a tiny U-Net on a few notes.
 
-python -m experiments.train --config=experiments/configs/notes/notes_smoke.py --workdir=runs/notes_smoke
+    python -m experiments.train --config=experiments/configs/notes/notes_smoke.py --workdir=runs/notes_smoke
+
+Seconds; the sounds are noise.
 """
 
 from experiments.configs.images import smoke

@@ -1,6 +1,9 @@
 """The notes of ``notes.py`` as log-magnitude and instantaneous frequency, which need no search for phases.
 
-python -m experiments.train --config=experiments/configs/notes/notes_spectrogram.py --workdir=runs/notes_spectrogram
+    python -m experiments.train --config=experiments/configs/notes/notes_spectrogram.py --workdir=runs/notes_spectrogram
+
+Twelve CPU minutes for 2,000 of the 4,000 steps. After all of them, without guidance, the pitch of all notes is right
+and the family of 0.57, with a Fréchet distance of 3.7 (docs/audio.md).
 """
 
 from experiments.configs.notes import notes

@@ -1,9 +1,12 @@
-"""A vocoder of two steps: improved MeanFlow from the weights of ``vocoder.py``, three minutes of CPU time.
+r"""A vocoder of two steps: improved MeanFlow from the weights of ``vocoder.py``.
 
-Closer to held-out notes by both distances than 60 iterations of Griffin-Lim: docs/flow_maps.md, "Sounds".
+    python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
+    python -m experiments.export --workdir=runs/vocoder --out=weights/vocoder
+    python -m experiments.train --config=experiments/configs/notes/vocoder_mean_flow.py \
+        --workdir=runs/vocoder_mean_flow --config.init_from=weights/vocoder
 
-python -m experiments.train --config=experiments/configs/notes/vocoder_mean_flow.py --workdir=runs/vocoder_mean_flow \\
-    --config.init_from=weights/vocoder
+Three CPU minutes after twelve for the teacher. Held-out notes in two steps: a log-spectral distance of 8.93 dB and an
+STFT loss of 0.781, by 60 iterations of Griffin-Lim 10.74 dB and 0.922 (docs/flow_maps.md, "Sounds").
 """
 
 from experiments.configs.notes import vocoder_student

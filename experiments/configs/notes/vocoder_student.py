@@ -1,13 +1,14 @@
-"""A vocoder of two steps: consistency tuning from the weights of ``vocoder.py``, 2 minutes of CPU time.
+r"""A vocoder of two steps: consistency tuning from the weights of ``vocoder.py``.
 
-Closer to held-out notes than 60 iterations of Griffin-Lim, but not as close as the students of ``distil.py``
-or improved MeanFlow (``vocoder_mean_flow.py``): docs/flow_maps.md, "Sounds".
+    python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
+    python -m experiments.export --workdir=runs/vocoder --out=weights/vocoder
+    python -m experiments.train --config=experiments/configs/notes/vocoder_student.py --workdir=runs/vocoder_student \
+        --config.init_from=weights/vocoder
+    python -m experiments.benchmarks.few_steps --table=vocoders --workdir=runs/vocoder --students=runs/vocoder_student
 
-python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
-python -m experiments.export --workdir=runs/vocoder --out=weights/vocoder
-python -m experiments.train --config=experiments/configs/notes/vocoder_student.py --workdir=runs/vocoder_student \\
-    --config.init_from=weights/vocoder
-python -m experiments.benchmarks.few_steps --table=vocoders --workdir=runs/vocoder --students=runs/vocoder_student
+Two CPU minutes after twelve for the teacher. With an earlier teacher of 600 updates, held-out notes in two steps: a
+log-spectral distance of 9.76 dB and an STFT loss of 0.900. That is closer than 60 iterations of Griffin-Lim (10.74 dB,
+0.922), but not as close as the students of ``distil.py`` or improved MeanFlow (docs/flow_maps.md, "Sounds").
 """
 
 from experiments.configs.notes import vocoder

@@ -1,9 +1,14 @@
-"""Real 8x8 digits against photographs, MNIST and Fashion-MNIST at the same resolution. Trains a network, or loads one:
+r"""Real 8x8 digits against photographs, MNIST and Fashion-MNIST at the same resolution. Trains a network, or loads one.
 
-    python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood \\
+    python -m experiments.ood.fetch
+    python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
+    python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood \
         --config.run=runs/digits
 
-MNIST and Fashion-MNIST take part once they have been fetched: ``python -m experiments.ood.fetch``.
+MNIST and Fashion-MNIST take part once the first command has downloaded them.
+
+Four minutes on two cores for the network (README.md). Density of states has an AUROC of 0.949 against mirrored digits
+and 0.998 against MNIST, the likelihood 0.913 and 0.897 (docs/typicality.md).
 """
 
 from dataclasses import replace

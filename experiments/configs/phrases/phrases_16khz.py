@@ -1,16 +1,16 @@
 r"""The last model of a cascade: phrases at 16 kHz from their signal at 4 kHz, on pieces of 1.024 s. Meant for one GPU.
 
-The stages before are the same models as at 4 kHz, of the same set:
+    python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz \
+        --config.data.name=soundfont_phrases/16khz --config.data.representation.factor=16
+    python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz \
+        --config.data.name=soundfont_phrases/16khz --config.data.crop=16384 \
+        --config.data.representation.name=low_rate --config.data.representation.factor=4 --config.data.map.factor=16
+    python -m experiments.train --config=experiments/configs/phrases/phrases_16khz.py --workdir=runs/phrases_16khz
+    python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
 
-python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz \
-    --config.data.name=soundfont_phrases/16khz --config.data.representation.factor=16
-python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz \
-    --config.data.name=soundfont_phrases/16khz --config.data.crop=16384 \
-    --config.data.representation.name=low_rate --config.data.representation.factor=4 --config.data.map.factor=16
-python -m experiments.train --config=experiments/configs/phrases/phrases_16khz.py --workdir=runs/phrases_16khz
-python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
+The stages before are the same models as at 4 kHz, of the same set.
 
-Only its smoke test has been run here: no accelerator was at hand.
+Not run here, but for its smoke test: no accelerator was at hand.
 """
 
 from experiments.configs.phrases import phrases_4khz

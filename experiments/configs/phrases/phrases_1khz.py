@@ -1,6 +1,8 @@
-"""The low-rate model of a cascade: phrases at 1 kHz, a quarter of the sample rate, whole.
+"""The low-rate model of a cascade: phrases at 1 kHz, a quarter of the sample rate, full length.
 
-python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
+    python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
+
+3,000 steps.
 """
 
 from experiments.configs import base

@@ -1,10 +1,12 @@
 """The last model of a cascade: phrases at 4 kHz from their signal at 1 kHz, trained on pieces of 1.024 s.
 
-python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
-python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz
-python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz --config.sampling.map_noise=0.1
+    python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
+    python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz
+    python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz --config.sampling.map_noise=0.1
 
-The network is convolutional throughout and looks 0.5 s to either side, so that it draws whole phrases.
+The network is convolutional throughout and looks 0.5 s to either side, so that it draws full phrases.
+
+3,000 steps of each stage.
 """
 
 from experiments.configs import base

@@ -1,9 +1,10 @@
-"""Phrases at 4 kHz from their piano roll and instrument, as frames of log-magnitudes; phases by Griffin and Lim.
+r"""Phrases at 4 kHz from their piano roll and instrument, as frames of log-magnitudes; phases by Griffin and Lim.
 
-python -m experiments.train --config=experiments/configs/phrases/phrases_magnitudes.py --workdir=runs/phrases_magnitudes
-python -m experiments.audio.perform --workdir=runs/phrases_magnitudes
+    python -m experiments.train --config=experiments/configs/phrases/phrases_magnitudes.py \
+        --workdir=runs/phrases_magnitudes
+    python -m experiments.audio.perform --workdir=runs/phrases_magnitudes
 
-15 minutes of one CPU core; a transcriber finds three of four notes.
+Fifteen CPU minutes: a transcriber finds three of four notes, an onset F1 of 0.732 (docs/music.md).
 """
 
 from experiments.configs.phrases import phrases

@@ -1,9 +1,12 @@
-"""Phrases at 4 kHz from themselves below 500 Hz: bandwidth extension by a conditional model.
+r"""Phrases at 4 kHz from themselves below 500 Hz: bandwidth extension by a conditional model.
 
-python -m experiments.train --config=experiments/configs/phrases/phrases_wide.py --workdir=runs/phrases_wide
-python -m experiments.train --config=experiments/configs/phrases/phrases_bridge.py --workdir=runs/phrases_bridge
-python -m experiments.audio.restore_sounds --workdir=runs/phrases_wide --task=bandwidth --condition=null --steps=10 \\
-    --trained=runs/phrases_wide,runs/phrases_bridge
+    python -m experiments.train --config=experiments/configs/phrases/phrases_wide.py --workdir=runs/phrases_wide
+    python -m experiments.train --config=experiments/configs/phrases/phrases_bridge.py --workdir=runs/phrases_bridge
+    python -m experiments.audio.restore_sounds --workdir=runs/phrases_wide --task=bandwidth --condition=null \
+        --steps=10 --trained=runs/phrases_wide,runs/phrases_bridge
+
+Four CPU minutes each: held-out sounds in 10 steps with a log-spectral distance of 17.3 dB, 14.6 by the bridge and 21.3
+by ``replacement``, the best of the methods for inverse problems; 32.0 before (docs/audio.md).
 """
 
 from experiments.configs import base

@@ -1,9 +1,12 @@
-"""Consistency tuning on the ring of eight Gaussians: the denoiser of ``mixture_2d.py``, in 1 or 2 steps: seconds.
+r"""Consistency tuning on the ring of eight Gaussians: the denoiser of ``mixture_2d.py``, in 1 or 2 steps.
 
-python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
-python -m experiments.export --workdir=runs/mixture_2d --out=weights/mixture_2d
-python -m experiments.train --config=experiments/configs/points/consistency_2d.py --workdir=runs/consistency_2d \\
-    --config.init_from=weights/mixture_2d
+    python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
+    python -m experiments.export --workdir=runs/mixture_2d --out=weights/mixture_2d
+    python -m experiments.train --config=experiments/configs/points/consistency_2d.py --workdir=runs/consistency_2d \
+        --config.init_from=weights/mixture_2d
+
+Seconds: an energy distance of 0.0001 in one step and -0.0009 in two, where the denoiser has 0.0063 and 0.0055
+(docs/flow_maps.md).
 """
 
 from experiments.configs.points import mixture_2d

@@ -1,6 +1,8 @@
-"""A ring of eight Gaussians in the plane, whose density is known: seconds, and an exact answer beside every number.
+"""A ring of eight Gaussians in the plane, whose density is known: an exact answer alongside every number.
 
-python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
+    python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
+
+Seconds: an energy distance of -0.0009 in 25 steps, of the data themselves -0.0010 (docs/few_steps.md).
 """
 
 from experiments.configs import base

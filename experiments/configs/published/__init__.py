@@ -1,4 +1,6 @@
-"""Recipes of published results. What differs from the publication is in the docstring of each, as are its figures.
+"""Recipes of published results. The docstring of each has the published figures and the differences.
+
+None has been trained to its end here: no accelerator was at hand.
 
 "From memory" marks a number that was not looked up again when the recipe was written.
 """

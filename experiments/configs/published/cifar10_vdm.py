@@ -3,6 +3,8 @@
     python -m experiments.train --config=experiments/configs/published/cifar10_vdm.py --workdir=runs/cifar10_vdm
     python -m experiments.evaluate --workdir=runs/cifar10_vdm --config.evaluation.bound_times=128
 
+Not run here: no accelerator was at hand.
+
 Published: 2.64 bits/dim, the variational bound of the test set (README of the repository vdm of google-research;
 https://arxiv.org/abs/2107.00630). The number of parameters is not stated; 30,583,299 here, of which the 5,632 of the
 classes are not used. Device-hours: not stated; tested on a TPU v3-8.

@@ -3,6 +3,8 @@
     python -m experiments.train --config=experiments/configs/published/cifar10_vp.py --workdir=runs/cifar10_vp
     python -m experiments.evaluate --workdir=runs/cifar10_vp --config.evaluation.fid.weights=… --bits_per_dim
 
+Not run here: no accelerator was at hand.
+
 Published: FID 2.55 (Euler-Maruyama, 1,000 steps; the best checkpoint), 3.93 by the probability-flow ODE and 3.16
 bits/dim at the last (README of score_sde_pytorch; Song et al. 2021, https://arxiv.org/abs/2011.13456). 61,804,419
 parameters; 61,805,827 here, of which the 1,408 of the classes are not used. Device-hours: not stated.

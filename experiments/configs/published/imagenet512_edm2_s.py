@@ -1,4 +1,4 @@
-"""Class-conditional ImageNet at 512 x 512 by EDM2-S, on latents of 64 x 64 x 4 (Karras et al. 2024).
+r"""Class-conditional ImageNet at 512 x 512 by EDM2-S, on latents of 64 x 64 x 4 (Karras et al. 2024).
 
     python -m experiments.latents.precompute --weights=weights/sd-vae-ft-mse --data=/data/imagenet \
         --out=runs/imagenet512_latents --config.data.image_size=512 --config.data.test_split=val
@@ -6,6 +6,8 @@
         --workdir=runs/imagenet512_edm2_s --config.data.path=/data/imagenet
     python -m experiments.evaluate --workdir=runs/imagenet512_edm2_s --config.sampling.ema=power_0.13 \
         --config.evaluation.fid.weights=…
+
+Not run here: no accelerator was at hand.
 
 Published: FID 2.56 without guidance (from memory) at a relative width of the average of 0.13, 2.23 guided by an
 unconditional network (as listed by Papers with Code; https://arxiv.org/abs/2312.02696), 63 network evaluations each.
@@ -17,7 +19,7 @@ published network.
 Latents have the standard deviation 1 here (nearly: the one scale of the autoencoder for all channels), there 0.5 by
 channel: all noise levels are doubled, and the network is given log(sigma / 2) / 4.
 
-Differences: that of the latents, which are means of the encoder, there draws from it; and those of
+Differences: latents are means of the encoder, there draws from it; and the differences of
 ``imagenet64_edm2_s.py``.
 """
 

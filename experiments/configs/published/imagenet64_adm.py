@@ -1,8 +1,10 @@
-"""Class-conditional ImageNet at 64 x 64 by ADM with dropout (Dhariwal & Nichol 2021).
+r"""Class-conditional ImageNet at 64 x 64 by ADM with dropout (Dhariwal & Nichol 2021).
 
     python -m experiments.train --config=experiments/configs/published/imagenet64_adm.py --workdir=runs/imagenet64_adm \
         --config.data.path=/data/imagenet
     python -m experiments.evaluate --workdir=runs/imagenet64_adm --config.evaluation.fid.weights=…
+
+Not run here: no accelerator was at hand.
 
 Published: FID 2.07 (README of guided-diffusion; https://arxiv.org/abs/2105.05233), without guidance and with 250
 steps (from memory). 295,904,454 parameters with the channels of the variance; 295,900,035 here: without these 5,187,
@@ -11,8 +13,8 @@ and with a null label of 768. Device-hours: 906 V100-days, 22,000 V100-hours (fr
 Values: sizes, dropout and schedule from the README of guided-diffusion; batch, steps and learning rate from the paper
 (from memory).
 
-Differences: the variance is not learned, and the loss is that of the noise alone; times are continuous, from that of
-the first of 1,000 steps on; bfloat16 in place of float16; the filter that resizes pictures; stratified times.
+Differences: the variance is not learned, and the loss is of the noise alone; times are continuous, from the time of
+the first of 1,000 steps on; bfloat16 in place of float16; the filter that resizes images; stratified times.
 """
 
 from experiments.configs import base

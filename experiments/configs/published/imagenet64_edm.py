@@ -1,9 +1,11 @@
-"""Class-conditional ImageNet at 64 x 64 by EDM, on ADM's network (Karras et al. 2022).
+r"""Class-conditional ImageNet at 64 x 64 by EDM, on ADM's network (Karras et al. 2022).
 
     python -m experiments.train --config=experiments/configs/published/imagenet64_edm.py --workdir=runs/imagenet64_edm \
         --config.data.path=/data/imagenet
     python -m experiments.evaluate --workdir=runs/imagenet64_edm --config.evaluation.fid.weights=… \
         --config.evaluation.fid.repeats=3
+
+Not run here: no accelerator was at hand.
 
 Published: FID 1.36 with 511 network evaluations of the stochastic sampler (abstract;
 https://arxiv.org/abs/2206.00364). 295,899,267 parameters; 295,900,035 here, with a null label of 768 that is not
@@ -12,7 +14,7 @@ used. Device-hours: 13 days on 32 A100, 10,000 A100-hours (from memory).
 Values: the paper's tables of hyper-parameters and of the sampler (from memory), with a half-life of the average of 50
 million images.
 
-Differences: bfloat16 in place of float16; the filter that resizes pictures; and those of ``cifar10_edm.py`` that do
+Differences: bfloat16 in place of float16; the filter that resizes images; and the ones of ``cifar10_edm.py`` that do
 not concern its augmentation.
 """
 

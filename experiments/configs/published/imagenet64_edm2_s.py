@@ -1,9 +1,11 @@
-"""Class-conditional ImageNet at 64 x 64 by EDM2-S (Karras et al. 2024).
+r"""Class-conditional ImageNet at 64 x 64 by EDM2-S (Karras et al. 2024).
 
     python -m experiments.train --config=experiments/configs/published/imagenet64_edm2_s.py \
         --workdir=runs/imagenet64_edm2_s --config.data.path=/data/imagenet
     python -m experiments.evaluate --workdir=runs/imagenet64_edm2_s --config.sampling.ema=power_0.075 \
         --config.evaluation.fid.weights=…
+
+Not run here: no accelerator was at hand.
 
 Published: FID 1.58 with 63 network evaluations, at a relative width of the average of 0.075 (from memory;
 https://arxiv.org/abs/2312.02696). 280.2 million parameters, here as well. Device-hours: not stated for this size
@@ -13,7 +15,7 @@ Values: the paper's table of hyper-parameters (from memory); 2^30 images and the
 published network.
 
 Differences: bfloat16 in place of float16; a null label that is not used; noise is clipped to sigma in [0.002, 80] in
-training; the filter that resizes pictures; the last step, from sigma = 0.002 to 0, is left out: 62 evaluations; 20
+training; the filter that resizes images; the last step, from sigma = 0.002 to 0, is left out: 62 evaluations; 20
 snapshots of the averages, there one every 8 million images (from memory).
 """
 

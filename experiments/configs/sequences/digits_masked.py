@@ -1,10 +1,10 @@
 """The digits by masked diffusion: the 17 grey values of 8 x 8 pixels, revealed in any order by a transformer.
 
-python -m experiments.train --config=experiments/configs/sequences/digits_masked.py --workdir=runs/digits_masked
+    python -m experiments.train --config=experiments/configs/sequences/digits_masked.py --workdir=runs/digits_masked
 
 Uniform noise: --config.model=uniform
 
-Thirteen CPU minutes: at most 1.785 bits a pixel of held-out digits. The table of docs/autoregressive.md.
+Thirteen CPU minutes: at most 1.785 bits a pixel of held-out digits (docs/autoregressive.md).
 """
 
 from experiments.configs.sequences import digits_pixels

@@ -1,11 +1,12 @@
 """The digits as 2 x 2 pixels of 8 grey levels: short sequences, all 4,096 of which can be counted.
 
-python -m experiments.train --config=experiments/configs/sequences/digits_short.py --workdir=runs/digits_short
-python -m experiments.benchmarks.sequences --counted=runs/digits_short
-
-30 CPU seconds; 1.365 ± 0.042 bits per symbol of held-out digits, exact; `docs/autoregressive.md` has what is counted.
+    python -m experiments.train --config=experiments/configs/sequences/digits_short.py --workdir=runs/digits_short
+    python -m experiments.benchmarks.sequences --counted=runs/digits_short
 
 Of 4 x 4 bits there are 65,536: --config.data.image_size=4 --config.symbols.levels=2
+
+30 CPU seconds: 1.365 ± 0.042 bits a symbol of held-out digits, exact. At guidance scale 2, a classifier finds the
+class in 76.4 % of the samples of the conditionals and 79.8 % of the joint (docs/autoregressive.md).
 """
 
 from experiments.configs import base

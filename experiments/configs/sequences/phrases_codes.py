@@ -1,8 +1,10 @@
 """Phrases at 1 kHz as 256 μ-law codes: a WaveNet of pieces of 1.024 s, given the instrument.
 
-python -m experiments.train --config=experiments/configs/sequences/phrases_codes.py --workdir=runs/phrases_codes
+    python -m experiments.train --config=experiments/configs/sequences/phrases_codes.py --workdir=runs/phrases_codes
 
 Single notes: --config.data.name=soundfont_notes/4khz
+
+5,000 steps.
 """
 
 from experiments.configs import base

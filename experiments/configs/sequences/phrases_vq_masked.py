@@ -1,15 +1,18 @@
 r"""Phrases of 4.096 s at 4 kHz as 256 codes of a VQ autoencoder, revealed in any order by masked diffusion.
 
-python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
-    --config.autoencoder.codes=256
-python -m experiments.train --config=experiments/configs/sequences/phrases_vq_masked.py \
-    --workdir=runs/phrases_vq_masked
-python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
-    --workdir=runs/phrases_vq_rounded
-python -m experiments.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
+    python -m experiments.train --config=experiments/configs/latents/phrases_latent.py --workdir=runs/phrases_vq \
+        --config.autoencoder.codes=256
+    python -m experiments.train --config=experiments/configs/sequences/phrases_vq_masked.py \
+        --workdir=runs/phrases_vq_masked
+    python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
+        --workdir=runs/phrases_vq_rounded
+    python -m experiments.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
 
 The third command trains what it replaces: a continuous diffusion of the code vectors by a network of the same sizes,
 whose samples are rounded to codes; the last one compares both.
+
+10 to 12 CPU minutes after five for the autoencoder: at most 6.03 ± 0.06 bits a code; Fréchet distances to held-out
+phrases of 1.18 in rhythm, 0.388 in harmony and 80.2 in timbre (docs/discrete.md).
 """
 
 from experiments.configs import base

@@ -1,6 +1,8 @@
-"""The whole path in a few seconds, for tests: a tiny transformer on 4 x 4 digits of 17 values. The pictures are noise.
+"""The full path, for tests: a tiny transformer on 4 x 4 digits of 17 values.
 
-python -m experiments.train --config=experiments/configs/sequences/smoke.py --workdir=runs/sequences_smoke
+    python -m experiments.train --config=experiments/configs/sequences/smoke.py --workdir=runs/sequences_smoke
+
+Seconds; the images are noise.
 """
 
 from experiments.configs import base

@@ -1,6 +1,9 @@
 """Encoders of emoji of 32 x 32 pixels and of their captions into one space; 1,500 steps.
 
-python -m experiments.train --config=experiments/configs/text/contrastive.py --workdir=runs/contrastive
+    python -m experiments.train --config=experiments/configs/text/contrastive.py --workdir=runs/contrastive
+
+Nine CPU minutes: the caption of a held-out image is the closest of 128 in 45 % of cases and among the five closest in
+84 %, by chance in 1.6 % and 7.7 % (docs/text_to_image.md).
 """
 
 from experiments.configs import base

@@ -1,7 +1,10 @@
-"""Encoders that no generator is trained with, to measure pictures by: another seed and another width.
+r"""Encoders that no generator is trained with, to measure images by: another seed and another width.
 
-python -m experiments.train --config=experiments/configs/text/contrastive_evaluator.py \
-    --workdir=runs/contrastive_evaluator
+    python -m experiments.train --config=experiments/configs/text/contrastive_evaluator.py \
+        --workdir=runs/contrastive_evaluator
+
+17 CPU minutes: the caption of a held-out image is the closest of 128 in 52 % of cases and among the five closest in
+81 % (docs/text_to_image.md).
 """
 
 from experiments.configs.text import contrastive

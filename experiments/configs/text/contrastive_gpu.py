@@ -1,7 +1,8 @@
-"""The encoders of emoji and captions with a larger network of pictures, for one accelerator; 10,000 steps.
+"""The encoders of emoji and captions with a larger network of images, for one accelerator; 10,000 steps.
 
-python -m experiments.train --config=experiments/configs/text/contrastive_gpu.py \
-    --workdir=runs/contrastive_gpu
+    python -m experiments.train --config=experiments/configs/text/contrastive_gpu.py --workdir=runs/contrastive_gpu
+
+Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.text import contrastive

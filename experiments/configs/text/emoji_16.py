@@ -1,10 +1,11 @@
 """Emoji of 16 x 16 pixels from their captions: the base of a cascade.
 
-10,000 steps of 0.19 s of one CPU core, 35 minutes with samples and metrics. Captions are encoded on first use, in about
-a minute. docs/text_to_image.md says what it draws.
+    python -m experiments.train --config=experiments/configs/text/emoji_16.py --workdir=runs/emoji_16
+    python -m experiments.text.draw --stages=runs/emoji_16 --caption="red heart" --style=noto
 
-python -m experiments.train --config=experiments/configs/text/emoji_16.py --workdir=runs/emoji_16
-python -m experiments.text.draw --stages=runs/emoji_16 --caption="red heart" --style=noto
+10,000 steps of 0.19 s of one CPU core, 35 minutes with samples and metrics. Captions are encoded on first use, in about
+a minute. An evaluator finds the caption among the closest five for 52 % of the images of seen captions and 49 % of
+held-out ones, at guidance scale 3 (docs/text_to_image.md).
 """
 
 from experiments.configs import base

@@ -1,6 +1,8 @@
 """The base of the cascade of emoji by a network of 84 million parameters, for one accelerator; 60,000 steps.
 
-python -m experiments.train --config=experiments/configs/text/emoji_16_gpu.py --workdir=runs/emoji_16_gpu
+    python -m experiments.train --config=experiments/configs/text/emoji_16_gpu.py --workdir=runs/emoji_16_gpu
+
+Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.text import emoji_16

@@ -1,15 +1,18 @@
 """Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade.
 
-4,000 steps of 0.25 s of one CPU core, 18 minutes with samples and metrics. The network is an efficient U-Net: most of
-its channels are at low resolutions, it has no self-attention, and it attends to the caption at the lowest resolution.
-At 1.3 million parameters a step takes a third of the operations of the U-Net of the base with a third level (1.5
-million).
+    python -m experiments.train --config=experiments/configs/text/emoji_32.py --workdir=runs/emoji_32
+    python -m experiments.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
 
-The copy is corrupted by noise of a level from 0 to 0.5, which conditions the network: what the first stage draws is not
-as clean as the copies of real pictures.
+The network is an efficient U-Net: most of its channels are at low resolutions, it has no self-attention, and it attends
+to the caption at the lowest resolution. At 1.3 million parameters a step takes a third of the operations of the U-Net
+of the base with a third level (1.5 million).
 
-python -m experiments.train --config=experiments/configs/text/emoji_32.py --workdir=runs/emoji_32
-python -m experiments.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
+The copy is corrupted by noise of a level from 0 to 0.5, which conditions the network: images drawn by the first stage
+are not as clean as the copies of real images.
+
+4,000 steps of 0.25 s of one CPU core, 18 minutes with samples and metrics. An evaluator finds the caption among the
+closest five for 49 % of the images of seen captions and 48 % of held-out ones, at guidance scale 3 of the base
+(docs/text_to_image.md).
 """
 
 from experiments.configs.text import emoji_16

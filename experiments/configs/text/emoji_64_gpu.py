@@ -1,6 +1,8 @@
 """The last stage of the cascade of emoji by a larger network, for one accelerator; 60,000 steps.
 
-python -m experiments.train --config=experiments/configs/text/emoji_64_gpu.py --workdir=runs/emoji_64_gpu
+    python -m experiments.train --config=experiments/configs/text/emoji_64_gpu.py --workdir=runs/emoji_64_gpu
+
+Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.text import emoji_64

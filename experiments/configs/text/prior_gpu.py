@@ -1,7 +1,9 @@
-"""The prior with a larger network, for one accelerator; 60,000 steps.
+r"""The prior with a larger network, for one accelerator; 60,000 steps.
 
-python -m experiments.train --config=experiments/configs/text/prior_gpu.py --workdir=runs/prior_gpu \
-    --config.data.embeddings.encoder=runs/contrastive_gpu
+    python -m experiments.train --config=experiments/configs/text/prior_gpu.py --workdir=runs/prior_gpu \
+        --config.data.embeddings.encoder=runs/contrastive_gpu
+
+Not run here: no accelerator was at hand.
 """
 
 from experiments.configs.text import prior

@@ -1,6 +1,9 @@
-"""The base of a cascade of captioned pictures in a few seconds, for tests: a tiny U-Net on a folder of your own.
+r"""The base of a cascade of captioned images, for tests: a tiny U-Net on a folder of your own.
 
-python -m experiments.train --config=experiments/configs/text/smoke.py --workdir=runs/smoke --config.data.path=FOLDER
+    python -m experiments.train --config=experiments/configs/text/smoke.py --workdir=runs/smoke \
+        --config.data.path=FOLDER
+
+Seconds; the images are noise.
 """
 
 from experiments.configs.images import smoke

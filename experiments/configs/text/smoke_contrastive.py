@@ -1,7 +1,9 @@
-"""Encoders of pictures and captions in a few seconds, for tests: on a folder of your own.
+r"""Encoders of images and captions, for tests: on a folder of your own.
 
-python -m experiments.train --config=experiments/configs/text/smoke_contrastive.py \
-    --workdir=runs/smoke_contrastive --config.data.path=FOLDER
+    python -m experiments.train --config=experiments/configs/text/smoke_contrastive.py \
+        --workdir=runs/smoke_contrastive --config.data.path=FOLDER
+
+Seconds; the embeddings are noise.
 """
 
 from experiments.configs import base

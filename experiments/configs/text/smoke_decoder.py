@@ -1,7 +1,9 @@
-"""A decoder of embeddings in a few seconds, for tests: on a folder of your own, with the encoders of smoke_contrastive.
+r"""A decoder of embeddings, for tests: on a folder of your own, with the encoders of smoke_contrastive.
 
-python -m experiments.train --config=experiments/configs/text/smoke_decoder.py --workdir=runs/smoke_decoder \
-    --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+    python -m experiments.train --config=experiments/configs/text/smoke_decoder.py --workdir=runs/smoke_decoder \
+        --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+
+Seconds; the images are noise.
 """
 
 from experiments.configs.text import smoke

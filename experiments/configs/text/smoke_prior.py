@@ -1,7 +1,9 @@
-"""A prior of embeddings in a few seconds, for tests: on a folder of your own, with the encoders of smoke_contrastive.
+r"""A prior of embeddings, for tests: on a folder of your own, with the encoders of smoke_contrastive.
 
-python -m experiments.train --config=experiments/configs/text/smoke_prior.py --workdir=runs/smoke_prior \
-    --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+    python -m experiments.train --config=experiments/configs/text/smoke_prior.py --workdir=runs/smoke_prior \
+        --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+
+Seconds; the embeddings are noise.
 """
 
 from experiments.configs.text import smoke
