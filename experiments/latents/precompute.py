@@ -7,7 +7,7 @@
         --config.data.image_mode=RGB --config.data.latents=runs/latents
 
 ``out`` then holds ``x.npy`` and ``label.npy``, the scaled means of all training images in their order, which training
-reads from disk as it needs them, and ``encoded.json``. The images stay where they are: metrics compare samples with
+reads from disk as it needs them, and ``precomputed.json``. The images stay where they are: metrics compare samples with
 them. ``--config.data.…`` are the fields of training, with ``image_mode=RGB`` as default.
 """
 

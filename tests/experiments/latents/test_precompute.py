@@ -71,7 +71,7 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     with pytest.raises(ConfigError, match=r"config.data.latents=.*: is of images with image_size=8, these have 16"):
         load_data(config_of(pictures, out, image_size=16))
     (weights / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in encoded.json"):
+    with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in precomputed.json"):
         load_data(config_of(pictures, out))
     (pictures / "a" / "00.png").unlink()
     with pytest.raises(ConfigError, match=r"is of images with examples=22, these have 21"):
@@ -100,15 +100,15 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
         ("x.npy", b"\x93NUMPY\1\0\x4c\0{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,)}".ljust(88)),
         ("x.npy", None),
         ("label.npy", "/dev/zero"),
-        ("encoded.json", b"[" * 10**5),
-        ("encoded.json", b"[]"),
-        ("encoded.json", b'{"data": {}, "examples": 3}'),
+        ("precomputed.json", b"[" * 10**5),
+        ("precomputed.json", b"[]"),
+        ("precomputed.json", b'{"data": {}, "examples": 3}'),
     ],
 )
 def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     config = config_of(tmp_path, tmp_path)
     about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data[f] for f in encoded._FIELDS}}
-    (tmp_path / "encoded.json").write_text(json.dumps(about))
+    (tmp_path / "precomputed.json").write_text(json.dumps(about))
     np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
     np.save(tmp_path / "label.npy", np.zeros(3, np.int32))
     with pytest.raises(ConfigError, match=r"^given: its autoencoder is no longer in none"):
