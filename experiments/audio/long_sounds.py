@@ -113,17 +113,15 @@ def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) ->
 
     def draw(params, key, given):
         long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)
-        return _sample(key, long, run.model.schedule, solver, (batch, length, *run.model.shape[1:]), ts)
+        return _sample(key, long, run.model.schedule, solver, [batch, length, *run.model.shape[1:]], ts)
 
     return draw
 
 
-def _sample(
-    key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, shape: tuple[int, ...], ts: Array
-) -> Array:
+def _sample(key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, shape: Sequence[int], ts: Array) -> Array:
     """From noise at the first time."""
     for_prior, for_steps = jax.random.split(key)
-    x = process.sample_prior(for_prior, schedule, jax.ShapeDtypeStruct(shape, jnp.float32), ts[0])
+    x = process.sample_prior(for_prior, schedule, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), ts[0])
     return samplers.sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, x, ts)
 
 

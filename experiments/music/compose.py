@@ -125,7 +125,7 @@ def main(config: Config) -> None:
               **({"key": KEYS[key]} if label == "key" else {})} for key in chosen]  # fmt: skip
     given = rolls.to_notes(sketched.states) if song is not None else ()
     sections = pieces.write(out, states, program, known, given, performer)
-    summary = {**facts(run), "task": task, "guidance scale": scale, "program": program}  # type: ignore[arg-type]
+    summary = {**facts(run), "task": task, "guidance scale": scale, "program": program}
     report = write_report(out / "report.html", "scorekit: compositions", summary, sections)
     print(progress.final_line(str(report), time.monotonic() - start))
 

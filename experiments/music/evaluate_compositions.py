@@ -12,6 +12,7 @@ tables and writes ``compositions.html`` and ``compositions.json`` into ``workdir
 
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from absl import flags
@@ -22,6 +23,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.data import rolls
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, Rolls, drawn_song
+from experiments.data.symbols import Symbols
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models.runs import facts, write_results
 from experiments.models.sequence_sampling import open_run
@@ -98,7 +100,7 @@ def main(config: Config) -> None:
         if not i:
             trained = np.stack([song.states for song in Rolls(config).songs])
             parts["training phrases"] = windows_of(trained, -(-num // len(trained)))[:num]
-            chain, summary = chain_of(trained), facts(run)  # type: ignore[arg-type]
+            chain, summary = chain_of(trained), facts(run)
             parts["Markov chain"] = chain.sample(num, WINDOW, seed)
             found = chain.bits(run.dataset.test["x"].reshape(-1, WINDOW, rolls.VOICES))
             bits.append(["Markov chain", "exact", found.mean(), found.std(ddof=1) / len(found) ** 0.5])
@@ -108,7 +110,7 @@ def main(config: Config) -> None:
         parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
         if steps:
             long_parts[name] = composing.compose(fill, composing.nothing(steps), long_keys, seed + 1, _CONTEXT)
-        of_run = bits_per_symbol(its, run.model, run.dataset, run.params)
+        of_run = bits_per_symbol(its, run.model, cast(Symbols, run.dataset), run.params)
         bits.append([name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
     rows = statistics.rows(parts, reference)
     drift = {

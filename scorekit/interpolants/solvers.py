@@ -52,7 +52,7 @@ class BridgeAncestral(SolverBase):
     evals_per_step = 1
     stochastic = True
 
-    def row(self, schedule: Interpolant, times: ArrayLike, num_past: ArrayLike) -> _Step:  # type: ignore[override]
+    def row(self, schedule: Interpolant, times: ArrayLike, num_past: ArrayLike) -> _Step:
         times = as_time(times)
         s, t = times[..., 0], times[..., 1]
         alpha, beta, gamma = schedule.alpha(s), schedule.beta(s), schedule.gamma(s)

@@ -25,7 +25,7 @@ class Module(nn.Module):
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+        cls.__init__ = checked(cls.__init__)
 
 
 class Published(Module):

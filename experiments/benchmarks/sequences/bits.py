@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from experiments import tasks
 from experiments.cli.config import Config, ConfigError, leaves
 from experiments.data.dataset import Dataset
+from experiments.data.symbols import Symbols
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.evaluation.sequence_metrics import bits_per_symbol
@@ -70,10 +71,11 @@ def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[
         config = config.copy_and_resolve_references()
         config.sampling.guidance_scale, config.sampling.batch_size = 1.0, samples
         run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=(1.0,))
-        restrict(run.dataset, examples)
-        bits = bits_per_symbol(config, run.model, run.dataset, run.params)
-        seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes, samples)
-        kind, coding = "exact" if bits.kind == "exact" else "variational bound", run.dataset.coding
+        dataset = cast(Symbols, run.dataset)
+        restrict(dataset, examples)
+        bits = bits_per_symbol(config, run.model, dataset, run.params)
+        seconds = seconds_per_sample(run.generate, run.params, dataset.num_classes, samples)
+        kind, coding = "exact" if bits.kind == "exact" else "variational bound", dataset.coding
         total, error = bits.total * coding.split, bits.error * coding.split
         size = coding.num_values, bits.symbols // coding.split
         return size, [[name, config.model, kind, total, error, bits.examples, seconds]]
