@@ -12,7 +12,7 @@ Returns:
   The density, or the result in the first line of a method.
 """
 
-from scorekit.densities import spectra
+from scorekit.densities import random_fields, spectra
 from scorekit.densities.fitting import fit_gaussian
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
@@ -30,6 +30,7 @@ __all__ = [
     "mixture",
     "power_law",
     "random_field",
+    "random_fields",
     "ring",
     "spectra",
 ]
