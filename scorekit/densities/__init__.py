@@ -1,7 +1,7 @@
 """Exact distributions, with samples, log-densities, entropies and exact denoisers at every (alpha, sigma).
 
 They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes. Images
-and signals have :mod:`~scorekit.densities.random_fields`, and their power :mod:`~scorekit.densities.spectra`.
+and signals have :class:`~scorekit.densities.RandomField`, and their power :mod:`~scorekit.densities.spectra`.
 
 Args:
   key: PRNG key.
@@ -12,7 +12,7 @@ Returns:
   The density, or the result in the first line of a method.
 """
 
-from scorekit.densities import random_fields, spectra
+from scorekit.densities import spectra
 from scorekit.densities.fitting import fit_gaussian
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
@@ -30,7 +30,6 @@ __all__ = [
     "mixture",
     "power_law",
     "random_field",
-    "random_fields",
     "ring",
     "spectra",
 ]
