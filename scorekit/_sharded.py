@@ -1,8 +1,5 @@
 """Parameters that are split over devices and gathered where they are used, for programs inside ``jax.shard_map``.
 
-A training step gathers the parameters before it calls the loss. A network that gathers the parameters of a block inside
-the block, which is rematerialised, holds one gathered block at a time.
-
 Returns:
   The full array or arrays.
 """
@@ -21,6 +18,9 @@ __all__ = ["Shard", "gathered"]
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """The part of an array that this device has.
+
+    A training step gathers the parameters before it calls the loss. A network that gathers the parameters of a block
+    inside the block, which is rematerialised, holds one gathered block at a time.
 
     Attributes:
       value: the part.

@@ -153,7 +153,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
 
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
-        Or a field of :mod:`scorekit.densities.random_fields`, with ``(*grid, C)`` in place of ``D``.
+        Or a :class:`~scorekit.densities.RandomField`, with ``(*grid, C)`` in place of ``D``.
     """
     check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)

@@ -166,6 +166,13 @@ def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> Non
             lines[end] = f"{lines[end].rstrip().rstrip('.')}. Allowed: {bounded.bound}."
 
 
+def shared_arguments(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Names the arguments that the functions of a module share, which Sphinx would print as ``param x``."""
+    if what == "module":
+        lines[:] = [re.sub(r"^:param ", ":", line) for line in lines]
+        lines[:] = [re.sub(r"^:(returns:|raises )", lambda found: f":{found[1].capitalize()}", line) for line in lines]
+
+
 def _entry(argument: str) -> re.Pattern:
     """The first line of the description of an argument."""
     return re.compile(rf"^  {argument}: ")
@@ -193,5 +200,6 @@ def setup(app):
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", add_bounds, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
+    app.connect("autodoc-process-docstring", shared_arguments, priority=600)
     app.connect("env-check-consistency", check_complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,7 @@
 """Exact distributions, with samples, log-densities, entropies and exact denoisers at every (alpha, sigma).
 
 They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes. Images
-and signals have :mod:`~scorekit.densities.random_fields`, and their power :mod:`~scorekit.densities.spectra`.
+and signals have :class:`~scorekit.densities.RandomField`, and their power :mod:`~scorekit.densities.spectra`.
 
 Args:
   key: PRNG key.

@@ -1,14 +1,5 @@
 """Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size.
 
-A stationary covariance is diagonal in the Fourier basis: the orthonormal coefficient at frequency f has variance
-``P(f)``, the power spectrum, and all operations of a Gaussian are filters. With ``x0 = m + field`` and
-``x_t = alpha x0 + sigma eps`` the exact denoiser is the Wiener filter,
-
-    ``E[x0 | x_t](f) = m(f) + alpha P / (alpha^2 P + sigma^2) (x_t - alpha m)(f)``.
-
-Fields have the shape ``(..., *grid, C)``: one to three axes of the grid and a last axis of independent channels with
-the same spectrum. :func:`scorekit.denoisers.exact_denoiser` makes a denoiser of one.
-
 Args:
   mean: mean of the field, broadcasts to ``(*grid, C)``.
   channels: number C of independent channels.
@@ -43,6 +34,15 @@ __all__ = ["RandomField", "power_law", "random_field"]
 @pytree_dataclass
 class RandomField:
     """A stationary Gaussian field; build it with :func:`random_field` or :func:`power_law`.
+
+    A stationary covariance is diagonal in the Fourier basis: the orthonormal coefficient at frequency f has variance
+    ``P(f)``, the power spectrum, and all operations of a Gaussian are filters. With ``x0 = m + field`` and
+    ``x_t = alpha x0 + sigma eps`` the exact denoiser is the Wiener filter,
+
+        ``E[x0 | x_t](f) = m(f) + alpha P / (alpha^2 P + sigma^2) (x_t - alpha m)(f)``.
+
+    Fields have the shape ``(..., *grid, C)``: one to three axes of the grid and a last axis of independent channels
+    with the same spectrum. :func:`scorekit.denoisers.exact_denoiser` makes a denoiser of one.
 
     Attributes:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.

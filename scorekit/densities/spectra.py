@@ -9,7 +9,7 @@ noise level the low frequencies are above the noise and the high ones below. The
 
 At log-SNR l (:meth:`Schedule.log_snr`) a band of power P has the signal-to-noise ratio ``P e^l``. The best *linear*
 estimate of it multiplies ``x_t / alpha`` by ``g = P e^l / (1 + P e^l)`` (Wiener) and errs by ``P (1 - g)`` in x0 and by
-``g`` in eps. For Gaussian fields (:mod:`~scorekit.densities.random_fields`) this is optimal; on real data a network may
+``g`` in eps. For Gaussian fields (:class:`~scorekit.densities.RandomField`) this is optimal; on real data a network may
 do better.
 
 ``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum

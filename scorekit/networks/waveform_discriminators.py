@@ -5,7 +5,8 @@ They return their features with the logits, for :func:`scorekit.flow_maps.featur
 Args:
   max_channels: bound of the channels, which grow from layer to layer.
   depth: number of strided convolutions.
-  stride, factor: stride of each.
+  stride: stride of each.
+  factor: stride of each.
 """
 
 from typing import NamedTuple
@@ -101,7 +102,7 @@ class MultiPeriodDiscriminator(Module):
     normalised, activations are leaky with slope 0.1.
 
     Attributes:
-      periods: in samples; primes overlap least.
+      periods: periods in samples; primes overlap least.
       channels: channels of the first layer; they grow by 4 from layer to layer.
 
     >>> import jax

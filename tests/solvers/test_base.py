@@ -65,7 +65,7 @@ def test_docstring_lists_every_solver_with_its_properties():
 
 ELSEWHERE = {
     "DPS": "tests/samplers/test_editing.py",
-    "MultistepConsistency": "tests/solvers/test_consistency_solver.py",
+    "MultistepConsistency": "tests/solvers/test_consistency.py",
     "PrecomputedSolver": "as its base",
     "ddim": "as Euler and Ancestral",
     "precomputed": "as its base",

@@ -6,7 +6,7 @@
     python -m experiments.benchmarks.few_steps --table=vocoders --workdir=runs/vocoder --steps=2,6,25 --iterations=8,30
     python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_2d,runs/flow_2d
 
-``students``: students of ``experiments.distill`` beside their teacher (:mod:`.of_students`). ``methods``: every loss
+``students``: students of ``config.task=student`` alongside their teacher (:mod:`.of_students`). ``methods``: every loss
 and student, trained for ``--seconds`` of CPU time without compilation, with AdamW in batches of 64 whatever
 ``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
 (``data_consistency_tuning`` from the teacher's). The teacher is guided as its config says, and so are its students;

@@ -1,13 +1,13 @@
 """TensorFlow Datasets builders of the sets that scorekit makes: digits, notes, phrases and captioned emoji.
 
-====================  ==================================================================================
-name                  what it holds, and from where
-====================  ==================================================================================
-``sklearn_digits``    handwritten digits, in the copy of scikit-learn
-``soundfont_notes``   notes of 112 instruments, rendered from the SoundFont of pretty_midi
-``soundfont_phrases`` polyphonic phrases with their piano rolls, rendered from the same SoundFont
-``captioned_emoji``   pictures in two styles of drawing with captions, from archives of the npm registry
-====================  ==================================================================================
+=====================  ==================================================================================
+name                   what it holds, and from where
+=====================  ==================================================================================
+``sklearn_digits``     handwritten digits, in the copy of scikit-learn
+``soundfont_notes``    notes of 112 instruments, rendered from the SoundFont of pretty_midi
+``soundfont_phrases``  polyphonic phrases with their piano rolls, rendered from the same SoundFont
+``captioned_emoji``    pictures in two styles of drawing with captions, from archives of the npm registry
+=====================  ==================================================================================
 
 The functions of :mod:`scorekit.data` register them by themselves.
 """
