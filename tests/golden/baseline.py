@@ -96,7 +96,7 @@ def messages():
 
 def tests():
     """Tests and their cases, and the assertions of each module."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only", "-q", "-o", "addopts=", "--strict-markers"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=--import-mode=importlib"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = {}
     for line in out.splitlines():
