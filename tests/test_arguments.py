@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from valid_calls import is_made, public_names, rows
 from valid_calls.exempt import EXEMPT
-from valid_calls.kinds import Call, attacks, attempt
+from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped, attacks, attempt, call
 from valid_calls.out_of_range import OTHER_SHAPES, OUT_OF_RANGE, TRACED, WITHOUT_ANSWER
 
 from scorekit import audio, discrete, likelihood, losses, metrics
@@ -86,6 +86,47 @@ def wrong(row, chosen):
     outcomes = {f"{a.argument}: {a.name}": attempt(row, a) for a in chosen}
     found = {attack: outcome for attack, outcome in outcomes.items() if outcome.verdict in ("silent", "obscure")}
     return "\n".join(f"{attack}: {outcome.verdict}: {outcome.text}" for attack, outcome in found.items())
+
+
+def strict(x, scale, labels):
+    if np.ndim(x) != 1 or not np.all(np.isfinite(x)) or np.size(x) == 0:
+        raise ValueError(f"x must be a finite vector, got {x}")
+    if not 0 < scale < np.inf:
+        raise TypeError(f"scale must be > 0, got {scale}")
+    if np.any(labels < 0) or np.any(labels > 1) or labels.dtype != int:
+        raise ValueError("this goes wrong")
+    return scale * x
+
+
+def test_verdicts_of_calls():
+    row = call(
+        strict,
+        x=Data(np.ones(2), "integer: integers count as floats"),
+        scale=Number(1.0, low=0.0),
+        labels=Classes(np.array([0, 1]), num_classes=2),
+    )
+    found = {(a.argument, a.name): attempt(row, a).verdict for a in attacks(row)}
+    assert found == {
+        ("x", "shape"): "clear",
+        ("x", "integer"): "documented",
+        ("x", "empty"): "clear",
+        ("x", "nan"): "clear",
+        ("scale", "below"): "clear",
+        ("scale", "nan"): "clear",
+        ("scale", "inf"): "clear",
+        ("scale", "text"): "obscure",
+        ("scale", "complex"): "silent",
+        ("labels", "negative"): "obscure",
+        ("labels", "too large"): "obscure",
+        ("labels", "fraction"): "obscure",
+    }
+    careless = call(
+        lambda x, n, name, mask: np.nansum(x), x=Data(np.ones(2)), n=Count(1), name=Choice("a"), mask=Shaped(1)
+    )
+    assert {attempt(careless, a).verdict for a in attacks(careless)} == {"silent"}
+    passed_on = call(lambda x: np.float32(x) * 2.0, x=Number(1.0, "text: no"))
+    found = {a.name: attempt(passed_on, a).verdict for a in attacks(passed_on)}
+    assert found == {"nan": "documented", "inf": "documented", "text": "obscure", "complex": "silent"}
 
 
 def may_be_answered(row, attack):

@@ -10,7 +10,6 @@ Numbers of ``rows`` are equal to 1e-6, of ``samples`` to 1e-5; ``times`` are mea
 
 import argparse
 import ast
-import dataclasses
 import functools
 import importlib
 import inspect
@@ -97,7 +96,7 @@ def messages():
 
 def tests():
     """Tests and their cases, and the assertions of each module."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only", "-q", "-o", "addopts=", "--strict-markers"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-o", "addopts=--import-mode=importlib"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     found = {}
     for line in out.splitlines():
@@ -117,18 +116,19 @@ def tests():
 
 
 def kinds():
-    """The declaration and the defaults of every kind of config. Follows the tree."""
-    from experiments.cli.config_help import Declaration
+    """The fields of every kind of config. Follows the tree."""
+    from experiments import tasks
+    from experiments.cli.fields import Section
     from experiments.configs.ood import ood_digits
     from experiments.training import students
 
-    for name in ("base", "base_classifier", "base_contrastive", "base_latent", "base_sequence", "base_transcriber"):
-        module = importlib.import_module(f"experiments.configs.{name}")
-        yield name, module.get_config(), module.declaration()
-    yield "ood", ood_digits.get_config(), Declaration({"": ood_digits.get_config}, ood_digits.ranges())
-    for method in students.SECTIONS:
-        config = ml_collections.ConfigDict({"distillation": students.SECTIONS[method]()})
-        yield f"distil {method}", config, students.declaration(Declaration({}, {}), method)
+    names = {"diffusion": "base", "autoencoder": "base_latent", "dual_encoder": "base_contrastive"}
+    for name, task in tasks.TASKS.items():
+        if name != "student":
+            yield names.get(name, f"base_{name}"), task.fields()
+    yield "ood", ood_digits.FIELDS
+    for method, options in students.SECTIONS.items():
+        yield f"distil {method}", Section(distillation=Section({**tasks.student.RECIPE, **options}))
 
 
 def leaves(config, path=""):
@@ -147,24 +147,19 @@ def plain(value):
 def fields():
     """Every field of every kind of config: type, default, allowed values, meaning; and every choice with its fields."""
     found = {}
-    for kind, config, declaration in kinds():
-        for path, type_name, value in leaves(config):
+    of = lambda row: {"default": plain(row.default), "allowed": row.allowed, "meaning": row.meaning}
+    for kind, section in kinds():
+        for path, type_name, value in leaves(section.defaults()):
             found[f"{kind}: {path}"] = {"type": type_name, "default": value}
-        for field in declaration.fields():
-            entry = found.setdefault(f"{kind}: {field.path}", {})
-            entry |= {"default": plain(field.default), "allowed": field.allowed, "meaning": field.meaning}
-            if field.choices:
-                entry["choices"] = [choice.name for choice in field.choices]
-            for choice in field.choices:
-                found[f"{kind}: {field.path} = {choice.name}"] = {"meaning": choice.meaning}
+        for row in section.rows():
+            entry = found.setdefault(f"{kind}: {row.path}", {})
+            entry |= of(row)
+            if row.choices:
+                entry["choices"] = [choice.name for choice in row.choices]
+            for choice in row.choices:
+                found[f"{kind}: {row.path} = {choice.name}"] = {"meaning": choice.meaning}
                 for a in choice.arguments:
-                    found[f"{kind}: {field.path} = {choice.name}: {a.path}"] = {
-                        "default": plain(a.default),
-                        "allowed": a.allowed,
-                        "meaning": a.meaning,
-                    }
-        for path, allowed in declaration.ranges.items():
-            found[f"{kind}: range of {path}"] = {"kind": type(allowed).__name__, **dataclasses.asdict(allowed)}
+                    found[f"{kind}: {row.path} = {choice.name}: {a.path}"] = of(a)
     return found
 
 
