@@ -1,14 +1,14 @@
 """Numerical helpers: functions that stay exact, finite and differentiable at the ends of their ranges."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_positive
+from scorekit.arguments import Between
 from scorekit.typing import Array, ArrayLike
 
-Values: TypeAlias = ArrayLike | Sequence[float]
+Values: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, open="low")]
 
 
 def as_time(t: ArrayLike) -> Array:
@@ -59,7 +59,6 @@ def band_fractions(power: Values, count: Values | None) -> tuple[Array, Array]:
     """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
     powers = jnp.atleast_1d(jnp.asarray(power, float))
     counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))
-    check_positive(power=powers, count=counts)
     if powers.ndim != 1 or counts.shape != powers.shape:
         raise ValueError(f"power and count must share a shape (K,), got {powers.shape} and {counts.shape}")
     if powers.size == 0:

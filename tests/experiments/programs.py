@@ -205,3 +205,9 @@ class SoundsInMemory(Sounds):
 
     def batch(self, seed, step, size):
         return {name: value[np.resize(np.arange(self.examples), size)] for name, value in self.train.items()}
+
+
+def validate(config, *checks):
+    """A config as programs validate it: its fields when the command line is read, then how they go together."""
+    for check in (tasks.check_fields, *checks):
+        check(config)

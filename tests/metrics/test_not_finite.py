@@ -114,7 +114,7 @@ STATISTICS = metrics.feature_statistics(FEATURES)
 )
 def test_overflows_imaginary_parts_and_indefinite_covariances_raise(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        call(metrics.metrics)
+        call(metrics)
 
 
 def test_traced_features_whose_squares_overflow_give_nan():

@@ -53,7 +53,7 @@ ROWS = {
     ),
     "audio.constant_q_frame": call(
         lambda sample_rate, **kwargs: audio.constant_q_frame(
-            sample_rate=sample_rate, f_min=sample_rate / 4, f_max=sample_rate / 4, **kwargs
+            **{"sample_rate": sample_rate, "f_min": sample_rate / 4, "f_max": sample_rate / 4, **kwargs}
         ),
         length=4,
         bins_per_octave=1,

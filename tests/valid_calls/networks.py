@@ -246,6 +246,7 @@ ROWS = {
         batch=Count(2, least=0),
         vector=Data(np.ones((2, 2), np.float32), "integer; nan: only traced here"),
     ),
+    "networks.Conditioning/attributes": attributes(networks.Conditioning, NOISE, None, 2, features=4),
     "networks.fourier_features": call(
         features=Count(4, least=4), lowest=Number(0.25, low=0.0, high=33.0), highest=Number(32.0, low=0.25)
     ),

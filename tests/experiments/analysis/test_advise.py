@@ -225,7 +225,10 @@ def test_the_advice_on_points_builds():
         ([], "--data=… must be given: a folder of pictures"),
         (["--data=/nowhere"], "--data=/nowhere: there is no such folder or file"),
         (["--data=nothing_like_it"], "config.data: name must be a TFDS data set, got 'nothing_like_it'"),
-        (["--data=digits_classifier"], "config.classifier: this is the config of a classifier"),
+        (
+            ["--data=digits_classifier"],
+            "config.task=classifier: must be diffusion: this program takes models",
+        ),
         (["--data=digits", "--examples=1"], "flag --examples=1: 1 is not integer >= 2"),
     ],
 )

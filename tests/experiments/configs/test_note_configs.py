@@ -55,8 +55,8 @@ def loss_of(config, run):
         (notes_spectrogram, (128, 128)),
     ],
 )
-def test_config_validates_and_its_network_takes_the_representation(four_sines, load_program, module, shape):
-    load_program("experiments.train").check(module.get_config())
+def test_config_validates_and_its_network_takes_the_representation(four_sines, load_program, tmp_path, module, shape):
+    load_program("experiments.train").check(module.get_config(), tmp_path)
     dataset, loss = loss_of(module.get_config(), jax.eval_shape)
     assert dataset.shape == shape
     assert loss.shape == (4,)

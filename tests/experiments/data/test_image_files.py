@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from programs import validate
 
 from experiments import data
 from experiments.cli.command_line import override
@@ -35,7 +36,7 @@ def config_of(**fields):
 
 def load(**fields):
     config = config_of(**fields)
-    data.check(config)
+    validate(config, data.check)
     return data.load(config)
 
 

@@ -6,6 +6,7 @@ import pytest
 from parameters import random_params
 
 from experiments import data as data_sets
+from experiments import tasks
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs import base
@@ -143,7 +144,7 @@ def test_peak_normalises_data_and_samples(small_sets):
 @pytest.mark.parametrize("peak", ["0", "1.5"])
 def test_peak_is_validated(peak):
     with pytest.raises(ConfigError, match=r"config.data.peak=.*: must be in \(0, 1\]"):
-        data_sets.check(config_of(base, data__name="soundfont_notes/4khz", data__peak=peak))
+        tasks.check_fields(config_of(base, data__name="soundfont_notes/4khz", data__peak=peak))
 
 
 def test_magnitudes_need_a_map_of_mel_magnitudes():

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import run
+from programs import run, validate
 
 from experiments import data, evaluation
 from experiments.cli.config import ConfigError
@@ -155,7 +155,7 @@ def test_the_section_is_checked_before_anything_is_loaded(small):
         wrong = config.copy_and_resolve_references()
         wrong.evaluation.fid[field] = value
         with pytest.raises(ConfigError, match=rf"config.evaluation.fid.{field}={value}: .*{message}"):
-            evaluation.check(wrong)
+            validate(wrong, evaluation.check)
     points = mixture_2d.get_config()
     points.evaluation.fid.weights = str(small)
     with pytest.raises(ConfigError, match="left out: the FID is of images"):

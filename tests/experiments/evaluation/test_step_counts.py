@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from programs import validate
 
 from experiments import evaluation
 from experiments.cli import command_line
@@ -77,4 +78,4 @@ def test_numbers_of_steps_that_cannot_be_taken_are_named(counts, changes, words)
     config.sampling.grid.update(changes)
     config.evaluation.step_counts = counts
     with pytest.raises(ConfigError, match=words):
-        evaluation.check(config)
+        validate(config, evaluation.check)

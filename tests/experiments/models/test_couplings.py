@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import validate
 
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits, digits_bridge
@@ -114,7 +115,7 @@ def test_what_does_not_fit_together_is_named(module, changes, words):
         for path, value in changes.items():
             config.update_from_flattened_dict({path: value})
     with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
-        checks.check(config)
+        validate(config, checks.check)
 
 
 def test_a_map_of_another_shape_is_no_end_of_a_bridge():

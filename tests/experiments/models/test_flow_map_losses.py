@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import validate
 
 from experiments.cli.config import ConfigError
 from experiments.configs.points import flow_map_2d
@@ -102,4 +103,4 @@ def test_what_does_not_fit_together_is_named(changes, words):
     for path, value in changes.items():
         config.update_from_flattened_dict({path: value})
     with pytest.raises(ConfigError, match=words):
-        checks.check(config)
+        validate(config, checks.check)

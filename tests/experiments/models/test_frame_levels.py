@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from absl import flags
 from parameters import random_params
-from programs import give, save_untrained
+from programs import give, save_untrained, validate
 
 from experiments import data as data_sets
 from experiments.audio import long_sounds, segments
@@ -125,7 +125,7 @@ def test_what_does_not_go_with_levels_of_frames(changes, message):
         section, name = path.split(".")
         config[section][name] = value
     with pytest.raises(ConfigError, match=message):
-        check(config)
+        validate(config, check)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_params
+from programs import validate
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
@@ -255,4 +256,4 @@ def test_config_of_an_autoencoder_is_validated(change, message):
         section, name = field.split(".")
         config[section][name] = value
     with pytest.raises(ConfigError, match=message):
-        autoencoder.check(config)
+        validate(config, autoencoder.check)

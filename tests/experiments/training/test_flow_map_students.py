@@ -9,7 +9,7 @@ import pytest
 from parameters import random_params
 from tables import in_float64
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli.config import ConfigError
 from experiments.configs.points import mixture_2d
 from experiments.models import flow_map_losses
@@ -145,6 +145,7 @@ def test_velocity_of_training_from_scratch_is_that_of_guidance_by_the_map_itself
 
 
 def check_all(config):
+    tasks.check_fields(config)
     check(config)
     check_trainable(config)
 
