@@ -162,7 +162,8 @@ def loss_picture(path: Path, evaluation: Evaluation) -> Path:
 
 def training_sections(workdir: Path, caption: str = "The loss as logged and its running mean.") -> list[Section]:
     """The training curve, from the metrics on disk; only a heading without them."""
-    rows = read_metrics(workdir / "metrics.jsonl")
+    path = workdir / "metrics.jsonl"
+    rows = read_metrics(path) if path.exists() else []  # a run of less than training.log_every steps has none
     train = [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row]
     held_out = [(row["step"], row["held_out/loss"]) for row in rows if "held_out/loss" in row]
     if not train:
