@@ -62,7 +62,8 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
         raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
     config = config_of(workdir, f"--workdir={workdir}")
     if names and config.task not in names:
-        raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY}")
+        allowed = " or ".join(names)
+        raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY} (config.task must be {allowed})")
     if config.task == "diffusion":
         diffusion.add_fields(config, f"--workdir={workdir}")
     defaults = fields_of(config).defaults()

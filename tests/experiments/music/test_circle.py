@@ -113,7 +113,8 @@ def test_songs_go_to_sound_and_back(runs, tmp_path):
         ([f"--midi={tmp_path}/rest.mid"], "must have notes, got none"),
         ([f"--midi={tmp_path}/bad.mid"], "path must be a MIDI file"),
         (["--program=5"], "--program=5: must be one of 0, 4"),
-        ([f"--transcriber={runs}/performer"], f"--transcriber={runs}/performer: must be a run of experiments.music"),
+        ([f"--transcriber={runs}/performer"], f"--transcriber={runs}/performer: this run is a diffusion model"),
+        ([f"--transcriber={runs}/performer"], "(config.task must be transcriber)"),
         (["--transcriber=none"], "--transcriber=none: there is no run here"),
         (["--performer="], "--performer=… must be given"),
     ):
