@@ -3,6 +3,7 @@
 The contract tests then find it by that line, and fail without it.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -361,7 +362,8 @@ assert all("toy" in names for names in named), [sorted(names) for names in named
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # of no worker
+    return subprocess.run([sys.executable, *arguments], cwd=root, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
