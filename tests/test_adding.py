@@ -179,7 +179,7 @@ RULE = Toy(
         from scorekit import guidance, networks
         from valid_calls.guidance import _of_two
         from valid_calls.kinds import Data, call
-        from valid_calls.networks import NOISE, VECTORS, applied
+        from valid_calls.networks import FROM_0, NOISE, VECTORS, applied, attributes
 
         _X = np.ones((2, 3), np.float32)
         USUAL = {}
@@ -189,6 +189,7 @@ RULE = Toy(
                 lambda x, noise: applied(networks.Toy(features=4, blocks=1), x, noise),
                 x=Data(VECTORS), noise=Data(NOISE, "integer"),
             ),
+            "networks.Toy/attributes": attributes(networks.Toy, VECTORS, NOISE, features=4, blocks=FROM_0),
             "metrics.toy": call(x=Data(_X, alias="truth"), truth=Data(2 * _X)),
         }
         ''',
@@ -354,9 +355,9 @@ CONTRACTS = {
 """Tests that run on each of a kind; besides, layers, examples and hostile arguments do."""
 EVERYWHERE = "tests/test_layers.py tests/test_arguments.py tests/test_doctests.py"
 IN_CONFIGS = """
-from experiments.models import choices, rule_choices, solver_choices
+from experiments.models import choices, rule_choices, sampling
 
-named = choices.SCHEDULES, choices.WEIGHTINGS, choices.NETWORKS, rule_choices.RULES, solver_choices.SOLVERS
+named = choices.SCHEDULES, choices.WEIGHTINGS, choices.NETWORKS, rule_choices.RULES, sampling.SOLVERS
 assert all("toy" in names for names in named), [sorted(names) for names in named]
 """
 
