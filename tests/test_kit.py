@@ -32,3 +32,9 @@ def test_what_the_page_for_contributors_names_exists():
     assert len(named) > 20
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_what_the_tests_of_the_core_leave_out_exists(pytestconfig):
+    tests = ROOT / "tests"
+    left_out = pytestconfig.pluginmanager.get_plugin(str(tests / "conftest.py")).BEYOND_THE_CORE
+    assert [path for path in left_out if not (tests / path).exists()] == []
