@@ -217,8 +217,8 @@ def initial_params(config: Config, model: Model) -> PyTree:
     """The parameters at step 0.
 
     Raises:
-      ConfigError: if those of ``config.init_from`` cannot be read, are of another network, or of one whose noise level,
-        input or output mean something else than in the config.
+      ConfigError: if the weights of ``config.init_from`` cannot be read, are of another network, or of one whose noise
+        level, input or output mean something else than in the config.
     """
     if config.init_from is None:
         return init_params(model, jax.random.key(config.seed))

@@ -33,7 +33,7 @@ def of(config: Config) -> Task:
 
 
 def fields_of(config: Config | None) -> Section:
-    """The fields of a config by its task; without a config those of a diffusion."""
+    """The fields of a config by its task; without a config the fields of a diffusion."""
     return (diffusion if config is None else of(config)).fields(config)
 
 
@@ -68,5 +68,5 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
         diffusion.add_fields(config, f"--workdir={workdir}")
     defaults = fields_of(config).defaults()
     config = fill_missing(config, defaults)
-    check_config(config, defaults)  # the values are checked when those of the command line are there
+    check_config(config, defaults)  # their values are checked once the command line has been read
     return config

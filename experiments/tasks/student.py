@@ -1,4 +1,4 @@
-"""A student, which draws in 1 to 4 steps, without guidance, what a trained model draws with it.
+"""A student, whose 1 to 4 steps without guidance replace the many guided steps of a trained model.
 
 It is saved as a run of its own task, a diffusion, with its recipe in ``distillation.json``. The teacher is guided as
 the config says: the student learns γ (``config.sampling.guidance_scale``) and the rules (``config.guidance``).
@@ -184,7 +184,7 @@ def rounds(dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTr
 
 
 def fit(config: Config, dataset: Dataset, model: Denoising, where: Path, task: students.TrainingTask) -> Fit:
-    """The training of a student; ``config`` is that of the run that it becomes."""
+    """The training of a student, which is saved as a run of ``config``."""
     generate = make_sampler(config, model, dataset)
     draw = drawing(config, dataset, generate, f"{config.sampling.steps} steps, after {{:,}} of training")
     held_out = task.held_out or held_out_loss(task.prepare, task.loss, dataset, 256)

@@ -51,7 +51,7 @@ class Fit(NamedTuple):
 
 
 def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
-    """Trains every network that ``stages`` yields, which gets its averaged parameters back; returns what it returns.
+    """Trains every network that ``stages`` yields and sends its averaged parameters back; returns its result.
 
     A network that is trained to its last step is read from its checkpoint.
     """

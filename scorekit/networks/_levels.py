@@ -18,7 +18,7 @@ Resample: TypeAlias = Callable[[Array, int], Array]
 
 
 def descend(h: Array, levels: int, blocks: int, block: Block, halve: Resample) -> tuple[Array, list[Array]]:
-    """An encoder: the features of the lowest level, and those of each step, of which ``h`` is the first."""
+    """An encoder: features of the lowest level, and features after each step, of which ``h`` is the first."""
     features = [h]
     for level in range(levels):
         if level:
@@ -41,7 +41,7 @@ def ascend(h: Array, levels: int, blocks: int, block: Block, double: Resample) -
 
 
 def concatenated(h: Array, skip: Array) -> Array:
-    """The features of a decoder and those of a skip connection."""
+    """The features of a decoder and of a skip connection."""
     return jnp.concatenate([h, skip], axis=-1)
 
 

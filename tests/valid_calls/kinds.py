@@ -1,6 +1,6 @@
 """Kinds of arguments, the hostile values of each, and the verdict on an answer.
 
-A row of the tables beside is a valid call. Its arguments are wrapped in what they are: :class:`Data`, :class:`Number`,
+A row of these tables is a valid call. Its arguments are wrapped in what they are: :class:`Data`, :class:`Number`,
 :class:`Count`, :class:`Classes`, :class:`Choice`, :class:`Shaped` or :class:`Time`. Those that are not wrapped are
 passed as they are. :func:`attacks` makes the hostile values of one, :func:`attempt` gives the verdict:
 

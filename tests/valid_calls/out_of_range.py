@@ -1,4 +1,4 @@
-"""Rows beside the valid calls: values out of range that a bound does not tell, and arrays of other shapes."""
+"""Rows in addition to the valid calls: values out of range that a bound does not tell, and arrays of other shapes."""
 
 import jax
 import jax.numpy as jnp

@@ -62,7 +62,7 @@ Run = Partial
 
 
 def ratio(timing: Timing) -> str:
-    """The median ratio, and that of the minima."""
+    """The median ratio, and the ratio of the minima."""
     return f"{timing.ratio:6.3f} ({timing.minima:.3f})"
 
 

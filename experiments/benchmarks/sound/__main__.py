@@ -1,4 +1,4 @@
-"""Sounds of seconds: structure at equal training compute, and sounds longer than those of training.
+"""Sounds of seconds: structure at equal training compute, and sounds longer than the training sounds.
 
     python -m experiments.benchmarks.sound --flops=1e13 --out=runs/hierarchy
     python -m experiments.benchmarks.sound --flops=1e13 --out=runs/hierarchy --methods=latent
