@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -38,3 +40,20 @@ def test_what_the_tests_of_the_core_leave_out_exists(pytestconfig):
     tests = ROOT / "tests"
     left_out = pytestconfig.pluginmanager.get_plugin(str(tests / "conftest.py")).BEYOND_THE_CORE
     assert [path for path in left_out if not (tests / path).exists()] == []
+
+
+def test_the_checks_end_with_the_status_of_their_steps(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_text(RUN)
+    tools = tmp_path / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("python", "pip", "ruff", "pyright"):
+        tools.joinpath(name).symlink_to(shutil.which("true"))
+    run = lambda: subprocess.run(["bash", ".ci/run", "lint", "types"], cwd=tmp_path, capture_output=True).returncode
+    assert run() == 0
+    for name in ("ruff", "pyright"):  # a step of its own and one that runs beside others
+        tools.joinpath(name).unlink()
+        tools.joinpath(name).symlink_to(shutil.which("false"))
+        assert run() == 1
+        tools.joinpath(name).unlink()
+        tools.joinpath(name).symlink_to(shutil.which("true"))
