@@ -153,40 +153,17 @@ WRONG = {
     "denoiser": lambda x, *times: jax.tree.map(lambda leaf: 0.0 * leaf, x),
 }
 """A process of tokens, which holds a schedule, and a network, which predicts an array."""
-UNREAD = {"denoisers.condition_on_log_snr", "flow_maps.two_times", "times.draw"}
-"""Rows that read the schedule later or for other choices than theirs."""
-NOT_NAMED = {
-    "flow_maps.optimal_logits": "schedule",
-    "flow_maps.semigroup_error": "schedule",
-    "forcing.draw_times": "schedule",
-    "forcing.exact_denoiser": "schedule",
-    "likelihood.boundary_terms": "schedule",
-    "likelihood.discrete_variational_bound": "schedule denoiser",
-    "likelihood.log_likelihood": "schedule",
-    "likelihood.variational_bound": "schedule denoiser",
-    "densities.spectra.error_by_band": "denoiser",
-    "tuning.distances": "schedule",
-    "typicality.local_typicality": "schedule denoiser",
-    "typicality.path_statistics": "schedule denoiser",
-    "typicality.score_curvature": "schedule denoiser",
-    "typicality.score_norms": "schedule denoiser",
-    "typicality.seek_mode": "schedule denoiser",
-}
-"""Functions whose error is still another one."""
-
-
-def may_be_another(name, argument):
-    is_known = argument in NOT_NAMED.get(name.partition("/")[0], "").split()
-    return [pytest.mark.xfail(strict=True, raises=(AttributeError, pytest.fail.Exception))] if is_known else []
+UNREAD = {"denoisers.condition_on_log_snr", "flow_maps.two_times"}
+"""Rows that read the schedule later."""
 
 
 @pytest.mark.parametrize(
     ("name", "argument"),
     [
-        pytest.param(name, arg, marks=may_be_another(name, arg))
+        (name, argument)
         for name in sorted(ROWS.keys() - UNREAD)
-        for arg in WRONG
-        if arg in ROWS[name].arguments
+        for argument in WRONG
+        if argument in ROWS[name].arguments
     ],
 )
 def test_what_is_no_schedule_and_no_denoiser_is_named(name, argument):

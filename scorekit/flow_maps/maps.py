@@ -140,6 +140,7 @@ def semigroup_error(
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
+    check_schedule(schedule=schedule)
     check_time(t=t, middle=middle, s=s)
     check_per_example(x_t, middle=middle, t=t, s=s)
     low, high = jnp.minimum(t, s), jnp.maximum(t, s)
