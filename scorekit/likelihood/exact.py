@@ -142,17 +142,16 @@ def log_likelihood(
     if ts is None:
         check_relative_tolerance(dtype, rtol)
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-        ends = jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)
+        ends, clocks = (jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)), None
     else:
         times = jnp.asarray(ts, dtype)[::-1]
-        ends = times[0], times[-1]
+        ends, clocks = (times[0], times[-1]), frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
     first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)) for t in ends)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
     vectors = None if key is None or divergence == "exact" else draw_probes(key, divergence, y, probes)
     flow = probability_flow(denoiser, schedule, *ends, x0)
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
     count = 1 if vectors is None else probes
-    clocks = None if ts is None else frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
 
     def solve(block):
         y, vectors = block[0], jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), block[1])
