@@ -55,14 +55,9 @@ def summary_lines(
     """What is about to run, one fact a line.
 
     Args:
-      devices: ``jax.devices()``.
-      jax_version: ``jax.__version__``.
-      data: the name of the data set.
-      examples: its number of training examples; None when they are drawn anew for every step.
+      examples: of training; None when they are drawn anew for every step.
       parameters: trainable numbers of the network.
       batch_size: the global batch.
-      steps: where training ends.
-      workdir: where results go.
       first_step: where training starts; not 0 when a run is resumed.
     """
     device = devices[0]
@@ -92,12 +87,10 @@ class Progress:
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
     Args:
-      total: the step at which the work ends.
-      first_step: the step at which it starts.
+      total, first_step: the steps at which the work ends and starts.
       batch_size: examples in a step.
-      label: what is going on.
-      unit: what a batch is made of.
-      every: seconds between plain lines.
+      label: the name of the work.
+      unit: the name of an example.
       stream: where to write.
       clock: seconds, monotonic.
     """

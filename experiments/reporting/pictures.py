@@ -1,5 +1,6 @@
 """Pictures of samples of any kind of data, and the loss curves of a run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.models.conditioning import target_conditions, untrained_nulls
 from experiments.models.model import Model
+from experiments.models.runs import write_arrays
 from experiments.models.sampling import Generate
 from experiments.reporting import curves, plots
 from experiments.reporting.audio_widgets import audio_widgets
@@ -66,6 +68,16 @@ def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: in
         case Sounds(sounds, _):
             return plots.image_grid(path, spectrogram_images(sounds), columns=10, title=title)
     return plots.image_grid(path, samples, columns=columns, title=title)
+
+
+def write_versions(
+    out: Path, versions: Mapping[str, np.ndarray], labels: Sequence[object], shown: int, title: str
+) -> str:
+    """Writes every version of images as ``<out>.npz``, and some of them side by side as PNG; returns both names."""
+    write_arrays(f"{out}.npz", label=np.asarray(labels), **{name.split("\n")[0]: x for name, x in versions.items()})
+    few = {name: x[:shown] for name, x in versions.items()}
+    picture = plots.comparison(f"{out}.png", few, row_labels=labels[:shown], title=title)
+    return f"{picture} and {out}.npz"
 
 
 def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate, params: PyTree) -> list[Section]:

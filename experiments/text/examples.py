@@ -13,12 +13,7 @@ MOST_SEEN = 1000
 
 
 class Gallery(NamedTuple):
-    """Texts that a picture may belong to.
-
-    Attributes:
-      texts: ``G`` captions, or names of classes.
-      belongs: which subject each text describes, booleans ``(S, G)``.
-    """
+    """``G`` captions or names of classes, and which subject each describes, booleans ``(S, G)``."""
 
     texts: list[str]
     belongs: np.ndarray
@@ -30,13 +25,13 @@ class Gallery(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What pictures are drawn from, or real ones are of.
+    """What pictures are drawn from, or real ones are of, N of each.
 
     Attributes:
-      texts: a caption for each, N.
-      labels: classes ``(N,)``.
+      texts: captions.
+      labels: classes.
       right: which entries of the gallery belong to each, booleans ``(N, G)``.
-      rows: the real picture of each in its part of the data, ``(N,)``.
+      rows: the real picture of each in its part of the data.
     """
 
     texts: list[str]
@@ -55,9 +50,6 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
 
     The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
     at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
-
-    Args:
-      dataset: pictures with captions.
     """
     assert dataset.texts is not None
     train, test = dataset.texts

@@ -26,9 +26,6 @@ class BucketLock:
 
     Args:
       path: of the object, in a bucket.
-
-    Raises:
-      ProgramError: if another process holds it.
     """
 
     def __init__(self, path: Path):

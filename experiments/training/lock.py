@@ -38,15 +38,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
     lock already gets the same one. An error under a lock that another process has taken over is reported as that: it
-    has moved the files that this one was writing.
-
-    Args:
-      folder: of a run.
-      flag: that names the folder.
-
-    Raises:
-      ConfigError: if nothing can be written into the folder, or it holds files that are of no run.
-      ProgramError: if another process trains there; the message names it.
+    has moved the files that this one was writing. ``flag`` names the folder in errors.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
     if folder in _held:
@@ -91,14 +83,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
 
 
 class Lock:
-    """A lock file, held from construction to :meth:`release`.
-
-    Args:
-      path: of the file, in an existing folder.
-
-    Raises:
-      ProgramError: if another process holds it.
-    """
+    """A lock file in an existing folder, held from construction to :meth:`release`."""
 
     def __init__(self, path: Path):
         self._path = path

@@ -55,7 +55,7 @@ class MetricWriter:
         self._board = _Board(self.path.parent / "tensorboard", first_step=0 if resume_step is None else resume_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one line. ``values`` are numbers or arrays of one number; ``step`` and ``time`` are taken names."""
+        """Writes one line of numbers or arrays of one number; ``step`` and ``time`` are taken names."""
         for name in ("step", "time"):
             if name in values:
                 raise ValueError(f"values must not use the name {name!r}")
