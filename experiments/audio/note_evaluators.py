@@ -7,9 +7,9 @@ metrics of real held-out notes.
 
 Args:
   x: sounds ``(N, length)``, full scale [-1, 1].
-  sample_rate: in Hz.
+  sample_rate: samples a second.
   tracked: MIDI pitches ``(N,)`` from :func:`track_pitch`; NaN is wrong.
-  pitch, label, family, labels: what the notes are, ``(N,)``.
+  pitch, label, family, labels: labels of the notes, ``(N,)``.
 """
 
 import functools
@@ -144,7 +144,7 @@ class NoteEvaluators(NamedTuple):
     """The evaluators of a set of notes; build them with :func:`fit_note_evaluators`.
 
     Attributes:
-      sample_rate: in Hz.
+      sample_rate: samples a second.
       clear: instruments of clear pitch; only notes of these count for the pitch.
       family: the family classifier.
     """

@@ -57,10 +57,10 @@ class Observed(NamedTuple):
     Attributes:
       x: the sounds as the network receives them.
       y: the observation.
-      task: observes x.
-      problem: observes ``signal`` of a sound.
+      task: observation of x.
+      problem: observation of ``signal`` of a sound.
       signal: sounds ``(N, L)`` as ``problem`` takes them.
-      sounds: what was lost and what is left, by name, and what a synthesiser plays of the analysis.
+      sounds: sounds by name: what was lost, what is left, and what a synthesiser plays of the analysis.
     """
 
     x: Array

@@ -174,7 +174,7 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
     Args:
       flag: names the path, absolute or not; may be unset.
       default: the path otherwise, in the folder of ``--workdir``; that of the flag, if None.
-      *endings: of the files that are written, such as ".npz".
+      *endings: endings of the files that are written, such as ".npz".
     """
     from scorekit.io import as_path  # late: a command line is parsed without jax
 
@@ -192,8 +192,8 @@ def results_folder(
     """The folder of results, which is made: that of ``flag`` or the default, as for :func:`results`.
 
     Args:
-      kind: what the folder is for, say "compositions", if the program writes files of any name.
-      names: of the files that are written, if these are all.
+      kind: kind of results, say "compositions", if the program writes files of any name.
+      names: names of the files that are written, if these are all.
       continues: whether the program goes on with the results of an earlier call, which are not replaced.
     """
     found, given, usual = _place(flag, default)

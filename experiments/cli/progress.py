@@ -55,10 +55,10 @@ def summary_lines(
     """What is about to run, one fact a line.
 
     Args:
-      examples: of training; None when they are drawn anew for every step.
+      examples: number of training examples; None when they are drawn anew for every step.
       parameters: trainable numbers of the network.
       batch_size: the global batch.
-      first_step: where training starts; not 0 when a run is resumed.
+      first_step: first step of this call; not 0 when a run is resumed.
     """
     device = devices[0]
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
@@ -91,7 +91,7 @@ class Progress:
       batch_size: examples in a step.
       label: the name of the work.
       unit: the name of an example.
-      stream: where to write.
+      stream: destination of the lines.
       clock: seconds, monotonic.
     """
 

@@ -34,10 +34,10 @@ def audio_widgets(
     """Writes every sound as WAV and as a picture; returns the section of the report that plays them.
 
     Args:
-      folder: for ``<row>_<version>.wav`` and ``.png``; made where it is not there.
+      folder: folder of ``<row>_<version>.wav`` and ``.png``; made where it is not there.
       sounds: name of a version, as in ``"held out"`` -> ``(N, length)`` at full scale 1. One row of the table for each
         of N sounds, one column for each version.
-      sample_rate: in Hz.
+      sample_rate: samples a second.
       row_labels: N of them; 0, 1, ... by default.
     """
     versions = {name: np.asarray(x, np.float32) for name, x in sounds.items()}

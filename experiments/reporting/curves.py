@@ -4,7 +4,7 @@ Args:
   path: the PNG file to write.
   title: printed above.
   x: ``(n,)``.
-  xlabel, ylabel: what the axes are, with their units.
+  xlabel, ylabel: labels of the axes, with their units.
   curves, metrics, values: name -> ``(n,)``; a name has the same colour in every panel.
   log_x: a logarithmic x axis.
   lines: name -> the place of a line across.

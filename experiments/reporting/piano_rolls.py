@@ -41,7 +41,7 @@ def roll_picture(
     Args:
       notes: may be none, for a picture of silence.
       seconds: the length of the time axis.
-      names: of the notes and the reference, in the legend.
+      names: names of the notes and the reference, in the legend.
     """
     drawing = Figure(figsize=(min(max(1.2 * seconds, 4.5), 14.0), 3.2), layout="constrained")
     axes = drawing.subplots()

@@ -92,11 +92,6 @@ def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate
     return [audio_widgets(folder, versions, view.sample_rate, row_labels=rows, caption=caption)]
 
 
-def compared_scales(config: Config) -> tuple[float, ...]:
-    """Guidance scales of a picture beside those that are evaluated."""
-    return () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
-
-
 def map_picture(
     path: Path,
     model: Model,
@@ -134,7 +129,8 @@ def final_pictures(
     labels = dataset.guidance_labels()
     if labels is None:
         return sections
-    scales = sorted({*config.evaluation.guidance_scales, *compared_scales(config)})
+    usual = () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
+    scales = sorted({*config.evaluation.guidance_scales, *usual})
     by_scale = {scale: generate(params, config.seed, labels, scale) for scale in scales}
     if isinstance(dataset.view(by_scale[scales[0]]), Points):
         views = {scale: dataset.view(points) for scale, points in by_scale.items()}

@@ -7,7 +7,7 @@ Args:
   path: the PNG file to write.
   title: printed above.
   row_labels: one label a row, for instance the classes.
-  xlabel, ylabel: what the axes are, with their units.
+  xlabel, ylabel: labels of the axes, with their units.
 """
 
 import io

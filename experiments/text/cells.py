@@ -30,7 +30,7 @@ class Cell(NamedTuple):
     """A setting.
 
     Attributes:
-      kind: of the captions.
+      kind: kind of the captions.
       scale: γ of the first stage.
       threshold: whether its estimates are thresholded; None as they are saved.
       noise: level of noise on the smaller copy of each stage after the first; None as they are saved.

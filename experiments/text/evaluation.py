@@ -52,12 +52,12 @@ class Subject(NamedTuple):
     """What is evaluated, opened.
 
     Attributes:
-      stages: of the cascade.
-      prior: of the first one, if it is a decoder.
-      evaluator: looks up what pictures show.
-      gallery: the texts among which it does.
-      examples: what pictures are drawn from, by kind.
-      about: what the rows depend on, as for JSON.
+      stages: stages of the cascade.
+      prior: prior of the first one, if it is a decoder.
+      evaluator: evaluator that looks up what pictures show.
+      gallery: texts among which it does.
+      examples: captions or classes to draw from, by kind.
+      about: settings that the rows depend on, as for JSON.
     """
 
     stages: list[Stage]
@@ -84,10 +84,10 @@ def open_subject(
     """Opens the stages of a cascade, its prior and the evaluator.
 
     Args:
-      cascade: with configs that are checked.
-      evaluator_path: of a run.
+      cascade: cascade whose configs are checked.
+      evaluator_path: folder of its run.
       noises: levels of noise that are compared.
-      kinds: of the captions, or both.
+      kinds: kind of the captions, or both.
       num: pictures of each setting.
       about: further settings that the rows depend on.
     """

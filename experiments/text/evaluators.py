@@ -27,11 +27,11 @@ class Evaluator(NamedTuple):
     """Features of pictures, and those of the entries of the gallery, whose inner product is the score.
 
     Attributes:
-      name: whose features they are, for people.
+      name: owner of the features, for people.
       features: ``pictures (N, H, W, C) -> (N, D)``.
       entries: ``(G, D)``.
       scores_texts: whether a score is a cosine of a picture and a text, which means something by itself.
-      identity: of the run and its weights, to compare evaluations by.
+      identity: hash of the run and its weights, to compare evaluations by.
     """
 
     name: str

@@ -30,7 +30,7 @@ class Examples(NamedTuple):
     Attributes:
       texts: captions.
       labels: classes.
-      right: which entries of the gallery belong to each, booleans ``(N, G)``.
+      right: entries of the gallery that belong to each, booleans ``(N, G)``.
       rows: the real picture of each in its part of the data.
     """
 

@@ -159,7 +159,7 @@ def conditions(
       negative: a caption to guide away from.
       low: pictures ``(B, h, w, C)`` of the stage before.
       key: PRNG key of the noise on them.
-      embedding: of each caption, where the vector is one.
+      embedding: embeddings of the captions, where the vector is one.
       typed: the flags of the captions, for error messages; None if they are of data.
     """
     model, config, number = stage.run.model, stage.config, len(labels)
