@@ -59,7 +59,7 @@ class Adversary(NamedTuple):
     """A discriminator of data and samples of a student, on layers of a denoiser.
 
     Attributes:
-      model: of the teacher, the student and the fake network.
+      model: model of the teacher, the student and the fake network.
       teacher: its parameters.
       head: the discriminator.
       layers: the layers that it has.
