@@ -100,11 +100,7 @@ def loudness_correlation(x: np.ndarray, y: np.ndarray, rate: int) -> float | Non
     Notes of constant loudness do not count.
     """
     size = round(LOUDNESS_WINDOW * rate)
-    levels = []
-    for sound in (x, y):
-        frames = np.asarray(audio.frame(jnp.asarray(sound), size, size // 2))
-        level = np.log(np.sqrt(np.mean(frames**2, -1)) + 1e-3)
-        levels.append(level - level.mean(-1, keepdims=True))
-    spread = np.sqrt(np.prod([np.mean(level**2, -1) for level in levels], axis=0))
-    clear = spread > 1e-6
-    return float(np.mean(np.mean(levels[0] * levels[1], -1)[clear] / spread[clear])) if clear.any() else None
+    frames = [np.asarray(audio.frame(jnp.asarray(sound), size, size // 2)) for sound in (x, y)]
+    levels = [np.log(np.sqrt(np.mean(each**2, -1)) + 1e-3) for each in frames]
+    clear = np.sqrt(np.prod([level.var(-1) for level in levels], axis=0)) > 1e-6
+    return float(np.asarray(audio.correlation(*levels))[clear].mean()) if clear.any() else None

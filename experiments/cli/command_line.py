@@ -31,14 +31,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs, progress
-from experiments.cli.config import (
-    ConfigError,
-    hint,
-    kind_name,
-    load_resolved,
-    no_such_field,
-    to_text,
-)
+from experiments.cli.config import ConfigError, hint, kind_name, load_resolved, no_such_field, to_text
 
 
 def load_config(path: str) -> ConfigDict:

@@ -11,6 +11,8 @@ import tqdm
 
 from experiments.cli import distributed
 
+_EVERY = 10.0
+"""Seconds between plain lines."""
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
@@ -82,7 +84,7 @@ def final_line(results: str, seconds: float) -> str:
 
 
 class Progress:
-    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ``every`` seconds.
+    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ten seconds.
 
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
@@ -103,7 +105,6 @@ class Progress:
         first_step: int = 0,
         label: str = "training",
         unit: str = "examples",
-        every: float = 10.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -114,7 +115,7 @@ class Progress:
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
         terminal = self._stream.isatty()
-        self._every = 0.3 if terminal else every
+        self._every = 0.3 if terminal else _EVERY
         self._bar = None
         if terminal:
             columns, rows = shutil.get_terminal_size()  # 80 x 24 where the terminal does not know

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from experiments.reporting.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, save
 
+_BINS = 50
 _STYLES = ("-", "--", ":", "-.")
 _DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # of lines in a grey that no curve has
 
@@ -83,18 +84,16 @@ def metric_panels(
     *,
     xlabel: str,
     title: str | None = None,
-    columns: int = 3,
     errors: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     levels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
     """Metrics in units of their own over one axis, a panel each, by the label of the y axis.
 
     Args:
-      columns: panels in a row.
       errors: the label of the y axis -> name -> half the length of an error bar, ``(n,)``.
       levels: the label of the y axis -> name -> a value that does not depend on ``x``, a broken line in grey.
     """
-    x, columns, levels = np.asarray(x, float), min(columns, len(metrics)), levels or {}
+    x, columns, levels = np.asarray(x, float), min(3, len(metrics)), levels or {}
     rows = -(-len(metrics) // columns)
     names = list(dict.fromkeys(name for curves in metrics.values() for name in curves))
     colours = dict(zip(names, _cycle(len(names)), strict=True))
@@ -127,18 +126,13 @@ def metric_panels(
 
 
 def trade_off(
-    path: PathLike,
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    title: str | None = None,
+    path: PathLike, curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]], *, xlabel: str, ylabel: str
 ) -> Path:
     """Two metrics against each other, a line through the settings of each curve in their order.
 
     ``curves`` has ``(n,)`` values of the one, ``(n,)`` of the other, and the text at each point.
     """
-    figure, axes = _axes(title, xlabel, ylabel)
+    figure, axes = _axes(None, xlabel, ylabel)
     for (name, (x, y, texts)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         x, y = np.asarray(x, float), np.asarray(y, float)
         axes.plot(x, y, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
@@ -155,7 +149,6 @@ def histograms(
     xlabels: Mapping[str, str] | None = None,
     lines: Mapping[str, Mapping[str, float]] | None = None,
     title: str | None = None,
-    bins: int = 50,
 ) -> Path:
     """Densities of several sets of values ``(N,)``, all finite, on the same axis, a panel for each quantity.
 
@@ -176,7 +169,7 @@ def histograms(
         ends = np.array([np.quantile(v, (0.005, 0.995)) for v in values.values()])
         reach = 5 * (ends[0, 1] - ends[0, 0])
         low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
-        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
         for name, v in values.items():
             heights, _ = np.histogram(np.clip(v, edges[0], edges[-1]), edges, density=True)
             axes.stairs(heights, edges, color=colours[name], linewidth=1.8, label=f"{name} ({v.size:,})")

@@ -93,17 +93,10 @@ def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate
 
 
 def map_picture(
-    path: Path,
-    model: Model,
-    dataset: Dataset,
-    samples: np.ndarray,
-    labels: np.ndarray,
-    *,
-    title: str,
-    columns: int = 10,
+    path: Path, model: Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray, title: str
 ) -> Path:
     """The target map, the sample, and the held-out image that the map is of, for the first samples."""
-    n = min(len(samples), columns)
+    n = min(len(samples), 10)
     maps = target_conditions(model, dataset, labels)["dense_map"][:n]
     height, width = samples.shape[1:3]
     enlarged = maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)

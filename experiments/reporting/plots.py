@@ -92,8 +92,6 @@ def trajectory_strip(
     labels: Sequence[object],
     *,
     estimates: ArrayLike | None = None,
-    axis_label: str = "log-SNR (nats)",
-    title: str | None = "Reverse trajectory: from noise to data",
     max_columns: int = 12,
 ) -> Path:
     """The reverse trajectory of a few samples, time running from left (noise) to right (data).
@@ -102,7 +100,6 @@ def trajectory_strip(
       states: the noisy states ``x_t``, ``(steps, n, H, W, C)``, first step first.
       labels: ``(steps,)`` times or log-SNRs (printed with two digits) or strings.
       estimates: the estimates of the clean data at each step, shaped like ``states``; shown below each state.
-      axis_label: the meaning of ``labels``.
       max_columns: longer trajectories are thinned evenly, the first and the last step kept.
     """
     states = _images("states", states, 5)
@@ -117,8 +114,9 @@ def trajectory_strip(
         pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
         rows = pairs.reshape(len(states), -1, *states.shape[2:])
         row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
+    title = "Reverse trajectory: from noise to data"
     names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (cast(Any, labels[i]) for i in keep)]
-    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, axis_label)
+    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, "log-SNR (nats)")
 
 
 def loss_by_noise_level(
@@ -128,7 +126,6 @@ def loss_by_noise_level(
     count: ArrayLike | None = None,
     *,
     ylabel: str = "mean loss",
-    title: str | None = "Loss by noise level",
 ) -> Path:
     """The mean loss in bins of log-SNR, with the number of examples behind each bin as a shade.
 
@@ -145,7 +142,7 @@ def loss_by_noise_level(
     for name, values in (*curves.items(), *([] if counts is None else [("count", counts)])):
         if np.shape(values) != (len(edges) - 1,):
             raise ValueError(f"{name or 'mean_loss'} must have shape ({len(edges) - 1},), got {np.shape(values)}")
-    figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", ylabel)
+    figure, axes = _axes("Loss by noise level", "log-SNR (nats):  noise ←  → data", ylabel)
     for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         values = np.asarray(values, float)
         if counts is not None:
@@ -193,8 +190,6 @@ def training_curve(
     *,
     held_out: tuple[ArrayLike, ArrayLike] | None = None,
     window: int = 20,
-    ylabel: str = "loss",
-    title: str | None = "Training",
 ) -> Path:
     """The loss as logged (thin) and its running mean (thick).
 
@@ -213,7 +208,7 @@ def training_curve(
     middle = np.arange(len(values))
     first, last = np.maximum(middle - window // 2, 0), np.minimum(middle + window // 2 + 1, len(values))
     mean = (total[last] - total[first]) / (last - first)
-    figure, axes = _axes(title, "step", ylabel)
+    figure, axes = _axes("Training", "step", "loss")
     note = f" ({bad} not finite)" if bad else ""
     axes.plot(kept, values, color=_COLOURS[0], alpha=0.3, linewidth=0.8, label=f"as logged{note}")
     axes.plot(kept, mean, color=_COLOURS[0], linewidth=2, label=f"mean of {window} points")

@@ -13,10 +13,9 @@ MOST_SEEN = 1000
 
 
 class Gallery(NamedTuple):
-    """``G`` captions or names of classes, and which subject each describes, booleans ``(S, G)``."""
+    """``G`` captions, or names of classes, that a picture may belong to."""
 
     texts: list[str]
-    belongs: np.ndarray
 
     @property
     def about(self) -> str:
@@ -74,13 +73,13 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
         rows = np.asarray([row for _, row in pairs])
         labels = np.asarray(parts[name][0]["label"], np.int32)[rows]
         examples[name] = Examples([text for text, _ in pairs], labels, belongs[subjects[name][rows]], rows)
-    return Gallery(texts, belongs), examples
+    return Gallery(texts), examples
 
 
 def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
     """The classes as a gallery, and those of the test pictures."""
     labels = np.asarray(dataset.test["label"], np.int32)
-    belongs = np.eye(dataset.num_classes, dtype=bool)
     texts = [f"class {k}" for k in range(dataset.num_classes)]
-    examples = Examples([texts[k] for k in labels], labels, belongs[labels], np.arange(len(labels)))
-    return Gallery(texts, belongs), {CLASSES: examples}
+    right = np.eye(dataset.num_classes, dtype=bool)[labels]
+    examples = Examples([texts[k] for k in labels], labels, right, np.arange(len(labels)))
+    return Gallery(texts), {CLASSES: examples}

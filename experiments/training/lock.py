@@ -33,12 +33,12 @@ _held: dict[Path, "Lock | BucketLock | None"] = {}
 
 
 @contextlib.contextmanager
-def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock | None"]:
+def hold(folder: Path) -> Iterator["Lock | BucketLock | None"]:
     """A context in which this process is the only one that trains into ``folder``, which is made.
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
     lock already gets the same one. An error under a lock that another process has taken over is reported as that: it
-    has moved the files that this one was writing. ``flag`` names the folder in errors.
+    has moved the files that this one was writing.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
     if folder in _held:
@@ -47,8 +47,8 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     lock, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
-            outputs.check_run(f"{flag}={folder}", folder)
-            check_writable(folder, f"{flag}={folder}")
+            outputs.check_run(f"--workdir={folder}", folder)
+            check_writable(folder, f"--workdir={folder}")
             lock = (BucketLock if in_bucket(folder) else Lock)(folder / NAME)
         except Exception as caught:
             error = caught

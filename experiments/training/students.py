@@ -193,13 +193,7 @@ def consistency(
 
 
 def matching(
-    model: Model,
-    dataset: Dataset,
-    start: PyTree,
-    teacher: Teacher,
-    ts: Array,
-    hyper: Config,
-    options: Config,
+    model: Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, hyper: Config, options: Config
 ) -> TrainingTask:
     """Distribution matching: samples along ``ts`` follow the teacher's score; a second network learns their own.
 
