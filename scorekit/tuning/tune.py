@@ -148,6 +148,7 @@ def fine_pairs(
     Raises:
       ValueError: unless ``t_min < t_max``.
     """
+    check_schedule(schedule=schedule)
     check_floating(like=like)
     if not batch_size(like):
         raise ValueError("like must hold at least one example, got a batch of 0")
