@@ -28,7 +28,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.data.views import Pictures
+from experiments.data.display import Pictures
 from experiments.models.model import Model, build_model, init_params
 from experiments.models.run_files import averaged, restore
 from experiments.models.runs import open_run

@@ -24,7 +24,8 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import FrequencyAxis, rows_of
+from experiments.data.dataset import rows_of
+from experiments.data.display import FrequencyAxis
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, open_run
 from experiments.reporting import curves

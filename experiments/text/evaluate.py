@@ -33,8 +33,9 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.evaluation.kept_rows import KeptRows, rows_of
+from experiments.models import run_files
 from experiments.models.samples import digest_of
 from experiments.reporting.report import credits, tables_as_text, write_report
 from experiments.text import embeddings, evaluators, examples, measures
@@ -111,7 +112,7 @@ def main(config: Config) -> None:
         embeddings.check_prior(prior_config, str(_PRIOR.value), config, names[0], written=True)
     check(configs, names, with_captions=False, embedded=prior_config is not None)
     for one, name in zip(configs[1:], names[1:], strict=True):
-        matching.check(one, config, f"--stages: {name}", names[0])
+        run_files.check_same_data(one, config, f"--stages: {name}", names[0])
     evaluators.check(_EVALUATOR.value, config, names[0])
     compared = settings(config, len(names))
     for threshold in compared.thresholds:

@@ -17,7 +17,7 @@ from experiments.benchmarks.few_steps import methods, rows
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import Scorer
+from experiments.data.display import Scorer
 from experiments.models.choices import build_schedule
 from experiments.models.runs import open_run
 from experiments.reporting.report import tables_as_text
