@@ -20,7 +20,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint
 from experiments.configs import base
-from experiments.data.views import Pictures
+from experiments.data.display import Pictures
 from experiments.inverse import editing, methods, tasks
 from experiments.models.runs import open_run
 from experiments.reporting.pictures import write_versions

@@ -22,7 +22,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
-from experiments.data.views import Sounds
+from experiments.data.display import Sounds
 from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures

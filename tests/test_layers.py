@@ -342,12 +342,12 @@ def test_the_checks_can_fail_and_pass(check):
 def test_the_checker_of_circles_can_fail():
     chain = {
         "experiments.data.__init__": "from experiments.data import sounds",
-        "experiments.data.sounds": "from experiments.data.views import View",
-        "experiments.data.views": "",
+        "experiments.data.sounds": "from experiments.data.display import View",
+        "experiments.data.display": "",
     }
     assert cycle(chain) == []
-    chain["experiments.data.views"] = "def f():\n    from experiments.data import notes"
-    assert cycle(chain) == [f"experiments.data.{name}" for name in ("__init__", "sounds", "views", "__init__")]
+    chain["experiments.data.display"] = "def f():\n    from experiments.data import notes"
+    assert cycle(chain) == [f"experiments.data.{name}" for name in ("__init__", "sounds", "display", "__init__")]
 
 
 def test_the_checker_of_programs_can_fail():

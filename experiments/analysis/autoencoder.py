@@ -23,7 +23,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.views import Pictures
+from experiments.data.display import Pictures
 from experiments.models.model import init_params
 from experiments.models.runs import open_run
 from experiments.reporting.report import Heading, Section, Text, tables_as_text, write_report

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
-from experiments.data.views import Pictures, Points, Sounds
+from experiments.data.display import Pictures, Points, Sounds
 from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.models.conditioning import target_conditions, untrained_nulls

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.embeddings import EMBEDDING, are_examples
+from experiments.models import run_files
 from experiments.models.contrastive import Encoder
 from experiments.models.encoded import encoder_of
 from experiments.text.prompts import Prompt
@@ -35,7 +36,7 @@ def check_prior(cascade: Cascade, written: bool) -> None:
         raise ConfigError(f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
                           f"is conditioned on {captions.describes(config)}")  # fmt: skip
     check_decoder(cascade.configs[0], cascade.names[0])
-    matching.check(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
+    run_files.check_same_data(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
     if not written:
         raise ConfigError("--caption=… must be given, or --captions_file, with --prior")
 

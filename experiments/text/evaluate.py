@@ -28,12 +28,16 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.data import matching
+from experiments.models import run_files
 from experiments.reporting.report import tables_as_text, write_report
 from experiments.text import evaluation, evaluators
 from experiments.text.cells import check_threshold, grid
 from experiments.text.embeddings import check_prior
-from experiments.text.stages import check, first_config, saved_cascade
+from experiments.text.stages import (
+    check,
+    first_config,
+    saved_cascade,
+)
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -56,7 +60,7 @@ def main(config: Config) -> Path:
     check_prior(cascade, written=True)
     check(configs, names, with_captions=False, embedded=cascade.prior is not None)
     for one, name in zip(configs[1:], names[1:], strict=True):
-        matching.check(one, config, f"--stages: {name}", names[0])
+        run_files.check_same_data(one, config, f"--stages: {name}", names[0])
     evaluators.check(_EVALUATOR.value, config, names[0])
     compared = evaluation.settings(config, len(names), _SCALES.value, _THRESHOLD.value, _NOISE.value)
     for threshold in compared.thresholds:

@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
-from experiments.models import classifier, contrastive
+from experiments.models import classifier, contrastive, run_files
 from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of
 from experiments.text.examples import Gallery
@@ -56,7 +56,7 @@ def check(path: str, config: Config, name: str) -> None:
         task, why = "dual_encoder", "this one embeds no captions"
     if own.task != task:
         raise ConfigError(f"{given}: must be a run of config.task={task}, {why}")
-    matching.check(own, config, given, name)
+    run_files.check_same_data(own, config, given, name)
 
 
 def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluator:

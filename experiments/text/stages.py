@@ -12,9 +12,10 @@ from experiments import data
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
+from experiments.models import run_files
 from experiments.models.latents import Latents
 from experiments.models.rules import PROMPTS, Prompts
 from experiments.models.runs import Run, open_run
@@ -100,8 +101,8 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
         if i and config.data.latents:
             raise ConfigError(f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
                               f"{config.data.latents}: only the first stage may be")  # fmt: skip
-        fields = (*matching.PICTURES, "label")
-        matching.check(config, configs[0], f"--stages: {name}", names[0], fields)
+        fields = (*run_files.PICTURES, "label")
+        run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
         maps = config.data.map.name
         if i == 0 and maps != "none":
             raise ConfigError(f"--stages: {name} must draw without a picture to enlarge as the first stage, its "

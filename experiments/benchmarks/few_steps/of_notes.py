@@ -22,10 +22,9 @@ from experiments.benchmarks.few_steps.sounds import Comparison, check_students
 from experiments.benchmarks.few_steps.teacher import untuned
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.data import matching
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
-from experiments.models import rules
+from experiments.models import rules, run_files
 from experiments.models.conditioning import conditions_for
 from experiments.models.rules import make_guided
 from experiments.models.runs import Run
@@ -97,7 +96,7 @@ def run(config: Config, options: flags.FlagValues) -> None:
     """Prints the table of a teacher and its students, and writes a report that plays some notes."""
     workdir, students, seed = options.workdir, options.students, options.seed
     drawing.check_results(Notes, config, workdir)
-    fields = ("name", "path", "label", *matching.SPLITS)
+    fields = ("name", "path", "label", *run_files.SPLITS)
     check_students(workdir, config, students, fields, lambda config, given: drawing.check_kind(Notes, config, given))
     run, path = drawing.open_kind(Notes, config, workdir, options.step)
     dataset = run.dataset

@@ -25,10 +25,9 @@ from experiments.benchmarks.few_steps.sounds import Comparison, check_students
 from experiments.benchmarks.measuring import in_turns
 from experiments.cli.config import Config, call, require
 from experiments.configs import base
-from experiments.data import matching
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
-from experiments.models import rules
+from experiments.models import rules, run_files
 from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler, possible_steps
@@ -125,7 +124,7 @@ def open_vocoder(config: Config, folder: str, step: int | None = None) -> tuple[
 def run(config: Config, options: flags.FlagValues) -> None:
     """Prints the table of a vocoder and its students, and writes a report that plays some sounds."""
     workdir, students = options.workdir, options.students
-    fields = ("name", "path", *matching.SPLITS, *(f"map.{field}" for field in config.data.map))
+    fields = ("name", "path", *run_files.SPLITS, *(f"map.{field}" for field in config.data.map))
     check_students(workdir, config, students, fields, lambda config, given: check_kind(Sounds, config, given))
     saved = config.copy_and_resolve_references()
     workdir_of, teacher = open_vocoder(config, workdir, options.step)

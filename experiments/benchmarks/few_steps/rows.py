@@ -18,7 +18,7 @@ from experiments.benchmarks.few_steps import methods, teacher
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import Scorer
+from experiments.data.display import Scorer
 from experiments.evaluation import kept_rows
 from experiments.models import rules
 from experiments.models.model import Model

@@ -11,7 +11,8 @@ from programs import give, run
 from experiments.analysis import band_errors
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
-from experiments.data.dataset import Dataset, FrequencyAxis
+from experiments.data.dataset import Dataset
+from experiments.data.display import FrequencyAxis
 from experiments.models.model import build_model
 from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
