@@ -6,35 +6,25 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from parameters import random_params
-from programs import give
+from sound_sets import RATE, note_set
 
 from experiments import data as data_sets
 from experiments.audio import synthesised, transfer
 from experiments.audio.note_evaluators import NoteEvaluators
-from experiments.cli.config import ConfigError
-from experiments.configs.images import smoke
 from experiments.configs.notes import notes_controls, notes_smoke
 from experiments.models.model import build_model
 from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import audio, data
-from scorekit.data.sounds import NoteSet
 from scorekit.typing import Prediction
-
-RATE = 4000
 
 
 @pytest.fixture
 def program(load_program, monkeypatch):
-    def load(name, *_):
-        pitch, instrument = np.array([60, 64, 67, 72], np.int32), np.array([0, 1, 0, 1], np.int32)
-        f = 440 * 2 ** ((pitch[:, None] - 69) / 12)
-        x = 0.2 * np.sin(2 * np.pi * f * np.arange(2048) / RATE)
-        return NoteSet(x=np.round(32767 * x).astype(np.int16), pitch=pitch, velocity=np.full_like(pitch, 90),
-                       instrument=instrument, family=instrument, instruments=("a", "b"), families=("e", "f"),
-                       sample_rate=RATE, name=name)  # fmt: skip
-
-    monkeypatch.setattr(data, "load_notes", load)
+    pitch, instrument = np.array([60, 64, 67, 72]), np.array([0, 1, 0, 1])
+    f = 440 * 2 ** ((pitch[:, None] - 69) / 12)
+    found = note_set(0.2 * np.sin(2 * np.pi * f * np.arange(2048) / RATE), pitch, instrument, instrument, "ab")
+    monkeypatch.setattr(data, "load_notes", lambda *_: found)
     return load_program("experiments.audio.timbre")
 
 
@@ -119,13 +109,3 @@ def test_compare_counts_pitches_and_families(program):
     assert second[1] == 0.5  # of the two whose instruments are clear, one is a semitone off
     assert second[2:4] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
     assert second[4] > 1
-
-
-def test_run_must_be_on_notes_with_instruments_as_classes(program, tmp_path):
-    give(workdir=tmp_path)
-    with pytest.raises(ConfigError, match="must hold a run on notes, and its data are sklearn_digits"):
-        program.main(smoke.get_config())
-    config = notes_smoke.get_config()
-    config.data.label = "family"
-    with pytest.raises(ConfigError, match=r"config.data.label=family: must be instrument: the class must be the"):
-        program.main(config)

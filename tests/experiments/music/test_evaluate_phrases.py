@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from programs import save_run
+from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
 from experiments.cli.config import ConfigError
@@ -16,9 +17,6 @@ from experiments.models import autoencoder, latents, model, sequences
 from experiments.models.latents import STATISTICS
 from experiments.music import drawn_phrases
 from scorekit import data
-from scorekit.data.sounds import PhraseSet
-
-RATE = 4000
 
 
 @pytest.fixture
@@ -29,9 +27,7 @@ def phrases(monkeypatch):
 
     def load(name, split, *_):
         loud = 20_000 if split == "test" else 5_000
-        return PhraseSet(x=(loud * tones).astype(np.int16), roll=np.zeros((12, 257, 128), np.uint8),
-                         instrument=np.arange(12, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
-                         name=name)  # fmt: skip
+        return phrase_set(loud * tones, instrument=np.arange(12) % 2, name=name)
 
     monkeypatch.setattr(data, "load_phrases", load)
 
