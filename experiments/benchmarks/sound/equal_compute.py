@@ -157,7 +157,7 @@ def fit_part(part: str, folder: Path, flops: float, options: flags.FlagValues, s
     start = time.monotonic()
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
     workdir = folder / part.replace(" ", "_")
-    state = loop.fit(config, workdir, dataset, params=params, prepare=prepare, loss=loss, ema="0.99", held_out=held_out)
+    state = loop.fit(loop.Fit(config, workdir, dataset, params, prepare, loss, "0.99", held_out))
     cost = Cost(per_step, steps, per_step * steps + spent, time.monotonic() - start)
     return Trained(config, dataset, built, averaged(state, "0.99"), cost)
 
