@@ -12,7 +12,7 @@ _excepthook = sys.excepthook
 
 
 def _one_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """For Ctrl-C while libraries are imported, before :mod:`experiments.cli.interrupts` is there."""
+    """Ends with one line on Ctrl-C while libraries are imported, before :mod:`experiments.cli.interrupts` is there."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         raise SystemExit(130)

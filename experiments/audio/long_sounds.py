@@ -54,7 +54,7 @@ def perform(config: Config, run: Run, rolls: np.ndarray, programs: np.ndarray, h
 
 
 class Performer:
-    """:func:`perform` for several batches: those of one size share a compiled program, and the time is measured.
+    """:func:`perform` for several batches, which share a compiled program if equal in size; the time is measured.
 
     Attributes:
       cpu: CPU seconds that drawing has taken, without compilation.
@@ -108,8 +108,8 @@ Draw = Callable[[PyTree, Key, Mapping[str, Any]], Array]
 
 
 def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) -> Draw:
-    """Draws ``length`` positions by windows, ``hop`` positions apart and blended at every step; the conditions are
-    those of all windows."""
+    """Draws ``length`` positions by windows, ``hop`` positions apart and blended at every step; the conditions
+    are of all windows."""
     solver, ts = build_sampler(config, run.model.schedule)
     scale, guided, size = config.sampling.guidance_scale, make_guided(config, run.model), run.model.shape[0]
 
@@ -121,7 +121,7 @@ def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) ->
 
 
 def _sample(key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, shape: Sequence[int], ts: Array) -> Array:
-    """From noise at the first time."""
+    """A sample from noise at the first time."""
     for_prior, for_steps = jax.random.split(key)
     x = process.sample_prior(for_prior, schedule, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), ts[0])
     return samplers.sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, x, ts)
@@ -137,7 +137,7 @@ class Rolling(NamedTuple):
 
 
 def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Rolling) -> Draw:
-    """Draws frame after frame in a sliding window; the conditions are those of the sounds.
+    """Draws frame after frame in a sliding window; the conditions are of the sounds.
 
     The finished frames that the first window needs are drawn together: to begin from noise alone, as long as the
     context, is a pattern of levels that training at independent ones hardly ever has, and its first frames are loud.
@@ -183,7 +183,7 @@ def cut_map(dense_map: np.ndarray, length: int, size: int, hop: int) -> np.ndarr
 def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
     """How each version follows its roll, and the roughness where windows meet.
 
-    Chroma and onsets are correlated with the rendered phrase, and with that of another roll.
+    Chroma and onsets are correlated with the rendered phrase, and with another rendered phrase.
     """
     chroma = jax.jit(lambda x: audio.chroma(x, rate))
     onsets = jax.jit(lambda x: audio.onset_envelope(x, rate))

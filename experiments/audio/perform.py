@@ -30,7 +30,7 @@ from experiments.reporting.report import Heading
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, piano_roll, random_phrase
 
 FIRST_SEED = 2 * 10**9
-"""Of new phrases: no training or test phrase has it."""
+"""The first seed of new phrases: no training or test phrase has one of them."""
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of phrases.")
 _STEP, _SEED = shared.step(), shared.seed()

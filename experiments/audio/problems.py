@@ -61,7 +61,7 @@ def _magnitudes(hop: int, window: Array, x: Array) -> Array:
 
 
 def _phase(x: Array, rate: int) -> Problem:
-    """Before restoration: Griffin and Lim's phases."""
+    """Magnitudes alone; before restoration, Griffin and Lim's phases."""
     window, hop, length = audio.hann(max(round(0.032 * rate), 4)), max(round(0.008 * rate), 1), x.shape[1]
     operator = jax.tree_util.Partial(functools.partial(_magnitudes, hop), jnp.asarray(window, jnp.float32))
 
@@ -84,7 +84,7 @@ TRAINED_FOR: dict[str, Mapping[str, Any]] = {"bandwidth": {"name": "low_passed",
 
 
 def distances(x: np.ndarray, truth: np.ndarray, part: slice, rate: int) -> tuple[float, float, float]:
-    """Log-spectral distance, multi-resolution loss, and the energy of the error over that of the sound in dB."""
+    """Log-spectral distance, multi-resolution loss, and the energy of the error over the sound's in dB."""
     x, truth = x[:, part], truth[:, part]
     audible = np.max(np.abs(truth), axis=1) > 1e-3  # a sound that is silent there has nothing to restore
     x, truth = x[audible], truth[audible]

@@ -35,7 +35,7 @@ def levels(sound: Array, rate: int) -> Array:
 
 
 def by_levels(problem: Problem, sound: Array, rate: int) -> Problem:
-    """The problem of sounds ``(B, L, 1)``, with levels observed, those of frames that a mask leaves whole."""
+    """The problem of sounds ``(B, L, 1)``, with the levels observed of frames that a mask leaves whole."""
     seen = np.ones(sound.shape[1]) if problem.task.keep is None else problem.task.keep[:, 0]
     size = _size(rate)
     before, after = size // 2, size - size // 2

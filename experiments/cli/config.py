@@ -56,7 +56,7 @@ def choice(field: str, value: str, allowed: Iterable[str]) -> str:
 
 
 def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> None:
-    """Checks that the fields of a config are exactly those of ``defaults``, with the same types.
+    """Checks that a config has exactly the fields of ``defaults``, with the same types.
 
     An ``int`` may stand for a ``float``; a field that is ``None`` on either side fits any type.
     """
@@ -161,7 +161,7 @@ def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
 
 
 def field_type(parameter: inspect.Parameter) -> type:
-    """The type of the field of an argument: that of its bound, else of its annotation or default."""
+    """The type of the field of an argument, from its bound, else from its annotation or default."""
     named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
     parts = (parameter.annotation, *typing.get_args(parameter.annotation))
     bounds = [bound for part in parts for bound in getattr(part, "__metadata__", ()) if hasattr(bound, "kind")]

@@ -46,7 +46,7 @@ def wanted() -> bool:
 
 
 def start() -> None:
-    """Joins the processes; afterwards ``jax.devices()`` are those of all of them."""
+    """Joins the processes; afterwards ``jax.devices()`` lists the devices of all of them."""
     global _process, _processes
     import jax  # late: a command line is parsed without it
     from jax.experimental import multihost_utils

@@ -10,7 +10,7 @@ A section is a table of such rows::
 
 From it come the config, its check, ``--help_config`` and the page of fields. A choice has no rows for its arguments:
 what they may be stands in the annotations of what is chosen (:mod:`scorekit.arguments`), what they mean in its
-docstring or that of its module. NaN and infinities are values of no field.
+docstring or its module's. NaN and infinities are values of no field.
 """
 
 import inspect
@@ -31,7 +31,7 @@ POSITIVE = Between(0, open="low")
 NON_NEGATIVE = Between(0)
 FRACTION = Between(0, 1)
 LARGEST = 2**31 - 1
-"""Of counts without a bound: the largest 32-bit integer."""
+"""The bound of counts that have none: the largest 32-bit integer."""
 
 
 @dataclass(frozen=True)

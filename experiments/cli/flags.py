@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
-    """Defines a flag, in place of that of another program in this process."""
+    """Defines a flag, in place of another program's in this process."""
     if name in flags.FLAGS:
         delattr(flags.FLAGS, name)
     return define(name, *args, **kwargs)
@@ -96,7 +96,7 @@ def seed(help: str = "Seed of the noise.") -> Flag:
 
 
 MOST = 10**8
-"""Of what is counted, as of samples in a config."""
+"""The largest count, as of samples in a config."""
 LONGEST = 24 * 3600.0
 """Seconds of a sound or piece."""
 
@@ -166,14 +166,14 @@ def check_writable(folder: Path, given: str) -> None:
 
 
 def results(flag: Flag, default: Path | None, *endings: str) -> Path:
-    """The path of results: that of ``flag`` or the default, without ending; its folder is made.
+    """The path of results without ending, from ``flag`` or the default; its folder is made.
 
     An error is raised before anything is computed if nothing can be written there, or one of the files exists and may
     not be replaced; see :mod:`experiments.cli.outputs`.
 
     Args:
       flag: names the path, absolute or not; may be unset.
-      default: the path otherwise, in the folder of ``--workdir``; that of the flag, if None.
+      default: path otherwise, in the folder of ``--workdir``; the default of the flag, if None.
       *endings: endings of the files that are written, such as ".npz".
     """
     from scorekit.io import as_path  # late: a command line is parsed without jax
@@ -189,7 +189,7 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
 def results_folder(
     flag: Flag, default: Path | None = None, *, kind: str = "", names: Sequence[str] = (), continues: bool = False
 ) -> Path:
-    """The folder of results, which is made: that of ``flag`` or the default, as for :func:`results`.
+    """The folder of results, which is made, from ``flag`` or the default, as for :func:`results`.
 
     Args:
       kind: kind of results, say "compositions", if the program writes files of any name.

@@ -17,7 +17,7 @@ from scorekit.io import as_path
 
 
 class Drawn(NamedTuple):
-    """Sounds of a run, those of held-out phrases through its autoencoder or None, and CPU seconds of a sound."""
+    """Sounds of a run, held-out phrases through its autoencoder or None, and CPU seconds of a sound."""
 
     sounds: np.ndarray
     decoded: np.ndarray | None

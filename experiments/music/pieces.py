@@ -26,7 +26,7 @@ from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render
 from scorekit.data.soundfont import read_soundfont
 
 SAMPLE_RATE = 16000
-"""Of sounds that are rendered, where no performer says another one."""
+"""Sample rate of rendered sounds, where no performer says another one."""
 FILE = "compositions.json"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 _BEATS = 4
@@ -67,7 +67,7 @@ def gap(path: str, bars: str | None, span: str | None) -> tuple[int, int]:
 
 
 def seconds_per_beat(path: str) -> float:
-    """Of a MIDI file of one tempo, which has been read before."""
+    """Seconds of a beat of a MIDI file of one tempo, which has been read before."""
     changes = {0: _TEMPO}
     for track in mido.MidiFile(Path(path).expanduser()).tracks:
         ticks = 0
@@ -104,7 +104,7 @@ def sketch(
 
 
 def keys(label: str, key: str | None, song: Song | None, num: int, seed: int) -> np.ndarray:
-    """The key of each piece: that of ``--key``, of the song, or drawn; ``label`` says what the model is given."""
+    """The key of each piece, from ``--key``, from the song, or drawn; ``label`` is the condition of the model."""
     require(key is None or label == "key", "data.label", label, "key for --key: this model knows none")
     if key is not None:
         try:

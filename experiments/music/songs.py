@@ -102,7 +102,8 @@ def perform(
         padded = rows + rows[-1:] * (batches * each - len(rows))  # every batch of one size
         for start in range(0, len(padded), each):
             batch = [songs[i] for i in padded[start : start + each]]
-            rolls = np.stack([_longer(song.roll, 1 + units * frames_of) for song in batch])
+            length = 1 + units * frames_of
+            rolls = np.stack([np.pad(song.roll, [(0, length - len(song.roll)), (0, 0)]) for song in batch])
             sounds = play(rolls, np.array([song.program for song in batch], np.int32), seed + batch_number)
             batch_number += 1
             for i, x in zip(padded[start : start + each], sounds, strict=True):
@@ -134,10 +135,6 @@ def cost(config: Config, run: Run, song: Song, hop: int, seed: int, together: Se
     caption = f"for {_TIMED:.3f} s of music in windows of {window:.3f} s, without compilation"
     rows: list[list[Cell]] = [["one piece alone", play.cpu, play.wall], ["of all together", *together]]
     return Table(["", "CPU seconds", "seconds"], rows, caption)
-
-
-def _longer(roll: np.ndarray, frames: int) -> np.ndarray:
-    return np.pad(roll, [(0, frames - len(roll)), (0, 0)])
 
 
 def roughness(songs: Sequence[Song], performed: Sequence[np.ndarray], hop: int) -> Table:

@@ -17,7 +17,7 @@ _INTERVALS, _LENGTHS = 16, 24
 
 _HEADER = ("onsets", "notes", "similarity", "pitch classes", "intervals", "lengths", "polyphony")
 _FIRST_SEED = FIRST_TEST_SEED + 10**6
-"""Of held-out phrases to compare with: none of the test set."""
+"""The first seed of held-out phrases to compare with, none of the test set."""
 
 
 def held_out(first: int, num: int, steps: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:

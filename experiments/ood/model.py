@@ -67,7 +67,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     options = config.train
     model = build_model(options, dataset)
     param_shapes(options, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
-    state = loop.fit(**diffusion.fit(options, dataset, model, workdir / "model")._asdict())
+    state = loop.fit(diffusion.fit(options, dataset, model, workdir / "model"))
     params = averaged(state, options.sampling.ema)
     model = at_params(model, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")

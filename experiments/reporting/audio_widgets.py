@@ -19,7 +19,7 @@ from scorekit import audio
 from scorekit.io import as_path, write_atomic
 
 WINDOW = 0.032
-"""Of the spectrogram, in seconds."""
+"""Seconds of a window of the spectrogram."""
 RANGE_DB = 80.0
 
 
@@ -66,9 +66,9 @@ def write_sound_report(
     row_labels: Sequence[object] | None = None,
     further: Sequence[Section] = (),
 ) -> Path:
-    """Writes a report of tables, of sounds in ``folder`` (by default that of the report) and of what is further known.
+    """Writes a report of tables, sounds and ``further`` sections; prints the tables.
 
-    The tables are printed. The other arguments are those of :func:`write_report` and :func:`audio_widgets`.
+    Sounds are written into ``folder``, by default next to the report; see :func:`audio_widgets` for the rest.
     """
     widgets = audio_widgets(folder or path.parent, sounds, sample_rate, row_labels=row_labels)
     for table in tables:

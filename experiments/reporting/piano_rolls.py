@@ -15,7 +15,7 @@ from scorekit.data.phrases import Note
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 _NOTES, _REFERENCE = "#2166ac", "#d6604d"
 _LEAST_WIDTH = 0.01
-"""Of a bar, in seconds."""
+"""Seconds of the shortest bar."""
 
 
 def pitch_name(pitch: int) -> str:
@@ -36,7 +36,7 @@ def roll_picture(
     title: str | None = None,
     names: tuple[str, str] = ("transcribed", "played"),
 ) -> Path:
-    """Notes as bars, darker for higher velocities, and the outlines of those of a reference.
+    """Notes as bars, darker for higher velocities, and the outlines of the notes of a reference.
 
     Args:
       notes: may be none, for a picture of silence.

@@ -170,7 +170,7 @@ def accuracy_by_noise_level(
     chance: float,
     title: str | None = "Accuracy by noise level",
 ) -> Path:
-    """The accuracy of classifiers, by name, of examples at each log-SNR (nats), and ``chance``, that of guessing."""
+    """The accuracy of classifiers, by name, at each log-SNR (nats); ``chance`` is the accuracy of guessing."""
     levels = np.asarray(log_snr, float)
     figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", "share of test examples classified rightly")
     for (name, values), colour in zip(accuracy.items(), _cycle(len(accuracy)), strict=True):

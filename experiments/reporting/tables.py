@@ -15,7 +15,7 @@ from experiments.reporting.report import Table
 
 
 def evaluation_tables(found: Evaluation) -> list[Table]:
-    """Metrics of samples, those of features of a network, the likelihoods, and the quantisation of codes."""
+    """Metrics of samples, also by features of a network, the likelihoods, and the quantisation of codes."""
     tables = [metrics_table(found.rows, found.caption)] if found.rows else []
     tables += inception_tables(found.inception) if found.inception else []
     tables += [exact_table(found.exact)] if found.exact else []

@@ -55,7 +55,7 @@ class Cell(NamedTuple):
         return f"{self.curve}, γ = {self.scale:g}"
 
     def file(self, folder: Path) -> Path:
-        """Of the pictures that are kept."""
+        """The file of the pictures that are kept."""
         return folder / f"{re.sub('[^a-z0-9.]+', '_', self.name.lower().replace('γ', 'scale'))}.npz"
 
 

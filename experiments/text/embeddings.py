@@ -1,4 +1,4 @@
-"""Embeddings of pictures to draw from: those that a prior makes of captions, and those of pictures in files."""
+"""Embeddings of pictures to draw from: made of captions by a prior, or of pictures in files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -35,7 +35,7 @@ def settings(
     thresholds: Sequence[str] | None,
     noises: Sequence[str] | None,
 ) -> Settings:
-    """The settings of flags, by default those of the config of the first stage."""
+    """The settings of flags, by default from the config of the first stage."""
     words = {"off": False, "on": True}
     found = config.evaluation.guidance_scales if scales is None else shared.guidance_scales("scales", scales)
     if thresholds is not None and (not thresholds or not set(thresholds) <= words.keys()):

@@ -34,7 +34,7 @@ def table(rows: Rows, features: str, about: str) -> Table:
 
 
 def _by_curve(names: Iterable[str]) -> list[str]:
-    """Names of rows, those of one curve side by side from the smallest γ on, also if they were added later."""
+    """Names of rows, curve by curve from the smallest γ on, also if they were added later."""
     split = {name: name.partition(", γ = ") for name in names}
     curves = list(dict.fromkeys(curve for curve, _, _ in split.values()))
     return sorted(split, key=lambda name: (curves.index(split[name][0]), float(split[name][2] or 0)))

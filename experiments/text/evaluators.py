@@ -24,7 +24,7 @@ _BLOCK = 100
 
 
 class Evaluator(NamedTuple):
-    """Features of pictures, and those of the entries of the gallery, whose inner product is the score.
+    """Features of pictures and of the entries of the gallery, whose inner product is the score.
 
     Attributes:
       name: owner of the features, for people.

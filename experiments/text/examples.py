@@ -19,7 +19,7 @@ class Gallery(NamedTuple):
 
     @property
     def about(self) -> str:
-        """For people."""
+        """A sentence about the gallery."""
         return f"Looked up among {len(self.texts):,} texts, of which those that describe the same subject are right."
 
 
@@ -45,7 +45,7 @@ class Examples(NamedTuple):
 
 
 def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
-    """The gallery of captions, and the captions in it, those of training and those held out apart.
+    """The gallery of captions, and the captions in it, from training and held out apart.
 
     The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
     at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
@@ -77,7 +77,7 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
 
 
 def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
-    """The classes as a gallery, and those of the test pictures."""
+    """The classes as a gallery, and the classes of the test pictures."""
     labels = np.asarray(dataset.test["label"], np.int32)
     texts = [f"class {k}" for k in range(dataset.num_classes)]
     right = np.eye(dataset.num_classes, dtype=bool)[labels]

@@ -64,7 +64,7 @@ def single(text: str, given: str) -> str:
 
 
 def read(captions: Sequence[str], path: str | None, style: str | None) -> list[Prompt]:
-    """The captions of ``--caption`` and those of the lines of ``--captions_file``."""
+    """The captions of ``--caption`` and of the lines of ``--captions_file``."""
     found = [parse(text, "--caption", style) for text in captions]
     if path is not None:
         try:

@@ -174,7 +174,7 @@ def _layer_shapes(model: Model, variables: PyTree) -> dict[str, tuple[int, ...]]
 
 
 def _deepest(shapes: Mapping[str, tuple[int, ...]], axes: int) -> str:
-    """Of the layers that are not in others and not the last, the last of those with the fewest positions."""
+    """The last of the layers with the fewest positions, nested layers and the last of all left out."""
     outer = [name for name, shape in shapes.items() if "/" not in name and (axes < 2 or len(shape) > 2)][:-1]
     return min(reversed(outer), key=lambda name: math.prod(shapes[name][1:-1]))
 

@@ -28,7 +28,7 @@ _BEFORE = {"--workdir": "config.distillation.teacher", "--step": "config.distill
 
 
 def teacher_of(config: Config, run: Run) -> students.Teacher:
-    """The guided model, of the γ that is among the conditions, or else that of the config."""
+    """The guided model, with γ from the conditions, or else from the config."""
     scale = rules.traced_scale(config, config.sampling.guidance_scale)
     guided = make_guided(config, run.model)
 
@@ -58,7 +58,7 @@ def check_teacher(config: Config, options: Config, run: Run, method: str) -> Non
 
 
 def facts(options: Config) -> dict[str, Any]:
-    """The fields by name, without those of an adversarial term that is off."""
+    """The fields by name, without the section of an adversarial term that is off."""
     off = "adversarial" in options and options.adversarial.weight is None
     found = {f"config.distillation.{name}": value for name, value in leaves(options)}
     return {name: v for name, v in found.items() if not (off and name.startswith("config.distillation.adversarial."))}

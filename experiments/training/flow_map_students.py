@@ -25,15 +25,9 @@ LOSSES: Mapping[str, str] = {
 """The loss of ``config.loss.flow_map`` that is given the velocity of the teacher, by method."""
 
 
-_GUIDED = Section(
-    guidance_max=Field(
-        None,
-        Between(1, open="low"),
-        """
-        The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
-        choose; None is a student of the γ of the teacher.""",
-    ),
-)
+_GUIDED = Section(guidance_max=Field(None, Between(1, open="low"), """
+    The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
+    choose; None is a student of the γ of the teacher."""))  # fmt: skip
 _TWO_TIMES = Section(
     diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
     power=Field(0.0, NON_NEGATIVE, "Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."),
@@ -58,11 +52,11 @@ SECTIONS: Mapping[str, Section] = {
 """The fields of ``config.distillation`` for each method."""
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {name: {"steps": 2000, "learning_rate": 1e-3} for name in LOSSES}
-"""Of ``config.training``."""
+"""Fields of ``config.training`` by method."""
 
 
 class Student(NamedTuple):
-    """A student before its training; ``prepare`` and ``loss`` are those of the training step."""
+    """A student before its training; ``prepare`` and ``loss`` are for the training step."""
 
     model: Model
     params: PyTree
@@ -78,7 +72,7 @@ def check(config: Config, options: Config) -> None:
 
 
 def configured(config: Config, method: str, options: Config, steps: int, scale: float) -> Config:
-    """The config of a student with its loss, network and sampler, from that of ``students.config_of_student``.
+    """The config of a student with its loss, network and sampler, from ``students.config_of_student``.
 
     ``scale`` is γ that it is sampled at by default, of a student with γ as a condition.
     """

@@ -66,7 +66,7 @@ TRAINING: Mapping[str, Mapping[str, Any]] = {
     "matching": {"steps": 1500, "learning_rate": 1e-3},
     **flow_map_students.TRAINING,
 }
-"""Of ``config.training``: the steps are those of a round."""
+"""Fields of ``config.training`` by method; the steps are of a round."""
 
 _NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
 

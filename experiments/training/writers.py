@@ -150,7 +150,7 @@ class _Board:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors of writing name the path, which those of an open file do not."""
+    """Errors of writing name the path, which errors of an open file do not."""
     try:
         yield
     except OSError as error:

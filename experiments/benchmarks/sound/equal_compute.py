@@ -116,7 +116,7 @@ def fit_part(
     config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
     start = time.monotonic()
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
-    params = averaged(loop.fit(**fit()._asdict()), "0.99")
+    params = averaged(loop.fit(fit()), "0.99")
     cost = Cost(per_step, steps, per_step * steps + spent, time.monotonic() - start)
     if config.data.crop is not None and part != "autoencoder":
         config = for_full_sounds(config)

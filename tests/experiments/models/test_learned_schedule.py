@@ -192,7 +192,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     dataset, labels = data.load(config), np.arange(4, dtype=np.int32)
     model = build_model(config, dataset)
     generate = make_sampler(config, model, dataset)  # as for the pictures of training
-    state = loop.fit(**tasks.diffusion.fit(config, dataset, model, tmp_path / "run")._asdict())
+    state = loop.fit(tasks.diffusion.fit(config, dataset, model, tmp_path / "run"))
     params = averaged(state, "0.9")
     drawn = generate(params, 0, labels, 1.0)
 

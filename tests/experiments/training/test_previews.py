@@ -26,8 +26,8 @@ def test_a_picture_of_samples_that_are_not_finite_is_left_out(tmp_path):
 
     loss = lambda params, batch: (params["w"] * batch["x"][:, 0], {})
     with pytest.warns(UserWarning, match=r"no picture at step 1: 3 of 3 samples are not finite \(guidance scale"):
-        state = loop.fit(
+        state = loop.fit(loop.Fit(
             config, tmp_path, Zeros(), params={"w": np.zeros(1, np.float32)}, prepare=lambda key, batch: batch,
             loss=loss, ema="none", held_out=lambda params: 0.0, draw=draw, optimizer=optax.sgd(0.1),
-        )  # fmt: skip
+        ))  # fmt: skip
     assert int(state.step) == 2
