@@ -50,7 +50,6 @@ def test_resample_keeps_tones_without_aliasing_or_delay():
         (lambda folder: read(folder / "none.wav"), "path must be a sound file that can be read, got '.*none.wav'"),
         (lambda folder: read(__file__), "path must be a sound file that can be read"),
         (lambda folder: write(folder / "a.wav", np.zeros((1, 2, 3)), 8000), r"x must be \(length,\) or \(channels, le"),
-        (lambda folder: write(folder / "a.wav", [np.nan, 0.0], 8000), "x must be finite, got 1 values that are not"),
         (lambda folder: write(folder / "a.flac", [0.0], 8000, subtype="FLOAT"), "can be written as FLOAT, got"),
         (lambda folder: write(folder / "a.unknown", [0.0], 8000), "path must be a file that can be written"),
     ],

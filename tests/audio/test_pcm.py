@@ -65,15 +65,3 @@ def test_mu_law_error_is_relative():
     error = np.abs(np.asarray(mu_law_decode(mu_law_encode(x))) - x)
     assert np.all(error <= 1.05 * (np.abs(x) + 1 / 255) * np.log(256) / 255)
     np.testing.assert_array_equal(mu_law_encode(np.zeros(1)), 128)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: pcm_to_float(np.zeros(3)), "codes must be of an integer type"),
-        (lambda: mu_law_decode(np.zeros(3)), "codes must hold integers, got dtype float32"),
-    ],
-)
-def test_codes_validate_arguments(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -111,31 +111,26 @@ def test_json_holds_a_class_and_a_caption(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("members", "words"),
+    ("changes", "words"),
     [
-        ([("2.png", b"no picture"), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 is not a picture"),
-        ([("2.png", png()[1][:-30]), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 is damaged: "),
-        ([("2.png", png((4, 4, 3))[1]), ("2.cls", b"1"), ("2.txt", b"")], "a.tar: 2 must be of the size of the first"),
-        ([("2.png", png()[1]), ("2.cls", b"-1"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
-        ([("2.png", png()[1]), ("2.cls", b"cat"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
-        ([("2.png", png()[1]), ("2.json", b"{"), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
-        ([("2.png", png()[1]), ("2.json", b"[" * 10**5), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
-        (
-            [("2.png", png()[1]), ("2.cls", b"%d" % 2**20), ("2.txt", b"")],
-            "as class in .* and < 1,048,576",
-        ),
-        (
-            [("2.png", png()[1]), ("2.cls", b"%d" % 2**63), ("2.txt", b"")],
-            "as class in .* and < 1,048,576",
-        ),
-        ([("2.png", png()[1]), ("2.json", b'{"label": 1e9}'), ("2.txt", b"")], "2 must have an integer >= 0 as class"),
-        ([("2.png", png()[1]), ("2.txt", b"")], "2 must have a class, as others do"),
-        ([("2.png", png()[1]), ("2.cls", b"1")], "2 must have a caption, as others do"),
-        ([("2.png", png()[1]), ("2.cls", b"1"), ("2.txt", b"\xff")], "2 cannot be read: 'utf-8'"),
+        ({"png": b"no picture"}, "a.tar: 2 is not a picture"),
+        ({"png": png()[1][:-30]}, "a.tar: 2 is damaged: "),
+        ({"png": png((4, 4, 3))[1]}, "a.tar: 2 must be of the size of the first"),
+        *[({"cls": text}, "2 must have an integer >= 0 as class") for text in (b"-1", b"cat")],
+        *[({"cls": b"%d" % number}, "as class in .* and < 1,048,576") for number in (2**20, 2**63)],
+        *[
+            ({"cls": None, "json": text}, "2 must have an integer >= 0 as class")
+            for text in (b"{", b"[" * 10**5, b'{"label": 1e9}')
+        ],
+        ({"cls": None}, "2 must have a class, as others do"),
+        ({"txt": None}, "2 must have a caption, as others do"),
+        ({"txt": b"\xff"}, "2 cannot be read: 'utf-8'"),
     ],
 )
-def test_a_broken_example_is_named_and_can_be_skipped(tmp_path, members, words):
+def test_a_broken_example_is_named_and_can_be_skipped(tmp_path, changes, words):
     good = [("1.png", png()[1]), ("1.cls", b"1"), ("1.txt", b"one")]
+    bad = {"png": png()[1], "cls": b"1", "txt": b""} | changes
+    members = [(f"2.{kind}", content) for kind, content in bad.items() if content is not None]
     source = tar(write(tmp_path / "a.tar", [*good, *members]))
     with pytest.raises(ValueError, match=words):
         source[1]

@@ -117,6 +117,8 @@ def rewritten(folder, **changes):
     for name, value in changes.items():
         if name in config:
             config[name] = value
+        elif value is None:
+            del tensors[name]
         else:
             tensors[name] = value
     save_file(tensors, folder / "model.safetensors")
@@ -131,6 +133,9 @@ BROKEN = {
     "booleans": ({"output.kernel": KERNEL > 0}, r"\['kernel'\] must be floating, got dtype bool"),
     "NaN": ({"output.kernel": KERNEL * np.nan}, "params must be finite, but 16 of "),
     "both": ({"output.kernel.x": KERNEL}, "has a tensor 'output.kernel' and others below this name"),
+    "missing": ({"output.bias": None}, r"parameter .*'bias'\] is missing"),
+    "kind": ({"network": {"kind": "Big"}}, "kind must be a network of scorekit.networks, got 'Big'"),
+    "schedule": ({"preconditioning": {"schedule": {"kind": "New"}}}, ".*written by another version"),
     "unknown": ({"input/kernel": KERNEL}, r"\['input'\]\['kernel'\] is not one of the network"),
     "shape": ({"shape": None}, "shape must be known, to check the parameters: give it to load, got None"),
     "blocks": ({"network": {"kind": "MLP", "blocks": 10**9}}, "blocks must be at most 65,536 for these parameters"),
@@ -187,6 +192,9 @@ def test_damaged_safetensors_are_named(tmp_path):
         path.write_bytes(damage)
         with pytest.raises(ValueError, match=f"{path}: "):
             io.load(folder)
+    path.write_bytes(data[:-4])
+    with pytest.raises(ValueError, match=r"model.safetensors: not a complete safetensors file"):
+        io.load(folder)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ValueError, match=f"{path}: must be a regular file"):

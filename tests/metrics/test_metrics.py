@@ -190,12 +190,9 @@ def test_vendi_score_of_copies_and_of_distant_points():
     ("call", "message"),
     [
         (lambda x: metrics.energy_distance(x[:1], x), r"x must be \(N, D\) with N >= 2"),
-        (lambda x: metrics.frechet_distance(x, x[..., None]), r"y must be \(N, D\).*got \(8, 2, 1\)"),
         (lambda x: metrics.energy_distance(x, x[:, :1]), r"same D, got \{'x': \(8, 2\), 'y': \(8, 1\)\}"),
         (lambda x: metrics.precision_recall(x, x[:3], k=3), r"fake must be \(N, D\) with N >= 4"),
         (lambda x: metrics.density_coverage(x[:5], x, k=5), r"real must be \(N, D\) with N >= 6"),
-        (lambda x: metrics.density_coverage(x, x[:0], k=1), r"fake must be \(N, D\) with N >= 1"),
-        (lambda x: metrics.vendi_score(x[:0]), r"x must be \(N, D\) with N >= 1"),
     ],
 )
 def test_metrics_validate_arguments(call, message):

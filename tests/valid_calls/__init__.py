@@ -2,7 +2,8 @@
 
 Each file holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second row of the same
 function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: values of required arguments that rows leave out, by
-the name of the argument. Functions without a row and the reasons are in :mod:`valid_calls.exempt`.
+the name of the argument. What rows of several files share is in :mod:`valid_calls.common`; functions without a row
+and the reasons are in :mod:`valid_calls.exempt`.
 """
 
 import importlib

@@ -27,11 +27,8 @@ def shapes(network, *inputs, **options):
 def attributes(name: str, row: Call) -> Call:
     """The row of a network as a function of its attributes, which is only traced."""
     network = NETWORKS[name]
-    given = {key: None for key in bounds_of(type(network))}
-    return Call(
-        lambda **changed: shapes(network.clone(**changed), *row.plain().values()),
-        {key: getattr(network, key) for key in given},
-    )
+    given = {key: getattr(network, key) for key in bounds_of(type(network))}
+    return Call(lambda **changed: shapes(network.clone(**changed), *row.plain().values()), given)
 
 
 @functools.cache
@@ -48,10 +45,10 @@ def applied(network, *inputs):
     return _compiled(network)(params, *inputs)
 
 
-def of(network, answer=lambda output: output, **inputs):
+def of(network, answer=lambda output: output, run=applied, **inputs):
     """The row of a network and of its inputs in turn."""
     NETWORKS[f"networks.{type(network).__name__}"] = network
-    return call(lambda **given: answer(applied(network, *given.values())), **inputs)
+    return call(lambda **given: answer(run(network, *given.values())), **inputs)
 
 
 def _noisy(network, x, answered="empty, shape"):
@@ -133,10 +130,9 @@ ROWS = {
         eps=Data(np.ones((2, 2, 2, 4), np.float32), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.AutoencoderKL/decode": call(lambda z: shapes(_KL, z, method="decode")),
-    "networks.Conditioning": call(
-        lambda *, features=4, **inputs: shapes(
-            networks.Conditioning(features, num_classes=3, vector_size=2), *inputs.values()
-        ),
+    "networks.Conditioning": of(
+        networks.Conditioning(4, num_classes=3, vector_size=2),
+        run=shapes,
         noise=Data(EACH, f"integer; {_ONLY_TRACED}"),
         labels=LABELS,
         batch=Count(2, least=0),
