@@ -105,7 +105,7 @@ def test_private_modules_are_imported_inside_their_package_only():
         ("from ..audio._common import frames", "scorekit.metrics.retrieval", 1),
         ("from scorekit.networks.dit import DiT, _Block", "scorekit.io.loading", 1),
         ("from scorekit.solvers import _base", "scorekit.solvers_of_mine", 1),
-        ("from scorekit.audio._common import frames", "scorekit.audio.ddsp.synthesis", 0),
+        ("from scorekit.audio._checks import frames", "scorekit.audio.ddsp.synthesis", 0),
         ("from scorekit.solvers._base import Row\nfrom ._weights import power", "scorekit.solvers.ode", 0),
         (
             "from scorekit import _numerics\nimport scorekit._integration.steps",
@@ -153,7 +153,7 @@ BAD = {
     "from ..solvers import ode": "scorekit.guidance.interval",
     "from ml_collections import ConfigDict": "scorekit.training.state",
     "from experiments import config": "scorekit.data.arrays",
-    "import absl.logging": "scorekit.metrics.energy",
+    "import absl.logging": "scorekit.metrics.distances",
     "import scipy.stats": "scorekit.densities",
     "from jax._src import core": "scorekit.trees",
     "import jax": "scorekit.nowhere",
