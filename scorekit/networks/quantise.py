@@ -20,8 +20,8 @@ Args:
 >>> found = quantise(x[:1], codes)
 >>> isinstance(found, Quantised), found.values.tolist(), found.index.tolist(), round(float(found.commitment[0]), 3)
 (True, [[1.0, 0.0]], [1], 0.02)
->>> revival_loss(jnp.array([[0.1], [0.3]]), codes[:, :1], jnp.array([0, 0])).round(4)  # (1 - 0.3)^2 / 2
-Array(0.245, dtype=float32)
+>>> round(float(revival_loss(jnp.array([[0.1], [0.3]]), codes[:, :1], jnp.array([0, 0]))), 4)  # (1 - 0.3)^2 / 2
+0.245
 >>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
 2.0
 

@@ -10,7 +10,7 @@ import pytest
 from experiments.benchmarks.sequences import joint as joint_sequences
 from experiments.benchmarks.sequences.counted import of_conditionals
 from experiments.cli.config import ConfigError
-from experiments.data.dataset import Scorer
+from experiments.data.display import Scorer
 from experiments.models.sequences import Sequences
 from scorekit import autoregressive as ar
 from scorekit import metrics
