@@ -8,7 +8,7 @@ import numpy as np
 from experiments.data.dataset import in_blocks
 from scorekit import metrics
 from scorekit.audio import structure
-from scorekit.audio.mel.statistics import log_mel_statistics
+from scorekit.audio.mel_features import log_mel_statistics
 from scorekit.typing import Array
 
 

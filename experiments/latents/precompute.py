@@ -23,7 +23,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
 from experiments.data.images import Images
 from experiments.models import encoded
-from scorekit.networks.autoencoders.autoencoder_kl import PRESETS
+from scorekit.networks.autoencoder_kl import PRESETS
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of images.", required=True)

@@ -4,6 +4,17 @@
 modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks,
 :mod:`scorekit.audio.structure` statistics of rhythm and harmony, :mod:`scorekit.audio.ddsp` a differentiable
 synthesiser.
+
+Args:
+  key: PRNG key.
+  x: signals ``(..., length)``, full scale [-1, 1].
+  length: number of samples of the signal.
+  sample_rate: sample rate in Hz.
+  window: window ``(N,)``, concrete.
+  hop: samples from one frame to the next.
+
+Returns:
+  Signals, spectra and features with the leading axes of the signals, float32 unless these are float64.
 """
 
 from scorekit.audio import ddsp, representations, structure
@@ -19,16 +30,12 @@ from scorekit.audio.frequency import (
     phase_from_frequency,
 )
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
-from scorekit.audio.images import spectrogram_images
-from scorekit.audio.mel import (
-    LogMel,
+from scorekit.audio.mel_features import LogMel, log_mel_frames, log_mel_statistics, make_log_mel
+from scorekit.audio.mel_spectrograms import (
     apply_gains,
     hz_to_mel,
     log_mel,
-    log_mel_frames,
-    log_mel_statistics,
     magnitude_from_mel,
-    make_log_mel,
     match_mel,
     mel_envelope,
     mel_filter_bank,
@@ -36,13 +43,13 @@ from scorekit.audio.mel import (
     mel_to_hz,
 )
 from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
-from scorekit.audio.normalisation import normalise_peak
 from scorekit.audio.pcm import (
     float_to_pcm,
     mu_law_compress,
     mu_law_decode,
     mu_law_encode,
     mu_law_expand,
+    normalise_peak,
     pcm_to_float,
 )
 from scorekit.audio.rates import high_rate, low_rate
@@ -58,6 +65,7 @@ from scorekit.audio.stft import (
     phase,
     random_phase,
     randomise_phase,
+    spectrogram_images,
     stft,
 )
 

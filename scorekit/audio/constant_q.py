@@ -14,10 +14,7 @@ The transform is of a full clip and periodic.
 
 Args:
   frame: frame of the transform, from :func:`constant_q_frame`.
-  length: number of samples of the signal.
-  x: signals ``(..., length)``.
   coefficients: complex coefficients ``(..., bands, M)``.
-  sample_rate: sample rate in Hz.
 
 >>> import jax
 >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
@@ -77,6 +74,8 @@ def constant_q_frame(
 ) -> ConstantQ:
     """The frame for signals of a given length, which must let the narrowest band hold a bin; on the host in float64.
 
+    It has ``sample_rate M / length`` coefficients per second in every band.
+
     Args:
       f_min: centre of band 1, in Hz.
       f_max: upper limit of the band centres, in Hz; the highest band ends below half the sample rate. ``None`` is the
@@ -84,9 +83,6 @@ def constant_q_frame(
       bins_per_octave: number of bands in an octave.
       columns: number ``M`` of coefficients in a band; ``None`` is the size of the widest band, which may be prime. The
         band above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
-
-    Returns:
-      The frame, with ``sample_rate M / length`` coefficients per second in every band.
     """
     nyquist = sample_rate / 2.0
     step = 2.0 ** (1.0 / bins_per_octave)
@@ -142,9 +138,6 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
 
     Row ``k`` is the analytic signal of band ``k``, demodulated by its centre so that a steady partial rotates slowly;
     column ``m`` is the time ``m length / M`` in samples.
-
-    Returns:
-      Complex ``(..., bands, M)``.
     """
     check_signal(x=x)
     x = jnp.asarray(x)
@@ -159,9 +152,6 @@ def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
 
     ``irfft(sum_k g_k fft(c_k))`` with the filters ``g_k``; for inconsistent coefficients, the least-squares signal.
-
-    Returns:
-      Real ``(..., length)``.
     """
     coefficients = jnp.asarray(coefficients)
     if coefficients.shape[-2:] != jnp.shape(frame.bins):

@@ -4,9 +4,7 @@ Windows are given in seconds and the sample rate is an argument. All distances a
 ``(..., length)`` and return one value per clip; levels are raised to -100 dB (0 dB is a sine of amplitude 1).
 
 Args:
-  x: signals ``(..., length)``, full scale [-1, 1].
   y: references of the same shape.
-  sample_rate: sample rate in Hz.
 
 Returns:
   The distance, one for each clip, ``(...)``.
@@ -28,16 +26,14 @@ from typing import cast
 import jax.numpy as jnp
 
 from scorekit.arguments import checked
-from scorekit.audio._checks import Rate, check_signal
+from scorekit.audio._checks import Rate, check_signal, root
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["log_spectral_distance", "multi_resolution_stft_loss", "spectral_convergence"]
 
-_FLOOR_DB = -100.0
-"""Smallest level before logarithms are taken, relative to a bin of a full-scale sine."""
-_LSD_WINDOW = 0.064
-"""The Hann window of the log-spectral distance, in seconds; the hop is a quarter of it."""
+_FLOOR_DB = -100.0  # smallest level before logarithms are taken, relative to a bin of a full-scale sine
+_LSD_WINDOW = 0.064  # the Hann window of the log-spectral distance, in seconds; the hop is a quarter of it
 _WINDOWS = (0.010, 0.025, 0.050)
 """The Hann windows of the multi-resolution loss, in seconds; hops are a fifth, transforms 1.5 to 3 times as long."""
 
@@ -45,12 +41,11 @@ _WINDOWS = (0.010, 0.025, 0.050)
 def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
     """``| |X| - |Y| | / |Y|``, Frobenius norms over frames and bins of two magnitude spectrograms.
 
+    The ratio is 0 for equal magnitudes, 1 for a silent estimate, NaN or infinite for a silent reference.
+
     Args:
       estimate: magnitudes ``(..., frames, bins)``.
       reference: magnitudes of the same shape, not all zero.
-
-    Returns:
-      A ratio, ``(...)``: 0 for equal magnitudes, 1 for a silent estimate, NaN or infinite for a silent reference.
 
     Source: Sturmel and Daudet 2011, "Signal reconstruction from STFT magnitude: a state of the art".
     """
@@ -59,7 +54,8 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
         shapes = jnp.shape(estimate), jnp.shape(reference)
         raise ValueError(f"estimate and reference must be equal in shape, got {shapes[0]} and {shapes[1]}")
     estimate, reference = jnp.asarray(estimate), jnp.asarray(reference)
-    return _norm(estimate - reference) / _norm(reference)
+    norm = lambda x: root(jnp.sum(x**2, axis=(-2, -1)))
+    return norm(estimate - reference) / norm(reference)
 
 
 @checked
@@ -76,7 +72,7 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Arra
     window = hann(length)
     log_x, log_y = (_log(magnitude(stft(s, window, length // 4)), window) for s in (x, y))
     decibels = (20.0 / math.log(10.0)) * (log_x - log_y)
-    return jnp.mean(_root_mean_square(decibels), axis=-1)
+    return jnp.mean(root(jnp.mean(decibels**2, axis=-1)), axis=-1)
 
 
 @checked
@@ -102,19 +98,6 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Rate) ->
 def _log(size: Array, window) -> Array:
     """The logarithm of magnitudes, floored at ``_FLOOR_DB`` against a full-scale sine."""
     return jnp.log(jnp.maximum(size, 0.5 * window.sum() * 10.0 ** (_FLOOR_DB / 20.0)))
-
-
-def _norm(x: Array) -> Array:
-    return _root(jnp.sum(x**2, axis=(-2, -1)))
-
-
-def _root_mean_square(x: Array) -> Array:
-    return _root(jnp.mean(x**2, axis=-1))
-
-
-def _root(x: Array) -> Array:
-    """The square root, with gradient 0 at 0; NaN is not 0."""
-    return jnp.where(x <= 0, 0.0, jnp.sqrt(jnp.where(x <= 0, 1.0, x)))
 
 
 def _samples(seconds: float, sample_rate: float) -> int:

@@ -4,11 +4,9 @@ The frequency of MIDI pitch ``p`` is ``f = 440 2^((p - 69) / 12)`` Hz. A network
 on sinusoids of the right frequencies does not have to learn pitch, only how an instrument sounds.
 
 Args:
-  sample_rate: sample rate in Hz.
   lowest: lowest MIDI pitch.
   highest: highest MIDI pitch, included, at least ``lowest``.
   pitch: MIDI pitches ``(B,)``; integers for :func:`pitch_velocity_features`, any real numbers otherwise.
-  length: number n of samples.
 
 >>> pulse_train(jnp.array([69]), 400, 4000)[0, 0].round(4)  # four partials below 2 kHz
 Array(0.125, dtype=float32)
@@ -25,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, PositiveInt, checked
+from scorekit.arguments import Between, Count, PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
-from scorekit.checks import check_between, check_classes
+from scorekit.checks import check_classes
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["harmonic_tones", "pitch_velocity_features", "pulse_train"]
@@ -39,10 +37,8 @@ _Pitch: TypeAlias = Annotated[int, Count(0, 127)]
 def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Rate) -> Array:
     """A band-limited pulse train at a pitch: ``1 / 32 sum_k cos(2 pi k f n / sample_rate)``.
 
-    The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel).
-
-    Returns:
-      float32 ``(B, length)``; NaN for a pitch of NaN.
+    The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel). A pitch of NaN gives
+    NaN.
     """
     check_signal("(B,)", pitch=pitch)
     pitch = jnp.asarray(pitch, jnp.float32)[:, None]
@@ -56,7 +52,7 @@ def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Rate) -> Arr
 
 @checked
 def harmonic_tones(
-    roll: ArrayLike,
+    roll: Annotated[ArrayLike, Between(0, 127)],
     length: PositiveInt,
     sample_rate: Rate,
     count: PositiveInt = 3,
@@ -72,14 +68,10 @@ def harmonic_tones(
       roll: velocities ``(B, T, 128)``, 0 for keys that are up; frame ``m`` starts at sample ``m length / (T - 1)``.
       length: number n of samples, a multiple of ``T - 1``.
       count: number of partials.
-
-    Returns:
-      float32 ``(B, length, 2 count)``.
     """
     check_signal("(B, T, 128)", roll=roll)
     if jnp.shape(roll)[2] != 128:
         raise ValueError(f"roll must be (B, T, 128), got {jnp.shape(roll)}")
-    check_between(0, 127, roll=roll)
     _check_pitches(lowest, highest)
     frames = jnp.shape(roll)[1] - 1
     if frames < 1 or length % frames:
@@ -99,11 +91,10 @@ def harmonic_tones(
 def pitch_velocity_features(pitch: ArrayLike, velocity: ArrayLike, lowest: _Pitch = 36, highest: _Pitch = 84) -> Array:
     """Pitch as a one-hot vector and ``log2(velocity / 127)``.
 
+    A pitch outside ``lowest..highest`` gives zeros.
+
     Args:
       velocity: MIDI velocities ``(B,)``, integers from 0 to 127.
-
-    Returns:
-      float32 ``(B, highest - lowest + 2)``; zeros for a pitch outside ``lowest..highest``.
     """
     check_signal("(B,)", pitch=pitch, velocity=velocity)
     if jnp.shape(pitch) != jnp.shape(velocity):

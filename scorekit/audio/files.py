@@ -5,7 +5,6 @@ Without the extra ``audio`` all functions raise an ``ImportError`` that says wha
 
 Args:
   path: path of the file; to write, its folder must exist.
-  sample_rate: sample rate in Hz.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,17 +45,11 @@ class Sound(NamedTuple):
 
 @checked
 def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mono: bool = False) -> Sound:
-    """Reads a WAV, FLAC, Ogg, MP3 or other file supported by libsndfile.
+    """Reads a WAV, FLAC, Ogg, MP3 or other file supported by libsndfile; full scale of integer formats is [-1, 1).
 
     Args:
       sample_rate: sample rate of the result, in Hz; ``None`` keeps the rate of the file.
       mono: mean of the channels instead of all of them.
-
-    Returns:
-      The sound; full scale of integer formats is [-1, 1).
-
-    Raises:
-      ValueError: if the file cannot be read as sound, or would unpack to far more than it holds.
     """
     soundfile = _extra("soundfile")
     try:
@@ -112,11 +105,7 @@ def _extra(package: str) -> Any:
 
 
 def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
-    """Floats to linear PCM on the host, rounded and clipped: :func:`scorekit.audio.pcm.float_to_pcm` for numpy.
-
-    >>> _to_codes(np.array([-2.0, 0.5, 1.0])).tolist()
-    [-32768, 16384, 32767]
-    """
+    """Floats to linear PCM on the host, rounded and clipped: :func:`scorekit.audio.pcm.float_to_pcm` for numpy."""
     full_scale = 2.0 ** (bits - 1)
     return np.clip(np.round(np.asarray(x, np.float32) * full_scale), -full_scale, full_scale - 1.0).astype(np.int32)
 
@@ -129,9 +118,6 @@ def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
       x: floats ``(..., length)``, not empty.
       rate_from: sample rate of ``x``, in Hz.
       rate_to: sample rate of the result, in Hz.
-
-    Returns:
-      float32 ``(..., about length rate_to / rate_from)``.
     """
     soxr = _extra("soxr")
     check_signal(x=x)

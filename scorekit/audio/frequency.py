@@ -88,8 +88,6 @@ def frequency_to_hz(frequency: ArrayLike, sample_rate: PositiveScalar, hop: Posi
 
     Args:
       frequency: instantaneous frequency in half turns a frame, ``(..., N // 2 + 1)`` for an even ``N``.
-      sample_rate: sample rate in Hz.
-      hop: samples from one frame to the next.
     """
     check_signal("(..., bins)", frequency=frequency)
     if jnp.shape(frequency)[-1] < 2:

@@ -55,18 +55,11 @@ def griffin_lim(
     ``c_n = stft(istft(magnitude * t_{n-1} / |t_{n-1}|))``, ``t_n = c_n + momentum (c_n - c_{n-1})``
 
     Args:
-      key: PRNG key of the initial phases.
       magnitudes: magnitudes ``(..., frames, N // 2 + 1)``, finite and >= 0, with ``frames = num_frames(length, hop)``;
         a traced magnitude that is not finite gives NaN.
-      window: window ``(N,)``, concrete.
-      hop: samples from one frame to the next.
-      length: number of samples of the signal.
       iterations: number of steps.
       momentum: extrapolation of each step: 0 is the original algorithm, whose misfit never increases; 0.99 the
         accelerated one.
-
-    Returns:
-      The signal and the misfit of all iterations.
 
     Source: Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013, "A fast Griffin-Lim algorithm".
     """

@@ -2,10 +2,6 @@
 
 Windows are given in seconds and the sample rate is an argument, as in :mod:`scorekit.audio.distances`.
 
-Args:
-  x: signals ``(..., length)``, full scale [-1, 1].
-  sample_rate: sample rate in Hz.
-
 Returns:
   A value for each frame or signal.
 
@@ -30,15 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveScalar, checked
-from scorekit.audio._checks import Rate, check_signal
-from scorekit.audio._common import HOP, over_root
+from scorekit.audio._checks import HOP, Rate, check_signal, over_root
 from scorekit.audio.stft import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["chroma", "correlation", "onset_envelope", "seam_roughness"]
 
-_ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256
-"""Hann windows, in seconds."""
+_ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256  # Hann windows, in seconds
 
 
 @checked

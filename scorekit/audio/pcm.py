@@ -1,4 +1,4 @@
-"""Samples between integers (linear PCM, 8-bit mu-law) and floats in [-1, 1]; leading axes are free.
+"""Samples between integers (linear PCM, 8-bit mu-law) and floats in [-1, 1], and their peak; leading axes are free.
 
 Linear PCM of ``b`` bits represents ``-1 .. 1 - 2^(1-b)`` by the integers ``-2^(b-1) .. 2^(b-1) - 1``: full scale is
 [-1, 1).
@@ -24,6 +24,9 @@ Returns:
 Array([-32768,  16384,  32767], dtype=int32)
 >>> mu_law_encode(jnp.array([-1.0, 0.0, 0.01, 1.0]))
 Array([  0, 128, 157, 255], dtype=int32)
+>>> normalise_peak(jnp.array([[0.0, 0.5, -0.25], [0.0, 0.0, 0.0]]), 0.75)
+Array([[ 0.   ,  0.75 , -0.375],
+       [ 0.   ,  0.   ,  0.   ]], dtype=float32)
 
 Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 """
@@ -34,17 +37,25 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._quantisation import from_unit, to_unit
-from scorekit.arguments import Count, PositiveScalar, checked
+from scorekit.arguments import Count, Positive, PositiveScalar, checked
+from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_classes, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["float_to_pcm", "mu_law_compress", "mu_law_decode", "mu_law_encode", "mu_law_expand", "pcm_to_float"]
+__all__ = [
+    "float_to_pcm",
+    "mu_law_compress",
+    "mu_law_decode",
+    "mu_law_encode",
+    "mu_law_expand",
+    "normalise_peak",
+    "pcm_to_float",
+]
 
 _Bits: TypeAlias = Annotated[int, Count(2, 24)]
 _Codes: TypeAlias = Annotated[int, Count(2)]
 
-_MU = 255.0
-"""The constant of the North American and Japanese companding law, for 256 codes."""
+_MU = 255.0  # the constant of the North American and Japanese companding law, for 256 codes
 
 
 @checked
@@ -67,8 +78,8 @@ def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -
     """Floats to linear PCM, rounded or with triangular (TPDF) dither, and clipped.
 
     ``codes = round(2^(bits-1) x + u_1 - u_2)`` with ``u`` uniform on [0, 1) steps. With the dither the error of an
-    unclipped sample has mean 0 and variance 1/4 step^2 for any signal: noise instead of distortion. Without dither
-    (``dither=None``) the error is smaller, with variance of about 1/12 step^2, but depends on the signal.
+    unclipped sample has mean 0 and variance 1/4 step^2 for any signal: noise instead of distortion. Without dither the
+    error is smaller, with variance of about 1/12 step^2, but depends on the signal.
 
     Args:
       dither: PRNG key of the dither, or ``None`` for rounding (the inverse of :func:`pcm_to_float`).
@@ -133,3 +144,15 @@ def _sign_and_magnitude(x: ArrayLike) -> tuple[Array, Array]:
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     sign = jnp.where(x < 0, -1.0, 1.0).astype(x.dtype)
     return sign, sign * x
+
+
+@checked
+def normalise_peak(sound: ArrayLike, peak: Positive) -> Array:
+    """Scales each sound so that its largest absolute sample is ``peak``: ``x peak / max |x|``; silence stays silent.
+
+    Args:
+      sound: sounds ``(..., L)``, full scale [-1, 1].
+      peak: peak of the result. Sounds whose peak is below 2^-15 are scaled as if it were 2^-15.
+    """
+    check_signal("(..., L)", sound=sound)
+    return jnp.asarray(sound) * (peak / jnp.maximum(jnp.max(jnp.abs(sound), axis=-1, keepdims=True), 2.0**-15))

@@ -8,7 +8,6 @@ back. Where only magnitudes are modelled, phases are found by Griffin and Lim's 
 Args:
   length: number L of samples, a multiple of ``hop``.
   fft_size: length of the Fourier transform, even.
-  hop: samples from one frame to the next.
   scale: factor that brings sounds to unit order.
   floor: number added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
   log_mean: typical mean of the log-magnitudes.
@@ -21,6 +20,9 @@ Returns:
 >>> factories, sound = (spectrogram, compressed, partial(low_rate, factor=4)), jnp.zeros((2, 1024))
 >>> [jax.jit(f(1024).encode)(sound).shape for f in factories], waveform(5.0).encode(sound).shape
 ([(2, 16, 128, 2), (2, 16, 256), (2, 256, 1)], (2, 1024, 1))
+>>> quiet = Representation(*waveform(scale=2.0))
+>>> quiet.decode(quiet.encode(jnp.array([[0.25, -0.25]]))).tolist()
+[[0.25, -0.25]]
 """
 
 from collections.abc import Callable
@@ -33,10 +35,11 @@ import numpy as np
 
 from scorekit.arguments import AboveZeroScalar, FiniteScalar, NonNegativeInt, PositiveInt, PositiveScalar, checked
 from scorekit.audio import rates
-from scorekit.audio._common import MAGNITUDE_OFFSET
+from scorekit.audio._checks import MAGNITUDE_OFFSET
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
 from scorekit.audio.griffin_lim import griffin_lim
-from scorekit.audio.mel import LogMel, mel_envelope
+from scorekit.audio.mel_features import LogMel
+from scorekit.audio.mel_spectrograms import mel_envelope
 from scorekit.audio.stft import hann, istft, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
@@ -53,11 +56,6 @@ class Representation(NamedTuple):
         network was conditioned on; only :func:`magnitudes` needs it.
       controls: where a synthesiser decodes, as in :func:`.note_controls`, the function from the network's output to the
         controls of the synthesiser; else None.
-
-    >>> representation = waveform(scale=2.0)
-    >>> x = representation.encode(jnp.array([[0.25, -0.25]]))
-    >>> x.shape, representation.decode(x).tolist()
-    ((1, 2, 1), [[0.25, -0.25]])
     """
 
     encode: Callable[..., Array]
@@ -69,8 +67,7 @@ class Representation(NamedTuple):
 def waveform(scale: PositiveScalar = 1.0) -> Representation:
     """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1."""
     return Representation(
-        lambda sound: scale * jnp.asarray(sound)[..., None],
-        lambda x, dense_map=None: x[..., 0] / scale,
+        lambda sound: scale * jnp.asarray(sound)[..., None], lambda x, dense_map=None: x[..., 0] / scale
     )
 
 

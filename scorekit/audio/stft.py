@@ -9,12 +9,7 @@ without scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window
 length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
 
 Args:
-  x: signals ``(..., length)``.
-  window: window ``(N,)``; concrete but for :func:`stft`.
-  hop: samples from one frame to the next.
-  length: number of samples of the signal.
   spectrum: complex spectrum X of any shape.
-  key: PRNG key.
   size: number of samples of a frame, at most ``length``.
 
 Returns:
@@ -35,6 +30,8 @@ True
 ((3, 1000), (3, 1000))
 >>> hann(4).round(2).tolist(), hann(2, 4).tolist()
 ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
+>>> spectrogram_images(np.zeros((2, 1024))).shape
+(2, 33, 65, 1)
 """
 
 import functools
@@ -46,8 +43,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import NonNegativeInt, PositiveInt, checked
-from scorekit.audio._checks import check_signal
-from scorekit.checks import check, check_floating, check_like
+from scorekit.audio._checks import FiniteArray, check_signal
+from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = [
@@ -61,23 +58,20 @@ __all__ = [
     "phase",
     "random_phase",
     "randomise_phase",
+    "spectrogram_images",
     "stft",
 ]
 
-_LEAST_COVER = 1e-5
-"""Smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted."""
+_LEAST_COVER = 1e-5  # smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted
 
 
 @checked
 def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.ndarray:
-    """The periodic Hann window, ``sin^2(pi n / window_length)``.
+    """The periodic Hann window, ``sin^2(pi n / window_length)``, float64.
 
     Args:
       window_length: length of the window in samples, at most ``fft_size``.
       fft_size: length of the zero-padded result in samples; ``None`` is ``window_length``.
-
-    Returns:
-      float64 ``(fft_size,)``.
     """
     fft_size = window_length if fft_size is None else fft_size
     if window_length > fft_size:
@@ -94,10 +88,10 @@ def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
 
 
 @checked
-def stft(x: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
+def stft(x: ArrayLike, window: FiniteArray, hop: PositiveInt) -> Array:
     """The centred short-time Fourier transform of a real signal, ``(..., frames, N // 2 + 1)``.
 
-    complex64 unless ``x`` is float64.
+    complex64 unless ``x`` is float64; the window may be traced.
 
     Source: Allen and Rabiner 1977, "A unified approach to short-time Fourier analysis and synthesis".
     """
@@ -113,7 +107,7 @@ def stft(x: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
 
 
 @checked
-def istft(spectrum: ArrayLike, window: ArrayLike, hop: PositiveInt, length: int) -> Array:
+def istft(spectrum: ArrayLike, window: FiniteArray, hop: PositiveInt, length: int) -> Array:
     """The signal whose :func:`stft` is nearest to ``spectrum``: the exact inverse for consistent spectra.
 
     ``x[n] = sum_m window[n - m hop] y_m[n - m hop] / sum_m window[n - m hop]^2`` with ``y_m`` the inverse transform of
@@ -122,9 +116,6 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: PositiveInt, length: int)
     Args:
       spectrum: complex spectrum ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
       window: window ``(N,)``, concrete; the frames must cover every sample, where not all windows may nearly vanish.
-
-    Returns:
-      Real ``(..., length)``.
 
     Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform".
     """
@@ -149,11 +140,7 @@ def istft(spectrum: ArrayLike, window: ArrayLike, hop: PositiveInt, length: int)
 
 @checked
 def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
-    """Cuts a signal into overlapping frames; an incomplete last frame is dropped.
-
-    Returns:
-      ``(..., 1 + (length - size) // hop, size)``.
-    """
+    """Frames of a signal, ``(..., 1 + (length - size) // hop, size)``; an incomplete last one is left out."""
     if not jnp.ndim(x) or jnp.shape(x)[-1] < size:
         raise ValueError(f"x must be (..., length) with length >= size = {size}, got {jnp.shape(x)}")
     frames = 1 + (x.shape[-1] - size) // hop
@@ -168,11 +155,10 @@ def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
 def overlap_add(frames: Any, hop: PositiveInt) -> Any:
     """Adds frames, each ``hop`` samples after the one before: the transpose of :func:`frame`.
 
+    The result has at least ``(frames - 1) hop + size`` samples, of which the excess is zero.
+
     Args:
       frames: frames ``(..., frames, size)``, of jax or of numpy.
-
-    Returns:
-      ``(..., L)`` with ``L >= (frames - 1) hop + size``, of the same kind; the excess is zero.
     """
     if np.ndim(frames) < 2 or 0 in np.shape(frames)[-2:]:
         raise ValueError(f"frames must be (..., frames, size) and not empty, got {np.shape(frames)}")
@@ -226,9 +212,26 @@ def random_phase(key: Key, like: Array) -> Array:
 
 
 def _check_window(window: ArrayLike) -> int:
-    """The length of the window."""
     shape = jnp.shape(window)
     if len(shape) != 1 or not shape[0]:
         raise ValueError(f"window must be an array (N,), got shape {shape}")
-    check(np.isfinite, "finite", window=window)
     return shape[0]
+
+
+def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
+    """Decibel spectrograms of sounds as greyscale images, low frequencies at the bottom.
+
+    Args:
+      sounds: sounds ``(N, L)``, full scale [-1, 1].
+
+    Returns:
+      ``(N, bins, frames, 1)`` in [-1, 1]: a range of 80 dB below a sine of amplitude 1. The window is the power of two
+      nearest to L / 16, at least 64 samples. NaN in a sound gives NaN in its image.
+    """
+    check_signal("(N, L)", sounds=sounds)
+    sounds = jnp.asarray(sounds)
+    size = max(64, 2 ** round(np.log2(sounds.shape[1] / 16)))
+    decibels = 20 * jnp.log10(magnitude(stft(sounds, hann(size), size // 4)) + 1e-9)
+    return np.asarray(jnp.clip((decibels - 20 * np.log10(size / 4)) / 40 + 1, -1, 1)).transpose(0, 2, 1)[
+        :, ::-1, :, None
+    ]

@@ -4,9 +4,6 @@ A model may generate realistic sound from moment to moment, but no rhythm or har
 of a lag in seconds and describe a clip by a short vector, so that sets of clips can be compared by
 :func:`scorekit.metrics.frechet_distance`.
 
-Args:
-  sample_rate: sample rate in Hz.
-
 Returns:
   A value for each lag, ``(..., number of lags)``.
 
@@ -25,8 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from scorekit.arguments import checked
-from scorekit.audio._checks import Rate
-from scorekit.audio._common import HOP, over_root
+from scorekit.audio._checks import HOP, Rate, over_root
 from scorekit.audio.music import chroma, onset_envelope
 from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
@@ -77,13 +73,10 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 @checked
 def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
-    """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s.
+    """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s, of signals of more than 2.2 s.
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count. 0 where
     the envelope is constant.
-
-    Args:
-      x: signals ``(..., length)`` of more than 2.2 s, full scale [-1, 1].
     """
     envelope = onset_envelope(x, sample_rate)
     taps = hann(8)[1:]  # correlations are invariant to its scale
@@ -94,12 +87,9 @@ def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
 
 @checked
 def harmony_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
-    """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s.
+    """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s, of signals of at least 3.1 s.
 
     It decreases where chords change and increases where they recur.
-
-    Args:
-      x: signals ``(..., length)`` of at least 3.1 s, full scale [-1, 1].
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))
 

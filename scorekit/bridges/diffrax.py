@@ -1,17 +1,7 @@
 """The reverse process as diffrax terms, for the solvers of diffrax. Needs the extra ``scorekit[diffrax]``.
 
-The probability-flow ODE runs in ``t``, from noise to data, with ``dt0`` negative or None::
-
-    term = ode_term(denoiser, schedule)
-    controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
-    solution = diffrax.diffeqsolve(term, diffrax.Tsit5(), 1.0, 1e-3, None, x_init, stepsize_controller=controller)
-    x = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-
-The reverse SDE runs in ``r = 1 - t``, because Brownian paths need increasing time::
-
-    path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=1e-3, shape=jax.eval_shape(lambda: x_init), key=key)
-    terms, start, end = reverse_sde(denoiser, schedule, path), reversed_time(1.0), reversed_time(1e-3)
-    solution = diffrax.diffeqsolve(terms, diffrax.Euler(), start, end, 1 / 400, x_init)
+The probability-flow ODE runs in ``t``, from noise to data, with ``dt0`` negative or None; the reverse SDE runs in
+``r = 1 - t``, because Brownian paths need increasing time.
 
 The state may be any pytree; diffrax keeps it in at least the precision of time, float32. An adaptive controller takes
 one step for the whole batch; ``jax.vmap`` over ``diffeqsolve`` gives every example individual steps. The terms are
@@ -29,8 +19,21 @@ Args:
 Returns:
   The term of the solver, or the reversed time.
 
->>> reversed_time(jnp.array([1.0, 0.25]))
-Array([0.  , 0.75], dtype=float32)
+>>> import diffrax
+>>> from scorekit import densities, denoisers, schedules
+>>> schedule = schedules.rectified_flow()
+>>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
+>>> term = ode_term(denoiser, schedule)
+>>> solve = jax.jit(lambda x: diffrax.diffeqsolve(term, diffrax.Tsit5(), 1.0, 0.0, -0.05, x).ys[-1])
+>>> round(float(solve(jnp.ones((1, 1)))[0, 0]), 4)
+0.5
+>>> schedule, x = schedules.linear_vp(), jax.random.normal(jax.random.key(0), (4000, 1))
+>>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.full(1, 3.0), std=0.5), schedule)
+>>> path = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-3, jax.eval_shape(lambda: x), jax.random.key(1))
+>>> terms, start, end = reverse_sde(denoiser, schedule, path), reversed_time(1.0), reversed_time(1e-3)
+>>> x = jax.jit(lambda x: diffrax.diffeqsolve(terms, diffrax.Euler(), start, end, 1 / 200, x).ys[-1])(x)
+>>> round(float(x.mean()), 1), round(float(x.std()), 1)
+(3.0, 0.5)
 """
 
 from collections.abc import Callable
@@ -79,17 +82,7 @@ def _predict(denoiser, x, t):
 def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
     """The probability-flow ODE ``dx/dt = alpha'(t) x0 + sigma'(t) eps`` with ``(x0, eps) = denoiser(x, t)``.
 
-    Returns:
-      A ``diffrax.ODETerm`` in t: solve it from ``t0`` = 1 down to ``t1`` = t_min, with ``dt0`` negative or None.
-
-    >>> import diffrax
-    >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.rectified_flow()
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
-    >>> term = ode_term(denoiser, schedule)
-    >>> solve = jax.jit(lambda x: diffrax.diffeqsolve(term, diffrax.Tsit5(), 1.0, 0.0, -0.05, x).ys[-1])
-    >>> round(float(solve(jnp.ones((1, 1)))[0, 0]), 4)
-    0.5
+    A ``diffrax.ODETerm`` in t: solve it from ``t0`` = 1 down to ``t1`` = t_min.
 
     Source: Song et al. 2021, eq. 13 (https://arxiv.org/abs/2011.13456), written with the two halves of ``x_t``.
     """
@@ -123,26 +116,13 @@ def reverse_sde(
 ) -> "diffrax.MultiTerm":
     """The reverse SDE in ``r = 1 - t``: ``dx = -(f x + (g^2 / sigma) eps) dr + g dw``, all coefficients at t.
 
-    The noise is additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
+    A ``diffrax.MultiTerm`` in r: solve it from ``reversed_time(t_max)`` up to ``reversed_time(t_min)``. The noise is
+    additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
 
     Args:
       path: the Brownian motion over the r that are visited, for example
         ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area of the
         solver and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.
-
-    Returns:
-      A ``diffrax.MultiTerm`` in r: solve it from ``reversed_time(t_max)`` up to ``reversed_time(t_min)``.
-
-    >>> import diffrax
-    >>> from scorekit import densities, denoisers, schedules
-    >>> schedule, x = schedules.linear_vp(), jax.random.normal(jax.random.key(0), (4000, 1))
-    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.full(1, 3.0), std=0.5), schedule)
-    >>> path = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-3, jax.eval_shape(lambda: x), jax.random.key(1))
-    >>> terms = reverse_sde(denoiser, schedule, path)
-    >>> start, end = reversed_time(1.0), reversed_time(1e-3)
-    >>> x = jax.jit(lambda x: diffrax.diffeqsolve(terms, diffrax.Euler(), start, end, 1 / 200, x).ys[-1])(x)
-    >>> round(float(x.mean()), 1), round(float(x.std()), 1)
-    (3.0, 0.5)
 
     Source: Anderson 1982; Song et al. 2021, eq. 6 (https://arxiv.org/abs/2011.13456).
     """

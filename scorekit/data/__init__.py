@@ -10,21 +10,37 @@
 
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
+
+Args:
+  key: PRNG key.
+  split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
+  data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
+    ``~/tensorflow_datasets``).
+  size: pixels a side that the middle square of a picture is resized to; with None pictures are left as they are, and
+    those of a source must have one size.
+  mode: ``"RGB"`` or ``"L"`` (grey) converts pictures, with white behind transparent pixels; with None all must be RGB
+    or all grey.
+  seed: seed of the draws, or of the order of every epoch.
+  batch_size: examples over all processes, a multiple of ``process_count``.
+  process_index: index of this process.
+  process_count: number of processes.
+  sample_rate: samples a second, in Hz.
+  font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
+
+Returns:
+  The set, source, batches, arrays or notes.
 """
 
 from scorekit._quantisation import dequantise, from_unit, to_unit
 from scorekit.data import builders, midi, phrases, soundfont, synthesis
 from scorekit.data._pictures import read_picture
-from scorekit.data.arrays import ImageSet, load, open_images
-from scorekit.data.augmentation import random_crop, random_flip
-from scorekit.data.batches import batch_at, local_rows
-from scorekit.data.captioned import CaptionedSet, load_captioned
+from scorekit.data.arrays import CaptionedSet, ImageSet, load, load_captioned, open_images
+from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
 from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
-from scorekit.data.edm_augmentation import EDM_LABELS, edm_augment
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
 from scorekit.data.sounds import NoteSet, PhraseSet, load_notes, load_phrases
-from scorekit.data.streams import Source, Stream, stream
+from scorekit.data.streams import Source, Stream, batch_at, local_rows, stream
 from scorekit.data.tars import tar
 
 __all__ = [

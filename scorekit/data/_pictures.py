@@ -28,14 +28,7 @@ class Record(NamedTuple):
 
 class PictureSource:
     """Pictures with random access: example ``i`` is ``{"x": (H, W, C) uint8, "label": int32}``, and ``"caption"`` if
-    pictures have captions.
-
-    Attributes:
-      name: name for people.
-      num_classes: number of classes, 1 if there are none.
-      classes: the names of the classes, ``()`` if they have none.
-      captioned: whether examples have a caption.
-      shape: ``(H, W, C)`` of every example.
+    pictures have captions; 1 class if there are none, without a name.
     """
 
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):
@@ -47,20 +40,12 @@ class PictureSource:
         raise NotImplementedError
 
     def _record(self, index: int) -> Record:
-        """The example of an index from 0 to N - 1.
-
-        Raises:
-          ValueError: if it cannot be read, naming it.
-        """
+        """The example of an index from 0 to N - 1; a ``ValueError`` names one that cannot be read."""
         raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """That of the first picture that can be read.
-
-        Raises:
-          ValueError: if the first 1000 pictures cannot be read.
-        """
+        """The shape of the first picture that can be read; a ``ValueError`` if none of the first 1000 can."""
         errors: list[ValueError] = []
         for index in range(min(len(self), 1000)) if self._shape is None else ():
             try:
@@ -94,15 +79,10 @@ class PictureSource:
 
 @checked
 def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> np.ndarray:
-    """Reads one image, in the same way as :func:`scorekit.data.folder`.
+    """Reads one image, in the same way as :func:`scorekit.data.folder`: uint8 ``(H, W, C)``.
 
     Args:
       path: path of the file.
-      size: pixels a side that the middle square is resized to; with None the picture is left as it is.
-      mode: ``"RGB"`` or ``"L"`` (grey) converts it, with white behind transparent pixels; with None it must be one.
-
-    Returns:
-      uint8 ``(H, W, C)``.
 
     >>> read_picture("nowhere.png")
     Traceback (most recent call last):
@@ -116,15 +96,7 @@ def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mo
 
 
 def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.ndarray:
-    """A picture ``(H, W, C)`` in uint8, upright by its EXIF orientation.
-
-    Args:
-      content: bytes of the file.
-      name: name of the picture in errors.
-      size: the middle square is resized to so many pixels a side by Lanczos's filter, without aliasing; None leaves the
-        picture as it is.
-      mode: "RGB" or "L" to convert to, with white behind transparent pixels; None for pictures in one of these.
-    """
+    """A picture ``(H, W, C)`` in uint8, upright by its EXIF orientation; its middle square by Lanczos's filter."""
     from PIL import Image, ImageOps
 
     try:
@@ -151,7 +123,6 @@ def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.
 
 
 def _square(picture: Any, size: int) -> Any:
-    """The middle square, resized."""
     from PIL import Image
 
     width, height = picture.size

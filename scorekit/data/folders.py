@@ -11,28 +11,21 @@ from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, Pic
 __all__ = ["folder"]
 
 _CAPTIONS = ("captions.jsonl", "metadata.jsonl")
-_MOST_CAPTIONS = 2**30
-"""Bytes of the file of all captions."""
+_MOST_CAPTIONS = 2**30  # bytes of the file of all captions
 
 
 @checked
 def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> "_Folder":
-    """The images in a folder, read on access.
+    """The images in a folder, read on access: a source for :func:`scorekit.data.stream`.
 
-    Their class is the subfolder they are in (at any depth below it), numbered in the order of their names; without
-    subfolders there is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines
-    ``{"file_name": "cats/1.jpg", "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names
-    that begin with a dot are left out. They are in the order of the paths. Links may not lead out of the folder.
+    ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with ``"caption"`` if there are captions. Their class
+    is the subfolder they are in (at any depth below it), numbered in the order of their names; without subfolders there
+    is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
+    "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names that begin with a dot are left
+    out. They are in the order of the paths. Links may not lead out of the folder.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
-      size: the middle square of each picture is resized to ``size`` pixels a side; with None all must have one size.
-      mode: ``"RGB"`` or ``"L"`` (grey) converts every picture, with white behind transparent pixels; with None all must
-        be RGB or all grey.
-
-    Returns:
-      A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with
-      ``"caption"`` if there are captions.
 
     Raises:
       ValueError: for no images, or images both in subfolders and alongside them; ``source[i]`` for one that is

@@ -3,6 +3,26 @@
 A standard MIDI file counts time in ticks, ``tempo / ticks_per_beat`` microseconds each, and the tempo may change: the
 sum is taken in integers and divided once, so that every time is the nearest float64. Percussion (channel 10) has no
 pitch and is left out. What was left out or changed is said in a sentence each.
+
+Args:
+  path: path of the file: to read, of type 0 or 1, at most 4 MiB and 4 hours; to write, its folder must exist.
+  lowest: lowest MIDI pitch that is allowed.
+  highest: highest MIDI pitch that is allowed.
+  out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
+  rate: frames to a second; a roll that is read has at most 2²³.
+  roll: velocities ``(T, 128)``, integers from 0 to 127, 0 for keys that are up; to write, ``T >= 1``.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)], 73)
+...     score = Score(*read_score(folder + "/a.mid", lowest=72, out_of_range="octave"))
+...     roll = read_midi(folder + "/a.mid", rate=4)
+...     write_midi(folder + "/b.mid", roll, rate=4)
+...     again = read_midi(folder + "/b.mid", rate=4)
+>>> score.notes, score.programs, score.remarks
+((Note(pitch=72, velocity=100, start=0.0, end=0.5),), (73,), ('1 note of pitch 60 moved to 72',))
+>>> roll[:, 60].tolist(), bool(np.all(again == roll)), notes_of_roll(roll, rate=4)
+([100, 100], True, [Note(pitch=60, velocity=100, start=0.0, end=0.5)])
 """
 
 import collections
@@ -25,10 +45,8 @@ __all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "w
 
 _OutOfRange = Literal["error", "octave"]
 _TICKS_PER_BEAT, _TEMPO = 960, 500_000
-_TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO
-"""To a second, of files that are written."""
-_LARGEST_RATE = 1000.0
-"""Of rolls that are written: a frame is then longer than a tick."""
+_TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO  # to a second, of files that are written
+_LARGEST_RATE = 1000.0  # of rolls that are written: a frame is then longer than a tick
 _MOST_BYTES, _MOST_HOURS, _MOST_FRAMES = 2**22, 4, 2**23
 """Of a file that is read, of its music, and of a roll, which then has 1 GiB."""
 _LONG_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
@@ -45,9 +63,6 @@ class Score(NamedTuple):
       programs: the General MIDI instrument of each note, 0 to 127.
       seconds: the length of the file.
       remarks: omissions and changes, a sentence each.
-
-    >>> Score((Note(60, 100, 0.0, 0.5),), (73,), 1.0, ()).notes[0].pitch
-    60
     """
 
     notes: tuple[Note, ...]
@@ -58,35 +73,12 @@ class Score(NamedTuple):
 
 @checked
 def read_score(
-    path: str | os.PathLike,
-    *,
-    lowest: SevenBits = 0,
-    highest: SevenBits = 127,
-    out_of_range: _OutOfRange = "error",
+    path: str | os.PathLike, *, lowest: SevenBits = 0, highest: SevenBits = 127, out_of_range: _OutOfRange = "error"
 ) -> Score:
     """Reads the notes of a MIDI file, of all tracks and instruments.
 
     A note lasts until its key is released, or with the sustain pedal until that is; a key that is struck again on the
     same channel ends the note before. Notes of no length remain.
-
-    Args:
-      path: the file, of type 0 or 1, at most 4 MiB and 4 hours.
-      lowest: lowest MIDI pitch that is allowed.
-      highest: highest MIDI pitch that is allowed.
-      out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
-
-    Returns:
-      The notes in seconds.
-
-    Raises:
-      ValueError: if the file is no MIDI or is longer, or a pitch cannot be moved into the range.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)], 73)
-    ...     score = read_score(folder + "/a.mid", lowest=72, out_of_range="octave")
-    >>> score.notes, score.programs, score.remarks
-    ((Note(pitch=72, velocity=100, start=0.0, end=0.5),), (73,), ('1 note of pitch 60 moved to 72',))
     """
     if lowest > highest:
         raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")
@@ -112,7 +104,6 @@ def write_score(
     """Writes notes as a MIDI file: a track for each instrument, 120 beats to a minute, 1920 ticks to a second.
 
     Args:
-      path: the file; its folder must exist.
       notes: times in seconds, rounded to a tick.
       programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
       seconds: length of the file; by default the length of its notes.
@@ -150,17 +141,7 @@ def write_score(
 def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[Note]:
     """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
 
-    Args:
-      roll: velocities ``(T, 128)``, integers from 0 to 127, 0 for keys that are up.
-      rate: frames to a second.
-
-    Returns:
-      Notes sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
-
-    >>> roll = np.zeros((5, 128), np.uint8)
-    >>> roll[1:3, 60] = 100
-    >>> notes_of_roll(roll, rate=10)
-    [Note(pitch=60, velocity=100, start=0.1, end=0.3)]
+    They are sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
     """
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != 128:
@@ -188,25 +169,8 @@ def read_midi(
 ) -> np.ndarray:
     """Reads a MIDI file as a piano roll of all its instruments; remarks of :func:`read_score` become warnings.
 
-    Args:
-      path: the file, of type 0 or 1, at most 4 MiB and 4 hours.
-      rate: frames to a second; the roll has at most 2²³.
-      lowest: lowest MIDI pitch that is allowed.
-      highest: highest MIDI pitch that is allowed.
-      out_of_range: ``"error"`` or ``"octave"``, as of :func:`read_score`.
-
-    Returns:
-      uint8 ``(T, 128)``: velocities, 0 for keys that are up; where notes of several instruments meet on a key, the
-      later one's.
-
-    Raises:
-      ValueError: if ``rate`` gives more frames than allowed, or the file has neither notes nor length.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)])
-    ...     read_midi(folder + "/a.mid", rate=4)[:, 60].tolist()
-    [100, 100]
+    Velocities are uint8; where notes of several instruments meet on a key, the later one counts. A file with neither
+    notes nor length is an error.
     """
     score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
     for remark in score.remarks:
@@ -233,18 +197,7 @@ def write_midi(
     """Writes a piano roll as a MIDI file that :func:`read_midi` reads back exactly, silence at the end included.
 
     Args:
-      path: the file; its folder must exist.
-      roll: velocities ``(T, 128)``, integers from 0 to 127, ``T >= 1``.
-      rate: frames to a second.
       program: the General MIDI instrument.
-
-    >>> import tempfile
-    >>> roll = np.zeros((50, 128), np.uint8)
-    >>> roll[3:20, 60], roll[20:30, 60], roll[30, 127] = 100, 90, 1
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_midi(folder + "/a.mid", roll)
-    ...     bool(np.all(read_midi(folder + "/a.mid") == roll))
-    True
     """
     notes = notes_of_roll(roll, rate)
     if not len(roll):

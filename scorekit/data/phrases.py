@@ -2,6 +2,16 @@
 
 They are the phrases of :func:`scorekit.data.load_phrases`; about the font and its licence see
 :mod:`scorekit.data.soundfont`.
+
+>>> notes = random_phrase(0)
+>>> len(notes) > 10, random_phrase(0) == notes, random_phrase(1) == notes
+(True, True, False)
+>>> piano_roll([Note(60, 100, 0.0, 0.03)], 3)[:, 60].tolist()
+[100, 100, 0]
+>>> from scorekit.data.soundfont import read_soundfont
+>>> sound = render_phrase(read_soundfont(), 0, [Note(60, 100, 0.1, 0.5)], sample_rate=4000, seconds=1.0)
+>>> sound.shape, bool(np.all(sound[:396] == 0)), round(float(np.abs(sound).max()), 3)
+((4000,), True, 0.9)
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +30,7 @@ SECONDS = 4.096
 """The length of a phrase of :func:`random_phrase`, in seconds."""
 FRAME_RATE = 62.5
 """Frames of the piano roll to a second: one in 16 ms."""
-_RELEASE = 1.0
-"""Longest rendered release of a note, in seconds."""
+_RELEASE = 1.0  # longest rendered release of a note, in seconds
 _PEAK = 0.9
 PROGRAMS = (0, 4, 11, 16, 24, 40, 48, 56, 71, 73)
 """Piano, electric piano, vibraphone, organ, guitar, violin, strings, trumpet, clarinet and flute."""
@@ -38,9 +47,6 @@ class Note(NamedTuple):
       velocity: 1 to 127.
       start: onset, in seconds.
       end: release, in seconds.
-
-    >>> Note(69, 100, 0.0, 0.5).pitch
-    69
     """
 
     pitch: int
@@ -53,16 +59,10 @@ class Note(NamedTuple):
 def random_phrase(seed: NonNegativeInt, seconds: PositiveFloat = SECONDS) -> list[Note]:
     """A phrase in a key, with chords, a bass and a melody; the same for the same seed.
 
+    Notes are sorted by onset, of pitches from 36 to 84; notes of one pitch do not overlap.
+
     Args:
-      seed: seed of the draws.
       seconds: length; the last onset is at least 0.1 s before the end.
-
-    Returns:
-      Notes sorted by onset, pitches from 36 to 84; notes of one pitch do not overlap.
-
-    >>> notes = random_phrase(0)
-    >>> len(notes) > 10, random_phrase(0) == notes, random_phrase(1) == notes
-    (True, True, False)
     """
     rng = np.random.default_rng(seed)
     beat = 60.0 / rng.integers(70, 131)
@@ -106,20 +106,14 @@ def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: Positi
     """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
     With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`. A key that is
-    struck again without a pause, and with the same velocity, is up for the frame before; a note of one frame stays.
+    struck again without a pause, and with the same velocity, is up for the frame before; a note of one frame stays. It
+    is uint8 ``(T, 128)``: velocities, 0 for inactive keys; every note is active in at least one row, the one nearest to
+    its onset.
 
     Args:
       notes: sorted by onset, for example from :func:`random_phrase`.
       frames: the number of rows ``T``.
       frame_rate: rows a second, in Hz.
-
-    Returns:
-      uint8 ``(T, 128)``: velocities, 0 for inactive keys. Every note is active in at least one row, the one nearest to
-      its onset.
-
-    >>> roll = piano_roll([Note(60, 100, 0.0, 0.03)], 3)
-    >>> roll[:, 60].tolist()
-    [100, 100, 0]
     """
     roll = np.zeros((frames, 128), np.uint8)
     for note in notes:
@@ -142,23 +136,12 @@ def render_phrase(
 ) -> np.ndarray:
     """Renders a phrase; onsets are rounded to the nearest sample.
 
+    The result is float32 ``(round(seconds * sample_rate),)`` with its peak at 0.9, or silence.
+
     Args:
-      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument.
       notes: notes of the phrase.
-      sample_rate: samples a second, in Hz.
       seconds: the length of the result.
-
-    Returns:
-      float32 ``(round(seconds * sample_rate),)`` with its peak at 0.9, or silence.
-
-    Raises:
-      ValueError: if a note is out of range.
-
-    >>> from scorekit.data.soundfont import read_soundfont
-    >>> sound = render_phrase(read_soundfont(), 0, [Note(60, 100, 0.1, 0.5)], sample_rate=4000, seconds=1.0)
-    >>> sound.shape, bool(np.all(sound[:396] == 0)), round(float(np.abs(sound).max()), 3)
-    ((4000,), True, 0.9)
     """
     out = np.zeros(round(seconds * sample_rate), np.float32)
     for note in notes:

@@ -1,4 +1,16 @@
-"""The next batches on their way to the device while the current step runs."""
+"""The next batches on their way to the device while the current step runs.
+
+Args:
+  iterator: items, such as a :class:`scorekit.data.Stream`; it is used by the thread alone from here on, and closed
+    with it if it has a method ``close``.
+  place: function of an item whose result is returned, such as ``jax.device_put``.
+  size: placed items that wait at most.
+
+>>> with prefetch(iter([1, 2, 3]), lambda x: 10 * x) as items:
+...     print(list(items), items.waited < 1.0, isinstance(items, Prefetch))
+[10, 20, 30] True True
+>>> prefetch(iter([1, 2]), float).close()
+"""
 
 import threading
 import time
@@ -19,20 +31,8 @@ def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: Positive
     """Applies ``place`` to the next items of an iterator in a background thread.
 
     At most ``size`` placed items wait for their use, one more is in use. An error in ``iterator`` or ``place`` is
-    raised where its item would have been returned, after all earlier items.
-
-    Args:
-      iterator: items, such as a :class:`scorekit.data.Stream`; it is used by the thread alone from here on, and closed
-        with it if it has a method ``close``.
-      place: function of an item whose result is returned, such as ``jax.device_put``.
-      size: placed items that wait at most.
-
-    Returns:
-      An iterator with the attribute ``waited``. Leave its ``with`` statement, or call ``close``, to end the thread.
-
-    >>> with prefetch(iter([1, 2, 3]), lambda x: 10 * x) as items:
-    ...     print(list(items), items.waited < 1.0)
-    [10, 20, 30] True
+    raised where its item would have been returned, after all earlier items. Leave the ``with`` statement of the
+    iterator, or call ``close``, to end the thread.
     """
     if not hasattr(iterator, "__next__"):
         raise ValueError(f"iterator must be an iterator, got {iterator!r}")
@@ -45,16 +45,6 @@ class Prefetch(Iterator[_T], Generic[_T]):
     """An iterator that a thread runs ahead of; see :func:`prefetch`.
 
     Its attribute ``waited`` holds the seconds that the consumer has waited for items so far.
-
-    Args:
-      iterator: the items.
-      place: function of an item whose result is returned.
-      size: placed items that wait at most.
-
-    >>> items = Prefetch(iter([1, 2]), float, 1)
-    >>> next(items), items.waited < 1.0
-    (1.0, True)
-    >>> items.close()
     """
 
     def __init__(self, iterator: Iterator[Any], place: Callable[[Any], _T], size: int):

@@ -5,6 +5,13 @@ recordings, most of real instruments. It is licensed under the GNU GPL, version 
 from the installed package, and sounds are rendered on the user's machine. Other SoundFont 2 files of uncompressed
 16-bit samples work too (.sf2, not .sf3).
 
+>>> os.path.basename(default_path())
+'TimGM6mb.sf2'
+>>> font = read_soundfont()
+>>> zone = font.zones(73, 60, 100)[0]
+>>> isinstance(font, SoundFont), isinstance(zone, Zone), font.names[0, 73], zone.root
+(True, True, 'Flute TB', 61.51)
+
 Source: Creative Technology, SoundFont technical specification 2.04 (2001).
 """
 
@@ -21,65 +28,29 @@ from scorekit._files import read_file
 
 __all__ = ["SoundFont", "Zone", "default_path", "read_soundfont"]
 
+_ENVELOPE = ("delay", "attack", "hold", "decay", "sustain", "release", "hold_by_key", "decay_by_key")
 _GENERATORS = {
-    0: "start",
-    1: "end",
-    2: "loop_start",
-    3: "loop_end",
-    4: "start_coarse",
-    8: "filter_cents",
-    9: "filter_resonance",
-    11: "mod_to_filter",
-    12: "end_coarse",
-    17: "pan",
-    25: "mod_delay",
-    26: "mod_attack",
-    27: "mod_hold",
-    28: "mod_decay",
-    29: "mod_sustain",
-    30: "mod_release",
-    31: "mod_hold_by_key",
-    32: "mod_decay_by_key",
-    33: "delay",
-    34: "attack",
-    35: "hold",
-    36: "decay",
-    37: "sustain",
-    38: "release",
-    39: "hold_by_key",
-    40: "decay_by_key",
-    41: "instrument",
-    43: "key_range",
-    44: "velocity_range",
-    45: "loop_start_coarse",
-    46: "key",
-    47: "velocity",
-    48: "attenuation",
-    50: "loop_end_coarse",
-    51: "coarse_tune",
-    52: "fine_tune",
-    53: "sample",
-    54: "loop_mode",
-    56: "scale_tuning",
-    58: "root_key",
+    **dict(enumerate(("start", "end", "loop_start", "loop_end", "start_coarse"))),
+    **{8: "filter_cents", 9: "filter_resonance", 11: "mod_to_filter", 12: "end_coarse", 17: "pan"},
+    **{25 + i: f"mod_{name}" for i, name in enumerate(_ENVELOPE)},
+    **{33 + i: name for i, name in enumerate(_ENVELOPE)},
+    **{41: "instrument", 43: "key_range", 44: "velocity_range", 45: "loop_start_coarse", 46: "key", 47: "velocity"},
+    **{48: "attenuation", 50: "loop_end_coarse", 51: "coarse_tune", 52: "fine_tune", 53: "sample", 54: "loop_mode"},
+    **{56: "scale_tuning", 58: "root_key"},
 }
 """The generators that are read, by their number in the file. Vibrato, tremolo, pitch envelopes, chorus, reverb and
 modulators are ignored."""
+_TIMES = {f"{kind}{name}" for kind in ("", "mod_") for name in ("delay", "attack", "hold", "decay", "release")}
 _DEFAULTS = {
     **dict.fromkeys(_GENERATORS.values(), 0),
-    **dict.fromkeys(("delay", "attack", "hold", "decay", "release"), -12000),
-    **dict.fromkeys(("mod_delay", "mod_attack", "mod_hold", "mod_decay", "mod_release"), -12000),
-    "filter_cents": 13500,
-    "scale_tuning": 100,
-    "root_key": -1,
-    "key": -1,
-    "velocity": -1,
+    **dict.fromkeys(_TIMES, -12000),
+    **{"filter_cents": 13500, "scale_tuning": 100, "root_key": -1, "key": -1, "velocity": -1},
 }
 _NOT_ADDED = {"key_range", "velocity_range", "instrument", "sample", "loop_mode", "root_key", "key", "velocity"}
 
-_MOST_BYTES, _MOST_ZONES = 2**32, 2**17
-"""Of a file, whose sizes have 32 bits, and of all its presets."""
+_MOST_BYTES, _MOST_ZONES = 2**32, 2**17  # of a file, whose sizes have 32 bits, and of all its presets
 _NAMED = [("name", "S20")]
+_ADDRESSES = [(field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")]
 _BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 _GENERATOR = np.dtype([("kind", "<u2"), ("amount", "<i2")])
 _RECORDS = {
@@ -89,13 +60,7 @@ _RECORDS = {
     b"ibag": _BAG,
     b"pgen": _GENERATOR,
     b"igen": _GENERATOR,
-    b"shdr": np.dtype(
-        [
-            *_NAMED,
-            *((field, "<u4") for field in ("start", "end", "loop_start", "loop_end", "rate")),
-            *(("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")),
-        ]
-    ),
+    b"shdr": np.dtype([*_NAMED, *_ADDRESSES, ("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")]),
 }
 _FIRSTS = {b"phdr": "bag", b"inst": "bag", b"pbag": "generator", b"ibag": "generator"}
 """The field of each table with the first row of another that belongs to a record; the next record ends it."""
@@ -113,11 +78,6 @@ class Zone:
       rate: samples a second of the recording, in Hz.
       root: the pitch in semitones at which it is played at its own rate, its correction in cents included.
       parameters: the generators by their names here, in the units of the file (timecents, centibels, cents, 0.1 %).
-
-    >>> zone = Zone(pitches=(60, 71), velocities=(0, 127), sound=np.zeros(4, np.float32), loop=None, rate=22050.0,
-    ...             root=64.0, parameters={})
-    >>> zone.pitches
-    (60, 71)
     """
 
     pitches: tuple[int, int]
@@ -136,26 +96,19 @@ class SoundFont:
     Attributes:
       presets: the zones of each ``(bank, program)``; bank 0 is melodic, bank 128 percussion.
       names: the name of each preset.
-
-    >>> font = read_soundfont()
-    >>> font.names[0, 73], [zone.root for zone in font.zones(73, 60, 100)]
-    ('Flute TB', [61.51])
     """
 
     presets: Mapping[tuple[int, int], tuple[Zone, ...]]
     names: Mapping[tuple[int, int], str]
 
     def zones(self, program: int, pitch: int, velocity: int, bank: int = 0) -> list[Zone]:
-        """The zones that are played together for a key.
+        """The zones that are played together for a key, none if the instrument has no such key.
 
         Args:
           program: the instrument, 0 to 127 in the order of General MIDI.
           pitch: the MIDI pitch.
           velocity: 1 to 127.
           bank: 0, or 128 for percussion.
-
-        Returns:
-          The zones, none if the instrument has no such key.
         """
         contains = lambda bounds, value: bounds[0] <= value <= bounds[1]
         zones = self.presets.get((bank, program), ())
@@ -163,17 +116,7 @@ class SoundFont:
 
 
 def default_path() -> str:
-    """The path of the General MIDI font of pretty_midi, found without importing the package.
-
-    Returns:
-      The path.
-
-    Raises:
-      ValueError: if it is not installed.
-
-    >>> os.path.basename(default_path())
-    'TimGM6mb.sf2'
-    """
+    """The path of the General MIDI font of pretty_midi, which must be installed and is not imported."""
     spec = importlib.util.find_spec("pretty_midi")
     path = os.path.join(os.path.dirname(spec.origin), "TimGM6mb.sf2") if spec and spec.origin else ""
     if not os.path.exists(path):
@@ -185,20 +128,10 @@ def default_path() -> str:
 
 @functools.lru_cache(maxsize=2)
 def read_soundfont(path: str | None = None) -> SoundFont:
-    """Reads a font; the two last ones read are cached.
+    """Reads a font of uncompressed 16-bit samples with at most 2¹⁷ zones; the two last ones read are cached.
 
     Args:
       path: an ``.sf2`` file; ``None`` is the General MIDI font of pretty_midi.
-
-    Returns:
-      The font.
-
-    Raises:
-      ValueError: unless it is a SoundFont 2 of uncompressed 16-bit samples with at most 2¹⁷ zones.
-
-    >>> font = read_soundfont()
-    >>> font.names[0, 0], len(font.zones(0, 60, 100))
-    ('Piano 1', 1)
     """
     path = default_path() if path is None else path
     try:

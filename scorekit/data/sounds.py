@@ -1,4 +1,25 @@
-"""Labelled notes and phrases from TensorFlow Datasets in memory, without TensorFlow."""
+"""Labelled notes and phrases from TensorFlow Datasets in memory, without TensorFlow.
+
+Args:
+  name: TFDS name, with its config after a slash.
+  x: the sounds ``(N, length)``, int16.
+
+>>> zeros = np.zeros(2, np.int32)
+>>> notes = NoteSet(x=np.zeros((2, 8), np.int16), pitch=zeros + 69, velocity=zeros + 127, instrument=zeros,
+...                 family=zeros, instruments=("Grand piano",), families=("Piano",), sample_rate=4000, name="a/b")
+>>> notes.instruments[notes.instrument[0]], notes.x.shape
+('Grand piano', (2, 8))
+>>> phrases = PhraseSet(x=np.zeros((1, 64), np.int16), roll=np.zeros((1, 2, 128), np.uint8),
+...                     instrument=zeros, sample_rate=4000, frame_rate=62.5, name="a/b")
+>>> phrases.sample_rate / phrases.frame_rate  # samples to a row of the roll
+64.0
+>>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+ValueError: name='nsynth/full' must have been prepared in data_dir=/nowhere: ...
+>>> load_phrases("soundfont_phrase/4khz", "train")  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+ValueError: name must be a TFDS data set, got 'soundfont_phrase/4khz'; did you mean soundfont_phrases ...?
+"""
 
 import dataclasses
 import os
@@ -8,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from scorekit.data._tfds import prepared, read_split
-from scorekit.data._tfds.quiet import quiet_tfds
+from scorekit.data._tfds.contexts import quiet_tfds
 
 __all__ = ["NoteSet", "PhraseSet", "load_notes", "load_phrases"]
 
@@ -18,21 +39,12 @@ class NoteSet:
     """Single notes in memory; :func:`scorekit.audio.pcm_to_float` converts ``x`` to floats.
 
     Attributes:
-      x: the sounds ``(N, length)``, int16.
       pitch: MIDI pitches ``(N,)``, int32.
       velocity: MIDI velocities ``(N,)``, int32.
       instrument: indices into ``instruments``, ``(N,)``, int32.
       family: indices into ``families``, ``(N,)``, int32.
       instruments: the names of the instruments.
       families: the names of the families.
-      sample_rate: samples a second, in Hz.
-      name: the TFDS name, config included.
-
-    >>> zeros = np.zeros(2, np.int32)
-    >>> notes = NoteSet(x=np.zeros((2, 8), np.int16), pitch=zeros + 69, velocity=zeros + 127, instrument=zeros,
-    ...                 family=zeros, instruments=("Grand piano",), families=("Piano",), sample_rate=4000, name="a/b")
-    >>> notes.instruments[notes.instrument[0]], notes.x.shape
-    ('Grand piano', (2, 8))
     """
 
     x: np.ndarray
@@ -51,17 +63,9 @@ class PhraseSet:
     """Phrases in memory.
 
     Attributes:
-      x: the sounds ``(N, length)``, int16.
       roll: velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
       instrument: programs of General MIDI ``(N,)``, int32.
-      sample_rate: samples a second, in Hz.
       frame_rate: rows of the roll per second.
-      name: the TFDS name, config included.
-
-    >>> phrases = PhraseSet(x=np.zeros((1, 64), np.int16), roll=np.zeros((1, 2, 128), np.uint8),
-    ...                     instrument=np.zeros(1, np.int32), sample_rate=4000, frame_rate=62.5, name="a/b")
-    >>> phrases.sample_rate / phrases.frame_rate  # samples to a row of the roll
-    64.0
     """
 
     x: np.ndarray
@@ -77,23 +81,7 @@ def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None)
 
     ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings installed by pip. The
     official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) must have been prepared in ``data_dir``, which
-    needs TensorFlow and apache-beam.
-
-    Args:
-      name: a TFDS name, with its config after a slash.
-      split: a TFDS split, such as ``"train"``, ``"test"`` or ``"train[:1%]"``.
-      data_dir: directory of prepared sets; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
-        ``~/tensorflow_datasets``).
-
-    Returns:
-      The notes, in TFDS's fixed order.
-
-    Raises:
-      ValueError: for a set without notes, or one that cannot be prepared; it says what to do.
-
-    >>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: name='nsynth/full' must have been prepared in data_dir=/nowhere: ...
+    needs TensorFlow and apache-beam. The notes are in TFDS's fixed order.
     """
     builder, features = _open(name, data_dir, ("audio", "pitch", "velocity", "instrument"))
     kinds = features["instrument"]
@@ -115,17 +103,7 @@ def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None)
 def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = None) -> PhraseSet:
     """Reads a split of ``soundfont_phrases/4khz``, ``/8khz`` or ``/16khz`` into memory, rendering the set on first use.
 
-    Args:
-      name: a TFDS name, with its config after a slash.
-      split: a TFDS split.
-      data_dir: directory of prepared sets; ``None`` is the default of TFDS.
-
-    Returns:
-      The phrases, in TFDS's fixed order.
-
-    >>> load_phrases("soundfont_phrase/4khz", "train")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: name must be a TFDS data set, got 'soundfont_phrase/4khz'; did you mean soundfont_phrases ...?
+    The phrases are in TFDS's fixed order.
     """
     builder, _ = _open(name, data_dir, ("audio", "roll", "instrument"))
     examples = _read(builder, split)
@@ -154,7 +132,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants
 
-    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.contexts import tensorflow_stand_in
 
     name = name if "/" in name else f"{name}/full"
     home = constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
@@ -170,7 +148,7 @@ def _nsynth(name: str, data_dir: str | os.PathLike | None):
 
 
 def _read(builder, split: str) -> list[dict]:
-    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.contexts import tensorflow_stand_in
 
     file_format = builder.info.file_format.value
     if file_format == "tfrecord":

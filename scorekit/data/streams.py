@@ -1,8 +1,28 @@
-"""Batches of data that do not fit in memory, as a pure function of ``(seed, position)``.
+"""Batches as a pure function of ``(seed, step)`` in memory, and of ``(seed, position)`` for data that do not fit in it.
 
-The examples form an infinite sequence of epochs, each in an order of its own: example ``i`` is row ``shuffle(i mod N)``
-of the source, where ``shuffle`` is the index shuffle of grain seeded by ``(seed, i // N)``. It permutes ``0..N-1``
-without a table, so that any position of the sequence is found at once, and a run continues anywhere by one integer.
+A run can resume from its step number alone. In a stream the examples form an infinite sequence of epochs, each in an
+order of its own: example ``i`` is row ``shuffle(i mod N)`` of the source, where ``shuffle`` is the index shuffle of
+grain seeded by ``(seed, i // N)``. It permutes ``0..N-1`` without a table, so that any position of the sequence is
+found at once, and a run continues anywhere by one integer.
+
+>>> local_rows(8, process_index=1, process_count=4)
+slice(2, 4, None)
+>>> data = {"x": np.arange(5)}
+>>> first, second = (batch_at(data, seed=0, step=s, batch_size=5)["x"] for s in (0, 1))
+>>> sorted(first.tolist()), sorted(second.tolist())
+([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
+>>> squares = [{"x": np.float32(i) ** 2} for i in range(6)]
+>>> isinstance(squares, Source)
+True
+>>> batches = stream(squares, seed=0, batch_size=3)
+>>> sorted(float(x) for _ in range(2) for x in next(batches)["x"]), batches.position, batches.skipped
+([0.0, 1.0, 4.0, 9.0, 16.0, 25.0], 6, {})
+>>> later = next(stream(squares, seed=0, batch_size=3, start=6))["x"]
+>>> bool((next(batches)["x"] == later).all()), isinstance(batches, Stream)
+(True, True)
+>>> batches.close()
+>>> batches.report().startswith("0 examples could not be read")
+True
 """
 
 import functools
@@ -14,9 +34,51 @@ import numpy as np
 
 from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check, warn_caller
-from scorekit.data.batches import local_rows
 
-__all__ = ["Source", "Stream", "stream"]
+__all__ = ["Source", "Stream", "batch_at", "local_rows", "stream"]
+
+
+@checked
+def local_rows(batch_size: PositiveInt, process_index: NonNegativeInt = 0, process_count: PositiveInt = 1) -> slice:
+    """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``."""
+    check(lambda p: p < process_count, f"below process_count = {process_count}", process_index=process_index)
+    check(lambda b: b % process_count == 0, f"a multiple of process_count = {process_count}", batch_size=batch_size)
+    size = int(batch_size) // int(process_count)
+    return slice(int(process_index) * size, (int(process_index) + 1) * size)
+
+
+@checked
+def batch_at(
+    arrays: Mapping[str, np.ndarray], *, seed: NonNegativeInt, step: NonNegativeInt, batch_size: PositiveInt
+) -> dict[str, np.ndarray]:
+    """The batch of one step: the rows of each array, ``(batch_size, ...)``.
+
+    The examples form an infinite sequence of epochs, each shuffled by ``(seed, epoch)``; batch ``step`` holds elements
+    ``step * batch_size`` to ``(step + 1) * batch_size - 1`` of that sequence. No example is dropped at the end of an
+    epoch, and a batch may be larger than the set.
+
+    Args:
+      arrays: arrays that share their leading axis ``N``, which is not empty.
+      step: number of the step, 0 for the first.
+    """
+    check(lambda n: n < 2**62 // batch_size, f"below 2⁶² / batch_size = {2**62 // batch_size}", step=step)
+    seed, step, batch_size = int(seed), int(step), int(batch_size)
+    if any(np.ndim(array) < 1 for array in arrays.values()):
+        raise ValueError(f"arrays must have a leading axis, got shapes {[np.shape(a) for a in arrays.values()]}")
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"arrays must be non-empty and of equal length, got lengths {lengths}")
+    n = next(iter(lengths.values()))
+    epochs, positions = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), n)
+    rows = np.concatenate([_order(seed, int(e), n)[positions[epochs == e]] for e in np.unique(epochs)])
+    return {name: array[rows] for name, array in arrays.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The permutation of one epoch. It may change between releases of NumPy."""
+    return np.random.default_rng((seed, epoch)).permutation(n)
+
 
 _MOST_TRIES = 1000
 _BROKEN = (ValueError, OSError, RuntimeError, EOFError)
@@ -29,9 +91,6 @@ class Source(Protocol):
 
     An example is a mapping from names to numbers, arrays or text. A method ``__getitems__`` that reads several indices
     at once is used where there is one.
-
-    >>> isinstance([{"x": 1.0}, {"x": 2.0}], Source)
-    True
     """
 
     def __len__(self) -> int: ...
@@ -56,15 +115,12 @@ def stream(
 
     With B = ``batch_size``, batch n holds examples ``start + n B`` to ``start + (n + 1) B - 1`` of an infinite sequence
     of shuffled epochs, and process p of P reads its rows ``[p B / P, (p + 1) B / P)``. The sequence depends on the seed
-    and the source only: not on ``start``, the number of processes or of workers.
+    and the source only: not on ``start``, the number of processes or of workers. A batch is a dict of numpy arrays ``(B
+    / P, ...)``; text is an array of objects.
 
     Args:
       source: N examples with random access, N from 1 to 2³² - 1.
-      seed: seed of the order of every epoch.
-      batch_size: examples over all processes, a multiple of ``process_count``.
       start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
-      process_index: index of this process.
-      process_count: number of processes.
       transform: pure function from an example to an example, called in the threads that read.
       workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch
         is read when it is asked for.
@@ -73,19 +129,8 @@ def stream(
         it. ``"skip"`` puts the next good row of the source in its place, so that batches keep their size and remain a
         function of the seed and position.
 
-    Returns:
-      An iterator of dicts of numpy arrays ``(B / P, ...)``; text is an array of objects.
-
     Raises:
       ValueError: while iterating, for a broken example, or with ``"skip"`` for 1000 in a row.
-
-    >>> squares = [{"x": np.float32(i) ** 2} for i in range(6)]
-    >>> batches = stream(squares, seed=0, batch_size=3)
-    >>> sorted(float(x) for _ in range(2) for x in next(batches)["x"]), batches.position
-    ([0.0, 1.0, 4.0, 9.0, 16.0, 25.0], 6)
-    >>> later = next(stream(squares, seed=0, batch_size=3, start=6))["x"]
-    >>> bool((next(batches)["x"] == later).all())
-    True
     """
     rows = local_rows(batch_size, process_index, process_count)
     if not isinstance(source, Source):
@@ -105,18 +150,9 @@ class Stream(Iterator[dict[str, np.ndarray]]):
 
     Args:
       reader: reader of rows of the source.
-      seed: seed of the order of every epoch.
-      batch_size: examples over all processes.
       start: global examples that were consumed before.
       rows: rows of a batch that are read here.
       workers: threads that read.
-
-    >>> batches = stream([{"x": np.float32(0.5)}], seed=0, batch_size=2)
-    >>> next(batches)["x"].tolist(), batches.position, batches.skipped
-    ([0.5, 0.5], 2, {})
-    >>> batches.close()
-    >>> batches.report().startswith("0 examples could not be read")
-    True
     """
 
     def __init__(self, reader: "_Reader", seed: int, batch_size: int, start: int, rows: range, workers: int):
@@ -168,11 +204,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
             warn_caller(self.report())
 
     def report(self) -> str:
-        """One sentence on the examples that were skipped.
-
-        Returns:
-          Their number, and the first three errors.
-        """
+        """One sentence on the examples that were skipped: their number, and the first three errors."""
         first = "; ".join(list(self.skipped.values())[:3])
         more = "; …" if len(self.skipped) > 3 else ""
         return f"{len(self.skipped)} examples could not be read and were replaced by the next ones: {first}{more}"
@@ -185,11 +217,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
 
 
 def _row_at(seed: int, position: int, n: int) -> int:
-    """The row of a source of ``n`` examples at one position of the infinite sequence.
-
-    >>> sorted(_row_at(0, i, 5) for i in range(5, 10))
-    [0, 1, 2, 3, 4]
-    """
+    """The row of a source of ``n`` examples at one position of the infinite sequence."""
     from grain.experimental import index_shuffle
 
     epoch, index = divmod(position, n)

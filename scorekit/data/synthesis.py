@@ -19,12 +19,10 @@ from scorekit.data.soundfont import SoundFont, Zone
 
 __all__ = ["render_note"]
 
-_FULL_DECAY_DB = 100.0
-"""Attenuation at the end of the decay or release time of a volume envelope."""
+_FULL_DECAY_DB = 100.0  # attenuation at the end of the decay or release time of a volume envelope
 _MOST_OCTAVES = 12
 """Between the rate of a recording at a pitch and that of a sound: more would take much memory for a short sound."""
-_BLOCK_SECONDS = 0.008
-"""Length of the blocks within which the filter is constant."""
+_BLOCK_SECONDS = 0.008  # length of the blocks within which the filter is constant
 
 
 @checked
@@ -41,21 +39,15 @@ def render_note(
 ) -> np.ndarray:
     """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.
 
+    The result is float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
+
     Args:
-      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument, in the order of General MIDI.
       pitch: the MIDI pitch; 69 is 440 Hz.
       velocity: the MIDI velocity.
-      sample_rate: samples a second, in Hz.
       held: time from key press to key release, in seconds.
       seconds: the length of the result; longer releases are truncated.
       bank: 0, or 128 for percussion.
-
-    Returns:
-      float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
-
-    Raises:
-      ValueError: if a recording is more than 12 octaves from ``sample_rate``.
 
     >>> from scorekit.data.soundfont import read_soundfont
     >>> a = render_note(read_soundfont(), 0, 69, 100, sample_rate=8000, held=0.5, seconds=1.0)

@@ -20,8 +20,7 @@ __all__ = ["tar"]
 _VERSION = 2
 _BLOCK = 512
 _NO_CLASS, _MOST_CLASSES = -2, 2**20
-_MOST_INDEX = 4
-"""Bytes of an index for each byte of its tar file, in which names are shorter than in JSON."""
+_MOST_INDEX = 4  # bytes of an index for each byte of its tar file, in which names are shorter than in JSON
 _LIMITS = {"picture": MOST_PICTURE, "txt": MOST_TEXT, "json": MOST_TEXT, "cls": MOST_TEXT}
 """The parts of an example that are read, and the bytes of each."""
 
@@ -34,7 +33,7 @@ def tar(
     mode: Mode | None = None,
     index_folder: str | os.PathLike | None = None,
 ) -> "_Tar":
-    """The images in tar files, read in place on access; nothing is extracted.
+    """The images in tar files, read in place on access: a source like that of :func:`scorekit.data.folder`.
 
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
     webp, ...), its class ``0001.cls`` (an integer), its caption ``0001.txt``, and ``0001.json``, an object of which
@@ -46,14 +45,7 @@ def tar(
 
     Args:
       paths: one uncompressed tar file or several, read in the order given.
-      size: the middle square of each picture is resized to ``size`` pixels a side; with None all must have one size.
-      mode: ``"RGB"`` or ``"L"`` (grey) converts every picture, with white behind transparent pixels; with None all must
-        be RGB or all grey.
       index_folder: folder to keep the offsets in instead, created if missing.
-
-    Returns:
-      A source for :func:`scorekit.data.stream`: ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with
-      ``"caption"`` if there are captions.
 
     Raises:
       ValueError: for a file that is no tar file, compressed, truncated or without images; ``source[i]`` for an example

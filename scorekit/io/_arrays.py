@@ -9,12 +9,10 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-DTYPES: dict[str, np.dtype] = {
-    "Float": np.dtype("<f4"), "Double": np.dtype("<f8"), "Half": np.dtype("<f2"),
-    "BFloat16": np.dtype(ml_dtypes.bfloat16), "Long": np.dtype("<i8"), "Int": np.dtype("<i4"),
-    "Short": np.dtype("<i2"), "Char": np.dtype("i1"), "Byte": np.dtype("u1"), "Bool": np.dtype("?"),
-}  # fmt: skip
-"""Of PyTorch's storages."""
+_CODES = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": ml_dtypes.bfloat16}
+_CODES |= {"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?"}
+DTYPES: dict[str, np.dtype] = {name: np.dtype(code) for name, code in _CODES.items()}
+"""Types of PyTorch's storages."""
 
 
 class Sealed:
@@ -37,16 +35,15 @@ class Storage(Sealed):
 
 
 class LazyArray(Sealed):
-    """An array that is read from its file when it is asked for.
-
-    Attributes:
-      shape: shape of the array.
-      nbytes: its size in memory.
-    """
+    """An array that is read from its file when it is asked for."""
 
     def __init__(self, storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
         sizes = (offset, *shape, *strides)
-        if not isinstance(storage, Storage) or len(shape) != len(strides) or not all(_is_size(n) for n in sizes):
+        if (
+            not isinstance(storage, Storage)
+            or len(shape) != len(strides)
+            or not all(type(n) is int and n >= 0 for n in sizes)
+        ):
             raise pickle.UnpicklingError("a tensor of the file has no storage, or sizes that are no sizes")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
@@ -59,10 +56,6 @@ class LazyArray(Sealed):
         strides = [step * numbers.itemsize for step in self._strides]
         view = np.lib.stride_tricks.as_strided(numbers[self._offset :], self.shape, strides, writeable=False)
         return np.array(view, dtype)
-
-
-def _is_size(n: Any) -> bool:
-    return type(n) is int and n >= 0
 
 
 class NumpyArray:

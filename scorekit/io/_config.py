@@ -1,11 +1,12 @@
 """``config.json`` of an export: a network, its preconditioning and the shape of an example, out and in, checked."""
 
 import dataclasses
+import inspect
 import json
 import math
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import flax.linen as nn
 import jax
@@ -38,8 +39,7 @@ class Parts(NamedTuple):
     autoencoder: nn.Module | None
 
 
-_LARGEST = 2**26
-"""Numbers of one example."""
+_LARGEST = 2**26  # numbers of one example
 
 
 def check_example(shape: Any) -> None:
@@ -75,7 +75,8 @@ def parse(config: Mapping[str, Any]) -> Parts:
 
 
 def fields_of(module: nn.Module | type[nn.Module]) -> list[str]:
-    return [f.name for f in dataclasses.fields(cast(Any, module)) if f.name not in ("parent", "name")]
+    kind = module if isinstance(module, type) else type(module)
+    return [name for name in inspect.signature(kind).parameters if name not in ("parent", "name")]
 
 
 def module_to_json(module: nn.Module) -> dict[str, Any]:
@@ -140,8 +141,7 @@ def to_json(name: str, value: Any) -> Any:
     raise ValueError(f"{name} must be one of {', '.join(_KINDS)}, or numbers, got {value!r}")
 
 
-_DEEPEST = 6
-"""Schedules of schedules: the time of some grows exponentially."""
+_DEEPEST = 6  # schedules of schedules: the time of some grows exponentially
 
 
 def _from_json(value: Any, depth: int = 0) -> Any:

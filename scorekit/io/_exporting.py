@@ -32,18 +32,12 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
     ``config.json`` holds the attributes of the network, its preconditioning and the SHA-256 of the weights,
     ``model.safetensors`` the parameters with names joined by dots (``blocks.qkv.kernel``; constants after
     ``constants/``), ``autoencoder.safetensors`` the weights of an autoencoder if there is one, ``README.md`` a model
-    card. What ``load`` would not read is not written.
+    card. What ``load`` would not read is not written, such as parameters that do not fit the network.
 
     Args:
       folder: where to; made if it does not exist.
-      loaded: a :class:`~scorekit.io.loading.Loaded`.
+      loaded: a :class:`~scorekit.io.loading.Loaded` of known shape.
       facts: rows of the model card, such as data, steps, metrics and solver; JSON.
-
-    Returns:
-      The folder.
-
-    Raises:
-      ValueError: for parameters that do not fit the network, or an unknown shape, without which that is not known.
 
     >>> import tempfile
     >>> from scorekit import io, networks
@@ -97,14 +91,9 @@ def is_export(folder: Path) -> bool:
 
 
 def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
-    """The parts of a :class:`~scorekit.io.loading.Loaded` in a folder that :func:`export` wrote.
+    """The parts of a :class:`~scorekit.io.loading.Loaded` in a folder of :func:`export`; ``shape`` is of an example.
 
-    Args:
-      folder: folder of :func:`export`.
-      shape: shape of one example, in place of the config's.
-
-    Raises:
-      ValueError: naming the file, and the parameter, field or class that does not fit.
+    An error names the file, and the parameter, field or class that does not fit.
     """
     path = folder / "config.json"
     config = read_json(path)
@@ -123,8 +112,7 @@ def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
     return {**parts._asdict(), "params": found[_WEIGHTS], "autoencoder": autoencoder}
 
 
-_LONGEST = 2**16
-"""An attribute of a network, unless the parameters have a longer axis."""
+_LONGEST = 2**16  # an attribute of a network, unless the parameters have a longer axis
 
 
 def _expected(parts: Parts, name: str, params: PyTree) -> PyTree:

@@ -11,27 +11,15 @@ _SMALL, _LARGE = ["*.json", "*.safetensors"], ["*.json", "*.bin", "*.pt", "*.pth
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(f"{folder}/a").write_bytes(b"abc")
-    ...     sha256(f"{folder}/a")[:8]
-    'ba7816bf'
-    """
+    """The SHA-256 of a file, in hexadecimal."""
     with as_path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
-    """Downloads a repository of the hub, or one file of it, and prints the SHA-256 of the weights.
+    """Downloads a repository ``hf:organisation/repository``, or one file of it, and prints the SHA-256 of the weights.
 
-    Args:
-      name: ``hf:organisation/repository`` or ``hf:organisation/repository/path/of/a/file.safetensors``.
-      revision: branch, tag or commit; a commit pins the weights.
-
-    Returns:
-      The folder or the file in the cache of ``huggingface_hub``.
+    The revision is a branch, tag or commit; a commit pins the weights.
     """
     parts = name.removeprefix(PREFIX).split("/")
     if not name.startswith(PREFIX) or len(parts) < 2 or not all(parts):

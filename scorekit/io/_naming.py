@@ -9,12 +9,7 @@ from collections.abc import Iterator
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """A context in which any error in the content of a file becomes a ``ValueError`` that names the file.
 
-    Those of the file system and of packages that are missing stay as they are.
-
-    >>> with naming("config.json"):
-    ...     {}["depth"]
-    Traceback (most recent call last):
-    ValueError: config.json: was written by another version, or damaged (KeyError: 'depth')
+    Errors of the file system and of packages that are missing stay as they are.
     """
     try:
         yield

@@ -26,17 +26,11 @@ from scorekit.io._arrays import DTYPES, LazyArray, NumpyArray, NumpyDtype, Seale
 from scorekit.io._naming import naming
 from scorekit.io.files import check_regular
 
-_MAGIC = 0x1950A86A20F9469CFC6C
-"""The first pickle of PyTorch's older files."""
+_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of PyTorch's older files
 
 
 class Inert:
-    """An object whose class was not imported.
-
-    Attributes:
-      name: name of its class.
-      state: its attributes by name.
-    """
+    """An object whose class was not imported: the name of that, and the attributes by name."""
 
     name = ""
     state: dict[str, Any]
@@ -187,10 +181,7 @@ _CALLS = (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INS
 
 
 class _Unpickler(_Base):
-    """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers.
-
-    ``size`` is the size of the file in bytes.
-    """
+    """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers."""
 
     dispatch: ClassVar = {
         **_Base.dispatch,
@@ -227,12 +218,8 @@ class _Unpickler(_Base):
 def read_pickle(path: str | Path) -> Any:
     """The content of a pickle or of a file of ``torch.save``, without importing or running anything that it names.
 
-    Args:
-      path: the file.
-
-    Returns:
-      Dictionaries, lists and numbers as they are; :class:`LazyArray` and numpy arrays for tensors, :class:`Inert` for
-      other objects.
+    Dictionaries, lists and numbers are as they are; tensors :class:`LazyArray` and numpy arrays, other objects
+    :class:`Inert`.
     """
     check_regular(path)
     try:

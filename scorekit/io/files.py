@@ -1,4 +1,24 @@
-"""Paths of this machine and of buckets; atomic writes: readers never see a partially written file; checked reads."""
+"""Paths of this machine and of buckets; atomic writes: readers never see a partially written file; checked reads.
+
+Args:
+  path: path of this machine, in which ``~`` is the home folder, or of a bucket, such as ``gs://bucket/folder``, which
+    needs its package for fsspec (``gcsfs``, ``s3fs``).
+
+Returns:
+  The path, whether it is of a bucket, or the content of the file.
+
+>>> in_bucket("gs://bucket/run"), in_bucket("runs/digits")
+(True, False)
+>>> as_path("runs/digits").name, str(as_path("gs://bucket/run") / "config.json")
+('digits', 'gs://bucket/run/config.json')
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...     read_json(write_atomic(f"{folder}/deep/config.json", '{"steps": 10}'))
+{'steps': 10}
+>>> check_regular("/dev/zero")
+Traceback (most recent call last):
+ValueError: /dev/zero: must be a regular file, it is a device
+"""
 
 import os
 from pathlib import Path
@@ -10,33 +30,12 @@ __all__ = ["as_path", "check_regular", "in_bucket", "read_json", "write_atomic"]
 
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is one of an object store, such as ``gs://bucket/folder`` or ``s3://bucket/folder``.
-
-    Args:
-      path: any path.
-
-    Returns:
-      Whether it has a scheme, ``://``.
-
-    >>> in_bucket("gs://bucket/run"), in_bucket("runs/digits")
-    (True, False)
-    """
+    """Whether a path is one of an object store: whether it has a scheme, ``://``."""
     return "://" in os.fspath(path)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path as an object with the methods of ``pathlib.Path``, of this machine or of a bucket.
-
-    Args:
-      path: a local path, in which ``~`` is the home folder, or one of a bucket, which needs its package for fsspec
-        (``gcsfs``, ``s3fs``).
-
-    Returns:
-      The path.
-
-    >>> as_path("runs/digits").name, str(as_path("gs://bucket/run") / "config.json")
-    ('digits', 'gs://bucket/run/config.json')
-    """
+    """A path as an object with the methods of ``pathlib.Path``."""
     if not in_bucket(path):
         return Path(path).expanduser()
     from etils import epath  # late: local paths need nothing
@@ -48,40 +47,21 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 def check_regular(path: str | os.PathLike[str]) -> None:
     """Raises a ``ValueError`` unless a path is of a regular file, after links are resolved, or of no file at all.
 
-    A FIFO blocks its reader, and a device such as ``/dev/zero`` never ends.
-
-    Args:
-      path: the file; one of a bucket is not looked at.
-
-    >>> check_regular("/dev/zero")
-    Traceback (most recent call last):
-    ValueError: /dev/zero: must be a regular file, it is a device
+    A FIFO blocks its reader, and a device such as ``/dev/zero`` never ends. Files of a bucket are not looked at.
     """
     if not in_bucket(path) and Path(path).exists():
         regular_file(path)
 
 
-_LARGEST = 2**26
-"""Bytes of a file of JSON; files of tokenisers have 2 ** 24."""
+_LARGEST = 2**26  # bytes of a file of JSON; files of tokenisers have 2 ** 24
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a file of JSON.
-
-    Args:
-      path: the file, see :func:`as_path`.
-
-    Returns:
-      Its fields.
+    """The object in a file of JSON, by its fields.
 
     Raises:
       ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, nested no deeper
         than :func:`scorekit.io.parse_json` reads.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     read_json(write_atomic(f"{folder}/config.json", '{"steps": 10}'))
-    {'steps': 10}
     """
     path = as_path(path)
     check_regular(path)
@@ -99,22 +79,10 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Writes a file atomically: to a temporary file in the same directory, which is then renamed to ``path``.
 
     A process that is killed leaves either the old file or the new one. Missing directories are created. In a bucket the
-    object is written at once, which is atomic there.
+    object is written at once, which is atomic there. An ``OSError`` names ``path``.
 
     Args:
-      path: the file, see :func:`as_path`.
       content: bytes, or text that is encoded as UTF-8.
-
-    Returns:
-      The path.
-
-    Raises:
-      OSError: naming ``path``, if the file cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_atomic(f"{folder}/deep/note.txt", "done").read_text()
-    'done'
     """
     if not isinstance(content, str | bytes | bytearray | memoryview):
         raise TypeError(f"content must be text or bytes, got {type(content).__name__}")

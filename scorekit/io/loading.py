@@ -89,54 +89,41 @@ class Loaded:
         return self.preconditioning.target
 
     def network(self, **conditions: Any) -> Network:
-        """The network with the meaning of its inputs.
+        """The network ``(x_t, t) -> output`` with the meaning of its inputs.
 
         Args:
           **conditions: conditions of the module, such as ``labels``, each for the batch or for one example; by default
             absent.
-
-        Returns:
-          ``(x_t, t) -> output``, the target's.
         """
         return precondition(Partial(_Apply(self.module), self.params, conditions), self.preconditioning)
 
     def denoiser(self, **conditions: Any) -> Denoiser:
-        """The denoiser at some conditions, for :func:`scorekit.samplers.sample`; without any, unconditional.
+        """The denoiser ``(x_t, t) -> Prediction``, for :func:`scorekit.samplers.sample`; unconditional by default.
 
         Args:
           **conditions: as of :meth:`network`.
-
-        Returns:
-          ``(x_t, t) -> Prediction``.
         """
         return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
 
     @checked
     def prior(self, key: Key, num: PositiveInt) -> Array:
-        """Noise at t = 1, from which to sample.
+        """Noise at t = 1, from which to sample; the shape of an example must be known, or given to :func:`load`.
+
+        The result is float32 ``(num, *shape)``.
 
         Args:
           key: PRNG key.
           num: number of examples.
-
-        Returns:
-          float32 ``(num, *shape)``.
-
-        Raises:
-          ValueError: if the shape of an example is not known; give it to :func:`load`.
         """
         if self.shape is None:
             raise ValueError("shape must be given to load: this checkpoint does not say the shape of an example")
         return sample_prior(key, self.schedule, jax.ShapeDtypeStruct((num, *self.shape), jnp.float32))
 
     def decode(self, latents: Array) -> Array:
-        """Latents as images, by the autoencoder.
+        """Latents as images, by the autoencoder, ``(B, H stride, W stride, channels)``.
 
         Args:
           latents: ``(B, H, W, C)``.
-
-        Returns:
-          Images ``(B, H stride, W stride, channels)``.
         """
         if self.autoencoder is None:
             raise ValueError("latents must be those of a checkpoint with an autoencoder, this one has none")
@@ -165,9 +152,6 @@ def load(
       key: key of the dictionary in a file, by default of the average.
       revision: revision of a repository of the hub.
       **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs tell.
-
-    Returns:
-      The network with its parameters, and what its inputs and output mean.
 
     Raises:
       FileNotFoundError: without the file, or without weights in the folder.

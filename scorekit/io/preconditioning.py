@@ -11,10 +11,30 @@ preconditioning input            noise input                    output
 :func:`ve`      ``x_t``          ``log(sigma / 2)``             ``-eps``
 :func:`edm`     of unit variance ``log(sigma) / 4``             F, see ``edm_target``
 =============== ================ ============================== ===================
+
+Returns:
+  The meaning of a network's inputs and output.
+
+>>> noise_input = lambda found, t: round(float(found.noise_input(found.schedule.log_snr(t))), 3)
+>>> noise_input(ddpm("squaredcos_cap_v2"), 250 / 999), noise_input(vp(), 0.5)
+(250.0, 499.5)
+>>> noise_input(ve(), 1.0) == round(math.log(50.0), 3), noise_input(edm(), 1.0) == round(math.log(80.0) / 4, 3)
+(True, True)
+>>> Preconditioning(*vp())._replace(sigma_data=None).target
+Eps()
+>>> float(LogSNRInput(scale=-0.5)(2.0)), float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
+(-1.0, 2.0)
+>>> float(TimestepInput(schedule=schedules.cosine())(schedules.cosine().log_snr(0.5)).round(1))
+499.5
+>>> schedule, x = schedules.geometric_ve(), jnp.ones(1)
+>>> NegativeEps().to_prediction(-jnp.ones(1), x, 0.5, schedule).eps
+Array([1.], dtype=float32)
+
+Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364), but for :func:`ddpm`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias, cast
 
 import jax
@@ -53,9 +73,6 @@ class LogSNRInput:
     Attributes:
       scale: factor of the log-SNR.
       offset: noise input at log-SNR 0.
-
-    >>> float(LogSNRInput(scale=-0.5)(2.0))
-    -1.0
     """
 
     scale: Finite = 0.25
@@ -72,10 +89,6 @@ class TimestepInput:
     Attributes:
       schedule: noise schedule of the training.
       last: the noise input at t = 1.
-
-    >>> schedule = schedules.cosine()
-    >>> round(float(TimestepInput(schedule=schedule)(schedule.log_snr(0.5))), 1)
-    499.5
     """
 
     schedule: Schedule
@@ -91,9 +104,6 @@ class ClockInput:
 
     Attributes:
       scale: the noise input at pure noise.
-
-    >>> float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
-    2.0
     """
 
     scale: Positive = 4.0
@@ -104,12 +114,7 @@ class ClockInput:
 
 @pytree_dataclass
 class NegativeEps:
-    """The network predicts ``-eps``, which is sigma times the score.
-
-    >>> schedule, x = schedules.geometric_ve(), jnp.ones(1)
-    >>> NegativeEps().to_prediction(-jnp.ones(1), x, 0.5, schedule).eps
-    Array([1.], dtype=float32)
-    """
+    """The network predicts ``-eps``, which is sigma times the score."""
 
     def to_prediction(self, output, x_t, t, schedule):
         """The prediction of an output."""
@@ -132,9 +137,6 @@ class Preconditioning(NamedTuple):
       target: meaning of the output.
       noise_input: ``log_snr -> c_noise``.
       sigma_data: the input is ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``; None for ``x_t`` itself.
-
-    >>> vp()._replace(sigma_data=None).target
-    Eps()
     """
 
     schedule: Schedule
@@ -154,9 +156,6 @@ def precondition(network: Network, found: Preconditioning) -> Network:
       network: ``(x, c_noise) -> output``.
       found: meaning of its input.
 
-    Returns:
-      ``(x_t, t) -> output``.
-
     >>> precondition(lambda x, c_noise: x + c_noise, ddpm())(jnp.zeros(1), 1.0).round(2)
     Array([999.], dtype=float32)
     """
@@ -165,21 +164,17 @@ def precondition(network: Network, found: Preconditioning) -> Network:
     return timed if found.sigma_data is None else scale_input(timed, found.schedule, found.sigma_data)
 
 
-def _linear(count: int, start: float, end: float) -> np.ndarray:
-    return np.linspace(start, end, count)
-
-
-def _scaled_linear(count: int, start: float, end: float) -> np.ndarray:
-    return np.linspace(math.sqrt(start), math.sqrt(end), count) ** 2
-
-
 def _cosine(count: int, start: float, end: float) -> np.ndarray:
     del start, end
     alpha = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2)
     return np.minimum(1.0 - (alpha[1:] / alpha[:-1]) ** 2, 0.999)
 
 
-BETAS = {"linear": _linear, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _cosine}
+BETAS: Mapping[str, Callable[[int, float, float], np.ndarray]] = {
+    "linear": lambda count, start, end: np.linspace(start, end, count),
+    "scaled_linear": lambda count, start, end: np.linspace(math.sqrt(start), math.sqrt(end), count) ** 2,
+    "squaredcos_cap_v2": _cosine,
+}
 """The tables of betas by the names that diffusers gives them; the last is the cosine schedule of iDDPM."""
 
 _Beta: TypeAlias = Annotated[float, Between(0, 1, "both")]
@@ -192,16 +187,13 @@ def beta_table(
     start: _Beta = 1e-4,
     end: _Beta = 0.02,
 ) -> np.ndarray:
-    """A published table of betas.
+    """A published table of betas, float64 ``(N,)``.
 
     Args:
       name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
       count: number of steps N.
       start: the first beta.
       end: the last beta.
-
-    Returns:
-      float64 ``(N,)``.
 
     >>> beta_table("scaled_linear", 3, 0.01, 0.09)
     array([0.01, 0.04, 0.09])
@@ -221,13 +213,6 @@ def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "ep
     Args:
       betas: ``(N,)``, or the name of a table of 1,000 (:func:`beta_table`).
       target: meaning of the output: "eps", "v", "x0" or a :class:`~scorekit.predictions.Target`.
-
-    Returns:
-      What its inputs and output mean.
-
-    >>> found = ddpm("squaredcos_cap_v2")
-    >>> found.noise_input(found.schedule.log_snr(250 / 999)).round(2)
-    Array(250., dtype=float32)
     """
     table = beta_table(betas) if isinstance(betas, str) else np.asarray(betas, np.float64)
     schedule = schedules.from_betas(table)
@@ -239,17 +224,11 @@ _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
-    """That of the ``scheduler_config.json`` of a diffusers pipeline with discrete timesteps.
+    """Preconditioning of the ``scheduler_config.json`` of a diffusers pipeline with discrete timesteps.
 
     Args:
       config: ``beta_schedule``, ``beta_start``, ``beta_end``, ``num_train_timesteps``, or ``trained_betas``;
-        ``prediction_type``; ``rescale_betas_zero_snr``. What only concerns sampling is not read.
-
-    Returns:
-      What its inputs and output mean.
-
-    Raises:
-      ValueError: for a scheduler without betas, or a field with an unknown value.
+        ``prediction_type``; ``rescale_betas_zero_snr``. Fields that only concern sampling are not read.
 
     >>> from_scheduler({"beta_schedule": "linear", "prediction_type": "v_prediction"}).target
     V()
@@ -277,38 +256,22 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
 
 
 def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:
-    """That of score_sde's VP networks: ``c_noise = 999 t``, the output is eps.
+    """Preconditioning of score_sde's VP networks: ``c_noise = 999 t``, the output is eps.
 
     Args:
       beta_min: rate at t = 0, > 0.
       beta_max: rate at t = 1, >= ``beta_min``.
-
-    Returns:
-      What its inputs and output mean.
-
-    >>> float(vp().noise_input(vp().schedule.log_snr(0.5)).round(1))
-    499.5
-
-    Source: Karras et al. 2022, table 1, column VP (https://arxiv.org/abs/2206.00364).
     """
     schedule = schedules.linear_vp(beta_min, beta_max)
     return Preconditioning(schedule, as_target("eps"), TimestepInput(schedule=schedule), 1.0)
 
 
 def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
-    """That of score_sde's VE networks, for data in [-1, 1]: ``c_noise = log(sigma / 2)``, the output is -eps.
+    """Preconditioning of score_sde's VE networks, of data in [-1, 1]: ``c_noise = log(sigma / 2)``, the output -eps.
 
     Args:
       sigma_min: noise at t = 0; score_sde's own numbers are for data in [0, 1], half of these.
       sigma_max: noise at t = 1, > ``sigma_min``.
-
-    Returns:
-      What its inputs and output mean.
-
-    >>> f"{ve().noise_input(ve().schedule.log_snr(1.0)):.3f} = {math.log(50.0):.3f}"
-    '3.912 = 3.912'
-
-    Source: Karras et al. 2022, table 1, column VE (https://arxiv.org/abs/2206.00364).
     """
     inputs = LogSNRInput(scale=-0.5, offset=-math.log(2.0))
     return Preconditioning(schedules.geometric_ve(sigma_min, sigma_max), NegativeEps(), inputs)
@@ -316,20 +279,12 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
 
 @checked
 def edm(sigma_data: PositiveScalar = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
-    """That of EDM and EDM2: ``c_noise = log(sigma) / 4``, unit variance of input and output.
+    """Preconditioning of EDM and EDM2: ``c_noise = log(sigma) / 4``, unit variance of input and output.
 
     Args:
       sigma_data: standard deviation of the data.
       sigma_min: noise at t = 0, >= 0.
       sigma_max: noise at t = 1, > ``sigma_min``.
-
-    Returns:
-      What its inputs and output mean.
-
-    >>> f"{edm().noise_input(edm().schedule.log_snr(1.0)):.3f} = {math.log(80.0) / 4:.3f}"
-    '1.096 = 1.096'
-
-    Source: Karras et al. 2022, table 1, column "ours" (https://arxiv.org/abs/2206.00364).
     """
     schedule, inputs = schedules.edm(sigma_min, sigma_max), LogSNRInput(scale=-0.125)
     return Preconditioning(schedule, edm_target(sigma_data), inputs, float(sigma_data))

@@ -1,4 +1,13 @@
-"""From a file of weights to tensors by name, whatever wraps them."""
+"""From a file of weights to tensors by name, whatever wraps them.
+
+>>> import tempfile
+>>> from safetensors.numpy import save_file
+>>> with tempfile.TemporaryDirectory() as folder:
+...     save_file({"out.bias": np.zeros(3)}, f"{folder}/w.safetensors")
+...     found = Weights(*read_weights(f"{folder}/w.safetensors"))
+>>> found.named["out.bias"].shape, found.facts
+((3,), {})
+"""
 
 import itertools
 import math
@@ -28,9 +37,6 @@ class Weights(NamedTuple):
     Attributes:
       named: arrays by their foreign names.
       facts: numbers, words and booleans that the object which held them has as attributes, and its class as ``class``.
-
-    >>> Weights(named={"out.bias": np.zeros(3)}, facts={}).named["out.bias"].shape
-    (3,)
     """
 
     named: dict[str, Any]
@@ -38,7 +44,7 @@ class Weights(NamedTuple):
 
 
 def read_weights(path: str | Path, key: str | None = None) -> Weights:
-    """Reads the tensors of a file.
+    """Reads the tensors of a file, and its other values.
 
     Args:
       path: a ``.safetensors`` file, or one of PyTorch or pickle, which is read without PyTorch and without running
@@ -46,18 +52,8 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
       key: key of the dictionary in the file whose tensors to take; by default of the average: the first of "ema",
         "model" and "state_dict" that it has. The list of averages of score_sde gets the names of "model".
 
-    Returns:
-      The tensors, and the other values of the file.
-
     Raises:
       ValueError: for another ending, a damaged file, one that refers to code, or one without tensors.
-
-    >>> import tempfile
-    >>> from safetensors.numpy import save_file
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_file({"out.bias": np.zeros(3)}, f"{folder}/w.safetensors")
-    ...     read_weights(f"{folder}/w.safetensors").named["out.bias"].shape
-    (3,)
     """
     path = Path(path)
     if not path.exists():
@@ -75,8 +71,7 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
 
 
-_DEEPEST = 64
-"""Dictionaries, and modules, within each other."""
+_DEEPEST = 64  # dictionaries, and modules, within each other
 _MODULES = 2**16
 
 

@@ -1,4 +1,11 @@
-"""Foreign tensors by name: each is taken once, in the layout of Flax, and none may be missing or left over."""
+"""Foreign tensors by name: each is taken once, in the layout of Flax, and none may be missing or left over.
+
+Args:
+  name: name of a tensor, or of a part of the network, below the prefix.
+
+Returns:
+  A tensor, the tensors of a part, a shape, or the parameters of a layer: ``kernel`` or ``scale``, and ``bias``.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -43,73 +50,41 @@ class Tensors:
         return (name[len(self.prefix) :] for name in self._named if name.startswith(self.prefix))
 
     def under(self, name: str) -> "Tensors":
-        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here.
-
-        Args:
-          name: name of a part of the network.
-
-        Returns:
-          Its tensors.
-        """
+        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here."""
         inner = Tensors(self._named, self.source, f"{self.prefix}{name}.")
         inner._taken = self._taken
         return inner
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor, which is not taken.
-
-        Args:
-          name: below the prefix.
-
-        Returns:
-          Its shape, in PyTorch's layout.
-        """
+        """The shape of a tensor, in PyTorch's layout; the tensor is not taken."""
         if name not in self:
             raise ValueError(f"{self.source} has no tensor {self.prefix + name!r}")
         return tuple(self._named[self.prefix + name].shape)
 
     def take(self, name: str) -> np.ndarray:
-        """A tensor in its own layout.
-
-        Args:
-          name: below the prefix.
-
-        Returns:
-          The tensor, float32 if it is floating.
-        """
+        """A tensor in its own layout, float32 if it is floating."""
         self.shape(name)
         self._taken.add(self.prefix + name)
         array = np.asarray(self._named[self.prefix + name])
         return array if np.issubdtype(array.dtype, np.integer) else array.astype(np.float32)
 
     def dense(self, permute: Callable[[np.ndarray], np.ndarray] = lambda a: a) -> dict[str, np.ndarray]:
-        """A dense layer: ``weight`` ``(out, in)``, or ``(out, in, 1, ...)`` of a pointwise convolution, and ``bias``.
+        """A dense layer ``(in, out)``: ``weight`` ``(out, in)``, or of a pointwise convolution ``(out, in, 1, ...)``.
 
         Args:
           permute: orders the leading axis (out) of both.
-
-        Returns:
-          ``kernel`` ``(in, out)``, and ``bias`` if there is one.
         """
         weight = permute(self.take("weight"))
         kernel = weight.reshape(weight.shape[:2]).T
         return {"kernel": kernel, **({"bias": permute(self.take("bias"))} if "bias" in self else {})}
 
     def conv(self) -> dict[str, np.ndarray]:
-        """A convolution: ``weight`` ``(out, in, *window)`` and ``bias``.
-
-        Returns:
-          ``kernel`` ``(*window, in, out)``, and ``bias`` if there is one.
-        """
+        """A convolution ``(*window, in, out)``: ``weight`` ``(out, in, *window)`` and, if there is one, ``bias``."""
         kernel = np.moveaxis(self.take("weight"), (0, 1), (-1, -2))
         return {"kernel": kernel, **({"bias": self.take("bias")} if "bias" in self else {})}
 
     def norm(self) -> dict[str, np.ndarray]:
-        """A normalisation with parameters: ``weight`` and ``bias``.
-
-        Returns:
-          ``scale`` and ``bias``.
-        """
+        """A normalisation with parameters: ``weight`` and ``bias``."""
         return {"scale": self.take("weight"), "bias": self.take("bias")}
 
     def check_all_taken(self) -> None:

@@ -6,18 +6,20 @@ of features; the peak signal-to-noise ratio; standard errors by the jackknife.
 
 A ``ValueError`` names an argument whose shape is not the described one, or of which a value is not finite; in a traced
 program such a value gives NaN.
+
+Returns:
+  A scalar, where no other result is named.
 """
 
 from scorekit.metrics import inception, vgg
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
-from scorekit.metrics.energy import energy_distance
+from scorekit.metrics.distances import energy_distance, frechet_distance, sliced_wasserstein, vendi_score
 from scorekit.metrics.feature_statistics import (
     FeatureStatistics,
     feature_statistics,
     merge_over_processes,
     merge_statistics,
 )
-from scorekit.metrics.frechet import frechet_distance
 from scorekit.metrics.inception import InceptionV3
 from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
 from scorekit.metrics.jackknife import jackknife_error
@@ -37,8 +39,6 @@ from scorekit.metrics.reference_classifier import (
 )
 from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
 from scorekit.metrics.retrieval import retrieval_accuracy
-from scorekit.metrics.sliced import sliced_wasserstein
-from scorekit.metrics.vendi import vendi_score
 from scorekit.metrics.vgg import VGG16, vgg_input
 
 __all__ = [

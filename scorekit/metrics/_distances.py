@@ -17,11 +17,10 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def map_distances(fn: Callable[[Array, Array], PyTree], x: Array, y: Array) -> PyTree:
-    """``fn(i, distances from x[i] to every y)`` for every row ``i``, stacked.
+    """``fn(i, distances from x[i] to every y)`` for every row ``i`` of ``x`` ``(N, D)``, stacked; ``y`` is ``(M, D)``.
 
-    ``x`` is ``(N, D)``, ``y`` ``(M, D)``, the distances ``(M,)``. Squared distances are found as ``|x|^2 + |y|^2 -
-    2 x.y`` after moving the mean of ``y`` to the origin; in float32, distances below about 1e-3 of the spread of the
-    data are not resolved.
+    Squared distances are ``|x|^2 + |y|^2 - 2 x.y`` after moving the mean of ``y`` to the origin; in float32, distances
+    below about 1e-3 of the spread of the data are not resolved.
     """
     centre = jnp.mean(y, axis=0, keepdims=True)
     x, y = x - centre, y - centre
@@ -48,14 +47,10 @@ def check_rows(least: int, **named: Array | np.ndarray) -> None:
 
 
 def check_features(least: int, **named: ArrayLike) -> list[Array]:
-    """The named arrays in float32, or float64 if they are.
+    """The named arrays in float32, or float64 if they are, checked as by :func:`check_rows`, and to be real and finite.
 
     Traced values cannot be checked: those whose squares overflow become NaN; pass the result of a metric through
     :func:`scorekit.checks.nan_unless_finite`.
-
-    Raises:
-      ValueError: if one is not real ``(N, D)`` with ``N >= least`` and ``D >= 1``, they differ in ``D``, or a concrete
-        value or its square is not finite.
     """
     check_real(**named)
     arrays = [jnp.asarray(x) for x in named.values()]

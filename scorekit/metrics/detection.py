@@ -40,11 +40,6 @@ def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
     return arrays
 
 
-def _at_least(x: Array, values: Array) -> Array:
-    """For each value, the number of elements of ``x`` that are at least as large."""
-    return x.shape[0] - jnp.searchsorted(jnp.sort(x), values, side="left")
-
-
 def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     """The area under the ROC curve, ``P(out_scores > in_scores) + P(out_scores = in_scores) / 2``.
 
@@ -68,7 +63,8 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     fraction of ``out_scores``, so that it can only be compared between sets of the same proportions.
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
-    found, alarms = (_at_least(x, out_scores).astype(out_scores.dtype) for x in (out_scores, in_scores))
+    at_least = lambda x: x.shape[0] - jnp.searchsorted(jnp.sort(x), out_scores, side="left")
+    found, alarms = (at_least(x).astype(out_scores.dtype) for x in (out_scores, in_scores))
     return nan_unless_finite(jnp.mean(found / (found + alarms)), in_scores, out_scores)
 
 
@@ -125,9 +121,6 @@ def bootstrap_interval(
       metric: function of both sets, such as :func:`auroc`.
       level: confidence level.
       resamples: number of resamples.
-
-    Returns:
-      An :class:`Interval`.
 
     Source: Efron and Tibshirani 1993, ch. 13.
     """

@@ -19,13 +19,11 @@ TAPS = ("64", "192", "768", "2048", "spatial", "logits_unbiased", "logits")
 """The outputs by name. "2048" (``pool_3``) is for the FID, "spatial" for the sFID."""
 SIDE = 299
 """Pixels along a side of the images that the network was trained on."""
-_SPATIAL_CHANNELS = 7
-"""The first channels of the convolution ``mixed_6/conv`` that the sFID compares at every position."""
+_SPATIAL_CHANNELS = 7  # the first channels of the convolution ``mixed_6/conv`` that the sFID compares at every position
 
 _CLASSES = 1008
 
-_Step = tuple[int, tuple[int, int]]
-"""Features and window of a convolution."""
+_Step = tuple[int, tuple[int, int]]  # features and window of a convolution
 
 
 class InceptionV3(nn.Module):

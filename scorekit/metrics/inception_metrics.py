@@ -1,11 +1,25 @@
 """The metrics that papers compute on features of the Inception network, on the host in float64.
 
-Which features they take is said by the name of the output of :class:`scorekit.metrics.InceptionV3`: FID, KID, precision
-and recall (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score
-"logits_unbiased".
+The output of :class:`scorekit.metrics.InceptionV3` that each takes: FID, KID, precision and recall
+(:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score "logits_unbiased".
 
->>> KernelDistance(mean=0.01, std=0.002).mean, InceptionScore(mean=9.8, std=0.1).mean
-(0.01, 9.8)
+Args:
+  mean: mean over the subsets or splits.
+  std: standard deviation over the subsets or splits.
+
+Returns:
+  The metric; of subsets or splits their mean and standard deviation.
+
+>>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
+>>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
+>>> fid(a, b)  # 3^2 + (2 - 1)^2
+10.0
+>>> x = np.random.default_rng(0).normal(size=(40, 3))
+>>> KernelDistance(*kid(x, x + 1.0, subsets=5, subset_size=20)).mean > 1.0
+True
+>>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
+>>> round(InceptionScore(*inception_score(logits, splits=2)).mean, 6)
+4.0
 """
 
 import itertools
@@ -23,24 +37,14 @@ __all__ = ["InceptionScore", "KernelDistance", "fid", "inception_score", "kid"]
 
 
 class KernelDistance(NamedTuple):
-    """The result of :func:`kid`.
-
-    Attributes:
-      mean: mean over the subsets; slightly negative values are possible.
-      std: the standard deviation over the subsets.
-    """
+    """The result of :func:`kid`; slightly negative means are possible."""
 
     mean: float
     std: float
 
 
 class InceptionScore(NamedTuple):
-    """The result of :func:`inception_score`.
-
-    Attributes:
-      mean: mean over the splits.
-      std: the standard deviation over the splits.
-    """
+    """The result of :func:`inception_score`."""
 
     mean: float
     std: float
@@ -49,20 +53,13 @@ class InceptionScore(NamedTuple):
 def fid(x: FeatureStatistics, y: FeatureStatistics) -> float:
     """The Fréchet distance of two Gaussians: the FID on features "2048", the sFID on "spatial".
 
-    ``|m_x - m_y|^2 + tr(S_x + S_y) - 2 sum(singular values of R_x R_y^T)`` with ``S = R^T R``: the trace of
-    ``(S_x S_y)^(1/2)`` without a root of a product, which is inexact where there are fewer examples than features.
+    ``|m_x - m_y|^2 + tr(S_x + S_y) - 2 sum(singular values of R_x R_y^T)`` with ``S = R^T R``: the trace of ``(S_x
+    S_y)^(1/2)`` without a root of a product, which is inexact where there are fewer examples than features. It is
+    squared, and at least 0 up to rounding.
 
     Args:
       x: result of :func:`scorekit.metrics.feature_statistics`, of two examples or more.
       y: another, of the same D. A covariance must be symmetric, with eigenvalues of at least ``-1e-5`` of the largest.
-
-    Returns:
-      The squared distance; at least 0 up to rounding.
-
-    >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
-    >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
-    >>> fid(a, b)  # 3^2 + (2 - 1)^2
-    10.0
 
     Source: Heusel et al. 2017 (https://arxiv.org/abs/1706.08500).
     """
@@ -93,13 +90,6 @@ def kid(
       subset_size: the number of examples in each.
       seed: seed of the draws.
 
-    Returns:
-      A :class:`KernelDistance`.
-
-    >>> x = np.random.default_rng(0).normal(size=(40, 3))
-    >>> round(kid(x, x + 1.0, subsets=5, subset_size=20).mean, 3) > 1.0
-    True
-
     Source: Bińkowski et al. 2018 (https://arxiv.org/abs/1801.01401).
     """
     real, fake = float64_rows(subset_size, real=real, fake=fake)
@@ -121,13 +111,6 @@ def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> Inception
     Args:
       logits: ``(N, classes)``, "logits_unbiased" of the network, N >= ``splits``.
       splits: the number of parts.
-
-    Returns:
-      An :class:`InceptionScore`.
-
-    >>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
-    >>> round(inception_score(logits, splits=2).mean, 6)
-    4.0
 
     Source: Salimans et al. 2016 (https://arxiv.org/abs/1606.03498).
     """

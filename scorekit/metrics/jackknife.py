@@ -23,15 +23,12 @@ def jackknife_error(
     ``sqrt((g - 1) / g sum_i (s_i - mean_j s_j)^2)`` with ``s_i`` the statistic without group i.
 
     Of a mean with one example in each group it is the standard deviation over ``sqrt(N)``. Groups are of ``N // g``
-    examples, every g-th; up to g - 1 that remain are never left out.
+    examples, every g-th; up to g - 1 that remain are never left out. The result is a tree like that of ``statistic``.
 
     Args:
       statistic: a function of examples ``(M, ...)``, traced once.
       x: examples ``(N, ...)``, N >= g.
       groups: number of groups g.
-
-    Returns:
-      A tree like the result of ``statistic``.
 
     >>> print(f"{jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3):.4f} {2 / 3**0.5:.4f}")
     1.1547 1.1547

@@ -13,13 +13,12 @@ __all__ = ["psnr"]
 def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Array:
     """``10 log10(data_range^2 / MSE)`` in dB, averaged over examples.
 
+    Mean squared errors below ``data_range^2 / 4e12`` are raised to it: 126 dB is the largest value.
+
     Args:
       x: estimates ``(B, ...)``, not empty; integers count as floats.
       truth: references of the same shape.
       data_range: largest value minus smallest; 2 for data.
-
-    Returns:
-      A scalar. Mean squared errors below ``data_range^2 / 4e12`` are raised to it: 126 dB is the largest value.
 
     >>> print(psnr(jnp.zeros((1, 2)), jnp.full((1, 2), 0.2)).round(3))
     20.0

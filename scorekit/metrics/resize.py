@@ -14,18 +14,28 @@ Args:
   images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
   convention: name in the table.
 
+>>> row = jnp.array([0.0, 255.0]).reshape(1, 1, 2, 1)
+>>> for convention in CONVENTIONS:
+...     print(convention, resize(row, 4, convention)[0, 0, :, 0].round(1))
+tf1 [  0.  127.5 255.  255. ]
+torch [  0.   63.8 191.2 255. ]
+clean [  0.   52.8 202.2 255. ]
+>>> x = inception_input(np.full((2, 32, 32, 1), 255, np.uint8), "tf1")
+>>> x.shape, float(x.max())
+((2, 299, 299, 3), 0.9921875)
+
 Source: Parmar et al. 2022 (https://arxiv.org/abs/2104.11222), which compares them.
 """
 
 import functools
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, nan_unless
+from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.checks import nan_unless
 from scorekit.metrics.inception import SIDE
 from scorekit.typing import Array, ArrayLike
 
@@ -38,26 +48,15 @@ CONVENTIONS: tuple[Convention, ...] = ("tf1", "torch", "clean")
 
 
 @checked
-def resize(images: ArrayLike, size: PositiveInt, convention: Convention) -> Array:
-    """Images of another size, by one of the conventions of published FIDs.
+def resize(images: Annotated[ArrayLike, Between(0, 255)], size: PositiveInt, convention: Convention) -> Array:
+    """Images of another size, by one of the conventions of published FIDs, float32 from 0 to 255.
 
     Args:
       size: pixels along a side of the result.
-
-    Returns:
-      float32 ``(B, size, size, C)`` with values from 0 to 255, not rounded.
-
-    >>> row = jnp.array([0.0, 255.0]).reshape(1, 1, 2, 1)
-    >>> for convention in CONVENTIONS:
-    ...     print(convention, resize(row, 4, convention)[0, 0, :, 0].round(1))
-    tf1 [  0.  127.5 255.  255. ]
-    torch [  0.   63.8 191.2 255. ]
-    clean [  0.   52.8 202.2 255. ]
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"images must be (B, H, W, C) with none of them 0, got {images.shape}")
-    check(lambda x: (x >= 0) & (x <= 255), "numbers from 0 to 255", images=images)
     x = nan_unless(jnp.all((images >= 0) & (images <= 255)), images.astype(jnp.float32))
     return _bicubic(x, size) if convention == "clean" else _bilinear(x, size, half_pixel=convention == "torch")
 
@@ -67,13 +66,6 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
     """Images, also grey, as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
     ``(x - 128) / 128`` of the resized x, or ``2 x / 255 - 1`` with the convention "torch".
-
-    Returns:
-      float32 ``(B, 299, 299, 3)``.
-
-    >>> x = inception_input(np.full((2, 32, 32, 1), 255, np.uint8), "tf1")
-    >>> x.shape, float(x.max())
-    ((2, 299, 299, 3), 0.9921875)
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

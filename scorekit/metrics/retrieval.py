@@ -18,16 +18,13 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     ``1 - C(t - r, m) / C(t, m)`` with ``m = min(max(k - a, 0), t)``, where ``a`` entries have a higher score than the
     best right one, and ``t`` the same, r of them right.
 
-    This is the probability under a random order of entries with equal scores: 0 or 1 without such. Equal scores of the
-    whole gallery therefore give chance.
+    This is the probability for each example, ``(N,)``, under a random order of entries with equal scores: 0 or 1
+    without such. Equal scores of the whole gallery therefore give chance.
 
     Args:
       scores: scores ``(N, G)`` of each example with each entry, such as cosines of images and captions; N >= 1.
       right: which entries belong to each example, booleans ``(N, G)``; one at least for each.
       k: number of retrieved entries; values above G act like G.
-
-    Returns:
-      A probability for each example, ``(N,)``.
 
     >>> scores = jnp.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.7], [0.4, 0.4, 0.4]])
     >>> right = jnp.array([[True, False, False], [False, False, True], [True, False, False]])

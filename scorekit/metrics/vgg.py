@@ -60,9 +60,6 @@ def vgg_input(images: ArrayLike, convention: Convention) -> Array:
       images: ``(B, H, W, C)`` with values from 0 to 255; C is 3, or 1 (grey), which is repeated.
       convention: see :func:`scorekit.metrics.resize`.
 
-    Returns:
-      float32 ``(B, 224, 224, 3)``.
-
     >>> x = vgg_input(jnp.full((2, 32, 32, 1), 255), "clean")
     >>> x.shape, [round(float(value), 3) for value in x[0, 0, 0]]
     ((2, 224, 224, 3), [2.249, 2.429, 2.64])

@@ -17,11 +17,14 @@ Attributes are checked when a network is made, an input or condition of the wron
 called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms, softmax and
 output are float32; ``dtype`` is that of convolutions, projections and attention. Signals ``(B, L, C)`` are treated as
 images are, with 3 for 3 x 3. A dense map is resized to the first features, convolved and added to them; learned null
-tokens replace what is absent.
+tokens replace what is absent. The output is exactly zero at initialisation.
 
 The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
 the network of a name, without parameters, with some attributes changed;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
+
+Returns:
+  float32 arrays with the leading axis of the batch; of :func:`features` by the names of layers.
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -32,8 +35,15 @@ the network of a name, without parameters, with some attributes changed;
 (2, 8, 8, 1)
 >>> others = [ADM(channels=8), DDPMUNet(channels=8), DiT(width=16), EDM2(channels=8, head_channels=8)]
 >>> others += [SongUNet(channels=8), VDMUNet(channels=8, depth=1)]
->>> {jax.eval_shape(network.init_with_output, jax.random.key(0), x, noise)[0].shape for network in others}
+>>> shapes = lambda network, x: jax.eval_shape(network.init_with_output, jax.random.key(0), x, noise)[0].shape
+>>> {shapes(network, x) for network in others}
 {(2, 8, 8, 1)}
+>>> shapes(MLP(features=8), x[:, :, 0, 0]), shapes(WaveNet(channels=8, layers=4, cycle=2), x[..., 0])
+((2, 8), (2, 8, 8))
+>>> LogVariance().init_with_output(jax.random.key(0), noise)[0].shape
+(2,)
+>>> Conditioning(features=8, num_classes=10).init_with_output(jax.random.key(0), noise, labels, 2)[0].shape
+(2, 8)
 >>> ADM.preset("imagenet-64-edm", dropout=0.0).channels
 192
 
@@ -50,6 +60,8 @@ Args:
   map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
   map_size: features of a map with a row for each position; None: no map.
   token_size: features of a conditioning token, of which there may be any number; None: no tokens.
+  data_channels: channels C of the data of an autoencoder.
+  latent_channels: channels of its latent.
   outputs: features of the output at each position: parameters of a conditional distribution, such as
     :attr:`scorekit.autoregressive.Categorical.num_outputs`.
   num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
@@ -62,7 +74,10 @@ Args:
   batch: number B of sequences.
   length: largest number L of positions.
   dtype: dtype of the computation.
-  noise_scale: factor of the noise level; the default is for ``log_snr / 4``.
+  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in the presets, the network may
+    be called with the noise argument of the published one.
+  learned_variance: whether the network also predicts a variance: the output has twice the channels of ``x``, of which
+    the first half is the prediction.
   dropout: rate of dropout before the last convolution of each residual block, active where ``apply`` is given a key:
     ``rngs={"dropout": key}``.
   remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation); on CPU,
@@ -78,29 +93,23 @@ Args:
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
-from scorekit.networks import attention, dit
-from scorekit.networks._magnitude import normalise_weights
-from scorekit.networks.autoencoders import (
-    Autoencoder,
-    AutoencoderKL,
-    Posterior,
-    Quantised,
-    autoencoder_kl,
-    code_counts,
-    fixed_noise_kl,
-    nearest_code,
-    perplexity,
-    quantise,
-    revival_loss,
-)
+from scorekit.networks import attention, autoencoder_kl, dit
+from scorekit.networks._magnitude import LogVariance, normalise_weights
+from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
+from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
 from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.discriminators import FeatureDiscriminator
+from scorekit.networks.discriminators import (
+    DiscriminatorOutput,
+    FeatureDiscriminator,
+    MultiPeriodDiscriminator,
+    MultiScaleDiscriminator,
+)
 from scorekit.networks.dit import DiT
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
-from scorekit.networks.log_variance import LogVariance
 from scorekit.networks.mlp import MLP
+from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
 from scorekit.networks.unets import (
     ADM,
@@ -116,11 +125,6 @@ from scorekit.networks.unets import (
     edm2,
     song_unet,
     vdm_unet,
-)
-from scorekit.networks.waveform_discriminators import (
-    DiscriminatorOutput,
-    MultiPeriodDiscriminator,
-    MultiScaleDiscriminator,
 )
 from scorekit.networks.wavenet import WaveNet
 

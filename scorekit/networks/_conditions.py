@@ -15,9 +15,6 @@ def as_masked(name: str, condition: Any, shape: tuple[int, ...] | None, batch: i
 
     It is an array (present for all), a :class:`Masked`, or None (absent for all), of the shape of one example; None is
     the shape for a network without it. ``name`` is for error messages.
-
-    >>> as_masked("vector", Masked(jnp.ones((2, 3)), jnp.array([True, False])), (3,), 2).value.sum()
-    Array(3., dtype=float32)
     """
     if shape is None:
         if condition is not None:
@@ -49,9 +46,6 @@ class OrNull(nn.Module):
 def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> Array | None:
     """Labels as ``(B,)``: the null label ``num_classes`` where they are None, and one that no table has where they are
     negative; None for a network without classes.
-
-    >>> as_labels(jnp.array([0, -1]), 3, 2)
-    Array([0, 4], dtype=int32)
     """
     if num_classes is None:
         if labels is not None:
@@ -64,11 +58,7 @@ def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> 
 
 
 def per_position(name: str, value: ArrayLike, batch: int, positions: int | None) -> Array:
-    """A scalar or ``(B,)`` as ``(B,)``; with T positions also ``(B, T)``, one value for each, as it is.
-
-    >>> per_position("noise", jnp.zeros((2, 3)), 2, 3).shape
-    (2, 3)
-    """
+    """A scalar or ``(B,)`` as ``(B,)``; with T positions also ``(B, T)``, one value for each, as it is."""
     value = jnp.asarray(value)
     if value.ndim < 2 or positions is None:
         return per_example(name, value, batch)
@@ -79,20 +69,12 @@ def per_position(name: str, value: ArrayLike, batch: int, positions: int | None)
 
 
 def along_positions(condition: Array) -> Array:
-    """An embedding ``(B, F)``, or ``(B, T, F)`` of each position, as it adds to ``(B, T, F)``.
-
-    >>> along_positions(jnp.zeros((2, 5))).shape
-    (2, 1, 5)
-    """
+    """An embedding ``(B, F)``, or ``(B, T, F)`` of each position, as it adds to ``(B, T, F)``."""
     return condition[:, None] if condition.ndim == 2 else condition
 
 
 def per_example(name: str, value: ArrayLike, batch: int) -> Array:
-    """A scalar or ``(B,)`` as ``(B,)``.
-
-    >>> per_example("noise", 0.5, 2)
-    Array([0.5, 0.5], dtype=float32, weak_type=True)
-    """
+    """A scalar or ``(B,)`` as ``(B,)``."""
     value = jnp.asarray(value)
     if value.shape not in ((), (batch,)):
         raise ValueError(f"{name} must be a scalar or have shape ({batch},), got shape {value.shape}")

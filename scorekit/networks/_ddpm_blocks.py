@@ -20,15 +20,8 @@ def initialiser(scale: float) -> Any:
 
 
 class ResidualBlock(nn.Module):
-    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + dense(condition)))))``.
-
-    Attributes:
-      features: channels of the output; the shortcut is a pointwise convolution where ``x`` has another number.
-      groups: groups of the norms.
-      dtype: dtype of the convolutions.
-      dropout: rate of dropout, active where a ``dropout`` key is given.
-      last_scale: of the variance with which the last convolution starts; 0: the block starts at its shortcut.
-    """
+    """``shortcut(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + dense(condition)))))``; ``last_scale`` is of
+    the variance with which the last convolution starts."""
 
     features: int
     groups: int
@@ -53,13 +46,8 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with one head over all spatial positions: ``x + dense(softmax(q k / sqrt(C)) v)``.
-
-    Attributes:
-      groups: groups of the norm.
-      dtype: dtype of the projections; the softmax is in float32.
-      last_scale: of the variance with which the last projection starts.
-    """
+    """Self-attention with one head over all spatial positions: ``x + dense(softmax(q k / sqrt(C)) v)``;
+    ``last_scale`` is a factor of the variance with which the last projection starts."""
 
     groups: int
     dtype: DType = jnp.float32

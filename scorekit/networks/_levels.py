@@ -56,21 +56,8 @@ def u_net(
 ) -> Array:
     """Encoder, middle and decoder, of which each block is given the features of one step of the encoder.
 
-    Args:
-      h: features of the first level.
-      levels: number of levels.
-      blocks: blocks per level of the encoder; the decoder has one more.
-      block: ``(h, part, level, i) -> h``, the part "down" or "up".
-      middle: ``h -> h``.
-      resample: ``(h, part, level) -> h``: half the resolution to a level, or twice from it.
-      join: ``(h, skip) -> h``.
-
-    Returns:
-      The features of the first level.
-
-    >>> block = lambda h, part, level, i: h[..., :1]
-    >>> u_net(jnp.ones((1, 4, 1)), 2, 1, block, lambda h: h, lambda h, part, level: h).shape
-    (1, 4, 1)
+    A part is "down" or "up", ``blocks`` of the encoder; the decoder has one block more per level. ``resample`` halves
+    the resolution to a level, or doubles it from it.
     """
     h, skips = descend(
         h, levels, blocks, lambda h, *at: block(h, "down", *at), lambda h, level: resample(h, "down", level)
@@ -119,13 +106,10 @@ class LatentNetwork(Module):
         return self.decode(self.encode(x))
 
     def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the latent of one example of this shape.
+        """The shape ``(H / stride, W / stride, latent_channels)`` or ``(L / stride, latent_channels)`` of a latent.
 
         Args:
-          shape: ``(H, W, C)`` or ``(L, C)``; the stride divides the sides.
-
-        Returns:
-          ``(H / stride, W / stride, latent_channels)`` or ``(L / stride, latent_channels)``.
+          shape: shape of one example, ``(H, W, C)`` or ``(L, C)``; the stride divides the sides.
         """
         sides = tuple(shape)[:-1]
         check_sides(sides, self.stride)

@@ -1,8 +1,10 @@
 """Layers that preserve the magnitude of their input, its root mean square: unit variance in, unit variance out.
 
 Weights are normalised where they are used and there are no biases, so that activations neither grow nor vanish however
-long the network is trained. Source of all formulas: Karras et al. 2024, "Analyzing and improving the training dynamics
-of diffusion models" (https://arxiv.org/abs/2312.02696).
+long the network is trained.
+
+Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
+(https://arxiv.org/abs/2312.02696).
 """
 
 import math
@@ -13,8 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike, Key, PyTree
+
+__all__ = ["LogVariance"]
 
 SILU_MAGNITUDE = 0.596
 """The root mean square of ``silu(x)`` for standard normal x."""
@@ -24,10 +30,6 @@ def normalise(x: Array, axes: int | Sequence[int]) -> Array:
     """Divides by the magnitude over some axes: ``x / (1e-4 + sqrt(mean(x^2)))``.
 
     Of the shape and dtype of ``x``, the mean in float32; zero, with a zero gradient, where ``x`` is.
-
-    >>> normalise(jnp.array([[3.0, -3.0], [0.0, 0.0]]), -1).round(3)
-    Array([[ 1., -1.],
-           [ 0.,  0.]], dtype=float32)
     """
     square = jnp.square(x.astype(jnp.float32)).mean(axes, keepdims=True)
     return x / (1e-4 + jnp.sqrt(square + 1e-30)).astype(x.dtype)  # the gradient of the root is infinite at 0
@@ -44,33 +46,20 @@ def normalise_weights(params: PyTree) -> PyTree:
         (:class:`~scorekit.networks.EDM2`); they are normalised over all axes but the last. Others, gains and
         constants, are left alone.
 
-    Returns:
-      The new parameters.
-
     >>> unit = normalise_weights({"kernel": jnp.array([[3.0], [4.0]]), "gain": jnp.array(2.0)})
     >>> [round(float(w), 2) for w in unit["kernel"][:, 0]], float(unit["gain"])
     ([0.85, 1.13], 2.0)
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     return jax.tree.map(lambda w: normalise(w, range(w.ndim - 1)) if jnp.ndim(w) > 1 else w, params)
 
 
 def mp_silu(x: Array) -> Array:
-    """``silu(x) / 0.596``.
-
-    >>> round(float(mp_silu(jnp.array(1.0))), 3)
-    1.227
-    """
+    """``silu(x) / 0.596``."""
     return nn.silu(x) / SILU_MAGNITUDE
 
 
 def mp_sum(a: Array, b: Array, t: float) -> Array:
-    """``((1 - t) a + t b) / sqrt((1 - t)^2 + t^2)``: of unit variance if a and b are, and independent.
-
-    >>> mp_sum(jnp.ones(1), jnp.zeros(1), 0.5).round(3)
-    Array([0.707], dtype=float32)
-    """
+    """``((1 - t) a + t b) / sqrt((1 - t)^2 + t^2)``: of unit variance if a and b are, and independent."""
     return ((1 - t) * a + t * b) / math.hypot(1 - t, t)
 
 
@@ -78,32 +67,20 @@ def mp_cat(a: Array, b: Array) -> Array:
     """Concatenates channels, scaled so that each input contributes the same to the sum of squares.
 
     ``[a sqrt(n / (2 n_a)), b sqrt(n / (2 n_b))]`` with ``n = n_a + n_b`` channels.
-
-    >>> [round(float(x), 3) for x in mp_cat(jnp.ones(1), jnp.ones(3))]
-    [1.414, 0.816, 0.816, 0.816]
     """
     half = (a.shape[-1] + b.shape[-1]) / 2
     return jnp.concatenate([a * math.sqrt(half / a.shape[-1]), b * math.sqrt(half / b.shape[-1])], axis=-1)
 
 
 def unit_normal(key: Key, shape: tuple[int, ...], dtype: DType = jnp.float32) -> Array:
-    """An initialiser: standard normal weights ``(..., out)``, normalised over all axes but the last.
-
-    >>> unit_normal(jax.random.key(0), (9, 2)).shape
-    (9, 2)
-    """
+    """An initialiser: standard normal weights ``(..., out)``, normalised over all axes but the last."""
     return normalise(jax.random.normal(key, shape, dtype), range(len(shape) - 1))
 
 
 class MPConv(nn.Module):
-    """A convolution, or with an empty window a dense layer, with normalised weights and without bias:
-    ``gain / sqrt(fan_in) normalise(w) * x``.
+    """A convolution, with an empty window a dense layer: ``gain / sqrt(fan_in) normalise(w) * x``.
 
-    Attributes:
-      features: output channels.
-      window: sides (h, w) of the kernel, odd; the image is padded with zeros.
-      dtype: dtype of the computation; the weights are normalised in float32.
-      ones: whether a channel of ones is appended to the input, in place of a bias.
+    It has no bias; ``ones`` appends a channel of ones to the input in place of it. The sides of the window are odd.
     """
 
     features: int
@@ -154,3 +131,23 @@ class MPOrNull(nn.Module):
     def __call__(self, embedded: Array, present: Array) -> Array:
         null = normalise(self.param("null", unit_normal, (embedded.shape[-1], 1), jnp.float32), 0)[:, 0]
         return trees.where(present, embedded, jnp.broadcast_to(null.astype(embedded.dtype), embedded.shape))
+
+
+class LogVariance(Module):
+    """The log-variance u of the loss at a noise level, for :func:`scorekit.losses.uncertainty_weighted`.
+
+    ``u(c) = w . sqrt(2) cos(f c + p) / sqrt(features)``: one normalised dense layer on random Fourier features. Trained
+    with the network, it weights all noise levels equally; sampling does not use it.
+
+    Attributes:
+      features: number of Fourier features.
+    """
+
+    features: PositiveInt = 128
+    noise_scale: PositiveFloat = 0.5
+
+    @nn.compact
+    def __call__(self, noise: ArrayLike) -> Array:
+        """u in float32, of the shape of ``noise``, of order one."""
+        h = MPFourier(self.features, name="fourier")(self.noise_scale * jnp.asarray(noise, jnp.float32))
+        return MPConv(1, name="dense")(h)[..., 0]

@@ -28,10 +28,6 @@ def space_to_depth(x: Array, sizes: Sequence[int]) -> Array:
     """Folds patches into channels: ``(B, H, W, C) -> (B, H / p, W / q, p q C)``, likewise for ``(B, L, C)``.
 
     Channels are ordered by position within the patch, then by the channels of ``x``, whose sides ``sizes`` divide.
-
-    >>> space_to_depth(jnp.arange(8).reshape(1, 4, 2), (2,))[0]
-    Array([[0, 1, 2, 3],
-           [4, 5, 6, 7]], dtype=int32)
     """
     batch, *sides, channels = x.shape
     split = [n for side, size in zip(sides, sizes, strict=True) for n in (side // size, size)]
@@ -41,12 +37,7 @@ def space_to_depth(x: Array, sizes: Sequence[int]) -> Array:
 
 
 def depth_to_space(x: Array, sizes: Sequence[int]) -> Array:
-    """The inverse of :func:`space_to_depth`.
-
-    >>> x = jnp.arange(32).reshape(1, 4, 4, 2)
-    >>> bool(jnp.all(depth_to_space(space_to_depth(x, (2, 4)), (2, 4)) == x))
-    True
-    """
+    """The inverse of :func:`space_to_depth`."""
     batch, *sides, channels = x.shape
     rank = len(sides)
     x = x.reshape(batch, *sides, *sizes, channels // math.prod(sizes))
@@ -61,9 +52,6 @@ def resize_linear(value: Array, shape: tuple[int, ...]) -> Array:
     Pixel areas are aligned (half-pixel centres), except where a map ``(B, rows, C)`` of a signal has one row more than
     a divisor of its length: those rows are centred frames (:func:`scorekit.audio.stft`), the first and the last at the
     two ends.
-
-    >>> resize_linear(jnp.array([[[0.0], [1.0], [2.0]]]), (4,))[0, :, 0]
-    Array([0.25, 0.75, 1.25, 1.75], dtype=float32)
     """
     batch, *own, channels = value.shape
     frames = len(shape) == 1 and own[0] > 2 and shape[0] % own[0] != 0 and shape[0] % (own[0] - 1) == 0

@@ -18,12 +18,6 @@ def as_tokens(tokens: Any, size: int, batch: int) -> Masked:
     """Normalises tokens to float32 ``value`` ``(B, T, size)``, zero where absent, and ``present`` ``(B, T)``.
 
     They are an array (all present), a :class:`Masked` whose ``present`` is ``(B, T)``, ``(B,)`` or a boolean, or None.
-
-    Raises:
-      ValueError: if a shape or dtype is wrong.
-
-    >>> as_tokens(None, 2, 3).value.shape
-    (3, 1, 2)
     """
     tokens = ABSENT if tokens is None else tokens
     value, present = tokens if isinstance(tokens, Masked) else Masked(tokens)

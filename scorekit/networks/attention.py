@@ -18,7 +18,7 @@ ATTENTION = get_args(Attention)
 
 @checked
 def attend(query: Array, key: Array, value: Array, implementation: Attention = "xla") -> Array:
-    """Multi-head attention ``softmax(q k^T / sqrt(d)) v``, softmax in float32.
+    """Multi-head attention ``softmax(q k^T / sqrt(d)) v`` in the dtype of ``query``, softmax in float32.
 
     Args:
       query: ``(B, T, heads, d)``.
@@ -29,9 +29,6 @@ def attend(query: Array, key: Array, value: Array, implementation: Attention = "
         bfloat16 or float16, with heads of at most 128 features, a multiple of 8; elsewhere ``"xla"``. It has no
         forward-mode derivative, which exact likelihoods need.
 
-    Returns:
-      ``(B, T, heads, d)``, in the dtype of ``query``.
-
     >>> attend(*jnp.ones((3, 2, 4, 1, 8))).shape
     (2, 4, 1, 8)
     """
@@ -40,8 +37,7 @@ def attend(query: Array, key: Array, value: Array, implementation: Attention = "
 
 
 def _fused_applies(query: Array) -> bool:
-    """Whether cuDNN's flash attention takes ``query``: on NVIDIA GPUs from compute capability 8.0, in bfloat16 or
-    float16, with heads of at most 128 features, a multiple of 8."""
+    """Whether cuDNN's flash attention takes ``query``."""
     device = jax.local_devices()[0]
     if "cuda" not in device.client.platform_version or float(device.compute_capability) < 8:
         return False

@@ -2,10 +2,24 @@
 
 One network trained with and without its conditions gives both branches of classifier-free guidance. An absent
 class is marked by the null label, an absent vector or dense map by the flag of :class:`Masked`. The networks replace
-what is absent by a learned null token.
+absent conditions by a learned null token.
 
 Args:
   key: PRNG key.
+
+Returns:
+  The conditions or labels; shapes and dtypes are unchanged, but for the channel that :func:`noise_augmented` appends.
+
+>>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
+Array([10, 10, 10], dtype=int32)
+>>> conditions = {"labels": jnp.arange(2), "vector": Masked(value=jnp.ones((2, 3)), present=jnp.array([True, True]))}
+>>> nulls, rates = {"labels": 10, "vector": ABSENT}, {"labels": 0.0, "vector": 1.0}
+>>> out = drop_conditions(jax.random.key(0), conditions, nulls, rates)
+>>> out["labels"], out["vector"].present
+(Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
+>>> found = noise_augmented(Masked(jnp.ones((1, 2, 1))), 0.6, jnp.ones((1, 2, 1))).value
+>>> found.shape, bool(jnp.allclose(found[0, 0], jnp.array([1.4, 0.6])))
+((1, 2, 2), True)
 
 Source: Ho & Salimans 2022, "Classifier-free diffusion guidance" (https://arxiv.org/abs/2207.12598).
 """
@@ -31,10 +45,6 @@ class Masked(NamedTuple):
     Attributes:
       value: ``(B, ...)``, or one for all examples; ignored where absent.
       present: booleans ``(B,)``, or one for all examples; of tokens also ``(B, T)``, one for each.
-
-    >>> condition = Masked(value=jnp.ones((2, 3)), present=jnp.array([True, False]))
-    >>> condition.value.shape, condition.present.shape
-    ((2, 3), (2,))
     """
 
     value: Any
@@ -52,16 +62,7 @@ def drop_labels(key: Key, labels: ArrayLike, rate: Fraction, null_label: ArrayLi
     Args:
       labels: integer labels, any shape.
       rate: probability of dropping.
-      null_label: the label of the null token; ``num_classes`` for the networks of this package.
-
-    Returns:
-      Labels of the same shape and dtype.
-
-    Raises:
-      ValueError: if ``labels`` or ``null_label`` are not integers.
-
-    >>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
-    Array([10, 10, 10], dtype=int32)
+      null_label: label of the null token, an integer; ``num_classes`` for the networks of this package.
     """
     for name, value in (("labels", labels), ("null_label", null_label)):
         if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
@@ -89,19 +90,6 @@ def drop_conditions(
       nulls: by the same names, the null value, broadcast to the condition: the null label, :data:`ABSENT`.
       rates: by the same names, the probability of dropping this condition, in [0, 1].
       joint_rate: the probability of dropping all conditions.
-
-    Returns:
-      The conditions; shapes and dtypes are unchanged.
-
-    Raises:
-      ValueError: if the names differ, one of the rates is outside [0, 1], or arrays do not share their batch axis.
-
-    >>> conditions = {"labels": jnp.arange(2), "vector": Masked(jnp.ones((2, 3)), jnp.array([True, True]))}
-    >>> out = drop_conditions(
-    ...     jax.random.key(0), conditions, {"labels": 10, "vector": ABSENT}, {"labels": 0.0, "vector": 1.0}
-    ... )
-    >>> out["labels"], out["vector"].present
-    (Array([0, 1], dtype=int32), Array([False, False], dtype=bool))
     """
     for argument, names in (("nulls", nulls), ("rates", rates)):
         if set(names) != set(conditions):
@@ -130,23 +118,12 @@ def noise_augmented(condition: Masked, level: Fraction, eps: ArrayLike = 0.0) ->
     maps; the level at sampling is free. The network is conditioned on the level by one more channel of the map.
 
     Args:
-      condition: the map, ``value`` ``(B, ..., C)`` of unit order.
+      condition: the map, ``value`` floating ``(B, ..., C)`` of unit order.
       level: noise level, scalar or ``(B,)``; 0 leaves the map unchanged, 1 replaces it by noise.
       eps: standard normal, shaped like the value; not needed at level 0.
 
-    Returns:
-      The map with ``C + 1`` channels and an unchanged mask.
-
-    Raises:
-      ValueError: if the map is not floating, the level neither a scalar nor ``(B,)``, or the noise not shaped like
-        the map.
-
     Source: Ho et al. 2022, "Cascaded diffusion models for high fidelity image generation"
     (https://arxiv.org/abs/2106.15282).
-
-    >>> found = noise_augmented(Masked(jnp.ones((1, 2, 1))), 0.6, jnp.ones((1, 2, 1))).value
-    >>> found.shape, bool(jnp.allclose(found[0, 0], jnp.array([1.4, 0.6])))
-    ((1, 2, 2), True)
     """
     check_floating(condition=condition.value)
     value = jnp.asarray(condition.value)

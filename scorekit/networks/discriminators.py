@@ -1,17 +1,45 @@
-"""A discriminator on the features of a denoiser: a small head on layers of a network that is trained already."""
+"""Discriminators: heads on the features of a network that is trained already, and networks of waveforms.
+
+Those of waveforms are at several time scales (MelGAN), or of samples one period apart (HiFi-GAN). They return their
+features with the logits, for :func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are
+leaky.
+
+Args:
+  max_channels: bound of the channels, which grow from layer to layer.
+  depth: number of strided convolutions.
+  stride: stride of each.
+  factor: stride of each.
+
+Returns:
+  Logits and features of the discriminators in their order.
+
+>>> import jax
+>>> head, features = FeatureDiscriminator(channels=8, num_classes=10), {"middle": jnp.ones((2, 4, 4, 16))}
+>>> params = jax.jit(head.init)(jax.random.key(0), features, jnp.zeros(2), jnp.array([3, 10]))
+>>> jax.jit(head.apply)(params, features, jnp.zeros(2), jnp.array([3, 10]))["middle"].shape
+(2, 4, 4)
+>>> x = jnp.ones((2, 64, 1))
+>>> at_scales, at_periods = MultiScaleDiscriminator(channels=4, depth=2), MultiPeriodDiscriminator((2, 3), 4, depth=2)
+>>> for network in (at_scales, at_periods):
+...     found = DiscriminatorOutput(*jax.jit(network.init_with_output)(jax.random.key(0), x)[0])
+...     print([logits.shape for logits in found.logits])
+[(2, 4), (2, 2), (2, 1)]
+[(2, 8), (2, 9)]
+"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
-from scorekit.networks._module import Module
+from scorekit.networks._module import Module, SomeSizes
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["FeatureDiscriminator"]
+__all__ = ["DiscriminatorOutput", "FeatureDiscriminator", "MultiPeriodDiscriminator", "MultiScaleDiscriminator"]
 
 
 class FeatureDiscriminator(Module):
@@ -31,15 +59,8 @@ class FeatureDiscriminator(Module):
       channels: width of each head.
       layers: hidden layers of each head.
 
-    >>> import jax
-    >>> head = FeatureDiscriminator(channels=8, num_classes=10)
-    >>> features = {"middle": jnp.ones((2, 4, 4, 16))}
-    >>> params = jax.jit(head.init)(jax.random.key(0), features, jnp.zeros(2), jnp.array([3, 10]))
-    >>> jax.jit(head.apply)(params, features, jnp.zeros(2), jnp.array([3, 10]))["middle"].shape
-    (2, 4, 4)
-
-    Source: Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637); Sauer et al. 2024 (https://arxiv.org/abs/2403.12015);
-    Yin et al. 2024 (https://arxiv.org/abs/2405.14867).
+    Source: Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637); Sauer et al. 2024
+    (https://arxiv.org/abs/2403.12015); Yin et al. 2024 (https://arxiv.org/abs/2405.14867).
     """
 
     channels: PositiveInt = 32
@@ -50,14 +71,7 @@ class FeatureDiscriminator(Module):
     def __call__(
         self, features: Mapping[str, Array], noise: ArrayLike, labels: ArrayLike | None = None
     ) -> dict[str, Array]:
-        """Evaluates the heads.
-
-        Args:
-          features: by layer, as :func:`scorekit.networks.features` gives them, ``(B, ..., C)``.
-
-        Returns:
-          By layer, float32 logits ``(B, ...)``, one for each position of its features.
-        """
+        """By layer, float32 logits ``(B, ...)`` of its features ``(B, ..., C)``, as :func:`.features` gives them."""
         check_floating(features=features)
         shapes = {name: jnp.shape(h) for name, h in features.items()}
         if min(map(len, shapes.values())) < 2 or len({shape[0] for shape in shapes.values()}) > 1:
@@ -81,3 +95,115 @@ class _Head(nn.Module):
         projected = nn.Dense(h.shape[-1], kernel_init=zeros, name="projection")(embedding) * h.shape[-1] ** -0.5
         logit = nn.Dense(1, kernel_init=zeros, name="logit")(h)[..., 0]
         return logit + jnp.sum(h * jnp.expand_dims(projected, range(1, 1 + rank)), axis=-1)
+
+
+class DiscriminatorOutput(NamedTuple):
+    """The output of several discriminators.
+
+    Attributes:
+      logits: one array ``(B, positions)`` for each discriminator, positive for data.
+      features: the activations of its hidden layers, for each discriminator, first layer first.
+    """
+
+    logits: tuple[Array, ...]
+    features: tuple[tuple[Array, ...], ...]
+
+
+class MultiScaleDiscriminator(Module):
+    """The same convolutional discriminator, with parameters of its own, at 1, 1/2, 1/4 … of the sample rate.
+
+    The signal is halved by averages of 4 samples every 2. Each discriminator has a convolution of 15 taps, ``depth``
+    grouped ones of ``10 factor + 1`` taps and stride ``factor``, one of 5 taps, and the logits, each of a window. The
+    slope of activations is 0.2.
+
+    Attributes:
+      scales: number of discriminators.
+      channels: channels of the first layer; they grow by ``factor`` from layer to layer.
+
+    Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711), with zeros beyond the ends.
+    """
+
+    scales: PositiveInt = 3
+    channels: PositiveInt = 16
+    max_channels: PositiveInt = 1024
+    depth: NonNegativeInt = 4
+    factor: PositiveInt = 4
+
+    @nn.compact
+    def __call__(self, x: Array) -> DiscriminatorOutput:
+        """Evaluates the discriminators on waveforms ``x`` ``(B, L, C)``, L at least ``2 ** scales``."""
+        x = _signal(x, 2**self.scales)
+        found = []
+        for i in range(self.scales):
+            found.append(self._logits_at(x, f"scale{i}"))
+            x = nn.avg_pool(x, (4,), (2,), [(1, 1)], count_include_pad=False)  # type: ignore[arg-type]
+        return DiscriminatorOutput(*zip(*found, strict=True))
+
+    def _logits_at(self, h, name):
+        features, width = [], self.channels
+        h = _layer(features, h, 0.2, width, (15,), name=f"{name}_input")
+        for i in range(self.depth):
+            groups = max(width // 4, 1) if width % 4 == 0 else 1
+            width = min(width * self.factor, self.max_channels)
+            groups = groups if width % groups == 0 else 1
+            sizes = {"strides": (self.factor,), "feature_group_count": groups}
+            h = _layer(features, h, 0.2, width, (10 * self.factor + 1,), name=f"{name}_down{i}", **sizes)
+        h = _layer(features, h, 0.2, width, (5,), name=f"{name}_middle")
+        logits = _normalised(1, (3,), name=f"{name}_logits")(h)
+        return logits.reshape(h.shape[0], -1), tuple(features)
+
+
+class MultiPeriodDiscriminator(Module):
+    """For each period p a discriminator of the samples ``x[j], x[j + p], x[j + 2p] …``, the same for every j below p.
+
+    What differs from one period of a sound to the next is a pattern along its axis, which averages at lower sample
+    rates hide. ``depth`` convolutions of 5 taps and stride ``stride``, one of stride 1, and the logits. The slope of
+    activations is 0.1.
+
+    Attributes:
+      periods: periods in samples; primes overlap least.
+      channels: channels of the first layer; they grow by 4 from layer to layer.
+
+    Source: Kong et al. 2020, "HiFi-GAN" (https://arxiv.org/abs/2010.05646).
+    """
+
+    periods: SomeSizes = (2, 3, 5, 7, 11)
+    channels: PositiveInt = 32
+    max_channels: PositiveInt = 1024
+    depth: NonNegativeInt = 4
+    stride: PositiveInt = 3
+
+    @nn.compact
+    def __call__(self, x: Array) -> DiscriminatorOutput:
+        """Evaluates the discriminators on waveforms ``x`` ``(B, L, C)``, L at least the longest period."""
+        x = _signal(x, max(self.periods))
+        return DiscriminatorOutput(*zip(*(self._logits_at(x, period) for period in self.periods), strict=True))
+
+    def _logits_at(self, x, period):
+        batch, length, channels = x.shape
+        x = jnp.pad(x, ((0, 0), (0, -length % period), (0, 0)), "reflect")
+        h, features, width = x.reshape(batch, -1, period, channels), [], self.channels
+        for i in range(self.depth):
+            h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_down{i}", strides=(self.stride, 1))
+            width = min(4 * width, self.max_channels)
+        h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_middle")
+        logits = _normalised(1, (3, 1), name=f"period{period}_logits")(h)
+        return logits.reshape(batch, -1), tuple(features)
+
+
+def _layer(features, h, slope, channels, taps, **sizes):
+    """A convolution and its activation, which is noted among the features."""
+    features.append(nn.leaky_relu(_normalised(channels, taps, **sizes)(h), slope))
+    return features[-1]
+
+
+def _normalised(channels, taps, *, name, **sizes):
+    """A convolution whose kernel is a direction times a length, for each output channel."""
+    return nn.WeightNorm(nn.Conv(channels, taps, name=name, **sizes), variable_filter={"kernel"}, name=f"{name}_norm")
+
+
+def _signal(x, least):
+    check_floating(x=x)
+    if x.ndim != 3 or x.shape[1] < least:
+        raise ValueError(f"x must have shape (B, L, C) with L at least {least}, got {x.shape}")
+    return jnp.asarray(x, jnp.float32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveFloat, PositiveInt
-from scorekit.networks._module import Published, Shape, scanned
+from scorekit.networks._module import Conditioned, Published, check_widths, modulated, scanned
 from scorekit.networks._spatial import DType, add_map, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
 from scorekit.networks.attention import Attention, attend
@@ -16,8 +16,7 @@ from scorekit.typing import Array, ArrayLike
 
 __all__ = ["PRESETS", "DiT", "positions"]
 
-_FREQUENCY_FEATURES = 256
-"""Features of the sinusoidal embedding of the noise level."""
+_FREQUENCY_FEATURES = 256  # features of the sinusoidal embedding of the noise level
 
 _SIZES = {
     "S": {"depth": 12, "width": 384, "heads": 6},
@@ -33,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The published networks by name, for latents of 4 channels, called with a timestep in [0, 1000)."""
 
 
-class DiT(Published):
+class DiT(Conditioned, Published):
     """Diffusion transformer (DiT) with adaptive layer norm that starts at zero (adaLN-Zero).
 
     Patches of ``x`` are projected to tokens ``h``, to which fixed sines and cosines of their position are added. With
@@ -44,28 +43,25 @@ class DiT(Published):
         h = h + gate_2 mlp(norm(h) (1 + scale_2) + shift_2)
 
     and the output is ``dense0(norm(h) (1 + scale) + shift)``, unfolded to the shape of ``x``. ``dense0`` starts at
-    zero: at initialisation every block is the identity, and the output exactly zero. Layer norms have no parameters,
-    the MLP has one hidden layer with the tanh approximation of GELU. The other projections start as in the paper
-    (Xavier, uniform), the embeddings of the conditions as in the other networks.
+    zero: at initialisation every block is the identity. Layer norms have no parameters, the MLP has one hidden layer
+    with the tanh approximation of GELU. The other projections start as in the paper (Xavier, uniform).
 
     The blocks run in one scan over their stacked parameters ``blocks``, whose leading axis is the depth: compile time
     does not depend on it, and memory much less with ``remat``. Depth is also the leading axis of the outputs of the
-    layers in the blocks (:func:`scorekit.networks.features.features`).
+    layers in the blocks (:func:`scorekit.networks.features.features`). Parameters of ``blocks`` that are split over
+    devices are gathered where a block is computed, within ``remat``: one block at a time, again in the backward pass
+    (:func:`scorekit.training.gathered`).
 
     The noise level is embedded by sines and cosines of angular frequencies from ``noise_scale`` down to
-    ``noise_scale / 10,000``. With ``noise_scale=1``, the network may be called with the timestep of a published
-    checkpoint, in [0, 1000).
-
-    A dense map is added to the grid of tokens.
+    ``noise_scale / 10,000``; the published checkpoints are called with a timestep in [0, 1000).
 
     Conditioning tokens, such as the states of a text encoder, are attended to between self-attention and MLP, as in
     PixArt (Chen et al. 2023, arXiv:2310.00426): ``h = h + dense0(cross_attention(norm(h), tokens))``, behind a layer
     norm of the tokens; a learned null token replaces them where none is present. ``attention`` is not about these.
 
-    With ``learned_variance``, as published, the output has twice the channels of ``x``: the prediction, then numbers in
-    [-1, 1] that interpolate the log-variance of an ancestral step. Such a network is no denoiser by itself:
-    :func:`scorekit.io.load` takes the first half. Classifier-free guidance of the published samples acts on the first 3
-    of the 4 channels of the prediction only (see ``docs/weights.md``).
+    The ``learned_variance`` of published networks are numbers in [-1, 1] that interpolate the log-variance of an
+    ancestral step; :func:`scorekit.io.load` takes the prediction alone. Classifier-free guidance of the published
+    samples acts on the first 3 of the 4 channels of the prediction only (see ``docs/weights.md``).
 
     Attributes:
       patch: side of the patches.
@@ -73,10 +69,6 @@ class DiT(Published):
       width: features of a token; divisible by ``heads``, and by 4 for images, 2 for signals.
       mlp_ratio: hidden features of the MLP over ``width``.
       attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
-      learned_variance: whether the output has twice the channels of ``x``.
-
-    Parameters of ``blocks`` that are split over devices are gathered where a block is computed, within ``remat``: one
-    block at a time, again in the backward pass (:func:`scorekit.training.gathered`).
 
     Source: Peebles & Xie 2023, "Scalable diffusion models with transformers" (https://arxiv.org/abs/2212.09748).
     """
@@ -86,10 +78,6 @@ class DiT(Published):
     width: PositiveInt = 128
     heads: PositiveInt = 4
     mlp_ratio: PositiveFloat = 4.0
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     noise_scale: PositiveFloat = 32.0
     remat: bool = False
     attention: Attention = "xla"
@@ -110,14 +98,7 @@ class DiT(Published):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch.
-
-        Returns:
-          float32, shaped like ``x``; with ``learned_variance`` of twice the channels.
-        """
+        """Evaluates the network on images or signals ``x``, whose sides the patch divides."""
         self._check_sizes(x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size
@@ -133,7 +114,7 @@ class DiT(Published):
         h = self._run_blocks(h.astype(self.dtype), *inputs)
         shift, scale = _modulation(condition, 2, self.width, "output_modulation")
         outputs = x.shape[-1] * (2 if self.learned_variance else 1)
-        h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(_modulated(h, shift, scale))
+        h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(modulated(h, shift, scale))
         return depth_to_space(h.reshape(*x.shape[:-1], outputs), (self.patch,) * rank)
 
     def _run_blocks(self, h: Array, *inputs: Any) -> Array:
@@ -142,24 +123,14 @@ class DiT(Published):
         return blocks(*self._block_sizes(), name="blocks")(h, *inputs)[0]
 
     def _block_sizes(self) -> tuple[Any, ...]:
-        """The attributes of a :class:`_Block`."""
         return self.width, self.heads, int(self.mlp_ratio * self.width), self.dtype, self.attention
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
         if any(side % self.patch for side in x.shape[1:-1]):
             sides = " x ".join(map(str, x.shape[1:-1]))
             raise ValueError(f"patch must divide the sides of x, {sides}, got {self.patch}")
-        least = 2 * (x.ndim - 2)
-        if self.width % self.heads or self.width % least:
-            raise ValueError(
-                f"width must be divisible by heads = {self.heads} and, for the positions, by {least}, got {self.width}"
-            )
-        if self.mlp_ratio * self.width < 1:
-            raise ValueError(
-                f"mlp_ratio must be at least 1 / {self.width}, for one hidden feature, got {self.mlp_ratio}"
-            )
+        check_widths(self.width, self.heads, 2 * (x.ndim - 2), self.mlp_ratio)
 
 
 class _Block(nn.Module):
@@ -175,14 +146,14 @@ class _Block(nn.Module):
     def __call__(self, h: Array, condition: Array, context: Context | None = None) -> tuple[Array, None]:
         modulation = _modulation(condition, 6, self.width, "modulation")
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
-        y = _dense(3 * self.width, self.dtype, "qkv")(_modulated(h, shift_1, scale_1))
+        y = _dense(3 * self.width, self.dtype, "qkv")(modulated(h, shift_1, scale_1))
         y = y.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         y = attend(y[:, :, 0], y[:, :, 1], y[:, :, 2], self.attention).reshape(h.shape)
         h = h + (gate_1 * _dense(self.width, self.dtype, "proj")(y)).astype(h.dtype)
         if context is not None:
             cross_attention = TokenAttention(self.heads, self.dtype, name="tokens")
-            h = h + cross_attention(_modulated(h, jnp.zeros(()), jnp.zeros(())), context).astype(h.dtype)
-        y = _dense(self.hidden, self.dtype, "fc1")(_modulated(h, shift_2, scale_2))
+            h = h + cross_attention(modulated(h, jnp.zeros(()), jnp.zeros(())), context).astype(h.dtype)
+        y = _dense(self.hidden, self.dtype, "fc1")(modulated(h, shift_2, scale_2))
         y = _dense(self.width, self.dtype, "fc2")(nn.gelu(y, approximate=True))
         return h + (gate_2 * y).astype(h.dtype), None
 
@@ -191,14 +162,11 @@ def positions(sides: tuple[int, ...], width: int) -> np.ndarray:
     """Sines and cosines of the position of every token.
 
     ``[sin(w_k p), cos(w_k p)]`` with ``w_k = 10,000 ** (-2 k r / width)`` for each of r spatial axes, of which the last
-    comes first, as in the published checkpoints.
+    comes first, as in the published checkpoints. The result is float32 ``(tokens, width)``.
 
     Args:
       sides: tokens along each spatial axis.
       width: features; divisible by twice the number of axes.
-
-    Returns:
-      float32 ``(tokens, width)``.
 
     >>> positions((2,), 4).round(2)
     array([[0.  , 0.  , 1.  , 1.  ],
@@ -218,11 +186,3 @@ def _modulation(condition: Array, count: int, width: int, name: str) -> list[Arr
     """A dense layer that starts at zero, to ``count`` arrays ``(B, 1, width)``; for use in a compact method."""
     dense = nn.Dense(count * width, kernel_init=nn.initializers.zeros, name=name)
     return jnp.split(dense(condition)[:, None], count, axis=-1)
-
-
-def _modulated(h: Array, shift: Array, scale: Array) -> Array:
-    """Layer norm without parameters in float32, then ``norm(h) (1 + scale) + shift``."""
-    h = h.astype(jnp.float32)
-    centred = h - h.mean(-1, keepdims=True)
-    norm = centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
-    return norm * (1 + scale) + shift

@@ -1,4 +1,13 @@
-"""Embeddings of the noise level and of the conditions."""
+"""Embeddings of the noise level and of the conditions.
+
+>>> fourier_features(jnp.zeros(5), 64).shape
+(5, 64)
+>>> timestep_features(jnp.zeros(2), 4)
+Array([[1., 1., 0., 0.],
+       [1., 1., 0., 0.]], dtype=float32)
+>>> with_new_parameters({"dense": {"bias": 1.0}}, {"dense": {"bias": 0.0}, "scalars": {"bias": 0.0}})
+{'dense': {'bias': 1.0}, 'scalars': {'bias': 0.0}}
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,22 +32,14 @@ def fourier_features(
     """Sines and cosines of a scalar noise level at geometrically spaced angular frequencies.
 
     ``[sin(w_k c), cos(w_k c)]`` with ``w_k`` from ``lowest`` to ``highest``. The defaults suit a bounded noise level
-    such as ``log_snr / 4`` in [-5, 5]: the slowest wave is monotone there and the fastest resolves 0.05.
+    such as ``log_snr / 4`` in [-5, 5]: the slowest wave is monotone there and the fastest resolves 0.05. The features
+    are a last axis.
 
     Args:
       noise: the noise level c, any shape.
       features: number of features, even and at least 4.
       lowest: smallest angular frequency, radians per unit of ``noise``.
-      highest: largest angular frequency, radians per unit of ``noise``.
-
-    Returns:
-      float32 features, shape ``noise.shape + (features,)``.
-
-    Raises:
-      ValueError: if ``features`` is odd or below 4, or unless ``lowest < highest``.
-
-    >>> fourier_features(jnp.zeros(5), 64).shape
-    (5, 64)
+      highest: largest angular frequency, above ``lowest``.
 
     Source: Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
     domains" (https://arxiv.org/abs/2006.10739), with geometric instead of random frequencies.
@@ -56,24 +57,14 @@ def timestep_features(timestep: ArrayLike, features: PositiveInt) -> Array:
     """Sinusoidal embedding of a timestep: cosines, then sines, at geometrically spaced angular frequencies.
 
     ``[cos(w_k t), sin(w_k t)]`` with ``w_k = 10,000 ** (-2 k / features)``, from 1 down to nearly 1e-4 radians. Suits
-    timesteps t in [0, 1000); see :func:`fourier_features` for a noise level of order one.
+    timesteps t in [0, 1000); see :func:`fourier_features` for a noise level of order one. The features are a last axis.
 
     Args:
       timestep: t, any shape; need not be an integer.
       features: number of features, even.
 
-    Returns:
-      float32 features, shape ``timestep.shape + (features,)``.
-
-    Raises:
-      ValueError: if ``features`` is odd.
-
     Source: Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762), in the order of Dhariwal & Nichol 2021
     (https://arxiv.org/abs/2105.05233).
-
-    >>> timestep_features(jnp.zeros(2), 4)
-    Array([[1., 1., 0., 0.],
-           [1., 1., 0., 0.]], dtype=float32)
     """
     if features % 2:
         raise ValueError(f"features must be even, got {features}")
@@ -97,12 +88,6 @@ class Conditioning(Module):
       vector_size: length of the conditioning vector; None for a network without one.
       layers: further hidden layers.
       noise_features: maps noise levels ``(B,)`` to features ``(B, any)``, in place of :func:`fourier_features`.
-
-    >>> import jax
-    >>> network = Conditioning(features=8, num_classes=10)
-    >>> params = jax.jit(network.init, static_argnums=3)(jax.random.key(0), jnp.zeros(2), jnp.array([3, 10]), 2)
-    >>> jax.jit(network.apply, static_argnums=3)(params, jnp.zeros(2), jnp.array([3, 10]), 2).shape
-    (2, 8)
     """
 
     features: PositiveInt
@@ -174,18 +159,8 @@ def with_new_parameters(trained: Mapping[str, Any], fresh: Mapping[str, Any]) ->
     A network that is initialised with ``scalars`` computes, with these parameters, what the trained one did without.
 
     Args:
-      trained: the variables of the trained network.
-      fresh: the variables of the same network after ``init`` with the new inputs; its values are used where ``trained``
-        has none.
-
-    Returns:
-      Variables with the structure of ``fresh``.
-
-    Raises:
-      ValueError: if a trained array has another shape than the fresh one, or no place.
-
-    >>> with_new_parameters({"dense": {"bias": 1.0}}, {"dense": {"bias": 0.0}, "scalars": {"bias": 0.0}})
-    {'dense': {'bias': 1.0}, 'scalars': {'bias': 0.0}}
+      trained: the variables of the trained network, each of the shape of a fresh one.
+      fresh: the variables of the same network after ``init`` with the new inputs.
     """
     if extra := set(trained) - set(fresh):
         raise ValueError(f"trained must hold parameters of fresh alone, which has no {', '.join(sorted(extra))}")

@@ -6,6 +6,18 @@ features (:mod:`scorekit.densities.spectra`). Works with any Flax Linen module, 
 Args:
   module: a network that is called as ``(x, noise, labels)``.
   variables: its parameters.
+
+>>> import jax.numpy as jnp
+>>> from scorekit.networks import MLP
+>>> network, x = MLP(features=8, blocks=2), jnp.ones((3, 2))
+>>> variables = jax.jit(network.init)(jax.random.key(0), x, 0.0)
+>>> layer_names(network, variables, x, 0.0)[-3:]
+('close_1', 'norm_out', 'output')
+>>> found = jax.jit(lambda x: features(network, variables, x, 0.0, layers=["dense_0", "dense_1"]))(x)
+>>> jax.tree.map(jnp.shape, found)
+{'dense_0': (3, 8), 'dense_1': (3, 8)}
+>>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
+Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
 """
 
 from collections.abc import Sequence
@@ -51,20 +63,12 @@ def layer_names(
     noise: ArrayLike,
     labels: ArrayLike | None = None,
 ) -> tuple[str, ...]:
-    """The names of all layers of a network, nested ones as ``layer/inner``; nothing is computed.
+    """The names of all layers of a network in the order of completion, nested ones as ``layer/inner``.
+
+    Nothing is computed.
 
     Args:
       x: an input, or its ``jax.ShapeDtypeStruct``.
-
-    Returns:
-      Names, in the order in which the layers complete.
-
-    >>> import jax.numpy as jnp
-    >>> from scorekit.networks import MLP
-    >>> network, x = MLP(features=8, blocks=1), jnp.ones((1, 2))
-    >>> variables = jax.eval_shape(network.init, jax.random.key(0), x, 0.0)
-    >>> layer_names(network, variables, x, 0.0)[-3:]
-    ('close_0', 'norm_out', 'output')
     """
     names = []
 
@@ -87,26 +91,14 @@ def features(
 ) -> dict[str, Array]:
     """The outputs of some layers of a network; under ``jit`` the layers that they do not depend on are not run.
 
+    They are by name, each with a leading axis B; of a layer that is called several times the last one.
+
     Args:
       x: noisy inputs ``(B, ...)``.
       noise: their noise level, in the parameterisation that the network was trained with.
       labels: labels, or None for the null token.
       layers: names as given by :func:`layer_names`.
       conditions: further conditions of the network, by name.
-
-    Returns:
-      ``{name: output}``, each with a leading axis B. For a layer that is called several times, its last output.
-
-    Raises:
-      ValueError: if no layer has a given name.
-
-    >>> import jax.numpy as jnp
-    >>> from scorekit.networks import MLP
-    >>> network, x = MLP(features=8, blocks=2), jnp.ones((3, 2))
-    >>> variables = jax.jit(network.init)(jax.random.key(0), x, 0.0)
-    >>> found = jax.jit(lambda x: features(network, variables, x, 0.0, layers=["dense_0", "dense_1"]))(x)
-    >>> jax.tree.map(jnp.shape, found)
-    {'dense_0': (3, 8), 'dense_1': (3, 8)}
     """
     found, names = _apply(module, variables, x, noise, labels, tuple(layers), **conditions)
     unknown = [name for name in layers if name not in names]
@@ -117,21 +109,11 @@ def features(
 
 @checked
 def pool(feature: Array, cells: PositiveInt) -> Array:
-    """Average pooling of an image of features to ``cells x cells`` cells.
+    """Average pooling of an image of features to ``cells x cells`` cells: ``(B, cells, cells, C)``.
 
     Args:
       feature: ``(B, H, W, C)``; H and W divisible by ``cells``.
       cells: cells along each side.
-
-    Returns:
-      ``(B, cells, cells, C)``.
-
-    Raises:
-      ValueError: if ``feature`` is not an image or ``cells`` does not divide its sides.
-
-    >>> import jax.numpy as jnp
-    >>> pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
-    Array([ 2.5,  4.5, 10.5, 12.5], dtype=float32)
     """
     if feature.ndim != 4 or feature.shape[1] % cells or feature.shape[2] % cells:
         raise ValueError(f"feature must be (B, H, W, C) with H and W divisible by cells = {cells}, got {feature.shape}")

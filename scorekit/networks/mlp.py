@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._conditions import OrNull, as_masked
-from scorekit.networks._module import Module, Shape
+from scorekit.networks._module import Conditioned
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["MLP"]
 
 
-class MLP(Module):
+class MLP(Conditioned):
     """Residual network for vectors, conditioned by scale and shift of its layer norms.
 
     Each block is ``h + dense0(silu(dense(norm(h) (1 + scale) + shift)))``, where ``dense0`` starts at zero, and so
@@ -25,21 +25,10 @@ class MLP(Module):
       features: width, even and at least 4.
       blocks: number of residual blocks.
       map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
-
-    >>> import jax
-    >>> network = MLP(features=32, num_classes=2)
-    >>> x = jnp.ones((5, 2))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(5))
-    >>> jax.jit(network.apply)(params, x, jnp.zeros(5), jnp.ones(5, int)).shape
-    (5, 2)
     """
 
     features: PositiveInt = 128
     blocks: NonNegativeInt = 3
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: jnp.dtype | type = jnp.float32
     spatial_axes: ClassVar[tuple[int, ...]] = (0,)
 
     @nn.compact
@@ -52,14 +41,7 @@ class MLP(Module):
         dense_map: Any = None,
         scalars: ArrayLike | None = None,
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
-
-        Args:
-          x: vectors, ``(B, D)``.
-
-        Returns:
-          float32 ``(B, D)``.
-        """
+        """Evaluates the network on vectors ``x`` ``(B, D)``."""
         check_floating(x=x)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D), got {x.shape}")

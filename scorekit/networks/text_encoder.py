@@ -1,4 +1,12 @@
-"""A transformer encoder of text, as BERT and its small descendants such as MiniLM."""
+"""A transformer encoder of text, as BERT and its small descendants such as MiniLM.
+
+>>> network = TextEncoder(vocabulary=20, max_length=8, depth=1, width=8, heads=2, hidden=16)
+>>> ids, mask = jnp.array([[2, 7, 3], [2, 3, 0]]), jnp.array([[True, True, True], [True, True, False]])
+>>> params = jax.jit(network.init)(jax.random.key(0), ids, mask)
+>>> found = TextFeatures(*jax.jit(network.apply)(params, ids, mask))
+>>> found.states.shape, found.pooled.shape
+((2, 3, 8), (2, 8))
+"""
 
 from typing import NamedTuple
 
@@ -17,14 +25,11 @@ __all__ = ["TextEncoder", "TextFeatures"]
 
 
 class TextFeatures(NamedTuple):
-    """What a :class:`TextEncoder` says of a batch of texts.
+    """The output of a :class:`TextEncoder` for a batch of texts.
 
     Attributes:
       states: of the tokens, float32 ``(B, T, width)``, for cross-attention; zero where there is no token.
       pooled: one vector of norm 1 for each text, float32 ``(B, width)``.
-
-    >>> TextFeatures(states=jnp.zeros((2, 5, 8)), pooled=jnp.zeros((2, 8))).pooled.shape
-    (2, 8)
     """
 
     states: Array
@@ -52,13 +57,6 @@ class TextEncoder(Module):
       hidden: hidden features of the MLP.
       epsilon: added to the variance of a norm.
 
-    >>> network = TextEncoder(vocabulary=20, max_length=8, depth=1, width=8, heads=2, hidden=16)
-    >>> ids, mask = jnp.array([[2, 7, 3], [2, 3, 0]]), jnp.array([[True, True, True], [True, True, False]])
-    >>> params = jax.jit(network.init)(jax.random.key(0), ids, mask)
-    >>> found = jax.jit(network.apply)(params, ids, mask)
-    >>> found.states.shape, found.pooled.shape
-    ((2, 3, 8), (2, 8))
-
     Source: Devlin et al. 2019, "BERT" (https://arxiv.org/abs/1810.04805); Reimers & Gurevych 2019, "Sentence-BERT"
     (https://arxiv.org/abs/1908.10084); Wang et al. 2020, "MiniLM" (https://arxiv.org/abs/2002.10957).
     """
@@ -79,9 +77,6 @@ class TextEncoder(Module):
         Args:
           ids: integers ``(B, T)``, in ``[0, vocabulary)``; of padding, anything in this range.
           mask: booleans ``(B, T)``, True for tokens and False for padding; every text needs a token.
-
-        Returns:
-          The states of the tokens and a vector for each text.
         """
         ids, mask = self._checked(ids, mask)
         h = nn.Embed(self.vocabulary, self.width, name="words")(ids)
@@ -99,7 +94,6 @@ class TextEncoder(Module):
         return TextFeatures(states, total / jnp.maximum(norm, 1e-12))
 
     def _attention(self, h: Array, mask: Array, layer: int) -> Array:
-        """The attention of a layer; for use in a compact method."""
         y = nn.Dense(3 * self.width, dtype=self.dtype, name=f"qkv{layer}")(h)
         y = y.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         y = jax.nn.dot_product_attention(y[:, :, 0], y[:, :, 1], y[:, :, 2], mask=mask[:, None, None, :])

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from scorekit.arguments import PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._conditions import along_positions, as_masked
-from scorekit.networks._module import Module, Shape
-from scorekit.networks._spatial import DType, depth_to_space, embed_map, space_to_depth
+from scorekit.networks._module import Conditioned
+from scorekit.networks._spatial import depth_to_space, embed_map, space_to_depth
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["WaveNet"]
 
 
-class WaveNet(Module):
+class WaveNet(Conditioned):
     """Gated dilated convolutions with residual and skip connections: a non-causal WaveNet.
 
     With ``h`` of ``channels`` channels, layer i of n computes::
@@ -27,15 +27,12 @@ class WaveNet(Module):
         r, s = close_i(tanh(a) sigmoid(b))
         h    = (h + r) / sqrt(2)
 
-    and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero: at initialisation
-    the output is exactly zero. ``c`` embeds the noise level, the class and the vector; ``m`` is the dense map, resized
-    to the length of ``h``, or a learned null token where it is absent.
+    and the output is ``conv0(silu(conv(sum of all s / sqrt(n))))``, where ``conv0`` starts at zero. ``c`` embeds the
+    noise level, the class and the vector; ``m`` is the dense map, resized to the length of ``h``.
 
     The receptive field is ``patch * (1 + 2 * sum of the dilations)`` samples, see :attr:`receptive_field`. All layers
     work at full resolution, so that the network is equivariant to shifts of signal and map by a patch, away from the
     ends.
-
-    Parameters and output are float32; ``dtype`` is that of the convolutions.
 
     Attributes:
       channels: channels of the residual stream, and of the skip connections.
@@ -43,13 +40,6 @@ class WaveNet(Module):
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
       patch: consecutive samples that are folded into the channels of one position.
-
-    >>> network = WaveNet(channels=8, layers=4, cycle=2, num_classes=10, map_shape=(5, 3))
-    >>> x = jnp.ones((2, 16, 1))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, jnp.zeros(2))
-    >>> apply = jax.jit(network.apply)
-    >>> apply(params, x, jnp.zeros(2), jnp.array([3, 10]), dense_map=jnp.ones((2, 5, 3))).shape
-    (2, 16, 1)
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Kong et al. 2021, "DiffWave"
     (https://arxiv.org/abs/2009.09761).
@@ -59,10 +49,6 @@ class WaveNet(Module):
     layers: PositiveInt = 20
     cycle: PositiveInt = 10
     dilation_base: PositiveInt = 2
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     patch: PositiveInt = 1
     spatial_axes: ClassVar[tuple[int, ...]] = (1,)
 
@@ -80,15 +66,9 @@ class WaveNet(Module):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network. None for a condition means that it is absent for all examples.
+        """Evaluates the network on signals ``x`` ``(B, L, C)``, L divisible by the patch.
 
-        Args:
-          x: signals ``(B, L, C)``, L divisible by the patch.
-          noise: noise level, scalar, ``(B,)``, or ``(B, L / patch)``, one for each patch; of order one (for example
-            ``log_snr / 4``, clipped).
-
-        Returns:
-          float32 ``(B, L, C)``.
+        The noise level may also be ``(B, L / patch)``, one for each patch.
         """
         check_floating(x=x)
         if x.ndim != 3 or x.shape[1] % self.patch:

@@ -1,4 +1,8 @@
-"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
+"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints.
+
+Returns:
+  The state, the parameters with their step, or their average.
+"""
 
 from scorekit._sharded import Shard, gathered
 from scorekit.training.assignment import optimal_assignment
@@ -22,9 +26,8 @@ from scorekit.training.ema import (
     power_ema_width,
     update_ema,
 )
-from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer
+from scorekit.training.optimizer import OptimizerName, learning_rate_schedule, make_optimizer, projected
 from scorekit.training.post_hoc import SnapshotDtype, post_hoc_ema, post_hoc_weights, save_snapshots
-from scorekit.training.projection import projected
 from scorekit.training.restoring import restore_extra, restore_params
 from scorekit.training.state import TrainState, check_finite, init_state
 from scorekit.training.step import Loss, Metrics, Prepare, TrainStep, make_train_step

@@ -1,5 +1,9 @@
-"""The axes of a mesh, how an array of a train state is split over them, and one array on its devices."""
+"""The axes of a mesh, how an array of a train state is split over them, and how split parameters are used in a step.
 
+Inside a step, parameters that are split over the axis ``fsdp`` are gathered, and their gradients averaged.
+"""
+
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -7,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from scorekit._sharded import Shard
 from scorekit.typing import Array, PyTree
 
 AXES = ("data", "fsdp")
@@ -20,11 +25,7 @@ def check_mesh(mesh: Mesh) -> None:
 
 
 def state_spec(x: Any, mesh: Mesh) -> PartitionSpec:
-    """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all.
-
-    >>> tuple(state_spec(jnp.ones((3, 8)), jax.sharding.AbstractMesh((2, 4), AXES)))
-    (None, 'fsdp')
-    """
+    """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all."""
     size = mesh.shape["fsdp"]
     axes = [i for i, n in enumerate(x.shape) if n and n % size == 0]
     if size == 1 or not axes:
@@ -58,3 +59,46 @@ def check_rows(batch: PyTree, mesh: Mesh, accumulate: int = 1) -> None:
                 f"the global batch must be divisible by devices x accumulate = {mesh.size} x {accumulate} "
                 f"= {mesh.size * accumulate}, got {size}"
             )
+
+
+def split_axes(params: PyTree, mesh: Mesh) -> PyTree:
+    """For each full array, the axis that ``fsdp`` splits, counted from the last; 0 for an array that is not split."""
+
+    def axis(x):
+        spec = state_spec(x, mesh)
+        return len(spec) - 1 - x.ndim if len(spec) else 0
+
+    return jax.tree.map(axis, params)
+
+
+def shards(params: PyTree, axes: PyTree) -> PyTree:
+    """The arrays of this device that are split, as :class:`~scorekit.training.Shard`."""
+    return jax.tree.map(lambda x, axis: Shard(x, axis, "fsdp") if axis else x, params, axes)
+
+
+def gather(params: PyTree, later: Collection[str]) -> PyTree:
+    """Gathers all shards but those with a name of ``later`` on their path; a loop runs over the first axis of these."""
+    is_shard = lambda x: isinstance(x, Shard)
+
+    def leaf(path, x):
+        if not is_shard(x):
+            return x
+        names = {jax.tree_util.keystr((key,), simple=True) for key in path}
+        return x if names.intersection(later) and x.axis > -x.value.ndim else x.gather()
+
+    return jax.tree_util.tree_map_with_path(leaf, params, is_leaf=is_shard)
+
+
+def average(grads: PyTree, axes: PyTree, mesh: Mesh) -> PyTree:
+    """The mean over all devices of the gradients of each; of those that are split, the part of this device."""
+
+    def leaf(grad, axis):
+        if isinstance(grad, Shard):
+            grad = grad.value  # summed over fsdp where it was gathered
+        elif axis:
+            grad = jax.lax.psum_scatter(grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True)
+        else:
+            return grad if mesh.size == 1 else jax.lax.pmean(grad, AXES)
+        return (grad if mesh.shape["data"] == 1 else jax.lax.psum(grad, "data")) / mesh.size
+
+    return jax.tree.map(leaf, grads, axes, is_leaf=lambda x: isinstance(x, Shard))

@@ -147,9 +147,7 @@ def _read(path, choose):
         restored = ocp.PyTreeCheckpointHandler().restore(
             path / "state",
             args=cast(Any, ocp.args).PyTreeRestore(
-                item=target,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(target),
-                partial_restore=True,
+                item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
             ),
         )
     for keys, checksum in jax.tree_util.tree_leaves_with_path(jax.device_get(checksums(restored))):

@@ -1,5 +1,6 @@
 """Train states as nested dictionaries, independent of the classes that held them, and their checksums."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,12 +12,8 @@ Nested = dict[str, Any]
 
 
 def to_nested(tree: PyTree) -> Nested:
-    """Nested dictionaries of the leaves by the names on their paths; PRNG keys become their key data.
-
-    >>> to_nested({"a": [jnp.ones(2)], "key": jax.random.key(3)})
-    {'a': {'0': Array([1., 1.], dtype=float32)}, 'key': Array([0, 3], dtype=uint32)}
-    """
-    return _nest({names: _words(leaf) for names, leaf in _named_leaves(tree)})
+    """Nested dictionaries of the leaves by the names on their paths; PRNG keys become their key data."""
+    return nest({names: _words(leaf) for names, leaf in named_leaves(tree)})
 
 
 def from_nested(nested: Nested, like: PyTree) -> PyTree:
@@ -31,7 +28,7 @@ def from_nested(nested: Nested, like: PyTree) -> PyTree:
         implementation = jax.random.key_impl(jnp.empty(leaf.shape, leaf.dtype))
         return jax.random.wrap_key_data(value, impl=implementation)
 
-    leaves = [pick(names, leaf) for names, leaf in _named_leaves(like)]
+    leaves = [pick(names, leaf) for names, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -44,13 +41,13 @@ def nested_shapes(tree: PyTree) -> Nested:
         sharding = getattr(x, "sharding", None) or first
         return jax.ShapeDtypeStruct(words.shape, words.dtype, sharding=sharding)
 
-    return _nest({names: leaf(x) for names, x in _named_leaves(tree)})
+    return nest({names: leaf(x) for names, x in named_leaves(tree)})
 
 
 def differences(saved: Nested, wanted: Nested) -> list[str]:
     """The differences that prevent restoring ``saved`` as ``wanted``, one sentence each."""
-    there = {"/".join(names) or "(one array)": x for names, x in _named_leaves(saved)}
-    here = {"/".join(names) or "(one array)": x for names, x in _named_leaves(wanted)}
+    there = {"/".join(names) or "(one array)": x for names, x in named_leaves(saved)}
+    here = {"/".join(names) or "(one array)": x for names, x in named_leaves(wanted)}
     found = [f"{name} is not in the checkpoint" for name in here if name not in there]
     found += [f"{name} is only in the checkpoint" for name in there if name not in here]
     for name in here.keys() & there.keys():
@@ -74,12 +71,14 @@ def checksums(nested: Nested) -> Nested:
     return jax.tree.map(leaf, nested)
 
 
-def _named_leaves(tree):
+def named_leaves(tree: PyTree) -> list[tuple[tuple[str, ...], Any]]:
+    """The leaves with the names on their paths."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(tuple(jax.tree_util.keystr((k,), simple=True) for k in path), x) for path, x in leaves]
 
 
-def _nest(flat) -> Any:
+def nest(flat: Mapping[tuple[str, ...], Any]) -> Any:
+    """Nested dictionaries of leaves by the names on their paths."""
     nested = {}
     for names, leaf in flat.items():
         if not names:  # the tree is one array

@@ -1,4 +1,19 @@
-"""Asynchronous, atomic checkpoints; restoring skips broken ones."""
+"""Asynchronous, atomic checkpoints; restoring skips broken ones.
+
+>>> import tempfile, optax, jax.numpy as jnp
+>>> from scorekit.training import init_state, restore_extra, restore_params
+>>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
+>>> with tempfile.TemporaryDirectory() as folder:
+...     checkpoints = Checkpoints(folder)
+...     _ = checkpoints.save(10, state, extra={"epoch": 1})
+...     checkpoints.wait()
+...     steps, restored = checkpoints.steps(), Restored(*checkpoints.restore_latest(state))
+...     checkpoints.close()  # as does the end of a with statement
+...     print(restore_params(folder, decay=0.999), restore_extra(folder))
+(10, {'w': Array([1., 1.], dtype=float32)}) {'epoch': 1}
+>>> steps, restored.step, restored.extra, restored.state.params["w"]
+([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
+"""
 
 import contextlib
 import gc
@@ -43,9 +58,6 @@ class Restored(NamedTuple):
       step: step at which the state was saved.
       state: the train state.
       extra: the JSON saved with it.
-
-    >>> Restored(step=10, state={}, extra={"epoch": 1}).extra
-    {'epoch': 1}
     """
 
     step: int
@@ -71,18 +83,6 @@ class Checkpoints:
       keep_best: number of best checkpoints to keep in addition.
       metric: name of the metric that ranks checkpoints; required if ``keep_best > 0``.
       mode: ``'min'`` if a smaller metric is better, ``'max'`` if a larger one is.
-
-    >>> import tempfile, optax, jax.numpy as jnp
-    >>> from scorekit.training.state import init_state
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     checkpoints = Checkpoints(folder)
-    ...     _ = checkpoints.save(10, state, extra={"epoch": 1})
-    ...     checkpoints.wait()
-    ...     steps, restored = checkpoints.steps(), checkpoints.restore_latest(state)
-    ...     checkpoints.close()  # as does the end of a with statement
-    >>> steps, restored.step, restored.extra, restored.state.params["w"]
-    ([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
     """
 
     @checked
@@ -148,8 +148,7 @@ class Checkpoints:
             return self._manager.save(
                 step,
                 args=saved.Composite(
-                    state=saved.PyTreeSave(nested),
-                    extra=saved.JsonSave(record(step, nested, dict(extra or {}))),
+                    state=saved.PyTreeSave(nested), extra=saved.JsonSave(record(step, nested, dict(extra or {})))
                 ),
                 metrics={name: float(value) for name, value in (metrics or {}).items()},
             )
@@ -160,25 +159,18 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
-        """The steps with a complete checkpoint, after a save in progress.
-
-        Returns:
-          The steps, ascending.
-        """
+        """The steps with a complete checkpoint, after a save in progress, ascending."""
         self.wait()
         return sorted(self._manager.all_steps())
 
     def restore_latest(self, like: PyTree) -> Restored | None:
-        """Reads the newest readable checkpoint.
+        """Reads the newest readable checkpoint; None if there is none.
 
         If it is not the newest of all, the broken ones after it are renamed to ``broken-<step>``, with a warning each.
 
         Args:
           like: a state, or its shapes (``jax.eval_shape``), of the structure to restore. If its arrays have a sharding,
             the restored ones get the same.
-
-        Returns:
-          Step, state and JSON; None if there is no checkpoint.
 
         Raises:
           ValueError: for a state of another structure; the message lists the differences.

@@ -3,6 +3,23 @@
 The batch is split over both axes. Parameters, averages and optimiser state are split over ``fsdp`` and replicated over
 ``data``: ``fsdp`` devices hold one copy. 1 is plain data parallelism, all devices are ZeRO-3 (Rajbhandari et al. 2020),
 anything between is hybrid.
+
+Args:
+  mesh: devices, see :func:`make_mesh`.
+  state: train state or any tree of arrays; for its sharding, their shapes are enough.
+  tree: tree of arrays.
+
+Returns:
+  The mesh; a sharding, or a tree of them; or the arrays on the devices of the mesh.
+
+>>> mesh = make_mesh(devices=jax.devices()[:1])
+>>> dict(mesh.shape), replicated(mesh).is_fully_replicated, batch_sharding(mesh).spec == PartitionSpec(AXES)
+({'data': 1, 'fsdp': 1}, True, True)
+>>> state = {"w": np.ones((3, 8), np.float32)}
+>>> state_sharding(state, mesh)["w"].spec == PartitionSpec(), place_state(state, mesh)["w"].sharding.mesh == mesh
+(True, True)
+>>> replicate(state, mesh)["w"].sharding.is_fully_replicated, place_batch({"x": np.ones((8, 2))}, mesh)["x"].shape
+(True, (8, 2))
 """
 
 from collections.abc import Sequence
@@ -28,17 +45,8 @@ def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
     The devices of a process are neighbours, so that process p of P computes rows ``[pB/P, (p+1)B/P)`` of a batch of B.
 
     Args:
-      fsdp: the number of devices that hold one copy of the train state.
+      fsdp: the number of devices that hold one copy of the train state; divides the number of devices.
       devices: the devices; by default all of all processes.
-
-    Returns:
-      The mesh.
-
-    Raises:
-      ValueError: if ``fsdp`` does not divide the number of devices.
-
-    >>> dict(make_mesh(devices=jax.devices()[:1]).shape)
-    {'data': 1, 'fsdp': 1}
     """
     devices = jax.devices() if devices is None else list(devices)
     if len(devices) % fsdp:
@@ -48,52 +56,21 @@ def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
 
 
 def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
-    """The sharding of a train state (or any tree of arrays) on a mesh.
+    """The sharding of a train state: the longest axis of each array that ``fsdp`` divides is split.
 
-    The longest axis of each array that ``fsdp`` divides is split; an array without such an axis is replicated.
-    Parameters, averages and optimiser moments of one shape have the same sharding.
-
-    Args:
-      state: tree of arrays or of their shapes.
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      A tree of ``NamedSharding``.
-
-    >>> found = state_sharding({"w": jax.ShapeDtypeStruct((3, 8), "float32")}, make_mesh(devices=jax.devices()[:1]))
-    >>> found["w"].spec == PartitionSpec()
-    True
+    An array without such an axis is replicated. Parameters, averages and optimiser moments of one shape have the same
+    sharding.
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of a batch: its rows over all devices.
-
-    Args:
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      The sharding of arrays ``(B, ...)``.
-
-    >>> batch_sharding(make_mesh(devices=jax.devices()[:1])).spec == PartitionSpec(("data", "fsdp"))
-    True
-    """
+    """The sharding of a batch, arrays ``(B, ...)``: its rows over all devices."""
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device has.
-
-    Args:
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      The sharding of arrays of any shape.
-
-    >>> replicated(make_mesh(devices=jax.devices()[:1])).is_fully_replicated
-    True
-    """
+    """The sharding of arrays that every device has."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -101,56 +78,22 @@ def place_state(state: _T, mesh: Mesh) -> _T:
     """Places a state on a mesh with the sharding of :func:`state_sharding`, for ``'jit'`` and ``'pmap'`` steps.
 
     With several processes each passes the same values. A leaf with that sharding may share its buffer with the result.
-
-    Args:
-      state: tree of arrays.
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      The state on the devices of the mesh.
-
-    >>> mesh = make_mesh(devices=jax.devices()[:1])
-    >>> placed = place_state({"w": np.ones((3, 8), np.float32)}, mesh)
-    >>> placed["w"].sharding.mesh == mesh
-    True
     """
     return jax.tree.map(place, state, state_sharding(state, mesh))
 
 
 def replicate(tree: _T, mesh: Mesh) -> _T:
-    """Places full copies of all arrays on every device, from any sharding.
-
-    Args:
-      tree: tree of arrays.
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      The tree, replicated.
-
-    >>> replicate(np.ones(3, np.float32), make_mesh(devices=jax.devices()[:1])).sharding.is_fully_replicated
-    True
-    """
+    """Places full copies of all arrays on every device, from any sharding."""
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: place(x, everywhere), tree)
 
 
 def place_batch(batch: _T, mesh: Mesh) -> _T:
-    """Places a batch on a mesh, its rows split over all devices.
+    """Places a batch on a mesh, its rows split over all devices: the global batch, arrays ``(B, ...)``.
 
     Args:
       batch: tree of NumPy arrays, the rows of this process: all of them with one process, rows
         ``[pB/P, (p+1)B/P)`` of the global batch of B in process p of P. Arrays on these devices are left alone.
-      mesh: devices, see :func:`make_mesh`.
-
-    Returns:
-      The global batch, arrays ``(B, ...)``.
-
-    Raises:
-      ValueError: if the devices of a process do not divide its rows.
-
-    >>> placed = place_batch({"x": np.ones((8, 2), np.float32)}, make_mesh(devices=jax.devices()[:1]))
-    >>> placed["x"].shape
-    (8, 2)
     """
     rows = batch_sharding(mesh)
 

@@ -3,6 +3,31 @@
 After t updates the weight of the parameters of update s in a power-function average is the density ``(gamma + 1)
 s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same fraction of a run at any t. Its width is the
 standard deviation of the density over t (Karras et al. 2024).
+
+Args:
+  params: tree of floating arrays.
+  width: relative width, the standard deviation of the average over the number of updates.
+  updates: number of updates before this one, n.
+
+Returns:
+  Averages by name, whose keys hold the decays and widths; a rate, float32 and shaped like ``updates``, NaN where a
+  traced argument is out of its range; or a property of an average.
+
+>>> init_ema(jnp.ones(2), (0.99,), (0.05,))
+{'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
+>>> update_ema(init_ema(jnp.zeros(1), (0.5,)), jnp.ones(1), 100)
+{'0.5': Array([0.5], dtype=float32)}
+>>> power_ema_width("power_0.05"), power_ema_width("0.999")
+(0.05, None)
+>>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
+Array([0.1  , 0.91 , 0.999], dtype=float32)
+>>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
+(16.97, 6.94)
+>>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
+['1.0000', '0.5667', '0.0079']
+
+Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
+(https://arxiv.org/abs/2312.02696).
 """
 
 import jax
@@ -33,13 +58,7 @@ def power_ema_width(name: str) -> float | None:
     """The relative width of the average of this name; None if it is not the name of a power-function average.
 
     Args:
-      name: a key of the averages of :func:`init_ema`.
-
-    Returns:
-      The width, or None.
-
-    >>> power_ema_width("power_0.05"), power_ema_width("0.999")
-    (0.05, None)
+      name: key of the averages of :func:`init_ema`.
     """
     try:
         return float(name.removeprefix(POWER_EMA_PREFIX)) if name.startswith(POWER_EMA_PREFIX) else None
@@ -52,15 +71,8 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
     """Float32 copies of the parameters, one per average, by its name: the decay, or ``power_<relative width>``.
 
     Args:
-      params: pytree of floating arrays.
       decays: decays of exponential averages; empty for none.
       widths: relative widths of power-function averages.
-
-    Returns:
-      ``{name: tree}``; its keys hold the decays and widths for :func:`update_ema`.
-
-    >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
-    {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
     """
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
@@ -75,14 +87,7 @@ def ema_decay(decay: Fraction, updates: NonNegative) -> Array:
     The average forgets the initial parameters quickly instead of keeping them for ``1 / (1 - decay)`` updates.
 
     Args:
-      decay: the decay after the warm-up.
-      updates: number of updates n.
-
-    Returns:
-      The decay of the next update, float32, shaped like ``updates``; NaN where a traced argument is out of its range.
-
-    >>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
-    Array([0.1  , 0.91 , 0.999], dtype=float32)
+      decay: decay after the warm-up.
     """
     decay, updates = jnp.asarray(decay, jnp.float32), jnp.asarray(updates, jnp.float32)
     valid = Between(0, 1).holds(decay) & Between(0).holds(updates)
@@ -91,22 +96,10 @@ def ema_decay(decay: Fraction, updates: NonNegative) -> Array:
 
 @checked
 def power_ema_gamma(width: Width) -> float:
-    """The exponent of the power-function average of a relative width.
+    """The exponent gamma > 0 of the power-function average of a relative width.
 
     The largest real root of ``g^3 + 7 g^2 + (16 - width^-2) g + 12 - width^-2``, because the density
     ``(g + 1) s^g`` on [0, 1] has the variance ``(g + 1) / ((g + 2)^2 (g + 3))``.
-
-    Args:
-      width: standard deviation of the average over the number of updates.
-
-    Returns:
-      gamma > 0.
-
-    >>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
-    (16.97, 6.94)
-
-    Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
-    (https://arxiv.org/abs/2312.02696).
     """
     roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
     return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
@@ -116,17 +109,7 @@ def power_ema_gamma(width: Width) -> float:
 def power_ema_rate(width: Width, updates: NonNegative) -> Array:
     """The weight of the new parameters in a power-function average: ``1 - (1 - 1/t)^(gamma + 1)``, t = ``updates`` + 1.
 
-    Args:
-      width: relative width.
-      updates: number of updates before this one; after the first, the average is the parameters.
-
-    Returns:
-      The weight in (0, 1], float32; NaN where traced ``updates`` are negative.
-
-    >>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
-    ['1.0000', '0.5667', '0.0079']
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
+    It is in (0, 1]; after the first update, the average is the parameters.
     """
     updates = jnp.asarray(updates, jnp.float32)
     rate = -jnp.expm1((power_ema_gamma(width) + 1) * jnp.log1p(-1 / (updates + 1)))
@@ -138,21 +121,7 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative) -> 
     """Updates every average: ``e <- e + r (params - e)``, r = 1 - :func:`ema_decay` or :func:`power_ema_rate`.
 
     Args:
-      ema: averages made by :func:`init_ema`.
-      params: the new parameters.
-      updates: number of updates before this one.
-
-    Returns:
-      The new averages, float32.
-
-    Raises:
-      ValueError: if ``params`` and an average differ in structure or shapes.
-
-    >>> ema = init_ema(jnp.zeros(1), (0.5,))
-    >>> update_ema(ema, jnp.ones(1), 100)
-    {'0.5': Array([0.5], dtype=float32)}
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696), for the power-function averages.
+      ema: averages made by :func:`init_ema`, of the structure and shapes of ``params``.
     """
     for average_of in ema.values():
         check_like("ema", average_of, params=params)

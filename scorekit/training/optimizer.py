@@ -1,7 +1,34 @@
-"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate."""
+"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate.
+
+Args:
+  learning_rate: the peak rate.
+  warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
+  total_steps: updates until the end of the cosine; the rate is constant afterwards.
+  final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
+  decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
+
+Returns:
+  An optax transformation, or a learning rate as a function of the number of updates done.
+
+>>> rates = lambda schedule, counts: [round(float(schedule(n)), 3) for n in counts]
+>>> rates(learning_rate_schedule(1.0, 4, 104, 0.1), (0, 3, 4, 54, 104, 999))
+[0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
+>>> rates(learning_rate_schedule(1.0, 4, 104, decay_start=100), (0, 100, 400, 10_000))
+[0.25, 1.0, 0.5, 0.1]
+>>> optimizer = make_optimizer(1e-3, warmup_steps=10, total_steps=100)
+>>> params = {"kernel": jnp.ones((2, 2))}
+>>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+>>> round(float(updates["kernel"][0, 0]), 6)  # a tenth of the peak: the first of ten warm-up steps
+-0.0001
+>>> optimizer, params = projected(optax.sgd(1.0), lambda x: x / jnp.linalg.norm(x)), jnp.array([1.0, 0.0])
+>>> updates, _ = optimizer.update(jnp.array([0.0, -1.0]), optimizer.init(params), params)
+>>> optax.apply_updates(params, updates).round(3)
+Array([0.707, 0.707], dtype=float32)
+"""
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import jax
@@ -9,9 +36,9 @@ import jax.numpy as jnp
 import optax
 
 from scorekit.arguments import Between, Each, Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.typing import Array
+from scorekit.typing import Array, PyTree
 
-__all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer"]
+__all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer", "projected"]
 
 OptimizerName = Literal["adamw", "muon"]
 """The name of an optimiser of :func:`make_optimizer`."""
@@ -30,23 +57,6 @@ def learning_rate_schedule(
     ``lr(n) = learning_rate min(1, (n + 1) / warmup) d(n)``, with ``d = f + (1 - f) (1 + cos(pi p)) / 2`` for ``p`` the
     fraction of the steps after the warm-up that are done and ``f`` the final fraction; or, from ``decay_start`` steps
     on, ``d = (n / decay_start) ** -0.5``, and 1 before. The first update has a non-zero rate.
-
-    Args:
-      learning_rate: the peak.
-      warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
-      total_steps: updates until the end of the cosine; the rate is constant afterwards.
-      final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
-      decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
-
-    Returns:
-      Function from the number of updates done to the learning rate of the next.
-
-    >>> schedule = learning_rate_schedule(1.0, 4, 104, 0.1)
-    >>> [round(float(schedule(n)), 3) for n in (0, 3, 4, 54, 104, 999)]
-    [0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
-    >>> schedule = learning_rate_schedule(1.0, 4, 104, decay_start=100)
-    >>> [round(float(schedule(n)), 3) for n in (0, 100, 400, 10_000)]
-    [0.25, 1.0, 0.5, 0.1]
 
     Source: Karras et al. 2024, for the inverse square root (https://arxiv.org/abs/2312.02696).
     """
@@ -89,25 +99,11 @@ def make_optimizer(
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
 
     Args:
-      learning_rate: the peak rate.
-      warmup_steps: updates until the peak.
-      total_steps: updates until the end of the cosine.
-      final_fraction: rate at the end as a fraction of the peak.
       clip_norm: largest global norm of the gradient; None for no clipping.
       weight_decay: decoupled weight decay.
       name: ``"adamw"`` or ``"muon"``. Muon applies to the parameters that Flax names ``kernel``, except in modules with
         ``conditioning`` or ``film`` in their names.
       betas: decay of Adam's averages of the gradient and of its square.
-      decay_start: updates until the rate falls by the inverse square root; None for the cosine.
-
-    Returns:
-      An optax gradient transformation.
-
-    >>> optimizer = make_optimizer(1e-3, warmup_steps=10, total_steps=100)
-    >>> params = {"kernel": jnp.ones((2, 2))}
-    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
-    >>> round(float(updates["kernel"][0, 0]), 6)  # a tenth of the peak: the first of ten warm-up steps
-    -0.0001
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
     (https://kellerjordan.github.io/posts/muon); the scale is from Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
@@ -117,22 +113,16 @@ def make_optimizer(
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
     schedule = learning_rate_schedule(learning_rate, warmup_steps, total_steps, final_fraction, decay_start)
     adam = optax.scale_by_adam(*betas)
+    orthogonal = optax.stateless_with_tree_map(lambda momentum, _: _orthogonal(jnp.asarray(momentum)))
+    muon = optax.chain(optax.trace(0.95, nesterov=True), orthogonal)
     optimizer = optax.chain(
-        adam if name == "adamw" else optax.partition({"adam": adam, "muon": _muon()}, _by_name),
+        adam if name == "adamw" else optax.partition({"adam": adam, "muon": muon}, _by_name),
         optax.add_decayed_weights(weight_decay, lambda params: jax.tree.map(lambda p: jnp.ndim(p) > 1, params)),
         optax.scale_by_learning_rate(schedule),
     )
     if clip_norm is None:
         return optimizer
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
-
-
-def _muon() -> optax.GradientTransformation:
-    """Nesterov momentum of 0.95, orthogonalised."""
-    return optax.chain(
-        optax.trace(0.95, nesterov=True),
-        optax.stateless_with_tree_map(lambda momentum, _: _orthogonal(jnp.asarray(momentum))),
-    )
 
 
 def _orthogonal(x: Array) -> Array:
@@ -156,11 +146,31 @@ def _orthogonal(x: Array) -> Array:
 
 
 def _by_name(params):
-    """The transformation of each parameter."""
-
     def choose(path, leaf):
         names = [str(getattr(key, "key", key)) for key in path]
         conditioning = any("conditioning" in name or "film" in name for name in names)
         return "muon" if names[-1] == "kernel" and not conditioning and jnp.ndim(leaf) > 1 else "adam"
 
     return jax.tree_util.tree_map_with_path(choose, params)
+
+
+def projected(
+    optimizer: optax.GradientTransformation, project: Callable[[PyTree], PyTree]
+) -> optax.GradientTransformation:
+    """An optimiser after whose update the parameters are projected: ``params <- project(params + updates)``.
+
+    The averages of the parameters are of projected ones, and are not projected themselves.
+
+    Args:
+      optimizer: an optax transformation.
+      project: ``params -> params``, say :func:`scorekit.networks.normalise_weights`.
+    """
+
+    def update(updates, state, params=None):
+        if params is None:
+            raise ValueError("params must be given to the update of a projected optimiser, got None")
+        updates, state = optimizer.update(updates, state, params)
+        target = project(optax.apply_updates(params, updates))
+        return jax.tree.map(lambda new, old: new - old, target, params), state
+
+    return optax.GradientTransformation(optimizer.init, update)

@@ -2,7 +2,20 @@
 
 The density of an average of width w after t updates is ``p(s; t, g) = (g + 1) s^g / t^(g + 1)`` on [0, t], with g from
 :func:`~scorekit.training.ema.power_ema_gamma`. That of another width is approximated by a weighted sum of the densities
-of the snapshots, least squares over s, and the same weights on the snapshots give the parameters (Karras et al. 2024).
+of the snapshots, least squares over s, and the same weights on the snapshots give the parameters.
+
+>>> import dataclasses, optax, tempfile
+>>> from scorekit.training.state import init_state
+>>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
+>>> with tempfile.TemporaryDirectory() as folder:
+...     for step in (500, 1000):
+...         save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(step)))
+...     names = sorted(path.name for path in Path(folder).iterdir())
+...     step, params = post_hoc_ema(folder, 0.07)
+>>> names[-2:], step, params["w"].round(4)
+(['0001000_1000_0.05.npz', '0001000_1000_0.1.npz'], 1000, Array([1., 1.], dtype=float32))
+
+Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
 """
 
 import io
@@ -18,7 +31,7 @@ import numpy as np
 from scorekit.arguments import Between, NonNegativeInt, checked
 from scorekit.io import as_path, write_atomic
 from scorekit.training._placement import place
-from scorekit.training._trees import Nested, differences, from_nested, nested_shapes, to_nested
+from scorekit.training._trees import Nested, differences, from_nested, named_leaves, nest, nested_shapes
 from scorekit.training._widths import Width, WidthArray
 from scorekit.training.ema import power_ema_gamma, power_ema_width
 from scorekit.training.state import TrainState
@@ -45,16 +58,8 @@ def post_hoc_weights(
       at: number of updates of the average.
       width: its relative width.
 
-    Returns:
-      ``(n,)`` float64.
-
-    Raises:
-      ValueError: for other shapes, or a snapshot that is there twice.
-
     >>> post_hoc_weights([500, 1000, 500, 1000], [0.05, 0.05, 0.1, 0.1], 1000, 0.1).round(6) + 0.0
     array([0., 0., 0., 1.])
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     updates, widths = np.asarray(updates, np.float64), np.asarray(widths, np.float64)
     if updates.ndim != 1 or not updates.size or updates.shape != widths.shape:
@@ -68,7 +73,6 @@ def post_hoc_weights(
 
 
 def _inner(s, g_s, t, g_t):
-    """The integral of the product of two densities."""
     exponent = np.where(s < t, g_t, -g_s)
     return (g_s + 1) * (g_t + 1) * (s / t) ** exponent / ((g_s + g_t + 1) * np.maximum(s, t))
 
@@ -101,19 +105,8 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
 
     Args:
       directory: folder of this machine or of a bucket, created if missing.
-      state: the train state after a step.
+      state: train state after an update, with power-function averages.
       dtype: type in which the averages are stored.
-
-    Raises:
-      ValueError: for a state before its first update or without power-function averages.
-
-    >>> import dataclasses, optax, tempfile
-    >>> from scorekit.training.state import init_state
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(3)))
-    ...     sorted(path.name for path in Path(folder).iterdir())
-    ['0000003_3_0.05.npz', '0000003_3_0.1.npz']
     """
     averages = {width: tree for name, tree in state.ema.items() if (width := power_ema_width(name)) is not None}
     step, updates = int(state.step), int(state.step) - int(state.skipped)
@@ -124,10 +117,12 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
     earlier = [snapshot for snapshot in _snapshots_in(folder) if snapshot.step == step] if writes else []
     for width, tree in averages.items():
         arrays: dict[str, np.ndarray] = {}
-        for name, leaf in _named(to_nested(tree)).items():
+        for names, leaf in named_leaves(tree):
             array = _on_the_host(leaf)  # one at a time: an array that is split is gathered
             if writes:
-                arrays[name] = array.astype(jnp.bfloat16).view(np.uint16) if dtype == "bfloat16" else array
+                arrays["/".join((_ROOT, *names))] = (
+                    array.astype(jnp.bfloat16).view(np.uint16) if dtype == "bfloat16" else array
+                )
         if writes:
             content = io.BytesIO()
             np.savez(content, snapshot=np.array([step, updates, width]), **arrays)  # type: ignore[arg-type]
@@ -154,24 +149,9 @@ def post_hoc_ema(
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
-    Returns:
-      The step and the parameters, float32.
-
     Raises:
       FileNotFoundError: if there are no snapshots, or none at ``step``.
       ValueError: for a damaged or renamed snapshot, or parameters unlike ``like``.
-
-    >>> import dataclasses, optax, tempfile
-    >>> from scorekit.training.state import init_state
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for step in (500, 1000):
-    ...         save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(step)))
-    ...     step, params = post_hoc_ema(folder, 0.07)
-    >>> step, params["w"].round(4)
-    (1000, Array([1., 1.], dtype=float32))
-
-    Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
     found = _snapshots_in(directory)
     steps = sorted({snapshot.step for snapshot in found})
@@ -195,28 +175,10 @@ def post_hoc_ema(
             raise ValueError(f"snapshot {snapshot.path} is of another network than those before it")
         for name, array in arrays.items():
             total[name] = total.get(name, np.float32(0)) + np.float32(weight) * array
-    return step, _placed(_nested(total), like, directory)
+    return step, _placed(nest({tuple(name.split("/")[1:]): x for name, x in total.items()}), like, directory)
 
 
 _ROOT = "average"
-
-
-def _named(nested: Nested) -> dict[str, Any]:
-    """The arrays by their path."""
-    leaves = jax.tree_util.tree_leaves_with_path(nested)
-    return {"/".join([_ROOT, *(key.key for key in path)]): leaf for path, leaf in leaves}
-
-
-def _nested(named: dict[str, Any]) -> Nested:
-    """The inverse of :func:`_named`."""
-    root: Nested = {}
-    for name, leaf in named.items():
-        *folders, last = name.split("/")
-        node = root
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[last] = leaf
-    return root[_ROOT]
 
 
 def _on_the_host(x: Any) -> np.ndarray:

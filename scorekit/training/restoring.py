@@ -1,4 +1,15 @@
-"""Reading parts of checkpoints; the checksum of every array is verified."""
+"""Reading parts of checkpoints, of which no more is read; the checksum of every array is verified.
+
+Args:
+  directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`, which is not modified.
+  step: the checkpoint; the newest readable checkpoint by default.
+
+>>> restore_extra("/nowhere") is None
+True
+>>> restore_params("/nowhere")
+Traceback (most recent call last):
+FileNotFoundError: no checkpoint in /nowhere
+"""
 
 import contextlib
 from os import PathLike
@@ -31,31 +42,16 @@ def restore_params(
     step: NonNegativeInt | None = None,
     like: PyTree | None = None,
 ) -> tuple[int, PyTree]:
-    """Reads only the parameters, or an average of them; the directory is not modified.
+    """Reads only the parameters, or an average of them.
 
     Args:
-      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`.
       decay: the average to read, for example 0.999; None for the parameters themselves.
-      step: the checkpoint; the newest readable checkpoint by default.
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
-
-    Returns:
-      The step of the checkpoint and the parameters.
 
     Raises:
       FileNotFoundError: without a checkpoint that can be read.
       ValueError: for a decay whose average the checkpoint does not have, or parameters unlike ``like``.
-
-    >>> import jax, optax, tempfile
-    >>> import jax.numpy as jnp
-    >>> from scorekit.training import Checkpoints, init_state
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with Checkpoints(folder) as checkpoints:
-    ...         _ = checkpoints.save(10, state)
-    ...     restore_params(folder, decay=0.999)
-    (10, {'w': Array([1., 1.], dtype=float32)})
     """
     if decay is not None and not isinstance(decay, str):
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
@@ -93,18 +89,7 @@ def restore_params(
 
 
 def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict[str, Any] | None:
-    """Reads only the JSON that was saved with a checkpoint; no array is read.
-
-    Args:
-      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`.
-      step: the checkpoint; the newest whose JSON is readable by default.
-
-    Returns:
-      The JSON, or None if there is no such checkpoint, or none whose JSON is readable.
-
-    >>> restore_extra("/nowhere") is None
-    True
-    """
+    """Reads only the JSON that was saved with a checkpoint; None where it is not readable."""
     folder = absolute(directory)
     for found in reversed(steps_in(folder)):
         if step is None or step == found:

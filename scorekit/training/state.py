@@ -1,4 +1,11 @@
-"""The train state: all arrays that a training run carries from step to step."""
+"""The train state: all arrays that a training run carries from step to step.
+
+>>> import jax
+>>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
+>>> isinstance(state, TrainState), int(state.step), int(state.skipped), list(state.ema)
+(True, 0, 0, ['0.99'])
+>>> check_finite(state, limit=10)
+"""
 
 import jax.numpy as jnp
 import optax
@@ -24,11 +31,6 @@ class TrainState:
       key: PRNG key of the run; constant, step n draws from ``fold_in(key, n)``.
       skipped: steps skipped because loss or gradient was not finite, int32 scalar.
       skipped_in_a_row: number of consecutive skipped steps up to now, int32 scalar.
-
-    >>> import jax
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
-    >>> isinstance(state, TrainState), int(state.skipped)
-    (True, 0)
     """
 
     step: Array
@@ -56,14 +58,6 @@ def init_state(
       optimizer: an optax transformation.
       ema_decays: decays of the averages to keep.
       ema_widths: relative widths of the power-function averages to keep.
-
-    Returns:
-      The state.
-
-    >>> import jax
-    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
-    >>> int(state.step), list(state.ema)
-    (0, ['0.99'])
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -78,19 +72,13 @@ def init_state(
 
 @checked
 def check_finite(state: TrainState, limit: PositiveInt) -> None:
-    """Raises if the loss or gradient of the latest ``limit`` steps was not finite.
+    """Raises a ``FloatingPointError`` if the loss or gradient of the latest ``limit`` steps was not finite.
 
     Blocks until the state is computed; call it where the host blocks anyway, for example when metrics are written.
 
     Args:
       state: the state after a step.
       limit: number of consecutive skipped steps that raises.
-
-    Raises:
-      FloatingPointError: if at least ``limit`` steps in a row were skipped.
-
-    >>> import jax
-    >>> check_finite(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)), limit=10)
     """
     in_a_row = int(state.skipped_in_a_row)
     if in_a_row >= limit:

@@ -9,8 +9,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.training._gathering import average, gather, shards, split_axes
-from scorekit.training._placement import AXES, check_mesh, check_rows
+from scorekit.training._placement import AXES, average, check_mesh, check_rows, gather, shards, split_axes
 from scorekit.training.devices import batch_sharding, make_mesh, place_batch, place_state, replicated, state_sharding
 from scorekit.training.ema import update_ema
 from scorekit.training.state import TrainState
@@ -69,7 +68,8 @@ def make_train_step(
         all on ``data`` by default.
       parallel: ``'jit'``: one program over the mesh. ``'pmap'``: one program per device, parameters replicated, for
         a single process.
-      accumulate: number of micro-batches per update, whose gradients are averaged; saves memory.
+      accumulate: number of micro-batches per update, whose gradients are averaged; saves memory. Times the number of
+        devices it divides the global batch.
       gathers: names on the paths of parameters that the loss gathers itself, by :func:`scorekit.training.gathered`, say
         the blocks of a transformer inside their rematerialised loop. They do so where all devices hold one copy: it
         saves memory, and costs another gathering in the backward pass, and both for every micro-batch.
@@ -78,10 +78,6 @@ def make_train_step(
       The step. Its metrics are ``loss`` and ``grad_norm`` (before clipping), scalars, and ``per_example_loss`` and
       ``aux``, in the order of the batch. The batch holds NumPy arrays, with several processes the rows of each, or
       arrays placed by :func:`~scorekit.training.devices.place_batch`.
-
-    Raises:
-      ValueError: for an unsupported layout, and, when called, if devices x ``accumulate`` does not
-        divide the global batch.
 
     >>> from scorekit.training.state import init_state
     >>> def prepare(key, batch):
@@ -174,17 +170,9 @@ def _pmap_step(prepare, loss, optimizer, mesh, accumulate):
 
     split = jax.jit(split, in_shardings=(None, None, rows), out_shardings=rows)
     # State and scalars are single values for all devices, so that checkpoints have no device axis.
-    local = jax.pmap(
-        local,
-        "data",
-        in_axes=(None, 0),
-        out_axes=(None, None, 0),
-        devices=devices,
-        donate_argnums=0,
-    )
+    local = jax.pmap(local, "data", in_axes=(None, 0), out_axes=(None, None, 0), devices=devices, donate_argnums=0)
     merge = jax.jit(
-        lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree),
-        out_shardings=replicated(mesh),
+        lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree), out_shardings=replicated(mesh)
     )
 
     def run(state, batch):

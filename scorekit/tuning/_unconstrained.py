@@ -20,10 +20,6 @@ def grid_to_logits(schedule: Schedule, ts: ArrayLike, t_max: ArrayLike | None = 
     """The free parameters of a grid: centred logarithms of its gaps, ``(n,)``.
 
     With ``t_max`` the first noise level is free as well, between ``t_max`` and the second: ``(n + 1,)`` values.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> grid_to_logits(rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
-    Array([0., 0.], dtype=float32)
     """
     signal, noise = _clocks(schedule, ts)
     # of the two complementary clocks the smaller one is exact
@@ -38,12 +34,7 @@ def grid_to_logits(schedule: Schedule, ts: ArrayLike, t_max: ArrayLike | None = 
 def logits_to_grid(
     schedule: Schedule, logits: Array, t_max: ArrayLike, t_min: ArrayLike, *, free_start: bool = False
 ) -> Array:
-    """The grid of these parameters from ``t_max`` (with ``free_start``: from a lower noise level) to ``t_min``.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> logits_to_grid(rectified_flow(), jnp.zeros(2), 1.0, 0.0)
-    Array([1. , 0.5, 0. ], dtype=float32)
-    """
+    """The grid of these parameters from ``t_max`` (with ``free_start``: from a lower noise level) to ``t_min``."""
     top, _ = _clocks(schedule, t_max)
     end, bottom = _clocks(schedule, t_min)
     share = _MIN_GAP + (1.0 - _MIN_GAP * logits.shape[0]) * jax.nn.softmax(logits)
@@ -55,12 +46,7 @@ def logits_to_grid(
 
 
 def zero_adjustments(solver: Solver, schedule: Schedule, ts: ArrayLike) -> PyTree:
-    """The free parameters of a solver's coefficients on a grid, all 0: no change.
-
-    >>> from scorekit import schedules, solvers
-    >>> zero_adjustments(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])).x0
-    Array([0., 0.], dtype=float32)
-    """
+    """The free parameters of a solver's coefficients on a grid, all 0: no change."""
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), solver.plan(schedule, ts))
 
 
@@ -68,11 +54,6 @@ def adjusted(solver: Solver, schedule: Schedule, ts: ArrayLike, adjustments: PyT
     """The solver with ``coefficient + scale adjustment`` in place of every coefficient of its plan but the times.
 
     ``scale`` is a tenth of the coefficient's size, or a hundredth of the largest of its column (at most 1) if larger.
-
-    >>> from scorekit import schedules, solvers
-    >>> schedule, ts = schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0])
-    >>> adjusted(solvers.Euler(), schedule, ts, zero_adjustments(solvers.Euler(), schedule, ts)).rows.x0
-    Array([0.5, 1. ], dtype=float32)
     """
 
     def leaf(path, value, adjustment):

@@ -97,9 +97,6 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
 
     Args:
       path: the JSON file.
-
-    Raises:
-      ValueError: without such a file, or for a damaged one or another format.
     """
 
     def invalid(why: str) -> ValueError:
@@ -126,9 +123,6 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     Args:
       saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
-
-    Raises:
-      ValueError: for another solver or other noise levels.
     """
     if repr(solver) != saved.solver:
         raise ValueError(f"solver must be the one that the grid was tuned for, {saved.solver}, got {solver!r}")

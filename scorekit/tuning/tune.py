@@ -31,9 +31,12 @@ True
 (True, (4,), True)
 >>> distances(denoiser, schedule, solvers.Euler(), jnp.array([1.0, 0.0]), x, x)[:2]  # one step reaches the mean, 0
 Array([1., 1.], dtype=float32)
+
+Source: after Watson et al. 2022 (https://arxiv.org/abs/2202.05830), with the distance to a fine solve as the objective.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, NamedTuple
 
@@ -50,7 +53,6 @@ from scorekit.samplers.sampling import sample
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example
-from scorekit.tuning._power_mean import log_power_mean
 from scorekit.tuning._unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -105,10 +107,6 @@ def _fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayL
     """A grid for fine solves with any schedule: even in log-SNR in the middle, finite at both ends.
 
     Uniform in ``log((sigma + k alpha) / (alpha + k sigma))`` with k = 1/50.
-
-    >>> from scorekit.schedules import rectified_flow
-    >>> _fine_grid(rectified_flow(), 4).round(2)
-    Array([1.  , 0.89, 0.5 , 0.11, 0.  ], dtype=float32)
     """
     k = 0.02
     clock = lambda t: jnp.log(schedule.sigma(t) + k * schedule.alpha(t)) - jnp.log(
@@ -144,9 +142,6 @@ def fine_pairs(
       t_min: time at which the solve ends.
       steps: evaluations of the fine solve.
       progress: called after every batch with (batches done, total batches).
-
-    Raises:
-      ValueError: unless ``t_min < t_max``.
     """
     check_schedule(schedule=schedule)
     check_floating(like=like)
@@ -220,12 +215,10 @@ def tune(
 
     The memory is as for a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
-    ``min_ts M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``, M_p the power mean over draws of z.
-
     Args:
       grids: starting grids by name, all ``(n + 1,)`` with the same n; the latest first time is the time at which
         the noise of the pairs is added, and every tuned grid keeps the end of its starting grid.
-      pairs: training noise and ends, from :func:`fine_pairs` or your own.
+      pairs: training noise and ends, from :func:`fine_pairs` or your own; finite, of one shape.
       held_out: others, for the selection.
       coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
       free_start: allow a first noise level below the pairs' own.
@@ -234,16 +227,6 @@ def tune(
       steps: updates per starting grid.
       learning_rate: learning rate of Adam, with cosine decay to 0.
       progress: called after every update with (updates done, total updates, training error).
-
-    Returns:
-      The grid, the solver, and errors on ``held_out`` before and after.
-
-    Raises:
-      ValueError: for a stochastic solver, grids of different lengths, or pairs that are not finite or of different
-        shapes.
-
-    Source: after Watson et al. 2022 (https://arxiv.org/abs/2202.05830), with the distance to a fine solve as the
-    objective.
     """
     grids = {name: as_time(ts) for name, ts in grids.items()}
     batches = _check(schedule, solver, grids, pairs, held_out)
@@ -262,7 +245,7 @@ def tune(
 
     def objective(params, ts, denoiser, batch):
         ts, made = built(params, ts)
-        return log_power_mean(_distances(denoiser, schedule, made, ts, *batch, unroll=unroll), power)
+        return _log_power_mean(_distances(denoiser, schedule, made, ts, *batch, unroll=unroll), power)
 
     @jax.jit
     def update(params, state, ts, denoiser, pairs, k):
@@ -276,7 +259,7 @@ def tune(
     @jax.jit
     def error(ts, solver, denoiser, pairs):
         each = jax.lax.map(lambda batch: distances(denoiser, schedule, solver, ts, *batch), pairs)
-        value = jnp.exp(log_power_mean(each.ravel(), power))
+        value = jnp.exp(_log_power_mean(each.ravel(), power))
         return jnp.where(jnp.isnan(value), jnp.inf, value)
 
     plain = lambda ts: precomputed(solver, schedule, ts) if coefficients else solver
@@ -326,3 +309,11 @@ def _check(schedule, solver, grids, pairs, held_out) -> int:
     if jax.tree.map(lambda x: jnp.shape(x)[1:], pairs) != jax.tree.map(lambda x: jnp.shape(x)[1:], held_out):
         raise ValueError("held_out must hold batches of the structure and shapes of those of pairs")
     return jax.tree.leaves(pairs)[0].shape[0]
+
+
+def _log_power_mean(distance: Array, power: float) -> Array:
+    """``log M_p = log(mean(distance^p)) / p`` of positive numbers; ``p = 0`` is its limit, the geometric mean."""
+    logs = jnp.log(distance)
+    if power == 0:
+        return jnp.mean(logs)
+    return (jax.nn.logsumexp(power * logs) - math.log(logs.shape[0])) / power

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scorekit import data
-from scorekit.data import EDM_LABELS, edm_augmentation
+from scorekit.data import EDM_LABELS, augmentation
 
-random_flip, transform = jax.jit(data.random_flip), jax.jit(edm_augmentation._transform)
+random_flip, transform = jax.jit(data.random_flip), jax.jit(augmentation._transform)
 random_crop = jax.jit(data.random_crop, static_argnums=(2, 3))
 edm_augment = jax.jit(data.edm_augment)
 

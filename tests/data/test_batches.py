@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scorekit.data import batch_at, batches
+from scorekit.data import batch_at, streams
 
 DATA = {"x": np.arange(10.0).reshape(10, 1), "label": np.arange(10)}
 
@@ -26,7 +26,7 @@ def test_sequence_of_examples_does_not_depend_on_the_batch_size():
 def test_batches_do_not_depend_on_earlier_calls():
     in_order = [labels([s], 4) for s in range(8)]
     for s in (6, 1, 7, 0):
-        batches._order.cache_clear()
+        streams._order.cache_clear()
         np.testing.assert_array_equal(labels([s], 4), in_order[s])
 
 

@@ -12,11 +12,11 @@ import scorekit
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 SLOW = {
     "audio": """
-        ddsp.analysis ddsp.oscillators ddsp.pitch ddsp.representation frequency mel.features representations
+        ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features representations
         stft structure""",
     "autoregressive": "exact models smoothing",
     "bridges": "diffrax",
-    "data": "edm_augmentation",
+    "data": "augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",
     "flow_maps": "adversarial consistency curricula matching progressive residuals",
@@ -27,8 +27,8 @@ SLOW = {
     "losses": "denoising",
     "metrics": "detection inception resize vgg",
     "networks": """
-        autoencoders.autoencoder autoencoders.autoencoder_kl causal.causal_transformer causal.causal_wavenet
-        causal.tiered discriminators features mlp text_encoder unets.classifier waveform_discriminators wavenet""",
+        autoencoder autoencoder_kl causal.causal_transformer causal.causal_wavenet
+        causal.tiered discriminators features mlp text_encoder unets.encoders wavenet""",
     "samplers": "adaptive_stochastic chains editing inversion log_prob parallel particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",

@@ -7,7 +7,7 @@ import pytest
 from golden import random_tensors
 
 from scorekit.io.formats import autoencoder_kl, ddpm
-from scorekit.io.formats._diffusers import NEW_ATTENTION, OLD_ATTENTION
+from scorekit.io.formats._shared import NEW_ATTENTION, OLD_ATTENTION
 from scorekit.io.tensors import Tensors
 from scorekit.networks import AutoencoderKL, DDPMUNet
 

@@ -12,8 +12,8 @@ from tables import in_float64
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.solvers import PrecomputedSolver
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
-from scorekit.tuning._power_mean import log_power_mean
 from scorekit.tuning._unconstrained import adjusted, grid_to_logits, logits_to_grid, zero_adjustments
+from scorekit.tuning.tune import _log_power_mean
 from scorekit.typing import Prediction
 
 FLOW = schedules.rectified_flow()
@@ -184,7 +184,7 @@ def test_tune_reports_the_power_mean_of_the_distances():
     found = tune(zero, FLOW, solvers.Euler(), {"one": jnp.array([1.0, 0.0])}, far, far, power=0.0, steps=1)
     np.testing.assert_allclose(found.before, 2.0, rtol=1e-5)
     for power, expected in ((2.0, 7.0), (1.0, 7 / 3), (0.01, np.mean([1, 2**0.01, 4**0.01]) ** 100)):
-        value = jnp.exp(log_power_mean(far.end.ravel(), power))
+        value = jnp.exp(_log_power_mean(far.end.ravel(), power))
         np.testing.assert_allclose(value, expected ** (0.5 if power == 2 else 1), rtol=1e-4)
 
 

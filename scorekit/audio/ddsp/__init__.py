@@ -3,21 +3,31 @@
     sound = reverberate(harmonics(f0, amplitudes, rate) + filtered_noise(key, bands, hop, length), room)
 
 Oscillators take controls at the sample rate, for which :func:`upsample` interpolates controls of frames; frame ``m`` is
-at sample ``m hop``, as in :mod:`scorekit.audio.stft`. :func:`analyse` estimates amplitudes and noise bands of a
-recording of known pitch, which :func:`refine_f0` follows from frame to frame, :func:`loudness` follows from controls,
-and :func:`note_controls` is the representation of notes by them, whose first :data:`PITCH_CHANNELS` channels are the
-pitch.
+at sample ``m hop``, and there are ``frames = 1 + ceil(length / hop)``, as in :mod:`scorekit.audio.stft`.
+:func:`analyse` estimates amplitudes and noise bands of a recording of known pitch, which :func:`refine_f0` follows from
+frame to frame, :func:`loudness` follows from controls, and :func:`note_controls` is the representation of notes by
+them, whose first :data:`PITCH_CHANNELS` channels are the pitch.
+
+Args:
+  f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate.
+  amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not played.
+  bands: magnitudes of the noise ``(..., frames, K)``, K >= 2, >= 0, at equally spaced frequencies from 0 to half the
+    sample rate, both included.
 
 Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
 """
 
-from scorekit.audio.ddsp.analysis import Controls, analyse
-from scorekit.audio.ddsp.controls import exp_sigmoid, upsample
-from scorekit.audio.ddsp.filters import filtered_noise, reverberate
-from scorekit.audio.ddsp.loudness import loudness
-from scorekit.audio.ddsp.oscillators import accumulate_phase, harmonics
-from scorekit.audio.ddsp.pitch import refine_f0
+from scorekit.audio.ddsp.analysis import Controls, analyse, refine_f0
 from scorekit.audio.ddsp.representation import PITCH_CHANNELS, note_controls, synthesise
+from scorekit.audio.ddsp.synthesis import (
+    accumulate_phase,
+    exp_sigmoid,
+    filtered_noise,
+    harmonics,
+    loudness,
+    reverberate,
+    upsample,
+)
 
 __all__ = [
     "PITCH_CHANNELS",

@@ -1,12 +1,20 @@
-"""The controls of a recording whose pitch is known: amplitudes of its partials, and what remains, by bands.
+"""The controls of a recording whose pitch is known: amplitudes of its partials, what remains by bands, and its pitch.
 
 In a frame around sample ``m hop`` the partials are the sinusoids at ``k f0[m]`` nearest to the signal, by least
-squares with the window as weights, so that partials which it does not separate are not counted twice.
+squares with the window as weights, so that partials which it does not separate are not counted twice. The phases of
+partials that are found at a nominal frequency advance by more or less than that frequency says: what remains is the
+deviation of the pitch, of every partial in units of its own number.
+
+Args:
+  x: sounds ``(..., length)``, finite.
+  window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
 
 >>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
 >>> found = Controls(*analyse(x, jnp.full(33, 440.0), 8000.0, 2))
 >>> found.amplitudes[16].round(3).tolist()
 [0.5, 0.0]
+>>> jax.jit(lambda x: refine_f0(x, 438.0, 8000.0))(x)[8].round(1)
+Array(440., dtype=float32)
 """
 
 from typing import Annotated, NamedTuple
@@ -16,15 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Count, PositiveInt, checked
-from scorekit.audio._checks import Rate, check_signal
+from scorekit.audio._checks import FiniteArray, PositiveArray, Rate, Window, check_signal, root
 from scorekit.audio.stft import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array
 
-__all__ = ["Controls", "analyse"]
+__all__ = ["Controls", "analyse", "refine_f0"]
 
-_RIDGE = 1e-5
-"""Added to the normal equations, relative to a partial that is alone."""
+_RIDGE = 1e-5  # added to the normal equations, relative to a partial that is alone
 
 
 class Controls(NamedTuple):
@@ -43,8 +50,8 @@ class Controls(NamedTuple):
 
 @checked
 def analyse(
-    x: ArrayLike,
-    f0: ArrayLike,
+    x: FiniteArray,
+    f0: PositiveArray,
     sample_rate: Rate,
     count: PositiveInt,
     *,
@@ -56,28 +63,18 @@ def analyse(
 
     ``min sum_n w[n] (x[n] - sum_k a_k sin(2 pi (k f0 n / sample_rate + phi_k)))^2`` over the partials below half the
     sample rate, with a Hann window w; a band is the root of the mean power of the residual near its frequency, so that
-    white noise of unit variance has bands of 1.
+    white noise of unit variance has bands of 1. Partials at or above half the sample rate have amplitude 0.
 
     Args:
-      x: sounds ``(..., length)``, finite.
-      f0: frequencies of the sounds at the frames, ``(..., frames)`` in Hz, > 0; ``frames = 1 + ceil(length / hop)``.
-      sample_rate: sample rate in Hz.
+      f0: frequencies of the sounds at the frames, ``(..., frames)`` in Hz, > 0.
       count: number of partials.
-      bands: number of noise bands, at most ``window / 4 + 1``, equally spaced from 0 to half the sample rate, both
-        included.
-      hop: samples from one frame to the next.
-      window: samples of a frame, at least two periods of the lowest pitch for partials to be told apart.
-
-    Returns:
-      The :class:`Controls`, float32; partials at or above half the sample rate have amplitude 0.
+      bands: number of noise bands, at most ``window / 4 + 1``.
 
     Source: least squares of sinusoids, Stylianou 2001, "Applying the harmonic plus noise model in concatenative speech
     synthesis".
     """
     check_signal(x=x)
     check_signal("(..., frames)", f0=f0)
-    check(jnp.isfinite, "finite", x=x)
-    check(lambda f: jnp.isfinite(f) & (f > 0), "finite and > 0", f0=f0)
     if bands > window // 4 + 1:
         raise ValueError(f"bands must be from 2 to window / 4 + 1 = {window // 4 + 1}, got {bands}")
     x, f0 = jnp.asarray(x, jnp.float32), jnp.asarray(f0, jnp.float32)
@@ -110,9 +107,69 @@ def _analyse_frame(x, inside, f0, sample_rate, count, bands):
     near = np.maximum(1.0 - np.abs(np.arange(bins) * taps / size - np.arange(bands)[:, None]), 0.0)
     near = jnp.asarray(near / near.sum(1, keepdims=True), x.dtype)
     partials = jax.lax.complex(sine, cosine)
-    return magnitude(partials), phase(partials) / (2 * jnp.pi), _root(near @ power)
+    return magnitude(partials), phase(partials) / (2 * jnp.pi), root(near @ power)
 
 
-def _root(x):
-    """The square root, with gradient 0 at 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
+_RANGE = 2.0 ** (1 / 24)  # half a semitone: the largest deviation
+_SHRINK = 0.02  # how much the mean deviation of the note counts in every frame, relative to a frame of mean power
+_SILENT = 1e-12
+"""Added to weights, so that the gradient of a quotient is finite: the weight of a partial 120 dB below full scale."""
+_STEP, _AROUND = 0.008, 0.064
+"""Seconds of the steps over which phases advance, at most, and of those that an estimate is the mean of: less than half
+a period of a vibrato."""
+
+
+@checked
+def refine_f0(
+    x: FiniteArray,
+    f0: PositiveArray,
+    sample_rate: Rate,
+    *,
+    partials: PositiveInt = 6,
+    hop: PositiveInt = 64,
+    window: Window = 256,
+) -> Array:
+    """The fundamental frequency of each frame, within half a semitone of the nominal one.
+
+    ``f0 + sum_k w_k d_k / (sum_k w_k + shrinkage)``, where the phase of partial k advances by
+    ``k (f0 + d_k) s / sample_rate`` turns in a step of s samples and ``w_k = a_k[m] a_k[m + 1] k^2``; s is the largest
+    divisor of ``hop`` up to 8 ms, and sums are over the 64 ms around a frame. Frames without power have the mean
+    deviation of the note; a silent sound is an error.
+
+    Args:
+      f0: nominal frequencies of the sounds ``(...)`` in Hz, > 0 and below half the sample rate.
+      partials: number of partials that are followed; those that half a semitone could turn by half a turn in a step are
+        not, with steps of 8 ms those above 2,133 Hz.
+
+    Source: the phase vocoder, Flanagan and Golden 1966, "Phase vocoder".
+    """
+    check_signal(x=x)
+    below = f"below half the sample rate of {sample_rate:g} Hz, or no harmonic can be played"
+    check(lambda f: f < 0.5 * sample_rate, below, f0=f0)
+    lowest = f"at least {2 * sample_rate / window:g} Hz, of which a window of {window} samples has two periods"
+    check(lambda f: f * window >= 2 * sample_rate, lowest, f0=f0)
+    check(lambda x: np.any(x, -1), "not silent: a recording of zeros has no pitch", x=x)
+    x, f0 = jnp.asarray(x, jnp.float32), jnp.asarray(f0, jnp.float32)
+    if f0.shape != x.shape[:-1]:
+        raise ValueError(f"f0 must be one frequency for each sound {x.shape[:-1]}, got {f0.shape}")
+    step = max(d for d in range(1, hop + 1) if hop % d == 0 and (d == 1 or d <= _STEP * sample_rate))
+    frames = 1 + (hop // step) * -(-x.shape[-1] // hop)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, (frames - 1) * step - x.shape[-1])])
+    nominal = jnp.broadcast_to(f0[..., None], (*f0.shape, frames))
+    found = analyse(x, nominal, sample_rate, partials, bands=2, hop=step, window=window)
+    k, seconds = jnp.arange(1, partials + 1), step / sample_rate
+    surplus = jnp.diff(found.phases, axis=-2) - k * f0[..., None, None] * seconds
+    deviation = (surplus - jnp.round(surplus)) / (k * seconds)
+    followed = k * f0[..., None, None] * (_RANGE - 1.0) * seconds < 0.5
+    weight = jnp.where(followed, k**2 * found.amplitudes[..., 1:, :] * found.amplitudes[..., :-1, :], 0.0)
+    both = jnp.stack([jnp.sum(weight * deviation, -1), jnp.sum(weight, -1)])
+    mean = both.mean(-1, keepdims=True)
+    overall = mean[0] / (mean[1] + _SILENT)
+    half = max(round(_AROUND / 2 / seconds), 1)
+    around = jnp.pad(both, [(0, 0)] * x.ndim + [(half, half)])  # frame m is between steps m - 1 and m
+    rows = around.reshape(-1, around.shape[-1])
+    sums = jax.vmap(lambda row: jnp.convolve(row, jnp.ones(2 * half), "valid", precision="highest"))(rows)
+    near = (sums / (2 * half)).reshape(*both.shape[:-1], frames)[..., :: hop // step]
+    shrink = _SHRINK * mean[1] + _SILENT
+    change = (near[0] + shrink * overall) / (near[1] + shrink)
+    return f0[..., None] + jnp.clip(change, f0[..., None] * (1 / _RANGE - 1), f0[..., None] * (_RANGE - 1))

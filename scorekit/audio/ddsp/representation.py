@@ -2,10 +2,6 @@
 
 A diffusion model of controls is latent diffusion whose decoder is not learned: its samples are frequencies, amplitudes
 and noise bands, and the sound is what :func:`synthesise` plays of them.
-
-Args:
-  sample_rate: sample rate in Hz.
-  hop: samples from one frame to the next.
 """
 
 import math
@@ -17,11 +13,8 @@ import numpy as np
 
 from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
 from scorekit.audio._checks import Rate, Window, check_signal
-from scorekit.audio.ddsp.analysis import analyse
-from scorekit.audio.ddsp.controls import upsample
-from scorekit.audio.ddsp.filters import filtered_noise
-from scorekit.audio.ddsp.oscillators import harmonics
-from scorekit.audio.ddsp.pitch import refine_f0
+from scorekit.audio.ddsp.analysis import analyse, refine_f0
+from scorekit.audio.ddsp.synthesis import filtered_noise, harmonics, upsample
 from scorekit.audio.representations import Representation
 from scorekit.audio.stft import num_frames
 from scorekit.checks import check
@@ -31,8 +24,7 @@ __all__ = ["PITCH_CHANNELS", "note_controls", "synthesise"]
 
 PITCH_CHANNELS = 8
 """The first channels of a frame of :func:`note_controls`: seven bits of the pitch, and the deviation from it."""
-_BITS, _FINE = PITCH_CHANNELS - 1, 0.1
-"""Bits of a MIDI pitch, and semitones of a unit of the deviation."""
+_BITS, _FINE = PITCH_CHANNELS - 1, 0.1  # bits of a MIDI pitch, and semitones of a unit of the deviation
 _POWERS = 2 ** np.arange(_BITS)[::-1]
 
 
@@ -49,18 +41,6 @@ def synthesise(
     """The sound of the controls of frames: ``harmonics(f0, amplitudes) + filtered_noise(bands)``.
 
     Frequencies are interpolated linearly, amplitudes by Hann windows. The sound is linear in the amplitudes.
-
-    Args:
-      key: PRNG key of the noise.
-      f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate;
-        ``frames = 1 + ceil(length / hop)``.
-      amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not
-        played.
-      bands: magnitudes of the noise ``(..., frames, bands)``, >= 0.
-      length: number of samples of the result.
-
-    Returns:
-      float32 ``(..., length)``.
 
     >>> controls = jnp.full(5, 100.0), jnp.ones((5, 3)), jnp.zeros((5, 9))
     >>> synthesise(jax.random.key(0), *controls, 1000.0, 16, 64).shape
@@ -100,8 +80,7 @@ def note_controls(
     Args:
       length: number L of samples, a multiple of ``hop``.
       partials: number of partials.
-      bands: number of noise bands, at most ``window / 4 + 1``, equally spaced from 0 to half the sample rate, both
-        included.
+      bands: number of noise bands, at most ``window / 4 + 1``.
       window: samples of a frame of the analysis, at least two periods of the lowest pitch.
       floor: number added to amplitudes and magnitudes; a full-scale sine has the amplitude 1.
       log_mean: typical mean of the logarithms.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, cast
 
-from scorekit.data._tfds.quiet import quiet_tfds
+from scorekit.data._tfds.contexts import quiet_tfds
 from scorekit.data.builders import MissingArchives, register
 
 
@@ -15,12 +15,7 @@ def prepared(name: str, data_dir: str | os.PathLike | None = None):
 
 
 def read_split(builder, split: str) -> list[dict]:
-    """All examples of a split of a prepared set, in TFDS's fixed order.
-
-    Args:
-      builder: TFDS builder of a prepared set.
-      split: such as ``"train"``, ``"train[:80%]"`` or ``"train+test"``.
-    """
+    """All examples of a split of a prepared set, in TFDS's fixed order."""
     source = open_split(builder, split)
     with quiet_tfds():
         return read_examples(source, range(len(source)), unusable(builder))
@@ -77,7 +72,7 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
 
 def prepare(builder, name: str, data_dir: str | os.PathLike | None):
     """Prepares the set of a builder; another process may prepare it at the same time."""
-    from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
+    from scorekit.data._tfds.contexts import tensorflow_stand_in
 
     try:
         with tensorflow_stand_in(), quiet_tfds():

@@ -53,12 +53,7 @@ makes, to downloads')
 
 
 def find(archives: Sequence[Archive], folder: Path) -> list[Path]:
-    """The files of archives in a directory, whose checksums are right.
-
-    Raises:
-      MissingArchives: if some are not there.
-      ValueError: if one is another file.
-    """
+    """The files of archives in a directory, whose checksums are right."""
     missing = [one for one in archives if not (folder / one.file).exists()]
     if missing:
         raise MissingArchives(missing, folder)

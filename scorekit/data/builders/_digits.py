@@ -72,14 +72,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
 
 
 def split_indices(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The positions of the train and the test scans in the file, both increasing.
-
-    Args:
-      labels: the class of each scan ``(N,)``, in file order.
-
-    Returns:
-      ``(train, test)``: ``N - 297`` and 297 positions.
-    """
+    """The ``N - 297`` train and the 297 test positions in the file, both increasing; ``labels`` are in its order."""
     by_class = np.lexsort((np.arange(len(labels)), labels))
     strides = (2 * np.arange(TEST_SIZE) + 1) * len(labels) // (2 * TEST_SIZE)
     test = np.sort(by_class[strides])

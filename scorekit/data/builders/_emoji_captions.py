@@ -28,28 +28,17 @@ class Pair(NamedTuple):
 
 
 def clean_name(text: str) -> str:
-    """A name in words.
-
-    >>> clean_name("woman_s_hat"), clean_name("smiling_cat_with_heart_eyes")
-    ("woman's hat", 'smiling cat with heart eyes')
-    """
+    """A name in words: ``woman_s_hat`` is "woman's hat"."""
     return text.replace("_", " ").replace(" s ", "'s ").strip()
 
 
 def captions(
     name: str, keywords: Sequence[str], group: str, style: str, unseen: Iterable[str] = ()
 ) -> tuple[str, str, str]:
-    """Three captions of a picture.
+    """Three captions of a picture of a group such as "Animals & Nature".
 
-    Args:
-      name: name in words.
-      keywords: candidates; the first two that are words and say something new are used.
-      group: such as "Animals & Nature".
-      style: one of :data:`STYLES`.
-      unseen: names whose words are not to come together in a caption of another name: keywords that would are left out.
-
-    >>> captions("green apple", ["green_apple", "fruit", ":)", "nature"], "Food & Drink", "noto")[1]
-    'a noto style emoji: green apple, fruit, nature'
+    The first two keywords that are words and say something new are used, unless all words of an ``unseen`` name would
+    then come together in a caption of another one.
     """
     words = [clean_name(keyword).replace("-", " ").lower() for keyword in keywords]
     new = [word for word in words if re.fullmatch("[a-z][a-z ]+", word) and word not in name and word not in STYLES]
@@ -70,16 +59,7 @@ def captions(
 def pair_of(name: str, names: Iterable[str] = ()) -> Pair | None:
     """The combination that a name describes, or None.
 
-    Args:
-      name: name in words.
-      names: all names; one that is also there after "man" or "woman" is of a person.
-
-    >>> pair_of("large blue diamond")
-    Pair(family='colour', thing='diamond', attribute='blue')
-    >>> pair_of("smiling cat with heart eyes")
-    Pair(family='expression', thing='cat', attribute='smiling ... with heart eyes')
-    >>> pair_of("woman golfing").thing, pair_of("pilot", {"pilot", "woman pilot"}).thing, pair_of("banana")
-    ('woman', 'person', None)
+    A name that is also among ``names`` after "man" or "woman" is of a person.
     """
     words = name.replace("light blue", "light-blue").removesuffix(" facing right").split()
     colours = [word for word in words if word.removeprefix("light-") in _COLOURS]
@@ -103,13 +83,6 @@ def held_out(names: Iterable[str]) -> frozenset[str]:
     the combinations of their thing, and half of the combinations of their attribute, stay in training, and no name of
     another has all their words (a hollow red circle is red and a circle). Expressions of cats are held out, of plain
     faces not; activities of men and women, but not of a person.
-
-    Args:
-      names: names of all images, in words.
-
-    >>> colours, shapes = ("red", "green", "blue", "brown"), ("heart", "circle", "square")
-    >>> sorted(held_out({f"{colour} {shape}" for colour in colours for shape in shapes}))
-    ['blue square', 'brown circle', 'green heart']
     """
     names = frozenset(names)
     named = collections.defaultdict(set)

@@ -43,15 +43,7 @@ _CITATION = """\
 
 @dataclasses.dataclass(kw_only=True)
 class NotesConfig(tfds.core.BuilderConfig):
-    """Configuration of the rendered notes.
-
-    Attributes:
-      sample_rate: samples a second, in Hz.
-      programs: instruments, 0 to 127 in the order of General MIDI; 112 on are percussion and noises.
-      pitches: MIDI pitches.
-      velocities: MIDI velocities.
-      soundfont: the path of an ``.sf2`` file; ``None`` is TimGM6mb.
-    """
+    """Configuration of the rendered notes; programs from 112 on are percussion and noises."""
 
     sample_rate: int
     programs: Sequence[int] = range(112)
@@ -131,9 +123,6 @@ def is_test(program: int, pitch: int) -> bool:
     """Whether notes of this program and pitch are test notes: every eighth pitch, at an offset that varies by program.
 
     All velocities of a pitch are in the same split, since they are nearly the same sound.
-
-    >>> [pitch for pitch in range(36, 60) if is_test(0, pitch)], [pitch for pitch in range(36, 60) if is_test(1, pitch)]
-    ([40, 48, 56], [37, 45, 53])
     """
     return (pitch + 3 * program) % 8 == 0
 

@@ -28,14 +28,7 @@ and a melody over it, at 70 to 130 beats a minute, rendered from the sampled ins
 
 @dataclasses.dataclass(kw_only=True)
 class PhrasesConfig(tfds.core.BuilderConfig):
-    """Configuration of the rendered phrases.
-
-    Attributes:
-      sample_rate: samples a second, in Hz.
-      train, test: the number of phrases of each split.
-      programs: the instruments, assigned cyclically.
-      soundfont: the path of an ``.sf2`` file; ``None`` is TimGM6mb.
-    """
+    """Configuration of the rendered phrases: their number in each split, and instruments, assigned cyclically."""
 
     sample_rate: int
     train: int = 1000

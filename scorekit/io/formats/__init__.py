@@ -9,9 +9,24 @@ Args:
   names: foreign names of the tensors of a checkpoint.
   tensors: tensors of a checkpoint by their foreign names.
   config: fields of ``config.json``.
+  heads: number of attention heads, which no tensor tells.
+  groups: groups of the norms.
+  keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
+    is the prediction alone, and the network a denoiser as it is.
 
 Returns:
   Whether the layout is this one; the options by name; or the network and its parameters in float32.
+
+>>> from scorekit.io.formats import autoencoder_kl, dit
+>>> from scorekit.io.tensors import Tensors
+>>> names = {"x_embedder.proj.weight", "y_embedder.embedding_table.weight"}
+>>> find_format(names)[0], dit.recognises(names), autoencoder_kl.recognises(names)
+('dit', True, False)
+>>> autoencoder_kl.attributes({"scaling_factor": 0.13025})
+{'scaling_factor': 0.13025, 'shift_factor': 0.0, 'groups': 32}
+>>> dit.convert(Tensors({}))
+Traceback (most recent call last):
+ValueError: the checkpoint has no tensor 'pos_embed.proj.weight'
 """
 
 import importlib
@@ -70,14 +85,7 @@ network is no denoiser. A new layout is a module and a line here."""
 
 
 def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
-    """The first layout that recognises the names of tensors, or None.
-
-    Returns:
-      The name of the layout and its module.
-
-    >>> find_format({"x_embedder.proj.weight", "y_embedder.embedding_table.weight"})[0]
-    'dit'
-    """
+    """The name and the module of the first layout that recognises the names of tensors, or None."""
     modules = ((name, importlib.import_module(f"{__name__}.{name}")) for name in FORMATS)
     return next(((name, module) for name, module in modules if module.recognises(names)), None)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.io.formats._checks import check_against, with_null_row
+from scorekit.io.formats._shared import check_against, with_null_row
 from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 
@@ -19,11 +19,7 @@ __all__ = ["convert", "recognises"]
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors have the names of this layout.
-
-    >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"})
-    True
-    """
+    """Whether tensors have the names of this layout."""
     return all(name in names for name in ("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"))
 
 
@@ -51,15 +47,6 @@ def convert(
       new_attention_order: queries, keys and values are separated before the heads, not after.
       map_shape: shape (H, W, C) of the low-resolution image of an upsampler, whose channels are the last C of the
         network's input.
-      keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
-        is the prediction of the noise alone, and the network a denoiser as it is.
-
-    Returns:
-      ``(network, params)``, for ``network.apply(params, x, timestep, labels)``.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'input_blocks.1.0.out_layers.3.bias'
 
     Source: the names of https://github.com/openai/guided-diffusion.
     """
@@ -157,7 +144,6 @@ class _Blocks:
 
 
 def _sizes(tensors: Tensors) -> dict[str, Any]:
-    """The attributes of a network that show in the names and shapes."""
     residual = sorted({int(name.split(".")[1]) for name in tensors if _doubles(name, "in_layers.0.weight")})
     plain = sorted({int(name.split(".")[1]) for name in tensors if _doubles(name, "conv.weight")})
     ends = residual or plain

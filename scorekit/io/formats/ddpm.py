@@ -3,12 +3,17 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from scorekit.io.formats._diffusers import Params, attention, check_fields, count, residual_block
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.formats._shared import (
+    Params,
+    attention,
+    check_fields,
+    count,
+    fitted,
+    floats,
+    residual_block,
+    with_null_row,
+)
+from scorekit.io.tensors import Tensors
 from scorekit.networks import DDPMUNet
 
 __all__ = ["attributes", "convert", "recognises"]
@@ -40,28 +45,15 @@ _DEFAULTS = {
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout.
-
-    >>> recognises(["time_embedding.linear_1.weight", "mid_block.attentions.0.group_norm.weight"])
-    True
-    """
-    ours = (
-        "time_embedding.linear_1.weight",
-        "mid_block.attentions.0.group_norm.weight",
-    )  # others have transformers there
-    return all(name in names for name in ours)
+    """Whether tensors of these names are of this layout; others have transformers in the middle."""
+    return "time_embedding.linear_1.weight" in names and "mid_block.attentions.0.group_norm.weight" in names
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`convert` that ``config.json`` holds: groups of the norms, and the rate of dropout.
 
-    Raises:
-      ValueError: for a value that :class:`~scorekit.networks.DDPMUNet` does not have; a missing field has diffusers'
-        default, which is not always DDPM's.
-
-    >>> attributes({"attention_head_dim": 8})
-    Traceback (most recent call last):
-    ValueError: config.json: attention_head_dim must be None, got 8
+    A missing field has diffusers' default, which is not always DDPM's: it is an error where the network does not have
+    it.
     """
     blocks = {name: sorted(set(config[name])) for name in ("down_block_types", "up_block_types") if name in config}
     check_fields({**_DEFAULTS, **config, **blocks}, _ONLY)
@@ -69,21 +61,13 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tuple[DDPMUNet, Params]:
-    """The network and its parameters; all other sizes follow from the shapes.
+    """The network, called with a timestep in [0, 1000), and its parameters; all other sizes follow from the shapes.
 
-    Classes (``class_embedding``) become labels; the null token, which the layout lacks, adds nothing.
+    Classes (``class_embedding``) become labels; the null token, which the layout lacks, adds nothing. The attention has
+    its old or its new names.
 
     Args:
-      tensors: tensors by diffusers' names, of the attention the old or the new ones.
-      groups: groups of the norms.
       dropout: rate of dropout in training.
-
-    Returns:
-      The network, called with a timestep in [0, 1000), and its parameters.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'conv_in.weight'
 
     Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
     """
@@ -101,7 +85,11 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
         num_classes=tensors.shape("class_embedding.weight")[0] if classes else None,
         noise_scale=1.0,
     )
-    params = _embeddings(tensors)
+    noise = tensors.under("time_embedding")
+    embeddings = {"noise_in": noise.under("linear_1").dense(), "noise_out": noise.under("linear_2").dense()}
+    if classes:
+        embeddings["labels"] = {"embedding": with_null_row(tensors.take("class_embedding.weight"))}
+    params: Params = {"conditioning": embeddings}
     params |= {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
     params["norm"] = tensors.under("conv_norm_out").norm()
     for i in range(2):
@@ -116,20 +104,8 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
             params[f"down_{level + 1}"] = down.under("downsamplers.0.conv").conv()
         if level:
             params[f"up_{level}"] = up.under("upsamplers.0.conv").conv()
-    tensors.check_all_taken()
-    x = jax.ShapeDtypeStruct((1, 2 ** (levels - 1), 2 ** (levels - 1), data_channels), jnp.float32)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, jnp.zeros(1)))
-    return network, {"params": params}
-
-
-def _embeddings(tensors: Tensors) -> Params:
-    found: Params = {
-        f"noise_{ours}": tensors.under(f"time_embedding.linear_{i}").dense() for i, ours in ((1, "in"), (2, "out"))
-    }
-    if "class_embedding.weight" in tensors:
-        table = tensors.take("class_embedding.weight")
-        found["labels"] = {"embedding": np.concatenate([table, np.zeros_like(table[:1])])}
-    return {"conditioning": found}
+    side = 2 ** (levels - 1)
+    return fitted(tensors, network, {"params": params}, floats(1, side, side, data_channels), floats(1))
 
 
 def _stage(tensors: Tensors, i: int, name: str) -> Params:

@@ -11,22 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.io.formats._checks import check_against, with_null_row
+from scorekit.io.formats._shared import check_against, with_null_row
 from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 
 __all__ = ["convert", "recognises"]
 
-_HEAD_CHANNELS = 64
-"""Channels of an attention head, in all networks of this layout."""
+_HEAD_CHANNELS = 64  # channels of an attention head, in all networks of this layout
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors have the names of this layout, which differs from EDM's other network in the last layers.
-
-    >>> recognises({"model.map_layer0.weight", "model.out_norm.weight", "model.out_conv.weight"})
-    True
-    """
+    """Whether tensors have the names of this layout, which differs from EDM's other network in the last layers."""
     last = ("map_layer0.weight", "out_norm.weight", "out_conv.weight")
     return any(all(prefix + name in names for name in last) for prefix in ("", "model."))
 
@@ -36,17 +31,8 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
 
     The network is called with ``log(sigma) / 4``, and ``x / sqrt(sigma^2 + sigma_data^2)`` as its input: the arguments
     of :func:`scorekit.predictions.edm_target`. Published labels have no null token: the row of label ``num_classes`` is
-    zeros. The embedding of augmentations, which are zero in sampling, is left out.
-
-    Returns:
-      ``(network, params)``, for ``network.apply(params, x, log(sigma) / 4, labels)``.
-
-    Raises:
-      ValueError: for other frequencies of the noise embedding or other resampling filters than ours.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'enc.*_block0.norm0.weight'
+    zeros. The embedding of augmentations, which are zero in sampling, is left out. Frequencies of the noise embedding
+    and resampling filters must be ours.
 
     Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364); the names of physicsnemo's re-release.
     """
@@ -118,7 +104,6 @@ def _residual(block: Tensors) -> dict[str, Any]:
 
 
 def _check_constant(found: Tensors, name: str, expected: np.ndarray) -> None:
-    """Takes a tensor that our network has as a constant."""
     value = found.take(name)
     if value.shape != expected.shape or not np.allclose(value, expected, rtol=1e-3):
         raise ValueError(f"{found.prefix}{name} must be {expected.tolist()}, got {value.tolist()}")

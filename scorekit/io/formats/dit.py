@@ -4,10 +4,10 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
+from scorekit.io.formats._shared import count, fitted, floats
 from scorekit.io.tensors import Tensors, check_params
 from scorekit.networks.dit import PRESETS, DiT, positions
 from scorekit.typing import PyTree
@@ -19,49 +19,29 @@ _HEADS = {(sizes["width"], sizes["depth"]): sizes["heads"] for sizes in PRESETS.
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of a diffusion transformer in one of the two layouts.
-
-    >>> recognises(["x_embedder.proj.weight", "y_embedder.embedding_table.weight"])
-    True
-    """
+    """Whether these are the names of a diffusion transformer in one of the two layouts."""
     return (_OFFICIAL in names and "y_embedder.embedding_table.weight" in names) or (
         _DIFFUSERS in names and "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight" in names
     )
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`convert` that the ``config.json`` of diffusers holds.
-
-    >>> attributes({"num_attention_heads": 16})
-    {'heads': 16}
-    """
+    """The arguments of :func:`convert` that the ``config.json`` of diffusers holds."""
     return {"heads": config["num_attention_heads"]} if "num_attention_heads" in config else {}
 
 
 @checked
 def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance: bool = False) -> tuple[DiT, PyTree]:
-    """A diffusion transformer from its published weights, in either layout.
+    """A diffusion transformer, called with a timestep in [0, 1000), from its published weights in either layout.
 
     Args:
       tensors: tensors of the paper's implementation, whose stored positions are compared with ours, or of diffusers,
         which stores the embedders of timestep and class once for every block: the copies must be equal.
       heads: number of attention heads, which no tensor tells; by default as in the preset of this width and depth.
-      keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
-        is the prediction alone, and the network a denoiser as it is.
-
-    Returns:
-      The network, called with a timestep in [0, 1000), and its parameters.
-
-    >>> convert(Tensors({"x_embedder.proj.weight": np.ones((16, 4, 2, 2))}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 't_embedder.mlp.0.weight'
 
     Source: Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748).
     """
-    if _OFFICIAL in tensors:
-        taken, blocks = _official(tensors)
-    else:
-        taken, blocks = _diffusers(tensors)
+    taken, blocks = (_official if _OFFICIAL in tensors else _diffusers)(tensors)
     window = taken.pop("window")
     if window["kernel"].ndim != 4:
         raise ValueError(
@@ -89,10 +69,7 @@ def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance
         noise_scale=1.0,
         learned_variance=learned_variance and keep_variance,
     )
-    tensors.check_all_taken()
-    x = jax.ShapeDtypeStruct((1, patch, patch, channels), jnp.float32)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, 0.0))
-    return network, {"params": params}
+    return fitted(tensors, network, {"params": params}, floats(1, patch, patch, channels), 0.0)
 
 
 def _first_half(leaf: np.ndarray, channels: int) -> np.ndarray:
@@ -116,14 +93,9 @@ def _official(tensors: Tensors) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "output_modulation": at("final_layer.adaLN_modulation.1").dense(),
         "output": at("final_layer.linear").dense(),
     }
-    layers = {
-        "qkv": "attn.qkv",
-        "proj": "attn.proj",
-        "fc1": "mlp.fc1",
-        "fc2": "mlp.fc2",
-        "modulation": "adaLN_modulation.1",
-    }
-    inside = [at(f"blocks.{i}") for i in range(_depth(tensors, "blocks"))]
+    layers = {name: f"attn.{name}" for name in ("qkv", "proj")} | {name: f"mlp.{name}" for name in ("fc1", "fc2")}
+    layers["modulation"] = "adaLN_modulation.1"
+    inside = [at(f"blocks.{i}") for i in range(count(tensors, "blocks"))]
     return taken, [{ours: block.under(name).dense() for ours, name in layers.items()} for block in inside]
 
 
@@ -137,7 +109,7 @@ def _check_positions(stored: np.ndarray, tensors: Tensors) -> None:
 
 def _diffusers(tensors: Tensors) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     at = tensors.under
-    inside = [at(f"transformer_blocks.{i}") for i in range(_depth(tensors, "transformer_blocks"))]
+    inside = [at(f"transformer_blocks.{i}") for i in range(count(tensors, "transformer_blocks"))]
     embedders = [_embedders(block.under("norm1.emb")) for block in inside]
     for i, other in enumerate(embedders):
         if not all(map(np.array_equal, jax.tree.leaves(embedders[0]), jax.tree.leaves(other))):
@@ -180,7 +152,3 @@ def _stacked(blocks: list[dict[str, Any]], source: str) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"{source}, block {i}, compared with block 0: {error}") from None
     return jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)
-
-
-def _depth(tensors: Tensors, name: str) -> int:
-    return 1 + max(int(inner.split(".")[0]) for inner in tensors.under(name))

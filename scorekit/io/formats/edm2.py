@@ -1,7 +1,7 @@
 """EDM2: the names of the published magnitude-preserving U-Nets."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -9,39 +9,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import PositiveInt, checked
+from scorekit.io.formats._shared import fitted, floats
 from scorekit.io.tensors import Tensors, check_params
-from scorekit.networks.log_variance import LogVariance
-from scorekit.networks.unets.edm2 import EDM2
+from scorekit.networks import EDM2, LogVariance
 from scorekit.typing import PyTree
 
 __all__ = ["convert", "convert_log_variance", "recognises"]
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of an EDM2 network.
-
-    >>> recognises(["unet.emb_fourier.freqs", "unet.out_gain"])
-    True
-    """
+    """Whether these are the names of an EDM2 network."""
     return "unet.emb_fourier.freqs" in names and "unet.out_gain" in names
 
 
 @checked
 def convert(tensors: Tensors, *, head_channels: PositiveInt = 64) -> tuple[EDM2, PyTree]:
-    """An EDM2 U-Net from its published weights.
+    """An EDM2 U-Net, called with ``log(sigma) / 4``, from its published weights.
+
+    The null label, which the published networks do not have, is an embedding of zero. The log-variance is for
+    :func:`convert_log_variance`, and is not missed here.
 
     Args:
-      tensors: tensors of the network with its preconditioning. Those of the log-variance are for
-        :func:`convert_log_variance`, and are not missed here.
+      tensors: tensors of the network with its preconditioning.
       head_channels: channels of an attention head, which no tensor tells.
-
-    Returns:
-      The network, called with ``log(sigma) / 4``, and its variables. The null label, which the published networks do
-      not have, is an embedding of zero.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor of the encoder, 'unet.enc.<height>x<width>_conv.weight'
 
     Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
     """
@@ -76,44 +66,32 @@ def convert(tensors: Tensors, *, head_channels: PositiveInt = 64) -> tuple[EDM2,
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
         blocks=counts[0],
-        attention_resolutions=_attended(heights, params),
+        attention_resolutions=tuple(h for i, h in enumerate(heights) if "qkv" in params[f"down{i}_0"]),
         head_channels=head_channels,
         num_classes=None if labels is None else len(labels),
         noise_scale=1.0,
     )
-    fourier = unet.under("emb_fourier")
-    variables = {
-        "params": params,
-        "constants": {"conditioning": {"fourier": _constants(fourier)}},
-    }
-    ignored = tensors.under("logvar_fourier"), tensors.under("logvar_linear")
-    for part in ignored:
-        for name in part:
-            part.take(name)
-    tensors.check_all_taken()
-    x = jax.ShapeDtypeStruct((1, heights[0], heights[0], params["output"]["kernel"].shape[-1]), jnp.float32)
-    check_params(variables, jax.eval_shape(network.init, jax.random.key(0), x, 0.0))
-    return network, variables
+    constants = {"conditioning": {"fourier": _constants(unet.under("emb_fourier"))}}
+    variables = {"params": params, "constants": constants}
+    for name in [name for name in tensors if name.startswith(("logvar_fourier.", "logvar_linear."))]:
+        tensors.take(name)
+    x = floats(1, heights[0], heights[0], params["output"]["kernel"].shape[-1])
+    return fitted(tensors, network, variables, x, 0.0)
 
 
 def convert_log_variance(tensors: Tensors) -> tuple[LogVariance, PyTree]:
-    """The log-variance that was trained with an EDM2 network.
+    """The log-variance, called with ``log(sigma) / 4``, that was trained with an EDM2 network.
 
     Args:
       tensors: tensors of the network with its preconditioning; only the log-variance is taken.
-
-    Returns:
-      The log-variance, called with ``log(sigma) / 4``, and its variables.
 
     >>> convert_log_variance(Tensors({}))
     Traceback (most recent call last):
     ValueError: the checkpoint has no tensor 'logvar_fourier.freqs'
     """
     constants = _constants(tensors.under("logvar_fourier"))
-    variables = {
-        "params": {"dense": tensors.under("logvar_linear").dense()},
-        "constants": {"fourier": constants},
-    }
+    dense = tensors.under("logvar_linear").dense()
+    variables = {"params": {"dense": dense}, "constants": {"fourier": constants}}
     head = LogVariance(features=constants["frequencies"].size, noise_scale=1.0)
     check_params(variables, jax.eval_shape(head.init, jax.random.key(0), jnp.zeros(1)))
     return head, variables
@@ -148,7 +126,3 @@ def _block(block: Tensors, head_channels: int) -> dict[str, Any]:
         params["qkv"] = {"kernel": np.moveaxis(parts, -1, -3).reshape(kernel.shape)}
         params["proj"] = block.under("attn_proj").conv()
     return params
-
-
-def _attended(heights: Sequence[int], params: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(height for level, height in enumerate(heights) if "qkv" in params[f"down{level}_0"])

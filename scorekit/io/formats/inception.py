@@ -3,6 +3,12 @@
 Both packages publish one file (``pt_inception-2015-12-05-6726825d.pth``, ``weights-inception-2015-12-05-6726825d.pth``;
 Apache-2.0, from the TensorFlow release): ``<layer>.conv.weight`` and ``<layer>.bn.weight``, ``bias``, ``running_mean``,
 ``running_var`` of 94 convolutions, and ``fc``.
+
+>>> load("missing.pth")
+Traceback (most recent call last):
+ValueError: path must be a .safetensors or .pth file of Inception weights, got missing.pth
+>>> Loaded(network=InceptionV3(), params={}, checksum=checksum(Path(os.devnull))).checksum[:8]
+'e3b0c442'
 """
 
 import hashlib
@@ -24,8 +30,7 @@ from scorekit.typing import PyTree
 
 __all__ = ["Loaded", "checksum", "convert", "load", "recognises"]
 
-_EPSILON = 1e-3
-"""Added to the variances of the batch normalisation."""
+_EPSILON = 1e-3  # added to the variances of the batch normalisation
 
 
 class Loaded(NamedTuple):
@@ -35,9 +40,6 @@ class Loaded(NamedTuple):
       network: the module, such as an :class:`~scorekit.metrics.InceptionV3`.
       params: its parameters.
       checksum: SHA-256 of the file, in hexadecimal digits.
-
-    >>> Loaded(network=InceptionV3(), params={}, checksum="6726825d").checksum
-    '6726825d'
     """
 
     network: nn.Module
@@ -50,13 +52,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
     Args:
       path: a file that :func:`scorekit.io.reading.read_weights` reads, ``.safetensors`` or ``.pth`` of PyTorch.
-
-    Returns:
-      A :class:`Loaded`.
-
-    >>> load("missing.pth")
-    Traceback (most recent call last):
-    ValueError: path must be a .safetensors or .pth file of Inception weights, got missing.pth
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -67,48 +62,24 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits.
+    """The SHA-256 of a file, in 64 hexadecimal digits.
 
     Args:
       path: the file.
-
-    Returns:
-      64 digits.
-
-    >>> checksum(Path(os.devnull))[:8]
-    'e3b0c442'
     """
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout.
-
-    >>> recognises(["Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight", "fc.weight"])
-    True
-    """
+    """Whether tensors of these names are of this layout."""
     return all(name in names for name in ("Conv2d_1a_3x3.conv.weight", "Mixed_7c.branch3x3_2a.conv.weight"))
 
 
 def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
-    """The network and its parameters, with the batch normalisation folded into the convolutions.
+    """The network and ``params`` for ``network.apply({"params": params}, x)["2048"]``.
 
-    ``kernel = weight s`` and ``bias = b - mean s`` with ``s = scale / sqrt(variance + 1e-3)``, in float64.
-
-    Args:
-      tensors: tensors by the names of pytorch-fid or torch-fidelity.
-
-    Returns:
-      The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
-
-    Example (``weights`` holds tensors by name)::
-
-        network, params = convert(Tensors(weights))
-        features = jax.jit(network.apply)({"params": params}, x)["2048"]
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'Conv2d_1a_3x3.conv.weight'
+    The batch normalisation is folded into the convolutions: ``kernel = weight s`` and ``bias = b - mean s`` with
+    ``s = scale / sqrt(variance + 1e-3)``, in float64.
 
     Source: Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567).
     """

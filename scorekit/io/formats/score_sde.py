@@ -11,13 +11,13 @@ with ``state`` the tensors of ``model``, without the prefix ``module.`` of their
 """
 
 from collections.abc import Container, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.formats._shared import fitted, floats
+from scorekit.io.tensors import Tensors
 from scorekit.networks import SongUNet
 
 __all__ = ["convert", "parameter_names", "recognises"]
@@ -34,36 +34,24 @@ _ATTENTION = ("GroupNorm_0", "NIN_0", "NIN_1", "NIN_2", "NIN_3")
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of a network that :func:`convert` takes.
-
-    >>> recognises(["module.all_modules.1.weight"])
-    True
-    """
+    """Whether these are the names of a network that :func:`convert` takes."""
     return any(f"{p}all_modules.1.weight" in names for p in ("", "module."))
 
 
 def convert(
     tensors: Tensors, resolution: int = 32, resample_filter: Sequence[int] | None = None
 ) -> tuple[SongUNet, dict[str, Any]]:
-    """The network and its parameters; all sizes but the arguments follow from names and shapes.
+    """The network and its variables; all sizes but the arguments follow from names and shapes.
 
     The network has ``noise_scale=1``, for 999 t or log(sigma), and no dropout. What score_sde does around it is left to
-    the caller: data in [0, 1] are mapped to [-1, 1], and the output of NCSN++ is divided by sigma.
+    the caller: data in [0, 1] are mapped to [-1, 1], and the output of NCSN++ is divided by sigma. Other networks of
+    score_sde, such as those with a pyramid at the output, are errors. The variables are ``params`` and with a Fourier
+    embedding ``constants``.
 
     Args:
       resolution: side of the images in pixels, for the resolutions of attention.
       resample_filter: filter of the network, which is not in its state; by default ``(1, 3, 3, 1)`` where the image
         joins the features of every level, as in NCSN++, and ``(1, 1)`` elsewhere.
-
-    Returns:
-      The network and its variables, ``params`` and with a Fourier embedding ``constants``, in float32.
-
-    Raises:
-      ValueError: for other networks of score_sde, such as those with a pyramid at the output.
-
-    >>> convert(Tensors({"all_modules.0.weight": np.ones((4, 1))}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'all_modules.2.weight'
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
@@ -73,17 +61,16 @@ def convert(
     variables: dict[str, Any] = {"params": {}}
     if network.embedding == "fourier":
         variables["constants"] = {"fourier": {"frequencies": inner.take("0.W")}}
-    for module in _modules(network, resolution):
-        at, params = inner.under(str(module.index)), variables["params"]
-        if module.kind == "attention":
-            params[module.name]["attention"] = _attention(at)
+    for index, (kind, name) in _modules(network, resolution):
+        at, params = inner.under(str(index)), variables["params"]
+        if kind == "attention":
+            params[name]["attention"] = _attention(at)
         else:
-            params[module.name] = _TAKE[module.kind](at)
+            params[name] = _TAKE[kind](at)
     if (unused := prefix.replace("all_modules", "sigmas")) in tensors:
         tensors.take(unused)
-    tensors.check_all_taken()
-    check_params(variables, _shapes(network, resolution, variables["params"]["input"]["kernel"].shape[2]))
-    return network, variables
+    channels = variables["params"]["input"]["kernel"].shape[2]
+    return fitted(tensors, network, variables, floats(1, resolution, resolution, channels), 0.0)
 
 
 def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
@@ -93,40 +80,28 @@ def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
       network: network with the sizes of the checkpoint; without classes, vector and map.
       resolution: side of the images in pixels.
 
-    Returns:
-      The names.
-
     >>> network = SongUNet(channels=8, multipliers=(1,), blocks=1)
     >>> parameter_names(network)[:3]
     ['all_modules.0.weight', 'all_modules.0.bias', 'all_modules.1.weight']
     """
-    params = _shapes(network, resolution, 3)["params"]
+    params = jax.eval_shape(network.init, jax.random.key(0), floats(1, resolution, resolution, 3), 0.0)["params"]
     names = []
-    for module in _modules(network, resolution):
-        if module.kind == "attention":
+    for index, (kind, name) in _modules(network, resolution):
+        if kind == "attention":
             _, *nins = _ATTENTION
             inner = [f"{_ATTENTION[0]}.weight", f"{_ATTENTION[0]}.bias", *(f"{n}.{p}" for n in nins for p in "Wb")]
-        elif module.kind == "block":
-            inner = [f"{_BLOCK[k]}.{p}" for k in _BLOCK if k in params[module.name] for p in ("weight", "bias")]
+        elif kind == "block":
+            inner = [f"{_BLOCK[k]}.{p}" for k in _BLOCK if k in params[name] for p in ("weight", "bias")]
         else:
-            inside = "Conv2d_0." if module.kind == "pyramid" else ""
+            inside = "Conv2d_0." if kind == "pyramid" else ""
             inner = [f"{inside}weight", f"{inside}bias"]
-        names += [f"all_modules.{module.index}.{name}" for name in inner]
+        names += [f"all_modules.{index}.{each}" for each in inner]
     return names
 
 
-class _Module(NamedTuple):
-    """One of the list: its index, its kind (a key of ``_TAKE``, or attention), and whose parameters of ours it has."""
-
-    index: int
-    kind: str
-    name: str
-
-
-def _modules(network: SongUNet, resolution: int) -> Iterator[_Module]:
-    """The list without the Fourier frequencies."""
-    found = enumerate(_kinds(network, resolution), start=network.embedding == "fourier")
-    return (_Module(i, kind, name) for i, (kind, name) in found)
+def _modules(network: SongUNet, resolution: int) -> Iterator[tuple[int, tuple[str, str]]]:
+    """The list without the Fourier frequencies: the index, the kind (a key of ``_TAKE``, or attention), our name."""
+    return enumerate(_kinds(network, resolution), start=network.embedding == "fourier")
 
 
 def _kinds(network: SongUNet, resolution: int) -> Iterator[tuple[str, str]]:
@@ -180,11 +155,6 @@ def _network(tensors: Tensors, resolution: int, resample_filter: Sequence[int] |
         residual_input=pyramid,
         noise_scale=1.0,
     )
-
-
-def _shapes(network: SongUNet, resolution: int, channels: int) -> Any:
-    x = jax.ShapeDtypeStruct((1, resolution, resolution, channels), jnp.float32)
-    return jax.eval_shape(lambda x: network.init(jax.random.key(0), x, 0.0), x)
 
 
 def _block(tensors: Tensors) -> dict[str, Any]:

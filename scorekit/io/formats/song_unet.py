@@ -4,41 +4,26 @@ import re
 from collections.abc import Container
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from scorekit.io.tensors import Tensors, check_params
+from scorekit.io.formats._shared import fitted, floats
+from scorekit.io.tensors import Tensors
 from scorekit.networks import SongUNet
 
 __all__ = ["convert", "recognises"]
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether these are the names of a network that :func:`convert` takes.
-
-    >>> recognises(["model.map_layer0.weight", "model.enc.32x32_conv.weight"])
-    True
-    """
+    """Whether these are the names of a network that :func:`convert` takes."""
     return any(f"{p}map_layer0.weight" in names and f"{p}out_conv.weight" not in names for p in ("", "model."))
 
 
 def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
-    """The network and its parameters; all sizes follow from names and shapes.
+    """The network and its variables, ``params`` and with a Fourier embedding ``constants``; names and shapes tell all.
 
     The network has ``noise_scale=1``, for the noise argument of the published one, and no dropout. Sines come before
     cosines in its embeddings, where EDM swaps the halves of ``[cos, sin]``; q, k and v are blocks of channels, where
-    EDM interleaves them.
-
-    Args:
-      tensors: state of one network, with or without EDM's preconditioning around it.
-
-    Returns:
-      The network and its variables, ``params`` and with a Fourier embedding ``constants``, in float32.
-
-    >>> convert(Tensors({"map_layer0.weight": np.ones((4, 1))}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'enc.{R}x{R}_conv.weight' for any resolution R
+    EDM interleaves them. The state may have EDM's preconditioning around it.
 
     Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
     """
@@ -71,14 +56,11 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
             params[f"decoder{level}_{i}"] = _block(decoder.under(f"{side}x{side}_block{i}"))
         first = {"middle_0": "in0", "middle_1": "in1"} if level == last else {f"decoder{level}_up": "up"}
         params |= {ours: _block(decoder.under(f"{side}x{side}_{theirs}")) for ours, theirs in first.items()}
-    tensors.check_all_taken()
-    x = jax.ShapeDtypeStruct((1, *2 * resolutions[:1], params["input"]["kernel"].shape[2]), jnp.float32)
-    check_params(found, jax.eval_shape(lambda x: network.init(jax.random.key(0), x, 0.0), x))
-    return network, found
+    x = floats(1, *2 * resolutions[:1], params["input"]["kernel"].shape[2])
+    return fitted(tensors, network, found, x, 0.0)
 
 
 def _network(tensors: Tensors) -> tuple[SongUNet, list[int]]:
-    """The network, and the resolutions of its levels."""
     found = [re.fullmatch(r"enc\.(\d+)x\1_block(\d+)\.conv0\.weight", name) for name in tensors]
     pairs = {(int(m[1]), int(m[2])) for m in found if m}
     resolutions = sorted({side for side, _ in pairs}, reverse=True)

@@ -14,7 +14,7 @@ import numpy as np
 from flax.linen import silu
 
 from scorekit.io.formats import adm
-from scorekit.io.formats._checks import check_against
+from scorekit.io.formats._shared import check_against
 from scorekit.io.tensors import Tensors
 from scorekit.networks import ADM
 from scorekit.trees import expand
@@ -32,13 +32,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of an ONNX file by guided-diffusion's names, in PyTorch's layouts; needs the package ``onnx``.
 
     Args:
-      path: the file.
-
-    Returns:
-      Arrays by name.
-
-    Raises:
-      ValueError: for a graph in which the parameters of a norm are not found.
+      path: the file, in whose graph the parameters of every norm must be found.
 
     >>> tensors = read("terrain.onnx")  # doctest: +SKIP
     """
@@ -66,11 +60,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors have the names that :func:`read` gives.
-
-    >>> recognises({"time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight", "label_emb.2.weight"})
-    True
-    """
+    """Whether tensors have the names that :func:`read` gives."""
     return adm.recognises(names) and "label_emb.2.weight" in names
 
 
@@ -80,15 +70,8 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
     The last layer of the perceptron of the difficulty is the one that the network has for vectors; the function is the
     layer before it. Without a vector the network is not conditioned, which it was not trained for.
 
-    Args:
-      tensors: tensors by the names that :func:`read` gives.
-
     Returns:
       ``(network, params, embed)``; ``embed`` maps difficulties ``(B,)`` in [0, 1] to vectors.
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'label_emb.0.weight'
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), whose network it is.
     """
@@ -114,9 +97,6 @@ def end_of_path(network: ADM, params: dict[str, Any], x: Array, sigma: ArrayLike
       x: data and noise ``x0 + sigma eps``, ``(B, H, W, 1)``; heights in [-1, 1].
       sigma: noise level, scalar or ``(B,)``, in [0.002, 80].
       vector: ``(B, features)``, from the difficulties.
-
-    Returns:
-      Heights, shaped like ``x``.
 
     >>> from types import SimpleNamespace
     >>> network, x = SimpleNamespace(apply=lambda params, x, noise, vector: x), jnp.full((1, 2, 2, 1), 0.5)

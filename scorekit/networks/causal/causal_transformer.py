@@ -1,7 +1,5 @@
 """A causal transformer with full, local or strided attention, sized by its arguments."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,7 @@ import jax.numpy as jnp
 from scorekit.arguments import PositiveFloat, PositiveInt
 from scorekit.checks import nan_unless
 from scorekit.networks._conditions import along_positions
-from scorekit.networks._module import Rate, scanned
+from scorekit.networks._module import check_widths, modulated, scanned
 from scorekit.networks._spatial import DType
 from scorekit.networks.causal._causal import (
     CausalNetwork,
@@ -29,14 +27,8 @@ class CausalTransformer(CausalNetwork):
     """An autoregressive transformer whose norms are conditioned as in DiT (adaLN-Zero).
 
     Codes or values x are embedded as ``h_i = embed(x_{i - 1}) + position_i + map(m_i)``, with a learned vector in
-    place of the input before the first, so that the output at i depends on the inputs before i alone. With ``c`` the
-    embedding of noise level, class and vector, each of ``depth`` blocks computes::
-
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = dense0(silu(c))
-        h = h + gate_1 attention(norm(h) (1 + scale_1) + shift_1)
-        h = h + gate_2 mlp(norm(h) (1 + scale_2) + shift_2)
-
-    and the output is ``dense0(norm(h) (1 + scale) + shift)``. ``dense0`` starts at zero, the gates with it.
+    place of the input before the first, so that the output at i depends on the inputs before i alone. Blocks and output
+    are as of :class:`~scorekit.networks.DiT`, in one scan over their stacked parameters ``blocks``.
 
     Position i attends to all up to its own (``pattern="full"``), to the last ``window`` and its own (``"local"``), or
     half of the heads to those and half to every ``window``-th one back from its own (``"strided"``: two layers connect
@@ -48,8 +40,6 @@ class CausalTransformer(CausalNetwork):
     ``init_state`` and ``step`` compute one position from the cached keys and values of those before: memory and the
     cost of a position are linear in the length.
 
-    The blocks run in one scan over their stacked parameters ``blocks``.
-
     Attributes:
       depth: number of blocks.
       width: features of a token; divisible by ``heads`` and by 2, with "strided" by 4.
@@ -57,17 +47,7 @@ class CausalTransformer(CausalNetwork):
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
-      dropout: the rate, of the embedded inputs and of what each block adds, active where ``apply`` is given a random
-        key: ``rngs={"dropout": key}``.
-
-    >>> network = CausalTransformer(outputs=4, num_codes=4, depth=1, width=8, heads=2, pattern="strided", window=2)
-    >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
-    >>> params = jax.jit(network.init)(jax.random.key(0), x)
-    >>> jax.jit(network.apply)(params, x).shape
-    (2, 3, 4)
-    >>> state = network.apply(params, 2, 3, method=network.init_state)
-    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
-    (2, 4)
+      dropout: rate of dropout of the embedded inputs and of what each block adds.
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.
@@ -81,14 +61,6 @@ class CausalTransformer(CausalNetwork):
     mlp_ratio: PositiveFloat = 4.0
     pattern: Pattern = "full"
     window: PositiveInt = 64
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_size: PositiveInt | None = None
-    dtype: DType = jnp.float32
-    remat: bool = False
-    dropout: Rate = 0.0
-    shifted: bool = True
-    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
@@ -104,7 +76,6 @@ class CausalTransformer(CausalNetwork):
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
 
     def _cache(self, batch: int, length: int) -> tuple[Array, Array]:
-        """The keys and values of all blocks and positions."""
         shape = (self.depth, batch, length, self.heads, self.width // self.heads)
         return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
 
@@ -121,21 +92,14 @@ class CausalTransformer(CausalNetwork):
         h = self.drop(h, deterministic=not self.has_rng("dropout"))
         (h, cache, _), _ = self.blocks((h, cache, jnp.zeros((), jnp.int32)), condition, index)
         shift, scale = jnp.split(self.output_modulation(along_positions(condition)), 2, axis=-1)
-        output = self.output(_norm(h) * (1 + scale) + shift)
+        output = self.output(modulated(h, shift, scale))
         return output if cache is None else nan_unless(within, output), cache
 
     def _check_sizes(self) -> None:
-        """Raises ``ValueError`` for an attribute out of range."""
         least = 4 if self.pattern == "strided" else 2
-        if self.width % self.heads or self.width % least:
-            allowed = f"divisible by heads = {self.heads} and, for the positions, by {least}"
-            raise ValueError(f"width must be {allowed}, got {self.width}")
+        check_widths(self.width, self.heads, least, self.mlp_ratio)
         if self.pattern == "strided" and self.heads < 2:
             raise ValueError(f"heads must be at least 2 with the strided pattern, got {self.heads}")
-        if self.mlp_ratio * self.width < 1:
-            raise ValueError(
-                f"mlp_ratio must be at least 1 / {self.width}, for one hidden feature, got {self.mlp_ratio}"
-            )
 
 
 class _CausalBlock(nn.Module):
@@ -159,7 +123,7 @@ class _CausalBlock(nn.Module):
         modulate = nn.Dense(6 * self.width, kernel_init=nn.initializers.zeros, name="modulation")
         modulation = modulate(along_positions(condition))
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(modulation, 6, axis=-1)
-        qkv = dense(3 * self.width, "qkv")(_norm(h) * (1 + scale_1) + shift_1)
+        qkv = dense(3 * self.width, "qkv")(modulated(h, shift_1, scale_1))
         qkv = qkv.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         if cache is None:
@@ -174,12 +138,5 @@ class _CausalBlock(nn.Module):
             keys, values = (jax.lax.dynamic_index_in_dim(c, block, keepdims=False) for c in cache)
             y = jax.nn.dot_product_attention(query, keys, values, mask=mask[None, :, None])
         h = h + drop(gate_1 * dense(self.width, "proj")(y.reshape(h.shape))).astype(h.dtype)
-        y = nn.gelu(dense(self.hidden, "fc1")(_norm(h) * (1 + scale_2) + shift_2), approximate=True)
+        y = nn.gelu(dense(self.hidden, "fc1")(modulated(h, shift_2, scale_2)), approximate=True)
         return (h + drop(gate_2 * dense(self.width, "fc2")(y)).astype(h.dtype), cache, block + 1), None
-
-
-def _norm(h: Array) -> Array:
-    """Layer norm without parameters, in float32."""
-    h = h.astype(jnp.float32)
-    centred = h - h.mean(-1, keepdims=True)
-    return centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)

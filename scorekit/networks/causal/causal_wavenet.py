@@ -1,7 +1,7 @@
 """A causal WaveNet: an autoregressive network of dilated convolutions, sized by its arguments."""
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Count, PositiveInt
 from scorekit.networks._conditions import along_positions
-from scorekit.networks._module import Rate, scanned
+from scorekit.networks._module import scanned
 from scorekit.networks._spatial import DType
 from scorekit.networks.causal._causal import CausalNetwork, EmbeddedMap, ShiftedInputs
 from scorekit.networks.embeddings import Conditioning
@@ -42,18 +42,7 @@ class CausalWaveNet(CausalNetwork):
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
       taps: taps of each convolution, at least 2.
-      remat: recompute the activations of a cycle in the backward pass instead of storing them (rematerialisation).
-      dropout: the rate, of the gated features of each layer, active where ``apply`` is given a random key:
-        ``rngs={"dropout": key}``.
-
-    >>> network = CausalWaveNet(outputs=4, num_codes=4, channels=8, layers=2, cycle=2, num_classes=3)
-    >>> x = jnp.array([[0, 3, 2], [1, 1, 0]])
-    >>> params = jax.jit(network.init)(jax.random.key(0), x)
-    >>> jax.jit(network.apply)(params, x, labels=jnp.array([1, 3])).shape
-    (2, 3, 4)
-    >>> state = network.apply(params, 2, 3, method=network.init_state)
-    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
-    (2, 4)
+      dropout: rate of dropout of the gated features of each layer.
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Paine et al. 2016
     (https://arxiv.org/abs/1611.09482) for the queues.
@@ -66,20 +55,11 @@ class CausalWaveNet(CausalNetwork):
     cycle: PositiveInt = 10
     dilation_base: PositiveInt = 2
     taps: Annotated[int, Count(2)] = 2
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_size: PositiveInt | None = None
-    dtype: DType = jnp.float32
-    remat: bool = False
-    dropout: Rate = 0.0
-    shifted: bool = True
-    gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 
     @property
     def receptive_field(self) -> int:
         """The number of inputs before a position that its output depends on."""
-        dilations = sum(self.dilation_base**j for j in range(self.cycle))
-        return 1 + (self.taps - 1) * dilations * (self.layers // self.cycle)
+        return 1 + (self.taps - 1) * sum(self._dilations) * (self.layers // self.cycle)
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
@@ -95,7 +75,6 @@ class CausalWaveNet(CausalNetwork):
 
     @property
     def _dilations(self) -> tuple[int, ...]:
-        """The dilation of each layer of a cycle."""
         return tuple(self.dilation_base**j for j in range(self.cycle))
 
     def _cache(self, batch: int, length: int) -> tuple[Array, ...]:
@@ -129,7 +108,8 @@ class _Cycle(nn.Module):
         wide = lambda name, **options: nn.Dense(2 * self.channels, dtype=self.dtype, name=name, **options)
         for j, dilation in enumerate(self.dilations):
             if queues is None:
-                past = [_delayed(h, k * dilation) for k in range(1, self.taps)]
+                later = lambda steps, h=h: jnp.pad(h, ((0, 0), (steps, 0), (0, 0)))[:, : h.shape[1]]
+                past = [later(k * dilation) for k in range(1, self.taps)]
             else:
                 past, queue = _popped_and_pushed(queues[j], cycle, h, index, dilation, self.taps)
                 updated.append(queue)
@@ -142,11 +122,6 @@ class _Cycle(nn.Module):
             r, s = jnp.split(wide(f"close_{j}")(gated), 2, axis=-1)
             h, skips = (h + r) * math.sqrt(0.5), skips + s
         return (h, skips, None if queues is None else tuple(updated), cycle + 1), None
-
-
-def _delayed(h: Array, steps: int) -> Array:
-    """``(B, L, C)``, later by some positions; zeros come in."""
-    return jnp.pad(h, ((0, 0), (steps, 0), (0, 0)))[:, : h.shape[1]]
 
 
 def _popped_and_pushed(queue, cycle, h, index, dilation, taps):

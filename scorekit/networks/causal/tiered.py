@@ -40,19 +40,6 @@ class TieredNetwork(Module):
       lower: a causal network with a map.
       factor: inputs in a frame; the length is divisible by it.
 
-    >>> import jax
-    >>> from scorekit.networks import CausalWaveNet
-    >>> upper = CausalWaveNet(outputs=4 * 3, channels=4, layers=1, cycle=1)
-    >>> lower = CausalWaveNet(outputs=8, num_codes=8, channels=4, layers=1, cycle=1, map_size=3)
-    >>> network = TieredNetwork(upper=upper, lower=lower, factor=4)
-    >>> x = jnp.zeros((2, 8), int)
-    >>> params = jax.jit(network.init)(jax.random.key(0), x)
-    >>> jax.jit(network.apply)(params, x).shape
-    (2, 8, 8)
-    >>> state = jax.jit(lambda params: network.apply(params, 2, 8, method=network.init_state))(params)
-    >>> jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step)[0])(state).shape
-    (2, 8)
-
     Source: Mehri et al. 2017, "SampleRNN" (https://arxiv.org/abs/1612.07837).
     """
 
@@ -84,14 +71,7 @@ class TieredNetwork(Module):
         vector: Any = None,
         dense_map: Any = None,
     ) -> Array:
-        """All positions at once. Both networks have the conditions, the upper one the map.
-
-        Args:
-          x: codes ``(B, L)``, or values ``(B, L, C)``; L divisible by ``factor``.
-
-        Returns:
-          float32 ``(B, L, outputs)``; row i depends on the inputs before i.
-        """
+        """All positions at once. Both networks have the conditions, the upper one the map; ``factor`` divides L."""
         self._check_sizes()
         x = check_inputs(x, self.num_codes)
         batch, length = x.shape[:2]
@@ -111,11 +91,7 @@ class TieredNetwork(Module):
         labels: ArrayLike | None = None,
         vector: Any = None,
     ) -> _TieredState:
-        """The state before the first position, of inputs of one channel.
-
-        Returns:
-          A tree of arrays, for :meth:`step`.
-        """
+        """The state before the first position, of inputs of one channel: a tree of arrays, for :meth:`step`."""
         self._check_sizes()
         upper = self.upper.init_state(batch, -(-length // self.factor), noise, labels, vector)
         lower = self.lower.init_state(batch, length, noise, labels, vector)
@@ -124,11 +100,7 @@ class TieredNetwork(Module):
         return _TieredState(jnp.zeros((), jnp.int32), upper, lower, frame, rows)
 
     def step(self, state: _TieredState, previous: ArrayLike, row: Any = None) -> tuple[Array, _TieredState]:
-        """One position: the output at ``state.index``. The upper network takes a step at the first of each frame.
-
-        Returns:
-          ``(output, state)``, the output float32 ``(B, outputs)``.
-        """
+        """One position: the output at ``state.index``. The upper network takes a step at the first of each frame."""
         previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)
         place = state.index % self.factor
         value = self._values(previous)[:, 0]
@@ -148,7 +120,6 @@ class TieredNetwork(Module):
         return x if self.num_codes is None else 2.0 * x[..., None].astype(jnp.float32) / (self.num_codes - 1) - 1.0
 
     def _check_sizes(self) -> None:
-        """Raises ``ValueError`` for networks that do not fit."""
         if self.upper.num_codes is not None:
             raise ValueError(f"upper must be a network of values, with num_codes=None, got {self.upper.num_codes}")
         if self.lower.map_size is None:

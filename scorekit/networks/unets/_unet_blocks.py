@@ -35,13 +35,7 @@ def factors(sizes: Sizes) -> tuple[int, ...]:
 
 
 def stage(
-    sizes: Sizes,
-    h: Array,
-    vector: Array,
-    width: int,
-    name: str,
-    context: Context | None = None,
-    attends: bool = False,
+    sizes: Sizes, h: Array, vector: Array, width: int, name: str, context: Context | None = None, attends: bool = False
 ) -> Array:
     """A residual block, then at the chosen resolutions attention, on itself and on tokens; for a compact method.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from scorekit.arguments import NonNegativeInt, PositiveFloat, PositiveInt
 from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks._levels import check_attention_levels, u_net
-from scorekit.networks._module import Levels, Published, Rate, Shape, SomeSizes
+from scorekit.networks._module import Conditioned, Levels, Published, Rate, SomeSizes
 from scorekit.networks._spatial import DType, check_signal_or_image, resize_linear
 from scorekit.networks.attention import attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
@@ -38,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The published networks: ImageNet and LSUN at each size, EDM's at 64 x 64, and the two upsamplers of a cascade."""
 
 
-class ADM(Published):
+class ADM(Conditioned, Published):
     """The U-Net of guided-diffusion (ADM), of EDM ("DhariwalUNet") and of the first consistency models.
 
     With ``c`` the embedding of noise level, class and vector, a residual block computes::
@@ -46,18 +46,13 @@ class ADM(Published):
         scale, shift = dense(silu(c))
         h = shortcut(x) + conv0(silu(norm(conv(silu(norm(x)))) (1 + scale) + shift))
 
-    ``conv0`` starts at zero, as do the last convolution and the projection of attention: at initialisation the output
-    is exactly zero. Self-attention follows the blocks of the chosen levels and the first of the two middle blocks. A
-    residual block also halves the resolution, by averages of 2 x 2 after its first norm and of ``x``, or doubles it, by
-    repetition. Other weights start as in Flax.
+    ``conv0`` starts at zero, as do the last convolution and the projection of attention. Self-attention follows the
+    blocks of the chosen levels and the first of the two middle blocks. A residual block also halves the resolution, by
+    averages of 2 x 2 after its first norm and of ``x``, or doubles it, by repetition. The decoder has one block more
+    per level than the encoder; each is given one skip connection, and so are the first convolution and every halving.
 
-    The decoder has one block more per level than the encoder; each is given one skip connection, and so are the first
-    convolution and every halving.
-
-    The noise level is embedded by cosines and sines of angular frequencies from ``noise_scale`` down to
-    ``noise_scale / 10,000``. With ``noise_scale=1``, as in the presets, the network may be called with the argument of
-    the published one: the timestep in [0, 1000) of guided-diffusion, ``log(sigma) / 4`` of EDM, ``250 log(sigma)`` of
-    consistency models.
+    The noise level is embedded as in :class:`~scorekit.networks.DiT`. With ``noise_scale=1`` the network is called with
+    the timestep in [0, 1000) of guided-diffusion, ``log(sigma) / 4`` of EDM, ``250 log(sigma)`` of consistency models.
 
     A dense map, such as the low-resolution image of an upsampler, is resized linearly to the size of ``x`` and
     concatenated: the convolution of the map is added to the first convolution.
@@ -68,8 +63,6 @@ class ADM(Published):
       noise_channels: features of the noise level, even; its embedding has four times as many. None: ``channels``.
       residual_resampling: residual blocks halve and double the resolution; otherwise one convolution each.
       scale_shift: the embedding scales and shifts the second norm; otherwise it is added before that norm.
-      learned_variance: the network also predicts a variance and its output has ``2 C`` channels, of which the first C
-        are the prediction: slice them to train or sample with it.
       group_channels: least channels of a group of the norms, which have at most 32 groups.
 
     Source: Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis" (https://arxiv.org/abs/2105.05233).
@@ -81,10 +74,6 @@ class ADM(Published):
     attention_levels: Levels = ()
     heads: PositiveInt = 4
     head_channels: PositiveInt | None = None
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     noise_scale: PositiveFloat = 32.0
     noise_channels: PositiveInt | None = None
     residual_resampling: bool = True
@@ -100,14 +89,7 @@ class ADM(Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by 2 for each level but the first.
-
-        Returns:
-          float32, shaped like ``x``; with ``learned_variance``, of twice its channels.
-        """
+        """Evaluates the network on images ``(B, H, W, C)`` or signals; 2 divides the sides for each level but one."""
         self._check_sizes(x)
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         features = self.noise_channels or self.channels
@@ -141,7 +123,6 @@ class ADM(Published):
         return nn.Conv(features, (3,) * rank, stride, padding=((1, 1),) * rank, dtype=self.dtype, name=name)(h)
 
     def _stage(self, h: Array, condition: Array, width: int, attend: bool, name: str) -> Array:
-        """A residual block, with attention after it or without."""
         h = self._block(h, condition, width, "", f"{name}_block")
         if not attend:
             return h
@@ -153,7 +134,6 @@ class ADM(Published):
         return attention(heads, self.group_channels, self.dtype, name=f"{name}_attention")(h)
 
     def _block(self, h: Array, condition: Array, width: int, resample: str, name: str) -> Array:
-        """A residual block."""
         block = nn.remat(_ResidualBlock) if self.remat else _ResidualBlock
         options = self.scale_shift, self.group_channels, self.dropout, self.dtype
         return block(width, resample, *options, name=name)(h, condition)
@@ -168,7 +148,6 @@ class ADM(Published):
         return self._conv(_resample(h, "up"), h.shape[-1], name)
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_signal_or_image(x)
         levels, name = len(self.multipliers), "channels" if self.noise_channels is None else "noise_channels"
         features = self.noise_channels or self.channels

@@ -18,8 +18,8 @@ from scorekit.networks._ddpm_blocks import (
     upsample,
 )
 from scorekit.networks._levels import check_attention_levels, check_sides, concatenated, u_net
-from scorekit.networks._module import Levels, Published, Rate, Shape, SomeSizes
-from scorekit.networks._spatial import DType, add_map
+from scorekit.networks._module import Conditioned, Levels, Published, Rate, SomeSizes
+from scorekit.networks._spatial import add_map
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
@@ -36,21 +36,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Published networks. All have attention at 16 x 16, and timesteps from 0 to 999 as noise levels."""
 
 
-class DDPMUNet(Published):
+class DDPMUNet(Conditioned, Published):
     """The U-Net of DDPM, for images: residual blocks shifted by the noise level, and few attention blocks.
 
     The embedding of noise level, class and vector is added to the features of each residual block between its two
-    convolutions. The resolution halves by strided convolutions
-    that are padded at the far ends alone, and doubles by nearest-neighbour repetition before a convolution. Every
-    output of the encoder's blocks and resampling is concatenated to the input of a block of the decoder, which has one
-    block more per level. Attention has one head.
+    convolutions. The resolution halves by strided convolutions that are padded at the far ends alone, and doubles by
+    nearest-neighbour repetition before a convolution. Every output of the encoder's blocks and resampling is
+    concatenated to the input of a block of the decoder, which has one block more per level. Attention has one head.
 
     The last convolution of a residual block, the last projection of attention and the output start at zero, where the
-    paper's code starts with a variance of 1e-10: at initialisation the output is exactly zero.
-
-    The noise level is embedded by sines and cosines of angular frequencies from ``noise_scale`` down to
-    ``noise_scale / 10,000``. With ``noise_scale=1``, as in the presets, the network is called with the timestep of a
-    published checkpoint, in [0, 1000).
+    paper's code starts with a variance of 1e-10. The noise level is embedded as in :class:`~scorekit.networks.DiT`.
 
     Attributes:
       channels: channels of the first level; even, and at least 4.
@@ -66,10 +61,6 @@ class DDPMUNet(Published):
     attention_levels: Levels = ()
     groups: PositiveInt = 8
     dropout: Rate = 0.0
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     noise_scale: PositiveFloat = 32.0
     remat: bool = False
     presets: ClassVar = PRESETS
@@ -79,13 +70,7 @@ class DDPMUNet(Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)``, their sides divisible by ``2 ** (levels - 1)``.
-          noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped), times
-            ``32 / noise_scale``.
-        """
+        """Evaluates the network on images ``x`` ``(B, H, W, C)``, their sides divisible by ``2 ** (levels - 1)``."""
         self._check_sizes(x)
         x, batch, side = jnp.asarray(x, jnp.float32), x.shape[0], (3, 3)
         embed = lambda noise: _timestep_features(self.noise_scale * noise, self.channels)
@@ -112,13 +97,11 @@ class DDPMUNet(Published):
         return conv(x.shape[-1], side, jnp.float32, "output", 0.0)(h)
 
     def _stage(self, h: Array, condition: Array, width: int, attention: bool, name: str) -> Array:
-        """A residual block, and attention where it is asked for."""
         block, attend = (nn.remat(ResidualBlock), nn.remat(Attention)) if self.remat else (ResidualBlock, Attention)
         h = block(width, self.groups, self.dtype, self.dropout, 0.0, name=name)(h, condition)
         return attend(self.groups, self.dtype, 0.0, name=f"{name}_attention")(h) if attention else h
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_floating(x=x)
         if x.ndim != 4:
             raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
@@ -134,9 +117,6 @@ def _timestep_features(timestep: Array, features: int) -> Array:
     """``[sin(w_k t), cos(w_k t)]`` with ``w_k = 10,000 ** (-k / (features / 2 - 1))``, from 1 down to exactly 1e-4.
 
     Differs from :func:`scorekit.networks.embeddings.timestep_features` in order and spacing.
-
-    >>> _timestep_features(jnp.zeros(1), 4)
-    Array([[0., 0., 1., 1.]], dtype=float32)
     """
     half = features // 2
     frequencies = np.float32(10_000.0 ** (-np.arange(half) / (half - 1)))

@@ -1,7 +1,8 @@
 """The magnitude-preserving U-Net of EDM2."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -22,18 +23,16 @@ from scorekit.networks._magnitude import (
     normalise_weights,
     unit_normal,
 )
-from scorekit.networks._module import Published, Rate, Shape, Sizes, SomeSizes
+from scorekit.networks._module import Conditioned, Published, Rate, Sizes, SomeSizes
 from scorekit.networks._spatial import DType, embed_map
 from scorekit.networks.attention import attend
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["EDM2", "PRESETS"]
 
-_BALANCE = 0.3
-"""The share of a residual branch in the sum with its input."""
+_BALANCE = 0.3  # the share of a residual branch in the sum with its input
 
-_CLIP = 256.0
-"""The largest absolute activation between blocks."""
+_CLIP = 256.0  # the largest absolute activation between blocks
 
 _PUBLISHED = {"multipliers": (1, 2, 3, 4), "blocks": 3, "attention_resolutions": (16, 8), "num_classes": 1000}
 _WIDTHS = {"xs": 128, "s": 192, "m": 256, "l": 320, "xl": 384, "xxl": 448}
@@ -47,12 +46,12 @@ PRESETS: Mapping[str, dict[str, Any]] = {
 """The published sizes: ``img512`` for 64 x 64 x 4 latents of images of side 512, ``img64`` for 64 x 64 x 3 images."""
 
 
-class EDM2(Published):
+class EDM2(Conditioned, Published):
     """U-Net without biases and group norms in which every layer preserves the magnitude of its input.
 
     All weights w are used as ``w / (1e-4 + rms(w)) / sqrt(fan_in)``, with the root mean square over the inputs of an
-    output channel, and the sums, concatenations and nonlinearities keep unit
-    variance. With the embedding ``e`` of noise level, class and vector, a block computes::
+    output channel, and the sums, concatenations and nonlinearities keep unit variance. With
+    the embedding ``e`` of noise level, class and vector, a block computes::
 
         x = normalise(shortcut(x))                                  (encoder; over the channels of a position)
         y = conv(silu(conv(silu(x)) (1 + gain dense(e))))
@@ -61,7 +60,7 @@ class EDM2(Published):
 
     The resolution halves by the mean of 2 x 2 positions and doubles by repetition. There are two blocks in the middle,
     the first with attention, and the blocks of the decoder take one skip connection each, by ``mp_cat``. The output is
-    multiplied by a gain; gains start at zero, and so the output is exactly zero at initialisation.
+    multiplied by a gain; gains start at zero. The published networks are called with ``log(sigma) / 4``.
 
     After each update, train with the weights normalised: ``project``
     (:func:`~scorekit.networks.normalise_weights`) is what :func:`scorekit.training.projected` takes, and the
@@ -75,8 +74,6 @@ class EDM2(Published):
     Attributes:
       head_channels: channels of an attention head.
       vector_size: length C of a conditioning vector of unit magnitude; None: no vector.
-      noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, the network may be called with
-        ``log(sigma) / 4``, as the published ones.
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
     (https://arxiv.org/abs/2312.02696), configuration G.
@@ -87,10 +84,6 @@ class EDM2(Published):
     blocks: PositiveInt = 1
     attention_resolutions: Sizes = ()
     head_channels: PositiveInt = 64
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     dropout: Rate = 0.0
     noise_scale: PositiveFloat = 0.5
     remat: bool = False
@@ -102,11 +95,7 @@ class EDM2(Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)`` of unit variance; their sides divisible by ``2 ** (levels - 1)``.
-        """
+        """Evaluates the network on images ``(B, H, W, C)`` of unit variance; ``2 ** (levels - 1)`` divides H, W."""
         self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         widths = [self.channels * m for m in self.multipliers]
@@ -117,7 +106,8 @@ class EDM2(Published):
         embedding = conditioning(noise, labels, x.shape[0], vector).astype(self.dtype)
         h = MPConv(widths[0], (3, 3), self.dtype, ones=True, name="input")(x)
         if given is not None:
-            h = mp_sum(h, embed_map(widths[0], self.dtype, given, x.shape[1:-1], _map_conv, MPOrNull), 0.5)
+            conv = functools.partial(MPConv, ones=True)
+            h = mp_sum(h, embed_map(widths[0], self.dtype, given, x.shape[1:-1], conv, MPOrNull), 0.5)
         kind = nn.remat(_Block) if self.remat else _Block
 
         def block(h: Array, width: int, name: str, decoder: bool, attention: bool) -> Array:
@@ -140,7 +130,6 @@ class EDM2(Published):
         return MPConv(x.shape[-1], (3, 3), name="output")(h, gain)
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         check_floating(x=x)
         if x.ndim != 4:
             raise ValueError(f"x must have shape (B, H, W, C), got {x.shape}")
@@ -219,23 +208,11 @@ class _MPConditioning(nn.Module):
 
 
 def _halved(x: Array) -> Array:
-    """The mean of each 2 x 2 positions.
-
-    >>> _halved(jnp.arange(4.0).reshape(1, 2, 2, 1)).shape
-    (1, 1, 1, 1)
-    """
+    """The mean of each 2 x 2 positions."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def _doubled(x: Array) -> Array:
-    """Each position repeated to 2 x 2.
-
-    >>> _doubled(jnp.ones((1, 1, 2, 1))).shape
-    (1, 2, 4, 1)
-    """
+    """Each position repeated to 2 x 2."""
     return x.repeat(2, axis=1).repeat(2, axis=2)
-
-
-def _map_conv(features: int, window: Sequence[int], dtype: DType, name: str) -> MPConv:
-    return MPConv(features, window, dtype, ones=True, name=name)

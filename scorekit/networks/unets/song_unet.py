@@ -13,22 +13,15 @@ from jax import lax
 from scorekit.arguments import Between, Each, PositiveFloat, PositiveInt
 from scorekit.networks._conditions import as_labels, as_masked, per_example
 from scorekit.networks._levels import check_heights, u_net
-from scorekit.networks._module import Published, Rate, Shape, Sizes, SomeSizes
-from scorekit.networks._spatial import DType, add_map
-from scorekit.networks.unets._resampling import DownsamplingConv, check_filter
-from scorekit.networks.unets._song_blocks import HALF, XAVIER, ZEROS, Block, dense, norm
+from scorekit.networks._module import Conditioned, Published, Rate, Sizes, SomeSizes
+from scorekit.networks._spatial import add_map
+from scorekit.networks.unets._song_blocks import HALF, XAVIER, ZEROS, Block, DownsamplingConv, check_filter, dense, norm
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["PRESETS", "SongUNet"]
 
-_DDPMPP = {
-    "channels": 128,
-    "multipliers": (1, 2, 2, 2),
-    "blocks": 4,
-    "attention_resolutions": (16,),
-    "dropout": 0.1,
-    "noise_scale": 1.0,
-}
+_DDPMPP = {"channels": 128, "multipliers": (1, 2, 2, 2), "blocks": 4, "attention_resolutions": (16,)}
+_DDPMPP |= {"dropout": 0.1, "noise_scale": 1.0}
 _NCSNPP = {**_DDPMPP, "embedding": "fourier", "resample_filter": (1, 3, 3, 1), "residual_input": True}
 _CIFAR10 = {"multipliers": (2, 2, 2), "dropout": 0.13, "vector_size": 9}
 _FFHQ, _AFHQ = {"dropout": 0.05, "vector_size": 9}, {"dropout": 0.25, "vector_size": 9}
@@ -49,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 of EDM, conditioned on its 9 labels of augmentation."""
 
 
-class SongUNet(Published):
+class SongUNet(Conditioned, Published):
     """DDPM++, and with other switches NCSN++: a U-Net of BigGAN's residual blocks.
 
     With ``s = silu(dense(silu(dense(embedding(c) + conditions))))``, a residual block computes::
@@ -59,8 +52,8 @@ class SongUNet(Published):
 
     and, at the chosen resolutions, ``(y + dense0(attention(norm(y)))) / sqrt(2)`` with a single head. ``resample``
     halves the resolution in the first block of an encoder's level, doubles it in that of a decoder's, and is the
-    identity in the others. ``conv0`` and ``dense0`` start at zero, and so does the network: at initialisation the
-    output is exactly zero (in the papers these layers start at 1e-10 or 1e-5 of the others).
+    identity in the others. ``conv0``, ``dense0`` and the output start at zero, in the papers at 1e-10 or 1e-5 of the
+    others.
 
     NCSN++ has ``embedding="fourier"``, ``resample_filter=(1, 3, 3, 1)`` and ``residual_input``: the image is filtered,
     halved and convolved from level to level and joins the features of each.
@@ -72,7 +65,7 @@ class SongUNet(Published):
 
     An absent class is the zero of a one-hot vector, and an absent vector is zero, as in EDM, whose labels of
     augmentation (:func:`scorekit.data.edm_augment`) are zero for images as they are: neither has a null token that is
-    learned. A dense map, which the papers do not have, is resized and added to the first features.
+    learned. The papers have no dense map.
 
     Attributes:
       channels: channels of the first level; norms have groups of at least 4 channels, 32 at most.
@@ -83,7 +76,6 @@ class SongUNet(Published):
       resample_filter: taps of the filter that halves and doubles the resolution.
       residual_input: whether the image joins the features of every level of the encoder.
       num_classes: number of classes; label ``num_classes`` (or no labels) is no class. None: no classes.
-      noise_scale: factor of the noise level; the default is for ``log_snr / 4`` and the positional embedding.
 
     Source: Song et al. 2021, "Score-based generative modeling through stochastic differential equations"
     (https://arxiv.org/abs/2011.13456); Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
@@ -97,10 +89,6 @@ class SongUNet(Published):
     resample_filter: Annotated[Sequence[float], Each(Between(), least=2)] = (1, 1)
     residual_input: bool = False
     dropout: Rate = 0.0
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     noise_scale: PositiveFloat = 32.0
     remat: bool = False
     presets: ClassVar = PRESETS
@@ -110,11 +98,7 @@ class SongUNet(Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)``; H and W divisible by 2 to the number of levels less one.
-        """
+        """Evaluates the network on images ``x`` ``(B, H, W, C)``, H and W divisible by ``2 ** (levels - 1)``."""
         self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         s = self._embed(noise, labels, vector, x.shape[0])
@@ -166,12 +150,10 @@ class SongUNet(Published):
         return nn.silu(dense(4 * self.channels, "noise_out")(total))
 
     def _block(self, features: int, name: str, resample: str = "", attention: bool = False) -> Block:
-        """A residual block of this network, with attention after it."""
         kind = nn.remat(Block) if self.remat else Block
         return kind(features, tuple(self.resample_filter), resample, attention, self.dropout, self.dtype, name=name)
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or that does not fit ``x``."""
         if jnp.ndim(x) != 4 or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
             raise ValueError(f"x must have shape (B, H, W, C) and be floating, got {jnp.shape(x)} {jnp.result_type(x)}")
         check_filter(self.resample_filter)

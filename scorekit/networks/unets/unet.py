@@ -8,14 +8,8 @@ import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.networks._levels import ascend, concatenated
-from scorekit.networks._module import Levels, Module, Shape, Sizes, SomeSizes
-from scorekit.networks._spatial import (
-    DType,
-    add_map,
-    depth_to_space,
-    resize_linear,
-    space_to_depth,
-)
+from scorekit.networks._module import Conditioned, Levels, Sizes, SomeSizes
+from scorekit.networks._spatial import add_map, depth_to_space, resize_linear, space_to_depth
 from scorekit.networks._tokens import embed_tokens
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
@@ -23,18 +17,16 @@ from scorekit.typing import Array, ArrayLike
 
 __all__ = ["UNet"]
 
-_GRID_CHANNELS = 16
-"""Channels of the coarse grid of spatially varying conditioning."""
+_GRID_CHANNELS = 16  # channels of the coarse grid of spatially varying conditioning
 
 
-class UNet(Module):
+class UNet(Conditioned):
     """U-Net with residual blocks, adaptive group norm and self-attention at chosen resolutions.
 
-    Each residual block is conditioned on noise level and class by scale and shift of its second norm. The resolution
-    halves between levels by a strided 3 x 3 convolution and doubles by a 1 x 1 convolution followed by
-    nearest-neighbour repetition, which costs a quarter of a convolution at the higher resolution (Hoogeboom et al.
-    2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero, and so does the
-    network: at initialisation the output is exactly zero.
+    Noise level, class and vector condition each residual block by scale and shift of its second norm, equal at all
+    positions. The resolution halves between levels by a strided 3 x 3 convolution and doubles by a 1 x 1 convolution
+    followed by nearest-neighbour repetition, which costs a quarter of a convolution at the higher resolution (Hoogeboom
+    et al. 2023, arXiv:2301.11093). Every residual branch ends in a convolution that starts at zero.
 
     A linear skip connects input and output around all levels: the first convolution times a gain per channel, which
     depends on the noise level and the class, is convolved to the output. What a linear filter of ``x`` predicts need
@@ -42,26 +34,21 @@ class UNet(Module):
     skip into an adaptive Wiener filter: a convolution of its own to that many channels, each with a gain that is
     predicted at every spatial position from the last features.
 
-    Raw audio is long: ``patch`` consecutive samples
-    become the channels of one position, and ``factors`` above 2 reach a low resolution in fewer levels.
+    Raw audio is long: ``patch`` consecutive samples become the channels of one position, and ``factors`` above 2 reach
+    a low resolution in fewer levels. A map of much lower resolution is convolved before it is resized, and one of
+    higher resolution is folded into channels.
 
-    A dense map is resized to the resolution of the first level and concatenated: the first convolution of the map is
-    added to that of ``x``, and a learned null token replaces an absent map. A map of much lower resolution is convolved
-    before it is resized, and one of higher resolution is folded into channels.
-
-    Noise level, class and vector condition every block by one scale and shift per channel, equal at all spatial
-    positions. Tokens, such as the states of a text encoder, are attended to after each self-attention (Rombach et al.
-    2022, arXiv:2112.10752) and, without self-attention, in ``token_levels``, behind a layer norm of the tokens; a
-    learned null token replaces them where none is present. ``grid`` adds spatially varying conditioning: scales and
-    shifts of the first features on a coarse grid, linearly interpolated, from which for instance the typical spectrum
-    of a class is learned early. ``conditioning_layers`` adds hidden layers in which noise level, class and vector
-    interact.
+    Tokens, such as the states of a text encoder, are attended to after each self-attention (Rombach et al.
+    2022, arXiv:2112.10752) and, without self-attention, in ``token_levels``, behind a layer norm of the tokens.
+    ``grid`` adds spatially varying conditioning: scales and shifts of the first features on a coarse grid, linearly
+    interpolated, from which for instance the typical spectrum of a class is learned early.
 
     Attributes:
       blocks: residual blocks per level, in the encoder and in the decoder each.
       grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x``
         of any size. Empty: conditioning does not vary in space.
-      conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector.
+      conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector, in which
+        these interact.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
       token_levels: levels, from 0, that attend to tokens at any size of ``x``: a network that is trained on crops has
@@ -76,10 +63,6 @@ class UNet(Module):
     blocks: NonNegativeInt = 1
     attention_resolutions: Sizes = ()
     heads: PositiveInt = 1
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     patch: PositiveInt = 1
     factors: Sizes = ()
     grid: Sizes = ()
@@ -101,11 +84,7 @@ class UNet(Module):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
-        """
+        """Evaluates the network on images or signals ``x``, their sides divisible by the patch and all factors."""
         check_spatial_shape(self, x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size, self.conditioning_layers

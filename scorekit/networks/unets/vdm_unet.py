@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import FiniteScalar, PositiveFloat, PositiveInt
 from scorekit.networks._levels import u_net
-from scorekit.networks._module import Published, Shape
+from scorekit.networks._module import Conditioned, Published
 from scorekit.networks._spatial import DType, add_map, check_signal_or_image
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.networks.unets._unet_blocks import Attention
@@ -24,11 +24,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The published sizes."""
 
-_OCTAVES = (7, 8)
-"""The exponents n of the Fourier features ``sin(2^n pi x)``, ``cos(2^n pi x)`` of the input."""
+_OCTAVES = (7, 8)  # the exponents n of the Fourier features ``sin(2^n pi x)``, ``cos(2^n pi x)`` of the input
 
 
-class VDMUNet(Published):
+class VDMUNet(Conditioned, Published):
     """U-Net of variational diffusion models (VDM), made for likelihoods: all of it is at the resolution of the input.
 
     ``depth`` residual blocks, two more with self-attention between them, and ``depth + 1`` blocks that take the outputs
@@ -38,8 +37,8 @@ class VDMUNet(Published):
 
         x + conv0(silu(norm(conv(silu(norm(x))) + dense0(e))))
 
-    where ``conv0`` and ``dense0`` start at zero, as does the last convolution: at initialisation the output is exactly
-    zero. The published network adds ``x`` to its output, has dropout, and no classes, vectors or maps.
+    where ``conv0`` and ``dense0`` start at zero, as does the last convolution. The published network adds ``x`` to its
+    output, has dropout, and no classes, vectors or maps.
 
     The noise level is normalised between its ends, ``t = (log_snr_max - noise_scale noise) / (log_snr_max -
     log_snr_min)``, and ``1000 t`` embedded by sines and cosines. With ``noise_scale=1`` the network may be called with
@@ -61,10 +60,6 @@ class VDMUNet(Published):
     block_attention: bool = False
     log_snr_max: FiniteScalar = 13.3
     log_snr_min: FiniteScalar = -5.0
-    num_classes: PositiveInt | None = None
-    vector_size: PositiveInt | None = None
-    map_shape: Shape | None = None
-    dtype: DType = jnp.float32
     noise_scale: PositiveFloat = 4.0
     remat: bool = False
     presets: ClassVar = PRESETS
@@ -74,12 +69,7 @@ class VDMUNet(Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network.
-
-        Args:
-          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
-          noise: noise level, scalar or ``(B,)``: the log-SNR over ``noise_scale``.
-        """
+        """Evaluates the network on images or signals ``x`` at the noise level, the log-SNR over ``noise_scale``."""
         self._check_sizes(x)
         x, batch, side = jnp.asarray(x, jnp.float32), x.shape[0], (3,) * (x.ndim - 2)
         conditioning = Conditioning(
@@ -102,12 +92,10 @@ class VDMUNet(Published):
         return nn.Conv(x.shape[-1], side, kernel_init=nn.initializers.zeros, name="output")(h)
 
     def _embed(self, noise: Array) -> Array:
-        """Sines and cosines of the normalised noise level."""
         t = (self.log_snr_max - self.noise_scale * noise) / (self.log_snr_max - self.log_snr_min)
         return timestep_features(1000 * t, self.channels)
 
     def _check_sizes(self, x: Array) -> None:
-        """Raises ``ValueError`` for an attribute out of range, or for ``x`` that is neither images nor signals."""
         check_signal_or_image(x)
         if self.channels % 2:
             raise ValueError(f"channels must be even, got {self.channels}")
@@ -134,11 +122,7 @@ class _Block(nn.Module):
 
 
 def _with_fourier_features(x: Array) -> Array:
-    """``x`` with ``sin(2^n pi x)`` and ``cos(2^n pi x)``, n in :data:`_OCTAVES`, as further channels, float32.
-
-    >>> [round(float(x), 3) for x in _with_fourier_features(jnp.full((1, 1, 2), 2.0**-10))[0, 0, ::2]]
-    [0.001, 0.383, 0.707, 0.924, 0.707]
-    """
+    """``x`` with ``sin(2^n pi x)`` and ``cos(2^n pi x)``, n in :data:`_OCTAVES`, as further channels, float32."""
     angles = [math.pi * 2.0**n * x for n in _OCTAVES]
     return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import audio
-from scorekit.audio.mel import mel_to_hz
+from scorekit.audio.mel_spectrograms import mel_to_hz
 
 RATE = 4000
 frames = jax.jit(audio.log_mel_frames, static_argnums=1, static_argnames="floor_db")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from scorekit.data import load, load_notes
-from scorekit.data._tfds.without_tensorflow import tensorflow_stand_in
+from scorekit.data._tfds.contexts import tensorflow_stand_in
 from scorekit.data.builders import _notes as notes
 from scorekit.data.builders._notes import NotesConfig, SoundfontNotes, is_test
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from scorekit.networks import AutoencoderKL
-from scorekit.networks.autoencoders.autoencoder_kl import Posterior
+from scorekit.networks.autoencoder_kl import Posterior
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """The magnitude-preserving U-Net: published sizes, magnitudes at initialisation, weights and conditions."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ from scorekit import losses
 from scorekit.networks import EDM2, LogVariance, Masked, normalise_weights
 from scorekit.networks import _magnitude as magnitude
 from scorekit.networks._spatial import embed_map
-from scorekit.networks.unets.edm2 import PRESETS, _Block, _doubled, _halved, _map_conv, _MPConditioning
+from scorekit.networks.unets.edm2 import PRESETS, _Block, _doubled, _halved, _MPConditioning
 from scorekit.training import projected
 
 KEY = jax.random.key(0, impl="rbg")
@@ -110,7 +111,9 @@ def test_features_of_a_map_have_unit_variance(present):
     class Features(nn.Module):
         @nn.compact
         def __call__(self, given):
-            return embed_map(256, jnp.float32, given, (16, 16), _map_conv, magnitude.MPOrNull)
+            return embed_map(
+                256, jnp.float32, given, (16, 16), functools.partial(magnitude.MPConv, ones=True), magnitude.MPOrNull
+            )
 
     given = Masked(jnp.asarray(normal(2, 16, 16, 3)), jnp.full(2, present))
     found, _ = jax.jit(Features().init_with_output)(KEY, given)

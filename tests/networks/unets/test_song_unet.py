@@ -10,7 +10,7 @@ import pytest
 from golden import random_tensors
 
 from scorekit.networks import SongUNet
-from scorekit.networks.unets._resampling import DownsamplingConv, downsample, upsample
+from scorekit.networks.unets._song_blocks import DownsamplingConv, downsample, upsample
 from scorekit.networks.unets.song_unet import PRESETS, _RandomFrequencies
 
 RNG = np.random.default_rng(0)

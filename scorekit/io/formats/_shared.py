@@ -1,10 +1,42 @@
-"""What the layouts of diffusers share: residual blocks, attention, and the fields of ``config.json``."""
+"""Parts that several layouts share."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from scorekit.io.tensors import Tensors
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scorekit.io.tensors import Tensors, check_params
+from scorekit.networks import ADM
+from scorekit.typing import PyTree
+
+
+def floats(*shape: int) -> jax.ShapeDtypeStruct:
+    """An input of a network."""
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def fitted(tensors: Tensors, network: Any, variables: PyTree, *inputs: Any) -> tuple[Any, PyTree]:
+    """The network and its variables, if all tensors are taken and these fit the network at such inputs."""
+    tensors.check_all_taken()
+    check_params(variables, jax.eval_shape(network.init, jax.random.key(0), *inputs))
+    return network, variables
+
+
+def check_against(network: ADM, params: dict[str, Any], channels: int) -> dict[str, Any]:
+    """``{"params": params}``, if they fit the network for data of so many channels."""
+    side = 2 ** (len(network.multipliers) - 1)
+    x = floats(1, *(side,) * (params["input"]["kernel"].ndim - 2), channels)
+    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, floats(1)))
+    return {"params": params}
+
+
+def with_null_row(table: np.ndarray) -> np.ndarray:
+    """The embeddings ``(K, features)`` of the labels, and one of zeros for the null label K."""
+    return np.concatenate([table, np.zeros_like(table[:1])])
+
 
 Params = dict[str, Any]
 
@@ -41,12 +73,7 @@ def count(tensors: Tensors, prefix: str) -> int:
 
 
 def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]]) -> None:
-    """Validates fields of a ``config.json`` of which only some values are supported.
-
-    Args:
-      config: the fields.
-      only: the supported values by name; a field that is missing has the first.
-    """
+    """Validates fields of which only some values are supported; the first is that of a missing field."""
     for name, allowed in only.items():
         value = config.get(name, allowed[0])
         if value not in allowed:

@@ -8,25 +8,35 @@ decoder that reads ``e`` plus
 
 and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantisation were the identity (the
 straight-through estimator).
-Everything here is a pure function of vectors ``(..., D)`` and codes ``(K, D)``; both are floating, and K >= 1.
 
 Args:
-  x: vectors ``(..., D)``.
-  codes: ``(K, D)``.
+  x: vectors ``(..., D)``, floating.
+  codes: codes ``(K, D)``, floating, K >= 1.
   index: indices of codes, integers of any shape.
+
+>>> x, codes = jnp.array([[0.8, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])
+>>> nearest_code(x, codes).tolist(), code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
+([1, 0], [1, 0, 3])
+>>> found = quantise(x[:1], codes)
+>>> isinstance(found, Quantised), found.values.tolist(), found.index.tolist(), round(float(found.commitment[0]), 3)
+(True, [[1.0, 0.0]], [1], 0.02)
+>>> round(float(revival_loss(jnp.array([[0.1], [0.3]]), codes[:, :1], jnp.array([0, 0]))), 4)  # (1 - 0.3)^2 / 2
+0.245
+>>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
+2.0
 
 Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
 (https://arxiv.org/abs/1711.00937).
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, check_at_least, check_classes, check_floating
+from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.checks import check, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["Quantised", "code_counts", "nearest_code", "perplexity", "quantise", "revival_loss"]
@@ -40,10 +50,6 @@ class Quantised(NamedTuple):
       index: their indices in the codebook, int32 ``(...)``.
       codebook: ``mean_D (sg(x) - e)^2``, ``(...)``; its gradient is with respect to the codes.
       commitment: ``mean_D (x - sg(e))^2``, ``(...)``: equal values; its gradient is with respect to the vectors.
-
-    >>> found = quantise(jnp.array([[0.8]]), jnp.array([[0.0], [1.0]]))
-    >>> isinstance(found, Quantised), found.values.tolist(), found.index.tolist()
-    (True, [[1.0]], [1])
     """
 
     values: Array
@@ -55,11 +61,7 @@ class Quantised(NamedTuple):
 def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
     """The index of the nearest code, ``argmin_k |x - e_k|^2``; the first one in ties.
 
-    Returns:
-      int32 ``(...)``; K, which is no code, if the vector or a code is not finite.
-
-    >>> nearest_code(jnp.array([[0.9, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])).tolist()
-    [1, 0]
+    It is K, which is no code, if the vector or a code is not finite.
     """
     x, codes = _check(x, codes)
     centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
@@ -73,13 +75,6 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """Replaces vectors by their nearest codes, and computes the losses that train both.
 
     ``values = e_k`` with ``k = argmin_j |x - e_j|``.
-
-    Returns:
-      A :class:`Quantised`.
-
-    >>> found = quantise(jnp.array([[0.8, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]]))
-    >>> found.values.tolist(), found.index.tolist(), round(float(found.commitment[0]), 3)
-    ([[1.0, 0.0]], [1], 0.02)
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
@@ -97,18 +92,9 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     """Moves unused codes towards vectors of the batch: ``mean_k [unused] mean_D (sg(x_k) - e_k)^2``.
 
     A code that is never the nearest one gets no gradient from the codebook loss and stays dead. This loss pairs every
-    code that is not in ``index`` with a vector ``x_k``, at position ``floor(k N / K)`` of the N vectors of the batch;
-    with shuffled batches that is a random vector at every step, until the code is used.
-
-    Returns:
-      A scalar; its gradient is zero in codes that are used, and in ``x``.
-
-    Raises:
-      ValueError: without vectors, or for an index that is not one of a code.
-
-    >>> codes = jnp.array([[0.0], [1.0]])
-    >>> round(float(revival_loss(jnp.array([[0.1], [0.3]]), codes, jnp.array([0, 0]))), 4)  # (1 - 0.3)^2 / 2
-    0.245
+    code that is not in ``index`` with a vector ``x_k``, at position ``floor(k N / K)`` of the N >= 1 vectors of the
+    batch; with shuffled batches that is a random vector at every step, until the code is used. The gradient of this
+    scalar is zero in codes that are used, and in ``x``.
     """
     x, codes = _check(x, codes)
     size = codes.shape[0]
@@ -123,19 +109,10 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
 
 @checked
 def code_counts(index: Array, num_codes: PositiveInt) -> Array:
-    """Counts how often each code is used.
+    """Counts how often each code is used, ``(K,)``; a traced index out of range does not count.
 
     Args:
       num_codes: K.
-
-    Returns:
-      int32 ``(K,)``; a traced index out of range is not counted.
-
-    Raises:
-      ValueError: for an index that is not one of a code.
-
-    >>> code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
-    [1, 0, 3]
     """
     check_classes(num_codes, index=index)
     return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes)].add(1, mode="drop")
@@ -147,22 +124,15 @@ def _in_range(index: ArrayLike, size: int) -> Array:
     return jnp.where(index < 0, size, index)
 
 
-def perplexity(counts: ArrayLike) -> Array:
+@checked
+def perplexity(counts: Annotated[ArrayLike, Between(0)]) -> Array:
     """The effective number of codes in use: ``exp(-sum_k p_k log p_k)`` with ``p`` the normalised counts.
+
+    It is from 1 (a single code) to K (uniform usage), ``(...)``; NaN for traced counts that are negative or all zero.
 
     Args:
       counts: ``(..., K)``, non-negative, not all zero.
-
-    Returns:
-      ``(...)``, from 1 (a single code) to K (uniform usage); NaN for traced counts that are negative or all zero.
-
-    Raises:
-      ValueError: for counts that are negative, not finite, or all zero.
-
-    >>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
-    2.0
     """
-    check_at_least(0, counts=counts)
     if jnp.ndim(counts) < 1 or jnp.shape(counts)[-1] < 1:
         raise ValueError(f"counts must have shape (..., K), K >= 1, got {jnp.shape(counts)}")
     check(lambda c: np.sum(c, axis=-1) > 0, "not all zero", counts=counts)

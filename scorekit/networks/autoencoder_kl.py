@@ -2,6 +2,21 @@
 
 Returns:
   float32: latents ``(B, *latent_shape)``, images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+
+>>> import jax
+>>> network = AutoencoderKL(channels=4, multipliers=(1, 2), blocks=1, groups=2, scaling_factor=0.5)
+>>> x = jnp.ones((2, 8, 8, 3))
+>>> params = jax.jit(network.init)(jax.random.key(0), x)
+>>> posterior = Posterior(*jax.jit(lambda x: network.apply(params, x, method=network.posterior))(x))
+>>> z = network.scale(posterior.sample(jnp.zeros((2, 4, 4, 4))))  # or, of x: network.apply(…, method=network.encode)
+>>> y = jax.jit(lambda z: network.apply(params, network.quantise(z), method=network.decode))(z)
+>>> z.shape, y.shape, posterior.kl().shape
+((2, 4, 4, 4), (2, 8, 8, 3), (2,))
+>>> network = AutoencoderKL.preset("sdxl", dtype=jnp.bfloat16)
+>>> network.latent_shape((1024, 1024, 3)), network.scaling_factor
+((128, 128, 4), 0.13025)
+
+Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752).
 """
 
 from collections.abc import Sequence
@@ -46,30 +61,22 @@ class Posterior(NamedTuple):
     Attributes:
       mean: ``(B, ..., latent_channels)``.
       log_variance: likewise.
-
-    >>> posterior = Posterior(mean=jnp.ones((1, 2, 2, 1)), log_variance=jnp.zeros((1, 2, 2, 1)))
-    >>> posterior.sample(jnp.ones((1, 2, 2, 1))).mean()
-    Array(2., dtype=float32)
     """
 
     mean: Array
     log_variance: Array
 
     def sample(self, eps: Array) -> Array:
-        """A sample, ``mean + exp(log_variance / 2) eps``, shaped like the mean.
+        """A sample, ``mean + exp(log_variance / 2) eps``, with ``eps`` standard normal and shaped like the mean.
 
         Args:
-          eps: standard normal, shaped like the mean.
+          eps: standard normal.
         """
         check_like("mean", self.mean, eps=eps)
         return self.mean + jnp.exp(0.5 * self.log_variance) * jnp.asarray(eps, self.mean.dtype)
 
     def kl(self) -> Array:
-        """``KL(N(mean, exp(log_variance)) | N(0, 1))`` in nats per latent value, averaged over each example: ``(B,)``.
-
-        >>> Posterior(jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2, 1))).kl()
-        Array([0.5], dtype=float32)
-        """
+        """``KL(N(mean, exp(log_variance)) | N(0, 1))`` in nats per latent value, a mean for each example, ``(B,)``."""
         axes = tuple(range(1, self.mean.ndim))
         return 0.5 * jnp.mean(self.mean**2 + jnp.expm1(self.log_variance) - self.log_variance, axis=axes)
 
@@ -77,9 +84,10 @@ class Posterior(NamedTuple):
 class AutoencoderKL(LatentNetwork, Published):
     """The variational autoencoder of latent diffusion models (Stable Diffusion's VAE), for images and signals.
 
-    Images ``(B, H, W, C)`` in [-1, 1] become latents ``(B, H / stride, W / stride, latent_channels)`` with ``stride =
-    2 ** (levels - 1)``. The encoder gives mean and log-variance of each latent value, and :meth:`encode` the mean or a
-    sample, scaled to what a model of latents is trained on::
+    It is used like :class:`~scorekit.networks.Autoencoder`; its latent is continuous, without codes. Images ``(B, H, W,
+    C)`` in [-1, 1] become latents ``(B, H / stride, W / stride, latent_channels)`` with ``stride = 2 ** (levels - 1)``.
+    The encoder gives mean and log-variance of each latent value, and :meth:`encode` the mean or a sample, scaled to
+    what a model of latents is trained on::
 
         z = (mean + exp(log_variance / 2) eps - shift_factor) scaling_factor
 
@@ -87,30 +95,11 @@ class AutoencoderKL(LatentNetwork, Published):
     decoder; a strided convolution, padded at the far ends alone, downsamples, and nearest-neighbour repetition before a
     convolution upsamples. The lowest level ends, in the decoder begins, with self-attention between two blocks.
 
-    It is used like :class:`~scorekit.networks.Autoencoder`; its latent is continuous, without codes.
-
     Attributes:
-      data_channels: channels C of the data.
-      latent_channels: channels of the latent.
       groups: groups of the norms.
       quant_convs: whether pointwise convolutions follow the encoder and precede the decoder.
       scaling_factor: factor of the latent, > 0; a number, or one for each channel.
       shift_factor: what is subtracted from the latent before it is scaled, likewise.
-
-    >>> import jax
-    >>> network = AutoencoderKL(channels=4, multipliers=(1, 2), blocks=1, groups=2, scaling_factor=0.5)
-    >>> x = jnp.ones((2, 8, 8, 3))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x)
-    >>> posterior = jax.jit(lambda x: network.apply(params, x, method=network.posterior))(x)
-    >>> z = network.scale(posterior.mean)  # or, of x: network.apply(params, x, method=network.encode)
-    >>> y = jax.jit(lambda z: network.apply(params, network.quantise(z), method=network.decode))(z)
-    >>> z.shape, y.shape
-    ((2, 4, 4, 4), (2, 8, 8, 3))
-    >>> network = AutoencoderKL.preset("sdxl", dtype=jnp.bfloat16)
-    >>> network.latent_shape((1024, 1024, 3)), network.scaling_factor
-    ((128, 128, 4), 0.13025)
-
-    Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752).
     """
 
     data_channels: PositiveInt = 3
@@ -181,8 +170,8 @@ class AutoencoderKL(LatentNetwork, Published):
         return z
 
 
-class _Encoder(nn.Module):
-    """From data to the moments of the latent; ``widths`` are the channels of the levels."""
+class _Half(nn.Module):
+    """An encoder or decoder; ``widths`` are the channels of the levels, highest resolution first."""
 
     widths: Sequence[int]
     blocks: int
@@ -190,41 +179,43 @@ class _Encoder(nn.Module):
     dtype: DType
     remat: bool
     features: int
+
+    def _residual(self, h: Array, name: str, width: int) -> Array:
+        kind = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+        return kind(width, self.groups, self.dtype, name=name)(h)
+
+    def _block(self, h: Array, level: int, i: int) -> Array:
+        return self._residual(h, f"level_{level}_{i}", self.widths[level])
+
+    def _middle(self, h: Array) -> Array:
+        """A residual block, attention and another block."""
+        h = self._residual(h, "middle_0", h.shape[-1])
+        h = Attention(self.groups, self.dtype, name="middle_attention")(h)
+        return self._residual(h, "middle_1", h.shape[-1])
+
+    def _input(self, x: Array, width: int) -> Array:
+        return conv(width, (3,) * (x.ndim - 2), self.dtype, "input")(x)
+
+    def _output(self, h: Array) -> Array:
+        h = nn.silu(group_norm(h, self.groups, "norm"))
+        return conv(self.features, (3,) * (h.ndim - 2), jnp.float32, "output")(h)
+
+
+class _Encoder(_Half):
+    """From data to the moments of the latent."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kind = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        side = (3,) * (x.ndim - 2)
-        h = conv(self.widths[0], side, self.dtype, "input")(x)
-        block = lambda h, level, i: kind(self.widths[level], self.groups, self.dtype, name=f"level_{level}_{i}")(h)
         halve = lambda h, level: downsample(h, self.dtype, f"down_{level}")
-        h = _middle(kind, descend(h, len(self.widths), self.blocks, block, halve)[0], self.groups, self.dtype)
-        return conv(self.features, side, jnp.float32, "output")(nn.silu(group_norm(h, self.groups, "norm")))
+        h, _ = descend(self._input(x, self.widths[0]), len(self.widths), self.blocks, self._block, halve)
+        return self._output(self._middle(h))
 
 
-class _Decoder(nn.Module):
-    """From the latent to data; ``widths`` are the channels of the levels, highest resolution first."""
-
-    widths: Sequence[int]
-    blocks: int
-    groups: int
-    dtype: DType
-    remat: bool
-    features: int
+class _Decoder(_Half):
+    """From the latent to data."""
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
-        kind = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        side = (3,) * (z.ndim - 2)
-        h = _middle(kind, conv(self.widths[-1], side, self.dtype, "input")(z), self.groups, self.dtype)
-        block = lambda h, level, i: kind(self.widths[level], self.groups, self.dtype, name=f"level_{level}_{i}")(h)
         double = lambda h, level: upsample(h, self.dtype, f"up_{level}")
-        h = ascend(h, len(self.widths), self.blocks + 1, block, double)
-        return conv(self.features, side, jnp.float32, "output")(nn.silu(group_norm(h, self.groups, "norm")))
-
-
-def _middle(block: Any, h: Array, groups: int, dtype: DType) -> Array:
-    """A residual block, attention and another block; in a compact method."""
-    h = block(h.shape[-1], groups, dtype, name="middle_0")(h)
-    h = Attention(groups, dtype, name="middle_attention")(h)
-    return block(h.shape[-1], groups, dtype, name="middle_1")(h)
+        h = self._middle(self._input(z, self.widths[-1]))
+        return self._output(ascend(h, len(self.widths), self.blocks + 1, self._block, double))

@@ -1,11 +1,25 @@
-"""Two encoders into one space: of pictures, and of captions that a frozen encoder of text has made vectors.
+"""Networks that are the encoder of a U-Net: a classifier of noisy data, and two encoders into one space.
 
 Args:
   x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
-  captions: vectors of captions, ``(B', E)``.
+  captions: vectors of captions, ``(B', E)``, of a frozen encoder of text.
+  blocks: residual blocks per level.
 
 Returns:
-  Embeddings of norm 1, float32 ``(B, D)`` and ``(B', D)``.
+  Logits ``(B, K)``, or embeddings of norm 1, ``(B, D)`` and ``(B', D)``; all float32.
+
+>>> x, captions = jnp.ones((2, 8, 8, 3)), jnp.ones((2, 6))
+>>> jax.jit(Classifier(num_classes=10, channels=8).init_with_output)(jax.random.key(0), x, jnp.zeros(2))[0].shape
+(2, 10)
+>>> network = DualEncoder(features=4, channels=8, multipliers=(1,))
+>>> params = jax.jit(network.init)(jax.random.key(0), x, captions)
+>>> pictures, texts, log_temperature = jax.jit(network.apply)(params, x, captions)
+>>> pictures.shape, texts.shape, round(float(jnp.exp(log_temperature)), 2)
+((2, 4), (2, 4), 0.07)
+>>> network.apply(params, captions, method=network.embed_captions).shape
+(2, 4)
+>>> jax.eval_shape(lambda: network.apply(params, x, method=network.embed_pictures)).shape
+(2, 4)
 """
 
 import math
@@ -19,10 +33,44 @@ from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._module import Module, Sizes, SomeSizes
 from scorekit.networks._spatial import DType
+from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import check_spatial_shape, pooled
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
-__all__ = ["DualEncoder"]
+__all__ = ["Classifier", "DualEncoder"]
+
+
+class Classifier(Module):
+    """``(x_t, noise) -> logits`` of ``p(y | x_t)`` at every noise level.
+
+    The encoder of :class:`~scorekit.networks.UNet`, a norm, global average pooling, and a dense layer that starts
+    at zero: at initialisation all classes are equally likely.
+
+    Attributes:
+      num_classes: number of classes K.
+
+    Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), with mean instead of attention pooling.
+    """
+
+    num_classes: PositiveInt
+    channels: PositiveInt = 32
+    multipliers: SomeSizes = (1, 2)
+    blocks: NonNegativeInt = 1
+    attention_resolutions: Sizes = ()
+    heads: PositiveInt = 1
+    dtype: DType = jnp.float32
+    patch: PositiveInt = 1
+    factors: Sizes = ()
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, noise: ArrayLike) -> Array:
+        """Logits of ``x`` at a noise level."""
+        check_spatial_shape(self, x)
+        vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
+        h = pooled(self, x, vector)
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="output")(h)
+
 
 _LEAST_TEMPERATURE = 0.01
 
@@ -30,25 +78,12 @@ _LEAST_TEMPERATURE = 0.01
 class DualEncoder(Module):
     """Unit vectors of pictures and captions, for :func:`scorekit.losses.contrastive.contrastive_loss`.
 
-    Of pictures the encoder of :class:`~scorekit.networks.UNet`, a norm, global average pooling and a dense layer,
-    as :class:`~scorekit.networks.Classifier`; of captions a linear map of the vector of a frozen encoder of
-    text. Both results are divided by their norm. The temperature tau is a parameter ``log_temperature``, at first
-    ``log 0.07``, and at least 0.01.
+    Of pictures the encoder of :class:`~scorekit.networks.UNet`, a norm, global average pooling and a dense layer, as
+    :class:`Classifier`; of captions a linear map of the vector of a frozen encoder of text. Both results are divided by
+    their norm. The temperature tau is a parameter ``log_temperature``, at first ``log 0.07``, and at least 0.01.
 
     Attributes:
       features: length D of an embedding.
-      blocks: residual blocks per level.
-
-    >>> network = DualEncoder(features=4, channels=8, multipliers=(1,))
-    >>> x, captions = jnp.ones((2, 8, 8, 3)), jnp.ones((2, 6))
-    >>> params = jax.jit(network.init)(jax.random.key(0), x, captions)
-    >>> pictures, texts, log_temperature = jax.jit(network.apply)(params, x, captions)
-    >>> pictures.shape, texts.shape, round(float(jnp.exp(log_temperature)), 2)
-    ((2, 4), (2, 4), 0.07)
-    >>> network.apply(params, captions, method=network.embed_captions).shape
-    (2, 4)
-    >>> jax.eval_shape(lambda: network.apply(params, x, method=network.embed_pictures)).shape
-    (2, 4)
 
     Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020), with a frozen encoder of text; Zhai et al.
     2022, "LiT" (https://arxiv.org/abs/2111.07991).

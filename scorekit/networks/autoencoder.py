@@ -15,7 +15,7 @@ from scorekit.checks import check_floating
 from scorekit.networks._levels import LatentNetwork, ascend, descend
 from scorekit.networks._module import Sizes, SomeSizes
 from scorekit.networks._spatial import DType, depth_to_space, space_to_depth
-from scorekit.networks.autoencoders.quantise import nearest_code
+from scorekit.networks.quantise import nearest_code
 from scorekit.typing import Array
 
 __all__ = ["Autoencoder", "fixed_noise_kl"]
@@ -35,11 +35,9 @@ class Autoencoder(LatentNetwork):
 
     With ``codes``, the parameters include a codebook, ``params["params"]["codebook"]``, and :meth:`quantise` replaces
     latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
-    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.autoencoders.quantise`).
+    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
 
     Attributes:
-      data_channels: channels C of the data.
-      latent_channels: channels of the latent.
       blocks: residual blocks per level, in the encoder and in the decoder.
       codes: number of codes; None: no codebook.
 
@@ -101,8 +99,8 @@ class Autoencoder(LatentNetwork):
         return jnp.take(self.codebook, nearest_code(z, self.codebook), axis=0, mode="fill")
 
 
-class _Encoder(nn.Module):
-    """From data to latent. ``widths`` are the channels of the levels, ``steps`` the factors between them."""
+class _Half(nn.Module):
+    """An encoder or decoder. ``widths`` are the channels of the levels, ``steps`` the factors between them."""
 
     widths: Sequence[int]
     blocks: int
@@ -110,6 +108,13 @@ class _Encoder(nn.Module):
     steps: Sequence[int]
     dtype: DType
     features: int
+
+    def _block(self, h: Array, level: int, i: int) -> Array:
+        return _Block(self.dtype, name=f"level_{level}_{i}")(h)
+
+
+class _Encoder(_Half):
+    """From data to latent."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -118,38 +123,29 @@ class _Encoder(nn.Module):
             features, (side,) * rank, strides, dtype=self.dtype, name=name
         )
         h = conv(self.widths[0], 3, "input")(space_to_depth(x, (self.patch,) * rank))
-        block = lambda h, level, i: _Block(self.dtype, name=f"level_{level}_{i}")(h)
 
         def halve(h: Array, level: int) -> Array:
             step = self.steps[level - 1]
             return conv(self.widths[level], 2 * step - 1, f"down_{level}", step)(h)
 
-        h, _ = descend(h, len(self.widths), self.blocks, block, halve)
+        h, _ = descend(h, len(self.widths), self.blocks, self._block, halve)
         return _close(h, self.features, "latent")
 
 
-class _Decoder(nn.Module):
+class _Decoder(_Half):
     """From latent to data: the mirror image of :class:`_Encoder`."""
-
-    widths: Sequence[int]
-    blocks: int
-    patch: int
-    steps: Sequence[int]
-    dtype: DType
-    features: int
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
         rank = z.ndim - 2
         conv = lambda features, side, name: nn.Conv(features, (side,) * rank, dtype=self.dtype, name=name)
         h = conv(self.widths[-1], 3, "input")(z)
-        block = lambda h, level, i: _Block(self.dtype, name=f"level_{level}_{i}")(h)
 
         def double(h: Array, level: int) -> Array:
             step, below = self.steps[level - 1], self.widths[level - 1]
             return depth_to_space(conv(below * step**rank, 3, f"up_{level}")(h), (step,) * rank)
 
-        h = ascend(h, len(self.widths), self.blocks, block, double)
+        h = ascend(h, len(self.widths), self.blocks, self._block, double)
         return depth_to_space(_close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
 
 
@@ -183,12 +179,6 @@ def fixed_noise_kl(z: Array, noise: PositiveFloat) -> Array:
     Args:
       z: latents ``(B, ...)``.
       noise: standard deviation.
-
-    Returns:
-      ``(B,)``.
-
-    Raises:
-      ValueError: if ``z`` is not floating ``(B, ...)``.
 
     >>> round(float(fixed_noise_kl(jnp.zeros((1, 4)), 1.0)[0]), 4)
     0.0
