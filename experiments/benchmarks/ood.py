@@ -47,12 +47,10 @@ def main(_) -> None:
     print(f"{'score':40}" + "".join(f"{f'{name} -> {OTHER[name]}':>26}" for name in found) + f"{'published':>22}")
     first = next(iter(found))
     for score in (name.split("/")[1] for name in found[first] if name.startswith(f"{OTHER[first]}/")):
-        cells = "".join(f"{values[f'{OTHER[name]}/{score}']:26.3f}" for name, values in found.items())
-        comparison = ""
-        if "fashion" in found and score in PUBLISHED:
-            published = PUBLISHED[score][0]
-            comparison = f"{published:14.2f} ({found['fashion'][f'mnist/{score}'] - published:+.2f})"
-        print(f"{score:40}{cells}{comparison}")
+        aurocs = {name: values[f"{OTHER[name]}/{score}"] for name, values in found.items()}
+        published = PUBLISHED.get(score, (None, ""))[0] if "fashion" in found else None
+        comparison = "" if published is None else f"{published:14.2f} ({aurocs['fashion'] - published:+.2f})"
+        print(f"{score:40}" + "".join(f"{auroc:26.3f}" for auroc in aurocs.values()) + comparison)
     for score, (_, source) in PUBLISHED.items():
         print(f"published, {score}: {source}")
 

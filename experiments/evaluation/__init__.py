@@ -1,4 +1,8 @@
-"""Metrics of a run, and evaluators that never saw the model."""
+"""Metrics of a run, and evaluators that never saw the model.
+
+What measures takes the full ``config``, the ``model`` and ``dataset`` of it, the ``params`` to evaluate, ``generate``
+from :func:`experiments.models.sampling.make_sampler`, and ``partial``, which keeps samples until they are evaluated.
+"""
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text

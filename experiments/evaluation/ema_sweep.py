@@ -50,17 +50,9 @@ class EmaSweep(NamedTuple):
 
 
 def ema_sweep(config: Config, run: Run, workdir: Path, widths: Sequence[float], partial: PartialSamples) -> EmaSweep:
-    """Evaluates samples and the variational bound with the average of each width at the step of the run.
+    """Evaluates samples and the variational bound with the average of each relative width at the step of the run.
 
-    Args:
-      config: the full config.
-      run: the opened run; the weaker model of autoguidance is the same for every width.
-      workdir: its folder.
-      widths: relative widths.
-      partial: where samples are kept until the caller has written the evaluation.
-
-    Raises:
-      ConfigError: if there are no snapshots at that step.
+    The weaker model of autoguidance is the same for every width.
     """
     rows, bits, scorer = {}, {}, run.dataset.scorer()
     for width in widths:

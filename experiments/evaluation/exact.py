@@ -32,9 +32,7 @@ class ExactBits(NamedTuple):
       dequantisation: "uniform" for discrete data, "none" for a density.
       examples: number of test examples.
       divergence: "exact", or the kind and number of probes.
-      nfe: most evaluations of the network for a batch.
-      t_min: smallest time.
-      t_max: largest time.
+      nfe: most evaluations of the network for a batch, from ``t_min`` to ``t_max``.
     """
 
     total: float
@@ -53,9 +51,6 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
 
     Discrete data are dequantised uniformly, within bins centred at the values of :func:`scorekit.data.to_unit`. The
     smallest time is where a bin is eight standard deviations of the noise wide: t = 1e-5 of linear VP and 256 bins.
-
-    Raises:
-      ConfigError: if the ODE is not solved to the end.
     """
     options, bins, dim = config.evaluation, dataset.bins, math.prod(model.shape)
     t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(4.0 * (bins - 1)))))
@@ -68,18 +63,11 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
         nfe, success = [], []
 
         def log_density(key, x):
+            key, rule = None if kind == "exact" else key, denoiser(model, params, conditions(model, batch))
             found = likelihood.log_likelihood(
-                None if kind == "exact" else key,
-                denoiser(model, params, conditions(model, batch)),
-                model.schedule,
-                x,
-                divergence=kind,
-                probes=options.exact_probes,
-                t_min=t_min,
-                t_max=t_max,
-                rtol=options.exact_tolerance,
-                atol=options.exact_tolerance,
-            )
+                key, rule, model.schedule, x, divergence=kind, probes=options.exact_probes,
+                t_min=t_min, t_max=t_max, rtol=options.exact_tolerance, atol=options.exact_tolerance,
+            )  # fmt: skip
             nfe.append(found.nfe)
             success.append(found.success)
             return found.log_p

@@ -9,14 +9,7 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.evaluation import compared
-from experiments.evaluation.inception import (
-    BLOCK,
-    Extractor,
-    Reference,
-    read_reference,
-    reference_of,
-    to_bytes,
-)
+from experiments.evaluation.inception import BLOCK, Extractor, Reference, read_reference, reference_of, to_bytes
 from experiments.models.samples import PartialSamples
 from experiments.models.sampling import Generate
 from scorekit import metrics
@@ -50,11 +43,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: Config, dataset: Dataset) -> Prepared | None:
-    """Reads the weights and the reference; None where the config has no weights.
-
-    Raises:
-      ConfigError: if a file is not what it must be, or there is no reference.
-    """
+    """Reads the weights and the reference; None where the config has no weights."""
     options = config.evaluation.fid
     if options.weights is None:
         return None
@@ -64,10 +53,8 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
         given = f"config.evaluation.fid.reference={options.reference}"
         return Prepared(extract, read_reference(options.reference, extract, given))
     if dataset.streaming:
-        raise ConfigError(
-            "config.evaluation.fid.reference=None: must be a file of experiments.analysis.reference_statistics, where "
-            "the data are not in memory"
-        )
+        given, file = "config.evaluation.fid.reference=None", "a file of experiments.analysis.reference_statistics"
+        raise ConfigError(f"{given}: must be {file}, where the data are not in memory")
     x = dataset.train["original" if "original" in dataset.train else "x"]
     print(f"reference: features of {len(x):,} training images", flush=True)
     part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + 16 * BLOCK], dataset.train)
@@ -84,16 +71,7 @@ def inception_metrics(
     prepared: Prepared,
     partial: PartialSamples | None = None,
 ) -> InceptionMetrics:
-    """Draws ``repeats`` sets of samples of every row of :func:`compared`; of each batch only the features are kept.
-
-    Args:
-      config: the full config.
-      dataset: the data of the run.
-      params: the parameters to sample with.
-      generate: from :func:`experiments.models.sampling.make_sampler`.
-      prepared: from :func:`prepare`.
-      partial: where features are kept until the caller has written the evaluation.
-    """
+    """Draws ``repeats`` sets of samples of every row of :func:`compared`; of each batch only the features are kept."""
     options, (extract, reference) = config.evaluation.fid, prepared
     labels = np.arange(options.num_samples, dtype=np.int32) % dataset.num_classes
     rows, distance = {}, extract.network.distance
@@ -103,19 +81,11 @@ def inception_metrics(
             seed = (config.seed + 1 + repeat) % 2**32
             features = generate(params, seed, labels, scale, partial=partial, measure=extract, steps=steps)
             found.append(_of_set(features, extract, reference))
-            score = found[-1][distance]
-            print(
-                f"{name}, set {repeat + 1} of {options.repeats}: {distance} {score:.4f} ({extract.convention})",
-                flush=True,
-            )
+            score = f"{distance} {found[-1][distance]:.4f} ({extract.convention})"
+            print(f"{name}, set {repeat + 1} of {options.repeats}: {score}", flush=True)
         rows[name] = _over_repeats(found, distance)
-    provenance = {
-        "samples": options.num_samples,
-        "repeats": options.repeats,
-        "resize": extract.convention,
-        "weights": extract.checksum,
-        "reference": reference.about,
-    }
+    provenance = {"samples": options.num_samples, "repeats": options.repeats, "resize": extract.convention}
+    provenance |= {"weights": extract.checksum, "reference": reference.about}
     return InceptionMetrics(rows, _caption(options, extract, reference), provenance, extract.network.name)
 
 

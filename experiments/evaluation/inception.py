@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import ConfigError
+from experiments.data.dataset import in_blocks
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.devices import everywhere, spread, spread_jit
 from scorekit import metrics
@@ -27,13 +28,10 @@ class Extractor:
     """``extract(samples) -> features`` as float32 ``(N, D)``, the outputs of ``network.widths`` one after another.
 
     Args:
-      network: of :data:`~experiments.evaluation.feature_networks.NETWORKS`, by name.
-      path: of the weights.
-      convention: see :mod:`scorekit.metrics.resize`.
-      given: the flag or field that names the path, for errors.
-
-    Raises:
-      ConfigError: if the file is not one of the weights.
+      network: name of one of :data:`~experiments.evaluation.feature_networks.NETWORKS`.
+      path: file of the weights.
+      convention: way to resize, see :mod:`scorekit.metrics.resize`.
+      given: flag or field that names the path, for errors.
     """
 
     def __init__(self, network: str, path: str, convention: Convention, given: str):
@@ -59,12 +57,7 @@ class Extractor:
 
     def of_bytes(self, images: np.ndarray) -> np.ndarray:
         """Of images ``(N, H, W, C)`` as uint8."""
-        parts = []
-        for start in range(0, len(images), BLOCK):
-            block = images[start : start + BLOCK]
-            padded = np.pad(block, [(0, BLOCK - len(block)), (0, 0), (0, 0), (0, 0)])
-            parts.append(np.asarray(self._run(self._params, padded))[: len(block)])
-        return np.concatenate(parts)
+        return in_blocks(lambda block: self._run(self._params, block), images, BLOCK)
 
     def columns(self, features: np.ndarray, name: str) -> np.ndarray:
         """One output of the network out of its features."""
@@ -73,9 +66,7 @@ class Extractor:
 
     def statistics(self, features: np.ndarray, name: str) -> FeatureStatistics:
         """The statistics of one output."""
-        own = self.columns(features, name)
-        parts = (own[start : start + ROWS] for start in range(0, len(own), ROWS))
-        return metrics.merge_statistics(map(metrics.feature_statistics, parts))
+        return metrics.merge_statistics(map(metrics.feature_statistics, _parts(self.columns(features, name))))
 
 
 def to_bytes(samples: ArrayLike) -> np.ndarray:
@@ -104,14 +95,7 @@ class Reference(NamedTuple):
 
 
 def reference_of(extract: Extractor, batches: Iterable[np.ndarray], keep: int, about: str) -> Reference:
-    """The reference of images.
-
-    Args:
-      extract: the network.
-      batches: of uint8 images.
-      keep: the number of images whose features are kept, the first ones.
-      about: where they are from.
-    """
+    """The reference of batches of uint8 images, with the features of the first ``keep`` of them."""
     network = extract.network
     found: dict[str | None, list[FeatureStatistics]] = {name: [] for name in (network.pool, network.spatial) if name}
     kept, have = [], 0
@@ -129,18 +113,14 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
 
     ``mu`` and ``sigma`` are statistics of the pooled features (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM);
     ``arr_0`` holds images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and
-    ``weights`` are those of :func:`write_reference`.
-
-    Raises:
-      ConfigError: if the file is none of these, or its features are of other weights or another way to resize.
+    ``weights`` are those of :func:`write_reference`, and must be those of ``extract``.
     """
     try:
         file = io.BytesIO(as_path(path).read_bytes()) if in_bucket(path) else as_path(path)
         found: dict[str, Any] = read_arrays(file)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{given}: must be an .npz file of arrays: {error}") from error
-    ours = {"resize": extract.convention, "weights": extract.checksum}
-    for name, value in ours.items():
+    for name, value in {"resize": extract.convention, "weights": extract.checksum}.items():
         if name in found and str(found[name]) != value:
             raise ConfigError(f"{given}: its features are of {name} {found[name]}, those of the samples of {value}")
     count = int(found["num_images"]) if "num_images" in found else None
@@ -184,8 +164,8 @@ def _from_file(found, count, mean: str, covariance: str, size: int, given: str) 
     return FeatureStatistics(count, found[mean].astype(np.float64), found[covariance].astype(np.float64))
 
 
-def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
-    return (images[start : start + ROWS] for start in range(0, len(images), ROWS))
+def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
 
 
 def _joined(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

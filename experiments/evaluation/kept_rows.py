@@ -23,11 +23,7 @@ def overridden(config: Config, saved: Config) -> dict[str, Any]:
 
 
 def check_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Validates that rows in a file were made with the settings of this command.
-
-    Raises:
-      ConfigError: naming the file and the settings that differ.
-    """
+    """Validates that rows in a file were made with the settings of this command."""
     if theirs != ours:
         names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
         of = lambda settings: {name: settings.get(name) for name in names}
@@ -35,11 +31,7 @@ def check_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -
 
 
 def check_names(given: str, folders: Sequence[Path]) -> None:
-    """Validates that folders, after which rows are named, have different names.
-
-    Raises:
-      ConfigError: naming the flag and both folders.
-    """
+    """Validates that folders, after which rows are named, have different names."""
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.name in found:
@@ -57,9 +49,6 @@ def rows_of(
       settings: of this command.
       same: settings that must be equal for rows to be compared, and what they are called.
       given: the flag that names the folder, for the error message.
-
-    Raises:
-      ConfigError: if there are none, or a setting differs.
     """
     path = folder / "rows.json"
     if not path.exists():
@@ -73,11 +62,7 @@ def rows_of(
 
 
 class KeptRows:
-    """The rows of ``path``, each computed once; it is written after every new row.
-
-    Raises:
-      ConfigError: if the file holds rows of other settings, or of another run under the same name.
-    """
+    """The rows of ``path``, each computed once; it is written after every new row. All have the same settings."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]):
         self.path, self.settings = path, dict(settings)

@@ -60,13 +60,7 @@ def decode(
 
 
 def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRAME_RATE) -> dict[str, float]:
-    """The ``METRICS`` of one sound.
-
-    Args:
-      played: the notes that were played.
-      found: those that were transcribed.
-      frames: of both piano rolls.
-      rate: frames to a second.
+    """The ``METRICS`` of the notes ``found`` in one sound, of ``rate`` frames a second.
 
     >>> a, b = Note(60, 80, 0.0, 0.5), Note(62, 80, 0.5, 1.0)
     >>> found = scores([a, b], [a], 16, rate=16)
@@ -120,14 +114,8 @@ def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
 
 def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
-    return mir_eval.transcription.precision_recall_f1_overlap(
-        _intervals(played, rate),
-        _hertz(played),
-        _intervals(found, rate),
-        _hertz(found),
-        onset_tolerance=TOLERANCE,
-        **options,
-    )
+    notes = (values for each in (played, found) for values in (_intervals(each, rate), _hertz(each)))
+    return mir_eval.transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
 
 
 def _hertz(notes: list[Note]) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
+from experiments.data.dataset import Batch, Dataset, in_blocks, preprocess, rows_of
 from experiments.data.display import Scorer
 from experiments.evaluation import compared
 from experiments.evaluation.exact import ExactBits, exact_bits
@@ -27,19 +27,14 @@ from scorekit.typing import PyTree
 
 
 class Bound(NamedTuple):
-    """The variational bound on the test set given its conditions, in bits per dimension.
+    """The variational bound on the test set given its conditions, in bits per dimension: a mean over examples.
 
     Attributes:
-      total: mean over examples of prior, reconstruction and diffusion terms.
+      total: sum of its terms ``prior``, ``reconstruction`` and ``diffusion``.
       error: standard error of the mean.
-      prior: mean of the first term.
-      reconstruction: of the second.
-      diffusion: of the third.
       exact: the exact value, where it is known.
       examples: number of test examples.
-      times: noise levels per example.
-      t_min: smallest time.
-      t_max: largest time.
+      times: noise levels per example, from ``t_min`` to ``t_max``.
       bins: number of values of discrete data, None for a bound on a density.
     """
 
@@ -101,19 +96,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates samples at every guidance scale and number of steps, the variational bound and the loss by noise level.
 
-    The FID joins them where the config names weights of the network of its features.
-
-    Args:
-      config: the full config.
-      model: the model that it describes.
-      dataset: its data.
-      params: the parameters to evaluate.
-      generate: from :func:`experiments.models.sampling.make_sampler`.
-      partial: where samples are kept until the caller has written the evaluation.
-      exact: whether to find the exact likelihood too.
-
-    Raises:
-      ConfigError: if the exact likelihood is asked of a bridge.
+    The FID joins them where the config names weights of the network of its features, and the exact likelihood, which a
+    bridge does not have, with ``exact``.
     """
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
@@ -149,12 +133,8 @@ def sample_metrics(
     labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
     for name, (scale, steps) in compared(config).items():
         samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
-        errors = _condition_errors(model, dataset, samples, labels)
-        rows[name] = {
-            **scorer.samples(samples, labels),
-            **errors,
-            **semigroup(config, model, dataset, params, steps, scale),
-        }
+        found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
+        rows[name] = found | semigroup(config, model, dataset, params, steps, scale)
     return rows
 
 
@@ -164,13 +144,9 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
     if batch is None:
         return {}
     targets = target_conditions(model, dataset, labels)
-    return {
-        f"RMSE of the {name.replace('_', ' ')}": float(
-            np.sqrt(np.mean(np.square(np.asarray(extract(batch)) - targets[name])))
-        )
-        for name, extract in model.extracts.items()
-        if getattr(extract, "from_samples", True)
-    }
+    extracts = {name: each for name, each in model.extracts.items() if getattr(each, "from_samples", True)}
+    rmse = lambda x, target: float(np.sqrt(np.mean(np.square(np.asarray(x) - target))))
+    return {f"RMSE of the {n.replace('_', ' ')}": rmse(each(batch), targets[n]) for n, each in extracts.items()}
 
 
 def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
@@ -187,37 +163,26 @@ def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
 
 def variational_bound(config: Config, model: Model, dataset: Dataset, params: PyTree) -> Bound:
     """The variational bound on the test set given its conditions, and the exact value where it is known."""
-    dim, bins = math.prod(model.shape), dataset.bins
+    dim, bins, times = math.prod(model.shape), dataset.bins, config.evaluation.bound_times
     t_min, t_max = bound_ends(model, bins)
 
     @spread_jit
     def run(params, key, batch):
         batch = preprocess(dataset, spread(batch))
-        bound = likelihood.variational_bound(
-            key,
-            denoiser(model, params, conditions(model, batch)),
-            model.schedule,
-            batch["x"],
-            num_times=config.evaluation.bound_times,
-            t_min=t_min,
-            t_max=t_max,
-            bins=bins,
-        )
-        return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total])
+        options = {"num_times": times, "t_min": t_min, "t_max": t_max, "bins": bins}
+        rule = denoiser(model, params, conditions(model, batch))
+        bound = likelihood.variational_bound(key, rule, model.schedule, batch["x"], **options)
+        return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total], axis=1)
 
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
-    total = len(few["x"])
-    size, parts = min(dataset.evaluation_batch, total), []
-    for start in range(0, total, size):
-        at = np.minimum(np.arange(start, start + size), total - 1)  # of one compiled size
-        found = np.asarray(run(params, jax.random.key(config.seed + start), rows_of(few, at)))
-        parts.append(found[:, : total - start])
-    values = np.concatenate(parts, axis=1) / (dim * math.log(2))
+    examples = len(few["x"])
+    block = lambda rows: run(params, jax.random.key(config.seed + int(rows[0])), rows_of(few, rows))
+    found = in_blocks(block, np.arange(examples), min(dataset.evaluation_batch, examples))
+    values = found.T / (dim * math.log(2))
     prior, reconstruction, diffusion, total = map(float, values.mean(axis=1))
-    examples = values.shape[1]
     error = float(values[3].std() / math.sqrt(examples))
     return Bound(total, error, prior, reconstruction, diffusion, dataset.exact_bits(), examples,
-                 config.evaluation.bound_times, t_min, t_max, bins)  # fmt: skip
+                 times, t_min, t_max, bins)  # fmt: skip
 
 
 def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Batch) -> losses.Binned:

@@ -21,15 +21,8 @@ def semigroup(
     """What halving the jumps of a sampler of ``steps`` changes; nothing for a denoiser.
 
     The mean over held-out examples of :func:`scorekit.flow_maps.semigroup_error` at their noised states, each on a
-    step of the sampler that is drawn at random. A map that is trained on jumps to t = 0 alone has none.
-
-    Args:
-      config: the full config.
-      model: the model.
-      dataset: its data.
-      params: the parameters to evaluate.
-      steps: number of steps of the sampler.
-      scale: γ, for a map that is conditioned on it.
+    step of the sampler that is drawn at random, at the guidance scale of a map that is conditioned on it. A map that is
+    trained on jumps to t = 0 alone has none.
     """
     if model.flow_map is None or model.flow_map.ends_only:
         return {}

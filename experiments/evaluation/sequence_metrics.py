@@ -8,14 +8,8 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, require
-from experiments.cli.fields import (
-    NON_NEGATIVE,
-    Field,
-    Section,
-)
-from experiments.data import (
-    kind_of,
-)
+from experiments.cli.fields import NON_NEGATIVE, Field, Section
+from experiments.data import kind_of
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
@@ -98,16 +92,7 @@ def evaluate(
     generate: Generate,
     partial: PartialSamples | None = None,
 ) -> SequenceEvaluation:
-    """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling.
-
-    Args:
-      config: the full config.
-      model: the model that it describes.
-      dataset: its data.
-      params: the parameters to evaluate.
-      generate: from :func:`experiments.models.sequence_sampling.make_sampler`.
-      partial: where samples are kept until the caller has written the evaluation.
-    """
+    """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
     require(config.sampling.given is None, "sampling.given", config.sampling.given,
             "None in an evaluation: what is given is of the test data that samples are compared with")  # fmt: skip
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
@@ -130,11 +115,7 @@ def evaluate(
 
 
 def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:
-    """The exact code length of an autoregressive model, or the variational bound of a diffusion.
-
-    Raises:
-      NotFinite: if that of a test example is not finite.
-    """
+    """The exact code length of an autoregressive model, or the variational bound of a diffusion."""
 
     def values(params, key, x, labels):
         x, labels = spread((x, labels))
@@ -146,13 +127,10 @@ def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: 
 
     run = spread_jit(values)
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
-    examples, size = len(few["x"]), min(dataset.evaluation_batch, len(few["x"]))
-    key, parts = jax.random.fold_in(jax.random.key(config.seed), _OF_BITS), []
-    for start in range(0, examples, size):
-        at = np.minimum(np.arange(start, start + size), examples - 1)  # of one compiled size
-        found = run(params, jax.random.fold_in(key, start), few["x"][at], few["label"][at])
-        parts.append(np.asarray(found)[: examples - start])
-    bits = check_samples(np.concatenate(parts), config.model, "bits per symbol of test examples")
+    examples, key = len(few["x"]), jax.random.fold_in(jax.random.key(config.seed), _OF_BITS)
+    block = lambda at: run(params, jax.random.fold_in(key, int(at[0])), few["x"][at], few["label"][at])
+    bits = in_blocks(block, np.arange(examples), min(dataset.evaluation_batch, examples))
+    check_samples(bits, config.model, "bits per symbol of test examples")
     error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan
     kind = "exact" if model.process is None else "bound"
     return Bits(float(bits.mean()), error, kind, examples, model.length, model.num_codes)

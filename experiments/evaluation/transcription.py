@@ -56,11 +56,7 @@ class Trained(NamedTuple):
 
 
 def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> Trained:
-    """The transcriber in the folder of a run, from the newest checkpoint or that of ``step``.
-
-    Raises:
-      ConfigError: if it has no checkpoint, one that was trained with another config, or no threshold of onsets.
-    """
+    """The transcriber in the folder of a run, from the newest checkpoint or that of ``step``."""
     transcriber.check(config)
     check_weights(config, workdir, step)
     kept = json.loads((workdir / FILE).read_text())
@@ -95,18 +91,13 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
 
     Channels are averaged, the sample rate is changed to that of the network, and the peak to that of its training
     sounds.
-
-    Raises:
-      ValueError: for a sound that is shorter than a frame or not finite.
     """
     built = found.built
     x = np.asarray(sound.x, np.float32)
     x = x.mean(axis=0) if x.ndim == 2 else x
     if len(x) * FRAME_RATE < sound.sample_rate:
-        raise ValueError(
-            f"sound must last at least {1000 / FRAME_RATE:g} ms, a frame, got {len(x)} samples "
-            f"at {sound.sample_rate} Hz"
-        )
+        given = f"{len(x)} samples at {sound.sample_rate} Hz"
+        raise ValueError(f"sound must last at least {1000 / FRAME_RATE:g} ms, a frame, got {given}")
     if not np.all(np.isfinite(x)):
         raise ValueError(f"sound must be finite, got {np.sum(~np.isfinite(x))} samples that are not")
     if sound.sample_rate != built.sample_rate:
@@ -137,9 +128,8 @@ def decode(found: Trained, keys: Keys, onset_threshold: float | None = None) -> 
     onset = found.onset_threshold if onset_threshold is None else onset_threshold
     assert onset is not None
     check_samples(np.asarray(keys.onset), "the transcriber", "probabilities")
-    return [
-        note_metrics.decode(*each, found.built.lowest, onset, found.frame_threshold) for each in zip(*keys, strict=True)
-    ]
+    given = found.built.lowest, onset, found.frame_threshold
+    return [note_metrics.decode(*each, *given) for each in zip(*keys, strict=True)]
 
 
 def played(found: Trained, rolls: Iterable[np.ndarray]) -> list[list[Note]]:

@@ -32,8 +32,8 @@ class Request(NamedTuple):
       x: images as the network receives them.
       label: their classes.
       classifier: the reference classifier.
-      seed: of all noise.
-      methods: that restore; all that apply if empty.
+      seed: seed of all noise.
+      methods: names of those that restore; all that apply if empty.
       options: their hyper-parameters.
       prior: "null", or "class" for the prior of the true class.
       target: the class to edit to; the next one if None.
@@ -79,22 +79,20 @@ def _restore(run: Run, request: Request) -> tuple[Columns, Table]:
     prior = denoiser(run.model, run.params, label if request.prior == "class" else null)
     picture = task.picture(np.asarray(y))
     columns: Columns = {"original": np.asarray(x), "observation": picture}
-    visible = np.clip(picture, -1, 1)
-    rows: list[list] = [["original", None, tasks.consistency(task, np.asarray(x), y), _accuracy(request, x, label),
-                         None, None, None]]  # fmt: skip
-    rows.append(["observation", _psnr(visible, x), None, _accuracy(request, visible, label),
-                 None, None, None])  # fmt: skip
+    visible, rest = np.clip(picture, -1, 1), [None] * 3
+    rows: list[list] = [
+        ["original", None, tasks.consistency(task, np.asarray(x), y), _accuracy(request, x, label), *rest],
+        ["observation", _psnr(visible, x), None, _accuracy(request, visible, label), *rest],
+    ]
     for method in chosen:
         begin = time.monotonic()
         found = methods.restore(method, key, prior, run.model.schedule, task, y, x.shape, options)
         seconds = time.monotonic() - begin
         by = f"--method={method}; leave it out by naming the others"
         image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), by, "restored images")
-        decibel = _psnr(image, x)
-        columns[f"{method}\n{decibel:.1f} dB"] = image
-        fit = tasks.consistency(task, found.x, y)
-        accuracy = _accuracy(request, image, label)
-        rows.append([method, decibel, fit, accuracy, found.evaluations, found.gradients, seconds])
+        columns[f"{method}\n{_psnr(image, x):.1f} dB"] = image
+        quality = _psnr(image, x), tasks.consistency(task, found.x, y), _accuracy(request, image, label)
+        rows.append([method, *quality, found.evaluations, found.gradients, seconds])
     header = ["", "PSNR (dB)", "RMS of y - A(x)", "class kept", "evaluations", "gradients", "seconds"]
     return columns, Table(header, rows, f"noise {options.noise_std:g}, {request.prior} prior")
 

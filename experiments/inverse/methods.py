@@ -16,7 +16,6 @@ from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
 LEAST_LOG_SNR = -6.0
 """Sampling starts at this log-SNR: the Jacobian of a trained network is useless at higher noise."""
 
-
 METHODS = ("replacement", "repaint", "dps", "pigdm", "mmps")
 
 
@@ -37,13 +36,10 @@ def check_options(methods: Sequence[str], options: Options) -> None:
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"--method={method}: must be one of {', '.join(METHODS)}{hint(method, METHODS)}")
-    for name, allowed, good in (
-        ("noise_std", "a finite number >= 0", 0 <= options.noise_std < float("inf")),
-        ("data_std", "a finite number > 0", 0 < options.data_std < float("inf")),
-        ("step_size", "a finite number >= 0", 0 <= options.step_size < float("inf")),
-    ):
-        if not good:
-            raise ConfigError(f"--{name}={getattr(options, name)}: must be {allowed}")
+    for name, zero in (("noise_std", True), ("data_std", False), ("step_size", True)):
+        value = getattr(options, name)
+        if not (0 <= value < float("inf") and (zero or value > 0)):
+            raise ConfigError(f"--{name}={value}: must be a finite number {'>=' if zero else '>'} 0")
 
 
 class Restored(NamedTuple):

@@ -38,13 +38,8 @@ def _hidden(rows: slice, columns: slice, shape) -> Task:
 
 def _middle(shape: Sequence[int]) -> Task:
     """The middle, half as high and half as wide, is hidden."""
-    height, width = shape[:2]
-    return _hidden(slice(height // 4, -(height // 4)), slice(width // 4, -(width // 4)), shape)
-
-
-def _half(shape: Sequence[int]) -> Task:
-    """The lower half is hidden."""
-    return _hidden(slice(shape[0] // 2, None), slice(None), shape)
+    rows, columns = (slice(side // 4, -(side // 4)) for side in shape[:2])
+    return _hidden(rows, columns, shape)
 
 
 def _super_resolution(shape: Sequence[int]) -> Task:
@@ -64,12 +59,6 @@ def _identity(x: PyTree) -> PyTree:
     return x
 
 
-def _denoise(shape: Sequence[int]) -> Task:
-    """Noise alone."""
-    del shape
-    return Task(jax.tree_util.Partial(_identity), lambda y: y)
-
-
 def _colourise(shape: Sequence[int]) -> Task:
     """The luminance."""
     if shape[-1] != 3:
@@ -78,23 +67,18 @@ def _colourise(shape: Sequence[int]) -> Task:
 
 
 def _saturated(x: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.tanh(4.0 * leaf), x)
-
-
-def _saturate(shape: Sequence[int]) -> Task:
     """Contrast so strong that black and white saturate; not linear."""
-    del shape
-    return Task(jax.tree_util.Partial(_saturated), lambda y: y, linear=False)
+    return jax.tree.map(lambda leaf: jnp.tanh(4.0 * leaf), x)
 
 
 TASKS: dict[str, Callable[[Sequence[int]], Task]] = {
     "inpaint": _middle,
-    "half": _half,
+    "half": lambda shape: _hidden(slice(shape[0] // 2, None), slice(None), shape),
     "super_resolution": _super_resolution,
     "deblur": _deblur,
-    "denoise": _denoise,
+    "denoise": lambda shape: Task(jax.tree_util.Partial(_identity), lambda y: y),
     "colourise": _colourise,
-    "saturate": _saturate,
+    "saturate": lambda shape: Task(jax.tree_util.Partial(_saturated), lambda y: y, linear=False),
 }
 
 

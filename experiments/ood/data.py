@@ -1,13 +1,15 @@
 """Image sets for out-of-distribution experiments, all at one resolution and with one number of grey values."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.data.images import Images
-from experiments.ood.fetch import FETCHED, read_fetched
+from experiments.ood.fetch import FETCHED, FILES, cache_folder
 from scorekit import data
+from scorekit.io import read_file
 
 
 def photo_patches(side: int, scale: int = 4) -> np.ndarray:
@@ -47,23 +49,37 @@ def requantise(images: np.ndarray, bins_before: int, bins: int) -> np.ndarray:
     return np.round(images * ((bins - 1) / (bins_before - 1))).astype(np.uint8)
 
 
-def _mirrored(images: np.ndarray) -> np.ndarray:
-    return images[:, :, ::-1]
+def _idx(path: Path) -> np.ndarray:
+    """An array in the format of the MNIST files: two zeros, a type, the number of axes, their lengths, the values."""
+    try:
+        raw = read_file(path)
+        axes = raw[3]
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(raw, ">i4", axes, 4))
+    except (OSError, IndexError, ValueError) as error:
+        raise ConfigError(f"{path}: is damaged; delete it to have it fetched again ({error})") from error
+
+
+def read_fetched(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``(N, 28, 28, 1)`` and labels of a fetched set."""
+    images, labels = (cache_folder(name) / file for file in FILES[split])
+    if not images.exists():
+        command = f"python -m experiments.ood.fetch {name}"
+        raise ConfigError(f"{name} is not in {cache_folder(name)}; fetch it with: {command}")
+    x, label = _idx(images), _idx(labels)
+    if x.shape != (len(label), 28, 28) or label.ndim != 1:
+        raise ConfigError(f"{images}: must hold 28 x 28 images with labels, got {x.shape} and {label.shape}")
+    return x[..., None], label.astype(np.int32)
 
 
 NEAR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mirrored": _mirrored,
+    "mirrored": lambda images: images[:, :, ::-1],
     "shifted": lambda images: np.roll(images, 1, axis=2),
 }
 """Held-out in-distribution images with a small change: the same pixel statistics, another distribution."""
 
 
 def load_images(name: str, split: str, side: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a named set at this resolution and number of grey values, with labels (0 where there are none).
-
-    Raises:
-      ConfigError: for an unknown set, one that is not there, or one of lower resolution.
-    """
+    """Images of a named set at this resolution and number of grey values, with labels (0 where there are none)."""
     if name == "photos":
         images, before = photo_patches(side), 256
         labels = np.zeros(len(images), np.int32)

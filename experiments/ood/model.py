@@ -8,11 +8,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import data, training
+from experiments import training
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.models import checks
 from experiments.models.devices import COPIES, param_shapes
 from experiments.models.model import Model, at_params, build_model, init_params, unconditional
 from experiments.models.run_files import averaged
@@ -32,8 +31,8 @@ class ScoredModel(NamedTuple):
       denoiser: without labels, of any batch of images in [-1, 1].
       schedule: its noise schedule.
       log_density: ``(key, x_t) -> log p`` of images with the noise of ``t_min``, nats.
-      t_min: the time at which a grey value is four standard deviations of the noise wide.
-      name: for people.
+      t_min: time at which a grey value is four standard deviations of the noise wide.
+      name: description for people.
     """
 
     denoiser: Denoiser
@@ -49,12 +48,7 @@ def first_time(schedule: Schedule, bins: int) -> Array:
 
 
 def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
-    """The model that ``config.kind`` names: fitted, loaded from ``config.run``, or trained into ``workdir/model``.
-
-    Raises:
-      ConfigError: for an unknown kind, a network that does not fit, or a run that does not exist or was trained on
-        other data.
-    """
+    """The model that ``config.kind`` names: fitted, loaded from ``config.run``, or trained into ``workdir/model``."""
     if choice("kind", config.kind, MODELS) != "network":
         return _fitted(config, dataset)
     if config.run:
@@ -76,9 +70,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
 def check_training(options: Config, workdir: Path) -> None:
     """Validates the config of the network that is trained here."""
     base.check_fields(options)
-    data.check(options)
-    checks.check(options)
-    checks.check_trainable(options)
+    diffusion.check(options)
     training.check(options)
     training.check_devices(options)
     loop.check_same_run(options, workdir / "model")

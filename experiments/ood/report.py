@@ -10,16 +10,8 @@ from experiments.cli.config import Config
 from experiments.ood.experiment import CALIBRATION, OWN, Ascent, Outcome
 from experiments.ood.scores import Separation
 from experiments.reporting import curves, plots
-from experiments.reporting.report import (
-    ConfigSection,
-    Figure,
-    Heading,
-    Section,
-    Table,
-    Text,
-    tables_as_text,
-    write_report,
-)
+from experiments.reporting import report as page
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Table, Text
 from scorekit.data import to_unit
 
 HEADER = ("score", "AUROC", "from", "to", "AUPR", "FPR95")
@@ -63,27 +55,19 @@ def effect_table(outcome: Outcome) -> Table:
     log_p = {name: found["log p"][:, 0] for name, found in outcome.statistics.items()}
     typical = log_p[CALIBRATION].mean()
     width = np.quantile(np.abs(log_p[CALIBRATION] - typical), 0.95)
-    rows = []
+    rows, scores = [], ("likelihood", "typicality |-log p - H|", outcome.best)
     for name in (n for n in outcome.images if n != CALIBRATION):
-        values = outcome.images[name][0].size
-        scores = ("likelihood", "typicality |-log p - H|", outcome.best)
-        rows.append(
-            [
-                name,
-                float(outcome.statistics[name]["code length"].mean()) / values,
-                float(log_p[name].mean()) / values,
-                float(np.mean(log_p[name] > np.median(log_p[OWN]))),
-                float(np.mean(np.abs(log_p[name] - typical) <= width)),
-                *(None if name == OWN else auroc[name, score] for score in scores),
-            ]
-        )
+        values, bits = outcome.images[name][0].size, outcome.statistics[name]["code length"]
+        likelier, near = log_p[name] > np.median(log_p[OWN]), np.abs(log_p[name] - typical) <= width
+        cells = [bits.mean() / values, log_p[name].mean() / values, np.mean(likelier), np.mean(near)]
+        rows.append([name, *map(float, cells), *(None if name == OWN else auroc[name, score] for score in scores)])
     header = ["set", "PNG bits/value", "log p, nats/value", "more likely", "typical",
               "AUROC likelihood", "AUROC typicality", "AUROC best"]  # fmt: skip
     return Table(header, sorted(rows, key=lambda row: row[1]), EFFECT.format(best=outcome.best))
 
 
 def _text(table: Table) -> str:
-    return tables_as_text([table]).rstrip()
+    return page.tables_as_text([table]).rstrip()
 
 
 def as_text(config: Config, outcome: Outcome) -> str:
@@ -99,12 +83,8 @@ def as_text(config: Config, outcome: Outcome) -> str:
 
 
 def _ascent_table(ascent: Ascent) -> Table:
-    rows = [
-        [f"{before:.0f}", f"{after:.0f}", f"{after - before:+.0f}", p, q]
-        for before, after, p, q in zip(
-            ascent.log_p_before, ascent.log_p_after, ascent.p_before, ascent.p_after, strict=True
-        )
-    ]
+    columns = zip(ascent.log_p_before, ascent.log_p_after, ascent.p_before, ascent.p_after, strict=True)
+    rows = [[f"{a:.0f}", f"{b:.0f}", f"{b - a:+.0f}", *p] for a, b, *p in columns]
     header = ["log p, image", "log p, end", "gain (nats)", "typicality p, image", "typicality p, end"]
     return Table(header, rows)
 
@@ -116,7 +96,7 @@ def ascent_as_text(ascent: Ascent) -> str:
 
 def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Path:
     """Draws the pictures and writes ``ood.html``."""
-    separate, best = tables(outcome.rows), outcome.best
+    separate = tables(outcome.rows)
     sections: list[Section] = []
     for name, table in separate.items():
         sections += [Heading(f"{config.in_distribution} against {name}"), table]
@@ -124,15 +104,9 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
     sections += _histograms(workdir, outcome)
     sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
     curve = curves.curve(
-        workdir / "batches.png",
-        config.batches,
-        outcome.rejected,
-        xlabel="images in a batch, M",
-        ylabel="share rejected",
-        log_x=True,
-        lines={"level of the test": 0.05},
-        title="Power of the typicality test",
-    )
+        workdir / "batches.png", config.batches, outcome.rejected, xlabel="images in a batch, M",
+        ylabel="share rejected", log_x=True, lines={"level of the test": 0.05}, title="Power of the typicality test",
+    )  # fmt: skip
     sections += [Figure(curve, "The typicality test on batches: two-sided in the mean of -log p.")]
     sections += [Heading("Most and least typical images"), *_extremes(workdir, config, outcome)]
     sections += [Heading("The mode is not typical"), *_ascent(workdir, outcome.ascent)]
@@ -144,16 +118,12 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
         "in distribution": f"{config.in_distribution}, {config.side} × {config.side}, {config.bins} grey values",
         "model": outcome.model,
         "images in each half": len(outcome.images[OWN]),
-        "best score on average": best,
-        **{
-            f"AUROC, {name}: best / likelihood": f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
-            for name, table in separate.items()
-        },
-        "time": progress.duration(seconds),
+        "best score on average": outcome.best,
     }
-    return write_report(
-        workdir / "ood.html", f"scorekit: out-of-distribution detection, {config.in_distribution}", summary, sections
-    )
+    for name, table in separate.items():
+        summary[f"AUROC, {name}: best / likelihood"] = f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
+    title = f"scorekit: out-of-distribution detection, {config.in_distribution}"
+    return page.write_report(workdir / "ood.html", title, {**summary, "time": progress.duration(seconds)}, sections)
 
 
 def _histograms(workdir: Path, outcome: Outcome) -> list[Section]:
@@ -162,15 +132,12 @@ def _histograms(workdir: Path, outcome: Outcome) -> list[Section]:
     quantity = f"score: {outcome.best}"
     typical = float(outcome.statistics[CALIBRATION]["log p"][:, 0].mean())
     panels = {"log p": log_p, quantity: {name: outcome.scores[name] for name in shown}}
-    path = curves.histograms(
-        workdir / "histograms.png",
-        panels,
-        xlabels={
-            "log p": "log p of the image with the noise of the smallest level (nats)",
-            quantity: f"{quantity} (larger is further out of distribution)",
-        },
-        lines={"log p": {"-H, the typical value": typical}},
-    )
+    xlabels = {
+        "log p": "log p of the image with the noise of the smallest level (nats)",
+        quantity: f"{quantity} (larger is further out of distribution)",
+    }
+    lines = {"log p": {"-H, the typical value": typical}}
+    path = curves.histograms(workdir / "histograms.png", panels, xlabels=xlabels, lines=lines)
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
         f"own data. Below: the score that separates best on average, {outcome.best}. The outermost bars "
@@ -188,16 +155,13 @@ def _extremes(workdir: Path, config: Config, outcome: Outcome) -> list[Section]:
             labels.append(f"{name}: {which}")
     images = np.asarray(to_unit(np.concatenate(rows), config.bins))
     path = plots.image_grid(workdir / "extremes.png", images, columns=10, row_labels=labels)
-    return [
-        Figure(path, f"The most and least typical images of each set, by {outcome.best}; the extreme ones on the left.")
-    ]
+    caption = f"The most and least typical images of each set, by {outcome.best}; the extreme ones on the left."
+    return [Figure(path, caption)]
 
 
 def _ascent(workdir: Path, ascent: Ascent) -> list[Section]:
-    cells = np.concatenate([ascent.before, ascent.after])
-    path = plots.image_grid(
-        workdir / "ascent.png", cells, columns=len(ascent.before), row_labels=["held-out image", "end of the ascent"]
-    )
+    cells, labels = np.concatenate([ascent.before, ascent.after]), ["held-out image", "end of the ascent"]
+    path = plots.image_grid(workdir / "ascent.png", cells, columns=len(ascent.before), row_labels=labels)
     text = (
         "From each held-out image, gradient ascent on the density, in the steps that the denoiser proposes, first at a "
         "larger noise level. Densities are those of images with the noise of the smallest level. The ends are far more "

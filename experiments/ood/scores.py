@@ -37,6 +37,7 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     bits = lambda found: found["bound"][:, 0] / np.log(2.0) - found["code length"][:, 0]
     kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
     decorrelated = typicality.decorrelate(_all(calibration))
+    without_correlation = lambda found: np.asarray(decorrelated(_all(found)))
     select = lambda name: lambda found: found[name]
     return {
         "likelihood": lambda found: -found["log p"][:, 0],
@@ -50,9 +51,7 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
         "path, 6D (DiffPath)": _fitted(gaussian, lambda found: np.cbrt(found["path"]), calibration),
         "score over curvature (SCOPED)": _fitted(kernel, select("curvature"), calibration),
         "density of states (DoSE)": _fitted(kernel, _all, calibration),
-        "density of states, decorrelated": _fitted(
-            kernel, lambda found: np.asarray(decorrelated(_all(found))), calibration
-        ),
+        "density of states, decorrelated": _fitted(kernel, without_correlation, calibration),
         "states, Gaussian": _fitted(gaussian, _all, calibration),
     }
 

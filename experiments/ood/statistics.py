@@ -1,10 +1,9 @@
 """Every statistic of every set of images: one at a time, in batches, saved as soon as it is computed."""
 
-import io
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves
+from experiments.data.dataset import in_blocks
+from experiments.models.runs import write_arrays
 from experiments.models.samples import check_samples
 from experiments.ood.data import InDistribution
 from experiments.ood.model import ScoredModel, noisy
@@ -34,13 +35,7 @@ class Statistic(NamedTuple):
 
 
 def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str, Statistic]:
-    """The statistics of a model by name: each is a program of its own, so that only one is in memory at a time.
-
-    Args:
-      config: the whole config.
-      scored: the model.
-      bins: number of grey values.
-    """
+    """The statistics of a model by name: each is a program of its own, so that only one is in memory at a time."""
     denoiser, schedule = scored.denoiser, scored.schedule
     ts = schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
     path = jnp.linspace(0.999, scored.t_min, config.path_steps)
@@ -109,29 +104,25 @@ def measure(
         for name, statistic in missing.items():
             start, values = time.monotonic(), {}
             for i, (set_name, images) in enumerate(sets.items()):
-                parts = []
-                for j, block in enumerate(_blocks(images, config.batch_size)):
-                    key = jax.random.fold_in(jax.random.fold_in(keys[name], i), j)
-                    parts.append(np.asarray(statistic.compute(key, dataset.to_model(block))))
+
+                def batch(rows, name=name, statistic=statistic, i=i, images=images):
+                    nonlocal done
+                    key = jax.random.fold_in(jax.random.fold_in(keys[name], i), int(rows[0]) // config.batch_size)
+                    values = np.asarray(statistic.compute(key, dataset.to_model(images[rows])))
                     done += statistic.cost
                     bar.update(done)
-                by = f"{name} of {set_name} under {scored.name}"
-                values[set_name] = check_samples(np.concatenate(parts)[: len(images)], by, "statistics")
+                    return values
+
+                values[set_name] = in_blocks(batch, np.arange(len(images)), config.batch_size)
+                check_samples(values[set_name], f"{name} of {set_name} under {scored.name}", "statistics")
             found[name] = values
-            _save(folder, name, values)
+            write_arrays(folder / f"{name.replace(' ', '_')}.npz", **values)
             print(f"{name}: {sum(map(len, sets.values())):,} images, {progress.duration(time.monotonic() - start)}")
     lengths = {"code length": {name: typicality.code_length(images)[:, None] for name, images in sets.items()}}
     return {
         set_name: {name: found[name][set_name] for name in statistics} | {k: v[set_name] for k, v in lengths.items()}
         for set_name in sets
     }
-
-
-def _blocks(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Batches of exactly ``size``, the last fill_missing up with black images."""
-    for start in range(0, len(images), size):
-        block = images[start : start + size]
-        yield np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
 
 
 NOT_MEASURED = ("batches", "ascent_log_snr", "ascent_steps")
@@ -154,9 +145,3 @@ def _saved(config: Config, scored: ScoredModel, sets: Mapping[str, np.ndarray], 
         with np.load(file) as arrays:
             found[file.stem.replace("_", " ")] = dict(arrays)
     return found
-
-
-def _save(folder: Path, name: str, values: Statistics) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **values)
-    write_atomic(folder / f"{name.replace(' ', '_')}.npz", buffer.getvalue())

@@ -21,17 +21,9 @@ from experiments.reporting.tables import metrics_table
 def check_students(
     workdir: str, config: Config, students: Sequence[str], fields: Sequence[str], check: Callable[[Config, str], Path]
 ) -> None:
-    """Validates that students have the data of ``workdir`` and names of their own.
+    """Validates that the runs ``students`` have the data of ``workdir``, whose config is given, and different names.
 
-    Args:
-      workdir: folder of the teacher's run.
-      config: config of the teacher.
-      students: folders of their runs.
-      fields: fields of ``config.data`` that must be equal.
-      check: validates one run and returns its folder.
-
-    Raises:
-      ConfigError: naming the folder that differs.
+    The ``fields`` of ``config.data`` must be equal; ``check`` validates one run and returns its folder.
     """
     configs = {folder: base.saved(folder) for folder in students}
     paths = [check(config, workdir), *(check(its, folder) for folder, its in configs.items())]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments.benchmarks.guidance.rules import HIGH, LOW, RULES
+from experiments.benchmarks.guidance.problems import HIGH, LOW, RULES
 from experiments.benchmarks.measuring import rounds
 from scorekit import guidance, predictions, samplers, schedules, solvers, trees
 from scorekit.networks import UNet
@@ -41,12 +41,11 @@ def show(module: UNet, batch: int, steps: int, turns: int) -> None:
 
     conditional, gamma = Partial(apply, params), jnp.float32(3.0)
     cond, uncond = guidance.branches(conditional, labels, 10)
-    rules = {name: rule(cond, uncond, schedule, gamma) for name, rule in RULES.items()}
     rules = {
-        "CFG": rules.pop("CFG"),
+        "CFG": RULES["CFG"](cond, uncond, schedule, gamma),
         "no guidance": cond,
         "CFG, two calls": two_calls(conditional, labels, 10, schedule, gamma),
-        **rules,
+        **{name: rule(cond, uncond, schedule, gamma) for name, rule in RULES.items() if name != "CFG"},
         "nested": nested(cond, uncond, schedule, gamma),
     }
     ts, solver = grids.uniform(steps), solvers.Euler()
@@ -80,17 +79,14 @@ def recompilation() -> None:
         for name, rule in RULES.items()
     }
     guided = guidance.classifier_free(cond, uncond, 3.0)
+    static = lambda f: guidance.static_threshold(guided, schedule, 2.0 * f)
+    apg = lambda f: {"parallel": 0.2 * f, "momentum": -0.5 / f, "norm_threshold": 2.0 * f}
+    weights = lambda f: guidance.weight_schedule(f, 3.0 * f, "power", power=f)
     cases |= {
         "interval, bounds": lambda f: guidance.interval(guided, cond, schedule, 0.1 * f, 2.0 * f),
-        "thresholds": lambda f: guidance.dynamic_threshold(
-            guidance.static_threshold(guided, schedule, 2.0 * f), schedule, 0.9 / f, f
-        ),
-        "APG, all values": lambda f: guidance.apg(
-            cond, uncond, schedule, 2.0 * f, parallel=0.2 * f, momentum=-0.5 / f, norm_threshold=2.0 * f
-        ),
-        "γ(t), its values": lambda f: guidance.classifier_free(
-            cond, uncond, guidance.weight_schedule(f, 3.0 * f, "power", power=f)
-        ),
+        "thresholds": lambda f: guidance.dynamic_threshold(static(f), schedule, 0.9 / f, f),
+        "APG, all values": lambda f: guidance.apg(cond, uncond, schedule, 2.0 * f, **apg(f)),
+        "γ(t), its values": lambda f: guidance.classifier_free(cond, uncond, weights(f)),
     }
     print("\nrecompilation: traces of the network at the first call, and new ones when every hyper-parameter changes")
     for name, build in cases.items():

@@ -1,4 +1,4 @@
-"""The problems: classes in the plane with exact denoisers, and a trained model."""
+"""The rules that are compared, and the problems: classes in the plane with exact denoisers, and a trained model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,23 +13,19 @@ from experiments.configs import base
 from experiments.models.model import denoiser
 from experiments.models.runs import open_run
 from scorekit import densities, guidance, metrics, schedules
-from scorekit.typing import Array, Prediction, Schedule
+from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
 
 class Problem(NamedTuple):
     """A conditional denoiser, and what its samples are compared with.
 
     Attributes:
-      name: for tables and plots.
-      conditional: ``(x_t, t, labels) -> Prediction``.
-      schedule: of the denoiser.
-      labels: of the samples.
+      name: of tables and plots.
+      conditional: ``(x_t, t, labels) -> Prediction``, with its ``schedule``.
+      labels: classes of the samples, each of this ``shape``.
       null: the null label, which is also the number of classes.
-      shape: of one sample.
-      accuracy: ``samples -> class accuracy``.
-      real_accuracy: that of real data.
-      real: real data ``(N, D)``.
-      by_class: real data ``(classes, samples / classes, D)``.
+      accuracy: ``samples -> class accuracy``; ``real_accuracy`` is that of real data.
+      real: real data ``(N, D)``; ``by_class``: ``(classes, samples / classes, D)``.
       bandwidth: of the Vendi score.
       extra: what some rules need: a weaker model, a classifier.
     """
@@ -47,6 +43,28 @@ class Problem(NamedTuple):
     bandwidth: float
     extra: dict[str, Callable]
 
+
+LOW, HIGH = 0.15, 4.0
+"""Bounds of the guidance interval, in sigma / alpha."""
+
+RULES: dict[str, Callable[..., Denoiser]] = {
+    "CFG": lambda c, u, s, g: guidance.classifier_free(c, u, g),
+    "interval": lambda c, u, s, g: guidance.interval(guidance.classifier_free(c, u, g), c, s, LOW, HIGH),
+    "increasing γ(t)": lambda c, u, s, g: guidance.classifier_free(c, u, guidance.weight_schedule(1.0, 2.0 * g - 1.0)),
+    "rescale": lambda c, u, s, g: guidance.rescale(guidance.classifier_free(c, u, g), c, s, 0.7),
+    "threshold": lambda c, u, s, g: guidance.dynamic_threshold(guidance.classifier_free(c, u, g), s, 0.99, 1.0),
+    "APG": lambda c, u, s, g: guidance.apg(c, u, s, g, norm_threshold=2.5),
+    "APG, momentum": lambda c, u, s, g: guidance.apg(c, u, s, g, momentum=-0.5, norm_threshold=2.5),
+    "CFG++": lambda c, u, s, g: guidance.cfg_plus_plus(c, u, g / 10.0),  # at gamma / 10
+    "CFG-Zero*": lambda c, u, s, g: guidance.cfg_zero_star(c, u, s, g),
+    "tangential": lambda c, u, s, g: guidance.tangential(c, u, s, g),
+    "frequency": lambda c, u, s, g: guidance.frequency_decoupled(c, u, g, (1.0, 0.5)),
+}
+"""``(cond, uncond, schedule, gamma) -> denoiser`` by the name in tables and plots."""
+EULER = ("CFG++",)
+"""Rules that are defined for DDIM."""
+IMAGES = ("frequency", "threshold", "rescale")
+"""Rules that are measured on images only."""
 
 CLASSES, MODES = 4, 3
 

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.guidance.problems import Problem
-from experiments.benchmarks.guidance.rules import EULER, IMAGES, RULES
+from experiments.benchmarks.guidance.problems import EULER, IMAGES, RULES, Problem
 from experiments.reporting import plots
 from scorekit import guidance, metrics, process, samplers, solvers
 from scorekit.solvers import grids
-from scorekit.typing import Denoiser
+from scorekit.typing import Array, Denoiser
 
 METRICS = ("class accuracy", "precision", "recall", "coverage", "Vendi", "energy", "Fréchet")
 
@@ -30,17 +29,22 @@ def rules_of(problem: Problem) -> dict[str, Callable[..., Denoiser]]:
     return found
 
 
+def compared(real: Array, x: Array) -> tuple[Array, ...]:
+    """``METRICS`` of samples ``(N, D)`` but for the class accuracy and the Vendi score."""
+    coverage = metrics.density_coverage(real, x).coverage
+    distances = metrics.energy_distance(real, x), metrics.frechet_distance(real, x)
+    return *metrics.precision_recall(real, x), coverage, *distances
+
+
 def make_compare(problem: Problem):
     """``samples -> metrics``, all of ``METRICS`` but the class accuracy."""
     classes = problem.null
 
     @jax.jit
     def compare(real, x):
-        precision, recall = metrics.precision_recall(real, x)
-        coverage = metrics.density_coverage(real, x).coverage
+        precision, recall, coverage, *distances = compared(real, x)
         each = x[: len(x) // classes * classes].reshape(-1, classes, x.shape[1]).swapaxes(0, 1)
         vendi = jnp.mean(jax.vmap(lambda one: metrics.vendi_score(one, problem.bandwidth))(each))
-        distances = metrics.energy_distance(real, x), metrics.frechet_distance(real, x)
         return jnp.stack([precision, recall, coverage, vendi, *distances])
 
     return lambda x: np.asarray(compare(problem.real, jnp.asarray(x).reshape(len(x), -1)))
@@ -75,13 +79,7 @@ def real_row(problem: Problem) -> np.ndarray:
     one, other = np.array_split(problem.real[order], 2)
     vendi = jax.jit(lambda x: metrics.vendi_score(x, problem.bandwidth))
 
-    @jax.jit
-    def compare(one, other):
-        coverage = metrics.density_coverage(one, other).coverage
-        distances = metrics.energy_distance(one, other), metrics.frechet_distance(one, other)
-        return metrics.precision_recall(one, other), coverage, distances
-
-    (precision, recall), coverage, distances = compare(one, other)
+    precision, recall, coverage, *distances = jax.jit(compared)(one, other)
     diversity = np.mean([vendi(x) for x in problem.by_class])
     return np.array([problem.real_accuracy, precision, recall, coverage, diversity, *distances], float)
 

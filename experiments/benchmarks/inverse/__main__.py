@@ -14,9 +14,8 @@ from absl import app, flags
 
 from experiments.benchmarks.inverse import images, posteriors
 from experiments.cli import flags as shared
-from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.report import tables_as_text
 
 _TABLE = flags.DEFINE_enum("table", "methods", ["methods", "bridge"], "Table to print.")
 _WORKDIR = shared.workdir("Folder of a run on images; of a bridge, one with loss.coupling.name=bridge.")
@@ -29,15 +28,10 @@ flags.DEFINE_float("noise_std", 0.02, "bridge: noise that the methods for invers
 flags.DEFINE_list("method", ["replacement", "pigdm", "mmps", "dps"], "bridge: methods for inverse problems.")
 
 
-def show(table: Table) -> None:
-    """Prints a table."""
-    print(f"\n{tables_as_text([table])}({table.caption})", flush=True)
-
-
 def main(_) -> None:
+    show = lambda table: print(f"\n{tables_as_text([table])}({table.caption})", flush=True)
     if _TABLE.value == "bridge":
-        if not _WORKDIR.value:
-            raise ConfigError("--workdir=... must be given")
+        shared.path(_WORKDIR)
         show(images.bridge_table(_WORKDIR.value, flags.FLAGS))
         return
     with jax.enable_x64(True):

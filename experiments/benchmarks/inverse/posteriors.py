@@ -59,27 +59,24 @@ def problems() -> dict[str, Posterior]:
     matrix = rng.normal(size=(OBSERVED, DIM)) / 4
     y = matrix @ truth + NOISE * rng.normal(size=OBSERVED)
     projection = jax.tree_util.Partial(_project, jnp.asarray(matrix))
+    gaussian = Posterior(prior, projection, jnp.asarray(y), NOISE, condition(prior, matrix, y, NOISE)[0])
     keep = np.arange(DIM) % 2 == 0
-    masked, _ = condition(prior, np.eye(DIM)[keep], truth[keep], 0.0)
+    exact, _ = condition(prior, np.eye(DIM)[keep], truth[keep], 0.0)
+    mask = operators.mask(jnp.asarray(keep))
+    masked = Posterior(prior, mask, jnp.asarray(keep * truth), 0.0, exact, jnp.asarray(keep))
     parts = [
         densities.gaussian(jnp.asarray(1.2 * rng.normal(size=DIM)), covariance=jnp.asarray(0.3 * _covariance(rng)))
         for _ in range(5)
     ]
-    mixed = densities.mixture(np.ones(5), parts)
-    y_mixed = matrix @ np.mean([np.asarray(p.mean) for p in parts[:2]], axis=0) + NOISE * rng.normal(size=OBSERVED)
-    posteriors = [condition(p, matrix, y_mixed, NOISE) for p in parts]
-    exact, log_p = zip(*posteriors, strict=True)
-    weights = np.exp(np.array(log_p) - max(log_p))
+    y = matrix @ np.mean([np.asarray(p.mean) for p in parts[:2]], axis=0) + NOISE * rng.normal(size=OBSERVED)
+    posteriors, log_p = zip(*(condition(p, matrix, y, NOISE) for p in parts), strict=True)
+    of_parts = densities.mixture(np.exp(np.array(log_p) - max(log_p)) + 1e-12, list(posteriors))
+    mixed = Posterior(densities.mixture(np.ones(5), parts), projection, jnp.asarray(y), NOISE, of_parts)
+    projections = f"{OBSERVED} projections of {DIM}, noise {NOISE}"
     return {
-        f"Gaussian, {OBSERVED} projections of {DIM}, noise {NOISE}": Posterior(
-            prior, projection, jnp.asarray(y), NOISE, condition(prior, matrix, y, NOISE)[0]
-        ),
-        f"Gaussian, {keep.sum()} of {DIM} coordinates, no noise": Posterior(
-            prior, operators.mask(jnp.asarray(keep)), jnp.asarray(keep * truth), 0.0, masked, jnp.asarray(keep)
-        ),
-        f"mixture of 5, {OBSERVED} projections of {DIM}, noise {NOISE}": Posterior(
-            mixed, projection, jnp.asarray(y_mixed), NOISE, densities.mixture(weights + 1e-12, list(exact))
-        ),
+        f"Gaussian, {projections}": gaussian,
+        f"Gaussian, {keep.sum()} of {DIM} coordinates, no noise": masked,
+        f"mixture of 5, {projections}": mixed,
     }
 
 
@@ -102,27 +99,25 @@ def posterior_samplers(problem: Posterior, n: int, steps: int) -> dict[str, Call
     def ode(rule):
         return lambda key, x: samplers.sample(None, rule, SCHEDULE, solvers.Heun(), x, ts)
 
-    def ancestral(solver):
+    def dps(size):
+        solver = solvers.DPS(operator=problem.operator, observation=y, inner=solvers.Ancestral(), step_size=size)
         return lambda key, x: samplers.sample(key, prior, SCHEDULE, solver, x, ts)
 
-    normalised = lambda size: solvers.DPS(
-        operator=problem.operator, observation=y, inner=solvers.Ancestral(), step_size=size
-    )
+    def repaint(resamples):
+        options = {"jump_length": 1, "resamples": resamples}
+        arguments = ts, problem.keep, y
+        return lambda key, x: samplers.repaint(key, prior, SCHEDULE, solvers.Ancestral(), x, *arguments, **options)
+
+    std = problem.noise_std
     rules = {
         "no guidance": ode(prior),
-        "replacement": ode(guidance.replacement(*given, problem.noise_std, data_std=data_std)),
-        "pigdm": ode(guidance.pigdm(*given, problem.noise_std, data_std=data_std)),
-        **{
-            f"mmps, {k} iterations": ode(guidance.mmps(*given, problem.noise_std, iterations=k))
-            for k in (1, 3, problem.y.size)
-        },
+        "replacement": ode(guidance.replacement(*given, std, data_std=data_std)),
+        "pigdm": ode(guidance.pigdm(*given, std, data_std=data_std)),
+        **{f"mmps, {k} iterations": ode(guidance.mmps(*given, std, iterations=k)) for k in (1, 3, problem.y.size)},
         "dps, noise_std 1": ode(guidance.dps(*given, 1.0)),
-        **{f"DPS, step_size {size:g}": ancestral(normalised(size)) for size in (0.1, 0.3)},
+        **{f"DPS, step_size {size:g}": dps(size) for size in (0.1, 0.3)},
     }
     if problem.keep is not None:
-        repaint = lambda resamples: lambda key, x: samplers.repaint(
-            key, prior, SCHEDULE, solvers.Ancestral(), x, ts, problem.keep, y, jump_length=1, resamples=resamples
-        )
         rules |= {f"repaint, {r} resamples": repaint(r) for r in (1, 10)}
     return rules
 

@@ -39,10 +39,8 @@ def check_same_data(folders: list[str], configs: list[Config]) -> None:
     for folder, config in zip(folders, configs, strict=True):
         for field, value in data_of(config).items():
             if value != first[field]:
-                raise ConfigError(
-                    f"--runs={folder}: must be of the data of {folders[0]}, with config.{field}={first[field]}, this "
-                    f"one has {value}"
-                )
+                ours = f"config.{field}={first[field]}, this one has {value}"
+                raise ConfigError(f"--runs={folder}: must be of the data of {folders[0]}, with {ours}")
 
 
 def seconds_per_sample(generate: Callable, params: Any, num_classes: int, samples: int) -> float:
@@ -65,11 +63,10 @@ def restrict(dataset: Dataset, examples: int | None) -> int:
 
 def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[int, int], list[list[Any]]]:
     """The values and how many of them the data of a run have, and a row for each kind of likelihood that it has."""
-    config: Config = tasks.saved(folder, "diffusion", "sequence")
-    name = as_path(folder).name
+    config: Config = tasks.saved(folder, "diffusion", "sequence").copy_and_resolve_references()
+    name, config.sampling.batch_size = as_path(folder).name, samples
     if config.task == "sequence":
-        config = config.copy_and_resolve_references()
-        config.sampling.guidance_scale, config.sampling.batch_size = 1.0, samples
+        config.sampling.guidance_scale = 1.0
         run = sequence_runs.open_run(config, as_path(folder).absolute(), scales=(1.0,))
         dataset = cast(Symbols, run.dataset)
         restrict(dataset, examples)
@@ -79,8 +76,6 @@ def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[
         total, error = bits.total * coding.split, bits.error * coding.split
         size = coding.num_values, bits.symbols // coding.split
         return size, [[name, config.model, kind, total, error, bits.examples, seconds]]
-    config = config.copy_and_resolve_references()
-    config.sampling.batch_size = samples
     run = open_run(config, as_path(folder).absolute(), None, (1.0,))
     if run.dataset.bins is None:
         raise ConfigError(f"--runs={folder}: must be of quantised data, {run.dataset.name} is continuous")
@@ -97,21 +92,15 @@ def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[
 
 
 def likelihood_table(folders: list[str], examples: int | None, samples: int) -> list[Table]:
-    """Bits per value and speed of every run.
-
-    Raises:
-      ConfigError: for runs of other data than the first, or with another vocabulary or length.
-    """
+    """Bits per value and speed of every run, which must be of the data, vocabulary and length of the first."""
     check_same_data(folders, [tasks.saved(folder, "diffusion", "sequence") for folder in folders])
     first, rows = None, []
     for folder in folders:
         size, found = rows_of_run(folder, examples, samples)
         first = size if first is None else first
         if size != first:
-            raise ConfigError(
-                f"--runs={folder}: must be of {first[1]} symbols of {first[0]} values, as the first run, this one has "
-                f"{size[1]} of {size[0]}"
-            )
+            given = f"--runs={folder}: must be of {first[1]} symbols of {first[0]} values, as the first run"
+            raise ConfigError(f"{given}, this one has {size[1]} of {size[0]}")
         rows += found
     header = ["run", "model", "likelihood", "bits per value", "standard error", "examples", "CPU s per sample"]
     return [Table(header, rows, "On held-out data given their classes; a batch is sampled without guidance.")]

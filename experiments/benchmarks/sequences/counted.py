@@ -5,7 +5,6 @@ samples. ``accuracy`` is the probability of sequences that a classifier of real 
 the diversity in bits per sequence, both means over classes.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -31,7 +30,6 @@ from scorekit.typing import Array
 
 MOST, BLOCK = 2**17, 4096
 """Sequences that are counted, at most, and in one evaluation of the network."""
-
 
 TRUNCATIONS: dict[str, Callable[[Array], Array]] = {
     "temperature 0.7": lambda logits: ar.temperature(logits, 0.7),
@@ -68,11 +66,7 @@ class Row(NamedTuple):
 
 
 def count(run: Run) -> Counted:
-    """Evaluates an autoregressive run on every sequence, for each class and for none.
-
-    Raises:
-      ConfigError: for a diffusion, more than :data:`MOST` sequences, or data that are no images.
-    """
+    """Evaluates an autoregressive run on every sequence, of which there are few, for each class and for none."""
     model, dataset = run.model, run.dataset
     total = model.num_codes**model.length
     if model.process is not None:
@@ -130,49 +124,40 @@ def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
 
 def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
     """The guided conditionals, with their distance to the guided joint, and the guided joint."""
-    return _over_classes(counted, _guided, scale, None)
+
+    @jax.jit
+    def changed(cond, scale):
+        return [rule(cond, counted.uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
+
+    return _measured(counted, lambda cond: changed(cond, scale))
 
 
 def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tuple[Row, Row]:
     """Changed conditionals, with their distance to the joint at the temperature of equal entropy, and that joint."""
-    return _over_classes(counted, _truncated, 1.0, transform)
+
+    @jax.jit
+    def changed(cond):
+        found = of_conditionals(cond, transform)
+        return [found, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(found)))]
+
+    return _measured(counted, changed)
 
 
-def _guided(cond, uncond, scale, transform):
-    del transform
-    return [rule(cond, uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
-
-
-def _truncated(cond, uncond, scale, transform):
-    del uncond, scale
-    changed = of_conditionals(cond, transform)
-    return [changed, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(changed)))]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _measured(rules, transform, cond, uncond, hits, scale):
-    changed, joint = rules(cond, uncond, scale, transform)
+@jax.jit
+def _rows(changed: Array, joint: Array, hits: Array) -> list[tuple[Array, ...]]:
     distance = total_variation(changed, joint)
     return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p in (changed, joint)]
 
 
-def _over_classes(counted: Counted, rules: Callable, scale: float, transform: Callable | None) -> tuple[Row, Row]:
-    """Means over classes of what each of two distributions is measured by."""
-    classes = [
-        _measured(rules, transform, table, counted.uncond, jnp.asarray(counted.predicted == k), scale)
-        for k, table in enumerate(counted.cond)
-    ]
+def _measured(counted: Counted, changed: Callable[[Array], list[Array]]) -> tuple[Row, Row]:
+    """Means over classes of what two distributions are measured by."""
+    classes = [_rows(*changed(table), counted.predicted == k) for k, table in enumerate(counted.cond)]
     first, second = np.asarray(classes).mean(axis=0)
     return Row(*map(float, first)), Row(*map(float, second))
 
 
 def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
-    """The joint at low temperatures alongside the conditionals at the same: entropy, accuracy, largest probability.
-
-    Args:
-      counted: the model.
-      temperatures: T > 0.
-    """
+    """The joint at low temperatures alongside the conditionals at the same: entropy, accuracy, largest probability."""
 
     @jax.jit
     def measure(log_p, hits, temperature):
@@ -183,12 +168,9 @@ def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
                 entropy_bits(changed), accuracy(changed))  # fmt: skip
 
     rows: list[list[Cell]] = []
-    for temperature in temperatures:
-        of_classes = [
-            measure(log_p, jnp.asarray(counted.predicted == k), np.float32(temperature))
-            for k, log_p in enumerate(counted.cond)
-        ]
-        rows.append([f"{temperature:g}", *map(float, np.asarray(of_classes).mean(axis=0))])
+    for t in temperatures:
+        classes = [measure(log_p, counted.predicted == k, np.float32(t)) for k, log_p in enumerate(counted.cond)]
+        rows.append([f"{t:g}", *map(float, np.asarray(classes).mean(axis=0))])
     header = ["T", "entropy, joint", "accuracy, joint", "most probable sequence", "total variation",
               "entropy, conditionals", "accuracy, conditionals"]  # fmt: skip
     caption = "The joint p(x | y)^(1/T) alongside the conditionals at the same temperature; means over classes."

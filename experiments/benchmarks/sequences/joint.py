@@ -25,13 +25,13 @@ from scorekit import metrics
 
 
 class Drawn(NamedTuple):
-    """Samples ``(num, L)`` of as many runs of particles, with what each run says.
+    """One particle of each of many runs of particles.
 
     Attributes:
-      x: codes, one particle of each run.
-      log_normalizer: of the changed joint, as each run estimates it, in nats.
-      log_joint: of x, in nats, not normalised.
-      ess: the smallest effective sample size of a run, as a share of its particles.
+      x: codes ``(num, L)``.
+      log_normalizer: estimate of each run for the changed joint, in nats.
+      log_joint: log-probability of x under it in nats, not normalised.
+      ess: smallest effective sample size of a run, as a share of its particles.
     """
 
     x: np.ndarray
@@ -51,10 +51,8 @@ def check(run: Run, folder: str) -> None:
 def make_draw(run: Run, particles: int, temperature: bool = False) -> Callable[[float, int, int], Drawn]:
     """``(scale, num, seed) -> samples``, the classes in turn, each the choice of a run of ``particles``.
 
-    Args:
-      run: the model.
-      particles: 1 samples the conditionals.
-      temperature: whether the scale is the temperature T of ``p(x | y)^(1 / T)``, not a guidance scale.
+    One particle samples the conditionals. With ``temperature`` the scale is T of ``p(x | y)^(1 / T)``, not a guidance
+    scale.
     """
     model, num_classes = run.model, run.dataset.num_classes
     even = ar.markov_chain(jnp.zeros(model.num_codes), jnp.zeros((model.num_codes, model.num_codes)))
@@ -123,14 +121,8 @@ def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num
 
     ``to the joint`` is the mean of ``log Z - log Z_hat``: for one particle the Kullback-Leibler divergence of the
     conditionals from the joint, for more an upper bound of that of a sample; ``bits`` are ``-log2 p(x)`` of the samples
-    under the changed conditionals (one particle) or the changed joint, whose mean is the entropy.
-
-    Args:
-      run: an autoregressive run of images.
-      scales: guidance scales, or with ``temperature`` temperatures.
-      particles: numbers of particles, increasing.
-      num: samples of each row.
-      temperature: whether ``scales`` are temperatures.
+    under the changed conditionals (one particle) or the changed joint, whose mean is the entropy. With ``temperature``
+    the scales are temperatures. The numbers of particles increase.
     """
     scorer = run.dataset.scorer()
     assert scorer is not None
@@ -155,7 +147,6 @@ def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num
     what = "p(x | y)^(1/T)" if temperature else "p(x | y)^γ p(x)^(1 - γ)"
     caption = (
         f"{num} samples of each row for the joint {what}; one particle samples the changed conditionals, which are the "
-        "joint where a scale has one row. "
-        f"Standard error of an accuracy of a half: {0.5 / math.sqrt(num):.3f}."
+        f"joint where a scale has one row. Standard error of an accuracy of a half: {0.5 / math.sqrt(num):.3f}."
     )
     return Table(header, rows, caption)

@@ -45,16 +45,16 @@ def run(config: Config, options: flags.FlagValues) -> None:
     crop, frames, num = long_sounds.window_of(run), options.times * size, options.num
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     rolling = long_sounds.Rolling(options.context, options.chunk, options.stabilisation, options.history_scale)
+    of_windows = np.repeat(labels, windows.num_windows(frames, size, size // 2))
     draws = {
         "roll-out": (long_sounds.make_roll_out(config, run, num, frames, rolling), labels),
-        "blended windows": (long_sounds.make_blended(config, run, num, frames, size // 2),
-                            np.repeat(labels, windows.num_windows(frames, size, size // 2))),
-    }  # fmt: skip
+        "blended windows": (long_sounds.make_blended(config, run, num, frames, size // 2), of_windows),
+    }
     decode = jax.jit(run.dataset.of_length(options.times * crop).to_sound)
     sounds, seconds = {}, {}
     with progress.Progress(len(draws), batch_size=num, label="roll_out") as bar:
-        for i, (name, (draw, of_windows)) in enumerate(draws.items()):
-            given = run.params, jax.random.key(options.seed), {"labels": of_windows}
+        for i, (name, (draw, of_each)) in enumerate(draws.items()):
+            given = run.params, jax.random.key(options.seed), {"labels": of_each}
             compiled = jax.jit(draw).lower(*given).compile()
             began = time.monotonic()
             x = jax.block_until_ready(compiled(*given))

