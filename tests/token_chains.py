@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import discrete
+from scorekit import autoregressive, discrete
 
 
 def states(size, length):
@@ -52,17 +52,20 @@ def step_matrix(process, solver, row, denoiser, z):
 
 
 def law(process, solver, denoiser, steps, length):
-    """The exact distribution of ``discrete.sample`` with equal steps: a table over the tokens."""
+    """The exact distribution of ``discrete.sample`` with equal steps: a table over the tokens.
+
+    The number of steps may be traced, so that one program serves all.
+    """
     size, v = process.num_states, process.num_tokens
     z = states(size, length)
     start = jnp.all(z == process.mask, axis=1) if process.mask is not None else jnp.ones(len(z))
-    rows = solver.plan(process, jnp.linspace(1.0, 0.0, steps + 1))
 
-    def body(p, row):
+    def body(k, p):
+        row = solver.row(process, 1.0 - jnp.stack([k + 1, k]) / steps)
         matrix = step_matrix(process, solver, row, denoiser, z)
-        return p @ jnp.where((p > 0)[:, None], matrix, 0.0), None  # impossible states have no posterior
+        return p @ jnp.where((p > 0)[:, None], matrix, 0.0)  # impossible states have no posterior
 
-    p = jax.lax.scan(body, start / start.sum(), rows)[0]
+    p = jax.lax.fori_loop(0, steps, body, start / start.sum())
     return p.reshape((size,) * length)[(slice(0, v),) * length]
 
 
@@ -76,3 +79,9 @@ def frequencies(x, v):
     n = x.shape[1]
     codes = jnp.ravel_multi_index(tuple(x.T), (v,) * n, mode="clip")
     return jnp.bincount(codes, length=v**n).reshape((v,) * n) / len(x)
+
+
+def markov(seed, v=3):
+    """A Markov chain of codes with random logits."""
+    rng = np.random.default_rng(seed)
+    return autoregressive.markov_chain(jnp.asarray(rng.normal(size=v)), jnp.asarray(1.5 * rng.normal(size=(v, v))))

@@ -1,9 +1,10 @@
-"""Gaussian processes and Markov chains as autoregressive models: joints, scores, samples, noise, Langevin."""
+"""Gaussian processes and Markov chains as autoregressive models: joints, scores, samples and noise levels."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from jax.tree_util import Partial
 
 from scorekit import autoregressive as ar
@@ -71,47 +72,6 @@ def test_samples_have_the_covariance():
 
 
 @pytest.mark.slow
-def test_langevin_samples_the_covariance_all_positions_at_once():
-    """Metropolis-adjusted: no error of the step size."""
-    start = jax.random.normal(jax.random.key(2), (4000, LENGTH, 1))
-    run = jax.jit(samplers.metropolis_langevin, static_argnums=4)
-    found = run(jax.random.key(3), Partial(ar.log_prob, MODEL), start, 0.1, 150)
-    assert 0.5 < float(found.acceptance.mean()) < 0.9
-    assert np.abs(np.cov(np.asarray(found.x)[..., 0].T) - C).max() < 5 * C[0, 0] * np.sqrt(2 / 4000)
-
-
-@pytest.mark.slow
-def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
-    """Annealed over noise levels: the explicit densities of all levels as one diffusion model."""
-    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
-    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
-    exact = denoisers.exact_denoiser(JOINT, SCHEDULE)
-    for t in (0.1, 0.6, 1.0):
-        found, expected = jax.jit(denoiser)(X[..., None], t), exact(X, t)
-        np.testing.assert_allclose(found.eps[..., 0], expected.eps, rtol=1e-3, atol=2e-4)
-    start = jax.random.normal(jax.random.key(4), (8000, LENGTH, 1))
-    solver, ts = solvers.DPMSolverPP2M(), solvers.grids.uniform(20, 0.98)  # x0 of a score divides by alpha
-    run = jax.jit(lambda key, x: samplers.sample(key, denoiser, SCHEDULE, solver, x, ts))
-    x = np.asarray(run(jax.random.key(5), start))[..., 0]
-    assert np.abs(np.cov(x.T) - C).max() < 0.02 + 5 * C[0, 0] * np.sqrt(2 / 8000)
-
-
-@pytest.mark.slow
-def test_annealed_langevin_on_smoothed_models_samples_the_process():
-    """All positions at once, at each noise level in turn, with the score of an autoregressive log-density."""
-    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
-    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
-    start, ts = jax.random.normal(jax.random.key(4), (4000, LENGTH, 1)), jnp.linspace(0.98, 0.02, 25)
-    ts = jnp.append(ts, 0.0)  # ends with the clean estimate
-    run = lambda steps: jax.jit(samplers.sample)(
-        jax.random.key(5), denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts
-    )
-    few, many = (np.abs(np.cov(np.asarray(run(steps))[..., 0].T) - C).max() for steps in (1, 20))
-    assert many < 0.03 + 5 * C[0, 0] * np.sqrt(2 / 4000)
-    assert few > 2 * many  # it converges with the steps at each level
-
-
-@pytest.mark.slow
 def test_bits_of_a_markov_chain_approach_its_entropy():
     p = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.0, 0.6, 0.4]])
     values, vectors = np.linalg.eig(p.T)
@@ -163,23 +123,20 @@ def test_a_sequence_without_a_possible_code_ends_there(transform):
         draw(jax.random.key(0))
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: ar.ar_process([0.5, 0.6]), "coefficients must be those of a stationary process"),
-        (lambda: ar.ar_process([]), r"coefficients must have shape \(p,\)"),
-        (lambda: ar.markov_chain(np.zeros(2), np.zeros((2, 3))), r"transitions must have shape \(2, 2\)"),
-        (lambda: ar.log_prob(MODEL, np.zeros((2, 3))), r"x must have shape \(B, L, 1\), with B and L at least 1, got"),
-        (lambda: ar.log_prob_table(MODEL, 2), "model must be one of codes"),
-        (lambda: ar.log_prob_table(CODES, 40), r"length must be at most 13 for 3 codes, got 40: 3\^40 sequences"),
-        (lambda: ar.log_prob_table(CODES, 10**9), "length must be at most 13 for 3 codes"),
-        (lambda: ar.sample(jax.random.key(0), MODEL, 2, 3, prefix=np.zeros((2, 4, 1))), "prefix must have shape"),
-        (lambda: ar.sample(None, MODEL, 2, 3), "key must be a PRNG key"),
-    ],
+KEY = jax.random.key(0)
+test_exact_models_validate = raising(
+    {
+        "coefficients must be those of a stationary process": lambda: ar.ar_process([0.5, 0.6]),
+        r"coefficients must have shape \(p,\)": lambda: ar.ar_process([]),
+        r"transitions must have shape \(2, 2\)": lambda: ar.markov_chain(np.zeros(2), np.zeros((2, 3))),
+        r"x must have shape \(B, L, 1\), with B and L at least 1, got": lambda: ar.log_prob(MODEL, np.zeros((2, 3))),
+        "model must be one of codes": lambda: ar.log_prob_table(MODEL, 2),
+        r"length must be at most 13 for 3 codes, got 40: 3\^40 sequences": lambda: ar.log_prob_table(CODES, 40),
+        "length must be at most 13 for 3 codes, got 1000000000": lambda: ar.log_prob_table(CODES, 10**9),
+        "prefix must have shape": lambda: ar.sample(KEY, MODEL, 2, 3, prefix=np.zeros((2, 4, 1))),
+        "key must be a PRNG key": lambda: ar.sample(None, MODEL, 2, 3),
+    }
 )
-def test_exact_models_validate(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
 
 
 def test_compiled_conditionals_of_many_long_sequences_are_those_of_single_ones():
@@ -188,3 +145,44 @@ def test_compiled_conditionals_of_many_long_sequences_are_those_of_single_ones()
     x = np.random.default_rng(0).normal(size=(500, 400, 1)).astype(np.float32)
     many = jax.jit(ar.position_log_probs)(model, x)
     np.testing.assert_allclose(many[-2:], ar.position_log_probs(model, x[-2:]), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_langevin_samples_the_covariance_all_positions_at_once():
+    """Metropolis-adjusted: no error of the step size."""
+    start = jax.random.normal(jax.random.key(2), (4000, LENGTH, 1))
+    run = jax.jit(samplers.metropolis_langevin, static_argnums=4)
+    found = run(jax.random.key(3), Partial(ar.log_prob, MODEL), start, 0.1, 150)
+    assert 0.5 < float(found.acceptance.mean()) < 0.9
+    assert np.abs(np.cov(np.asarray(found.x)[..., 0].T) - C).max() < 5 * C[0, 0] * np.sqrt(2 / 4000)
+
+
+@pytest.mark.slow
+def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
+    """Annealed over noise levels: the explicit densities of all levels as one diffusion model."""
+    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
+    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
+    exact = denoisers.exact_denoiser(JOINT, SCHEDULE)
+    for t in (0.1, 0.6, 1.0):
+        found, expected = jax.jit(denoiser)(X[..., None], t), exact(X, t)
+        np.testing.assert_allclose(found.eps[..., 0], expected.eps, rtol=1e-3, atol=2e-4)
+    start = jax.random.normal(jax.random.key(4), (8000, LENGTH, 1))
+    solver, ts = solvers.DPMSolverPP2M(), solvers.grids.uniform(20, 0.98)  # x0 of a score divides by alpha
+    run = jax.jit(lambda key, x: samplers.sample(key, denoiser, SCHEDULE, solver, x, ts))
+    x = np.asarray(run(jax.random.key(5), start))[..., 0]
+    assert np.abs(np.cov(x.T) - C).max() < 0.02 + 5 * C[0, 0] * np.sqrt(2 / 8000)
+
+
+@pytest.mark.slow
+def test_annealed_langevin_on_smoothed_models_samples_the_process():
+    """All positions at once, at each noise level in turn, with the score of an autoregressive log-density."""
+    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
+    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
+    start, ts = jax.random.normal(jax.random.key(4), (4000, LENGTH, 1)), jnp.linspace(0.98, 0.02, 25)
+    ts = jnp.append(ts, 0.0)  # ends with the clean estimate
+    run = lambda steps: jax.jit(samplers.sample)(
+        jax.random.key(5), denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts
+    )
+    few, many = (np.abs(np.cov(np.asarray(run(steps))[..., 0].T) - C).max() for steps in (1, 20))
+    assert many < 0.03 + 5 * C[0, 0] * np.sqrt(2 / 4000)
+    assert few > 2 * many  # it converges with the steps at each level

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 
 from scorekit import autoregressive as ar
 from scorekit import denoisers, schedules
@@ -145,6 +146,7 @@ def test_a_network_of_noisy_sequences_is_a_diffusion_model():
     assert abs(float(at_each[0] - at_one[0])) > 1e-3, "the noise level matters"
 
 
-def test_networks_must_have_the_outputs_of_the_conditionals():
-    with pytest.raises(ValueError, match="network must have 30 outputs for the conditionals, got 256"):
-        ar.model_from_network(CausalWaveNet(), {}, ar.LogisticMixture())
+test_networks_must_have_the_outputs_of_the_conditionals = raising(
+    {"network must have 30 outputs for the conditionals, got 256": CausalWaveNet()},
+    lambda network: ar.model_from_network(network, {}, ar.LogisticMixture()),
+)

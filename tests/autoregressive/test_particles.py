@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
+from token_chains import markov
 
 from scorekit import autoregressive as ar
 from scorekit.guidance.sequences import guide_joint
@@ -12,12 +14,7 @@ from scorekit.networks import CausalTransformer, CausalWaveNet
 LENGTH, V, SCALE = 4, 3, 2.5
 
 
-def chain(seed):
-    rng = np.random.default_rng(seed)
-    return ar.markov_chain(jnp.asarray(rng.normal(size=V)), jnp.asarray(1.5 * rng.normal(size=(V, V))))
-
-
-PAIR = chain(1), chain(2)
+PAIR = markov(1), markov(2)
 RUN = jax.jit(ar.sample_joint, static_argnums=(2, 3))
 
 
@@ -128,23 +125,19 @@ def test_a_joint_that_is_not_finite_has_no_samples(threshold):
             ar.sample_joint(jax.random.key(0), model, 8, 3, threshold=threshold)
 
 
-@pytest.mark.parametrize(
-    ("model", "settings", "message"),
-    [
-        (PAIR[0], (8, 2), "model must be of classifier_free, with a scalar guidance_scale, got MarkovChain"),
-        (ar.classifier_free(*PAIR, jnp.ones(8)), (8, 2), "model must be of classifier_free"),
-        (ar.classifier_free(*PAIR, 2.0), (0, 2), "particles must be"),
-        (ar.classifier_free(*PAIR, 2.0), (8, 0), "length must be"),
-    ],
-)
-def test_particles_validate(model, settings, message):
-    with pytest.raises(ValueError, match=message):
-        ar.sample_joint(jax.random.key(0), model, *settings)
-
-
-def test_conditions_of_single_particles_are_an_error():
+def labelled():
     network = CausalWaveNet(outputs=V, num_codes=V, num_classes=2, channels=4, layers=1, cycle=1)
     params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 2), int))
-    each = ar.model_from_network(network, params, ar.Categorical(num_codes=V), labels=jnp.array([0, 1]))
-    with pytest.raises(ValueError, match="model must have conditions that are the same for all particles, got labels"):
-        ar.sample_joint(jax.random.key(0), ar.classifier_free(each, each, 2.0), 2, 3)
+    return ar.model_from_network(network, params, ar.Categorical(num_codes=V), labels=jnp.array([0, 1]))
+
+
+test_particles_validate = raising(
+    {
+        "model must be of classifier_free, with a scalar guidance_scale, got MarkovChain": lambda: PAIR[0],
+        "model must be of classifier_free": lambda: ar.classifier_free(*PAIR, jnp.ones(8)),
+        "model must have conditions that are the same for all particles, got labels": lambda: ar.classifier_free(
+            labelled(), labelled(), 2.0
+        ),
+    },
+    lambda make: ar.sample_joint(jax.random.key(0), make(), 2, 3),
+)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import level, moved, of_leaves, plane, samples_agree
 from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
@@ -21,25 +22,11 @@ diffrax = pytest.importorskip("diffrax")
 
 def data():
     """Two independent parts of different size, one with correlations: the leaves of a pytree state."""
-    covariance = jnp.array([[0.5, 0.3], [0.3, 0.8]])
-    return {
-        "pair": densities.gaussian(jnp.array([0.5, -1.0]), covariance=covariance),
-        "single": densities.gaussian(jnp.array([2.0]), std=0.3),
-    }
+    return {"pair": plane(), "single": densities.gaussian(jnp.array([2.0]), std=0.3)}
 
 
-def tree_denoiser(parts, schedule):
-    """The exact denoiser of independent parts, for a dict of arrays."""
-
-    def denoiser(x, t):
-        each = {name: exact_denoiser(part, schedule)(x[name], t) for name, part in parts.items()}
-        return Prediction({k: v.x0 for k, v in each.items()}, {k: v.eps for k, v in each.items()})
-
-    return denoiser
-
-
-def level(schedule, t):
-    return schedule.alpha(t), schedule.sigma(t)
+def exact_of(parts, schedule):
+    return of_leaves(**{name: exact_denoiser(part, schedule) for name, part in parts.items()})
 
 
 def draws(parts, schedule, t, n):
@@ -64,18 +51,16 @@ def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
 
     @jax.jit
     def solve(x):
-        denoiser = tree_denoiser(parts, schedule)
-        controller = diffrax.PIDController(rtol=1e-8, atol=1e-8)
-        term = ode_term(denoiser, schedule)
-        theirs = diffrax.diffeqsolve(
-            term, getattr(diffrax, solver)(), 1.0, end, None, x, stepsize_controller=controller
-        )
+        denoiser = exact_of(parts, schedule)
+        options = {"stepsize_controller": diffrax.PIDController(rtol=1e-8, atol=1e-8)}
+        term, method = ode_term(denoiser, schedule), getattr(diffrax, solver)()
+        theirs = diffrax.diffeqsolve(term, method, 1.0, end, None, x, **options)
         ours = sample(None, denoiser, schedule, Heun(), x, grids.uniform(500, 1.0, end))
         return jax.tree.map(lambda leaf: leaf[-1], theirs.ys), ours
 
     theirs, ours = solve(x)
     for part in parts:
-        exact = parts[part].flow(x[part], level(schedule, 1.0), level(schedule, end))
+        exact = moved(parts[part], schedule, x[part], 1.0, end)
         np.testing.assert_allclose(theirs[part], exact, atol=1e-7)
         np.testing.assert_allclose(theirs[part], ours[part], atol=1e-4)
 
@@ -145,19 +130,12 @@ def test_reversed_time_is_its_own_inverse():
 @in_float64
 def test_one_step_of_euler_is_our_euler_maruyama(name):
     schedule, parts, key = SCHEDULES[name].make(), data(), jax.random.key(2)
-    denoiser, x, t, s = tree_denoiser(parts, schedule), draws(parts, schedule, 0.6, 3), 0.6, 0.5
+    denoiser, x, t, s = exact_of(parts, schedule), draws(parts, schedule, 0.6, 3), 0.6, 0.5
     noise = process.normal_like(key, x)
     path = lambda r0, r1: jax.tree.map(lambda z: jnp.sqrt(r1 - r0) * z, noise)
     terms = reverse_sde(denoiser, schedule, path)
-    solution = diffrax.diffeqsolve(
-        terms,
-        diffrax.Euler(),
-        reversed_time(t),
-        reversed_time(s),
-        None,
-        x,
-        stepsize_controller=diffrax.StepTo(reversed_time(jnp.array([t, s]))),
-    )
+    start, end, controller = reversed_time(t), reversed_time(s), diffrax.StepTo(reversed_time(jnp.array([t, s])))
+    solution = diffrax.diffeqsolve(terms, diffrax.Euler(), start, end, None, x, stepsize_controller=controller)
     ours = step_once(EulerMaruyama(), key, x, t, s, denoiser, schedule)
     for part in parts:
         np.testing.assert_allclose(solution.ys[part][-1], ours[part], rtol=1e-9)
@@ -169,10 +147,7 @@ N = 2000
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear_vp", "edm"])
 def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data(name):
-    """ShARK, strong order 1.5 for additive noise, so that its bias at 100 steps is far below the margins.
-
-    Those are four standard errors: ``sqrt(C_ii / n)`` of a mean, ``sqrt((C_ii C_jj + C_ij^2) / n)`` of a covariance.
-    """
+    """ShARK, strong order 1.5 for additive noise, so that its bias at 100 steps is far below four standard errors."""
     schedule, parts = {"linear_vp": schedules.linear_vp(), "edm": schedules.edm(0.01, 20.0)}[name], data()
     x, t_min = draws(parts, schedule, 1.0, N), 0.01
 
@@ -180,18 +155,14 @@ def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data(name):
     def solve(key, x):
         shape, levy_area = jax.eval_shape(lambda: x), diffrax.SpaceTimeLevyArea
         path = diffrax.VirtualBrownianTree(0.0, 1.0, 2**-8, shape, key, levy_area=levy_area)
-        terms = reverse_sde(tree_denoiser(parts, schedule), schedule, path)
+        terms = reverse_sde(exact_of(parts, schedule), schedule, path)
         start, end = reversed_time(1.0), reversed_time(t_min)
         return diffrax.diffeqsolve(terms, diffrax.ShARK(), start, end, 1 / 100, x).ys
 
     y = {k: np.asarray(v[-1]) for k, v in solve(jax.random.key(1), x).items()}
     for part, exact in parts.items():
         noisy = exact.marginal(*level(schedule, t_min))
-        covariance = np.asarray(noisy.covariance())
-        variance = np.diag(covariance)
-        margin = 4 * np.sqrt((np.outer(variance, variance) + covariance**2) / N)
-        assert np.all(np.abs(y[part].mean(0) - noisy.mean) < 4 * np.sqrt(variance / N))
-        assert np.all(np.abs(np.atleast_2d(np.cov(y[part].T)) - covariance) < margin)
+        samples_agree(y[part], noisy.mean, noisy.covariance(), sigmas=4.0)
     across = np.corrcoef(y["pair"][:, 0], y["single"][:, 0])[0, 1]
     assert abs(across) < 4 / np.sqrt(N)  # the leaves have independent noise
 

@@ -69,3 +69,12 @@ test_fit_gaussian_invalid_arguments_raise = raising(
         "floor must be > 0 for data that do not vary in every direction": lambda: fit_gaussian(np.ones((9, 3))),
     }
 )
+
+
+def test_fit_gaussian_recovers_a_low_rank_gaussian():
+    truth = densities.gaussian(jnp.arange(5.0), factor=jax.random.normal(jax.random.key(1), (5, 2)), std=0.5)
+    fitted = fit_gaussian(truth.sample(jax.random.key(0), (100_000,)), rank=2)
+    np.testing.assert_allclose(fitted.mean, truth.mean, atol=0.03)
+    np.testing.assert_allclose(fitted.covariance(), truth.covariance(), atol=0.05)
+    np.testing.assert_allclose(fitted.residual, 0.25, rtol=0.01)
+    np.testing.assert_allclose(fitted.entropy(), truth.entropy(), atol=0.01)

@@ -181,3 +181,12 @@ def test_errors_by_band_of_any_denoiser():
     each = np.asarray(spectra.band_power(x0, bands))
     np.testing.assert_allclose(found.mean[0], each.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.standard_error[0], each.std(axis=0, ddof=1) / np.sqrt(5), rtol=1e-5)
+
+
+def test_the_spectrum_of_a_field_is_its_power():
+    field = random_fields.power_law((6, 9), exponent=2.0, channels=2)
+    bands, n = spectra.radial_bands((6, 9)), 4000
+    x = jax.jit(lambda key: field.sample(key, (n,)))(jax.random.key(0))
+    each = np.asarray(jax.jit(spectra.band_power)(x, bands))
+    power = np.bincount(np.ravel(bands.index), np.ravel(field.power)) / bands.count
+    np.testing.assert_array_less(np.abs(each.mean(axis=0) - power), 5 * each.std(axis=0) / np.sqrt(n))

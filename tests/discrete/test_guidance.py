@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from token_chains import chain, distance, frequencies, law, log_forward, states
 
 from scorekit import discrete
@@ -17,7 +18,8 @@ CONDITIONAL = jnp.stack([chain(seed=5), chain(seed=6)])  # log p(x | y)
 COND = CONDITIONAL[1]
 UNCOND = jax.nn.logsumexp(CONDITIONAL + LABELS[:, None, None, None], axis=0)
 MAKE = {"absorbing": discrete.absorbing, "uniform": discrete.uniform}
-LAW = jax.jit(law, static_argnames=("steps", "length"))
+FLAT = lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
+LAW = jax.jit(law, static_argnames="length")
 
 
 def both(process):
@@ -139,10 +141,8 @@ def test_an_exact_classifier_gives_the_conditional_denoiser_and_rates(noise):
     np.testing.assert_allclose(jnp.exp(found), jnp.exp(exact), rtol=1e-4, atol=1e-5)
     difference = np.abs(jnp.exp(guided(z, 0.4)) - jnp.exp(cond(z, 0.4))).max()
     assert (difference < 1e-5) == (noise == "absorbing")  # a classifier of noisy tokens does not see x0
-    strong, product = (
-        discrete.classifier_guidance(uncond, log_likelihood, GAMMA),
-        discrete.rate_guidance(cond, uncond, GAMMA),
-    )
+    strong = discrete.classifier_guidance(uncond, log_likelihood, GAMMA)
+    product = discrete.rate_guidance(cond, uncond, GAMMA)
     found, expected = (jnp.exp(each.log_rates(z, row)[1]) for each in (strong, product))
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)  # p(y | x)^gamma is that of Bayes' rule
     none = discrete.classifier_guidance(uncond, log_likelihood, 0.0)
@@ -165,20 +165,6 @@ def test_scales_per_example_and_of_the_time_and_gradients():
     assert slope != 0
 
 
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-@pytest.mark.parametrize("rule", [discrete.classifier_free, discrete.rate_guidance, discrete.classifier_guidance])
-def test_scales_are_finite(rule, scale):
-    with pytest.raises(ValueError, match="guidance_scale must be finite"):
-        rule(None, None, scale)
-
-
-def test_a_classifier_returns_one_value_for_each_example():
-    flat = lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
-    guided = discrete.classifier_guidance(flat, lambda z, t: jnp.zeros(()), 1.0)
-    with pytest.raises(ValueError, match=r"log_likelihood must return one value for each example, \(2,\), got \(\)"):
-        guided(jnp.full((2, 3), 2), 0.5)
-
-
 @pytest.mark.parametrize("rule", ["classifier_free", "classifier_guidance", "rate_guidance"])
 def test_guidance_of_logits_in_the_place_of_denoisers_is_an_error_and_nan_when_compiled(rule):
     """Normalising the result would hide them, with uniform noise without the probability that a token is kept."""
@@ -188,3 +174,9 @@ def test_guidance_of_logits_in_the_place_of_denoisers_is_an_error_and_nan_when_c
     with pytest.raises(ValueError, match="must return normalised log-probabilities"):
         guided(z, 0.5)
     assert np.isnan(jax.jit(guided)(z, 0.5)).all()
+
+
+test_a_classifier_returns_one_value_for_each_example = raising(
+    {r"log_likelihood must return one value for each example, \(2,\), got \(\)": lambda z, t: jnp.zeros(())},
+    lambda classifier: discrete.classifier_guidance(FLAT, classifier, 1.0)(jnp.full((2, 3), 2), 0.5),
+)

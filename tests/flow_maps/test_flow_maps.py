@@ -7,19 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import GAUSSIANS, level, moved, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
 from scorekit._coordinates import log_snr_at
 from scorekit.flow_maps import FlowMapSolver, transport
-from scorekit.process import transition
+from scorekit.process import perturb, transition
 
-PLANE = lambda: densities.gaussian(jnp.array([0.3, -1.0]), covariance=jnp.array([[0.5, 0.2], [0.2, 0.3]]))
-DENSITIES = {
-    "1 dimension": lambda: densities.gaussian(jnp.array([0.4]), std=0.3),
-    "2 dimensions": PLANE,
-    "9 dimensions": lambda: densities.gaussian(jnp.linspace(-1, 1, 9), std=0.2, factor=jnp.eye(9, 2)),
-}
 TIMES = np.array([1.0, 0.9, 0.6, 0.4, 0.3, 0.0, 1.0])
 ENDS = np.array([0.0, 0.5, 0.59, 0.0, 0.3, 0.0, 1.0])
 
@@ -28,8 +23,7 @@ def states(data, schedule, seed=0):
     """States at ``TIMES``."""
     for_data, for_noise = jax.random.split(jax.random.key(seed))
     x0 = data.sample(for_data, TIMES.shape)
-    scale = lambda value: value(TIMES)[:, None]
-    return scale(schedule.alpha) * x0 + scale(schedule.sigma) * jax.random.normal(for_noise, x0.shape, x0.dtype)
+    return perturb(x0, jax.random.normal(for_noise, x0.shape, x0.dtype), TIMES, schedule)
 
 
 @pytest.mark.slow
@@ -39,7 +33,7 @@ def test_chord_of_gaussian_data_ends_where_its_flow_does_on_every_schedule():
     levels = lambda u: [np.stack(v) for v in zip(*((s.alpha(u), s.sigma(u)) for s in made), strict=True)]
     start, end = levels(TIMES), levels(ENDS)
     same = (TIMES == ENDS)[:, None]
-    for data in (make() for make in DENSITIES.values()):
+    for data in (make() for make in GAUSSIANS.values()):
         over = lambda f: jax.jit(jax.vmap(jax.vmap(f)))
         x = jax.random.normal(jax.random.key(0), (len(made), len(TIMES), data.dim))
         pair = over(data.chord)(x, start, end)
@@ -52,10 +46,9 @@ def test_chord_of_gaussian_data_ends_where_its_flow_does_on_every_schedule():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["edm"])
 @in_float64
-def test_map_of_a_mixture_is_what_a_solver_converges_to(name):
-    schedule, ring = SCHEDULES[name].make(), densities.ring(3, std=0.4)
+def test_map_of_a_mixture_is_what_a_solver_converges_to():
+    schedule, ring = schedules.edm(), densities.ring(3, std=0.4)
     flow_map, x = flow_maps.exact_map(ring, schedule, 64), states(ring, schedule)[:4]
     clocks = jnp.linspace(flow_maps.clock(schedule, 0.9), flow_maps.clock(schedule, 0.1), 201)
     ts = schedule.time_at(log_snr_at("flow", clocks))
@@ -70,7 +63,7 @@ def test_map_of_a_mixture_is_what_a_solver_converges_to(name):
 )
 @pytest.mark.parametrize(
     "data",
-    [PLANE, pytest.param(functools.partial(densities.ring, 3, std=0.4), marks=pytest.mark.slow)],
+    [plane, pytest.param(functools.partial(densities.ring, 3, std=0.4), marks=pytest.mark.slow)],
     ids=["Gaussian", "mixture"],
 )
 @in_float64
@@ -95,7 +88,7 @@ def test_exact_map_is_a_semigroup_and_another_is_not(name, data):
 )
 @in_float64
 def test_network_of_any_target_has_the_map_of_its_chord(target):
-    schedule, data = schedules.linear_vp(), PLANE()
+    schedule, data = schedules.linear_vp(), plane()
     exact, kind, t, s = flow_maps.exact_map(data, schedule), predictions.as_target(target), TIMES[1:5], ENDS[1:5]
     network = lambda x, t, s: kind.from_prediction(exact(x, t, s), t, schedule)
     x = states(data, schedule)[1:5]
@@ -118,13 +111,10 @@ def test_clocks_of_a_network_do_not_depend_on_the_schedule():
 @pytest.mark.parametrize("name", ["rectified_flow", "edm", "cosine", "linear_vp"])
 @in_float64
 def test_one_step_from_noise_is_the_flow_and_any_grid_ends_there(name):
-    schedule, data = SCHEDULES[name].make(), PLANE()
-    flow_map, x = (
-        flow_maps.exact_map(data, schedule),
-        schedule.sigma(1.0) * jax.random.normal(jax.random.key(1), (5, 2)),
-    )
-    start, end = ((schedule.alpha(t), schedule.sigma(t)) for t in (1.0, 0.0))
-    expected = data.flow(x, start, end)
+    schedule, data = SCHEDULES[name].make(), plane()
+    flow_map = flow_maps.exact_map(data, schedule)
+    x = schedule.sigma(1.0) * jax.random.normal(jax.random.key(1), (5, 2))
+    expected = moved(data, schedule, x, 1.0, 0.0)
     for ts in ([1.0, 0.0], [1.0, 0.7, 0.0], [1.0, 0.9, 0.5, 0.1, 0.0]):
         run = jax.jit(lambda x, ts=ts: samplers.sample(None, flow_map, schedule, FlowMapSolver(), x, ts))
         np.testing.assert_allclose(run(x), expected, rtol=1e-7, atol=1e-7)
@@ -139,18 +129,16 @@ def test_steps_with_fresh_noise_keep_the_marginal(name):
 
     @jax.jit
     def moments(gamma):
-        solver, start = FlowMapSolver(gamma=gamma), data.marginal(schedule.alpha(1.0), schedule.sigma(1.0))
+        solver, start = FlowMapSolver(gamma=gamma), data.marginal(*level(schedule, 1.0))
         mean, variance = start.mean[None], start.residual
         for t, s in itertools.pairwise([1.0, 0.8, 0.3, 0.0]):
             row = solver.row(schedule, jnp.array([s, t]), 0)
-            step = (
-                lambda x, row=row: row.x0 * flow_map(x, row.t, row.end).x0 + row.eps * flow_map(x, row.t, row.end).eps
-            )
-            variance = (step(mean + 1.0) - step(mean)) ** 2 * variance + row.std**2
-            mean = step(mean)
+            pairs = [flow_map(x, row.t, row.end) for x in (mean, mean + 1.0)]
+            mean, further = (row.x0 * x0 + row.eps * eps for x0, eps in pairs)
+            variance = (further - mean) ** 2 * variance + row.std**2
         return mean, variance
 
-    end = data.marginal(schedule.alpha(0.0), schedule.sigma(0.0))
+    end = data.marginal(*level(schedule, 0.0))
     for gamma in (0.0, 0.4, 1.0):
         np.testing.assert_allclose(jnp.ravel(jnp.stack(moments(gamma))), [end.mean[0], end.residual], rtol=1e-6)
 
@@ -158,7 +146,7 @@ def test_steps_with_fresh_noise_keep_the_marginal(name):
 @pytest.mark.slow
 @in_float64
 def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
-    schedule, data, key = schedules.linear_vp(), PLANE(), jax.random.key(2)
+    schedule, data, key = schedules.linear_vp(), plane(), jax.random.key(2)
     flow_map, x, ts = flow_maps.exact_map(data, schedule), jnp.ones((3, 2)), [1.0, 0.6, 0.2, 0.05]
     run = lambda solver, d: jax.jit(lambda: samplers.sample(key, d, schedule, solver, x, ts))()
     ends = lambda x, t: flow_map(x, t, 0.05)
@@ -174,23 +162,20 @@ def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
 @pytest.mark.parametrize("change", [{"t": 1.5}, {"s": -0.5}, {"s": np.nan}, {"t": np.nan}])
 def test_times_outside_the_path_are_named(change):
     schedule = schedules.sigmoid()
-    flow_map, times = flow_maps.exact_map(PLANE(), schedule), {"t": 0.5, "s": 0.25, **change}
+    flow_map, times = flow_maps.exact_map(plane(), schedule), {"t": 0.5, "s": 0.25, **change}
     of_network = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
     for evaluate in (flow_map, of_network, lambda x, t, s: transport(flow_map, schedule, x, t, s)):
         with pytest.raises(ValueError, match=f"{next(iter(change))} must be in .0, 1., got"):
             evaluate(jnp.ones((1, 2)), **times)
-    traced = jax.jit(lambda t, s: transport(flow_maps.exact_map(PLANE(), schedule), schedule, jnp.ones((1, 2)), t, s))
+    traced = jax.jit(lambda t, s: transport(flow_maps.exact_map(plane(), schedule), schedule, jnp.ones((1, 2)), t, s))
     assert np.isnan(traced(0.5, np.nan)).all()
 
 
 def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
-    schedule, flow_map = schedules.cosine(), flow_maps.exact_map(PLANE(), schedules.cosine())
+    schedule, flow_map = schedules.cosine(), flow_maps.exact_map(plane(), schedules.cosine())
     assert not FlowMapSolver().stochastic
     with pytest.raises(ValueError, match="key must be a PRNG key for the stochastic solver FlowMapSolver"):
         samplers.sample(None, flow_map, schedule, FlowMapSolver(gamma=0.5), jnp.ones((1, 2)), [1.0, 0.0])
-    for wrong in ({"gamma": 1.5}, {"t_min": 1.0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            FlowMapSolver(**wrong)
     run = lambda gamma: samplers.sample(
         jax.random.key(0), flow_map, schedule, FlowMapSolver(gamma=gamma), jnp.ones((1, 2)), [1.0, 0.5, 0.0]
     ).sum()

@@ -100,12 +100,31 @@ def test_rules_preserve_dtypes_and_pytrees(name):
     assert eps == expected
 
 
+def test_thresholds_of_bfloat16_states_are_those_of_float32():
+    names = ("static_threshold", "dynamic_threshold")
+    run = jax.jit(lambda x: [once(case(name, COND, UNCOND, SCHEDULE, 2.0), x, T) for name in names])
+    half, full = run(X.astype(jnp.bfloat16)), run(X)
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(half))
+    same(jax.tree.map(jnp.float32, half), full, rtol=0.02, atol=0.05)
+
+
 @pytest.mark.slow
 def test_rules_vmap_over_the_guidance_scale():
     scales = jnp.array([0.5, 3.0])
     found = jax.jit(jax.vmap(every_rule, (0, None)))(scales, T)
     for i, gamma in enumerate(scales):
         same(jax.tree.map(lambda leaf, i=i: leaf[i], found), at(gamma, T), rtol=1e-4, atol=1e-4)
+
+
+def test_a_scale_and_a_time_per_example_are_those_of_each_alone():
+    scales = jnp.array([0.0, 1.0, 2.0, 3.0, 0.5])
+    together, _ = evaluated(scales, X, TIMES)
+    for i in range(5):
+        alone = at(scales[i], TIMES[i])
+        for name in CASES:
+            each = zip(together[name], alone[name], strict=True)
+            if defined(name, TIMES)[i]:
+                [np.testing.assert_allclose(a[i], b[i], rtol=1e-3, atol=1e-4, err_msg=name) for a, b in each]
 
 
 def test_both_ends_of_time_are_finite():

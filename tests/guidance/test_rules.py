@@ -1,4 +1,4 @@
-"""Shared network calls: how many there are, with how many rows, and what XLA merges."""
+"""Network calls: how many there are, with how many rows, what XLA merges, and what the interval skips."""
 
 import inspect
 
@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from jax.tree_util import Partial
-from rule_table import CASES, RULES, SCHEDULE, case, same, takes
+from rule_table import CASES, RULES, SCHEDULE, case, once, same, takes
 
-from scorekit import Prediction, guidance, predictions, samplers, solvers
+from scorekit import Prediction, guidance, predictions, samplers, schedules, solvers
 from scorekit.arguments import Fraction
-from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, rescale, rule
+from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, interval, rescale, rule
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
 T = jnp.float32(0.4)
@@ -98,7 +99,7 @@ def test_every_rule_of_two_branches_makes_one_call(name):
         expected = ([5], [5])
     for built, rows in zip((of_branches, of_two), expected, strict=True):
         network.rows.clear()
-        jax.make_jaxpr(lambda x, built=built: _once(built, x))(x)
+        jax.make_jaxpr(lambda x, built=built: once(built, x, T))(x)
         assert sorted(network.rows) == sorted(rows)
 
 
@@ -113,10 +114,6 @@ def test_a_rule_around_an_interval_evaluates_its_own_branch():
 
 def _as_v(network, x, t, label):
     return predictions.V().to_prediction(network(x, t, label), x, t, SCHEDULE)
-
-
-def _once(built, x):
-    return guidance.predict(built, guidance.init_denoiser_state(built, x), x, T)[0]
 
 
 def test_rules_evaluate_only_the_branches_that_they_use():
@@ -187,13 +184,6 @@ def test_rows_of_an_example_are_adjacent():
     np.testing.assert_array_equal(label, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9])
 
 
-def test_conditions_of_another_batch_size_raise():
-    with pytest.raises(
-        ValueError, match=r"conditions must have a leading axis of 5, one for each example, got shape \(4"
-    ):
-        classifier_free_batched(Labelled(), jnp.arange(4), 9, 2.0)(X, T)
-
-
 def warmer(predictions, x_t, t, amount):
     (prediction,) = predictions
     return Prediction(prediction.x0 + amount, prediction.eps)
@@ -205,3 +195,69 @@ def test_custom_rules_nest_like_the_others():
     built = rescale(rule(warmer, (classifier_free(cond, uncond, 2.0),), 0.5), cond, SCHEDULE, 0.0)
     same(built(X, T).x0, classifier_free(cond, uncond, 2.0)(X, T).x0 + 0.5)
     assert network.rows == [10, 10]
+
+
+test_conditions_of_another_batch_size_raise = raising(
+    {r"conditions must have a leading axis of 5, one for each example, got shape \(4": jnp.arange(4)},
+    lambda conditions: classifier_free_batched(Labelled(), conditions, 9, 2.0)(X, T),
+)
+
+
+# ---- the guidance interval -------------------------------------------------------------------------------------------
+
+
+def counted(name, calls, value):
+    def denoiser(x, t):
+        jax.debug.callback(lambda: calls.append(name))
+        return Prediction(x + value, x - value)
+
+    return denoiser
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.4, "plain"), (0.51, "guided"), (2.0, "guided"), (2.1, "plain")])
+def test_interval_skips_the_guided_call_outside(noise, expected):
+    calls, schedule = [], schedules.geometric_ve(0.01, 10.0)
+    rule = interval(counted("guided", calls, 1.0), counted("plain", calls, 0.0), schedule, 0.5, 2.001)
+    t = schedule.time_at(-2.0 * jnp.log(noise))
+    out = jax.jit(lambda x, t: rule(x, t))(X, t)
+    jax.effects_barrier()
+    assert calls == [expected]
+    same(out.x0, X + (expected == "guided"))
+
+
+def test_interval_saves_calls_in_sample():
+    calls, ts = [], solvers.grids.uniform(10)
+    rule = interval(counted("guided", calls, 0.0), counted("plain", calls, 0.0), SCHEDULE, 0.3, 3.0)
+    jax.block_until_ready(jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), X, ts))
+    jax.effects_barrier()
+    noise = np.exp(-0.5 * np.asarray(SCHEDULE.log_snr(ts[:-1])))
+    inside = int(np.sum((noise > 0.3) & (noise <= 3.0)))
+    assert 0 < inside < 10
+    assert calls.count("guided") == inside
+    assert calls.count("plain") == 10 - inside
+
+
+def constant(value, x, t):
+    return Prediction(jnp.full_like(x, value), x)
+
+
+GUIDED, PLAIN = Partial(constant, 1.0), Partial(constant, 0.0)
+
+
+def test_interval_excludes_the_lower_and_includes_the_upper_bound():
+    half = jnp.array([0.5, 0.5])  # where the noise of the rectified flow is exactly its signal
+    for t in (half[0], half):
+        for bounds, expected in (((0.5, 1.0), 1.0), ((1.0, 2.0), 0.0)):
+            rule = interval(GUIDED, PLAIN, schedules.rectified_flow(), *bounds)
+            assert np.all(rule(X[:2], t).x0 == expected)
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sigmoid()])
+def test_interval_without_bounds_always_guides(schedule):
+    for t in (1e-4, 0.5, 1.0):
+        assert np.all(interval(GUIDED, PLAIN, schedule)(X, t).x0 == 1.0)
+
+
+test_interval_invalid_bounds_raise = raising(
+    {"noise_max must be > noise_min = 2.0, got 1.0": lambda: interval(GUIDED, PLAIN, SCHEDULE, 2.0, 1.0)}
+)

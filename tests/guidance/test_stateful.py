@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from rule_table import COND, SCHEDULE, UNCOND, same
 
 from scorekit import Prediction, guidance, likelihood, samplers, solvers
@@ -170,8 +171,10 @@ CONSUMERS = {
 }
 
 
-@pytest.mark.parametrize("name", CONSUMERS)
-def test_consumers_without_state_raise_for_stateful_denoisers(name):
-    for denoiser in (APG, WRAPPED):
-        with pytest.raises(ValueError, match=r"denoiser must be stateless here, .* set momentum=None, or carry it"):
-            CONSUMERS[name](denoiser)
+test_consumers_without_state_raise_for_stateful_denoisers = raising(
+    [
+        ("denoiser must be stateless here, .* set momentum=None, or carry it", lambda run=run, d=d: run(d))
+        for run in CONSUMERS.values()
+        for d in (APG, WRAPPED)
+    ]
+)

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
+from problems import lagged
+from rule_table import same
 
 from scorekit import denoisers, densities, guidance, samplers, schedules, solvers
 from scorekit.guidance import windows
@@ -15,13 +18,8 @@ PHI = 0.95
 
 def exact(size):
     """The denoiser of a stationary first-order autoregression with unit variance, for signals ``(B, size, 1)``."""
-    covariance = PHI ** jnp.abs(jnp.arange(size)[:, None] - jnp.arange(size))
-    flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(size), covariance=covariance), SCHEDULE)
-
-    def denoise(x, t):
-        return jax.tree.map(lambda leaf: leaf[..., None], flat(x[..., 0], t))
-
-    return denoise
+    flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(size), covariance=lagged(size, PHI)), SCHEDULE)
+    return lambda x, t: jax.tree.map(lambda leaf: leaf[..., None], flat(x[..., 0], t))
 
 
 @pytest.mark.slow
@@ -40,13 +38,11 @@ def test_blend_windows_inverts_cut_windows_with_the_documented_weights():
 
 @pytest.mark.slow
 def test_one_window_is_the_denoiser_and_pointwise_denoisers_are_unchanged():
-    x = jax.random.normal(jax.random.key(1), (2, 8, 1))
-    one = guidance.windowed(exact(8), 8, 4)(x, jnp.array([0.3, 0.6]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, exact(8)(x, jnp.array([0.3, 0.6])))
+    x, t = jax.random.normal(jax.random.key(1), (2, 8, 1)), jnp.array([0.3, 0.6])
+    same(guidance.windowed(exact(8), 8, 4)(x, t), exact(8)(x, t))
     white = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), SCHEDULE)
-    t = jnp.array([0.3, 0.6])
     found = jax.jit(guidance.windowed(white, 4, 2))(x, t)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, white(x, t))
+    same(found, white(x, t))
 
 
 def test_windowed_preserves_x_t():
@@ -73,12 +69,9 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
         length = 16 + 2 * hop
         x = jax.random.normal(jax.random.key(3), (4000, length, 1))
         ts = solvers.grids.uniform(30)
-        sample = jax.jit(
-            lambda x: samplers.sample(
-                None, guidance.windowed(exact(16), 16, hop), SCHEDULE, solvers.DPMSolverPP2M(), x, ts
-            )
-        )
-        x = np.asarray(sample(x))[..., 0]
+        denoiser = guidance.windowed(exact(16), 16, hop)
+        run = jax.jit(lambda x: samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, ts))
+        x = np.asarray(run(x))[..., 0]
         return np.mean(x[:, 1:] * x[:, :-1], axis=0) / np.sqrt(np.mean(x[:, 1:] ** 2, 0) * np.mean(x[:, :-1] ** 2, 0))
 
     apart, blended = neighbours(16), neighbours(8)
@@ -88,15 +81,11 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
     assert blended.max() < PHI + 0.02
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: guidance.windowed(exact(4), 4, 5), "hop must be from 1 to size = 4, got 5"),
-        (lambda: guidance.windowed(exact(4), 4, 0), "hop must be an integer >= 1"),
-        (lambda: guidance.windowed(exact(4), 4, 2)(jnp.zeros((1, 7, 1)), 0.5), r"size \+ a multiple of hop = 4 \+ n 2"),
-        (lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2), "got 3"),
-    ],
+test_windows_that_do_not_fit_raise = raising(
+    {
+        "hop must be from 1 to size = 4, got 5": lambda: guidance.windowed(exact(4), 4, 5),
+        "hop must be an integer >= 1": lambda: guidance.windowed(exact(4), 4, 0),
+        r"size \+ a multiple of hop = 4 \+ n 2": lambda: guidance.windowed(exact(4), 4, 2)(jnp.zeros((1, 7, 1)), 0.5),
+        "got 3": lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2),
+    }
 )
-def test_windows_that_do_not_fit_raise(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

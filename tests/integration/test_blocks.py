@@ -1,4 +1,4 @@
-"""Batches in blocks: the choice of their length, and the same results in any."""
+"""Batches in blocks: the choice of their length, and the same samples and exact log-densities in any."""
 
 import functools
 
@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import low_rank_mixture, plane
 
 from scorekit import Prediction, denoisers, densities, schedules
 from scorekit._integration.blocks import block_length, in_blocks
+from scorekit.likelihood import log_likelihood
 from scorekit.samplers.adaptive import adaptive_ode
 
 LABELS = jnp.zeros(130)
@@ -103,3 +105,116 @@ def test_the_sampler_in_blocks():
     longest = max(alone, key=lambda a: int(a.nfe))
     np.testing.assert_allclose(blocks[2:4], longest[2:4], rtol=0.03)
     assert blocks.success
+
+
+# ---- the exact log-density in blocks ---------------------------------------------------------------------------------
+
+SCHEDULE = schedules.cosine()  # its prior is exact, and so is the density of the model
+GRID = np.linspace(1.0, 0.0, 33)
+
+
+IN_1D = [densities.gaussian(jnp.array([m]), std=0.4) for m in (-1.0, 1.5)]
+DATA = {  # with bounds of the mean error in nats (measured: 1e-6, 2e-5, 2e-6, 6e-5, 9e-4) and of the evaluations
+    "gaussian-1d": (lambda: densities.gaussian(np.array([0.3]), std=0.5), 1e-5, 50),
+    "mixture-1d": (lambda: densities.mixture([0.3, 0.7], IN_1D), 1e-4, 80),
+    "gaussian-2d": (plane, 1e-5, 50),
+    "ring-2d": (densities.ring, 3e-4, 128),
+    "mixture-64d": (functools.partial(low_rank_mixture, 1.0), 3e-3, 134),
+}
+
+
+@functools.cache
+def likelihood_of(name):
+    data = DATA[name][0]()
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def run(x, block_size):
+        denoiser = denoisers.exact_denoiser(data, SCHEDULE)
+        return log_likelihood(None, denoiser, SCHEDULE, x, block_size=block_size)
+
+    return data, run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA)
+def test_closed_forms_in_blocks_that_do_not_divide_the_batch(name):
+    """At a tolerance of 1e-5."""
+    _, error, nfe = DATA[name]
+    data, run = likelihood_of(name)
+    x = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (10,))
+    blocks, whole = run(x, 4), run(x, None)
+    exactly = data.log_density(x)
+    for found in (blocks, whole):
+        assert found.success
+        assert jnp.abs(found.log_p - exactly).mean() < error
+        assert found.nfe <= nfe
+    np.testing.assert_allclose(blocks.x_1, whole.x_1, atol=2e-3)
+    assert blocks.log_p.shape == (10,)
+
+
+def on_a_grid(key, x, mean, block_size, **kwargs):
+    denoiser = denoisers.exact_denoiser(densities.gaussian(mean, covariance=np.diag([0.5, 0.8])), SCHEDULE)
+    return log_likelihood(key, denoiser, SCHEDULE, x, ts=GRID, block_size=block_size, **kwargs)
+
+
+@pytest.mark.slow
+def test_probes_and_steps_of_a_grid_do_not_depend_on_blocks():
+    x, mean = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32), np.ones(2, np.float32)
+    run = functools.partial(on_a_grid, divergence="gaussian", probes=3)
+    run = jax.jit(run, static_argnums=3)
+    whole, blocks = run(jax.random.key(0), x, mean, None), run(jax.random.key(0), x, mean, 2)
+    assert float(whole.standard_error.min()) > 1e-3
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), blocks, whole)
+
+
+@pytest.mark.slow
+def test_gradients_and_vmap_through_blocks():
+    x, mean = np.random.default_rng(0).normal(size=(2, 5, 2)).astype(np.float32), np.ones(2, np.float32)
+    total = lambda x, mean, size: jnp.sum(jax.vmap(lambda x: on_a_grid(None, x, mean, size).log_p)(x))
+    expected = jax.grad(
+        lambda x, mean: jnp.sum(densities.gaussian(mean, covariance=np.diag([0.5, 0.8])).log_density(x))
+    )
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), static_argnums=2)(x, mean, 2)
+    np.testing.assert_allclose(gradient[0], expected(x, mean), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(gradient[1], -gradient[0].sum((0, 1)), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_gradients_of_adaptive_steps_through_blocks():
+    data, run = likelihood_of("gaussian-2d")
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
+    gradient = jax.grad(lambda x: jnp.sum(run(x, 2).log_p))(x)
+    np.testing.assert_allclose(gradient, jax.grad(lambda x: jnp.sum(data.log_density(x)))(x), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_blocks_of_a_batch_that_is_sharded():
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
+    x = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    over = jax.device_put(x, jax.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+    run = jax.jit(on_a_grid, static_argnums=3)
+    mean = np.ones(2, np.float32)
+    expected = run(None, x, mean, None).log_p
+    for size in (None, 3):
+        np.testing.assert_allclose(run(None, over, mean, size).log_p, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_small_examples_are_divided_unless_the_denoiser_has_a_value_for_each(monkeypatch, conditional):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    x, lengths = np.random.default_rng(0).normal(size=(70, 2)).astype(np.float32), []
+
+    def run(mean):
+        def denoiser(x, t):  # exact, for a standard deviation of 0.5
+            lengths.append(len(x))
+            alpha, sigma = SCHEDULE.alpha(t), SCHEDULE.sigma(t)
+            residual = (x - alpha * mean) / (0.25 * alpha**2 + sigma**2)
+            return Prediction(mean + 0.25 * alpha * residual, sigma * residual)
+
+        return log_likelihood(None, denoiser, SCHEDULE, x, ts=GRID)
+
+    mean = np.where(np.arange(70)[:, None] % 2, 1.0, -1.0) if conditional else np.ones(2)
+    found = jax.jit(run)(mean)
+    assert lengths == ([35, 70] if conditional else [35, 35])
+    exactly = densities.gaussian(jnp.zeros(2), std=0.5).log_density(jnp.asarray(x - mean))
+    np.testing.assert_allclose(found.log_p, exactly, atol=1e-3)

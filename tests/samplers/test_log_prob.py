@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from scipy import stats
 from tables import in_float64
 
@@ -21,7 +22,7 @@ SOLVERS = {
     "3m_sde": solvers.DPMSolverPP3MSDE(eta=0.7),
     "sa": solvers.SASolver(steps=3),
 }
-SCHEDULE = schedules.linear_vp()
+KEY, SCHEDULE = jax.random.key(0), schedules.linear_vp()
 TS = np.array([0.9, 0.7, 0.4, 0.3, 0.1])
 X = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
 
@@ -43,7 +44,7 @@ def everything(key, x, ts):
 
 @pytest.fixture(scope="module")
 def results():
-    return everything(jax.random.key(0), X, jnp.asarray(TS))
+    return everything(KEY, X, jnp.asarray(TS))
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -55,48 +56,13 @@ def test_sample_with_log_probs_draws_the_samples_of_sample_and_is_reproduced(nam
     np.testing.assert_allclose(again, logged.log_probs, rtol=1e-5, atol=1e-4)
 
 
-def kernels(name, path):
-    """``(mean, std)`` of every step on this trajectory in numpy, from the papers."""
-    b = 0.1 * TS + 9.95 * TS**2
-    alpha, sigma = np.exp(-0.5 * b), np.sqrt(-np.expm1(-b))
-    beta, lam = 0.1 + 19.9 * TS, np.log(alpha / sigma)
-    x0s = [0.8 * np.tanh(x[..., ::-1]) + 0.1 * t for x, t in zip(path, TS, strict=True)]
-    for k, (x, x0) in enumerate(zip(path[:-1], x0s[:-1], strict=True)):
-        eps, a = (x - alpha[k] * x0) / sigma[k], alpha[k] / alpha[k + 1]
-        variance = sigma[k] ** 2 - (a * sigma[k + 1]) ** 2  # of the forward transition
-        dt, h = TS[k] - TS[k + 1], lam[k + 1] - lam[k]
-        if name == "ancestral":  # Ho et al. 2020, eq. 6-7
-            mean = (a * sigma[k + 1] ** 2 * x + alpha[k + 1] * variance * x0) / sigma[k] ** 2
-            yield mean, sigma[k + 1] * np.sqrt(variance) / sigma[k]
-        elif name == "euler_maruyama":  # Song et al. 2021, eq. 6
-            yield x + dt * beta[k] * (0.5 * x - eps / sigma[k]), np.sqrt(beta[k] * dt)
-        elif name == "reverse_diffusion":  # Song et al. 2021, eq. 46
-            yield (2 - a) * x - variance * eps / sigma[k], np.sqrt(variance)
-        else:  # Lu et al. 2022, SDE-DPM-Solver++(2M)
-            d = x0 if k == 0 else x0 + 0.5 * h / (lam[k] - lam[k - 1]) * (x0 - x0s[k - 1])
-            fade = np.exp(-h)
-            yield (
-                sigma[k + 1] / sigma[k] * fade * x + alpha[k + 1] * (1 - fade**2) * d,
-                sigma[k + 1] * np.sqrt(1 - fade**2),
-            )
-
-
-@pytest.mark.parametrize("name", ["ancestral", "euler_maruyama", "reverse_diffusion", "2m_sde"])
-@in_float64
-def test_trajectory_log_probs_are_those_of_the_published_kernels(name):
-    path = np.random.default_rng(0).normal(size=(5, 3, 2))
-    got = jax.jit(lambda path: trajectory_log_probs(network(0.8), SCHEDULE, SOLVERS[name], path, TS))(path)
-    for k, (mean, std) in enumerate(kernels(name, path)):
-        np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
-
-
 @pytest.mark.slow
 def test_steps_without_noise_count_zero_and_have_gradients():
     ts = np.float32([1.0, 0.5, 0.0])
 
     @jax.jit
     def run(solver, gain):
-        out = sample_with_log_probs(jax.random.key(0), network(gain), SCHEDULE, solver, X, ts)
+        out = sample_with_log_probs(KEY, network(gain), SCHEDULE, solver, X, ts)
         total = lambda g: trajectory_log_probs(network(g), SCHEDULE, solver, out.trajectory, ts).sum()
         return out.log_probs, jax.grad(total)(gain)
 
@@ -107,6 +73,30 @@ def test_steps_without_noise_count_zero_and_have_gradients():
         assert np.isfinite(gradient)
     still, _ = run(solvers.Ancestral(eta=0.0), 0.8)
     np.testing.assert_array_equal(still, 0.0)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@in_float64
+def test_trajectory_log_probs_are_those_of_the_steps(name):
+    """Of normals whose mean and deviation are found from two draws of every step, which others compare with papers."""
+    solver, path = SOLVERS[name], np.random.default_rng(0).normal(size=(5, 3, 2))
+
+    @jax.jit
+    def run(path):
+        rows, state, found = solver.plan(SCHEDULE, TS), solver.init(path[0]), []
+        keys = jax.random.split(KEY)
+        z = [jax.random.normal(key, path[0].shape) for key in keys]
+        for k in range(4):
+            row = jax.tree.map(lambda leaf, k=k: leaf[k], rows)
+            (one, after), (other, _) = [solver.step(key, state, path[k], row, network(0.8)) for key in keys]
+            std = (one - other) / (z[0] - z[1])
+            found.append((one - std * z[0], std))
+            state = after
+        return trajectory_log_probs(network(0.8), SCHEDULE, solver, path, TS), found
+
+    got, steps = run(path)
+    for k, (mean, std) in enumerate(steps):
+        np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
 
 
 def linear(gain):
@@ -156,7 +146,7 @@ def test_log_probs_of_a_pytree_sum_over_its_leaves():
     def run(path, split):
         one, both = (trajectory_log_probs(denoiser, SCHEDULE, SOLVERS["2m_sde"], p, TS) for p in (path, split))
         start = jax.tree.map(lambda leaf: leaf[0], split)
-        return one, both, sample_with_log_probs(jax.random.key(0), denoiser, SCHEDULE, SOLVERS["2m_sde"], start, TS)
+        return one, both, sample_with_log_probs(KEY, denoiser, SCHEDULE, SOLVERS["2m_sde"], start, TS)
 
     one, both, out = run(path, split)
     np.testing.assert_allclose(one, both, rtol=1e-5)
@@ -173,7 +163,7 @@ def test_one_step_solvers_take_a_part_of_a_trajectory(results):
 def test_bfloat16_states_have_float32_log_probabilities():
     @jax.jit
     def run(x):
-        out = sample_with_log_probs(jax.random.key(0), network(0.8), SCHEDULE, solvers.SASolver(), x, TS)
+        out = sample_with_log_probs(KEY, network(0.8), SCHEDULE, solvers.SASolver(), x, TS)
         return out, trajectory_log_probs(network(0.8), SCHEDULE, solvers.SASolver(), out.trajectory, TS)
 
     out, again = run(X.astype(jnp.bfloat16))
@@ -205,24 +195,19 @@ class NoStd(solvers.LinearSolver):
         return solvers.Euler().row(schedule, times, num_past)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"solver": solvers.Euler()}, "solver must be stochastic, got the deterministic Euler"),
-        ({"solver": solvers.edm_stochastic(4)}, "one Gaussian .* got StochasticHeun, which has no method mean"),
-        ({"solver": NoStd()}, "one Gaussian .* got NoStd, whose row has no std"),
-        ({"ts": TS[::-1]}, "ts must decrease strictly"),
-        ({"trajectory": jnp.zeros((4, 3, 2))}, r"trajectory must hold the 5 states at ts, got lengths \[4\]"),
-        ({"trajectory": jnp.zeros((5, 3, 2), int)}, "trajectory must hold floating arrays"),
-    ],
+ARGUMENTS = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "ts": TS}
+REFUSALS = {
+    "solver must be stochastic, got the deterministic Euler": {"solver": solvers.Euler()},
+    "one Gaussian .* got StochasticHeun, which has no method mean": {"solver": solvers.edm_stochastic(4)},
+    "one Gaussian .* got NoStd, whose row has no std": {"solver": NoStd()},
+    "ts must decrease strictly": {"ts": TS[::-1]},
+}
+OF_PATHS = {r"trajectory must hold the 5 states at ts, got lengths \[4\]": {"trajectory": jnp.zeros((4, 3, 2))}}
+identity = lambda x, t: Prediction(x, x)
+test_sampling_validates_its_arguments = raising(
+    REFUSALS, lambda changes: sample_with_log_probs(KEY, identity, x_init=X, **{**ARGUMENTS, **changes})
 )
-def test_log_probs_validate_their_arguments(changes, message):
-    arguments = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "trajectory": jnp.zeros((5, 3, 2)), "ts": TS}
-    arguments = {**arguments, **changes}
-    identity = lambda x, t: Prediction(x, x)
-    with pytest.raises(ValueError, match=message):
-        trajectory_log_probs(identity, **arguments)
-    path = arguments.pop("trajectory")
-    if "trajectory" not in changes:
-        with pytest.raises(ValueError, match=message):
-            sample_with_log_probs(jax.random.key(0), identity, x_init=path[0], **arguments)
+test_evaluation_validates_its_arguments = raising(
+    REFUSALS | OF_PATHS,
+    lambda changes: trajectory_log_probs(identity, **{"trajectory": jnp.zeros((5, 3, 2)), **ARGUMENTS, **changes}),
+)

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from tables import SCHEDULES
 
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.predictions import Eps
-from scorekit.samplers import recommended
+from scorekit.samplers import few_steps, recommended
+from scorekit.samplers._few_steps_table import TABLE
 from scorekit.solvers import grids
 
 DATA = {
@@ -33,10 +35,8 @@ def rmse(x, exact):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("dim", "schedule"),
-    [
-        pytest.param(1, schedules.cosine(), id="1d_cosine"),
-        pytest.param(2, schedules.rectified_flow(), id="2d_flow", marks=pytest.mark.slow),
-    ],
+    [(1, schedules.cosine()), (2, schedules.rectified_flow())],
+    ids=["1d_cosine", "2d_flow"],
 )
 def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_used_pair(dim, schedule):
     data, x = DATA[dim], start(schedule, dim)
@@ -48,22 +48,6 @@ def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_use
         usual = rmse(draw(data, schedule, solvers.DPMSolverPP2M(), karras, x), exact)
         assert errors[-1] < factor * usual, (steps, errors, usual)
     assert max(errors[1] / errors[0], errors[2] / errors[1]) < 0.6, errors
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dim", DATA)
-def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
-    data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.cosine()
-    solver, ts = recommended(schedule, 40, stochastic=True)
-    assert solver.stochastic
-
-    @jax.jit
-    def sample(key, x):
-        return samplers.sample(key, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
-
-    x = sample(jax.random.key(1), start(schedule, dim, 20_000))
-    np.testing.assert_allclose(jnp.mean(x, 0), 0.5, atol=0.02)
-    np.testing.assert_allclose(jnp.std(x, 0), 0.5, rtol=0.03)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 9, 10, 300])
@@ -94,15 +78,117 @@ def first_of_eps(schedule):
 
 def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
     schedule = schedules.rectified_flow()
-    for steps in (5, 6, 7, 8, 10, 12):
+    tabulated = lambda steps: few_steps(schedule, steps, sigma_data=0.5)
+    plain = lambda steps: recommended(schedule, steps)
+    for steps, pair in [*((n, tabulated) for n in (5, 6, 7, 8, 10, 12)), *((n, plain) for n in (4, 9, 15, 25))]:
         solver, ts = recommended(schedule, steps, sigma_data=0.5)
-        expected, grid = samplers.few_steps(schedule, steps, sigma_data=0.5)
-        assert solver == expected
-        np.testing.assert_array_equal(ts, grid)
-    for steps in (4, 9, 15, 25):
-        solver, ts = recommended(schedule, steps, sigma_data=0.5)
-        expected, grid = recommended(schedule, steps)
+        expected, grid = pair(steps)
         assert solver == expected
         np.testing.assert_array_equal(ts, grid)
     with pytest.raises(ValueError, match="sigma_data must be left out of a stochastic pair"):
         recommended(schedule, 8, stochastic=True, sigma_data=0.5)
+
+
+# ---- the tabulated sampler -------------------------------------------------------------------------------------------
+
+KINDS = {
+    "vp": schedules.linear_vp(),
+    "edm": schedules.edm(1e-4, 80.0),
+    "flow": schedules.rectified_flow(),
+    "cosine": schedules.cosine(),
+}
+
+
+def test_table_has_decreasing_noise_and_weights_of_every_earlier_slope():
+    for steps, rows in TABLE.items():
+        assert len(rows) == steps
+        levels = np.array([level for level, _, _ in rows])
+        assert np.all(np.diff(levels) > 0.1), steps
+        assert [len(weights) for _, _, weights in rows] == [min(k, 4) + 1 for k in range(steps)]
+        np.testing.assert_allclose([sum(weights) for _, _, weights in rows], 1.0, atol=0.35)  # else no ODE is solved
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_noise_levels_are_those_of_the_table_in_units_of_the_data_on_every_schedule(name):
+    schedule = KINDS[name]
+    for steps, rows in list(TABLE.items())[::3]:
+        _, ts = few_steps(schedule, steps, sigma_data=0.5)
+        assert (ts.shape, ts[0], ts[-1]) == ((steps + 1,), 1.0, 0.0)
+        expected = np.array([level for level, _, _ in rows])[1:] + 2.0 * np.log(2.0)
+        np.testing.assert_allclose(schedule.log_snr(ts[1:-1]), expected, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_every_schedule_gives_the_same_samples_and_they_scale_with_the_data():
+    noise = jax.random.normal(jax.random.key(0), (64, 2))
+    found = []
+    for sigma_data, schedule in [(1.0, KINDS["vp"]), (1.0, KINDS["flow"]), (0.25, KINDS["cosine"])]:
+        data = densities.ring(8, 1.4 * sigma_data, 0.1 * sigma_data)
+        solver, ts = few_steps(schedule, 8, sigma_data=sigma_data)
+        found.append(draw(data, schedule, solver, ts, schedule.sigma(1.0) * noise) / sigma_data)
+    np.testing.assert_allclose(np.median(np.abs(found[1] - found[0]), 0), 0.0, atol=2e-3)
+    np.testing.assert_allclose(np.median(np.abs(found[2] - found[0]), 0), 0.0, atol=2e-3)
+
+
+def test_eight_evaluations_have_half_the_error_of_the_usual_pairs_on_other_data():
+    schedule = KINDS["flow"]
+    x = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((512, 2)))
+    exact = draw(DATA[2], schedule, solvers.RK4(), grids.vp_quadratic(schedule, 200, power=3.0), x)
+    pairs = [few_steps(schedule, 8), recommended(schedule, 8)]
+    pairs += [(solvers.DPMSolverPP2M(), grids.karras(schedule, 8).at[0].set(1.0))]
+    pairs += [(solvers.AdamsBashforth(), grids.uniform(8))]
+    ours, plain, *usual = (rmse(draw(DATA[2], schedule, *pair, x), exact) for pair in pairs)
+    assert ours < plain / 1.2, (ours, plain)
+    assert ours < min(usual) / 2.0, (ours, usual)
+
+
+@pytest.mark.slow
+def test_bfloat16_states_and_float64_agree_with_float32():
+    schedule, noise = KINDS["cosine"], jax.random.normal(jax.random.key(0), (32, 2))
+    bell = densities.gaussian(jnp.array([0.3, -0.2]), std=0.8)
+    run = lambda dtype, data=bell: draw(data, schedule, *few_steps(schedule, 8), noise.astype(dtype))
+    single, half = run(jnp.float32), run(jnp.bfloat16)
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), single, atol=0.1)
+    with jax.enable_x64(True):
+        double = run(float, jax.tree.map(lambda leaf: jnp.asarray(leaf, float), bell))
+        np.testing.assert_allclose(double, single, atol=2e-5)
+
+
+FLOW = KINDS["flow"]
+SOLVER, OWN = few_steps(FLOW, 5)
+test_few_steps_of_another_grid_raise = raising(
+    {
+        "ts must be the grid of few_steps for this schedule and sigma_data": lambda: SOLVER.plan(
+            FLOW, grids.uniform(5)
+        ),
+        "steps must be one of 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
+        "single steps, got FewSteps": lambda: SOLVER.row(FLOW, OWN[:2], 0),
+        "t_max and t_min must be times that enclose sigma / alpha = ": lambda: few_steps(FLOW, 5, t_max=0.5),
+    }
+)
+
+
+def test_traced_few_steps_of_another_grid_are_nan():
+    assert np.all(np.isnan(jax.jit(lambda ts: SOLVER.plan(FLOW, ts).row.t)(grids.uniform(5))))
+    run = jax.jit(lambda t: few_steps(FLOW, 5, t)[1])
+    assert np.all(np.isnan(run(0.5)))
+    inside = run(0.99)
+    np.testing.assert_allclose(inside, few_steps(FLOW, 5, 0.99)[1], atol=1e-6)
+    assert inside[0] == np.float32(0.99)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", DATA)
+def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
+    data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.cosine()
+    solver, ts = recommended(schedule, 40, stochastic=True)
+    assert solver.stochastic
+
+    @jax.jit
+    def sample(key, x):
+        return samplers.sample(key, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
+
+    x = sample(jax.random.key(1), start(schedule, dim, 20_000))
+    np.testing.assert_allclose(jnp.mean(x, 0), 0.5, atol=0.02)
+    np.testing.assert_allclose(jnp.std(x, 0), 0.5, rtol=0.03)

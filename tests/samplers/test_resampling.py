@@ -40,10 +40,6 @@ def test_copies_are_right_on_average_and_never_off_by_one(weights):
     np.testing.assert_allclose(counts.mean(0), expected, atol=4.5 * np.sqrt((share * (1 - share)).max() / 4000) + 1e-4)
 
 
-def test_equal_weights_keep_everyone():
-    assert np.all(copies(jnp.full(N, -7.0)) == 1)
-
-
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 def test_effective_sample_size_against_numpy(weights):
     with np.errstate(divide="ignore"):

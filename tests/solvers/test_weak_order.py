@@ -1,7 +1,6 @@
 """The exact law of a stochastic solver on Gaussian data: its steps are affine in x, the state and the noise, so that
 mean and covariance follow from one Jacobian a step, without sampling."""
 
-import functools
 import re
 from pathlib import Path
 
@@ -10,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from problems import doubling_steps
 from tables import SCHEDULES, in_float64
 
 from scorekit import densities, schedules
 from scorekit import solvers as S
-from scorekit.samplers import recommended, sample
+from scorekit.denoisers import exact_denoiser
+from scorekit.samplers import recommended
 from scorekit.solvers import _base, corrected
-from scorekit.typing import Prediction
 
 ROOT = Path(__file__).parents[2]
 MEAN, STD, OFFSET = 0.7, 0.4, 1.5
@@ -57,14 +57,7 @@ def exact_moments(schedule, start, end, eta):
 
 
 def grid(schedule, n):
-    """Log-SNR in equal steps after a few that double, so that the first, low-order steps cost nothing."""
-    h = (END - START) / n
-    steps = [h]
-    while steps[-1] > 0.5 * h**2:
-        steps.append(steps[-1] / 2)
-    first = START + np.cumsum(steps[::-1])
-    rest = np.linspace(first[-1], END, round((END - first[-1]) / h) + 1)[1:]
-    return jnp.asarray(schedule.time_at(np.concatenate([[START], first, rest])))
+    return jnp.asarray(schedule.time_at(doubling_steps(n, START, END)))
 
 
 def propagate(solver, schedule, ts, std=STD, start=None):
@@ -73,11 +66,10 @@ def propagate(solver, schedule, ts, std=STD, start=None):
     From ``start``, a mean and a variance; from one point, ``OFFSET`` off the mean of the data, by default.
     """
     data = densities.gaussian(jnp.array([MEAN]), std=std)
-    level = lambda t: (schedule.alpha(t), schedule.sigma(t))
-    denoiser = lambda x, t: Prediction(*data.predict(x, *level(t)))
+    denoiser = exact_denoiser(data, schedule)
     x = jnp.zeros((1, 1))
     flat, unflatten = ravel_pytree((x, solver.init(x)))
-    quiet = jnp.zeros(2)  # the normals of a predictor and of a corrector
+    quiet = jnp.zeros(3)  # the normals of a predictor and of a corrector's steps
 
     def body(moments, row):
         mean, covariance = moments
@@ -93,7 +85,7 @@ def propagate(solver, schedule, ts, std=STD, start=None):
         jacobian, push = jax.jacfwd(step, (0, 1))(mean, quiet)
         return (step(mean, quiet), jacobian @ covariance @ jacobian.T + push @ push.T), None
 
-    first, variance = (level(ts[0])[0] * MEAN + OFFSET, 0.0) if start is None else start
+    first, variance = (schedule.alpha(ts[0]) * MEAN + OFFSET, 0.0) if start is None else start
     moments = flat.at[0].set(first), jnp.zeros((flat.size, flat.size)).at[0, 0].set(variance)
     (mean, covariance), _ = jax.lax.scan(body, moments, solver.plan(schedule, ts))
     return mean[0], covariance[0, 0]
@@ -106,15 +98,11 @@ def errors(solvers, schedule, grids, exact):
     return [[jnp.abs(a - b) for a, b in zip(each, exact, strict=True)] for each in moments]
 
 
-QUICK = [
-    ("2m_sde_half", "linear_vp"),
-    ("sa_3", "geometric_ve"),
-    ("reverse_diffusion", "rectified_flow"),
-    ("churn", "edm"),
-]
 # Each solver with one of the schedules, in turn, and some with a second one.
 LABELS = ("linear_vp", "geometric_ve", "rectified_flow", "edm")
-EVERY = [*QUICK, *(pair for k, name in enumerate(SOLVERS) if (pair := (name, LABELS[k % 4])) not in QUICK)]
+SECOND = [("2m_sde_half", "linear_vp"), ("sa_3", "geometric_ve"), ("churn", "edm"), ("ancestral", "geometric_ve")]
+SECOND += [("ddim_half", "linear_vp"), ("euler_maruyama", "linear_vp"), ("euler_maruyama", "geometric_ve")]
+EVERY = list(dict.fromkeys([*SECOND, *((name, LABELS[k % 4]) for k, name in enumerate(SOLVERS))]))
 
 
 @pytest.mark.slow
@@ -138,21 +126,6 @@ def test_measured_weak_order_is_the_declared_order(name, label):
         assert fine[0] < 1e-12, (name, label, fine)
     elif fine[0] > 1e-12:  # reverse diffusion has an exact mean where alpha stays 1
         assert abs(np.log2(coarse[0] / fine[0]) - order_of_mean) < 0.15, (name, label, coarse, fine)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["sa_3", "2m_sde", "ancestral", "reverse_diffusion"])
-def test_samples_follow_the_recursion(name):
-    """Mean and variance of many samples, within four standard errors of the recursion."""
-    solver, schedule, n = SOLVERS[name][0], SCHEDULES["linear_vp"].make(), 200_000
-    ts = schedule.time_at(jnp.linspace(START, END, 11))
-    data = densities.gaussian(jnp.array([MEAN]), std=STD)
-    denoiser = lambda x, t: Prediction(*data.predict(x, schedule.alpha(t), schedule.sigma(t)))
-    x = jnp.full((n, 1), schedule.alpha(ts[0]) * MEAN + OFFSET)
-    got = np.asarray(jax.jit(lambda x: sample(jax.random.key(2), denoiser, schedule, solver, x, ts))(x), np.float64)
-    mean, variance = map(float, propagate(solver, schedule, ts))
-    assert abs(got.mean() - mean) < 4 * np.sqrt(variance / n)
-    assert abs(got.var() - variance) < 4 * variance * np.sqrt(2 / n)
 
 
 @jax.jit
@@ -205,62 +178,10 @@ def test_the_page_of_particles_states_the_error_of_the_evidence():
         np.testing.assert_allclose(found, shown, atol=0.00051, err_msg=name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp", "rectified_flow"])
-def test_a_langevin_corrector_improves_its_predictor(name):
-    """Twenty steps in 48 dimensions: the variance of predictor-corrector is nearer the truth than the predictor's."""
-    schedule, d = SCHEDULES[name].make(), 48
-    data = densities.gaussian(jnp.full(d, MEAN), std=STD)
-    denoiser = lambda x, t: Prediction(*data.predict(x, schedule.alpha(t), schedule.sigma(t)))
-    ts = schedule.time_at(jnp.linspace(START, END, 21))
-    x = data.marginal(schedule.alpha(ts[0]), schedule.sigma(ts[0])).sample(jax.random.key(1), (200,))
-    truth = (schedule.alpha(ts[-1]) * STD) ** 2 + schedule.sigma(ts[-1]) ** 2
-    solvers = {"alone": S.ReverseDiffusion(), "corrected": S.PredictorCorrector(corrector_steps=2)}
-    run = jax.jit(lambda x: {k: sample(jax.random.key(2), denoiser, schedule, v, x, ts) for k, v in solvers.items()})
-    error = {k: abs(float(jnp.mean(jnp.var(v, axis=0)) - truth)) for k, v in run(x).items()}
-    assert error["corrected"] < 0.75 * error["alone"], error
-
-
-STATE, FOR_PREDICTOR, FOR_CORRECTOR = jnp.array(np.stack(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, 1, 8))
-
-
-def at_level(x, level):
-    return Prediction(*densities.gaussian(jnp.full(8, MEAN), std=STD).predict(x, *level))
-
-
-@functools.cache
-def step_of_moments(kind):
-    """``(mean, variance, snr, row) -> (mean, variance)``, in the limit of many dimensions, where the norm of the score
-    is its expectation: state and noises are the corners of a cube, whose mean and covariance are those of normals."""
-
-    def step(mean, variance, snr, row):
-        noises = iter((FOR_PREDICTOR, FOR_CORRECTOR))
-        with pytest.MonkeyPatch.context() as patch:
-            for module in (_base, corrected):
-                patch.setattr(module, "normal_like", lambda key, x: next(noises).astype(float))
-            x = mean + jnp.sqrt(variance) * STATE.astype(float)
-            solver = kind(snr=snr) if kind is S.PredictorCorrector else kind()
-            x, _ = solver.step(jax.random.key(0), (), x, row, at_level)
-        return jnp.mean(x), jnp.var(x)
-
-    return jax.jit(step)
-
-
-def error_of_variance(schedule, n, snr=None):
+def error_of_variance(schedule, n, **corrector):
     """Of ReverseDiffusion, or with a corrector, at the end of n steps from the exact law; relative."""
-    level = lambda t: (schedule.alpha(t), schedule.sigma(t))
-    law = lambda t: np.asarray((schedule.alpha(t) * STD) ** 2 + schedule.sigma(t) ** 2)
-    ts = schedule.time_at(jnp.linspace(START, END, n + 1))
-    if snr is None:
-        kind, rows = S.ReverseDiffusion, S.ReverseDiffusion().plan(schedule, ts)
-        rows = rows._replace(t=level(rows.t))
-    else:
-        kind, (row, (at, *rest)) = S.PredictorCorrector, S.PredictorCorrector(snr=snr).plan(schedule, ts)
-        rows = row._replace(t=level(row.t)), (level(at), *rest)
-    rows, moments = jax.tree.map(np.asarray, rows), (np.asarray(schedule.alpha(ts[0]) * MEAN), law(ts[0]))
-    for k in range(n):
-        moments = step_of_moments(kind)(*moments, snr, jax.tree.map(lambda leaf, k=k: leaf[k], rows))
-    return abs(float(moments[1] / law(ts[-1])) - 1.0)
+    solver = S.PredictorCorrector(**corrector) if corrector else S.ReverseDiffusion()
+    return abs(float(error_of_law(solver, schedule, schedule.time_at(jnp.linspace(START, END, n + 1)), STD)))
 
 
 @pytest.mark.slow
@@ -269,20 +190,22 @@ def error_of_variance(schedule, n, snr=None):
 def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(name):
     """Variance: slope 1 for ``snr^2`` in proportion to the step; for a fixed snr a bias of the size of ``snr^2``."""
     schedule = SCHEDULES[name].make()
-    coarse, fine = (error_of_variance(schedule, n, n**-0.5) for n in (100, 200))
+    coarse, fine = (error_of_variance(schedule, n, snr=n**-0.5) for n in (100, 200))
     assert abs(np.log2(coarse / fine) - 1.0) < 0.15, (coarse, fine)
     assert fine < 0.1
-    biased, less = (error_of_variance(schedule, 200, snr) for snr in (0.32, 0.16))
-    assert biased > 0.7 * error_of_variance(schedule, 100, 0.32)
+    biased, less = (error_of_variance(schedule, 200, snr=snr) for snr in (0.32, 0.16))
+    assert biased > 0.7 * error_of_variance(schedule, 100, snr=0.32)
     assert 0.2 < less / biased < 0.4, (less, biased)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp"])
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp", "rectified_flow"])
 @in_float64
 def test_corrector_helps_for_any_number_of_steps(name):
     """The size of its step depends on the preceding step alone: it helps after 1 step as after 10."""
     schedule = SCHEDULES[name].make()
     for n in (1, 10):
-        alone, both = error_of_variance(schedule, n), error_of_variance(schedule, n, 0.16)
+        alone, both = error_of_variance(schedule, n), error_of_variance(schedule, n, snr=0.16)
         assert both < alone, (n, both, alone)
+    alone, twice = error_of_variance(schedule, 20), error_of_variance(schedule, 20, corrector_steps=2)
+    assert twice < 0.75 * alone, (twice, alone)

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from errors import raising
+from scipy import stats
 
 import scorekit as sk
 from scorekit import typicality
+from scorekit.typicality import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 
 D = 16
 SCHEDULE = sk.schedules.cosine()
@@ -99,16 +102,6 @@ def test_p_values_are_uniform_under_the_null():
 
 
 @pytest.mark.slow
-def test_p_values_of_a_statistic_of_the_exact_denoiser_are_uniform_under_the_null():
-    """Norms of the score, as density of states, fitted on one set, calibrated on another and asked on a third."""
-    denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
-    values = jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, sample(jax.random.key(0), 3000), TS)
-    p = np.asarray(fitted_p_values(values, typicality.density_of_states), float)
-    assert scipy.stats.kstest(p, "uniform").pvalue > 1e-3
-    assert abs(np.mean(p < 0.1) - 0.1) < 0.04
-
-
-@pytest.mark.slow
 def test_typicality_test_is_uniform_for_in_distribution_batches():
     @jax.jit
     def run(keys):
@@ -143,10 +136,119 @@ def test_power_grows_with_the_size_of_the_batch():
     assert power[-1] > 0.95
 
 
-def test_invalid_arguments_raise():
-    with pytest.raises(ValueError, match=r"statistics must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)"):
-        typicality.density_of_states(jnp.zeros(3))
-    with pytest.raises(ValueError, match=r"calibration must have shape \(N,\) with N >= 1, got \(0,\)"):
-        typicality.p_values(jnp.zeros(0), 1.0)
-    with pytest.raises(ValueError, match=r"log_density must have shape \(\.\.\., M\) with M >= 1, got \(\)"):
-        typicality.typicality_test(jax.random.key(0), 0.0, jnp.zeros(3), 1.0)
+test_invalid_arguments_raise = raising(
+    {
+        r"statistics must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)": lambda: typicality.density_of_states(
+            jnp.zeros(3)
+        ),
+        r"calibration must have shape \(N,\) with N >= 1, got \(0,\)": lambda: typicality.p_values(jnp.zeros(0), 1.0),
+        r"log_density must have shape \(\.\.\., M\) with M >= 1, got \(\)": lambda: typicality.typicality_test(
+            jax.random.key(0), 0.0, jnp.zeros(3), 1.0
+        ),
+    }
+)
+
+
+# ---- scores ----------------------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+MEAN, ROOT = np.array([3.0, -100.0, 0.01]), np.array([[2.0, 30.0, 0.001], [0.0, 10.0, 0.0], [0.0, 0.0, 0.002]])
+CALIBRATION = RNG.normal(size=(2000, 3)) @ ROOT + MEAN
+STATISTICS = 2.0 * RNG.normal(size=(40, 3)) @ ROOT + MEAN
+Z = (STATISTICS - CALIBRATION.mean(axis=0)) / CALIBRATION.std(axis=0)
+
+
+def test_standardise_has_mean_0_and_deviation_1_on_the_calibration_data():
+    found = standardise(CALIBRATION)
+    np.testing.assert_allclose(jnp.mean(found(CALIBRATION), axis=0), 0.0, atol=1e-3)
+    np.testing.assert_allclose(jnp.std(found(CALIBRATION), axis=0), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(found(STATISTICS), Z, rtol=1e-3, atol=1e-3)
+
+
+def test_mean_z_score_is_the_mean_of_z_scores():
+    np.testing.assert_allclose(mean_z_score(CALIBRATION)(STATISTICS), Z.mean(axis=1), rtol=1e-3, atol=1e-3)
+
+
+def test_gaussian_score_is_minus_the_log_density_of_the_standardised_statistics():
+    """Up to the shrinkage of a thousandth; it does not depend on the units of the statistics."""
+    covariance = ROOT.T @ ROOT
+    expected = -stats.multivariate_normal(MEAN, covariance).logpdf(STATISTICS)
+    found = np.asarray(gaussian_score(CALIBRATION)(STATISTICS))
+    constant = np.log(CALIBRATION.std(axis=0)).sum()
+    np.testing.assert_allclose(found + constant, expected, rtol=0.1, atol=0.3)
+    units = np.array([1e3, 1e-3, -5.0])
+    np.testing.assert_allclose(gaussian_score(CALIBRATION * units)(STATISTICS * units), found, rtol=1e-2, atol=1e-2)
+
+
+def test_kernel_density_score_is_minus_the_density_of_states():
+    found = kernel_density_score(CALIBRATION)(STATISTICS)
+    np.testing.assert_array_equal(found, -typicality.density_of_states(CALIBRATION).log_density(STATISTICS))
+
+
+def test_decorrelate_whitens_correlated_statistics():
+    """In the basis of the principal components, each at unit variance but for the regularisation."""
+    transform = decorrelate(CALIBRATION)
+    values, vectors = np.linalg.eigh(np.corrcoef(CALIBRATION.T) * 2000 / 1999)
+    covariance = np.cov(np.asarray(transform(CALIBRATION)).T)
+    np.testing.assert_allclose(covariance, np.diag(values / (values + 1e-3)), atol=1e-3)
+    expected = Z @ vectors / np.sqrt(values + 1e-3)
+    np.testing.assert_allclose(np.abs(transform(STATISTICS)), np.abs(expected), rtol=5e-3, atol=5e-3)
+
+
+def test_decorrelate_does_not_amplify_components_without_variance():
+    x = RNG.normal(size=(500, 1)) @ np.ones((1, 3))
+    assert np.abs(decorrelate(x)(x)).max() < 10.0
+    looser = decorrelate(x, regularisation=0.1)
+    shifted = x + np.array([0.0, 0.1, 0.0])
+    assert np.abs(looser(shifted)).max() < np.abs(decorrelate(x)(shifted)).max()
+
+
+def test_decorrelate_leaves_no_variance_to_statistics_that_determine_each_other():
+    x = np.random.default_rng(0).normal(size=(300, 2)) @ np.array([[3.0, 1.0], [0.0, 0.2]]) + 5.0
+    x = np.concatenate([x, x[:, :1]], axis=1)
+    components = np.asarray(decorrelate(x)(x))
+    np.testing.assert_allclose(np.cov(components, rowvar=False), np.diag([0.0, 1.0, 1.0]), atol=0.05)
+    np.testing.assert_allclose(components.mean(axis=0), 0.0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_decorrelation_detects_what_marginals_do_not():
+    """A point whose statistics are all typical but whose combination is not."""
+    unusual = np.array([[1.5, -1.5]])
+    calibration = RNG.normal(size=(300, 1)) + 0.2 * RNG.normal(size=(300, 2))
+    transform = decorrelate(calibration)
+    plain, better = kernel_density_score(calibration), kernel_density_score(transform(calibration))
+    evaluate = jax.jit(lambda score, values: score(values))
+    points = np.concatenate([calibration, unusual])
+    by_marginals, by_components = evaluate(plain, points), evaluate(better, transform(points))
+    assert np.mean(by_marginals[:-1] < by_marginals[-1]) < 0.97
+    assert np.mean(by_components[:-1] < by_components[-1]) > 0.995
+
+
+@pytest.mark.slow
+def test_scores_are_jit_arguments_that_do_not_retrace():
+    traces = []
+
+    @jax.jit
+    def evaluate(score, statistics):
+        traces.append(1)
+        return score(statistics)
+
+    for factory in (kernel_density_score, gaussian_score, mean_z_score, decorrelate):
+        traces.clear()
+        for calibration in (CALIBRATION[:50], CALIBRATION[50:100]):
+            score = factory(calibration)
+            np.testing.assert_allclose(evaluate(score, STATISTICS), score(STATISTICS), rtol=1e-3, atol=1e-3)
+        assert len(traces) == 1
+
+
+FACTORIES = (kernel_density_score, gaussian_score, mean_z_score, decorrelate, standardise)
+test_invalid_calibration_raises = raising(
+    [
+        *(
+            (r"must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)", lambda f=f: f(np.ones(3)))
+            for f in FACTORIES
+        ),
+        ("std of calibration must be > 0 for every statistic", lambda: gaussian_score(np.ones((9, 2)))),
+    ]
+)

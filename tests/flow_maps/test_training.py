@@ -1,4 +1,4 @@
-"""Pairs and triples of training times, and guidance inside training."""
+"""Training: pairs and triples of times, guidance inside, and what has a gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,9 @@ import pytest
 from tables import SCHEDULES
 
 from scorekit import flow_maps, schedules
-from scorekit.times import uniform
+from scorekit.denoisers import denoiser_from_network
+from scorekit.flow_maps.progressive import Steps
+from scorekit.times import Times, uniform
 from scorekit.typing import Prediction
 
 
@@ -94,3 +96,44 @@ def test_guided_velocity_is_the_mean_of_example_condition_and_null():
         velocity = flow_maps.guided_velocity(given, lambda x, t: given, lambda x, t: absent, scale, mix)
         total = scale + mix
         np.testing.assert_allclose(velocity(x, 0.5).x0, total * given.x0 + (1 - total) * absent.x0, rtol=1e-6)
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+COSINE, X = schedules.cosine(), jnp.array([[0.3, -1.0], [0.5, 0.2]])
+T, S, WEIGHT = jnp.array([0.5, 0.9]), jnp.array([0.3, 0.6]), jnp.array([1.0, 2.0])
+DATA, TIMES, STEPS = (COSINE, X, -X), Times(T, jnp.ones(2)), Steps(T, T - 0.1, S)
+denoiser = lambda a: denoiser_from_network(lambda x, t: jnp.tanh(a * x), COSINE)
+flow_map = lambda a: flow_maps.flow_map_from_network(lambda x, t, s: a * x * (1 + s * t)[:, None], COSINE, "v")
+# Functions of a number of the student, of others, and of the samples.
+LOSSES = {
+    "consistency_distillation": lambda a, b, c: flow_maps.consistency_distillation_loss(
+        denoiser(a), denoiser(b), denoiser(c), *DATA, T, S, weight=WEIGHT
+    ),
+    "consistency_training": lambda a, b: flow_maps.consistency_training_loss(denoiser(a), denoiser(b), *DATA, T, S),
+    "progressive": lambda a, b: flow_maps.progressive_loss(lambda x, t: a * x, denoiser(b), *DATA, STEPS)[0],
+    "eulerian": lambda a, b, c: flow_maps.eulerian_loss(
+        flow_map(a), *DATA, T, S, velocity=flow_map(b), tangent=flow_map(c)
+    ),
+    "semigroup": lambda a, b: flow_maps.semigroup_loss(flow_map(a), *DATA, T, T - 0.1, S, target=flow_map(b)),
+    "matching": lambda x, a, b: flow_maps.matching_loss(x * X, denoiser(a), denoiser(b), COSINE, X, TIMES),
+    "fake_score": lambda a, x: flow_maps.fake_score_loss(lambda y, t: jnp.tanh(a * y), x * X, COSINE, X, TIMES)[0],
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_the_first_argument_has_a_gradient_and_every_argument_counts(name):
+    loss = jax.jit(lambda *numbers: LOSSES[name](*numbers).sum())
+    numbers = [0.5, 0.7, 0.9][: LOSSES[name].__code__.co_argcount]
+    gradient = jax.grad(loss, argnums=tuple(range(len(numbers))))(*numbers)
+    assert gradient[0] != 0
+    assert not any(gradient[1:])
+    changed = [loss(*numbers[:i], numbers[i] + 0.1, *numbers[i + 1 :]) for i in range(len(numbers))]
+    assert len({float(value) for value in (loss(*numbers), *changed)}) == 1 + len(numbers)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 2.0])
+def test_consistency_losses_are_linear_in_the_weights(weight):
+    loss = lambda **options: flow_maps.consistency_training_loss(*[denoiser(1.0)] * 2, *DATA, T, S, **options)
+    assert (loss() > 0).all()
+    np.testing.assert_allclose(loss(weight=jnp.array([weight, 1.0])), jnp.array([weight, 1.0]) * loss(), rtol=1e-6)
