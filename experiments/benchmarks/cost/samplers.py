@@ -30,14 +30,19 @@ from scorekit.typing import Array
 SCHEDULE = schedules.cosine()
 SOLVERS: dict[str, Any] = {
     **DETERMINISTIC,
-    **{name: make(50) for name, make in STOCHASTIC.items()},
-    "predictor-corrector": solvers.PredictorCorrector(),
-    "annealed Langevin": solvers.AnnealedLangevin(steps=2),
+    **STOCHASTIC,
+    "predictor-corrector": lambda n: solvers.PredictorCorrector(),
+    "annealed Langevin": lambda n: solvers.AnnealedLangevin(steps=2),
 }
 Arguments = tuple[Any, Array, Array]
 """Parameters, noise and key."""
 Run = Partial
 """``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
+
+
+def solver_of(name: str) -> Any:
+    """The solver of this name, a stochastic one as for 50 steps."""
+    return SOLVERS[name] if name in DETERMINISTIC else SOLVERS[name](50)
 
 
 def temporary(run: Run, params, rows: int) -> float:
@@ -133,7 +138,7 @@ def measure(solver: Any, options: flags.FlagValues) -> Cost:
 
 def print_detailed(name: str, options: flags.FlagValues) -> None:
     """Prints the time at several numbers of steps, and the cost of the trajectory."""
-    solver, arguments, cells = SOLVERS[name], on_mlp(256), []
+    solver, arguments, cells = solver_of(name), on_mlp(256), []
     for n in (max(1, options.steps // 5), options.steps, 4 * options.steps):
         ours, theirs = (side(solver, grid(n), mlp) for side in (library, reference))
         found = timed(ours, theirs, arguments, options.turns)
@@ -154,7 +159,7 @@ def over_network(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict
     network, arguments = on_unet(batch)
     bare, found = jax.jit(network), {}
     for name in names:
-        solver = SOLVERS[name]
+        solver = solver_of(name)
         n = max(1, nfe // solver.evals_per_step)
         evaluations = n * solver.evals_per_step
         calls = lambda params, x, key, k=evaluations: [jax.block_until_ready(bare(params, x, 0.5)) for _ in range(k)]
@@ -190,7 +195,7 @@ def run(options: flags.FlagValues, path: Path) -> None:
     print(f"{'':22}{heads}{'first call':>20}{f'MB at {options.large}':>15}{'reference':>11}")
     costs: dict[str, Cost] = {}
     for name in names:
-        cost = costs[name] = measure(SOLVERS[name], options)
+        cost = costs[name] = measure(solver_of(name), options)
         cells = "".join(f"{timing.shown:>18}{1e3 * timing.theirs:15.2f}" for timing in cost.time.values())
         print(f"{name:22}{cells}{first(cost.first):>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
     panels = [
@@ -209,7 +214,7 @@ def run(options: flags.FlagValues, path: Path) -> None:
         for name, timing in found.items():
             print(f"{name:22}{timing.shown:>18}{1e3 * timing.theirs:13.1f} ms")
         network, arguments = on_unet(options.unet)
-        firsts = {name: first_calls(SOLVERS[name], grid(8), network, arguments, options.first) for name in detailed}
+        firsts = {name: first_calls(solver_of(name), grid(8), network, arguments, options.first) for name in detailed}
         print("first call over the reference: " + "; ".join(f"{name} {first(each)}" for name, each in firsts.items()))
         panels.append(("U-Net: time over the network", 1.03, {n: timing.ratio for n, timing in found.items()}))
     draw(path, panels)
