@@ -237,7 +237,7 @@ def test_gradients_reach_every_number_and_the_start(solver):
     shifted = [jax.tree.map(lambda a: a + sign * step, (NUMBERS, X[0])) for sign in (1, -1)]  # noqa: B023
     up, down = (np.sum(weights * np.asarray(compiled(solver)(n, KEYS[0], x, TS))) for n, x in shifted)
     total = sum(np.sum(leaf) for leaf in jax.tree.leaves(grads))
-    np.testing.assert_allclose(total, (up - down) / (2 * step), rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(total, (up - down) / (2 * step), rtol=1e-2, atol=1e-2)
 
 
 @each_solver

@@ -6,6 +6,7 @@ import sys
 import pytest
 from programs import save_untrained, separate_flags
 
+from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 
@@ -24,6 +25,12 @@ def load_program(monkeypatch):
         yield load
         for name in loaded:
             sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def no_data(monkeypatch):
+    """Loading data is an error that no program catches."""
+    monkeypatch.setattr(data, "load", lambda config: pytest.fail("data were loaded"))
 
 
 @pytest.fixture(scope="session")

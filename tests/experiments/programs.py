@@ -1,6 +1,7 @@
 """What tests of programs share: flags and programs in this process, processes, a run to work on, sounds in memory."""
 
 import contextlib
+import copy
 import functools
 import io
 import os
@@ -8,6 +9,8 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import time
+import types
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -16,17 +19,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from absl import flags, logging
 from jax.experimental.compilation_cache import compilation_cache
 from parameters import random_params
 from PIL import Image
 
-from experiments import data, tasks
+from experiments import data, tasks, training
 from experiments.cli import command_line
-from experiments.cli.config import save_resolved
+from experiments.cli.config import ConfigError, save_resolved
 from experiments.data.sounds import Sounds
 from experiments.models import model
-from scorekit import audio, training
+from scorekit import audio
+from scorekit import training as scorekit_training
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,18 +143,87 @@ def run(program, *arguments):
     return code, out.getvalue(), err.getvalue()
 
 
-def run_process(program, *arguments, environment=None):
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
-    environment = environment or {**os.environ, "JAX_PLATFORMS": "cpu", "SCOREKIT_CACHE": _cache().name}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-    return done.returncode, done.stdout, done.stderr
+def start(program, *arguments, shell=(), **environment):
+    """The same as a process of its own with one device, which has begun; ``shell`` is what its command follows."""
+    command = [*shell, sys.executable, "-m", f"experiments.{program}", *map(str, arguments)]
+    flags = os.environ["SCOREKIT_TEST_XLA_FLAGS"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **environment}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def check_fields_and_relations(config):
-    """What a program validates before it loads anything."""
+def end(process):
+    """The exit code, output and errors of a process."""
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def wait_until(happens, *processes):
+    """Waits until ``happens()`` is true, while these processes run."""
+    until = time.monotonic() + 300
+    while not happens():
+        assert all(process.poll() is None for process in processes), [end(process) for process in processes]
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def succeeds(program, *arguments):
+    """The output of a program that ends without an error."""
+    code, out, err = run(program, *arguments)
+    assert code == 0, err
+    return out
+
+
+def fails(program, *arguments, at_once=True):
+    """What a program prints on stderr, one line of which says what is wrong with its config or flags; that line alone,
+    and nothing on stdout, if it ends ``at_once``, before it has begun."""
+    code, out, err = run(program, *arguments)
+    assert (code, err.count("error: "), "Traceback" in err) == (2, 1, False), err
+    if at_once:
+        assert (out, err.count("\n")) == ("", 1), err
+        assert err.startswith("error: ")
+    return err
+
+
+def overridden(fields):
+    """Flags of the overrides of a config, which spaces divide."""
+    return [f"--config.{text}" for text in fields.split()]
+
+
+def given(path, fields=""):
+    """The flag of a config below ``experiments/configs``, and those of overrides."""
+    return [f"--config=experiments/configs/{path}.py", *overridden(fields)]
+
+
+POINTS = given("points/mixture_2d", "network.features=8 network.blocks=1 training.batch_size=16")
+"""A small model of points: seconds to compile, and the same code as for images."""
+
+
+def changed(start, *overrides):
+    """A config, or the config of a module, with overrides as a command line gives them; ``None`` unsets a field."""
+    config = start.get_config() if isinstance(start, types.ModuleType) else copy.deepcopy(start)
+    for text in overrides:
+        field, value = text.split("=", 1)
+        if value == "None":
+            config.update_from_flattened_dict({field: None})
+        else:
+            command_line.override(config, field, value)
+    return config
+
+
+def error_of(call, *arguments, **named):
+    """The one line of the ConfigError that a call raises."""
+    with pytest.raises(ConfigError) as caught:
+        call(*arguments, **named)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def check_config(config):
+    """What ``experiments.train`` validates before it loads data."""
     tasks.check_fields(config)
     tasks.of(config).check(config)
+    training.check(config)
 
 
 SQUARES = ("a red square", "a green square", "a blue square")
@@ -179,8 +253,8 @@ def save_run(folder, config, params, step=1, extra=None):
     """Writes a run into ``folder`` with these parameters, and ``extra`` beside them."""
     save_resolved(config, folder / "config.json")
     params = jax.tree.map(jnp.asarray, params)
-    state = training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
-    with training.Checkpoints(folder / "checkpoints") as checkpoints:
+    state = scorekit_training.init_state(jax.random.key(0), params, optax.sgd(0.1), config.training.ema_decays)
+    with scorekit_training.Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(step, state, extra=extra)
         checkpoints.wait()
     return folder
@@ -205,6 +279,13 @@ class SoundsInMemory(Sounds):
 
     def batch(self, seed, step, size):
         return {name: value[np.resize(np.arange(self.examples), size)] for name, value in self.train.items()}
+
+
+def tones(representation):
+    """Eight sines of 512 samples at 4 kHz."""
+    n, rng = np.arange(512), np.random.default_rng(0)
+    x = 0.5 * np.sin(2 * np.pi * rng.integers(5, 200, size=(8, 1)) * n / 512)
+    return SoundsInMemory("tones", x.astype(np.float32), np.arange(8) % 2, 2, 4000, representation)
 
 
 def validate(config, *checks):

@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 from etils.epath import backend
 from fsspec.implementations.local import LocalFileSystem
-from programs import run
+from programs import POINTS, fails, given, overridden, succeeds
 
 from experiments.cli.endings import ProgramError
 from experiments.training import bucket_lock, lock
@@ -20,22 +20,11 @@ from experiments.training.writers import MetricWriter, read_metrics
 from scorekit.io import as_path, in_bucket, write_atomic
 from scorekit.training import checkpoints, restoring
 
-TINY = [
-    "--config=experiments/configs/points/mixture_2d.py",
-    "--config.network.features=8",
-    "--config.network.blocks=1",
-    "--config.training.batch_size=16",
-    "--config.training.warmup_steps=2",
-    "--config.training.log_every=2",
-    "--config.training.sample_every=4",
-    "--config.training.checkpoint_every=4",
-    "--config.training.steps=8",
-    "--config.sampling.steps=2",
-    "--config.sampling.batch_size=20",
-    "--config.evaluation.num_samples=40",
-    "--config.evaluation.guidance_scales=1",
-    "--config.evaluation.bound_times=2",
-]
+TINY = """
+    training.warmup_steps=2 training.log_every=2 training.sample_every=4 training.checkpoint_every=4 training.steps=8
+    sampling.steps=2 sampling.batch_size=20 evaluation.num_samples=40 evaluation.guidance_scales=1
+    evaluation.bound_times=2
+"""
 
 
 @pytest.fixture
@@ -105,25 +94,20 @@ def test_one_process_holds_the_lock(bucket):
 
 @pytest.mark.slow
 def test_a_run_in_a_bucket_is_trained_continued_sampled_and_evaluated(bucket):
-    code, out, err = run("train", *TINY, "--workdir=gs://bucket/run")
-    assert code == 0, err
+    train = ["train", *POINTS, *overridden(TINY), "--workdir=gs://bucket/run"]
+    out = succeeds(*train)
     assert "gs://bucket/run/report.html" in out.splitlines()[-1]
     names = {path.name for path in (bucket / "run").iterdir()}
     assert {"report.html", "config.json", "metrics.jsonl", "evaluation.json", "tensorboard", "checkpoints"} <= names
     assert ".lock" not in names
-    code, out, err = run("train", *TINY, "--workdir=gs://bucket/run", "--config.training.steps=12")
-    assert code == 0, err
-    assert "resuming  from step 8" in out
-    code, out, err = run("sample", "--workdir=gs://bucket/run", "--num=50")
-    assert code == 0, err
+    assert "resuming  from step 8" in succeeds(*train, "--config.training.steps=12")
+    succeeds("sample", "--workdir=gs://bucket/run", "--num=50")
     assert np.load(bucket / "run" / "samples" / "sample.npz")["x"].shape == (50, 2)
     assert not (bucket / "run" / "samples" / "partial").exists()
-    code, _, err = run("evaluate", "--workdir=gs://bucket/run")
-    assert code == 0, err
+    succeeds("evaluate", "--workdir=gs://bucket/run")
     assert (bucket / "run" / "evaluation_12.json").exists()
 
 
 def test_other_programs_name_the_flag():
-    code, _, err = run("ood.detect", "--config=experiments/configs/ood/ood_digits.py", "--workdir=gs://bucket/run")
-    assert code == 2
+    err = fails("ood.detect", *given("ood/ood_digits"), "--workdir=gs://bucket/run")
     assert "--workdir=gs://bucket/run: must be a folder of this machine" in err

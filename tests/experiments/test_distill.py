@@ -5,26 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
-from programs import ROOT, give, run
+from programs import ROOT, changed, error_of, fails, give, overridden, succeeds
 
 from experiments import tasks
-from experiments.cli.command_line import load_config, override
-from experiments.cli.config import ConfigError
-from experiments.cli.endings import one_line
+from experiments.cli.command_line import load_config
 from experiments.configs import base
 from experiments.models.runs import open_run
 from experiments.training import distillation
 
-SMALL = {
-    "training.steps": 4,
-    "training.warmup_steps": 1,
-    "training.batch_size": 16,
-    "training.sample_every": 2,
-    "training.checkpoint_every": 2,
-    "sampling.batch_size": 8,
-    "evaluation.num_samples": 16,
-    "evaluation.bound_times": 1,
-}
+SMALL = """
+    training.steps=4 training.warmup_steps=1 training.batch_size=16 training.sample_every=2
+    training.checkpoint_every=2 sampling.batch_size=8 evaluation.num_samples=16 evaluation.bound_times=1
+"""
 
 METHODS = ("progressive", "consistency", "matching", "lagrangian")  # the other flow maps differ in their loss alone
 
@@ -36,8 +28,7 @@ def distill(load_program, ring_run):
 
     def main(folder, method, overrides, steps=2):
         config = load_config(f"{ROOT}/experiments/configs/distil.py:{ring_run},{method}")
-        for field, value in {"distillation.steps": steps, **overrides}.items():
-            override(config, field, str(value))
+        config = changed(config, f"distillation.steps={steps}", *overrides.split())
         give(config="", workdir=folder)
         tasks.check_fields(config)
         program.main(config)
@@ -82,46 +73,43 @@ def student(distill, folders):
 def test_distillation_continues_with_the_same_teacher_only(distill, student, tmp_path, capsys):
     folder = shutil.copytree(student, tmp_path / "student")
     capsys.readouterr()
-    distill(folder, "progressive", {**SMALL, "training.steps": 6})
+    distill(folder, "progressive", f"{SMALL} training.steps=6")
     assert "resuming  from step 4" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"config.sampling.guidance_scale=3.0: the student in"):
-        distill(folder, "progressive", {**SMALL, "sampling.guidance_scale": 3})
+    error = error_of(distill, folder, "progressive", f"{SMALL} sampling.guidance_scale=3")
+    assert "config.sampling.guidance_scale=3.0: the student in" in error
 
 
 @pytest.mark.slow
 def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
-    code, out, err = run(
-        "benchmarks.few_steps", f"--workdir={ring_run}", f"--students={student}", "--steps=2", "--solvers=euler",
-        "--grids=uniform", "--num=16",
-    )  # fmt: skip
-    assert code == 0, err
+    flags = ["--steps=2", "--solvers=euler", "--grids=uniform", "--num=16"]
+    out = succeeds("benchmarks.few_steps", f"--workdir={ring_run}", f"--students={student}", *flags)
     rows = out.split("steps  calls")[1].splitlines()
     assert sum(line.startswith(("progressive", "teacher")) for line in rows) == 3
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("method", "overrides", "message"),
     [
         (
-            {"guidance": "cfg_plus_plus", "sampling.solver.name": "ddim", "sampling.guidance_scale": 1},
+            "progressive",
+            "guidance=cfg_plus_plus sampling.solver.name=ddim sampling.guidance_scale=1",
             "must keep alpha x0 + sigma eps = x_t for config.distillation.method=progressive, which cfg_plus_plus does",
         ),
         (
-            {"guidance": "conditional", "sampling.guidance_scale": 1, "distillation.guidance_max": 3},
-            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no "
-            "guidance",
+            "lagrangian",
+            "guidance=conditional sampling.guidance_scale=1 distillation.guidance_max=3",
+            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no",
         ),
-        ({"training.steps": 50}, "error: config.training.steps=50: must be above training.warmup_steps = 50"),
+        ("progressive", "training.steps=50", "config.training.steps=50: must be above training.warmup_steps = 50"),
     ],
 )
-def test_configs_that_cannot_be_distilled_are_one_line_errors(distill, tmp_path, capsys, overrides, message):
-    method = "lagrangian" if "distillation.guidance_max" in overrides else "progressive"
-    with pytest.raises(SystemExit) as stop, one_line():
-        distill(tmp_path, method, overrides, steps=4)
-    err = capsys.readouterr().err
-    assert stop.value.code == 2
+def test_configs_that_cannot_be_distilled_are_one_line_errors(ring_run, tmp_path, method, overrides, message):
+    config = f"--config=experiments/configs/distil.py:{ring_run},{method}"
+    err = fails(
+        "train", config, f"--workdir={tmp_path}", *overridden(f"distillation.steps=4 {overrides}"), at_once=False
+    )
     assert message in err
-    assert len(err.splitlines()) == 1
+    assert err.count("\n") == 1
 
 
 def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
@@ -129,10 +117,9 @@ def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / distillation.RECIPE).write_text(json.dumps(old))
     named = {f"config.distillation.{name}" for name in ("method", "steps", "teacher", "checkpoint")}
     assert distillation.recipe_of(tmp_path).keys() == {*named, "config.guidance"}
-    with pytest.raises(
-        ConfigError, match=r"config.guidance=\['b'\]: the student in .* has \['a'\]; use another --work"
-    ):
-        distillation.keep_recipe(tmp_path, {**distillation.recipe_of(tmp_path), "config.guidance": ("b",)})
+    recipe = {**distillation.recipe_of(tmp_path), "config.guidance": ("b",)}
+    words = f"config.guidance=['b']: the student in {tmp_path} has ['a']; use another --work"
+    assert words in error_of(distillation.keep_recipe, tmp_path, recipe)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +132,4 @@ def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
 )
 def test_a_student_needs_a_teacher_and_a_method(ring_run, tmp_path, argument, message):
     given = f"--config=experiments/configs/distil.py:{argument.replace('RUN', str(ring_run))}"
-    code, _, err = run("train", given, f"--workdir={tmp_path}/student")
-    assert (code, err.count("\n")) == (2, 1)
-    assert message in err
+    assert message in fails("train", given, f"--workdir={tmp_path}/student")

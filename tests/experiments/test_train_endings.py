@@ -1,30 +1,29 @@
 """How training ends when it cannot go on: one line that says what to do, an exit code, and nothing lost."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from programs import ROOT, run
+from programs import POINTS, end, fails, overridden, run, start, wait_until
 
 from experiments.models.run_files import restore
 from experiments.training import lock
 
-TINY = [
-    "--config=experiments/configs/points/mixture_2d.py",
-    "--config.network.features=8",
-    "--config.network.blocks=1",
-    "--config.training.batch_size=16",
-    "--config.training.warmup_steps=5",
-    "--config.training.log_every=100000",
-    "--config.training.sample_every=1000000",
-    "--config.training.checkpoint_every=100000",
-    "--config.training.steps=1000000",
-]
+TINY = """
+    training.warmup_steps=5 training.log_every=100000 training.sample_every=1000000 training.checkpoint_every=100000
+    training.steps=1000000
+"""
+
+
+def wait_for_a_step(process):
+    """Until its first line of progress, which leaves the later ones to be read."""
+    assert any(line.startswith("training 1/") for line in process.stderr), end(process)
+
+
+def endless(workdir, fields=""):
+    return [*POINTS, *overridden(f"{TINY} {fields}"), f"--workdir={workdir}"]
 
 
 def only_line(err):
@@ -33,34 +32,19 @@ def only_line(err):
     return line
 
 
-def start(workdir, *arguments, shell=()):
-    command = [*shell, sys.executable, "-m", "experiments.train", *TINY, f"--workdir={workdir}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": os.environ["SCOREKIT_TEST_XLA_FLAGS"]}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for_a_step(process):
-    for line in process.stderr:
-        if line.startswith("training 1/"):
-            return
-    raise AssertionError(process.communicate())
-
-
 @pytest.mark.slow
 def test_a_second_run_ends_at_once_and_ctrl_c_saves(tmp_path):
     workdir = tmp_path / "run"
-    process = start(workdir)
+    process = start("train", *endless(workdir))
     wait_for_a_step(process)
     assert json.loads((workdir / lock.NAME).read_text())["pid"] == process.pid
-    code, out, err = run("train", *TINY, f"--workdir={workdir}")
+    code, out, err = run("train", *endless(workdir))
     assert (code, out) == (1, "")  # before it has loaded anything
     assert f"process {process.pid} on " in only_line(err)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 130, err
+    code, out, err = end(process)
+    assert code == 130, err
     assert [line for line in err.splitlines() if not line.startswith("training ")] == []
     assert out.splitlines()[-1].startswith("stopped at step ")
     assert not (workdir / lock.NAME).exists()
@@ -71,15 +55,13 @@ def test_a_second_run_ends_at_once_and_ctrl_c_saves(tmp_path):
 @pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_and_damages_nothing(tmp_path):
     workdir = tmp_path / "run"
-    process = start(workdir, "--config.training.checkpoint_every=20")
-    wait_for_a_step(process)
-    while not (workdir / "checkpoints" / "20").exists() and process.poll() is None:
-        time.sleep(0.01)
+    process = start("train", *endless(workdir, "training.checkpoint_every=20"))
+    wait_until((workdir / "checkpoints" / "20").exists, process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 130, err
+    code, _, err = end(process)
+    assert code == 130, err
     assert "Traceback" not in err
     assert not (workdir / lock.NAME).exists()
     step, _ = restore("--workdir", workdir, None, "none")
@@ -89,11 +71,13 @@ def test_a_second_ctrl_c_leaves_at_once_and_damages_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_is_one_line(tmp_path):
     """A file cannot grow above 8 kB, as if the disk were full."""
-    no_cache = ["env", "JAX_ENABLE_COMPILATION_CACHE=false"]  # it would warn that it cannot write
-    limited = [*no_cache, "bash", "-c", 'ulimit -f 8; "$@"', "bash"]
-    process = start(tmp_path / "run", "--config.training.checkpoint_every=5", shell=limited)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 1, err
+    limited, arguments = (
+        ["bash", "-c", 'ulimit -f 8; "$@"', "bash"],
+        endless(tmp_path / "run", "training.checkpoint_every=5"),
+    )
+    process = start("train", *arguments, shell=limited, JAX_ENABLE_COMPILATION_CACHE="false")  # which cannot be written
+    code, _, err = end(process)
+    assert code == 1, err
     assert only_line(err).startswith(f"error: {tmp_path}/run/checkpoints: File too large; free some space")
     assert not (tmp_path / "run" / lock.NAME).exists()
 
@@ -136,8 +120,8 @@ def test_a_checkpoint_of_another_network_is_one_line(trained):
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_at_the_limit(tmp_path):
     """Steps are counted, although no step is logged."""
-    given = ["--config.training.learning_rate=1e30", "--config.training.skip_limit=5"]
-    code, _, err = run("train", *TINY, *given, f"--workdir={tmp_path}/run")
+    fields = "training.learning_rate=1e30 training.skip_limit=5"
+    code, _, err = run("train", *endless(tmp_path / "run", fields))
     assert code == 1
     assert "was not finite in 5 steps in a row, " in only_line(err)
     assert "config.training.skip_limit=5" in err
@@ -148,33 +132,20 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_the_limit(tmp_path):
 def test_a_workdir_that_cannot_be_written_is_one_line(workdir, tmp_path):
     (tmp_path / "file").write_text("")
     workdir = workdir.format(tmp_path)
-    code, out, err = run("train", *TINY, f"--workdir={workdir}")
-    assert (code, out) == (2, "")
-    assert only_line(err).startswith(f"error: --workdir={workdir}: must be a folder that files can be written into: ")
+    err = fails("train", *endless(workdir))
+    assert err.startswith(f"error: --workdir={workdir}: must be a folder that files can be written into: ")
 
 
 @pytest.mark.parametrize("program", ["sample", "evaluate", "tune"])
 def test_results_that_cannot_be_written_are_known_before_the_run_is_opened(program, trained):
     workdir, _ = trained
     shutil.rmtree(workdir / "checkpoints")  # would fail if it were opened
-    code, out, err = run(program, f"--workdir={workdir}", f"--out={workdir}/config.json/x")
-    assert (code, out) == (2, "")
-    assert only_line(err).startswith(f"error: --out={workdir}/config.json/x: must be a folder")
+    err = fails(program, f"--workdir={workdir}", f"--out={workdir}/config.json/x")
+    assert err.startswith(f"error: --out={workdir}/config.json/x: must be a folder")
 
 
 @pytest.mark.parametrize("program", ["sample", "evaluate", "tune", "edit"])
 def test_a_saved_config_that_is_no_object_is_one_line(program, tmp_path):
     (tmp_path / "config.json").write_text("[1, 2]")
-    code, out, err = run(program, f"--workdir={tmp_path}")
-    assert (code, out) == (2, "")
-    assert only_line(err) == (
-        f"error: {tmp_path}/config.json is not a saved config: must be a JSON object, got a list; train the run again"
-    )
-
-
-def test_a_path_as_the_name_of_data_is_one_line(tmp_path):
-    config = "--config=experiments/configs/images/smoke.py"
-    code, out, err = run("train", config, f"--workdir={tmp_path}/run", "--config.data.name=../../etc")
-    assert (code, out) == (2, "")
-    assert only_line(err).startswith("error: config.data.name=../../etc: must be the name of a data set")
-    assert not (tmp_path / "run").exists()
+    message = "is not a saved config: must be a JSON object, got a list; train the run again"
+    assert fails(program, f"--workdir={tmp_path}") == f"error: {tmp_path}/config.json {message}\n"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import run
+from programs import fails, given, overridden, succeeds
 
 from experiments import tasks
 from experiments.benchmarks.sequences import counted as counted_sequences
@@ -17,27 +17,21 @@ from experiments.training.writers import read_metrics
 from scorekit import autoregressive as ar
 from scorekit.training import restore_params
 
-SMOKE = [
-    "--config=experiments/configs/sequences/smoke.py",
-    "--config.training.sample_every=100",
-    "--config.evaluation.guidance_scales=2",
-    "--config.evaluation.num_samples=20",
-    "--config.sampling.guidance_scale=2",
-    "--config.sampling.batch_size=100",
-]
+SMOKE = """
+    training.sample_every=100 evaluation.guidance_scales=2 evaluation.num_samples=20 sampling.guidance_scale=2
+    sampling.batch_size=100
+"""
 
 
-def train(workdir, *overrides):
-    code, out, err = run("train", *SMOKE, f"--workdir={workdir}", *overrides)
-    assert code == 0, err
-    return out
+def train(workdir, fields=""):
+    return succeeds("train", *given("sequences/smoke", f"{SMOKE} {fields}"), f"--workdir={workdir}")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder and output of a run that was stopped after 4 of 6 steps and continued."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    train(workdir, "--config.training.steps=4", "--config.training.checkpoint_every=4")
+    train(workdir, "training.steps=4 training.checkpoint_every=4")
     return workdir, train(workdir)
 
 
@@ -61,42 +55,34 @@ def test_a_run_is_continued_and_writes_what_every_run_writes(finished):
 @pytest.mark.slow
 def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
-    code, out, err = run("sample", f"--workdir={workdir}", "--labels=7,3", "--num=6", "--config.sampling.top_k=1",
-                         "--config.sampling.guidance_scale=1")  # fmt: skip
-    assert code == 0, err
+    fields = overridden("sampling.top_k=1 sampling.guidance_scale=1")
+    out = succeeds("sample", f"--workdir={workdir}", "--labels=7,3", "--num=6", *fields)
     assert "γ = 1, autoregressive" in out
     arrays = np.load(workdir / "samples" / "sample.npz")
     assert arrays["label"].tolist() == [7, 3] * 3
     assert arrays["x"].shape == (6, 4, 4, 1)
     np.testing.assert_array_equal(arrays["x"][0], arrays["x"][2])  # the most probable codes alone
-    code, out, err = run("evaluate", f"--workdir={workdir}", "--config.sampling.top_k=2")
-    assert code == 0, err
+    succeeds("evaluate", f"--workdir={workdir}", "--config.sampling.top_k=2")
     before, again = (json.loads((workdir / name).read_text()) for name in ("evaluation.json", "evaluation_6.json"))
     assert again["bits per symbol"] == pytest.approx(before["bits per symbol"], abs=1e-5)
     assert (workdir / "evaluation_6.html").exists()
-    code, _, err = run("evaluate", f"--workdir={workdir}", "--config.network.width=32")
-    assert code == 2
-    assert "config.network.width=32: the weights in" in err
-    code, _, err = run("evaluate", f"--workdir={workdir}", "--bits_per_dim")
-    assert (code, err.count("error: ")) == (2, 1)
-    assert "--bits_per_dim: not of a model of sequences" in err
-    code, _, err = run("tune", f"--workdir={workdir}")
-    assert (code, err.count("error: ")) == (2, 1)
-    assert "this run is a model of sequences" in err
-    code, _, err = run("benchmarks.sequences", f"--counted={workdir}")
-    assert (code, err.count("error: ")) == (2, 1)
-    assert "--counted: must have at most 131,072 sequences, this run has" in err
+    for program, flag, words in (
+        ("evaluate", "--config.network.width=32", "config.network.width=32: the weights in"),
+        ("evaluate", "--bits_per_dim", "--bits_per_dim: not of a model of sequences"),
+        ("tune", "--power=1", "this run is a model of sequences"),
+    ):
+        assert words in fails(program, f"--workdir={workdir}", flag, at_once=False)
+    words = "--counted: must have at most 131,072 sequences, this run has"
+    assert words in fails("benchmarks.sequences", f"--counted={workdir}", at_once=False)
 
 
 @pytest.fixture(scope="module")
 def diffusions(tmp_path_factory):
     """Folders of runs by masked and by uniform noise, and by masked noise of the parts of the pixels."""
     root = tmp_path_factory.mktemp("diffusions")
-    network = ["--config.network.name=dit", "--config.network.patch=1"]
-    planes = ["--config.symbols.name=planes", "--config.order.name=subscale"]
-    for name, overrides in (("masked", []), ("uniform", []), ("planes", planes)):
-        model = "masked" if name == "planes" else name
-        assert "bits per symbol" in train(root / name, f"--config.model={model}", *network, *overrides)
+    planes = "model=masked symbols.name=planes order.name=subscale"
+    for name, fields in (("masked", "model=masked"), ("uniform", "model=uniform"), ("planes", planes)):
+        assert "bits per symbol" in train(root / name, f"network.name=dit network.patch=1 {fields}")
     return root
 
 
@@ -114,45 +100,35 @@ def test_diffusions_of_symbols_are_trained_with_a_bound(diffusions):
 def test_models_of_the_same_values_are_compared_in_bits_of_a_value(finished, diffusions, tmp_path):
     runs = ",".join(map(str, (finished[0], diffusions / "masked", diffusions / "planes")))
     out = tmp_path / "rows.json"
-    code, text, err = run("benchmarks.sequences", f"--runs={runs}", "--examples=40", "--samples=10", f"--out={out}")
-    assert code == 0, err
+    text = succeeds("benchmarks.sequences", f"--runs={runs}", "--examples=40", "--samples=10", f"--out={out}")
     assert "bits per value" in text
     (rows,) = json.loads(out.read_text())
     assert [row["likelihood"] for row in rows] == ["exact", "variational bound", "variational bound"]
     assert {row["examples"] for row in rows} == {40}
     assert all(row["CPU s per sample"] > 0 for row in rows)
     assert [row["bits per value"] for row in rows] == pytest.approx([np.log2(17)] * 2 + [2 * np.log2(5)], abs=1.0)
-    code, _, err = run("benchmarks.sequences", f"--guided={diffusions / 'masked'}")
-    assert (code, err.count("error: ")) == (2, 1)
+    err = fails("benchmarks.sequences", f"--guided={diffusions / 'masked'}", at_once=False)
     assert "must be an autoregressive run, this one is a diffusion" in err
 
 
 @pytest.mark.slow
 def test_a_short_run_is_counted_and_its_joint_is_sampled(tmp_path):
-    train(tmp_path / "short", "--config.data.image_size=2", "--config.symbols.levels=2")
+    workdir = tmp_path / "short"
+    train(workdir, "data.image_size=2 symbols.levels=2")
     out = tmp_path / "tables.json"
-    code, text, err = run(
-        "benchmarks.sequences", f"--counted={tmp_path / 'short'}", f"--guided={tmp_path / 'short'}", "--scales=0,2",
-        "--temperatures=0.5,1", "--particles=1,4", "--drawn=20", f"--out={out}",
-    )  # fmt: skip
-    assert code == 0, err
+    flags = ["--scales=0,2", "--temperatures=0.5,1", "--particles=1,4", "--drawn=20", f"--out={out}"]
+    text = succeeds("benchmarks.sequences", f"--counted={workdir}", f"--guided={workdir}", *flags)
     assert "most probable codes" in text
     tables = json.loads(out.read_text())
     assert [len(table) for table in tables] == [2, 6, 2, 10, 4, 4]
     assert tables[0][0]["total variation"] < 1e-4  # at γ = 0
     assert {row["particles"] for row in tables[4]} == {None, 1, 4}
-    run_of = counted_run(tmp_path / "short")
+    run_of = open_run(tasks.saved(workdir), workdir, scales=(1.0,))
     counted = counted_sequences.count(run_of)
     for label in (3, 10):
         model = conditionals(run_of.model, run_of.params, jnp.int32(label), 16)
         expected = ar.log_prob_table(model, run_of.model.length)
         found = counted.cond[label] if label < 10 else counted.uncond
         np.testing.assert_allclose(found, expected, atol=1e-4)
-    code, _, err = run("benchmarks.sequences", f"--guided={tmp_path / 'short'}", "--particles=4,1")
-    assert (code, err.count("error: ")) == (2, 1)
+    err = fails("benchmarks.sequences", f"--guided={workdir}", "--particles=4,1", at_once=False)
     assert "--particles=4,1: must be increasing numbers" in err
-
-
-def counted_run(workdir):
-    config = tasks.saved(str(workdir))
-    return open_run(config, workdir, scales=(1.0,))

@@ -7,7 +7,7 @@ import shutil
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import run
+from programs import fails, overridden, run, succeeds
 
 from experiments.training.sampler_tuning import initial_grids
 from scorekit import schedules
@@ -30,9 +30,8 @@ def test_initial_grids_share_length_and_ends(schedule):
 @pytest.mark.slow
 def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     workdir = shutil.copytree(ring_run, tmp_path / "run")
-    code, out, err = run(
-        "tune", f"--workdir={workdir}", *SMALL, "--config.sampling.solver.name=adams_bashforth", "--coefficients"
-    )
+    solver = "--config.sampling.solver.name=adams_bashforth"
+    code, out, err = run("tune", f"--workdir={workdir}", *SMALL, solver, "--coefficients")
     assert code == 0, err
     path = workdir / "grid.json"
     assert str(path) in out.splitlines()[-1]
@@ -41,21 +40,14 @@ def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     fields = json.loads(path.read_text())
     assert fields["error_after"] <= fields["error_before"]
     assert fields["solver"].startswith("AdamsBashforth(order=3")
-    use = [
-        "--config.sampling.solver.name=adams_bashforth",
-        "--config.sampling.grid.name=file",
-        f"--config.sampling.grid.path={path}",
-        "--num=8",
-    ]
-    code, out, err = run("sample", f"--workdir={workdir}", *use, "--config.sampling.steps=3")
-    assert code == 0, err
+    use = [solver, *overridden(f"sampling.grid.name=file sampling.grid.path={path} sampling.steps=3")]
+    succeeds("sample", f"--workdir={workdir}", "--num=8", *use)
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert np.isfinite(archive["x"]).all()
 
 
 def test_a_stochastic_solver_is_a_config_error(ring_run):
-    code, _, err = run("tune", f"--workdir={ring_run}", *SMALL, "--config.sampling.solver.name=ancestral")
-    assert code == 2
+    err = fails("tune", f"--workdir={ring_run}", *SMALL, "--config.sampling.solver.name=ancestral", at_once=False)
     assert err == (
         "error: config.sampling.solver.name=ancestral: must be deterministic: tuning follows the reference's paths\n"
     )

@@ -38,13 +38,7 @@ SIZES = ("channels", "multipliers", "blocks", "attention_resolutions", "heads", 
 
 
 class UNet(nn.Module):
-    """The network; its call is ``(x, noise, labels=None)`` with channels first, ``x`` ``(B, C, H, W)``.
-
-    Args:
-      side: height of the images.
-      image_channels: C.
-      sizes: those of :data:`SIZES`, as the Flax network has them.
-    """
+    """The network; its call is ``(x, noise, labels=None)`` with channels first, ``x`` ``(B, C, H, W)``."""
 
     def __init__(
         self,
@@ -145,11 +139,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, features: int, embedded: int):
         super().__init__()
-        self.film, self.norm_1, self.norm_2 = (
-            nn.Linear(embedded, 2 * features),
-            group_norm(before),
-            group_norm(features, False),
-        )
+        self.film = nn.Linear(embedded, 2 * features)
+        self.norm_1, self.norm_2 = group_norm(before), group_norm(features, False)
         self.conv_1 = nn.Conv2d(before, features, 3, padding=1)
         self.conv_2 = nn.Conv2d(features, features, 3, padding=1)
         self.shortcut = nn.Identity() if before == features else nn.Conv2d(before, features, 1)
@@ -182,16 +173,18 @@ def group_norm(channels: int, affine: bool = True) -> Any:
 
 
 def like(network: Any, shape: Sequence[int]) -> UNet:
-    """The network of the same sizes as a Flax one, for images ``(H, W, C)``.
+    """The network of the same sizes as a Flax one, for images ``(H, W, C)``."""
+    return UNet(shape[0], shape[2], **sizes_of(network, SIZES))
 
-    Raises:
-      ValueError: if an attribute outside :data:`SIZES` has another value than its default.
-    """
+
+def sizes_of(network: Any, sizes: Sequence[str], *others: str) -> dict[str, Any]:
+    """These attributes of a Flax network; a ``ValueError`` names an attribute apart from them and ``others`` that is
+    not at its default."""
     for name, field in type(network).__dataclass_fields__.items():
         value = getattr(network, name, None)
-        if name not in (*SIZES, "parent", "name", "dtype") and value != field.default:
+        if name not in (*sizes, "parent", "name", "dtype", *others) and value != field.default:
             raise ValueError(f"{name} must be {field.default} for the network in PyTorch, got {value}")
-    return UNet(shape[0], shape[2], **{name: getattr(network, name) for name in SIZES})
+    return {name: getattr(network, name) for name in sizes}
 
 
 def copy_params(module: UNet, params: Mapping[str, Any]) -> UNet:
@@ -214,17 +207,8 @@ def copy_params(module: UNet, params: Mapping[str, Any]) -> UNet:
 
 
 class Peer:
-    """The forward pass and the training step of the network in PyTorch, with the parameters of the Flax one.
-
-    Args:
-      network: the Flax network.
-      params: its parameters.
-      options: the section ``training`` of a config.
-      shape: of one image, ``(H, W, C)``.
-
-    Raises:
-      ValueError: if it is no U-Net, or one that :func:`like` does not know.
-    """
+    """The forward pass and the training step in PyTorch of a Flax network with its parameters, for images ``(H, W, C)``
+    and the ``options`` of the section ``training`` of a config."""
 
     def __init__(self, network: Any, params: Mapping[str, Any], options: Any, shape: Sequence[int]):
         if type(network).__name__ != "UNet" or len(shape) != 3:

@@ -19,7 +19,7 @@ import optax
 import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
-from torch_unet import Conditioning
+from torch_unet import Conditioning, sizes_of
 
 from experiments import tasks, training
 from experiments.cli import command_line
@@ -64,18 +64,11 @@ class CausalWaveNet(nn.Module):
 
 
 def like(network: Any, params: Mapping[str, Any]) -> CausalWaveNet:
-    """The network of the same sizes and parameters as a Flax one.
-
-    Raises:
-      ValueError: if an attribute outside :data:`SIZES` has another value than its default, or the inputs are no codes.
-    """
-    for name, field in type(network).__dataclass_fields__.items():
-        value = getattr(network, name, None)
-        if name not in (*SIZES, "parent", "name", "dtype", "remat") and value != field.default:
-            raise ValueError(f"{name} must be {field.default} for the network in PyTorch, got {value}")
+    """The network of the same sizes and parameters as a Flax one, whose inputs must be codes."""
+    sizes = sizes_of(network, SIZES, "remat")
     if network.num_codes is None:
         raise ValueError("num_codes must be set for the network in PyTorch, got None")
-    module = CausalWaveNet(**{name: getattr(network, name) for name in SIZES})
+    module = CausalWaveNet(**sizes)
     tree = jax.tree.map(np.asarray, params["params"])
     for part, there in tree["conditioning"].items():
         target = getattr(module.conditioning, part)
@@ -122,9 +115,6 @@ def compare(config: Config, model: sequences.Sequences, dataset: Symbols) -> Com
     Both have the same inputs and dropped classes in every batch, the optimiser and its schedule, clipping, decay of the
     same parameters and the rate of dropout, of which each draws its own masks; measured are the last weights of each,
     not an average.
-
-    Raises:
-      ValueError: for a network that :func:`like` does not know.
     """
     options, params = config.training, sequences.init_params(model, jax.random.key(config.seed))
     module, test = like(model.module, params), dataset.test

@@ -14,12 +14,15 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.fields import Section
 from experiments.configs.ood import ood_digits
+from experiments.training import students
 from scorekit.arguments import Bound, OneOf
 
-KINDS: dict[str, Section] = {
-    **{name: task.fields() for name, task in tasks.TASKS.items() if name != "student"},
+SECTIONS: dict[str, Section] = {
+    **{name: task.fields() for name, task in tasks.TASKS.items()},
     "ood": ood_digits.FIELDS,
+    **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
+KINDS = {name: section for name, section in SECTIONS.items() if name != "student"}
 TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",
          "()", "(1,", "1,2", "a,b", "[1]", "{'a': 1}", "../../etc/passwd", "'; import os", "é", "\x00",
          "a" * 9_999)  # fmt: skip
@@ -38,34 +41,30 @@ def by_bound() -> Iterator[Case]:
     """Every field of every kind of config, and of every choice in it, that has a bound: just outside of it."""
     for kind, fields in KINDS.items():
         tried = set()
-        for choice in _choices(fields):
-            for field, _, allowed, optional, chosen in fields.limits(_config(fields, *choice)):
+        for config in _choices(fields):
+            for field, before, allowed, optional, chosen in list(fields.limits(config)):
                 if not isinstance(allowed, Bound) or (field, chosen) in tried:
                     continue
                 tried.add((field, chosen))
-                config = _config(fields, *choice)
                 section, last = _section(config, field)
                 kinds = (section.get_type(last), int) if section.get_type(last) is float else section.get_type(last)
                 for value in allowed.outside():
                     if isinstance(value, kinds) or (value is None and not optional):
                         section[last] = value
                         yield _verdict(kind, config, field, str(value), must_fail=True)
+                section[last] = before
 
 
-def _choices(fields: Section) -> Iterator[tuple[str, ...]]:
-    """Nothing, for the default config; then every name of every section that has one."""
-    yield ()
+def _choices(fields: Section) -> Iterator[ConfigDict]:
+    """The default config; then one with every name of every section that has one."""
+    yield fields.defaults()
     for field, _, allowed, *_ in fields.limits(fields.defaults()):
         if field.endswith(".name") and isinstance(allowed, OneOf):
-            yield from ((field, name) for name in allowed.values)
-
-
-def _config(fields: Section, field: str = "", name: str = "") -> ConfigDict:
-    config = fields.defaults()
-    if field:
-        section, last = _section(config, field)
-        section[last] = name
-    return config
+            for name in allowed.values:
+                config = fields.defaults()
+                section, last = _section(config, field)
+                section[last] = name
+                yield config
 
 
 def _section(config: ConfigDict, field: str) -> tuple[Any, str]:

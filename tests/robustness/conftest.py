@@ -15,19 +15,12 @@ def pytest_addoption(parser):
     group.addoption("--seed", type=int, default=4, help="seed of every random choice")
 
 
-@pytest.fixture
-def fuzz(request):
-    return request.config.getoption("fuzz", 60)
+def option(name, default):
+    """A fixture with the value of an option; the default where this file was not there when pytest began."""
+    return pytest.fixture(lambda request: request.config.getoption(name, default), name=name)
 
 
-@pytest.fixture
-def kills(request):
-    return request.config.getoption("kills", 2)
-
-
-@pytest.fixture
-def seed(request):
-    return request.config.getoption("seed", 4)
+fuzz, kills, seed = option("fuzz", 60), option("kills", 2), option("seed", 4)
 
 
 @pytest.fixture

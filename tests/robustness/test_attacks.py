@@ -7,7 +7,7 @@ many are tried at random. With ``-s`` each prints the number of its cases by ver
 from collections import Counter
 
 import pytest
-from robustness import broken_data, command_lines, configs, damage, processes, together
+from robustness import command_lines, configs, damage, processes, together
 from robustness.processes import bad
 
 pytestmark = [
@@ -56,10 +56,6 @@ def test_two_processes_name_a_damaged_checkpoint_and_use_the_one_before(tmp_path
     assert bad(cases) == []
     clear = {case.tried.split()[0] for case in cases if case.verdict == "clear"}
     assert {"extra/metadata", "state/manifest.ocdbt", "metrics/metrics"} <= clear
-
-
-def test_data_that_are_not_finite_are_named(thorough, tmp_path):
-    assert bad(counted(broken_data.broken_data(tmp_path))) == []
 
 
 def test_mistakes_on_command_lines_are_named(thorough, tmp_path):

@@ -3,17 +3,14 @@
 import ctypes
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from programs import ROOT
 
 from experiments.cli import allocator
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # <malloc.h>
-
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

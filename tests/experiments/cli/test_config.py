@@ -5,16 +5,9 @@ import json
 
 import pytest
 from ml_collections import ConfigDict
+from programs import error_of
 
 from experiments.cli import config as lib
-
-
-def error_of(call, *args, **kwargs) -> str:
-    with pytest.raises(lib.ConfigError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def line(slope: float = 1.0, offset=0.0):
@@ -140,6 +133,7 @@ def test_check_config_raises_on_a_missing_field_and_on_a_value_in_place_of_a_sec
 def test_a_value_in_a_message_is_shortened(value):
     config = ConfigDict({"training": {**DEFAULTS.training.to_dict(), "steps": value}})
     assert len(error_of(lib.check_config, config, DEFAULTS)) < 300
+    assert len(error_of(lib.require, False, "training.steps", 10**400, "less")) < 300
 
 
 def test_check_config_accepts_values_of_the_right_types():
@@ -176,12 +170,15 @@ def test_save_resolved_raises_on_values_that_json_cannot_hold_and_names_the_fiel
     assert list(tmp_path.iterdir()) == []
 
 
-def test_load_resolved_raises_on_a_broken_file(tmp_path):
+FIELDS = [{"__class__": 1}, {"training": {"__init__": 1}}, {"a.b": 1}]
+NO_CONFIGS = ["[1,2]", "5", "null", '"x"', "{", "", "\xff", '{"training": ', *map(json.dumps, FIELDS)]
+
+
+@pytest.mark.parametrize("content", [*NO_CONFIGS, *('{"a": ' * n + "1" + "}" * n for n in (300, 900))])
+def test_load_resolved_raises_on_a_broken_file(tmp_path, content):
     path = tmp_path / "config.json"
-    fields = [{"__class__": 1}, {"training": {"__init__": 1}}, {"a.b": 1}]
-    for content in ('{"training": ', *map(json.dumps, fields), '{"a": ' * 900 + "1" + "}" * 900):
-        path.write_text(content)
-        assert error_of(lib.load_resolved, path).startswith(f"{path} is not a saved config: ")
+    path.write_bytes(content.encode("latin-1"))
+    assert error_of(lib.load_resolved, path).startswith(f"{path} is not a saved config: ")
 
 
 def test_fill_missing_leaves_out_fields_with_a_default_other_than_none():

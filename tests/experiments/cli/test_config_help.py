@@ -3,25 +3,17 @@
 import re
 
 import pytest
-from programs import run
+from programs import error_of, fails, run
+from robustness.configs import SECTIONS
 
-from experiments import data
 from experiments.cli import config_help
 from experiments.cli.config import ConfigError, leaves, save_resolved
 from experiments.cli.config_help import as_text, describe, matching, rows_of
 from experiments.cli.fields import Choices, Field, Section
 from experiments.configs import base
 from experiments.configs.images import digits
-from experiments.configs.ood import ood_digits
-from experiments.tasks import TASKS
-from experiments.training import students
 from scorekit.arguments import Count
 
-SECTIONS = {
-    **{name: task.fields() for name, task in TASKS.items()},
-    "ood": ood_digits.FIELDS,
-    **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
-}
 SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
 
 
@@ -86,53 +78,34 @@ def test_a_pattern_selects_fields_and_choices():
 
 
 def test_a_check_without_fields_says_so():
-    with pytest.raises(ConfigError, match="this program has no config"):
-        rows_of(lambda config: None)
+    assert "this program has no config" in error_of(rows_of, lambda config: None)
 
 
-@pytest.fixture
-def no_data(monkeypatch):
-    def load(config):
-        raise AssertionError("data were loaded")
-
-    monkeypatch.setattr(data, "load", load)
-
-
-@pytest.mark.parametrize(
-    ("program", "shown"),
-    [
-        ("train", "training.steps = 1000"),
-        ("ood.detect", "ascent_steps = 100"),
-    ],
-)
-def test_programs_print_their_fields_without_a_config(no_data, program, shown):
-    code, out, err = run(program, "--help_config")
+def shown(program, *arguments):
+    """What a program prints of its fields."""
+    code, out, err = run(program, *arguments)
     assert (code, err) == (0, "")
-    assert shown in out
+    return out
 
 
-def test_a_program_prints_the_fields_of_its_config_and_then_what_is_wrong(no_data):
-    config = "--config=experiments/configs/images/digits.py"
-    code, out, err = run("train", config, "--config.training.steps=7", "--help_config=training.steps")
-    assert (code, err) == (0, "")
+DIGITS = "--config=experiments/configs/images/digits.py"
+
+
+def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_path):
+    assert "training.steps = 1000" in shown("train", "--help_config")
+    assert "ascent_steps = 100" in shown("ood.detect", "--help_config")
+    out = shown("train", DIGITS, "--config.training.steps=7", "--help_config=training.steps")
     assert "training.steps = 7  (default 1000)" in out
-    code, out, err = run("train", config, "--config.training.steps=0", "--help_config=training.steps")
+    save_resolved(digits.get_config(), tmp_path / "config.json")
+    config = f"--config=experiments/configs/distil.py:{tmp_path},matching"
+    out = shown("train", config, f"--workdir={tmp_path}", "--help_config=distillation")
+    assert "distillation.student_rate = 0.2  (float > 0)" in out
+    assert "teacher_steps" not in out
+
+
+def test_a_program_prints_the_fields_and_then_what_is_wrong(no_data):
+    code, out, err = run("train", DIGITS, "--config.training.steps=0", "--help_config=training.steps")
     assert code == 2
     assert "(int >= 1)" in out
     assert err.startswith("error: config.training.steps=0: must be an integer from 1 to")
-    code, out, err = run("train", "--help_config=nothing")
-    assert (code, out) == (2, "")
-    assert err.startswith("error: --help_config=nothing: no field")
-
-
-def test_a_distillation_prints_the_fields_of_its_method(no_data, tmp_path):
-    save_resolved(digits.get_config(), tmp_path / "config.json")
-    code, out, err = run(
-        "train",
-        f"--config=experiments/configs/distil.py:{tmp_path},matching",
-        f"--workdir={tmp_path}",
-        "--help_config=distillation",
-    )
-    assert (code, err) == (0, "")
-    assert "distillation.student_rate = 0.2  (float > 0)" in out
-    assert "teacher_steps" not in out
+    assert fails("train", "--help_config=nothing").startswith("error: --help_config=nothing: no field")

@@ -5,13 +5,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
+from programs import ROOT, end
 
 from experiments.cli import interrupts
 
-ROOT = Path(interrupts.__file__).parents[2]
 SETUP = """
     import hashlib, sys, time
     from experiments.cli import endings, interrupts
@@ -43,89 +42,72 @@ SAVES = """
 """
 
 
-def start(main):
-    """A process that runs ``main`` as a program does, once it is ready."""
-    program = textwrap.dedent(SETUP).format(main=textwrap.indent(textwrap.dedent(main), 4 * " ").strip())
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def ready(program):
+    """A process of these lines, once it prints that it is ready."""
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-def outcome(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+def start(main):
+    """A process that runs ``main`` as a program does."""
+    return ready(textwrap.dedent(SETUP).format(main=textwrap.indent(textwrap.dedent(main), 4 * " ").strip()))
 
 
-def test_ctrl_c_closes_what_is_open_and_prints_one_line():
-    process = start(WAITS)
-    process.send_signal(signal.SIGINT)
-    assert outcome(process) == (130, "closed\n", "interrupted\n")
+def outcome(process, *numbers):
+    """The exit code, output and errors of a process that receives these signals."""
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.2)  # two signals at the same moment are one
+    return end(process)
 
 
-def test_sigterm_closes_what_is_open():
-    process = start(WAITS)
-    process.send_signal(signal.SIGTERM)
-    assert outcome(process) == (143, "closed\n", "")
+INTERRUPTED = (130, "closed\n", "interrupted\n")
+LEFT = (130, "", "\ninterrupted again: left at once, without saving\n")
+COLLECTS = """
+    import gc
+    gc.callbacks.append(lambda *_: (gc.callbacks.clear(), print("ready", flush=True), time.sleep(60)))
+    gc.collect()
+    time.sleep(60)
+"""
 
 
-def test_ctrl_c_during_garbage_collection_is_not_lost():
-    collects = """
-        import gc
-        gc.callbacks.append(lambda *_: (gc.callbacks.clear(), print("ready", flush=True), time.sleep(60)))
-        gc.collect()
-        time.sleep(60)
-    """
-    process = start(collects)
-    process.send_signal(signal.SIGINT)
-    assert outcome(process) == (130, "closed\n", "interrupted\n")
-
-
-def test_a_second_ctrl_c_leaves_while_no_python_runs():
-    process = start(COMPILES)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)  # two signals at the same moment are one
-    process.send_signal(signal.SIGINT)
-    assert outcome(process) == (130, "", "\ninterrupted again: left at once, without saving\n")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_deferred_signal_is_saved_first(number, code):
-    process = start(SAVES.format(saving="pass"))
-    process.send_signal(number)
-    assert outcome(process) == (code, "saving\nclosed\n", "")
+@pytest.mark.parametrize(
+    ("main", "numbers", "expected"),
+    [
+        (WAITS, [signal.SIGINT], INTERRUPTED),
+        (WAITS, [signal.SIGTERM], (143, "closed\n", "")),
+        (COLLECTS, [signal.SIGINT], INTERRUPTED),
+        (COMPILES, [signal.SIGINT, signal.SIGINT], LEFT),
+        (SAVES.format(saving="pass"), [signal.SIGINT], (130, "saving\nclosed\n", "")),
+        (SAVES.format(saving="pass"), [signal.SIGTERM], (143, "saving\nclosed\n", "")),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "during garbage collection", "twice", "Ctrl-C deferred", "SIGTERM deferred"],
+)
+def test_what_is_open_is_closed_and_what_is_deferred_saved_unless_a_second_ctrl_c_leaves(main, numbers, expected):
+    assert outcome(start(main), *numbers) == expected
 
 
 def test_a_second_ctrl_c_leaves_while_saving():
     process = start(SAVES.format(saving="time.sleep(60)"))
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "saving\n"
-    process.send_signal(signal.SIGINT)
-    assert outcome(process) == (130, "", "\ninterrupted again: left at once, without saving\n")
+    assert outcome(process, signal.SIGINT) == LEFT
 
 
 def test_what_is_registered_is_called_before_leaving(tmp_path):
     lock = tmp_path / "lock"
     lock.write_text("")
     register = f"import pathlib; interrupts.BEFORE_LEAVING.append(pathlib.Path({str(lock)!r}).unlink)"
-    process = start(f"        {register}{COMPILES}")
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-    assert outcome(process)[0] == 130
+    assert outcome(start(f"        {register}{COMPILES}"), signal.SIGINT, signal.SIGINT)[0] == 130
     assert not lock.exists()
 
 
 def test_ctrl_c_during_imports_prints_one_line():
     restored = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background jobs ignore it
-    program = f'{restored}; import experiments, time; print("ready", flush=True); time.sleep(60)'
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    assert outcome(process) == (130, "", "interrupted\n")
+    process = ready(f'{restored}; import experiments, time; print("ready", flush=True); time.sleep(60)')
+    assert outcome(process, signal.SIGINT) == (130, "", "interrupted\n")
 
 
 def test_handlers_are_restored():
@@ -137,7 +119,7 @@ def test_handlers_are_restored():
 
 
 def test_a_signal_while_xla_compiles_in_a_thread_of_its_own_does_not_crash():
-    program = """
+    process = ready("""
         import jax
         from ml_collections import ConfigDict
         from experiments.cli import command_line
@@ -153,15 +135,6 @@ def test_a_signal_while_xla_compiles_in_a_thread_of_its_own_does_not_crash():
             lowered.compile()
 
         command_line.run(main, ConfigDict, lambda _: None, argv=["program"])
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
+    """)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    assert outcome(process) == (143, "", "")
+    assert outcome(process, signal.SIGTERM) == (143, "", "")

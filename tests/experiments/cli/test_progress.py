@@ -10,8 +10,7 @@ from experiments.cli.progress import Progress, final_line, summary_lines
 class Clock:
     """A clock that is set by the test."""
 
-    def __init__(self):
-        self.now = 100.0
+    now = 100.0
 
     def __call__(self):
         return self.now
@@ -105,20 +104,15 @@ def test_a_terminal_shows_a_bar_with_loss_rate_and_eta(monkeypatch):
     assert re.search(r"\[\d\d:\d\d<", states[-1])  # elapsed and remaining time
 
 
+def summary(platform, kind, devices, **facts):
+    one = SimpleNamespace(platform=platform, device_kind=kind)
+    return summary_lines([one] * devices, jax_version="0.12.0", workdir="runs/a", **facts)
+
+
 def test_the_summary_lists_devices_data_network_and_workdir():
-    devices = [SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")] * 4
-    lines = summary_lines(
-        devices,
-        jax_version="0.12.0",
-        data="digits",
-        examples=1437,
-        parameters=312_345,
-        batch_size=128,
-        steps=6000,
-        first_step=200,
-        workdir="runs/a",
-    )
-    assert lines == [
+    """Data drawn anew have no epochs."""
+    sizes = {"data": "digits", "examples": 1437, "parameters": 312_345, "batch_size": 128, "steps": 6000}
+    assert summary("gpu", "NVIDIA H100", 4, first_step=200, **sizes) == [
         "devices   4 × gpu (NVIDIA H100), jax 0.12.0",
         "data      digits, 1,437 examples",
         "network   312 k parameters",
@@ -126,12 +120,7 @@ def test_the_summary_lists_devices_data_network_and_workdir():
         "resuming  from step 200",
         "workdir   runs/a",
     ]
-
-
-def test_the_summary_of_data_drawn_anew_has_no_epochs():
-    devices = [SimpleNamespace(platform="cpu", device_kind="cpu")]
-    facts = dict(jax_version="0.12.0", parameters=950, batch_size=8, steps=10, workdir="d")
-    lines = summary_lines(devices, data="mixture", examples=None, **facts)
+    lines = summary("cpu", "cpu", 1, **{**sizes, "data": "mixture", "examples": None, "batch_size": 8, "steps": 10})
     assert lines[0] == "devices   1 × cpu, jax 0.12.0"
     assert lines[1] == "data      mixture, drawn anew for every step"
     assert lines[3] == "training  10 steps of 8 examples"

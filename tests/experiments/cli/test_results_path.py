@@ -1,12 +1,13 @@
 """The path of results is checked before anything is computed, and nothing but earlier results is written over."""
 
+import re
 from pathlib import Path
 
 import pytest
 from absl import flags as absl_flags
+from programs import error_of
 
 from experiments.cli import flags, outputs
-from experiments.cli.config import ConfigError
 
 
 @pytest.fixture
@@ -30,29 +31,25 @@ def test_the_default_and_the_flag(out, tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
-@pytest.mark.parametrize(("value", "words"), [("{}/file/x", "--out="), (None, "--workdir=")])
-def test_a_folder_that_cannot_be_written_is_a_config_error(out, tmp_path, value, words):
+@pytest.mark.parametrize(("value", "flag"), [("{}/file/x", "--out="), (None, "--workdir=")])
+def test_a_folder_that_cannot_be_written_is_a_config_error(out, tmp_path, value, flag):
     (tmp_path / "file").write_text("")
-    value = value and value.format(tmp_path)
-    with pytest.raises(
-        ConfigError, match=rf"{words}{tmp_path}/file.*: must be a folder that files can be written into"
-    ):
-        flags.results(out(value), tmp_path / "file" / "x", ".npz")
+    error = error_of(flags.results, out(value and value.format(tmp_path)), tmp_path / "file" / "x", ".npz")
+    assert error.startswith(f"{flag}{tmp_path}/file")
+    assert ": must be a folder that files can be written into" in error
 
 
-def test_a_folder_in_place_of_a_file_is_a_config_error(out, tmp_path):
+def test_a_folder_in_place_of_a_file_or_one_that_is_read_only_is_a_config_error(out, tmp_path, monkeypatch):
     (tmp_path / "x.npz").mkdir()
-    with pytest.raises(ConfigError, match=r"--out=.*/x: must be the path of a file, .*/x.npz is a folder"):
-        flags.results(out(f"{tmp_path}/x"), tmp_path, ".png", ".npz")
+    error = error_of(flags.results, out(f"{tmp_path}/x"), tmp_path, ".png", ".npz")
+    assert error == f"--out={tmp_path}/x: must be the path of a file, {tmp_path}/x.npz is a folder"
 
-
-def test_a_read_only_folder_is_a_config_error(out, tmp_path, monkeypatch):
     def fail(dir):
         raise PermissionError(13, "Permission denied", f"{dir}/tmp")
 
     monkeypatch.setattr(flags.tempfile, "TemporaryFile", fail)
-    with pytest.raises(ConfigError, match=r"--out=.*: must be a folder .*: Permission denied"):
-        flags.results(out(f"{tmp_path}/x"), tmp_path)
+    error = error_of(flags.results, out(f"{tmp_path}/x"), tmp_path)
+    assert re.match("--out=.*: must be a folder .*: Permission denied", error)
 
 
 @pytest.fixture
@@ -88,63 +85,45 @@ def contents(folder):
     return found
 
 
-def test_files_of_the_flag_are_replaced_with_overwrite_only(written, tmp_path):
-    written("a/x", ".npz", ".png")
-    with pytest.raises(ConfigError, match=r"--out=.*/a/x: .*/a/x.npz exists; replace it with --overwrite, or use"):
-        written("a/x", ".npz", ".png")
-    written("a/x", ".npz", ".png", overwrite=True)
+def test_files_of_the_flag_are_replaced_with_overwrite_only_and_kept_once_they_were_changed(written, tmp_path):
+    written("a/x", ".npz", ".md")
+    words = f"--out={tmp_path}/a/x: {tmp_path}/a/x.npz exists; replace it with --overwrite, or use"
+    assert error_of(written, "a/x", ".npz", ".md").startswith(words)
+    written("a/x", ".npz", ".md", overwrite=True)
     written("a/y", ".npz")
     written("a/x", ".npz", default=tmp_path / "a" / "x")  # the default: as without the flag
+    (tmp_path / "a" / "x.md").write_text("results, and what I think of them")
+    assert "was not written by this flag and is kept" in error_of(written, "a/x", ".md", overwrite=True)
+
+
+NOT_OURS = "was not written by this flag and is kept"
+OF_A_RUN = "run/checkpoints is of a run, which alone writes into it"
+OTHERS = "must be a new or empty folder, the files in this one are no compositions"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
-    ("value", "endings", "words"),
+    ("value", "ending", "kind", "words"),
     [
-        ("own/notes", (".npz", ".md"), "own/notes.md was not written by this flag and is kept"),
-        ("run/config", (".json",), "run/config.json was not written by this flag and is kept"),
-        ("run/checkpoints/x", (".json",), "run/checkpoints is of a run, which alone writes into it"),
-        ("link/x", (".json",), "run/checkpoints is of a run, which alone writes into it"),
-        ("run/checkpoints/6/new/x", (".json",), "run/checkpoints is of a run, which alone writes into it"),
+        ("own/notes", ".md", "", f"own/notes.md {NOT_OURS}"),
+        ("run/config", ".json", "", f"run/config.json {NOT_OURS}"),
+        *[(value, ".json", "", OF_A_RUN) for value in ("run/checkpoints/x", "link/x", "run/checkpoints/6/new/x")],
+        *[(value, "0.mid", "compositions", OTHERS) for value in ("own", "others")],
+        ("run", "0.mid", "compositions", "there is a run in this folder, which is kept"),
+        *[(value, "0.mid", "compositions", OF_A_RUN) for value in ("run/checkpoints", "run/checkpoints/6")],
     ],
 )
-def test_other_files_are_never_written_over(written, tmp_path, overwrite, value, endings, words):
-    saved_run(tmp_path / "run")
-    (tmp_path / "link").symlink_to(tmp_path / "run" / "checkpoints")
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "notes.md").write_text("mine")
-    before = contents(tmp_path)
-    with pytest.raises(ConfigError, match=f"--out={tmp_path}/{value}: .*{words}"):
-        written(value, *endings, overwrite=overwrite)
-    assert contents(tmp_path) == before
-
-
-def test_a_file_that_was_changed_since_is_kept(written, tmp_path):
-    written("x", ".md")
-    (tmp_path / "x.md").write_text("results, and what I think of them")
-    with pytest.raises(ConfigError, match="was not written by this flag and is kept"):
-        written("x", ".md", overwrite=True)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("own", "must be a new or empty folder, the files in this one are no compositions"),
-        ("others", "must be a new or empty folder, the files in this one are no compositions"),
-        ("run", "there is a run in this folder, which is kept"),
-        ("run/checkpoints", "run/checkpoints is of a run, which alone writes into it"),
-        ("run/checkpoints/6", "run/checkpoints is of a run, which alone writes into it"),
-    ],
-)
-def test_a_folder_of_anything_else_is_kept(written, tmp_path, overwrite, value, words):
+def test_other_files_and_folders_are_never_written_over(written, tmp_path, overwrite, value, ending, kind, words):
     saved_run(tmp_path / "run")
     written("others", "0.mid", kind="transcribed performances")
+    (tmp_path / "link").symlink_to(tmp_path / "run" / "checkpoints")
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "0.mid").write_text("my song")
+    for name in ("notes.md", "0.mid"):
+        (tmp_path / "own" / name).write_text("mine")
     before = contents(tmp_path)
-    with pytest.raises(ConfigError, match=f"--out={tmp_path}/{value}: .*{words}"):
-        written(value, "0.mid", kind="compositions", overwrite=overwrite)
+    error = error_of(written, value, ending, kind=kind, overwrite=overwrite)
+    assert error.startswith(f"--out={tmp_path}/{value}: ")
+    assert words in error
     assert contents(tmp_path) == before
 
 
@@ -152,8 +131,7 @@ def test_a_folder_of_the_flag_is_replaced_with_overwrite_or_continued(written, t
     (tmp_path / "empty").mkdir()
     for value in ("new/deep", "empty"):
         written(value, "0.mid", kind="compositions")
-        with pytest.raises(ConfigError, match=rf"{value} exists; replace it with --overwrite"):
-            written(value, "0.mid", kind="compositions")
+        assert f"{value} exists; replace it with --overwrite" in error_of(written, value, "0.mid", kind="compositions")
         written(value, "0.mid", kind="compositions", overwrite=True)
         written(value, "0.mid", kind="compositions", continues=True)
 
@@ -165,8 +143,8 @@ def test_training_keeps_files_of_no_run(tmp_path, name):
     (tmp_path / "new" / "log.txt").write_text("what the shell writes while it trains")
     for folder in ("new", "missing", "run"):
         outputs.check_run("--workdir=x", tmp_path / folder)
-    with pytest.raises(ConfigError, match=r"--workdir=x: .*run/checkpoints is of a run"):
-        outputs.check_run("--workdir=x", tmp_path / "run" / "checkpoints")
+    error = error_of(outputs.check_run, "--workdir=x", tmp_path / "run" / "checkpoints")
+    assert re.match("--workdir=x: .*run/checkpoints is of a run", error)
     (tmp_path / "new" / name).write_text("mine")
-    with pytest.raises(ConfigError, match=f"--workdir=x: .*{name} is of no run and is kept"):
-        outputs.check_run("--workdir=x", tmp_path / "new")
+    error = error_of(outputs.check_run, "--workdir=x", tmp_path / "new")
+    assert re.match(f"--workdir=x: .*{name} is of no run and is kept", error)

@@ -1,6 +1,7 @@
 """Archives are fetched by npm where a set lacks them, and where npm cannot, the error is one sentence."""
 
 import subprocess
+from unittest import mock
 
 import ml_collections
 import pytest
@@ -42,16 +43,17 @@ def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch
     assert fetched == [((ONE,), "name='captioned_emoji' could not be prepared in data_dir=there")]
 
 
-def test_a_missing_npm_and_one_without_a_network_are_one_sentence(tmp_path, monkeypatch):
-    def none(*args, **kwargs):
-        raise FileNotFoundError("npm")
-
-    def fails(*args, **kwargs):
-        raise subprocess.CalledProcessError(1, "npm", stderr="npm error\n  code ENOTFOUND")
-
-    monkeypatch.setattr(subprocess, "run", none)
-    with pytest.raises(ValueError, match=r"^it lacks one: .* fetched by npm: install Node.js, or copy one-1.tgz"):
-        captioned.fetch_archives(MissingArchives([ONE], tmp_path), "it lacks one")
-    monkeypatch.setattr(subprocess, "run", fails)
-    with pytest.raises(ValueError, match=r"cannot fetch one: connect to the internet, .*ENOTFOUND"):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError("npm"), r"^it lacks one: .* fetched by npm: install Node.js, or copy one-1.tgz"),
+        (
+            subprocess.CalledProcessError(1, "npm", stderr="npm error\n  code ENOTFOUND"),
+            r"cannot fetch one: connect to the internet, .*ENOTFOUND",
+        ),
+    ],
+)
+def test_a_missing_npm_and_one_without_a_network_are_one_sentence(tmp_path, monkeypatch, error, message):
+    monkeypatch.setattr(subprocess, "run", mock.Mock(side_effect=error))
+    with pytest.raises(ValueError, match=message):
         captioned.fetch_archives(MissingArchives([ONE], tmp_path), "it lacks one")

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import tarfile
 import warnings
 
@@ -9,11 +10,9 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from programs import validate
+from programs import changed, error_of, validate
 
 from experiments import data
-from experiments.cli.command_line import override
-from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.data import images
 from experiments.data.conditions import build_conditions
@@ -24,20 +23,16 @@ from experiments.models.conditioning import conditions_for, dropout_rates, untra
 from experiments.models.loss import make_prepare
 from experiments.models.model import build_model
 
-RNG = np.random.default_rng(0)
-
-
-def config_of(**fields):
-    config = smoke.get_config()
-    for field, value in fields.items():
-        override(config, "data." + field.replace("__", "."), str(value))
-    return config
-
 
 def load(**fields):
-    config = config_of(**fields)
+    config = changed(smoke, *(f"data.{name}={value}" for name, value in fields.items()))
     validate(config, data.check)
     return data.load(config)
+
+
+def write(path, x):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(x, np.uint8)).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +40,9 @@ def pictures(tmp_path_factory):
     """28 grey pictures of two classes, each of one value but for a pixel on the left."""
     root = tmp_path_factory.mktemp("own") / "pictures"
     for i in range(28):
-        path = root / ("even", "odd")[i % 2] / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        x = np.full((8, 8), 9 * i, np.uint8)
+        x = np.full((8, 8), 9 * i)
         x[4, 0] = 255
-        Image.fromarray(x).save(path)
+        write(root / ("even", "odd")[i % 2] / f"{i:02}.png", x)
     return root
 
 
@@ -62,8 +55,10 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     assert (dataset.name, dataset.shape, dataset.num_classes, dataset.bins) == ("pictures", (8, 8, 1), 2, 256)
     assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 8)
     assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
-    with pytest.raises(ConfigError, match=r"^config.data.path=.*: there must be at least 8 pictures to train"):
-        load(name="folder", path=pictures / "odd")
+    odd = pictures / "odd"
+    assert f"config.data.path={odd}: there must be at least 8 pictures" in error_of(load, name="folder", path=odd)
+    words = "config.data.path=/nowhere: path must be a folder of pictures"
+    assert error_of(load, name="folder", path="/nowhere").startswith(words)
     batch = dataset.batch(0, 3, 6)
     np.testing.assert_array_equal(batch["label"], values(batch) % 2)
     np.testing.assert_array_equal(batch["x"], next(dataset.batches(0, 3, 6))["x"])
@@ -125,17 +120,14 @@ def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
 def test_folders_of_the_splits_are_the_sets(tmp_path):
     for split, count in (("train", 9), ("val", 8)):
         for i in range(count):
-            path = tmp_path / split / "a" / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
+            write(tmp_path / split / "a" / f"{i}.png", np.full((8, 8, 3), i))
     dataset = load(name="folder", path=tmp_path, test_split="val")
     assert (dataset.examples, len(dataset.test["x"]), dataset.num_classes) == (9, 8, 1)
-    with pytest.raises(ConfigError, match=r"config.data.test_split=test: must be a folder in .*, which has train, val"):
-        load(name="folder", path=tmp_path)
-    (tmp_path / "val" / "b").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "val" / "b" / "1.png")
-    with pytest.raises(ConfigError, match=r"data.test_split=val: must be a folder with the classes of train"):
-        load(name="folder", path=tmp_path, test_split="val")
+    words = f"config.data.test_split=test: must be a folder in {tmp_path}, which has train, val"
+    assert words in error_of(load, name="folder", path=tmp_path)
+    write(tmp_path / "val" / "b" / "1.png", np.zeros((8, 8, 3)))
+    words = "data.test_split=val: must be a folder with the classes of train"
+    assert words in error_of(load, name="folder", path=tmp_path, test_split="val")
 
 
 def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
@@ -152,8 +144,8 @@ def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
         assert dataset.examples == count - 8
         assert next(dataset.batches(0, 0, 4))["x"].shape == (4, 8, 8, 1)
     for path in (tmp_path / "nothing-*.tar", tmp_path / "x"):
-        with pytest.raises(ConfigError, match=r"^config.data.path=.*: must be a folder of tar files, one tar file, or"):
-            load(name="tar", path=path)
+        words = f"config.data.path={path}: must be a folder of tar files, one tar file, or"
+        assert error_of(load, name="tar", path=path).startswith(words)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -171,9 +163,8 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
             batches.close()
         return found, [str(warning.message) for warning in caught]
 
-    with pytest.raises(ConfigError, match=r"^config.data.*05.png is not a picture; .*on_error=skip") as caught:
-        epoch(load(**fields))
-    assert "\n" not in str(caught.value)
+    message = error_of(lambda: epoch(load(**fields)))
+    assert re.match("config.data.*05.png is not a picture; .*on_error=skip", message)
     with warnings.catch_warnings(record=True) as loading:
         warnings.simplefilter("always")
         dataset = load(**fields, on_error="skip")
@@ -188,7 +179,7 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
 
 @pytest.mark.slow
 def test_augmentation_of_edm_reaches_the_network_as_its_vector():
-    config = config_of(augment="edm", vector__name="augmentation")
+    config = changed(smoke, "data.augment=edm", "data.vector.name=augmentation")
     data.check(config)
     dataset = data.load(config)
     vector = build_conditions(config, dataset)["vector"]
@@ -209,8 +200,8 @@ def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     assert untrained_nulls(config) == []  # guidance may use the null token, which means an image as it is
     assert not conditions_for(model, dataset, [0, 1])["vector"].present.any()
     config.loss.joint_dropout = 0.1
-    with pytest.raises(ConfigError, match=r"config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"):
-        checks.check(config)
+    words = "config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"
+    assert words in error_of(checks.check, config)
 
 
 def test_crops_of_a_config_are_translations_by_up_to_an_eighth():
@@ -227,37 +218,6 @@ def test_augmentations_differ_from_row_to_row_and_step_to_step():
     assert augmented(None, {"x": x}, 256, seed=0, step=0, first_row=0)["x"] is x
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": "folder"}, "config.data.path=None: must be set for data.name=folder"),
-        ({"name": "folder/1", "path": "x"}, "config.data.name=folder/1: must be one of folder, tar without"),
-        ({"name": "folder", "path": "/nowhere"}, "config.data.path=/nowhere: path must be a folder of pictures"),
-        ({"name": "folder", "path": "x", "image_size": 0}, "config.data.image_size=0: must be an integer from 1"),
-        ({"name": "folder", "path": "x", "image_mode": "P"}, "config.data.image_mode=P: must be one of RGB, L"),
-        ({"name": "folder", "path": "x", "workers": -1}, "config.data.workers=-1: must be an integer from 0"),
-        (
-            {"name": "folder", "path": "x", "on_error": "ignore"},
-            "config.data.on_error=ignore: must be one of raise, sk",
-        ),
-        ({"path": "x"}, "config.data.path=x: must be left out: sklearn_digits has no use for it"),
-        ({"augment": "rotate"}, "config.data.augment=rotate: must be one of none, flip, crop, edm"),
-        ({"augment": "edm"}, "config.data.augment=edm: must be edm with data.vector.name=augmentation, neither"),
-        ({"vector__name": "augmentation"}, "config.data.augment=none: must be edm with data.vector.name=augmentation"),
-        ({"augment": "flip", "latents": "run"}, "config.data.augment=flip: must be none for latents"),
-        ({"name": "ring", "augment": "flip"}, "config.data.augment=flip: must be left out: ring has no use for it"),
-        (
-            {"name": "soundfont_notes/4khz", "streaming": True},
-            "config.data.streaming=True: must be left out: soundfont",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_named(fields, message):
-    with pytest.raises(ConfigError) as caught:
-        load(**fields)
-    assert str(caught.value).startswith(message)
-
-
 def test_links_do_not_lead_out_of_the_data(tmp_path, pictures):
     """Neither folders of the splits nor tar files that are found in a folder; a path that is typed may be a link."""
     linked = tmp_path / "linked"
@@ -267,11 +227,11 @@ def test_links_do_not_lead_out_of_the_data(tmp_path, pictures):
     root.mkdir()
     for split in ("train", "test"):
         (root / split).symlink_to(pictures)
-    with pytest.raises(ConfigError, match=r"^config.data.path=.*data: .*train: must be in .*data, it is .*pictures$"):
-        load(name="folder", path=root)
     (tmp_path / "tars").mkdir()
     (tmp_path / "tars" / "a.tar").symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match=r"^config.data.path=.*: .*a\.tar: must be in .*tars, it is /dev/zero$"):
-        load(name="tar", path=tmp_path / "tars")
-    with pytest.raises(ConfigError, match=r"^config.data.path=.*: .*a\.tar: must be a regular file, it is a device$"):
-        load(name="tar", path=tmp_path / "tars" / "a.tar")
+    for name, path, words in (
+        ("folder", root, r"data: .*train: must be in .*data, it is .*pictures"),
+        ("tar", tmp_path / "tars", r": .*a\.tar: must be in .*tars, it is /dev/zero"),
+        ("tar", tmp_path / "tars" / "a.tar", r": .*a\.tar: must be a regular file, it is a device"),
+    ):
+        assert re.fullmatch(f"config.data.path=.*{words}", error_of(load, name=name, path=path))

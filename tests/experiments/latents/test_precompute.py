@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from golden import random_tensors
 from PIL import Image
-from programs import run
+from programs import error_of, succeeds
 
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
@@ -16,18 +16,17 @@ from experiments.models import encoded
 from experiments.models.encoded import open_autoencoder
 from experiments.models.latents import load_data
 
-CONFIG = {"scaling_factor": 0.5, "norm_num_groups": 4}
 RNG = np.random.default_rng(0)
 
 
-def save_weights(folder, **config):
+def save_weights(folder):
     """The autoencoder of the golden file ``autoencoder_kl.npz``, as diffusers stores it."""
     save_file = pytest.importorskip("safetensors.numpy").save_file
     named, *_ = random_tensors.load("autoencoder_kl")
     folder.mkdir()
     own = {name.removeprefix("quant."): value for name, value in named.items() if name.startswith("quant.")}
     save_file(own, folder / "diffusion_pytorch_model.safetensors")
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **config}))
+    (folder / "config.json").write_text(json.dumps({"scaling_factor": 0.5, "norm_num_groups": 4}))
     return folder
 
 
@@ -45,12 +44,8 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
         path = pictures / "ab"[i % 2] / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
-    code, printed, err = run(
-        "latents.precompute", f"--weights={weights}", f"--data={pictures}", f"--out={out}", "--batch=8",
-        "--config.data.image_size=8",
-    )  # fmt: skip
-    assert code == 0, err
-    assert "22 of 22 images" in printed
+    flags = [f"--weights={weights}", f"--data={pictures}", f"--out={out}", "--batch=8"]
+    assert "22 of 22 images" in succeeds("latents.precompute", *flags, "--config.data.image_size=8")
 
     kept = load_data(config_of(pictures, out))
     assert kept.shape == (2, 2, 4)
@@ -68,14 +63,13 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     np.testing.assert_allclose(streamed.train["x"], x, rtol=1e-4, atol=1e-5)  # a sample, encoded to be evaluated
     assert kept.from_model(batch["x"]).shape == (8, 8, 8, 3)
 
-    with pytest.raises(ConfigError, match=r"config.data.latents=.*: is of images with image_size=8, these have 16"):
-        load_data(config_of(pictures, out, image_size=16))
+    words = f"config.data.latents={out}: is of images with image_size=8, these have 16"
+    assert words in error_of(load_data, config_of(pictures, out, image_size=16))
     (weights / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in precomputed.json"):
         load_data(config_of(pictures, out))
     (pictures / "a" / "00.png").unlink()
-    with pytest.raises(ConfigError, match=r"is of images with examples=22, these have 21"):
-        load_data(config_of(pictures, out))
+    assert "is of images with examples=22, these have 21" in error_of(load_data, config_of(pictures, out))
 
 
 def test_weights_need_a_network_and_a_scale(tmp_path):
@@ -83,14 +77,13 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
     file = weights / "diffusion_pytorch_model.safetensors"
     assert open_autoencoder(tmp_path, "--weights", None).module.scaling_factor == 0.5
     assert open_autoencoder(file, "--weights", "sdxl").module.scaling_factor == 0.13025
-    with pytest.raises(ConfigError, match=r"--weights: must be a file of weights, or a folder with one of diffusion_"):
-        open_autoencoder(tmp_path / "none", "--weights")
+    words = "--weights: must be a file of weights, or a folder with one of diffusion_"
+    assert words in error_of(open_autoencoder, tmp_path / "none", "--weights")
     (weights / "config.json").unlink()
-    with pytest.raises(ConfigError, match=r"--weights: there is no config.json with the scale of the latents"):
-        open_autoencoder(file, "--weights")
+    words = "--weights: there is no config.json with the scale of the latents"
+    assert words in error_of(open_autoencoder, file, "--weights")
     (weights / "config.json").write_text('{"act_fn": "relu"}')
-    with pytest.raises(ConfigError, match=r"--weights: config.json: act_fn must be 'silu', got 'relu'"):
-        open_autoencoder(file, "--weights")
+    assert "--weights: config.json: act_fn must be 'silu', got 'relu'" in error_of(open_autoencoder, file, "--weights")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import SoundsInMemory, run
+from programs import SoundsInMemory, fails
 
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import keep_not_finite
@@ -67,38 +67,22 @@ def test_thresholding_does_not_hide_an_overflow(wrapper):
     assert np.isnan(x0(np.float32(1e38), x)).all()
 
 
-OVERFLOW = ["--config.sampling.guidance_scale=1e38"]
-
-
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("program", "arguments", "written"),
+    ("program", "flags", "written"),
     [
-        ("sample", OVERFLOW, "samples"),
-        ("edit", [*OVERFLOW, "--task=sdedit", "--strength=0.5"], "edits"),
-        slow("evaluate", ["--config.evaluation.guidance_scales=1e38"], "evaluation_6.json"),
-        slow("tune", [*OVERFLOW, "--draws=4", "--batch_size=4", "--fine_steps=8"], "grid.json"),
-        slow("edit", [*OVERFLOW, "--task=invert"], "edits"),
+        ("sample", "--num=5", "samples"),
+        ("edit", "--num=5 --task=sdedit --strength=0.5", "edits"),
+        ("edit", "--num=5 --task=invert", "edits"),
+        ("evaluate", "--config.evaluation.num_samples=5 --config.evaluation.guidance_scales=1e38", "evaluation_6.json"),
+        ("tune", "--draws=4 --batch_size=4 --fine_steps=8", "grid.json"),
     ],
 )
-def test_a_program_counts_them_and_writes_nothing(digits_run, tmp_path, program, arguments, written):
+def test_a_program_counts_them_and_writes_nothing(digits_run, tmp_path, program, flags, written):
     workdir = shutil.copytree(digits_run, tmp_path / "run")
-    few = {"evaluate": ["--config.evaluation.num_samples=5"], "tune": []}.get(program, ["--num=5"])
-    code, out, err = run(program, f"--workdir={workdir}", *arguments, *few)
-    assert code == 2, out
+    scale = [] if program == "evaluate" else ["--config.sampling.guidance_scale=1e38"]
+    err = fails(program, f"--workdir={workdir}", *scale, *flags.split(), at_once=False)
     assert "are not finite (guidance scale 1e+38" in err
-    assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("error: 5 of 5") or program == "tune"
-    assert not list((workdir / written).glob("*")) if (workdir / written).is_dir() else not (workdir / written).exists()
-
-
-@pytest.mark.parametrize("value", ["inf", "-1", "nan"])
-def test_a_guidance_scale_that_is_no_number_is_an_error_of_the_config(digits_run, value):
-    code, _, err = run("sample", f"--workdir={digits_run}", f"--config.sampling.guidance_scale={value}")
-    assert code == 2
-    assert err.startswith(f"error: config.sampling.guidance_scale={value}") or value == "nan"
-    assert err.count("\n") == 1
+    found = workdir / written
+    assert not list(found.glob("*")) if found.is_dir() else not found.exists()

@@ -4,30 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import validate
+from parameters import random_params
+from programs import changed
 
-from experiments.cli.config import ConfigError
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
 from experiments.models import checks, flow_map_losses
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, denoiser, init_params
+from experiments.models.model import build_model, denoiser
 from experiments.models.sampling import make_sampler
 from scorekit import densities, flow_maps, schedules, times
 
-
-def small(name="shortcut"):
-    config = flow_map_2d.get_config()
-    config.loss.flow_map.name = name
-    config.network.update(features=8, blocks=1)
-    config.sampling.batch_size = 16
-    return config
-
-
-def perturbed(params):
-    leaves, tree = jax.tree.flatten(params)
-    rng = np.random.default_rng(0)
-    return jax.tree.unflatten(tree, [leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves])
+SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling.batch_size=16")
 
 
 @pytest.mark.slow
@@ -35,11 +23,11 @@ def perturbed(params):
     "name", [name for name in flow_map_losses.LOSSES if name not in ("none", "lagrangian", "mean_flow")]
 )
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
-    config = small(name)
+    config = changed(SMALL, f"loss.flow_map.name={name}")
     checks.check(config)
     dataset = load(config)
     model = build_model(config, dataset)
-    params = perturbed(init_params(model, jax.random.key(0)))
+    params = random_params(model, 0.3)
     prepare, loss = make_prepare(model, dataset), make_loss(model)
     batch = {"x": jax.random.normal(jax.random.key(3), (32, 2)), "label": jnp.zeros(32, jnp.int32)}
 
@@ -76,10 +64,10 @@ def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_it
 
 @pytest.mark.slow
 def test_sampling_in_one_step_is_one_jump_of_the_map():
-    config = small()
+    config = changed(SMALL, "loss.flow_map.name=shortcut")
     dataset = load(config)
     model = build_model(config, dataset)
-    params = perturbed(init_params(model, jax.random.key(0)))
+    params = random_params(model, 0.3)
     labels = np.zeros(16, np.int32)
     samples = make_sampler(config, model, dataset)(params, 0, labels, 1.0)
     assert samples.shape == (16, 2)
@@ -87,20 +75,3 @@ def test_sampling_in_one_step_is_one_jump_of_the_map():
     tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
     np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
     assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"loss.flow_map.name": "none"}, "config.loss.flow_map.name=none"),
-        ({"network.name": "songunet"}, "config.network.name=songunet"),
-        ({"guidance": ("classifier_free",)}, "config.guidance=classifier_free"),
-        ({"loss.flow_map.diagonal": 1.5}, "config.loss.flow_map.diagonal=1.5"),
-    ],
-)
-def test_what_does_not_fit_together_is_named(changes, words):
-    config = flow_map_2d.get_config()
-    for path, value in changes.items():
-        config.update_from_flattened_dict({path: value})
-    with pytest.raises(ConfigError, match=words):
-        validate(config, checks.check)

@@ -1,16 +1,12 @@
 """Samples of many batches continue where a program was killed, and are those of one that was not."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import ROOT, run
+from programs import end, fails, overridden, run, start, succeeds, wait_until
 
 from experiments.configs.points import mixture_2d
 from experiments.models.samples import PartialSamples, digest_of
@@ -57,8 +53,7 @@ def workdir(ring_run, tmp_path):
 
 
 def sample(workdir, *arguments):
-    code, out, err = run("sample", f"--workdir={workdir}", NUM, *FEW, *arguments)
-    assert code == 0, err
+    out = succeeds("sample", f"--workdir={workdir}", NUM, *FEW, *arguments)
     with np.load(workdir / "samples" / "sample.npz") as archive:
         return archive["x"], out
 
@@ -68,14 +63,9 @@ def files_of(workdir):
 
 
 def test_batches_that_are_damaged_are_drawn_again(tmp_path, capsys):
-    drawn, most = [], [3]
-
-    def draw(i):
-        if len(drawn) == most[0]:
-            raise Killed
-        drawn.append(i)
-        return np.full((2, 3), i, np.float32)
-
+    drawn = Drawn()
+    drawn.anew(most=3)
+    draw = drawn.counted(lambda i: np.full((2, 3), i, np.float32))
     folder = tmp_path / "partial"
     with pytest.raises(Killed):
         PartialSamples(folder).batches("a", 4, 2, draw)
@@ -85,12 +75,11 @@ def test_batches_that_are_damaged_are_drawn_again(tmp_path, capsys):
     content = bytearray(second.read_bytes())
     content[140] ^= 1  # in the array
     second.write_bytes(content)
-    drawn.clear()
-    most[0] = 100
+    drawn.anew()
     capsys.readouterr()
     kept = PartialSamples(folder)
     np.testing.assert_array_equal(kept.batches("a", 4, 2, draw), [draw(i) for i in range(4)])
-    assert drawn[:3] == [0, 1, 3]
+    assert drawn.batches[:3] == [0, 1, 3]
     printed, bar = capsys.readouterr()
     damaged = [f"{path} is damaged: its batch is drawn again" for path in (first, second)]
     assert printed.splitlines() == [*damaged, f"1 of 4 batches of samples were drawn before: {folder / 'a'}"]
@@ -135,23 +124,16 @@ def test_a_single_batch_is_not_kept(workdir, drawn):
 
 @pytest.mark.slow
 def test_samples_that_are_not_finite_are_not_kept(workdir):
-    code, _, err = run("sample", f"--workdir={workdir}", NUM, *FEW, "--config.sampling.guidance_scale=1e38")
-    assert code == 2
+    err = fails("sample", f"--workdir={workdir}", NUM, *FEW, "--config.sampling.guidance_scale=1e38", at_once=False)
     assert "28 of 28 samples are not finite" in err
     assert not (workdir / "samples" / "partial").exists()
 
 
 @pytest.mark.slow
 def test_evaluate_continues_at_the_guidance_scale_where_it_was_killed(workdir, drawn):
-    arguments = [
-        f"--workdir={workdir}",
-        *FEW,
-        "--config.evaluation.num_samples=28",
-        "--config.evaluation.bound_times=2",
-    ]
-    arguments += ["--config.evaluation.guidance_scales=1,2"]
-    code, _, err = run("evaluate", *arguments)
-    assert code == 0, err
+    fields = "evaluation.num_samples=28 evaluation.bound_times=2 evaluation.guidance_scales=1,2"
+    arguments = [f"--workdir={workdir}", *FEW, *overridden(fields)]
+    succeeds("evaluate", *arguments)
     result = workdir / "evaluation_1.json"
     expected = json.loads(result.read_text())
     result.unlink()
@@ -159,8 +141,7 @@ def test_evaluate_continues_at_the_guidance_scale_where_it_was_killed(workdir, d
     with pytest.raises(Killed):
         run("evaluate", *arguments)
     drawn.anew()
-    code, out, err = run("evaluate", *arguments)
-    assert code == 0, err
+    out = succeeds("evaluate", *arguments)
     assert drawn.batches == [2, 3]
     assert "4 of 4 batches" in out
     assert "2 of 4 batches" in out
@@ -170,26 +151,22 @@ def test_evaluate_continues_at_the_guidance_scale_where_it_was_killed(workdir, d
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_continues_with_the_same_samples(workdir, tmp_path):
-    many = [f"--workdir={workdir}", "--num=400", "--config.sampling.batch_size=1", "--config.sampling.steps=30"]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "SCOREKIT_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "experiments.sample", *many]
-    started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while len(files_of(workdir)) < 3:
-        assert started.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    given = overridden("sampling.batch_size=1 sampling.steps=30")
+    command = ["sample", f"--workdir={workdir}", "--num=400", *given]
+    cache = {"SCOREKIT_CACHE": str(tmp_path / "cache")}
+    started = start(*command, **cache)
+    wait_until(lambda: len(files_of(workdir)) >= 3, started)
     started.kill()
-    started.wait()
+    started.communicate()
     before = len(files_of(workdir))
     assert 3 <= before < 400
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert f"{before} of 400 batches of samples were drawn before" in done.stdout
-    assert "sampling 400/400 (100%)" in done.stderr
+    code, out, err = end(start(*command, **cache))
+    assert code == 0, err
+    assert f"{before} of 400 batches of samples were drawn before" in out
+    assert "sampling 400/400 (100%)" in err
     assert not (workdir / "samples" / "partial").exists()
-    other = [*command, f"--out={tmp_path / 'other'}"]
-    assert subprocess.run(other, cwd=ROOT, env=environment, capture_output=True, timeout=300).returncode == 0
+    code, _, err = end(start(*command, f"--out={tmp_path / 'other'}", **cache))
+    assert code == 0, err
     with np.load(workdir / "samples" / "sample.npz") as ours, np.load(tmp_path / "other.npz") as undisturbed:
         np.testing.assert_array_equal(ours["x"], undisturbed["x"])
 
@@ -201,10 +178,6 @@ def test_the_digest_is_of_fields_and_values():
     again.training.steps += 1
     assert digest_of(again, 0, {**values, "labels": np.arange(3, dtype=np.int32)}) == first
     again.sampling.steps += 1
-    others = [
-        digest_of(again, 0, values),
-        digest_of(config, 1, values),
-        digest_of(config, 0, {"labels": jnp.arange(3.0)}),
-    ]
-    others.append(digest_of(config, 0, {**values, "labels": jnp.arange(3) + 1}))
-    assert len({first, *others}) == 5
+    floats, other = {"labels": jnp.arange(3.0)}, {**values, "labels": jnp.arange(3) + 1}
+    others = [digest_of(again, 0, values), digest_of(config, 1, values)]
+    assert len({first, *others, digest_of(config, 0, floats), digest_of(config, 0, other)}) == 5

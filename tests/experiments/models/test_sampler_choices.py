@@ -5,8 +5,8 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import changed, error_of
 
-from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import checks, choices
@@ -14,24 +14,17 @@ from experiments.models.sampling import SOLVERS, build_sampler
 from scorekit import schedules, solvers, tuning
 
 
-def config_with(path, steps=2, solver="euler"):
-    config = mixture_2d.get_config()
-    config.sampling.update(steps=steps)
-    config.sampling.solver.name = solver
-    config.sampling.grid.update(name="file", path=str(path))
-    return config
-
-
 @pytest.fixture
 def saved(tmp_path):
-    """A grid for Euler on the config's schedule."""
+    """A config that names the file of a grid for Euler on its schedule."""
     found = tuning.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
-    return tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+    path = tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+    fields = f"sampling.steps=2 sampling.solver.name=euler sampling.grid.name=file sampling.grid.path={path}"
+    return changed(mixture_2d, *fields.split())
 
 
 def test_a_config_names_a_saved_grid(saved):
-    config = config_with(saved)
-    config.sampling.grid.t_max = 0.999  # of the run's own grid; the file has its times
+    config = changed(saved, "sampling.grid.t_max=0.999")  # of the run's own grid; the file has its times
     solver, ts = build_sampler(config, choices.build_schedule(config))
     assert solver == solvers.Euler()
     np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
@@ -39,24 +32,17 @@ def test_a_config_names_a_saved_grid(saved):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("field", "message"),
     [
-        ({"steps": 3}, r"config.sampling.grid \(file\): sampling.steps must be 2, as tuned in .*, got 3"),
-        ({"solver": "heun"}, r"config.sampling.grid.path=.*: solver must be the one that .* Euler\(\), got Heun"),
-        ({"path": "nowhere.json"}, r"config.sampling.grid \(file\): path must be a file .* nowhere.json: no such file"),
+        ("steps=3", r"config.sampling.grid \(file\): sampling.steps must be 2, as tuned in .*, got 3"),
+        ("solver.name=heun", r"config.sampling.grid.path=.*: solver must be the one that .* Euler\(\), got Heun"),
+        ("grid.path=nowhere.json", r"grid \(file\): path must be a file .* nowhere.json: no such file"),
+        ("grid.path=None", r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"),
     ],
 )
-def test_a_saved_grid_for_another_sampler_raises(saved, change, message):
-    config = config_with(**{"path": saved, **change})
-    with pytest.raises(ConfigError, match=message):
-        build_sampler(config, choices.build_schedule(config))
-
-
-def test_a_saved_grid_needs_its_path(saved):
-    config = config_with(saved)
-    config.sampling.grid.path = None
-    with pytest.raises(ConfigError, match=r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"):
-        build_sampler(config, choices.build_schedule(config))
+def test_a_saved_grid_for_another_sampler_raises(saved, field, message):
+    config = changed(saved, f"sampling.{field}")
+    assert re.search(message, error_of(build_sampler, config, choices.build_schedule(config)))
 
 
 @pytest.mark.parametrize(
@@ -100,12 +86,10 @@ def test_the_printed_range_of_an_order_is_what_the_solver_allows():
     assert (len(found), found["dpm_solver"], found["adams_bashforth"], found["sa_solver"]) == (8, 3, 4, 4)
 
 
-NAMES = """
-    adams_bashforth ancestral annealed_langevin ddim deis dpm_solver dpmpp_2m dpmpp_2m_sde dpmpp_3m dpmpp_3m_sde
-    edm_stochastic euler euler_maruyama exponential_adams_bashforth flow_map heun ipndm linear_multistep midpoint
-    multistep_consistency predictor_corrector recommended reverse_diffusion rk4 sa_solver stochastic_heun unipc
-"""
-
-
 def test_every_solver_of_the_library_that_a_config_can_describe_has_a_name():
-    assert list(SOLVERS) == NAMES.split()
+    names = """
+        adams_bashforth ancestral annealed_langevin ddim deis dpm_solver dpmpp_2m dpmpp_2m_sde dpmpp_3m dpmpp_3m_sde
+        edm_stochastic euler euler_maruyama exponential_adams_bashforth flow_map heun ipndm linear_multistep midpoint
+        multistep_consistency predictor_corrector recommended reverse_diffusion rk4 sa_solver stochastic_heun unipc
+    """
+    assert list(SOLVERS) == names.split()

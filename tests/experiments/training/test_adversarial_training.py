@@ -7,12 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from parameters import random_params
 
-from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.points import mixture_2d
-from experiments.models.model import build_model, denoiser
+from experiments.models.model import denoiser
 from experiments.training import adversarial, students
 from experiments.training.distillation import facts
 from scorekit import training
@@ -21,26 +19,14 @@ CONFIG = mixture_2d.get_config()
 CONFIG.network.update(features=8, blocks=1)
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return data.load(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def teacher(dataset):
-    """A model, and parameters that are all random."""
-    model = build_model(CONFIG, dataset)
-    return model, jax.tree.map(jnp.asarray, random_params(model))
-
-
 def with_term(**values):
     options = students.with_fields(CONFIG.copy_and_resolve_references(), "matching").distillation
     options.adversarial.update(weight=0.5, **values)
     return options
 
 
-def task_of(dataset, teacher, options, **of_training):
-    model, params = teacher
+def task_of(teacher, options, **of_training):
+    model, dataset, params = teacher.model, teacher.dataset, teacher.params
     config = CONFIG.copy_and_resolve_references()
     config.training.update(warmup_steps=0, batch_size=8, **of_training)
     ts = students.flow_grid(model.schedule, 1)
@@ -56,8 +42,8 @@ def randomised(head):
 
 
 @pytest.mark.slow
-def test_share_of_the_discriminators_gradient_that_reaches_the_fake_network(dataset, teacher):
-    model, params = teacher
+def test_share_of_the_discriminators_gradient_that_reaches_the_fake_network(teacher):
+    model, params = teacher.model, teacher.params
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2)), jnp.float32)
 
     def slope(share, **values):
@@ -75,9 +61,9 @@ def test_share_of_the_discriminators_gradient_that_reaches_the_fake_network(data
 
 
 @pytest.mark.slow
-def test_balanced_term_is_a_share_of_the_length_of_the_gradient_of_matching(dataset, teacher):
+def test_balanced_term_is_a_share_of_the_length_of_the_gradient_of_matching(teacher):
     """Of a matching loss with gradient m, a balanced weight w gives ``m + w |m| a / |a|`` for each sample."""
-    model, params = teacher
+    model, params = teacher.model, teacher.params
     options = with_term(balanced=True)
     adversary = adversarial.build(model, params, options.adversarial)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2)), jnp.float32)
@@ -95,12 +81,12 @@ def test_balanced_term_is_a_share_of_the_length_of_the_gradient_of_matching(data
 
 
 @pytest.mark.slow
-def test_discriminator_continues_from_a_checkpoint_and_explodes_into_a_skipped_step(dataset, teacher, tmp_path):
+def test_discriminator_continues_from_a_checkpoint_and_explodes_into_a_skipped_step(teacher, tmp_path):
     """Saved with its optimiser; the guard counts the step and leaves student, fake network and discriminator alone."""
-    task = task_of(dataset, teacher, with_term(penalty=1.0))
+    task = task_of(teacher, with_term(penalty=1.0))
     step = training.make_train_step(task.prepare, task.loss, task.optimizer)
     fresh = lambda: training.init_state(jax.random.key(0), jax.tree.map(jnp.array, task.params), task.optimizer)
-    batches = [dataset.batch(0, n, 8) for n in range(3)]
+    batches = [teacher.dataset.batch(0, n, 8) for n in range(3)]
     equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, a), b)
     state = fresh()
     for batch in batches[:2]:  # the head starts at zero, and its hidden layer moves from the second step on
@@ -135,7 +121,7 @@ def test_default_layer_is_the_deepest_and_others_are_named():
 
 def test_unknown_layer_is_named(teacher):
     with pytest.raises(ConfigError, match=r"config.distillation.adversarial.layers=nowhere: must be among .*close_0"):
-        adversarial.build(*teacher, with_term(layers=("nowhere",)).adversarial)
+        adversarial.build(teacher.model, teacher.params, with_term(layers=("nowhere",)).adversarial)
 
 
 def test_facts_of_a_student_without_the_term_are_those_of_older_students():

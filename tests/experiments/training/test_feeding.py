@@ -4,10 +4,9 @@ import itertools
 import time
 
 import numpy as np
-import pytest
 from ml_collections import ConfigDict
+from programs import error_of
 
-from experiments.cli.config import ConfigError
 from experiments.training.agreement import LAG, Agreement
 from experiments.training.feeding import Waiting, feed
 
@@ -50,8 +49,7 @@ def test_an_unfinished_feed_closes_its_source():
 def test_a_batch_that_is_not_finite_is_named():
     with feed(CONFIG, Numbers(broken=1), 0, lambda batch: batch) as batches:
         next(batches)
-        with pytest.raises(ConfigError, match="x of 2 of 2 examples of batch 2 is not finite"):
-            next(batches)
+        assert "x of 2 of 2 examples of batch 2 is not finite" in error_of(next, batches)
 
 
 def test_waiting_leaves_out_what_was_before_the_first_step():

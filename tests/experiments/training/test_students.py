@@ -5,40 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from parameters import random_params
+from programs import changed, error_of
 
-from experiments import data
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs import base
-from experiments.configs.points import mixture_2d
 from experiments.models import choices
 from experiments.models.checks import check
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS, make_guided
-from experiments.models.runs import Run
+from experiments.models.rules import make_guided
 from experiments.models.sampling import build_sampler
 from experiments.training import flow_map_students, students
 from scorekit import schedules, solvers
 
 
-def teacher_config():
-    config = mixture_2d.get_config()
-    config.network.update(features=8, blocks=1)
-    config.sampling.update(guidance_scale=1.5)
-    return config
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    return data.load(teacher_config())
-
-
 @pytest.mark.parametrize("method", students.SECTIONS)
-def test_config_of_student_is_a_config_of_a_run(method):
-    config = teacher_config()
-    config.sampling.solver.update(name="unipc", predictor=3)
-    config.guidance = ("classifier_free", "interval")
-    config.rules.interval.noise_max = 5.0
+def test_config_of_student_is_a_config_of_a_run(ring_config, method):
+    config = changed(ring_config, "sampling.solver.name=unipc", "sampling.solver.predictor=3")
+    config = changed(config, "guidance=classifier_free,interval", "rules.interval.noise_max=5")
     config, options = students.split_fields(students.with_fields(config, method))
     assert options.to_dict() == students.SECTIONS[method].defaults().to_dict()
     found = students.config_of_student(config, method, jnp.array([1.0, 0.25, 0.0]))
@@ -62,16 +45,14 @@ def test_flow_grid_is_uniform_in_the_clock_of_flow_matching(schedule):
 
 
 @pytest.mark.parametrize("name", ["uniform", "quadratic", "vp_quadratic"])
-def test_every_other_time_of_a_configured_grid_is_the_grid_of_half_the_steps(name):
-    config = teacher_config()
-    config.sampling.grid.name = name
+def test_every_other_time_of_a_configured_grid_is_the_grid_of_half_the_steps(ring_config, name):
+    config = changed(ring_config, f"sampling.grid.name={name}")
     fine, coarse = (students.configured_grid(config, schedules.cosine(), n) for n in (8, 4))
     np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
 
 
-def test_configured_grid_needs_a_grid_of_any_length():
-    config = teacher_config()
-    config.sampling.grid.name = "file"
+def test_configured_grid_needs_a_grid_of_any_length(ring_config):
+    config = changed(ring_config, "sampling.grid.name=file")
     with pytest.raises(ConfigError, match=r"config.sampling.grid.name=file: must be the name of a grid of any number"):
         students.configured_grid(config, schedules.cosine(), 4)
 
@@ -79,27 +60,23 @@ def test_configured_grid_needs_a_grid_of_any_length():
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ((1.0, 0.0), r"times must be 3 for sampling.steps = 2, got 2"),
-        ((1.0, 0.5, 0.7), r"ts must decrease strictly within \[0, 1\]"),
+        ("1.0,0.0", "times must be 3 for sampling.steps = 2, got 2"),
+        ("1.0,0.5,0.7", "ts must decrease strictly within [0, 1]"),
     ],
 )
-def test_times_of_a_student_are_validated(times, message):
-    config = teacher_config()
-    config.sampling.update(steps=2)
-    config.sampling.grid.update(name="times", times=times)
-    with pytest.raises(ConfigError, match=rf"config.sampling.grid \(times\): {message}"):
-        build_sampler(config, choices.build_schedule(config))
+def test_times_of_a_student_are_validated(ring_config, times, message):
+    config = changed(ring_config, "sampling.steps=2", "sampling.grid.name=times", f"sampling.grid.times={times}")
+    assert f"config.sampling.grid (times): {message}" in error_of(build_sampler, config, choices.build_schedule(config))
 
 
 def no_teacher(given):
     raise AssertionError("nothing is computed")
 
 
-def test_consistency_path_ends_above_zero_where_the_target_needs_noise(dataset):
-    config = teacher_config()
-    config.loss.target.name = "x0"
+def test_consistency_path_ends_above_zero_where_the_target_needs_noise(ring_config, teacher):
+    config, dataset = changed(ring_config, "loss.target.name=x0"), teacher.dataset
     model = build_model(config, dataset)
-    options = students.with_fields(teacher_config(), "consistency").distillation
+    options = students.with_fields(ring_config, "consistency").distillation
     with pytest.raises(ConfigError, match=r"config.sampling.grid.t_min=0.0: must be above 0 \(say 0.001\)"):
         students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8), options)
     students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8, 1.0, 0.01), options)
@@ -109,40 +86,30 @@ def test_consistency_path_ends_above_zero_where_the_target_needs_noise(dataset):
     np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def teacher(dataset):
-    """A model, its parameters, and its guided denoiser."""
-    config = teacher_config()
-    model = build_model(config, dataset)
-    params = jax.tree.map(jnp.asarray, random_params(model))
+def task(method, config, teacher):
+    model, dataset, params = teacher.model, teacher.dataset, teacher.params
     guided = make_guided(config, model)
-    return model, params, lambda given: guided(params, given, jnp.float32(2.0))
-
-
-def task(method, dataset, model, params, teacher):
-    config = teacher_config()
-    options = students.with_fields(teacher_config(), method).distillation
+    follow = lambda given: guided(params, given, jnp.float32(2.0))
+    options = students.with_fields(changed(config), method).distillation
     if method == "progressive":
-        return students.progressive(model, dataset, params, teacher, solvers.grids.uniform(4))
+        return students.progressive(model, dataset, params, follow, solvers.grids.uniform(4))
     if method == "consistency":
-        return students.consistency(model, dataset, params, teacher, solvers.grids.uniform(8), options)
+        return students.consistency(model, dataset, params, follow, solvers.grids.uniform(8), options)
     ts = students.flow_grid(model.schedule, 2)
-    if method == "lagrangian":
-        config = students.config_of_student(config, method, ts)
-        config = flow_map_students.configured(config, method, options, 2, 1.0)
-        run = Run(dataset, model, None, params, 0, NO_EXTRAS)
-        student = flow_map_students.student_of(config, run, teacher)
-        return students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
-    return students.matching(model, dataset, params, teacher, ts, options, config.training)
+    if method == "matching":
+        return students.matching(model, dataset, params, follow, ts, options, config.training)
+    config = students.config_of_student(config, method, ts)
+    config = flow_map_students.configured(config, method, options, 2, 1.0)
+    student = flow_map_students.student_of(config, teacher, follow)
+    return students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["progressive", "consistency", "matching", "lagrangian"])
-def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, dataset, teacher):
-    _, params, _ = teacher
-    found = task(method, dataset, *teacher)
-    assert not {id(x) for x in jax.tree.leaves(params)} & {id(x) for x in jax.tree.leaves(found.params)}
-    prepared = jax.jit(found.prepare)(jax.random.key(1), dataset.batch(0, 0, 6))
+def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, ring_config, teacher):
+    found = task(method, ring_config, teacher)
+    assert not {id(x) for x in jax.tree.leaves(teacher.params)} & {id(x) for x in jax.tree.leaves(found.params)}
+    prepared = jax.jit(found.prepare)(jax.random.key(1), teacher.dataset.batch(0, 0, 6))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(prepared)} == {6}
 
     @jax.jit

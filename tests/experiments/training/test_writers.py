@@ -1,21 +1,22 @@
 """Metric files: what is written is read back, and a resumed run leaves the file of an uninterrupted one."""
 
+import errno
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from programs import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX.record_writer import RecordWriter
 
 from experiments.reporting import plots
-from experiments.training import writers
 from experiments.training.writers import MetricWriter, read_metrics
 
 
@@ -114,9 +115,8 @@ for step in range(1, 10**9):
 
 
 def test_sigkill_loses_no_written_line(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(writers.__file__).parents[2])}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
@@ -125,21 +125,42 @@ def test_sigkill_loses_no_written_line(tmp_path):
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_a_broken_line_inside_is_reported_when_read_and_dropped_when_resumed(tmp_path):
+@pytest.mark.parametrize(
+    "row", ["5", "null", "[]", '"step"', "{}", '{"st', '{"step": "1"}', '{"step": 1.5}', '{"step": true}', ""]
+)
+def test_a_row_without_a_step_is_reported_when_read_and_dropped_with_a_warning_when_resumed(tmp_path, row):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
-    with pytest.raises(ValueError, match=r"line 2, must be JSON"):
+    path.write_text('{"step": 1}\n' + row + '\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"line 2, must be JSON, an object with an integer step, got b'"):
         read_metrics(path)
-    MetricWriter(tmp_path, resume_step=9).close()
+    with pytest.warns(UserWarning, match=r"metrics.jsonl: damaged lines are dropped: 2"):
+        MetricWriter(tmp_path, resume_step=9).close()
     assert [row["step"] for row in read_metrics(path)] == [1, 2]
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    with MetricWriter(tmp_path) as writer:
+        file, writer._file = writer._file, SimpleNamespace(write=full, close=lambda: None)
+        file.close()
+        with pytest.raises(OSError, match=r"No space left on device: .*/metrics.jsonl"):
+            writer.scalars(1, {"loss": 1.0})
+
+
+def test_a_full_disk_is_an_error_of_the_events_too(tmp_path, monkeypatch):
+    with MetricWriter(tmp_path) as writer, monkeypatch.context() as patch:
+        patch.setattr(RecordWriter, "write", full)
+        with pytest.raises(OSError, match=r"No space left on device: .*/tensorboard"):
+            writer.scalars(1, {"loss": 1.0})
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"loss": np.zeros(2)}, "loss must be one number"),
-        ({"loss": "0.5"}, "loss must be one number"),
-        ({"loss": None}, "loss must be one number"),
+        *[({"loss": value}, "loss must be one number") for value in (np.zeros(2), "0.5", None)],
         ({"step": 1}, "must not use the name 'step'"),
     ],
 )
