@@ -21,9 +21,9 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.conditioning import conditions_for
-from experiments.models.rules import make_guided
+from experiments.models.guidance import make_guided
 from experiments.models.runs import open_run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
@@ -83,7 +83,7 @@ def main(config: Config) -> None:
         solver = solver.base
     labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH.value)
     given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    denoiser = make_guided(config, run.model)(run.params, given, rules.traced_scale(config, scale), run.extras)
+    denoiser = make_guided(config, run.model)(run.params, given, guidance.traced_scale(config, scale), run.extras)
     like = jax.ShapeDtypeStruct((_BATCH.value, *run.model.shape), jnp.float32)
     batches = -(-_DRAWS.value // _BATCH.value)
     kept = -(-batches // 2)

@@ -38,7 +38,7 @@ from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.representation import needs_pitch
 from experiments.data.sounds import MAPS, Sounds
 from experiments.inverse import methods, tasks
-from experiments.models import couplings
+from experiments.models import runs
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     name = config.data.representation.name
     allowed = "waveform or controls: only sounds that are differentiable in what is modelled are restored"
     require(name in (None, "waveform", "controls"), "data.representation.name", name, allowed)
-    couplings.check_score(config, f"--workdir={_WORKDIR.value}")
+    runs.check_score(config, f"--workdir={_WORKDIR.value}")
     trained.check_trained(_TASK.value, _TRAINED.value, config)
     if config.data.map.name in MAPS and _CONDITION.value == "own":
         by = f"config.data.map.name={config.data.map.name}"

@@ -11,7 +11,7 @@ from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
 from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.conditioning import conditions
 from experiments.models.sampling import at_steps, build_sampler
 
@@ -63,5 +63,5 @@ def open_trained(folder: str, steps: int, seed: int) -> Trained:
         return run.generate(run.params, seed, given, config.sampling.guidance_scale)
 
     solver, ts = build_sampler(config, run.model.schedule)
-    pair = not rules.is_plain(config, config.sampling.guidance_scale)
+    pair = not guidance.is_plain(config, config.sampling.guidance_scale)
     return Trained(f"{path.name}, {steps} steps", restore, solver.evals_per_step * (len(ts) - 1) * (1 + pair))

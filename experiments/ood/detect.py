@@ -25,7 +25,7 @@ from experiments.cli.config_help import (
     declared_by,
 )
 from experiments.configs.ood import ood_digits
-from experiments.models import couplings
+from experiments.models import runs
 from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
@@ -51,7 +51,7 @@ def check(config: Config) -> None:
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
-    couplings.check_score(config.train, "config.train")
+    runs.check_score(config.train, "config.train")
     require(
         config.curvature_levels <= len(config.log_snrs),
         "curvature_levels",

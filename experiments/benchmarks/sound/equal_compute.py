@@ -34,10 +34,10 @@ from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
 from experiments.models.conditioning import dropout_rates
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.latents import STATISTICS, load_data
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.model import Model, build_model, init_params
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.run_files import averaged
 from experiments.models.runs import Run, write_arrays, write_results
 from experiments.models.sampling import make_sampler

@@ -14,8 +14,8 @@ from experiments.audio.note_evaluators import NoteEvaluators
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.configs.notes import notes_controls, notes_smoke
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import audio, data
 from scorekit.data.sounds import NoteSet

@@ -10,7 +10,7 @@ from experiments.cli.config import ConfigError
 from experiments.configs.images import digits, digits_bridge
 from experiments.configs.points import coupled_2d
 from experiments.data import load
-from experiments.models import checks, couplings
+from experiments.models import checks, runs
 from experiments.models.loss import make_prepare
 from experiments.models.model import build_model, init_params
 from experiments.models.sampling import make_sampler
@@ -126,6 +126,6 @@ def test_a_map_of_another_shape_is_no_end_of_a_bridge():
 
 
 def test_programs_that_need_a_score_say_so():
-    couplings.check_score(digits.get_config(), "--workdir=a")
+    runs.check_score(digits.get_config(), "--workdir=a")
     with pytest.raises(ConfigError, match=r"--workdir=a: a model of config.loss.coupling.name=bridge has no score"):
-        couplings.check_score(digits_bridge.get_config(), "--workdir=a")
+        runs.check_score(digits_bridge.get_config(), "--workdir=a")

@@ -14,9 +14,9 @@ from experiments.cli.config import ConfigError
 from experiments.configs.points import mixture_2d
 from experiments.models import flow_map_losses
 from experiments.models.checks import check, check_trainable
+from experiments.models.guidance import NO_EXTRAS, make_guided
 from experiments.models.loss import guided_velocity, make_prepare
 from experiments.models.model import GUIDANCE, build_model, flow_map
-from experiments.models.rules import NO_EXTRAS, make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import make_sampler
 from experiments.training import distillation, flow_map_students, students

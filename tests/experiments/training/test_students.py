@@ -13,8 +13,8 @@ from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import choices
 from experiments.models.checks import check
+from experiments.models.guidance import NO_EXTRAS, make_guided
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS, make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
 from experiments.training import flow_map_students, students
