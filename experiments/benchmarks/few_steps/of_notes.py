@@ -32,6 +32,8 @@ from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from scorekit import process, samplers
 
 Draw = Callable[[], np.ndarray]
+Row = tuple[str, int, Draw]
+"""A name, a number of steps and what draws the sounds."""
 
 
 def drawn(run: Run, config: Config, labels: np.ndarray, seed: int) -> Draw:
@@ -64,10 +66,8 @@ def drawn_by_table(run: Run, config: Config, labels: np.ndarray, steps: int, see
     return draw
 
 
-def of_teacher(
-    run: Run, config: Config, labels: np.ndarray, options: flags.FlagValues
-) -> Iterator[tuple[str, int, Draw]]:
-    """The name, the number of steps and the draw of every sampler of the teacher."""
+def of_teacher(run: Run, config: Config, labels: np.ndarray, options: flags.FlagValues) -> Iterator[Row]:
+    """Every sampler of the teacher."""
     seed, tabulated, many = options.seed, options.tabulated, options.many
     for n in map(int, options.steps):
         for name, changed in untuned(config, n, options.solvers, options.grids):

@@ -49,9 +49,8 @@ class Problem(NamedTuple):
 def griffin_lim(features: audio.LogMel, length: int, iterations: int, seed: int, encoded: Array) -> Array:
     """Sounds from log-mel features without a model."""
     magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
-    return audio.griffin_lim(
-        jax.random.key(seed), magnitudes, features.window, features.hop, length, iterations=iterations
-    ).x
+    given = magnitudes, features.window, features.hop, length
+    return audio.griffin_lim(jax.random.key(seed), *given, iterations=iterations).x
 
 
 def vocoder(
@@ -74,11 +73,6 @@ def vocoder(
     return vocode
 
 
-def detail(features: audio.LogMel, sound: Array) -> Array:
-    """The standard deviation of the log-magnitudes about their envelope, of all sounds together."""
-    return jnp.std(representations.magnitudes(features).encode(sound))
-
-
 def measure(
     problem: Problem, make: Callable[[Array], Array], baseline: Callable[[Array], Array], repeats: int
 ) -> tuple[dict, Any]:
@@ -86,11 +80,9 @@ def measure(
     one = problem.encoded[:1]
     sounds = np.concatenate([np.asarray(make(row[None])) for row in problem.encoded])
     jax.block_until_ready((make(one), baseline(one)))
-    wall, of_cpu = (
-        in_turns(lambda: make(one), lambda: baseline(one), repeats, clock)
-        for clock in (time.perf_counter, time.process_time)
-    )
-    detail_of = jax.jit(functools.partial(detail, problem.features))
+    turns = functools.partial(in_turns, lambda: make(one), lambda: baseline(one), repeats)
+    wall, of_cpu = turns(time.perf_counter), turns(time.process_time)
+    detail_of = jax.jit(lambda x: jnp.std(representations.magnitudes(problem.features).encode(x)))
     found = {
         "log-spectral distance, dB": audio.log_spectral_distance(sounds, problem.truth, problem.rate).mean(),
         "multi-resolution STFT loss": audio.multi_resolution_stft_loss(sounds, problem.truth, problem.rate).mean(),
@@ -108,11 +100,8 @@ def versions(
 ) -> Iterator[tuple[str, Callable[[Array], Array], Path | None]]:
     """The name of every row, its compiled function of the features, and the folder of its run."""
     for count in (options.baseline, 2 * options.baseline):
-        yield (
-            f"Griffin-Lim, {count}",
-            jax.jit(functools.partial(griffin_lim, features, length, count, options.seed)),
-            None,
-        )
+        make = jax.jit(functools.partial(griffin_lim, features, length, count, options.seed))
+        yield f"Griffin-Lim, {count}", make, None
     for path, (run, config) in runs.items():
         for n in possible_steps(config, [*map(int, options.steps)]):
             for count in map(int, options.iterations):

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from parameters import random_params
+from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
 from experiments.audio import long_sounds
@@ -16,9 +17,6 @@ from experiments.models.runs import Run
 from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase
-from scorekit.data.sounds import PhraseSet
-
-RATE = 4000
 
 
 def test_cut_map_cuts_samples_and_centred_frames():
@@ -81,19 +79,9 @@ def test_what_is_performed_is_written_as_midi(tmp_path):
         assert (tmp_path / f"{i}_roll.png").samefile(figure.path)
 
 
-SONGS = PhraseSet(
-    x=np.zeros((4, 2048), np.int16),
-    roll=np.zeros((4, 33, 128), np.uint8),
-    instrument=np.arange(4, dtype=np.int32),
-    sample_rate=RATE,
-    frame_rate=62.5,
-    name="phrases",
-)
-
-
 @pytest.mark.parametrize("hop", [64, 128])
 def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
-    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = phrases_magnitudes.get_config()
     config.data.crop = 1024
     config.data.representation.update(hop=hop, iterations=2)
@@ -113,7 +101,7 @@ def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
 
 
 def test_a_set_decodes_sounds_of_another_length(monkeypatch):
-    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = phrases.get_config()
     config.data.crop = 1024
     config.data.representation.update(name="compressed", scale=None)
@@ -129,7 +117,7 @@ def test_a_set_decodes_sounds_of_another_length(monkeypatch):
 @pytest.mark.slow
 def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_other(monkeypatch):
     """The roll after a second decides what separate windows play there, and with overlap what comes before it too."""
-    monkeypatch.setattr(data, "load_phrases", lambda *_: SONGS)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = phrases.get_config()
     config.data.crop = 1024
     config.data.representation.scale = 100.0  # below full scale, to which pieces are attenuated as a whole

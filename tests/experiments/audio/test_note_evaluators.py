@@ -58,8 +58,8 @@ def test_clear_classes_are_tracked_right_in_nine_of_ten_notes():
 @pytest.fixture(scope="module")
 def notes():
     """Two families of different partials; the instruments of each differ in their slope."""
-    pitch = np.tile(np.arange(40, 80), 4)
-    instrument = np.repeat(np.arange(4), 40)
+    pitch = np.tile(np.arange(40, 80, 2), 4)
+    instrument = np.repeat(np.arange(4), 20)
     hollow, full = (1.0, 0.0, 0.6, 0.0, 0.4), (1.0, 0.8, 0.6, 0.5, 0.4)
     sounds = [tone(pitch[instrument == i], tuple(np.array(hollow if i < 2 else full) ** (1 + i % 2))) for i in range(4)]
     labels = {"pitch": pitch, "instrument": instrument, "family": instrument // 2}
@@ -78,22 +78,15 @@ def test_evaluators_predict_the_notes_they_were_fitted_to(notes, fitted):
 
 def test_evaluators_detect_wrong_pitches_and_families(notes, fitted):
     sounds, labels = notes
-    wrong = {
-        **labels,
-        "pitch": labels["pitch"] + np.where(labels["instrument"] == 0, 12, 1),
-        "family": 1 - labels["family"],
-    }
+    pitch = labels["pitch"] + np.where(labels["instrument"] == 0, 12, 1)
+    wrong = {**labels, "pitch": pitch, "family": 1 - labels["family"]}
     found = evaluate_notes(fitted, sounds, wrong)
     assert found == {"pitch": 0.0, "pitch in any octave": 0.25, "family": 0.0}
 
 
-def test_predicted_family_is_independent_of_loudness(notes, fitted):
+def test_predicted_family_is_independent_of_loudness_and_robust_to_hiss(notes, fitted):
     sounds, labels = notes
     assert evaluate_notes(fitted, 0.05 * sounds, labels)["family"] == 1.0
-
-
-def test_predicted_family_is_robust_to_hiss(notes, fitted):
-    sounds, labels = notes
     hiss = 0.01 * np.abs(sounds).max(axis=1, keepdims=True) * np.random.default_rng(1).standard_normal(sounds.shape)
     assert evaluate_notes(fitted, sounds + hiss, labels)["family"] >= 0.95
 
@@ -108,7 +101,7 @@ def test_pitch_is_evaluated_on_instruments_of_clear_pitch(notes):
 
 def test_fit_note_evaluators_validates_labels_and_families(notes):
     sounds, labels = notes
-    with pytest.raises(ValueError, match="labels must be of the 159 sounds of x"):
+    with pytest.raises(ValueError, match="labels must be of the 79 sounds of x"):
         fit_note_evaluators(sounds[1:], labels, RATE)
     with pytest.raises(ValueError, match="family must hold at least two families"):
-        fit_note_evaluators(sounds, {**labels, "family": np.zeros(160, int)}, RATE)
+        fit_note_evaluators(sounds, {**labels, "family": np.zeros(80, int)}, RATE)

@@ -1,4 +1,4 @@
-"""``experiments.audio.restore_sounds``: its flags and runs are validated; models that were trained for a task."""
+"""``experiments.audio.restore_sounds``: models that were trained for a task, and a synthesiser's controls."""
 
 import json
 
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 from programs import give, save_untrained
+from sound_sets import note_set, phrase_set
 
 from experiments import data as data_sets
 from experiments.audio import problems, synthesised
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs import base
-from experiments.configs.notes import notes, notes_controls
+from experiments.configs.notes import notes_controls
 from experiments.configs.phrases import phrases_bridge, phrases_wide
 from experiments.data import conditions
 from experiments.data.dataset import preprocess
 from experiments.models.samples import NotFinite
 from scorekit import data
-from scorekit.data.sounds import NoteSet, PhraseSet
 from scorekit.typing import Prediction
 
 
@@ -27,28 +27,6 @@ def program(load_program, tmp_path):
     found = load_program("experiments.audio.restore_sounds")
     give(workdir=tmp_path)
     return found
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"task": "gp"}, r"--task=gp: must be one of gap, .* \(did you mean gap\?\)"),
-        ({"noise_std": "-1"}, r"--noise_std=-1.0: must be a finite number >= 0"),
-        ({"method": "mmsp"}, r"--method=mmsp: must be one of .* \(did you mean mmps\?\)"),
-        ({"condition": "class"}, "--condition=class: must be own or null"),
-    ],
-)
-def test_flags_are_validated(program, given, message):
-    give(**given)
-    with pytest.raises(ConfigError, match=message):
-        program.main(notes.get_config())
-
-
-def test_run_must_be_on_waveforms(program):
-    with pytest.raises(ConfigError, match="must hold a run on sounds, and its data are sklearn_digits"):
-        program.main(base.get_config())
-    with pytest.raises(ConfigError, match=r"representation.name=log_magnitudes: must be waveform or controls"):
-        program.main(notes.get_config())
 
 
 def small(module, **fields):
@@ -65,10 +43,7 @@ def small(module, **fields):
 def songs(monkeypatch):
     """Noise in place of rendered phrases."""
     rng = np.random.default_rng(0)
-    found = PhraseSet(
-        x=rng.integers(-9000, 9000, (4, 1024)).astype(np.int16), roll=np.zeros((4, 17, 128), np.uint8),
-        instrument=np.arange(4, dtype=np.int32), sample_rate=4000, frame_rate=62.5, name="phrases",
-    )  # fmt: skip
+    found = phrase_set(rng.integers(-9000, 9000, (4, 1024)))
     monkeypatch.setattr(data, "load_phrases", lambda *_: found)
 
 
@@ -124,17 +99,12 @@ def test_the_map_is_what_the_task_observes():
 @pytest.fixture
 def tones(monkeypatch):
     """Four notes of two partials and a little noise in place of rendered ones."""
-    pitch = np.array([57, 62, 69, 72], np.int32)
+    pitch = np.array([57, 62, 69, 72])
     n = np.arange(2048)
     f = 440 / 4000 * 2 ** ((pitch[:, None] - 69) / 12)
     x = np.exp(-n / 1500) * (np.sin(2 * np.pi * f * n) + 0.4 * np.sin(4 * np.pi * f * n))
     x = x + 0.01 * np.random.default_rng(0).normal(size=x.shape)
-    zeros = np.zeros(4, np.int32)
-    found = NoteSet(
-        x=np.round(32767 * x / np.abs(x).max()).astype(np.int16), pitch=pitch, velocity=zeros + 90,
-        instrument=np.arange(4, dtype=np.int32), family=zeros, instruments=tuple("abcd"), families=("e",),
-        sample_rate=4000, name="notes",
-    )  # fmt: skip
+    found = note_set(x / np.abs(x).max(), pitch, np.arange(4), np.zeros(4))
     monkeypatch.setattr(data, "load_notes", lambda *_: found)
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from programs import give, save_untrained
+from sound_sets import tones
 
 from experiments.benchmarks.few_steps.of_notes import best
 from experiments.cli.config import ConfigError, save_resolved
@@ -15,10 +16,7 @@ from experiments.configs.notes import flow_map_notes, notes_smoke, vocoder, voco
 from experiments.evaluation.kept_rows import KeptRows, check_names
 from experiments.models.run_files import fields_of
 from scorekit import data
-from scorekit.data.sounds import NoteSet
 
-RATE = 4000
-PROGRAM = "experiments.benchmarks.few_steps.__main__"
 STUDENTS = {
     "consistency_notes": "flow_map_notes_teacher",
     "flow_map_notes": "flow_map_notes_teacher",
@@ -29,6 +27,12 @@ STUDENTS = {
 
 def config_of(name):
     return importlib.import_module(f"experiments.configs.notes.{name}").get_config()
+
+
+@pytest.fixture
+def program(load_program, monkeypatch):
+    monkeypatch.setattr(data, "load_notes", tones)
+    return load_program("experiments.benchmarks.few_steps.__main__")
 
 
 def test_rows_are_computed_once_and_kept_with_their_settings(tmp_path):
@@ -74,11 +78,10 @@ def saved_config(folder, config):
         ("vocoders", "vocoder", "vocoder_student", "map.num_mels", 40),
     ],
 )
-def test_students_of_other_data_are_named(load_program, tmp_path, table, teacher, student, field, value):
+def test_students_of_other_data_are_named(program, tmp_path, table, teacher, student, field, value):
     config = config_of(student)
     config.data.update_from_flattened_dict({field: value})
     one, two = (saved_config(tmp_path / n, c) for n, c in (("one", config_of(teacher)), ("two", config)))
-    program = load_program(PROGRAM)
     give(table=table, workdir=one, students=two)
     words = rf"--students=.*two: must be of the data of .*one, config.data.{field}=.*; it has {re.escape(str(value))}"
     with pytest.raises(ConfigError, match=words):
@@ -95,23 +98,6 @@ def test_a_student_has_the_network_of_its_teacher(name):
     assert config_of(name).sampling.ema == config_of(STUDENTS[name]).sampling.ema
 
 
-@pytest.fixture
-def tones(monkeypatch):
-    """Sines with overtones, of two families of two instruments."""
-
-    def load(name, split, *_):
-        pitch, instrument = np.tile(np.arange(45, 75), 4).astype(np.int32), np.repeat(np.arange(4, dtype=np.int32), 30)
-        if split == "test":
-            pitch, instrument = pitch[::10], instrument[::10]
-        f, n = 440 * 2 ** ((pitch[:, None] - 69) / 12), np.arange(1024) / RATE
-        x = 0.3 * np.sin(2 * np.pi * f * n) + 0.1 * (instrument // 2)[:, None] * np.sin(4 * np.pi * f * n)
-        return NoteSet(x=np.round(32767 * x).astype(np.int16), pitch=pitch, velocity=np.full_like(pitch, 90),
-                       instrument=instrument, family=instrument // 2, instruments=tuple("abcd"), families=("e", "f"),
-                       sample_rate=RATE, name=name)  # fmt: skip
-
-    monkeypatch.setattr(data, "load_notes", load)
-
-
 def tiny(config):
     """A config with a small network, whose weights are saved without an average."""
     config.data.train_split, config.data.test_split = "train", "test"
@@ -121,33 +107,21 @@ def tiny(config):
 
 
 @pytest.mark.slow
-def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(tones, load_program, tmp_path):
+def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(program, tmp_path):
     teacher, student = vocoder.get_config(), vocoder_student.get_config()
     for config in (teacher, student):
         config.data.crop = 512
     one = save_untrained(tmp_path / "one", tiny(teacher))
     two = save_untrained(tmp_path / "two", tiny(student))
-    program = load_program(PROGRAM)
-    give(
-        table="vocoders",
-        workdir=one,
-        students=two,
-        steps="2",
-        iterations="4",
-        baseline="8",
-        num="4",
-        shown="2",
-        repeats="1",
-    )
+    sizes = {"steps": "2", "iterations": "4", "baseline": "8", "num": "4", "shown": "2", "repeats": "1"}
+    give(table="vocoders", workdir=one, students=two, **sizes)
     program.main(base.saved(str(one)))
     kept = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]
     assert list(kept) == ["Griffin-Lim, 8", "Griffin-Lim, 16", "one at 1, 2 steps, 4", "two at 1, 2 steps, 4"]
     for row in kept.values():
         assert all(np.isfinite(value) for value in row.values())
-    assert (
-        kept["Griffin-Lim, 8"]["multi-resolution STFT loss"]
-        < kept["two at 1, 2 steps, 4"]["multi-resolution STFT loss"]
-    )
+    loss = {name: row["multi-resolution STFT loss"] for name, row in kept.items()}
+    assert loss["Griffin-Lim, 8"] < loss["two at 1, 2 steps, 4"]
     assert (one / "few_steps" / "report.html").read_text().count("<audio") == 2 * (1 + len(kept))
     program.main(base.saved(str(one)))
     assert json.loads((one / "few_steps" / "rows.json").read_text())["rows"] == kept  # times too: nothing ran again
@@ -158,14 +132,13 @@ def test_vocoders_are_compared_with_griffin_lim_and_the_rows_are_kept(tones, loa
 
 
 @pytest.mark.slow
-def test_notes_of_a_flow_map_are_compared_with_those_of_its_teacher(tones, load_program, tmp_path):
+def test_notes_of_a_flow_map_are_compared_with_those_of_its_teacher(program, tmp_path):
     teacher, student = notes_smoke.get_config(), flow_map_notes.get_config()
     student.data.update(name=teacher.data.name, map={"name": "none"}, peak=None)
     student.network.update({field: None for field in ("filters", "grid", "conditioning_layers")})
     student.data.representation = teacher.data.representation
     one = save_untrained(tmp_path / "one", tiny(teacher))
     two = save_untrained(tmp_path / "two", tiny(student))
-    program = load_program(PROGRAM)
     give(table="notes", workdir=one, students=two, steps="2", solvers="euler", many="6", num="12", shown="2")
     program.main(base.saved(str(one)))
     rows = json.loads((one / "few_steps" / "rows.json").read_text())["rows"]

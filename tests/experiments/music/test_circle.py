@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from parameters import random_like
 from programs import run, save_run, save_untrained
+from sound_sets import RATE, phrase_set
 
 from experiments.cli.config import ConfigError
 from experiments.configs.music import smoke_rolls
@@ -19,9 +20,6 @@ from scorekit import audio, data
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
-from scorekit.data.sounds import PhraseSet
-
-RATE = 4000
 
 
 def test_files_of_midi_in_folders_and_alone(tmp_path):
@@ -67,10 +65,8 @@ def runs(tmp_path_factory):
     scores = [random_phrase(seed, 1.024) for seed in range(2)]
     font = read_soundfont()
     sounds = [render_phrase(font, 0, notes, sample_rate=RATE, seconds=1.024) for notes in scores]
-    x, rolls = np.asarray(np.stack(sounds) * 32767, np.int16), np.stack([piano_roll(notes, 65) for notes in scores])
-    found = PhraseSet(
-        x=x, roll=rolls, instrument=np.array([0, 73], np.int32), sample_rate=RATE, frame_rate=62.5, name="phrases"
-    )
+    rolls = np.stack([piano_roll(notes, 65) for notes in scores])
+    found = phrase_set(np.stack(sounds) * 32767, rolls, [0, 73])
     patch.setattr(data, "load_phrases", lambda *_: found)
     config = phrases.get_config()
     config.data.crop = 1024

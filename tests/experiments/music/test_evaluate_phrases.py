@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from programs import save_run
+from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
 from experiments.cli.config import ConfigError
@@ -14,11 +15,8 @@ from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.models import autoencoder, latents, model, sequences
 from experiments.models.latents import STATISTICS
-from experiments.music import evaluate_phrases
+from experiments.music import drawn_phrases
 from scorekit import data
-from scorekit.data.sounds import PhraseSet
-
-RATE = 4000
 
 
 @pytest.fixture
@@ -29,9 +27,7 @@ def phrases(monkeypatch):
 
     def load(name, split, *_):
         loud = 20_000 if split == "test" else 5_000
-        return PhraseSet(x=(loud * tones).astype(np.int16), roll=np.zeros((12, 257, 128), np.uint8),
-                         instrument=np.arange(12, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
-                         name=name)  # fmt: skip
+        return phrase_set(loud * tones, instrument=np.arange(12) % 2, name=name)
 
     monkeypatch.setattr(data, "load_phrases", load)
 
@@ -39,18 +35,16 @@ def phrases(monkeypatch):
 def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
     configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
     configs["runs/a"].data.latents = None
-    monkeypatch.setattr(evaluate_phrases.tasks, "saved", configs.__getitem__)
-    held_out = evaluate_phrases.phrases_of("runs/a", configs["runs/a"])
+    monkeypatch.setattr(drawn_phrases.tasks, "saved", configs.__getitem__)
+    held_out = drawn_phrases.phrases_of("runs/a", configs["runs/a"])
     same = held_out.real(held_out.test)
 
     def draw(folder, config, labels, scale, seed):
         assert labels.tolist() == [0, 1] * 6
-        return evaluate_phrases.Drawn(
-            same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2
-        )
+        return drawn_phrases.Drawn(same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2)
 
-    monkeypatch.setattr(evaluate_phrases, "draw", draw)
-    table = evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+    monkeypatch.setattr(drawn_phrases, "draw", draw)
+    table = drawn_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
     found = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
     assert list(found) == ["training phrases", "a", "b", "b: held-out phrases, decoded"]
     assert found["a"]["timbre"] == pytest.approx(found["b: held-out phrases, decoded"]["timbre"])
@@ -58,10 +52,10 @@ def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monk
     assert found["b"]["CPU s per phrase"] == 2
     configs["runs/b"].data.test_split = "train"
     with pytest.raises(ConfigError, match="--runs=runs/b: must be of the phrases of runs/a"):
-        evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+        drawn_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
     configs["runs/a"].data.crop = 4096
     with pytest.raises(ConfigError, match=r"--runs=runs/a: must be of phrases of at least 3.2 s, these have 1.024 s"):
-        evaluate_phrases.table(["runs/a"], 12, 1.0, 0)
+        drawn_phrases.table(["runs/a"], 12, 1.0, 0)
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     kind = sequences if make is phrases_vq_masked else model
     built = kind.build_model(config, (latents if kind is model else sequences).load_data(config))
     save_run(tmp_path / "run", config, kind.init_params(built, jax.random.key(0)))
-    found = evaluate_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
+    found = drawn_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
     assert found.sounds.shape == (3, 16_384)
     assert found.decoded is not None
     assert found.decoded.shape == (12, 16_384)
@@ -98,4 +92,4 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
 
 def test_a_run_of_pictures_is_an_error():
     with pytest.raises(ConfigError, match="--runs=runs/d: must be a run of sounds, this one is of sklearn_digits"):
-        evaluate_phrases.phrases_of("runs/d", digits.get_config())
+        drawn_phrases.phrases_of("runs/d", digits.get_config())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from parameters import random_like
 from programs import run, save_run
+from sound_sets import RATE, phrase_set
 
 from experiments import tasks
 from experiments.cli.config import ConfigError, save_resolved
@@ -20,9 +21,8 @@ from scorekit import audio, data
 from scorekit.audio import Sound
 from scorekit.data.midi import read_score
 from scorekit.data.phrases import piano_roll, random_phrase
-from scorekit.data.sounds import PhraseSet
 
-RATE, HOP = 4000, 64
+HOP = 64
 
 
 def small_config():
@@ -277,9 +277,7 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
 @pytest.mark.slow
 def test_training_measures_and_reports(tmp_path, monkeypatch):
     one = batch((0, 1, 2, 3))
-    songs = PhraseSet(x=one["x"].astype(np.int16), roll=one["roll"], instrument=np.arange(4, dtype=np.int32),
-                      sample_rate=RATE, frame_rate=62.5, name="phrases")  # fmt: skip
-    monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
+    monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(one["x"], one["roll"]))
     given = ["train", "--config=experiments/configs/music/transcriber.py", f"--workdir={tmp_path}",
              "--config.transcriber.channels=4", "--config.transcriber.blocks=1", "--config.transcriber.windows=0.128,",
              "--config.training.batch_size=8", "--config.training.warmup_steps=1",
