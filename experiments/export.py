@@ -16,8 +16,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.models.runs import open_run
-from experiments.models.weight_files import as_loaded, card
+from experiments.models.runs import as_loaded, card, open_run
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()

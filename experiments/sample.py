@@ -7,7 +7,7 @@
 
 Writes a picture and the samples as ``.npz`` (``x``, ``label``, and the conditions of sounds, those of held-out
 examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as
-``--config.sampling.…``. ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.rules` lists
+``--config.sampling.…``. ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.guidance` lists
 them), ``--config.rules.<rule>.…`` sets their fields.
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.progress import Progress
-from experiments.data.dataset import FrequencyAxis, rows_of
+from experiments.data.dataset import rows_of
+from experiments.data.display import FrequencyAxis
 from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.reporting import curves

@@ -15,6 +15,7 @@ import time
 from absl import flags
 
 from experiments import data, evaluation
+from experiments.analysis.published_weights import PRECONDITIONINGS, open_foreign
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -24,7 +25,6 @@ from experiments.evaluation.run_metrics import variational_bound
 from experiments.models.devices import everywhere
 from experiments.models.latents import load_data
 from experiments.models.runs import write_results
-from experiments.models.weight_files import PRECONDITIONINGS, open_foreign
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.tables import bound_table, exact_table
 

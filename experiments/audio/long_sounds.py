@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.sounds import Sounds
-from experiments.models.rules import make_guided
+from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler

@@ -15,7 +15,7 @@ from experiments.data.dataset import Batch
 from experiments.data.representation import needs_pitch
 from experiments.data.sounds import MAPS
 from experiments.inverse import methods, tasks
-from experiments.models import couplings
+from experiments.models import runs
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples
 from experiments.reporting.report import Table
@@ -44,7 +44,7 @@ def check(
     name = config.data.representation.name
     allowed = "waveform or controls: only sounds that are differentiable in what is modelled are restored"
     require(name in (None, "waveform", "controls"), "data.representation.name", name, allowed)
-    couplings.check_score(config, workdir)
+    runs.check_score(config, workdir)
     trained.check_trained(task, folders, config)
     if config.data.map.name in MAPS and condition == "own":
         by = f"config.data.map.name={config.data.map.name}"

@@ -10,7 +10,7 @@ from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
 from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.conditioning import conditions
 from experiments.models.sampling import at_steps, build_sampler
 
@@ -50,6 +50,6 @@ def restore(folders: Sequence[str], steps: int, seed: int, batch: Batch) -> dict
         given = conditions(run.model, preprocess(run.dataset, batch))
         sounds = run.generate(run.params, seed, given, config.sampling.guidance_scale)
         solver, ts = build_sampler(config, run.model.schedule)
-        pair = not rules.is_plain(config, config.sampling.guidance_scale)
+        pair = not guidance.is_plain(config, config.sampling.guidance_scale)
         found[f"{path.name}, {steps} steps"] = sounds, solver.evals_per_step * (len(ts) - 1) * (1 + pair)
     return found

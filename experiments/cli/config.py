@@ -42,6 +42,11 @@ def require(condition: bool, field: str, value: Any, allowed: str) -> None:
         raise ConfigError(f"config.{field}={to_text(value)}: must be {allowed}")
 
 
+def require_field(config: ConfigDict, field: str, condition: bool, allowed: str) -> None:
+    """As :func:`require`, with the value that the config has for the field."""
+    require(condition, field, lookup(config, field), allowed)
+
+
 def choice(field: str, value: str, allowed: Iterable[str]) -> str:
     """Returns ``value`` if it is one of ``allowed``; the error suggests the nearest name.
 

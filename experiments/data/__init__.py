@@ -1,4 +1,9 @@
-"""Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
+"""Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`.
+
+Args:
+  lowest: the lowest key, as a MIDI number.
+  highest: the highest key.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -110,11 +115,7 @@ def check(config: Config) -> None:
 
 
 def load(config: Config) -> Dataset:
-    """The data set that ``config.data`` names; :func:`experiments.models.latents.load_data` wraps it as latents.
-
-    Raises:
-      ConfigError: if it cannot be loaded, or an example is not finite.
-    """
+    """The data set that ``config.data`` names; :func:`experiments.models.latents.load_data` wraps it as latents."""
     kind: Any = kind_of(config)
     dataset: Dataset = kind(config)
     for part, what in ((dataset.train, "training examples"), (dataset.test, "test examples")):

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, lookup, require
+from experiments.cli.config import Config, ConfigError, lookup
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Batch
 from scorekit import data
@@ -111,18 +111,15 @@ def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name:
     """The captions of training pictures, and the fields of the first caption of each test picture.
 
     Args:
-      config: the full config.
       train: of each picture a list of captions, or one; None if there are none.
       test: likewise.
       name: of the data set, for the error message.
     """
     if train is None or test is None:
         tokens = "tokens" in config.data and config.data.tokens.name == TOKENS
-        field, value = ("tokens", TOKENS) if tokens else ("vector", POOLED)
-        require(False, f"data.{field}.name", value, f"none for {name}, which has no captions")
-    assert train is not None
-    assert test is not None
-    listed = [[_texts(one) for one in part] for part in (train, test)]
+        given = f"tokens.name={TOKENS}" if tokens else f"vector.name={POOLED}"
+        raise ConfigError(f"config.data.{given}: must be none for {name}, which has no captions")
+    listed = [lists(part) for part in (train, test)]
     known = sorted({text for part in listed for texts in part for text in texts if text})
     if not known:
         raise ConfigError(f"config.data.name={config.data.name}: all captions of {name} are empty")
@@ -130,7 +127,8 @@ def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name:
     row = {text: i for i, text in enumerate([*known, ""])}
     most = max(len(texts) for texts in listed[0])
     of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
-    found = Captions(EncodedCaptions(*(_with_zero(value) for value in encoded)), of_train)
+    with_empty = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
+    found = Captions(with_empty, of_train)
     return found, found.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
 
 
@@ -145,33 +143,20 @@ def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -
     [[1, 0], [1, 2]]
     """
     words = [
-        [_texts(one)[0] for one in part] if names is None else list(names)
+        [first for first, *_ in lists(part)] if names is None else list(names)
         for part, names in zip(texts, named, strict=True)
     ]
     row = {text: i for i, text in enumerate(sorted({text for part in words for text in part}))}
     return [np.asarray([row[text] for text in part], np.int32) for part in words]
 
 
-def _texts(one: Any) -> list[str]:
-    texts = [one] if isinstance(one, str) else list(one)
-    return [str(text).strip() for text in texts] or [""]
-
-
-def _with_zero(value: np.ndarray) -> np.ndarray:
-    return np.concatenate([value, np.zeros_like(value[:1])])
-
-
 def encode(config: Config, texts: Sequence[str], *, keep: bool = False, given: str | None = None) -> EncodedCaptions:
     """The states, masks and pooled vectors of captions by the encoder of the config, in half precision.
 
     Args:
-      config: the full config.
       texts: N captions, none of them empty.
       keep: whether to keep them in a file for the next run.
       given: the flag that they were typed at, for error messages.
-
-    Raises:
-      ConfigError: if the encoder is not installed or not readable, or does not know a caption.
     """
     options = config.data.captions
     if options.encoder is not None and str(options.encoder).endswith(".npz"):
@@ -181,7 +166,7 @@ def encode(config: Config, texts: Sequence[str], *, keep: bool = False, given: s
         encoder = data.load_caption_encoder(options.encoder)
     except (ValueError, ImportError, OSError) as error:
         raise ConfigError(f"config.data.captions.encoder={options.encoder}: {error}") from error
-    length = LENGTH if options.length is None else options.length
+    length = options.length or LENGTH
     try:
         return data.encode_captions(encoder, list(texts), length=length, dtype="float16", folder=folder)
     except (ValueError, OSError) as error:
@@ -249,4 +234,4 @@ def lists(part: Sequence) -> list[list[str]]:
     >>> lists(["a cat ", ["a dog", "a pet"]])
     [['a cat'], ['a dog', 'a pet']]
     """
-    return [_texts(one) for one in part]
+    return [[str(text).strip() for text in ([one] if isinstance(one, str) else one)] or [""] for one in part]

@@ -23,7 +23,7 @@ def none() -> None:
 
 
 def choices(kind: type[Dataset] | Dataset) -> dict[str, Mapping[str, Callable]]:
-    """What a kind of data offers, by the network's names."""
+    """The choices that a kind of data offers, by the network's names."""
     offered = {"vector": kind.vectors, "dense_map": kind.maps, "tokens": kind.tokens}
     return {name: {"none": none, **table} for name, table in offered.items()}
 
@@ -53,11 +53,7 @@ def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
 
 
 def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
-    """``vector_size``, ``map_shape`` and ``token_size`` of a network for the examples of this set.
-
-    Raises:
-      ConfigError: if an example lacks what is extracted from it.
-    """
+    """``vector_size``, ``map_shape`` and ``token_size`` of a network for the examples of this set."""
     one = preprocess(dataset, rows_of(dataset.test, slice(1)))
     shapes: dict[str, tuple[int, ...]] = {}
     for name, extract in extracts.items():

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -81,8 +81,6 @@ class Dataset:
     credit: str = ""
     streaming: bool = False
 
-    # ---- before anything is loaded -----------------------------------------------------------------------------
-
     @classmethod
     def spatial_axes(cls, config: Config) -> int:
         """The number of spatial axes of what the network receives: 0 of points, 1 of signals, 2 of images."""
@@ -109,15 +107,13 @@ class Dataset:
         given, allowed = config.evaluation.num_samples, f"at least {cls.min_samples} for the metrics of these data"
         require(given >= cls.min_samples, "evaluation.num_samples", given, allowed)
 
-    # ---- batches -----------------------------------------------------------------------------------------------
-
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
         raise NotImplementedError
 
     def batches(
         self, seed: int, first_step: int, size: int, process_index: int = 0, process_count: int = 1
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """The batches of the steps from ``first_step`` on, of each the rows that one process of several reads.
 
         Concatenated over the processes they are those of :meth:`batch`. Close the iterator to end what reads ahead.
@@ -149,8 +145,6 @@ class Dataset:
         """Samples as a batch that conditions can be computed from; None if that is not possible."""
         del samples
         return None
-
-    # ---- how samples are drawn, shown and scored ---------------------------------------------------------------
 
     def view(self, samples: np.ndarray) -> View:
         """Samples as something to look at or to play."""
@@ -190,8 +184,6 @@ class Dataset:
         """The unit of frequencies along the spatial axes."""
         return FrequencyAxis("cycles per sample", "cycles/sample")
 
-    # ---- reconstructions ---------------------------------------------------------------------------------------
-
     def perceptual_loss(self, y: Array, x: Array) -> Array | None:
         """A further loss ``(B,)`` of reconstructions ``y`` of ``x`` as the network receives them; None for none."""
         del y, x
@@ -201,6 +193,28 @@ class Dataset:
         """Further distances of reconstructions, ``(B,)`` by name."""
         del y, x
         return {}
+
+
+class Encoded(Dataset):
+    """Another data set, ``inner``, of whose examples the network receives something else."""
+
+    def __init__(self, inner: Dataset):
+        self.inner = inner
+        self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
+        self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
+        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
+
+    def view(self, samples):
+        return self.inner.view(samples)
+
+    def preview(self):
+        return self.inner.preview()
+
+    def guidance_labels(self):
+        return self.inner.guidance_labels()
+
+    def scorer(self):
+        return self.inner.scorer()
 
 
 def preprocess(dataset: Dataset, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,15 +244,9 @@ def keep_not_finite(data: Array, *sources: Array) -> Array:
 
 
 def check_examples(part: Mapping[str, Any], given: str, what: str) -> None:
-    """Validates that examples are finite.
+    """Validates that arrays of examples are finite; those that are on a device are left out.
 
-    Args:
-      part: arrays that share their leading axis; those that are on a device are left out.
-      given: the field of the config that names them, for the error message.
-      what: they are, likewise.
-
-    Raises:
-      ConfigError: if any of them is not finite, with the name of the array and the number of examples.
+    ``given`` is the field of the config that names them, for the error message, ``what`` a name for the examples.
 
     >>> part = {"x": np.array([[0.0], [np.nan]]), "label": np.array([0, 1])}
     >>> check_examples(part, "config.data.name=ring", "training examples")
@@ -269,20 +277,13 @@ def evenly(total: int, count: int) -> np.ndarray:
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
-    """A test example for each label: those of a class in order, starting over when they run out.
-
-    Raises:
-      ConfigError: for a class without test examples.
-    """
-    indices = {k: np.flatnonzero(dataset.test["label"] == k) for k in np.unique(labels)}
-    for label, found in indices.items():
+    """A test example for each label: those of a class in order, starting over when they run out."""
+    rows = {}
+    for label in np.unique(labels):
+        found = np.flatnonzero(dataset.test["label"] == label)
         require(len(found) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
-    used = dict.fromkeys(indices, 0)
-    rows = []
-    for label in labels:
-        rows.append(indices[label][used[label] % len(indices[label])])
-        used[label] += 1
-    return rows_of(dataset.test, rows)
+        rows[label] = itertools.cycle(found)
+    return rows_of(dataset.test, [next(rows[label]) for label in labels])
 
 
 def in_blocks(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:
@@ -291,6 +292,5 @@ def in_blocks(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:
     for start in range(0, len(x), size):
         part = x[start : start + size]
         padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        kept = len(part)
-        parts.append(jax.tree.map(lambda leaf, n=kept: np.asarray(leaf)[:n], run(padded)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        parts.append(jax.tree.map(np.asarray, run(padded)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)

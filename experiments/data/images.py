@@ -1,6 +1,11 @@
-"""Images as uint8, in memory or read from disk as they are needed."""
+"""Images as uint8, in memory or read from disk as they are needed.
+
+Args:
+  factor: side of the squares.
+"""
 
 import concurrent.futures
+import contextlib
 import itertools
 import math
 import warnings
@@ -29,28 +34,15 @@ _DISTANCES = (
 
 
 def average_pool(factor: PositiveInt = 2):
-    """A dense map: the means over squares of ``factor`` pixels, a low-resolution copy.
-
-    Args:
-      factor: side of the squares.
-    """
+    """A dense map: the means over squares of ``factor`` pixels, a low-resolution copy."""
     pool = operators.average_pool(factor)
     return lambda batch: pool(batch["x"])
 
 
 def pixelated(factor: PositiveInt = 2):
-    """A dense map: the means over squares of ``factor`` pixels, repeated to the size of the image.
-
-    Args:
-      factor: side of the squares.
-    """
+    """A dense map: the means over squares of ``factor`` pixels, repeated to the size of the image."""
     pool = operators.average_pool(factor)
-
-    def repeat(batch):
-        small = pool(batch["x"])
-        return small.repeat(factor, axis=1).repeat(factor, axis=2)
-
-    return repeat
+    return lambda batch: pool(batch["x"]).repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 class Images(Dataset):
@@ -183,21 +175,17 @@ class Images(Dataset):
         name, latents = options.augment or "none", options.get("latents")
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not latents, "data.augment", name, allowed)
+        require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
         if "captions" in options and not captions.wanted(config):
             for field, value in options.captions.items():
                 require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
-        require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
-        vector = options.vector.name if "vector" in options else "none"
-        consistent = (name == "edm") == (vector == transforms.AUGMENTATION)
+        labelled = "vector" in options and options.vector.name == transforms.AUGMENTATION
         allowed = "edm with data.vector.name=augmentation, neither without the other"
-        require(consistent, "data.augment", name, allowed)
+        require((name == "edm") == labelled, "data.augment", name, allowed)
 
     def batch(self, seed, step, size):
-        batches = self._batches(seed, step, size, 0, 1, workers=0)  # there is no next one to read ahead
-        try:
+        with contextlib.closing(self._batches(seed, step, size, 0, 1, workers=0)) as batches:  # reads none ahead
             return next(batches)
-        finally:
-            batches.close()
 
     def batches(self, seed, first_step, size, process_index=0, process_count=1):
         return self._batches(seed, first_step, size, process_index, process_count, self._workers)
@@ -205,15 +193,11 @@ class Images(Dataset):
     def _batches(self, seed, first_step, size, process_index, process_count, workers):
         rows = data.local_rows(size, process_index, process_count)
         if self._source is None:
-            parts = self._in_memory(seed, first_step, size, rows)
+            full = lambda step: data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
+            parts = (rows_of(full(step), rows) for step in itertools.count(first_step))
         else:
             parts = self._stream(seed, first_step, size, process_index, process_count, workers)
         return self._augmented(parts, seed, first_step, rows.start)
-
-    def _in_memory(self, seed, first_step, size, rows):
-        for step in itertools.count(first_step):
-            batch = data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
-            yield {name: value[rows] for name, value in batch.items()}
 
     def _stream(self, seed, first_step, size, process_index, process_count, workers):
         with data.stream(
@@ -227,14 +211,13 @@ class Images(Dataset):
 
     def _augmented(self, parts, seed, first_step, first_row):
         assert self.bins is not None
-        try:
+        with contextlib.closing(parts):
             for step, part in enumerate(parts, first_step):
-                part = transforms.cropped(part, self._crop, seed=seed, step=step, first_row=first_row)
+                at = {"seed": seed, "step": step, "first_row": first_row}
+                part = transforms.cropped(part, self._crop, **at)
                 if self._captions is not None:
-                    part = self._captions.drawn(part, seed=seed, step=step, first_row=first_row)
-                yield transforms.augmented(self._augment, part, self.bins, seed=seed, step=step, first_row=first_row)
-        finally:
-            parts.close()
+                    part = self._captions.drawn(part, **at)
+                yield transforms.augmented(self._augment, part, self.bins, **at)
 
     def to_model(self, x):
         assert self.bins is not None
@@ -297,8 +280,7 @@ class Images(Dataset):
 
 
 def _flat(x) -> np.ndarray:
-    x = np.asarray(x, np.float32)
-    return x.reshape(len(x), -1)
+    return np.asarray(x, np.float32).reshape(len(x), -1)
 
 
 def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,16 +13,8 @@ def pitch_velocity(lowest: Key = 36, highest: Key = 84):
     """A vector: the pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``.
 
     A pitch outside the range is all zeros.
-
-    Args:
-      lowest: the lowest key, as a MIDI number.
-      highest: the highest key.
-
-    Raises:
-      ValueError: if ``lowest`` is above ``highest``.
     """
     check_keys(lowest, highest)
-
     return lambda batch: audio.pitch_velocity_features(batch["pitch"], batch["velocity"], lowest, highest)
 
 
@@ -39,8 +31,7 @@ def pulses(dataset: Sounds):
 class Notes(Sounds):
     """Notes with ``pitch``, ``velocity``, ``instrument`` and ``family``; the class is the instrument by default.
 
-    Attributes:
-      instruments: their names, where the set has them.
+    ``instruments`` are the names of the instruments, where the set has them.
     """
 
     maps = MappingProxyType({**MAPS, "pulses": pulses})

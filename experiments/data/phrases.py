@@ -13,15 +13,7 @@ from scorekit.arguments import Count
 
 
 def piano_roll(lowest: Key = 36, highest: Key = 84):
-    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``.
-
-    Args:
-      lowest: the lowest key, as a MIDI number.
-      highest: the highest key.
-
-    Raises:
-      ValueError: if ``lowest`` is above ``highest``.
-    """
+    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``."""
     check_keys(lowest, highest)
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
@@ -31,11 +23,6 @@ def tones(dataset: Sounds, count: Annotated[int, Count(1, 64)] = 3, lowest: Key 
 
     Args:
       count: number of partials.
-      lowest: the lowest key, as a MIDI number.
-      highest: the highest key.
-
-    Raises:
-      ValueError: if ``lowest`` is above ``highest``.
     """
     check_keys(lowest, highest)
     return lambda batch: audio.harmonic_tones(

@@ -4,13 +4,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from experiments.cli.config import Config, call, check_arguments, choice, require, resolve
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, narrowed
+from experiments.cli.fields import NON_NEGATIVE, Choices, narrowed
 from scorekit import audio
-from scorekit.arguments import Between, Count
+from scorekit.arguments import Count
 from scorekit.audio import ddsp, representations
 from scorekit.audio.representations import Representation
 
-_FFT, _HOP = Count(2, 2**20), Count(1, 2**20)
 REPRESENTATIONS = narrowed(
     {
         "compressed": representations.compressed,
@@ -21,18 +20,25 @@ REPRESENTATIONS = narrowed(
         "spectrogram": representations.spectrogram,
         "waveform": representations.waveform,
     },
-    bands=Count(2, 2**16), dct_power=NON_NEGATIVE, factor=Count(), fft_size=_FFT, floor=POSITIVE, hop=_HOP,
-    iterations=Count(), log_std=POSITIVE, partials=Count(1, 2**10), power=Between(0, 1, "low"), scale=POSITIVE,
-    window=_HOP,
-)  # fmt: skip
+    bands=Count(2, 2**16),
+    dct_power=NON_NEGATIVE,
+    fft_size=Count(2, 2**20),
+    hop=Count(1, 2**20),
+    iterations=Count(),
+    partials=Count(1, 2**10),
+)
 _SUPPLIED = ("length", "mel", "sample_rate")
 _OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 
-FIELDS = Choices(REPRESENTATIONS, None, """
+FIELDS = Choices(
+    REPRESENTATIONS,
+    None,
+    """
     Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
-    the mel spectrogram in ``map``.""", _SUPPLIED)  # fmt: skip
-"""The section, all unset."""
+    the mel spectrogram in ``map``.""",
+    _SUPPLIED,
+)  # fmt: skip"""The section, all unset."""
 
 
 def spatial_axes(config: Config) -> int:
@@ -50,17 +56,15 @@ class Axes(NamedTuple):
 
 
 def axes_of(config: Config) -> Axes:
-    """What the spatial axes of sounds are to the network."""
+    """The spatial axes of sounds as the network receives them."""
     options = config.data.representation
     name = options.name or "waveform"
     if options.by_bins:
         return Axes(f"{name} by bins", "bin")
     if options.by_frames:
         return Axes(f"{name} by frames", "frame")
-    return Axes(
-        name,
-        {"compressed": "frame", "controls": "frame", "low_rate": "sample", "waveform": "sample"}.get(name, "position"),
-    )
+    known = {"compressed": "frame", "controls": "frame", "low_rate": "sample", "waveform": "sample"}
+    return Axes(name, known.get(name, "position"))
 
 
 def needs_pitch(config: Config) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.cli.config import Config, ConfigError, choice, require, require_field
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.display import Pictures, Preview
@@ -47,10 +47,6 @@ def key_of(played: Sequence[rolls.Played]) -> int:
     return key_of_notes((note.pitch, note.last - note.first) for note in played)
 
 
-def _padded(states: np.ndarray) -> np.ndarray:
-    return np.pad(states, [(0, max(WINDOW - len(states), 0)), (0, 0)])
-
-
 def drawn_song(seed: int, seconds: float = SECONDS) -> Song:
     """A phrase of :func:`scorekit.data.phrases.random_phrase` with the instrument that its seed has there."""
     played = rolls.quantise(random_phrase(seed, seconds))
@@ -59,11 +55,7 @@ def drawn_song(seed: int, seconds: float = SECONDS) -> Song:
 
 
 def song_of_file(path: str | Path, octaves: bool = True) -> tuple[Song, list[str]]:
-    """The song of a MIDI file up to the end of its last note, and sentences about what was left out or moved.
-
-    Raises:
-      ValueError: if it cannot be read, has no notes, or with ``octaves=False`` notes that are out of range.
-    """
+    """The song of a MIDI file up to the end of its last note, and sentences about what was left out or moved."""
     moved = "octave" if octaves else "error"
     score = midi.read_score(path, lowest=rolls.LOWEST, highest=rolls.HIGHEST, out_of_range=moved)
     if not score.notes:
@@ -135,11 +127,9 @@ class Rolls(Dataset):
     def check(cls, config):
         super().check(config)
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        name = config.data.name
-        is_sequence, allowed = config.task == "sequence", "another one in a config without symbols: rolls are sequences"
-        require(is_sequence, "data.name", name, allowed)
-        symbols = config.symbols.name
-        require(symbols == "roll", "symbols.name", symbols, f"roll for data.name={name}")
+        allowed = "another one in a config without symbols: rolls are sequences"
+        require_field(config, "data.name", config.task == "sequence", allowed)
+        require_field(config, "symbols.name", config.symbols.name == "roll", f"roll for data.name={config.data.name}")
 
     def batch(self, seed, step, size):
         at = np.random.default_rng((seed, step)).integers(self._starts[-1], size=size)
@@ -187,10 +177,8 @@ class MidiFiles(Rolls):
             at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
             train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
         if not train or not test:
-            raise ConfigError(
-                f"config.data.path={config.data.path}: must have two MIDI files (.mid) or more to train "
-                f"on and to hold out"
-            )
+            allowed = "must have two MIDI files (.mid) or more to train on and to hold out"
+            raise ConfigError(f"config.data.path={config.data.path}: {allowed}")
         return _songs(train), _songs(test)
 
     def test_windows(self):
@@ -228,5 +216,5 @@ def _songs(paths: Sequence[Path]) -> list[Song]:
             raise ConfigError(f"config.data.path: {error}") from error
         for remark in remarks:
             print(f"{path}: {remark}", flush=True)
-        found.append(song._replace(states=_padded(song.states)))
+        found.append(song._replace(states=np.pad(song.states, [(0, max(WINDOW - len(song.states), 0)), (0, 0)])))
     return found

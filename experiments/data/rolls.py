@@ -135,7 +135,6 @@ def from_codes(codes: Any, before: Any = None) -> Array:
     """The states of codes ``(..., steps, VOICES)``; a note that is held and never began is nothing.
 
     Args:
-      codes: codes.
       before: the states ``(..., VOICES)`` of the step before, whose notes may be held on; None is silence.
     """
     codes = jnp.asarray(codes, jnp.int32)

@@ -1,4 +1,15 @@
-"""What all sounds share: 16-bit codes in memory, crops, a representation for the network, and maps of any sound."""
+"""What all sounds share: 16-bit codes in memory, crops, a representation for the network, and maps of any sound.
+
+Args:
+  cutoff: frequency at which the gain is 1/2, in cycles per sample.
+  f_min: the lowest frequency, in Hz.
+  factor: of the sample rates.
+  fft_size: samples of a frame.
+  hop: samples between frames.
+  num_mels: number of mel bands.
+  radius: samples of the filter on either side.
+  scale: of the samples.
+"""
 
 import copy
 import functools
@@ -10,16 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
+from experiments.data import representation
 from experiments.data.dataset import Batch, Dataset, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Preview
 from experiments.data.display import Sounds as SoundsView
-from experiments.data.representation import (
-    axes_of,
-    build_representation,
-    check_representation,
-    needs_pitch,
-    spatial_axes,
-)
 from scorekit import audio, data
 from scorekit.arguments import Between, Count, Positive, PositiveInt
 from scorekit.guidance import operators
@@ -30,61 +35,36 @@ _Hop: TypeAlias = Annotated[int, Count(1, 2**20)]
 _Size: TypeAlias = Annotated[int, Count(1, 2**16)]
 _Cutoff: TypeAlias = Annotated[float, Between(0, 0.5, "both")]
 _Frequency: TypeAlias = Annotated[float, Between(0)]
+Map: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""From a batch to a dense map."""
 SILENCE = 1e-3
 """Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
 
 
 def log_mel(
     dataset: "Sounds", num_mels: _Size = 40, fft_size: _FftSize = 256, hop: _Hop = 64, f_min: _Frequency = 40.0
-) -> Callable[[Mapping[str, Any]], Any]:
-    """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`.
-
-    Args:
-      num_mels: number of mel bands.
-      fft_size: samples of a frame.
-      hop: samples between frames.
-      f_min: the lowest frequency, in Hz.
-    """
+) -> Map:
+    """A dense map: the log-mel spectrogram; see :class:`scorekit.audio.LogMel`."""
     features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
     return lambda batch: features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"])))
 
 
 def mel_magnitudes(
     dataset: "Sounds", num_mels: _Size = 40, fft_size: _FftSize = 256, hop: _Hop = 64, f_min: _Frequency = 40.0
-) -> Callable[[Mapping[str, Any]], Any]:
-    """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes.
-
-    Args:
-      num_mels: number of mel bands.
-      fft_size: samples of a frame.
-      hop: samples between frames.
-      f_min: the lowest frequency, in Hz.
-    """
+) -> Map:
+    """The log-mel spectrogram as two images ``(B, L / hop, fft_size / 2, 2)``: envelope and nearest magnitudes."""
     features = audio.make_log_mel(dataset.sample_rate, num_mels, fft_size, hop, f_min)
     return lambda batch: features.images(features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"]))))
 
 
-def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive = 1.0) -> Callable[[Mapping[str, Any]], Any]:
-    """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``.
-
-    Args:
-      factor: of the sample rates.
-      scale: of the samples.
-    """
+def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive = 1.0) -> Map:
+    """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     del dataset
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 
 
-def low_passed(dataset: "Sounds", cutoff: _Cutoff = 0.125, radius: _Size = 32) -> Callable[[Mapping[str, Any]], Any]:
-    """A dense map: the sound without its high frequencies, as the network receives sounds.
-
-    Args:
-      cutoff: frequency at which the gain is 1/2, in cycles per sample.
-      radius: samples of the filter on either side.
-
-    Raises:
-      ValueError: for a cutoff that is not in (0, 0.5).
-    """
+def low_passed(dataset: "Sounds", cutoff: _Cutoff = 0.125, radius: _Size = 32) -> Map:
+    """A dense map: the sound without its high frequencies, as the network receives sounds."""
     kernel = jnp.asarray(operators.low_pass_kernel(cutoff, radius), jnp.float32)
     blur = operators.blur(kernel, "zero")
     return lambda batch: blur(dataset.to_model(jnp.asarray(batch["raw"])))
@@ -96,12 +76,7 @@ def check_keys(lowest: int, highest: int) -> None:
         raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
 
 
-MAPS: Mapping[str, Callable] = {
-    "log_mel": log_mel,
-    "low_passed": low_passed,
-    "low_rate": low_rate,
-    "mel_magnitudes": mel_magnitudes,
-}
+MAPS: Mapping[str, Callable] = {one.__name__: one for one in (log_mel, low_passed, low_rate, mel_magnitudes)}
 
 
 class Sounds(Dataset):
@@ -147,9 +122,9 @@ class Sounds(Dataset):
         self._crop = options.crop or length
         fits = 0 < self._crop <= length and self._crop % self._hop == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
-        self._represent = functools.partial(build_representation, config, sample_rate=train.sample_rate)
+        self._represent = functools.partial(representation.build_representation, config, sample_rate=train.sample_rate)
         self._representation = self._represent(length=self._crop)
-        self._axes, self._by_pitch = axes_of(config), needs_pitch(config)
+        self._axes, self._by_pitch = representation.axes_of(config), representation.needs_pitch(config)
         self._encode_by_pitch = jax.jit(self._representation.encode)
         self._full = full[0]
         self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
@@ -157,13 +132,13 @@ class Sounds(Dataset):
 
     @classmethod
     def spatial_axes(cls, config):
-        return spatial_axes(config)
+        return representation.spatial_axes(config)
 
     @classmethod
     def check(cls, config):
         super().check(config)
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        check_representation(config, cls.fields)
+        representation.check_representation(config, cls.fields)
 
     def hop(self, loaded: Any) -> int:
         """The samples between positions at which a crop may begin."""
@@ -212,11 +187,7 @@ class Sounds(Dataset):
         return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
 
     def controls(self, x):
-        """The frequencies, amplitudes and noise bands that a synthesiser plays of what the network receives.
-
-        Raises:
-          ValueError: if no synthesiser decodes the representation.
-        """
+        """The frequencies, amplitudes and noise bands that a synthesiser plays of what the network receives."""
         if self._representation.controls is None:
             raise ValueError(f"x must be controls of a synthesiser, got {self._axes.name}")
         return self._representation.controls(x)

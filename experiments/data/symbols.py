@@ -1,8 +1,18 @@
-"""Examples as sequences of codes, in some order: pixels, μ-law samples, voices of music, codes of an autoencoder."""
+"""Examples as sequences of codes, in some order: pixels, μ-law samples, voices of music, codes of an autoencoder.
 
+Args:
+  base: fine values of a coarse one; by default the square root of the number of values, rounded up: 5 of the 17
+    of digits, 16 of 256.
+  codes: size of the vocabulary.
+  factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
+  levels: of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
+  slices: copies along each side, which it divides.
+"""
+
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
@@ -10,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data import rolls
-from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks
 from scorekit import audio
 from scorekit.arguments import Count
 from scorekit.data import to_unit
@@ -48,14 +58,7 @@ class Coding(NamedTuple):
 
 
 def pixels(dataset: Any, levels: _Values | None = None) -> Coding:
-    """The values of the pixels of an image.
-
-    Args:
-      levels: of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
-
-    Raises:
-      ValueError: for data without pixels, or more levels than they have.
-    """
+    """The values of the pixels of an image."""
     bins = dataset.bins
     if bins is None:
         raise ValueError(f"name must be another one than pixels: {dataset.name} has no pixels of discrete values")
@@ -72,13 +75,6 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
     Every value is ``base * coarse + fine``. The coarse parts of all pixels come first, the fine ones follow, each given
     all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to that of its
     value, since no two pairs are of the same value; pairs of no value, which a model may draw, become the largest one.
-
-    Args:
-      base: fine values of a coarse one; by default the square root of the number of values, rounded up: 5 of the 17
-        of digits, 16 of 256.
-
-    Raises:
-      ValueError: for data without pixels, or a base that leaves a single coarse value.
     """
     bins = dataset.bins
     if bins is None:
@@ -93,15 +89,7 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
 
 
 def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1024)] = 1) -> Coding:
-    """μ-law codes of a sound; decoded ones have the peak of ``config.data.peak``.
-
-    Args:
-      codes: size of the vocabulary.
-      factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
-
-    Raises:
-      ValueError: for data without sounds, or a factor that does not divide their length.
-    """
+    """μ-law codes of a sound; decoded ones have the peak of ``config.data.peak``."""
     if not hasattr(dataset, "sample_rate"):
         raise ValueError(f"name must be another one than mu_law: {dataset.name} has no sounds")
     length = dataset.test["x"].shape[1]
@@ -121,11 +109,7 @@ def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1
 
 
 def codes(dataset: Any) -> Coding:
-    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent.
-
-    Raises:
-      ValueError: for data that are no latents, or latents without codes.
-    """
+    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent."""
     if getattr(dataset, "codes", None) is None:
         raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
     table = np.asarray(dataset.codes, np.float64)
@@ -139,24 +123,14 @@ def codes(dataset: Any) -> Coding:
 
 
 def roll(dataset: Any) -> Coding:
-    """The voices of a piano roll in steps of 64 ms: nothing, the note is held, or one of 49 notes begins.
-
-    Raises:
-      ValueError: for data without voices.
-    """
+    """The voices of a piano roll in steps of 64 ms: nothing, the note is held, or one of 49 notes begins."""
     if not hasattr(dataset, "songs"):
         raise ValueError(f"name must be codes, mu_law or pixels: {dataset.name} has no voices")
     decode = lambda found: rolls.pictures(rolls.from_codes(found))
     return Coding(rolls.NUM_CODES, tuple(dataset.shape), rolls.to_codes, decode, exact=True)
 
 
-CODINGS: Mapping[str, Callable[..., Coding]] = {
-    "codes": codes,
-    "mu_law": mu_law,
-    "pixels": pixels,
-    "planes": planes,
-    "roll": roll,
-}
+CODINGS: Mapping[str, Callable[..., Coding]] = {one.__name__: one for one in (codes, mu_law, pixels, planes, roll)}
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:
@@ -169,12 +143,6 @@ def subscale(grid: tuple[int, ...], slices: Annotated[int, Count(1, 1024)] = 2) 
 
     Copy (a, b) holds the positions ``(a + slices i, b + slices j)``; the copies follow each other row by row in (a, b),
     and the positions of each row by row in (i, j). Planes follow each other, each in this order.
-
-    Args:
-      slices: copies along each side, which it divides.
-
-    Raises:
-      ValueError: for codes without rows and columns, or sides that ``slices`` does not divide.
     """
     if len(grid) == 4:  # planes of an image
         order = subscale(grid[1:], slices)
@@ -189,7 +157,7 @@ def subscale(grid: tuple[int, ...], slices: Annotated[int, Count(1, 1024)] = 2) 
 ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale": subscale}
 
 
-class Symbols(Dataset):
+class Symbols(Encoded):
     """A data set whose examples are sequences of codes ``(L,)``, decoded to data by :meth:`from_model`.
 
     Batches are encoded as they are drawn; of the training and test sets, each is encoded when it is first asked for.
@@ -201,20 +169,17 @@ class Symbols(Dataset):
     """
 
     def __init__(self, inner: Dataset, coding: Coding, order: np.ndarray):
-        self._inner, self._order, self._back = inner, np.asarray(order), np.argsort(order)
-        self.coding = coding
-        self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
-        self.shape, self.bins, self.streaming = (len(order),), coding.num_codes, inner.streaming
-        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
-        self.evaluation_batch = inner.evaluation_batch
+        super().__init__(inner)
+        self.coding, self._order, self._back = coding, np.asarray(order), np.argsort(order)
+        self.shape, self.bins = (len(order),), coding.num_codes
 
     @functools.cached_property
     def train(self) -> Batch:
-        return self._in_blocks(self._inner.train)
+        return self._in_blocks(self.inner.train)
 
     @functools.cached_property
     def test(self) -> Batch:
-        return self._in_blocks(self._inner.test)
+        return self._in_blocks(self.inner.test)
 
     def _encode(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.coding.encode(x)).reshape(len(x), -1)[:, self._order]
@@ -223,17 +188,11 @@ class Symbols(Dataset):
         return {"x": in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
 
     def batch(self, seed, step, size):
-        return self._encoded(self._inner.batch(seed, step, size))
+        return self._encoded(self.inner.batch(seed, step, size))
 
-    def batches(self, seed, first_step, size, process_index=0, process_count=1) -> Iterator[Batch]:
-        found = self._inner.batches(seed, first_step, size, process_index, process_count)
-        try:
-            for batch in found:
-                yield self._encoded(batch)
-        finally:
-            close = getattr(found, "close", None)
-            if close is not None:
-                close()
+    def batches(self, seed, first_step, size, process_index=0, process_count=1) -> Generator[Batch, None, None]:
+        with contextlib.closing(self.inner.batches(seed, first_step, size, process_index, process_count)) as found:
+            yield from map(self._encoded, found)
 
     def _encoded(self, batch: Batch) -> Batch:
         return {"x": self._encode(batch["x"]), "label": batch["label"]}
@@ -256,16 +215,4 @@ class Symbols(Dataset):
 
     def real(self, part):
         """Of examples of the data, such as those of the preview, not of sequences."""
-        return self._inner.real(part)
-
-    def view(self, samples):
-        return self._inner.view(samples)
-
-    def preview(self):
-        return self._inner.preview()
-
-    def guidance_labels(self):
-        return self._inner.guidance_labels()
-
-    def scorer(self):
-        return self._inner.scorer()
+        return self.inner.real(part)

@@ -59,17 +59,14 @@ class Labels:
 
 
 def augmented(name: str | None, batch: Batch, bins: int, *, seed: int, step: int, first_row: int) -> Batch:
-    """A batch whose images are augmented, on the host.
-
-    Row ``i`` of the global batch has a key of its own, so that the result does not depend on how it is divided.
+    """A batch whose images are augmented, on the host: the rows of the global batch from ``first_row`` on.
 
     Args:
-      name: of an augmentation; None for the batch as it is.
-      batch: the rows of the global batch of this step that are read here.
+      name: name of an augmentation; None for the batch as it is.
+      batch: these rows.
       bins: number of values of ``x``.
-      seed: of the run.
-      step: of the run.
-      first_row: the first of these rows.
+      seed, step: seed and step of the run.
+      first_row: index of the first of these rows; each row has a key of its own.
     """
     if name is None:
         return batch
@@ -88,12 +85,7 @@ def _augment(name: str, bins: int, key: Key, rows: Array, x: Array) -> dict[str,
 
 
 class Resized:
-    """A source of pictures in which each value is the mean of a square, rounded.
-
-    Args:
-      source: of pictures of one shape.
-      size: height and width; None leaves pictures as they are.
-    """
+    """A source of pictures of this height and width, in which each value is the mean of a square, rounded."""
 
     def __init__(self, source: Any, size: int | None):
         side, width, channels = source.shape

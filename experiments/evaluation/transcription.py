@@ -13,9 +13,9 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, in_blocks
 from experiments.evaluation import note_metrics
 from experiments.models import transcriber
-from experiments.models.onsets_and_frames import Keys
 from experiments.models.run_files import check_weights, restore
 from experiments.models.samples import check_samples
+from experiments.models.transcriber import Keys
 from scorekit import audio
 from scorekit.audio import Sound
 from scorekit.data.phrases import FRAME_RATE, Note

@@ -11,8 +11,8 @@ from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.inverse import methods, tasks
 from experiments.inverse.methods import Options
+from experiments.models.guidance import make_guided
 from experiments.models.model import denoiser
-from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler

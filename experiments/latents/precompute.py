@@ -22,7 +22,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
 from experiments.data.images import Images
-from experiments.models import encoded
+from experiments.models import latents
 from scorekit.networks.autoencoder_kl import PRESETS
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
@@ -54,12 +54,12 @@ def main(config: Config) -> None:
         raise ConfigError(f"--data={_DATA.value}: there is nothing here")
     if not weights.exists():
         raise ConfigError(f"{given}: there is nothing here")
-    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", encoded.DESCRIPTION))
-    found = encoded.open_autoencoder(weights, given, _PRESET.value)
+    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", latents.DESCRIPTION))
+    found = latents.open_autoencoder(weights, given, _PRESET.value)
     dataset = data.load(config)
     assert isinstance(dataset, Images)
     print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
-    encoded.write(out, config, dataset, found, _BATCH.value)
+    latents.write(out, config, dataset, found, _BATCH.value)
     print(progress.final_line(str(out), time.monotonic() - start))
 
 

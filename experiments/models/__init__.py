@@ -1,7 +1,7 @@
 """A config's network, loss, sampler and guidance; opening what a run has trained."""
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choices, Field, Section, Text
-from experiments.models import choices, couplings, flow_map_losses, rule_choices
+from experiments.models import choices, flow_map_losses, guidance
 from experiments.models.run_files import SAMPLED
 from experiments.models.sampling import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
@@ -41,8 +41,8 @@ FIELDS = Section(
         flow_map=Choices(flow_map_losses.LOSSES, "none", """
             Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length
             of the jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used."""),
-        coupling=Choices(couplings.COUPLINGS, "independent", """
-            Which noise goes with which example (experiments.models.couplings): independent; the optimal transport of
+        coupling=Choices(choices.COUPLINGS, "independent", """
+            Which noise goes with which example: independent; the optimal transport of
             the batch, for straighter paths; or what leads to its dense map, where sampling starts
             then.""", ("label_dropout",)),
         guidance_max=Field(None, Between(1, open="low"), """
@@ -74,7 +74,7 @@ FIELDS = Section(
         denoise=Field(None, bool, """
             Evaluates once more, at the last time of the grid, and takes x0: for schedules that begin with noise."""),
         guidance_scale=Field(2.0, NON_NEGATIVE, "γ: 0 unconditional, 1 conditional, above 1 guided."),
-        guidance_shape=Choices(rule_choices.SCALES, "constant", """
+        guidance_shape=Choices(guidance.SCALES, "constant", """
             Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t =
             0.""", ("guidance_scale",)),
         map_noise=Field(None, FRACTION, """
@@ -87,6 +87,6 @@ FIELDS = Section(
     ),
     guidance=Field(("classifier_free",), Each(Text("names of rules, innermost first")), """
         Rules, innermost first: one that chooses the base, then any that wrap it."""),
-    rules=rule_choices.FIELDS,
+    rules=guidance.FIELDS,
 )  # fmt: skip
 """The sections ``schedule``, ``network``, ``loss``, ``sampling``, ``guidance`` and ``rules``."""

@@ -8,24 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, ConfigError, require_field, resolve
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.devices import param_shapes
 from experiments.models.run_files import EVALUATED, check_average
+from scorekit import networks
 from scorekit.arguments import Count
-from scorekit.networks import (
-    Autoencoder,
-    AutoencoderKL,
-    code_counts,
-    fixed_noise_kl,
-    nearest_code,
-    perplexity,
-    quantise,
-    revival_loss,
-)
 from scorekit.typing import Array, Key, PyTree
 
 STATISTICS_LIMIT = 2000
@@ -37,7 +28,7 @@ SPECTRAL = 1.0
 class Latent(NamedTuple):
     """What a config describes."""
 
-    module: Autoencoder | AutoencoderKL
+    module: networks.Autoencoder | networks.AutoencoderKL
     loss: Config
     dataset: Dataset
 
@@ -68,18 +59,17 @@ FIELDS = Section(
 
 def check(config: Config) -> None:
     """Validates relations between fields; compiles nothing."""
-    axes = data.kind_of(config).spatial_axes(config)
-    require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    kind = data.kind_of(config)
+    require_field(config, "data.name", kind.spatial_axes(config) > 0, "a data set of images or sounds")
     check_needs_no_pitch(config)
     _module(config, 1)
-    spectral = config.loss.spectral
-    has_sounds = "crop" not in data.kind_of(config).sound_fields
-    require(has_sounds or spectral in (0.0, SPECTRAL), "loss.spectral", spectral, "left out: the data are no sounds")
+    unused = "crop" in kind.sound_fields and config.loss.spectral not in (0.0, SPECTRAL)
+    require_field(config, "loss.spectral", not unused, "left out: the data are no sounds")
     check_average(config, "evaluation.ema")
 
 
-def _module(config: Config, data_channels: int) -> Autoencoder | AutoencoderKL:
-    return choices.build_module(config, "autoencoder", choices.AUTOENCODERS, data_channels=data_channels)
+def _module(config: Config, data_channels: int) -> networks.Autoencoder | networks.AutoencoderKL:
+    return resolve(config, "autoencoder", choices.AUTOENCODERS, data_channels=data_channels)
 
 
 def build_latent(config: Config, dataset: Dataset) -> Latent:
@@ -107,11 +97,6 @@ def init_params(built: Latent, seed: int) -> PyTree:
     return {"params": {**params["params"], "codebook": jnp.asarray(vectors[chosen])}}
 
 
-def apply(module: Autoencoder | AutoencoderKL, params: PyTree, x: Any, method: str) -> Any:
-    """``encode``, ``decode`` or ``quantise``, and ``posterior`` of an ``AutoencoderKL``."""
-    return module.apply(params, x, method=method)
-
-
 def make_prepare(built: Latent):
     """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
 
@@ -126,9 +111,12 @@ def make_loss(built: Latent):
     """``(params, prepared batch) -> (loss of each example, its terms)``."""
     module, weights = built.module, built.loss
 
+    def apply(params: PyTree, x: Any, method: str) -> Any:
+        return module.apply(params, x, method=method)
+
     def decode_loss(params: PyTree, x: Array, z: Array, rest: Array):
         """``rest``, with the distances of what ``z`` is decoded to from ``x``."""
-        y = apply(module, params, z, method="decode")
+        y = apply(params, z, "decode")
         squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
         terms = {"squared error": squared}
         value = weights.sample * squared + rest
@@ -140,20 +128,20 @@ def make_loss(built: Latent):
 
     def loss(params: PyTree, batch: dict[str, Array]):
         x = batch["x"]
-        if isinstance(module, AutoencoderKL):
-            posterior = apply(module, params, x, method="posterior")
+        if isinstance(module, networks.AutoencoderKL):
+            posterior = apply(params, x, "posterior")
             return decode_loss(params, x, module.scale(posterior.sample(batch["eps"])), weights.kl * posterior.kl())
-        z = apply(module, params, x, method="encode")
+        z = apply(params, x, "encode")
         if module.codes is None:
             decoded = z + weights.noise * batch["eps"]
-            rest = weights.kl * fixed_noise_kl(z, weights.noise)
+            rest = weights.kl * networks.fixed_noise_kl(z, weights.noise)
         else:
             codebook = params["params"]["codebook"]
-            found = quantise(z, codebook)
+            found = networks.quantise(z, codebook)
             decoded = found.values
             positions = tuple(range(1, found.index.ndim))
             rest = jnp.mean(found.codebook + weights.commitment * found.commitment, axis=positions)
-            rest += weights.revival * revival_loss(z, codebook, found.index)
+            rest += weights.revival * networks.revival_loss(z, codebook, found.index)
         return decode_loss(params, x, decoded, rest)
 
     return loss
@@ -164,8 +152,8 @@ def make_encode(built: Latent, params: PyTree):
 
     @jax.jit
     def encode(x):
-        z = apply(built.module, params, built.dataset.to_model(x), method="encode")
-        return apply(built.module, params, z, method="quantise")
+        z = built.module.apply(params, built.dataset.to_model(x), method="encode")
+        return built.module.apply(params, z, method="quantise")
 
     return encode
 
@@ -182,8 +170,9 @@ def compression(built: Latent) -> dict[str, float]:
     """How much smaller the latent is: in values, and with codes in bits."""
     dataset = built.dataset
     size, latent = math.prod(dataset.shape), built.module.latent_shape(dataset.shape)
-    found = {"values of an example": float(size), "values of its latent": float(math.prod(latent))}
-    found["compression factor"] = size / math.prod(latent)
+    values = math.prod(latent)
+    found = {"values of an example": float(size), "values of its latent": float(values)}
+    found["compression factor"] = size / values
     if built.module.codes is not None:
         bits = math.log2(built.module.codes) * math.prod(latent[:-1])
         found["bits of its codes"] = bits
@@ -199,15 +188,18 @@ def measure(built: Latent, params: PyTree, part: Batch, batch_size: int = 50) ->
     """
     module, dataset = built.module, built.dataset
 
+    def apply(x: Any, method: str) -> Any:
+        return module.apply(params, x, method=method)
+
     @jax.jit
     def run(x):
         x = dataset.to_model(x)
-        z = apply(module, params, x, method="encode")
-        y = apply(module, params, apply(module, params, z, method="quantise"), method="decode")
+        z = apply(x, "encode")
+        y = apply(apply(z, "quantise"), "decode")
         axes = tuple(range(1, x.ndim))
         found = {"error": jnp.mean((y - x) ** 2, axes), "power": jnp.mean(x**2, axes), **dataset.distances(y, x)}
         if module.codes is not None:
-            found["index"] = nearest_code(z, params["params"]["codebook"])
+            found["index"] = networks.nearest_code(z, params["params"]["codebook"])
         return found, z
 
     found, z = in_blocks(run, part["x"], min(batch_size, len(part["x"])))
@@ -216,7 +208,7 @@ def measure(built: Latent, params: PyTree, part: Batch, batch_size: int = 50) ->
     metrics.update({name: float(values.mean()) for name, values in found.items()})
     metrics.update({"latent mean": float(z.mean()), "latent standard deviation": float(z.std())})
     if index is not None and module.codes is not None:
-        counts = code_counts(jnp.asarray(index), module.codes)
-        metrics["perplexity of the codes"] = float(perplexity(counts))
+        counts = networks.code_counts(jnp.asarray(index), module.codes)
+        metrics["perplexity of the codes"] = float(networks.perplexity(counts))
         metrics["codes in use"] = float((counts > 0).sum())
     return metrics

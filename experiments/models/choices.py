@@ -1,24 +1,27 @@
-"""From names in a config to the library: schedules, targets, weightings, training times and networks."""
+"""From names in a config to the library: schedules, targets, weightings, times, couplings and networks."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, resolve
-from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Field, narrowed
+from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, narrowed
 from experiments.models import flow_map_losses
-from scorekit import networks, predictions, schedules, times, weightings
+from scorekit import interpolants, networks, predictions, schedules, times, weightings
 from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
+from scorekit.interpolants import couplings
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Schedule, Weighting
+from scorekit.training import optimal_assignment
+from scorekit.typing import Array, Schedule, Weighting
 
 
 def _with_defaults(module: ModuleType, first: str | None = None) -> dict[str, Callable]:
@@ -33,18 +36,16 @@ def _with_defaults(module: ModuleType, first: str | None = None) -> dict[str, Ca
     return found
 
 
-_SCHEDULES: dict[str, Callable] = {
-    **_with_defaults(schedules),
-    "linear_log_snr": Choice(
-        lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
-        "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
-    ),
-}
+_LINEAR_LOG_SNR = Choice(
+    lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
+    "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
+)
 SCHEDULES = narrowed(
-    dict(sorted(_SCHEDULES.items())),
-    beta_min=POSITIVE, beta_max=POSITIVE, num_knots=Count(1, 1024), tau=POSITIVE, scale=POSITIVE, rho=POSITIVE,
-    s=NON_NEGATIVE, sigma_min=NON_NEGATIVE, sigma_max=POSITIVE,
-)  # fmt: skip
+    dict(sorted({**_with_defaults(schedules), "linear_log_snr": _LINEAR_LOG_SNR}.items())),
+    beta_max=POSITIVE,
+    num_knots=Count(1, 1024),
+    sigma_max=POSITIVE,
+)
 
 
 def _constant(value):
@@ -60,14 +61,11 @@ def _function(function: Callable) -> Choice:
     return Choice(lambda **values: Partial(function, **{**numbers, **values}), function, drop=("log_snr",))
 
 
-TARGETS = narrowed(
-    {
-        **{name: _constant(target) for name, target in predictions.TARGETS.items()},
-        "edm": predictions.edm_target,
-        "negative_eps": preconditioning.NegativeEps,
-    },
-    sigma_data=POSITIVE,
-)
+TARGETS: Mapping[str, Callable] = {
+    **{name: _constant(target) for name, target in predictions.TARGETS.items()},
+    "edm": predictions.edm_target,
+    "negative_eps": preconditioning.NegativeEps,
+}
 
 
 NOISE_INPUTS: Mapping[str, Callable] = {
@@ -118,27 +116,24 @@ def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
 
 
 _WEIGHTINGS: dict[str, Callable] = {
-    **{name: _function(function) for name, function in _with_defaults(weightings, "log_snr").items()},
     "band": Choice(_band, weightings.band),
     "likelihood": weightings.likelihood,
     "sigmoid": Choice(_sigmoid, weightings.sigmoid),
 }
+_WEIGHTINGS = {name: _function(one) for name, one in _with_defaults(weightings, "log_snr").items()} | _WEIGHTINGS
 WEIGHTINGS: Mapping[str, Callable] = dict(sorted(_WEIGHTINGS.items()))
 
 ENDS = {"t_max": Between(0, 1, "low"), "t_min": Between(0, 1, "high")}
 """The first and last time of a grid, or of training."""
-TIMES = narrowed(
-    {
-        "annealed": times.annealed,
-        "band": Choice(_band_times, times.band),
-        "discrete": Choice(_discrete_times, times.discrete),
-        "log_normal_sigma": times.log_normal_sigma,
-        "logit_normal": times.logit_normal,
-        "uniform": times.uniform,
-        "uniform_log_snr": times.uniform_log_snr,
-    },
-    **ENDS,
-)
+TIMES: Mapping[str, Callable] = {
+    "annealed": times.annealed,
+    "band": Choice(_band_times, times.band),
+    "discrete": Choice(_discrete_times, times.discrete),
+    "log_normal_sigma": times.log_normal_sigma,
+    "logit_normal": times.logit_normal,
+    "uniform": times.uniform,
+    "uniform_log_snr": times.uniform_log_snr,
+}
 
 _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
@@ -181,29 +176,65 @@ def _causal(kind: type[nn.Module]) -> Choice:
     return Choice(make, module, map_shape=Field(None, Each(Count()), ""))
 
 
-CAUSAL_DENOISERS = narrowed(
-    {
-        "causal_transformer": _causal(networks.CausalTransformer),
-        "causal_wavenet": _causal(networks.CausalWaveNet),
-    },
-    **_SIZES,
+def _sized(**modules: Choice) -> dict[str, Callable]:
+    return narrowed(modules, **_SIZES)
+
+
+CAUSAL_DENOISERS = _sized(
+    causal_transformer=_causal(networks.CausalTransformer), causal_wavenet=_causal(networks.CausalWaveNet)
 )
 NETWORKS: Mapping[str, Callable] = {
-    **narrowed({kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}, **_SIZES),
+    **_sized(**{kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}),
     **CAUSAL_DENOISERS,
 }
-CAUSAL_NETWORKS = narrowed(
-    {
-        "causal_transformer": _module(networks.CausalTransformer),
-        "causal_wavenet": _module(networks.CausalWaveNet),
-    },
-    **_SIZES,
+CAUSAL_NETWORKS = _sized(
+    causal_transformer=_module(networks.CausalTransformer), causal_wavenet=_module(networks.CausalWaveNet)
 )
-CLASSIFIERS = narrowed({"unet_encoder": _module(networks.Classifier)}, **_SIZES)
-DUAL_ENCODERS = narrowed({"unet_encoder": _module(networks.DualEncoder)}, **_SIZES)
-AUTOENCODERS = narrowed(
-    {"convolutional": _module(networks.Autoencoder), "kl": _module(networks.AutoencoderKL)}, **_SIZES
-)
+CLASSIFIERS = _sized(unet_encoder=_module(networks.Classifier))
+DUAL_ENCODERS = _sized(unet_encoder=_module(networks.DualEncoder))
+AUTOENCODERS = _sized(convolutional=_module(networks.Autoencoder), kl=_module(networks.AutoencoderKL))
+
+
+class Coupling(NamedTuple):
+    """Which noise goes with which example.
+
+    Attributes:
+      noise: ``(schedule, x, eps, t, conditions) -> eps``, the noise of each example.
+      starts_at_map: whether sampling starts at the dense map in place of noise.
+    """
+
+    noise: Callable[[Schedule, Array, Array, Array, Mapping[str, Any]], Array]
+    starts_at_map: bool = False
+
+
+def _transport(block_size: int, of_classes: bool, schedule, x, eps, t, given):
+    del schedule, t
+    labels = given["labels"] if of_classes else None
+    return couplings.pair(x, eps, optimal_assignment, labels, block_size=block_size)
+
+
+def _bridge(schedule, x, eps, t, given):
+    return interpolants.bridge_noise(x, given["dense_map"].value, eps, t, schedule)
+
+
+def _optimal_transport(label_dropout, block_size: Annotated[int, Count(1, 4096)] = 128) -> Coupling:
+    """The optimal transport of each minibatch, within each class unless loss.label_dropout is 1.
+
+    Args:
+      block_size: examples that are paired with each other; the time grows like its cube.
+    """
+    return Coupling(functools.partial(_transport, block_size, label_dropout < 1))
+
+
+TRANSPORT = "optimal_transport"
+COUPLINGS: Mapping[str, Callable[..., Coupling | None]] = {
+    "bridge": Choice(
+        lambda: Coupling(_bridge, starts_at_map=True),
+        "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
+    ),
+    "independent": Choice(lambda: None, "Independent noise."),
+    TRANSPORT: _optimal_transport,
+}
 
 
 def build_schedule(config: Config) -> Schedule:
@@ -227,6 +258,11 @@ def build_flow_map(config: Config) -> flow_map_losses.FlowMapLoss | None:
     return resolve(config, "loss.flow_map", flow_map_losses.LOSSES)
 
 
+def build_coupling(config: Config) -> Coupling | None:
+    """The coupling; None for independent noise."""
+    return resolve(config, "loss.coupling", COUPLINGS, label_dropout=config.loss.label_dropout)
+
+
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:
     """The weighting of the loss."""
     return resolve(config, "loss.weighting", WEIGHTINGS, schedule=schedule)
@@ -237,20 +273,8 @@ def build_times(config: Config) -> TimeSampler:
     return resolve(config, "loss.times", TIMES)
 
 
-def build_network(
-    config: Config,
-    num_classes: int | None,
-    *,
-    outputs: int = 1,
-    vector_size: int | None = None,
-    map_shape: tuple[int, ...] | None = None,
-    token_size: int | None = None,
-):
-    """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
-    sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
-    return build_module(config, "network", NETWORKS, num_classes=num_classes, **sizes)
-
-
-def build_module(config: Config, section: str, table: Mapping[str, Callable], **supplied):
-    """The Flax module that a section of the config names."""
-    return resolve(config, section, table, **supplied)
+def build_network(config: Config, num_classes: int | None, *, outputs: int = 1, **conditions: Any):
+    """The Flax module of the network, for conditions by ``vector_size``, ``map_shape`` and ``token_size`` (None by
+    default); a causal one has as many outputs as the data channels."""
+    sizes = {**dict.fromkeys(("vector_size", "map_shape", "token_size")), **conditions}
+    return resolve(config, "network", NETWORKS, num_classes=num_classes, outputs=outputs, **sizes)

@@ -11,12 +11,11 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import Config, ConfigError, leaves, lookup, require, to_text
+from experiments.cli.config import Config, ConfigError, leaves, lookup, require_field, resolve, to_text
 from experiments.cli.fields import Choices, Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
-from experiments.models.learned_schedule import is_learned
 from experiments.models.run_files import EVALUATED, check_average, check_weights, config_of, restore
 from scorekit import losses
 from scorekit import times as time_samplers
@@ -70,9 +69,9 @@ FIELDS = Section(
 def check(config: Config) -> None:
     """Validates relations between fields; compiles nothing."""
     axes = data.kind_of(config).spatial_axes(config)
-    require(axes > 0, "data.name", config.data.name, "a data set of images or sounds")
+    require_field(config, "data.name", axes > 0, "a data set of images or sounds")
     check_needs_no_pitch(config)
-    require(not is_learned(config), "schedule.name", config.schedule.name, "a schedule that is not trained")
+    require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
     choices.build_schedule(config)
     choices.build_times(config)
     _module(config, 10)
@@ -80,7 +79,7 @@ def check(config: Config) -> None:
 
 
 def _module(config: Config, num_classes: int) -> nn.Module:
-    return choices.build_module(config, "classifier", choices.CLASSIFIERS, num_classes=num_classes)
+    return resolve(config, "classifier", choices.CLASSIFIERS, num_classes=num_classes)
 
 
 def build_classifier(config: Config, num_classes: int) -> Classifier:
@@ -98,21 +97,15 @@ def init_params(built: Classifier, shape: tuple[int, ...], key: Key) -> PyTree:
     return jax.jit(built.module.init)(key, jnp.zeros((1, *shape)), jnp.zeros(1))
 
 
-def _conditioned(network, schedule, x_t, t):
-    return network(x_t, 0.25 * jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN))
-
-
-def _conditioned_on_clean(network, x_t, t):
-    del t
-    return network(x_t, 0.25 * _CLEAN)
+def _logits(network, schedule, x_t, t):
+    """A schedule of None is clean data at any t."""
+    log_snr = _CLEAN if schedule is None else jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN)
+    return network(x_t, 0.25 * log_snr)
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
     """``(x_t, t) -> logits``, conditioned on log-SNR within +-12; a clean one always on that of clean data."""
-    network = Partial(built.module.apply, params)
-    if built.clean:
-        return Partial(_conditioned_on_clean, network)
-    return Partial(_conditioned, network, built.schedule)
+    return Partial(_logits, Partial(built.module.apply, params), None if built.clean else built.schedule)
 
 
 def make_prepare(built: Classifier, dataset: Dataset):
@@ -173,11 +166,7 @@ def accuracy_by_noise(
 
 
 def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits`` of the classifier in ``chosen.workdir``, for the model of ``config``.
-
-    Raises:
-      ConfigError: if there is no classifier there, or it was trained on other data or with another schedule.
-    """
+    """``(x_t, t) -> logits`` of the classifier in ``chosen.workdir``, for the model of ``config``."""
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
     own = config_of(workdir, given, "classifier", Section(data=data.UNCONDITIONED, **FIELDS))
     data.check(own)

@@ -1,5 +1,6 @@
 """The conditions of a model: from a batch, from held-out examples, dropped in training."""
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, require_field
 from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset, held_out_of, preprocess
 from experiments.data.transforms import AUGMENTATION
@@ -22,17 +23,15 @@ def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, l
     """The conditions of clean examples, by the network's names.
 
     Args:
-      model: the model.
       batch: preprocessed examples; a field ``dense_map`` replaces the map computed from ``x``.
       key: PRNG key of the noise on the map; None for no noise.
-      level: of that noise, scalar or ``(B,)``, for a network that is conditioned on it.
+      level: level of that noise, scalar or ``(B,)``, for a network that is conditioned on it.
     """
-    all_of_them = lambda batch: jnp.ones(batch["x"].shape[:1], bool)
-    read = lambda name, extract: jnp.asarray(batch[name]) if name in batch else extract(batch)
-    named = {
-        name: Masked(read(name, extract), getattr(extract, "present", all_of_them)(batch))
-        for name, extract in model.extracts.items()
-    }
+    named = {}
+    for name, extract in model.extracts.items():
+        value = jnp.asarray(batch[name]) if name in batch else extract(batch)
+        present = extract.present(batch) if hasattr(extract, "present") else jnp.ones(batch["x"].shape[:1], bool)
+        named[name] = Masked(value, present)
     if model.map_noise is not None:
         value = named["dense_map"].value
         eps = 0.0 if key is None else jax.random.normal(key, value.shape, value.dtype)
@@ -59,11 +58,9 @@ def conditions_for(
     """Conditions to sample at: the labels, and the vector and map of held-out examples of these classes.
 
     Args:
-      model: the model.
-      dataset: its data.
       labels: ``(B,)``.
       key: PRNG key of the noise on the map; None for no noise.
-      level: of that noise.
+      level: level of that noise.
       dense_map: maps ``(B, ...)`` in place of those of held-out examples.
     """
     labels = np.asarray(labels, np.int32)
@@ -87,8 +84,7 @@ def untrained_nulls(config: Config) -> list[str]:
     """The conditions whose null token is not trained. That of an augmentation is, by the examples as they are."""
     if config.loss.joint_dropout > 0:
         return []
-    of_augmentation = config.data.vector.name == AUGMENTATION
-    trained = {"vector"} if of_augmentation else set()
+    trained = {"vector"} if config.data.vector.name == AUGMENTATION else set()
     if config.loss.caption_dropout:
         trained |= {"labels", "vector", "tokens"}
     if config.sampling.keep_map:
@@ -98,32 +94,17 @@ def untrained_nulls(config: Config) -> list[str]:
 
 def check(config: Config) -> None:
     """Validates the noise on the map, that the labels of an augmentation are not dropped, and a network with tokens."""
-    vector, tokens = config.data.vector.name, config.data.tokens.name
+    vector, tokens, must = config.data.vector.name, config.data.tokens.name, functools.partial(require_field, config)
     allowed = f"0 with data.vector.name={vector}: an augmented example without its labels would pass for one as it is"
     for field in ("joint_dropout", "caption_dropout"):
-        require(vector != AUGMENTATION or not config.loss[field], f"loss.{field}", config.loss[field], allowed)
-    network, attending = config.network.name, [name for name, make in NETWORKS.items() if _attends(make)]
+        must(f"loss.{field}", vector != AUGMENTATION or not config.loss[field], allowed)
+    attending = [name for name, make in NETWORKS.items() if "token_size" in inspect.signature(make).parameters]
     allowed = f"{' or '.join(attending)} for config.data.tokens.name={tokens}"
-    require(tokens == "none" or network in attending, "network.name", network, allowed)
-    if tokens == "none":
-        require(
-            config.loss.tokens_dropout is None,
-            "loss.tokens_dropout",
-            config.loss.tokens_dropout,
-            "None without config.data.tokens",
-        )
-    require(
-        not config.sampling.keep_map or config.data.map.name != "none",
-        "sampling.keep_map",
-        True,
-        "None without config.data.map",
-    )
-    most, level = config.loss.map_noise, config.sampling.map_noise
-    require(most is None or config.data.map.name != "none", "loss.map_noise", most, "None without config.data.map")
+    must("network.name", tokens == "none" or config.network.name in attending, allowed)
+    dropout, most, level = config.loss.tokens_dropout, config.loss.map_noise, config.sampling.map_noise
+    must("loss.tokens_dropout", tokens != "none" or dropout is None, "None without config.data.tokens")
+    has_map, allowed = config.data.map.name != "none", "None without config.data.map"
+    must("sampling.keep_map", has_map or not config.sampling.keep_map, allowed)
+    must("loss.map_noise", has_map or most is None, allowed)
     allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
-    require(level is None or level <= (most or 0), "sampling.map_noise", level, allowed)
-
-
-def _attends(make) -> bool:
-    """Whether a network takes tokens."""
-    return "token_size" in inspect.signature(make).parameters
+    must("sampling.map_noise", level is None or level <= (most or 0), allowed)

@@ -52,13 +52,9 @@ def param_shapes(config: Config, section: str, init: Callable[[], PyTree], *, co
     """The shapes of the parameters that ``init()`` makes.
 
     Args:
-      config: the full config.
-      section: of the network.
+      section: section of the network in the config.
       init: makes the parameters; traced and not run.
-      copies: how often they are in memory at least.
-
-    Raises:
-      ConfigError: naming the section, if the network does not fit the data, or the parameters this machine.
+      copies: number of copies in memory, at least.
     """
     fields = [field for field in config[section] if field != "name"]
     with named_errors(section, config[section].get("name", section), fields):

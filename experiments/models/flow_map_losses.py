@@ -1,4 +1,16 @@
-"""The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them."""
+"""The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them.
+
+Args:
+  base: the distance of the two points on a path is divided by it after every stage.
+  diagonal: the share of the batch with s = t, which is flow matching.
+  levels: of step sizes.
+  normalise: offset of the norm of the tangent.
+  offset: of the adaptive weight, added to the loss.
+  power: of the adaptive weight; 0 is none.
+  scale: of the pseudo-Huber distance.
+  stages: of equal length; the first compares low noise with clean data.
+  warmup: share of the training in which the tangent grows to its full size.
+"""
 
 import functools
 from collections.abc import Callable
@@ -114,46 +126,30 @@ def _adaptive(power, offset, residual, *args, **further):
     return flow_maps.adaptive_weighted(residual(*args, **further), power, offset)
 
 
-def _weighted(draw, power: float, offset: float, residual: Callable) -> FlowMapLoss:
-    return FlowMapLoss(draw, functools.partial(_adaptive, power, offset, residual))
+def _self_distilled(words: str, draw_times: Callable, residual: Callable, power: float) -> Choice:
+    """A loss of two times with flow matching in a part of the batch, and an adaptive weight of this power."""
+
+    def make(diagonal=0.75, power=power, offset=0.01) -> FlowMapLoss:
+        weighted = functools.partial(_adaptive, power, offset, residual)
+        return FlowMapLoss(functools.partial(draw_times, diagonal), weighted)
+
+    return Choice(make, words)
+
+
+def _shortcuts(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
+    """Shortcut models: one jump is two of half the length."""
+    weighted = functools.partial(_adaptive, power, offset, functools.partial(_shortcut, 2.0**-levels))
+    return FlowMapLoss(functools.partial(_shortcut_times, diagonal, levels), weighted)
 
 
 def _stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
-    """Continuous-time consistency (sCM): jumps to t = 0.
-
-    Args:
-      normalise: offset of the norm of the tangent.
-      warmup: share of the training in which the tangent grows to its full size.
-    """
+    """Continuous-time consistency (sCM): jumps to t = 0."""
     return FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True)
 
 
 def _consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
-    """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names.
-
-    Args:
-      base: the distance of the two points on a path is divided by it after every stage.
-      stages: of equal length; the first compares low noise with clean data.
-      scale: of the pseudo-Huber distance.
-    """
+    """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names."""
     return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
-
-
-def _shortcuts(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
-    draw_times, loss = functools.partial(_shortcut_times, diagonal, levels), functools.partial(_shortcut, 2.0**-levels)
-    return _weighted(draw_times, power, offset, loss)
-
-
-_DIAGONAL = "\n  diagonal: the share of the batch with s = t, which is flow matching."
-_ADAPTIVE = "\n  power: of the adaptive weight; 0 is none.\n  offset: of the adaptive weight, added to the loss."
-
-
-def _self_distilled(words: str, draw_times: Callable, residual: Callable, power: float) -> Choice:
-    """A loss of two times with flow matching in a part of the batch, and an adaptive weight of this power."""
-    make = lambda diagonal=0.75, power=power, offset=0.01: _weighted(
-        functools.partial(draw_times, diagonal), power, offset, residual
-    )
-    return Choice(make, f"{words}\n\nArgs:{_DIAGONAL}{_ADAPTIVE}")
 
 
 LOSSES = narrowed(
@@ -180,11 +176,7 @@ LOSSES = narrowed(
             "Progressive self-distillation: any jump is two, to the middle and on.",
             _progressive_times, functools.partial(_shortcut, 0.0), 0.0,
         ),
-        "shortcut": Choice(
-            _shortcuts,
-            f"Shortcut models: one jump is two of half the length.\n\nArgs:{_DIAGONAL}\n  levels: of step sizes."
-            f"{_ADAPTIVE}",
-        ),
+        "shortcut": _shortcuts,
         "stable_consistency": _stable_consistency,
     },
     base=Between(1, open="low"), diagonal=FRACTION, levels=Count(1, 20), normalise=POSITIVE, offset=POSITIVE,

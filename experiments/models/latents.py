@@ -4,6 +4,7 @@ import functools
 import json
 import math
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +14,23 @@ from ml_collections import ConfigDict
 from experiments import data
 from experiments.cli.config import Config, ConfigError, leaves, lookup, to_text
 from experiments.cli.fields import Section
-from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks, keep_not_finite
-from experiments.models import autoencoder, encoded
+from experiments.data.dataset import Batch, Dataset, Encoded, check_examples, in_blocks, keep_not_finite
+from experiments.data.images import Images
+from experiments.models import autoencoder, embeddings
 from experiments.models.run_files import check_weights, config_of, restore
 from scorekit.data import batch_at
-from scorekit.io import as_path
-from scorekit.networks import nearest_code
-from scorekit.typing import Array
+from scorekit.io import as_path, parse_json, read_file, read_json, regular_file, write_atomic
+from scorekit.io.formats import autoencoder_kl
+from scorekit.io.reading import read_weights
+from scorekit.io.tensors import Tensors
+from scorekit.networks import AutoencoderKL, nearest_code
+from scorekit.typing import Array, PyTree
 
 STATISTICS = "latents.json"
 """The file of a finished run of an autoencoder with the mean and standard deviation of its latents."""
 
 
-class Latents(Dataset):
+class Latents(Encoded):
     """The latents of a data set, standardised by channel; samples are decoded to data.
 
     Examples are encoded once, when they are first needed, and stored as floats with the raw example under
@@ -42,13 +47,10 @@ class Latents(Dataset):
         std: np.ndarray,
         rows: Batch | None = None,
     ):
-        self.inner, self._built, self._params, self._rows = inner, built, params, rows
-        self.streaming = inner.streaming
+        super().__init__(inner)
+        self._built, self._params, self._rows = built, params, rows
         self._mean, self._std = (np.asarray(value, np.float32) for value in (mean, std))
-        self.name, self.num_classes, self.examples = f"latents of {inner.name}", inner.num_classes, inner.examples
-        self.shape = built.module.latent_shape(inner.shape)
-        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
-        self.evaluation_batch = inner.evaluation_batch
+        self.name, self.shape = f"latents of {inner.name}", built.module.latent_shape(inner.shape)
         self.maps, self.vectors, self.from_fields = inner.maps, inner.vectors, inner.from_fields
         self.tokens, self.credit = inner.tokens, inner.credit
         self._encode = autoencoder.make_encode(built, params)
@@ -74,8 +76,8 @@ class Latents(Dataset):
     def to_model(self, x):
         return jnp.asarray(x)
 
-    def _method(self, x: Array, method: str) -> Array:
-        return autoencoder.apply(self._built.module, self._params, x, method=method)
+    def _method(self, x: Array, method: str) -> Any:
+        return self._built.module.apply(self._params, x, method=method)
 
     def quantise(self, x: Array) -> Array:
         """Standardised latents with each vector at its nearest code; unchanged without codes."""
@@ -91,20 +93,10 @@ class Latents(Dataset):
     def real(self, part):
         return self.inner.real({**part, "x": part["original"]})
 
-    def view(self, samples):
-        return self.inner.view(samples)
-
     def preview(self):
         preview = self.inner.preview()
-        if preview.reference is None:
-            return preview
-        return preview._replace(reference={**preview.reference, "original": preview.reference["x"]})
-
-    def guidance_labels(self):
-        return self.inner.guidance_labels()
-
-    def scorer(self):
-        return self.inner.scorer()
+        reference = preview.reference and {**preview.reference, "original": preview.reference["x"]}
+        return preview._replace(reference=reference)
 
     @property
     def codes(self) -> Array | None:
@@ -114,11 +106,7 @@ class Latents(Dataset):
         return (self._params["params"]["codebook"] - self._mean) / self._std
 
     def index(self, x: Array) -> Array:
-        """The nearest code of each vector.
-
-        Raises:
-          ValueError: if there are no codes.
-        """
+        """The nearest code of each vector."""
         codes = self.codes
         if codes is None:
             raise ValueError(f"{self.name} must have codes, they are continuous")
@@ -132,46 +120,31 @@ def code_margin(dataset: Latents, x: Array) -> dict[str, float]:
     neighbour; ``unambiguous`` the share of vectors that are closer to their code than half the distance from it to its
     nearest neighbour, so that no other code is as close.
     """
-    codes = dataset.codes
-    assert codes is not None
-    return {name: float(value) for name, value in _code_margin(x, codes).items()}
 
+    @jax.jit
+    def margin(x: Array, codes: Array) -> tuple[Array, Array]:
+        vectors, index = jnp.reshape(x, (-1, codes.shape[1])), nearest_code(x, codes).ravel()
+        between = jnp.linalg.norm(codes[:, None] - codes[None], axis=-1) + jnp.diag(jnp.full(len(codes), math.inf))
+        nearest, away = between.min(axis=1)[index], jnp.linalg.norm(vectors - codes[index], axis=-1)
+        return jnp.sqrt(jnp.mean(away**2) / jnp.mean(nearest**2)), jnp.mean(away < 0.5 * nearest)
 
-@jax.jit
-def _code_margin(x: Array, codes: Array) -> dict[str, Array]:
-    vectors, index = jnp.reshape(x, (-1, codes.shape[1])), nearest_code(x, codes).ravel()
-    between = jnp.linalg.norm(codes[:, None] - codes[None], axis=-1) + jnp.diag(jnp.full(len(codes), math.inf))
-    nearest = between.min(axis=1)[index]
-    away = jnp.linalg.norm(vectors - codes[index], axis=-1)
-    return {
-        "distance": jnp.sqrt(jnp.mean(away**2) / jnp.mean(nearest**2)),
-        "unambiguous": jnp.mean(away < 0.5 * nearest),
-    }
+    return dict(zip(("distance", "unambiguous"), map(float, margin(x, dataset.codes)), strict=True))
 
 
 def load_data(config: Config, workdir: Path | None = None) -> Dataset:
     """The data set of a config, as latents where ``config.data.latents`` names an autoencoder, with embeddings where
-    ``config.data.embeddings.encoder`` names contrastive encoders.
-
-    Args:
-      config: the full config.
-      workdir: the run that it is of, for error messages.
-    """
-    if encoded.has_embeddings(config):
-        return encoded.with_embeddings(config, workdir)
+    ``config.data.embeddings.encoder`` names contrastive encoders; ``workdir`` is its run, for error messages."""
+    if "embeddings" in config.data and config.data.embeddings.encoder is not None:
+        return embeddings.with_embeddings(config, workdir)
     dataset = data.load(config)
     return open_latents(config, dataset) if config.data.get("latents") else dataset
 
 
 def open_latents(config: Config, inner: Dataset) -> Latents:
-    """The latents of ``inner`` by the autoencoder in ``config.data.latents``.
-
-    Raises:
-      ConfigError: if there is no finished run there, or one of other data.
-    """
+    """The latents of ``inner`` by the autoencoder in ``config.data.latents``."""
     given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
-    if (workdir / encoded.DESCRIPTION).exists():
-        found, rows = encoded.read_latents(workdir, config, given, inner.examples)
+    if (workdir / DESCRIPTION).exists():
+        found, rows = read_latents(workdir, config, given, inner.examples)
         built = autoencoder.Latent(found.module, ConfigDict(), inner)
         return Latents(inner, built, found.params, np.zeros(()), np.ones(()), rows)
     crop = config.data.crop
@@ -198,3 +171,105 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     found = json.loads((workdir / STATISTICS).read_text())
     params = jax.tree.map(jnp.asarray, params)
     return Latents(inner, built, params, np.array(found["mean"]), np.array(found["standard deviation"]))
+
+
+DESCRIPTION = "precomputed.json"
+"""The file of a finished folder with the path of the weights, their scale, and the fields of the data."""
+ARRAYS = ("x", "label")
+_FILES = [f"diffusion_pytorch_model{ending}" for ending in (".safetensors", ".bin")]
+_FIELDS = ("name", "image_size", "image_mode")
+
+
+class Pretrained(NamedTuple):
+    """A published autoencoder: the network with its parameters, the file that they are from, and the arguments of
+    :func:`scorekit.io.formats.autoencoder_kl.convert`."""
+
+    module: AutoencoderKL
+    params: PyTree
+    weights: Path
+    options: dict[str, Any]
+
+
+def open_autoencoder(path: Path, given: str, preset: str | None = None) -> Pretrained:
+    """An ``AutoencoderKL`` in the layout of diffusers.
+
+    Args:
+      path: a file of weights, with ``config.json`` beside it or a preset; a folder of both; or a pipeline with such a
+        folder named ``vae``.
+      given: what an error begins with.
+      preset: of :class:`~scorekit.networks.AutoencoderKL`, whose scale the latents get in place of the config's.
+    """
+    folder = next((f for f in (path / "vae", path) if f.is_dir()), path.parent)
+    weights = path if path.is_file() else next((folder / f for f in _FILES if (folder / f).is_file()), None)
+    if weights is None:
+        raise ConfigError(f"{given}: must be a file of weights, or a folder with one of {', '.join(_FILES)}")
+    options: dict[str, Any] = {}
+    try:
+        if (folder / "config.json").is_file():
+            options = autoencoder_kl.attributes(read_json(folder / "config.json"))
+        if preset is not None:
+            chosen = AutoencoderKL.preset(preset)
+            options |= {"scaling_factor": chosen.scaling_factor, "shift_factor": chosen.shift_factor}
+        if not options:
+            raise ValueError("there is no config.json with the scale of the latents; name it by --preset")
+        return _converted(weights, options)
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        raise ConfigError(f"{given}: {error}") from error
+
+
+def _converted(weights: Path, options: dict[str, Any]) -> Pretrained:
+    module, params = autoencoder_kl.convert(Tensors(read_weights(weights).named, str(weights)), **options)
+    return Pretrained(module, jax.tree.map(jnp.asarray, params), weights, options)
+
+
+def write(folder: Path, config: Config, dataset: Images, found: Pretrained, batch_size: int) -> None:
+    """Encodes all training images, in their order, to ``x.npy`` and ``label.npy``; the description is written last."""
+    given, total = f"config.data.path={config.data.path}", dataset.examples
+    assert total is not None
+    try:
+        shape = found.module.latent_shape(dataset.shape)
+        if dataset.shape[-1] != found.module.data_channels:
+            raise ValueError(f"images must have {found.module.data_channels} channels, these have {dataset.shape[-1]}")
+    except ValueError as error:
+        raise ConfigError(f"{given}: {error}; see config.data.image_size and image_mode") from error
+    encode = jax.jit(lambda x: found.module.apply(found.params, dataset.to_model(x), method="encode"))
+    x = np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.float32, shape=(total, *shape))
+    labels, start = np.zeros(total, np.int32), 0
+    for part in dataset.in_order(64 * batch_size):
+        rows = slice(start, start := start + len(part["x"]))
+        x[rows], labels[rows] = in_blocks(encode, part["x"], min(batch_size, total)), part["label"]
+        check_examples({"x": x[rows]}, given, "latents")
+        print(f"{start:,} of {total:,} images", flush=True)
+    x.flush()
+    np.save(folder / "label.npy", labels)
+    about = {"weights": str(found.weights), "options": found.options, "examples": total}
+    about["data"] = {field: config.data[field] for field in _FIELDS}
+    write_atomic(folder / DESCRIPTION, json.dumps(about, indent=2).encode())
+
+
+def read_latents(folder: Path, config: Config, given: str, examples: int | None) -> tuple[Pretrained, Batch]:
+    """The autoencoder, and latents and labels of all training images, which are read from disk as they are needed.
+
+    Args:
+      folder: that of :func:`write`.
+      config: a config of the images that were encoded.
+      given: beginning of errors.
+      examples: number of training images.
+    """
+    try:
+        about = parse_json(read_file(folder / DESCRIPTION), DESCRIPTION)
+        theirs = {field: about["data"][field] for field in _FIELDS} | {"examples": about["examples"]}
+        weights, options = Path(about["weights"]), about["options"]
+        rows = {name: np.load(regular_file(folder / f"{name}.npy", folder), mmap_mode="r") for name in ARRAYS}
+        if {len(each) for each in rows.values()} != {about["examples"]}:
+            raise ValueError(f"it does not hold {about['examples']} examples")
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise ConfigError(f"{given}: is damaged: {error}; run experiments.latents.precompute again") from error
+    ours = {field: config.data[field] for field in _FIELDS} | {"examples": examples}
+    for field, value in ours.items():
+        if value != theirs[field]:
+            given_for = f"{given}: is of images with {field}={to_text(theirs[field])}"
+            raise ConfigError(f"{given_for}, these have {to_text(value)}")
+    if not weights.is_file():
+        raise ConfigError(f"{given}: its autoencoder is no longer in {weights}; correct the path in {DESCRIPTION}")
+    return _converted(weights, options), rows

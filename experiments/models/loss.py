@@ -1,5 +1,6 @@
 """The loss of a model as the training step takes it: a prepared batch, and the loss of each example."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -11,13 +12,14 @@ import jax.numpy as jnp
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
-from experiments.models.learned_schedule import rate_weight, with_variance_gradient
 from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network
 from scorekit import flow_maps, forcing, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
 from scorekit.predictions import bounded_log_snr
-from scorekit.typing import Denoiser, Prediction, PyTree
+from scorekit.schedules import time_derivative
+from scorekit.trees import pytree_dataclass
+from scorekit.typing import Denoiser, Prediction, PyTree, Schedule
 
 
 def make_prepare(
@@ -30,8 +32,6 @@ def make_prepare(
     """``(key, batch) -> batch``: all randomness of a training step, at the global batch.
 
     Args:
-      model: the model.
-      dataset: its data.
       rates: the probability of dropping each condition, for training; by default none are dropped, and the dropout of
         the network is off.
       joint_rate: the probability of dropping all of them together.
@@ -86,9 +86,7 @@ def make_prepare(
 def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | None = None):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
 
-    Args:
-      model: the model.
-      teacher: conditions to the denoiser whose flow map is learned; None learns that of the data.
+    ``teacher`` takes conditions to the denoiser whose flow map is learned; None learns that of the data.
     """
     if model.learns_schedule:
         return _bound_loss(model)
@@ -136,18 +134,20 @@ def _bound_loss(model: Model):
     """The variational bound of each example in nats per dimension, which trains the schedule too."""
 
     def diffusion(params, schedule, batch):
+        # with -1/2 dlog_snr/dt, the squared error of eps at uniform times is the bound
+        weight = -0.5 * batch["weight"] * time_derivative(schedule.log_snr, batch["t"])
         value, aux = losses.denoising_loss_at(
             network(model._replace(schedule=schedule), params, batch["conditions"], batch.get("dropout")),
             schedule,
             batch["x"],
             batch["eps"],
-            time_samplers.Times(batch["t"], batch["weight"] * rate_weight(schedule, batch["t"])),
+            time_samplers.Times(batch["t"], weight),
             target=model.target,
             weighting=weightings.eps,
         )
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
-    diffusion = with_variance_gradient(diffusion)
+    diffusion = _with_variance_gradient(diffusion)
 
     def loss(params, batch):
         schedule = at_params(model, params).schedule
@@ -158,15 +158,61 @@ def _bound_loss(model: Model):
     return loss
 
 
-def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
-    """``params -> loss`` on up to ``limit`` test examples, always with the same noise and times.
+@pytree_dataclass
+class _OfExamples:
+    """A schedule for each example: leaves of ``each`` are ``(B, ...)``, all times ``(B,)``."""
 
-    Args:
-      prepare: ``(key, batch) -> batch``.
-      loss: ``(params, prepared batch) -> (loss of each example, aux)``.
-      dataset: its data.
-      limit: of examples; ``dataset.max_held_out`` by default.
+    each: Schedule
+
+    def alpha(self, t):
+        return jax.vmap(lambda schedule, t: schedule.alpha(t))(self.each, t)
+
+    def sigma(self, t):
+        return jax.vmap(lambda schedule, t: schedule.sigma(t))(self.each, t)
+
+    def log_snr(self, t):
+        return jax.vmap(lambda schedule, t: schedule.log_snr(t))(self.each, t)
+
+    def time_at(self, log_snr):
+        return jax.vmap(lambda schedule, value: schedule.time_at(value))(self.each, log_snr)
+
+
+def _with_variance_gradient(diffusion):
+    """``(params, schedule, batch) -> (diffusion loss (B,), aux)`` whose interior is trained for a small variance.
+
+    In the gradient with respect to the parameters and the ends of the schedule this is ``diffusion``. With respect to
+    what is between the ends it is the gradient of the squared losses, ``2 L_i dL_i`` for each example, which is that of
+    their variance: their mean does not depend on it. One backward pass gives both, as it gives the gradient with
+    respect to the schedule of each example. ``diffusion`` has the same signature; the batch gets no gradient.
     """
+
+    @jax.custom_vjp
+    def of_examples(params, schedules, batch):
+        return diffusion(params, schedules, batch)
+
+    def forward(params, schedules, batch):
+        value, pullback, aux = jax.vjp(lambda *args: diffusion(*args, batch), params, schedules, has_aux=True)
+        return (value, aux), (value, pullback)
+
+    def backward(residuals, cotangents):
+        value, pullback = residuals
+        for_params, for_schedules = pullback(cotangents[0])
+        each = for_schedules.each
+        squared = {name: jax.vmap(jnp.multiply)(2.0 * value, getattr(each, name)) for name in ("heights", "slopes")}
+        return for_params, _OfExamples(each=dataclasses.replace(each, **squared)), None
+
+    of_examples.defvjp(forward, backward)
+
+    def loss(params, schedule, batch):
+        repeat = lambda leaf: jnp.broadcast_to(leaf, (*batch["t"].shape, *jnp.shape(leaf)))
+        return of_examples(params, _OfExamples(each=jax.tree.map(repeat, schedule)), batch)
+
+    return loss
+
+
+def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
+    """``params -> loss`` on up to ``limit`` (``dataset.max_held_out`` by default) test examples, always with the same
+    noise and times; ``prepare`` and ``loss`` are those of training."""
     few = rows_of(dataset.test, slice(dataset.max_held_out if limit is None else limit))
     prepared = jax.jit(prepare)(jax.random.key(0), few)
     # prepared is an argument: as a constant XLA would compute with it

@@ -16,20 +16,11 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import choices, couplings, learned_schedule
+from experiments.models import choices
 from experiments.models.flow_map_losses import FlowMapLoss
-from experiments.models.learned_schedule import SCHEDULE, init_schedule
 from scorekit import denoisers, flow_maps, io
-from scorekit.io.preconditioning import (
-    BETAS,
-    ClockInput,
-    LogSNRInput,
-    Preconditioning,
-    TimestepInput,
-    ddpm,
-    precondition,
-    vp,
-)
+from scorekit.io import preconditioning
+from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
 from scorekit.io.tensors import check_params
 from scorekit.networks import LogVariance, with_new_parameters
 from scorekit.predictions import Target
@@ -38,6 +29,9 @@ from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Sche
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
+SCHEDULE = "schedule"
+"""Where the parameters of a trained schedule (Kingma et al. 2021) are among those of the network, with which they are
+averaged, saved and restored."""
 GUIDANCE = "guidance_scale"
 """The name of γ among the conditions of a flow map; without it, γ is 1."""
 
@@ -67,7 +61,7 @@ class Model(NamedTuple):
     """The loss of a flow map, whose network gets the length of the jump; None for a denoiser."""
     guidance_max: float | None = None
     """The largest γ that a flow map is conditioned on; None for one that is not."""
-    coupling: couplings.Coupling | None = None
+    coupling: choices.Coupling | None = None
     """Which noise goes with which example; None for independent noise."""
     frame_levels: bool = False
     """Whether every frame has a noise level of its own in training."""
@@ -81,7 +75,7 @@ class Model(NamedTuple):
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the parts of the config together."""
     schedule, extracts = choices.build_schedule(config), conditions.build_conditions(config, dataset)
-    sizes, coupling = conditions.sizes(extracts, dataset), couplings.build(config)
+    sizes, coupling = conditions.sizes(extracts, dataset), choices.build_coupling(config)
     if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
         require(False, "data.map.name", config.data.map.name, f"a map of shape {dataset.shape}, as the data")
     if config.loss.map_noise is not None:
@@ -100,7 +94,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         log_variance=LogVariance() if config.loss.log_variance else None,
         noise_input=choices.build_noise_input(config, schedule),
         sigma_data=config.preconditioning.sigma_data,
-        learns_schedule=learned_schedule.is_learned(config),
+        learns_schedule=config.schedule.name == "learned",
         bins=dataset.bins,
         flow_map=choices.build_flow_map(config),
         coupling=coupling,
@@ -111,7 +105,15 @@ def build_model(config: Config, dataset: Dataset) -> Model:
 
 def at_params(model: Model, params: PyTree) -> Model:
     """The model with the schedule that these parameters hold; where none is trained, the model itself."""
-    return model._replace(schedule=learned_schedule.schedule_of(model.schedule, params))
+    if SCHEDULE not in params:
+        return model
+    return model._replace(schedule=dataclasses.replace(cast(Any, model.schedule), **params[SCHEDULE]))
+
+
+def _init_schedule(schedule: Schedule) -> dict[str, Array]:
+    """The initial parameters: the fields of :func:`scorekit.schedules.learned`."""
+    names = [field.name for field in dataclasses.fields(cast(Any, schedule))]
+    return {name: jnp.array(getattr(schedule, name), jnp.float32) for name in names}
 
 
 def init_params(model: Model, key: Key) -> PyTree:
@@ -123,7 +125,7 @@ def init_params(model: Model, key: Key) -> PyTree:
     if model.log_variance is not None:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
-        params = {**params, SCHEDULE: learned_schedule.init_schedule(model.schedule)}
+        params = {**params, SCHEDULE: _init_schedule(model.schedule)}
     return params
 
 
@@ -161,7 +163,7 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
         bound = Partial(model.module.apply, of_network, **named)
     else:
         bound = Partial(functools.partial(_with_dropout, model.module), of_network, dropout, named)
-    return precondition(bound, model.preconditioning)
+    return preconditioning.precondition(bound, model.preconditioning)
 
 
 def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree, x: Array, noise: Array) -> Array:
@@ -206,20 +208,8 @@ _FREE = ("attention", "dropout", "dtype", "name", "parent", "remat")
 """Attributes of a network that parameters do not depend on."""
 
 
-def check_start(config: Config) -> None:
-    """Validates that ``config.init_from`` exists."""
-    path = config.init_from
-    if path is not None:
-        require(io.as_path(path).exists(), "init_from", path, "a folder or file that exists")
-
-
 def initial_params(config: Config, model: Model) -> PyTree:
-    """The parameters at step 0.
-
-    Raises:
-      ConfigError: if the weights of ``config.init_from`` cannot be read, are of another network, or of one whose noise
-        level, input or output mean something else than in the config.
-    """
+    """The parameters at step 0."""
     if config.init_from is None:
         return init_params(model, jax.random.key(config.seed))
     given = f"config.init_from={config.init_from}"
@@ -245,7 +235,7 @@ def initial_params(config: Config, model: Model) -> PyTree:
     if model.learns_schedule:
         theirs = found.preconditioning.schedule
         same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
-        params[SCHEDULE] = init_schedule(theirs if same else model.schedule)
+        params[SCHEDULE] = _init_schedule(theirs if same else model.schedule)
     try:
         if model.flow_map is not None:  # a denoiser lacks the parameters of the length of the jump
             params = with_new_parameters(params, init_params(model, jax.random.key(config.seed)))
@@ -269,8 +259,8 @@ def _in_words(part: object) -> str:
     """A noise input as the overrides that choose it; anything else by its name."""
     if isinstance(part, LogSNRInput):
         return f"preconditioning.noise.name=log_snr, scale={part.scale:g}, offset={part.offset:g}"
-    tables = {f"timestep, betas={name}": ddpm(name).noise_input for name in BETAS}
-    for name, known in {**tables, "vp": vp().noise_input}.items():
+    tables = {f"timestep, betas={name}": preconditioning.ddpm(name).noise_input for name in preconditioning.BETAS}
+    for name, known in {**tables, "vp": preconditioning.vp().noise_input}.items():
         if _equal(part, known):
             return f"preconditioning.noise.name={name}"
     return str(part) if part is None or isinstance(part, float) else type(part).__name__

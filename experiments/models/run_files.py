@@ -54,16 +54,13 @@ def named_task(config: Config) -> Config:
 
 
 def config_of(folder: str | Path, given: str, task: str | None = None, fields: Section | None = None) -> Config:
-    """The config that the run in ``folder`` saved; errors begin with ``given``.
+    """The config that the run in ``folder`` saved.
 
     Args:
-      folder: of the run.
-      given: the flag or field that names it.
-      task: its task; any by default.
-      fields: whose values are validated, and filled in where they were added since.
-
-    Raises:
-      ConfigError: if there is no run, or one of another task.
+      folder: folder of the run.
+      given: flag or field that names it, with which errors begin.
+      task: task of the run; any by default.
+      fields: fields whose values are validated, and filled in where they were added since.
     """
     path = as_path(folder) / "config.json"
     if not path.exists():
@@ -81,13 +78,8 @@ def config_of(folder: str | Path, given: str, task: str | None = None, fields: S
 
 
 def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:
-    """Validates ``config.<field>``, the name of an average: one that training keeps, or "none".
-
-    Args:
-      config: the full config.
-      field: the dotted path.
-      post_hoc: whether it may be of any relative width, if training keeps power-function averages.
-    """
+    """Validates ``config.<field>``, the name of an average: one that training keeps, or "none"; with ``post_hoc`` also
+    of any relative width, if training keeps power-function averages."""
     kept, name = config.training.power_ema or (), lookup(config, field)
     width = power_ema_width(name) if post_hoc and kept else None
     if width is not None:
@@ -123,14 +115,14 @@ FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "transcrib
           "data.map.", "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model",
           "symbols.", "order.")  # fmt: skip
 _RECORD, _ENCODER = "weights", "encoder"
-_ADDED = {
+_LEFT_OUT = {
     "data.tokens.name": "none",
     "loss.coupling.name": "independent",
     "loss.flow_map.name": "none",
     "loss.levels": "example",
     "preconditioning.noise.name": "log_snr",
 }
-"""Fields that runs were saved without, at the value that they all had."""
+"""Values that are not saved with the weights."""
 
 
 def fields_of(config: Config) -> dict[str, Any]:
@@ -138,7 +130,7 @@ def fields_of(config: Config) -> dict[str, Any]:
 
     Of ``data.latents`` and ``data.captions.encoder``, which are paths, only whether they are set.
     """
-    found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v is not None and _ADDED.get(f) != v}
+    found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v not in (None, _LEFT_OUT.get(f))}
     found |= dict.fromkeys(found.keys() & {"data.latents", "data.captions.encoder"}, "a folder")
     return json.loads(json.dumps(found))
 
@@ -148,22 +140,8 @@ def record(config: Config, encoder: str | None = None) -> dict[str, Any]:
     return {_RECORD: fields_of(config), **({} if encoder is None else {_ENCODER: encoder})}
 
 
-def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
-    """Validates the config against what was saved with a checkpoint of the run; nothing to do for an older one.
-
-    Raises:
-      ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
-    """
-    if _RECORD in saved:
-        _compare(fields_of(config), saved[_RECORD], workdir)
-
-
 def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], workdir: Path) -> None:
-    """Validates that the embeddings of the data are those that the run was trained on; warns where that is not known.
-
-    Raises:
-      ConfigError: if another encoder, or the same one after more training, has made them.
-    """
+    """Validates that the embeddings of the data are those of training; warns where that is not known."""
     if encoder is None:
         return
     folder = config.data.embeddings.encoder
@@ -185,31 +163,23 @@ def recorded_encoder(workdir: Path) -> str | None:
 
 
 def check_weights(config: Config, workdir: Path, step: int | None = None) -> dict[str, Any]:
-    """Validates the config of an opened run against the fields that its weights were trained with.
-
-    A run that was saved without them is compared with its ``config.json``, which is printed.
-
-    Returns:
-      What was saved with the checkpoint.
-
-    Raises:
-      ConfigError: naming the first field that differs, unless ``--reinterpret_weights`` is given.
-    """
+    """Validates the config of an opened run against the fields that its weights were trained with, and returns all that
+    was saved with the checkpoint."""
     saved = restore_extra(workdir / "checkpoints", step=step)
     if saved is None:  # a snapshot of averages, whose checkpoint has been deleted
         saved = restore_extra(workdir / "checkpoints")
-    if saved is not None and _RECORD in saved:
-        check_record(config, saved, workdir)
-    elif saved is not None and (workdir / "config.json").exists():
-        print(f"{workdir}: saved by an earlier version, without what its weights mean; config.json is believed")
-        _compare(fields_of(config), fields_of(load_resolved(workdir / "config.json")), workdir)
+    check_record(config, saved or {}, workdir)
     return saved or {}
 
 
-def _compare(ours: dict[str, Any], trained: dict[str, Any], workdir: Path) -> None:
-    trained = {field: value for field, value in trained.items() if _ADDED.get(field) != value}
+def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
+    """As :func:`check_weights`, against what was saved with a checkpoint; nothing to do where no fields were."""
+    ours, trained = fields_of(config), saved.get(_RECORD)
+    if trained is None:
+        return
+    shown = lambda value: tuple(value) if isinstance(value, list) else "its default" if value is None else value
     for field in sorted({*ours, *trained}):
-        value, before = (to_text(_shown(fields.get(field))) for fields in (ours, trained))
+        value, before = (to_text(shown(fields.get(field))) for fields in (ours, trained))
         if ours.get(field) == trained.get(field):
             continue
         if not flags.reinterpret():
@@ -220,10 +190,6 @@ def _compare(ours: dict[str, Any], trained: dict[str, Any], workdir: Path) -> No
         print(f"config.{field}={value}: reinterpreting the weights in {workdir}, trained with {before}")
 
 
-def _shown(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else "its default" if value is None else value
-
-
 PICTURES = ("name", "path", "image_mode")
 SPLITS = ("train_split", "test_split")
 """Fields of ``config.data`` that say which pictures there are, with their captions, and which of them are held out."""
@@ -232,32 +198,20 @@ SPLITS = ("train_split", "test_split")
 def check_same_data(
     config: Config, other: Config, given: str, of: str, fields: Sequence[str] = (*PICTURES, *SPLITS)
 ) -> None:
-    """Validates that a run has the data of another one; nothing is loaded.
+    """Validates that a run has the data of another one, by these fields of ``config.data``; nothing is loaded.
 
-    Folders of pictures may move: another path is a warning.
-
-    Args:
-      config: of the run.
-      other: of the one to compare with.
-      given: the run, for the error message.
-      of: the other one, likewise.
-      fields: of ``config.data`` that are compared, with dots in sections.
-
-    Raises:
-      ConfigError: naming both, the first field that differs, and its values.
+    ``given`` and ``of`` name the two in errors. Folders of pictures may move: another path is a warning.
     """
+
+    def value_of(config: Config, field: str) -> Any:
+        value = lookup(config.data, field)
+        if field == "label" and value is None:
+            return "none"
+        return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value
+
     for field in fields:
-        ours, theirs = (_value(one, field) for one in (config, other))
+        ours, theirs = (value_of(one, field) for one in (config, other))
         if field == "path" and ours != theirs:
             warnings.warn(f"{given}: has config.data.path={ours}, {of} has {theirs}", stacklevel=2)
         elif ours != theirs and not (field == "image_mode" and None in (ours, theirs)):
             raise ConfigError(f"{given}: must be of the data of {of}, config.data.{field}={theirs}; it has {ours}")
-
-
-def _value(config: Config, field: str) -> Any:
-    value = config.data
-    for part in field.split("."):
-        value = value.get(part)
-    if field == "label" and value is None:
-        return "none"
-    return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value

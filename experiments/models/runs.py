@@ -14,14 +14,15 @@ from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import Section
 from experiments.cli.outputs import encodable
 from experiments.data.dataset import Dataset
-from experiments.models import classifier, couplings, latents
+from experiments.models import classifier, latents
 from experiments.models.checks import check
 from experiments.models.devices import param_shapes
+from experiments.models.guidance import NO_EXTRAS, Extras
 from experiments.models.model import at_params, build_model, init_params
-from experiments.models.rules import NO_EXTRAS, Extras
 from experiments.models.run_files import check_encoder, check_weights, restore
 from experiments.models.sampling import make_sampler
-from scorekit.io import write_atomic
+from scorekit.checks import check_finite
+from scorekit.io import Loaded, write_atomic
 from scorekit.typing import PyTree
 
 FIELDS = Section(data=data.FIELDS, **models.FIELDS)
@@ -55,17 +56,11 @@ def open_run(
     """Loads the averaged parameters of a checkpoint.
 
     Args:
-      config: the full config.
-      workdir: the folder of the run.
       step: the checkpoint, the newest by default.
       scales: the guidance scales to sample at; by default all that the config names.
       any_coupling: whether the caller accepts a model that has no score.
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
       dataset: its data, loaded by default.
-
-    Raises:
-      ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
-        exist.
     """
     FIELDS.check_values(config)
     saved = check_weights(config, workdir, step)
@@ -76,7 +71,7 @@ def open_run(
             f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
         )
     if not any_coupling:
-        couplings.check_score(config, f"--workdir={workdir}")
+        check_score(config, f"--workdir={workdir}")
     if dataset is None:
         dataset = latents.load_data(config, workdir)
     check_encoder(config, dataset.encoder, saved, workdir)
@@ -86,6 +81,16 @@ def open_run(
     model = at_params(model, params)
     extras = _extras(config, workdir, found, like)
     return Run(dataset, model, make_sampler(config, model, dataset, extras), params, found, extras)
+
+
+def check_score(config: Config, given: str) -> None:
+    """Raises an error, which begins with ``given``, for a model whose noise is not independent: it has no score."""
+    coupling = config.loss.coupling.name
+    if coupling != "independent":
+        raise ConfigError(
+            f"{given}: a model of config.loss.coupling.name={coupling} has no score, which this program needs; train "
+            f"one with loss.coupling.name=independent"
+        )
 
 
 def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
@@ -103,6 +108,31 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
     if "classifier" in config.guidance:
         extras = extras._replace(classifier=classifier.open_logits(config, config.rules.classifier))
     return extras
+
+
+def as_loaded(run: Run) -> Loaded:
+    """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
+    try:
+        check_finite(params=run.params)
+    except ValueError as error:
+        raise ConfigError(f"step {run.step} of the run cannot be exported: {error}; see --step") from None
+    return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)
+
+
+def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
+    """Data, steps, solver and, where the run was evaluated, metrics."""
+    path = workdir / "evaluation.json"
+    sampling = config.sampling
+    return {
+        "data": run.dataset.name,
+        "classes": f"{run.dataset.num_classes}; label {run.dataset.num_classes} is the null token",
+        "conditions": ", ".join(("labels", *run.model.extracts)),
+        "step": run.step,
+        "average": sampling.ema,
+        "solver": f"{sampling.solver.name}, {sampling.steps} steps on the grid {sampling.grid.name}",
+        "guidance": f"{' + '.join(config.guidance)}, \u03b3 = {sampling.guidance_scale:g}",
+        **(json.loads(path.read_text()) if path.exists() else {}),
+    }
 
 
 def facts(run: Run) -> dict[str, Any]:

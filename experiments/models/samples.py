@@ -49,11 +49,8 @@ def digest_of(config: Config, *values: Any) -> str:
 
 
 class PartialSamples:
-    """The batches that are drawn; the first process writes them, every one reads them.
-
-    Args:
-      folder: of all partial results; one in it by the name of each digest.
-    """
+    """The batches that are drawn, in a folder by the name of each digest; the first process writes them, every one
+    reads them."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -143,9 +140,8 @@ def check_samples(samples: Any, by: str, what: str = "samples") -> Any:
     """Returns the samples, arrays (or trees of them) with a leading axis.
 
     Args:
-      samples: the samples.
-      by: what has drawn them, for the error message.
-      what: they are.
+      by: a name for what has drawn them, for the error message.
+      what: a name for the samples, likewise.
 
     Raises:
       NotFinite: if any of them is not finite, with their number.

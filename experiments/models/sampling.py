@@ -1,4 +1,10 @@
-"""The solver and the time grid of a config, and the function that draws samples with them."""
+"""The solver and the time grid of a config, and the function that draws samples with them.
+
+Args:
+  t_max: the first time.
+  t_min: the last time.
+  times: decreasing, one more than there are steps.
+"""
 
 import functools
 import inspect
@@ -14,12 +20,12 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, require, resolve
 from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, Text, narrowed
 from experiments.data.dataset import Dataset
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.choices import ENDS
 from experiments.models.conditioning import conditions_for
 from experiments.models.devices import everywhere, spread, spread_jit
+from experiments.models.guidance import NO_EXTRAS, Extras
 from experiments.models.model import Model, at_params
-from experiments.models.rules import NO_EXTRAS, Extras
 from experiments.models.samples import NotFinite, PartialSamples, check_samples, digest_of, sampler_of
 from scorekit import process, samplers, schedules, solvers, tuning
 from scorekit.arguments import Between, Each, bounds_of
@@ -50,12 +56,7 @@ def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -
 
 
 def _recommended(schedule: Schedule, n: int, stochastic: bool, t_max=1.0, t_min=0.0) -> Array:
-    """The grid of :func:`scorekit.samplers.recommended` for this number of steps and kind of solver.
-
-    Args:
-      t_max: the first time.
-      t_min: the last time.
-    """
+    """The grid of :func:`scorekit.samplers.recommended` for this number of steps and kind of solver."""
     _, ts = samplers.recommended(schedule, n, stochastic=stochastic, t_max=_start(schedule, t_max), t_min=t_min)
     return ts
 
@@ -75,11 +76,7 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
 
 
 def _given_times(n: int, times: Annotated[tuple, Each(FRACTION, least=2)]) -> Array:
-    """These times.
-
-    Args:
-      times: decreasing, one more than there are steps.
-    """
+    """These times."""
     if len(times) != n + 1:
         raise ValueError(f"times must be {n + 1} for sampling.steps = {n}, got {len(times)}")
     ts = jnp.asarray(times, jnp.float32)
@@ -155,7 +152,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     ``steps`` takes another number of steps than the config.
     """
     solver, fixed = build_sampler(config, model.schedule)
-    options, denoiser = config.sampling, rules.make_guided(config, model)
+    options, denoiser = config.sampling, guidance.make_guided(config, model)
 
     @functools.partial(spread_jit, static_argnames="trajectory")
     def run(params, key, given, scale, ts, extras, trajectory=False):
@@ -204,7 +201,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
         named = isinstance(labels, Mapping)
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
-        scale = rules.traced_scale(config, guidance_scale)
+        scale = guidance.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
         params, others = everywhere((params, extras))
         ts = build_sampler(config, at_params(model, params).schedule)[1] if model.learns_schedule else fixed
@@ -240,9 +237,6 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
 
 
 _SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
-_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"unipc": {"coordinate": "flow"}}
-"""Arguments whose default in a config is not that of the library."""
-_SIMPLE = (bool, int, float, str, tuple)
 
 
 def config_name(name: str) -> str:
@@ -265,14 +259,14 @@ def _is_solver(thing: Any) -> bool:
     return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
 
 
-def _configurable(factory: Callable[..., Any], defaults: Mapping[str, Any]) -> Choice | None:
+def _configurable(factory: Callable[..., Any], **defaults: Any) -> Choice | None:
     """The factory with its simple arguments alone and these defaults; None if it cannot be called with them."""
     left_out = []
     for name, argument in inspect.signature(factory).parameters.items():
-        required = argument.default is inspect.Parameter.empty
-        if name not in bounds_of(factory) if required else not isinstance(argument.default, _SIMPLE):
-            if required:
+        if argument.default is inspect.Parameter.empty:
+            if name not in bounds_of(factory):
                 return None
+        elif not isinstance(argument.default, (bool, int, float, str, tuple)):
             left_out.append(name)
     return Choice(factory, drop=tuple(left_out), **defaults)
 
@@ -286,22 +280,23 @@ def _recommended_solver(schedule: Schedule, n: int, stochastic: bool = False) ->
     return samplers.recommended(schedule, n, stochastic=stochastic)[0]
 
 
+_FLOW_MAP = Choice(
+    lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
+    "Jumps of a flow map.",
+    gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
+    t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
+)
+
+
 def _all() -> dict[str, Callable[..., Any]]:
-    found: dict[str, Callable[..., Any]] = {"recommended": _recommended_solver}
+    found: dict[str, Callable[..., Any]] = {"recommended": _recommended_solver, "flow_map": _FLOW_MAP}
     for name in solvers.__all__:
-        thing = getattr(solvers, name)
-        if thing in (SolverBase, LinearSolver) or not _is_solver(thing):
-            continue
-        factory = _configurable(thing, _DEFAULTS.get(config_name(name), {}))
-        if factory is not None:
-            found[config_name(name)] = factory
-    found["flow_map"] = Choice(
-        lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
-        "Jumps of a flow map.",
-        gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
-        t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
-    )
+        thing, ours = getattr(solvers, name), config_name(name)
+        if thing not in (SolverBase, LinearSolver) and _is_solver(thing):
+            defaults = {"coordinate": "flow"} if ours == "unipc" else {}  # not those of the library
+            if factory := _configurable(thing, **defaults):
+                found[ours] = factory
     return dict(sorted(found.items()))
 
 
-SOLVERS: Mapping[str, Callable[..., Any]] = _all()
+SOLVERS = _all()

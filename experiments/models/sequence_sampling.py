@@ -1,5 +1,6 @@
 """Samples of models of sequences: one symbol after the other, or by the steps of a diffusion; guided and truncated."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, choice, require, resolve
-from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, narrowed
+from experiments.cli.config import Config, call, choice, require, require_field
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, narrowed
 from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
@@ -34,8 +35,8 @@ SOLVERS = narrowed(
         "remasking": discrete.Remasking,
         "tau_leaping": discrete.TauLeaping,
     },
-    cap=FRACTION, eta=FRACTION, num_corrections=Count(1, 1024), size=FRACTION, temperature=NON_NEGATIVE,
-)  # fmt: skip
+    num_corrections=Count(1, 1024),
+)
 
 
 FIELDS = Section(
@@ -66,21 +67,20 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 def check(config: Config, scales: Sequence[float]) -> None:
     """Validates relations of the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
     check_average(config, "sampling.ema", post_hoc=True)
-    options = config.sampling
+    options, must = config.sampling, functools.partial(require_field, config)
     if not is_diffusion(config):
         for field, value in (("steps", options.steps), *((f"solver.{k}", v) for k, v in options.solver.items())):
             allowed = "None for config.model=autoregressive, which draws one symbol after the other"
-            require(value is None, f"sampling.{field}", value, allowed)
+            must(f"sampling.{field}", value is None, allowed)
     else:
-        solver, name = build_solver(config), options.solver.name or "ancestral"
-        with_mask = config.model == "masked"
+        solver, name, with_mask = build_solver(config), options.solver.name or "ancestral", config.model == "masked"
         needs_mask = solver is None or solver.only_absorbing
         require(with_mask or not needs_mask, "sampling.solver.name", name, "one without masks for config.model=uniform")
-        require(solver is not None or options.steps is None, "sampling.steps", options.steps,
-                "None for config.sampling.solver.name=first_hitting, which takes one for each symbol")  # fmt: skip
-        require(options.given is None or with_mask, "sampling.given", options.given, "None for config.model=uniform")
+        allowed = "None for config.sampling.solver.name=first_hitting, which takes one for each symbol"
+        must("sampling.steps", solver is not None or options.steps is None, allowed)
+        must("sampling.given", options.given is None or with_mask, "None for config.model=uniform")
         keeps = options.given is None or name in _KEEP
-        require(keeps, "sampling.given", options.given, f"None for config.sampling.solver.name={name}")
+        must("sampling.given", keeps, f"None for config.sampling.solver.name={name}")
     for scale in scales:
         field = "sampling.guidance_scale" if scale == options.guidance_scale else "evaluation.guidance_scales"
         allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
@@ -97,32 +97,19 @@ def check_all(config: Config, scales: Sequence[float] | None = None) -> None:
 def build_solver(config: Config) -> discrete.TokenSolver | None:
     """The solver of a diffusion; None for one that reveals a mask at a time."""
     name = choice("sampling.solver.name", config.sampling.solver.name or "ancestral", SOLVERS)
-    named = config.copy_and_resolve_references()
-    named.sampling.solver.name = name
-    return resolve(named, "sampling.solver", SOLVERS)
+    return call(config, "sampling.solver", f"sampling.solver.name={name}", SOLVERS[name])
 
 
 def transform_of(options: Config) -> Callable[[Array], Array] | None:
     """What the section ``sampling`` does to logits ``(..., V)``; None for nothing."""
-    changes = [
-        (function, options[name])
-        for name, function in (
-            ("temperature", ar.temperature), ("top_k", ar.top_k), ("nucleus", ar.nucleus), ("typical", ar.typical),
-        )
-        if options[name] is not None
-    ]  # fmt: skip
+    names = [name for name in ("temperature", "top_k", "nucleus", "typical") if options[name] is not None]
 
     def transform(logits: Array) -> Array:
-        for function, value in changes:
-            logits = function(logits, value)
+        for name in names:
+            logits = getattr(ar, name)(logits, options[name])
         return logits
 
-    return transform if changes else None
-
-
-@jax.jit
-def _all_finite(params):
-    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]))
+    return transform if names else None
 
 
 def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
@@ -131,16 +118,12 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
     ``generate`` raises :class:`~experiments.models.samples.NotFinite` for parameters or samples that are not finite.
-
-    Raises:
-      ConfigError: for fields that do not fit the symbols.
     """
     options, transform = config.sampling, transform_of(config.sampling)
-    most = options.top_k or 1
-    require(most <= model.num_codes, "sampling.top_k", options.top_k, f"at most the {model.num_codes} codes")
-    kept = options.given or 0
+    kept, fits = options.given or 0, (options.top_k or 1) <= model.num_codes
+    require_field(config, "sampling.top_k", fits, f"at most the {model.num_codes} codes")
     allowed = f"below the {model.length} symbols: none would be left to draw"
-    require(kept < model.length, "sampling.given", options.given, allowed)
+    require_field(config, "sampling.given", kept < model.length, allowed)
     solver = build_solver(config) if model.process is not None else None
     times = jnp.linspace(1.0, 0.0, (options.steps or model.length) + 1)
 
@@ -167,10 +150,11 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         return discrete.sample(for_steps, denoiser, model.process, solver, z, times)
 
     run, decode = spread_jit(codes, static_argnames="guided"), jax.jit(dataset.from_model)
+    all_finite = jax.jit(lambda params: jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(params)])))
 
     def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
         labels, params = np.asarray(labels, np.int32), everywhere(params)
-        if not _all_finite(params):
+        if not all_finite(params):
             raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
         first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
         size, key = min(options.batch_size, len(labels)), jax.random.key(seed)
@@ -195,18 +179,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
 
 def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
-    """Loads the averaged parameters of a checkpoint.
-
-    Args:
-      config: the full config.
-      workdir: the folder of the run.
-      step: the checkpoint, the newest by default.
-      scales: the guidance scales to sample at; by default all that the config names.
-
-    Raises:
-      ConfigError: for an invalid config, one that the weights were not trained with, or a checkpoint that does not
-        exist.
-    """
+    """Loads the averaged parameters of a checkpoint; see :func:`experiments.models.runs.open_run`."""
     check_weights(config, workdir, step)
     check_all(config, scales)
     dataset = sequences.load_data(config)

@@ -1,5 +1,6 @@
 """Models of sequences of codes from a config: autoregressive, or discrete diffusion with masks or uniform noise."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, call, choice, require, resolve
+from experiments.cli.config import Config, call, choice, require_field, resolve
 from experiments.cli.fields import FRACTION, Choices, Field, Section, narrowed
 from experiments.data.symbols import CODINGS, ORDERS, Symbols
 from experiments.models import choices, latents
@@ -20,19 +21,12 @@ from scorekit.discrete import TokenDenoiser
 from scorekit.networks import drop_conditions
 from scorekit.typing import Array, Key, PyTree
 
-KINDS = ("autoregressive", "masked", "uniform")
 NETWORKS: Mapping[str, Callable] = {
     **choices.CAUSAL_NETWORKS,
     **{name: choices.NETWORKS[name] for name in ("dit", "wavenet")},
 }
 SCHEDULES = narrowed(
-    {
-        "cosine": discrete.schedules.cosine,
-        "linear": discrete.schedules.linear,
-        "log_linear": discrete.schedules.log_linear,
-        "polynomial": discrete.schedules.polynomial,
-    },
-    alpha_min=Between(0, 0.01),
+    {name: getattr(discrete.schedules, name) for name in ("cosine", "linear", "log_linear", "polynomial")},
     power=Between(0, 1024, "low"),
 )
 _SUPPLIED = ("outputs", "num_codes", "num_classes", "vector_size", "map_size", "map_shape", "token_size")
@@ -59,7 +53,7 @@ class Sequences(NamedTuple):
 
 
 FIELDS = Section(
-    model=Field("autoregressive", OneOf(*KINDS), """
+    model=Field("autoregressive", OneOf("autoregressive", "masked", "uniform"), """
         "autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""),
     symbols=Choices(CODINGS, "pixels", "What the symbols of an example are.", ("dataset",)),
     order=Choices(ORDERS, "raster", "The order of the symbols, of those with rows and columns.", ("grid",)),
@@ -83,22 +77,20 @@ def is_diffusion(config: Config) -> bool:
 
 def check(config: Config) -> None:
     """Validates relations between fields; nothing is loaded."""
-    causal = config.network.name in choices.CAUSAL_NETWORKS
+    must = functools.partial(require_field, config)
     fitting = [name for name in NETWORKS if (name in choices.CAUSAL_NETWORKS) != is_diffusion(config)]
     allowed = f"{' or '.join(fitting)} for config.model={config.model}"
-    require(causal != is_diffusion(config), "network.name", config.network.name, allowed)
-    latent, of_codes = config.data.latents, config.symbols.name == "codes"
+    must("network.name", config.network.name in fitting, allowed)
+    of_codes, of_samples = (config.symbols.name == name for name in ("codes", "mu_law"))
     allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"
-    require(bool(latent) == of_codes, "data.latents", latent, allowed)
-    representation = config.data.representation.name
-    require(config.symbols.name != "mu_law" or representation is None, "data.representation.name", representation,
-            "None for symbols.name=mu_law, which are codes of the samples")  # fmt: skip
-    order = config.order.name
-    require(config.symbols.name != "mu_law" or order == "raster", "order.name", order,
-            "raster for symbols.name=mu_law, whose codes have no rows and columns")  # fmt: skip
+    must("data.latents", bool(config.data.latents) == of_codes, allowed)
+    allowed = "None for symbols.name=mu_law, which are codes of the samples"
+    must("data.representation.name", not of_samples or config.data.representation.name is None, allowed)
+    allowed = "raster for symbols.name=mu_law, whose codes have no rows and columns"
+    must("order.name", not of_samples or config.order.name == "raster", allowed)
     for field, value in config.schedule.items():
-        unused = value is None or is_diffusion(config)
-        require(unused, f"schedule.{field}", value, "None for config.model=autoregressive, which has no noise")
+        allowed = "None for config.model=autoregressive, which has no noise"
+        must(f"schedule.{field}", value is None or is_diffusion(config), allowed)
     build_process(config, 2)
     _network(config, 2, 10, 4, None)
 
@@ -125,27 +117,15 @@ def _network(config: Config, num_codes: int, num_classes: int, length: int, posi
 
 
 def load_data(config: Config) -> Symbols:
-    """The data of a config as sequences of codes.
-
-    Raises:
-      ConfigError: if they cannot be loaded, or the symbols or their order do not fit them.
-    """
+    """The data of a config as sequences of codes."""
     inner = latents.load_data(config)
     coding = resolve(config, "symbols", CODINGS, dataset=inner)
     return Symbols(inner, coding, resolve(config, "order", ORDERS, grid=coding.grid))
 
 
-def build_model(config: Config, dataset: Symbols) -> Sequences:
-    """Puts the parts of the config together."""
-    return _model(config, dataset, dataset.positions)
-
-
-def without_positions(config: Config, dataset: Symbols) -> Sequences:
-    """The same with a network that does not get the coordinates of the positions."""
-    return _model(config, dataset, None)
-
-
-def _model(config: Config, dataset: Symbols, positions: np.ndarray | None) -> Sequences:
+def build_model(config: Config, dataset: Symbols, *, with_positions: bool = True) -> Sequences:
+    """Puts the parts of the config together; the network may be one that does not get the coordinates of positions."""
+    positions = dataset.positions if with_positions else None
     codes, (length,) = dataset.coding.num_codes, dataset.shape
     module = _network(config, codes, dataset.num_classes, length, positions)
     return Sequences(module, codes, length, dataset.num_classes, positions, build_process(config, codes))
@@ -194,8 +174,6 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
     """``(key, batch) -> batch``: all randomness of a training step, at the global batch.
 
     Args:
-      model: the model.
-      dataset: its data.
       label_dropout: the probability of dropping the class, for training; by default it is not dropped, and the dropout
         of the network is off.
     """

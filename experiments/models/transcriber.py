@@ -1,22 +1,170 @@
-"""A transcriber from a config: its network, its loss, and the augmentation of the sounds that it is trained on."""
+"""A transcriber from a config: its network, its loss, and the augmentation of the sounds that it is trained on.
 
+The network finds onsets and active keys in spectrograms, in the manner of Onsets and Frames. Two spectrograms with
+frequencies on the scale of pitches, one with a long window that separates neighbouring keys and one with a short window
+that places onsets, are stacked at the harmonics of each key: a convolution over neighbouring pitches then sees the
+overtones of a key too (Bittner et al. 2022, arXiv 2203.09893). As in Hawthorne et al. (2018, arXiv 1710.11153) the head
+of active keys is conditioned on the onsets; residual convolutions over time take the place of the recurrent layers.
+"""
+
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from experiments import data
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, require_field
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.phrases import Phrases
-from experiments.models.onsets_and_frames import Keys, OnsetsAndFrames, PitchSpectrogram, pitch_spectrogram
 from experiments.models.run_files import EVALUATED, check_average
 from scorekit import audio
 from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS
-from scorekit.typing import Array, Key, PyTree
+from scorekit.typing import Array, ArrayLike, Key, PyTree
+
+BINS = 3
+"""Of the spectrogram to a semitone."""
+HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
+_FLOOR, _LOG_MEAN, _LOG_STD = 1e-4, -6.0, 2.0
+_FRAME_DILATIONS = (2, 4)
+"""Of the blocks of the head of active keys, in pairs of frames."""
+
+
+class Keys(NamedTuple):
+    """What the network predicts of each frame and key, ``(B, T, pitches)``: two logits, and a velocity over 127."""
+
+    onset: Array
+    frame: Array
+    velocity: Array
+
+
+class PitchSpectrogram(NamedTuple):
+    """Log-magnitude spectrograms of several windows on the scale of pitches, made by :func:`pitch_spectrogram`.
+
+    Attributes:
+      windows: one array for each spectrogram.
+      banks: filter banks ``(bins of the Fourier transform, bins of the pitch scale)``, one for each.
+      hop: samples from one frame to the next.
+    """
+
+    windows: tuple[np.ndarray, ...]
+    banks: tuple[np.ndarray, ...]
+    hop: int
+
+    def encode(self, sound: ArrayLike) -> Array:
+        """``(log(|X| + 1e-4) + 6) / 2`` of sounds ``(B, L)``: ``(B, T, bins, windows)``; a sine has ``|X|`` 1."""
+        found = []
+        for window, bank in zip(self.windows, self.banks, strict=True):
+            magnitude = audio.magnitude(audio.stft(sound, window, self.hop)) * (2.0 / window.sum())
+            found.append(magnitude @ jnp.asarray(bank, magnitude.dtype))
+        return (jnp.log(jnp.stack(found, axis=-1) + _FLOOR) - _LOG_MEAN) / _LOG_STD
+
+    @property
+    def reach(self) -> int:
+        """How many frames to either side a value depends on."""
+        return max(-(-len(window) // (2 * self.hop)) for window in self.windows)
+
+    def step(self, gain: Array) -> Array:
+        """What a gain in decibels adds to the spectrogram where it is far above the floor."""
+        return gain * (np.log(10.0) / 20.0 / _LOG_STD)
+
+
+def pitch_spectrogram(
+    sample_rate: float, hop: int, lowest: int, highest: int, windows: tuple[float, ...]
+) -> PitchSpectrogram:
+    """Spectrograms whose bins reach from the lowest to the highest of ``HARMONICS`` of the keys.
+
+    Args:
+      sample_rate: in Hz; filters above half of it are 0.
+      hop: samples from one frame to the next.
+      lowest: the lowest key, a MIDI pitch.
+      highest: the highest key.
+      windows: lengths of Hann windows in seconds, rounded to a power of 2 in samples.
+    """
+    shift = harmonic_shifts()
+    count = (highest - lowest + 1) * BINS + shift[-1] - shift[0]
+    pitch = lowest + (np.arange(count) + shift[0] - BINS // 2) / BINS
+    centre = 440.0 * 2.0 ** ((pitch - 69) / 12)
+    shapes, banks = [], []
+    for seconds in windows:
+        window = audio.hann(2 ** round(np.log2(seconds * sample_rate)))
+        spacing = sample_rate / len(window)
+        bins = spacing * np.arange(len(window) // 2 + 1)
+        width = np.maximum(centre * (2.0 ** (1 / (12 * BINS)) - 1), spacing)
+        bank = np.maximum(1 - np.abs(bins[:, None] - centre) / width, 0) * (centre < sample_rate / 2)
+        banks.append((bank / np.maximum(bank.sum(axis=0), 1e-9)).astype(np.float32))
+        shapes.append(window)
+    return PitchSpectrogram(tuple(shapes), tuple(banks), hop)
+
+
+def harmonic_shifts() -> list[int]:
+    """The bins from a key to each of ``HARMONICS``.
+
+    >>> harmonic_shifts()[:4]
+    [-36, 0, 36, 57]
+    """
+    return [round(12 * BINS * np.log2(harmonic)) for harmonic in HARMONICS]
+
+
+class OnsetsAndFrames(nn.Module):
+    """Spectrograms ``(B, T, bins, windows)`` to :class:`Keys`; each key is computed by the same convolutions.
+
+    The hidden layers have one position for two frames, of which each head predicts both.
+
+    Attributes:
+      pitches: number of keys.
+      channels: of every key and pair of frames.
+      blocks: residual blocks; block ``i`` looks ``2^(i mod 3)`` pairs of frames to either side.
+    """
+
+    pitches: int
+    channels: int
+    blocks: int
+
+    @property
+    def reach(self) -> int:
+        """How many frames to either side a prediction depends on: a convolution of dilation d looks d pairs away.
+
+        >>> OnsetsAndFrames(pitches=49, channels=32, blocks=3).reach
+        31
+        """
+        of_blocks = sum(2 ** (i % 3) for i in range(self.blocks))
+        return 2 * (1 + of_blocks + 1 + sum(_FRAME_DILATIONS)) + 1  # harmonics, blocks, onsets, frames
+
+    @nn.compact
+    def __call__(self, x: Array) -> Keys:
+        frames, shift, size = x.shape[1], harmonic_shifts(), self.pitches * BINS
+        starts = [each - shift[0] for each in shift]
+        x = jnp.concatenate([x[:, :, start : start + size] for start in starts], axis=-1)
+        x = jnp.pad(x, [(0, 0), (0, frames % 2), (0, 0), (0, 0)], mode="edge")
+        x = jnp.concatenate([x[:, ::2], x[:, 1::2]], axis=-1)
+        h = nn.Conv(self.channels, (3, BINS), (1, BINS), "SAME", name="harmonics")(x)
+        for i in range(self.blocks):
+            h = h + self._block(h, 2 ** (i % 3), f"block_{i}")
+        h = nn.LayerNorm(name="norm")(h)
+        hidden = nn.gelu(self._conv(h, 1, "onset_hidden"))
+        onset = nn.Dense(2, bias_init=nn.initializers.constant(-4.0), name="onset")(hidden)
+        known = jax.lax.stop_gradient(nn.sigmoid(onset))
+        later = nn.Dense(self.channels, name="frame_input")(jnp.concatenate([h, known], axis=-1))
+        for i, dilation in enumerate(_FRAME_DILATIONS):
+            later = later + self._block(later, dilation, f"frame_block_{i}")
+        later = nn.LayerNorm(name="frame_norm")(later)
+        frame = nn.Dense(2, bias_init=nn.initializers.constant(-2.0), name="frame")(later)
+        velocity = nn.sigmoid(nn.Dense(2, name="velocity")(h))
+        unpaired = lambda y: jnp.moveaxis(y, -1, 2).reshape(len(y), -1, self.pitches)[:, :frames]
+        return Keys(unpaired(onset), unpaired(frame), unpaired(velocity))
+
+    def _block(self, h: Array, dilation: int, name: str) -> Array:
+        return self._conv(nn.gelu(nn.LayerNorm(name=f"{name}_norm")(h)), dilation, name)
+
+    def _conv(self, h: Array, dilation: int, name: str) -> Array:
+        return nn.Conv(self.channels, (3, 3), kernel_dilation=(dilation, 1), name=name)(h)
+
 
 NUM_SAMPLES, SHOWN = 100, 4
 _KNOTS = 6
@@ -71,28 +219,24 @@ FIELDS = Section(
 
 def check(config: Config) -> None:
     """Validates relations between fields; compiles nothing."""
-    require(issubclass(data.kind_of(config), Phrases), "data.name", config.data.name, "a data set of phrases")
-    crop = config.data.crop
-    require(crop is None, "data.crop", crop, "None: where a sound is cut, a key that is down would count as struck")
-    representation = config.data.representation.name
-    require(representation is None, "data.representation.name", representation,
-            "None: a transcriber has a spectrogram of its own, transcriber.windows")  # fmt: skip
-    lowest, highest = config.transcriber.lowest, config.transcriber.highest
-    require(lowest <= highest, "transcriber.lowest", lowest, f"at most transcriber.highest={highest}")
+    must, options = functools.partial(require_field, config), config.data
+    must("data.name", issubclass(data.kind_of(config), Phrases), "a data set of phrases")
+    allowed = "None: where a sound is cut, a key that is down would count as struck"
+    must("data.crop", options.crop is None, allowed)
+    allowed = "None: a transcriber has a spectrogram of its own, transcriber.windows"
+    must("data.representation.name", options.representation.name is None, allowed)
+    highest = config.transcriber.highest
+    must("transcriber.lowest", config.transcriber.lowest <= highest, f"at most transcriber.highest={highest}")
     check_average(config, "evaluation.ema")
 
 
 def build_transcriber(config: Config, sample_rate: int) -> Transcriber:
     """Puts the parts of the config together."""
     options = config.transcriber
-    lowest, highest = options.lowest, options.highest
-    hop = round(sample_rate / FRAME_RATE)
-    return Transcriber(
-        OnsetsAndFrames(highest - lowest + 1, options.channels, options.blocks),
-        pitch_spectrogram(sample_rate, hop, lowest, highest, tuple(options.windows)),
-        lowest,
-        sample_rate,
-    )
+    lowest, highest, hop = options.lowest, options.highest, round(sample_rate / FRAME_RATE)
+    module = OnsetsAndFrames(highest - lowest + 1, options.channels, options.blocks)
+    spectrogram = pitch_spectrogram(sample_rate, hop, lowest, highest, tuple(options.windows))
+    return Transcriber(module, spectrogram, lowest, sample_rate)
 
 
 def init_params(built: Transcriber, key: Key) -> PyTree:

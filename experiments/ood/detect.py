@@ -16,7 +16,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
 from experiments.cli.config_help import declared_by
 from experiments.configs.ood import ood_digits
-from experiments.models import couplings
+from experiments.models import runs
 from experiments.models.runs import write_results
 from experiments.ood import experiment, report
 from experiments.ood.data import NEAR
@@ -42,7 +42,7 @@ def check(config: Config) -> None:
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
     name = config.in_distribution
     require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
-    couplings.check_score(config.train, "config.train")
+    runs.check_score(config.train, "config.train")
     levels, most = config.curvature_levels, len(config.log_snrs)
     require(levels <= most, "curvature_levels", levels, f"from 1 to the {most} of config.log_snrs")
 

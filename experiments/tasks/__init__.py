@@ -49,23 +49,14 @@ def opened(path: str) -> Config:
 
 
 def saved(workdir: str | Path | None, *names: str) -> Config:
-    """The config of the run in ``workdir``, with fields that were added since at their defaults.
-
-    Args:
-      workdir: the folder of the run.
-      *names: of the tasks that the caller takes; any by default.
-
-    Raises:
-      ConfigError: if there is no run, one of another task, or one that this version cannot read.
-    """
+    """The config of the run in ``workdir``, of one of these tasks (any by default), with fields that were added since
+    and are None."""
     if not workdir:
         raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
     config = config_of(workdir, f"--workdir={workdir}")
     if names and config.task not in names:
         allowed = " or ".join(names)
         raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY} (config.task must be {allowed})")
-    if config.task == "diffusion":
-        diffusion.add_fields(config, f"--workdir={workdir}")
     defaults = fields_of(config).defaults()
     config = fill_missing(config, defaults)
     check_config(config, defaults)  # their values are checked once the command line has been read

@@ -4,6 +4,7 @@ The folder of the run then also holds reconstructions and ``latents.json``: the 
 channel of the training latents, by which the latents of the model are standardised.
 """
 
+import functools
 from pathlib import Path
 
 import jax
@@ -25,19 +26,14 @@ from experiments.reporting.report import Figure, Heading, Section, Table
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import reconstruction_table
 from experiments.tasks import task
-from experiments.tasks.task import Asked, Model
 from experiments.training import loop
-from experiments.training.loop import Fit
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 
 FIELDS = task.fields("autoencoder", data.UNCONDITIONED, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.data.latents=… when a model is trained"
 load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
-
-
-def fields(config=None):
-    return FIELDS
+fields = lambda config=None: FIELDS
 
 
 def check(config):
@@ -47,20 +43,17 @@ def check(config):
 
 def build(config, dataset):
     model = autoencoder.build_latent(config, dataset)
-    return Model(config, model, "autoencoder", lambda key: model.module.init(key, jnp.zeros((1, *dataset.shape))))
+    return task.Model(config, model, "autoencoder", lambda key: model.module.init(key, jnp.zeros((1, *dataset.shape))))
 
 
 def stages(config, dataset, model, workdir):
     prepare, loss = autoencoder.make_prepare(model.built), autoencoder.make_loss(model.built)
     params = autoencoder.init_params(model.built, config.seed)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    return (yield Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
 
 
-def open_run(config, workdir, step=None, scales=None):
-    check(config)
-    dataset = load(config)
-    return task.opened(config, build(config, dataset), dataset, workdir, step)
+open_run = functools.partial(task.open_run, check, load, build)
 
 
 def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
@@ -79,7 +72,7 @@ def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, enc
     return Figure(plots.comparison(folder / "reconstructions.png", versions, row_labels=labels), caption)
 
 
-def evaluate(config, run, workdir, asked: Asked):
+def evaluate(config, run, workdir, asked: task.Asked):
     built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
     encode = autoencoder.make_encode(built, params)
     parts = {"training data": dataset.train, "held-out data": dataset.test}

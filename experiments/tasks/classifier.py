@@ -4,6 +4,8 @@ The folder of the run then also holds ``accuracy.png``; ``plain`` in it is the r
 which can be used for guidance as well.
 """
 
+import functools
+
 import jax
 from ml_collections import ConfigDict
 
@@ -19,17 +21,12 @@ from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import classifier_table
 from experiments.tasks import task
-from experiments.tasks.task import Asked, Model
 from experiments.training import loop
-from experiments.training.loop import Fit
 
 FIELDS = task.fields("classifier", data.UNCONDITIONED, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
 load, drawn_by = data.load, task.draws_nothing
-
-
-def fields(config=None):
-    return FIELDS
+fields = lambda config=None: FIELDS
 
 
 def check(config):
@@ -57,15 +54,15 @@ def plain_config(config: Config) -> Config:
 
 def build(config, dataset):
     model = classifier.build_classifier(config, dataset.num_classes)
-    return Model(config, model, "classifier", lambda key: classifier.init_params(model, dataset.shape, key))
+    return task.Model(config, model, "classifier", lambda key: classifier.init_params(model, dataset.shape, key))
 
 
-def fit(config: Config, dataset: Dataset, workdir) -> Fit:
+def fit(config: Config, dataset: Dataset, workdir) -> loop.Fit:
     """The training of one classifier."""
     model = build(config, dataset)
     prepare, loss = classifier.make_prepare(model.built, dataset), classifier.make_loss(model.built)
     params, held_out = model.init(jax.random.key(config.seed)), held_out_loss(prepare, loss, dataset)
-    return Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
+    return loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
 
 
 def stages(config, dataset, model, workdir):
@@ -76,13 +73,10 @@ def stages(config, dataset, model, workdir):
     return params
 
 
-def open_run(config, workdir, step=None, scales=None):
-    check(config)
-    dataset = load(config)
-    return task.opened(config, build(config, dataset), dataset, workdir, step)
+open_run = functools.partial(task.open_run, check, load, build)
 
 
-def evaluate(config, run, workdir, asked: Asked):
+def evaluate(config, run, workdir, asked: task.Asked):
     options, dataset = config.evaluation, run.dataset
     measure = lambda model, params: classifier.accuracy_by_noise(model, dataset, params, options.levels, options.draws)
     curves = {"clean" if config.loss.clean else "noisy": measure(run.model, run.params)}

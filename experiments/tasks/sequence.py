@@ -16,9 +16,7 @@ from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import sequence_tables
 from experiments.tasks import task
-from experiments.tasks.task import Asked, Model
 from experiments.training import build_optimizer, loop
-from experiments.training.loop import Fit
 
 FIELDS = task.fields(
     "sequence",
@@ -29,10 +27,7 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
 check_continues, load = loop.check_same_run, sequences.load_data
-
-
-def fields(config=None):
-    return FIELDS
+fields = lambda config=None: FIELDS
 
 
 def check(config):
@@ -44,12 +39,12 @@ def check(config):
 def build(config, dataset):
     model = sequences.build_model(config, dataset)
     init, generate = functools.partial(sequences.init_params, model), sequence_sampling.make_sampler
-    return Model(config, model, "network", init, generate(config, model, dataset))
+    return task.Model(config, model, "network", init, generate(config, model, dataset))
 
 
 def stages(config, dataset, model, workdir):
     loss, prepare = sequences.make_loss(model.built), functools.partial(sequences.make_prepare, model.built, dataset)
-    params = yield Fit(
+    params = yield loop.Fit(
         config,
         workdir,
         dataset,
@@ -75,7 +70,7 @@ def drawn_by(config):
     return config.model
 
 
-def evaluate(config, run, workdir, asked: Asked):
+def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
             raise ConfigError(f"--{flag}: not of a model of sequences, whose bits per symbol are always evaluated")

@@ -61,13 +61,8 @@ def fields(config: Config | None = None) -> Section:
 
 
 def config_of_student(teacher: str, of_teacher: Config, method: str) -> Config:
-    """The config that trains a student.
-
-    Args:
-      teacher: the folder of its run.
-      of_teacher: the config of that run.
-      method: one of :data:`experiments.training.students.SECTIONS`.
-    """
+    """The config that trains a student by a method of :data:`experiments.training.students.SECTIONS`, from the run in
+    the folder ``teacher`` with the config ``of_teacher``."""
     require(method in students.SECTIONS, "distillation.method", method, f"one of {', '.join(students.SECTIONS)}")
     config = students.with_fields(of_teacher, method)
     with config.unlocked():

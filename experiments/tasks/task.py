@@ -116,8 +116,11 @@ def fields(task: str, data: Section, /, *, seed: str = SEED.meaning, **sections:
     return Section(task=name, seed=replace(SEED, meaning=seed), data=data, **sections, training=training.FIELDS)
 
 
-def opened(config: Config, model: Model, dataset: Dataset, workdir: Path, step: int | None) -> Run:
-    """A run without samples: its averaged parameters of a checkpoint."""
+def open_run(check, load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
+    """A run without samples: its averaged parameters of a checkpoint; the first three are functions of its task."""
+    check(config)
+    dataset = load(config)
+    model = build(config, dataset)
     check_weights(config, workdir, step)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
     return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)

@@ -4,6 +4,7 @@ At the end it chooses the threshold of onsets on training phrases, unless ``conf
 given. The folder of the run then also holds audio widgets and piano rolls, and ``transcriber.json`` with the threshold.
 """
 
+import functools
 import time
 
 import jax
@@ -20,9 +21,7 @@ from experiments.reporting import transcriptions
 from experiments.reporting.report import Heading, Section, Table
 from experiments.reporting.run_report import Findings
 from experiments.tasks import task
-from experiments.tasks.task import Asked, Model
 from experiments.training import loop
-from experiments.training.loop import Fit
 from scorekit.io import as_path
 
 FIELDS = task.fields(
@@ -34,10 +33,7 @@ FIELDS = task.fields(
 OPENED_BY = "is a transcriber; experiments.music.transcribe takes it"
 _NOISE_DB = 20.0
 load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
-
-
-def fields(config=None):
-    return FIELDS
+fields = lambda config=None: FIELDS
 
 
 def check(config):
@@ -48,7 +44,7 @@ def check(config):
 def build(config, dataset):
     assert isinstance(dataset, Phrases)
     model = transcriber.build_transcriber(config, dataset.sample_rate)
-    return Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
+    return task.Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
 
 
 def stages(config, dataset, model, workdir):
@@ -57,16 +53,13 @@ def stages(config, dataset, model, workdir):
     prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
     params = model.init(jax.random.key(config.seed))
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    return (yield Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
 
 
-def open_run(config, workdir, step=None, scales=None):
-    check(config)
-    dataset = load(config)
-    return task.opened(config, build(config, dataset), dataset, workdir, step)
+open_run = functools.partial(task.open_run, check, load, build)
 
 
-def evaluate(config, run, workdir, asked: Asked):
+def evaluate(config, run, workdir, asked: task.Asked):
     cpu, num = time.process_time(), config.evaluation.num_samples or transcriber.NUM_SAMPLES
     found, chosen = transcription.trained(run.model, run.params, config), list[Section]()
     if found.onset_threshold is None:

@@ -11,8 +11,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data import captions
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models import run_files
-from experiments.models.contrastive import Encoder
-from experiments.models.encoded import encoder_of
+from experiments.models.embeddings import Encoder, encoder_of
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Cascade, Embedded, Stage, columns, conditions, open_stages
 from scorekit import data

@@ -13,7 +13,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data import captions
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
-from experiments.models import classifier, contrastive, run_files
+from experiments.models import classifier, embeddings, run_files
 from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of
 from experiments.text.examples import Gallery
@@ -72,7 +72,7 @@ def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluat
         eye = np.eye(len(gallery.texts), dtype=np.float32)
         kept = sorted(step.name for step in (as_path(path) / "checkpoints").glob("[0-9]*"))
         return Evaluator("log-probabilities of a classifier", features, eye, False, f"{digest_of(own)} {kept}")
-    encoder = contrastive.open_encoder(path, given)
+    encoder = embeddings.open_encoder(path, given)
     check_size(name, side, given, encoder.image_size)
     entries = encoder.embed_texts(gallery.texts)
     return Evaluator("embeddings of contrastive encoders", encoder.embed_pictures, entries, True, encoder.checksum)

@@ -13,11 +13,12 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data import captions
-from experiments.data.embeddings import EMBEDDING, are_examples, scaled
+from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.data.images import Images
 from experiments.models import run_files
+from experiments.models.embeddings import scaled
+from experiments.models.guidance import PROMPTS, Prompts
 from experiments.models.latents import Latents
-from experiments.models.rules import PROMPTS, Prompts
 from experiments.models.runs import Run, open_run
 from experiments.text.prompts import Prompt
 from scorekit.networks import Masked, noise_augmented

@@ -23,7 +23,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.models.encoded import encoder_of
+from experiments.models.embeddings import encoder_of
 from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.reporting.report import ConfigSection, Figure, credits, write_report

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.models.learned_schedule import SCHEDULE
-from experiments.models.model import LOG_VARIANCE, Model
+from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model
 from scorekit import flow_maps, networks
 from scorekit import times as time_samplers
 from scorekit.arguments import Between, Count, Each, OneOf

@@ -10,10 +10,10 @@ import numpy as np
 
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
-from experiments.models import rules, run_files
+from experiments.models import guidance, run_files
 from experiments.models.conditioning import conditions_for
+from experiments.models.guidance import make_guided
 from experiments.models.model import GUIDANCE
-from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.training import flow_map_students, students
 from scorekit import training
@@ -29,7 +29,7 @@ _BEFORE = {"--workdir": "config.distillation.teacher", "--step": "config.distill
 
 def teacher_of(config: Config, run: Run) -> students.Teacher:
     """The guided model, with γ from the conditions, or else from the config."""
-    scale = rules.traced_scale(config, config.sampling.guidance_scale)
+    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
     guided = make_guided(config, run.model)
 
     def teacher(given):
@@ -42,7 +42,7 @@ def teacher_of(config: Config, run: Run) -> students.Teacher:
 def check_teacher(config: Config, options: Config, run: Run, method: str) -> None:
     """Raises an error for guidance that no student can learn; compiles nothing."""
     flow_map_students.check(config, options)
-    if method != "matching" and rules.RULES[config.guidance[0]].traits.splits:
+    if method != "matching" and guidance.RULES[config.guidance[0]].traits.splits:
         raise ConfigError(
             f"config.guidance={','.join(config.guidance)}: must keep alpha x0 + sigma eps = x_t for "
             f"config.distillation.method={method}, which {config.guidance[0]} does not"

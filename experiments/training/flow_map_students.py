@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
-from experiments.models import checks, rules
+from experiments.models import checks, guidance
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, build_model, init_params
 from experiments.models.runs import Run
@@ -68,7 +68,7 @@ def check(config: Config, options: Config) -> None:
     """Validates that γ is a condition only where the guidance of the teacher depends on it alone."""
     rule, most = config.guidance[0], options.get("guidance_max")
     allowed = f"None with config.guidance={','.join(config.guidance)}, which has no guidance scale"
-    require(most is None or rules.has_scale(rule), "distillation.guidance_max", most, allowed)
+    require(most is None or guidance.takes(rule, "guidance_scale"), "distillation.guidance_max", most, allowed)
 
 
 def configured(config: Config, method: str, options: Config, steps: int, scale: float) -> Config:

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.cli.config import Config, require
 from experiments.cli.progress import Progress
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.conditioning import conditions_for
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
@@ -56,7 +56,9 @@ def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]
         solver = solver.base
     labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), size)
     given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    denoiser = rules.make_guided(config, run.model)(run.params, given, rules.traced_scale(config, scale), run.extras)
+    denoiser = guidance.make_guided(config, run.model)(
+        run.params, given, guidance.traced_scale(config, scale), run.extras
+    )
     like = jax.ShapeDtypeStruct((size, *run.model.shape), jnp.float32)
     batches = -(-options.draws // size)
     total = batches + -(-batches // 2)  # half as many to choose by

@@ -11,7 +11,7 @@ import optax
 from experiments.cli.config import Config, require, resolve
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import rule_choices
+from experiments.models import guidance
 from experiments.models.conditioning import conditions
 from experiments.models.model import Model, denoiser, network
 from experiments.models.sampling import GRIDS, has_listed_times
@@ -107,7 +107,7 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
             if field != "name":
                 section[field] = None
     with config.unlocked():
-        config.rules = rule_choices.FIELDS.defaults()
+        config.rules = guidance.FIELDS.defaults()
     config.sampling.solver.name = "euler" if method == "progressive" else "multistep_consistency"
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])

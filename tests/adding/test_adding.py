@@ -38,9 +38,9 @@ CONTRACTS = {
 """Tests that run on each of a kind; besides, layers, examples and hostile arguments do."""
 EVERYWHERE = "tests/test_layers.py tests/test_arguments.py tests/docs/test_doctests.py"
 IN_CONFIGS = """
-from experiments.models import choices, rule_choices, sampling
+from experiments.models import choices, guidance, sampling
 
-named = choices.SCHEDULES, choices.WEIGHTINGS, choices.NETWORKS, rule_choices.RULES, sampling.SOLVERS
+named = choices.SCHEDULES, choices.WEIGHTINGS, choices.NETWORKS, guidance.RULES, sampling.SOLVERS
 assert all("toy" in names for names in named), [sorted(names) for names in named]
 """
 

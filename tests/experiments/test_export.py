@@ -15,7 +15,7 @@ from experiments import data
 from experiments.configs import base
 from experiments.models import checks, runs, sampling
 from experiments.models.model import build_model, flow_map, initial_params
-from experiments.models.weight_files import as_loaded
+from experiments.models.runs import as_loaded
 from experiments.tasks import diffusion
 from scorekit import io, process, samplers
 from scorekit.io.preconditioning import LogSNRInput, ddpm, vp

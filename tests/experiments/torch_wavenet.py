@@ -197,7 +197,7 @@ def main(config: Config) -> None:
     require(name == "causal_wavenet", "network.name", name, "causal_wavenet, which there is in PyTorch")
     require(optimizer in (None, "adamw"), "training.optimizer", optimizer, "adamw, which there is in PyTorch")
     dataset = sequences.load_data(config)
-    model = sequences.without_positions(config, dataset)
+    model = sequences.build_model(config, dataset, with_positions=False)
     found = compare(config, model, dataset)
     rows = [
         [framework, found.before[i], found.after[i], found.seconds[i]] for i, framework in enumerate(("jax", "torch"))

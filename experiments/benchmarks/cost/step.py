@@ -27,7 +27,7 @@ from experiments.benchmarks.measuring import Timing, flops, in_turns
 from experiments.cli.config import Config
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import latents, rules
+from experiments.models import guidance, latents
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
 from experiments.models.model import Model, build_model, init_params, network
@@ -161,7 +161,7 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
     solver, ts = build_sampler(config, model.schedule)
     calls = (len(ts) - 1) * solver.evals_per_step
     given = conditions_for(model, dataset, labels, None, 0.0)
-    guided = not rules.is_plain(config, scale)
+    guided = not guidance.is_plain(config, scale)
     if guided:
         given = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), given)
 

@@ -24,9 +24,9 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
-from experiments.models import rules, run_files
+from experiments.models import guidance, run_files
 from experiments.models.conditioning import conditions_for
-from experiments.models.rules import make_guided
+from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from scorekit import process, samplers
@@ -49,7 +49,7 @@ def drawn_by_table(run: Run, config: Config, labels: np.ndarray, steps: int, see
     std = float(jnp.std(few["x"]))
     solver, ts = samplers.few_steps(model.schedule, steps, sigma_data=std)
     guided, given = make_guided(config, model), conditions_for(model, run.dataset, labels)
-    scale = rules.traced_scale(config, config.sampling.guidance_scale)
+    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
 
     @jax.jit
     def batch(params, key, given):

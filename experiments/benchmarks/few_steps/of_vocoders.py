@@ -27,8 +27,8 @@ from experiments.cli.config import Config, call, require
 from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
-from experiments.models import rules, run_files
-from experiments.models.rules import make_guided
+from experiments.models import guidance, run_files
+from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler, possible_steps
 from scorekit import audio, process, samplers
@@ -59,7 +59,7 @@ def vocoder(
     """Sounds from log-mel features by a model: magnitudes in ``config.sampling.steps`` steps, then phases."""
     schedule = run.model.schedule
     solver, ts = build_sampler(config, schedule)
-    guided, scale = make_guided(config, run.model), rules.traced_scale(config, config.sampling.guidance_scale)
+    guided, scale = make_guided(config, run.model), guidance.traced_scale(config, config.sampling.guidance_scale)
 
     def vocode(encoded: Array) -> Array:
         n, images = len(encoded), features.images(encoded)

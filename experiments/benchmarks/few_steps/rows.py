@@ -20,7 +20,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.display import Scorer
 from experiments.evaluation import kept_rows
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.model import Model
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
@@ -72,7 +72,7 @@ def calls(config: Config, model: Model) -> int:
     """Network evaluations of a sample, a guided pair counting 2."""
     solver, ts = build_sampler(config, model.schedule)
     one = config.sampling.solver.name == "flow_map" or config.guidance[0] == "conditional"
-    pair = not (one or rules.is_plain(config, config.sampling.guidance_scale))
+    pair = not (one or guidance.is_plain(config, config.sampling.guidance_scale))
     return solver.evals_per_step * (len(ts) - 1) * (1 + pair)
 
 

@@ -15,7 +15,7 @@ from absl import flags
 from experiments.cli.config import require
 from experiments.configs import base
 from experiments.models.conditioning import conditions_for
-from experiments.models.rules import make_guided
+from experiments.models.guidance import make_guided
 from experiments.models.runs import open_run
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import samplers, solvers

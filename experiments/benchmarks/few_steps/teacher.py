@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.conditioning import conditions_for
-from experiments.models.rules import make_guided
+from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler
 from scorekit import tuning
@@ -44,7 +44,7 @@ def tuned(config: Config, run: Run, steps: int, path: Path, updates: int) -> Ite
     solver, ts = build_sampler(config, schedule)
     labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH)
     given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    scale = rules.traced_scale(config, config.sampling.guidance_scale)
+    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
     denoiser = make_guided(config, run.model)(run.params, given, scale, run.extras)
     like = jax.ShapeDtypeStruct((_BATCH, *run.model.shape), jnp.float32)
     key, num = jax.random.key(0), _DRAWS + _DRAWS // 2

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.configs import base
+from experiments.models.guidance import make_guided
 from experiments.models.model import denoiser
-from experiments.models.rules import make_guided
 from experiments.models.runs import open_run
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.solvers import grids

@@ -10,9 +10,9 @@ import pytest
 from programs import run
 
 from experiments import data
+from experiments.analysis.published_weights import open_foreign
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits_dit
-from experiments.models.weight_files import open_foreign
 from scorekit import io, schedules
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning
 from scorekit.networks import DiT

@@ -13,8 +13,8 @@ from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset
 from experiments.data.display import FrequencyAxis
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit.densities import random_fields, spectra
 

@@ -11,8 +11,8 @@ from experiments import data as data_sets
 from experiments.audio import long_sounds
 from experiments.cli.config import ConfigError
 from experiments.configs.phrases import phrases, phrases_magnitudes
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import audio, data
 from scorekit.data import midi

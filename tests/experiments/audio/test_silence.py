@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import Model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import densities, predictions, schedules
 

@@ -12,8 +12,8 @@ from experiments import data as data_sets
 from experiments.audio import synthesised, transfer
 from experiments.audio.note_evaluators import NoteEvaluators
 from experiments.configs.notes import notes_controls, notes_smoke
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import audio, data
 from scorekit.typing import Prediction

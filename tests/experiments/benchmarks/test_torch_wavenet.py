@@ -39,13 +39,13 @@ def test_both_train_to_the_same_bits_from_the_same_weights_on_the_same_batches()
     config.network.update(name="causal_wavenet", depth=None, width=None, heads=None, channels=16, layers=4, cycle=4)
     config.training.update(steps=60, batch_size=64, learning_rate=5e-3, weight_decay=0.1, warmup_steps=5)
     dataset = sequences.load_data(config)
-    model = sequences.without_positions(config, dataset)
+    model = sequences.build_model(config, dataset, with_positions=False)
     found = torch_wavenet.compare(config, model, dataset)
     assert abs(found.before[0] - found.before[1]) < 1e-4
     assert found.after[0] < found.before[0] - 0.5
     assert abs(found.after[0] / found.after[1] - 1) < 0.002  # without dropout, to rounding
     config.network.dropout = 0.3
-    dropped = torch_wavenet.compare(config, sequences.without_positions(config, dataset), dataset)
+    dropped = torch_wavenet.compare(config, sequences.build_model(config, dataset, with_positions=False), dataset)
     assert abs(dropped.after[0] / dropped.after[1] - 1) < 0.02
     assert abs(dropped.after[1] / found.after[1] - 1) > 0.005  # the dropout of both is on
 

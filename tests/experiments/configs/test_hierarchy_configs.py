@@ -7,6 +7,7 @@ import pytest
 from parameters import random_like, random_params
 from programs import SoundsInMemory
 
+from experiments.cli.config import resolve
 from experiments.configs.latents import (
     phrases_latent,
     phrases_latent_16khz,
@@ -48,7 +49,7 @@ def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(name):
     made, rate = AUTOENCODERS[name]
     config = made.get_config()
     autoencoder.check(config)
-    module = choices.build_module(config, "autoencoder", choices.AUTOENCODERS, data_channels=1)
+    module = resolve(config, "autoencoder", choices.AUTOENCODERS, data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
     assert z.shape == (1, 256, config.autoencoder.latent_channels)

@@ -8,8 +8,8 @@ from programs import changed, error_of, tones
 from experiments.configs.images import smoke
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.latents import stages
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from experiments.models.sampling import make_sampler
 from scorekit import audio

@@ -9,7 +9,7 @@ from programs import changed, error_of
 from experiments.configs.images import digits, digits_bridge
 from experiments.configs.points import coupled_2d
 from experiments.data import load
-from experiments.models import checks, couplings
+from experiments.models import checks, runs
 from experiments.models.loss import make_prepare
 from experiments.models.model import build_model, init_params
 from experiments.models.sampling import make_sampler
@@ -64,6 +64,6 @@ def test_a_map_of_another_shape_is_no_end_of_a_bridge():
 
 
 def test_programs_that_need_a_score_say_so():
-    couplings.check_score(digits.get_config(), "--workdir=a")
+    runs.check_score(digits.get_config(), "--workdir=a")
     words = "--workdir=a: a model of config.loss.coupling.name=bridge has no score"
-    assert words in error_of(couplings.check_score, digits_bridge.get_config(), "--workdir=a")
+    assert words in error_of(runs.check_score, digits_bridge.get_config(), "--workdir=a")

@@ -11,7 +11,7 @@ from programs import SoundsInMemory, fails
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import keep_not_finite
 from experiments.data.images import Images
-from experiments.models import rules
+from experiments.models import guidance
 from experiments.models.samples import NotFinite, check_samples
 from scorekit import schedules
 from scorekit.audio import representations
@@ -60,8 +60,8 @@ def test_thresholding_does_not_hide_an_overflow(wrapper):
     config = mixture_2d.get_config()
     config.guidance = ("classifier_free", wrapper)
     cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (10.0, 0.0))
-    parts = rules.Parts(schedules.cosine(), cond, uncond, lambda label: cond)
-    x0 = jax.jit(lambda scale, x: rules.compose(config, parts, scale)(x, jnp.float32(0.5)).x0)
+    parts = guidance.Parts(schedules.cosine(), cond, uncond, lambda label: cond)
+    x0 = jax.jit(lambda scale, x: guidance.compose(config, parts, scale)(x, jnp.float32(0.5)).x0)
     x = np.ones((2, 3), np.float32)
     assert np.isfinite(x0(np.float32(2), x)).all()
     assert np.isnan(x0(np.float32(1e38), x)).all()

@@ -12,9 +12,9 @@ from experiments.audio import long_sounds, segments
 from experiments.configs.phrases import phrases, phrases_forcing
 from experiments.evaluation.run_metrics import loss_by_noise_level
 from experiments.models.checks import check
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model, denoiser
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 from scorekit import data
 from scorekit.data.sounds import PhraseSet

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments.models import encoded
+from experiments.models import embeddings
 
 X = np.zeros((3, 2, 2, 1), np.uint8)
 
@@ -24,7 +24,7 @@ def damage(path, content):
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY", None])
 def test_damaged_embeddings_are_made_anew(tmp_path, content):
     seen, pictures = [], types.SimpleNamespace(to_model=lambda x: x)
-    find = lambda: encoded._embedded(encoder(seen), tmp_path, pictures, X)
+    find = lambda: embeddings._embedded(encoder(seen), tmp_path, pictures, X)
     first = find()
     np.testing.assert_array_equal(find(), first)
     assert len(seen) == 1

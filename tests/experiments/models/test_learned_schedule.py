@@ -22,9 +22,8 @@ from experiments.models import classifier
 from experiments.models.loss import make_loss
 from experiments.models.model import Model, at_params, build_model, init_params, initial_params
 from experiments.models.run_files import averaged
-from experiments.models.runs import open_run
+from experiments.models.runs import as_loaded, open_run
 from experiments.models.sampling import make_sampler
-from experiments.models.weight_files import as_loaded
 from experiments.training import loop
 from scorekit import io, likelihood, losses, predictions, schedules, times, weightings
 from scorekit.io.preconditioning import LogSNRInput

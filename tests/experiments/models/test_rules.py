@@ -10,8 +10,9 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
-from experiments.models import checks, model, rules
-from experiments.models.rules import Extras, make_guided
+from experiments.models import checks, model
+from experiments.models import guidance as rules
+from experiments.models.guidance import Extras, make_guided
 from scorekit import guidance
 
 

@@ -63,15 +63,6 @@ def test_other_fields_are_free(recorded, capsys, text):
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_of_an_earlier_version_is_compared_with_its_config(digits_run, capsys):
-    run_files.check_weights(changed(base.saved(digits_run)), digits_run)
-    assert capsys.readouterr().out.count("\n") == 1
-    config = changed(base.saved(digits_run), "loss.target.name=x0")
-    assert re.match(
-        "config.loss.target.name=x0: .* trained with v", error_of(run_files.check_weights, config, digits_run)
-    )
-
-
 def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
     config, moved = digits_of_latents.get_config(), digits_of_latents.get_config()
     moved.data.latents = "elsewhere"

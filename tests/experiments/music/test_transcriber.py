@@ -16,7 +16,7 @@ from experiments.configs.music import transcriber as config_file
 from experiments.configs.phrases import phrases
 from experiments.evaluation import transcription
 from experiments.models import transcriber
-from experiments.models.onsets_and_frames import BINS, Keys, OnsetsAndFrames, harmonic_shifts, pitch_spectrogram
+from experiments.models.transcriber import BINS, Keys, OnsetsAndFrames, harmonic_shifts, pitch_spectrogram
 from scorekit import audio, data
 from scorekit.audio import Sound
 from scorekit.data.midi import read_score

@@ -11,8 +11,9 @@ from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import autoencoder, classifier, contrastive, latents, run_files
+from experiments.models import autoencoder, classifier, latents, run_files
 from experiments.models.model import build_model
+from experiments.tasks import dual_encoder
 
 
 def transformer(config, patch=4):
@@ -111,8 +112,8 @@ class Runs:
 
     def _contrastive(self, folder, seed=0, step=2):
         config = self.config(smoke_contrastive)
-        built = contrastive.build(config, data.load(config))
-        shapes = jax.eval_shape(lambda: contrastive.init_params(built, jax.random.key(0)))
+        built = dual_encoder.build_encoders(config, data.load(config))
+        shapes = jax.eval_shape(lambda: dual_encoder.init_params(built, jax.random.key(0)))
         save_run(folder, config, random_like(shapes, 0.2, seed), step)
 
     def _other(self, folder):

@@ -12,8 +12,10 @@ from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
-from experiments.models import contrastive
-from experiments.models.contrastive import open_encoder, retrieval
+from experiments.evaluation.retrieval import retrieval
+from experiments.models import embeddings
+from experiments.models.embeddings import open_encoder
+from experiments.tasks import dual_encoder
 from scorekit import training
 
 RNG = np.random.default_rng(0)
@@ -55,14 +57,14 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
     config = smoke_contrastive.get_config()
     config.data.path, config.data.captions.encoder = str(runs.root / "pictures"), str(runs.root / "encoder.npz")
-    built = contrastive.build(config, data.load(config))
+    built = dual_encoder.build_encoders(config, data.load(config))
     batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
     after = []
     for axes, number in ((("data", "fsdp"), 4), ((), 1)):
         mesh = training.make_mesh(devices=jax.devices()[:number])
-        state = training.init_state(jax.random.key(0), contrastive.init_params(built, jax.random.key(0)), optimizer)
+        state = training.init_state(jax.random.key(0), dual_encoder.init_params(built, jax.random.key(0)), optimizer)
         step = training.make_train_step(
-            contrastive.make_prepare(built), contrastive.make_loss(built, axes), optimizer, mesh=mesh
+            dual_encoder.make_prepare(built), dual_encoder.make_loss(built, axes), optimizer, mesh=mesh
         )
         state, metrics = step(state, batch)
         after.append((state.params, metrics["per_example_loss"]))
@@ -105,7 +107,7 @@ def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():
 def test_what_cannot_be_compared_is_named(fields, message):
     config = smoke_contrastive.get_config()
     config.update_from_flattened_dict(fields)
-    both = lambda: (contrastive.check(config), contrastive.check_batch(config))
+    both = lambda: (embeddings.check(config), dual_encoder.check_batch(config))
     with pytest.raises(ConfigError, match=message):
         both()
 

@@ -15,9 +15,9 @@ from experiments import data
 from experiments.configs.images import smoke as classes
 from experiments.data.images import Images
 from experiments.models.conditioning import dropout_rates
+from experiments.models.guidance import PROMPTS, Prompts, make_guided
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
-from experiments.models.rules import PROMPTS, Prompts, make_guided
 from scorekit.networks import Masked
 
 RNG = np.random.default_rng(0)

@@ -17,13 +17,14 @@ from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
-from experiments.data.embeddings import Embeddings
 from experiments.data.images import Images
-from experiments.models import contrastive, latents, run_files
+from experiments.models import embeddings as encoders
+from experiments.models import latents, run_files
 from experiments.models.conditioning import dropout_rates
+from experiments.models.embeddings import Embeddings
+from experiments.models.guidance import PROMPTS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
-from experiments.models.rules import PROMPTS
 from experiments.text import embeddings
 from experiments.text.prompts import Prompt
 from experiments.text.stages import Embedded, Stage, conditions
@@ -39,11 +40,11 @@ def prior_data(runs):
 
 def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(runs, prior_data):
     assert isinstance(prior_data, Embeddings)
-    encoder = contrastive.open_encoder(runs("contrastive"), "--encoder")
+    encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
     batch = prior_data.batch(0, 3, 8)
     assert batch["x"].shape == (8, 4)
     np.testing.assert_allclose(np.square(batch["x"]).mean(1), 1.0, rtol=1e-5)
-    pictures = prior_data._inner
+    pictures = prior_data.inner
     raw = pictures.batch(0, 3, 8)
     expected = 2.0 * encoder.embed_pictures(np.asarray(pictures.to_model(raw["x"])))
     np.testing.assert_allclose(batch["x"], expected, atol=1e-5)
@@ -53,7 +54,7 @@ def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions
 
 
 def test_embeddings_are_computed_once(runs, prior_data, monkeypatch):
-    monkeypatch.setattr(contrastive.Encoder, "embed_pictures", None)
+    monkeypatch.setattr(encoders.Encoder, "embed_pictures", None)
     again = latents.load_data(runs.config(smoke_prior, "contrastive"))
     np.testing.assert_array_equal(again.train["x"], prior_data.train["x"])
 
@@ -100,7 +101,7 @@ def test_a_prior_is_trained_and_pictures_are_drawn_through_it(runs, tmp_path):
     assert code == 0, err
     assert np.load(tmp_path / "drawn.npz")["x"].shape == (4, 8, 8, 3)
     saved = restore_extra(tmp_path / "prior" / "checkpoints")
-    assert saved["encoder"] == contrastive.open_encoder(runs("contrastive"), "--encoder").checksum
+    assert saved["encoder"] == encoders.open_encoder(runs("contrastive"), "--encoder").checksum
 
 
 @pytest.mark.slow
@@ -108,7 +109,7 @@ def test_variations_interpolations_and_edits(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
     stages, out = f"--stages={runs('decoder')}", f"--out={tmp_path / 'out'}"
     picture, other = (f"--picture={runs.root / 'pictures' / name}" for name in ("00.png", "01.png"))
-    encoder = contrastive.open_encoder(runs("contrastive"), "--encoder")
+    encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
     paths = [str(runs.root / "pictures" / name) for name in ("00.png", "01.png")]
     ends = encoder.embed_pictures(embeddings.read_pictures(paths, 8, "RGB"))
     code, _, err = run("text.variations", stages, picture, other, "--between=3", "--num=2", out)
@@ -134,8 +135,8 @@ def test_the_encoder_that_weights_belong_to_is_recorded(runs):
     run_files.check_encoder(config, "a", {"encoder": "a"}, folder)
     with pytest.warns(UserWarning, match="runs/decoder: saved without a checksum of its encoder"):
         run_files.check_encoder(config, "a", {}, folder)
-    one, other = (contrastive.open_encoder(runs(name), "--encoder").checksum for name in ("contrastive", "other"))
-    assert one == contrastive.open_encoder(runs("contrastive"), "--encoder").checksum != other
+    one, other = (encoders.open_encoder(runs(name), "--encoder").checksum for name in ("contrastive", "other"))
+    assert one == encoders.open_encoder(runs("contrastive"), "--encoder").checksum != other
 
 
 def test_each_caption_has_an_embedding_of_its_own(runs):
@@ -165,7 +166,7 @@ def test_each_caption_has_an_embedding_of_its_own(runs):
     np.testing.assert_array_equal(found, [[1.5, 0.5], [1.0, 0.0]])
     assert np.abs(given["tokens"].value - negative["tokens"].value)[0].max() > 0
 
-    drawn, encoder = [], contrastive.open_encoder(runs("contrastive"), "--encoder")
+    drawn, encoder = [], encoders.open_encoder(runs("contrastive"), "--encoder")
 
     def generate(params, seed, given, scale):
         drawn.append((seed, given["vector"].value))

@@ -7,8 +7,8 @@ from parameters import random_params
 
 from experiments import data
 from experiments.configs.points import mixture_2d
+from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
 
 

@@ -12,9 +12,9 @@ from tables import in_float64
 
 from experiments.models import flow_map_losses
 from experiments.models.checks import check
+from experiments.models.guidance import make_guided
 from experiments.models.loss import guided_velocity, make_prepare
 from experiments.models.model import GUIDANCE, build_model, flow_map
-from experiments.models.rules import make_guided
 from experiments.models.sampling import make_sampler
 from experiments.training import distillation, flow_map_students, students
 from scorekit import denoisers, densities, flow_maps, guidance, schedules

@@ -11,8 +11,8 @@ from experiments.cli.config import ConfigError, check_config
 from experiments.configs import base
 from experiments.models import choices
 from experiments.models.checks import check
+from experiments.models.guidance import make_guided
 from experiments.models.model import build_model
-from experiments.models.rules import make_guided
 from experiments.models.sampling import build_sampler
 from experiments.training import flow_map_students, students
 from scorekit import schedules, solvers

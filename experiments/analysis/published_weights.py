@@ -1,21 +1,15 @@
-"""Weights in files for or from other programs: published ones as the model of a data set, and a run as
-:func:`scorekit.io.export` takes it.
-"""
+"""Published weights in files as the model of a data set."""
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any, cast
 
 import flax.linen as nn
 
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
 from experiments.models.model import Model
-from experiments.models.runs import Run
 from scorekit import io, times, weightings
-from scorekit.checks import check_finite
-from scorekit.io import Loaded, preconditioning
+from scorekit.io import preconditioning
 from scorekit.typing import Array, PyTree
 
 PRECONDITIONINGS = {
@@ -79,28 +73,3 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
         sigma_data=meaning.sigma_data,
     )
     return model, found.params
-
-
-def as_loaded(run: Run) -> Loaded:
-    """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
-    try:
-        check_finite(params=run.params)
-    except ValueError as error:
-        raise ConfigError(f"step {run.step} of the run cannot be exported: {error}; see --step") from None
-    return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)
-
-
-def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
-    """Data, steps, solver and, where the run was evaluated, metrics."""
-    path = workdir / "evaluation.json"
-    sampling = config.sampling
-    return {
-        "data": run.dataset.name,
-        "classes": f"{run.dataset.num_classes}; label {run.dataset.num_classes} is the null token",
-        "conditions": ", ".join(("labels", *run.model.extracts)),
-        "step": run.step,
-        "average": sampling.ema,
-        "solver": f"{sampling.solver.name}, {sampling.steps} steps on the grid {sampling.grid.name}",
-        "guidance": f"{' + '.join(config.guidance)}, \u03b3 = {sampling.guidance_scale:g}",
-        **(json.loads(path.read_text()) if path.exists() else {}),
-    }
