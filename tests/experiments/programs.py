@@ -211,3 +211,21 @@ def validate(config, *checks):
     """A config as programs validate it: its fields when the command line is read, then how they go together."""
     for check in (tasks.check_fields, *checks):
         check(config)
+
+
+def succeeds(program, *arguments):
+    """The output of a program that ends without an error."""
+    code, out, err = run(program, *arguments)
+    assert code == 0, err
+    return out
+
+
+def fails(program, *arguments, at_once=True):
+    """What a program prints on stderr, one line of which says what is wrong with its config or flags; that line alone,
+    and nothing on stdout, if it ends ``at_once``, before it has begun."""
+    code, out, err = run(program, *arguments)
+    assert (code, err.count("error: "), "Traceback" in err) == (2, 1, False), err
+    if at_once:
+        assert (out, err.count("\n")) == ("", 1), err
+        assert err.startswith("error: ")
+    return err
