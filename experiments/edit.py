@@ -12,20 +12,18 @@ class and decodes it as another, with the solver of ``--config.sampling`` and th
 Writes a picture and the arrays into ``workdir/edits``, and prints a table.
 """
 
-import time
-
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint
 from experiments.configs import base
-from experiments.data.views import Pictures
+from experiments.data.display import Pictures
 from experiments.inverse import editing, methods, tasks
-from experiments.models.runs import Run, open_run, write_arrays
-from experiments.reporting import plots
+from experiments.models.runs import open_run
+from experiments.reporting.pictures import write_versions
 from experiments.reporting.report import tables_as_text
 from scorekit import metrics
 
@@ -52,9 +50,8 @@ def check_flags() -> None:
     choices = (*tasks.TASKS, *editing.EDITS)
     if _TASK.value not in choices:
         raise ConfigError(f"--task={_TASK.value}: must be one of {', '.join(choices)}{hint(_TASK.value, choices)}")
-    for method in _METHOD.value or ():
-        if _TASK.value in editing.EDITS:
-            raise ConfigError(f"--method={method}: must be left out, --task={_TASK.value} is a method itself")
+    if _METHOD.value and _TASK.value in editing.EDITS:
+        raise ConfigError(f"--method={_METHOD.value[0]}: must be left out, --task={_TASK.value} is a method itself")
     methods.check_options(_METHOD.value or (), options())
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
@@ -65,16 +62,22 @@ def check_flags() -> None:
 
 def options() -> methods.Options:
     """The hyper-parameters of the methods."""
-    return methods.Options(
-        _STEPS.value, _NOISE.value, _DATA_STD.value, _SIZE.value, _ITERATIONS.value, _JUMP.value, _RESAMPLES.value
-    )
+    numbers = _NOISE.value, _DATA_STD.value, _SIZE.value
+    return methods.Options(_STEPS.value, *numbers, _ITERATIONS.value, _JUMP.value, _RESAMPLES.value)
 
 
-def request(run: Run) -> editing.Request:
-    """What to do with which held-out images."""
+def main(config: Config) -> str:
+    workdir = shared.path(_WORKDIR)
+    check_flags()
+    shared.check_writable(workdir / "edits", f"--workdir={workdir}")
+    run = open_run(config, workdir, _STEP.value)
     dataset, few = run.dataset, slice(_NUM.value)
+    if not isinstance(dataset.view(np.zeros((1, *run.model.shape))), Pictures):
+        raise ConfigError(f"--workdir={workdir}: experiments.edit needs images, these are of {dataset.name}")
+    if (_TO.value or 0) >= dataset.num_classes:
+        raise ConfigError(f"--to={_TO.value}: must be a class from 0 to {dataset.num_classes - 1}")
     train = np.asarray(dataset.to_model(dataset.train["x"]))
-    return editing.Request(
+    edit = editing.Request(
         task=_TASK.value,
         x=dataset.to_model(dataset.test["x"][few]),
         label=jnp.asarray(dataset.test["label"][few], jnp.int32),
@@ -86,28 +89,11 @@ def request(run: Run) -> editing.Request:
         target=_TO.value,
         strengths=tuple(shared.times("strength", _STRENGTH.value)),
     )
-
-
-def main(config: Config) -> None:
-    start = time.monotonic()
-    workdir = shared.path(_WORKDIR)
-    check_flags()
-    shared.check_writable(workdir / "edits", f"--workdir={workdir}")
-    run = open_run(config, workdir, _STEP.value)
-    if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
-        raise ConfigError(f"--workdir={workdir}: experiments.edit needs images, these are of {run.dataset.name}")
-    if (_TO.value or 0) >= run.dataset.num_classes:
-        raise ConfigError(f"--to={_TO.value}: must be a class from 0 to {run.dataset.num_classes - 1}")
-    edit = request(run)
     print(f"{_TASK.value} of {len(edit.x)} held-out images with step {run.step:,} …", flush=True)
     columns, table = editing.process(config, run, edit)
-    out = workdir / "edits" / _TASK.value
-    write_arrays(f"{out}.npz", label=edit.label, **{name.split("\n")[0]: value for name, value in columns.items()})
-    shown = {name: value[: _SHOWN.value] for name, value in columns.items()}
-    title = f"{run.dataset.name}: {_TASK.value}, {table.caption}"
-    picture = plots.comparison(f"{out}.png", shown, row_labels=edit.label[: _SHOWN.value].tolist(), title=title)
     print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+    out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
+    return write_versions(out, columns, edit.label.tolist(), _SHOWN.value, title)
 
 
 if __name__ == "__main__":

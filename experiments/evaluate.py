@@ -18,12 +18,12 @@ bound; docs/evaluation.md says which FID it is.
 picture, ``evaluation_<step>_ema.png``.
 """
 
-import time
+from pathlib import Path
 
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
 from experiments.models.runs import write_results
@@ -40,9 +40,9 @@ _BITS = flags.DEFINE_bool("bits_per_dim", False, "Find the exact likelihood as w
 _SWEEP = flags.DEFINE_list("ema_sweep", None, "Relative widths of averages to evaluate as well, as in 0.05,0.1.")
 
 
-def main(config: Config) -> None:
-    start, task = time.monotonic(), tasks.of(config)
-    workdir, drawn_by = shared.path(_WORKDIR, buckets=True), task.drawn_by(config)
+def main(config: Config) -> Path:
+    task, workdir = tasks.of(config), shared.path(_WORKDIR, buckets=True)
+    drawn_by = task.drawn_by(config)
     out = shared.results(_OUT, workdir / "evaluation", ".json", ".html", ".png", ".config.json", "_ema.png")
     widths = [] if _SWEEP.value is None else shared.relative_widths("ema_sweep", _SWEEP.value)
     run = task.open_run(config, workdir, _STEP.value, None)
@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     report = write_evaluation_report(str(stem), run, found, used.read_text())
     partial.remove()
     print(tables_as_text(found.tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@
 without the autoencoder.
 """
 
-import time
+from pathlib import Path
 
 from absl import flags
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
@@ -25,15 +25,14 @@ _OUT = shared.out("The folder to write.")
 _EMA = flags.DEFINE_string("ema", None, "Which average; that of config.sampling.ema by default, none for no average.")
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     workdir, names = shared.path(_WORKDIR, buckets=True), ("README.md", "config.json", "model.safetensors")
     out = shared.results_folder(_OUT, names=names)
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
     run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
     export(out, as_loaded(run), card(config, run, workdir))
-    print(progress.final_line(str(out / "README.md"), time.monotonic() - start))
+    return out / "README.md"
 
 
 if __name__ == "__main__":

@@ -14,17 +14,15 @@ Samples of more than one batch (``--config.sampling.batch_size``) are kept by ba
 until these are written: the same command continues where it was killed.
 """
 
-import time
-
 import numpy as np
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
-from experiments.data.views import Sounds
+from experiments.data.display import Sounds
 from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures
@@ -37,9 +35,9 @@ shared.distributed()
 _OUT = shared.out("Path of the results without ending; workdir/samples/sample by default.")
 
 
-def main(config: Config) -> None:
-    start, task = time.monotonic(), tasks.of(config)
-    workdir, drawn_by = shared.path(_WORKDIR, buckets=True), task.drawn_by(config)
+def main(config: Config) -> str:
+    task, workdir = tasks.of(config), shared.path(_WORKDIR, buckets=True)
+    drawn_by = task.drawn_by(config)
     if not drawn_by:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
@@ -62,7 +60,7 @@ def main(config: Config) -> None:
         pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
     columns = min(len(labels), max(len(chosen), 10))
     picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
-    print(progress.final_line(f"{picture} and {out}.npz", time.monotonic() - start))
+    return f"{picture} and {out}.npz"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 
 from experiments import tasks, training
-from experiments.cli import command_line, distributed, progress
+from experiments.cli import command_line, distributed
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.models.devices import COPIES, param_shapes
@@ -42,16 +42,15 @@ def check(config: Config, workdir: Path) -> None:
     task.check_continues(config, workdir)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
-    workdir = shared.path(_WORKDIR, buckets=True)
+def main(config: Config) -> Path | None:
+    start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     check(config, workdir)
     with lock.hold(workdir):
-        train(config, workdir, start)
+        return train(config, workdir, start)
 
 
-def train(config: Config, workdir: Path, start: float) -> None:
-    """Trains to the last step, then samples and evaluates."""
+def train(config: Config, workdir: Path, start: float) -> Path | None:
+    """Trains to the last step, then samples and evaluates; returns the report, in the first process."""
     task = tasks.of(config)
     dataset = task.load(config)
     model = task.build(config, dataset)
@@ -65,12 +64,12 @@ def train(config: Config, workdir: Path, start: float) -> None:
     run = Run(dataset, model.built, model.generate, params, config.training.steps)
     found = task.evaluate(model.config, run, workdir, Asked(partial))
     if not distributed.is_first():
-        return
+        return None
     write_results(workdir / "evaluation.json", found.values)
     report = write_run_report(config, workdir, run, found, trained)
     partial.remove()
     print(tables_as_text(found.tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report
 
 
 if __name__ == "__main__":

@@ -35,14 +35,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, Positive, checked
-from scorekit.checks import (
-    check_floating,
-    check_levels,
-    check_like,
-    check_per_example,
-    check_schedule,
-    check_time,
-)
+from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_schedule, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.densities.random_fields import RandomField
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
@@ -177,6 +170,7 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
       network: ``(x_t, noise_level) -> output``.
       scale: factor of the log-SNR.
     """
+    check_schedule(schedule=schedule)
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
 

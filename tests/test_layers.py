@@ -95,30 +95,6 @@ def test_private_modules_are_imported_inside_their_package_only():
     assert [wrong for path, module in modules() for wrong in trespasses(path.read_text(), module)] == []
 
 
-@pytest.mark.parametrize(
-    ("source", "module", "count"),
-    [
-        ("from scorekit.solvers._base import Row", "scorekit.samplers.sampling", 1),
-        ("def f():\n    import scorekit.io._hub", "scorekit.data.folders", 1),
-        ("from scorekit.solvers import _base, grids", "scorekit.samplers.sampling", 1),
-        ("from scorekit.audio.ddsp._filters import fir", "scorekit.audio.stft", 1),
-        ("from ..audio._common import frames", "scorekit.metrics.retrieval", 1),
-        ("from scorekit.networks.dit import DiT, _Block", "scorekit.io.loading", 1),
-        ("from scorekit.solvers import _base", "scorekit.solvers_of_mine", 1),
-        ("from scorekit.audio._common import frames", "scorekit.audio.ddsp.synthesis", 0),
-        ("from scorekit.solvers._base import Row\nfrom ._weights import power", "scorekit.solvers.ode", 0),
-        (
-            "from scorekit import _numerics\nimport scorekit._integration.steps",
-            "scorekit.tuning.tune",
-            0,
-        ),
-        ("from scorekit import __version__\nfrom jax import _src", "scorekit.tuning.tune", 0),
-    ],
-)
-def test_the_checker_of_private_modules_can_fail_and_pass(source, module, count):
-    assert len(trespasses(source, module)) == count
-
-
 def test_the_package_itself_imports_only_the_core():
     names = imports((ROOT / "__init__.py").read_text(), "scorekit.__init__")
     assert names
@@ -141,44 +117,6 @@ def test_folders_hold_few_files():
 def test_every_part_of_the_package_has_a_layer():
     parts = {module.split(".")[1] for _, module in modules()} - {"__init__"}
     assert parts <= set(LAYER_OF)
-
-
-BAD = {
-    "import flax": "scorekit.solvers.ode",
-    "import optax as o": "scorekit.losses",
-    "from scorekit.losses import denoising_loss": "scorekit.schedules._tables",
-    "from scorekit import networks": "scorekit.guidance.interval",
-    "import scorekit": "scorekit.trees",
-    "def f():\n    from scorekit.process import perturb": "scorekit.times",
-    "from ..solvers import ode": "scorekit.guidance.interval",
-    "from ml_collections import ConfigDict": "scorekit.training.state",
-    "from experiments import config": "scorekit.data.arrays",
-    "import absl.logging": "scorekit.metrics.energy",
-    "import scipy.stats": "scorekit.densities",
-    "from jax._src import core": "scorekit.trees",
-    "import jax": "scorekit.nowhere",
-    "from scorekit.data import to_unit": "scorekit.audio.pcm",
-    "from scorekit.io import write_atomic": "scorekit.networks.dit",
-    "def f():\n    from scorekit.training import restore_params": "scorekit.io.loading",
-}
-
-
-@pytest.mark.parametrize("source", BAD)
-def test_the_checker_can_fail(source):
-    assert violations(source, BAD[source])
-
-
-@pytest.mark.parametrize(
-    ("source", "module"),
-    [
-        ("import jax.numpy as jnp\nimport numpy as np\nimport math", "scorekit.trees"),
-        ("from scorekit.schedules import cosine\nfrom scorekit import weightings", "scorekit.losses"),
-        ("import flax.linen as nn\nfrom scorekit.losses import denoising_loss", "scorekit.training.step"),
-        ("from . import grids\nfrom .ode import Euler", "scorekit.solvers.sde"),
-    ],
-)
-def test_the_checker_can_pass(source, module):
-    assert violations(source, module) == []
 
 
 # ---- experiments -----------------------------------------------------------------------------------------------------
@@ -314,64 +252,102 @@ def test_every_package_of_experiments_exists_and_has_a_place():
     assert packages == set(RANK)
 
 
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("experiments.cli.config", "from experiments.data import images"),
-        ("experiments.training.loop", "from experiments.evaluation import run_metrics"),
-        ("experiments.evaluation.run_metrics", "import experiments.training.loop"),
-        ("experiments.models.runs", "from experiments.configs import base"),
-        ("experiments.reporting.tables", "def f():\n    from experiments.configs.images import digits"),
-        ("experiments.audio.vocode", "from experiments.ood.scores import score"),
-        ("experiments.analysis.autoencoder", "from experiments import train"),
-        ("experiments.benchmarks.cost", "from experiments.sample import main"),
-        ("experiments.train", "from experiments import sample"),
-        ("experiments.data.images", "from ..models import model"),
-        ("experiments.misc.tools", "import jax"),
-    ],
-)
-def test_the_checker_of_packages_can_fail(module, source):
-    assert package_violations({module: source})
+CHECKS = {
+    "layers": violations,
+    "private": trespasses,
+    "packages": lambda source, module: package_violations({module: source}),
+    "names": lambda source, module: private_imports({module: source}),
+}
+WRONG = {
+    "layers": {
+        "import flax": "scorekit.solvers.ode",
+        "import optax as o": "scorekit.losses",
+        "from scorekit.losses import denoising_loss": "scorekit.schedules._tables",
+        "from scorekit import networks": "scorekit.guidance.interval",
+        "import scorekit": "scorekit.trees",
+        "def f():\n    from scorekit.process import perturb": "scorekit.times",
+        "from ..solvers import ode": "scorekit.guidance.interval",
+        "from ml_collections import ConfigDict": "scorekit.training.state",
+        "from experiments import config": "scorekit.data.arrays",
+        "import absl.logging": "scorekit.metrics.energy",
+        "import scipy.stats": "scorekit.densities",
+        "from jax._src import core": "scorekit.trees",
+        "import jax": "scorekit.nowhere",
+        "from scorekit.data import to_unit": "scorekit.audio.pcm",
+        "from scorekit.io import write_atomic": "scorekit.networks.dit",
+        "def f():\n    from scorekit.training import restore_params": "scorekit.io.loading",
+    },
+    "private": {
+        "from scorekit.solvers._base import Row": "scorekit.samplers.sampling",
+        "def f():\n    import scorekit.io._hub": "scorekit.data.folders",
+        "from scorekit.solvers import _base, grids": "scorekit.samplers.sampling",
+        "from scorekit.audio.ddsp._filters import fir": "scorekit.audio.stft",
+        "from ..audio._common import frames": "scorekit.metrics.retrieval",
+        "from scorekit.networks.dit import DiT, _Block": "scorekit.io.loading",
+        "from scorekit.solvers import _base": "scorekit.solvers_of_mine",
+    },
+    "packages": {
+        "from experiments.data import images": "experiments.cli.config",
+        "from experiments.evaluation import run_metrics": "experiments.training.loop",
+        "import experiments.training.loop": "experiments.evaluation.run_metrics",
+        "from experiments.configs import base": "experiments.models.runs",
+        "def f():\n    from experiments.configs.images import digits": "experiments.reporting.tables",
+        "from experiments.ood.scores import score": "experiments.audio.vocode",
+        "from experiments import train": "experiments.analysis.autoencoder",
+        "from experiments.sample import main": "experiments.benchmarks.cost",
+        "from experiments import sample": "experiments.train",
+        "from ..models import model": "experiments.data.images",
+        "import jax": "experiments.misc.tools",
+    },
+    "names": {
+        "from scorekit._grids import check_grid": "experiments.models.sampling",
+        "from scorekit.networks.dit import DiT, _Block": "experiments.models.sampling",
+        "import scorekit._shape_checks": "experiments.models.sampling",
+    },
+}
+"""Sources, each with one violation, and the modules that they may not stand in."""
+RIGHT = {
+    "layers": {
+        "import jax.numpy as jnp\nimport numpy as np\nimport math": "scorekit.trees",
+        "from scorekit.schedules import cosine\nfrom scorekit import weightings": "scorekit.losses",
+        "import flax.linen as nn\nfrom scorekit.losses import denoising_loss": "scorekit.training.step",
+        "from . import grids\nfrom .ode import Euler": "scorekit.solvers.sde",
+    },
+    "private": {
+        "from scorekit.audio._common import frames": "scorekit.audio.ddsp.synthesis",
+        "from scorekit.solvers._base import Row\nfrom ._weights import power": "scorekit.solvers.ode",
+        "from scorekit import _numerics\nimport scorekit._integration.steps": "scorekit.tuning.tune",
+        "from scorekit import __version__\nfrom jax import _src": "scorekit.tuning.tune",
+    },
+    "packages": {
+        "from experiments.models import runs\nfrom experiments.training import writers": "experiments.training.loop",
+        "from experiments import data, training\nfrom experiments.configs import base": "experiments.train",
+        "from experiments.inverse import methods\nimport scorekit.audio": "experiments.audio.restore_sounds",
+        "from experiments.audio.problems import hidden": "experiments.benchmarks.cost",
+    },
+    "names": {
+        "from scorekit.solvers import grids\nfrom scorekit import __version__": "experiments.models.sampling",
+        "from jax import _src": "experiments.models.sampling",
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("source", "count"),
-    [
-        ("from scorekit._grids import check_grid", 1),
-        ("from scorekit.networks.dit import DiT, _Block", 1),
-        ("import scorekit._shape_checks", 1),
-        ("from scorekit.solvers import grids\nfrom scorekit import __version__\nfrom jax import _src", 0),
-    ],
-)
-def test_the_checker_of_private_names_can_fail_and_pass(source, count):
-    assert len(private_imports({"experiments.models.sampling": source})) == count
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        (
-            "experiments.training.loop",
-            "from experiments.models import runs\nfrom experiments.training import writers",
-        ),
-        ("experiments.train", "from experiments import data, training\nfrom experiments.configs import base"),
-        ("experiments.audio.restore_sounds", "from experiments.inverse import methods\nimport scorekit.audio"),
-        ("experiments.benchmarks.cost", "from experiments.audio.problems import hidden"),
-    ],
-)
-def test_the_checker_of_packages_can_pass(module, source):
-    assert package_violations({module: source}) == []
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_checks_can_fail_and_pass(check):
+    counts = {source: len(CHECKS[check](source, module)) for source, module in WRONG[check].items()}
+    assert counts == dict.fromkeys(WRONG[check], 1)
+    assert [found for source, module in RIGHT[check].items() for found in CHECKS[check](source, module)] == []
 
 
 def test_the_checker_of_circles_can_fail():
     chain = {
         "experiments.data.__init__": "from experiments.data import sounds",
-        "experiments.data.sounds": "from experiments.data.views import View",
-        "experiments.data.views": "",
+        "experiments.data.sounds": "from experiments.data.display import View",
+        "experiments.data.display": "",
     }
     assert cycle(chain) == []
-    chain["experiments.data.views"] = "def f():\n    from experiments.data import notes"
-    assert cycle(chain) == [f"experiments.data.{name}" for name in ("__init__", "sounds", "views", "__init__")]
+    chain["experiments.data.display"] = "def f():\n    from experiments.data import notes"
+    assert cycle(chain) == [f"experiments.data.{name}" for name in ("__init__", "sounds", "display", "__init__")]
 
 
 def test_the_checker_of_programs_can_fail():

@@ -134,17 +134,9 @@ def test_band_is_the_rate_at_which_the_wiener_filter_recovers_the_band():
     np.testing.assert_allclose(weighting(level.reshape(5, 5)).ravel(), weighting(level))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([1.0, 0.0],), "power must be finite and > 0"),
-        ((1.0, -1.0), "count must be finite and > 0"),
-        (([1.0, 2.0], [1.0]), r"power and count must share a shape \(K,\), got \(2,\) and \(1,\)"),
-    ],
-)
-def test_band_invalid_arguments_raise(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        weightings.band(*arguments)
+def test_power_and_count_of_other_shapes_raise():
+    with pytest.raises(ValueError, match=r"power and count must share a shape \(K,\), got \(2,\) and \(1,\)"):
+        weightings.band([1.0, 2.0], [1.0])
 
 
 def test_parameters_of_per_log_snr_do_not_retrace():

@@ -7,20 +7,17 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.analysis.data_scales import Scales, coarsest, moments, octaves, photographs
+from experiments.analysis.data_scales import Scales, coarsest, moments, octaves, photographs, strongest
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
-from scorekit import samplers
+from experiments.reporting.report import Table
+from scorekit import samplers, schedules
 from scorekit.typing import Schedule
 
-TOKENS = 256
-"""Of a transformer: as DiT has on the latents of 256 x 256 images with patches of 2."""
-SIDE = 64
-"""The resolution that schedules of images are made for (Hoogeboom et al. 2023)."""
-FEW = 5000
-"""Training examples below which a smaller network is recommended."""
-LATENTS = 128
-"""The side of images from which on a model of latents is recommended."""
+TOKENS = 256  # of a transformer: as DiT has on the latents of 256 x 256 images with patches of 2
+SIDE = 64  # the resolution that schedules of images are made for (Hoogeboom et al. 2023)
+FEW = 5000  # training examples below which a smaller network is recommended
+LATENTS = 128  # the side of images from which on a model of latents is recommended
 STEPS = 25
 
 
@@ -144,6 +141,38 @@ def edm_fields(scales: Scales) -> dict[str, Any]:
     }
 
 
+def summary(scales: Scales, dataset: Dataset) -> str:
+    """Size, shape and moments."""
+    size = "drawn anew" if dataset.examples is None else f"{dataset.examples:,} training examples"
+    values = "" if dataset.bins is None else f", {dataset.bins} values in [-1, 1]"
+    classes = f"{dataset.num_classes} class{'es' * (dataset.num_classes > 1)}"
+    first = f"{dataset.name}: {size} of {dataset.described()}{values}, {classes}"
+    return (
+        f"{first}\nsigma_data = {scales.std:.3f}, the standard deviation of all values (mean {scales.mean:.3f}, "
+        f"root mean square {scales.rms:.3f}; {scales.examples:,} examples)\n"
+    )
+
+
+def scale_table(scales: Scales, dataset: Dataset) -> Table:
+    """The noise level above which each octave of frequencies, or each principal component, is lost."""
+    schedule = schedules.shifted(schedules.cosine(), rounded(spectral_factor(scales)))
+    lost = lambda sigma: [f"{sigma:.3g}", f"{-2 * math.log(sigma):.2f}",
+                          f"{float(schedule.time_at(-2 * math.log(sigma))):.2f}"]  # fmt: skip
+    last = ["lost above sigma/alpha", "log-SNR", "t, shifted cosine"]
+    if scales.bands is None:
+        power = scales.power[scales.power > 0]
+        rows = [[k + 1, f"{p / power.sum():.1%}", *lost(math.sqrt(p))] for k, p in enumerate(power[:8])]
+        return Table(["component", "of the variance", *last], rows)
+    axis = dataset.frequency_axis()
+    more, rows = [] if scales.channels is None else ["in the strongest channel"], []
+    for octave, sigma in zip(octaves(scales), strongest(scales), strict=True):
+        if octave.power > 0:
+            period = f"{1 / octave.frequency:,.{1 if octave.frequency > 0.01 else 0}f}"
+            found = [period, axis.show(octave.frequency), f"{octave.share:.1%}", *lost(octave.sigma)]
+            rows.append([*found, *(f"{sigma:.3g}" for _ in more)])
+    return Table([f"period, {axis.positions}", axis.unit, "of the variance", *last, *more], rows)
+
+
 def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> list[Advice]:
     """On the schedule, EDM's distribution and the sampler."""
     factor, edm = spectral_factor(scales), edm_fields(scales)
@@ -157,7 +186,8 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
     if factor > coarse_factor(scales):
         why = f"exp(P_mean), the middle of the noise that matters; {lost}, which gives {coarse_factor(scales):.2g}"
     if len(shape) == 3:
-        why += f"; the rule of resolution alone is {max(shape[:2])}/{SIDE}, a shift by {_shift(shape):+.2f}"
+        side = max(shape[:2])
+        why += f"; the rule of resolution alone is {side}/{SIDE}, a shift by {2 * math.log(SIDE / side):+.2f}"
     step = "a quarter of the step between values" if scales.step else "a tenth of the least that is trained on"
     solver, _ = samplers.recommended(schedule, STEPS)
     return [
@@ -176,10 +206,6 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
             "the least error for this number of evaluations of exact and trained denoisers (docs/solvers.md)",
         ),
     ]
-
-
-def _shift(shape: tuple[int, ...]) -> float:
-    return 2 * math.log(SIDE / max(shape[:2]))
 
 
 def _moments(side: int) -> str:
@@ -208,14 +234,7 @@ def network_advice(config: str, why: str, params: Any, examples: int | None) -> 
 
 
 def commands(config: str, own: Mapping[str, Any], scales: Scales, dataset: Dataset) -> list[Command]:
-    """The trainings to paste: the shifted schedule, EDM, and of images a transformer.
-
-    Args:
-      config: the config file.
-      own: the fields of the data and of the network.
-      scales: of the data.
-      dataset: that they are of.
-    """
+    """The trainings to paste, with fields of their own: the shifted schedule, EDM, and of images a transformer."""
     steps = {"sampling.solver.name": "recommended", "sampling.grid.name": "recommended", "sampling.steps": STEPS}
     shift = {"noise_factor": rounded(spectral_factor(scales))}
     found = [

@@ -10,37 +10,24 @@ that decreases during training, and several levels. They are saved in ``workdir/
 at every second level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
 """
 
-import functools
 import math
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from experiments.analysis import probes
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, load_resolved, save_resolved
+from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import Dataset
-from experiments.data.views import Pictures
-from experiments.models.model import Model, build_model, init_params
-from experiments.models.run_files import averaged, restore
+from experiments.data.display import Pictures
+from experiments.models.model import init_params
 from experiments.models.runs import open_run
-from experiments.reporting import curves
-from experiments.reporting.report import Figure, Heading, Section, Table, Text, tables_as_text, write_report
-from experiments.training import lock
-from experiments.training.quick_fit import quick_fit
-from scorekit import process, training
-from scorekit.io.preconditioning import precondition
-from scorekit.metrics import fit_linear_probe, probe_accuracy
-from scorekit.networks import features, layer_names, pool
-from scorekit.typing import PyTree
+from experiments.reporting.report import Heading, Section, Text, tables_as_text, write_report
+from scorekit.networks import layer_names
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 _LEVELS = flags.DEFINE_list(
@@ -53,140 +40,6 @@ _COMPARE = flags.DEFINE_list(
 _STEPS = flags.DEFINE_integer("steps", None, "Training steps of those; those of the run by default.", lower_bound=1)
 _LIMIT = flags.DEFINE_integer("examples", 5000, "Training images that a probe is fitted to, at most.", lower_bound=20)
 
-TIMES: Mapping[str, Mapping[str, object]] = {
-    "class-free": {"name": "uniform"},
-    "one level": {"name": "discrete", "ts": (0.15,)},
-    "one high level": {"name": "discrete", "ts": (0.4,)},
-    "annealed": {"name": "annealed", "first": 0.8, "last": 0.1},
-    "several levels": {"name": "discrete", "ts": (0.1, 0.3, 0.5, 0.7)},
-}
-"""Training times by the name of a model."""
-
-NOISE = "log-SNR (nats):  noise ←  → data"
-
-
-class Reading(NamedTuple):
-    """What the probes of one model found: accuracies ``(layers, levels)``, left out and on the test images."""
-
-    levels: Sequence[float]
-    left_out: np.ndarray
-    test: np.ndarray
-
-    def best(self) -> tuple[int, int]:
-        """The layer and level of the highest leave-one-out accuracy."""
-        layer, level = np.unravel_index(self.left_out.argmax(), self.left_out.shape)
-        return int(layer), int(level)
-
-    def at(self, levels: Sequence[float]) -> np.ndarray:
-        """The test accuracy at each level, of the layer with the highest leave-one-out accuracy there."""
-        columns = [self.levels.index(level) for level in levels]
-        best = self.left_out[:, columns].argmax(axis=0)
-        return self.test[best, columns]
-
-
-def make_features(built: Model, layers: Sequence[str]):
-    """``(params, key, x, t) -> {layer: features}`` of noisy images and the null token, pooled to the coarsest layer."""
-
-    @jax.jit
-    def compute(params, key, x, t):
-        x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, built.schedule)
-        compute = lambda x, noise: features(built.module, params, x, noise, layers=layers)
-        found = precondition(compute, built.preconditioning)(x_t, t)
-        cells = min(value.shape[1] for value in found.values())
-        return {"pixels": x_t, **{name: pool(value, cells) for name, value in found.items()}}
-
-    return compute
-
-
-def read(built: Model, params: PyTree, dataset: Dataset, layers: Sequence[str], levels: Sequence[float]) -> Reading:
-    """Probes the pixels, first, and the layers at all noise levels."""
-    parts = {name: value[: _LIMIT.value] for name, value in dataset.train.items()}, dataset.test
-    images, labels = [dataset.to_model(p["x"]) for p in parts], [p["label"] for p in parts]
-    compute = make_features(built, layers)
-    left_out, test = np.zeros((2, len(layers) + 1, len(levels)))
-    for j, level in enumerate(levels):
-        t = built.schedule.time_at(jnp.float32(level))
-        keys = jax.random.split(jax.random.key(j))
-        train, held_out = (compute(params, key, x, t) for key, x in zip(keys, images, strict=True))
-        for i, name in enumerate(("pixels", *layers)):
-            fitted = fit_linear_probe(np.asarray(train[name]), labels[0], dataset.num_classes)
-            left_out[i, j] = fitted.leave_one_out_accuracy
-            test[i, j] = probe_accuracy(fitted, np.asarray(held_out[name]), labels[1])
-    return Reading(levels, left_out, test)
-
-
-def compared(config: Config, name: str) -> Config:
-    """The config of a model to compare with: that of the run, class-free, with other times."""
-    full = base.get_config()
-    full.update(config.copy_and_resolve_references())
-    full.loss.label_dropout = 1.0
-    for field in full.loss.times:
-        full.loss.times[field] = None if field != "name" else "uniform"
-    full.loss.times.update(TIMES[name])
-    full.training.steps = _STEPS.value or config.training.steps
-    full.training.warmup_steps = min(config.training.warmup_steps, full.training.steps - 1)
-    return full
-
-
-def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[Model, PyTree]:
-    """The model of this config with its averaged parameters, from ``folder`` if it has been trained before."""
-    built, saved = build_model(config, dataset)._replace(learns_schedule=False), folder / "config.json"
-    if saved.exists():
-        if load_resolved(saved) != config:
-            raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")
-        return built, restore(f"--compare={name}", folder, None, config.sampling.ema)[1]
-    with lock.hold(folder):
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # of an interrupted run
-        (state,) = quick_fit(config, built, dataset, [config.seed], name)
-        with training.Checkpoints(folder / "checkpoints") as checkpoints:
-            checkpoints.save(config.training.steps, state)
-            checkpoints.wait()
-    save_resolved(config, saved)  # last, as the mark of a finished folder
-    return built, averaged(state, config.sampling.ema)
-
-
-def layer_table(names: Sequence[str], reading: Reading) -> Table:
-    """Layers by levels."""
-    return Table(
-        ["test accuracy at log-SNR", *(f"{level:g}" for level in reading.levels)],
-        [[name, *map(float, values)] for name, values in zip(names, reading.test, strict=True)],
-        "Linear probes of this run's layers, with the null token. Log-SNR in nats: the noise falls to the right.",
-    )
-
-
-def model_table(names: Sequence[str], found: Mapping[str, Reading], tests: int) -> Table:
-    """Each model at its best layer and level, and the pixels alone."""
-    run = found["this run"]
-    pixels = Reading(run.levels, run.left_out[:1], run.test[:1])
-    rows = []
-    for name, reading in [*found.items(), ("pixels alone", pixels)]:
-        layer, level = reading.best()
-        test = float(reading.test[layer, level])
-        error = float(np.sqrt(test * (1 - test) / tests))
-        rows.append([name, names[layer], reading.levels[level], float(reading.left_out[layer, level]), test, error])
-    return Table(
-        ["model", "best layer", "best log-SNR", "left-out accuracy", "test accuracy", "standard error"],
-        rows,
-        "Layer and level are those of the highest leave-one-out accuracy on the training images.",
-    )
-
-
-def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], levels: Sequence[float]) -> list[Section]:
-    """Accuracy by noise level: the layers of this run, and all models at the levels that they share."""
-    layers = dict(zip(names, found["this run"].test, strict=True))
-    models = {name: reading.at(levels) for name, reading in found.items()}
-    draw = functools.partial(curves.panels, xlabel=NOISE, ylabel="test accuracy of a linear probe", logarithmic=False)
-    return [
-        Figure(
-            draw(folder / "layers.png", found["this run"].levels, {"": layers}, title="Features by noise level"),
-            "Each layer of this run, with the null token, and the noisy image itself.",
-        ),
-        Figure(
-            draw(folder / "models.png", levels, {"": models}, title="The same loss with other times"),
-            "At each level the layer with the best leave-one-out accuracy.",
-        ),
-    ]
-
 
 def main(config: Config) -> None:
     start = time.monotonic()
@@ -194,8 +47,8 @@ def main(config: Config) -> None:
     shared.check_writable(workdir, f"--workdir={workdir}")
     levels = shared.increasing("levels", _LEVELS.value, -math.inf)
     for name in _COMPARE.value:
-        if name not in TIMES:
-            raise ConfigError(f"--compare={name}: must be of {', '.join(TIMES)}")
+        if name not in probes.TIMES:
+            raise ConfigError(f"--compare={name}: must be of {', '.join(probes.TIMES)}")
     run = open_run(config, workdir, _STEP.value)
     if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images, they are {run.dataset.name}")
@@ -205,27 +58,29 @@ def main(config: Config) -> None:
     if not set(layers) <= set(known):
         raise ConfigError(f"--layers={','.join(layers)}: must be of {', '.join(known)}")
 
-    folder, found = workdir / "autoencoder", {}
+    folder, steps, limit = workdir / "autoencoder", _STEPS.value or config.training.steps, _LIMIT.value
     print(f"probing step {run.step:,}: {len(layers)} layers at {len(levels)} noise levels …", flush=True)
-    found["this run"] = read(run.model, run.params, run.dataset, layers, levels)
+    found = {"this run": probes.read(run.model, run.params, run.dataset, layers, levels, limit)}
     fewer = levels[::-2][::-1]  # every other one, and the last
     untrained = init_params(run.model, jax.random.key(config.seed))
-    found["untrained network"] = read(run.model, untrained, run.dataset, layers, fewer)
+    found["untrained network"] = probes.read(run.model, untrained, run.dataset, layers, fewer, limit)
     for name in _COMPARE.value:
-        other = compared(config, name)
-        built, params = trained(other, run.dataset, folder / name.replace(" ", "_"), name)
+        other = probes.compared(config, name, steps)
+        built, params = probes.trained(other, run.dataset, folder / name.replace(" ", "_"), name)
         print(f"probing {name} …", flush=True)
-        found[name] = read(built, params, run.dataset, layers, fewer)
+        found[name] = probes.read(built, params, run.dataset, layers, fewer, limit)
 
     names = ["noisy pixels", *layers]
-    tables = [layer_table(names, found["this run"]), model_table(names, found, len(run.dataset.test["label"]))]
+    tests = len(run.dataset.test["label"])
+    tables = [probes.layer_table(names, found["this run"]), probes.model_table(names, found, tests)]
     facts = {
         "data": run.dataset.name,
         "checkpoint": f"step {run.step:,}, with the null token",
-        "steps of the others": _STEPS.value or config.training.steps,
+        "steps of the others": steps,
     }
-    about = "; ".join(f"{name}: {dict(TIMES[name])}" for name in _COMPARE.value)
-    sections: list[Section] = [Heading("Figures"), *figures(folder, names, found, fewer), Heading("Numbers"), *tables]
+    about = "; ".join(f"{name}: {dict(probes.TIMES[name])}" for name in _COMPARE.value)
+    figures = probes.figures(folder, names, found, fewer)
+    sections: list[Section] = [Heading("Figures"), *figures, Heading("Numbers"), *tables]
     sections += [Text(f"Times of training: {about}.")] if about else []
     report = write_report(folder / "report.html", "The denoiser as autoencoder", facts, sections)
     print(tables_as_text(tables))

@@ -75,11 +75,7 @@ class Scales(NamedTuple):
 
 
 def measure(dataset: Dataset, limit: int) -> Scales:
-    """The scales of the training examples as the network receives them, of up to ``limit`` of them.
-
-    Raises:
-      ConfigError: if all examples are the same.
-    """
+    """The scales of up to ``limit`` training examples as the network receives them, which must not all be the same."""
     rows = evenly(len(dataset.train["x"]), limit)
     size = max(1, BLOCK_VALUES // math.prod(dataset.shape))
     blocks = lambda: _blocks(dataset, rows, size)
@@ -119,9 +115,7 @@ def _blocks(dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[np.ndarra
 
 def octaves(scales: Scales) -> list[Octave]:
     """The frequencies of images and signals by octaves from one cycle per side on, without the mean; none of points."""
-    if scales.bands is None:
-        return []
-    return _octaves(scales, scales.bands, scales.power)
+    return [] if scales.bands is None else _octaves(scales, scales.bands, scales.power)
 
 
 def _octaves(scales: Scales, bands: spectra.Bands, powers: np.ndarray) -> list[Octave]:
@@ -153,12 +147,9 @@ def moments(scales: Scales) -> tuple[float, float]:
 
 
 def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> tuple[float, float]:
-    """``P_mean`` and ``P_std``: see the module.
+    """``P_mean`` and ``P_std`` of the power of bands ``(K,)``, each of ``count`` coefficients: see the module.
 
-    Args:
-      power: of each band ``(K,)``.
-      count: coefficients of each.
-      floor: bands of less power are left out, as are the weakest, beyond :data:`SHARE` of the variance.
+    Bands of less power than ``floor`` are left out, as are the weakest, beyond :data:`SHARE` of the variance.
 
     >>> mean, std = noise_moments(np.array([4.0]), np.array([64.0]))  # white noise of standard deviation 2
     >>> round(mean, 3), round(std, 3)

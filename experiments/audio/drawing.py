@@ -13,20 +13,18 @@ from experiments import data
 from experiments.audio import note_evaluators
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.flags import check_writable
+from experiments.configs import base
 from experiments.data.dataset import Batch
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
 from experiments.models.runs import Run, open_run
-from experiments.models.sampling import build_sampler, make_sampler
+from experiments.models.sampling import at_steps, build_sampler, make_sampler
+from experiments.reporting.piano_rolls import pitch_name
 from scorekit import audio, metrics
 
 
 def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
-    """The folder of a run on this kind of data; nothing is loaded.
-
-    Raises:
-      ConfigError: if its data are of another kind.
-    """
+    """The folder of a run on this kind of data; nothing is loaded."""
     path = Path(str(workdir)).expanduser().absolute()
     if not issubclass(data.kind_of(config), kind):
         name = kind.__name__.lower()
@@ -35,11 +33,7 @@ def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -
 
 
 def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None) -> None:
-    """Validates that ``workdir`` holds a run on this kind of data and takes results; nothing is loaded.
-
-    Raises:
-      ConfigError: if its data are of another kind, or nothing can be written into it.
-    """
+    """Validates that ``workdir`` holds a run on this kind of data and takes results; nothing is loaded."""
     path = check_kind(kind, config, workdir)
     check_writable(path, f"--workdir={path}")
 
@@ -47,13 +41,24 @@ def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None
 def open_kind(
     kind: type[Sounds], config: Config, workdir: str | Path | None, step: int | None = None, scales=None
 ) -> tuple[Any, Path]:
-    """The run in ``workdir`` and its folder.
-
-    Raises:
-      ConfigError: if it is not a run on this kind of data, or does not exist.
-    """
+    """The run in ``workdir`` and its folder."""
     path = check_kind(kind, config, workdir)
     return open_run(config, path, step, scales, any_coupling=True), path
+
+
+def other_runs(folders: Sequence[str], first_name: str, first: Notes) -> list[tuple]:
+    """``(name, run, config, [(guidance scale, steps)])`` of further runs on the notes of the first one."""
+    found, names = [], [first_name]
+    for folder in folders:
+        config = base.saved(folder)
+        run, path = open_kind(Notes, config, folder)
+        if run.dataset.name != first.name or not np.array_equal(run.dataset.test["x"], first.test["x"]):
+            raise ConfigError(f"--others={folder}: must be a run on the held-out notes of {first.name}")
+        if path.name in names:
+            raise ConfigError(f"--others={folder}: the name of its folder is that of another run, and names the rows")
+        names.append(path.name)
+        found.append((path.name, run, config, [(config.sampling.guidance_scale, config.sampling.steps)]))
+    return found
 
 
 class Drawn(NamedTuple):
@@ -64,17 +69,9 @@ class Drawn(NamedTuple):
     evaluations: int
 
 
-def with_steps(config: Config, steps: int) -> Config:
-    """The config with another number of solver steps."""
-    config = config.copy_and_resolve_references()
-    with config.unlocked():
-        config.sampling.steps = steps
-    return config
-
-
 def draw(run: Run, config: Config, labels: np.ndarray, scale: float, steps: int, seed: int) -> Drawn:
     """Sounds with these labels, and their cost without compilation."""
-    config = with_steps(config, steps)
+    config = at_steps(config, steps)
     solver, ts = build_sampler(config, run.model.schedule)
     generate = make_sampler(config, run.model, run.dataset, run.extras)
     generate(run.params, seed, labels[: config.sampling.batch_size], scale)
@@ -95,6 +92,16 @@ class NoteMetrics(NamedTuple):
         found = note_evaluators.evaluate_notes(self.evaluators, sounds, target)
         return {**found, "Fréchet distance": distance}
 
+    def caption(self, num: int, batch: int) -> str:
+        """The columns of a table of so many notes in each row, drawn in batches."""
+        return (
+            f"{num} notes each. Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the "
+            f"{len(self.evaluators.clear)} instruments with nine in ten training notes found. Family: a support "
+            f"vector machine of log-mel statistics. Fréchet distance: of log_mel_statistics to "
+            f"{len(self.features):,} training notes, squared nepers. Evaluations of the network, each of two branches "
+            f"where γ is not 0 or 1. Seconds in batches of {batch}."
+        )
+
 
 def note_metrics(dataset: Notes) -> NoteMetrics:
     """Fits the evaluators to the real training notes."""
@@ -112,9 +119,8 @@ def features_of(sounds: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def note_name(row: int, test: Batch, instruments: Sequence[str]) -> str:
     """A note for people: ``Flute, C5, velocity 90``."""
-    names = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
-    octave, tone = divmod(int(test["pitch"][row]), 12)
-    return f"{instruments[test['instrument'][row]]}, {names[tone]}{octave - 1}, velocity {test['velocity'][row]}"
+    pitch = pitch_name(int(test["pitch"][row]))
+    return f"{instruments[test['instrument'][row]]}, {pitch}, velocity {test['velocity'][row]}"
 
 
 def instrument_names(dataset: Notes) -> Sequence[str]:

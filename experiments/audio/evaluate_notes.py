@@ -13,24 +13,23 @@ Columns: :mod:`experiments.audio.note_evaluators` for pitch and family; the Fré
 real-time factor is seconds of computing for a second of sound, below 1 faster than real time.
 """
 
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
-from experiments.audio import drawing, note_evaluators
+from experiments.audio import drawing
 from experiments.audio.drawing import check_kind, check_results, instrument_names, note_name, open_kind
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
 from experiments.models.runs import facts, write_results
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import ConfigSection, Heading, Table, tables_as_text, write_report
+from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
 from experiments.reporting.tables import metrics_table
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on notes.")
@@ -43,35 +42,7 @@ _SHOWN = shared.count("shown", 8, "Number of notes with audio widgets.")
 REAL = "real held-out notes"
 
 
-def other_runs(workdir_name: str, first: Notes) -> list[tuple]:
-    """``(name, run, config, [(guidance scale, steps)])`` of ``--others``."""
-    found, names = [], [workdir_name]
-    for folder in _OTHERS.value:
-        config = base.saved(folder)
-        run, path = open_kind(Notes, config, folder)
-        if run.dataset.name != first.name or not np.array_equal(run.dataset.test["x"], first.test["x"]):
-            raise ConfigError(f"--others={folder}: must be a run on the held-out notes of {first.name}")
-        if path.name in names:
-            raise ConfigError(f"--others={folder}: the name of its folder is that of another run, and names the rows")
-        names.append(path.name)
-        found.append((path.name, run, config, [(config.sampling.guidance_scale, config.sampling.steps)]))
-    return found
-
-
-def table_of(rows: dict, evaluator: drawing.NoteMetrics, num: int, batch: int) -> Table:
-    """The metrics of every row."""
-    caption = (
-        f"{num} notes each. Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the "
-        f"{len(evaluator.evaluators.clear)} instruments with nine in ten training notes found. Family: a support "
-        f"vector machine of log-mel statistics. Fréchet distance: of log_mel_statistics to "
-        f"{len(evaluator.features):,} training notes, squared nepers. Evaluations of the network, each of two branches "
-        f"where γ is not 0 or 1. Seconds in batches of {batch}."
-    )
-    return metrics_table(rows, caption)
-
-
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     check_results(Notes, config, _WORKDIR.value)
     scales: Sequence[float] = config.evaluation.guidance_scales
     scales = shared.guidance_scales("scales", _SCALES.value) if _SCALES.value else list(scales)
@@ -90,36 +61,28 @@ def main(config: Config) -> None:
     shown = evenly(num, _SHOWN.value)
     sounds = {"held out": real[shown]}
     runs = [(workdir.name, run, config, [(scale, n) for n in steps for scale in scales])]
-    runs += other_runs(workdir.name, dataset)
+    runs += drawing.other_runs(_OTHERS.value, workdir.name, dataset)
     for name, each, its_config, points in runs:
         for scale, n in points:
             row = f"{f'{name}, ' if len(runs) > 1 else ''}γ = {scale:g}, {n} steps"
             print(f"drawing {num} notes, {row} …", flush=True)
             drawn = drawing.draw(each, its_config, target["label"], scale, n, _SEED.value)
-            cost = {
-                "evaluations": drawn.evaluations,
-                "seconds a note": drawn.seconds,
-                "real-time factor": drawn.seconds * dataset.sample_rate / real.shape[1],
-            }
+            factor = drawn.seconds * dataset.sample_rate / real.shape[1]
+            cost = {"evaluations": drawn.evaluations, "seconds a note": drawn.seconds, "real-time factor": factor}
             rows[row] = {**evaluator(drawn.sounds, target), **cost}
             sounds[row] = drawn.sounds[shown]
 
     out = workdir / "notes"
-    table = table_of(rows, evaluator, num, config.sampling.batch_size)
+    table = metrics_table(rows, evaluator.caption(num, config.sampling.batch_size))
     write_results(out / "table.json", rows)
     names = [note_name(row, test, instrument_names(dataset)) for row in shown]
     widgets = audio_widgets(out / "sounds", sounds, dataset.sample_rate, row_labels=names,
                             caption="Held-out notes; samples with their instrument, pitch and velocity.")  # fmt: skip
     sections = [table, Heading("Sounds"), widgets, ConfigSection((workdir / "config.json").read_text())]
-    summary = {
-        **facts(run),
-        "guidance": " + ".join(config.guidance),
-        "solver": config.sampling.solver.name,
-        "device": jax.devices()[0].device_kind,
-    }
-    report = write_report(out / "report.html", f"scorekit: {dataset.name}, evaluation of notes", summary, sections)
+    summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name}
+    summary["device"] = jax.devices()[0].device_kind
     print(tables_as_text([table]))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_report(out / "report.html", f"scorekit: {dataset.name}, evaluation of notes", summary, sections)
 
 
 if __name__ == "__main__":

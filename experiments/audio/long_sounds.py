@@ -1,5 +1,6 @@
 """Sounds longer than what a model was trained on: by overlapping windows, also from piano rolls, or by roll-out."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,8 @@ from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import Figure, Table
 from scorekit import audio, forcing, guidance, process, samplers
 from scorekit.data import midi
-from scorekit.data.phrases import FRAME_RATE, Note
+from scorekit.data.phrases import FRAME_RATE, Note, render_phrase
+from scorekit.data.soundfont import read_soundfont
 from scorekit.guidance import windows
 from scorekit.networks import Masked
 from scorekit.typing import Array, Denoiser, Key, PyTree, Schedule, Solver
@@ -139,9 +141,6 @@ def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Ro
 
     The finished frames that the first window needs are drawn together: to begin from noise alone, as long as the
     context, is a pattern of levels that training at independent ones hardly ever has, and its first frames are loud.
-
-    Raises:
-      ConfigError: for a window, a solver or a grid that cannot be rolled.
     """
     schedule, size = run.model.schedule, run.model.shape[0]
     solver, ts = build_sampler(config, schedule)
@@ -215,21 +214,13 @@ def keys_of(config: Config) -> tuple[int, int]:
 
 
 def check_roll(config: Config) -> None:
-    """Validates that a model is conditioned on a piano roll.
-
-    Raises:
-      ConfigError: if it is not.
-    """
+    """Validates that a model is conditioned on a piano roll."""
     require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
             "piano_roll or tones: the model must be conditioned on the roll")  # fmt: skip
 
 
 def read_notes(keys: tuple[int, int], path: str, octaves: bool = False) -> list[Note]:
-    """The notes of ``--midi`` from the lowest to the highest of ``keys``; prints what was left out or moved.
-
-    Raises:
-      ConfigError: if it is no MIDI file, has no notes, or has notes out of range, unless they are moved by ``octaves``.
-    """
+    """The notes of ``--midi`` from the lowest to the highest of ``keys``; prints what was left out or moved."""
     allowed = {"lowest": keys[0], "highest": keys[1]}
     try:
         score = midi.read_score(path, **allowed, out_of_range="octave" if octaves else "error")
@@ -241,6 +232,12 @@ def read_notes(keys: tuple[int, int], path: str, octaves: bool = False) -> list[
     if not score.notes:
         raise ConfigError(f"--midi={path}: must have notes, got none" + "".join(f" ({r})" for r in score.remarks))
     return list(score.notes)
+
+
+def render(scores: Sequence[Sequence[Note]], programs: Sequence[int], rate: int, length: int) -> np.ndarray:
+    """The sounds ``(N, length)`` of the SoundFont."""
+    font, play = read_soundfont(), functools.partial(render_phrase, sample_rate=rate, seconds=length / rate)
+    return np.stack([play(font, program, score) for score, program in zip(scores, programs, strict=True)])
 
 
 def write_rolls(folder: Path, rolls: np.ndarray, programs: Sequence[int]) -> list[Figure]:

@@ -4,6 +4,12 @@ The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parsel
 from log-mel statistics of real training notes, without their pitch. It is fitted to every note with and without white
 noise, so that hiss alone does not change the family: Fréchet distances measure how clean a sound is. Compare with the
 metrics of real held-out notes.
+
+Args:
+  x: sounds ``(N, length)``, full scale [-1, 1].
+  sample_rate: samples a second.
+  tracked: MIDI pitches ``(N,)`` from :func:`track_pitch`; NaN is wrong.
+  pitch, label, family, labels: labels of the notes, ``(N,)``.
 """
 
 import functools
@@ -43,17 +49,7 @@ ATTACK = 4
 
 
 def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
-    """The median pitch of each sound over the frames that Praat finds voiced.
-
-    Args:
-      x: sounds ``(N, length)``, full scale [-1, 1].
-      sample_rate: in Hz.
-
-    Returns:
-      MIDI pitches ``(N,)``, fractions of semitones included; NaN where no frame is voiced.
-
-    Raises:
-      ValueError: if ``x`` is of another shape or not finite.
+    """The median MIDI pitch of each sound over the frames that Praat finds voiced, ``(N,)``; NaN where none is.
 
     >>> n = np.arange(4000)
     >>> a = 0.3 * np.sin(2 * np.pi * 440 / 4000 * n) + 0.2 * np.sin(2 * np.pi * 880 / 4000 * n)
@@ -81,12 +77,7 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
 
 
 def right_pitch(tracked: np.ndarray, pitch: np.ndarray, *, any_octave: bool = False) -> np.ndarray:
-    """Whether each tracked pitch is within 50 cents of the label.
-
-    Args:
-      tracked: from :func:`track_pitch`; NaN is wrong.
-      pitch: MIDI pitches of the same shape.
-      any_octave: forgive errors of whole octaves.
+    """Whether each tracked pitch is within 50 cents of the label; ``any_octave`` forgives whole octaves.
 
     >>> right_pitch(np.array([60.4, 60.6, 72.0, np.nan]), 60).tolist()
     [True, False, False, False]
@@ -99,15 +90,7 @@ def right_pitch(tracked: np.ndarray, pitch: np.ndarray, *, any_octave: bool = Fa
 
 
 def clear_classes(tracked: np.ndarray, pitch: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """The classes (instruments) of whose notes at least nine in ten are tracked within 50 cents of their label.
-
-    Args:
-      tracked: pitches of real training notes, from :func:`track_pitch`.
-      pitch: their labels.
-      label: their classes.
-
-    Returns:
-      Classes, ascending.
+    """The classes (instruments), ascending, of whose notes at least nine in ten are tracked within 50 cents.
 
     >>> clear_classes(np.array([60.0, 61.0, 50.0, 73.0]), np.array([60, 61, 62, 61]), np.array([3, 3, 7, 7]))
     array([3])
@@ -140,16 +123,7 @@ def _family_features(x, sample_rate: float):
 
 
 def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
-    """A support vector machine of 80 principal components of :func:`family_features`.
-
-    Args:
-      x: real training notes ``(N, length)``, full scale [-1, 1]; the classifier is fitted to them, also with noise.
-      family: their families ``(N,)``, at least two of them.
-      sample_rate: in Hz.
-
-    Raises:
-      ValueError: if there are fewer than two families.
-    """
+    """A support vector machine of 80 principal components of :func:`family_features` of notes, also with noise."""
     if len(np.unique(family)) < 2:
         raise ValueError(f"family must hold at least two families, got {np.unique(family)}")
     rng, peak = np.random.default_rng(0), np.abs(x).max(axis=1, keepdims=True)
@@ -170,7 +144,7 @@ class NoteEvaluators(NamedTuple):
     """The evaluators of a set of notes; build them with :func:`fit_note_evaluators`.
 
     Attributes:
-      sample_rate: in Hz.
+      sample_rate: samples a second.
       clear: instruments of clear pitch; only notes of these count for the pitch.
       family: the family classifier.
     """
@@ -181,16 +155,7 @@ class NoteEvaluators(NamedTuple):
 
 
 def fit_note_evaluators(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> NoteEvaluators:
-    """Evaluators fitted to real training notes; of more than 5,000, a fixed random subset is used.
-
-    Args:
-      x: sounds ``(N, length)``, full scale [-1, 1].
-      labels: ``pitch``, ``instrument`` and ``family`` ``(N,)`` each.
-      sample_rate: in Hz.
-
-    Raises:
-      ValueError: for other shapes, or a single family.
-    """
+    """Evaluators fitted to real training notes; of more than 5,000, a fixed random subset is used."""
     lengths = {name: len(labels[name]) for name in ("pitch", "instrument", "family")}
     if set(lengths.values()) != {len(x)}:
         raise ValueError(f"labels must be of the {len(x)} sounds of x, got {lengths}")
@@ -203,14 +168,9 @@ def fit_note_evaluators(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_
 def evaluate_notes(evaluators: NoteEvaluators, x: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
     """How well sounds match their labels.
 
-    Args:
-      evaluators: from :func:`fit_note_evaluators`.
-      x: sounds ``(N, length)``, full scale [-1, 1].
-      labels: the ``pitch``, ``instrument`` and ``family`` of the notes, ``(N,)`` each.
-
     Returns:
-      ``pitch``: the share within 50 cents, an octave off being wrong; ``pitch in any octave``: the same, octaves
-      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the share whose
+      ``pitch``: the fraction within 50 cents, an octave off being wrong; ``pitch in any octave``: the same, octaves
+      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the fraction whose
       predicted family is right.
     """
     clear = np.isin(labels["instrument"], evaluators.clear)

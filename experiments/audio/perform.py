@@ -12,7 +12,7 @@ moved with ``--octaves``. Prints a table and writes ``perform.html`` with audio 
 ``perform.json``, the sounds and, as ``.mid``, what they play into ``workdir/perform``.
 """
 
-import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -25,10 +25,9 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.phrases import Phrases
 from experiments.models.runs import facts, write_results
-from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Heading, tables_as_text, write_report
-from scorekit.data.phrases import FRAME_RATE, PROGRAMS, piano_roll, random_phrase, render_phrase
-from scorekit.data.soundfont import read_soundfont
+from experiments.reporting.audio_widgets import write_sound_report
+from experiments.reporting.report import Heading
+from scorekit.data.phrases import FRAME_RATE, PROGRAMS, piano_roll, random_phrase
 
 FIRST_SEED = 2 * 10**9
 """Of new phrases: no training or test phrase has it."""
@@ -63,47 +62,35 @@ def scores_and_programs(config: Config):
     return scores, [PROGRAMS[i % len(PROGRAMS)] for i in range(_NUM.value)]
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     check_results(Phrases, config, _WORKDIR.value)
     check(config)
     scale, from_midi = config.sampling.guidance_scale, _MIDI.value is not None
     scores, programs = scores_and_programs(config)
     run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
     rate, size = run.dataset.sample_rate, long_sounds.window_of(run)
-    frame = round(rate / FRAME_RATE)
     hop = long_sounds.hop_of(run, _OVERLAP.value)
     last = max(note.end for score in scores for note in score) if from_midi else _SECONDS.value
     length = size + max(-(-(round(last * rate) - size) // hop), 0) * hop
-    rolls = np.stack([piano_roll(score, 1 + length // frame) for score in scores])
+    rolls = np.stack([piano_roll(score, 1 + length // round(rate / FRAME_RATE)) for score in scores])
     hops = {"blended windows": hop} if from_midi else {"blended windows": hop, "separate windows": size}
     print(f"{len(rolls)} phrases of {length / rate:.3f} s in windows of {size / rate:.3f} s …", flush=True)
-    sounds = {}
-    with progress.Progress(len(hops) + 1, batch_size=len(rolls), label="perform") as bar:
-        if not from_midi:
-            font = read_soundfont()
-            rendered = [
-                render_phrase(font, program, score, sample_rate=rate, seconds=length / rate)
-                for score, program in zip(scores, programs, strict=True)
-            ]
-            sounds["rendered"] = np.stack(rendered)
-        bar.update(1)
+    sounds = {} if from_midi else {"rendered": long_sounds.render(scores, programs, rate, length)}
+    with progress.Progress(len(hops), batch_size=len(rolls), label="perform") as bar:
         for i, (name, step) in enumerate(hops.items()):
             drawn = long_sounds.perform(config, run, rolls, np.asarray(programs, np.int32), step, _SEED.value)
             sounds[name] = drawn[:, :length]
-            bar.update(2 + i)
+            bar.update(1 + i)
     out = workdir / "perform"
     tables = [] if from_midi else [long_sounds.compare(sounds, rate, size)]
     labels = [f"{i}: program {program}" for i, program in enumerate(programs[: _SHOWN.value])]
-    widgets = audio_widgets(out, {k: x[: _SHOWN.value] for k, x in sounds.items()}, rate, row_labels=labels)
-    drawn_rolls = long_sounds.write_rolls(out, rolls[: _SHOWN.value], programs[: _SHOWN.value])
+    figures = long_sounds.write_rolls(out, rolls[: _SHOWN.value], programs[: _SHOWN.value])
     write_results(out / "perform.json", [row for table in tables for row in table.records()])
-    sections = [*tables, Heading("Sounds"), widgets, Heading("Piano rolls"), *drawn_rolls]
-    summary = {**facts(run), "guidance scale": scale}
-    report = write_report(out / "perform.html", "scorekit: phrases from piano rolls", summary, sections)
-    for table in tables:
-        print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(str(report), time.monotonic() - start))
+    shown = {name: x[: _SHOWN.value] for name, x in sounds.items()}
+    return write_sound_report(
+        out / "perform.html", "scorekit: phrases from piano rolls", {**facts(run), "guidance scale": scale}, tables,
+        shown, rate, row_labels=labels, further=[Heading("Piano rolls"), *figures],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ class Problem(NamedTuple):
     """A task on sounds.
 
     Attributes:
-      task: what is observed; its ``picture`` is the sound before restoration, as the model receives sounds.
+      task: observation; its ``picture`` is the sound before restoration, as the model receives sounds.
       part: the samples that are compared.
-      degraded: what becomes of any other sound, whose samples are not those that were observed.
+      degraded: effect on any other sound, whose samples are not those that were observed.
     """
 
     task: Task

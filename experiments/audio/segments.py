@@ -49,12 +49,8 @@ def chroma_entropy() -> Callable[[np.ndarray, int], np.ndarray]:
 def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Table:
     """The means of the statistics of each segment, as long as the real sounds, and the mean of last less first segment.
 
-    The standard error of the last column is that of the differences, one for each sound.
-
-    Args:
-      real: ``(N, L)``.
-      sounds: by sampler, ``(N, k L)``, N at least 2.
-      rate: their sample rate.
+    The standard error of the last column is that of the differences, one for each sound. Real sounds are ``(N, L)``,
+    the others, by sampler, ``(N, k L)`` with N at least 2.
     """
     size = real.shape[1]
     envelope = np.asarray(jax.jit(audio.onset_envelope, static_argnums=1)(real, rate))

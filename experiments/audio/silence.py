@@ -11,28 +11,23 @@ a batch of silent clips are tested (:func:`scorekit.typicality.typicality_test`)
 """
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from experiments.audio.drawing import check_results, open_kind
-from experiments.cli import command_line, progress
+from experiments.audio.log_densities import in_blocks, noisy_log_density, typicality_tests
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data.representation import check_needs_no_pitch
 from experiments.data.sounds import Sounds
-from experiments.models.model import unconditional
-from experiments.models.runs import Run, write_results
+from experiments.models.runs import write_results
 from experiments.models.samples import check_samples
 from experiments.reporting.report import Table, tables_as_text
-from scorekit import likelihood, process, typicality
-from scorekit.typing import Array, Key
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on sounds.")
 _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, the probes and the bootstrap.")
@@ -44,64 +39,7 @@ _NOISE = flags.DEFINE_float(
 _GRID = shared.count("grid", 16, "Steps of the ODE, four evaluations each.")
 
 
-class Result(NamedTuple):
-    """The test of one batch; ``log_p`` is its mean log-density in nats."""
-
-    log_p: float
-    statistic: float
-    p_value: float
-    rejected: bool
-
-
-def typicality_tests(
-    key: Key, train: np.ndarray, calibration: np.ndarray, batches: Mapping[str, np.ndarray], *, resamples: int = 10_000
-) -> dict[str, Result]:
-    """Nalisnick's test of batches of log-densities.
-
-    Args:
-      key: PRNG key of the bootstrap.
-      train: log-densities of training examples, whose mean is minus the entropy.
-      calibration: those of held-out examples, at least two.
-      batches: by name, those of the batches to test.
-      resamples: of the bootstrap; the smallest p-value is ``1 / (resamples + 1)``.
-    """
-    entropy = typicality.monte_carlo_entropy(jnp.asarray(train)).value
-    found = {}
-    for name, values in batches.items():
-        test = typicality.typicality_test(key, entropy, calibration, values, resamples=resamples)
-        found[name] = Result(float(np.mean(values)), float(test.statistic), float(test.p_value), bool(test.rejected))
-    return found
-
-
-def in_blocks(log_density: Callable[[Key, Array], Array], key: Key, x: np.ndarray, size: int) -> np.ndarray:
-    """Log-densities of clips in blocks of one compiled size, each with noise and probes of its own."""
-    parts = []
-    for i, start in enumerate(range(0, len(x), size)):
-        block = x[start : start + size]
-        padded = np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
-        parts.append(np.asarray(log_density(jax.random.fold_in(key, i), jnp.asarray(padded)))[: len(block)])
-    return np.concatenate(parts)
-
-
-def noisy_log_density(run: Run, noise: float, steps: int) -> Callable[[Key, Array], Array]:
-    """``(key, raw clips) -> log p`` in nats of the network's input for them with noise; jitted."""
-    schedule, denoiser = run.model.schedule, unconditional(run.model, run.params)
-    t_min = schedule.time_at(jnp.float32(-2.0 * math.log(noise)))
-    ts = jnp.linspace(0.999, t_min, steps + 1)
-
-    @jax.jit
-    def log_density(key, raw):
-        for_noise, for_probes = jax.random.split(key)
-        x = run.dataset.to_model(raw)
-        x_t = process.perturb(x, jax.random.normal(for_noise, x.shape), t_min, schedule)
-        options = {"divergence": "rademacher", "probes": 1, "chunk": 1, "ts": ts}
-        return likelihood.log_likelihood(for_probes, denoiser, schedule, x_t, **options).log_p
-
-    return log_density
-
-
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     check_results(Sounds, config, _WORKDIR.value)
     check_needs_no_pitch(config)
     if not 0 < _NOISE.value < math.inf:
@@ -131,8 +69,7 @@ def main(config: Config) -> None:
     ]
     header = [f"{batch} clips each", "log p / D, nats", "|-log p - H| / D", "p-value", "at 5 %"]
     print(tables_as_text([Table(header, rows)]))
-    report = write_results(workdir / "silence.json", {name: r._asdict() for name, r in results.items()})
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_results(workdir / "silence.json", {name: r._asdict() for name, r in results.items()})
 
 
 if __name__ == "__main__":

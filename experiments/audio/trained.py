@@ -1,7 +1,6 @@
 """Models that were trained for one restoration of sound, as a bridge or conditional on what is observed."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,20 +15,6 @@ from experiments.models.conditioning import conditions
 from experiments.models.sampling import at_steps, build_sampler
 
 _SAME = ("data.name", "data.crop", "data.test_split", "data.peak")
-
-
-class Trained(NamedTuple):
-    """A restoration by a model.
-
-    Attributes:
-      name: the folder of its run, and the number of steps.
-      restore: sounds ``(N, L)`` of a batch of the test set, given as it is stored.
-      evaluations: of the network for each sound.
-    """
-
-    name: str
-    restore: Callable[[Batch], np.ndarray]
-    evaluations: int
 
 
 def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
@@ -53,15 +38,18 @@ def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
             require(same, field, value, f"{ours[field]} in --trained={folder}, as in --workdir")
 
 
-def open_trained(folder: str, steps: int, seed: int) -> Trained:
-    """The model of a run, sampled as its config says in another number of steps."""
-    config = at_steps(base.saved(folder), steps)
-    run, path = drawing.open_kind(Sounds, config, folder)
+def restore(folders: Sequence[str], steps: int, seed: int, batch: Batch) -> dict[str, tuple[np.ndarray, int]]:
+    """Sounds ``(N, L)`` by the models of runs, in another number of steps, and the evaluations of each, by name.
 
-    def restore(batch: Batch) -> np.ndarray:
+    ``batch`` is of the test set, as it is stored.
+    """
+    found = {}
+    for folder in folders:
+        config = at_steps(base.saved(folder), steps)
+        run, path = drawing.open_kind(Sounds, config, folder)
         given = conditions(run.model, preprocess(run.dataset, batch))
-        return run.generate(run.params, seed, given, config.sampling.guidance_scale)
-
-    solver, ts = build_sampler(config, run.model.schedule)
-    pair = not rules.is_plain(config, config.sampling.guidance_scale)
-    return Trained(f"{path.name}, {steps} steps", restore, solver.evals_per_step * (len(ts) - 1) * (1 + pair))
+        sounds = run.generate(run.params, seed, given, config.sampling.guidance_scale)
+        solver, ts = build_sampler(config, run.model.schedule)
+        pair = not rules.is_plain(config, config.sampling.guidance_scale)
+        found[f"{path.name}, {steps} steps"] = sounds, solver.evals_per_step * (len(ts) - 1) * (1 + pair)
+    return found

@@ -9,7 +9,6 @@ number of steps; the last of ``--steps`` is the full sampling that the others ar
 writes ``vocoder.html`` with audio widgets, ``vocoder.json`` and the sounds into ``workdir/vocoder``.
 """
 
-import time
 from pathlib import Path
 
 import jax
@@ -17,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments.audio.drawing import check_results, open_kind, with_steps
+from experiments.audio.drawing import check_results, open_kind
+from experiments.audio.vocoders import compare, griffin_lim, real_time_factor
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, call, require
@@ -25,12 +25,10 @@ from experiments.configs import base
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
-from experiments.models.runs import Run, facts, write_results
-from experiments.models.sampling import make_sampler
-from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Heading, Table, tables_as_text, write_report
+from experiments.models.runs import facts, write_results
+from experiments.models.sampling import at_steps, make_sampler
+from experiments.reporting.audio_widgets import write_sound_report
 from scorekit import audio
-from scorekit.typing import Array
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a vocoder's config.")
 _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, and of Griffin-Lim's phases.")
@@ -40,8 +38,7 @@ _SHOWN = shared.count("shown", 6, "Number of sounds with audio widgets.")
 _ITERATIONS = shared.count("iterations", 60, "Of Griffin and Lim.")
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     check_results(Sounds, config, _WORKDIR.value)
     steps = shared.step_counts("steps", _STEPS.value, "6,100")
     vocoders = ("log_mel", "mel_magnitudes")
@@ -56,82 +53,33 @@ def main(config: Config) -> None:
     features = call(config, "data.map", f"data.map.name={config.data.map.name}", audio.make_log_mel, sample_rate=rate)
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
 
-    lim = f"Griffin-Lim, {_ITERATIONS.value} iterations"
+    lim, seconds, iterations = f"Griffin-Lim, {_ITERATIONS.value} iterations", truth.shape[1] / rate, _ITERATIONS.value
     sounds: dict[str, np.ndarray] = {}
     factors: dict[str, float] = {}
     with progress.Progress(1 + len(steps), batch_size=len(truth), label="vocode") as bar:
         encoded = features.encode(jnp.asarray(truth))
         key = jax.random.key(_SEED.value)
-        phases = jax.jit(lambda encoded: griffin_lim(key, features, encoded, truth.shape[1]))
+        phases = jax.jit(lambda encoded: griffin_lim(key, features, encoded, truth.shape[1], iterations))
         sounds[lim] = np.asarray(phases(encoded))
-        factors[lim] = real_time_factor(lambda: phases(encoded[:1]), truth.shape[1] / rate)
+        factors[lim] = real_time_factor(lambda: phases(encoded[:1]), seconds)
         sounds[f"{lim}, matched"] = np.asarray(
             jax.jit(lambda x: audio.match_mel(x, features.mel(encoded), *features))(sounds[lim])
         )
         bar.update(1)
         for i, count in enumerate(steps):
-            generate = make_sampler(with_steps(config, count), run.model, dataset, run.extras)
-            sounds[row_name(count)] = generate(run.params, _SEED.value, given, 1.0)
+            full, generate = f"{count} steps", make_sampler(at_steps(config, count), run.model, dataset, run.extras)
+            sounds[full] = generate(run.params, _SEED.value, given, 1.0)
             one = jax.tree.map(lambda leaf: leaf[:1], given)
-            draw_one = lambda g=generate, o=one: g(run.params, 0, o, 1.0)
-            factors[row_name(count)] = real_time_factor(draw_one, truth.shape[1] / rate)
+            factors[full] = real_time_factor(lambda g=generate, o=one: g(run.params, 0, o, 1.0), seconds)
             bar.update(2 + i)
-        sounds[f"{row_name(steps[-1])}, other noise"] = generate(run.params, _SEED.value + 1, given, 1.0)
-    table = compare(sounds, truth, rate, row_name(steps[-1]), factors)
-    report = write(workdir / "vocoder", config, run, table, {"held out": truth, **sounds}, rate)
-    print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(str(report), time.monotonic() - start))
-
-
-def compare(sounds: dict[str, np.ndarray], truth: np.ndarray, rate: int, full: str, factors: dict[str, float]) -> Table:
-    """Both distances of every version to the truth and to the version ``full``, means over sounds."""
-    lsd = jax.jit(lambda x, y: audio.log_spectral_distance(x, y, rate).mean())
-    loss = jax.jit(lambda x, y: audio.multi_resolution_stft_loss(x, y, rate).mean())
-    rows = []
-    for name, x in sounds.items():
-        to_full = (None, None) if name == full else (float(lsd(x, sounds[full])), float(loss(x, sounds[full])))
-        rows.append([name, float(lsd(x, truth)), float(loss(x, truth)), *to_full, factors.get(name)])
-    header = ["", "LSD (dB)", "MR-STFT loss", "LSD to full (dB)", "MR-STFT loss to full", "real-time factor"]
-    caption = (
-        f"means over {len(truth)} held-out sounds at {rate} Hz; full is {full}; the real-time factor is the time of "
-        f"one sound over its length, below 1 faster than it plays"
-    )
-    return Table(header, rows, caption)
-
-
-def griffin_lim(key, features: audio.LogMel, encoded: Array, length: int) -> Array:
-    """Sounds from log-mel spectrograms without a model."""
-    magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
-    window, hop = features.window, features.hop
-    return audio.griffin_lim(key, magnitudes, window, hop, length, iterations=_ITERATIONS.value).x
-
-
-def real_time_factor(make, seconds: float) -> float:
-    """The shortest time of three runs after one that compiles, over the length of the sound."""
-    jax.block_until_ready(make())
-    times = []
-    for _ in range(3):
-        begin = time.monotonic()
-        jax.block_until_ready(make())
-        times.append(time.monotonic() - begin)
-    return min(times) / seconds
-
-
-def row_name(steps: int) -> str:
-    """The row of a number of steps."""
-    return f"{steps} steps"
-
-
-def write(folder: Path, config: Config, run: Run, table: Table, sounds: dict[str, np.ndarray], rate: int) -> Path:
-    """Writes the metrics, the sounds and the report."""
-    write_results(
-        folder / "vocoder.json", {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
-    )
-    rows = evenly(len(sounds["held out"]), _SHOWN.value)
-    shown = {name: x[rows] for name, x in sounds.items()}
-    widgets = audio_widgets(folder, shown, rate, row_labels=[*map(str, rows)])
-    summary = {**facts(run), "map": config.data.map.name}
-    return write_report(folder / "vocoder.html", "scorekit: vocoder", summary, [table, Heading("Sounds"), widgets])
+        sounds[f"{full}, other noise"] = generate(run.params, _SEED.value + 1, given, 1.0)
+    table, out = compare(sounds, truth, rate, full, factors), workdir / "vocoder"
+    values = {name: dict(zip(table.header[1:], row, strict=True)) for name, *row in table.rows}
+    write_results(out / "vocoder.json", values)
+    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "map": config.data.map.name}
+    shown = {name: x[rows] for name, x in {"held out": truth, **sounds}.items()}
+    path, labels = out / "vocoder.html", [*map(str, rows)]
+    return write_sound_report(path, "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels)
 
 
 if __name__ == "__main__":

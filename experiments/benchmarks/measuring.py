@@ -1,9 +1,12 @@
-"""Timing of programs in alternation, and the operations of one."""
+"""Timing of programs in alternation and of imports, and the operations of a program."""
 
+import functools
 import math
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +19,11 @@ class Timing(NamedTuple):
     ours: float
     theirs: float
     minima: float
+
+    @property
+    def shown(self) -> str:
+        """The median ratio, and the ratio of the minima."""
+        return f"{self.ratio:6.3f} ({self.minima:.3f})"
 
 
 def rounds(
@@ -39,9 +47,19 @@ def in_turns(
 ) -> Timing:
     """Two programs in :func:`rounds`."""
     mine, other = rounds({"ours": ours, "theirs": theirs}, turns, clock).values()
-    ratios = [a / b for a, b in zip(mine, other, strict=True)]
-    median = statistics.median
-    return Timing(median(ratios), median(mine), median(other), min(mine) / min(other))
+    ratio, median = [a / b for a, b in zip(mine, other, strict=True)], statistics.median
+    return Timing(median(ratio), median(mine), median(other), min(mine) / min(other))
+
+
+def import_seconds(turns: int) -> tuple[float, float]:
+    """The seconds that ``import scorekit`` adds to ``import jax``, and those of the latter (medians)."""
+    code = (
+        "import time; a = time.perf_counter(); import jax, jax.numpy; b = time.perf_counter(); import scorekit; "
+        "c = time.perf_counter(); print(c - b, b - a)"
+    )
+    ask = functools.partial(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    added, alone = zip(*(map(float, ask().stdout.split()) for _ in range(turns)), strict=True)
+    return statistics.median(added), statistics.median(alone)
 
 
 def flops(jaxpr: Any) -> float:
@@ -57,12 +75,6 @@ def flops(jaxpr: Any) -> float:
             kernel, features = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec[0]
             total += 2 * equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
         times = parameters["length"] if name == "scan" else 1
-        total += times * sum(flops(inner) for inner in _inner_jaxprs(parameters))
+        inner = (getattr(value, "jaxpr", value) for value in parameters.values())
+        total += times * sum(flops(each) for each in inner if hasattr(each, "eqns"))
     return total
-
-
-def _inner_jaxprs(parameters: dict[str, Any]) -> Iterator[Any]:
-    for value in parameters.values():
-        inner = getattr(value, "jaxpr", value)
-        if hasattr(inner, "eqns"):
-            yield inner

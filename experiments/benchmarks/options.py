@@ -1,9 +1,11 @@
-"""Flags of programs with several tables, whose defaults depend on the table."""
+"""Flags of programs with several tables: defaults that depend on the table, and names out of one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
+
+from experiments.cli.config import ConfigError
 
 
 def with_defaults(usual: Mapping[str, Any]) -> flags.FlagValues:
@@ -12,3 +14,16 @@ def with_defaults(usual: Mapping[str, Any]) -> flags.FlagValues:
         if flags.FLAGS[name].value is None:
             flags.FLAGS[name].value = value
     return flags.FLAGS
+
+
+def chosen(flag: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The names that a flag holds, of which each must be known; ``all`` stands for all of them.
+
+    >>> chosen("solvers", ["all"], {"DDIM": 1, "Heun": 2})
+    ['DDIM', 'Heun']
+    """
+    known = list(known)
+    for name in names:
+        if name not in ("all", *known):
+            raise ConfigError(f"--{flag}: {name!r} is not one of {', '.join(known)}")
+    return known if "all" in names else list(names)

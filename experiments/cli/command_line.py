@@ -20,6 +20,7 @@ import logging as standard_logging
 import math
 import re
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,24 +30,14 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs
-from experiments.cli.config import (
-    ConfigError,
-    hint,
-    kind_name,
-    load_resolved,
-    no_such_field,
-    to_text,
-)
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs, progress
+from experiments.cli.config import ConfigError, hint, kind_name, load_resolved, no_such_field, to_text
 
 
 def load_config(path: str) -> ConfigDict:
     """The locked config of a Python file with ``get_config()``, or of a JSON file from :func:`save_resolved`.
 
     What follows ``.py:`` is the argument of its ``get_config``.
-
-    Raises:
-      ConfigError: no such file, or an error inside it (the message names its line).
     """
     file, colon, argument = path.partition(".py:")
     path, arguments = (f"{file}.py", [argument]) if colon else (path, [])
@@ -194,9 +185,6 @@ def parse(
     """Parses a whole command line: absl's flags into ``flag_values``, then the config with its overrides.
 
     With ``for_help`` no flag is required, and the result is None without a config.
-
-    Raises:
-      ConfigError: whatever is wrong with the command, the config file or an override.
     """
     positional: list[str] = []
     try:
@@ -238,10 +226,9 @@ def run(
     See :func:`experiments.cli.endings.one_line` for which, and :mod:`experiments.cli.interrupts` for Ctrl-C.
 
     Args:
-      main: receives the locked config, overrides included.
+      main: receives the locked config, overrides included; its result, if any, is printed as the place of the results.
       config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
       check: validates the fields of the config, overrides included, before anything is loaded or written.
-      argv: the command line; ``sys.argv`` by default.
     """
 
     def flags_parser(argv: list[str]) -> Any:
@@ -255,7 +242,7 @@ def run(
         check(config)
         return config
 
-    def start(config: Any) -> Any:
+    def start(config: Any) -> None:
         several = distributed.wanted()
         compilation_cache.enable(several)
         if not flags.FLAGS["verbosity"].present:  # messages of libraries; --verbosity=0 shows them
@@ -265,8 +252,10 @@ def run(
             standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)  # likewise: several writes fail
         if several:
             distributed.start()
+        begin = time.monotonic()
         try:
-            return main(config)
+            if (written := main(config)) is not None:
+                print(progress.final_line(str(written), time.monotonic() - begin))
         finally:
             outputs.record()
             distributed.finish()

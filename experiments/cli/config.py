@@ -59,9 +59,6 @@ def check_config(config: ConfigDict, defaults: ConfigDict, path: str = "") -> No
     """Checks that the fields of a config are exactly those of ``defaults``, with the same types.
 
     An ``int`` may stand for a ``float``; a field that is ``None`` on either side fits any type.
-
-    Raises:
-      ConfigError: naming the first field that is unknown, missing or of the wrong type.
     """
     for name in config:
         if name not in defaults:
@@ -131,12 +128,8 @@ def section(table: Mapping[str, Callable], name: str | None, /, *, supplied: Seq
     """A config section that names one factory of ``table`` and has a field for every argument of all of them.
 
     A field left at ``None`` means the factory's own default, so that another name can be chosen on the command line.
-
-    Args:
-      table: name -> factory, as given to :func:`resolve`.
-      name: the default choice; None for a field that may be left unset.
-      supplied: arguments that the program passes itself (see :func:`resolve`); they get no field.
-      **values: the fields that are set.
+    ``supplied`` are arguments that the program passes itself (see :func:`resolve`); ``values`` are the fields that are
+    set.
 
     >>> section({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", slope=2.0).to_dict()
     {'level': None, 'name': 'line', 'slope': 2.0}
@@ -182,19 +175,8 @@ def field_type(parameter: inspect.Parameter) -> type:
 def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supplied: Any) -> Any:
     """Calls the factory that ``config.<path>.name`` names in ``table`` with the section's other fields.
 
-    Fields that are ``None`` take the defaults of the factory.
-
-    Args:
-      config: the whole config.
-      path: the section, for instance ``"loss.weighting"``.
-      table: name -> factory.
-      **supplied: arguments from the program (``schedule=…``); passed only to factories that take them.
-
-    Returns:
-      The result of the factory.
-
-    Raises:
-      ConfigError: for an unknown name, a field that this factory does not take or needs, or an invalid value.
+    Fields that are ``None`` take the defaults of the factory. ``supplied`` are arguments from the program
+    (``schedule=…``), passed only to factories that take them.
 
     >>> table = {"line": lambda slope: slope, "flat": lambda level=0.0: level}
     >>> resolve(ConfigDict({"shape": section(table, "line", slope=2.0)}), "shape", table)
@@ -218,11 +200,7 @@ def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **suppli
 def check_arguments(
     config: ConfigDict, path: str, chosen: str, factory: Callable, supplied: Collection[str]
 ) -> dict[str, Any]:
-    """The fields of the section ``config.<path>`` that are set.
-
-    Raises:
-      ConfigError: for a field that the factory does not take, or one that it needs and that is not set.
-    """
+    """The fields of the section ``config.<path>`` that are set."""
     parameters = inspect.signature(factory).parameters
     values = {k: v for k, v in lookup(config, path).items() if k != "name" and v is not None}
     takes = [key for key in parameters if key not in supplied]
@@ -294,11 +272,7 @@ def fill_missing(config: Config, defaults: ConfigDict) -> Config:
 
 
 def save_resolved(config: ConfigDict, path: str | os.PathLike[str]) -> Path:
-    """Writes every field as readable JSON, atomically; :func:`load_resolved` gives back an equal config.
-
-    Raises:
-      ConfigError: naming a field that is not made of numbers, strings, booleans, None, tuples and sections.
-    """
+    """Writes every field as readable JSON, atomically; :func:`load_resolved` gives back an equal config."""
     from scorekit.io.files import write_atomic  # late: a command line is parsed without jax
 
     for field, value in leaves(config):
@@ -316,11 +290,7 @@ def _plain(field: str, value: Any) -> None:
 
 
 def load_resolved(path: str | os.PathLike[str]) -> ConfigDict:
-    """The locked config that :func:`save_resolved` wrote.
-
-    Raises:
-      ConfigError: if the file is not a JSON object.
-    """
+    """The locked config that :func:`save_resolved` wrote."""
     from scorekit.io import (
         as_path,
         parse_json,  # late: a command line is parsed without jax

@@ -63,11 +63,7 @@ def declared_by(fields: Callable[[Config | None], Any]) -> Callable[[_Check], _C
 
 
 def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
-    """The fields of the config that ``check`` validates, sections together.
-
-    Raises:
-      ConfigError: if it has none.
-    """
+    """The fields of the config that ``check`` validates, sections together."""
     if not hasattr(check, "fields"):
         raise ConfigError("--help_config: this program has no config; --help has its flags")
     return in_sections(check.fields(config).rows())
@@ -83,11 +79,7 @@ def _section(row: Row) -> str:
 
 
 def matching(found: Iterable[Row], pattern: str) -> list[Row]:
-    """The fields whose path or choices contain ``pattern``: all choices of a field, or those that match alone.
-
-    Raises:
-      ConfigError: if there are none.
-    """
+    """The fields whose path or choices contain ``pattern``: all choices of a field, or those that match alone."""
     word, kept, paths = pattern.lower(), [], []
     for field in found:
         paths += [field.path]
@@ -109,12 +101,9 @@ def _takes(choice: Option, word: str) -> bool:
 
 
 def as_text(found: Iterable[Row], config: Config | None = None, *, detailed: bool = False) -> str:
-    """The fields for a terminal, at most :data:`WIDTH` columns.
+    """The fields for a terminal, at most :data:`WIDTH` columns, with the values of a config if one is given.
 
-    Args:
-      found: the fields.
-      config: whose values are shown; the defaults by default.
-      detailed: the arguments of choices with their meaning, one a line.
+    ``detailed`` shows the arguments of choices with their meaning, one a line.
     """
     lines, group = [], None
     for field in found:
@@ -162,13 +151,9 @@ def _shown(value: Any, default: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return (
-        ""
-        if value is REQUIRED
-        else ",".join(map(to_text, value)) or "()"
-        if isinstance(value, tuple)
-        else to_text(value)
-    )
+    if value is REQUIRED:
+        return ""
+    return ",".join(map(to_text, value)) or "()" if isinstance(value, tuple) else to_text(value)
 
 
 def _plain(text: str) -> str:
@@ -185,14 +170,8 @@ def _without_roles(text: str) -> str:
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        _plain(text),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=first if rest is None else rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    rest = first if rest is None else rest
+    return textwrap.TextWrapper(WIDTH, first, rest, break_long_words=False, break_on_hyphens=False).wrap(_plain(text))
 
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:

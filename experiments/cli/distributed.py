@@ -9,10 +9,8 @@ Every process computes; the first one writes and prints. A program defines the f
 :func:`experiments.cli.flags.distributed`; :mod:`experiments.cli.command_line` calls :func:`start`.
 """
 
-import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -33,11 +31,7 @@ _PATIENCE = 24 * 3600
 
 
 def wanted() -> bool:
-    """Whether this program is one of several processes.
-
-    Raises:
-      ConfigError: if only some of ``--coordinator``, ``--processes`` and ``--process_id`` are given.
-    """
+    """Whether this program is one of several processes."""
     values = flags.FLAGS
     if "coordinator" not in values:
         return False
@@ -52,11 +46,7 @@ def wanted() -> bool:
 
 
 def start() -> None:
-    """Joins the processes; afterwards ``jax.devices()`` are those of all of them.
-
-    Raises:
-      ConfigError: if no cluster is found, or the coordinator is not reached.
-    """
+    """Joins the processes; afterwards ``jax.devices()`` are those of all of them."""
     global _process, _processes
     import jax  # late: a command line is parsed without it
     from jax.experimental import multihost_utils
@@ -125,21 +115,17 @@ def _aborted(_: int) -> None:
 
 def folder(own: Path) -> Path:
     """Where this process writes: ``own``, or of other processes than the first a folder that is removed at the end."""
-    return own if is_first() else _scratch() / own.name
+    if is_first():
+        return own
+    if not _folders:
+        _folders.append(tempfile.TemporaryDirectory(prefix="scorekit-", ignore_cleanup_errors=True))
+    return Path(_folders[0].name) / own.name
 
 
-_folders = contextlib.ExitStack()
-_made: list[Path] = []
-
-
-def _scratch() -> Path:
-    if not _made:
-        _made.append(Path(tempfile.mkdtemp(prefix="scorekit-")))
-        _folders.callback(shutil.rmtree, _made[0], ignore_errors=True)
-    return _made[0]
+_folders: list[tempfile.TemporaryDirectory] = []
 
 
 def finish() -> None:
     """Removes what only this process has written."""
-    _folders.close()
-    _made.clear()
+    while _folders:
+        _folders.pop().cleanup()

@@ -36,10 +36,7 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Text(Bound):
-    """A text that has no bound, or one that a check of its own validates.
-
-    Attributes:
-      what: a description of the text.
+    """A text that has no bound, or one that a check of its own validates; ``what`` describes it.
 
     >>> Text("a folder").allows("runs/digits"), Text("a folder").allows(None)
     (True, False)
@@ -194,11 +191,7 @@ class Section(dict[str, Any]):
         return ConfigDict({name: one.defaults() for name, one in self.items()}).lock()
 
     def check(self, config: Config, path: str = "") -> None:
-        """Validates that a config has these fields and no others, with values of their types within their bounds.
-
-        Raises:
-          ConfigError: naming the first field that does not.
-        """
+        """Validates that a config has these fields and no others, with values of their types within their bounds."""
         check_config(config, self.defaults(), f"{path}." if path else "")
         self.check_values(config, path)
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from absl import flags
 
@@ -20,6 +20,7 @@ from experiments.cli import outputs
 from experiments.cli.config import ConfigError
 
 Flag = flags.FlagHolder
+T = TypeVar("T")
 
 
 def define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
@@ -131,15 +132,7 @@ def named(name: str) -> Iterator[None]:
 
 
 def path(flag: Flag, *, buckets: bool = False) -> Path:
-    """The absolute path that a flag holds.
-
-    Args:
-      flag: names the path.
-      buckets: whether it may be one of a bucket, such as ``gs://bucket/run``.
-
-    Raises:
-      ConfigError: if the flag is not set, or for a bucket that is not accepted.
-    """
+    """The absolute path that a flag holds; with ``buckets`` also one of a bucket, such as ``gs://bucket/run``."""
     from scorekit.io import as_path, in_bucket  # late: a command line is parsed without jax
 
     if not flag.value:
@@ -154,11 +147,7 @@ def path(flag: Flag, *, buckets: bool = False) -> Path:
 
 
 def check_writable(folder: Path, given: str) -> None:
-    """Makes a folder and checks that files can be written into it.
-
-    Raises:
-      ConfigError: if that is not possible; the message begins with ``given``.
-    """
+    """Makes a folder and checks that files can be written into it; an error begins with ``given``."""
     from scorekit.io import in_bucket  # late: a command line is parsed without jax
 
     try:
@@ -179,14 +168,13 @@ def check_writable(folder: Path, given: str) -> None:
 def results(flag: Flag, default: Path | None, *endings: str) -> Path:
     """The path of results: that of ``flag`` or the default, without ending; its folder is made.
 
+    An error is raised before anything is computed if nothing can be written there, or one of the files exists and may
+    not be replaced; see :mod:`experiments.cli.outputs`.
+
     Args:
       flag: names the path, absolute or not; may be unset.
       default: the path otherwise, in the folder of ``--workdir``; that of the flag, if None.
-      *endings: of the files that are written, such as ".npz".
-
-    Raises:
-      ConfigError: if nothing can be written there, so that it is known before anything is computed, or if one of the
-        files exists and may not be replaced, see :mod:`experiments.cli.outputs`.
+      *endings: endings of the files that are written, such as ".npz".
     """
     from scorekit.io import as_path  # late: a command line is parsed without jax
 
@@ -201,17 +189,12 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
 def results_folder(
     flag: Flag, default: Path | None = None, *, kind: str = "", names: Sequence[str] = (), continues: bool = False
 ) -> Path:
-    """The folder of results, which is made: that of ``flag`` or the default.
+    """The folder of results, which is made: that of ``flag`` or the default, as for :func:`results`.
 
     Args:
-      flag: names the folder; may be unset.
-      default: the folder otherwise, in that of ``--workdir``; that of the flag, if None.
-      kind: what the folder is for, say "compositions", if the program writes files of any name.
-      names: of the files that are written, if these are all.
+      kind: kind of results, say "compositions", if the program writes files of any name.
+      names: names of the files that are written, if these are all.
       continues: whether the program goes on with the results of an earlier call, which are not replaced.
-
-    Raises:
-      ConfigError: as for :func:`results`.
     """
     found, given, usual = _place(flag, default)
     if kind and not usual:
@@ -240,8 +223,8 @@ def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[floa
     ...
     experiments.cli.config.ConfigError: --edges=0.4,0.2: must be increasing numbers above 0, as in 1,2
     """
-    values = _floats(items)
-    if not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
+    values = _values(items, float)
+    if values is None or not all(low < high < math.inf for low, high in itertools.pairwise([above, *values])):
         bound = "" if above == -math.inf else f" above {above:g}"
         raise ConfigError(f"--{name}={','.join(items)}: must be increasing numbers{bound}, as in 1,2")
     return values
@@ -253,10 +236,7 @@ def guidance_scales(name: str, items: Sequence[str]) -> list[float]:
     >>> guidance_scales("scales", ["1", "2.5"])
     [1.0, 2.5]
     """
-    values = _floats(items)
-    if not values or not all(0 <= scale < math.inf for scale in values):
-        raise ConfigError(f"--{name}={','.join(items)}: must be numbers >= 0, as in 1,2")
-    return values
+    return _all(name, items, float, lambda scale: 0 <= scale < math.inf, "numbers >= 0, as in 1,2")
 
 
 def relative_widths(name: str, items: Sequence[str]) -> list[float]:
@@ -277,10 +257,7 @@ def times(name: str, items: Sequence[str]) -> list[float]:
     >>> times("strength", ["0.4", "1"])
     [0.4, 1.0]
     """
-    values = _floats(items)
-    if not values or not all(0 < t <= 1 for t in values):
-        raise ConfigError(f"--{name}={','.join(items)}: must be times in (0, 1], as in 0.4,0.8")
-    return values
+    return _all(name, items, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
 
 
 def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
@@ -291,10 +268,7 @@ def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
     ...
     experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
     """
-    values = _integers(items)
-    if not values or min(values) < 1:
-        raise ConfigError(f"--{name}={','.join(items)}: must be numbers of steps, as in {example}")
-    return values
+    return _all(name, items, int, lambda steps: steps >= 1, f"numbers of steps, as in {example}")
 
 
 def classes(name: str, items: Sequence[str], num_classes: int) -> list[int]:
@@ -303,21 +277,20 @@ def classes(name: str, items: Sequence[str], num_classes: int) -> list[int]:
     >>> classes("labels", ["3", "1"], 10)
     [3, 1]
     """
-    values = _integers(items)
-    if not values or not all(0 <= label < num_classes for label in values):
-        raise ConfigError(f"--{name}={','.join(items)}: must be classes from 0 to {num_classes - 1}, as in 3,1,4")
+    allowed = f"classes from 0 to {num_classes - 1}, as in 3,1,4"
+    return _all(name, items, int, lambda label: 0 <= label < num_classes, allowed)
+
+
+def _all(name: str, items: Sequence[str], kind: Callable[[str], T], good: Callable[[T], bool], allowed: str) -> list[T]:
+    """The values of a list flag, at least one and all of them good."""
+    values = _values(items, kind)
+    if not values or not all(map(good, values)):
+        raise ConfigError(f"--{name}={','.join(items)}: must be {allowed}")
     return values
 
 
-def _floats(items: Sequence[str]) -> list[float]:
+def _values(items: Sequence[str], kind: Callable[[str], T]) -> list[T] | None:
     try:
-        return [float(item) for item in items]
+        return [kind(item) for item in items]
     except ValueError:
-        return [math.nan]
-
-
-def _integers(items: Sequence[str]) -> list[int]:
-    try:
-        return [int(item) for item in items]
-    except ValueError:
-        return []
+        return None

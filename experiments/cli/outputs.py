@@ -32,12 +32,8 @@ def check_files(given: str, paths: Iterable[Path], replace: bool, usual: bool = 
 
     Args:
       given: the flag with its value, which an error begins with.
-      paths: of the files.
       replace: whether files that a program has written here before may be replaced.
       usual: whether these are files of the program's own place, in a run or the repository, which it may write.
-
-    Raises:
-      ConfigError: naming the file that may not.
     """
     paths = list(paths)
     for path in paths:
@@ -58,14 +54,7 @@ def check_files(given: str, paths: Iterable[Path], replace: bool, usual: bool = 
 def check_folder(given: str, folder: Path, kind: str, replace: bool) -> None:
     """Validates that a folder is new, empty, or of this kind of results, and notes that it is from now on.
 
-    Args:
-      given: the flag with its value, which an error begins with.
-      folder: made if it is not there.
-      kind: of results, say "compositions".
-      replace: whether the results of an earlier call may be replaced or continued.
-
-    Raises:
-      ConfigError: if it is not.
+    ``given`` as for :func:`check_files`; ``replace`` says whether earlier results may be replaced or continued.
     """
     _check_place(folder / RECORD, given)
     if all((folder / name).exists() for name in SIGNS[:2]):
@@ -79,11 +68,7 @@ def check_folder(given: str, folder: Path, kind: str, replace: bool) -> None:
 
 
 def check_run(given: str, folder: Path) -> None:
-    """Validates that training may write into a folder: there is a run, whose config is compared, or no such file.
-
-    Raises:
-      ConfigError: naming the file that would be written over, or the run in whose checkpoints this is.
-    """
+    """Validates that training may write into a folder: there is a run, whose config is compared, or no such file."""
     _check_place(folder / SIGNS[0], given)
     if not any((folder / name).exists() for name in SIGNS):
         for path in (folder / name for name in OF_RUNS):

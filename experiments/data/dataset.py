@@ -4,14 +4,14 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, leaves, require
-from experiments.data.views import View
+from experiments.data.display import FrequencyAxis, Preview, Scorer, View
 from scorekit.data import local_rows
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
@@ -19,45 +19,6 @@ from scorekit.typing import Array, ArrayLike
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
 """Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
-
-
-class Scorer(NamedTuple):
-    """Metrics of real test data, metrics of ``(samples, labels)``, and what they mean."""
-
-    real: dict[str, float]
-    samples: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    caption: str
-
-
-class Preview(NamedTuple):
-    """Samples to draw for a picture of the run: their labels, and rows of the picture.
-
-    Attributes:
-      labels: ``(N,)``.
-      rows: a label for each row of the picture, the samples first, then those of ``reference``.
-      reference: real examples to show with the samples, or None.
-    """
-
-    labels: np.ndarray
-    rows: list[Any] | None = None
-    reference: Batch | None = None
-
-
-class FrequencyAxis(NamedTuple):
-    """How frequencies are printed: ``f`` cycles per sample as ``f * factor`` in ``unit``."""
-
-    unit: str
-    short: str
-    factor: float = 1.0
-
-    def show(self, frequency: float) -> str:
-        """For tables and legends."""
-        return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
-
-    @property
-    def positions(self) -> str:
-        """What a period is counted in."""
-        return "samples" if self.factor != 1 else f"{self.unit.removeprefix('cycles per ')}s"
 
 
 def moments() -> Callable[[Mapping[str, Any]], Array]:

@@ -14,8 +14,8 @@ import numpy as np
 from experiments.cli.config import Config, require
 from experiments.cli.fields import Field, Section, Text
 from experiments.data import captions
-from experiments.data.dataset import Batch, Dataset, Preview, Scorer, keep_not_finite, zero_not_finite
-from experiments.data.views import Points
+from experiments.data.dataset import Batch, Dataset, keep_not_finite, zero_not_finite
+from experiments.data.display import Points, Preview, Scorer
 from scorekit import metrics
 from scorekit.typing import Array
 

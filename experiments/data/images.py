@@ -12,18 +12,9 @@ import jax
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
-from experiments.data import augment, captions, embeddings, squares
-from experiments.data.dataset import (
-    Batch,
-    Dataset,
-    FrequencyAxis,
-    Scorer,
-    evenly,
-    keep_not_finite,
-    rows_of,
-    zero_not_finite,
-)
-from experiments.data.views import Pictures
+from experiments.data import captions, embeddings, transforms
+from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.display import FrequencyAxis, Pictures, Scorer
 from scorekit import data, metrics
 from scorekit.arguments import PositiveInt
 from scorekit.guidance import operators
@@ -72,14 +63,14 @@ class Images(Dataset):
     vectors = MappingProxyType(
         {
             **Dataset.vectors,
-            augment.AUGMENTATION: augment.Labels,
+            transforms.AUGMENTATION: transforms.Labels,
             captions.POOLED: captions.Pooled,
             embeddings.EMBEDDING: embeddings.Embedding,
         }
     )
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
     min_samples = 4  # precision and recall: three nearest neighbours
-    from_fields = (augment.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
+    from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
     texts: tuple[list[list[str]], list[list[str]]] | None = None
@@ -94,7 +85,7 @@ class Images(Dataset):
 
     def __init__(self, config):
         options = config.data
-        opened = lambda split: squares.Resized(self.open(options, split), options.image_size)
+        opened = lambda split: transforms.Resized(self.open(options, split), options.image_size)
         try:
             train = opened(options.train_split)
             self.fill_from(config, train.name, train.bins, train, opened(options.test_split))
@@ -111,7 +102,7 @@ class Images(Dataset):
         """Sets everything from two sources of images."""
         options = config.data
         self._crop = options.image_crop
-        squares.check_crop(options.image_crop, train.shape)
+        transforms.check_crop(options.image_crop, train.shape)
         self._workers = _WORKERS if options.workers is None else options.workers
         self._augment = None if options.augment == "none" else options.augment
         self._on_error = options.on_error or "raise"
@@ -172,7 +163,7 @@ class Images(Dataset):
         if self._captions is not None:
             self._rows = {**train, "captions": self._captions.of_pictures}
             train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
-        self.train, self.test = (squares.centred(part, self._crop) for part in (train, test))
+        self.train, self.test = (transforms.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
@@ -197,7 +188,7 @@ class Images(Dataset):
                 require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
         require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
         vector = options.vector.name if "vector" in options else "none"
-        consistent = (name == "edm") == (vector == augment.AUGMENTATION)
+        consistent = (name == "edm") == (vector == transforms.AUGMENTATION)
         allowed = "edm with data.vector.name=augmentation, neither without the other"
         require(consistent, "data.augment", name, allowed)
 
@@ -238,10 +229,10 @@ class Images(Dataset):
         assert self.bins is not None
         try:
             for step, part in enumerate(parts, first_step):
-                part = squares.cropped(part, self._crop, seed=seed, step=step, first_row=first_row)
+                part = transforms.cropped(part, self._crop, seed=seed, step=step, first_row=first_row)
                 if self._captions is not None:
                     part = self._captions.drawn(part, seed=seed, step=step, first_row=first_row)
-                yield augment.augmented(self._augment, part, self.bins, seed=seed, step=step, first_row=first_row)
+                yield transforms.augmented(self._augment, part, self.bins, seed=seed, step=step, first_row=first_row)
         finally:
             parts.close()
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import require
-from experiments.data.dataset import Dataset, Preview, Scorer
-from experiments.data.views import Points
+from experiments.data.dataset import Dataset
+from experiments.data.display import Points, Preview, Scorer
 from scorekit import densities, metrics
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
 from experiments.data import rolls
-from experiments.data.dataset import Batch, Dataset, Preview, evenly, rows_of
+from experiments.data.dataset import Batch, Dataset, evenly, rows_of
+from experiments.data.display import Pictures, Preview
 from experiments.data.keys import KEYS, key_of_notes
-from experiments.data.views import Pictures
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, random_phrase
 from scorekit.io import check_unpacked, resolved

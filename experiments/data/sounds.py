@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, choice, require
-from experiments.data.dataset import Batch, Dataset, FrequencyAxis, Preview, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.dataset import Batch, Dataset, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.display import FrequencyAxis, Preview
+from experiments.data.display import Sounds as SoundsView
 from experiments.data.representation import (
     axes_of,
     build_representation,
@@ -18,7 +20,6 @@ from experiments.data.representation import (
     needs_pitch,
     spatial_axes,
 )
-from experiments.data.views import Sounds as SoundsView
 from scorekit import audio, data
 from scorekit.arguments import Between, Count, Positive, PositiveInt
 from scorekit.guidance import operators

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import Batch, Dataset, Scorer, preprocess, rows_of
+from experiments.data.dataset import Batch, Dataset, preprocess, rows_of
+from experiments.data.display import Scorer
 from experiments.evaluation import compared
 from experiments.evaluation.exact import ExactBits, exact_bits
 from experiments.evaluation.fid import InceptionMetrics, inception_metrics, prepare

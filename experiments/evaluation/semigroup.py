@@ -3,7 +3,8 @@
 import jax
 
 from experiments.cli.config import Config
-from experiments.data.dataset import Dataset, Scorer, preprocess, rows_of
+from experiments.data.dataset import Dataset, preprocess, rows_of
+from experiments.data.display import Scorer
 from experiments.models.conditioning import conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.model import GUIDANCE, Model, at_params, flow_map

@@ -24,8 +24,8 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
+from experiments.data.display import Sounds as SoundsView
 from experiments.data.sounds import Sounds
-from experiments.data.views import Sounds as SoundsView
 from experiments.latents.stages import CascadeStage, check, draw, for_full_sounds
 from experiments.models.runs import open_run, write_arrays
 from experiments.reporting.audio_widgets import audio_widgets

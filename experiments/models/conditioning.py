@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, require
-from experiments.data.augment import AUGMENTATION
 from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset, held_out_of, preprocess
+from experiments.data.transforms import AUGMENTATION
 from experiments.models.choices import NETWORKS
 from experiments.models.model import Model
 from scorekit.networks import ABSENT, Masked, noise_augmented

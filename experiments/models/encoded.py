@@ -15,10 +15,10 @@ import numpy as np
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, to_text
-from experiments.data import matching
 from experiments.data.dataset import Batch, Dataset, check_examples, in_blocks
 from experiments.data.embeddings import EMBEDDING, Embeddings, are_examples, scaled
 from experiments.data.images import Images
+from experiments.models import run_files
 from experiments.models.contrastive import Encoder, open_encoder
 from scorekit.io import as_path, parse_json, read_file, read_json, regular_file, write_atomic
 from scorekit.io.formats import autoencoder_kl
@@ -163,7 +163,7 @@ def encoder_of(config: Config, workdir: str | Path | None = None) -> Encoder:
     folder = config.data.embeddings.encoder
     given = f"config.data.embeddings.encoder={folder}" + ("" if workdir is None else f" of {workdir}")
     encoder = open_encoder(folder, given)
-    matching.check(encoder.config, config, given, "this config" if workdir is None else str(workdir))
+    run_files.check_same_data(encoder.config, config, given, "this config" if workdir is None else str(workdir))
     return encoder
 
 

@@ -9,13 +9,13 @@ or of held-out phrases. Prints the tables and writes ``report.html``, ``circle.j
 songs, what was played and what was found as ``.mid`` beside the sounds, into ``--out``.
 """
 
-import time
+from pathlib import Path
 
 from absl import flags
 
 from experiments import tasks
 from experiments.audio import drawing, long_sounds
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -25,7 +25,6 @@ from experiments.models.runs import facts, write_results
 from experiments.music import reports, songs
 from experiments.reporting import transcriptions
 from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
-from scorekit.audio import Sound
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS
 
 _PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
@@ -61,13 +60,12 @@ def saved() -> Config:
         return base.saved(_PERFORMER.value)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     with shared.named("transcriber"):
         other = tasks.saved(_TRANSCRIBER.value, "transcriber")
     keys = check(config, other)
     files = songs.midi_files(_MIDI.value or ())
-    scores = songs.read_scores(files, keys, _OCTAVES.value)
+    scores = [long_sounds.read_notes(keys, str(path), _OCTAVES.value) for path in files]
     out = shared.results_folder(_OUT, shared.path(_PERFORMER) / "circle", kind="transcribed performances")
     with shared.named("transcriber"):
         found = transcription.open_transcriber(other, shared.path(_TRANSCRIBER))
@@ -82,32 +80,18 @@ def main(config: Config) -> None:
     cost = songs.cost(config, run, played[0], hop, _SEED.value, together)
     print("transcribing …", flush=True)
     versions = {"rendered": [song.rendered for song in played], "performed": performed}
-    notes = transcription.played(found, [song.roll for song in played])
-    frames = [len(song.roll) for song in played]
-    parts = {}
-    for name, sounds in versions.items():
-        results = [transcription.transcribe(found, Sound(x, rate)) for x in sounds]
-        for song, (_, remark) in zip(played, results, strict=True):
-            if remark:
-                print(f"{song.name}, {name}: {remark}", flush=True)
-        parts[name] = transcription.compare(notes, [each for each, _ in results], frames)
-    tables = [transcriptions.transcription_table(parts), songs.roughness(played, performed, hop), cost]
-    write_results(
-        out / "circle.json",
-        {
-            "metrics": transcriptions.transcription_values(parts),
-            "cost": cost.records(),
-            "roughness": tables[1].records(),
-        },
-    )
+    parts = songs.transcribe(found, played, versions, rate)
+    values, rough = transcriptions.transcription_values(parts), songs.roughness(played, performed, hop)
+    tables = [transcriptions.transcription_table(parts), rough, cost]
+    results = {"metrics": values, "cost": cost.records(), "roughness": rough.records()}
+    write_results(out / "circle.json", results)
     widgets = reports.circle_widgets(out, played, versions, parts, rate, _SHOWN.value)
     sections = [*tables, Heading("Songs"), widgets, ConfigSection(str(config.to_json()))]
     summary = {**facts(run), "guidance scale": config.sampling.guidance_scale, "solver steps": config.sampling.steps}
     summary |= {"songs": len(played), "seconds of music": seconds, "threshold of onsets": found.onset_threshold}
-    report = write_report(out / "report.html", "scorekit: from rolls to sound and back", summary, sections)
     for table in tables:
         print(f"{tables_as_text([table])}({table.caption})")
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_report(out / "report.html", "scorekit: from rolls to sound and back", summary, sections)
 
 
 if __name__ == "__main__":

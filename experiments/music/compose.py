@@ -12,17 +12,17 @@ SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a
 ``report.html`` into ``workdir/compose`` or ``--out``.
 """
 
-import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, ConfigError
 from experiments.data import rolls
-from experiments.data.keys import KEYS, parse_key
+from experiments.data.keys import KEYS
 from experiments.data.roll_sets import WINDOW, Song
 from experiments.models.runs import facts
 from experiments.models.sequence_sampling import open_run
@@ -63,71 +63,36 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
         raise ConfigError(f"--seconds={_SECONDS.value}: must be finite and at least {rolls.STEP}")
     if not named:
         return composing.nothing(steps), None
-    (flag,) = named
-    song = pieces.read(flag.name, str(flag.value), _OCTAVES.value)
-    try:
-        if flag is _CONTINUE:
-            return composing.continued(song.states, steps), song
-        if flag is _HARMONISE:
-            return composing.harmonised(song.states), song
-    except ValueError as error:
-        raise ConfigError(f"--{flag.name}={flag.value}: {error}") from error
-    first, last = pieces.gap(str(flag.value), _BARS.value, _SPAN.value)
-    if first < len(song.states):
-        last = min(last, len(song.states))  # the last bar may be longer than its notes
-    try:
-        return composing.without(song.states, first, last), song
-    except ValueError as error:
-        given = f"--bars={_BARS.value}" if _BARS.value else f"--span={_SPAN.value}"
-        raise ConfigError(f"{given}: {error}") from error
+    return pieces.sketch(named[0].name, str(named[0].value), _OCTAVES.value, steps, _BARS.value, _SPAN.value)
 
 
-def keys(config: Config, song: Song | None) -> np.ndarray:
-    """The key of each piece: that of ``--key``, of the song, or drawn."""
-    label = config.data.label or "key"
-    require(_KEY.value is None or label == "key", "data.label", label, "key for --key: this model knows none")
-    if _KEY.value is not None:
-        try:
-            return np.full(_NUM.value, parse_key(_KEY.value))
-        except ValueError as error:
-            raise ConfigError(f"--key={_KEY.value}: {error}") from error
-    drawn = np.random.default_rng(_SEED.value).integers(len(KEYS), size=_NUM.value)
-    return drawn if song is None else np.full(_NUM.value, song.key)
-
-
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     context = round(_CONTEXT.value / rolls.STEP) if np.isfinite(_CONTEXT.value) else 0
     if not 1 <= context < WINDOW:
         raise ConfigError(f"--context={_CONTEXT.value}: must be from {rolls.STEP} to below {WINDOW * rolls.STEP} s")
     composing.check(config, given_later=_FILL.value is not None or _HARMONISE.value is not None)
-    sketched, song = sketch()
-    chosen = keys(config, song)
+    (sketched, song), label, num = sketch(), config.data.label or "key", _NUM.value
+    keys = pieces.keys(label, _KEY.value, song, num, _SEED.value)
     program = _PROGRAM.value if _PROGRAM.value is not None else song.instrument if song is not None else 0
     scale = config.sampling.guidance_scale if _GUIDANCE.value is None else _GUIDANCE.value
-    guidable = np.isfinite(scale) and (scale == 1 or config.loss.label_dropout > 0)
-    allowed = "finite, and 1 of a model without config.loss.label_dropout, which is never unconditional"
-    if not guidable:
+    if not np.isfinite(scale) or (scale != 1 and not config.loss.label_dropout):
+        allowed = "finite, and 1 of a model without config.loss.label_dropout, which is never unconditional"
         raise ConfigError(f"--guidance={scale}: must be {allowed}")
     out = shared.results_folder(_OUT, workdir / "compose", kind="compositions")
     performer = None if _PERFORM.value is None else pieces.open_performer(_PERFORM.value, program, _SEED.value)
     run = open_run(config, workdir, _STEP.value, (scale,))
-    label = config.data.label or "key"
-    labels = chosen if label == "key" else np.full(_NUM.value, program if label == "instrument" else 0)
-    print(
-        f"{_NUM.value} {'piece' if _NUM.value == 1 else 'pieces'} of {len(sketched.states) * rolls.STEP:.3f} s …",
-        flush=True,
-    )
+    labels = keys if label == "key" else np.full(num, program if label == "instrument" else 0)
+    length = len(sketched.states) * rolls.STEP
+    print(f"{num} {'piece' if num == 1 else 'pieces'} of {length:.3f} s …", flush=True)
     states = composing.compose(composing.make_fill(config, run, scale), sketched, labels, _SEED.value, context)
     task = next((f.name for f in (_CONTINUE, _FILL, _HARMONISE) if f.value), "new")
-    known = [{"task": task, "seed": _SEED.value, "guidance": scale, "model": config.model, "step": run.step,
-              **({"key": KEYS[key]} if label == "key" else {})} for key in chosen]  # fmt: skip
+    known = {"task": task, "seed": _SEED.value, "guidance": scale, "model": config.model, "step": run.step}
+    each = [{**known, **({"key": KEYS[key]} if label == "key" else {})} for key in keys]
     given = rolls.to_notes(sketched.states) if song is not None else ()
-    sections = pieces.write(out, states, program, known, given, performer)
+    sections = pieces.write(out, states, program, each, given, performer)
     summary = {**facts(run), "task": task, "guidance scale": scale, "program": program}
-    report = write_report(out / "report.html", "scorekit: compositions", summary, sections)
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_report(out / "report.html", "scorekit: compositions", summary, sections)
 
 
 if __name__ == "__main__":

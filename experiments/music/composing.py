@@ -31,7 +31,7 @@ class Sketch(NamedTuple):
 
     Attributes:
       states: ``(steps, VOICES)``, 0 where nothing is given.
-      known: what is given, likewise.
+      known: booleans of the same shape, True where something is.
     """
 
     states: np.ndarray
@@ -158,11 +158,7 @@ def _leave_out(states: np.ndarray, given: np.ndarray) -> None:
 
 
 def check(config: Config, given_later: bool = False) -> None:
-    """Validates that a model can compose, and with ``given_later`` also from what comes after the notes it draws.
-
-    Raises:
-      ConfigError: if it cannot.
-    """
+    """Validates that a model can compose, and with ``given_later`` also from what comes after the notes it draws."""
     if config.task != "sequence" or config.symbols.name != "roll":
         raise ConfigError("--workdir: must hold a model of the voices of music, with config.symbols.name=roll")
     require(config.order.name == "raster", "order.name", config.order.name, "raster, where all that is before is drawn")

@@ -10,7 +10,6 @@ phrases of that length. Bits per step are exact of causal models and the chain, 
 tables and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
 """
 
-import time
 from pathlib import Path
 from typing import cast
 
@@ -18,17 +17,17 @@ import numpy as np
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.data import rolls
-from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, Rolls, drawn_song
+from experiments.data.roll_sets import WINDOW, Rolls
 from experiments.data.symbols import Symbols
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models.runs import facts, write_results
 from experiments.models.sequence_sampling import open_run
 from experiments.music import composing, statistics
-from experiments.reporting.report import Cell, Table, tables_as_text, write_report
+from experiments.reporting.report import Table, tables_as_text, write_report
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
@@ -36,9 +35,6 @@ _OTHERS = flags.DEFINE_list("others", [], "Further runs to compare, each with th
 _NUM = shared.count("num", 100, "Pieces of each model and of each half of the held-out phrases.", 10)
 _LONG = flags.DEFINE_integer("long", 4, "Windows of a long piece; 0 for none.", 0, 64)
 _CONTEXT = WINDOW // 2
-_HEADER = ("onsets", "notes", "similarity", "pitch classes", "intervals", "lengths", "polyphony")
-_FIRST_SEED = FIRST_TEST_SEED + 10**6
-"""Of held-out phrases to compare with: none of the test set."""
 
 
 def check(config: Config) -> None:
@@ -48,38 +44,8 @@ def check(config: Config) -> None:
     require(config.data.label in (None, "key"), "data.label", config.data.label, "key")
 
 
-def held_out(first: int, num: int, steps: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
-    """Phrases that begin anywhere, as states ``(num, steps, VOICES)``, and their keys."""
-    songs = [drawn_song(_FIRST_SEED + first + i, (steps + WINDOW) * rolls.STEP) for i in range(num)]
-    starts = np.random.default_rng(first).integers(WINDOW, size=num)
-    states = [song.states[at : at + steps] for song, at in zip(songs, starts, strict=True)]
-    return np.stack(states), np.array([song.key for song in songs])
-
-
-def table(found: dict, caption: str) -> Table:
-    """A row for each set of pieces."""
-    lines: list[list[Cell]] = [
-        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in _HEADER))]
-        for name, row in found.items()
-    ]
-    return Table(["", *_HEADER], lines, caption)
-
-
-def windows_of(states: np.ndarray, each: int) -> np.ndarray:
-    """``each`` windows of every phrase ``(N, steps, VOICES)``, beginning anywhere as the held-out ones do."""
-    starts = np.random.default_rng(0).integers(states.shape[1] - WINDOW + 1, size=(each, len(states)))
-    return np.concatenate(
-        [np.stack([x[at : at + WINDOW] for x, at in zip(states, row, strict=True)]) for row in starts]
-    )
-
-
-def chain_of(trained: np.ndarray) -> statistics.Chain:
-    """Of windows of the training phrases ``(N, steps, VOICES)``."""
-    return statistics.Chain(rolls.to_codes(windows_of(trained, 4)))
-
-
-def main(config: Config) -> None:
-    start, workdir, num, seed = time.monotonic(), shared.path(_WORKDIR), _NUM.value, _SEED.value
+def main(config: Config) -> Path:
+    workdir, num, seed = shared.path(_WORKDIR), _NUM.value, _SEED.value
     check(config)
     with shared.named("others"):
         others = {Path(other).expanduser().absolute(): tasks.saved(other) for other in _OTHERS.value}
@@ -88,6 +54,7 @@ def main(config: Config) -> None:
     configs = {workdir: config, **others}
     shared.check_writable(workdir, f"--workdir={workdir}")
     steps = WINDOW * _LONG.value
+    held_out = statistics.held_out
     (reference, keys), (half, _) = held_out(0, num), held_out(num, num)
     parts, long_parts, bits, summary = {"held-out phrases": half}, {}, [], {}
     long_reference, long_keys = held_out(2 * num, num, max(steps, WINDOW))
@@ -99,8 +66,8 @@ def main(config: Config) -> None:
             run = open_run(its, folder, None if i else _STEP.value, (scale,))
         if not i:
             trained = np.stack([song.states for song in Rolls(config).songs])
-            parts["training phrases"] = windows_of(trained, -(-num // len(trained)))[:num]
-            chain, summary = chain_of(trained), facts(run)
+            parts["training phrases"] = statistics.windows_of(trained, -(-num // len(trained)))[:num]
+            chain, summary = statistics.Chain(rolls.to_codes(statistics.windows_of(trained, 4))), facts(run)
             parts["Markov chain"] = chain.sample(num, WINDOW, seed)
             found = chain.bits(run.dataset.test["x"].reshape(-1, WINDOW, rolls.VOICES))
             bits.append(["Markov chain", "exact", found.mean(), found.std(ddof=1) / len(found) ** 0.5])
@@ -112,27 +79,17 @@ def main(config: Config) -> None:
             long_parts[name] = composing.compose(fill, composing.nothing(steps), long_keys, seed + 1, _CONTEXT)
         of_run = bits_per_symbol(its, run.model, cast(Symbols, run.dataset), run.params)
         bits.append([name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
-    rows = statistics.rows(parts, reference)
-    drift = {
-        f"{name}, window {1 + at // WINDOW}": statistics.distances(
-            part[:, at : at + WINDOW], long_reference[:, at : at + WINDOW]
-        )
-        for name, part in long_parts.items()
-        for at in range(0, steps, WINDOW)
-    }
-    tables = [
-        Table(
-            ["", "kind", "bits per step", "standard error"],
-            bits,
-            "Of held-out windows; models are given their keys, the chain is not.",
-        ),
-        table(rows, f"Distances of {num} windows each to {num} held-out phrases."),
-        *([table(drift, f"The same of every window of pieces of {steps * rolls.STEP:.3f} s.")] if drift else []),
-    ]
+    rows = {name: statistics.distances(part, reference) for name, part in parts.items()}
+    drift = statistics.drift(long_parts, long_reference) if steps else {}
+    about = "Of held-out windows; models are given their keys, the chain is not."
+    tables = [Table(["", "kind", "bits per step", "standard error"], bits, about)]
+    tables.append(statistics.table(rows, f"Distances of {num} windows each to {num} held-out phrases."))
+    if drift:
+        caption = f"The same of every window of pieces of {steps * rolls.STEP:.3f} s."
+        tables.append(statistics.table(drift, caption))
     write_results(workdir / "compositions.json", {"bits": bits, "distances": rows, "long": drift})
-    report = write_report(workdir / "compositions.html", "scorekit: statistics of compositions", summary, tables)
     print(tables_as_text(tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_report(workdir / "compositions.html", "scorekit: statistics of compositions", summary, tables)
 
 
 if __name__ == "__main__":

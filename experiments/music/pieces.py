@@ -13,11 +13,11 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.configs import base
 from experiments.data import rolls
-from experiments.data.keys import KEYS
+from experiments.data.keys import KEYS, parse_key
 from experiments.data.phrases import Phrases
 from experiments.data.roll_sets import Song, key_of, song_of_file
 from experiments.models.runs import write_results
-from experiments.music import songs
+from experiments.music import composing, songs
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.piano_rolls import roll_picture
 from experiments.reporting.report import Figure, Heading, Section
@@ -35,11 +35,7 @@ _TEMPO = 500_000
 
 
 def read(flag: str, path: str, octaves: bool) -> Song:
-    """The music of a MIDI file in voices; prints what was left out or moved.
-
-    Raises:
-      ConfigError: if it cannot be read or has no notes, or notes out of range without ``octaves``.
-    """
+    """The music of a MIDI file in voices; prints what was left out or moved."""
     try:
         song, remarks = song_of_file(Path(path).expanduser(), octaves)
     except ValueError as error:
@@ -51,11 +47,7 @@ def read(flag: str, path: str, octaves: bool) -> Song:
 
 
 def gap(path: str, bars: str | None, span: str | None) -> tuple[int, int]:
-    """The steps of ``--bars`` (of four beats, the first is 1) or ``--span`` (seconds) of a file.
-
-    Raises:
-      ConfigError: if neither or both are given, for other words, and for bars of a file whose tempo changes.
-    """
+    """The steps of ``--bars`` (of four beats, the first is 1) or ``--span`` (seconds) of a file."""
     if (bars is None) == (span is None):
         raise ConfigError("--fill: must come with --bars=2-3 or --span=1.5-4 (seconds)")
     given, text = ("bars", bars) if bars is not None else ("span", span)
@@ -75,11 +67,7 @@ def gap(path: str, bars: str | None, span: str | None) -> tuple[int, int]:
 
 
 def seconds_per_beat(path: str) -> float:
-    """Of a MIDI file of one tempo, which has been read before.
-
-    Raises:
-      ConfigError: if the tempo changes.
-    """
+    """Of a MIDI file of one tempo, which has been read before."""
     changes = {0: _TEMPO}
     for track in mido.MidiFile(Path(path).expanduser()).tracks:
         ticks = 0
@@ -93,6 +81,40 @@ def seconds_per_beat(path: str) -> float:
     return tempos.pop() / 1e6
 
 
+def sketch(
+    flag: str, path: str, octaves: bool, steps: int, bars: str | None, span: str | None
+) -> tuple[composing.Sketch, Song]:
+    """What ``--continue`` (for so many steps), ``--harmonise`` or ``--fill`` gives of a MIDI file, and its music."""
+    song = read(flag, path, octaves)
+    given = f"--{flag}={path}"
+    try:
+        if flag == "continue":
+            return composing.continued(song.states, steps), song
+        if flag == "harmonise":
+            return composing.harmonised(song.states), song
+        first, last = gap(path, bars, span)
+        given = f"--bars={bars}" if bars else f"--span={span}"
+        if first < len(song.states):
+            last = min(last, len(song.states))  # the last bar may be longer than its notes
+        return composing.without(song.states, first, last), song
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{given}: {error}") from error
+
+
+def keys(label: str, key: str | None, song: Song | None, num: int, seed: int) -> np.ndarray:
+    """The key of each piece: that of ``--key``, of the song, or drawn; ``label`` says what the model is given."""
+    require(key is None or label == "key", "data.label", label, "key for --key: this model knows none")
+    if key is not None:
+        try:
+            return np.full(num, parse_key(key))
+        except ValueError as error:
+            raise ConfigError(f"--key={key}: {error}") from error
+    drawn = np.random.default_rng(seed).integers(len(KEYS), size=num)
+    return drawn if song is None else np.full(num, song.key)
+
+
 class Performer(NamedTuple):
     """A run of a model of phrases that plays rolls, and the seed of its noise."""
 
@@ -102,20 +124,12 @@ class Performer(NamedTuple):
 
 
 def open_performer(folder: str, program: int, seed: int) -> Performer:
-    """Opens the run of a model of phrases conditioned on rolls.
-
-    Raises:
-      ConfigError: if it is another model, or knows no such instrument.
-    """
+    """Opens the run of a model of phrases conditioned on rolls."""
     with shared.named("perform"):
         config = base.saved(folder)
         drawing.check_kind(Phrases, config, folder)
-    require(
-        config.data.map.name in ("piano_roll", "tones"),
-        "data.map.name",
-        config.data.map.name,
-        f"piano_roll or tones in --perform={folder}, a model of sounds given the roll",
-    )
+    name, allowed = config.data.map.name, f"piano_roll or tones in --perform={folder}, a model of sounds given the roll"
+    require(name in ("piano_roll", "tones"), "data.map.name", name, allowed)
     if program not in PROGRAMS:
         listed = ", ".join(map(str, PROGRAMS))
         raise ConfigError(f"--program={program}: must be one of {listed}, the instruments of --perform={folder}")

@@ -1,6 +1,6 @@
 """Songs of the circle from rolls to sound and back: where they come from, and how two ways of playing them sound."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from experiments.audio import long_sounds
 from experiments.audio.long_sounds import Performer
 from experiments.cli.config import Config, ConfigError
+from experiments.evaluation import transcription
 from experiments.models.runs import Run
 from experiments.reporting.report import Cell, Table
 from scorekit import audio, data
@@ -37,11 +38,7 @@ class Song(NamedTuple):
 
 
 def midi_files(given: Sequence[str]) -> list[Path]:
-    """The files of ``--midi``, where a folder stands for its files ``*.mid`` and ``*.midi`` in order.
-
-    Raises:
-      ConfigError: for a folder without such a file.
-    """
+    """The files of ``--midi``, where a folder stands for its files ``*.mid`` and ``*.midi`` in order."""
     found = []
     for name in given:
         path = Path(name).expanduser()
@@ -58,11 +55,6 @@ def midi_files(given: Sequence[str]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def read_scores(files: Sequence[Path], keys: tuple[int, int], octaves: bool) -> list[list[Note]]:
-    """The notes of every file; see :func:`experiments.audio.long_sounds.read_notes`."""
-    return [long_sounds.read_notes(keys, str(path), octaves) for path in files]
 
 
 def programs_of(files: Sequence[Path]) -> list[int]:
@@ -117,6 +109,21 @@ def perform(
                 found[i] = x[: len(songs[i].rendered)]
             drawn += each * units * _UNIT
     return found, [play.cpu * _TIMED / drawn, play.wall * _TIMED / drawn]
+
+
+def transcribe(
+    transcriber: transcription.Trained, songs: Sequence[Song], versions: Mapping[str, Sequence[np.ndarray]], rate: int
+) -> dict[str, transcription.Measured]:
+    """What a transcriber finds in the sounds of every version, compared with the rolls; prints what it remarks."""
+    notes, frames = transcription.played(transcriber, [song.roll for song in songs]), [len(song.roll) for song in songs]
+    parts = {}
+    for name, sounds in versions.items():
+        results = [transcription.transcribe(transcriber, audio.Sound(x, rate)) for x in sounds]
+        for song, (_, remark) in zip(songs, results, strict=True):
+            if remark:
+                print(f"{song.name}, {name}: {remark}", flush=True)
+        parts[name] = transcription.compare(notes, [each for each, _ in results], frames)
+    return parts
 
 
 def cost(config: Config, run: Run, song: Song, hop: int, seed: int, together: Sequence[float]) -> Table:

@@ -5,12 +5,35 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments.data import rolls
+from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, drawn_song
+from experiments.reporting.report import Cell, Table
 
 BARS = range(29, 55)
 """Lags of the self-similarity in steps, 1.856 to 3.456 s: a bar of four beats at 129 to 69 a minute."""
 _GROUPS = 10
 _INTERVALS, _LENGTHS = 16, 24
 """Longest interval between onsets and longest note that have a bin of their own, in steps."""
+
+
+_HEADER = ("onsets", "notes", "similarity", "pitch classes", "intervals", "lengths", "polyphony")
+_FIRST_SEED = FIRST_TEST_SEED + 10**6
+"""Of held-out phrases to compare with: none of the test set."""
+
+
+def held_out(first: int, num: int, steps: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
+    """Phrases that begin anywhere, as states ``(num, steps, VOICES)``, and their keys."""
+    songs = [drawn_song(_FIRST_SEED + first + i, (steps + WINDOW) * rolls.STEP) for i in range(num)]
+    starts = np.random.default_rng(first).integers(WINDOW, size=num)
+    states = [song.states[at : at + steps] for song, at in zip(songs, starts, strict=True)]
+    return np.stack(states), np.array([song.key for song in songs])
+
+
+def windows_of(states: np.ndarray, each: int) -> np.ndarray:
+    """``each`` windows of every phrase ``(N, steps, VOICES)``, beginning anywhere as the held-out ones do."""
+    starts = np.random.default_rng(0).integers(states.shape[1] - WINDOW + 1, size=(each, len(states)))
+    return np.concatenate(
+        [np.stack([x[at : at + WINDOW] for x, at in zip(states, row, strict=True)]) for row in starts]
+    )
 
 
 def measure(states: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,6 +95,16 @@ def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[floa
     return found
 
 
+def drift(parts: Mapping[str, np.ndarray], reference: np.ndarray) -> dict[str, dict[str, tuple[float, float]]]:
+    """:func:`distances` of every window of long pieces, by name, to the same one of a reference of their length."""
+    found = {}
+    for name, part in parts.items():
+        for at in range(0, part.shape[1], WINDOW):
+            window = slice(at, at + WINDOW)
+            found[f"{name}, window {1 + at // WINDOW}"] = distances(part[:, window], reference[:, window])
+    return found
+
+
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
     difference = a.mean(axis=0) - b.mean(axis=0)
     return float(difference if a.ndim == 1 else np.abs(difference).sum() / 2)
@@ -89,6 +122,15 @@ def _share(counts: np.ndarray) -> np.ndarray:
 
 def _histogram(values: np.ndarray, most: int) -> np.ndarray:
     return _share(np.bincount(np.clip(values, 1, most), minlength=most + 1)[1:] if len(values) else np.zeros(most))
+
+
+def table(found: dict, caption: str) -> Table:
+    """A row for each set of pieces."""
+    lines: list[list[Cell]] = [
+        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in _HEADER))]
+        for name, row in found.items()
+    ]
+    return Table(["", *_HEADER], lines, caption)
 
 
 class Chain:
@@ -122,8 +164,3 @@ class Chain:
         while len(codes) < steps:
             codes.append(draw(self.then[voices, codes[-1]]))
         return np.asarray(rolls.from_codes(np.stack(codes, axis=1)))
-
-
-def rows(parts: Mapping[str, np.ndarray], reference: np.ndarray) -> dict[str, dict[str, tuple[float, float]]]:
-    """:func:`distances` of several sets of pieces by name."""
-    return {name: distances(part, reference) for name, part in parts.items()}

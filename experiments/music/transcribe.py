@@ -8,13 +8,12 @@ Writes ``song.mid``, ``song.png`` and ``song.html``, which plays the sound besid
 length, sample rate and number of channels. A silent one becomes a MIDI file without notes of the same length.
 """
 
-import time
 from pathlib import Path
 
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line, outputs, progress
+from experiments.cli import command_line, outputs
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.evaluation import transcription
@@ -31,8 +30,7 @@ _OUT = shared.out("The MIDI file; by default that of the sound with the ending .
 _PROGRAM = flags.DEFINE_integer("program", 0, "General MIDI instrument in the file.", lower_bound=0, upper_bound=127)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     workdir, path = shared.path(_WORKDIR), shared.path(_SOUND)
     if _OUT.value and not _OUT.value.endswith(".mid"):
         raise ConfigError(f"--out={_OUT.value}: must end in .mid")
@@ -56,9 +54,8 @@ def main(config: Config) -> None:
     cells = [widget, Sound(widget.wav, picture)]
     facts = {"sound": path.name, "seconds": seconds, "sample rate, Hz": sound.sample_rate, "notes": len(notes)}
     sections = [Sounds(("sound", "transcribed"), [(path.name, cells)], remark), ConfigSection(str(config.to_json()))]
-    report = write_report(f"{out}.html", f"scorekit: transcription of {path.name}", facts, sections)
     print(f"{len(notes)} notes in {seconds:.3f} s → {out}.mid" + (f" ({remark})" if remark else ""))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return write_report(f"{out}.html", f"scorekit: transcription of {path.name}", facts, sections)
 
 
 if __name__ == "__main__":

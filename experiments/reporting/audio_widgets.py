@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from numpy.typing import ArrayLike
 
 from experiments.reporting import plots
-from experiments.reporting.report import Sound, Sounds
+from experiments.reporting.report import Cell, Heading, Section, Sound, Sounds, Table, tables_as_text, write_report
 from scorekit import audio
 from scorekit.io import as_path, write_atomic
 
@@ -34,15 +34,11 @@ def audio_widgets(
     """Writes every sound as WAV and as a picture; returns the section of the report that plays them.
 
     Args:
-      folder: for ``<row>_<version>.wav`` and ``.png``; made where it is not there.
+      folder: folder of ``<row>_<version>.wav`` and ``.png``; made where it is not there.
       sounds: name of a version, as in ``"held out"`` -> ``(N, length)`` at full scale 1. One row of the table for each
         of N sounds, one column for each version.
-      sample_rate: in Hz.
+      sample_rate: samples a second.
       row_labels: N of them; 0, 1, ... by default.
-      caption: of the table.
-
-    Raises:
-      ValueError: if the versions do not have the same number of sounds, as many as labels.
     """
     versions = {name: np.asarray(x, np.float32) for name, x in sounds.items()}
     counts = {x.shape[0] if x.ndim == 2 else None for x in versions.values()}
@@ -56,6 +52,28 @@ def audio_widgets(
         cells = [write_sound(as_path(folder) / f"{i}_{_slug(name)}", x[i], sample_rate) for name, x in versions.items()]
         rows.append((str(label), cells))
     return Sounds(tuple(versions), rows, caption)
+
+
+def write_sound_report(
+    path: Path,
+    title: str,
+    summary: Mapping[str, Cell],
+    tables: Sequence[Table],
+    sounds: Mapping[str, ArrayLike],
+    sample_rate: int,
+    *,
+    folder: Path | None = None,
+    row_labels: Sequence[object] | None = None,
+    further: Sequence[Section] = (),
+) -> Path:
+    """Writes a report of tables, of sounds in ``folder`` (by default that of the report) and of what is further known.
+
+    The tables are printed. The other arguments are those of :func:`write_report` and :func:`audio_widgets`.
+    """
+    widgets = audio_widgets(folder or path.parent, sounds, sample_rate, row_labels=row_labels)
+    for table in tables:
+        print(f"{tables_as_text([table])}({table.caption})")
+    return write_report(path, title, summary, [*tables, Heading("Sounds"), widgets, *further])
 
 
 def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Sound:

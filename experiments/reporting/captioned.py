@@ -31,14 +31,11 @@ def captioned_grid(
     columns: int | None = None,
     title: str | None = None,
 ) -> Path:
-    """Writes a PNG file with a cell for each caption.
+    """Writes a PNG file with a cell for each of N captions.
 
     Args:
-      path: of the file.
       stages: pictures ``(N, H, W, C)`` in [-1, 1] of each stage, C = 1 or 3; all are shown at one size, pixel by pixel.
-      captions: N texts.
       columns: cells in a row; by default so many that the picture is about as wide as high.
-      title: above all.
     """
     number = len(captions)
     if columns is None:

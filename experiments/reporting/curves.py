@@ -1,4 +1,14 @@
-"""Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.reporting.plots`."""
+"""Curves and histograms: numpy arrays in, one PNG file out, as in :mod:`experiments.reporting.plots`.
+
+Args:
+  path: the PNG file to write.
+  title: printed above.
+  x: ``(n,)``.
+  xlabel, ylabel: labels of the axes, with their units.
+  curves, metrics, values: name -> ``(n,)``; a name has the same colour in every panel.
+  log_x: a logarithmic x axis.
+  lines: name -> the place of a line across.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from experiments.reporting.plots import _COLOURS, PathLike, _axes, _cycle, _log_if_wide, save
 
+_BINS = 50
 _STYLES = ("-", "--", ":", "-.")
 _DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # of lines in a grey that no curve has
 
@@ -26,18 +37,10 @@ def panels(
     log_x: bool = False,
     shades: Mapping[str, Mapping[str, ArrayLike]] | None = None,
 ) -> Path:
-    """Curves over one axis, in one panel or several side by side that share their axes.
+    """Curves over one axis, by title in one panel or several side by side that share their axes.
 
     Args:
-      path: the PNG file to write.
-      x: ``(n,)``.
-      curves: title of the panel -> name -> ``(n,)``. A name has the same colour in every panel; values that are not
-        finite are left out.
-      xlabel: what ``x`` is, with its unit.
-      ylabel: what the curves are, with their unit.
-      title: printed above.
       logarithmic: a logarithmic y axis where the values are positive and span more than a factor of 10.
-      log_x: a logarithmic x axis.
       shades: title of a panel -> name -> half the width of a shade around that curve.
     """
     x = np.asarray(x, float)
@@ -81,23 +84,16 @@ def metric_panels(
     *,
     xlabel: str,
     title: str | None = None,
-    columns: int = 3,
     errors: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     levels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Path:
-    """Metrics in units of their own over one axis, a panel each.
+    """Metrics in units of their own over one axis, a panel each, by the label of the y axis.
 
     Args:
-      path: the PNG file to write.
-      x: ``(n,)``.
-      metrics: the label of the y axis -> name -> ``(n,)``. A name has the same colour in every panel.
-      xlabel: what ``x`` is, with its unit.
-      title: printed above.
-      columns: panels in a row.
       errors: the label of the y axis -> name -> half the length of an error bar, ``(n,)``.
       levels: the label of the y axis -> name -> a value that does not depend on ``x``, a broken line in grey.
     """
-    x, columns, levels = np.asarray(x, float), min(columns, len(metrics)), levels or {}
+    x, columns, levels = np.asarray(x, float), min(3, len(metrics)), levels or {}
     rows = -(-len(metrics) // columns)
     names = list(dict.fromkeys(name for curves in metrics.values() for name in curves))
     colours = dict(zip(names, _cycle(len(names)), strict=True))
@@ -130,23 +126,13 @@ def metric_panels(
 
 
 def trade_off(
-    path: PathLike,
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    title: str | None = None,
+    path: PathLike, curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]], *, xlabel: str, ylabel: str
 ) -> Path:
     """Two metrics against each other, a line through the settings of each curve in their order.
 
-    Args:
-      path: the PNG file to write.
-      curves: name -> ``(n,)`` values of the one, ``(n,)`` of the other, and what is written at each point.
-      xlabel: what the one is, with its unit.
-      ylabel: the other.
-      title: printed above.
+    ``curves`` has ``(n,)`` values of the one, ``(n,)`` of the other, and the text at each point.
     """
-    figure, axes = _axes(title, xlabel, ylabel)
+    figure, axes = _axes(None, xlabel, ylabel)
     for (name, (x, y, texts)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         x, y = np.asarray(x, float), np.asarray(y, float)
         axes.plot(x, y, "o-", color=colour, linewidth=1.8, markersize=4, label=name)
@@ -163,20 +149,12 @@ def histograms(
     xlabels: Mapping[str, str] | None = None,
     lines: Mapping[str, Mapping[str, float]] | None = None,
     title: str | None = None,
-    bins: int = 50,
 ) -> Path:
-    """Densities of several sets of values on the same axis, a panel for each quantity.
+    """Densities of several sets of values ``(N,)``, all finite, on the same axis, a panel for each quantity.
 
     The axis reaches five times the range of the first set (between its 0.5 % and 99.5 % quantiles) to either side, or
-    as far as there is anything; what lies beyond is put in the outermost bins.
-
-    Args:
-      path: the PNG file to write.
-      panels: quantity -> name of a set -> ``(N,)`` values, all finite.
-      xlabels: quantity -> the label of its axis, with its unit; the quantity itself by default.
-      lines: quantity -> name -> where to draw a vertical line.
-      title: printed above.
-      bins: per panel.
+    as far as there is anything; what lies beyond is put in the outermost bins. ``xlabels`` are by default the
+    quantities.
     """
     figure = Figure(figsize=(7.2, 2.9 * len(panels) + 0.3), layout="constrained")
     names = list(dict.fromkeys(name for sets in panels.values() for name in sets))
@@ -191,7 +169,7 @@ def histograms(
         ends = np.array([np.quantile(v, (0.005, 0.995)) for v in values.values()])
         reach = 5 * (ends[0, 1] - ends[0, 0])
         low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
-        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
         for name, v in values.items():
             heights, _ = np.histogram(np.clip(v, edges[0], edges[-1]), edges, density=True)
             axes.stairs(heights, edges, color=colours[name], linewidth=1.8, label=f"{name} ({v.size:,})")
@@ -219,18 +197,7 @@ def curve(
     lines: Mapping[str, float] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Named curves over one axis.
-
-    Args:
-      path: the PNG file to write.
-      x: ``(n,)``.
-      values: name -> ``(n,)``.
-      xlabel: with its unit.
-      ylabel: with its unit.
-      log_x: a logarithmic x axis, to base 2.
-      lines: name -> where to draw a horizontal line.
-      title: printed above.
-    """
+    """Named curves over one axis, which ``log_x`` makes logarithmic to base 2."""
     figure, axes = _axes(title, xlabel, ylabel)
     for (name, y), colour in zip(values.items(), _cycle(len(values)), strict=True):
         marker = "o-" if np.size(x) <= 20 else "-"

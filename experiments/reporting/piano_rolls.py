@@ -39,12 +39,9 @@ def roll_picture(
     """Notes as bars, darker for higher velocities, and the outlines of those of a reference.
 
     Args:
-      path: the PNG file to write.
       notes: may be none, for a picture of silence.
       seconds: the length of the time axis.
-      reference: notes that are drawn as outlines, with a legend.
-      title: printed above.
-      names: of the notes and the reference, in the legend.
+      names: names of the notes and the reference, in the legend.
     """
     drawing = Figure(figsize=(min(max(1.2 * seconds, 4.5), 14.0), 3.2), layout="constrained")
     axes = drawing.subplots()

@@ -1,5 +1,6 @@
 """Pictures of samples of any kind of data, and the loss curves of a run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
-from experiments.data.views import Pictures, Points, Sounds
+from experiments.data.display import Pictures, Points, Sounds
 from experiments.evaluation.ema_sweep import EmaSweep
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.models.conditioning import target_conditions, untrained_nulls
 from experiments.models.model import Model
+from experiments.models.runs import write_arrays
 from experiments.models.sampling import Generate
 from experiments.reporting import curves, plots
 from experiments.reporting.audio_widgets import audio_widgets
@@ -68,6 +70,16 @@ def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: in
     return plots.image_grid(path, samples, columns=columns, title=title)
 
 
+def write_versions(
+    out: Path, versions: Mapping[str, np.ndarray], labels: Sequence[object], shown: int, title: str
+) -> str:
+    """Writes every version of images as ``<out>.npz``, and some of them side by side as PNG; returns both names."""
+    write_arrays(f"{out}.npz", label=np.asarray(labels), **{name.split("\n")[0]: x for name, x in versions.items()})
+    few = {name: x[:shown] for name, x in versions.items()}
+    picture = plots.comparison(f"{out}.png", few, row_labels=labels[:shown], title=title)
+    return f"{picture} and {out}.npz"
+
+
 def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate, params: PyTree) -> list[Section]:
     """Audio widgets of samples and of the reference of the preview; nothing for what is not sound."""
     preview = dataset.preview()
@@ -80,23 +92,11 @@ def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate
     return [audio_widgets(folder, versions, view.sample_rate, row_labels=rows, caption=caption)]
 
 
-def compared_scales(config: Config) -> tuple[float, ...]:
-    """Guidance scales of a picture beside those that are evaluated."""
-    return () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
-
-
 def map_picture(
-    path: Path,
-    model: Model,
-    dataset: Dataset,
-    samples: np.ndarray,
-    labels: np.ndarray,
-    *,
-    title: str,
-    columns: int = 10,
+    path: Path, model: Model, dataset: Dataset, samples: np.ndarray, labels: np.ndarray, title: str
 ) -> Path:
     """The target map, the sample, and the held-out image that the map is of, for the first samples."""
-    n = min(len(samples), columns)
+    n = min(len(samples), 10)
     maps = target_conditions(model, dataset, labels)["dense_map"][:n]
     height, width = samples.shape[1:3]
     enlarged = maps.repeat(height // maps.shape[1], axis=1).repeat(width // maps.shape[2], axis=2)
@@ -122,7 +122,8 @@ def final_pictures(
     labels = dataset.guidance_labels()
     if labels is None:
         return sections
-    scales = sorted({*config.evaluation.guidance_scales, *compared_scales(config)})
+    usual = () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
+    scales = sorted({*config.evaluation.guidance_scales, *usual})
     by_scale = {scale: generate(params, config.seed, labels, scale) for scale in scales}
     if isinstance(dataset.view(by_scale[scales[0]]), Points):
         views = {scale: dataset.view(points) for scale, points in by_scale.items()}

@@ -2,6 +2,12 @@
 
 Images are float in [-1, 1], ``(..., H, W, C)`` with C = 1 or 3; values outside are clipped for display. Small images
 are enlarged by a whole factor, pixel by pixel, so that 8x8 digits can be read. No pyplot and no global state.
+
+Args:
+  path: the PNG file to write.
+  title: printed above.
+  row_labels: one label a row, for instance the classes.
+  xlabel, ylabel: labels of the axes, with their units.
 """
 
 import io
@@ -32,14 +38,9 @@ def image_grid(
     row_labels: Sequence[object] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Images in rows, fill_missing left to right.
+    """Images ``(N, H, W, C)`` in rows, left to right.
 
-    Args:
-      path: the PNG file to write.
-      images: ``(N, H, W, C)``.
-      columns: images per row; by default a row for each of ``row_labels``, or as square as it gets.
-      row_labels: one label a row, for instance the classes.
-      title: printed above.
+    ``columns`` are by default a row for each of ``row_labels``, or as square as it gets.
     """
     images = _images("images", images, 4)
     n = len(images)
@@ -61,10 +62,8 @@ def guidance_strip(
     """One row for each guidance scale, one column for each class.
 
     Args:
-      path: the PNG file to write.
       images_by_scale: guidance scale -> ``(num_classes, H, W, C)``, drawn from the same noise.
       class_names: one label a column; by default 0, 1, 2, …
-      title: printed above.
     """
     rows = [_images(f"images_by_scale[{scale:g}]", x, 4) for scale, x in images_by_scale.items()]
     if len({x.shape for x in rows}) != 1:
@@ -80,14 +79,7 @@ def comparison(
     row_labels: Sequence[object] | None = None,
     title: str | None = None,
 ) -> Path:
-    """One row for each example, one column for each version of it: original, observation, reconstructions.
-
-    Args:
-      path: the PNG file to write.
-      images_by_column: title of the column -> ``(N, H, W, C)``.
-      row_labels: one label a row, for instance the classes.
-      title: printed above.
-    """
+    """One row for each example, one column for each version ``(N, H, W, C)`` of it, by its title."""
     columns = [_images(f"images_by_column[{name}]", x, 4) for name, x in images_by_column.items()]
     if len({x.shape for x in columns}) != 1:
         raise ValueError(f"images_by_column must hold arrays of one shape, got {[x.shape for x in columns]}")
@@ -100,19 +92,14 @@ def trajectory_strip(
     labels: Sequence[object],
     *,
     estimates: ArrayLike | None = None,
-    axis_label: str = "log-SNR (nats)",
-    title: str | None = "Reverse trajectory: from noise to data",
     max_columns: int = 12,
 ) -> Path:
     """The reverse trajectory of a few samples, time running from left (noise) to right (data).
 
     Args:
-      path: the PNG file to write.
       states: the noisy states ``x_t``, ``(steps, n, H, W, C)``, first step first.
       labels: ``(steps,)`` times or log-SNRs (printed with two digits) or strings.
       estimates: the estimates of the clean data at each step, shaped like ``states``; shown below each state.
-      axis_label: what ``labels`` are.
-      title: printed above.
       max_columns: longer trajectories are thinned evenly, the first and the last step kept.
     """
     states = _images("states", states, 5)
@@ -127,8 +114,9 @@ def trajectory_strip(
         pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
         rows = pairs.reshape(len(states), -1, *states.shape[2:])
         row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
+    title = "Reverse trajectory: from noise to data"
     names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (cast(Any, labels[i]) for i in keep)]
-    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, axis_label)
+    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, "log-SNR (nats)")
 
 
 def loss_by_noise_level(
@@ -138,17 +126,13 @@ def loss_by_noise_level(
     count: ArrayLike | None = None,
     *,
     ylabel: str = "mean loss",
-    title: str | None = "Loss by noise level",
 ) -> Path:
     """The mean loss in bins of log-SNR, with the number of examples behind each bin as a shade.
 
     Args:
-      path: the PNG file to write.
       log_snr_edges: ``(bins + 1,)``, increasing, in nats.
       mean_loss: ``(bins,)``, or name -> ``(bins,)`` for several curves. Bins that are not finite are left out.
       count: ``(bins,)`` examples per bin; bins without any are left out of the curves.
-      ylabel: what the loss is, with its unit.
-      title: printed above.
     """
     edges = np.asarray(log_snr_edges, float)
     if edges.ndim != 1 or not np.all(np.isfinite(edges)) or np.any(np.diff(edges) <= 0):
@@ -158,7 +142,7 @@ def loss_by_noise_level(
     for name, values in (*curves.items(), *([] if counts is None else [("count", counts)])):
         if np.shape(values) != (len(edges) - 1,):
             raise ValueError(f"{name or 'mean_loss'} must have shape ({len(edges) - 1},), got {np.shape(values)}")
-    figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", ylabel)
+    figure, axes = _axes("Loss by noise level", "log-SNR (nats):  noise ←  → data", ylabel)
     for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         values = np.asarray(values, float)
         if counts is not None:
@@ -186,15 +170,7 @@ def accuracy_by_noise_level(
     chance: float,
     title: str | None = "Accuracy by noise level",
 ) -> Path:
-    """The accuracy of classifiers of noisy examples, and that of guessing.
-
-    Args:
-      path: the PNG file to write.
-      log_snr: ``(levels,)`` in nats.
-      accuracy: name -> ``(levels,)`` in [0, 1].
-      chance: the accuracy of guessing.
-      title: printed above.
-    """
+    """The accuracy of classifiers, by name, of examples at each log-SNR (nats), and ``chance``, that of guessing."""
     levels = np.asarray(log_snr, float)
     figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", "share of test examples classified rightly")
     for (name, values), colour in zip(accuracy.items(), _cycle(len(accuracy)), strict=True):
@@ -214,19 +190,13 @@ def training_curve(
     *,
     held_out: tuple[ArrayLike, ArrayLike] | None = None,
     window: int = 20,
-    ylabel: str = "loss",
-    title: str | None = "Training",
 ) -> Path:
     """The loss as logged (thin) and its running mean (thick).
 
     Args:
-      path: the PNG file to write.
-      steps: ``(n,)`` training steps.
-      loss: ``(n,)``; values that are not finite are left out and counted in the legend.
+      steps, loss: ``(n,)``; losses that are not finite are left out and counted in the legend.
       held_out: ``(steps, loss)`` on data that is not trained on.
       window: points around each one that its running mean covers.
-      ylabel: what the loss is, with its unit.
-      title: printed above.
     """
     steps, loss = np.asarray(steps, float), np.asarray(loss, float)
     if steps.shape != loss.shape or steps.ndim != 1:
@@ -238,7 +208,7 @@ def training_curve(
     middle = np.arange(len(values))
     first, last = np.maximum(middle - window // 2, 0), np.minimum(middle + window // 2 + 1, len(values))
     mean = (total[last] - total[first]) / (last - first)
-    figure, axes = _axes(title, "step", ylabel)
+    figure, axes = _axes("Training", "step", "loss")
     note = f" ({bad} not finite)" if bad else ""
     axes.plot(kept, values, color=_COLOURS[0], alpha=0.3, linewidth=0.8, label=f"as logged{note}")
     axes.plot(kept, mean, color=_COLOURS[0], linewidth=2, label=f"mean of {window} points")
@@ -250,12 +220,9 @@ def training_curve(
 
 
 def points_2d(path: PathLike, points: Mapping[str, ArrayLike], *, title: str | None = None) -> Path:
-    """Clouds of points side by side on the same axes, for densities in two dimensions.
+    """Clouds of points ``(N, 2)`` by name, side by side on the same axes, for densities in two dimensions.
 
-    Args:
-      path: the PNG file to write.
-      points: name -> ``(N, 2)``; points that are not finite are left out and counted above their panel.
-      title: printed above.
+    Points that are not finite are left out and counted above their panel.
     """
     clouds = {name: np.asarray(xy, float) for name, xy in points.items()}
     for name, xy in clouds.items():

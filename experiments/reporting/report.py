@@ -93,17 +93,9 @@ Section = Heading | Text | Table | Figure | Sounds | ConfigSection
 def write_report(
     path: str | os.PathLike[str], title: str, summary: Mapping[str, Cell], sections: Sequence[Section]
 ) -> Path:
-    """Writes the report atomically and returns its path.
+    """Writes the report atomically and returns its path; text is escaped.
 
-    Args:
-      path: the HTML file to write.
-      title: of the page.
-      summary: shown first: what was trained, on what, for how long, the headline numbers.
-      sections: in reading order. Text is escaped.
-
-    Raises:
-      ValueError: a row with another number of cells than its header.
-      FileNotFoundError: a figure or sound that is not there.
+    ``summary`` is shown first: what was trained, on what, for how long, the headline numbers.
     """
     facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
     body = "\n".join(_render(section) for section in sections)

@@ -19,12 +19,12 @@ class Findings(NamedTuple):
 
     Attributes:
       values: every number, as for JSON.
-      tables: of the report and the terminal.
-      facts: of the top of the report.
-      pictures: in front of the tables, with headings.
-      figures: behind the training curve, likewise.
-      further: between both, likewise.
-      heading: of the tables.
+      tables: tables of the report and the terminal.
+      facts: summary at the top of the report.
+      pictures: sections in front of the tables, with headings.
+      figures: sections behind the training curve, likewise.
+      further: sections between both, likewise.
+      heading: heading of the tables.
       title: the kind of model, nothing for a diffusion.
       loss: caption of the training curve.
     """

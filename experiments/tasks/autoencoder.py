@@ -13,7 +13,7 @@ import numpy as np
 from experiments import data
 from experiments.cli import distributed
 from experiments.data.dataset import Dataset, held_out_of
-from experiments.data.views import Sounds
+from experiments.data.display import Sounds
 from experiments.models import autoencoder
 from experiments.models.latents import STATISTICS
 from experiments.models.loss import held_out_loss

@@ -30,7 +30,7 @@ class Cell(NamedTuple):
     """A setting.
 
     Attributes:
-      kind: of the captions.
+      kind: kind of the captions.
       scale: γ of the first stage.
       threshold: whether its estimates are thresholded; None as they are saved.
       noise: level of noise on the smaller copy of each stage after the first; None as they are saved.
@@ -100,11 +100,7 @@ def thresholded(config: Config, threshold: bool | None) -> Config:
 
 
 def check_threshold(config: Config, threshold: bool | None, scales: Sequence[float]) -> None:
-    """Validates a config with or without thresholding, as any other config that samples at these guidance scales.
-
-    Raises:
-      ConfigError: naming the flag, if thresholding does not go with its other rules.
-    """
+    """Validates a config with or without thresholding, as any other config that samples at these guidance scales."""
     try:
         check(thresholded(config, threshold), scales)
     except ConfigError as error:
@@ -113,12 +109,9 @@ def check_threshold(config: Config, threshold: bool | None, scales: Sequence[flo
 
 
 class Painter:
-    """Draws the pictures of a setting through all stages.
+    """Draws the pictures of a setting through all stages, with the same noise for every setting.
 
-    Args:
-      stages: opened runs.
-      seed: of all noise, the same for every setting.
-      prior: which draws embeddings of the captions, where the first stage draws from these.
+    ``prior`` draws embeddings of the captions, where the first stage draws from these.
     """
 
     def __init__(self, stages: Sequence[Stage], seed: int, prior: Prior | None = None):
@@ -165,17 +158,9 @@ class Painter:
 
 
 def by_style(stages: Sequence[Stage], examples: Examples, painter: Painter, cell: Cell, path: Path) -> bool:
-    """Draws some captions in every style and writes them as :func:`keep` does, a style for a stage.
+    """Draws some captions in every style and writes them as :func:`keep` does; whether there are styles.
 
-    Args:
-      stages: opened runs.
-      examples: whose captions in the words of a style are taken.
-      painter: which draws.
-      cell: at which setting.
-      path: of the file; if there is one already nothing is drawn.
-
-    Returns:
-      Whether there are styles.
+    Nothing is drawn if there is a file ``path`` already.
     """
     dataset = pictures_of(stages[0])
     ends = [(text, styled("", style)) for text in examples.texts for style in dataset.styles]

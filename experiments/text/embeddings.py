@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.embeddings import EMBEDDING, are_examples
+from experiments.models import run_files
 from experiments.models.contrastive import Encoder
 from experiments.models.encoded import encoder_of
 from experiments.text.prompts import Prompt
-from experiments.text.stages import Embedded, Stage, columns, conditions, open_stages
+from experiments.text.stages import Cascade, Embedded, Stage, columns, conditions, open_stages
 from scorekit import data
 from scorekit.losses.contrastive import closest, slerp, text_difference
 
@@ -23,16 +24,19 @@ OPPOSITE = 1e-3
 """Below this norm of the sum of two unit vectors, float32 does not know the arc between them."""
 
 
-def check_prior(config: Config, name: str, decoder: Config, decoder_name: str, written: bool) -> None:
-    """Raises an error unless one run draws embeddings from captions that another decodes; nothing is loaded."""
+def check_prior(cascade: Cascade, written: bool) -> None:
+    """Raises an error unless the prior, if any, draws embeddings from captions that are decoded; nothing is loaded."""
+    config, name = cascade.prior_config, cascade.prior
+    if config is None:
+        return
     if not are_examples(config):
         raise ConfigError(f"--prior={name}: must draw embeddings (config.data.embeddings.as_examples), it draws "
                           f"{config.data.name}")  # fmt: skip
     if not captions.wanted(config):
         raise ConfigError(f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
                           f"is conditioned on {captions.describes(config)}")  # fmt: skip
-    check_decoder(decoder, decoder_name)
-    matching.check(config, decoder, f"--prior={name}", decoder_name, ("label",))
+    check_decoder(cascade.configs[0], cascade.names[0])
+    run_files.check_same_data(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
     if not written:
         raise ConfigError("--caption=… must be given, or --captions_file, with --prior")
 
@@ -52,16 +56,7 @@ class Prior(NamedTuple):
 
 
 def open_prior(config: Config, name: str, decoder: Stage) -> Prior:
-    """Opens a prior.
-
-    Args:
-      config: of the prior.
-      name: its folder.
-      decoder: what draws pictures from its embeddings.
-
-    Raises:
-      ConfigError: if the decoder has the embeddings of another encoder, or other classes.
-    """
+    """Opens the prior of a decoder, the run in the folder ``name``."""
     (stage,) = open_stages([config], [name])
     ours, theirs = (one.run.dataset for one in (stage, decoder))
     if ours.encoder != theirs.encoder:
@@ -78,15 +73,7 @@ def from_captions(
 ) -> Embedded:
     """Embeddings that a prior draws from each caption alone, of two each the closer to the caption.
 
-    All captions of a picture, the negative one too, have the same noise.
-
-    Args:
-      prior: opened.
-      seed: of the noise.
-      labels: ``(B,)``.
-      prompts: one for each picture.
-      negative: a caption to guide away from, or None.
-      typed: the flags of the captions, for error messages; None if they are of data.
+    All captions of a picture, the negative one too, have the same noise. ``typed`` as for :func:`stages.conditions`.
     """
     one = lambda texts: _from_texts(prior, seed, labels, texts, typed)
     parts = [one(texts) for texts in columns(prompts)]
@@ -117,9 +104,6 @@ def normalised(x: np.ndarray) -> np.ndarray:
 def between(ends: np.ndarray, count: int) -> np.ndarray:
     """``count`` unit vectors from the first of two to the second, at equal distances on the sphere ``(count, D)``.
 
-    Raises:
-      ConfigError: if the two are opposite: then no arc between them is the shortest.
-
     >>> between(np.eye(2, dtype=np.float32), 3).round(3).tolist()
     [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377], [0.0, 1.0]]
     """
@@ -129,11 +113,7 @@ def between(ends: np.ndarray, count: int) -> np.ndarray:
 
 
 def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """An embedding moved by what the second of two texts has that the first has not, a row for each weight.
-
-    Raises:
-      ConfigError: if the texts have one embedding, or the picture is opposite to their difference.
-    """
+    """An embedding moved by what the second of two texts has that the first has not, a row for each weight."""
     difference = texts[1] - texts[0]
     length = float(np.linalg.norm(difference))
     if length < OPPOSITE:
@@ -151,11 +131,7 @@ def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
 
 
 def read_pictures(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:
-    """Pictures ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent.
-
-    Raises:
-      ConfigError: if there is no such file, or it is no picture.
-    """
+    """Pictures ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent."""
     found = []
     for path in paths:
         file = Path(path).expanduser()

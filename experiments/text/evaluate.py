@@ -20,27 +20,24 @@ soon as it is known, so that the same command goes on where it was stopped, and 
 docs/text_to_image.md says what each column is.
 """
 
-import functools
-import hashlib
-import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.data import captions, matching
-from experiments.evaluation.kept_rows import KeptRows, rows_of
-from experiments.models.samples import digest_of
-from experiments.reporting.report import credits, tables_as_text, write_report
-from experiments.text import embeddings, evaluators, examples, measures
-from experiments.text import evaluation_report as reporting
-from experiments.text.cells import Cell, Painter, by_style, check_threshold, grid, in_two_batches, keep
-from experiments.text.stages import check, first_config, for_full_pictures, open_stages, pictures_of, saved_stage
+from experiments.models import run_files
+from experiments.reporting.report import tables_as_text, write_report
+from experiments.text import evaluation, evaluators
+from experiments.text.cells import check_threshold, grid
+from experiments.text.embeddings import check_prior
+from experiments.text.stages import (
+    check,
+    first_config,
+    saved_cascade,
+)
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -57,118 +54,30 @@ _BESIDE = flags.DEFINE_string("beside", None, "Folder of the results of another 
 shared.reinterpret_weights()
 
 
-class Settings(NamedTuple):
-    """The guidance scales, thresholds and levels of noise that are compared."""
-
-    scales: Sequence[float]
-    thresholds: Sequence[bool | None]
-    noises: Sequence[float | None]
-
-
-def settings(config: Config, stages: int) -> Settings:
-    """What the flags ask for."""
-    scales = config.evaluation.guidance_scales
-    if _SCALES.value is not None:
-        scales = shared.guidance_scales("scales", _SCALES.value)
-    thresholds, words = (None,), {"off": False, "on": True}
-    if _THRESHOLD.value is not None:
-        if not _THRESHOLD.value or not set(_THRESHOLD.value) <= words.keys():
-            raise ConfigError(f"--threshold={','.join(_THRESHOLD.value)}: must be off, on, or off,on")
-        thresholds = [words[each] for each in _THRESHOLD.value]
-    if _NOISE.value is None:
-        return Settings(scales, thresholds, (None,))
-    if stages < 2:
-        raise ConfigError(f"--map_noise={','.join(_NOISE.value)}: must be left out, no stage enlarges a picture")
-    return Settings(scales, thresholds, shared.guidance_scales("map_noise", _NOISE.value))
-
-
-def beside(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows of the evaluation in ``--beside``, without real pictures and chance, by the name of its first stage."""
-    if _BESIDE.value is None:
-        return {}
-    same = {
-        "entries": "evaluator and captions",
-        "num": "number of pictures",
-        "seed": "seed",
-        "vgg": "weights of VGG-16",
-    }
-    found, of = rows_of(shared.path(_BESIDE), about, same, f"--beside={_BESIDE.value}")
-    first = f"{Path(of['stages'][0]).name} of {of['side']} x {of['side']} pixels"
-    return {f"{first}: {name}": row for name, row in found.items() if not name.startswith(("real", "chance"))}
-
-
-def identity_of(evaluator: evaluators.Evaluator, gallery: examples.Gallery) -> str:
-    """Of an evaluator and the texts that it scores, the same on every machine."""
-    return hashlib.sha256("\n".join([evaluator.identity, *gallery.texts]).encode()).hexdigest()[:16]
-
-
-def main(config: Config) -> None:
-    start = time.monotonic()
-    names = [str(name) for name in _STAGES.value]
-    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
-    prior_config = None if _PRIOR.value is None else saved_stage(_PRIOR.value, "prior")
-    if prior_config is not None:
-        embeddings.check_prior(prior_config, str(_PRIOR.value), config, names[0], written=True)
-    check(configs, names, with_captions=False, embedded=prior_config is not None)
+def main(config: Config) -> Path:
+    cascade = saved_cascade(config, _STAGES.value, _PRIOR.value)
+    configs, names = cascade.configs, cascade.names
+    check_prior(cascade, written=True)
+    check(configs, names, with_captions=False, embedded=cascade.prior is not None)
     for one, name in zip(configs[1:], names[1:], strict=True):
-        matching.check(one, config, f"--stages: {name}", names[0])
+        run_files.check_same_data(one, config, f"--stages: {name}", names[0])
     evaluators.check(_EVALUATOR.value, config, names[0])
-    compared = settings(config, len(names))
+    compared = evaluation.settings(config, len(names), _SCALES.value, _THRESHOLD.value, _NOISE.value)
     for threshold in compared.thresholds:
         check_threshold(config, threshold, compared.scales)
     usual = Path(names[-1]).expanduser().absolute() / "text_evaluation"
     out = shared.results_folder(_OUT, usual, kind="evaluations of pictures", continues=True)
-    priors = [] if prior_config is None else [prior_config]
-    saved = [digest_of(one) for one in (*configs, *priors)]
-    for one in (*configs, *priors):
-        in_two_batches(one, _NUM.value)
-    for one in configs[1:] if _NOISE.value else ():
-        one.sampling.map_noise = max(each or 0.0 for each in compared.noises)  # the others are allowed where it is
-    stages = open_stages(configs, names)
-    first, last = pictures_of(stages[0]), pictures_of(stages[-1])
-    gallery, found = examples.of_captions(first) if captions.wanted(config) else examples.of_classes(first)
-    wanted = _CAPTIONS.value.replace("_", " ")
-    found = {kind: some for kind, some in found.items() if wanted == "both" or kind in (wanted, examples.CLASSES)}
-    evaluator = evaluators.open_evaluator(_EVALUATOR.value, names[-1], last.shape[0], gallery)
-    prior = None if prior_config is None else embeddings.open_prior(prior_config, str(_PRIOR.value), stages[0])
-    evaluators.check_independent(_EVALUATOR.value, evaluator, stages if prior is None else [*stages, prior.stage])
-    vgg = measures.vgg_features(_VGG.value)
-    real = functools.cache(lambda: measures.reference(last, evaluator, vgg))
-    about = {"stages": names, "steps": [stage.run.step for stage in stages], "configs": saved,
-             "evaluator": _EVALUATOR.value, "entries": identity_of(evaluator, gallery),
-             "side": last.shape[0],
-             "num": _NUM.value, "seed": _SEED.value, "vgg": _VGG.value}  # fmt: skip
-    if prior is not None:
-        about |= {"prior": _PRIOR.value, "steps": [*about["steps"], prior.stage.run.step]}
-    others = beside(about)
-    rows, painter, kept = KeptRows(out / "rows.json", about), Painter(stages, _SEED.value, prior), out / "pictures"
-    cells = grid(list(found), *compared)
-
-    def compute(cell: Cell) -> measures.Row:
-        some = found[cell.kind].some(_NUM.value)
-        pictures, seconds = painter(cell, some)
-        keep(cell.file(kept), pictures, some.texts)
-        row = measures.measure(pictures[-1], some, evaluator, real())
-        return {**row, measures.SECONDS: [seconds, 0.0], measures.PICTURES: [_NUM.value, 0.0]}
-
-    for cell in cells:
-        rows.row(cell.name, functools.partial(compute, cell))
-    for kind, some in found.items():
-        rows.row(f"real pictures, {kind}", lambda k=kind, e=some: measures.of_real(last, k, e, evaluator, real()))
-        rows.row(f"chance, {kind}", lambda e=some: measures.chance(evaluator, e))
-    table = reporting.table({**rows.rows(), **others}, evaluator.name, gallery.about)
-    sections = [table, *reporting.curve_sections(out, cells, rows.rows())]
-    sections += reporting.picture_sections(out, kept, cells, rows.rows())
-    best = reporting.best_of([cell for cell in cells if cell.kind == cells[-1].kind], rows.rows())
-    styles = kept / f"styles_{hashlib.sha256(repr((about, best)).encode()).hexdigest()[:16]}.npz"
-    if by_style(stages, found[best.kind], painter, best, styles):
-        sections.append(reporting.style_section(out, styles, first.styles, best))
-    sections += credits(last.credit)
+    about = {"seed": _SEED.value, "vgg": _VGG.value}
+    subject = evaluation.open_subject(cascade, _EVALUATOR.value, compared.noises, _CAPTIONS.value, _NUM.value, about)
+    others = {}
+    if _BESIDE.value is not None:
+        others = evaluation.other_rows(shared.path(_BESIDE), subject.about, f"--beside={_BESIDE.value}")
+    table, sections = evaluation.evaluate(subject, grid(list(subject.examples), *compared), out, others)
     facts = {"stages": ", ".join(names), "prior": _PRIOR.value, "evaluator": _EVALUATOR.value}
     facts = {name: value for name, value in facts.items() if value is not None} | {"pictures of each row": _NUM.value}
-    report = write_report(out / "report.html", f"scorekit: {first.name}, pictures from captions", facts, sections)
     print(tables_as_text([table]))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    title = f"scorekit: {subject.first.name}, pictures from captions"
+    return write_report(out / "report.html", title, facts, sections)
 
 
 if __name__ == "__main__":

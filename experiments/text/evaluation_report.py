@@ -14,19 +14,13 @@ from experiments.text.cells import Cell, kept
 from experiments.text.measures import FRECHET, NEAREST, PICTURES, SECONDS, SIMILARITY
 
 Rows = Mapping[str, Mapping[str, Sequence[float]]]
-_ABOUT = {
-    SIMILARITY: "cosine with right captions",
-    NEAREST: "nearest training picture, RMS",
-}
+_ABOUT = {SIMILARITY: "cosine with right captions", NEAREST: "nearest training picture, RMS"}
 
 
 def table(rows: Rows, features: str, about: str) -> Table:
     """A row for every setting, beside real pictures and chance; each value with its standard error.
 
-    Args:
-      rows: metric -> value and standard error, by the name of the row.
-      features: whose features are compared.
-      about: the gallery, for the caption.
+    ``features`` says whose features are compared, ``about`` what the gallery is.
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[row, *(_cell(rows[row].get(name)) for name in names)] for row in _by_curve(rows)]

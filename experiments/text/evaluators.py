@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
-from experiments.models import classifier, contrastive
+from experiments.models import classifier, contrastive, run_files
 from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of
 from experiments.text.examples import Gallery
@@ -27,11 +27,11 @@ class Evaluator(NamedTuple):
     """Features of pictures, and those of the entries of the gallery, whose inner product is the score.
 
     Attributes:
-      name: whose features they are, for people.
+      name: owner of the features, for people.
       features: ``pictures (N, H, W, C) -> (N, D)``.
       entries: ``(G, D)``.
       scores_texts: whether a score is a cosine of a picture and a text, which means something by itself.
-      identity: of the run and its weights, to compare evaluations by.
+      identity: hash of the run and its weights, to compare evaluations by.
     """
 
     name: str
@@ -44,13 +44,7 @@ class Evaluator(NamedTuple):
 def check(path: str, config: Config, name: str) -> None:
     """Validates that the run of an evaluator is of the kind and the data that the stages need; nothing is loaded.
 
-    Args:
-      path: of the run.
-      config: of the first stage.
-      name: its folder.
-
-    Raises:
-      ConfigError: if it is not.
+    ``config`` and ``name`` are of the first stage.
     """
     given = f"--evaluator={path}"
     own, wants = config_of(path, given), captions.wanted(config)
@@ -62,21 +56,11 @@ def check(path: str, config: Config, name: str) -> None:
         task, why = "dual_encoder", "this one embeds no captions"
     if own.task != task:
         raise ConfigError(f"{given}: must be a run of config.task={task}, {why}")
-    matching.check(own, config, given, name)
+    run_files.check_same_data(own, config, given, name)
 
 
 def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluator:
-    """The evaluator of a run.
-
-    Args:
-      path: of the run, checked.
-      name: the folder of the stage whose pictures it sees.
-      side: their height in pixels.
-      gallery: the texts that it scores.
-
-    Raises:
-      ConfigError: if there is no checkpoint, or it does not take pictures of this size.
-    """
+    """The evaluator of a run, for pictures ``side`` pixels high that the stage ``name`` draws."""
     given = f"--evaluator={path}"
     own = config_of(path, given)
     if own.task == "classifier":
@@ -97,8 +81,7 @@ def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluat
 def check_independent(path: str, evaluator: Evaluator, stages: Sequence[Stage]) -> None:
     """Validates that no stage, nor a prior among them, was trained with the weights of the evaluator.
 
-    Raises:
-      ConfigError: naming the first one that was: it has learned what this evaluator rewards.
+    Such a stage has learned what this evaluator rewards.
     """
     for stage in stages:
         if evaluator.identity in (stage.run.dataset.encoder, recorded_encoder(Path(stage.name).expanduser())):

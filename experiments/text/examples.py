@@ -13,15 +13,9 @@ MOST_SEEN = 1000
 
 
 class Gallery(NamedTuple):
-    """Texts that a picture may belong to.
-
-    Attributes:
-      texts: ``G`` captions, or names of classes.
-      belongs: which subject each text describes, booleans ``(S, G)``.
-    """
+    """``G`` captions, or names of classes, that a picture may belong to."""
 
     texts: list[str]
-    belongs: np.ndarray
 
     @property
     def about(self) -> str:
@@ -30,13 +24,13 @@ class Gallery(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What pictures are drawn from, or real ones are of.
+    """What pictures are drawn from, or real ones are of, N of each.
 
     Attributes:
-      texts: a caption for each, N.
-      labels: classes ``(N,)``.
-      right: which entries of the gallery belong to each, booleans ``(N, G)``.
-      rows: the real picture of each in its part of the data, ``(N,)``.
+      texts: captions.
+      labels: classes.
+      right: entries of the gallery that belong to each, booleans ``(N, G)``.
+      rows: the real picture of each in its part of the data.
     """
 
     texts: list[str]
@@ -55,9 +49,6 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
 
     The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
     at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
-
-    Args:
-      dataset: pictures with captions.
     """
     assert dataset.texts is not None
     train, test = dataset.texts
@@ -82,13 +73,13 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
         rows = np.asarray([row for _, row in pairs])
         labels = np.asarray(parts[name][0]["label"], np.int32)[rows]
         examples[name] = Examples([text for text, _ in pairs], labels, belongs[subjects[name][rows]], rows)
-    return Gallery(texts, belongs), examples
+    return Gallery(texts), examples
 
 
 def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
     """The classes as a gallery, and those of the test pictures."""
     labels = np.asarray(dataset.test["label"], np.int32)
-    belongs = np.eye(dataset.num_classes, dtype=bool)
     texts = [f"class {k}" for k in range(dataset.num_classes)]
-    examples = Examples([texts[k] for k in labels], labels, belongs[labels], np.arange(len(labels)))
-    return Gallery(texts, belongs), {CLASSES: examples}
+    right = np.eye(dataset.num_classes, dtype=bool)[labels]
+    examples = Examples([texts[k] for k in labels], labels, right, np.arange(len(labels)))
+    return Gallery(texts), {CLASSES: examples}

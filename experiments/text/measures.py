@@ -23,12 +23,9 @@ _REFERENCE, _GROUPS = 2000, 10
 
 
 class Features(NamedTuple):
-    """Features that sets of pictures are compared by.
+    """Features ``of(pictures)``, ``(N, D)``, that sets of pictures are compared by.
 
-    Attributes:
-      of: ``pictures -> (N, D)``.
-      suffix: what the names of their metrics end with.
-      real: of training pictures, ``(M, D)``.
+    ``suffix`` ends the names of their metrics, ``real`` are features of training pictures.
     """
 
     of: Callable[[np.ndarray], np.ndarray]
@@ -44,13 +41,7 @@ class Reference(NamedTuple):
 
 
 def reference(dataset: Images, evaluator: Evaluator, others: Mapping[str, Callable] | None = None) -> Reference:
-    """All training pictures for the nearest one, and the features of 2,000 of them at most, evenly spaced.
-
-    Args:
-      dataset: of the stage that draws the pictures.
-      evaluator: whose features are compared.
-      others: further features by their name.
-    """
+    """All training pictures for the nearest one, and the features of 2,000 of them at most, evenly spaced."""
     pictures = dataset.real(dataset.train)
     few = pictures[evenly(len(pictures), _REFERENCE)]
     named = {"": evaluator.features, **(others or {})}
@@ -77,14 +68,7 @@ def chance(evaluator: Evaluator, examples: Examples) -> Row:
 
 
 def measure(pictures: np.ndarray, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
-    """All metrics of pictures.
-
-    Args:
-      pictures: ``(N, H, W, C)`` in [-1, 1], N at least 8.
-      examples: what they were drawn from.
-      evaluator: which looks up what they show.
-      real: training pictures.
-    """
+    """All metrics of pictures ``(N, H, W, C)`` in [-1, 1], N at least 8, that were drawn from ``examples``."""
     found: Row = {}
     for part in real.features:
         features = np.asarray(part.of(pictures), np.float32)
@@ -127,15 +111,7 @@ def _mean(values) -> list[float]:
 
 
 def of_real(dataset: Images, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
-    """The metrics of real pictures; of those of training only what the evaluator finds.
-
-    Args:
-      dataset: of the stage that draws the pictures.
-      kind: of the examples.
-      examples: which pictures; of each, one caption counts.
-      evaluator: which looks up what they show.
-      real: training pictures.
-    """
+    """The metrics of real pictures, of which one caption each counts; of training pictures only what is looked up."""
     each = np.unique(examples.rows, return_index=True)[1]
     some = Examples([examples.texts[i] for i in each], examples.labels[each], examples.right[each], examples.rows[each])
     seen = kind == SEEN

@@ -27,15 +27,7 @@ class Prompt(NamedTuple):
 
 
 def parse(text: str, given: str, style: str | None = None) -> Prompt:
-    """A caption, or a composition of several; a weight that is left out is 1.
-
-    Args:
-      text: as typed.
-      given: where, for the error message.
-      style: whose words are added to each caption.
-
-    Raises:
-      ConfigError: if a caption is empty or a weight not finite.
+    """A caption, or a composition of several; a weight that is left out is 1. ``given`` is where it was typed.
 
     >>> parse("red heart:1.5 + cat:-0.5", "--caption").parts
     (('red heart', 1.5), ('cat', -0.5))
@@ -72,11 +64,7 @@ def single(text: str, given: str) -> str:
 
 
 def read(captions: Sequence[str], path: str | None, style: str | None) -> list[Prompt]:
-    """The captions of ``--caption`` and those of the lines of ``--captions_file``.
-
-    Raises:
-      ConfigError: if the file cannot be read, or a caption is empty.
-    """
+    """The captions of ``--caption`` and those of the lines of ``--captions_file``."""
     found = [parse(text, "--caption", style) for text in captions]
     if path is not None:
         try:

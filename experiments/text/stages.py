@@ -12,9 +12,10 @@ from experiments import data
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data import captions, matching
+from experiments.data import captions
 from experiments.data.embeddings import EMBEDDING, are_examples, scaled
 from experiments.data.images import Images
+from experiments.models import run_files
 from experiments.models.latents import Latents
 from experiments.models.rules import PROMPTS, Prompts
 from experiments.models.runs import Run, open_run
@@ -31,11 +32,9 @@ class Stage(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """Embeddings of pictures to draw from, unit vectors.
+    """Embeddings of pictures to draw from, unit vectors ``(B, D)``.
 
-    Attributes:
-      parts: of the first, second, … caption of each prompt, ``(B, D)`` each; one without prompts.
-      negative: of the negative caption, ``(B, D)``, or None.
+    ``parts`` are of the first, second, … caption of each prompt; one without prompts. ``negative`` is of its caption.
     """
 
     parts: Sequence[np.ndarray]
@@ -59,6 +58,22 @@ def saved_stage(name: str, flag: str = "stages") -> Config:
 def first_config(names: Sequence[str]) -> Config:
     """The config of the first of the runs of ``--stages``, for full pictures."""
     return for_full_pictures(saved_stage(names[0] if names else ""))
+
+
+class Cascade(NamedTuple):
+    """The configs of runs that enlarge pictures, their folders, and the prior of the first one, if it is a decoder."""
+
+    configs: list[Config]
+    names: list[str]
+    prior: str | None = None
+    prior_config: Config | None = None
+
+
+def saved_cascade(config: Config, names: Sequence[object], prior: str | None = None) -> Cascade:
+    """The cascade of runs of which the first has this config; ``prior`` is the folder of another run."""
+    names = [str(name) for name in names]
+    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
+    return Cascade(configs, names, prior, None if prior is None else saved_stage(prior, "prior"))
 
 
 def for_full_pictures(config: Config) -> Config:
@@ -86,8 +101,8 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
         if i and config.data.latents:
             raise ConfigError(f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
                               f"{config.data.latents}: only the first stage may be")  # fmt: skip
-        fields = (*matching.PICTURES, "label")
-        matching.check(config, configs[0], f"--stages: {name}", names[0], fields)
+        fields = (*run_files.PICTURES, "label")
+        run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
         maps = config.data.map.name
         if i == 0 and maps != "none":
             raise ConfigError(f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
@@ -101,11 +116,7 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
 
 
 def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
-    """Opens the runs.
-
-    Raises:
-      ConfigError: if one enlarges pictures of another size than the one before draws, or has other classes.
-    """
+    """Opens the runs."""
     stages: list[Stage] = []
     for config, name in zip(configs, names, strict=True):
         folder = Path(name).expanduser().absolute()
@@ -144,13 +155,12 @@ def conditions(
     """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
 
     Args:
-      stage: of the cascade.
       labels: ``(B,)``.
       prompts: one for each picture, or none.
       negative: a caption to guide away from.
       low: pictures ``(B, h, w, C)`` of the stage before.
       key: PRNG key of the noise on them.
-      embedding: of each caption, where the vector is one.
+      embedding: embeddings of the captions, where the vector is one.
       typed: the flags of the captions, for error messages; None if they are of data.
     """
     model, config, number = stage.run.model, stage.config, len(labels)

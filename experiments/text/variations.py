@@ -14,13 +14,12 @@ decoder, and ``.npz`` (``x`` of the last stage ``(M, num, H, W, C)``, ``embeddin
 folder ``variations`` of the last stage.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -29,17 +28,8 @@ from experiments.models.runs import write_arrays
 from experiments.reporting.captioned import captioned_grid
 from experiments.reporting.report import ConfigSection, Figure, credits, write_report
 from experiments.text import embeddings
-from experiments.text.stages import (
-    Embedded,
-    check,
-    draw,
-    first_config,
-    for_full_pictures,
-    labels_for,
-    open_stages,
-    pictures_of,
-    saved_stage,
-)
+from experiments.text import stages as cascades
+from experiments.text.stages import Embedded, first_config, saved_cascade
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
@@ -71,19 +61,17 @@ def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
     return texts, weights
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
-    names, paths = [str(name) for name in _STAGES.value], list(_PICTURE.value)
+def main(config: Config) -> str:
+    paths = list(_PICTURE.value)
     edit, weights = check_given(paths)
-    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
+    configs, names, *_ = saved_cascade(config, _STAGES.value)
     embeddings.check_decoder(config, names[0])
-    check(configs, names, False, embedded=True)
-    out = shared.results(
-        _OUT, Path(names[-1]).expanduser().absolute() / "variations" / "variations", ".png", ".npz", ".html"
-    )
+    cascades.check(configs, names, False, embedded=True)
+    usual = Path(names[-1]).expanduser().absolute() / "variations" / "variations"
+    out = shared.results(_OUT, usual, ".png", ".npz", ".html")
     encoder = encoder_of(config, names[0])
-    stages = open_stages(configs, names)
-    mode = "L" if pictures_of(stages[0]).shape[2] == 1 else "RGB"
+    stages = cascades.open_stages(configs, names)
+    mode = "L" if cascades.pictures_of(stages[0]).shape[2] == 1 else "RGB"
     found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
     texts = [f"variations of {Path(path).name}" for path in paths]
     if len(paths) == 2:
@@ -92,10 +80,10 @@ def main(config: Config) -> None:
     elif edit:
         found = embeddings.edited(found[0], encoder.embed_texts(edit, "--before, --after"), weights)
         texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
-    labels = labels_for(stages[0], None, None, _NUM.value)
+    labels = cascades.labels_for(stages[0], None, None, _NUM.value)
     print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
     from_one = lambda one: Embedded([np.tile(one, (len(labels), 1))])
-    last = lambda one: [x for x, _ in draw(stages, _SEED.value, labels, [], None, from_one(one))][-1]
+    last = lambda one: [x for x, _ in cascades.draw(stages, _SEED.value, labels, [], None, from_one(one))][-1]
     x = np.stack([last(one) for one in found])
     write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
     title = f"{stages[-1].run.dataset.name}, from embeddings"
@@ -104,7 +92,7 @@ def main(config: Config) -> None:
     shown = [Figure(picture, "Each row is of one embedding."), *credits(stages[-1].run.dataset.credit)]
     sections = [*shown, ConfigSection(config.to_json_best_effort(indent=2))]
     write_report(f"{out}.html", f"scorekit: {title}", facts, sections)
-    print(progress.final_line(f"{picture}, {out}.html and {out}.npz", time.monotonic() - start))
+    return f"{picture}, {out}.html and {out}.npz"
 
 
 if __name__ == "__main__":

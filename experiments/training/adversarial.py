@@ -59,8 +59,8 @@ class Adversary(NamedTuple):
     """A discriminator of data and samples of a student, on layers of a denoiser.
 
     Attributes:
-      model: the model of the teacher, the student and the fake network.
-      teacher: the parameters of the teacher.
+      model: model of the teacher, the student and the fake network.
+      teacher: its parameters.
       head: the discriminator.
       layers: the layers that it has.
       options: the section ``distillation.adversarial``.

@@ -22,14 +22,7 @@ TOUCHED_EVERY, STALE_AFTER, SETTLED_AFTER = 30.0, 120.0, 2.0
 
 
 class BucketLock:
-    """A lock object, held from construction to :meth:`release`.
-
-    Args:
-      path: of the object, in a bucket.
-
-    Raises:
-      ProgramError: if another process holds it.
-    """
+    """A lock object in a bucket, held from construction to :meth:`release`."""
 
     def __init__(self, path: Path):
         self._path = path

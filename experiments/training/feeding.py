@@ -15,13 +15,8 @@ from scorekit import data
 def feed(config: Config, dataset: Dataset, first: int, place: Callable[[Batch], Any]) -> data.Prefetch:
     """The placed batches of the steps from ``first`` to the last, of each the rows of this process.
 
-    A batch has the field ``progress``, the share of the training that is done. Close the feed to end its thread.
-
-    Args:
-      config: the full config.
-      dataset: the source of batches.
-      first: steps that are done.
-      place: from a batch on the host to one on the devices; called in the thread.
+    A batch has the field ``progress``, the fraction of the training that is done. Close the feed to end its thread.
+    ``place`` takes a batch on the host to one on the devices, in the thread.
     """
     return data.prefetch(_batches(config, dataset, first), place)
 
@@ -41,11 +36,7 @@ def _batches(config: Config, dataset: Dataset, first: int) -> Iterator[Batch]:
 
 
 class Waiting:
-    """The share of the time that the training has waited for data.
-
-    Args:
-      batches: the feed.
-    """
+    """The fraction of the time that the training has waited for data of a feed."""
 
     def __init__(self, batches: data.Prefetch):
         self._batches, self._started, self._before = batches, None, 0.0

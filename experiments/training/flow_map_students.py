@@ -78,14 +78,9 @@ def check(config: Config, options: Config) -> None:
 
 
 def configured(config: Config, method: str, options: Config, steps: int, scale: float) -> Config:
-    """The config of a student with its loss, network and sampler.
+    """The config of a student with its loss, network and sampler, from that of ``students.config_of_student``.
 
-    Args:
-      config: that of :func:`experiments.training.students.config_of_student`.
-      method: of :data:`LOSSES`.
-      options: the section ``distillation``.
-      steps: that it is sampled in by default; any number of them is possible.
-      scale: γ that it is sampled at by default, of a student with γ as a condition.
+    ``scale`` is γ that it is sampled at by default, of a student with γ as a condition.
     """
     most, times = options.get("guidance_max"), config.sampling.grid.times
     for field in config.loss.flow_map:
@@ -106,10 +101,7 @@ def configured(config: Config, method: str, options: Config, steps: int, scale: 
 def student_of(config: Config, run: Run, teacher: Callable) -> Student:
     """The student that a config describes: the network of the teacher, which gains the length of the jump.
 
-    Args:
-      config: of the student, from :func:`configured`.
-      run: of the teacher.
-      teacher: conditions, with γ where it is one, to the denoiser that the student is to follow.
+    ``teacher`` takes conditions, with γ where it is one, to the denoiser that the student is to follow.
     """
     model = build_model(config, run.dataset)
     fresh = init_params(model, jax.random.key(config.seed))

@@ -33,20 +33,12 @@ _held: dict[Path, "Lock | BucketLock | None"] = {}
 
 
 @contextlib.contextmanager
-def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock | None"]:
+def hold(folder: Path) -> Iterator["Lock | BucketLock | None"]:
     """A context in which this process is the only one that trains into ``folder``, which is made.
 
     With several processes the first of them holds the lock for all, and the others get None. A process that holds the
     lock already gets the same one. An error under a lock that another process has taken over is reported as that: it
     has moved the files that this one was writing.
-
-    Args:
-      folder: of a run.
-      flag: that names the folder.
-
-    Raises:
-      ConfigError: if nothing can be written into the folder, or it holds files that are of no run.
-      ProgramError: if another process trains there; the message names it.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
     if folder in _held:
@@ -55,8 +47,8 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
     lock, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
-            outputs.check_run(f"{flag}={folder}", folder)
-            check_writable(folder, f"{flag}={folder}")
+            outputs.check_run(f"--workdir={folder}", folder)
+            check_writable(folder, f"--workdir={folder}")
             lock = (BucketLock if in_bucket(folder) else Lock)(folder / NAME)
         except Exception as caught:
             error = caught
@@ -91,14 +83,7 @@ def hold(folder: Path, flag: str = "--workdir") -> Iterator["Lock | BucketLock |
 
 
 class Lock:
-    """A lock file, held from construction to :meth:`release`.
-
-    Args:
-      path: of the file, in an existing folder.
-
-    Raises:
-      ProgramError: if another process holds it.
-    """
+    """A lock file in an existing folder, held from construction to :meth:`release`."""
 
     def __init__(self, path: Path):
         self._path = path

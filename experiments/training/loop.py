@@ -1,5 +1,6 @@
 """The training loop of every program: from the newest checkpoint to the last step, safe to stop at any moment."""
 
+import contextlib
 import shlex
 import signal
 import warnings
@@ -35,7 +36,22 @@ FREE = ("sampling.", "evaluation.", "guidance", "rules.", "training.steps", "tra
 
 
 class Fit(NamedTuple):
-    """The training of one network: the arguments of :func:`fit`."""
+    """The training of one network.
+
+    Attributes:
+      config: the full config; its fields ``seed`` and ``training`` are read, and it is saved.
+      workdir: the folder of the run.
+      dataset: the source of batches.
+      params: the initial parameters.
+      prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
+      loss: ``(params, prepared batch) -> (loss of each example, aux)``; what ``aux`` holds as ``train/…`` is logged.
+      ema: average that is evaluated and sampled from, "none" for the parameters themselves.
+      held_out: ``params -> held-out loss``.
+      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
+        samples are not finite.
+      optimizer: optimiser; the one of ``training`` by default.
+      gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
+    """
 
     config: Config
     workdir: Path
@@ -62,7 +78,7 @@ def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
         except StopIteration as done:
             return done.value
         check_same_run(one.config, one.workdir)
-        params = everywhere(averaged(fit(**one._asdict()), one.ema))
+        params = everywhere(averaged(fit(one), one.ema))
 
 
 def check_same_run(config: Config, workdir: Path) -> None:
@@ -96,41 +112,15 @@ def _restore(checkpoints: training.Checkpoints, state: TrainState, workdir: Path
         raise ProgramError(f"{error}; another version has trained this network: use another --workdir") from error
 
 
-def fit(
-    config: Config,
-    workdir: Path,
-    dataset: Dataset,
-    *,
-    params: PyTree,
-    prepare: Callable,
-    loss: Callable,
-    ema: str,
-    held_out: Callable[[PyTree], float],
-    draw: Callable[[Path, PyTree, int], Path] | None = None,
-    optimizer: optax.GradientTransformation | None = None,
-    gathers: Collection[str] = (),
-) -> TrainState:
+def fit(one: Fit) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
-
-    Args:
-      config: the full config; its fields ``seed`` and ``training`` are read, and it is saved.
-      workdir: the folder of the run.
-      dataset: the source of batches.
-      params: the initial parameters.
-      prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
-      loss: ``(params, prepared batch) -> (loss of each example, aux)``; what ``aux`` holds as ``train/…`` is logged.
-      ema: which average is evaluated and sampled from, "none" for the parameters themselves.
-      held_out: ``params -> held-out loss``.
-      draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
-        samples are not finite.
-      optimizer: by default that of ``training``.
-      gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
 
     Raises:
       ProgramError: if another process trains into ``workdir``, all its checkpoints are damaged, or the loss stays not
         finite.
       SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
     """
+    config, workdir, dataset, params, prepare, loss, ema, held_out, draw, optimizer, gathers = one
     options = config.training
     key = jax.random.key(config.seed)
     if optimizer is None:
@@ -139,14 +129,8 @@ def fit(
     state = training.init_state(key, params, optimizer, options.ema_decays, options.power_ema or ())
     snapshot_every = options.snapshot_every or max(options.steps // 20, 1)
     state = training.place_state(state, mesh)
-    step_fn = training.make_train_step(
-        *agreement.wrap(prepare, loss),
-        optimizer,
-        mesh=mesh,
-        parallel=options.parallel,
-        accumulate=options.accumulate,
-        gathers=gathers,
-    )
+    how = {"mesh": mesh, "parallel": options.parallel, "accumulate": options.accumulate, "gathers": gathers}
+    step_fn = training.make_train_step(*agreement.wrap(prepare, loss), optimizer, **how)
     with (
         lock.hold(workdir) as held,
         training.Checkpoints(workdir / "checkpoints", options.keep, keep_best=1, metric="held_out") as checkpoints,
@@ -167,7 +151,9 @@ def fit(
             print("\n".join(summary), flush=True)
         place = lambda rows: training.place_batch(agreement.mark(rows, stop()), mesh)
         with (
-            writers.open_metrics(workdir, first if restored else None) as writer,
+            writers.MetricWriter(workdir, resume_step=first if restored else None)
+            if distributed.is_first()
+            else contextlib.nullcontext() as writer,
             progress.Progress(options.steps, batch_size=options.batch_size, first_step=first) as bar,
             interrupts.deferred() as stop,
             Profile(workdir) as profile,

@@ -17,11 +17,7 @@ def define_flag() -> None:
 
 
 def wanted() -> tuple[int, int] | None:
-    """The first and last step to profile; None for no profile.
-
-    Raises:
-      ConfigError: unless the flag is two steps in order.
-    """
+    """The first and last step to profile; None for no profile."""
     text = flags.FLAGS.profile_steps if "profile_steps" in flags.FLAGS and flags.FLAGS.is_parsed() else None
     if text is None:
         return None
@@ -32,11 +28,7 @@ def wanted() -> tuple[int, int] | None:
 
 
 class Profile:
-    """Traces the steps that ``--profile_steps`` names; every process has a trace of its own.
-
-    Args:
-      workdir: the folder of the run; traces are written into ``profile``.
-    """
+    """Traces the steps that ``--profile_steps`` names into ``workdir/profile``, in every process."""
 
     def __init__(self, workdir: Path):
         self._steps, self._folder, self._running = wanted(), workdir / "profile", False

@@ -20,15 +20,7 @@ from scorekit.training import TrainState
 def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[int], label: str) -> Iterator[TrainState]:
     """Trains the network of a config from each seed, compiling once; yields the final states.
 
-    Args:
-      config: the full config; of ``loss`` only the dropout of conditions is read.
-      model: the model, with the weighting and times to train with.
-      dataset: its data.
-      seeds: of the initialisation, the batches and the noise.
-      label: of the progress bar.
-
-    Raises:
-      ProgramError: if the loss stays not finite.
+    The model has the weighting and times to train with; of ``config.loss`` only the dropout of conditions is read.
     """
     options = config.training
     optimizer = build_optimizer(options, module=model.module)

@@ -13,9 +13,7 @@ from experiments.cli.endings import ProgramError
 class SkippedSteps:
     """Counts skipped steps in a row: every step is seen, as soon as the devices have computed it.
 
-    Args:
-      limit: that many steps in a row end the training.
-      in_a_row: skipped before the first step that is seen, say by the process that saved the checkpoint.
+    ``limit`` steps in a row end the training; ``in_a_row`` were skipped before, say before the checkpoint was saved.
 
     >>> steps = SkippedSteps(limit=2)
     >>> steps.add(1, {"loss": np.float32(0.5), "grad_norm": np.float32(1.0)})
@@ -31,11 +29,7 @@ class SkippedSteps:
         self._pending: deque[tuple[int, Any, Any]] = deque()
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Notes the metrics of a step, and counts the steps that are computed by now.
-
-        Raises:
-          ProgramError: as :meth:`wait`.
-        """
+        """Notes the metrics of a step, and counts the steps that are computed by now."""
         values = metrics["loss"], metrics["grad_norm"]
         for value in values:
             if isinstance(value, jax.Array):

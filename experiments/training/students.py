@@ -128,12 +128,8 @@ def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLi
 
 def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
     """The grid of the config for another number of steps."""
-    require(
-        not has_listed_times(config),
-        "sampling.grid.name",
-        config.sampling.grid.name,
-        "the name of a grid of any number of steps, say recommended",
-    )
+    name, allowed = config.sampling.grid.name, "the name of a grid of any number of steps, say recommended"
+    require(not has_listed_times(config), "sampling.grid.name", name, allowed)
     return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=False)
 
 
@@ -171,13 +167,8 @@ def consistency(
 ) -> TrainingTask:
     """Consistency distillation: the end of the teacher's path from any point; ``ts`` divide the path."""
     target, end = model.target, float(model.schedule.sigma(ts[-1]))
-    needs_noise = isinstance(target, X0 | Score) and end == 0
-    require(
-        not needs_noise,
-        "sampling.grid.t_min",
-        float(ts[-1]),
-        "above 0 (say 0.001): its target is undefined without noise",
-    )
+    allowed = "above 0 (say 0.001): its target is undefined without noise"
+    require(not isinstance(target, X0 | Score) or end != 0, "sampling.grid.t_min", float(ts[-1]), allowed)
 
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
@@ -202,13 +193,7 @@ def consistency(
 
 
 def matching(
-    model: Model,
-    dataset: Dataset,
-    start: PyTree,
-    teacher: Teacher,
-    ts: Array,
-    hyper: Config,
-    options: Config,
+    model: Model, dataset: Dataset, start: PyTree, teacher: Teacher, ts: Array, hyper: Config, options: Config
 ) -> TrainingTask:
     """Distribution matching: samples along ``ts`` follow the teacher's score; a second network learns their own.
 

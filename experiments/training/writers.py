@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imread
 
-from experiments.cli import distributed
 from scorekit.io import as_path, in_bucket, write_atomic
 
 _NOT_IN_JSON = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -55,7 +54,7 @@ class MetricWriter:
         self._board = _Board(self.path.parent / "tensorboard", first_step=0 if resume_step is None else resume_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes one line. ``values`` are numbers or arrays of one number; ``step`` and ``time`` are taken names."""
+        """Writes one line of numbers or arrays of one number; ``step`` and ``time`` are taken names."""
         for name in ("step", "time"):
             if name in values:
                 raise ValueError(f"values must not use the name {name!r}")
@@ -80,13 +79,6 @@ class MetricWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_metrics(
-    workdir: str | os.PathLike[str], resume_step: int | None
-) -> contextlib.AbstractContextManager[MetricWriter | None]:
-    """A :class:`MetricWriter` in the first process, None in the others."""
-    return MetricWriter(workdir, resume_step=resume_step) if distributed.is_first() else contextlib.nullcontext()
 
 
 class _Object:

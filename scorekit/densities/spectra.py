@@ -54,7 +54,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between, checked
-from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_schedule, check_shape
+from scorekit.checks import (
+    check_axes,
+    check_finite,
+    check_floating,
+    check_not_nan,
+    check_prediction,
+    check_schedule,
+    check_shape,
+)
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 
@@ -290,7 +298,8 @@ def error_by_band(
 
     def at(time):
         key, t = time
-        prediction = denoiser(combine((schedule.alpha(t), x0), (schedule.sigma(t), normal_like(key, x0))), t)
+        x_t = combine((schedule.alpha(t), x0), (schedule.sigma(t), normal_like(key, x0)))
+        prediction = check_prediction(denoiser(x_t, t))
         error = band_power(combine((1.0, x0), (-1.0, prediction.x0)), bands)
         return jnp.mean(error, axis=0), jnp.std(error, axis=0, ddof=1) / jnp.sqrt(x0.shape[0])
 

@@ -50,12 +50,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeScalar, PositiveScalar, checked
-from scorekit.checks import (
-    check_floating,
-    check_like,
-    check_per_example,
-    check_time,
-)
+from scorekit.checks import check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.densities import Gaussian, Mixture
 from scorekit.process import perturb
 from scorekit.trees import batch_size, sum_per_example
@@ -138,6 +133,7 @@ def optimal_logits(
       fake: the distribution q of the samples.
       x_t: noised points ``(B, D)``, of the D of both.
     """
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t)
     x_t = jnp.asarray(x_t)

@@ -64,6 +64,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
 
 def _from_network(network, schedule, target, x_t, t, s=None):
     s = t if s is None else s
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
@@ -118,6 +119,7 @@ def condition_on_clocks(
 
 def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
     """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``."""
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)

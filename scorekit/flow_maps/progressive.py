@@ -149,6 +149,7 @@ def two_step_prediction(
     Raises:
       ValueError: unless ``s < middle < t``; traced, the prediction is NaN.
     """
+    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_per_example(x_t, t=t, middle=middle, s=s)
     check_time(t=t, middle=middle, s=s)

@@ -20,7 +20,7 @@ from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
-from scorekit.checks import check, check_finite, check_floating
+from scorekit.checks import check, check_finite, check_floating, check_schedule
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -132,6 +132,7 @@ def log_likelihood(
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Chen et al. 2018
     (https://arxiv.org/abs/1806.07366).
     """
+    check_schedule(schedule=schedule)
     check_floating(x0=x0)
     check_finite(x0=x0)
     if not batch_size(x0):
@@ -141,17 +142,16 @@ def log_likelihood(
     if ts is None:
         check_relative_tolerance(dtype, rtol)
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-        ends = jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)
+        ends, clocks = (jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)), None
     else:
         times = jnp.asarray(ts, dtype)[::-1]
-        ends = times[0], times[-1]
+        ends, clocks = (times[0], times[-1]), frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
     first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)) for t in ends)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
     vectors = None if key is None or divergence == "exact" else draw_probes(key, divergence, y, probes)
     flow = probability_flow(denoiser, schedule, *ends, x0)
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
     count = 1 if vectors is None else probes
-    clocks = None if ts is None else frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
 
     def solve(block):
         y, vectors = block[0], jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), block[1])

@@ -115,6 +115,7 @@ def slope_weights(
         scale, z, *_ = frame(coordinate, jnp.where(finite, levels.alpha, 1.0), levels.sigma)
     else:
         z, finite = half_log_snr(levels)
+        scale = levels.alpha if coordinate == "signal" else -levels.sigma
     smooth = finite[..., starts] & finite[..., ends]
     width = jnp.where(smooth, z[..., ends] - z[..., starts], 0.0)
     if variable == "clock":
@@ -122,8 +123,8 @@ def slope_weights(
         nodes = z[..., starts, None] + width[..., None] * u
         kernel = (scale[..., ends] * width)[..., None] * gauss
     else:
-        decay, amplitude = (1.0, levels.alpha) if coordinate == "signal" else (-1.0, -levels.sigma)
-        nodes, kernel = exponential(z[..., starts], width, amplitude[..., ends], decay)
+        decay = 1.0 if coordinate == "signal" else -1.0
+        nodes, kernel = exponential(z[..., starts], width, scale[..., ends], decay)
         if variable == "t":
             z, nodes = levels.t, schedule.time_at(2.0 * nodes)
     valid = usable & finite[..., None, points] & smooth[..., None]

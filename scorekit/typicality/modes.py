@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
-from scorekit.checks import check_floating
+from scorekit.checks import check_floating, check_prediction, check_schedule
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -49,12 +49,13 @@ def seek_mode(
 
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
+    check_schedule(schedule=schedule)
     check_floating(x=x)
     t = jnp.asarray(t, float)
     alpha: Array = schedule.alpha(t)
 
     def climb(x, _):
-        target = denoiser(combine((alpha, x)), t).x0
+        target = check_prediction(denoiser(combine((alpha, x)), t)).x0
         return combine((1.0 - step_size, x), (step_size, target)), None
 
     return jax.lax.scan(climb, x, length=steps)[0]

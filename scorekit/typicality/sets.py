@@ -24,7 +24,14 @@ import numpy as np
 
 from scorekit._grids import check_grid
 from scorekit.arguments import FiniteScalar, PositiveScalar, checked
-from scorekit.checks import check_finite, check_floating, check_not_nan, nan_unless_finite
+from scorekit.checks import (
+    check_finite,
+    check_floating,
+    check_not_nan,
+    check_prediction,
+    check_schedule,
+    nan_unless_finite,
+)
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -122,6 +129,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
     Source: Meister et al. 2023 (https://arxiv.org/abs/2202.00666), for words; for the step Ho et al. 2020, eq. 7
     (https://arxiv.org/abs/2006.11239).
     """
+    check_schedule(schedule=schedule)
     check_grid(ts)
     check_floating(states=states)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(states)]
@@ -135,7 +143,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
         alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
         fresh = -jnp.expm1(schedule.log_snr(t) - schedule.log_snr(s))
         kept = jnp.square(sigma_s / schedule.sigma(t)) * schedule.alpha(t) / alpha_s
-        off = combine((1.0, x_s), (-alpha_s * fresh, denoiser(x_t, t).x0), (-kept, x_t))
+        off = combine((1.0, x_s), (-alpha_s * fresh, check_prediction(denoiser(x_t, t)).x0), (-kept, x_t))
         return 0.5 * (sum_per_example(jnp.square, off) / (jnp.square(sigma_s) * fresh) - d)
 
     before, after = (jax.tree.map(lambda x, a=a: x[a : a + last], states) for a in (0, 1))

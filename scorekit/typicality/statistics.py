@@ -48,7 +48,7 @@ from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit._integration.steps import integrate
 from scorekit._numerics import as_time
 from scorekit.arguments import Between, PositiveInt, checked
-from scorekit.checks import check_floating
+from scorekit.checks import check_floating, check_prediction, check_schedule
 from scorekit.process import perturb
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
@@ -58,7 +58,8 @@ __all__ = ["path_statistics", "reconstruction_errors", "score_curvature", "score
 _Times: TypeAlias = Annotated[ArrayLike, Between(0, 1, "low")]
 
 
-def _check_data(x: PyTree) -> None:
+def _check_data(schedule: Schedule, x: PyTree) -> None:
+    check_schedule(schedule=schedule)
     check_floating(x=x)
     if not batch_size(x):
         raise ValueError("x must hold at least one example, got a batch of 0")
@@ -85,12 +86,12 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
     """
     ts = _check_times(ts)
-    _check_data(x)
+    _check_data(schedule, x)
     keys = None if key is None else jax.random.split(key, ts.shape[0])
 
     def one(inputs):
         t, key = inputs
-        return jnp.sqrt(sum_per_example(jnp.square, denoiser(_noisy(schedule, x, t, key), t).eps))
+        return jnp.sqrt(sum_per_example(jnp.square, check_prediction(denoiser(_noisy(schedule, x, t, key), t)).eps))
 
     return jax.lax.map(one, (ts, keys)).T
 
@@ -119,7 +120,7 @@ def reconstruction_errors(
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in total; Raya et al. 2022.
     """
     ts = _check_times(ts)
-    _check_data(x)
+    _check_data(schedule, x)
     d = event_size(x)
 
     def one(inputs):
@@ -127,7 +128,7 @@ def reconstruction_errors(
         for_noise, for_steps = jax.random.split(key)
         x_t = _noisy(schedule, x, t, for_noise)
         if solver is None:
-            found = denoiser(x_t, t).x0
+            found = check_prediction(denoiser(x_t, t)).x0
         else:
             found = integrate(for_steps, denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1))
         return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
@@ -153,7 +154,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     Source: Heng et al. 2024 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
     check_grid(ts)
-    _check_data(x)
+    _check_data(schedule, x)
     ts = as_time(ts)[::-1]
 
     def step(carry, times):
@@ -166,7 +167,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
         return (x_s, eps, sums + jnp.stack(powers, axis=1)), None
 
     start = combine((schedule.alpha(ts[0]), x))
-    first = denoiser(start, ts[0]).eps
+    first = check_prediction(denoiser(start, ts[0])).eps
     # The first slope is between two equal predictions, 0 for any time difference.
     times = ts, jnp.concatenate([ts[:1] - 1.0, ts[:-1]]), jnp.concatenate([ts[1:], ts[-1:]])
     (_, _, sums), _ = jax.lax.scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
@@ -190,11 +191,13 @@ def score_curvature(
     Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
-    _check_data(x)
+    _check_data(schedule, x)
     vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
 
     def one(t):
-        eps, traces = with_divergence(lambda x_t: denoiser(x_t, t).eps, _noisy(schedule, x, t, None), vectors, 8)
+        eps, traces = with_divergence(
+            lambda x_t: check_prediction(denoiser(x_t, t)).eps, _noisy(schedule, x, t, None), vectors, 8
+        )
         return sum_per_example(jnp.square, eps) / (schedule.sigma(t) * jnp.mean(traces, axis=1))
 
     return jax.lax.map(one, ts).T

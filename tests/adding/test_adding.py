@@ -16,19 +16,19 @@ from adding.toys import TOYS, Toy
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("schedules", "solvers", "guidance", "weightings", "metrics", "networks")
-OFFERED = [f"tests/test_public_api.py::test_everything_public_is_listed_and_documented[scorekit.{p}]" for p in PACKAGES]
+LISTED = "tests/docs/test_public_api.py::test_everything_public_is_listed_and_documented"
+OFFERED = [f"{LISTED}[scorekit.{package}]" for package in PACKAGES]
 FOUND = [
     *OFFERED,
     "tests/test_arguments.py::test_every_public_function_has_a_row_or_a_reason",
-    "tests/test_schedules.py::test_every_schedule_has_a_case",
+    "tests/schedules/test_schedules.py::test_every_schedule_has_a_case",
     "tests/solvers/test_base.py::test_docstring_lists_every_solver_with_its_properties",
     "tests/solvers/test_base.py::test_the_order_of_every_solver_is_measured",
-    "tests/test_docs.py::test_every_rule_is_on_the_page_of_guidance",
-    "tests/networks/test_precision_under_x64.py::test_every_denoising_network_is_tested",
+    "tests/docs/test_docs.py::test_every_rule_is_on_the_page_of_guidance",
 ]
 """Tests that look for what is missing."""
 CONTRACTS = {
-    "schedule": "tests/test_schedules.py",
+    "schedule": "tests/schedules/test_schedules.py",
     "solver": "tests/solvers/test_base.py tests/solvers/test_orders.py",
     "guidance rule": "tests/guidance/test_identities.py tests/guidance/test_toy_rule.py",
     "weighting": "tests/test_weightings.py",
@@ -36,7 +36,7 @@ CONTRACTS = {
     "network": "tests/networks/test_denoising_networks.py tests/networks/test_precision_under_x64.py",
 }
 """Tests that run on each of a kind; besides, layers, examples and hostile arguments do."""
-EVERYWHERE = "tests/test_layers.py tests/test_arguments.py tests/test_doctests.py"
+EVERYWHERE = "tests/test_layers.py tests/test_arguments.py tests/docs/test_doctests.py"
 IN_CONFIGS = """
 from experiments.models import choices, rule_choices, sampling
 

@@ -158,28 +158,6 @@ RULE = Toy(
         Line("scorekit/guidance/__init__.py", "``interval``   ", "``toy``  ``u + gamma (c - u)``\n", before=True),
     ],
     {
-        ROWS: '''
-        """Rows of the toys."""
-
-        import numpy as np
-
-        from scorekit import guidance, networks
-        from valid_calls.guidance import _of_two
-        from valid_calls.kinds import Data, call
-        from valid_calls.networks import FROM_0, NOISE, VECTORS, applied, attributes
-
-        _X = np.ones((2, 3), np.float32)
-        USUAL = {}
-        ROWS = {
-            "guidance.toy": _of_two(guidance.toy, guidance_scale=2.0),
-            "networks.Toy": call(
-                lambda x, noise: applied(networks.Toy(features=4, blocks=1), x, noise),
-                x=Data(VECTORS), noise=Data(NOISE, "integer"),
-            ),
-            "networks.Toy/attributes": attributes(networks.Toy, VECTORS, NOISE, features=4, blocks=FROM_0),
-            "metrics.toy": call(x=Data(_X, alias="truth"), truth=Data(2 * _X)),
-        }
-        ''',
         "tests/guidance/test_toy_rule.py": '''
         """The toy is classifier-free guidance."""
 
@@ -302,14 +280,27 @@ NETWORK = Toy(
         *offered("networks", "Toy", "DENOISING = ("),
         Line("scorekit/networks/__init__.py", "DENOISING = (", "Toy, "),
     ],
-    {},
-    [
-        Line(
-            "tests/networks/test_precision_under_x64.py",
-            "NETWORKS = {\n",
-            '    "Toy": (networks.Toy(features=8, blocks=1, map_shape=(3,), **CONDITIONS), (2, 3), (2, 3)),\n',
-        )
-    ],
+    {
+        ROWS: '''
+        """Rows of the toys."""
+
+        import numpy as np
+
+        from scorekit.networks import Toy
+        from valid_calls.common import EACH
+        from valid_calls.guidance import USUAL
+        from valid_calls.kinds import Data, call
+        from valid_calls.networks import VECTORS, of
+
+        _X = np.ones((2, 3), np.float32)
+        ROWS = {
+            "guidance.toy": call(then="x_t t"),
+            "networks.Toy": of(Toy(features=4, blocks=1), x=Data(VECTORS), noise=Data(EACH, "integer")),
+            "metrics.toy": call(x=Data(_X, alias="truth"), truth=Data(2 * _X)),
+        }
+        ''',
+    },
+    [],
 )
 TOYS = {
     "schedule": SCHEDULE,

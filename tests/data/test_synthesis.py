@@ -131,16 +131,3 @@ def test_rendering_is_deterministic_and_silent_without_a_zone():
     np.testing.assert_array_equal(one, two)
     assert np.abs(one).max() > 0.01
     assert not np.any(render_note(font, 0, 60, 90, sample_rate=8000, held=0.3, seconds=0.5, bank=77))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"pitch": 128}, "pitch must be an integer from 0 to 127, got 128"),
-        ({"velocity": 0}, "velocity must be an integer from 1 to 127, got 0"),
-        ({"held": 0.0}, "held must be finite and > 0, got 0.0"),
-    ],
-)
-def test_render_note_validates_arguments(change, message):
-    with pytest.raises(ValueError, match=message):
-        render(font_of(), **change)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from tables import in_float64
 
 from scorekit import densities
@@ -42,15 +43,6 @@ def test_fit_gaussian_keeps_the_principal_directions_and_the_mean_variance_of_th
     np.testing.assert_allclose(fitted.residual, residual, rtol=1e-12)
 
 
-def test_fit_gaussian_recovers_a_low_rank_gaussian():
-    truth = densities.gaussian(jnp.arange(5.0), factor=jax.random.normal(jax.random.key(1), (5, 2)), std=0.5)
-    fitted = fit_gaussian(truth.sample(jax.random.key(0), (100_000,)), rank=2)
-    np.testing.assert_allclose(fitted.mean, truth.mean, atol=0.03)
-    np.testing.assert_allclose(fitted.covariance(), truth.covariance(), atol=0.05)
-    np.testing.assert_allclose(fitted.residual, 0.25, rtol=0.01)
-    np.testing.assert_allclose(fitted.entropy(), truth.entropy(), atol=0.01)
-
-
 @pytest.mark.slow
 def test_fit_gaussian_with_a_floor_bounds_every_variance():
     x = np.stack([RNG.normal(size=20), np.full(20, 3.0)], axis=1)
@@ -69,18 +61,11 @@ def test_fit_gaussian_of_classes_makes_a_mixture():
     assert densities.mixture([30, 3], parts).sample(jax.random.key(0), (2,)).shape == (2, 6)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: fit_gaussian(np.ones(3)), r"x must have shape \(N, D\) with N >= 2 and D >= 1, got \(3,\)"),
-        (lambda: fit_gaussian(np.ones((1, 3))), r"got \(1, 3\)"),
-        (lambda: fit_gaussian(data(9, 3), rank=4), "rank must be None or an integer from 0 to D = 3, got 4"),
-        (
-            lambda: fit_gaussian(np.ones((9, 3))),
-            "floor must be > 0 for data that do not vary in every direction, got",
-        ),
-    ],
+test_fit_gaussian_invalid_arguments_raise = raising(
+    {
+        r"x must have shape \(N, D\) with N >= 2 and D >= 1, got \(3,\)": lambda: fit_gaussian(np.ones(3)),
+        r"got \(1, 3\)": lambda: fit_gaussian(np.ones((1, 3))),
+        "rank must be None or an integer from 0 to D = 3, got 4": lambda: fit_gaussian(data(9, 3), rank=4),
+        "floor must be > 0 for data that do not vary in every direction": lambda: fit_gaussian(np.ones((9, 3))),
+    }
 )
-def test_fit_gaussian_invalid_arguments_raise(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

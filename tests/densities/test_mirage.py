@@ -7,10 +7,10 @@ import pytest
 import scipy.integrate
 import scipy.special
 import scipy.stats
+from tables import in_float64
 
 from scorekit import denoisers, schedules
 from scorekit.densities import gaussian_mirage
-from tests.tables import in_float64
 
 
 def half_normal(r, dim):

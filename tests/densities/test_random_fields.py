@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
+from problems import samples_agree
 from scipy import stats
 from tables import in_float64
 
@@ -89,9 +91,7 @@ def test_samples_have_the_mean_and_covariance():
     field, mean, covariance = make((2, 3), 1)
     n = 40_000
     x = np.asarray(jax.jit(lambda key: field.sample(key, (n // 4, 4)))(jax.random.key(0))).reshape(n, -1)
-    std = np.sqrt(np.diag(covariance))
-    np.testing.assert_array_less(np.abs(x.mean(axis=0) - mean.ravel()), 5 * std / np.sqrt(n))
-    np.testing.assert_array_less(np.abs(np.cov(x.T) - covariance), 8 * np.outer(std, std) / np.sqrt(n))
+    samples_agree(x, mean.ravel(), covariance)
     assert field.sample(jax.random.key(0)).shape == (2, 3, 1)
 
 
@@ -145,13 +145,9 @@ def test_parameters_vmap_and_differentiate():
 
 INVALID = {
     "power must have the 1 to 3 axes": lambda: random_fields.random_field(1.0),
-    "power must be finite and > 0": lambda: random_fields.random_field([1.0, 0.0]),
     "power must be the same at f and -f": lambda: random_fields.random_field([1.0, 2.0, 3.0]),
     r"grid must have 1 to 3 axes and at least 2 points, got \(1,\)": lambda: random_fields.power_law((1,)),
 }
 
 
-@pytest.mark.parametrize("message", INVALID)
-def test_invalid_arguments_raise(message):
-    with pytest.raises(ValueError, match=message):
-        INVALID[message]()
+test_invalid_arguments_raise = raising(INVALID)

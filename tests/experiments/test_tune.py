@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from programs import run
 
+from experiments.training.sampler_tuning import initial_grids
 from scorekit import schedules
 
 SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]
 
 
 @pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
-def test_initial_grids_share_length_and_ends(schedule, load_program):
+def test_initial_grids_share_length_and_ends(schedule):
     configured = jnp.linspace(0.999, 0.0, 7)
-    found = load_program("experiments.tune").initial_grids(schedule, configured)
+    found = initial_grids(schedule, configured)
     assert {"configured", "VP t^2", "VP t^3", "Karras"} <= set(found)
     assert "uniform" not in found  # it is the configured one
     for name, ts in found.items():

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
+from problems import lagged
 
 from scorekit import denoisers, forcing, guidance, losses, predictions, schedules, weightings
 from scorekit.densities import gaussian
@@ -12,7 +14,7 @@ from scorekit.typing import Prediction
 
 SCHEDULE = schedules.cosine()
 FRAMES, CHANNELS = 3, 2
-C = np.kron(0.8 ** np.abs(np.subtract.outer(np.arange(FRAMES), np.arange(FRAMES))), [[1.0, 0.5], [0.5, 2.0]])
+C = np.kron(lagged(FRAMES, 0.8), [[1.0, 0.5], [0.5, 2.0]])
 DENSITY = gaussian(jnp.zeros(FRAMES * CHANNELS), covariance=jnp.asarray(C, jnp.float32))
 T = jnp.array([0.15, 0.5, 0.8])
 KEY = jax.random.key(0)
@@ -90,10 +92,10 @@ def test_masked_frames_are_noise_and_do_not_count():
     np.testing.assert_allclose(np.asarray(x)[~mask], eps[~mask], atol=1e-3)  # sigma(1) = 1
 
 
-def test_a_mask_without_frames_is_an_error():
-    x0 = jnp.zeros((2, 3, 1))
-    with pytest.raises(ValueError, match="mask must leave at least one frame to predict, got none"):
-        forcing.denoising_loss(KEY, network, SCHEDULE, x0, mask=np.zeros((2, 3), bool))
+test_a_mask_without_frames_is_an_error = raising(
+    {"mask must leave at least one frame to predict, got none": np.zeros((2, 3), bool)},
+    lambda mask: forcing.denoising_loss(KEY, network, SCHEDULE, jnp.zeros((2, 3, 1)), mask=mask),
+)
 
 
 def test_levels_of_frames_are_independent_and_stratified():

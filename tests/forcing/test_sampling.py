@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
+from problems import lagged
 
 from scorekit import denoisers, forcing, samplers, schedules, solvers
 from scorekit.densities import gaussian
@@ -17,8 +19,7 @@ BETWEEN = np.array([[1.0, 0.5], [0.5, 2.0]])
 
 def process(frames, channels=1):
     """``x_i = a x_{i-1} + noise`` with variance 1, or of two channels with covariance ``BETWEEN``."""
-    lags = np.abs(np.subtract.outer(np.arange(frames), np.arange(frames)))
-    return np.kron(COEFFICIENT**lags, BETWEEN if channels == 2 else np.eye(1))
+    return np.kron(lagged(frames, COEFFICIENT), BETWEEN if channels == 2 else np.eye(1))
 
 
 def density(frames, channels=1):
@@ -211,7 +212,4 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("message", "call"), ERRORS)
-def test_errors_say_what_is_allowed(message, call):
-    with pytest.raises(ValueError, match=message):
-        call()
+test_errors_say_what_is_allowed = raising(ERRORS)

@@ -35,7 +35,7 @@ def bounds():
     for name, described_arguments, outcomes in hostile():
         print(name, file=sys.stderr, flush=True)
         for argument, a in described_arguments.items():
-            own = {k: simple(v) for k, v in vars(a).items() if k not in ("answered", "alias")}
+            own = {k: simple(v) for k, v in vars(a).items() if k not in ("answered", "alias", "of")}
             found[f"{name}({argument})"] = {
                 "kind": type(a).__name__,
                 **own,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from tables import in_float64
 
 from scorekit import densities, interpolants, samplers, schedules, solvers
@@ -99,12 +100,7 @@ def test_loss_is_the_squared_error_of_its_target():
     scales, times = linear(0.5), Times(jnp.array([0.1, 0.5, 0.8]), jnp.array([1.0, 2.0, 1.0]))
     t = np.asarray(times.t)[:, None]
     rate = 0.25 * (1 - 2 * t) / np.sqrt(t * (1 - t))
-    truths = {
-        "x0": x0["a"],
-        "x1": x1["a"],
-        "z": z["a"],
-        "velocity": x1["a"] - x0["a"] + rate * z["a"],
-    }
+    truths = {"x0": x0["a"], "x1": x1["a"], "z": z["a"], "velocity": x1["a"] - x0["a"] + rate * z["a"]}
     for target, truth in truths.items():
         found = interpolant_loss_at(lambda x, t: {"a": 0.0 * x["a"]}, scales, x0, x1, z, times, target=target)
         np.testing.assert_allclose(found, times.weight * np.mean(np.square(truth), 1), rtol=1e-5)
@@ -120,17 +116,14 @@ def test_ends_agree_with_the_state():
     assert not np.any(interpolants.ends_denoiser(lambda x, t: (x, x), scales)(x, 1.0).z)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x1": jnp.ones((3, 1))}, "x1"),
-        ({"times": Times(jnp.ones(2), jnp.ones(3))}, r"times.t must have shape \(3,\)"),
-        ({"network": lambda x, t: x}, "output"),
-    ],
+X = jnp.ones((3, 2))
+GIVEN = {"network": lambda x, t: (x, x), "interpolant": linear(), "x0": X, "x1": X, "z": X}
+GIVEN["times"] = Times(jnp.full(3, 0.5), jnp.ones(3))
+test_bad_arguments_are_named = raising(
+    {
+        "x1": {"x1": jnp.ones((3, 1))},
+        r"times.t must have shape \(3,\)": {"times": Times(jnp.ones(2), jnp.ones(3))},
+        "output": {"network": lambda x, t: x},
+    },
+    lambda changes: interpolant_loss_at(**{**GIVEN, **changes}),
 )
-def test_bad_arguments_are_named(change, message):
-    x = jnp.ones((3, 2))
-    given = {"network": lambda x, t: (x, x), "interpolant": linear(), "x0": x, "x1": x, "z": x,
-             "times": Times(jnp.full(3, 0.5), jnp.ones(3)), **change}  # fmt: skip
-    with pytest.raises(ValueError, match=message):
-        interpolant_loss_at(**given)

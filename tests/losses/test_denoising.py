@@ -6,39 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from tables import B, D, in_float64
 
-from scorekit import densities, losses, times, weightings
+from scorekit import densities, losses, schedules, times, weightings
 from scorekit.denoisers import exact_denoiser
 from scorekit.predictions import TARGETS, edm_target
-from scorekit.schedules import cosine, geometric_ve, learned, linear_vp, rectified_flow, shifted, sub_vp
+from scorekit.schedules import cosine, linear_vp, rectified_flow
 from scorekit.typing import Prediction
 
 FORMS = {**TARGETS, "edm": edm_target(0.5)}
-SCHEDULES = {
-    "cosine": cosine,
-    "linear_vp": linear_vp,
-    "sub_vp": sub_vp,
-    "geometric_ve": geometric_ve,
-    "rectified_flow": rectified_flow,
-    "learned": learned,
-    "shifted": lambda: shifted(cosine(0.008), 2.0),
-}
-WEIGHTINGS = {
-    "eps": weightings.eps,
-    "x0": weightings.x0,
-    "v": weightings.v,
-    "score": weightings.score,
-    "truncated_snr": weightings.truncated_snr,
-    "min_snr": weightings.min_snr,
-    "p2": weightings.p2,
-    "edm": weightings.edm,
-    "flow": weightings.flow,
-    "logit_normal": weightings.logit_normal,
-    "sigmoid": partial(weightings.sigmoid, bias=-1.0),
-}
+PLAIN = ("cosine", "linear_vp", "sub_vp", "geometric_ve", "rectified_flow", "learned")
+SCHEDULES = {name: getattr(schedules, name) for name in PLAIN}
+SCHEDULES["shifted"] = lambda: schedules.shifted(cosine(0.008), 2.0)
+NAMES = ("eps", "x0", "v", "score", "truncated_snr", "min_snr", "p2", "edm", "flow", "logit_normal")
+WEIGHTINGS = {name: getattr(weightings, name) for name in NAMES}
+WEIGHTINGS["sigmoid"] = partial(weightings.sigmoid, bias=-1.0)
 DATA = lambda: densities.gaussian(jnp.arange(D) - 1.0, covariance=jnp.eye(D) + 0.6)
-UNIFORM = times.uniform(0.02, 0.98)
+UNIFORM, KEY = times.uniform(0.02, 0.98), jax.random.key(0)
 
 
 def imperfect(form, schedule):
@@ -110,12 +95,9 @@ def test_plain_losses_are_exact_at_both_ends():
     run = partial(losses.denoising_loss_at, lambda x, t: 0.5 * x, rectified_flow())
     kinds = {"velocity": weightings.flow, "x0": weightings.x0, "v": weightings.v}
     found = jax.jit(lambda *data: {k: run(*data, target=k, weighting=w)[0] for k, w in kinds.items()})(x0, eps, drawn)
-    expected = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - (eps - x0)) ** 2, axis=1)
-    np.testing.assert_allclose(found["velocity"], expected, rtol=1e-5)
-    clean = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - x0) ** 2, axis=1)
-    np.testing.assert_allclose(found["x0"], clean, rtol=1e-5)
-    v = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - np.array([eps[0], -x0[1]])) ** 2, axis=1)
-    np.testing.assert_allclose(found["v"], v, rtol=1e-5)
+    for target, truth in {"velocity": eps - x0, "x0": x0, "v": np.array([eps[0], -x0[1]])}.items():
+        expected = np.mean((np.array([[0.5, -1.0], [-0.5, 1.0]]) - truth) ** 2, axis=1)
+        np.testing.assert_allclose(found[target], expected, rtol=1e-5)
 
 
 def test_importance_weights_multiply_and_times_reach_the_network():
@@ -227,11 +209,13 @@ def test_uncertainty_weighted_is_minimal_at_the_log_of_the_expected_loss():
     assert min(mean(best + 0.1)[0], mean(best - 0.1)[0]) > value
 
 
-def test_invalid_arguments_raise():
-    x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(3), jnp.ones(3))
-    with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(3,\)"):
-        losses.denoising_loss_at(lambda x, t: x, cosine(), x0, x0, drawn)
-    with pytest.raises(ValueError, match="target must be one of"):
-        losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), x0, target="noise")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="share a leading batch axis"):
-        losses.denoising_loss(jax.random.key(0), lambda x, t: x, cosine(), [x0, jnp.ones(3)])
+X0 = jnp.ones((2, 3))
+test_invalid_arguments_raise = raising(
+    {
+        r"times.t must have shape \(2,\), one per example, got \(3,\)": lambda: losses.denoising_loss_at(
+            lambda x, t: x, cosine(), X0, X0, times.Times(jnp.ones(3), jnp.ones(3))
+        ),
+        "target must be one of": lambda: losses.denoising_loss(KEY, lambda x, t: x, cosine(), X0, target="noise"),
+        "share a leading batch axis": lambda: losses.denoising_loss(KEY, lambda x, t: x, cosine(), [X0, jnp.ones(3)]),
+    }
+)

@@ -66,7 +66,7 @@ def test_concrete_values_that_are_not_finite_raise(name):
     for argument, arrays in hostile(name)[1]:
         names = "|".join(re.escape(n) for n in (argument, row.arguments[argument].alias) if n)
         with pytest.raises(ValueError, match=rf"(?<!\w)({names})(?!\w)"):
-            row.function(**row.plain() | arrays)
+            row(**arrays)
 
 
 @pytest.mark.parametrize("name", sorted(ROWS.keys() - ON_THE_HOST))
@@ -75,7 +75,7 @@ def test_traced_values_that_are_not_finite_give_nan(name):
     data, cases = hostile(name)
     is_test = lambda found: isinstance(found, typicality.TypicalityTest)
     answer = lambda found: (found.p_value, found.rejected) if is_test(found) else found
-    program = jax.jit(lambda arrays: answer(row.function(**row.plain() | arrays)))
+    program = jax.jit(lambda arrays: answer(row(**arrays)))
     wrong = lambda leaf: np.isnan(leaf) if leaf.dtype != bool else leaf == ("test" in name)  # rejected, not a member
     for argument, arrays in cases:
         for leaf in map(np.asarray, jax.tree.leaves(program(arrays))):
@@ -143,5 +143,5 @@ def test_infinite_log_densities_are_ordered_and_rejected():
 def test_detection_metrics_keep_double_precision(name):
     with jax.enable_x64(True):
         row = ROWS[f"metrics.{name}"]
-        found = row.function(**row.plain())
+        found = row()
     assert found.dtype == np.float64

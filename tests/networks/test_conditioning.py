@@ -54,8 +54,6 @@ def test_drop_labels_replaces_labels_at_the_given_rate():
     assert jnp.all((dropped == labels) | (dropped == 10))
     assert abs(float(jnp.mean(dropped == 10)) - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 10_000)
     assert not jnp.array_equal(dropped, drop_labels(jax.random.key(1), labels, 0.1, 10))
-    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\], got 1.5"):
-        drop_labels(key, labels, 1.5, 10)
 
 
 @pytest.mark.slow
@@ -133,8 +131,6 @@ def test_drop_conditions_validates_names_and_rates():
         drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"vector": 0.1})
     with pytest.raises(ValueError, match=r"rates\[labels\] must be in \[0, 1\], got -1"):
         drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"labels": -1})
-    with pytest.raises(ValueError, match=r"joint_rate must be in \[0, 1\], got 2"):
-        drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"labels": 0.1}, 2)
     assert drop_conditions(jax.random.key(0), {}, {}, {}) == {}
 
 

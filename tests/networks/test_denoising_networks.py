@@ -4,39 +4,21 @@ The networks run op by op here: compiled operations are shared between the many 
 """
 
 import collections
-import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks.small_networks import BATCH, CASES, CLASSES, MAP_SHAPES, SIDES, build
 
-from scorekit.networks import ABSENT, DENOISING, EDM2, Masked, SongUNet, drop_conditions
+from scorekit.networks import ABSENT, EDM2, Masked, SongUNet, drop_conditions
 
-CLASSES, BATCH = 3, 4
-SIDES = {0: (), 1: (8,), 2: (4, 4)}
-MAP_SHAPES = {0: (3,), 1: (4, 1), 2: (2, 2, 1)}
-SMALL = {"features": 16, "channels": 8, "blocks": 1, "layers": 2, "cycle": 2, "depth": 2, "width": 16, "heads": 2}
-SIZES = {
-    "ADM": {"multipliers": (1,), "blocks": 0},
-    "EDM2": {"multipliers": (1,), "head_channels": 8},
-    "SongUNet": {"multipliers": (1,)},
-}
-CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
 SLOW = {name for name in CASES if not name.startswith(("DiT-2d", "MLP", "UNet-2d", "WaveNet"))}
 SAME = {"ADM-1d", "VDMUNet-1d"}
 """Their blocks are those of two dimensions, where the whole contract is tested; here shapes are."""
 RNG = np.random.default_rng(0)
 NOISE = np.linspace(-5, 5, BATCH, dtype=np.float32)
 NULLS = {"labels": CLASSES, "vector": ABSENT, "dense_map": ABSENT}
-
-
-def build(network, axes, **options):
-    """A small instance with all conditions; sizes are set where the class has an attribute of the name."""
-    names = {field.name for field in dataclasses.fields(network)}
-    sizes = {"num_classes": CLASSES, "vector_size": 2, "map_shape": MAP_SHAPES[axes]}
-    small = {name: size for name, size in SMALL.items() if name in names} | SIZES.get(network.__name__, {})
-    return network(**{**small, **sizes, **options})
 
 
 class Contract:

@@ -133,8 +133,3 @@ def test_weights_of_waveform_discriminators_are_normalised():
 def test_invalid_inputs_are_named(module, inputs, message):
     with pytest.raises(ValueError, match=message):
         jax.eval_shape(module.init, jax.random.key(0), *inputs)
-
-
-def test_a_discriminator_of_no_periods_is_an_error():
-    with pytest.raises(ValueError, match=r"periods must be a sequence of at least 1, each an integer >= 1, got \(\)"):
-        networks.MultiPeriodDiscriminator(())

@@ -245,19 +245,3 @@ def test_the_fused_kernel_is_chosen_where_it_applies(monkeypatch, device, dtype,
 def test_fused_attention_falls_back(output):
     found = jax.jit(dataclasses.replace(NETWORK, attention="fused").apply)(PARAMS, X, NOISE, LABELS)
     np.testing.assert_array_equal(found, output)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"patch": 4}, "patch must divide the sides of x, 4 x 6, got 4"),
-        ({"heads": 3}, "width must be divisible by heads = 3 and, for the positions, by 4, got 16"),
-        ({"width": 18, "heads": 3}, "width must be divisible by heads = 3 and, for the positions, by 4, got 18"),
-        ({"mlp_ratio": 0.01}, "mlp_ratio must be at least 1 / 16, for one hidden feature, got 0.01"),
-        ({"noise_scale": 0.0}, "noise_scale must be finite and > 0, got 0.0"),
-        ({"attention": "flash"}, "attention must be 'xla' or 'fused', got 'flash'"),
-    ],
-)
-def test_sizes_are_validated(sizes, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: dataclasses.replace(NETWORK, **sizes).init(jax.random.key(0), X, 0.0))

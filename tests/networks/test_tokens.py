@@ -164,11 +164,6 @@ def test_what_does_not_fit_the_network_is_named(network, tokens, message):
         jax.eval_shape(lambda: network.init(jax.random.key(0), X, jnp.asarray(NOISE), tokens=tokens))
 
 
-def test_a_token_has_a_feature():
-    with pytest.raises(ValueError, match="token_size must be an integer >= 1, got 0"):
-        KINDS["DiT"](token_size=0)
-
-
 def test_token_levels_attend_at_any_size_without_self_attention():
     network = UNet(channels=8, multipliers=(1, 1), token_levels=(1,), token_size=SIZE)
     shapes = [jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, s, s, 1)), NOISE[:1]) for s in (4, 8)]

@@ -97,23 +97,6 @@ def test_wavenet_is_equivariant_to_shifts_of_signal_and_map():
     assert float(jnp.abs(shifted[: margin // 2] - plain[: margin // 2]).max()) > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("network", "shape", "message"),
-    [
-        (WaveNet(patch=4), (2, 6, 1), r"L divisible by patch = 4, got \(2, 6, 1\)"),
-        (WaveNet(), (2, 6), r"x must have shape \(B, L, C\)"),
-    ],
-)
-def test_wavenet_validates_sizes(network, shape, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
-
-
-def test_a_wavenet_has_a_layer():
-    with pytest.raises(ValueError, match="layers must be an integer >= 1, got 0"):
-        WaveNet(layers=0)
-
-
 def test_levels_of_each_patch(case):
     params, apply, x = case
     levels = np.full((BATCH, LENGTH // 2), 0.3, np.float32)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from solver_table import NAMES, NOT_SOLVERS, TIMES, WHOLE_GRID, build, x0_denoiser
 from tables import in_float64
 
@@ -16,6 +17,7 @@ from scorekit import schedules, solvers
 from scorekit._integration.steps import stacked_rows
 from scorekit.samplers import sample
 from scorekit.solvers import NoiseLevels, SolverBase, noise_levels
+from scorekit.solvers.precomputed import precomputed
 from scorekit.trees import combine, pytree_dataclass
 
 SCHEDULE = schedules.cosine()
@@ -236,12 +238,50 @@ def test_user_solver_equals_the_library_under_jit_vmap_and_grad():
     assert gradient != 0
 
 
-def test_user_solver_needs_only_a_step():
+def test_user_solver_needs_only_a_step_and_may_have_a_state_of_another_type_than_x():
     class DDIM(SolverBase):
         def step(self, key, state, x_t, row, denoiser):
+            assert key is None
             x0, eps = denoiser(x_t, row.t)
             return row.alpha_s * x0 + row.sigma_s * eps, state
 
+    class Counting(DDIM):
+        def init(self, x):
+            return jnp.zeros((), jnp.int32)
+
+        def step(self, key, state, x_t, row, denoiser):
+            return super().step(key, state, x_t, row, denoiser)[0], state + 1
+
     assert (DDIM().order, DDIM().evals_per_step, DDIM().stochastic, DDIM().max_past) == (1, 1, False, 0)
     run = lambda solver: sample(None, DENOISER, SCHEDULE, solver, X, TIMES)
-    assert_close(run(DDIM()), run(solvers.Euler()))
+    for solver in (DDIM(), Counting()):
+        assert_close(run(solver), run(solvers.Euler()))
+
+
+# ---- given coefficients ----------------------------------------------------------------------------------------------
+
+FLOW, GRID = schedules.rectified_flow(), jnp.array([1.0, 0.8, 0.55, 0.3, 0.1])
+OF_FLOW = x0_denoiser(lambda x, t: jnp.tanh(x) / (1.0 + t), FLOW)
+
+
+@pytest.mark.parametrize(
+    "solver", [solvers.Heun(), solvers.AdamsBashforth(order=3), solvers.UniPC(predictor=2)], ids=str
+)
+def test_precomputed_solver_is_its_base(solver):
+    x = jax.random.normal(jax.random.key(0), (3, 2))
+
+    @jax.jit
+    def both(x):
+        table = precomputed(solver, FLOW, GRID)
+        return table, [sample(None, OF_FLOW, FLOW, s, x, GRID) for s in (solver, table)]
+
+    table, (expected, found) = both(x)
+    assert (table.order, table.evals_per_step) == (solver.order, solver.evals_per_step)
+    assert (table.stochastic, table.steps) == (False, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+test_precomputed_solver_raises_on_a_grid_of_another_length = raising(
+    {"ts must have 5 times, for the 4 steps of this solver, got 4": solvers.grids.uniform(3)},
+    lambda ts: sample(None, OF_FLOW, FLOW, precomputed(solvers.Euler(), FLOW, GRID), jnp.zeros((1, 2)), ts),
+)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import moved
 from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
@@ -19,12 +20,7 @@ MEAN, STD = 0.5, 0.7
 def student(schedule, t_min):
     """The exact consistency function of Gaussian data, as a denoiser."""
     data = densities.gaussian(jnp.array([MEAN]), std=STD)
-    levels = lambda u: (schedule.alpha(u), schedule.sigma(u))
-
-    def denoiser(x, t):
-        return flow_maps.chord(x, data.flow(x, levels(t), levels(t_min)), t, t_min, schedule)
-
-    return denoiser
+    return lambda x, t: flow_maps.chord(x, moved(data, schedule, x, t, t_min), t, t_min, schedule)
 
 
 def moments(schedule, ts, t_min):
@@ -55,10 +51,8 @@ def test_exact_consistency_function_samples_the_data_in_any_number_of_steps(name
 @pytest.mark.parametrize("t_min", [0.0, 0.1])
 @in_float64
 def test_step_is_the_forward_kernel_from_the_end_of_the_path(t_min):
-    schedule, d = (
-        schedules.linear_vp(),
-        denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedules.linear_vp()),
-    )
+    schedule = schedules.linear_vp()
+    d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
     solver, x, key = MultistepConsistency(t_min=t_min), jnp.asarray([[0.3], [-2.0]]), jax.random.key(0)
     f = flow_maps.consistency_function(d, schedule, t_min)(x, jnp.array(0.8))
     kernel = transition(schedule, 0.5, t_min)

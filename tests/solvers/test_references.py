@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate
+from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
 from scorekit import solvers as S
@@ -319,6 +320,52 @@ def test_annealed_langevin_is_ncsn():
             score = -lv.eps(x, t) / lv.sigma(t)
             x = x + 0.5 * a * score + np.sqrt(a) * np.asarray(jax.random.normal(k, START.shape))
     np.testing.assert_allclose(got(S.AnnealedLangevin(steps=3, step_size=step), lv, KEY), x, rtol=1e-9)
+
+
+@THREE
+@in_float64
+def test_dpmpp_2m_is_algorithm_2_of_its_paper(name):
+    lv, x, old = Values(name), START, []
+    for t, s in itertools.pairwise(TS):
+        h, here = lv.half(s) - lv.half(t), lv.half(t)
+        old = [(here, x0_of(x, t)), *old][:2]
+        r = (here - old[-1][0]) / h
+        d = old[0][1] if len(old) < 2 else (1 + 1 / (2 * r)) * old[0][1] - 1 / (2 * r) * old[1][1]
+        x = lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * (np.exp(-h) - 1) * d
+    np.testing.assert_allclose(got(S.DPMSolverPP2M(), lv), x, rtol=1e-12)
+
+
+@in_float64
+def test_heun_is_algorithm_1_of_edm_and_the_trapezoid_on_the_velocity_of_rectified_flow():
+    edm, flow = Values("edm"), Values("rectified_flow")
+    velocity = lambda x, t: (x - x0_of(x, t)) / t
+    x = y = START
+    for t, s in itertools.pairwise(TS):
+        d, h = edm.eps(x, t), edm.sigma(s) - edm.sigma(t)
+        x = x + h * 0.5 * (d + edm.eps(x + h * d, s))
+        u = velocity(y, t)
+        y = y + 0.5 * (s - t) * (u + velocity(y + (s - t) * u, s))
+    np.testing.assert_allclose(got(S.Heun(coordinate="sigma"), edm), x, rtol=1e-12)
+    np.testing.assert_allclose(got(S.Heun(), flow), y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "geometric_ve", "cosine_offset"])
+@in_float64
+def test_first_order_steps_coincide(name):
+    """Euler = DDIM without noise, by its formula = the predictor of Heun = the first step of DPM-Solver++."""
+    lv, t, s, calls = Values(name), 0.8, 0.55, []
+    denoiser = denoiser_from_network(network, lv.schedule, "x0")
+    spy = lambda x, t: (calls.append((x, t)), denoiser(x, t))[1]
+    first = lambda solver: step_once(solver, KEY, jnp.asarray(START), t, s, spy, lv.schedule)
+    expected = lv.alpha(s) * x0_of(START, t) + lv.sigma(s) * lv.eps(START, t)
+    for solver in (S.Euler(), S.Ancestral(eta=0.0), S.DPMSolverPP2M()):
+        np.testing.assert_allclose(first(solver), expected, rtol=1e-12)
+    for solver in (S.Heun(), S.Heun(coordinate="sigma")):
+        calls.clear()
+        first(solver)
+        (_, t_0), (x_1, t_1) = calls
+        assert (t_0, t_1) == (t, s)
+        np.testing.assert_allclose(x_1, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["linear_vp", pytest.param("rectified_flow", marks=pytest.mark.slow)])

@@ -2,8 +2,6 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -221,13 +219,3 @@ def test_averages_and_reconstructions_are_those_of_ema_pytorch():
     flat = snapshots.reshape(len(updates), -1)
     for width, expected in zip(about["wanted"], theirs, strict=True):
         assert relative(post_hoc_weights(updates, widths, len(arrays["walk"]), width) @ flat, expected) < 1e-4
-
-
-@pytest.mark.external
-def test_the_golden_file_is_what_its_script_makes(tmp_path):
-    pytest.importorskip("ema_pytorch")
-    script = random_tensors.FOLDER / "make_post_hoc_ema.py"
-    subprocess.run([sys.executable, script, tmp_path], check=True, timeout=300)
-    with np.load(tmp_path / "post_hoc_ema.npz") as made:
-        for name, array in random_tensors.load("post_hoc_ema")[2].items():
-            np.testing.assert_allclose(made[name], array, rtol=1e-5, atol=1e-6)

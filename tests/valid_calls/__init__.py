@@ -8,7 +8,7 @@ the name of the argument. Functions without a row and the reasons are in :mod:`v
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import scorekit
@@ -20,14 +20,17 @@ def rows() -> dict[str, Call]:
     names, found = public_names(), {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        for name, (function, arguments) in getattr(module, "ROWS", {}).items():
+        for name, (function, arguments, then) in getattr(module, "ROWS", {}).items():
             function = function or names[name.partition("/")[0]]
-            required = [
-                key for key, each in inspect.signature(function).parameters.items() if each.default is each.empty
-            ]
-            usual = {key: module.USUAL[key] for key in required if key in module.USUAL}
-            found[name] = Call(function, usual | arguments)
+            required = [*required_arguments(function), *then]
+            usual = {key: module.USUAL[key] for key in required if key in getattr(module, "USUAL", {})}
+            found[name] = Call(function, usual | arguments, then)
     return found
+
+
+def required_arguments(function: Callable) -> list[str]:
+    """The names of the arguments without a default."""
+    return [key for key, each in inspect.signature(function).parameters.items() if each.default is each.empty]
 
 
 def is_made(thing: object) -> bool:

@@ -1,20 +1,16 @@
 """Audio: transforms of signals, spectrograms and their inverses."""
 
-import jax
 import numpy as np
 
 from scorekit import audio
+from valid_calls.common import KEY
 from valid_calls.kinds import Count, Data, Number, call
 
-_KEY = jax.random.key(0)
 _X, _LONG = (np.sin(np.arange(n, dtype=np.float32)) for n in (16, 200))
 _WINDOW = np.asarray(audio.hann(8), np.float32)
 _SPECTRUM = np.ones((2, 5), np.complex64)
 _SIZE = np.ones((2, 5), np.float32)
 _BANK = np.ones((5, 3), np.float32)
-_MEL = np.ones((2, 3), np.float32)
-_TRANSFORM = {"window": Data(_WINDOW, "integer; empty: raises"), "hop": 2}
-_FIXED = {"window": _WINDOW, "hop": 2}
 _FRAME = audio.constant_q_frame(64, 1000.0, f_min=200.0, bins_per_octave=2)
 _LOG_MEL = audio.make_log_mel(1000.0, num_mels=3, fft_size=64, hop=16)
 USUAL = {
@@ -22,34 +18,32 @@ USUAL = {
     "bank": Data(_BANK, "integer"),
     "x": Data(_X, "integer, shape"),
     "length": 2,
-    "key": _KEY,
+    "key": KEY,
+    "window": Data(_WINDOW, "integer; empty: raises"),
+    "hop": 2,
     "fft_size": 64,
-    "mel": Data(_MEL, "integer"),
+    "mel": Data(np.ones((2, 3), np.float32), "integer"),
     "spectrum": Data(_SPECTRUM, "integer, shape, empty"),
     "frame": _FRAME,
     "num_mels": 1,
     "factor": 4,
 }
+_PLAIN = "stft magnitude phase randomise_phase mel_spectrogram log_mel mel_envelope"
 ROWS = {
-    "audio.stft": call(**_TRANSFORM),
+    **{f"audio.{name}": call() for name in _PLAIN.split()},
     "audio.istft": call(
         spectrum=Data(_SPECTRUM, "integer: a real spectrum is one without phases"),
         length=Count(1, alias="spectrum", least=0),
-        **_TRANSFORM,
     ),
-    "audio.frame": call(x=Data(_X, "integer"), size=8, hop=4),
-    "audio.overlap_add": call(frames=Data(np.ones((3, 4), np.float32), "integer, shape"), hop=2),
-    "audio.magnitude": call(),
-    "audio.phase": call(),
+    "audio.frame": call(x=Data(_X, "integer"), size=8),
+    "audio.overlap_add": call(frames=Data(np.ones((3, 4), np.float32), "integer, shape")),
     "audio.from_polar": call(magnitude=Data(_SIZE, "integer", alias="phase"), phase=Data(_SIZE, "integer")),
     "audio.random_phase": call(like=Data(_SIZE, "shape, empty; nan: only its shape and dtype are read")),
-    "audio.randomise_phase": call(**_TRANSFORM),
     "audio.griffin_lim": call(
         magnitudes=Data(_SIZE, alias="spectrum"),
         length=Count(1, alias="spectrum", least=0),
         iterations=1,
-        momentum=0.5,
-        **_FIXED,
+        window=_WINDOW,
     ),
     "audio.constant_q_frame": call(
         lambda sample_rate, **kwargs: audio.constant_q_frame(
@@ -73,30 +67,27 @@ ROWS = {
     "audio.phase_from_frequency": call(frequency=Data(_SIZE, "integer, shape")),
     "audio.encode_spectrum": call(spectrum=Data(_SPECTRUM, "integer, shape")),
     "audio.decode_spectrum": call(channels=Data(np.ones((5, 3, 2), np.float32), "integer")),
-    "audio.frequency_to_hz": call(frequency=Data(_SIZE[0], "integer"), hop=4),
+    "audio.frequency_to_hz": call(frequency=Data(_SIZE[0], "integer")),
     "audio.mel_to_hz": call(mel=Number(10.0)),
-    "audio.mel_filter_bank": call(),
     "audio.mel_filter_bank/corners": call(num_mels=3, f_min=50.0, f_max=Number(400.0, low=50.0, high=501.0)),
-    "audio.mel_spectrogram": call(**_TRANSFORM),
-    "audio.log_mel": call(**_TRANSFORM),
     "audio.magnitude_from_mel": call(iterations=2),
     "audio.magnitude_from_mel/range": call(
         lambda mel: audio.magnitude_from_mel(np.full(3, mel), _BANK), mel=Number(1.0, low=-1.0)
     ),
-    "audio.mel_envelope": call(),
-    "audio.apply_gains": call(x=Data(_X[:1], "integer, shape", alias="gains"), gains=Data(_SIZE, "integer"), **_FIXED),
-    "audio.match_mel": call(x=Data(_X[1:2], "integer, shape", alias="mel"), **_FIXED),
-    "audio.make_log_mel": call(num_mels=1, fft_size=64, f_min=0.0),
-    "audio.LogMel/encode": call(
-        lambda sound: _LOG_MEL.encode(sound), sound=Data(np.ones((1, 64), np.float32), "integer, shape", alias="x")
+    "audio.apply_gains": call(
+        x=Data(_X[:1], "integer, shape", alias="gains"), gains=Data(_SIZE, "integer"), window=_WINDOW
     ),
+    "audio.match_mel": call(x=Data(_X[1:2], "integer, shape", alias="mel"), window=_WINDOW),
+    "audio.make_log_mel": call(num_mels=1, fft_size=64, f_min=0.0),
+    "audio.LogMel/encode": call(_LOG_MEL.encode, sound=Data(np.ones((1, 64), np.float32), "integer, shape", alias="x")),
     "audio.low_rate": call(x=Data(_X, "integer", alias="factor")),
     "audio.high_rate": call(y=Data(_X, "integer, shape")),
-    "audio.representations.spectrogram": call(hop=1),
-    "audio.representations.compressed": call(hop=1),
+    **{f"audio.representations.{name}": call(hop=1) for name in ("spectrogram", "compressed")},
     "audio.representations.log_magnitudes": call(hop=1, by_bins=True),
     "audio.representations.magnitudes": call(mel=_LOG_MEL),
     "audio.representations.low_rate": call(factor=1),
-    "audio.structure.rhythm_statistics": call(x=Data(_LONG, "integer", alias="lags"), sample_rate=10.0),
-    "audio.structure.harmony_statistics": call(x=Data(_LONG, "integer", alias="lags"), sample_rate=10.0),
+    **{
+        f"audio.structure.{name}_statistics": call(x=Data(_LONG, "integer", alias="lags"), sample_rate=10.0)
+        for name in ("rhythm", "harmony")
+    },
 }

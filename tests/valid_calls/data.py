@@ -1,56 +1,38 @@
 """Data of any size: streams, folders, tar files, prefetching; augmentation of images."""
 
-import io
 import itertools
+import os
 import tarfile
-import tempfile
 
-import jax
 import numpy as np
+from PIL import Image
 
 from scorekit import data
+from valid_calls.common import KEY, in_folder
 from valid_calls.kinds import Choice, Classes, Data, Number, call
 
-_KEY = jax.random.key(0)
 _IMAGES = np.linspace(-1.0, 1.0, 32, dtype=np.float32).reshape(2, 4, 4, 1)
 _EXAMPLES = [{"x": np.full(2, i, np.float32)} for i in range(6)]
 
 
-def _picture() -> bytes:
-    from PIL import Image
+def _with_picture(read):
+    """A function of the path of a picture."""
 
-    content = io.BytesIO()
-    Image.new("L", (4, 4)).save(content, "png")
-    return content.getvalue()
+    def run(folder, **kwargs):
+        Image.new("L", (4, 4)).save(f"{folder}/1.png")
+        return read(f"{folder}/1.png", **kwargs)
 
-
-def _folder(**kwargs):
-    with tempfile.TemporaryDirectory() as path:
-        with open(f"{path}/1.png", "wb") as file:
-            file.write(_picture())
-        return data.folder(path, **kwargs)[0]["x"]
+    return in_folder(run)
 
 
-def _read_picture(**kwargs):
-    with tempfile.NamedTemporaryFile(suffix=".png") as file:
-        file.write(_picture())
-        file.flush()
-        return data.read_picture(file.name, **kwargs)
+def _folder(path, **kwargs):
+    return data.folder(os.path.dirname(path), **kwargs)[0]["x"]
 
 
-def _tar(**kwargs):
-    with tempfile.TemporaryDirectory() as path:
-        content = _picture()
-        with tarfile.open(f"{path}/1.tar", "w") as file:
-            info = tarfile.TarInfo("1.png")
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-        return data.tar(f"{path}/1.tar", **kwargs)[0]["x"]
-
-
-def _open_images(**kwargs):
-    with tempfile.TemporaryDirectory() as path:
-        return data.open_images(data_dir=path, **kwargs)[0]["x"]
+def _tar(path, **kwargs):
+    with tarfile.open(f"{path}.tar", "w") as file:
+        file.add(path, "1.png")
+    return data.tar(f"{path}.tar", **kwargs)[0]["x"]
 
 
 def _prefetch(size):
@@ -74,27 +56,28 @@ _ROLL = np.zeros((3, 128), np.int32)
 _ROLL[1, 60] = 100
 
 
-def _write_and_read_roll(roll, rate, program):
-    with tempfile.TemporaryDirectory() as folder:
-        data.midi.write_midi(f"{folder}/a.mid", roll, rate=rate, program=program)
-        return data.midi.read_midi(f"{folder}/a.mid", rate=rate)
+def _write_and_read_roll(folder, roll, rate, program):
+    data.midi.write_midi(f"{folder}/a.mid", roll, rate=rate, program=program)
+    return data.midi.read_midi(f"{folder}/a.mid", rate=rate)
 
 
-def _write_and_read_notes(programs, seconds):
-    with tempfile.TemporaryDirectory() as folder:
-        data.midi.write_score(f"{folder}/a.mid", [data.phrases.Note(60, 100, 0.0, 0.1)], programs, seconds)
-        return np.asarray(data.midi.read_score(f"{folder}/a.mid").notes)
+def _write_and_read_notes(folder, programs, seconds):
+    data.midi.write_score(f"{folder}/a.mid", [data.phrases.Note(60, 100, 0.0, 0.1)], programs, seconds)
+    return np.asarray(data.midi.read_score(f"{folder}/a.mid").notes)
 
 
-def _of_silence(read, **kwargs):
+def _of_silence(read):
     """Silence of 1000 s, in which every range of pitches is allowed."""
-    with tempfile.TemporaryDirectory() as folder:
+
+    def run(folder, **kwargs):
         data.midi.write_score(f"{folder}/a.mid", [], seconds=1000.0)
         return read(f"{folder}/a.mid", **kwargs)
 
+    return in_folder(run)
+
 
 USUAL = {
-    "key": _KEY,
+    "key": KEY,
     "program": 0,
     "x": Data(_IMAGES, "integer; nan: pixels are moved, not computed with"),
     "font": data.soundfont.read_soundfont(),
@@ -103,25 +86,28 @@ USUAL = {
 }
 ROWS = {
     "data.stream": call(_stream, seed=0, workers=0),
-    "data.local_rows": call(lambda **kwargs: data.local_rows(**_divided(**kwargs))),
     "data.prefetch": call(_prefetch, size=2),
-    "data.folder": call(_folder),
-    "data.tar": call(_tar),
-    "data.read_picture": call(_read_picture),
-    "data.open_images": call(_open_images, name=Choice("sklearn_digits"), split=Choice("train[:1%]")),
+    "data.folder": call(_with_picture(_folder)),
+    "data.tar": call(_with_picture(_tar)),
+    "data.read_picture": call(_with_picture(data.read_picture)),
+    "data.open_images": call(
+        in_folder(lambda folder, **given: data.open_images(data_dir=folder, **given)[0]["x"]),
+        name=Choice("sklearn_digits"),
+        split=Choice("train[:1%]"),
+    ),
     "data.random_flip": call(),
     "data.random_crop": call(padding=1),
     "data.edm_augment": call(x=Data(_IMAGES)),
     "data.synthesis.render_note": call(pitch=69, velocity=100, held=0.05, **_SOUND),
     "data.phrases.piano_roll": call(frames=3),
     "data.phrases.render_phrase": call(**_SOUND),
-    "data.midi.read_midi": call(lambda **kwargs: _of_silence(data.midi.read_midi, **kwargs)),
-    "data.midi.write_midi": call(_write_and_read_roll, rate=62.5),
-    "data.midi.read_score": call(lambda **kwargs: _of_silence(data.midi.read_score, **kwargs)),
+    "data.midi.read_midi": call(_of_silence(data.midi.read_midi)),
+    "data.midi.write_midi": call(in_folder(_write_and_read_roll), roll=USUAL["roll"], program=0, rate=62.5),
+    "data.midi.read_score": call(_of_silence(data.midi.read_score)),
     "data.midi.write_score": call(
-        _write_and_read_notes, programs=Classes(np.array([73]), num_classes=128), seconds=Number(1.0, low=0.0)
+        in_folder(_write_and_read_notes),
+        programs=Classes(np.array([73]), num_classes=128),
+        seconds=Number(1.0, low=0.0),
     ),
-    "data.midi.notes_of_roll": call(
-        lambda **kwargs: np.asarray(data.midi.notes_of_roll(**kwargs)), roll=Classes(_ROLL, num_classes=128)
-    ),
+    "data.midi.notes_of_roll": call(lambda **kwargs: np.asarray(data.midi.notes_of_roll(**kwargs)), roll=USUAL["roll"]),
 }

@@ -1,27 +1,19 @@
 """Discrete diffusion: sequences of two tokens of a vocabulary of two, and denoisers without parameters."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit import discrete
 from scorekit.discrete import schedules
 from scorekit.times import Times
+from valid_calls.common import KEY, constant
 from valid_calls.kinds import Argument, Classes, Data, Time, call
 
-_KEY, _PROCESS = jax.random.key(0), discrete.absorbing(2)
-_X0 = np.array([[0, 1], [1, 1]])
-_TOKENS, _NOISY = (Classes(_X0, num_classes=2), Classes(np.array([[2, 1], [1, 2]]), num_classes=3))
-_TIME = Time(np.array([0.25, 0.5], np.float32))
-_AT = Times(np.array([0.25, 0.5], np.float32), np.ones(2, np.float32))
-_TS = Data(np.array([1.0, 0.5, 0.0], np.float32), "integer: only [1, 0] could be meant")
-_START = Classes(np.full((2, 2), 2), num_classes=3)
-_JOINT = Data(np.log(np.full((2, 2), 0.25, np.float32)), "integer")
-_LOGITS = Data(np.zeros((2, 2, 2), np.float32), "integer; nan: of a mask that stays", alias="network")
+_PROCESS, _X0 = discrete.absorbing(2), np.array([[0, 1], [1, 1]])
+_T, _MASKED = np.array([0.25, 0.5], np.float32), np.full((2, 2), 2)
 
 
 def _denoiser(z, t):
-    del t
     return jnp.full((*z.shape, 2), -jnp.log(2.0))
 
 
@@ -39,62 +31,46 @@ class _LogProbs(Argument):
         return {"logits": lambda z, t: jnp.ones((*z.shape, 2))}
 
 
-_DENOISER = _LogProbs(_denoiser)
 _TRACED = _LogProbs(_denoiser, "logits: NaN, where every call is traced")
 _ALL = _Where(np.ones((2, 2), bool))
-
-
-def _guided(rule):
-    return call(
-        lambda guidance_scale, z_t: rule(_denoiser, _denoiser, guidance_scale)(z_t, 0.5),
-        guidance_scale=2.0,
-        z_t=np.full((2, 2), 2),
-    )
-
-
 USUAL = {
     "process": _PROCESS,
-    "key": _KEY,
-    "x0": _TOKENS,
-    "z_t": _NOISY,
-    "denoiser": _DENOISER,
-    "num_tokens": 2,
-    "ts": _TS,
-    "z_init": _START,
-    "t": _TIME,
+    "key": KEY,
+    "x0": Classes(_X0, num_classes=2),
+    "z_t": Classes(np.array([[2, 1], [1, 2]]), num_classes=3),
+    "denoiser": _LogProbs(_denoiser),
+    **dict.fromkeys(("cond", "uncond"), _denoiser),
+    "guidance_scale": 2.0,
+    "ts": Data(np.array([1.0, 0.5, 0.0], np.float32), "integer: only [1, 0] could be meant"),
+    "z_init": Classes(_MASKED, num_classes=3),
+    "t": Time(_T),
 }
 ROWS = {
-    "discrete.absorbing": call(),
-    "discrete.classifier_free": _guided(discrete.classifier_free),
+    "discrete.first_hitting_sample": call(),
+    **{f"discrete.{name}": call(then="z_t t", z_t=_MASKED, t=0.5) for name in ("classifier_free", "rate_guidance")},
     "discrete.classifier_guidance": call(
-        lambda guidance_scale: discrete.classifier_guidance(_denoiser, lambda z, t: jnp.zeros(2), guidance_scale)(
-            jnp.full((2, 2), 2), 0.5
-        ),
-        guidance_scale=2.0,
+        then="z_t t", denoiser=_denoiser, log_likelihood=lambda z, t: jnp.zeros(2), z_t=jnp.asarray(_MASKED), t=0.5
     ),
     "discrete.denoiser_from_network": call(
         lambda target, logits, z_t: jnp.exp(
-            discrete.denoiser_from_network(lambda z, t: logits, _PROCESS, target)(z_t, 0.5)
+            discrete.denoiser_from_network(constant(logits), _PROCESS, target)(z_t, 0.5)
         ),
         target="posterior",
-        logits=_LOGITS,
+        logits=Data(np.zeros((2, 2, 2), np.float32), "integer; nan: of a mask that stays", alias="network"),
     ),
     "discrete.discrete_variational_bound": call(denoiser=_TRACED),
     "discrete.exact_denoiser": call(
-        lambda log_prob, z_t: discrete.exact_denoiser(log_prob, _PROCESS)(z_t, 0.5), log_prob=_JOINT
+        then="z_t t", log_prob=Data(np.log(np.full((2, 2), 0.25, np.float32)), "integer"), t=0.5
     ),
-    "discrete.first_hitting_sample": call(),
     "discrete.perturb": call(where=_ALL),
     "discrete.posterior": call(x0=np.array([[0, 1], [1, 0]]), s=0.1),
-    "discrete.rate_guidance": _guided(discrete.rate_guidance),
     "discrete.sample": call(solver=discrete.Ancestral()),
     "discrete.sample_prior": call(like=Classes(_X0, "negative, too large", num_classes=2)),
     "discrete.schedules.schedule_from_function": call(
-        lambda alpha: schedules.schedule_from_function(lambda t: alpha),
+        lambda alpha: schedules.schedule_from_function(constant(alpha)),
         alpha=Data(np.linspace(1.0, 0.0, 17, dtype=np.float32)),
     ),
     "discrete.token_loss": call(where=_ALL),
-    "discrete.token_loss_at": call(times=_AT, where=_ALL),
-    "discrete.uniform": call(),
+    "discrete.token_loss_at": call(times=Times(_T, np.ones(2, np.float32)), where=_ALL),
     "discrete.variational_bound": call(denoiser=_TRACED, num_times=2),
 }

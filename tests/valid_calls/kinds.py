@@ -16,7 +16,7 @@ The second part of an argument lists the attacks that get an answer, with words 
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -30,12 +30,14 @@ _NAN = float("nan")
 class Argument:
     """A valid value, and the attacks that the function documents an answer for: ``"integer; nan: is not read"``.
 
-    ``alias``: what else an error may call it, if the function passes it on under another name.
+    ``alias``: what else an error may call it, if the function passes it on under another name; several names are
+    separated by "; ". ``of``: what makes a function or a list of the value, if the argument is one.
     """
 
     value: Any
     answered: str = ""
-    alias: str | None = None
+    alias: str = ""
+    of: Callable[[Any], Any] = lambda value: value
 
     @property
     def documented(self) -> set[str]:
@@ -140,21 +142,31 @@ class Choice(Argument):
 class Call(NamedTuple):
     """A function and a valid call of it."""
 
-    function: Callable
+    function: Callable | None
     arguments: dict[str, Any]
+    then: Sequence[str] = ()
+
+    def __call__(self, **changed: Any) -> Any:
+        """The answer with some arguments changed."""
+        given = self.plain() | changed
+        last = [given.pop(name) for name in self.then]
+        found = self.function(**given)
+        return found(*last) if last else found
 
     def plain(self) -> dict[str, Any]:
         """The arguments as the function takes them."""
-        return {k: v.value if isinstance(v, Argument) else v for k, v in self.arguments.items()}
+        return {k: v.of(v.value) if isinstance(v, Argument) else v for k, v in self.arguments.items()}
 
 
-def call(function: Callable | None = None, /, **arguments: Any) -> Call:
+def call(function: Callable | None = None, /, then: str = "", **arguments: Any) -> Call:
     """A row: of the public function whose name it has, or of ``function``; required arguments may be left to ``USUAL``.
+
+    What the function returns is called with the arguments that are named in ``then``.
 
     >>> call(abs, x=Number(1.0)).plain()
     {'x': 1.0}
     """
-    return Call(function, arguments)  # type: ignore[arg-type]
+    return Call(function, arguments, then.split())
 
 
 class Attack(NamedTuple):
@@ -184,12 +196,12 @@ def attempt(row: Call, attack: Attack) -> Outcome:
     """Calls the function with one hostile argument, and what it returns if that is a function."""
     argument = row.arguments[attack.argument]
     try:
-        found = row.function(**{**row.plain(), attack.argument: attack.value})
+        found = row(**{attack.argument: argument.of(attack.value)})
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found) if hasattr(leaf, "dtype") or np.isscalar(leaf)]
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
-        names = [name for name in (attack.argument, argument.alias) if name]
-        named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)) for name in names)
+        names = [attack.argument, *argument.alias.split("; ")]
+        named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)) for name in names if name)
         clear = named and isinstance(error, ValueError | TypeError)
         return Outcome("clear" if clear else "obscure", text.split("\n")[0][:200])
     if attack.name in argument.documented:

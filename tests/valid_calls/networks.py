@@ -1,18 +1,22 @@
-"""Networks: their attributes are checked when they are traced, so that only the valid calls compile."""
+"""Networks: a valid call of each; its attributes are tried at the ends of their bounds by tracing alone."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit import networks
-from valid_calls.kinds import Choice, Classes, Count, Data, Number, Shaped, call
+from scorekit.arguments import bounds_of
+from valid_calls.common import EACH, KEY
+from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped, call
 
-KEY = jax.random.key(0)
-VECTORS, SIGNALS = np.ones((2, 3), np.float32), np.ones((2, 4, 1), np.float32)
-NOISE = np.ones(2, np.float32)
+VECTORS, SIGNALS, IMAGES = (np.ones(shape, np.float32) for shape in ((2, 3), (2, 4, 1), (2, 2, 2, 1)))
+_PICTURES, _SOUND = np.ones((2, 4, 4, 3), np.float32), np.ones((1, 8, 1), np.float32)
 LABELS = Classes(np.array([0, 2]), "negative: NaN; too large: NaN", num_classes=4)
+NETWORKS: dict[str, Any] = {}
+"""The network of a row by its name."""
 
 
 def shapes(network, *inputs, **options):
@@ -20,237 +24,158 @@ def shapes(network, *inputs, **options):
     return jax.eval_shape(lambda: network.init_with_output(KEY, *inputs, **options)[0])
 
 
+def attributes(name: str, row: Call) -> Call:
+    """The row of a network as a function of its attributes, which is only traced."""
+    network = NETWORKS[name]
+    given = {key: None for key in bounds_of(type(network))}
+    return Call(
+        lambda **changed: shapes(network.clone(**changed), *row.plain().values()),
+        {key: getattr(network, key) for key in given},
+    )
+
+
 @functools.cache
-def compiled(network):
+def _compiled(network):
     return jax.jit(network.apply)
 
 
-def applied(network, x, *inputs, **options):
+def applied(network, *inputs):
     """The output of a network whose parameters are all 0.1, compiled once for each shape."""
-    if not hasattr(x, "shape"):
-        raise TypeError(f"x must be an array, got {x}")
-    params = jax.tree.map(
-        lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype),
-        jax.eval_shape(lambda: network.init(KEY, x, *inputs, **options)),
-    )
-    return compiled(network)(params, x, *inputs, **options)
+    if not all(hasattr(leaf, "shape") for leaf in jax.tree.leaves(inputs[0])):
+        raise TypeError(f"x must be an array, got {inputs[0]}")
+    params = jax.eval_shape(lambda: network.init(KEY, *inputs))
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), params)
+    return _compiled(network)(params, *inputs)
 
 
-FROM_0, DROPOUT = Count(1, least=0), Number(0.1, low=-0.1, high=1.0)
-
-
-def attributes(kind, *inputs, **values):
-    """Attributes of a network, traced: a plain integer is a count of at least 1, a number is above 0, a text a name."""
-    kinds = {int: Count, float: lambda value: Number(value, low=0.0), str: Choice}
-    wrapped = {name: kinds[type(value)](value) if type(value) in kinds else value for name, value in values.items()}
-    return call(lambda **given: shapes(kind(**given), *inputs), **wrapped)
-
-
-_MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
-_ADM = networks.ADM(channels=4, multipliers=(1,), blocks=0)
-_DIT_SIZES = {"patch": 2, "depth": 1, "width": 4, "heads": 2}
-_DIT = networks.DiT(**_DIT_SIZES)
-_TEXT_SIZES = {"vocabulary": 4, "max_length": 2, "depth": 1, "width": 4, "heads": 2, "hidden": 4}
-_TEXT, _IDS = networks.TextEncoder(**_TEXT_SIZES), np.ones((1, 2), np.int32)
-_EDM2_SIZES = {"channels": 8, "multipliers": (1,), "head_channels": 8}
-_EDM2, _IMAGES = networks.EDM2(**_EDM2_SIZES), np.ones((2, 2, 2, 1), np.float32)
-_SONG_UNET = networks.SongUNet(channels=4, multipliers=(1,))
-_UNET = networks.UNet(channels=4, multipliers=(1,))
-_VDM = networks.VDMUNet(channels=4, depth=1)
-_WAVENET = networks.WaveNet(channels=4, layers=1)
-_CLASSIFIER = networks.Classifier(num_classes=3, channels=4, multipliers=(1,))
-_AUTOENCODER = networks.Autoencoder(channels=4, multipliers=(1,), codes=3)
-_KL_SIZES = {"channels": 2, "multipliers": (1, 2), "blocks": 1, "groups": 2}
-_KL = networks.AutoencoderKL(**_KL_SIZES)
-_DDPM_SIZES = {"channels": 4, "multipliers": (1,), "groups": 2}
-_PICTURES = np.ones((2, 4, 4, 3), np.float32)
-_CODES = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32)
-_PAIRS = np.ones((3, 2), np.float32)
-_USED = Classes(np.array([0, 1]), num_classes=2)
+def of(network, answer=lambda output: output, **inputs):
+    """The row of a network and of its inputs in turn."""
+    NETWORKS[f"networks.{type(network).__name__}"] = network
+    return call(lambda **given: answer(applied(network, *given.values())), **inputs)
 
 
 def _noisy(network, x, answered="empty, shape"):
     """A network of noisy data; where the batch is empty, an error names the noise first."""
-    return call(lambda x, noise: applied(network, x, noise), x=Data(x, answered, alias="noise"), noise=NOISE)
+    return of(network, x=Data(x, answered, alias="noise"), noise=EACH)
 
 
-def _features(layers):
-    variables = _MLP.init(KEY, VECTORS, NOISE)
-    return networks.features(_MLP, variables, VECTORS, NOISE, layers=[layers])
-
-
+_SMALL = {"channels": 4, "multipliers": (1,)}
+_MLP = networks.MLP(features=4, blocks=1, num_classes=3, vector_size=2, map_shape=(1,))
+_AUTOENCODER = networks.Autoencoder(**_SMALL, codes=3)
+_KL = networks.AutoencoderKL(channels=2, multipliers=(1, 2), blocks=1, groups=2)
+_WAVENET = networks.CausalWaveNet(outputs=2, channels=4, layers=1, cycle=1)
+_SMALL_DISCRIMINATOR = {"channels": 4, "max_channels": 4, "depth": 1}
+_ONLY_TRACED = "nan: only traced here"
+_CODES, _PAIRS = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32), np.ones((3, 2), np.float32)
 USUAL = {
-    "multipliers": Count(2),
     "labels": LABELS,
-    "noise": Data(NOISE, "shape, empty, integer"),
-    "name": Choice("cifar10"),
-    "z": Data(np.ones((2, 4, 4), np.float32), "empty; nan: only traced here"),
-    "index": _USED,
+    "noise": Data(EACH, "shape, empty, integer"),
+    "z": Data(np.ones((2, 4, 4), np.float32), f"empty; {_ONLY_TRACED}"),
+    "index": Classes(np.array([0, 1]), num_classes=2),
+    "weight": 0.5,
+}
+_PRESETS = {
+    "ADM": "lsun",
+    "DiT": "DiT-S/2",
+    "EDM2": "img64-s",
+    "SongUNet": "ddpmpp",
+    "AutoencoderKL": "sdxl",
+    "DDPMUNet": "cifar10",
 }
 ROWS = {
-    "networks.MLP": call(
-        lambda x, noise, labels, vector, dense_map: applied(_MLP, x, noise, labels, vector, dense_map),
+    **{
+        f"networks.{kind.__name__}/preset": call(kind.preset, name=Choice(name))
+        for kind, name in {
+            networks.ADM: "lsun",
+            networks.AutoencoderKL: "sdxl",
+            networks.DDPMUNet: "cifar10",
+            networks.DiT: "DiT-S/2",
+            networks.EDM2: "img64-s",
+            networks.SongUNet: "ddpmpp",
+            networks.VDMUNet: "cifar10",
+        }.items()
+    },
+    "networks.MLP": of(
+        _MLP,
         x=Data(VECTORS, alias="dense_map"),
-        noise=Data(NOISE, "integer"),
+        noise=Data(EACH, "integer"),
+        labels=LABELS,
         vector=Data(np.ones((2, 2), np.float32), "integer"),
         dense_map=Data(np.ones((2, 1), np.float32), "integer"),
     ),
-    "networks.MLP/attributes": attributes(
-        networks.MLP, VECTORS, NOISE, features=4, blocks=FROM_0, num_classes=3, vector_size=2
-    ),
-    "networks.ADM": _noisy(_ADM, SIGNALS),
-    "networks.ADM/levels": call(
-        lambda multipliers: shapes(networks.ADM(channels=4, multipliers=(multipliers,), blocks=0), SIGNALS, NOISE),
-        multipliers=Count(1),
-    ),
-    "networks.ADM/attributes": attributes(
-        networks.ADM,
-        SIGNALS,
-        NOISE,
-        multipliers=(1,),
-        channels=4,
-        blocks=Count(0, least=0),
-        heads=2,
-        head_channels=2,
-        noise_channels=4,
-        group_channels=4,
-        noise_scale=32.0,
-        dropout=DROPOUT,
-    ),
-    "networks.ADM/preset": call(networks.ADM.preset, name=Choice("lsun")),
-    "networks.DiT": _noisy(_DIT, SIGNALS),
-    "networks.TextEncoder": call(
-        lambda ids, mask: applied(_TEXT, ids, mask).pooled,
+    "networks.ADM": _noisy(networks.ADM(**_SMALL, blocks=0), SIGNALS),
+    "networks.DiT": _noisy(networks.DiT(patch=2, depth=1, width=4, heads=2), SIGNALS),
+    "networks.TextEncoder": of(
+        networks.TextEncoder(vocabulary=4, max_length=2, depth=1, width=4, heads=2, hidden=4),
+        lambda output: output.pooled,
         ids=Classes(np.array([[1, 2], [3, 0]]), num_classes=4),
         mask=np.ones((2, 2), bool),
     ),
-    "networks.TextEncoder/attributes": attributes(networks.TextEncoder, _IDS, _IDS == 1, **_TEXT_SIZES, epsilon=1e-12),
-    "networks.DiT/attributes": attributes(
-        networks.DiT, SIGNALS, NOISE, **_DIT_SIZES, mlp_ratio=4.0, noise_scale=32.0, attention="xla", token_size=2
-    ),
-    "networks.EDM2": _noisy(_EDM2, _IMAGES, "empty"),
-    "networks.EDM2/attributes": attributes(
-        networks.EDM2, _IMAGES, NOISE, **_EDM2_SIZES, blocks=1, dropout=DROPOUT, noise_scale=0.5
-    ),
-    "networks.EDM2/levels": call(
-        lambda multipliers: shapes(networks.EDM2(**{**_EDM2_SIZES, "multipliers": (multipliers,)}), _IMAGES, NOISE),
-        multipliers=Count(1),
-    ),
-    "networks.EDM2/preset": call(networks.EDM2.preset, name=Choice("img64-s")),
-    "networks.LogVariance": call(lambda noise: applied(networks.LogVariance(features=4), noise)),
-    "networks.LogVariance/attributes": attributes(networks.LogVariance, NOISE, features=4, noise_scale=0.5),
-    "networks.SongUNet": _noisy(_SONG_UNET, _IMAGES, "empty"),
-    "networks.SongUNet/attributes": attributes(
-        networks.SongUNet,
-        _IMAGES,
-        NOISE,
-        channels=4,
-        blocks=1,
-        embedding="positional",
-        dropout=DROPOUT,
-        noise_scale=32.0,
-    ),
-    "networks.SongUNet/levels": call(
-        lambda multipliers: shapes(networks.SongUNet(channels=4, multipliers=(1, multipliers)), _IMAGES, NOISE)
-    ),
-    "networks.SongUNet/preset": call(lambda name: networks.SongUNet.preset(name), name=Choice("ddpmpp")),
-    "networks.UNet": _noisy(_UNET, SIGNALS),
-    "networks.UNet/attributes": attributes(
-        networks.UNet,
-        SIGNALS,
-        NOISE,
-        channels=4,
-        blocks=FROM_0,
-        heads=1,
-        patch=1,
-        conditioning_layers=FROM_0,
-        filters=FROM_0,
-    ),
-    "networks.UNet/levels": call(
-        lambda multipliers, factors: shapes(
-            networks.UNet(channels=4, multipliers=(1, multipliers), factors=(factors,)), SIGNALS, NOISE
-        ),
-        factors=Count(2),
-    ),
-    "networks.DDPMUNet": _noisy(networks.DDPMUNet(**_DDPM_SIZES), _PICTURES, "empty"),
-    "networks.DDPMUNet/attributes": attributes(
-        networks.DDPMUNet,
-        _PICTURES,
-        NOISE,
-        multipliers=(1,),
-        channels=Count(4, least=4),
-        blocks=FROM_0,
-        groups=2,
-        dropout=Number(0.5, low=-0.1, high=1.1),
-        noise_scale=32.0,
-    ),
-    "networks.DDPMUNet/levels": call(
-        lambda multipliers, attention_levels: shapes(
-            networks.DDPMUNet(channels=4, groups=2, multipliers=(1, multipliers), attention_levels=(attention_levels,)),
-            _PICTURES,
-            NOISE,
-        ),
-        attention_levels=Count(1, least=0),
-    ),
-    "networks.DDPMUNet/preset": call(networks.DDPMUNet.preset),
-    "networks.VDMUNet": _noisy(_VDM, SIGNALS),
-    "networks.VDMUNet/attributes": attributes(
-        networks.VDMUNet,
-        SIGNALS,
-        NOISE,
-        channels=4,
-        depth=1,
+    "networks.EDM2": _noisy(networks.EDM2(channels=8, multipliers=(1,), head_channels=8), IMAGES, "empty"),
+    "networks.LogVariance": of(networks.LogVariance(features=4), noise=USUAL["noise"]),
+    "networks.SongUNet": _noisy(networks.SongUNet(**_SMALL), IMAGES, "empty"),
+    "networks.UNet": _noisy(networks.UNet(**_SMALL), SIGNALS),
+    "networks.DDPMUNet": _noisy(networks.DDPMUNet(**_SMALL, groups=2), _PICTURES, "empty"),
+    "networks.VDMUNet": _noisy(networks.VDMUNet(channels=4, depth=1), SIGNALS),
+    "networks.VDMUNet/range": call(
+        lambda **given: shapes(networks.VDMUNet(channels=4, depth=1, **given), SIGNALS, EACH),
         log_snr_max=Number(13.3, low=-5.0),
         log_snr_min=Number(-5.0, alias="log_snr_max", high=13.3),
-        noise_scale=4.0,
     ),
-    "networks.VDMUNet/preset": call(lambda name: networks.VDMUNet.preset(name, channels=4, depth=1)),
-    "networks.WaveNet": _noisy(_WAVENET, SIGNALS),
-    "networks.WaveNet/attributes": attributes(
-        networks.WaveNet, SIGNALS, NOISE, channels=4, layers=1, cycle=1, dilation_base=2, patch=1
-    ),
-    "networks.Classifier": _noisy(_CLASSIFIER, SIGNALS),
-    "networks.Classifier/attributes": attributes(
-        networks.Classifier, SIGNALS, NOISE, num_classes=3, channels=4, blocks=FROM_0, heads=1, patch=1
-    ),
-    "networks.Autoencoder": call(lambda x: applied(_AUTOENCODER, x), x=Data(SIGNALS, "empty, shape")),
-    "networks.Autoencoder/attributes": attributes(
-        networks.Autoencoder, SIGNALS, data_channels=1, latent_channels=2, channels=4, blocks=FROM_0, patch=1, codes=3
-    ),
+    "networks.WaveNet": _noisy(networks.WaveNet(channels=4, layers=1), SIGNALS),
+    "networks.Classifier": _noisy(networks.Classifier(num_classes=3, **_SMALL), SIGNALS),
+    "networks.Autoencoder": of(_AUTOENCODER, x=Data(SIGNALS, "empty, shape")),
     "networks.Autoencoder/decode": call(lambda z: shapes(_AUTOENCODER, z, method="decode")),
-    "networks.AutoencoderKL": call(lambda x: applied(_KL, x), x=Data(_PICTURES, "empty")),
-    "networks.AutoencoderKL/attributes": attributes(
-        networks.AutoencoderKL,
-        _PICTURES,
-        multipliers=(1, 2),
-        data_channels=3,
-        latent_channels=4,
-        channels=2,
-        blocks=FROM_0,
-        groups=2,
-        scaling_factor=0.5,
-        shift_factor=Number(0.1),
-    ),
+    "networks.AutoencoderKL": of(_KL, x=Data(_PICTURES, "empty")),
     "networks.AutoencoderKL/encode": call(
         lambda x, eps: shapes(_KL, x, eps, method="encode"),
-        x=Data(_PICTURES, "empty; nan: only traced here", alias="mean"),
-        eps=Data(np.ones((2, 2, 2, 4), np.float32), "integer; nan: only traced here"),
+        x=Data(_PICTURES, f"empty; {_ONLY_TRACED}", alias="mean"),
+        eps=Data(np.ones((2, 2, 2, 4), np.float32), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.AutoencoderKL/decode": call(lambda z: shapes(_KL, z, method="decode")),
-    "networks.AutoencoderKL/preset": call(networks.AutoencoderKL.preset, name=Choice("sdxl")),
     "networks.Conditioning": call(
-        lambda noise, labels, batch, vector: shapes(
-            networks.Conditioning(4, num_classes=3, vector_size=2), noise, labels, batch, vector
+        lambda *, features=4, **inputs: shapes(
+            networks.Conditioning(features, num_classes=3, vector_size=2), *inputs.values()
         ),
-        noise=Data(NOISE, "integer; nan: only traced here"),
+        noise=Data(EACH, f"integer; {_ONLY_TRACED}"),
+        labels=LABELS,
         batch=Count(2, least=0),
-        vector=Data(np.ones((2, 2), np.float32), "integer; nan: only traced here"),
+        vector=Data(np.ones((2, 2), np.float32), f"integer; {_ONLY_TRACED}"),
     ),
-    "networks.Conditioning/attributes": attributes(networks.Conditioning, NOISE, None, 2, features=4),
+    "networks.CausalWaveNet": of(_WAVENET, x=Data(SIGNALS)),
+    "networks.CausalTransformer": of(
+        networks.CausalTransformer(outputs=2, depth=1, width=4, heads=2, window=2), x=Data(SIGNALS)
+    ),
+    "networks.TieredNetwork": of(
+        networks.TieredNetwork(_WAVENET.clone(), _WAVENET.clone(map_size=1), factor=2), x=Data(SIGNALS)
+    ),
+    "networks.FeatureDiscriminator": of(
+        networks.FeatureDiscriminator(channels=4, num_classes=4),
+        lambda logits: logits["deep"],
+        features=Data(SIGNALS, "shape", of=lambda x: {"deep": x}),
+        noise=Data(EACH, "integer", alias="features"),
+        labels=LABELS,
+    ),
+    "networks.MultiScaleDiscriminator": of(
+        networks.MultiScaleDiscriminator(scales=2, factor=2, **_SMALL_DISCRIMINATOR),
+        lambda output: output.logits[0],
+        x=Data(_SOUND),
+    ),
+    "networks.MultiPeriodDiscriminator": of(
+        networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR),
+        lambda output: output.logits[0],
+        x=Data(_SOUND),
+    ),
+    "networks.DualEncoder": of(
+        networks.DualEncoder(features=3, **_SMALL),
+        lambda output: jnp.concatenate(output[:2]),
+        x=Data(IMAGES),
+        captions=Data(VECTORS),
+    ),
     "networks.fourier_features": call(
         features=Count(4, least=4), lowest=Number(0.25, low=0.0, high=33.0), highest=Number(32.0, low=0.25)
     ),
-    "networks.timestep_features": call(timestep=Data(NOISE, "shape, empty, integer"), features=Count(4, least=2)),
+    "networks.timestep_features": call(timestep=USUAL["noise"], features=Count(4, least=2)),
     "networks.with_new_parameters": call(
         trained=Shaped({"bias": np.ones(2, np.float32)}),
         fresh={"bias": np.zeros(2, np.float32), "scalars": {"bias": np.zeros(2, np.float32)}},
@@ -258,37 +183,41 @@ ROWS = {
     "networks.drop_labels": call(
         key=KEY,
         labels=np.array([0, 2]),
-        rate=Number(0.5, low=-0.1, high=1.1),
+        rate=0.5,
         null_label=Classes(3, "negative, too large", num_classes=4),
     ),
     "networks.drop_conditions": call(
-        lambda vector, rates, joint_rate: networks.drop_conditions(
-            KEY,
-            {"vector": networks.Masked(vector, np.ones(2, bool))},
-            {"vector": networks.ABSENT},
-            {"vector": rates},
-            joint_rate,
+        key=KEY,
+        conditions=Data(
+            np.ones((2, 2), np.float32),
+            "shape, integer; nan: any values",
+            alias="leading batch axis",
+            of=lambda vector: {"vector": networks.Masked(vector, np.ones(2, bool))},
         ),
-        vector=Data(np.ones((2, 2), np.float32), "shape, integer; nan: any values", alias="leading batch axis"),
-        rates=Number(0.0, low=-0.1, high=1.1),
+        nulls={"vector": networks.ABSENT},
+        rates=Number(0.0, low=-0.1, high=1.1, of=lambda rate: {"vector": rate}),
         joint_rate=Number(0.0, low=-0.1, high=1.1),
     ),
     "networks.noise_augmented": call(
-        lambda condition, level, eps: networks.noise_augmented(networks.Masked(condition), level, eps),
-        condition=Data(SIGNALS, alias="level"),
+        condition=Data(SIGNALS, alias="level", of=networks.Masked),
         level=Data(np.full(2, 0.5, np.float32), "integer: 0 and 1 are levels"),
         eps=Data(SIGNALS, "integer"),
     ),
     "networks.noise_augmented/level": call(
         condition=networks.Masked(SIGNALS), eps=SIGNALS, level=Number(0.5, low=-0.1, high=1.1)
     ),
-    "networks.features": call(lambda layers: jax.eval_shape(lambda: _features(layers)), layers=Choice("dense_0")),
+    "networks.features": call(
+        lambda layers: jax.eval_shape(
+            lambda: networks.features(_MLP, _MLP.init(KEY, VECTORS, EACH), VECTORS, EACH, layers=[layers])
+        ),
+        layers=Choice("dense_0"),
+    ),
     "networks.pool": call(
         lambda feature, cells: networks.pool(jnp.asarray(feature), cells),
         feature=Data(np.ones((1, 2, 2, 1), np.float32), "empty, integer"),
-        cells=Count(1),
+        cells=1,
     ),
-    "networks.fixed_noise_kl": call(z=Data(VECTORS, "empty, shape"), noise=Number(0.5, low=0.0)),
+    "networks.fixed_noise_kl": call(z=Data(VECTORS, "empty, shape"), noise=0.5),
     "networks.nearest_code": call(
         x=Data(_PAIRS, "nan: K, which is no code; empty: no vectors, no codes", alias="codes"),
         codes=Data(_CODES, "nan: K, which is no code"),
@@ -298,6 +227,6 @@ ROWS = {
         x=Data(_PAIRS, "nan: a vector that no unused code is paired with", alias="codes"),
         codes=Data(_CODES, "nan: a code in use has no part in this loss"),
     ),
-    "networks.code_counts": call(num_codes=Count(2)),
+    "networks.code_counts": call(num_codes=2),
     "networks.perplexity": call(counts=Data(np.array([1.0, 2.0], np.float32), "integer, shape")),
 }

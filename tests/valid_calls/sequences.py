@@ -1,41 +1,35 @@
 """Autoregressive models of two codes, and diffusion forcing of two frames of one value."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import autoregressive, densities, forcing, schedules, solvers, times
+from scorekit import autoregressive, densities, forcing, solvers, times
 from scorekit.networks import CausalWaveNet
 from scorekit.times import Times
 from scorekit.typing import Prediction
+from valid_calls.common import COSINE, KEY
 from valid_calls.kinds import Classes, Count, Data, Time, call
 
-_KEY = jax.random.key(0)
 _CHAIN = autoregressive.markov_chain(np.zeros(2, np.float32), np.zeros((2, 2), np.float32))
 _PROCESS = autoregressive.ar_process([0.5])
 _CODES = Classes(np.array([[0, 1], [1, 1]]), num_classes=2)
 _VALUES = Data(np.ones((2, 3, 1), np.float32))
-_LOGITS = Data(np.zeros((2, 3), np.float32), "shape: any leading axes, and one code; empty: no logits")
-_TABLE = Data(np.zeros(2, np.float32), "integer", alias="transitions")
-_OUTPUTS = Data(np.zeros((2, 2), np.float32), "integer")
+_ANY_LOGITS = "shape: any leading axes, and one code; empty: no logits"
+_LOGITS = Data(np.zeros((2, 3), np.float32), _ANY_LOGITS)
 _ONE_VALUE = Data(np.zeros((2, 1), np.float32), "integer", alias="outputs")
-_NETWORK = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1)
-_MODEL = autoregressive.model_from_network(_NETWORK, {}, autoregressive.Normal())
+_MODEL = autoregressive.model_from_network(
+    CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), {}, autoregressive.Normal()
+)
+_X = np.ones((1, 2, 1), np.float32)
+_GRID = np.array([1.0, 0.5, 0.0], np.float32)
+_PAIR = densities.gaussian(np.zeros(2, np.float32), std=1.0)
+_STATE = Data(_X, "shape")
+_AT = Times(np.full((1, 2), 0.5, np.float32), np.ones((1, 2), np.float32))
 
 
 def _kept(rule, **given):
     return call(lambda logits, **given: jax.nn.softmax(rule(logits, **given)), logits=_LOGITS, **given)
-
-
-_KEY, _SCHEDULE, _SOLVER = jax.random.key(0), schedules.cosine(), solvers.Euler()
-_X = np.ones((1, 2, 1), np.float32)
-_GRID = np.array([1.0, 0.5, 0.0], np.float32)
-_TS, _LEVELS = (Data(_GRID), np.array([[1.0, 1.0], [0.0, 0.0]], np.float32))
-_PAIR = densities.gaussian(np.zeros(2, np.float32), std=1.0)
-_STATE = Data(_X, "shape")
-_AT = Times(np.full((1, 2), 0.5, np.float32), np.ones((1, 2), np.float32))
 
 
 def _zero(x, t):
@@ -46,21 +40,25 @@ def _independent(x, t):
     return Prediction(_zero(x, t), x)
 
 
-_EXACT = forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)
-_ROLL = forcing.roll_out(_independent, _SCHEDULE, _SOLVER, _GRID, window=3, context=1)
+_ROLL = forcing.roll_out(_independent, COSINE, solvers.Euler(), _GRID, window=3, context=1)
 USUAL = {
     "model": _CHAIN,
-    "key": _KEY,
+    "key": KEY,
     "length": 2,
-    "ts": _TS,
+    "ts": Data(_GRID),
     "x": _CODES,
     "chunk": 1,
-    "schedule": _SCHEDULE,
-    "outputs": _OUTPUTS,
+    "schedule": COSINE,
+    "network": _zero,
+    "denoiser": _independent,
+    "solver": solvers.Euler(),
+    "density": _PAIR,
+    "outputs": Data(np.zeros((2, 2), np.float32), "integer"),
     "guidance_scale": 2.0,
     "batch": 2,
     "frames": 2,
     "t": Time(_AT.t),
+    **dict.fromkeys(("x0", "x_t", "eps", "noise"), Data(_X)),
     "stabilisation": 0.1,
 }
 ROWS = {
@@ -69,8 +67,8 @@ ROWS = {
         x=Classes(np.array([0, 1]), num_classes=2),
     ),
     "autoregressive.Categorical/sample": call(
-        lambda outputs: autoregressive.Categorical(num_codes=3).sample(_KEY, outputs),
-        outputs=dataclasses.replace(_LOGITS, answered=f"{_LOGITS.answered}; integer"),
+        lambda outputs: autoregressive.Categorical(num_codes=3).sample(KEY, outputs),
+        outputs=Data(np.zeros((2, 3), np.float32), f"{_ANY_LOGITS}; integer"),
     ),
     "autoregressive.Normal/log_prob": call(
         lambda outputs, x: autoregressive.Normal().log_prob(outputs, x), x=_ONE_VALUE
@@ -83,7 +81,10 @@ ROWS = {
     "autoregressive.ar_process": call(
         coefficients=Data(np.array([0.5, 0.1], np.float32), "integer: one only, not stationary")
     ),
-    "autoregressive.markov_chain": call(initial=_TABLE, transitions=Data(np.zeros((2, 2), np.float32), "integer")),
+    "autoregressive.markov_chain": call(
+        initial=Data(np.zeros(2, np.float32), "integer", alias="transitions"),
+        transitions=Data(np.zeros((2, 2), np.float32), "integer"),
+    ),
     "autoregressive.log_prob_table": call(),
     "autoregressive.log_prob": call(),
     "autoregressive.log_prob/values": call(model=_PROCESS, x=_VALUES),
@@ -95,8 +96,9 @@ ROWS = {
         )
     ),
     "autoregressive.sample_joint": call(
-        lambda **given: autoregressive.sample_joint(**given).x,
-        key=_KEY,
+        lambda key, model, particles, length, **given: (
+            autoregressive.sample_joint(key, model, particles, length, **given).x
+        ),
         model=autoregressive.classifier_free(_CHAIN, _CHAIN, 2.0),
         particles=2,
         length=3,
@@ -108,43 +110,37 @@ ROWS = {
     "autoregressive.nucleus": _kept(autoregressive.nucleus, mass=0.5),
     "autoregressive.typical": _kept(autoregressive.typical, mass=0.5),
     "autoregressive.condition_on_noise": call(
-        lambda scale: autoregressive.condition_on_noise(_MODEL, schedules.cosine(), scale)(0.5).conditions, scale=0.25
+        lambda scale: autoregressive.condition_on_noise(_MODEL, COSINE, scale)(0.5).conditions, scale=0.25
     ),
     "autoregressive.smoothed_log_density": call(
         lambda x: autoregressive.smoothed_log_density(lambda t: _PROCESS)(x, 0.5), x=_VALUES
     ),
-    "autoregressive.smoothed_loss": call(model_at=lambda t: _PROCESS, schedule=schedules.cosine(), x0=_VALUES),
+    "autoregressive.smoothed_loss": call(model_at=lambda t: _PROCESS, schedule=COSINE, x0=_VALUES),
     "forcing.full_sequence": call(),
     "forcing.autoregressive": call(chunk=1),
     "forcing.pyramid": call(delay=1, chunk=1),
     "forcing.draw_times": call(sampler=times.uniform(), batch=1),
-    "forcing.denoising_loss": call(lambda x0: forcing.denoising_loss(_KEY, _zero, _SCHEDULE, x0)[0], x0=_STATE),
-    "forcing.denoising_loss_at": call(
-        lambda x0, eps: forcing.denoising_loss_at(_zero, _SCHEDULE, x0, eps, _AT)[0], x0=Data(_X), eps=Data(_X)
-    ),
+    "forcing.denoising_loss": call(x0=_STATE),
+    "forcing.denoising_loss_at": call(times=_AT),
     "forcing.denoising_loss_at/times": call(
-        lambda t: forcing.denoising_loss_at(_zero, _SCHEDULE, _X, _X, Times(t, _AT.weight))[0]
+        lambda t: forcing.denoising_loss_at(_zero, COSINE, _X, _X, Times(t, _AT.weight))[0]
     ),
-    "forcing.exact_denoiser/call": call(
-        lambda x_t, t: forcing.exact_denoiser(_PAIR, _SCHEDULE, 2)(x_t, t), x_t=Data(_X)
-    ),
-    "forcing.exact_denoiser": call(density=_PAIR),
+    "forcing.exact_denoiser/call": call(then="x_t t"),
+    "forcing.exact_denoiser": call(),
     "forcing.history_guidance": call(
-        lambda noise, guidance_scale, level, clean: forcing.history_guidance(
-            _EXACT, _SCHEDULE, noise, guidance_scale, level=level, clean=clean
-        )(_X, np.array([[0.0, 0.5]], np.float32)),
-        noise=Data(_X),
-        level=1.0,
-        clean=0.0,
+        then="x_t t",
+        denoiser=forcing.exact_denoiser(_PAIR, COSINE, 2),
+        x_t=_X,
+        t=np.array([[0.0, 0.5]], np.float32),
     ),
     "forcing.sample": call(
-        key=None, denoiser=_independent, solver=_SOLVER, x_init=_STATE, levels=Data(_LEVELS), stabilisation=0.1
+        key=None, x_init=_STATE, levels=Data(np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)), stabilisation=0.1
     ),
     "forcing.roll_out": call(
         lambda ts, window, context, chunk, stabilisation: forcing.roll_out(
             _independent,
-            _SCHEDULE,
-            _SOLVER,
+            COSINE,
+            solvers.Euler(),
             ts,
             window=window,
             context=context,
@@ -154,8 +150,8 @@ ROWS = {
         window=2,
         context=0,
     ),
-    "forcing.RollOut": call(lambda history: _ROLL.init(_KEY, history).x, history=Data(_X, "shape")),
-    "forcing.RollOut/length": call(lambda length: _ROLL.init(_KEY, _X, length).x, length=Count(1, least=0)),
+    "forcing.RollOut": call(lambda history: _ROLL.init(KEY, history).x, history=Data(_X, "shape")),
+    "forcing.RollOut/length": call(lambda length: _ROLL.init(KEY, _X, length).x, length=Count(1, least=0)),
     "forcing.sample_long": call(
         sampler=_ROLL,
         like=Data(_X, "nan: only its shape is used", alias="history"),

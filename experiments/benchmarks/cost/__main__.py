@@ -14,15 +14,11 @@ copies of the state (:mod:`.layouts`). ``import``: the seconds that ``import sco
 Two sides of a ratio alternate in one process; a ratio is the median over repetitions of the ratio within one.
 """
 
-import os
-import statistics
-import subprocess
-import sys
-
 from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.benchmarks.cost import layouts, memory, samplers, step
+from experiments.benchmarks.measuring import import_seconds
 from experiments.benchmarks.options import with_defaults
 from experiments.cli import command_line
 from experiments.cli import flags as shared
@@ -63,20 +59,6 @@ flags.DEFINE_integer("channels", 64, "memory: channels of the first level of the
 flags.DEFINE_integer("devices", 8, "layouts: most devices, simulated on the CPU.")
 
 
-def print_import(turns: int) -> None:
-    """Prints the seconds that ``import scorekit`` adds to ``import jax`` (medians)."""
-    code = (
-        "import time; a = time.perf_counter(); import jax, jax.numpy; b = time.perf_counter(); import scorekit; "
-        "c = time.perf_counter(); print(c - b, b - a)"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-        for _ in range(turns)
-    ]
-    added, alone = map(statistics.median, zip(*(map(float, run.stdout.split()) for run in runs), strict=True))
-    print(f"import scorekit adds {show(added)} s to the {show(alone)} s of import jax")
-
-
 def check(config: Config) -> None:
     """Validates the config of a step; the other tables have none."""
     if _TABLE.value == "step":
@@ -97,7 +79,8 @@ def main(config: Config) -> None:
         case "layouts":
             layouts.run(options)
         case "import":
-            print_import(options.turns)
+            added, alone = import_seconds(options.turns)
+            print(f"import scorekit adds {show(added)} s to the {show(alone)} s of import jax")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ once, all-reduce twice), temporary memory, and the largest difference of the par
 one device, over their largest value.
 """
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from absl import flags
 
 import scorekit as sk
-from experiments.cli.config import ConfigError
+from experiments.benchmarks.options import chosen
 from scorekit import training
 from scorekit.networks import DiT, UNet
 from scorekit.typing import PyTree
@@ -71,11 +72,8 @@ def make(network: Any, devices: int, fsdp: int) -> tuple[Any, Any]:
 
 def batch_of(size: int) -> dict[str, np.ndarray]:
     """Images of noise."""
-    rng = np.random.default_rng(0)
-    return {
-        "x": rng.normal(size=(size, SIDE, SIDE, 3)).astype(np.float32),
-        "label": np.arange(size, dtype=np.int32) % 10,
-    }
+    x = np.random.default_rng(0).normal(size=(size, SIDE, SIDE, 3))
+    return {"x": x.astype(np.float32), "label": np.arange(size, dtype=np.int32) % 10}
 
 
 def measure(step: Any, state: training.TrainState, batch: PyTree) -> Cost:
@@ -90,7 +88,7 @@ def measure(step: Any, state: training.TrainState, batch: PyTree) -> Cost:
 
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _COLLECTIVE = re.compile(r" = (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
-_CALLED = re.compile(r"(body|calls|to_apply|condition)=%?([\w.\-]+)")
+_CALLED = re.compile(r"(?:body|calls|to_apply|condition)=%?([\w.\-]+)")
 _ARRAY = re.compile(r"(f64|f32|bf16|f16|s64|u64|s32|u32|s8|u8|pred)\[([\d,]*)\]")
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
 
@@ -117,28 +115,25 @@ def _traffic_of(name: str, bodies: dict[str, list[str]]) -> tuple[float, int]:
     total, count = 0.0, 0
     for line in bodies.get(name, [])[1:]:
         if found := _COLLECTIVE.search(line):
-            total += _weight(found[2], line) * _size(found[1])
-            count += 1
+            total, count = total + _moved(found[2], found[1], line), count + 1
             continue
         trips = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-        for _, called in _CALLED.findall(line):
+        times = int(trips[1]) if trips else 1
+        for called in _CALLED.findall(line):
             inner, inside = _traffic_of(called, bodies)
-            times = int(trips[1]) if trips else 1
             total, count = total + times * inner, count + times * inside
     return total, count
 
 
-def _weight(kind: str, line: str) -> float:
+def _moved(kind: str, shape: str, line: str) -> float:
+    """Bytes of one collective, whose result has this shape."""
+    sizes = [(_BYTES[dtype], [int(n) for n in dims.split(",") if n]) for dtype, dims in _ARRAY.findall(shape)]
+    result = sum(width * math.prod(dims) for width, dims in sizes)
     if kind == "reduce-scatter":  # its result is the part of one device
         groups = re.search(r"replica_groups=\{\{([\d,]+)\}", line)
         assert groups is not None, line
-        return float(len(groups[1].split(",")))
-    return 2.0 if kind == "all-reduce" else 1.0
-
-
-def _size(shape: str) -> int:
-    sizes = [(_BYTES[kind], [int(n) for n in dims.split(",") if n]) for kind, dims in _ARRAY.findall(shape)]
-    return sum(width * int(np.prod(dims)) for width, dims in sizes)
+        return float(result * len(groups[1].split(",")))
+    return (2.0 if kind == "all-reduce" else 1.0) * result
 
 
 HEADER = ("devices", "fsdp", "state MB", "operations", "moved / params", "collectives", "temporary MB", "difference")
@@ -146,10 +141,7 @@ HEADER = ("devices", "fsdp", "state MB", "operations", "moved / params", "collec
 
 def run(options: flags.FlagValues) -> None:
     """Prints a table for each network, with a row for each layout of up to ``options.devices`` devices."""
-    networks, most = options.networks, options.devices
-    for name in networks:
-        if name not in NETWORKS:
-            raise ConfigError(f"--networks: {name!r} is not one of {', '.join(NETWORKS)}")
+    networks, most = chosen("networks", options.networks, NETWORKS), options.devices
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", most)
     batch = batch_of(options.batch)

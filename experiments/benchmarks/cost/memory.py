@@ -18,7 +18,7 @@ from absl import flags
 
 import scorekit as sk
 from experiments.benchmarks.measuring import flops
-from experiments.cli.config import ConfigError
+from experiments.benchmarks.options import chosen
 from scorekit.networks import DiT, UNet
 
 SCHEDULE = sk.schedules.cosine()
@@ -28,7 +28,6 @@ class Unrolled(DiT):
     """The same network, parameters and output with its scan over the blocks compiled as a sequence of blocks."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The output of the network."""
         scan = jax.lax.scan
         with mock.patch.object(jax.lax, "scan", lambda *args, **kwargs: scan(*args, **{**kwargs, "unroll": True})):
             return super().__call__(*args, **kwargs)
@@ -96,20 +95,14 @@ def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> 
 
 def run(options: flags.FlagValues) -> None:
     """Prints a table for each network, with the rows of some switches, or of all."""
-    networks, chosen, side = options.networks, options.switches, options.side
-    for name in networks:
-        if name not in ("DiT", "UNet"):
-            raise ConfigError(f"--networks: {name!r} is not one of DiT, UNet")
-    tables = {name: switches(name, options) for name in networks}
-    known = ["all", *dict.fromkeys(switch for table in tables.values() for switch in table)]
-    for switch in chosen:
-        if switch not in known:
-            raise ConfigError(f"--switches: {switch!r} is not one of {', '.join(known)}")
+    side = options.side
+    tables = {name: switches(name, options) for name in chosen("networks", options.networks, ["DiT", "UNet"])}
+    rows = chosen("switches", options.switches, dict.fromkeys(row for table in tables.values() for row in table))
     print(f"{jax.default_backend()}, jax {jax.__version__}; batch {options.batch} of {side} x {side} x 3")
     for name, table in tables.items():
         print(f"\n{name:18}{'compile, CPU s':>15}{'temporary MB':>14}{'GFLOP':>9}")
         for switch, (network, accumulate) in table.items():
-            if chosen == ["all"] or switch in chosen:
+            if switch in rows:
                 cost = measure(network, accumulate, options)
                 temporary, operations = cost.temporary / 2**20, cost.flops / 1e9
                 print(f"{switch:18}{cost.seconds:15.1f}{temporary:14.1f}{operations:9.2f}", flush=True)

@@ -22,7 +22,8 @@ def sampler(solver: Any, schedule: Schedule, ts: np.ndarray, network, trajectory
     def schedule_values(t):
         return np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t))
 
-    step, start, tables = _kind(solver)(solver, rows, schedule_values)
+    make = next(make for kind, make in _KINDS.items() if isinstance(solver, kind))
+    step, start, tables = make(solver, rows, schedule_values)
 
     def run(params, x, key):
         def body(carry, inputs):
@@ -38,12 +39,10 @@ def sampler(solver: Any, schedule: Schedule, ts: np.ndarray, network, trajectory
     return run
 
 
-def _kind(solver):
-    for kind, make in _KINDS.items():
-        if isinstance(solver, kind):
-            return make
-    allowed = ", ".join(kind.__name__ for kind in _KINDS)
-    raise ValueError(f"solver must be one of {allowed}, got {type(solver).__name__}")
+def _split(network, x, table):
+    """Signal and noise from the prediction of v at the alpha a and sigma b of a table."""
+    v = network(x, table["t"])
+    return table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
 
 
 def _sum(table, **trees):
@@ -81,8 +80,7 @@ def _linear(solver, row, schedule_values):
     tables = {**_terms(row), **_at(row, schedule_values)}
 
     def step(network, x, slopes, table, key):
-        v = network(x, table["t"])
-        x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+        x0, eps = _split(network, x, table)
         noise = {"std": jax.random.normal(key, x.shape)} if "std" in table else {}
         new = _sum(table, x=x, x0=x0, eps=eps, **{f"h{j}": h for j, h in enumerate(slopes)}, **noise)
         return new, (_slope(solver.coordinate, table, x0, eps), *slopes)[: solver.max_past]
@@ -98,8 +96,7 @@ def _stages(solver, rows, schedule_values):
         y, slopes = x, []
         x0 = eps = None
         for i, table in enumerate(tables):
-            v = network(y, table["t"])
-            at_y = table["a"] * y - table["b"] * v, table["b"] * y + table["a"] * v
+            at_y = _split(network, y, table)
             if i:
                 slopes.append(_slope(solver.coordinate, table, *at_y))
             else:
@@ -128,8 +125,7 @@ def _unipc(solver, rows, schedule_values):
     def step(network, x, carry, table, key):
         del key
         previous, slopes = carry
-        v = network(x, table["t"])
-        x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+        x0, eps = _split(network, x, table)
         slopes = (_slope(solver.coordinate, table, x0, eps), *slopes)
         ratio, weights = table["correct"]
         corrected = ratio * previous + sum(w * h for w, h in zip(weights, slopes, strict=True))
@@ -153,7 +149,7 @@ def _corrected(solver, rows, schedule_values):
         x, state = predict(network, x, state, table, key)
         for k in keys:
             z = jax.random.normal(k, x.shape)
-            eps = after["b"] * x + after["a"] * network(x, after["t"])
+            eps = _split(network, x, after)[1]
             d = jnp.minimum(after["strength"], 1.0)
             new = x - d * after["sigma"] * eps + after["sigma"] * jnp.sqrt(2.0 * d) * z
             x = jnp.where(after["sigma"] > 0, new, x)
@@ -169,8 +165,7 @@ def _langevin(solver, rows, schedule_values):
 
     def step(network, x, state, table, key):
         for k in jax.random.split(key, solver.steps):
-            v = network(x, table["t"])
-            x0, eps = table["a"] * x - table["b"] * v, table["b"] * x + table["a"] * v
+            x0, eps = _split(network, x, table)
             x = x - solver.step_size * table["sigma"] * eps + table["std"] * jax.random.normal(k, x.shape)
         return jnp.where(table["noisy"], x, table["alpha"] * x0), state
 

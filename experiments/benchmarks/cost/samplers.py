@@ -6,7 +6,6 @@ and, with the U-Net of the digits config, the time of sampling over that of as m
 is the median of the ratio within a repetition, followed in brackets by the ratio of the two minima.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,8 @@ from matplotlib.figure import Figure
 
 from experiments.benchmarks.cost import reference as reference_samplers
 from experiments.benchmarks.measuring import Timing, in_turns
-from experiments.cli.config import ConfigError
+from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
+from experiments.benchmarks.options import chosen
 from experiments.reporting import plots
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
@@ -29,56 +29,20 @@ from scorekit.typing import Array
 
 SCHEDULE = schedules.cosine()
 SOLVERS: dict[str, Any] = {
-    "DDIM": solvers.Euler(),
-    "Heun": solvers.Heun(),
-    "midpoint": solvers.Midpoint(),
-    "RK4": solvers.RK4(),
-    "DPM++2S": solvers.DPMSolver(order=2),
-    "DPM++3S": solvers.DPMSolver(order=3),
-    "DPM++2M": solvers.DPMSolverPP2M(),
-    "DPM++3M": solvers.DPMSolverPP3M(),
-    "EAB3 x0": solvers.ExponentialAdamsBashforth(order=3, prediction="x0"),
-    "EAB3 eps": solvers.ExponentialAdamsBashforth(order=3),
-    "tAB-DEIS3": solvers.deis(3),
-    "AB3 flow": solvers.AdamsBashforth(),
-    "AB3 angle": solvers.AdamsBashforth(coordinate="angle"),
-    "LMS4": solvers.linear_multistep(),
-    "iPNDM4": solvers.IPNDM(),
-    "UniPC2": solvers.UniPC(),
-    "UniPC3 flow": solvers.UniPC(predictor=3, coordinate="flow"),
-    "DDPM": solvers.Ancestral(),
-    "Euler-Maruyama": solvers.EulerMaruyama(clock="log_snr"),
-    "reverse diffusion": solvers.ReverseDiffusion(),
-    "DPM++2M SDE": solvers.DPMSolverPP2MSDE(),
-    "DPM++3M SDE": solvers.DPMSolverPP3MSDE(),
-    "SA3": solvers.SASolver(steps=3),
-    "EDM churn": solvers.StochasticHeun(gamma=0.1),
+    **DETERMINISTIC,
+    **{name: make(50) for name, make in STOCHASTIC.items()},
     "predictor-corrector": solvers.PredictorCorrector(),
     "annealed Langevin": solvers.AnnealedLangevin(steps=2),
 }
-
+Arguments = tuple[Any, Array, Array]
+"""Parameters, noise and key."""
 Run = Partial
 """``(params, x, key) -> samples``: a compiled function of ``(ts, params, x, key)``, bound to its times."""
 
 
-def ratio(timing: Timing) -> str:
-    """The median ratio, and the ratio of the minima."""
-    return f"{timing.ratio:6.3f} ({timing.minima:.3f})"
-
-
-def first_calls(ours: Callable[[], Run], theirs: Callable[[], Run], arguments, turns: int) -> Timing:
-    """Tracing, compiling and running new functions once, so that they share nothing but JAX's own caches."""
-    return in_turns(lambda: ours()(*arguments), lambda: theirs()(*arguments), turns)
-
-
-def first(timing: Timing) -> str:
-    """The first call: the library over the reference, and the difference in seconds (medians)."""
-    return f"{timing.ours / timing.theirs:5.2f} (+{timing.ours - timing.theirs:.2f} s)"
-
-
-def temporary(run: Run, params, shape: tuple[int, ...]) -> float:
+def temporary(run: Run, params, rows: int) -> float:
     """The temporary memory that XLA allocates, in megabytes, without arguments and results."""
-    x, key = jax.ShapeDtypeStruct(shape, jnp.float32), jax.random.key(0)
+    x, key = jax.ShapeDtypeStruct((rows, 64), jnp.float32), jax.random.key(0)
     return run.func.lower(*run.args, params, x, key).compile().memory_analysis().temp_size_in_bytes / 2**20
 
 
@@ -116,18 +80,20 @@ def mlp(params, x, t):
     return h @ params[-1]
 
 
-def mlp_params():
-    """Its parameters."""
+def on_mlp(batch: int) -> Arguments:
+    """The arguments of a run with random parameters of the MLP."""
     sizes = [(65, 128), (128, 128), (128, 128), (128, 64)]
     keys = jax.random.split(jax.random.key(0), len(sizes))
-    return [jax.random.normal(k, size) / math.sqrt(size[0]) for k, size in zip(keys, sizes, strict=True)]
+    params = [jax.random.normal(k, size) / math.sqrt(size[0]) for k, size in zip(keys, sizes, strict=True)]
+    return params, jax.random.normal(jax.random.key(1), (batch, 64)), jax.random.key(2)
 
 
-def unet():
-    """The network of the digits config, and its parameters."""
+def on_unet(batch: int) -> tuple[Callable, Arguments]:
+    """The network of the digits config, and the arguments of a run with random parameters."""
     module = UNet(channels=24, num_classes=10)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
-    return (lambda params, x, t: module.apply(params, x, jnp.broadcast_to(t, x.shape[:1]))), params
+    network = lambda params, x, t: module.apply(params, x, jnp.broadcast_to(t, x.shape[:1]))
+    return network, (params, jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2))
 
 
 # ---- measurements --------------------------------------------------------------------------------------------------
@@ -141,65 +107,59 @@ class Cost(NamedTuple):
     memory: tuple[float, float]
 
 
-def on_mlp(solver: Any, params, options: flags.FlagValues) -> Cost:
+def timed(ours: Run, theirs: Run, arguments: Arguments, turns: int) -> Timing:
+    """Compiled runs in turns."""
+    jax.block_until_ready((ours(*arguments), theirs(*arguments)))
+    return in_turns(lambda: ours(*arguments), lambda: theirs(*arguments), turns)
+
+
+def first_calls(solver: Any, ts: Array, network: Callable, arguments: Arguments, turns: int) -> Timing:
+    """Tracing, compiling and running new functions once, so that they share nothing but JAX's own caches."""
+    call = lambda side: lambda: side(solver, ts, network)(*arguments)
+    return in_turns(call(library), call(reference), turns)
+
+
+def measure(solver: Any, options: flags.FlagValues) -> Cost:
     """Time at each batch size, the first call at the last one, temporary memory at a large one."""
-    ts = grid(options.steps)
-    make = [functools.partial(side, solver, ts, mlp) for side in (library, reference)]
-    ours, theirs = (fresh() for fresh in make)
-    key, found, x = jax.random.key(2), {}, None
+    ts, time, arguments = grid(options.steps), {}, on_mlp(1)
+    ours, theirs = (side(solver, ts, mlp) for side in (library, reference))
     for batch in map(int, options.batches):
-        x = jax.random.normal(jax.random.key(1), (batch, 64))
-        np.testing.assert_allclose(ours(params, x, key), theirs(params, x, key), rtol=2e-3, atol=2e-3)
-        found[batch] = in_turns(lambda x=x: ours(params, x, key), lambda x=x: theirs(params, x, key), options.turns)
-    memory = temporary(ours, params, (options.large, 64)), temporary(theirs, params, (options.large, 64))
-    return Cost(found, first_calls(make[0], make[1], (params, x, key), options.first), memory)
+        arguments = on_mlp(batch)
+        np.testing.assert_allclose(ours(*arguments), theirs(*arguments), rtol=2e-3, atol=2e-3)
+        time[batch] = timed(ours, theirs, arguments, options.turns)
+    memory = temporary(ours, arguments[0], options.large), temporary(theirs, arguments[0], options.large)
+    return Cost(time, first_calls(solver, ts, mlp, arguments, options.first), memory)
 
 
-def print_detailed(name: str, params, options: flags.FlagValues) -> None:
+def print_detailed(name: str, options: flags.FlagValues) -> None:
     """Prints the time at several numbers of steps, and the cost of the trajectory."""
-    solver, x, key = SOLVERS[name], jax.random.normal(jax.random.key(1), (256, 64)), jax.random.key(2)
-
-    def measured(ours: Run, theirs: Run) -> Timing:
-        jax.block_until_ready((ours(params, x, key), theirs(params, x, key)))
-        return in_turns(lambda: ours(params, x, key), lambda: theirs(params, x, key), options.turns)
-
-    cells = []
+    solver, arguments, cells = SOLVERS[name], on_mlp(256), []
     for n in (max(1, options.steps // 5), options.steps, 4 * options.steps):
-        found = measured(*(side(solver, grid(n), mlp) for side in (library, reference)))
-        cells.append(f"{n} steps {ratio(found)} of {1e3 * found.theirs:.2f} ms")
+        ours, theirs = (side(solver, grid(n), mlp) for side in (library, reference))
+        found = timed(ours, theirs, arguments, options.turns)
+        cells.append(f"{n} steps {found.shown} of {1e3 * found.theirs:.2f} ms")
     print(f"{name}: {'; '.join(cells)}")
     ts = grid(options.steps)
-    plain, saving = library(solver, ts, mlp), library(solver, ts, mlp, True)
-    baseline = reference(solver, ts, mlp, True)
-    plain_mb, saving_mb, base_mb = (temporary(run, params, (options.large, 64)) for run in (plain, saving, baseline))
+    plain, saving, base = library(solver, ts, mlp), library(solver, ts, mlp, True), reference(solver, ts, mlp, True)
+    over_base, over_plain = (timed(saving, other, arguments, options.turns).shown for other in (base, plain))
+    plain_mb, saving_mb, base_mb = (temporary(run, arguments[0], options.large) for run in (plain, saving, base))
     print(
-        f"    with the trajectory {ratio(measured(saving, baseline))}, {ratio(measured(saving, plain))} over sampling "
-        f"without it; temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
+        f"    with the trajectory {over_base}, {over_plain} over sampling without it; "
+        f"temporary memory {saving_mb:.1f} MB ({base_mb:.1f} reference; {plain_mb:.1f} without it)"
     )
 
 
-def on_unet(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Timing]:
-    """The time of sampling over that of as many calls of the network alone, both compiled."""
-    network, params = unet()
-    bare, x, key = jax.jit(network), jax.random.normal(jax.random.key(1), (batch, 8, 8, 1)), jax.random.key(2)
-    found = {}
+def over_network(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Timing]:
+    """The time of sampling over that of as many calls of the U-Net alone, both compiled."""
+    network, arguments = on_unet(batch)
+    bare, found = jax.jit(network), {}
     for name in names:
         solver = SOLVERS[name]
         n = max(1, nfe // solver.evals_per_step)
-        run, evaluations = library(solver, grid(n), network), n * solver.evals_per_step
-        ours = lambda run=run: run(params, x, key)
-        calls = lambda k=evaluations: [jax.block_until_ready(bare(params, x, 0.5)) for _ in range(k)]
-        jax.block_until_ready((ours(), calls()))
-        found[name] = in_turns(ours, calls, turns)
+        evaluations = n * solver.evals_per_step
+        calls = lambda params, x, key, k=evaluations: [jax.block_until_ready(bare(params, x, 0.5)) for _ in range(k)]
+        found[name] = timed(library(solver, grid(n), network), Partial(calls), arguments, turns)
     return found
-
-
-def first_on_unet(solver: Any, options: flags.FlagValues) -> Timing:
-    """The first call over that of the reference implementation."""
-    network, params = unet()
-    arguments = params, jax.random.normal(jax.random.key(1), (options.unet, 8, 8, 1)), jax.random.key(2)
-    make = [functools.partial(side, solver, grid(8), network) for side in (library, reference)]
-    return first_calls(make[0], make[1], arguments, options.first)
 
 
 # ---- output --------------------------------------------------------------------------------------------------------
@@ -222,20 +182,16 @@ def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
 
 def run(options: flags.FlagValues, path: Path) -> None:
     """Prints the tables of some solvers, or of all, and plots them."""
-    names, detailed = list(SOLVERS) if options.solvers == ["all"] else options.solvers, options.detailed
+    names, detailed = chosen("solvers", options.solvers, SOLVERS), chosen("detailed", options.detailed, SOLVERS)
     batches = [*map(int, options.batches)]
-    for flag, given in (("solvers", names), ("detailed", detailed)):
-        for name in given:
-            if name not in SOLVERS:
-                raise ConfigError(f"--{flag}: {name!r} is not one of {', '.join(SOLVERS)}")
-    params = mlp_params()
+    first = lambda timing: f"{timing.ours / timing.theirs:5.2f} (+{timing.ours - timing.theirs:.2f} s)"
     print(f"MLP 3 x 128, 64 dimensions, {options.steps} steps; ratios to the reference: median (of the minima)")
     heads = "".join(f"{f'time, batch {b}':>18}{'reference, ms':>15}" for b in batches)
     print(f"{'':22}{heads}{'first call':>20}{f'MB at {options.large}':>15}{'reference':>11}")
     costs: dict[str, Cost] = {}
     for name in names:
-        cost = costs[name] = on_mlp(SOLVERS[name], params, options)
-        cells = "".join(f"{ratio(timing):>18}{1e3 * timing.theirs:15.2f}" for timing in cost.time.values())
+        cost = costs[name] = measure(SOLVERS[name], options)
+        cells = "".join(f"{timing.shown:>18}{1e3 * timing.theirs:15.2f}" for timing in cost.time.values())
         print(f"{name:22}{cells}{first(cost.first):>20}{cost.memory[0]:15.1f}{cost.memory[1]:11.1f}", flush=True)
     panels = [
         (f"MLP, batch {b}: time", 1.05 if b >= 64 else 1.10, {n: c.time[b].ratio for n, c in costs.items()})
@@ -246,14 +202,15 @@ def run(options: flags.FlagValues, path: Path) -> None:
     panels.append((f"temporary memory, batch {options.large}", 1.2, memory))
     print("\nMLP, batch 256")
     for name in detailed:
-        print_detailed(name, params, options)
+        print_detailed(name, options)
     if options.unet:
         print(f"\ndigits U-Net, batch {options.unet}, 8 evaluations: over as many calls of the network alone")
-        found = on_unet(names, options.unet, max(1, options.turns // 3))
+        found = over_network(names, options.unet, max(1, options.turns // 3))
         for name, timing in found.items():
-            print(f"{name:22}{ratio(timing):>18}{1e3 * timing.theirs:13.1f} ms")
-        firsts = (f"{name} {first(first_on_unet(SOLVERS[name], options))}" for name in detailed)
-        print(f"first call over the reference: {'; '.join(firsts)}")
+            print(f"{name:22}{timing.shown:>18}{1e3 * timing.theirs:13.1f} ms")
+        network, arguments = on_unet(options.unet)
+        firsts = {name: first_calls(SOLVERS[name], grid(8), network, arguments, options.first) for name in detailed}
+        print("first call over the reference: " + "; ".join(f"{name} {first(each)}" for name, each in firsts.items()))
         panels.append(("U-Net: time over the network", 1.03, {n: timing.ratio for n, timing in found.items()}))
     draw(path, panels)
     print(f"\nplot: {path}")

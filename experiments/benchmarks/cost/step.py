@@ -14,6 +14,7 @@ of the time of some training steps, fed as in ``experiments.train``, in which th
 import functools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,18 +22,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import data, training
+from experiments import training
 from experiments.benchmarks.measuring import Timing, flops, in_turns
 from experiments.cli.config import Config
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import checks, latents, rules
-from experiments.models.conditioning import conditions, conditions_for, dropout_rates
+from experiments.models import latents, rules
+from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
-from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, build_model, init_params, network
 from experiments.models.sampling import build_sampler, make_sampler
+from experiments.tasks import diffusion
 from experiments.training.feeding import feed
+from experiments.training.loop import Fit
 from scorekit import training as steps
 from scorekit.typing import PyTree
 
@@ -59,17 +61,14 @@ def published_peak(kind: str, dtype: str) -> float | None:
     >>> published_peak("NVIDIA H100 80GB HBM3", "float32") / 1e12
     494.5
     """
-    for name, bfloat16 in PEAKS.items():
-        is_gpu = name.startswith("NVIDIA")
-        if kind == name or (is_gpu and kind.startswith(name)):
-            return bfloat16 / 2 if is_gpu and dtype == "float32" else bfloat16
-    return None
+    is_gpu = kind.startswith("NVIDIA")
+    found = next((peak for name, peak in PEAKS.items() if kind == name or (is_gpu and kind.startswith(name))), None)
+    return found / 2 if found and is_gpu and dtype == "float32" else found
 
 
 def peak(dtype: str) -> tuple[float, str]:
     """Operations per second of one device, and where the figure is from."""
-    found = published_peak(jax.devices()[0].device_kind, dtype)
-    if found is not None:
+    if found := published_peak(jax.devices()[0].device_kind, dtype):
         return found, "published"
     side = 2048
     a = jnp.ones((side, side), dtype)
@@ -129,27 +128,18 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
     return step
 
 
-def train(
-    config: Config, model: Model, dataset: Dataset, params: PyTree, turns: int
-) -> tuple[Side, Side, Timing, float, float]:
+def train(fit: Fit, model: Model, params: PyTree, turns: int) -> tuple[Side, Side, Timing, float, float]:
     """The training step, the minimal one, both in turns, operations of the latter, fraction of time without data."""
-    options, copy = config.training, functools.partial(jax.tree.map, jnp.copy)
-    optimizer, mesh = training.build_optimizer(options), steps.make_mesh(options.fsdp)
-    prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
-    step = steps.make_train_step(
-        prepare,
-        make_loss(model),
-        optimizer,
-        mesh=mesh,
-        parallel=options.parallel,
-        accumulate=options.accumulate,
-        gathers=getattr(model.module, "gathers", ()),
-    )
+    options, copy = fit.config.training, functools.partial(jax.tree.map, jnp.copy)
+    optimizer, mesh = fit.optimizer, steps.make_mesh(options.fsdp)
+    assert optimizer is not None
+    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
+    step = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **switches)
     state = steps.init_state(jax.random.key(0), copy(params), optimizer, options.ema_decays)
     states = [steps.place_state(state, mesh)]
-    with feed(config, dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
+    with feed(fit.config, fit.dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
         batch = next(batches)
-        minimal = minimal_step(model, dataset, optimizer)
+        minimal = minimal_step(model, fit.dataset, optimizer)
         plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
         operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
         ours, theirs = _side(step, states, batch), _side(minimal, [plain], batch)
@@ -199,9 +189,7 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
 
 def prepared(config: Config) -> tuple[Dataset, Model, PyTree]:
     """The data, the model and its first parameters of a config."""
-    data.check(config)
-    checks.check(config)
-    checks.check_trainable(config)
+    diffusion.check(config)
     training.check(config)
     training.check_devices(config)
     dataset = latents.load_data(config)
@@ -217,22 +205,21 @@ def run(config: Config, turns: int) -> None:
     number, size, drawn = len(devices), config.training.batch_size, config.sampling.batch_size
     highest, source = peak(dtype)
     parameters = human(sum(x.size for x in jax.tree.leaves(params)))
-    print(
-        f"{number} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}; {dataset.name}, {parameters} parameters"
-    )
-    ours, theirs, timing, operations, waiting = train(config, model, dataset, params, turns)
+    kind = f"{number} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}"
+    print(f"{kind}; {dataset.name}, {parameters} parameters")
+    fit = diffusion.fit(config, dataset, model, Path())
+    ours, theirs, timing, operations, waiting = train(fit, model, params, turns)
     print(f"\n{'':44}{'scorekit':>12}{'minimal':>12}{'ratio':>8}")
 
     def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
         print(f"{name:44}{ours:12.4g}{theirs:12.4g}{ours / theirs if ratio is None else ratio:8.3f}", flush=True)
 
-    possible = highest * number
     row(f"training, examples/s at batch {size}", size / timing.ours, size / timing.theirs, 1 / timing.ratio)
     row("training step, ms", 1e3 * timing.ours, 1e3 * timing.theirs, timing.ratio)
     row("training step, compilation, s", ours.compilation, theirs.compilation)
     row("first training step once compiled, s", ours.first, theirs.first)
     row("memory of a device, compiled, MB", ours.memory / 2**20, theirs.memory / 2**20)
-    used = lambda seconds: 100 * operations / (seconds * possible)
+    used = lambda seconds: 100 * operations / (seconds * highest * number)
     row("utilisation, %", used(timing.ours), used(timing.theirs), 1 / timing.ratio)
     first, first_minimal, timing = sample(config, model, dataset, params, turns)
     row(f"sampling, examples/s at batch {drawn}", drawn / timing.ours, drawn / timing.theirs, 1 / timing.ratio)

@@ -30,12 +30,19 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.models.runs import open_run
 
-NUM = {"students": 1500, "methods": 1500, "notes": 512, "vocoders": 48, "straightness": 500}
-LEAST = {"students": 10, "methods": 10, "notes": 2, "vocoders": 1, "straightness": 1}
+_USUAL = {"seed": 0, "seeds": 3, "shown": 4, "grids": teacher.GRIDS}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "students": {**_USUAL, "num": 1500, "seed": 1, "seeds": 1},
+    "methods": {**_USUAL, "num": 1500, "seed": 1},
+    "notes": {**_USUAL, "num": 512, "shown": 6, "grids": ["log_snr", "uniform"]},
+    "vocoders": {**_USUAL, "num": 48},
+    "straightness": {**_USUAL, "num": 500},
+}
+LEAST = {"students": 10, "methods": 10, "notes": 2}
+_NUM = ", ".join(f"{given['num']} of {table}" for table, given in DEFAULTS.items())
 
-_TABLE = flags.DEFINE_enum("table", "students", list(NUM), "Table to print.")
+_TABLE = flags.DEFINE_enum("table", "students", list(DEFAULTS), "Table to print.")
 _WORKDIR = shared.workdir("Folder of the teacher's run; of straightness, of each run.")
 _OUT = shared.out("methods: folder of the rows.")
 shared.step()
@@ -44,7 +51,7 @@ shared.define(
 )
 flags.DEFINE_list("students", [], "Folders of runs to compare with the teacher's.")
 flags.DEFINE_list("steps", "1,2,4", "Numbers of steps.")
-shared.define(flags.DEFINE_integer, "num", None, f"Samples of each; by default {NUM}.", 1, shared.MOST)
+shared.define(flags.DEFINE_integer, "num", None, f"Samples of each; by default {_NUM}.", 1, shared.MOST)
 flags.DEFINE_list("solvers", list(teacher.SOLVERS), "Solvers to choose from for the teacher.")
 flags.DEFINE_list(
     "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform, of notes log_snr,uniform."
@@ -63,53 +70,25 @@ shared.count("repeats", 15, "vocoders: turns of the timing.")
 flags.DEFINE_integer("shown", None, "notes, vocoders: sounds with audio widgets; by default 6 and 4.", lower_bound=1)
 
 
-def check(options: flags.FlagValues, table: str) -> None:
-    """Validates lists of numbers, and the number of samples."""
-    shared.step_counts("steps", options.steps, "1,2,4")
-    shared.step_counts("iterations", options.iterations, "8,30")
-    if options.num < LEAST[table]:
-        raise ConfigError(f"--num={options.num}: must be at least {LEAST[table]}")
-
-
-def of_images_or_points(config: Config, table: str, options: flags.FlagValues) -> None:
-    """Prints the table of students, or of methods."""
-    for name in options.methods:
-        if name not in methods.METHODS:
-            raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")
-    if table == "methods" and not _OUT.value:
-        raise ConfigError("--out=... must be given")
-    out = shared.results_folder(_OUT, kind="rows of few-step models", continues=True) if table == "methods" else None
-    run = open_run(config, shared.path(_WORKDIR), options.step, (config.sampling.guidance_scale,))
-    scorer = run.dataset.scorer()
-    if scorer is None:
-        raise ConfigError(
-            f"--workdir={options.workdir}: its data must be images or points, they are {run.dataset.name}"
-        )
-    setting = methods.Setting(config, run, options.seconds, [*map(int, options.steps)])
-    if out is None:
-        of_students.run(setting, scorer, options)
-    else:
-        rows.run(setting, scorer, out, options)
-
-
 def main(config: Config) -> None:
     table = _TABLE.value
-    usual: dict[str, Any] = {"num": NUM[table], "seed": 1 if table in ("students", "methods") else 0}
-    usual |= {"seeds": 1 if table == "students" else 3}
-    usual |= {"shown": 6, "grids": ["log_snr", "uniform"]} if table == "notes" else {"shown": 4, "grids": teacher.GRIDS}
-    options = with_defaults(usual)
-    check(options, table)
+    options = with_defaults(DEFAULTS[table])
+    shared.step_counts("steps", options.steps, "1,2,4")
+    shared.step_counts("iterations", options.iterations, "8,30")
+    if options.num < LEAST.get(table, 1):
+        raise ConfigError(f"--num={options.num}: must be at least {LEAST.get(table, 1)}")
     match table:
-        case "straightness" if not options.workdir:
-            raise ConfigError("--workdir=... must be given")
         case "straightness":
+            shared.path(_WORKDIR)
             straightness.run(options)
         case "notes":
             of_notes.run(config, options)
         case "vocoders":
             of_vocoders.run(config, options)
-        case _:
-            of_images_or_points(config, table, options)
+        case "students":
+            of_students.run(config, options)
+        case "methods":
+            rows.run(config, options, shared.results_folder(_OUT, kind="rows of few-step models", continues=True))
 
 
 def _config() -> ConfigDict:

@@ -20,8 +20,7 @@ from scorekit.typing import PyTree
 CONSTANT = {"warmup_steps": 0, "final_fraction": 1.0}
 """Of ``config.training``: the learning rate follows the time instead, see :func:`train`."""
 _WARMUP = 0.05
-_COMPILING = 2
-"""Updates that compile: of the new state, and of one that an update has returned."""
+_COMPILING = 2  # updates: of the new state, and of one that an update has returned
 
 
 class Trained(NamedTuple):
@@ -38,13 +37,9 @@ def rate(progress: float) -> float:
 
 
 def train(task: TrainingTask, config: Config, dataset: Dataset, seconds: float) -> Trained:
-    """Trains until ``seconds`` of CPU time are spent; the learning rate is a function of the share that is spent.
+    """Trains a task, whose config has :data:`CONSTANT`, until ``seconds`` of CPU time of all threads are spent.
 
-    Args:
-      task: the task, of a config with :data:`CONSTANT`.
-      config: with the section ``training``.
-      dataset: its data.
-      seconds: CPU seconds of all threads, without those of the first two updates, which compile.
+    The learning rate is a function of the share that is spent. The first two updates, which compile, do not count.
     """
     options, spent, updates = config.training, 0.0, 0
     optimizer = optax.chain(

@@ -41,11 +41,8 @@ class Setting(NamedTuple):
 
 Method = Callable[[Setting], Iterator[Ready]]
 
-SCRATCH: Mapping[str, Any] = {
-    "schedule.name": "rectified_flow",
-    "preconditioning.noise.name": "clock",
-    "loss.target.name": "velocity",
-}
+CLOCK: Mapping[str, Any] = {"preconditioning.noise.name": "clock"}
+SCRATCH: Mapping[str, Any] = {**CLOCK, "schedule.name": "rectified_flow", "loss.target.name": "velocity"}
 """MeanFlow's schedule and target, with a noise input whose derivative along a path is bounded."""
 
 
@@ -107,9 +104,9 @@ def flow_map(method: str, changes: Mapping[str, Any], setting: Setting) -> Itera
     yield from _any_steps(setting, found, student.model, trained)
 
 
-def consistency(changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]:
+def consistency(setting: Setting) -> Iterator[Ready]:
     """A consistency student, for any number of steps."""
-    config, options, teacher, grid = _distilled("consistency", changes, setting)
+    config, options, teacher, grid = _distilled("consistency", {}, setting)
     run = setting.run
     task = students.consistency(run.model, run.dataset, run.params, teacher, grid(options.last), options)
     trained = train(task, config, run.dataset, setting.seconds)
@@ -117,18 +114,18 @@ def consistency(changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]
         yield Ready(n, students.config_of_student(config, "consistency", grid(n)), run.model, trained)
 
 
-def matching(changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]:
+def matching(setting: Setting) -> Iterator[Ready]:
     """A student of one step by distribution matching."""
-    config, options, teacher, grid = _distilled("matching", changes, setting)
+    config, options, teacher, grid = _distilled("matching", {}, setting)
     run = setting.run
     task = students.matching(run.model, run.dataset, run.params, teacher, grid(1), options, config.training)
     trained = train(task, config, run.dataset, setting.seconds)
     yield Ready(1, students.config_of_student(config, "matching", grid(1)), run.model, trained)
 
 
-def progressive(changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]:
+def progressive(setting: Setting) -> Iterator[Ready]:
     """Students of 4, 2 and 1 steps, which share the time equally with the rounds before them."""
-    config, options, teacher, _ = _distilled("progressive", changes, setting)
+    config, options, teacher, _ = _distilled("progressive", {}, setting)
     run, params, spent, updates = setting.run, setting.run.params, 0.0, 0
     ts = students.configured_grid(config, run.model.schedule, options.teacher_steps)
     rounds = flow_maps.halvings(options.teacher_steps, 1)
@@ -146,17 +143,15 @@ def progressive(changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]
 METHODS: Mapping[str, Method] = {
     **{name: functools.partial(flow_map, name, {}) for name in flow_map_students.LOSSES},
     "lagrangian_any_scale": functools.partial(flow_map, "lagrangian", {"distillation.guidance_max": 4.0}),
-    "progressive": functools.partial(progressive, {}),
-    "consistency": functools.partial(consistency, {}),
-    "matching": functools.partial(matching, {}),
+    "progressive": progressive,
+    "consistency": consistency,
+    "matching": matching,
     **{
         f"data_{name}": functools.partial(scratch, name, SCRATCH)
         for name in ("mean_flow", "improved_mean_flow", "eulerian", "lagrangian", "progressive", "shortcut")
     },
     "data_any_scale": functools.partial(scratch, "improved_mean_flow", {**SCRATCH, "loss.guidance_max": 4.0}),
-    "data_stable_consistency": functools.partial(
-        scratch, "stable_consistency", {"preconditioning.noise.name": "clock"}
-    ),
+    "data_stable_consistency": functools.partial(scratch, "stable_consistency", CLOCK),
     "data_consistency_tuning": functools.partial(
         scratch, "consistency_tuning", {"loss.times.name": "log_normal_sigma", "sampling.grid.t_max": 0.95}
     ),

@@ -22,10 +22,9 @@ from experiments.benchmarks.few_steps.sounds import Comparison, check_students
 from experiments.benchmarks.few_steps.teacher import untuned
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.data import matching
 from experiments.data.dataset import Batch, evenly, preprocess, rows_of
 from experiments.data.notes import Notes
-from experiments.models import rules
+from experiments.models import rules, run_files
 from experiments.models.conditioning import conditions_for
 from experiments.models.rules import make_guided
 from experiments.models.runs import Run
@@ -33,6 +32,8 @@ from experiments.models.sampling import at_steps, make_sampler, possible_steps
 from scorekit import process, samplers
 
 Draw = Callable[[], np.ndarray]
+Row = tuple[str, int, Draw]
+"""A name, a number of steps and what draws the sounds."""
 
 
 def drawn(run: Run, config: Config, labels: np.ndarray, seed: int) -> Draw:
@@ -65,10 +66,8 @@ def drawn_by_table(run: Run, config: Config, labels: np.ndarray, steps: int, see
     return draw
 
 
-def of_teacher(
-    run: Run, config: Config, labels: np.ndarray, options: flags.FlagValues
-) -> Iterator[tuple[str, int, Draw]]:
-    """The name, the number of steps and the draw of every sampler of the teacher."""
+def of_teacher(run: Run, config: Config, labels: np.ndarray, options: flags.FlagValues) -> Iterator[Row]:
+    """Every sampler of the teacher."""
     seed, tabulated, many = options.seed, options.tabulated, options.many
     for n in map(int, options.steps):
         for name, changed in untuned(config, n, options.solvers, options.grids):
@@ -97,7 +96,7 @@ def run(config: Config, options: flags.FlagValues) -> None:
     """Prints the table of a teacher and its students, and writes a report that plays some notes."""
     workdir, students, seed = options.workdir, options.students, options.seed
     drawing.check_results(Notes, config, workdir)
-    fields = ("name", "path", "label", *matching.SPLITS)
+    fields = ("name", "path", "label", *run_files.SPLITS)
     check_students(workdir, config, students, fields, lambda config, given: drawing.check_kind(Notes, config, given))
     run, path = drawing.open_kind(Notes, config, workdir, options.step)
     dataset = run.dataset

@@ -13,14 +13,11 @@ from typing import Any
 
 from absl import flags
 
-from experiments.benchmarks.few_steps import methods, rows
-from experiments.cli import progress
+from experiments.benchmarks.few_steps import rows
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import Scorer
 from experiments.models.choices import build_schedule
 from experiments.models.runs import open_run
-from experiments.reporting.report import tables_as_text
 from experiments.training import distillation, flow_map_students, students
 
 
@@ -44,9 +41,9 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
         yield n, changed, method
 
 
-def run(setting: methods.Setting, scorer: Scorer, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> None:
     """Prints the table of a teacher and its students."""
-    start = time.monotonic()
+    start, (setting, scorer) = time.monotonic(), rows.opened(config, options)
     paths = [Path(folder).expanduser().absolute() for folder in options.students]
     for path in paths:
         if not recipe_of(path):
@@ -59,5 +56,4 @@ def run(setting: methods.Setting, scorer: Scorer, options: flags.FlagValues) -> 
             name = f"{method} ({config.sampling.solver.name})"
             found.append(rows.row(name, n, config, student.model, scored))
             print(f"{method}, {n} steps", flush=True)
-    print(tables_as_text([rows.table(found, scorer.caption)]))
-    print(progress.final_line("the table", time.monotonic() - start))
+    rows.print_table(found, scorer.caption, "the table", start)

@@ -25,10 +25,9 @@ from experiments.benchmarks.few_steps.sounds import Comparison, check_students
 from experiments.benchmarks.measuring import in_turns
 from experiments.cli.config import Config, call, require
 from experiments.configs import base
-from experiments.data import matching
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
-from experiments.models import rules
+from experiments.models import rules, run_files
 from experiments.models.rules import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler, possible_steps
@@ -50,9 +49,8 @@ class Problem(NamedTuple):
 def griffin_lim(features: audio.LogMel, length: int, iterations: int, seed: int, encoded: Array) -> Array:
     """Sounds from log-mel features without a model."""
     magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
-    return audio.griffin_lim(
-        jax.random.key(seed), magnitudes, features.window, features.hop, length, iterations=iterations
-    ).x
+    given = magnitudes, features.window, features.hop, length
+    return audio.griffin_lim(jax.random.key(seed), *given, iterations=iterations).x
 
 
 def vocoder(
@@ -75,11 +73,6 @@ def vocoder(
     return vocode
 
 
-def detail(features: audio.LogMel, sound: Array) -> Array:
-    """The standard deviation of the log-magnitudes about their envelope, of all sounds together."""
-    return jnp.std(representations.magnitudes(features).encode(sound))
-
-
 def measure(
     problem: Problem, make: Callable[[Array], Array], baseline: Callable[[Array], Array], repeats: int
 ) -> tuple[dict, Any]:
@@ -87,11 +80,9 @@ def measure(
     one = problem.encoded[:1]
     sounds = np.concatenate([np.asarray(make(row[None])) for row in problem.encoded])
     jax.block_until_ready((make(one), baseline(one)))
-    wall, of_cpu = (
-        in_turns(lambda: make(one), lambda: baseline(one), repeats, clock)
-        for clock in (time.perf_counter, time.process_time)
-    )
-    detail_of = jax.jit(functools.partial(detail, problem.features))
+    turns = functools.partial(in_turns, lambda: make(one), lambda: baseline(one), repeats)
+    wall, of_cpu = turns(time.perf_counter), turns(time.process_time)
+    detail_of = jax.jit(lambda x: jnp.std(representations.magnitudes(problem.features).encode(x)))
     found = {
         "log-spectral distance, dB": audio.log_spectral_distance(sounds, problem.truth, problem.rate).mean(),
         "multi-resolution STFT loss": audio.multi_resolution_stft_loss(sounds, problem.truth, problem.rate).mean(),
@@ -109,11 +100,8 @@ def versions(
 ) -> Iterator[tuple[str, Callable[[Array], Array], Path | None]]:
     """The name of every row, its compiled function of the features, and the folder of its run."""
     for count in (options.baseline, 2 * options.baseline):
-        yield (
-            f"Griffin-Lim, {count}",
-            jax.jit(functools.partial(griffin_lim, features, length, count, options.seed)),
-            None,
-        )
+        make = jax.jit(functools.partial(griffin_lim, features, length, count, options.seed))
+        yield f"Griffin-Lim, {count}", make, None
     for path, (run, config) in runs.items():
         for n in possible_steps(config, [*map(int, options.steps)]):
             for count in map(int, options.iterations):
@@ -136,7 +124,7 @@ def open_vocoder(config: Config, folder: str, step: int | None = None) -> tuple[
 def run(config: Config, options: flags.FlagValues) -> None:
     """Prints the table of a vocoder and its students, and writes a report that plays some sounds."""
     workdir, students = options.workdir, options.students
-    fields = ("name", "path", *matching.SPLITS, *(f"map.{field}" for field in config.data.map))
+    fields = ("name", "path", *run_files.SPLITS, *(f"map.{field}" for field in config.data.map))
     check_students(workdir, config, students, fields, lambda config, given: check_kind(Sounds, config, given))
     saved = config.copy_and_resolve_references()
     workdir_of, teacher = open_vocoder(config, workdir, options.step)

@@ -16,13 +16,13 @@ from absl import flags
 
 from experiments.benchmarks.few_steps import methods, teacher
 from experiments.cli import progress
-from experiments.cli.config import Config
+from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.dataset import Scorer
+from experiments.data.display import Scorer
 from experiments.evaluation import kept_rows
 from experiments.models import rules
 from experiments.models.model import Model
-from experiments.models.runs import Run
+from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import metrics
@@ -44,12 +44,12 @@ def measured(
     """
     generate = make_sampler(config, model, run.dataset, run.extras)
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
-    scale, seconds, found = config.sampling.guidance_scale, [], []
+    seconds, found = [], []
     flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1)
     train = flat(run.dataset.to_model(run.dataset.train["x"]))
     for seed in seeds if len(seeds) > 1 else [*seeds, *seeds]:
         start = time.monotonic()
-        x = generate(params, seed, labels, scale)
+        x = generate(params, seed, labels, config.sampling.guidance_scale)
         seconds.append(time.monotonic() - start)
         if len(found) < len(seeds):
             found.append({**scorer.samples(x, labels), "Fréchet": float(_frechet(train, flat(x)))})
@@ -64,8 +64,8 @@ _frechet = jax.jit(metrics.frechet_distance)
 
 def row(name: str, steps: int, config: Config, model: Model, scored: tuple[dict, float], **cost: Any) -> dict[str, Any]:
     """A row of the table, with further columns ``cost``."""
-    evaluations, (metrics, milliseconds) = calls(config, model), scored
-    return {"": name, "steps": steps, "calls": evaluations, "ms": milliseconds, **cost, "metrics": metrics}
+    metrics, milliseconds = scored
+    return {"": name, "steps": steps, "calls": calls(config, model), "ms": milliseconds, **cost, "metrics": metrics}
 
 
 def calls(config: Config, model: Model) -> int:
@@ -98,8 +98,8 @@ def of_teacher(
     for n in setting.steps:
         candidates.append((n, "teacher, untuned", teacher.untuned(config, n, options.solvers, options.grids)))
         if tuned is not None:
-            tuning = teacher.Tuning(options.updates)
-            candidates.append((n, "teacher, tuned", teacher.tuned(config, run, n, tuned / f"tuned_{n}.json", tuning)))
+            path = tuned / f"tuned_{n}.json"
+            candidates.append((n, "teacher, tuned", teacher.tuned(config, run, n, path, options.updates)))
     rows = []
     for n, name, chosen in candidates:
         scored = [(score(config, run.model, run.params), sampler, config) for sampler, config in chosen]
@@ -109,11 +109,7 @@ def of_teacher(
 
 
 def kept(folder: Path, name: str, facts: dict[str, Any], make: Callable[[], list[dict[str, Any]]]):
-    """The rows in the file of this name; made and written if there is none.
-
-    Raises:
-      ConfigError: if they were made with other facts.
-    """
+    """The rows in the file of this name, which must be of these facts; made and written if there is none."""
     path = folder / f"{re.sub('[^a-z0-9_]+', '_', name.lower())}.json"
     if path.exists():
         found = json.loads(path.read_text())
@@ -131,14 +127,26 @@ def make_score(run: Run, scorer: Scorer, options: flags.FlagValues) -> Score:
     return lambda config, model, params: measured(config, model, run, params, scorer, options.num, seeds)
 
 
-def run(setting: methods.Setting, scorer: Scorer, folder: Path, options: flags.FlagValues) -> None:
+def opened(config: Config, options: flags.FlagValues) -> tuple[methods.Setting, Scorer]:
+    """The run of the teacher with the settings of a comparison, and what measures its samples."""
+    for name in options.methods:
+        if name not in methods.METHODS:
+            raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")
+    run = open_run(config, as_path(options.workdir).absolute(), options.step, (config.sampling.guidance_scale,))
+    if (scorer := run.dataset.scorer()) is None:
+        given = f"--workdir={options.workdir}"
+        raise ConfigError(f"{given}: its data must be images or points, they are {run.dataset.name}")
+    return methods.Setting(config, run, options.seconds, [*map(int, options.steps)]), scorer
+
+
+def run(config: Config, options: flags.FlagValues, folder: Path) -> None:
     """Trains the chosen methods and prints their table, by default with rows of the teacher."""
-    start, config, run, found = time.monotonic(), setting.config, setting.run, []
-    score = make_score(run, scorer, options)
+    setting, scorer = opened(config, options)
+    start, score, found = time.monotonic(), make_score(setting.run, scorer, options), []
     facts = {
-        "workdir": str(as_path(options.workdir).absolute()), "step": run.step, "scale": config.sampling.guidance_scale,
-        "num": options.num, "seed": options.seed, "seeds": options.seeds, "steps": setting.steps,
-        "config": kept_rows.overridden(config, base.saved(options.workdir)),
+        "workdir": str(as_path(options.workdir).absolute()), "step": setting.run.step,
+        "scale": config.sampling.guidance_scale, "num": options.num, "seed": options.seed, "seeds": options.seeds,
+        "steps": setting.steps, "config": kept_rows.overridden(config, base.saved(options.workdir)),
     }  # fmt: skip
     if options.teacher:
         chosen = {"updates": options.updates, "solvers": list(options.solvers), "grids": list(options.grids)}
@@ -148,14 +156,15 @@ def run(setting: methods.Setting, scorer: Scorer, folder: Path, options: flags.F
         print(f"{name} …", flush=True)
         trained = {**facts, "seconds": setting.seconds}
         found += kept(folder, name, trained, lambda name=name: of_method(name, setting, score))
-    print(tables_as_text([table(found, scorer.caption)]))
-    print(progress.final_line(str(folder), time.monotonic() - start))
+    print_table(found, scorer.caption, str(folder), start)
 
 
-def table(rows: Sequence[dict[str, Any]], caption: str) -> Table:
-    """The rows by number of steps, every metric with its standard error."""
+def print_table(rows: Sequence[dict[str, Any]], caption: str, where: str, start: float) -> None:
+    """Prints the rows by number of steps, every metric with its standard error."""
     fields = [field for field in dict.fromkeys(field for row in rows for field in row) if field != "metrics"]
     names = list(rows[0]["metrics"])
     cells = lambda row: [f"{mean:.4f} ± {error:.4f}" for mean, error in (row["metrics"][name] for name in names)]
     order = sorted(rows, key=lambda row: (row["steps"], row["metrics"][DISTANCE][0]))
-    return Table([*fields, *names], [[*(row.get(f) for f in fields), *cells(row)] for row in order], caption)
+    lines = [[*(row.get(f) for f in fields), *cells(row)] for row in order]
+    print(tables_as_text([Table([*fields, *names], lines, caption)]))
+    print(progress.final_line(where, time.monotonic() - start))

@@ -10,8 +10,8 @@ import numpy as np
 from experiments.cli import progress
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.data import matching
 from experiments.evaluation.kept_rows import KeptRows, check_names, overridden
+from experiments.models import run_files
 from experiments.models.runs import Run, facts, write_arrays
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
@@ -37,7 +37,7 @@ def check_students(
     paths = [check(config, workdir), *(check(its, folder) for folder, its in configs.items())]
     check_names("--workdir and --students", paths)
     for folder, its in configs.items():
-        matching.check(its, config, f"--students={folder}", workdir, fields)
+        run_files.check_same_data(its, config, f"--students={folder}", workdir, fields)
 
 
 class Comparison:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +16,7 @@ from experiments.models.sampling import at_steps, build_sampler
 from scorekit import tuning
 
 SOLVERS, GRIDS = ("euler", "dpmpp_2m", "unipc"), ("vp_quadratic", "uniform")
-_BATCH, _DRAWS = 50, 10
-
-
-class Tuning(NamedTuple):
-    """How long a sampler is tuned: updates of a grid, and steps of the reference."""
-
-    updates: int = 150
-    fine: int = 64
+_BATCH, _DRAWS, _FINE = 50, 10, 64  # of the tuning; the last one is the steps of its reference
 
 
 def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
@@ -44,7 +36,7 @@ def untuned(
             yield f"{solver}, {grid}", with_sampling(config, solver, grid, steps)
 
 
-def tuned(config: Config, run: Run, steps: int, path: Path, settings: Tuning) -> Iterator[tuple[str, Config]]:
+def tuned(config: Config, run: Run, steps: int, path: Path, updates: int) -> Iterator[tuple[str, Config]]:
     """Grid and coefficients of a solver, tuned to the teacher's own paths and saved at ``path``."""
     solver_name = "unipc" if steps > 1 else "euler"
     config = with_sampling(config, solver_name, GRIDS[0], steps)
@@ -55,19 +47,11 @@ def tuned(config: Config, run: Run, steps: int, path: Path, settings: Tuning) ->
     scale = rules.traced_scale(config, config.sampling.guidance_scale)
     denoiser = make_guided(config, run.model)(run.params, given, scale, run.extras)
     like = jax.ShapeDtypeStruct((_BATCH, *run.model.shape), jnp.float32)
-    both = tuning.fine_pairs(
-        jax.random.key(0),
-        denoiser,
-        schedule,
-        like,
-        _DRAWS + _DRAWS // 2,
-        t_max=ts[0],
-        t_min=ts[-1],
-        steps=settings.fine,
-    )
+    key, num = jax.random.key(0), _DRAWS + _DRAWS // 2
+    both = tuning.fine_pairs(key, denoiser, schedule, like, num, t_max=ts[0], t_min=ts[-1], steps=_FINE)
     pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(_DRAWS), slice(_DRAWS, None)))
     found = tuning.tune(
-        denoiser, schedule, solver, {"configured": ts}, pairs, held_out, coefficients=True, steps=settings.updates
+        denoiser, schedule, solver, {"configured": ts}, pairs, held_out, coefficients=True, steps=updates
     )
     tuning.save_grid(path, found, schedule)
     config.sampling.grid.update(name="file", path=str(path))

@@ -17,7 +17,8 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.benchmarks.options import with_defaults
+from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
+from experiments.benchmarks.options import chosen, with_defaults
 from experiments.benchmarks.quality import problems, solvers, tabulated, tuned
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
@@ -33,10 +34,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "solvers": list(tabulated.STRATEGIES),
     },
     "tuning": {
-        "problems": ["ring", "low_rank"], "nfe": ["5", "6", "8", "10"], "samples": 4096, "solvers": list(tuned.SOLVERS),
+        "problems": list(tuned.EXACT), "nfe": ["5", "6", "8", "10"], "samples": 4096, "solvers": list(tuned.SOLVERS),
     },
 }  # fmt: skip
-_KNOWN = [*solvers.DETERMINISTIC, *solvers.STOCHASTIC]
 
 _TABLE = flags.DEFINE_enum("table", "solvers", list(DEFAULTS), "Table to print.")
 _WORKDIR = shared.out("solvers: folder for the plot.", "runs/quality", "workdir")
@@ -47,7 +47,7 @@ flags.DEFINE_list("nfe", None, "Network evaluations.")
 flags.DEFINE_list(
     "solvers",
     None,
-    f"solvers: which of {'; '.join(_KNOWN)}; or all. few_steps: pairs, in quotes. "
+    f"solvers: which of {'; '.join([*DETERMINISTIC, *STOCHASTIC])}; or all. few_steps: pairs, in quotes. "
     f"tuning: which of {', '.join(tuned.SOLVERS)}.",
 )
 flags.DEFINE_integer(
@@ -72,11 +72,7 @@ flags.DEFINE_float("power", 1.0, "tuning: power of the minimised mean: 2 RMSE, 1
 def main(_) -> None:
     table = _TABLE.value
     options = with_defaults(DEFAULTS[table])
-    known = DEFAULTS["tuning"]["problems"] if table == "tuning" else list(problems.DATA)
-    options.problems = known if options.problems == ["all"] else options.problems
-    for name in options.problems:
-        if name not in known:
-            raise app.UsageError(f"--problems: {name!r} is not one of {', '.join(known)}")
+    options.problems = chosen("problems", options.problems, tuned.EXACT if table == "tuning" else problems.DATA)
     if not options.problems and not options.digits:
         raise app.UsageError("--problems or --digits must name a denoiser to measure")
     match table:

@@ -18,20 +18,15 @@ from experiments.configs import base
 from experiments.models.model import denoiser
 from experiments.models.rules import make_guided
 from experiments.models.runs import open_run
-from scorekit import denoisers, densities, process, schedules, solvers
+from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
 
 EDM = schedules.edm(0.0, 80.0)  # its t = 0 is clean data
 MAX_STEPS = 300
 """Of a grid; the reference solution has as many."""
-
-SCHEDULES = {
-    "edm": EDM,
-    "linear_vp": schedules.linear_vp(),
-    "cosine": schedules.cosine(),
-    "rectified_flow": schedules.rectified_flow(),
-}
+VP, COSINE, FLOW = schedules.linear_vp(), schedules.cosine(), schedules.rectified_flow()
+SCHEDULES = {"edm": EDM, "linear_vp": VP, "cosine": COSINE, "rectified_flow": FLOW}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +43,24 @@ class Problem:
         """The grid on the schedule of the problem."""
         return grids.matching(self.schedule, EDM, GRIDS[grid](n))
 
+    @property
+    def top(self) -> Array:
+        """The time of the initial state."""
+        return self.schedule.time_at(EDM.log_snr(1.0))
+
+    def recommended(self, n: int) -> tuple[Solver, Array]:
+        """The recommended pair of solver and grid for n evaluations."""
+        return samplers.recommended(self.schedule, n, t_max=self.top)
+
+    def run(self, solver: Solver, ts: Array, key: Key | None = None, x: Array | None = None) -> Array:
+        """:func:`scorekit.samplers.sample` from ``x_init`` or x, compiled once for grids of all lengths."""
+        x, n = self.x_init if x is None else x, len(ts) - 1
+        return _run(key, self.denoiser, self.schedule, solver, x, jnp.pad(ts, (0, MAX_STEPS - n)), n)
+
+    def error(self, solver: Solver, ts: Array) -> "Errors":
+        """The errors of a run from ``x_init``."""
+        return errors(self.run(solver, ts), self.reference)
+
     def predict(self, x: Array, ratio: Array) -> Array:
         """x0 from ``x = x0 + ratio eps`` at ``sigma / alpha = ratio``: the denoiser that other packages call."""
         t = self.schedule.time_at(-2.0 * jnp.log(ratio))
@@ -56,8 +69,7 @@ class Problem:
     @functools.cached_property
     def reference(self) -> np.ndarray:
         """The probability-flow map of ``x_init``, on a fine grid."""
-        times = self.times("VP t^3", MAX_STEPS)
-        return np.asarray(run_solver(None, self.denoiser, self.schedule, solvers.RK4(), self.x_init, times))
+        return np.asarray(self.run(solvers.RK4(), self.times("VP t^3", MAX_STEPS)))
 
 
 @jax.jit
@@ -71,12 +83,6 @@ def _run(key, denoiser, schedule, solver, x, ts, n):
         return solver.step(for_step, state, x, jax.tree.map(lambda leaf: leaf[k], rows), once)
 
     return jax.lax.fori_loop(0, n, body, (x, solver.init(x)))[0]
-
-
-def run_solver(key: Key | None, denoiser: Denoiser, schedule: Schedule, solver: Solver, x: Array, ts: Array) -> Array:
-    """:func:`scorekit.samplers.sample`, compiled once for grids of all lengths."""
-    n = len(ts) - 1
-    return _run(key, denoiser, schedule, solver, x, jnp.pad(ts, (0, MAX_STEPS - n)), n)
 
 
 class Errors(NamedTuple):
@@ -112,13 +118,13 @@ GRIDS = {
     "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.002)),
     "logsnr .01": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.01)),
     "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, _at(0.03)),
-    "VP t": lambda n: _converted(schedules.linear_vp(), grids.uniform, n),
-    "VP t^1.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=1.5),
-    "VP t^2": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n),
-    "VP t^2.5": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=2.5),
-    "VP t^3": lambda n: _converted(schedules.linear_vp(), grids.quadratic, n, power=3.0),
-    "flow t": lambda n: _converted(schedules.rectified_flow(), grids.uniform, n),
-    "cosine t": lambda n: _converted(schedules.cosine(), grids.uniform, n),
+    "VP t": lambda n: _converted(VP, grids.uniform, n),
+    "VP t^1.5": lambda n: _converted(VP, grids.quadratic, n, power=1.5),
+    "VP t^2": lambda n: _converted(VP, grids.quadratic, n),
+    "VP t^2.5": lambda n: _converted(VP, grids.quadratic, n, power=2.5),
+    "VP t^3": lambda n: _converted(VP, grids.quadratic, n, power=3.0),
+    "flow t": lambda n: _converted(FLOW, grids.uniform, n),
+    "cosine t": lambda n: _converted(COSINE, grids.uniform, n),
 }
 
 
@@ -203,8 +209,7 @@ def exact_problem(name: str, schedule: str, samples: int) -> Problem:
     # Through x0 alone, as from a network: computing the exact x0 and eps separately would take twice the time.
     network = jax.tree_util.Partial(_exact_x0, data, chosen)
     exact = denoisers.denoiser_from_network(network, chosen, "x0")
-    top = chosen.time_at(EDM.log_snr(1.0))
-    x = chosen.sigma(top) * jax.random.normal(jax.random.key(0), (samples, data.dim))
+    x = chosen.sigma(chosen.time_at(EDM.log_snr(1.0))) * jax.random.normal(jax.random.key(0), (samples, data.dim))
     return Problem(name, chosen, exact, x, data)
 
 
@@ -213,16 +218,7 @@ def _exact_x0(data, schedule, x, t):
 
 
 def trained_problem(workdir: str, samples: int, scale: float = 1.0) -> Problem:
-    """The network of a finished run; the labels run through the classes in turn.
-
-    Args:
-      workdir: of the run.
-      samples: the number of draws.
-      scale: the guidance scale of the rule of its config; 1 is the network alone.
-
-    Raises:
-      ConfigError: if there is no run in ``workdir``.
-    """
+    """The network of a finished run, by default without guidance; the labels run through the classes in turn."""
     config = base.saved(workdir)
     opened = open_run(config, Path(workdir).expanduser(), scales=(scale,))
     labels = jnp.arange(samples) % opened.dataset.num_classes

@@ -9,9 +9,10 @@ divided by that of the best pair at the same number of evaluations. One of them 
 """
 
 import functools
+import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
+from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality import peers
 from experiments.benchmarks.quality.problems import (
     DATA,
@@ -28,53 +31,12 @@ from experiments.benchmarks.quality.problems import (
     Problem,
     errors,
     exact_problem,
-    run_solver,
     trained_problem,
 )
 from experiments.cli.endings import one_line
 from experiments.reporting import curves
-from scorekit import solvers
 from scorekit.metrics import sliced_wasserstein
-from scorekit.samplers import recommended
 
-DETERMINISTIC = {
-    "DDIM": solvers.Euler(),
-    "Heun flow": solvers.Heun(),
-    "Heun sigma": solvers.Heun(coordinate="sigma"),
-    "midpoint flow": solvers.Midpoint(),
-    "RK4 flow": solvers.RK4(),
-    "DPM++2S": solvers.DPMSolver(order=2),
-    "DPM++3S": solvers.DPMSolver(order=3),
-    "DPM++2M": solvers.DPMSolverPP2M(),
-    "DPM++3M": solvers.DPMSolverPP3M(),
-    "EAB3 x0": solvers.ExponentialAdamsBashforth(order=3, prediction="x0"),
-    "EAB2 eps": solvers.ExponentialAdamsBashforth(order=2),
-    "EAB3 eps": solvers.ExponentialAdamsBashforth(order=3),
-    "EAB4 eps": solvers.ExponentialAdamsBashforth(order=4),
-    "tAB-DEIS3": solvers.deis(3),
-    "AB2 flow": solvers.AdamsBashforth(order=2),
-    "AB3 flow": solvers.AdamsBashforth(order=3),
-    "AB4 flow": solvers.AdamsBashforth(order=4),
-    "AB3 angle": solvers.AdamsBashforth(order=3, coordinate="angle"),
-    "LMS4": solvers.linear_multistep(4),
-    "iPNDM4": solvers.IPNDM(),
-    "UniPC1": solvers.UniPC(predictor=1),
-    "UniPC2": solvers.UniPC(predictor=2),
-    "UniPC3": solvers.UniPC(predictor=3),
-    "UniPC1 flow": solvers.UniPC(predictor=1, coordinate="flow"),
-    "UniPC3 flow": solvers.UniPC(predictor=3, coordinate="flow"),
-    "UniPC2 flow": solvers.UniPC(predictor=2, coordinate="flow"),
-}
-STOCHASTIC = {
-    "DDPM": lambda n: solvers.Ancestral(),
-    "Euler-Maruyama": lambda n: solvers.EulerMaruyama(clock="log_snr"),
-    "reverse diffusion": lambda n: solvers.ReverseDiffusion(),
-    "DPM++2M SDE": lambda n: solvers.DPMSolverPP2MSDE(),
-    "DPM++3M SDE": lambda n: solvers.DPMSolverPP3MSDE(),
-    "SA3": lambda n: solvers.SASolver(steps=3),
-    "EDM churn": solvers.edm_stochastic,
-    "AB3 flow (ODE)": lambda n: solvers.AdamsBashforth(),
-}
 PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
 
 Cells = dict[tuple[str, str, int], Errors]
@@ -83,27 +45,16 @@ Cells = dict[tuple[str, str, int], Errors]
 
 def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:
     """Every solver, and every sampler of another package, on every grid; and the recommended pair on its own."""
-    cells: Cells = {}
-    top = problem.times("VP t", 1)[0]
-    for nfe in nfes:
-        solver, times = recommended(problem.schedule, nfe, t_max=top)
-        cells["recommended", "its grid", nfe] = errors(
-            run_solver(None, problem.denoiser, problem.schedule, solver, problem.x_init, times), problem.reference
-        )
-    for name in names:
+    cells = {("recommended", "its grid", n): problem.error(*problem.recommended(n)) for n in nfes}
+    for name, grid, nfe in itertools.product(names, grids, nfes):
         solver = DETERMINISTIC[name]
-        for grid in grids:
-            for nfe in nfes:
-                times = problem.times(grid, max(1, nfe // solver.evals_per_step))
-                x = run_solver(None, problem.denoiser, problem.schedule, solver, problem.x_init, times)
-                cells[name, grid, nfe] = errors(x, problem.reference)
+        cells[name, grid, nfe] = problem.error(solver, problem.times(grid, max(1, nfe // solver.evals_per_step)))
     for name, peer in others.items():
-        for grid in peer.grids or grids:
-            for nfe in nfes:
-                times = problem.times(grid, peer.steps(nfe))
-                alpha, sigma = problem.schedule.alpha(times), problem.schedule.sigma(times)
-                x = peer.solve(problem, np.asarray(problem.x_init / alpha[0]), np.asarray(sigma / alpha))
-                cells[name, grid, nfe] = errors(x, problem.reference)
+        for grid, nfe in itertools.product(peer.grids or grids, nfes):
+            times = problem.times(grid, peer.steps(nfe))
+            alpha, sigma = problem.schedule.alpha(times), problem.schedule.sigma(times)
+            x = peer.solve(problem, np.asarray(problem.x_init / alpha[0]), np.asarray(sigma / alpha))
+            cells[name, grid, nfe] = errors(x, problem.reference)
     return cells
 
 
@@ -114,15 +65,13 @@ def distances(problem: Problem, names: list[str], grids: list[str], nfes: list[i
     keys = jax.random.split(jax.random.key(1), 5)
     exact = problem.data.sample(keys[0], (samples,))
     distance = jax.jit(lambda x: sliced_wasserstein(keys[2], x, exact))
-    x_init = problem.schedule.sigma(problem.times(grids[0], 2)[0]) * jax.random.normal(keys[3], exact.shape)
+    x_init = problem.schedule.sigma(problem.top) * jax.random.normal(keys[3], exact.shape)
     found = {}
-    for name in names:
-        for grid in grids:
-            for nfe in nfes:
-                n = max(1, nfe // STOCHASTIC[name](1).evals_per_step)
-                times = problem.times(grid, n)
-                x = run_solver(keys[4], problem.denoiser, problem.schedule, STOCHASTIC[name](n), x_init, times)
-                found[name, grid, nfe] = float(distance(x))
+    for name, grid, nfe in itertools.product(names, grids, nfes):
+        n = max(1, nfe // STOCHASTIC[name](1).evals_per_step)
+        found[name, grid, nfe] = float(
+            distance(problem.run(STOCHASTIC[name](n), problem.times(grid, n), keys[4], x_init))
+        )
     others = [distance(problem.data.sample(key, (samples,))) for key in jax.random.split(keys[1], 8)]
     return found, float(np.mean(others))
 
@@ -131,13 +80,11 @@ def rank(tables: Sequence[Cells], nfes: Sequence[int]) -> dict[tuple[str, str], 
     """The geometric mean of the error over the smallest error, for pairs that all tables have; best first."""
     pairs = {(s, g) for s, g, _ in tables[0] if all((s, g, n) in cells for cells in tables for n in nfes)}
     logs: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
-    for cells in tables:
-        for nfe in nfes:
-            for kind in range(2):
-                values = {pair: cells[*pair, nfe][kind] for pair in pairs}
-                best = min(values.values())
-                for pair, value in values.items():
-                    logs[pair].append(math.log(value / best) if value > 0 else 0.0)
+    for cells, nfe, kind in itertools.product(tables, nfes, range(2)):
+        values = {pair: cells[*pair, nfe][kind] for pair in pairs}
+        best = min(values.values())
+        for pair, value in values.items():
+            logs[pair].append(math.log(value / best) if value > 0 else 0.0)
     factors = {pair: math.exp(np.mean(log)) for pair, log in logs.items()}
     return dict(sorted(factors.items(), key=lambda item: item[1]))
 
@@ -156,30 +103,27 @@ def short(value: float) -> str:
     return f"{value:.2g}" if value >= 0.1 else re.sub("e-0", "e-", f"{value:.1e}")
 
 
-def print_table(title: str, nfes: list[int], rows: dict[tuple[str, str], list[list[float]]]) -> None:
+def print_table(title: str, nfes: list[int], cells: Mapping[Any, Any], *blocks: Callable[[Any], float]) -> None:
     """Blocks of columns by NFE, one row per solver and grid."""
-    blocks = len(next(iter(rows.values())))
-    print(f"\n{title}\n{'NFE':38}" + " |".join("".join(f"{n:>8}" for n in nfes) for _ in range(blocks)))
-    for (solver, grid), values in rows.items():
+    line = lambda name, cells: f"{name:38}" + " |".join("".join(f"{cell:>8}" for cell in block) for block in cells)
+    print(f"\n{title}\n{line('NFE', [nfes] * len(blocks))}")
+    for solver, grid in dict.fromkeys(key[:2] for key in cells):
         note = f"{solver} [{grid}]" + (" *" if (solver, grid) in PUBLISHED else "")
-        print(f"{note:38}" + " |".join("".join(f"{short(v):>8}" for v in block) for block in values))
+        print(line(note, [[short(value(cells[solver, grid, n])) for n in nfes] for value in blocks]))
 
 
 def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]], nfes: list[int]) -> None:
     """Plots the error against evaluations, each solver on its best grid."""
 
     def best(cells: dict, value: Callable[[Any], float]) -> dict[str, list[float]]:
-        names = dict.fromkeys(name for name, _, _ in cells)
-        return {
-            s: [min(value(c) for key, c in cells.items() if (key[0], key[2]) == (s, n)) for n in nfes] for s in names
-        }
+        of = lambda s, n: min(value(cell) for key, cell in cells.items() if (key[0], key[2]) == (s, n))
+        return {s: [of(s, n) for n in nfes] for s in dict.fromkeys(name for name, _, _ in cells)}
 
-    panels = {
-        f"{name}: RMSE to {'the exact flow' if name in DATA else 'a fine solution'}": best(
+    panels = {}
+    for name, cells in tables.items():
+        panels[f"{name}: RMSE to {'the exact flow' if name in DATA else 'a fine solution'}"] = best(
             cells, lambda cell: cell.rmse
         )
-        for name, cells in tables.items()
-    }
     for name, (found, floor) in swd.items():
         exact = {"two exact sets": [floor] * len(nfes)}
         panels[f"{name}: sliced Wasserstein distance to exact samples"] = best(found, float) | exact
@@ -187,29 +131,16 @@ def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]
     curves.panels(path, nfes, panels, xlabel="network evaluations", ylabel=ylabel, log_x=True)
 
 
-def chosen(flag: str, names: list[str], *allowed: dict) -> list[list[str]]:
-    """The names that a flag holds, by the table that has them.
-
-    Raises:
-      UsageError: for a name that no table has.
-    """
-    every = [name for table in allowed for name in table]
-    names = every if names == ["all"] else names
-    for name in names:
-        if name not in every:
-            raise app.UsageError(f"--{flag}: {name!r} is not one of {', '.join(every)}")
-    return [[name for name in table if name in names] for table in allowed]
-
-
 def run(options: flags.FlagValues, path: Path) -> None:
     """Prints the tables and plots the errors."""
-    deterministic, stochastic = chosen("solvers", options.solvers, DETERMINISTIC, STOCHASTIC)
-    (grids,), names = chosen("grids", options.grids, GRIDS), options.problems
+    names = chosen("solvers", options.solvers, [*DETERMINISTIC, *STOCHASTIC])
+    deterministic, stochastic = ([name for name in table if name in names] for table in (DETERMINISTIC, STOCHASTIC))
+    grids = [grid for grid in GRIDS if grid in chosen("grids", options.grids, GRIDS)]
     nfes = sorted(map(int, options.nfe))
     if not nfes or nfes[0] < 1 or nfes[-1] > MAX_STEPS:
         raise app.UsageError(f"--nfe: must lie in 1 to {MAX_STEPS}, got {options.nfe}")
     others = peers.load() if options.peers else {}
-    makers = {name: functools.partial(exact_problem, name, options.schedule, options.samples) for name in names}
+    makers = {n: functools.partial(exact_problem, n, options.schedule, options.samples) for n in options.problems}
     if options.digits:
         makers["digits"] = functools.partial(trained_problem, options.digits, min(options.samples, 128))
     tables: dict[str, Cells] = {}
@@ -217,20 +148,16 @@ def run(options: flags.FlagValues, path: Path) -> None:
     for name, make in makers.items():
         with jax.enable_x64(name != "digits"), one_line():
             problem = make()
-            cells = tables[name] = deterministic_cells(
-                problem, deterministic, grids, nfes, others if problem.data else {}
-            )
-            rows = {
-                (s, g): [[cells[s, g, n][kind] for n in nfes] for kind in range(2)]
-                for s, g in dict.fromkeys(key[:2] for key in cells)
-            }
-            title = f"{name}, schedule {options.schedule if problem.data else 'of the run'}"
-            print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, rows)
+            exact = problem.data is not None
+            cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes, others if exact else {})
+            title = f"{name}, schedule {options.schedule if exact else 'of the run'}"
+            of_kinds = lambda cell: cell.rmse, lambda cell: cell.median
+            print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, cells, *of_kinds)
             if problem.data is not None and stochastic:
                 draws = options.samples * max(1, 32 // problem.data.dim)
                 found, floor = swd[name] = distances(problem, stochastic, grids, nfes, draws)
-                rows = {pair: [[found[*pair, n] for n in nfes]] for pair in dict.fromkeys(key[:2] for key in found)}
-                print_table(f"{title}: sliced Wasserstein distance (two exact sets: {short(floor)})", nfes, rows)
+                of = f"two exact sets: {short(floor)}"
+                print_table(f"{title}: sliced Wasserstein distance ({of})", nfes, found, float)
     for (solver, grid), package in PUBLISHED.items():
         if solver in deterministic and grid in grids:
             print(f"\n* {solver} [{grid}] is {package}")

@@ -8,19 +8,13 @@ diffusion; see :mod:`.peers` for the packages themselves, and ``docs/solvers.md`
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from experiments.benchmarks.quality.problems import (
-    Errors,
-    Problem,
-    errors,
-    exact_problem,
-    run_solver,
-    trained_problem,
-)
+from experiments.benchmarks.options import chosen
+from experiments.benchmarks.quality.problems import Errors, Problem, errors, exact_problem, trained_problem
 from experiments.cli.endings import one_line
 from scorekit import solvers
-from scorekit.samplers import few_steps, recommended, sample
+from scorekit.samplers import few_steps, sample
 from scorekit.typing import Solver
 
 STRATEGIES: dict[str, tuple[Solver, str]] = {
@@ -52,21 +46,19 @@ PUBLISHED: dict[tuple[str, int], dict[int, float]] = {
 
 def measure(problem: Problem, names: list[str], nfes: list[int], sigma_data: float) -> dict[str, list[Errors]]:
     """The errors of every strategy, of the recommended pair, and of the tabulated sampler, by NFE."""
-    top = problem.times("VP t", 1)[0]
-    score = lambda solver, ts: errors(
-        run_solver(None, problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference
-    )
 
-    def by_name(solver, grid, nfe):
-        return score(solver, problem.times(grid, nfe if solver.evals_per_step == 1 else (nfe + 1) // TWO_STAGES))
+    def usual(solver, grid, nfe):
+        return problem.error(
+            solver, problem.times(grid, nfe if solver.evals_per_step == 1 else (nfe + 1) // TWO_STAGES)
+        )
 
-    found = {name: [by_name(*STRATEGIES[name], nfe) for nfe in nfes] for name in names}
-    found["recommended"] = [score(*recommended(problem.schedule, n, t_max=top)) for n in nfes]
-    for n in nfes:
-        solver, ts = few_steps(problem.schedule, n, top, sigma_data=sigma_data)
-        x = draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts)
-        found.setdefault("tabulated", []).append(errors(x, problem.reference))
-    return found
+    def tabulated(nfe):
+        solver, ts = few_steps(problem.schedule, nfe, problem.top, sigma_data=sigma_data)
+        return errors(draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference)
+
+    found = {name: [usual(*STRATEGIES[name], nfe) for nfe in nfes] for name in names}
+    found["recommended"] = [problem.error(*problem.recommended(n)) for n in nfes]
+    return found | {"tabulated": [tabulated(n) for n in nfes]}
 
 
 @jax.jit
@@ -75,43 +67,40 @@ def draw(denoiser, schedule, solver, x, ts):
     return sample(None, denoiser, schedule, solver, x, ts)
 
 
-def show(name: str, found: dict[str, list[Errors]], nfes: list[int]) -> list[tuple[list[float], list[float]]]:
+def print_ratios(rows: dict[str, np.ndarray]) -> None:
+    """Prints ratios by the number of evaluations."""
+    for row, values in rows.items():
+        print(f"{row:28}" + "".join(f"{value:9.2f}" for value in values))
+
+
+def show(name: str, found: dict[str, list[Errors]], nfes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Prints the table of a problem; returns best strategy and recommended over tabulated, by kind of error."""
     ratios = []
     for kind, title in enumerate(Errors._fields):
         print(f"\n{name}: {title}\n{'evaluations':28}" + "".join(f"{n:>9}" for n in nfes))
         for row, cells in found.items():
             print(f"{row:28}" + "".join(f"{cell[kind]:9.1e}" for cell in cells))
-        ours = np.array([cell[kind] for cell in found["tabulated"]])
-        best = np.min([[cell[kind] for cell in found[row]] for row in found if row in STRATEGIES], axis=0)
-        plain = np.array([cell[kind] for cell in found["recommended"]])
-        rows = {"best strategy / tabulated": best / ours, "recommended / tabulated": plain / ours}
-        if (name, kind) in PUBLISHED:
-            known = PUBLISHED[name, kind]
-            rows["best of packages / tabulated"] = np.array([known.get(n, np.nan) for n in nfes]) / ours
-        for row, values in rows.items():
-            print(f"{row:28}" + "".join(f"{value:9.2f}" for value in values))
-        ratios.append((best / ours, plain / ours))
+        errors = {row: np.array([cell[kind] for cell in cells]) for row, cells in found.items()}
+        best = np.min([values for row, values in errors.items() if row in STRATEGIES], axis=0)
+        both = best / errors["tabulated"], errors["recommended"] / errors["tabulated"]
+        rows: dict[str, np.ndarray] = {"best strategy / tabulated": both[0], "recommended / tabulated": both[1]}
+        if known := PUBLISHED.get((name, kind)):
+            rows["best of packages / tabulated"] = np.array([known.get(n, np.nan) for n in nfes]) / errors["tabulated"]
+        print_ratios(rows)
+        ratios.append(both)
     return ratios
 
 
 def run(options: flags.FlagValues) -> None:
     """Prints the tables of all problems, and the ratios over them."""
-    nfes, ratios, names = [int(n) for n in options.nfe], [], options.solvers
-    for name in names:
-        if name not in STRATEGIES:
-            raise app.UsageError(f"--solvers: {name!r} is not one of {'; '.join(STRATEGIES)}")
+    nfes, ratios, names = [int(n) for n in options.nfe], [], chosen("solvers", options.solvers, STRATEGIES)
     for name in options.problems:
         with jax.enable_x64(True):
             ratios += show(name, measure(exact_problem(name, "edm", options.samples), names, nfes, 1.0), nfes)
     if len(ratios) > 2:
         for title, values in zip(("best strategy", "recommended"), zip(*ratios, strict=True), strict=True):
             print(f"\n{title} / tabulated, over {len(options.problems)} problems and both errors:")
-            for row, of in (
-                ("geometric mean", lambda r: np.exp(np.mean(np.log(r), 0))),
-                ("smallest", lambda r: np.min(r, 0)),
-            ):
-                print(f"{row:28}" + "".join(f"{value:9.2f}" for value in of(np.array(values))))
+            print_ratios({"geometric mean": np.exp(np.mean(np.log(values), 0)), "smallest": np.min(values, 0)})
     if options.digits:
         with one_line():
             problem = trained_problem(options.digits, min(options.samples, 128), options.guidance_scale)

@@ -14,6 +14,7 @@ are insensitive to structure. Training phrases, white noise, and reconstructions
 are measured for comparison. Sampling time excludes the first call.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -24,23 +25,19 @@ import jax
 import numpy as np
 from absl import flags, logging
 
+from experiments import tasks
 from experiments.audio.phrase_statistics import distances, statistics
+from experiments.benchmarks.options import chosen
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
-from experiments.data.dataset import Dataset
 from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
-from experiments.models.conditioning import dropout_rates
 from experiments.models.latents import STATISTICS, load_data
-from experiments.models.loss import held_out_loss, make_loss, make_prepare
-from experiments.models.model import Model, build_model, init_params
-from experiments.models.rules import NO_EXTRAS
 from experiments.models.run_files import averaged
 from experiments.models.runs import Run, write_arrays, write_results
-from experiments.models.sampling import make_sampler
 from experiments.reporting import curves
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
@@ -54,14 +51,7 @@ PARTS = {"flat": ("flat",), "latent": ("autoencoder", "prior"), "cascade": ("low
 
 
 class Cost(NamedTuple):
-    """The cost of training one network.
-
-    Attributes:
-      per_step: operations of one step.
-      steps: number of steps.
-      total: operations, with those spent before training.
-      seconds: duration of this call.
-    """
+    """Operations of one step of a training, its steps, all its operations with those spent before, and seconds."""
 
     per_step: float
     steps: int
@@ -79,14 +69,8 @@ def flat_config() -> Config:
 
 def config_of(part: str, folder: Path, options: flags.FlagValues) -> Config:
     """The config of a network, with the fields that are the same for all."""
-    factories: dict[str, Callable[[], Config]] = {
-        "flat": flat_config,
-        "autoencoder": phrases_latent.get_config,
-        "prior": phrases_of_latents.get_config,
-        "low rate": phrases_1khz.get_config,
-        "upsampler": phrases_4khz.get_config,
-    }
-    config = factories[part]()
+    modules = {"autoencoder": phrases_latent, "prior": phrases_of_latents, "upsampler": phrases_4khz}
+    config = flat_config() if part == "flat" else modules.get(part, phrases_1khz).get_config()
     config.training.update(batch_size=8, ema_decays=(0.99,), sample_every=10**9, keep=1)
     config["autoencoder" if part == "autoencoder" else "network"].channels = options.channels
     if part == "autoencoder":
@@ -117,80 +101,47 @@ def step_operations(prepare: Callable, loss: Callable, params: PyTree, batch: di
     return operations(gradient, params, batch)
 
 
-class Trained(NamedTuple):
-    """A trained network.
-
-    Attributes:
-      config: of the network.
-      dataset: its data.
-      built: a :class:`Model` or an :class:`autoencoder.Latent`.
-      params: averaged parameters.
-      cost: of the training.
-    """
-
-    config: Config
-    dataset: Dataset
-    built: Any
-    params: PyTree
-    cost: Cost
-
-
-def fit_part(part: str, folder: Path, flops: float, options: flags.FlagValues, spent: float = 0.0) -> Trained:
+def fit_part(
+    part: str, folder: Path, flops: float, options: flags.FlagValues, spent: float = 0.0
+) -> tuple[Config, Run, Cost]:
     """Trains one network with a budget of ``flops`` operations, of which ``spent`` are used before the training."""
     config = config_of(part, folder, options)
-    dataset = load_data(config)
-    if part == "autoencoder":
-        built: Model | autoencoder.Latent = autoencoder.build_latent(config, dataset)
-        params = autoencoder.init_params(built, config.seed)
-        prepare, loss = autoencoder.make_prepare(built), autoencoder.make_loss(built)
-        held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    else:
-        built = build_model(config, dataset)
-        params = init_params(built, jax.random.key(config.seed))
-        prepare = make_prepare(built, dataset, dropout_rates(config), config.loss.joint_dropout)
-        loss = make_loss(built)
-        held_out = held_out_loss(make_prepare(built, dataset), loss, dataset)
-    batch = dataset.batch(config.seed, 0, config.training.batch_size)
-    per_step = step_operations(prepare, loss, params, batch)
+    task = tasks.of(config)
+    dataset = task.load(config)
+    model, workdir = task.build(config, dataset), folder / part.replace(" ", "_")
+    fit = lambda: next(task.stages(config, dataset, model, workdir))._replace(draw=None)
+    batch, untrained = dataset.batch(config.seed, 0, config.training.batch_size), fit()
+    per_step = step_operations(untrained.prepare, untrained.loss, untrained.params, batch)
     steps = max(round((flops - spent) / per_step), 2)
     config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
     start = time.monotonic()
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
-    workdir = folder / part.replace(" ", "_")
-    state = loop.fit(config, workdir, dataset, params=params, prepare=prepare, loss=loss, ema="0.99", held_out=held_out)
+    params = averaged(loop.fit(**fit()._asdict()), "0.99")
     cost = Cost(per_step, steps, per_step * steps + spent, time.monotonic() - start)
-    return Trained(config, dataset, built, averaged(state, "0.99"), cost)
-
-
-def fit_stage(
-    part: str, folder: Path, flops: float, options: flags.FlagValues, spent: float = 0.0
-) -> tuple[CascadeStage, Cost]:
-    """Trains a diffusion model; returns it with a sampler of full phrases."""
-    config, dataset, model, params, cost = fit_part(part, folder, flops, options, spent)
-    if config.data.crop is not None:
+    if config.data.crop is not None and part != "autoencoder":
         config = for_full_sounds(config)
-        dataset = load_data(config)
-        model = build_model(config, dataset)
-    generate = make_sampler(config, model, dataset)
-    return CascadeStage(config, Run(dataset, model, generate, params, cost.steps, NO_EXTRAS)), cost
+        dataset = task.load(config)
+        model = task.build(config, dataset)
+    return config, Run(dataset, model.built, model.generate, params, steps), cost
 
 
 def fit_method(
     method: str, folder: Path, flops: float, options: flags.FlagValues
 ) -> tuple[list[CascadeStage], dict[str, Cost]]:
     """Trains the networks of a method; returns its stages, and the cost of each network including the autoencoder."""
-    if method != "latent":
-        pairs = {part: fit_stage(part, folder, SHARES[part] * flops, options) for part in PARTS[method]}
-        return [pair[0] for pair in pairs.values()], {part: pair[1] for part, pair in pairs.items()}
-    first = fit_part("autoencoder", folder, SHARES["autoencoder"] * flops, options)
-    encode = autoencoder.make_encode(first.built, first.params)
-    path = folder / "autoencoder" / STATISTICS
-    if not path.exists():
-        write_results(path, autoencoder.statistics(encode, first.dataset))
-    phrases = load_phrases(folder, options)
-    encoding = operations(encode, phrases.train["x"][:1]) * (phrases.examples or 0)
-    prior, cost = fit_stage("prior", folder, SHARES["prior"] * flops, options, encoding)
-    return [prior], {"autoencoder": first.cost, "prior": cost}
+    stages, costs, spent = [], {}, 0.0
+    for part in PARTS[method]:
+        config, run, costs[part] = fit_part(part, folder, SHARES[part] * flops, options, spent)
+        if part != "autoencoder":
+            stages.append(CascadeStage(config, run))
+            continue
+        encode = autoencoder.make_encode(run.model, run.params)
+        path = folder / "autoencoder" / STATISTICS
+        if not path.exists():
+            write_results(path, autoencoder.statistics(encode, run.dataset))
+        phrases = load_phrases(folder, options)
+        spent = operations(encode, phrases.train["x"][:1]) * (phrases.examples or 0)
+    return stages, costs
 
 
 def load_phrases(folder: Path, options: flags.FlagValues) -> Sounds:
@@ -203,13 +154,7 @@ def load_phrases(folder: Path, options: flags.FlagValues) -> Sounds:
 
 
 class Drawn(NamedTuple):
-    """The samples of a method.
-
-    Attributes:
-      sounds: by name of the row.
-      seconds: of sampling, per phrase, without compilation.
-      costs: of the training of each network.
-    """
+    """Samples of a method by the name of their row, seconds to draw a phrase, and the cost of training each network."""
 
     sounds: dict[str, np.ndarray]
     seconds: float
@@ -244,29 +189,24 @@ def drawn(method: str, folder: Path, flops: float, labels: np.ndarray, options: 
 
 def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section]:
     """Plots of the mean statistics of every row by lag."""
-    lags = {"rhythm": structure.ONSET_LAGS, "harmony": structure.CHROMA_LAGS}
-    drawn = [
-        curves.panels(
-            path.with_name(f"{path.stem}_{name}.png"),
-            at,
-            {"": {row: values[name].mean(0) for row, values in found.items()}},
-            xlabel="lag (seconds)",
-            ylabel={"rhythm": "autocorrelation of onsets", "harmony": "self-similarity of the chroma"}[name],
-            title=f"{name.capitalize()}: means over phrases",
-            logarithmic=False,
-        )
-        for name, at in lags.items()
-    ]
-    return [Figure(drawn[0], "Beats show as maxima."), Figure(drawn[1], "Recurring chords show as maxima.")]
+    kinds = {
+        "rhythm": (structure.ONSET_LAGS, "autocorrelation of onsets", "Beats show as maxima."),
+        "harmony": (structure.CHROMA_LAGS, "self-similarity of the chroma", "Recurring chords show as maxima."),
+    }
+    sections: list[Section] = []
+    for name, (lags, ylabel, caption) in kinds.items():
+        file, title = path.with_name(f"{path.stem}_{name}.png"), f"{name.capitalize()}: means over phrases"
+        means = {"": {row: values[name].mean(0) for row, values in found.items()}}
+        draw = functools.partial(curves.panels, xlabel="lag (seconds)", ylabel=ylabel, title=title, logarithmic=False)
+        sections.append(Figure(draw(file, lags, means), caption))
+    return sections
 
 
 def run(options: flags.FlagValues, folder: Path) -> None:
     """Trains and measures the methods, prints the tables and writes a report."""
     logging.set_verbosity(logging.WARNING)
     start, flops = time.monotonic(), options.flops
-    for method in options.methods:
-        if method not in PARTS:
-            raise ConfigError(f"--methods={','.join(options.methods)}: must be of {', '.join(PARTS)}")
+    methods = chosen("methods", options.methods, PARTS)
     phrases = load_phrases(folder, options)
     rate, clips = phrases.sample_rate, options.clips
     labels = np.resize(phrases.test["label"], clips)
@@ -275,7 +215,7 @@ def run(options: flags.FlagValues, folder: Path) -> None:
     rms = float(np.sqrt(np.mean(real["test phrases"] ** 2)))
     real["white noise"] = rms * np.random.default_rng(0).normal(size=(clips, *real["test phrases"].shape[1:]))
     sounds, rows, costs = dict(real), {name: {} for name in real}, {}
-    for method in options.methods:
+    for method in methods:
         found = drawn(method, folder, flops, labels, options)
         sounds.update(found.sounds)
         costs.update(found.costs)

@@ -11,21 +11,10 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "cifar10"
-    config.network.channels = 128
-    config.network.blocks = 2
-    config.network.multipliers = (1, 2, 2)
-    config.network.attention_resolutions = (16, 8)
-    config.network.heads = 4
-    config.network.dtype = "bfloat16"
-    config.training.steps = 200_000
-    config.training.batch_size = 256
-    config.training.learning_rate = 3e-4
-    config.training.warmup_steps = 5000
-    config.training.ema_decays = (0.999, 0.9999)
-    config.training.log_every = 100
-    config.training.sample_every = 10_000
-    config.training.checkpoint_every = 10_000
-    config.sampling.ema = "0.9999"
-    config.sampling.steps = 40
+    config.network.update(channels=128, blocks=2, multipliers=(1, 2, 2))
+    config.network.update(attention_resolutions=(16, 8), heads=4, dtype="bfloat16")
+    config.training.update(steps=200_000, batch_size=256, learning_rate=3e-4, warmup_steps=5000)
+    config.training.update(ema_decays=(0.999, 0.9999), log_every=100, sample_every=10_000, checkpoint_every=10_000)
+    config.sampling.update(ema="0.9999", steps=40)
     config.evaluation.num_samples = 10_000
     return config

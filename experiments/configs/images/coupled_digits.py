@@ -11,7 +11,11 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    return coupled(digits.get_config())
+
+
+def coupled(config):
+    """A rectified flow of the data of a config from noise that optimal transport pairs with them."""
     config.schedule.name = "rectified_flow"
     config.preconditioning.noise.name = "clock"
     config.loss.target.name = "velocity"
@@ -20,8 +24,6 @@ def get_config():
     config.guidance = ("conditional",)
     config.sampling.solver.name = "euler"
     config.sampling.grid.name = "uniform"
-    config.sampling.guidance_scale = 1.0
-    config.sampling.steps = 8
-    config.evaluation.guidance_scales = (1.0,)
-    config.evaluation.step_counts = (2, 4, 8)
+    config.sampling.update(guidance_scale=1.0, steps=8)
+    config.evaluation.update(guidance_scales=(1.0,), step_counts=(2, 4, 8))
     return config

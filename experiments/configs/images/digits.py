@@ -13,7 +13,5 @@ def get_config():
     config = base.get_config()
     config.data.name = "sklearn_digits"
     config.network.channels = 24
-    config.training.steps = 2500
-    config.training.batch_size = 128
-    config.training.learning_rate = 3e-3
+    config.training.update(steps=2500, batch_size=128, learning_rate=3e-3)
     return config

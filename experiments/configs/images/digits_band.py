@@ -12,13 +12,9 @@ from experiments.configs.images import digits
 def get_config():
     config = digits.get_config()
     config.network.channels = 16
-    config.training.steps = 600
-    config.training.learning_rate = 3e-3
-    config.training.ema_decays = (0.99,)
+    config.training.update(steps=600, learning_rate=3e-3, ema_decays=(0.99,))
     config.sampling.ema = "0.99"
     config.loss.label_dropout = 1.0
     config.loss.weighting.name = "eps"
-    config.loss.times.name = "band"
-    config.loss.times.power = (0.246, 0.0958, 0.0334, 0.0214)
-    config.loss.times.count = (16, 22, 4, 1)
+    config.loss.times.update(name="band", power=(0.246, 0.0958, 0.0334, 0.0214), count=(16, 22, 4, 1))
     return config

@@ -12,13 +12,18 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
-    config.data.map.name = "pixelated"
-    config.data.map.factor = 2
+    config = bridge(digits.get_config())
+    config.data.map.update(name="pixelated", factor=2)
+    config.sampling.guidance_scale = 1.0
+    config.evaluation.num_samples = 297  # one for each held-out scan
+    config.evaluation.update(guidance_scales=(1.0,), step_counts=(1, 2, 5, 10))
+    return config
+
+
+def bridge(config):
+    """A bridge of the data of a config from their maps, in ten steps."""
     config.schedule.name = "edm"  # with these fields a Brownian bridge
-    config.schedule.sigma_min = 0.0
-    config.schedule.sigma_max = 1.0
-    config.schedule.rho = 0.5
+    config.schedule.update(sigma_min=0.0, sigma_max=1.0, rho=0.5)
     config.loss.coupling.name = "bridge"
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"
@@ -26,9 +31,5 @@ def get_config():
     config.guidance = ("conditional",)
     config.sampling.solver.name = "ancestral"
     config.sampling.grid.name = "uniform"
-    config.sampling.guidance_scale = 1.0
     config.sampling.steps = 10
-    config.evaluation.num_samples = 297  # one for each held-out scan
-    config.evaluation.guidance_scales = (1.0,)
-    config.evaluation.step_counts = (1, 2, 5, 10)
     return config

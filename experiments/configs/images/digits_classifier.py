@@ -13,8 +13,5 @@ def get_config():
     config = base.get_config("classifier")
     config.data.name = "sklearn_digits"
     config.classifier.channels = 16
-    config.training.steps = 1500
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-3
-    config.training.weight_decay = 0.05
+    config.training.update(steps=1500, batch_size=128, learning_rate=2e-3, weight_decay=0.05)
     return config

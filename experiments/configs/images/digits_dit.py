@@ -12,11 +12,6 @@ from experiments.configs.images import digits
 
 def get_config():
     config = digits.get_config()
-    config.network.name = "dit"
-    config.network.channels = None
-    config.network.patch = 2
-    config.network.depth = 4
-    config.network.width = 64
-    config.network.heads = 4
+    config.network.update(name="dit", channels=None, patch=2, depth=4, width=64, heads=4)
     config.training.learning_rate = 1e-3
     return config

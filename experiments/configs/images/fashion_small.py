@@ -15,16 +15,9 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "fashion_mnist"
-    config.network.patch = 2
-    config.network.channels = 32
-    config.network.attention_resolutions = (7,)
-    config.training.steps = 3000
-    config.training.batch_size = 64
-    config.training.optimizer = "muon"
-    config.training.learning_rate = 2e-3
-    config.training.ema_decays = (0.99,)
-    config.training.sample_every = 3000
-    config.training.checkpoint_every = 1000
+    config.network.update(patch=2, channels=32, attention_resolutions=(7,))
+    config.training.update(steps=3000, batch_size=64, optimizer="muon", learning_rate=2e-3)
+    config.training.update(ema_decays=(0.99,), sample_every=3000, checkpoint_every=1000)
     config.sampling.ema = "0.99"
     config.evaluation.num_samples = 2000
     return config

@@ -21,7 +21,11 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    return shortcut(digits.get_config())
+
+
+def shortcut(config):
+    """A shortcut model of the data of a config."""
     config.schedule.name = "rectified_flow"
     config.preconditioning.noise.name = "clock"
     config.loss.target.name = "velocity"
@@ -29,8 +33,6 @@ def get_config():
     config.guidance = ("conditional",)
     config.sampling.solver.name = "flow_map"
     config.sampling.grid.name = "uniform"
-    config.sampling.guidance_scale = 1.0
-    config.sampling.steps = 1
-    config.evaluation.guidance_scales = (1.0,)
-    config.evaluation.step_counts = (1, 2, 4)
+    config.sampling.update(guidance_scale=1.0, steps=1)
+    config.evaluation.update(guidance_scales=(1.0,), step_counts=(1, 2, 4))
     return config

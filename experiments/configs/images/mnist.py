@@ -11,15 +11,8 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "mnist"
-    config.network.channels = 64
-    config.network.blocks = 2
-    config.network.multipliers = (1, 2, 2)
-    config.network.attention_resolutions = (7,)
-    config.network.heads = 4
-    config.training.steps = 20_000
-    config.training.learning_rate = 5e-4
-    config.training.warmup_steps = 1000
-    config.training.sample_every = 2000
-    config.training.checkpoint_every = 2000
+    config.network.update(channels=64, blocks=2, multipliers=(1, 2, 2), attention_resolutions=(7,), heads=4)
+    config.training.update(steps=20_000, learning_rate=5e-4, warmup_steps=1000)
+    config.training.update(sample_every=2000, checkpoint_every=2000)
     config.evaluation.num_samples = 5000
     return config

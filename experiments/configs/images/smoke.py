@@ -11,15 +11,8 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.network.channels = 8
-    config.training.steps = 6
-    config.training.batch_size = 8
-    config.training.warmup_steps = 2
-    config.training.log_every = 2
-    config.training.sample_every = 3
-    config.training.checkpoint_every = 2
-    config.sampling.steps = 2
-    config.sampling.batch_size = 20
-    config.evaluation.num_samples = 40
-    config.evaluation.guidance_scales = (1.0, 2.0)
-    config.evaluation.bound_times = 2
+    config.training.update(steps=6, batch_size=8, warmup_steps=2)
+    config.training.update(log_every=2, sample_every=3, checkpoint_every=2)
+    config.sampling.update(steps=2, batch_size=20)
+    config.evaluation.update(num_samples=40, guidance_scales=(1.0, 2.0), bound_times=2)
     return config

@@ -19,6 +19,5 @@ from experiments.configs.images import digits
 def get_config():
     config = digits.get_config()
     config.loss.label_dropout = 1.0
-    config.loss.times.name = "discrete"
-    config.loss.times.ts = (0.15,)
+    config.loss.times.update(name="discrete", ts=(0.15,))
     return config

@@ -15,16 +15,9 @@ from experiments.configs import base
 def get_config():
     config = base.get_config("autoencoder")
     config.data.name = "soundfont_phrases/4khz"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
+    config.data.representation.update(name="waveform", scale=4.0)
     config.data.crop = 4096
-    config.autoencoder.channels = 32
-    config.autoencoder.multipliers = (1, 2, 4)
-    config.autoencoder.patch = 4
-    config.autoencoder.factors = (4, 4)
-    config.autoencoder.latent_channels = 16
-    config.training.steps = 2000
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
+    config.autoencoder.update(channels=32, multipliers=(1, 2, 4), patch=4, factors=(4, 4), latent_channels=16)
+    config.training.update(steps=2000, batch_size=16, learning_rate=1e-3)
     config.loss.kl = 1e-3
     return config

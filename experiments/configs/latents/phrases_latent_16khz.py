@@ -11,18 +11,9 @@ from experiments.configs.latents import phrases_latent
 
 def get_config():
     config = phrases_latent.get_config()
-    config.data.name = "soundfont_phrases/16khz"
-    config.data.crop = 32768
-    config.autoencoder.channels = 128
-    config.autoencoder.multipliers = (1, 2, 4, 4)
-    config.autoencoder.blocks = 2
-    config.autoencoder.patch = 4
-    config.autoencoder.factors = (4, 4, 4)
-    config.autoencoder.latent_channels = 32
-    config.autoencoder.dtype = "bfloat16"
-    config.training.steps = 100_000
-    config.training.batch_size = 32
-    config.training.learning_rate = 3e-4
-    config.training.warmup_steps = 2000
+    config.data.update(name="soundfont_phrases/16khz", crop=32768)
+    config.autoencoder.update(channels=128, multipliers=(1, 2, 4, 4), blocks=2, patch=4)
+    config.autoencoder.update(factors=(4, 4, 4), latent_channels=32, dtype="bfloat16")
+    config.training.update(steps=100_000, batch_size=32, learning_rate=3e-4, warmup_steps=2000)
     config.training.checkpoint_every = 5000
     return config

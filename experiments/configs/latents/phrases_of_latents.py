@@ -12,17 +12,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.latents = "runs/phrases_latent"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
-    config.network.channels = 48
-    config.network.multipliers = (1, 2, 2)
-    config.network.factors = (2, 2)
-    config.network.attention_resolutions = (64,)
-    config.network.heads = 4
-    config.training.steps = 3000
-    config.training.batch_size = 32
-    config.training.learning_rate = 1e-3
+    config.data.update(name="soundfont_phrases/4khz", latents="runs/phrases_latent")
+    config.data.representation.update(name="waveform", scale=4.0)
+    config.network.update(channels=48, multipliers=(1, 2, 2), factors=(2, 2), attention_resolutions=(64,), heads=4)
+    config.training.update(steps=3000, batch_size=32, learning_rate=1e-3)
     config.evaluation.bound_times = 4
     return config

@@ -16,15 +16,7 @@ def get_config():
     config.data.name = "rolls"
     config.symbols.name = "roll"
     config.model = "masked"
-    config.network.name = "dit"
-    config.network.patch = 5
-    config.network.depth = 4
-    config.network.width = 96
-    config.network.heads = 4
-    config.training.steps = 3000
-    config.training.batch_size = 32
-    config.training.learning_rate = 2e-3
-    config.sampling.guidance_scale = 1.5
-    config.sampling.steps = 128
-    config.sampling.batch_size = 32
+    config.network.update(name="dit", patch=5, depth=4, width=96, heads=4)
+    config.training.update(steps=3000, batch_size=32, learning_rate=2e-3)
+    config.sampling.update(guidance_scale=1.5, steps=128, batch_size=32)
     return config

@@ -12,12 +12,7 @@ from experiments.configs.music import rolls_masked
 def get_config():
     config = rolls_masked.get_config()
     config.model = "autoregressive"
-    config.network.name = "causal_transformer"
-    config.network.patch = None
-    config.network.depth = 3
-    config.network.width = 96
-    config.training.steps = 1000
-    config.training.batch_size = 16
-    config.training.learning_rate = 2e-3
+    config.network.update(name="causal_transformer", patch=None, depth=3, width=96)
+    config.training.update(steps=1000, batch_size=16, learning_rate=2e-3)
     config.sampling.steps = None
     return config

@@ -18,9 +18,6 @@ def get_config():
     config.sampling.solver.name = "flow_map"
     config.sampling.grid.update(name="uniform", t_max=0.99)
     config.sampling.steps = 2
-    config.training.steps = 200
-    config.training.learning_rate = 5e-4
-    config.training.warmup_steps = 20
-    config.training.checkpoint_every = 100
+    config.training.update(steps=200, learning_rate=5e-4, warmup_steps=20, checkpoint_every=100)
     config.evaluation.step_counts = (1, 2, 4)
     return config

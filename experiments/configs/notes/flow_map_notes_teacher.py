@@ -14,13 +14,8 @@ from experiments.configs.notes import notes_spectrogram
 def get_config():
     config = notes_spectrogram.get_config()
     config.preconditioning.noise.name = "clock"  # bounded along a path, as the losses of flow maps need it
-    config.training.steps = 600
-    config.training.warmup_steps = 100
-    config.training.ema_decays = (0.99,)
-    config.training.sample_every = 5000
-    config.training.checkpoint_every = 250
+    config.training.update(steps=600, warmup_steps=100)
+    config.training.update(ema_decays=(0.99,), sample_every=5000, checkpoint_every=250)
     config.sampling.ema = "0.99"
-    config.evaluation.num_samples = 64
-    config.evaluation.bound_times = 4
-    config.evaluation.guidance_scales = (1.0,)
+    config.evaluation.update(num_samples=64, bound_times=4, guidance_scales=(1.0,))
     return config

@@ -13,16 +13,9 @@ def get_config():
     config = notes.get_config()
     config.data.representation.update({"name": "compressed", "by_bins": None, "dct_power": None, "log_std": None})
     config.noise_factor = 1.0
-    config.network.channels = 128
-    config.network.multipliers = (1, 2)
-    config.network.patch = 1
-    config.network.factors = (4,)
-    config.network.grid = (8,)
+    config.network.update(channels=128, multipliers=(1, 2), patch=1, factors=(4,), grid=(8,))
     config.loss.target.name = "x0"
     config.loss.weighting.name = "x0"
-    config.training.steps = 3600
-    config.training.batch_size = 32
-    config.training.learning_rate = 1e-3
-    config.training.ema_decays = (0.999,)
+    config.training.update(steps=3600, batch_size=32, learning_rate=1e-3, ema_decays=(0.999,))
     config.sampling.ema = "0.999"
     return config

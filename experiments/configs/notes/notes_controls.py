@@ -15,10 +15,6 @@ def get_config():
     config.data.representation.update({"bands": 65, "hop": 128, "partials": 24})
     config.data.map.name = "none"
     config.noise_factor = 2.8
-    config.network.channels = 128
-    config.network.multipliers = (1, 1)
-    config.network.factors = (2,)
-    config.network.grid = (8,)
-    config.network.patch = 1
+    config.network.update(channels=128, multipliers=(1, 1), factors=(2,), grid=(8,), patch=1)
     config.training.steps = 4000
     return config

@@ -10,12 +10,8 @@ from experiments.configs.images import smoke
 
 def get_config():
     config = smoke.get_config()
-    config.data.name = "soundfont_notes/4khz"
-    config.data.train_split = "train[:64]"
-    config.data.test_split = "train[:64]"
+    config.data.update(name="soundfont_notes/4khz", train_split="train[:64]", test_split="train[:64]")
     config.data.vector.name = "pitch_velocity"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
-    config.network.patch = 16
-    config.network.factors = (4,)
+    config.data.representation.update(name="waveform", scale=4.0)
+    config.network.update(patch=16, factors=(4,))
     return config

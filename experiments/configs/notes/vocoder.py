@@ -12,33 +12,14 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_notes/8khz"
-    config.data.label = "none"
-    config.data.crop = 2048
-    config.data.representation.name = "magnitudes"
-    config.data.representation.match_envelope = True
+    config.data.update(name="soundfont_notes/8khz", label="none", crop=2048)
+    config.data.representation.update(name="magnitudes", match_envelope=True)
     config.data.map.name = "mel_magnitudes"
-
-    config.network.channels = 32
-    config.network.multipliers = (1, 2, 2)
-    config.network.patch = 2
-
+    config.network.update(channels=32, multipliers=(1, 2, 2), patch=2)
     config.preconditioning.noise.name = "clock"  # bounded along a path, as the losses of flow maps need it
-
-    config.loss.label_dropout = 0.0
-    config.loss.map_dropout = 0.0
-
-    config.training.steps = 900
-    config.training.batch_size = 32
-    config.training.optimizer = "muon"
-    config.training.learning_rate = 2e-3
-    config.training.ema_decays = (0.99,)
-    config.training.sample_every = 5000
-    config.training.checkpoint_every = 300
-
-    config.sampling.ema = "0.99"
-    config.sampling.steps = 6
-    config.sampling.guidance_scale = 1.0
-    config.sampling.batch_size = 16
+    config.loss.update(label_dropout=0.0, map_dropout=0.0)
+    config.training.update(steps=900, batch_size=32, optimizer="muon", learning_rate=2e-3)
+    config.training.update(ema_decays=(0.99,), sample_every=5000, checkpoint_every=300)
+    config.sampling.update(ema="0.99", steps=6, guidance_scale=1.0, batch_size=16)
     config.evaluation.guidance_scales = (1.0,)
     return config

@@ -17,19 +17,13 @@ from experiments.configs.notes import vocoder
 def get_config():
     config = vocoder.get_config()
     config.data.representation.iterations = 30
-    config.loss.flow_map.name = "consistency_tuning"
-    config.loss.flow_map.base = 1.5
+    config.loss.flow_map.update(name="consistency_tuning", base=1.5)
     config.loss.times.update(name="log_normal_sigma", mean=0.0, std=1.5)
     config.guidance = ("conditional",)
-    config.sampling.solver.name = "flow_map"
-    config.sampling.solver.gamma = 1.0
+    config.sampling.solver.update(name="flow_map", gamma=1.0)
     config.sampling.grid.update(name="uniform", t_max=0.95)  # the largest noise level that is trained often
     config.sampling.steps = 2
-    config.training.steps = 150
-    config.training.batch_size = 16
-    config.training.warmup_steps = 20
-    config.training.learning_rate = 5e-4
+    config.training.update(steps=150, batch_size=16, warmup_steps=20, learning_rate=5e-4)
     config.training.checkpoint_every = 100
-    config.evaluation.num_samples = 64
-    config.evaluation.step_counts = (1, 2, 4)
+    config.evaluation.update(num_samples=64, step_counts=(1, 2, 4))
     return config

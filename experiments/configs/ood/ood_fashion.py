@@ -24,11 +24,7 @@ def get_config():
     network = config.train
     network.data.name = "fashion_mnist"
     network.loss.label_dropout = 1.0  # the scores use no labels
-    network.network.patch = 2
-    network.network.channels = 24
-    network.training.steps = 5000
-    network.training.batch_size = 64
-    network.training.learning_rate = 2e-3
-    network.training.sample_every = 10_000
+    network.network.update(patch=2, channels=24)
+    network.training.update(steps=5000, batch_size=64, learning_rate=2e-3, sample_every=10_000)
     network.evaluation.num_samples = 100
     return config

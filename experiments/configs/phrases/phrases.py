@@ -12,33 +12,14 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.crop = 4096
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
+    config.data.update(name="soundfont_phrases/4khz", crop=4096)
+    config.data.representation.update(name="waveform", scale=4.0)
     config.data.map.name = "tones"
-
     config.noise_factor = 2.0
-
-    config.network.channels = 64
-    config.network.multipliers = (1, 2, 2)
-    config.network.patch = 16
-    config.network.factors = (4, 4)
-
-    config.loss.label_dropout = 0.0
-    config.loss.map_dropout = 0.0
-    config.loss.joint_dropout = 0.1
-
-    config.training.steps = 4000
-    config.training.batch_size = 32
-    config.training.optimizer = "muon"
-    config.training.learning_rate = 1e-3
-    config.training.warmup_steps = 200
-    config.training.sample_every = 2000
-    config.training.checkpoint_every = 1000
-
-    config.sampling.guidance_scale = 1.5
-    config.sampling.batch_size = 32
-    config.evaluation.num_samples = 100
-    config.evaluation.guidance_scales = (1.0, 1.5)
+    config.network.update(channels=64, multipliers=(1, 2, 2), patch=16, factors=(4, 4))
+    config.loss.update(label_dropout=0.0, map_dropout=0.0, joint_dropout=0.1)
+    config.training.update(steps=4000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=200)
+    config.training.update(sample_every=2000, checkpoint_every=1000)
+    config.sampling.update(guidance_scale=1.5, batch_size=32)
+    config.evaluation.update(num_samples=100, guidance_scales=(1.0, 1.5))
     return config

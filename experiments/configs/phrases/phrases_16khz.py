@@ -18,17 +18,8 @@ from experiments.configs.phrases import phrases_4khz
 
 def get_config():
     config = phrases_4khz.get_config()
-    config.data.name = "soundfont_phrases/16khz"
-    config.data.crop = 16384
-    config.network.channels = 192
-    config.network.layers = 30
-    config.network.cycle = 10
-    config.network.patch = 8
-    config.network.dtype = "bfloat16"
-    config.training.steps = 200_000
-    config.training.batch_size = 32
-    config.training.learning_rate = 3e-4
-    config.training.warmup_steps = 5000
-    config.training.sample_every = 10_000
-    config.training.checkpoint_every = 10_000
+    config.data.update(name="soundfont_phrases/16khz", crop=16384)
+    config.network.update(channels=192, layers=30, cycle=10, patch=8, dtype="bfloat16")
+    config.training.update(steps=200_000, batch_size=32, learning_rate=3e-4, warmup_steps=5000)
+    config.training.update(sample_every=10_000, checkpoint_every=10_000)
     return config

@@ -11,17 +11,9 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.data.representation.name = "low_rate"
-    config.data.representation.factor = 4
-    config.data.representation.scale = 4.0
-    config.network.patch = 8
-    config.network.channels = 48
-    config.network.multipliers = (1, 2, 2)
-    config.network.factors = (4, 2)
-    config.network.attention_resolutions = (64,)
-    config.network.heads = 4
-    config.training.steps = 3000
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
+    config.data.representation.update(name="low_rate", factor=4, scale=4.0)
+    config.network.update(patch=8, channels=48, multipliers=(1, 2, 2))
+    config.network.update(factors=(4, 2), attention_resolutions=(64,), heads=4)
+    config.training.update(steps=3000, batch_size=16, learning_rate=1e-3)
     config.evaluation.bound_times = 4
     return config

@@ -15,23 +15,12 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
+    config.data.representation.update(name="waveform", scale=4.0)
     config.data.crop = 4096
-    config.data.map.name = "low_rate"
-    config.data.map.factor = 4
-    config.data.map.scale = 4.0
+    config.data.map.update(name="low_rate", factor=4, scale=4.0)
     config.loss.map_noise = 0.5
-    config.network.name = "wavenet"
-    config.network.channels = 48
-    config.network.layers = 14
-    config.network.cycle = 7
-    config.network.patch = 8
-    config.training.steps = 3000
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
-    config.sampling.map_noise = 0.1
-    config.sampling.guidance_scale = 1.0
-    config.sampling.batch_size = 20
+    config.network.update(name="wavenet", channels=48, layers=14, cycle=7, patch=8)
+    config.training.update(steps=3000, batch_size=16, learning_rate=1e-3)
+    config.sampling.update(map_noise=0.1, guidance_scale=1.0, batch_size=20)
     config.evaluation.bound_times = 4
     return config

@@ -6,21 +6,9 @@ Four CPU minutes: held-out sounds in 10 steps with a log-spectral distance of 14
 ``phrases_wide.py``, whose commands compare both (docs/audio.md).
 """
 
+from experiments.configs.images.digits_bridge import bridge
 from experiments.configs.phrases import phrases_wide
 
 
 def get_config():
-    config = phrases_wide.get_config()
-    config.schedule.name = "edm"  # with these fields a Brownian bridge
-    config.schedule.sigma_min = 0.0
-    config.schedule.sigma_max = 1.0
-    config.schedule.rho = 0.5
-    config.loss.coupling.name = "bridge"
-    config.loss.target.name = "eps"
-    config.loss.weighting.name = "eps"
-    config.loss.map_dropout = 0.0
-    config.guidance = ("conditional",)
-    config.sampling.solver.name = "ancestral"
-    config.sampling.grid.name = "uniform"
-    config.sampling.steps = 10
-    return config
+    return bridge(phrases_wide.get_config())

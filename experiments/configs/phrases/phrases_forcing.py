@@ -15,27 +15,14 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.crop = 4096
-    config.data.representation.name = "log_magnitudes"
-    config.data.representation.by_frames = True
-    config.data.representation.floor = 0.03
-    config.data.representation.log_mean = -1.4
-    config.data.representation.log_std = 1.6
-    config.network.name = "wavenet"
-    config.network.channels = 96
-    config.network.layers = 8
-    config.network.cycle = 4
+    config.data.update(name="soundfont_phrases/4khz", crop=4096)
+    config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
+    config.data.representation.update(log_mean=-1.4, log_std=1.6)
+    config.network.update(name="wavenet", channels=96, layers=8, cycle=4)
     config.loss.levels = "frame"
-    config.training.steps = 4000
-    config.training.batch_size = 32
-    config.training.optimizer = "muon"
-    config.training.learning_rate = 1e-3
-    config.training.warmup_steps = 200
+    config.training.update(steps=4000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=200)
     config.sampling.solver.name = "euler"
     config.sampling.grid.name = "uniform"
-    config.sampling.steps = 48
-    config.sampling.guidance_scale = 1.0
-    config.sampling.batch_size = 20
+    config.sampling.update(steps=48, guidance_scale=1.0, batch_size=20)
     config.evaluation.bound_times = 4
     return config

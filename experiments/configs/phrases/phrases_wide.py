@@ -14,33 +14,14 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.crop = 4096
-    config.data.label = "none"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
+    config.data.update(name="soundfont_phrases/4khz", crop=4096, label="none")
+    config.data.representation.update(name="waveform", scale=4.0)
     config.data.map.name = "low_passed"
-
-    config.network.channels = 48
-    config.network.multipliers = (1, 2, 2)
-    config.network.patch = 16
-    config.network.factors = (4, 4)
-
+    config.network.update(channels=48, multipliers=(1, 2, 2), patch=16, factors=(4, 4))
     config.loss.label_dropout = 0.0
     config.loss.map_dropout = 0.2  # without the map it is the prior of the methods for inverse problems
-
-    config.training.steps = 1500
-    config.training.batch_size = 32
-    config.training.optimizer = "muon"
-    config.training.learning_rate = 1e-3
-    config.training.ema_decays = (0.995,)
-    config.training.sample_every = 1500
-    config.training.checkpoint_every = 500
-
-    config.sampling.ema = "0.995"
-    config.sampling.guidance_scale = 1.0
-    config.sampling.batch_size = 32
-    config.evaluation.num_samples = 64
-    config.evaluation.bound_times = 4
-    config.evaluation.guidance_scales = (1.0,)
+    config.training.update(steps=1500, batch_size=32, optimizer="muon", learning_rate=1e-3)
+    config.training.update(ema_decays=(0.995,), sample_every=1500, checkpoint_every=500)
+    config.sampling.update(ema="0.995", guidance_scale=1.0, batch_size=32)
+    config.evaluation.update(num_samples=64, bound_times=4, guidance_scales=(1.0,))
     return config

@@ -17,11 +17,8 @@ def get_config():
     config.loss.flow_map.name = "consistency_tuning"
     config.loss.times.name = "log_normal_sigma"
     config.guidance = ("conditional",)
-    config.sampling.solver.name = "flow_map"
-    config.sampling.solver.gamma = 1.0
+    config.sampling.solver.update(name="flow_map", gamma=1.0)
     config.sampling.grid.update(name="uniform", t_max=0.95)  # the largest noise level that is trained often
-    config.sampling.guidance_scale = 1.0
-    config.sampling.steps = 2
-    config.evaluation.guidance_scales = (1.0,)
-    config.evaluation.step_counts = (1, 2, 4)
+    config.sampling.update(guidance_scale=1.0, steps=2)
+    config.evaluation.update(guidance_scales=(1.0,), step_counts=(1, 2, 4))
     return config

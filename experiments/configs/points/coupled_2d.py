@@ -7,23 +7,13 @@
 two Euler steps (docs/couplings.md).
 """
 
+from experiments.configs.images.coupled_digits import coupled
 from experiments.configs.points import mixture_2d
+from experiments.configs.published import unconditional
 
 
 def get_config():
-    config = mixture_2d.get_config()
-    config.schedule.name = "rectified_flow"
-    config.preconditioning.noise.name = "clock"
-    config.loss.target.name = "velocity"
-    config.loss.weighting.name = "flow"
-    config.loss.coupling.name = "optimal_transport"
-    config.loss.label_dropout = 1.0  # the classes are the modes: the flow chooses them
-    config.guidance = ("unconditional",)
-    config.sampling.solver.name = "euler"
-    config.sampling.grid.name = "uniform"
-    config.sampling.guidance_scale = 0.0
-    config.sampling.steps = 8
-    config.evaluation.guidance_scales = (0.0,)
-    config.evaluation.step_counts = (2, 4, 8)
+    config = coupled(mixture_2d.get_config())
+    unconditional(config)  # the classes are the modes: the flow chooses them
     config.training.learning_rate = 2e-3
     return config

@@ -7,21 +7,11 @@ About a minute on a CPU: class accuracy 0.9985 and an energy distance of -0.0002
 (docs/flow_maps.md).
 """
 
+from experiments.configs.images.flow_map_digits import shortcut
 from experiments.configs.points import mixture_2d
 
 
 def get_config():
-    config = mixture_2d.get_config()
-    config.schedule.name = "rectified_flow"
-    config.preconditioning.noise.name = "clock"
-    config.loss.target.name = "velocity"
-    config.loss.flow_map.name = "shortcut"
-    config.guidance = ("conditional",)
-    config.sampling.solver.name = "flow_map"
-    config.sampling.grid.name = "uniform"
-    config.sampling.guidance_scale = 1.0
-    config.sampling.steps = 1
-    config.evaluation.guidance_scales = (1.0,)
-    config.evaluation.step_counts = (1, 2, 4)
+    config = shortcut(mixture_2d.get_config())
     config.training.learning_rate = 2e-3
     return config

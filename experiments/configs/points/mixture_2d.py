@@ -11,12 +11,8 @@ from experiments.configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "ring"
-    config.network.name = "mlp"
-    config.network.features = 64
-    config.training.steps = 2000
-    config.training.batch_size = 512
-    config.training.sample_every = 1000
-    config.training.checkpoint_every = 1000
+    config.network.update(name="mlp", features=64)
+    config.training.update(steps=2000, batch_size=512, sample_every=1000, checkpoint_every=1000)
     config.sampling.batch_size = 2000
     config.evaluation.num_samples = 4000
     return config

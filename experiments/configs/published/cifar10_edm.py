@@ -29,22 +29,15 @@ BATCH = 512
 
 def get_config():
     config = base.get_config()
-    config.data.name = "cifar10"
-    config.data.augment = "edm"
+    config.data.update(name="cifar10", augment="edm")
     config.data.vector.name = "augmentation"
     conditional(config)
     use_edm(config)
     use_preset(config, SongUNet, "ddpmpp-cifar10")
-    config.training.steps = 200_000_000 // BATCH
-    config.training.batch_size = BATCH
-    config.training.learning_rate = 1e-3
-    config.training.warmup_steps = 10_000_000 // BATCH
-    config.training.final_fraction = 1.0
-    config.training.clip_norm = None
+    config.training.update(steps=200_000_000 // BATCH, batch_size=BATCH, learning_rate=1e-3)
+    config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None)
     config.training.ema_decays = (0.99929,)  # 0.5 ** (512 / 500,000)
-    config.training.log_every = 100
-    config.training.sample_every = 20_000
-    config.training.checkpoint_every = 5000
+    config.training.update(log_every=100, sample_every=20_000, checkpoint_every=5000)
     config.sampling.ema = "0.99929"
     return config
 
@@ -54,14 +47,9 @@ def use_edm(config, sigma_data=0.5, mean=-1.2, std=1.2, steps=17):
     config.schedule.name = "edm"
     config.preconditioning.noise.scale = -0.125
     config.preconditioning.sigma_data = sigma_data
-    config.loss.target.name = "edm"
-    config.loss.target.sigma_data = sigma_data
-    config.loss.weighting.name = "edm"
-    config.loss.weighting.sigma_data = sigma_data
-    config.loss.times.name = "log_normal_sigma"
-    config.loss.times.mean = mean
-    config.loss.times.std = std
-    config.sampling.solver.name = "heun"
-    config.sampling.solver.coordinate = "sigma"
+    config.loss.target.update(name="edm", sigma_data=sigma_data)
+    config.loss.weighting.update(name="edm", sigma_data=sigma_data)
+    config.loss.times.update(name="log_normal_sigma", mean=mean, std=std)
+    config.sampling.solver.update(name="heun", coordinate="sigma")
     config.sampling.grid.name = "uniform"
     config.sampling.steps = steps

@@ -25,8 +25,7 @@ def get_config():
     config.network.dropout = 0.15
     config.loss.target.name = "velocity"
     config.loss.weighting.name = "flow"
-    config.loss.times.t_min = 0.0
-    config.loss.times.t_max = 0.999
+    config.loss.times.update(t_min=0.0, t_max=0.999)
     config.training.ema_decays = (0.999999,)
     config.sampling.ema = "0.999999"
     config.sampling.solver.name = "rk4"

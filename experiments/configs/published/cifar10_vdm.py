@@ -28,25 +28,14 @@ def get_config():
     config = base.get_config()
     config.data.name = "cifar10"
     unconditional(config)
-    config.schedule.name = "learned"
-    config.schedule.log_snr_max = 13.3
-    config.schedule.log_snr_min = -5.0
+    config.schedule.update(name="learned", log_snr_max=13.3, log_snr_min=-5.0)
     use_preset(config, VDMUNet, "cifar10")
     config.loss.target.name = "eps"
     config.loss.weighting.name = "likelihood"
     config.loss.times.t_min = 0.0
-    config.training.steps = 10_000_000
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-4
-    config.training.warmup_steps = 100
-    config.training.final_fraction = 1.0
-    config.training.betas = (0.9, 0.99)
-    config.training.weight_decay = 0.01
-    config.training.clip_norm = None
-    config.training.ema_decays = (0.9999,)
-    config.training.log_every = 1000
-    config.training.sample_every = 100_000
-    config.training.checkpoint_every = 10_000
+    config.training.update(steps=10_000_000, batch_size=128, learning_rate=2e-4, warmup_steps=100)
+    config.training.update(final_fraction=1.0, betas=(0.9, 0.99), weight_decay=0.01, clip_norm=None)
+    config.training.update(ema_decays=(0.9999,), log_every=1000, sample_every=100_000, checkpoint_every=10_000)
     config.sampling.ema = "0.9999"
     config.sampling.solver.name = "ancestral"
     config.sampling.grid.name = "uniform"

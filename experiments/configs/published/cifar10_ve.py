@@ -27,20 +27,12 @@ from scorekit.networks import SongUNet
 
 def get_config():
     config = cifar10_vp.get_config()
-    config.schedule.name = "geometric_ve"
-    config.schedule.sigma_min = 0.02
-    config.schedule.sigma_max = 100.0
+    config.schedule.update(name="geometric_ve", sigma_min=0.02, sigma_max=100.0)
     use_preset(config, SongUNet, "ncsnpp")
-    config.preconditioning.noise.name = "log_snr"
-    config.preconditioning.noise.scale = -0.5
-    config.preconditioning.noise.offset = -math.log(2.0)
+    config.preconditioning.noise.update(name="log_snr", scale=-0.5, offset=-math.log(2.0))
     config.loss.target.name = "negative_eps"
-    config.training.clip_norm = 1.0 / 1536
-    config.training.ema_decays = (0.999,)
+    config.training.update(clip_norm=1.0 / 1536, ema_decays=(0.999,))
     config.sampling.ema = "0.999"
-    config.sampling.solver.name = "predictor_corrector"
-    config.sampling.solver.snr = 0.16
-    config.sampling.solver.norms = "batch_mean"
-    config.sampling.steps = 999
-    config.sampling.denoise = True
+    config.sampling.solver.update(name="predictor_corrector", snr=0.16, norms="batch_mean")
+    config.sampling.update(steps=999, denoise=True)
     return config

@@ -23,25 +23,17 @@ from scorekit.networks import SongUNet
 
 def get_config():
     config = base.get_config()
-    config.data.name = "cifar10"
-    config.data.augment = "flip"
+    config.data.update(name="cifar10", augment="flip")
     unconditional(config)
     config.schedule.name = "linear_vp"
     use_preset(config, SongUNet, "ddpmpp")
-    config.preconditioning.noise.name = "time"
-    config.preconditioning.noise.scale = 999.0
+    config.preconditioning.noise.update(name="time", scale=999.0)
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"
     config.loss.times.t_min = 1e-5
-    config.training.steps = 1_300_000
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-4
-    config.training.warmup_steps = 5000
-    config.training.final_fraction = 1.0
-    config.training.ema_decays = (0.9999,)
-    config.training.log_every = 100
-    config.training.sample_every = 50_000
-    config.training.checkpoint_every = 10_000
+    config.training.update(steps=1_300_000, batch_size=128, learning_rate=2e-4)
+    config.training.update(warmup_steps=5000, final_fraction=1.0)
+    config.training.update(ema_decays=(0.9999,), log_every=100, sample_every=50_000, checkpoint_every=10_000)
     config.sampling.ema = "0.9999"
     config.sampling.solver.name = "ancestral"
     config.sampling.grid.name = "uniform"

@@ -35,21 +35,12 @@ def get_config():
     config.loss.weighting.name = "eps"
     config.loss.times.t_min = 1e-3
     config.loss.label_dropout = 0.1
-    config.training.steps = 7_000_000
-    config.training.batch_size = 256
-    config.training.learning_rate = 1e-4
-    config.training.warmup_steps = 0
-    config.training.final_fraction = 1.0
-    config.training.clip_norm = None
-    config.training.ema_decays = (0.9999,)
-    config.training.log_every = 100
-    config.training.sample_every = 50_000
-    config.training.checkpoint_every = 10_000
-    config.sampling.ema = "0.9999"
-    config.sampling.guidance_scale = 1.5
+    config.training.update(steps=7_000_000, batch_size=256, learning_rate=1e-4)
+    config.training.update(warmup_steps=0, final_fraction=1.0, clip_norm=None)
+    config.training.update(ema_decays=(0.9999,), log_every=100, sample_every=50_000, checkpoint_every=10_000)
+    config.sampling.update(ema="0.9999", guidance_scale=1.5)
     config.sampling.solver.name = "ancestral"
     config.sampling.grid.name = "uniform"
-    config.sampling.steps = 250
-    config.sampling.batch_size = 32
+    config.sampling.update(steps=250, batch_size=32)
     config.evaluation.guidance_scales = (1.0, 1.5)
     return config

@@ -36,12 +36,9 @@ def get_config():
     config.data.latents = "runs/imagenet512_latents"
     conditional(config)
     cifar10_edm.use_edm(config, sigma_data=1.0, mean=-0.4 + math.log(2.0), std=1.0, steps=31)
-    config.schedule.sigma_min = 2 * 0.002
-    config.schedule.sigma_max = 2 * 80.0
+    config.schedule.update(sigma_min=2 * 0.002, sigma_max=2 * 80.0)
     config.preconditioning.noise.offset = -math.log(2.0) / 4
     use_preset(config, EDM2, "img512-s")
     imagenet64_edm2_s.use_edm2(config)
-    config.training.steps = 2**31 // imagenet64_edm2_s.BATCH
-    config.training.learning_rate = 0.01
-    config.training.decay_start = 70_000
+    config.training.update(steps=2**31 // imagenet64_edm2_s.BATCH, learning_rate=0.01, decay_start=70_000)
     return config

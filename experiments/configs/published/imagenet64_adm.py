@@ -27,29 +27,18 @@ def get_config():
     imagenet(config, 64)
     config.data.augment = "flip"
     conditional(config)
-    config.schedule.name = "cosine"
-    config.schedule.s = 0.008
+    config.schedule.update(name="cosine", s=0.008)
     use_preset(config, ADM, "imagenet-64-edm")
     config.network.dtype = "bfloat16"
-    config.preconditioning.noise.name = "timestep"
-    config.preconditioning.noise.betas = "squaredcos_cap_v2"
+    config.preconditioning.noise.update(name="timestep", betas="squaredcos_cap_v2")
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"
     config.loss.times.t_min = 1e-3
-    config.training.steps = 540_000
-    config.training.batch_size = 2048
-    config.training.learning_rate = 3e-4
-    config.training.warmup_steps = 0
-    config.training.final_fraction = 1.0
-    config.training.clip_norm = None
-    config.training.ema_decays = (0.9999,)
-    config.training.log_every = 100
-    config.training.sample_every = 20_000
-    config.training.checkpoint_every = 5000
+    config.training.update(steps=540_000, batch_size=2048, learning_rate=3e-4)
+    config.training.update(warmup_steps=0, final_fraction=1.0, clip_norm=None)
+    config.training.update(ema_decays=(0.9999,), log_every=100, sample_every=20_000, checkpoint_every=5000)
     config.sampling.ema = "0.9999"
     config.sampling.solver.name = "ancestral"
-    config.sampling.grid.name = "uniform"
-    config.sampling.grid.t_max = 0.999
-    config.sampling.steps = 250
-    config.sampling.batch_size = 100
+    config.sampling.grid.update(name="uniform", t_max=0.999)
+    config.sampling.update(steps=250, batch_size=100)
     return config

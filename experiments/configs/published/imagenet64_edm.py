@@ -32,16 +32,10 @@ def get_config():
     cifar10_edm.use_edm(config, steps=255)
     use_preset(config, ADM, "imagenet-64-edm")
     config.network.dtype = "bfloat16"
-    config.training.steps = 2_500_000_000 // BATCH
-    config.training.batch_size = BATCH
-    config.training.learning_rate = 1e-4
-    config.training.warmup_steps = 10_000_000 // BATCH
-    config.training.final_fraction = 1.0
-    config.training.clip_norm = None
+    config.training.update(steps=2_500_000_000 // BATCH, batch_size=BATCH, learning_rate=1e-4)
+    config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None)
     config.training.ema_decays = (0.999943,)  # 0.5 ** (4096 / 50,000,000)
-    config.training.log_every = 100
-    config.training.sample_every = 20_000
-    config.training.checkpoint_every = 2000
+    config.training.update(log_every=100, sample_every=20_000, checkpoint_every=2000)
     config.sampling.ema = "0.999943"
     config.sampling.solver.update(name="edm_stochastic", coordinate=None, num_steps=256, churn=40.0, noise=1.003)
     config.sampling.solver.update(noise_min=0.05, noise_max=50.0)

@@ -33,9 +33,7 @@ def get_config():
     cifar10_edm.use_edm(config, mean=-0.8, std=1.6, steps=31)
     use_preset(config, EDM2, "img64-s")
     use_edm2(config)
-    config.training.steps = 2**30 // BATCH
-    config.training.learning_rate = 0.01
-    config.training.decay_start = 35_000
+    config.training.update(steps=2**30 // BATCH, learning_rate=0.01, decay_start=35_000)
     return config
 
 
@@ -43,14 +41,7 @@ def use_edm2(config):
     """What the sizes and data sets of EDM2 have in common."""
     config.network.dtype = "bfloat16"
     config.loss.log_variance = True
-    config.training.batch_size = BATCH
-    config.training.warmup_steps = 10_000_000 // BATCH
-    config.training.betas = (0.9, 0.99)
-    config.training.clip_norm = None
-    config.training.ema_decays = ()
-    config.training.power_ema = (0.05, 0.1)
-    config.training.log_every = 100
-    config.training.sample_every = 20_000
-    config.training.checkpoint_every = 4096
-    config.sampling.ema = "power_0.1"
-    config.sampling.batch_size = 100
+    config.training.update(batch_size=BATCH, warmup_steps=10_000_000 // BATCH, betas=(0.9, 0.99), clip_norm=None)
+    config.training.update(ema_decays=(), power_ema=(0.05, 0.1), log_every=100)
+    config.training.update(sample_every=20_000, checkpoint_every=4096)
+    config.sampling.update(ema="power_0.1", batch_size=100)

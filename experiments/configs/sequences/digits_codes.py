@@ -15,13 +15,8 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.name = "sklearn_digits"
-    config.data.latents = "runs/digits_vq"
+    config.data.update(name="sklearn_digits", latents="runs/digits_vq")
     config.symbols.name = "codes"
-    config.network.depth = 3
-    config.network.width = 64
-    config.network.heads = 4
-    config.training.steps = 1000
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-3
+    config.network.update(depth=3, width=64, heads=4)
+    config.training.update(steps=1000, batch_size=128, learning_rate=2e-3)
     return config

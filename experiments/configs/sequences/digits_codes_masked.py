@@ -15,8 +15,7 @@ from experiments.configs.sequences import digits_codes
 def get_config():
     config = digits_codes.get_config()
     config.model = "masked"
-    config.network.name = "dit"
-    config.network.patch = 1
+    config.network.update(name="dit", patch=1)
     config.training.steps = 3000
     config.sampling.solver.name = "first_hitting"
     config.evaluation.guidance_scales = (1.0, 1.5)

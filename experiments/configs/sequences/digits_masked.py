@@ -13,10 +13,7 @@ from experiments.configs.sequences import digits_pixels
 def get_config():
     config = digits_pixels.get_config()
     config.model = "masked"
-    config.network.name = "dit"
-    config.network.patch = 1
+    config.network.update(name="dit", patch=1)
     config.network.dropout = None  # any order of the symbols is an augmentation
-    config.training.steps = 1500
-    config.training.weight_decay = 0.0
-    config.training.checkpoint_every = 500
+    config.training.update(steps=1500, weight_decay=0.0, checkpoint_every=500)
     return config

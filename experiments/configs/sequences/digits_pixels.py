@@ -13,14 +13,7 @@ from experiments.configs import base
 def get_config():
     config = base.get_config("sequence")
     config.data.name = "sklearn_digits"
-    config.network.depth = 3
-    config.network.width = 64
-    config.network.heads = 4
-    config.network.dropout = 0.3
-    config.training.steps = 800
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-3
-    config.training.weight_decay = 0.1
-    config.training.warmup_steps = 50
+    config.network.update(depth=3, width=64, heads=4, dropout=0.3)
+    config.training.update(steps=800, batch_size=128, learning_rate=2e-3, weight_decay=0.1, warmup_steps=50)
     config.training.checkpoint_every = 100
     return config

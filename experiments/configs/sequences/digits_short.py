@@ -16,12 +16,7 @@ def get_config():
     config = base.get_config("sequence")
     config.data.image_size = 2
     config.symbols.levels = 8
-    config.network.depth = 2
-    config.network.width = 32
-    config.network.heads = 2
-    config.training.steps = 1000
-    config.training.batch_size = 128
-    config.training.learning_rate = 3e-3
-    config.training.sample_every = 1000
+    config.network.update(depth=2, width=32, heads=2)
+    config.training.update(steps=1000, batch_size=128, learning_rate=3e-3, sample_every=1000)
     config.evaluation.guidance_scales = (1.0,)
     return config

@@ -12,17 +12,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.crop = 4096
-    config.data.peak = 0.9
-    config.symbols.name = "mu_law"
-    config.symbols.factor = 4
-    config.network.name = "causal_wavenet"
-    config.network.channels = 64
-    config.network.layers = 18
-    config.network.cycle = 9
-    config.training.steps = 5000
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
+    config.data.update(name="soundfont_phrases/4khz", crop=4096, peak=0.9)
+    config.symbols.update(name="mu_law", factor=4)
+    config.network.update(name="causal_wavenet", channels=64, layers=18, cycle=9)
+    config.training.update(steps=5000, batch_size=16, learning_rate=1e-3)
     config.sampling.batch_size = 10
     return config

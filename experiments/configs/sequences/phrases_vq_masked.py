@@ -20,22 +20,11 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.name = "soundfont_phrases/4khz"
-    config.data.latents = "runs/phrases_vq"
-    config.data.representation.name = "waveform"
-    config.data.representation.scale = 4.0
+    config.data.update(name="soundfont_phrases/4khz", latents="runs/phrases_vq")
+    config.data.representation.update(name="waveform", scale=4.0)
     config.symbols.name = "codes"
     config.model = "masked"
-    config.network.name = "dit"
-    config.network.patch = 1
-    config.network.depth = 3
-    config.network.width = 96
-    config.network.heads = 4
-    config.training.steps = 1500
-    config.training.batch_size = 16
-    config.training.learning_rate = 1e-3
-    config.training.sample_every = 1000
-    config.sampling.steps = 64
-    config.sampling.batch_size = 20
-    config.sampling.guidance_scale = 1.0
+    config.network.update(name="dit", patch=1, depth=3, width=96, heads=4)
+    config.training.update(steps=1500, batch_size=16, learning_rate=1e-3, sample_every=1000)
+    config.sampling.update(steps=64, batch_size=20, guidance_scale=1.0)
     return config

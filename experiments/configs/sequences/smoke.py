@@ -11,16 +11,9 @@ from experiments.configs import base
 def get_config():
     config = base.get_config("sequence")
     config.data.image_size = 4
-    config.network.depth = 1
-    config.network.width = 16
-    config.network.heads = 2
-    config.training.steps = 6
-    config.training.batch_size = 8
-    config.training.warmup_steps = 2
-    config.training.log_every = 2
-    config.training.sample_every = 3
-    config.training.checkpoint_every = 2
+    config.network.update(depth=1, width=16, heads=2)
+    config.training.update(steps=6, batch_size=8, warmup_steps=2)
+    config.training.update(log_every=2, sample_every=3, checkpoint_every=2)
     config.sampling.batch_size = 20
-    config.evaluation.num_samples = 40
-    config.evaluation.bound_times = 2
+    config.evaluation.update(num_samples=40, bound_times=2)
     return config

@@ -11,16 +11,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("dual_encoder")
-    config.data.name = "captioned_emoji"
-    config.data.image_size = 32
-    config.data.augment = "crop"
+    config.data.update(name="captioned_emoji", image_size=32, augment="crop")
     config.dual_encoder.channels = 16
-
-    config.training.steps = 1500
-    config.training.batch_size = 128
-    config.training.learning_rate = 2e-3
-    config.training.weight_decay = 0.1
-    config.training.warmup_steps = 100
+    config.training.update(steps=1500, batch_size=128, learning_rate=2e-3, weight_decay=0.1, warmup_steps=100)
     config.training.checkpoint_every = 500
     config.evaluation.ema = "0.999"
     return config

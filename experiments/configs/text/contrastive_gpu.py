@@ -10,13 +10,7 @@ from experiments.configs.text import contrastive
 
 def get_config():
     config = contrastive.get_config()
-    config.dual_encoder.channels = 96
-    config.dual_encoder.blocks = 2
-    config.dual_encoder.dtype = "bfloat16"
-
-    config.training.steps = 10_000
-    config.training.batch_size = 1024
-    config.training.learning_rate = 1e-3
-    config.training.warmup_steps = 500
+    config.dual_encoder.update(channels=96, blocks=2, dtype="bfloat16")
+    config.training.update(steps=10_000, batch_size=1024, learning_rate=1e-3, warmup_steps=500)
     config.training.checkpoint_every = 1000
     return config

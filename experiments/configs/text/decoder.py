@@ -17,6 +17,5 @@ def get_config():
     config = emoji_16.get_config()
     config.data.vector.name = "embedding"
     config.data.embeddings.encoder = "runs/contrastive"
-
     config.loss.tokens_dropout = 0.5
     return config

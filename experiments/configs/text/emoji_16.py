@@ -13,27 +13,16 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "captioned_emoji"
-    config.data.image_size = 16
+    config.data.update(name="captioned_emoji", image_size=16)
     config.data.tokens.name = "captions"
     config.data.vector.name = "caption"
-
-    config.network.channels = 32
-    config.network.multipliers = (1, 2)
-    config.network.attention_resolutions = (8,)
-    config.network.heads = 4
-
+    config.network.update(channels=32, multipliers=(1, 2), attention_resolutions=(8,), heads=4)
     config.loss.caption_dropout = 0.1
     config.loss.label_dropout = 0.0  # a single class
     config.loss.vector_dropout = 0.0
-
-    config.training.steps = 10_000
-    config.training.batch_size = 32
+    config.training.update(steps=10_000, batch_size=32)
     config.training.optimizer = "muon"  # to the loss that AdamW has at 1e-3 in less than half its steps
-    config.training.learning_rate = 2e-3
-    config.training.warmup_steps = 200
-
+    config.training.update(learning_rate=2e-3, warmup_steps=200)
     config.sampling.guidance_scale = 3.0
-    config.evaluation.num_samples = 500
-    config.evaluation.guidance_scales = (1.0, 3.0)
+    config.evaluation.update(num_samples=500, guidance_scales=(1.0, 3.0))
     return config

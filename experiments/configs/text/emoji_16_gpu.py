@@ -14,23 +14,15 @@ def get_config():
 
 def grown(config):
     """A base or a decoder with a larger network and more training."""
-    config.network.channels = 192
-    config.network.multipliers = (1, 2, 3)
-    config.network.blocks = 2
-    config.network.attention_resolutions = (8, 4)
-    config.network.dtype = "bfloat16"
+    config.network.update(channels=192, multipliers=(1, 2, 3), blocks=2)
+    config.network.update(attention_resolutions=(8, 4), dtype="bfloat16")
     return trained_longer(config)
 
 
 def trained_longer(config):
     """Any stage with the training of an accelerator."""
-    config.training.steps = 60_000
-    config.training.batch_size = 256
-    config.training.learning_rate = 3e-4
-    config.training.warmup_steps = 1000
-    config.training.ema_decays = (0.9995,)
-    config.training.sample_every = 10_000
-    config.training.checkpoint_every = 5000
+    config.training.update(steps=60_000, batch_size=256, learning_rate=3e-4, warmup_steps=1000)
+    config.training.update(ema_decays=(0.9995,), sample_every=10_000, checkpoint_every=5000)
     config.sampling.ema = "0.9995"
     config.evaluation.num_samples = 2000
     return config

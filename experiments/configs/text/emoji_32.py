@@ -21,24 +21,12 @@ from experiments.configs.text import emoji_16
 def get_config():
     config = emoji_16.get_config()
     config.data.image_size = 32
-    config.data.map.name = "average_pool"
-    config.data.map.factor = 2
+    config.data.map.update(name="average_pool", factor=2)
     config.noise_factor = 2.0
-
-    config.network.channels = 16
-    config.network.multipliers = (1, 2, 4, 6)
-    config.network.attention_resolutions = ()
-    config.network.token_levels = (3,)
-
-    config.loss.map_noise = 0.5
-    config.loss.map_dropout = 0.0
-    config.sampling.keep_map = True
-    config.sampling.map_noise = 0.1
-
+    config.network.update(channels=16, multipliers=(1, 2, 4, 6), attention_resolutions=(), token_levels=(3,))
+    config.loss.update(map_noise=0.5, map_dropout=0.0)
+    config.sampling.update(keep_map=True, map_noise=0.1)
     config.training.steps = 4000
-
-    config.sampling.guidance_scale = 1.0
-    config.sampling.batch_size = 100
-    config.evaluation.num_samples = 200
-    config.evaluation.guidance_scales = (1.0,)
+    config.sampling.update(guidance_scale=1.0, batch_size=100)
+    config.evaluation.update(num_samples=200, guidance_scales=(1.0,))
     return config

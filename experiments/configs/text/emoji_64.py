@@ -16,9 +16,7 @@ from experiments.configs.text import emoji_32
 
 def get_config():
     config = emoji_32.get_config()
-    config.data.image_size = 64
-    config.data.image_crop = 32
+    config.data.update(image_size=64, image_crop=32)
     config.noise_factor = 4.0
-
     config.sampling.batch_size = 50
     return config

@@ -11,7 +11,5 @@ from experiments.configs.text.emoji_16_gpu import trained_longer
 
 def get_config():
     config = emoji_64.get_config()
-    config.network.channels = 64
-    config.network.blocks = 2
-    config.network.dtype = "bfloat16"
+    config.network.update(channels=64, blocks=2, dtype="bfloat16")
     return trained_longer(config)

@@ -13,30 +13,17 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "captioned_emoji"
-    config.data.image_size = 32
+    config.data.update(name="captioned_emoji", image_size=32)
     config.data.vector.name = "caption"
     config.data.embeddings.update(encoder="runs/contrastive", as_examples=True)
-
-    config.network.name = "mlp"
-    config.network.features = 512
-    config.network.blocks = 4
+    config.network.update(name="mlp", features=512, blocks=4)
     config.preconditioning.sigma_data = 1.0
-
     config.loss.target.name = "x0"
     config.loss.weighting.name = "x0"  # an MLP finds no detail at little noise, where v would weigh it most
     config.loss.caption_dropout = 0.1
     config.loss.label_dropout = 0.0  # a single class
     config.loss.vector_dropout = 0.0
-
-    config.training.steps = 15_000
-    config.training.batch_size = 128
-    config.training.learning_rate = 5e-4
-    config.training.weight_decay = 0.05
-    config.training.warmup_steps = 200
-
-    config.sampling.steps = 64
-    config.sampling.guidance_scale = 2.0
-    config.evaluation.num_samples = 128
-    config.evaluation.guidance_scales = (1.0, 2.0)
+    config.training.update(steps=15_000, batch_size=128, learning_rate=5e-4, weight_decay=0.05, warmup_steps=200)
+    config.sampling.update(steps=64, guidance_scale=2.0)
+    config.evaluation.update(num_samples=128, guidance_scales=(1.0, 2.0))
     return config

@@ -13,8 +13,7 @@ from experiments.configs.text.emoji_16_gpu import trained_longer
 def get_config():
     config = prior.get_config()
     config.data.embeddings.encoder = "runs/contrastive_gpu"
-    config.network.features = 2048
-    config.network.blocks = 8
+    config.network.update(features=2048, blocks=8)
     config = trained_longer(config)
     config.training.batch_size = 1024
     return config

@@ -11,10 +11,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("dual_encoder")
-    config.data.name = "folder"
-    config.data.path = "pictures"
-    config.data.image_size = 8
-    config.data.image_mode = "RGB"
+    config.data.update(name="folder", path="pictures", image_size=8, image_mode="RGB")
     config.dual_encoder.update(features=4, channels=8, multipliers=(1,))
     config.training.update(steps=2, warmup_steps=1, batch_size=8, checkpoint_every=2)
     return config

@@ -13,6 +13,5 @@ def get_config():
     config = smoke.get_config()
     config.data.vector.name = "embedding"
     config.data.embeddings.encoder = "runs/smoke_contrastive"
-    config.loss.caption_dropout = None
-    config.loss.tokens_dropout = 0.5
+    config.loss.update(caption_dropout=None, tokens_dropout=0.5)
     return config

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import npm
+from experiments.data import captioned
 from scorekit.data import load, load_captioned
 from scorekit.data.builders import Archive, MissingArchives, _archives, _emoji, _emoji_captions
 from scorekit.data.builders._emoji_captions import captions, held_out, pair_of
@@ -188,7 +188,7 @@ def test_missing_and_damaged_archives_are_one_sentence(tmp_path):
 def test_the_real_set(tmp_path):
     with pytest.raises(MissingArchives) as error:
         load_captioned("captioned_emoji", "train", tmp_path)
-    npm.fetch(error.value, "")
+    captioned.fetch_archives(error.value, "")
     train, test = (load_captioned("captioned_emoji", split, tmp_path) for split in ("train", "test"))
     assert len(train.x) + len(test.x) == 2 * 1636
     assert not set(train.names) & set(test.names)

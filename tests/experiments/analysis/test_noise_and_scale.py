@@ -8,9 +8,11 @@ import pytest
 from parameters import random_params
 from programs import fails, give, succeeds
 
+from experiments.analysis import band_errors
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
-from experiments.data.dataset import Dataset, FrequencyAxis
+from experiments.data.dataset import Dataset
+from experiments.data.display import FrequencyAxis
 from experiments.models.model import build_model
 from experiments.models.rules import NO_EXTRAS
 from experiments.models.runs import Run
@@ -44,17 +46,17 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     built = build_model(config, dataset)
     opened = Run(dataset, built, lambda: None, random_params(built, std=0.0), 6, NO_EXTRAS)
     monkeypatch.setattr(module, "open_run", lambda *_: opened)
-    monkeypatch.setattr(module, "BLOCK_VALUES", 128 * 200)  # three blocks
+    monkeypatch.setattr(band_errors, "BLOCK_VALUES", 128 * 200)  # three blocks
     give(workdir=tmp_path, levels=3)
     module.main(config)
     printed = capsys.readouterr().out
     assert "Hz on: --config.loss.weighting.name=eps" in printed
     assert (tmp_path / "noise_and_scale" / "report.html").read_text().count("<img") == 4
 
-    bands = module.make_bands((128, 1), ())
+    bands = band_errors.make_bands((128, 1), ())
     assert bands.count.tolist() == [1, 2, 4, 8, 16, 32, 65]  # the mean and six octaves, the last with its end
     levels = np.array([-2.0, 0.0, 2.0])
-    power, errors, ts = module.measure(opened, levels, bands, 600)
+    power, errors, ts = band_errors.measure(opened, levels, bands, 600)
     expected = np.bincount(np.ravel(bands.index), np.ravel(dataset.field.power)) / bands.count
     np.testing.assert_allclose(power[1:], expected[1:], rtol=0.15)
     alpha, sigma = np.asarray(built.schedule.alpha(ts))[:, None], np.asarray(built.schedule.sigma(ts))[:, None]
@@ -64,16 +66,15 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     assert 0.4 < np.std(off) < 1.7
 
     # in one block the noise is another, and the errors are of the same size
-    monkeypatch.setattr(module, "BLOCK_VALUES", 2**20)
-    _, full, _ = module.measure(opened, levels, bands, 600)
+    monkeypatch.setattr(band_errors, "BLOCK_VALUES", 2**20)
+    _, full, _ = band_errors.measure(opened, levels, bands, 600)
     np.testing.assert_allclose(full.standard_error, errors.standard_error, rtol=0.25)
 
 
-def test_pooled_errors_of_parts_are_those_of_all_examples(load_program):
-    module = load_program("experiments.analysis.noise_and_scale")
+def test_pooled_errors_of_parts_are_those_of_all_examples():
     each = np.random.default_rng(0).exponential(size=(9, 2, 3)) + np.arange(9.0)[:, None, None]
     of = lambda x: spectra.BandErrors(x.mean(axis=0), x.std(axis=0, ddof=1) / np.sqrt(len(x)))
-    found, full = module.pooled([of(each[:4]), of(each[4:7]), of(each[7:])], [4, 3, 2]), of(each)
+    found, full = band_errors.pooled([of(each[:4]), of(each[4:7]), of(each[7:])], [4, 3, 2]), of(each)
     np.testing.assert_allclose(found.mean, full.mean, rtol=1e-12)
     np.testing.assert_allclose(found.standard_error, full.standard_error, rtol=1e-12)
 

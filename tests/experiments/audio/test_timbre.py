@@ -9,7 +9,7 @@ from parameters import random_params
 from sound_sets import RATE, note_set
 
 from experiments import data as data_sets
-from experiments.audio import synthesised
+from experiments.audio import synthesised, transfer
 from experiments.audio.note_evaluators import NoteEvaluators
 from experiments.configs.notes import notes_controls, notes_smoke
 from experiments.models.model import build_model
@@ -37,14 +37,14 @@ def test_transfer_returns_to_the_note_and_another_instrument_changes_it(program)
     model = build_model(config, dataset)
     run = Run(dataset, model, None, random_params(model, 0.15), 0, NO_EXTRAS)
     batch = run.dataset.test
-    sounds = program.transfer(config, run, batch, 1 - batch["label"])
+    sounds = transfer.transfer(config, run, batch, 1 - batch["label"])
     assert list(sounds) == ["held out", "round trip", "transferred", "new sample"]
     np.testing.assert_array_equal(sounds["held out"], run.dataset.real(batch))
     rms = lambda x: float(np.sqrt(np.mean(x**2)))
     lost, changed = (rms(sounds[name] - sounds["held out"]) for name in ("round trip", "transferred"))
     assert lost < 0.02 * rms(sounds["held out"])
     assert changed > 5 * lost
-    same = program.transfer(config, run, batch, batch["label"])
+    same = transfer.transfer(config, run, batch, batch["label"])
     np.testing.assert_allclose(same["transferred"], same["round trip"], atol=1e-5)
 
 
@@ -58,15 +58,15 @@ def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monke
     dataset = data_sets.load(config)
     model = build_model(config, dataset)
     exact = Partial(lambda schedule, x, t: Prediction(schedule.alpha(t) * x, schedule.sigma(t) * x), model.schedule)
-    monkeypatch.setattr(program, "denoiser", lambda *_: exact)
+    monkeypatch.setattr(transfer, "denoiser", lambda *_: exact)
     run = Run(dataset, model, None, random_params(model, 0.05), 0, NO_EXTRAS)
     batch = {**dataset.test, "x": np.round(dataset.test["x"] * np.exp(-np.arange(2048) / 800)).astype(np.int16)}
-    sounds = program.transfer(config, run, batch, 1 - batch["label"])
-    assert list(sounds) == ["held out", "round trip", "transferred", "new sample", program.OBSERVED]
-    same = {name: program.loudness_correlation(x, sounds["held out"], RATE) for name, x in sounds.items()}
-    assert same[program.OBSERVED] > 0.9
+    sounds = transfer.transfer(config, run, batch, 1 - batch["label"])
+    assert list(sounds) == ["held out", "round trip", "transferred", "new sample", transfer.OBSERVED]
+    same = {name: transfer.loudness_correlation(x, sounds["held out"], RATE) for name, x in sounds.items()}
+    assert same[transfer.OBSERVED] > 0.9
     assert same["new sample"] < 0.6
-    again = {"x": audio.float_to_pcm(sounds[program.OBSERVED]), "pitch": batch["pitch"]}
+    again = {"x": audio.float_to_pcm(sounds[transfer.OBSERVED]), "pitch": batch["pitch"]}
     deviations = [np.asarray(dataset.inputs(x))[:, 2:-2, 1] for x in (again, batch)]  # in tenths of a semitone
     assert np.median(np.abs(deviations[0] - deviations[1])) < 0.5
 
@@ -81,9 +81,9 @@ def test_loudness_correlation_compares_envelopes(program):
     n = np.arange(2048)
     rising, falling = (np.sin(0.5 * n) * np.exp(s * n / 500) for s in (0.5, -0.5))
     other = np.cos(0.3 * n) * np.exp(-n / 1000)
-    assert program.loudness_correlation(other[None], falling[None], RATE) > 0.99
-    assert program.loudness_correlation(rising[None], falling[None], RATE) < -0.99
-    assert program.loudness_correlation(np.zeros((1, 2048)), falling[None], RATE) is None
+    assert transfer.loudness_correlation(other[None], falling[None], RATE) > 0.99
+    assert transfer.loudness_correlation(rising[None], falling[None], RATE) < -0.99
+    assert transfer.loudness_correlation(np.zeros((1, 2048)), falling[None], RATE) is None
 
 
 class Predicts:
@@ -102,7 +102,7 @@ def test_compare_counts_pitches_and_families(program):
     tone = lambda pitch: 0.2 * np.sin(2 * np.pi * 440 * 2 ** ((pitch[:, None] - 69) / 12) * np.arange(4096) / RATE)
     sounds = {"held out": tone(pitch), "transferred": 0.5 * tone(pitch + np.array([0, 1, 0]))}
     evaluators = NoteEvaluators(RATE, np.array([0, 8, 24, 32]), Predicts([0, 1, 2], [3, 1, 5]))
-    table = program.compare(evaluators, sounds, {"label": label, "pitch": pitch}, label + 24, RATE)
+    table = transfer.compare(evaluators, sounds, {"label": label, "pitch": pitch}, label + 24, RATE)
     first, second = table.rows
     assert first[:4] == ["held out", 1.0, 1.0, 0.0]
     assert first[4] is None

@@ -15,7 +15,7 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits
 from experiments.configs.sequences import digits_masked, digits_pixels
-from experiments.data.dataset import Scorer
+from experiments.data.display import Scorer
 from experiments.models.sequences import Sequences
 from scorekit import autoregressive as ar
 from scorekit import metrics

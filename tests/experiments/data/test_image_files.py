@@ -16,9 +16,9 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.data import images
-from experiments.data.augment import augmented
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import Dataset, preprocess
+from experiments.data.transforms import augmented
 from experiments.models import checks
 from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
 from experiments.models.loss import make_prepare

@@ -9,7 +9,7 @@ from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke as digits
 from experiments.configs.text import smoke
-from experiments.data import captions, squares
+from experiments.data import captions, transforms
 from experiments.data.conditions import build_conditions, sizes
 from experiments.data.dataset import preprocess
 from experiments.models import checks
@@ -124,7 +124,7 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
     config.data.image_size = 4
     small, full = data.load(config), data.load(digits.get_config())
     assert small.shape == (4, 4, 1)
-    np.testing.assert_array_equal(small.test["x"][7], squares.pooled(full.test["x"][7], 2))
+    np.testing.assert_array_equal(small.test["x"][7], transforms.pooled(full.test["x"][7], 2))
     config.data.image_size = 3
     with pytest.raises(ConfigError, match=r"config.data.image_size=3: must be a divisor of the side .* 8 x 8 here"):
         data.load(config)

@@ -16,7 +16,7 @@ from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.models import autoencoder, latents, model, sequences
 from experiments.models.latents import STATISTICS
-from experiments.music import evaluate_phrases
+from experiments.music import drawn_phrases
 from scorekit import data
 
 
@@ -36,18 +36,16 @@ def phrases(monkeypatch):
 def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
     configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
     configs["runs/a"].data.latents = None
-    monkeypatch.setattr(evaluate_phrases.tasks, "saved", configs.__getitem__)
-    held_out = evaluate_phrases.phrases_of("runs/a", configs["runs/a"])
+    monkeypatch.setattr(drawn_phrases.tasks, "saved", configs.__getitem__)
+    held_out = drawn_phrases.phrases_of("runs/a", configs["runs/a"])
     same = held_out.real(held_out.test)
 
     def draw(folder, config, labels, scale, seed):
         assert labels.tolist() == [0, 1] * 6
-        return evaluate_phrases.Drawn(
-            same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2
-        )
+        return drawn_phrases.Drawn(same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2)
 
-    monkeypatch.setattr(evaluate_phrases, "draw", draw)
-    table = evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+    monkeypatch.setattr(drawn_phrases, "draw", draw)
+    table = drawn_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
     found = {row[0]: dict(zip(table.header[1:], row[1:], strict=True)) for row in table.rows}
     assert list(found) == ["training phrases", "a", "b", "b: held-out phrases, decoded"]
     assert found["a"]["timbre"] == pytest.approx(found["b: held-out phrases, decoded"]["timbre"])
@@ -55,10 +53,10 @@ def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monk
     assert found["b"]["CPU s per phrase"] == 2
     configs["runs/b"].data.test_split = "train"
     with pytest.raises(ConfigError, match="--runs=runs/b: must be of the phrases of runs/a"):
-        evaluate_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
+        drawn_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
     configs["runs/a"].data.crop = 4096
     with pytest.raises(ConfigError, match=r"--runs=runs/a: must be of phrases of at least 3.2 s, these have 1.024 s"):
-        evaluate_phrases.table(["runs/a"], 12, 1.0, 0)
+        drawn_phrases.table(["runs/a"], 12, 1.0, 0)
 
 
 @pytest.fixture
@@ -87,7 +85,7 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     built = kind.build_model(config, (latents if kind is model else sequences).load_data(config))
     shapes = jax.eval_shape(lambda: kind.init_params(built, jax.random.key(0)))
     save_run(tmp_path / "run", config, random_like(shapes, 0.02))
-    found = evaluate_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
+    found = drawn_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
     assert found.sounds.shape == (3, 16_384)
     assert found.decoded is not None
     assert found.decoded.shape == (12, 16_384)
@@ -96,4 +94,4 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
 
 def test_a_run_of_pictures_is_an_error():
     with pytest.raises(ConfigError, match="--runs=runs/d: must be a run of sounds, this one is of sklearn_digits"):
-        evaluate_phrases.phrases_of("runs/d", digits.get_config())
+        drawn_phrases.phrases_of("runs/d", digits.get_config())

@@ -79,19 +79,3 @@ def test_divergence_is_that_of_two_gaussians():
     np.testing.assert_allclose(found, np.full(2, exact), rtol=1e-5)
     eps = jnp.full((1, 1, 1), 2.0)
     np.testing.assert_allclose(Posterior(jnp.ones((1, 1, 1)), jnp.full((1, 1, 1), log_variance)).sample(eps), 1.6)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "shape", "message"),
-    [
-        ({"groups": 3}, X.shape, r"groups must divide the 4 channels of a level, got 3"),
-        ({"multipliers": ()}, X.shape, r"multipliers must be a sequence of at least 1, each an integer >= 1"),
-        ({"scaling_factor": (1.0, 2.0)}, X.shape, r"scaling_factor must be a number or 4 numbers, got shape \(2,\)"),
-        ({"scaling_factor": 0.0}, X.shape, r"scaling_factor must be finite and > 0, got 0.0"),
-        ({}, (1, 4, 5, 3), r"x must have sides divisible by the stride 2, got \(4, 5\)"),
-        ({}, (1, 4, 4, 1), r"x must have 3 channels, got shape \(1, 4, 4, 1\)"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_an_error(sizes, shape, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(AutoencoderKL(**{**SIZES, **sizes}).init, KEY, np.ones(shape, np.float32))

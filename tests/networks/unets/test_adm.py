@@ -55,8 +55,6 @@ def test_presets_may_be_changed_and_have_names():
     assert ADM.preset("imagenet-64", learned_variance=False) == ADM.preset("imagenet-64-edm")
     assert ADM.preset("lsun", dropout=0.0) == ADM.preset("imagenet-256-unconditional")
     assert len(PRESETS) == len(PUBLISHED) + 2
-    with pytest.raises(ValueError, match=r"name must be one of imagenet-64, .*, got 'imagenet'"):
-        ADM.preset("imagenet")
 
 
 def test_dropout_is_active_when_it_has_a_key():
@@ -84,25 +82,3 @@ def test_rematerialisation_changes_neither_parameters_nor_output_nor_dropout():
 def test_a_learned_variance_doubles_the_channels_of_the_output():
     network = dataclasses.replace(TINY, learned_variance=True)
     assert jax.eval_shape(network.init_with_output, jax.random.key(0), X, 0.0)[0].shape == (2, 4, 4, 4)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"),
-    [
-        ({"channels": 7}, "channels must be even, for the sines and cosines of the noise level, got 7"),
-        ({"noise_channels": 7}, "noise_channels must be even, for the sines and cosines of the noise level, got 7"),
-        ({"channels": 36, "group_channels": 1}, "channels must be such that the 32 groups .* divide its 36 channels"),
-        ({"attention_levels": (1,)}, r"attention_levels must be among the levels 0 to 0, got \(1,\)"),
-        ({"multipliers": ()}, "multipliers must be a sequence of at least 1, each an integer >= 1"),
-        ({"multipliers": (1, 1, 1, 1)}, "x must have sides divisible by 8 for 4 levels, got 4 x 4"),
-        ({"map_shape": (4, 1)}, r"map_shape must have 3 axes, the last its channels, got \(4, 1\)"),
-        ({"heads": 3}, "heads or head_channels must divide the 8 channels, got 3"),
-        ({"head_channels": 16}, "heads or head_channels must divide the 8 channels, got 16"),
-        ({"head_channels": 3}, "heads or head_channels must divide the 8 channels, got 3"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"noise_scale": 0.0}, "noise_scale must be finite and > 0, got 0.0"),
-    ],
-)
-def test_sizes_are_validated(sizes, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: dataclasses.replace(TINY, **sizes).init(jax.random.key(0), X, 0.0))

@@ -30,32 +30,6 @@ def random_parameters(network, *args):
     return jax.tree.map(lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype), shapes)
 
 
-@pytest.mark.parametrize(
-    ("network", "shape", "message"),
-    [
-        (unet(), (2, 5, 4, 1), r"divisible by 2 for 2 levels, got 5 x 4"),
-        (unet(), (2, 4), r"x must have shape \(B, H, W, C\) or \(B, L, C\), got \(2, 4\)"),
-        (unet(), (2, 8, 8, 1), r"attention_resolutions must be among the heights \[8, 4\].*got \(2,\)"),
-        (UNet(channels=8, attention_resolutions=(4,), heads=3), (2, 4, 4, 1), r"heads must divide.*got 3"),
-        (unet(factors=(2, 2)), (2, 8, 8, 1), r"factors must hold 1 integers >= 1.*got \(2, 2\)"),
-        *[
-            (unet(grid=grid), (1, 4, 4, 2), "grid must hold 2 integers >= 1, one for each side of x, got")
-            for grid in [(2,), (2, 2, 2)]
-        ],
-    ],
-)
-def test_unet_validates_sizes(network, shape, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: network.init(KEY, np.ones(shape), 0.0))
-
-
-def test_attributes_of_a_unet_are_within_their_bounds():
-    with pytest.raises(ValueError, match="filters must be an integer >= 0, got -1"):
-        unet(filters=-1)
-    with pytest.raises(ValueError, match=r"grid must be a sequence, each an integer >= 1, got \(0, 2\)"):
-        unet(grid=(0, 2))
-
-
 def test_group_norm_matches_flax():
     x, (scale, shift) = 3 + 2 * normal(3, 4, 4, 24), normal(2, 24)
     reference = jax.jit(nn.GroupNorm(num_groups=3, epsilon=1e-5).apply)

@@ -32,11 +32,6 @@ def test_published_sizes(name):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count(**PRESETS[name])
 
 
-def test_an_unknown_size_is_named():
-    with pytest.raises(ValueError, match=r"name must be one of cifar10, .*imagenet64, got 'imagenet'"):
-        VDMUNet.preset("imagenet")
-
-
 def test_the_noise_level_is_normalised_between_its_ends():
     at_ends = NETWORK._embed(np.array([13.3, -5.0], np.float32) / 4)
     angles = np.array([[0.0], [1000.0]]) * 10_000.0 ** (-np.arange(4) / 4)

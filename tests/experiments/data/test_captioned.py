@@ -5,7 +5,7 @@ import subprocess
 import ml_collections
 import pytest
 
-from experiments.data import captioned, npm
+from experiments.data import captioned
 from scorekit.data.builders import Archive, MissingArchives
 
 ONE = Archive("one", "1", "0" * 64)
@@ -14,7 +14,9 @@ ONE = Archive("one", "1", "0" * 64)
 def test_each_archive_is_packed_into_the_folder(tmp_path, monkeypatch):
     commands = []
     monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
-    npm.fetch(MissingArchives([ONE, Archive("two", "2.0", "0" * 64)], tmp_path / "npm"), "it lacks archives")
+    captioned.fetch_archives(
+        MissingArchives([ONE, Archive("two", "2.0", "0" * 64)], tmp_path / "npm"), "it lacks archives"
+    )
     packed = [
         ["npm", "pack", name, "--silent", f"--pack-destination={tmp_path / 'npm'}"] for name in ("one@1", "two@2.0")
     ]
@@ -31,7 +33,9 @@ def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch
         raise ValueError(f"{name} of {split} in {data_dir}")
 
     monkeypatch.setattr(captioned.data, "load_captioned", load)
-    monkeypatch.setattr(npm, "fetch", lambda missing, problem: fetched.append((missing.archives, problem)))
+    monkeypatch.setattr(
+        captioned, "fetch_archives", lambda missing, problem: fetched.append((missing.archives, problem))
+    )
     options = ml_collections.ConfigDict({"name": "captioned_emoji", "data_dir": "there", "label": "style"})
     with pytest.raises(ValueError, match="captioned_emoji of train in there"):
         captioned.CaptionedPictures.open(None, options, "train")
@@ -47,7 +51,7 @@ def test_a_missing_npm_and_one_without_a_network_are_one_sentence(tmp_path, monk
 
     monkeypatch.setattr(subprocess, "run", none)
     with pytest.raises(ValueError, match=r"^it lacks one: .* fetched by npm: install Node.js, or copy one-1.tgz"):
-        npm.fetch(MissingArchives([ONE], tmp_path), "it lacks one")
+        captioned.fetch_archives(MissingArchives([ONE], tmp_path), "it lacks one")
     monkeypatch.setattr(subprocess, "run", fails)
     with pytest.raises(ValueError, match=r"cannot fetch one: connect to the internet, .*ENOTFOUND"):
-        npm.fetch(MissingArchives([ONE], tmp_path), "it lacks one")
+        captioned.fetch_archives(MissingArchives([ONE], tmp_path), "it lacks one")

@@ -12,7 +12,7 @@ from test_layers import LAYERS
 
 from scorekit import guidance, solvers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GENERATED = {"_build", "jupyter_execute", "notebooks", "reference"}
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)

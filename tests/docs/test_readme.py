@@ -10,7 +10,7 @@ from experiments.cli import command_line
 from experiments.configs.images import digits
 from experiments.models import checks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 

@@ -12,7 +12,7 @@ from experiments.cli.config import lookup
 from experiments.configs import base
 
 ROOTS = {"sk": "scorekit", "schedule": "scorekit.typing.Schedule", "solver": "scorekit.solvers.SolverBase"}
-FOLDER = Path(__file__).parent.parent / "docs" / "coming_from"
+FOLDER = Path(__file__).parents[2] / "docs" / "coming_from"
 PAGES = sorted(FOLDER.glob("*.md"))
 LEAST_ROWS = 25
 

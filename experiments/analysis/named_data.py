@@ -1,0 +1,78 @@
+"""The configs of data that a user names: a folder, a file, a data set, or a config of one."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments import configs, data
+from experiments.analysis import advice
+from experiments.cli import command_line
+from experiments.cli.config import Config, ConfigError, leaves
+from experiments.configs import base
+from experiments.data.dataset import Dataset
+from experiments.data.notes import Notes
+from experiments.data.phrases import Phrases
+from experiments.models.devices import param_shapes
+from experiments.models.model import build_model, init_params
+from scorekit.typing import PyTree
+
+ROOT = Path(configs.__file__).parent
+SOUNDS = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
+OF_KIND = {Notes: "notes/notes.py", Phrases: "phrases/phrases.py"}
+"""The config of a set of sounds that has none of its own."""
+
+
+def known_config(name: str) -> str | None:
+    """The config file that ``--data`` names, by its path, its name or its data set; None if there is none."""
+    if name.endswith(".py"):
+        return name
+    every = {path.stem: path for path in sorted(ROOT.glob("*/*.py")) if path.parent.name != "published"}
+    same = [path for path in every.values() if f'config.data.name = "{name}"\n' in path.read_text()]
+    kind = OF_KIND.get(data.KINDS.get(name.split("/")[0], Dataset))
+    path = every.get(name) or (same[0] if same else kind and ROOT / kind)
+    return None if path is None else os.path.relpath(path)
+
+
+def opened(name: str | None) -> Config:
+    """The config that ``--data`` stands for."""
+    if not name:
+        raise ConfigError("--data=… must be given: a folder of pictures, a tar file, a data set or a config")
+    path = Path(name).expanduser()
+    first = next((found for found in path.rglob("*") if found.is_file()), path)
+    if first.suffix.lower() in SOUNDS:
+        raise ConfigError(
+            f"--data={name}: it holds sounds ({first.name}), and sounds are read from TFDS sets of notes or phrases "
+            "only: name one, such as soundfont_notes/4khz or nsynth/full, or a config of one (docs/audio.md)"
+        )
+    if path.is_dir() or path.suffix == ".tar":
+        config = base.get_config()
+        config.data.update(name="tar" if path.is_file() or any(path.glob("*.tar")) else "folder", path=name)
+        return config
+    if (found := known_config(name)) is not None:
+        of_set: Config = command_line.load_config(found)
+        if name.split("/")[0] in data.KINDS:
+            of_set.data.name = name
+        return of_set
+    config = base.get_config()
+    config.data.name = name
+    if path.suffix or name.startswith(("/", "~", ".")):
+        raise ConfigError(f"--data={name}: there is no such folder or file")
+    return config
+
+
+def own_fields(config: Config, path: str) -> dict[str, Any]:
+    """The fields of the data that differ from those of the config file."""
+    of_file: Config = command_line.load_config(path)
+    theirs = dict(leaves(of_file.data))
+    return {f"data.{field}": value for field, value in leaves(config.data) if value != theirs[field]}
+
+
+def param_shapes_of(command: advice.Command, dataset: Dataset) -> PyTree:
+    """The shapes of the parameters of a command's network."""
+    config = command_line.load_config(command.config)
+    for field, value in command.overrides.items():
+        command_line.override(config, field, advice.as_text(value))
+    model = build_model(config, dataset)
+    return param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))

@@ -1,0 +1,77 @@
+"""Tuning of a sampler: its initial grids, the reference paths of a model, and the best grid of a few updates."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, require
+from experiments.cli.progress import Progress
+from experiments.models import rules
+from experiments.models.conditioning import conditions_for
+from experiments.models.runs import Run
+from experiments.models.samples import check_samples, sampler_of
+from experiments.models.sampling import build_sampler
+from scorekit import tuning
+from scorekit.solvers import PrecomputedSolver, grids
+from scorekit.typing import Array, Schedule
+
+
+class Options(NamedTuple):
+    """The flags of :mod:`experiments.tune` by their names."""
+
+    coefficients: bool
+    updates: int
+    starts: int
+    batch_size: int
+    draws: int
+    power: float
+    fine_steps: int
+    seed: int
+
+
+def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
+    """The configured grid and the usual ones between its ends, as far as they fit there."""
+    n, ends = len(configured) - 1, [configured[0], configured[-1]]
+    found = {"configured": configured}
+    if not np.allclose(configured, grids.uniform(n, *ends)):
+        found["uniform"] = grids.uniform(n, *ends)
+    if n > 1:
+        found["log-SNR"] = grids.uniform_log_snr(schedule, n)
+        found["Karras"] = grids.karras(schedule, n)
+    for power in (2, 3):
+        found[f"VP t^{power}"] = grids.vp_quadratic(schedule, n, *ends, power=power)
+    found = {name: ts.at[0].set(ends[0]).at[-1].set(ends[1]) for name, ts in found.items()}
+    return {name: ts for name, ts in found.items() if np.all(np.diff(ts) < 0)}
+
+
+def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]:
+    """The sampler of a config tuned on paths of its model, and how many of the initial grids were."""
+    scale, schedule, size = config.sampling.guidance_scale, run.model.schedule, options.batch_size
+    solver, ts = build_sampler(config, schedule)
+    name = config.sampling.solver.name
+    require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
+    if isinstance(solver, PrecomputedSolver):  # the file of the grid has tuned coefficients: they are tuned anew
+        solver = solver.base
+    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), size)
+    given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
+    denoiser = rules.make_guided(config, run.model)(run.params, given, rules.traced_scale(config, scale), run.extras)
+    like = jax.ShapeDtypeStruct((size, *run.model.shape), jnp.float32)
+    batches = -(-options.draws // size)
+    total = batches + -(-batches // 2)  # half as many to choose by
+    print(f"tuning {config.sampling.steps} steps of {solver} at step {run.step:,}, γ = {scale:g} …", flush=True)
+    with Progress(total, batch_size=size, label="reference") as bar:
+        key, ends = jax.random.key(options.seed), {"t_max": ts[0], "t_min": ts[-1]}
+        shown = lambda done, total: bar.update(done)
+        both = tuning.fine_pairs(key, denoiser, schedule, like, total, **ends, steps=options.fine_steps, progress=shown)
+    check_samples(jax.tree.leaves(both.end), sampler_of(config), "batches of the reference")
+    pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(batches), slice(batches, None)))
+    starts = initial_grids(schedule, ts)
+    count = min(options.starts, len(starts))
+    with Progress(count * options.updates, batch_size=size, label="tuning") as bar:
+        how = {"coefficients": options.coefficients, "power": options.power, "steps": options.updates}
+        shown = lambda done, total, error: bar.update(done, error)
+        given = (denoiser, schedule, solver, starts, pairs, held_out)
+        tuned = tuning.tune(*given, **how, starts=count, progress=shown)
+    return tuned, count

@@ -1,0 +1,53 @@
+"""Every public module's examples run, and every public function has one."""
+
+import doctest
+import importlib
+import pkgutil
+
+import jax
+import pytest
+
+import scorekit
+
+ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
+SLOW = {
+    "audio": """
+        ddsp.analysis ddsp.oscillators ddsp.pitch ddsp.representation frequency mel.features representations
+        stft structure""",
+    "autoregressive": "exact models smoothing",
+    "bridges": "diffrax",
+    "data": "edm_augmentation",
+    "densities": "mixture random_fields spectra",
+    "discrete": "denoisers guidance losses sampling solvers",
+    "flow_maps": "adversarial consistency curricula matching progressive residuals",
+    "forcing": "losses rolling",
+    "guidance": "inverse sequences",
+    "io": "loading",
+    "likelihood": "bound exact",
+    "losses": "denoising",
+    "metrics": "detection inception resize vgg",
+    "networks": """
+        autoencoders.autoencoder autoencoders.autoencoder_kl causal.causal_transformer causal.causal_wavenet
+        causal.tiered discriminators features mlp text_encoder unets.classifier waveform_discriminators wavenet""",
+    "samplers": "adaptive_stochastic chains editing inversion log_prob parallel particles repaint sampling",
+    "times": "samplers",
+    "tuning": "tune",
+    "typicality": "_scores calibration exact statistics",
+}
+"""Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
+SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
+
+
+def test_slow_modules_exist():
+    assert sorted(SLOW_MODULES - set(ALL)) == []
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW_MODULES else ()) for n in ("scorekit", *ALL)]
+)
+def test_examples_run(name):
+    # networks are shown with parameters of no particular values, which compile several times faster from rbg keys
+    keys = jax.default_prng_impl("rbg" if ".networks" in name else "threefry2x32")
+    with keys:
+        results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0

@@ -1,0 +1,53 @@
+"""Each golden file is what its script writes, where the packages that the script compares with are installed."""
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from golden import random_tensors
+
+SCRIPTS = {
+    "adm": (["azula"], ["adm_legacy", "adm_new", "adm_upsampler"], 1e-4, 1e-4),
+    "dhariwal": (["physicsnemo"], ["dhariwal"], 1e-4, 1e-4),
+    "autoencoder_kl": (["torch", "diffusers"], ["autoencoder_kl"], 1e-4, 1e-5),
+    "ddpm": (["torch", "diffusers"], ["ddpm"], 1e-4, 1e-5),
+    "dit": (["diffusers"], ["dit"], 1e-4, 1e-4),
+    "edm2": (["dew"], ["edm2"], 1e-5, 1e-5),
+    "edm2_karras_unet": (["denoising_diffusion_pytorch"], ["edm2_karras_unet"], 1e-5, 1e-5),
+    "song_unet": (["physicsnemo.models.diffusion_unets"], ["song_unet_ddpmpp", "song_unet_ncsnpp"], 1e-4, 1e-4),
+    "score_sde": (["sgmse"], ["score_sde_ddpmpp", "score_sde_ncsnpp"], 1e-4, 1e-4),
+    "inception": (["torch", "torch_fidelity", "pytorch_fid", "cleanfid"], ["inception"], 1e-4, 1e-5),
+    "vgg": (["torch", "torchvision"], ["vgg"], 1e-4, 1e-5),
+    "post_hoc_ema": (["ema_pytorch"], ["post_hoc_ema"], 1e-5, 1e-6),
+}
+"""By script: the packages, the files, and how far arrays may be off, relatively and absolutely."""
+
+
+def is_installed(package):
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package that would hold it
+        return False
+
+
+@pytest.mark.external
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_golden_files_are_reproduced(script, tmp_path):
+    packages, files, rtol, atol = SCRIPTS[script]
+    if not all(map(is_installed, packages)):
+        pytest.skip(f"needs {', '.join(packages)}")
+    subprocess.run([sys.executable, random_tensors.FOLDER / f"make_{script}.py", tmp_path], check=True, timeout=3600)
+    assert sorted(path.stem for path in tmp_path.glob("*.npz")) == files
+    for name in files:
+        with np.load(tmp_path / f"{name}.npz") as made, np.load(random_tensors.FOLDER / f"{name}.npz") as stored:
+            assert set(made) == set(stored)
+            for array in set(stored) - {"header"}:
+                np.testing.assert_allclose(made[array], stored[array], rtol=rtol, atol=atol)
+
+
+def test_every_golden_file_has_a_script():
+    stored = {path.stem for path in random_tensors.FOLDER.glob("*.npz")} - {"torch_files"}  # tests/io/test_pickles.py
+    assert stored == {name for _, files, *_ in SCRIPTS.values() for name in files}
+    assert all((random_tensors.FOLDER / f"make_{script}.py").exists() for script in SCRIPTS)
