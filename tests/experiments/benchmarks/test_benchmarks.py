@@ -5,10 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from absl import flags
-from programs import give, save_untrained
+from picture_runs import transformer
+from programs import give, save_untrained, succeeds
 
-from experiments.configs.images import digits_bridge, digits_superres
+from experiments.cli.config import save_resolved
+from experiments.configs.images import digits_band, digits_bridge, digits_superres
 from experiments.configs.points import coupled_2d
 
 
@@ -18,10 +19,7 @@ def program(load_program, capsys):
 
     def run(name, **given):
         module = load_program(f"experiments.benchmarks.{name}")
-        for flag, value in given.items():
-            flags.FLAGS[flag].parse(value)
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
+        give(**given)
         module.main(None)
         return capsys.readouterr().out
 
@@ -71,9 +69,8 @@ def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
 
 @pytest.mark.slow
 def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
-    out = program(
-        "likelihood", points="20", block="10", turns="1", tolerances="1e-3,1e-5", out=str(tmp_path / "likelihood.png")
-    )
+    sizes = dict(points="20", block="10", turns="1", tolerances="1e-3,1e-5")
+    out = program("likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
     rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
     solvers = {"scorekit", "scorekit, whole", "diffrax", "diffrax, blocks"}
     assert {solver for solver, *_ in rows} == solvers
@@ -149,9 +146,8 @@ def test_paths_of_a_rectified_flow_are_measured(program, tmp_path):
     config = coupled_2d.get_config()
     config.network.update(features=8, blocks=1)
     run = save_untrained(tmp_path / "run", config)
-    (row,) = re.findall(
-        rf"^{run} +(.*)$", program("few_steps.__main__", table="straightness", workdir=str(run), num="16"), re.MULTILINE
-    )
+    out = program("few_steps.__main__", table="straightness", workdir=str(run), num="16")
+    (row,) = re.findall(rf"^{run} +(.*)$", out, re.MULTILINE)
     straightness, two, four, eight = map(float, row.split())
     assert straightness > 0
     assert two > four > eight > 0
@@ -164,17 +160,22 @@ def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inve
         config.network.update(channels=8, multipliers=(1,), blocks=1, attention_resolutions=())
         config.sampling.update(batch_size=10, ema="none")
         runs.append(str(save_untrained(tmp_path / name, config)))
-    out = program(
-        "inverse.__main__",
-        table="bridge",
-        workdir=runs[0],
-        compare=runs[1],
-        evaluations="2",
-        images="10",
-        method="replacement",
-    )
+    given = dict(table="bridge", evaluations="2", images="10", method="replacement")
+    out = program("inverse.__main__", **given, workdir=runs[0], compare=runs[1])
     rows = dict(re.findall(r"^(the copy itself|bridge|conditional model|replacement) +(.*)$", out, re.MULTILINE))
     assert [*rows] == ["the copy itself", "bridge", "conditional model", "replacement"]
     psnr = {name: float(row.split()[0]) for name, row in rows.items()}
     assert all(np.isfinite(value) for value in psnr.values())
     assert psnr["the copy itself"] > psnr["conditional model"]  # which is untrained
+
+
+@pytest.mark.slow
+def test_every_band_and_mean_has_a_line(tmp_path):
+    config = transformer(digits_band.get_config())
+    config.training.update(steps=2, warmup_steps=1)
+    config.data.test_split = "test[:50]"
+    save_resolved(config, tmp_path / "config.json")
+    flags = [f"--config={tmp_path}/config.json", "--seeds=1", "--edges=0.3", f"--out={tmp_path}/b.png"]
+    out = succeeds("benchmarks.band_weighting", *flags)
+    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 6
+    assert (tmp_path / "b.png").stat().st_size > 1000

@@ -46,11 +46,8 @@ def test_distances_are_zero_for_the_same_set_and_large_for_noise(hierarchy):
         x[:] = 0.4 * np.sin(2 * np.pi * (220 + 20 * i) * np.arange(16384) / 4000) * (np.arange(16384) % period < 400)
     found = hierarchy.statistics(beat, 4000)
     noise = hierarchy.statistics(0.1 * rng.normal(size=beat.shape).astype(np.float32), 4000)
-    assert {name: values.shape for name, values in found.items()} == {
-        "rhythm": (12, 16),
-        "harmony": (12, 12),
-        "timbre": (12, 96),
-    }
+    shapes = {name: values.shape for name, values in found.items()}
+    assert shapes == {"rhythm": (12, 16), "harmony": (12, 12), "timbre": (12, 96)}
     near, far = hierarchy.distances(found, found), hierarchy.distances(noise, found)
     for name in near:
         assert abs(near[name]) < 1e-2 * far[name], name

@@ -1,5 +1,6 @@
 """Music in voices: exact round trips, keys, and what is given to a composition stays as it is."""
 
+import functools
 import json
 
 import jax
@@ -7,7 +8,7 @@ import mido
 import numpy as np
 import pytest
 from parameters import random_like
-from programs import run, save_run
+from programs import save_run, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError
@@ -212,33 +213,29 @@ def test_midi_files_are_training_data(tmp_path, monkeypatch):
         data.load(config)
 
 
-def small(model):
+@functools.cache
+def opened(model):
+    """The config of a small model, and a run with the parameters of a beginning."""
     config = smoke_rolls.get_config()
     if model == "autoregressive":
         config.model, config.network.name = model, "causal_transformer"
         config.network.patch = config.sampling.steps = None
-    return config
-
-
-def opened(config):
-    """A run with the parameters of a beginning."""
     dataset = sequences.load_data(config)
     built = sequences.build_model(config, dataset)
     params = sequences.init_params(built, jax.random.key(0))
-    return Run(dataset, built, make_sampler(config, built, dataset), params, 0)
+    return config, Run(dataset, built, make_sampler(config, built, dataset), params, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["masked", "autoregressive"])
 def test_models_draw_what_is_not_given(model):
-    config = small(model)
-    fill = composing.make_fill(config, opened(config), 2.0)
+    config, run = opened(model)
+    fill = composing.make_fill(config, run, 2.0)
     song = drawn_song(3).states[:40]
     states = composing.compose(fill, composing.continued(song, 24), [0, 1], 0, 32)
     np.testing.assert_array_equal(states[:, :40], np.stack([song, song]))
     assert states[:, 40:].any()
-    trained = opened(config)
-    diverged = trained._replace(params=random_like(trained.params, 1e30))
+    diverged = run._replace(params=random_like(run.params, 1e30))
     with pytest.raises(NotFinite, match="2 of 2 samples are not finite"):
         composing.compose(composing.make_fill(config, diverged, 2.0), composing.continued(song, 24), [0, 1], 0, 32)
     assert (states[0] != states[1]).any()
@@ -259,20 +256,17 @@ def test_models_draw_what_is_not_given(model):
 @pytest.mark.slow
 def test_compositions_of_a_run_are_evaluated(tmp_path):
     for name in ("masked", "autoregressive"):
-        config = small(name)
-        save_run(tmp_path / name, config, opened(config).params)
+        config, run = opened(name)
+        save_run(tmp_path / name, config, run.params)
     flags = [f"--workdir={tmp_path}/masked", f"--others={tmp_path}/autoregressive", "--num=10", "--long=2"]
-    code, out, err = run("music.evaluate_compositions", *flags)
-    assert code == 0, err
+    out = succeeds("music.evaluate_compositions", *flags)
     found = json.loads((tmp_path / "masked" / "compositions.json").read_text())
-    assert [row[:2] for row in found["bits"]] == [
-        ["Markov chain", "exact"], ["masked", "bound"], ["autoregressive", "exact"]
-    ]  # fmt: skip
+    kinds = [row[:2] for row in found["bits"]]
+    assert kinds == [["Markov chain", "exact"], ["masked", "bound"], ["autoregressive", "exact"]]
     log_cell = rolls.VOICES * np.log2(rolls.NUM_CODES)  # a network that begins knows nothing
     assert found["bits"][2][2] == pytest.approx(log_cell, rel=0.05)
     assert found["bits"][0][2] < 0.5 * log_cell
-    assert set(found["distances"]) == {"held-out phrases", "training phrases", "Markov chain", "masked",
-                                       "autoregressive"}  # fmt: skip
+    assert {*found["distances"]} == {"held-out phrases", "training phrases", *(name for name, _ in kinds)}
     assert len(found["long"]) == 3 * 2
     noise, real = (found["distances"][name]["intervals"][0] for name in ("masked", "training phrases"))
     assert noise > real

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from parameters import random_like
 from programs import save_run
 from sound_sets import RATE, phrase_set
 
@@ -82,7 +83,8 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     config.sampling.update(steps=2, batch_size=3, ema="none")
     kind = sequences if make is phrases_vq_masked else model
     built = kind.build_model(config, (latents if kind is model else sequences).load_data(config))
-    save_run(tmp_path / "run", config, kind.init_params(built, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: kind.init_params(built, jax.random.key(0)))
+    save_run(tmp_path / "run", config, random_like(shapes, 0.02))
     found = drawn_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
     assert found.sounds.shape == (3, 16_384)
     assert found.decoded is not None

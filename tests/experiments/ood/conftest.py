@@ -16,22 +16,21 @@ def no_fetched_data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make_config(no_fetched_data):
-    """``make_config(**overrides)``: the config, with overrides as text."""
-    return small_config
+    """Makes the config of one Gaussian with an exact denoiser, few images and noise levels; overrides as text."""
+
+    def make(**overrides):
+        config = ood_digits_gaussian.get_config()
+        fields = {
+            "near": "mirrored", "far": "photos,mnist", "examples": "120", "bound_times": "4", "path_steps": "6",
+            "reconstruction_steps": "3", "batch_size": "120", "ascent_steps": "50", "batches": "1,8",
+        }  # fmt: skip
+        for field, text in {**fields, **overrides}.items():
+            override(config, field, text)
+        return config
+
+    return make
 
 
 @pytest.fixture
 def config(make_config):
     return make_config()
-
-
-def small_config(**overrides):
-    """One Gaussian with an exact denoiser, few images and few noise levels; overrides as text."""
-    config = ood_digits_gaussian.get_config()
-    fields = {
-        "near": "mirrored", "far": "photos,mnist", "examples": "120", "bound_times": "4", "path_steps": "6",
-        "reconstruction_steps": "3", "batch_size": "120", "ascent_steps": "50", "batches": "1,8",
-    }  # fmt: skip
-    for field, text in {**fields, **overrides}.items():
-        override(config, field, text)
-    return config

@@ -30,24 +30,29 @@ def test_requantise_rounds_to_the_nearest_bin():
     np.testing.assert_array_equal(data.requantise(np.array([0.0, 127.4, 255.0]), 256, 17), [0, 8, 16])
 
 
-def test_read_fetched_reads_idx_files(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
-    folder = tmp_path / "mnist"
-    folder.mkdir()
+def idx(axes, values):
+    return bytes([0, 0, 8, len(axes)]) + np.array(axes, ">i4").tobytes() + values
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """Writes a test set of MNIST into the cache, in its files."""
+
+    def write(images, labels):
+        monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
+        (tmp_path / "mnist").mkdir()
+        (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(images)
+        (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx([len(labels)], labels))
+
+    return write
+
+
+def test_read_fetched_reads_idx_files(fetched):
     images = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
-    (folder / "t10k-images-idx3-ubyte").write_bytes(
-        bytes([0, 0, 8, 3]) + np.array([2, 28, 28], ">i4").tobytes() + images.tobytes()
-    )
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(
-        bytes([0, 0, 8, 1]) + np.array([2], ">i4").tobytes() + bytes([7, 3])
-    )
+    fetched(idx(images.shape, images.tobytes()), bytes([7, 3]))
     x, label = data.read_fetched("mnist", "test")
     np.testing.assert_array_equal(x[..., 0], images)
     assert label.tolist() == [7, 3]
-
-
-def idx(axes, values):
-    return bytes([0, 0, 8, len(axes)]) + np.array(axes, ">i4").tobytes() + values
 
 
 @pytest.mark.parametrize(
@@ -60,11 +65,8 @@ def idx(axes, values):
         (idx([3], bytes(3)), r"must hold 28 x 28 images with labels, got \(3,\) and \(3,\)"),
     ],
 )
-def test_damaged_fetched_files_are_named(tmp_path, monkeypatch, images, words):
-    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(images)
-    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx([3], bytes(3)))
+def test_damaged_fetched_files_are_named(fetched, images, words):
+    fetched(images, bytes(3))
     with pytest.raises(ConfigError, match=f"t10k-images-idx3-ubyte: {words}"):
         data.read_fetched("mnist", "test")
 

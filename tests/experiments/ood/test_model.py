@@ -1,15 +1,17 @@
-"""The model that scores images: its density along the flow, and a network that is trained, loaded or validated."""
+"""The model that scores images, and statistics of sets, which are saved one at a time and continue."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from picture_runs import transformer
 
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
+from experiments.ood import statistics
 from experiments.ood.data import InDistribution
 from experiments.ood.model import along_flow, first_time, open_model
-from scorekit import denoisers, densities, schedules
+from scorekit import denoisers, densities, schedules, typicality
 
 
 @pytest.mark.slow
@@ -27,11 +29,9 @@ def test_density_along_the_flow_is_accurate_in_flat_regions():
 
 @pytest.mark.slow
 def test_network_is_trained_once_and_then_loaded(make_config, tmp_path):
-    config = make_config(**{
-        "kind": "network", "train.network.channels": "8", "train.training.steps": "2", "train.training.batch_size": "8",
-        "train.training.warmup_steps": "1", "train.training.log_every": "1", "train.training.checkpoint_every": "2",
-        "train.sampling.steps": "2", "train.network.multipliers": "(1,)", "train.network.attention_resolutions": "()",
-    })  # fmt: skip
+    config = make_config(kind="network")
+    transformer(config.train)
+    config.train.training.update(steps=2, batch_size=8, warmup_steps=1, log_every=1, checkpoint_every=2)
     dataset = InDistribution("sklearn_digits", 8, 17)
     x, t = dataset.to_model(dataset.test["x"][:4]), 0.5
     predict = jax.jit(lambda denoiser, x: denoiser(x, t))
@@ -51,3 +51,49 @@ def test_unknown_kind_of_model_is_an_error(config):
     override(config, "kind", "gausian")
     with pytest.raises(ConfigError, match=r"must be one of network, gaussian, mixture \(did you mean gaussian\?\)"):
         open_model(config, None, None)
+
+
+@pytest.mark.slow
+def test_measure_continues_unless_the_config_or_a_set_has_changed(make_config, tmp_path, monkeypatch):
+    config = make_config(batch_size="4", side="4", rank="8")
+    dataset = InDistribution("sklearn_digits", 4, 17)
+    scored = open_model(config, dataset, None)
+    sets = {"calibration": dataset.test["x"][:6], "photos": dataset.test["x"][6:9]}
+    computed, make = [], statistics.make_statistics
+
+    def count(compute):
+        """Statistics that record their names; ``compute(name, statistic, *inputs)`` returns their values."""
+
+        def make_counted(*arguments):
+            def counted(name, statistic):
+                return statistic._replace(compute=lambda *x: computed.append(name) or compute(name, statistic, *x))
+
+            return {name: counted(name, statistic) for name, statistic in make(*arguments).items()}
+
+        computed.clear()
+        monkeypatch.setattr(statistics, "make_statistics", make_counted)
+
+    def measure():
+        return statistics.measure(config, scored, dataset, sets, tmp_path)
+
+    count(lambda name, statistic, *inputs: statistic.compute(*inputs))
+    first = measure()
+    assert computed.count("norms") == 3  # batches of 4 and 2, and of 3
+    assert first["photos"]["norms"].shape == (3, 5)
+    assert first["photos"].keys() == {"log p", "bound", "norms", "one step", "many steps", "path", "curvature",
+                                      "code length"}  # fmt: skip
+    ts = scored.schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
+    x = dataset.to_model(sets["calibration"])
+    expected = jax.jit(lambda x: typicality.score_norms(None, scored.denoiser, scored.schedule, x, ts))(x)
+    np.testing.assert_allclose(first["calibration"]["norms"], expected, rtol=1e-4)  # whatever the batches
+
+    (tmp_path / "one_step.npz").unlink()
+    count(lambda name, statistic, *inputs: statistic.compute(*inputs))
+    again = measure()
+    assert set(computed) == {"one step"}
+    jax.tree.map(np.testing.assert_array_equal, again, first)
+    for change in (lambda: override(config, "path_steps", "7"), lambda: sets.update(photos=sets["photos"][::-1])):
+        count(lambda *_: np.zeros((4, 1)))
+        change()
+        measure()
+        assert len(set(computed)) == 7

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import optax
 import pytest
-from programs import SQUARES, run
+from programs import SQUARES, fails, succeeds
 
 from experiments import data
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
 from experiments.evaluation.retrieval import retrieval
@@ -21,25 +21,16 @@ from scorekit import training
 RNG = np.random.default_rng(0)
 
 
-def flags_of(runs):
-    return (
-        "--config=experiments/configs/text/smoke_contrastive.py",
-        f"--config.data.path={runs.root / 'pictures'}",
-        f"--config.data.captions.encoder={runs.root / 'encoder.npz'}",
-    )
-
-
 @pytest.mark.slow
 def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
-    train = ("train", *flags_of(runs), f"--workdir={tmp_path}")
-    code, _, err = run(*train)
-    assert code == 0, err
-    code, out, err = run(*train, "--config.training.steps=4")
-    assert code == 0, err
+    save_resolved(runs.config(smoke_contrastive), tmp_path / "config_file.json")
+    train = ("train", f"--config={tmp_path / 'config_file.json'}", f"--workdir={tmp_path / 'run'}")
+    succeeds(*train)
+    out = succeeds(*train, "--config.training.steps=4")
     assert "resuming  from step 2" in out
-    found = json.loads((tmp_path / "evaluation.json").read_text())
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert found["held-out data"]["chance, R@1"] == 0.375  # three subjects
-    encoder = open_encoder(tmp_path, "--encoder")
+    encoder = open_encoder(tmp_path / "run", "--encoder")
     texts = encoder.embed_texts(SQUARES)
     x = RNG.uniform(-1, 1, (5, 8, 8, 3))
     pictures = encoder.embed_pictures(x)
@@ -49,14 +40,12 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
     np.testing.assert_allclose(encoder.embed_pictures(x.repeat(2, 1).repeat(2, 2)), pictures, atol=1e-5)
     with pytest.raises(ValueError, match="H a multiple or a divisor of 8"):
         encoder.embed_pictures(np.zeros((1, 12, 12, 3)))
-    code, _, err = run("sample", f"--workdir={tmp_path}")
-    assert (code, "has embeddings and draws nothing" in err) == (2, True), err
+    assert "has embeddings and draws nothing" in fails("sample", f"--workdir={tmp_path / 'run'}", at_once=False)
 
 
 @pytest.mark.slow
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
-    config = smoke_contrastive.get_config()
-    config.data.path, config.data.captions.encoder = str(runs.root / "pictures"), str(runs.root / "encoder.npz")
+    config = runs.config(smoke_contrastive)
     built = dual_encoder.build_encoders(config, data.load(config))
     batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
     after = []
