@@ -36,16 +36,20 @@ SLOW = {
 }
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
 SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
+WITH_SOUNDFONT = {"scorekit.data.phrases", "scorekit.data.soundfont", "scorekit.data.synthesis"}
+"""Modules whose examples need the recordings that pretty_midi carries."""
 
 
-def test_slow_modules_exist():
-    assert sorted(SLOW_MODULES - set(ALL)) == []
+def test_modules_of_the_lists_exist():
+    assert sorted((SLOW_MODULES | WITH_SOUNDFONT) - set(ALL)) == []
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW_MODULES else ()) for n in ("scorekit", *ALL)]
 )
 def test_examples_run(name):
+    if name in WITH_SOUNDFONT:
+        pytest.importorskip("pretty_midi", reason="needs the extra audio")
     # networks are shown with parameters of no particular values, which compile several times faster from rbg keys
     keys = jax.default_prng_impl("rbg" if ".networks" in name else "threefry2x32")
     with keys:
