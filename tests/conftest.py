@@ -53,9 +53,9 @@ FAST_ONES = {
 
 BEYOND_THE_CORE = [
     *("adding", "audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
-    *("tuning", "test_kit.py", "docs"),
+    *("tuning", "docs", "test_arguments.py", "test_kit.py"),
     *("autoregressive/test_models.py", "autoregressive/test_particles.py", "guidance/test_synthesiser.py"),
-    *("interpolants/test_couplings.py", "likelihood/test_bits.py", "test_arguments.py", "test_colabs.py"),
+    *("interpolants/test_couplings.py", "likelihood/test_bits.py"),
 ]
 """Folders and files whose tests need more than the extra test-core: more than layers 0 to 4."""
 collect_ignore = BEYOND_THE_CORE if importlib.util.find_spec("flax") is None else []

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import wheels
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
 EXECUTED = ROOT / "build" / "notebooks"
 """Where the tests leave the executed notebooks; the site shows them (``docs/_extensions/notebooks.py``)."""
