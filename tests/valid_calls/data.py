@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from scorekit import data
+from scorekit.data.soundfont import _DEFAULTS as DEFAULTS
 from valid_calls.common import KEY, in_folder
 from valid_calls.kinds import Choice, Classes, Data, Number, call
 
@@ -76,11 +77,19 @@ def _of_silence(read):
     return in_folder(run)
 
 
+def _one_tone():
+    """A font that plays one sine on every key of its only instrument."""
+    tone = np.sin(0.1 * np.arange(4410, dtype=np.float32))
+    every = {"pitches": (0, 127), "velocities": (0, 127)}
+    zone = data.soundfont.Zone(**every, sound=tone, loop=None, rate=44100.0, root=69.0, parameters=DEFAULTS)
+    return data.soundfont.SoundFont(presets={(0, 0): (zone,)}, names={})
+
+
 USUAL = {
     "key": KEY,
     "program": 0,
     "x": Data(_IMAGES, "integer; nan: pixels are moved, not computed with"),
-    "font": data.soundfont.read_soundfont(),
+    "font": _one_tone(),
     "notes": [data.phrases.Note(60, 100, 0.0, 0.1)],
     "roll": Classes(_ROLL, num_classes=128),
 }
