@@ -158,7 +158,7 @@ class AutoencoderKL(LatentNetwork, Published):
         return self.decoder(self.post_quant(z) if self.quant_convs else z)
 
     def scale(self, z: Array) -> Array:
-        """``(z - shift_factor) scaling_factor``: from values of the posterior to those of :meth:`encode`, float32."""
+        """``(z - shift_factor) scaling_factor``: from values of the posterior to values of :meth:`encode`, float32."""
         factor, shift = self._scale_and_shift()
         return (z - shift) * factor
 

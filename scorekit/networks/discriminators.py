@@ -52,8 +52,8 @@ class FeatureDiscriminator(Module):
 
     where ``w``, ``b`` and ``V`` start at zero, and every logit with them. Features without positions have a dense layer
     in place of the convolution. Nothing is normalised per example: a norm would hide a wrong mean or contrast. With the
-    features of a fixed teacher this is the discriminator of LADD, with those of the denoiser of the generator's samples
-    that of DMD2.
+    features of a fixed teacher this is the discriminator of LADD; with the features of the denoiser of the generator's
+    samples it is the discriminator of DMD2.
 
     Attributes:
       channels: width of each head.
