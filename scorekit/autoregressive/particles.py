@@ -1,4 +1,4 @@
-"""Weighted particles of the guided joint, drawn from guided conditionals and corrected for what these leave out.
+"""Weighted particles of the guided joint, drawn from guided conditionals and corrected for their normalisation.
 
 A guided conditional is normalised by ``Z_i(x_<i) = sum_x p(x | x_<i, y)^gamma p(x | x_<i)^(1 - gamma)``, which
 ancestral sampling throws away. The guided joint is the law of the guided conditionals times the product of these:
@@ -6,7 +6,7 @@ ancestral sampling throws away. The guided joint is the law of the guided condit
     ``p(x | y)^gamma p(x)^(1 - gamma) = prod_i Z_i(x_<i) guided(x_i | x_<i)``.
 
 Hence ``prod_i Z_i`` weights the sequences towards the joint. ``Z_i`` does not depend on ``x_i``: particles are weighted
-and resampled before the value is drawn, and copies part at once.
+and resampled before the value is drawn, so copies of a particle may draw different values.
 """
 
 import jax

@@ -91,7 +91,7 @@ def log_likelihood(
 
     It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. (XLA is slow
     at gradients of convolutions inside loops on CPUs.) The examples of a block share their adaptive steps: the result
-    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each has its own.
+    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each example has its own steps.
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
@@ -112,9 +112,9 @@ def log_likelihood(
       max_steps: maximum number of attempted steps.
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,
         instead of tolerances, ``t_min`` and ``t_max``.
-      block_size: most examples to integrate together. By default all, but on a single CPU device, where small
-        operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
-        nothing but full batches, as one that holds class labels.
+      block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
+        where small operations are faster, 64 if an example has at most 256 values. A ``denoiser`` that takes only full
+        batches, such as one that holds class labels, always gets all examples by default.
 
     Returns:
       A :class:`LogLikelihood`.
