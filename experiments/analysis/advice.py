@@ -72,7 +72,7 @@ def rounded(value: float, digits: int = 2) -> float:
 
 
 def coarse_factor(scales: Scales) -> float:
-    """The ``noise_factor`` at which the coarsest features are lost when those of 64 x 64 photographs are without one.
+    """The ``noise_factor`` with which the coarsest features are lost where 64 x 64 photographs lose theirs without it.
 
     For photographs of d x d pixels it is about ``d / 64``, the rule of simple diffusion (Hoogeboom et al. 2023): a
     shift of the log-SNR by ``2 log(64 / d)``.

@@ -24,7 +24,7 @@ class Problem(NamedTuple):
       conditional: ``(x_t, t, labels) -> Prediction``, with its ``schedule``.
       labels: classes of the samples, each of this ``shape``.
       null: the null label, which is also the number of classes.
-      accuracy: ``samples -> class accuracy``; ``real_accuracy`` is that of real data.
+      accuracy: ``samples -> class accuracy``; ``real_accuracy`` is the accuracy of real data.
       real: real data ``(N, D)``; ``by_class``: ``(classes, samples / classes, D)``.
       bandwidth: of the Vendi score.
       extra: what some rules need: a weaker model, a classifier.
