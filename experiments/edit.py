@@ -6,10 +6,10 @@
     python -m experiments.edit --workdir=runs/digits --task=invert
 
 Tasks with an observation: inpaint (the middle is hidden), half (the lower half is), super_resolution, deblur, denoise,
-colourise, saturate (not linear). They are solved by every method that applies, or those of ``--method``: replacement,
-repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes it as its own
-class and decodes it as another, with the solver of ``--config.sampling`` and the rules of ``--config.guidance``.
-Writes a picture and the arrays into ``workdir/edits``, and prints a table.
+colourise, saturate (not linear). They are solved by every method that applies, or by the methods in ``--method``:
+replacement, repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes
+it as its own class and decodes it as another, with the solver of ``--config.sampling`` and the rules of
+``--config.guidance``. Writes a picture and the arrays into ``workdir/edits``, and prints a table.
 """
 
 import jax.numpy as jnp

@@ -1,10 +1,10 @@
-"""Tunes the sampler of a trained model: the time grid, and with --coefficients those of the solver's steps too.
+"""Tunes the sampler of a trained model: the time grid, and with --coefficients the coefficients of the solver's steps.
 
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=8 --config.sampling.solver.name=unipc
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=6 --coefficients --out=runs/digits/six.json
 
-Solver, steps and guidance are those of the config; the configured grid gives the first and last
-time and is one of the initial grids. Writes ``workdir/grid.json``, which any program takes as
+Solver, steps and guidance come from the config; the configured grid gives the first and last time and is one of the
+initial grids. Writes ``workdir/grid.json``, which any program takes as
 ``--config.sampling.grid.name=file --config.sampling.grid.path=…`` with the same solver, steps and schedule.
 """
 

@@ -3,10 +3,10 @@
     python -m experiments.audio.silence --workdir=runs/notes
 
 The most likely sound is not a typical one: a clip of zeros may have a higher density than any real note. Both get the
-same small noise (``--noise``, in units of the network's input), so that densities are finite; log-densities are those
-of the probability-flow ODE without conditions, with Hutchinson's estimate of the divergence. The mean over training
-notes is the entropy of Nalisnick's test, held-out notes give its calibration, and a batch of other held-out notes and
-a batch of silent clips are tested (:func:`scorekit.typicality.typicality_test`). Prints a table and writes
+same small noise (``--noise``, in units of the network's input), so that densities are finite; log-densities are from
+the probability-flow ODE without conditions, with Hutchinson's estimate of the divergence. The mean over training notes
+is the entropy of Nalisnick's test, held-out notes give its calibration, and a batch of other held-out notes and a batch
+of silent clips are tested (:func:`scorekit.typicality.typicality_test`). Prints a table and writes
 ``workdir/silence.json``.
 """
 

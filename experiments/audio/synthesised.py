@@ -1,8 +1,8 @@
-"""Inverse problems through a synthesiser: the unknown is its controls, and its sound is what is observed.
+"""Inverse problems through a synthesiser: its controls are unknown, its sound is observed.
 
 Controls have no phases, and noise is another draw, so that no controls explain a recording sample by sample. Levels are
-observed instead, logarithms of the magnitudes of frames. Logarithms, because levels are nearly linear in those of the
-partials, which are what is modelled, and because quiet partials carry timbre; with a floor, that of the controls, below
+observed instead: logarithms of the magnitudes of frames. Logarithms, because they are nearly linear in the levels of
+the partials, which are modelled, and because quiet partials carry timbre. Levels have the floor of the controls, below
 which nothing is played.
 """
 

@@ -89,7 +89,7 @@ def kind_name(kind: type) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value as it is typed on the command line, without its middle if it is long; of a section its fields.
+    """A value as it is typed on the command line, without its middle if it is long; for a section, its fields.
 
     >>> to_text((0.9, 0.99)), to_text(ConfigDict({"a": 1, "b": 2})), len(to_text("x" * 9999))
     ('(0.9, 0.99)', 'a section with a, b', 200)
@@ -178,7 +178,7 @@ def field_type(parameter: inspect.Parameter) -> type:
 
 
 def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supplied: Any) -> Any:
-    """Calls the factory that ``config.<path>.name`` names in ``table`` with the section's other fields.
+    """Calls the factory in ``table`` that ``config.<path>.name`` names, with the section's other fields as arguments.
 
     Fields that are ``None`` take the defaults of the factory. ``supplied`` are arguments from the program
     (``schedule=…``), passed only to factories that take them.

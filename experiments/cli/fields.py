@@ -221,14 +221,14 @@ class Section(dict[str, Any]):
 
 
 class Choice:
-    """A factory for a table of choices, as another signature and docstring describe it.
+    """A factory for a table of choices, described by another signature and docstring.
 
     Args:
       factory: the function that is called, with keywords.
       like: the function or class with the docstring, and the signature where ``factory`` takes ``**values``; or the
         docstring itself. By default ``factory``.
       drop: arguments that a config does not have.
-      **overrides: by argument a narrower :class:`~scorekit.arguments.Bound`, another default, or both: a
+      **overrides: for an argument a narrower :class:`~scorekit.arguments.Bound`, another default, or both as a
         :class:`Field`.
 
     >>> half = Choice(lambda slope=1.0: slope, "A line.", slope=Field(0.5, Between(0, 1), "Its slope."))

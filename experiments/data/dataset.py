@@ -116,7 +116,7 @@ class Dataset:
     ) -> Generator[Batch, None, None]:
         """The batches of the steps from ``first_step`` on, of each the rows that one process of several reads.
 
-        Concatenated over the processes they are those of :meth:`batch`. Close the iterator to end what reads ahead.
+        Concatenated over the processes they are the batches of :meth:`batch`. Close the iterator to stop reading ahead.
         """
         rows = local_rows(size, process_index, process_count)
         return (rows_of(self.batch(seed, step, size), rows) for step in itertools.count(first_step))
@@ -232,7 +232,7 @@ def zero_not_finite(x: Array) -> Array:
 
 
 def keep_not_finite(data: Array, *sources: Array) -> Array:
-    """``data`` with every example NaN of which a source is not finite: rounding and clipping would hide it.
+    """``data`` with NaN for every example that is not finite in a source: rounding and clipping would hide it.
 
     >>> print(keep_not_finite(jnp.ones((2, 1)), jnp.array([[0.5], [jnp.inf]])))
     [[ 1.]
@@ -277,7 +277,7 @@ def evenly(total: int, count: int) -> np.ndarray:
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
-    """A test example for each label: those of a class in order, starting over when they run out."""
+    """A test example for each label: the examples of a class in order, starting over when they run out."""
     rows = {}
     for label in np.unique(labels):
         found = np.flatnonzero(dataset.test["label"] == label)

@@ -43,7 +43,7 @@ class Preview(NamedTuple):
 
     Attributes:
       labels: ``(N,)``.
-      rows: a label for each row of the picture, the samples first, then those of ``reference``.
+      rows: a label for each row of the image: first the labels of the samples, then the labels of ``reference``.
       reference: real examples to show with the samples, or None.
     """
 

@@ -73,8 +73,9 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
     """The values of the pixels in two planes, as in depth upscaling (Menick & Kalchbrenner 2018).
 
     Every value is ``base * coarse + fine``. The coarse parts of all pixels come first, the fine ones follow, each given
-    all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to that of its
-    value, since no two pairs are of the same value; pairs of no value, which a model may draw, become the largest one.
+    all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to the
+    log-probability of its value, since no two pairs stand for the same value. A pair that stands for no value, which a
+    model may draw, becomes the largest value.
     """
     bins = dataset.bins
     if bins is None:
@@ -214,5 +215,5 @@ class Symbols(Encoded):
         return self.coding.decode(codes)
 
     def real(self, part):
-        """Of examples of the data, such as those of the preview, not of sequences."""
+        """Of examples of the data, such as examples of the preview, not of sequences."""
         return self.inner.real(part)

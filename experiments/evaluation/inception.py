@@ -82,8 +82,8 @@ class Reference(NamedTuple):
     """Real images, by their features.
 
     Attributes:
-      pool: the statistics of ``network.pool``, "2048" of Inception.
-      spatial: those of ``network.spatial``, None if unknown.
+      pool: the statistics of ``network.pool``, the output "2048" of Inception.
+      spatial: the statistics of ``network.spatial``, None if unknown.
       features: ``network.pool`` of some of the images ``(N, D)``, None if unknown.
       about: where it is from, for people.
     """
@@ -113,7 +113,7 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
 
     ``mu`` and ``sigma`` are statistics of the pooled features (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM);
     ``arr_0`` holds images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and
-    ``weights`` are those of :func:`write_reference`, and must be those of ``extract``.
+    ``weights`` are written by :func:`write_reference` and must agree with ``extract``.
     """
     try:
         file = io.BytesIO(as_path(path).read_bytes()) if in_bucket(path) else as_path(path)

@@ -1,7 +1,7 @@
 """From what the network predicts of every frame and key to notes, and their comparison with the notes that were played.
 
-The metrics are those of mir_eval: a note is found if its onset is within 50 ms and its pitch within a quarter tone; a
-frame has the keys that are active in it. Nothing where nothing was played counts as all right, 1.
+The metrics follow mir_eval: a note is found if its onset is within 50 ms and its pitch within a quarter tone; a frame
+has the keys that are active in it. An empty result where nothing was played counts as perfect, 1.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Metrics of a trained model, with those of real data."""
+"""Metrics of a trained model and of real data."""
 
 import math
 from typing import Any, NamedTuple
@@ -150,7 +150,7 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
 
 
 def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
-    """The first and the last time of the bound: those of a schedule that is trained by it are its ends.
+    """The first and the last time of the bound: 0 and 1 for a schedule that is trained by the bound.
 
     Otherwise discrete data start where a bin is four standard deviations wide; below that, rounding beats any network.
     Some schedules begin with more noise.

@@ -45,7 +45,7 @@ class Bits(NamedTuple):
 
     Attributes:
       total: mean over examples.
-      error: standard error of the mean; of a bound with that of its noise levels.
+      error: standard error of the mean; the error of a bound includes its random noise levels.
       kind: "exact", or "bound" of a diffusion.
       examples: number of test examples.
       symbols: of a sequence.

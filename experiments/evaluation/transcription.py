@@ -56,7 +56,7 @@ class Trained(NamedTuple):
 
 
 def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> Trained:
-    """The transcriber in the folder of a run, from the newest checkpoint or that of ``step``."""
+    """The transcriber in the folder of a run, from the newest checkpoint or the checkpoint of ``step``."""
     transcriber.check(config)
     check_weights(config, workdir, step)
     kept = json.loads((workdir / FILE).read_text())
@@ -89,8 +89,8 @@ def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> T
 def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
     """The notes of a recording, and a sentence about it if it has none.
 
-    Channels are averaged, the sample rate is changed to that of the network, and the peak to that of its training
-    sounds.
+    Channels are averaged, the sound is resampled for the network, and its peak is scaled to the peak of the network's
+    training sounds.
     """
     built = found.built
     x = np.asarray(sound.x, np.float32)

@@ -104,7 +104,7 @@ def _logits(network, schedule, x_t, t):
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits``, conditioned on log-SNR within +-12; a clean one always on that of clean data."""
+    """``(x_t, t) -> logits``, conditioned on log-SNR within +-12, always on 12 for a classifier of clean data."""
     return Partial(_logits, Partial(built.module.apply, params), None if built.clean else built.schedule)
 
 

@@ -28,15 +28,15 @@ from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
 
 
 class FlowMapLoss(NamedTuple):
-    """What training a flow map needs beside the model.
+    """The parts of flow-map training other than the model.
 
     Attributes:
       draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
       loss: ``(flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None) -> (n,)``. ``velocity`` is the
-        denoiser at the noised examples (by default that of each example and its noise), ``teacher`` one anywhere (by
-        default the map itself at s = t).
-      ends_only: whether the only jumps are those to t = 0.
-      guided: whether ``velocity`` may be that of a guided ODE.
+        denoiser at the noised examples (by default the ``x0`` and ``eps`` of each example), ``teacher`` a denoiser at
+        any state (by default the map itself at s = t).
+      ends_only: whether all jumps end at t = 0.
+      guided: whether ``velocity`` may be the velocity of a guided ODE.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]

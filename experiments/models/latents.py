@@ -251,7 +251,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
     """The autoencoder, and latents and labels of all training images, which are read from disk as they are needed.
 
     Args:
-      folder: that of :func:`write`.
+      folder: the folder of :func:`write`.
       config: a config of the images that were encoded.
       given: beginning of errors.
       examples: number of training images.

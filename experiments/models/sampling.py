@@ -144,7 +144,7 @@ def possible_steps(config: Config, steps: Sequence[int]) -> list[int]:
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
-    In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
+    In place of labels it takes all conditions by name; with labels alone, the other conditions are taken from held-out
     examples of these classes. ``generate`` raises :class:`~experiments.models.samples.NotFinite` if any sample is not
     finite. Every device draws its share of a batch; with several processes each gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.

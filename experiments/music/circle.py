@@ -1,12 +1,12 @@
-"""From piano rolls to sound and back: how much of what is played a transcriber finds.
+"""From piano rolls to sound and back: how many of the played notes a transcriber finds.
 
     python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber
     python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber --midi=FOLDER_OR_FILES
 
 Every roll is rendered by the SoundFont and performed by a model of phrases (a run of experiments.train with
-``configs/phrases/phrases.py``); both sounds are transcribed and compared with the roll. Rolls are those of MIDI files,
-or of held-out phrases. Prints the tables and writes ``report.html``, ``circle.json`` and, for each of ``--shown``
-songs, what was played and what was found as ``.mid`` beside the sounds, into ``--out``.
+``configs/phrases/phrases.py``); both sounds are transcribed and compared with the roll. Rolls come from MIDI files or
+from held-out phrases. Prints the tables and writes ``report.html``, ``circle.json`` and, for each of ``--shown`` songs,
+the played and the found notes as ``.mid`` alongside the sounds, into ``--out``.
 """
 
 from pathlib import Path

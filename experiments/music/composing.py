@@ -27,11 +27,11 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 
 
 class Sketch(NamedTuple):
-    """A piece of which a part is given.
+    """A piece, partly given.
 
     Attributes:
       states: ``(steps, VOICES)``, 0 where nothing is given.
-      known: booleans of the same shape, True where something is.
+      known: booleans of the same shape, True where a state is given.
     """
 
     states: np.ndarray

@@ -18,10 +18,9 @@ With ``--prior`` the first stage is a decoder: the prior draws two embeddings fr
 drawn from the one that is closer to the caption's.
 
 Captions with weights are composed: ``u + sum_k w_k (c_k - u)`` takes the place of the conditional branch of every
-guidance rule. A negative caption takes that of ``u``, the unconditional branch. Each caption, the negative one too, has
-an embedding of its own from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
-given as ``--config.…`` are those of the first stage, which decides what is drawn; the others keep what they were saved
-with.
+guidance rule. A negative caption takes the place of ``u``, the unconditional branch. Each caption, the negative one
+too, has its own embedding from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
+given as ``--config.…`` apply to the first stage, which decides what is drawn; the other stages keep their saved values.
 
 Writes a picture, the stages side by side with the caption under them, ``.html`` with it and the config of the first
 stage, and ``.npz`` (``x`` of the last stage and ``stage_<i>`` of the others, ``caption``, ``label``) into the folder

@@ -248,7 +248,7 @@ def draw(
 
 
 def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
-    """The class of each picture: those of ``--labels`` in turn, the style, the only one there is, or the null label."""
+    """The class of each image: from ``--labels`` in turn, the style, the only class there is, or the null label."""
     dataset = pictures_of(stage)
     if style is not None and style not in dataset.styles:
         known = ", ".join(dataset.styles) or "no styles"

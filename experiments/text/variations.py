@@ -1,13 +1,13 @@
-"""Pictures from the embeddings of pictures: variations of one, what is between two, and edits by captions.
+"""Images from the embeddings of images: variations of one, interpolations between two, and edits by captions.
 
     python -m experiments.text.variations --stages=runs/decoder,runs/emoji_32 --picture=cat.png --num=8
     python -m experiments.text.variations --stages=runs/decoder --picture=cat.png --picture=dog.png --between=5
     python -m experiments.text.variations --stages=runs/decoder --picture=house.png --before="a house by day" \
         --after="a house at night" --weights=0,0.25,0.5
 
-The first stage is a decoder; the encoder of its run embeds the pictures. What is between two pictures is on the arc
-between their embeddings; an edit moves an embedding towards the difference of those of two captions. Pictures of one
-seed start from the same noise.
+The first stage is a decoder; the encoder of its run embeds the images. Interpolations between two images are on the arc
+between their embeddings. An edit moves an embedding towards the difference of the embeddings of two captions. Images of
+one seed start from the same noise.
 
 Writes a picture, a row for each embedding with ``--num`` pictures of it, ``.html`` with it and the config of the
 decoder, and ``.npz`` (``x`` of the last stage ``(M, num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the

@@ -16,9 +16,9 @@ LAG = 2
 
 
 class Agreement:
-    """Carries the number of a signal through the training step, as a field of the rows of each process.
+    """Shares the number of a signal between processes: it passes through the training step as a field of their rows.
 
-    With one process nothing is carried, and a signal counts at once.
+    With one process nothing is shared, and a signal counts at once.
 
     >>> agreement = Agreement()
     >>> agreement.after({"loss": 0.5}, None), agreement.after({"loss": 0.5}, 15)
