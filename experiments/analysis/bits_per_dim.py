@@ -30,7 +30,7 @@ from experiments.reporting.tables import bound_table, exact_table
 
 _CONFIG = shared.config()
 _WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)
-_MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Where the file does not say it.")
+_MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Preconditioning, if not in the file.")
 _OUT = shared.out("The .json file to write.")
 
 

@@ -35,8 +35,8 @@ from experiments.reporting.tables import metrics_table
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on notes.")
 _OTHERS = flags.DEFINE_list("others", [], "Folders of further runs on the same notes.")
 _STEP, _SEED = shared.step(), shared.seed()
-_SCALES = flags.DEFINE_list("scales", None, "Guidance scales; those of config.evaluation by default.")
-_STEPS = flags.DEFINE_list("steps", None, "Numbers of solver steps; that of config.sampling by default.")
+_SCALES = flags.DEFINE_list("scales", None, "Guidance scales; by default from config.evaluation.")
+_STEPS = flags.DEFINE_list("steps", None, "Numbers of solver steps; by default from config.sampling.")
 _NUM = shared.count("num", 512, "Number of notes.", 2)
 _SHOWN = shared.count("shown", 8, "Number of notes with audio widgets.")
 REAL = "real held-out notes"

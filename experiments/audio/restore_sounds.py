@@ -42,11 +42,11 @@ from scorekit.typing import Denoiser
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
 _OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=0.3)
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of all noise.")
-_TASK = flags.DEFINE_string("task", "gap", "What to do; see above.")
+_TASK = flags.DEFINE_string("task", "gap", "Task; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
 _NUM = shared.count("num", 16, "Number of held-out sounds, evenly from the test set.")
 _SHOWN = shared.count("shown", 4, "Number of sounds with audio widgets.")
-_CONDITION = flags.DEFINE_string("condition", "own", "The prior: of the sound's own conditions, or null.")
+_CONDITION = flags.DEFINE_string("condition", "own", "Conditions of the prior: the sound's own, or null.")
 _TRAINED = flags.DEFINE_list("trained", [], "Folders of runs that were trained for the task.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
 _NOISE = flags.DEFINE_float(

@@ -34,7 +34,7 @@ _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, the probes and the
 _NUM = shared.count("num", 64, "Training clips, and as many held-out ones.", 2)
 _BATCH = shared.count("batch", 16, "Clips in a batch that is tested.")
 _NOISE = flags.DEFINE_float(
-    "noise", 0.03, "Standard deviation of the noise against the signal, of the network's input."
+    "noise", 0.03, "Standard deviation of the noise relative to the signal, in the network's input."
 )
 _GRID = shared.count("grid", 16, "Steps of the ODE, four evaluations each.")
 

@@ -32,7 +32,7 @@ from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Table, tables_as_text, write_report
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
-_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; those of the first held-out sounds.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; by default of the first held-out sounds.")
 shared.reinterpret_weights()
 _NUM, _SEED = shared.count("num", 8, "Number of sounds."), shared.seed("Seed of all noise.")
 

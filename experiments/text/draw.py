@@ -40,7 +40,7 @@ from experiments.text.stages import check, first_config, labels_for, open_stages
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
-_CAPTION = flags.DEFINE_multi_string("caption", [], "What to draw; repeated for several, weighted as a:1.5 + b:0.5.")
+_CAPTION = flags.DEFINE_multi_string("caption", [], "Caption; repeat for several. Weights as in a:1.5 + b:0.5.")
 _FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
 _STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
 _NEGATIVE = flags.DEFINE_string("negative", None, "A caption in place of the unconditional branch of guidance.")

@@ -54,7 +54,7 @@ flags.DEFINE_list("steps", "1,2,4", "Numbers of steps.")
 shared.define(flags.DEFINE_integer, "num", None, f"Samples of each; by default {_NUM}.", 1, shared.MOST)
 flags.DEFINE_list("solvers", list(teacher.SOLVERS), "Solvers to choose from for the teacher.")
 flags.DEFINE_list(
-    "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform, of notes log_snr,uniform."
+    "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform; for notes log_snr,uniform."
 )
 flags.DEFINE_list("methods", list(methods.METHODS), "methods: which of " + ", ".join(methods.METHODS))
 flags.DEFINE_float("seconds", 300.0, "methods: CPU seconds of training of each.", lower_bound=0.01)
