@@ -46,7 +46,7 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     num, batch, held_out = _NUM.value, _BATCH.value, run.dataset.test["x"]
-    require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"one of at least {num + batch} clips")
+    require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"a split of at least {num + batch} clips")
     log_density = noisy_log_density(run, _NOISE.value, _GRID.value)
     clips = {
         "train": run.dataset.train["x"][:num],

@@ -281,7 +281,7 @@ def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
     rows = {}
     for label in np.unique(labels):
         found = np.flatnonzero(dataset.test["label"] == label)
-        require(len(found) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
+        require(len(found) > 0, "data.test_split", dataset.name, f"a split with examples of class {label}")
         rows[label] = itertools.cycle(found)
     return rows_of(dataset.test, [next(rows[label]) for label in labels])
 

@@ -94,7 +94,7 @@ def evaluate(
 ) -> SequenceEvaluation:
     """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
     require(config.sampling.given is None, "sampling.given", config.sampling.given,
-            "None in an evaluation: what is given is of the test data that samples are compared with")  # fmt: skip
+            "None in an evaluation: given notes are of the test data that samples are compared with")  # fmt: skip
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
     rows, labels = {}, np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
     if scorer is not None:

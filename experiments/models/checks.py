@@ -165,7 +165,7 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
     used = config.sampling.solver.name
     must("sampling.solver.name", used in _REVERSE_SDE, f"{', '.join(_REVERSE_SDE)} {for_it}")
     eta = getattr(solver, "eta", 1.0)
-    require(float(eta) == 1.0, "sampling.solver.eta", eta, f"1 {for_it}: its steps are those of the SDE")
+    require(float(eta) == 1.0, "sampling.solver.eta", eta, f"1 {for_it}: it takes steps of the SDE")
     require(float(ts[0]) == 1.0, "sampling.grid.t_max", float(ts[0]), f"1 {for_it}, which starts at the map")
 
 

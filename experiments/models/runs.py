@@ -102,7 +102,7 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
         ema = config.sampling.ema if weaker.ema is None else weaker.ema
         given = f"config.rules.autoguidance.step={at}, .ema={ema}"
         if at > step or (at, ema) == (step, config.sampling.ema):
-            raise ConfigError(f"{given}: must be a step before that of the model, {step}, or another average")
+            raise ConfigError(f"{given}: must be a step before the model's, {step}, or another average")
         _, weak = restore(given, workdir, at, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:

@@ -161,14 +161,14 @@ def check(config: Config, given_later: bool = False) -> None:
     """Validates that a model can compose, and with ``given_later`` also from what comes after the notes it draws."""
     if config.task != "sequence" or config.symbols.name != "roll":
         raise ConfigError("--workdir: must hold a model of the voices of music, with config.symbols.name=roll")
-    require(config.order.name == "raster", "order.name", config.order.name, "raster, where all that is before is drawn")
-    require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep what is given")
+    require(config.order.name == "raster", "order.name", config.order.name, "raster, which draws the steps in order")
+    require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep given notes")
     causal = config.model == "autoregressive"
     require(not (given_later and causal), "model", config.model,
             "masked for --fill and --harmonise; a causal model composes from nothing or continues")  # fmt: skip
     if config.model == "masked":
         name = config.sampling.solver.name or "ancestral"
-        require(name in _KEEP, "sampling.solver.name", name, f"one that keeps what is given: {', '.join(_KEEP)}")
+        require(name in _KEEP, "sampling.solver.name", name, f"one that keeps given notes: {', '.join(_KEEP)}")
 
 
 def make_fill(config: Config, run: Run, scale: float) -> Fill:

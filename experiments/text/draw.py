@@ -56,7 +56,7 @@ def numbers(flag: shared.Flag, count: int) -> list[float]:
     """The numbers of a flag, one for each of ``count`` stages; none if it is not given."""
     values = [] if flag.value is None else shared.guidance_scales(flag.name, flag.value)
     if flag.value is not None and len(values) != count:
-        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one for each such stage")
+        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one per stage that has it")
     return values
 
 

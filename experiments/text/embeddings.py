@@ -116,7 +116,7 @@ def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> 
     difference = texts[1] - texts[0]
     length = float(np.linalg.norm(difference))
     if length < OPPOSITE:
-        raise ConfigError("--after: must be a caption of another embedding than that of --before")
+        raise ConfigError("--after: must be a caption of another embedding than --before")
     _check_arc(picture, difference / length, "--picture: its embedding and the difference of --before and --after")
     before, after = jnp.asarray(texts)
     each = lambda x: jnp.tile(x, (len(weights), 1))

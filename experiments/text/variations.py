@@ -49,7 +49,7 @@ def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
             goes_with = "two --picture" if flag is _BETWEEN else "--before and --after"
             raise ConfigError(f"--{flag.name}: must be left out, it goes with {goes_with}")
     if not 1 <= len(paths) <= 2:
-        raise ConfigError(f"--picture: must be given once, or twice for what is between them, got {len(paths)}")
+        raise ConfigError(f"--picture: must be given once, or twice to interpolate, got {len(paths)}")
     texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
     if texts and (len(texts) != 2 or len(paths) > 1):
         raise ConfigError("--before and --after: must be given together, with one --picture")

@@ -235,4 +235,4 @@ def _wide(outputs: Array) -> Array:
 def _check_outputs(conditional: Conditional, outputs: Array, shape: tuple[int, ...]) -> None:
     expected = (*shape, conditional.num_outputs)
     if jnp.shape(outputs) != expected:
-        raise ValueError(f"outputs must have shape {expected}, those of the values of x, got {jnp.shape(outputs)}")
+        raise ValueError(f"outputs must have shape {expected} for the values of x, got {jnp.shape(outputs)}")

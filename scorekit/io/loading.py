@@ -116,7 +116,7 @@ class Loaded:
           num: number of examples.
         """
         if self.shape is None:
-            raise ValueError("shape must be given to load: this checkpoint does not say the shape of an example")
+            raise ValueError("shape must be given to load: this checkpoint does not hold the shape of an example")
         return sample_prior(key, self.schedule, jax.ShapeDtypeStruct((num, *self.shape), jnp.float32))
 
     def decode(self, latents: Array) -> Array:
@@ -165,7 +165,7 @@ def load(
     if str(path).startswith(hub.PREFIX):
         path = hub.fetch(str(path), revision)
     elif revision is not None:
-        raise ValueError(f"revision must be None for a path that is not one of the hub, got {revision!r}")
+        raise ValueError(f"revision must be None for a path outside the hub, got {revision!r}")
     path = as_path(path)
     if not path.exists():
         hint = f"; a repository of the hub is named {hub.PREFIX}{path}" if len(path.parts) == 2 else ""
@@ -173,7 +173,7 @@ def load(
     if path.is_dir() and exporting.is_export(path):
         if key is not None or options:
             given = ", ".join([*options, *(["key"] if key is not None else [])])
-            raise ValueError(f"options must be none for a folder of scorekit.io.export, which says all, got {given}")
+            raise ValueError(f"options must be none for a folder of scorekit.io.export, which holds all, got {given}")
         found = exporting.read(path, shape)
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
         return Loaded(*parts, found["shape"], found["autoencoder"])

@@ -80,7 +80,7 @@ def invert(
         )
     if isinstance(solver, PrecomputedSolver):
         raise ValueError(
-            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are those of sampling"
+            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are for sampling"
         )
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted

@@ -172,7 +172,7 @@ def post_hoc_ema(
     for snapshot, weight in zip(used.values(), weights, strict=True):
         arrays = _read(snapshot)
         if total and {n: x.shape for n, x in arrays.items()} != {n: x.shape for n, x in total.items()}:
-            raise ValueError(f"snapshot {snapshot.path} is of another network than those before it")
+            raise ValueError(f"snapshot {snapshot.path} is of another network than the snapshots before it")
         for name, array in arrays.items():
             total[name] = total.get(name, np.float32(0)) + np.float32(weight) * array
     return step, _placed(nest({tuple(name.split("/")[1:]): x for name, x in total.items()}), like, directory)

@@ -78,7 +78,7 @@ def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[
         return size, [[name, config.model, kind, total, error, bits.examples, seconds]]
     run = open_run(config, as_path(folder).absolute(), None, (1.0,))
     if run.dataset.bins is None:
-        raise ConfigError(f"--runs={folder}: must be of quantised data, {run.dataset.name} is continuous")
+        raise ConfigError(f"--runs={folder}: must be a run on quantised data, {run.dataset.name} is continuous")
     config.evaluation.exact_examples = restrict(run.dataset, examples)
     seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes, samples)
     bound = variational_bound(config, run.model, run.dataset, run.params)
