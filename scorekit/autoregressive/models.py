@@ -39,7 +39,7 @@ class SequenceModel(Protocol):
 
 @pytree_dataclass
 class NetworkModel:
-    """A network and what its outputs mean, at fixed conditions; build it with :func:`model_from_network`.
+    """A network and the meaning of its outputs, at fixed conditions; build it with :func:`model_from_network`.
 
     Attributes:
       network: a module such as :class:`scorekit.networks.CausalWaveNet`; static.

@@ -1,4 +1,4 @@
-"""History guidance: away from what would be predicted with less knowledge of the frames before."""
+"""History guidance: away from the prediction with less knowledge of the previous frames."""
 
 import jax.numpy as jnp
 from jax.tree_util import Partial

@@ -51,12 +51,12 @@ class _Apply:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-    """A network with its parameters, and what its inputs and output mean.
+    """A network with its parameters, and the meaning of its inputs and output.
 
     Attributes:
       module: the Flax module.
       params: its parameters.
-      preconditioning: how noise level and input enter it, and what its output is.
+      preconditioning: scaling of its noise level and input, and the meaning of its output.
       shape: shape of one example, or None where nothing says it.
       autoencoder: module and parameters, or None.
 
@@ -101,7 +101,7 @@ class Loaded:
         """The denoiser ``(x_t, t) -> Prediction``, for :func:`scorekit.samplers.sample`; unconditional by default.
 
         Args:
-          **conditions: as of :meth:`network`.
+          **conditions: conditions of :meth:`network`.
         """
         return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
 

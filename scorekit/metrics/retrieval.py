@@ -23,7 +23,7 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
 
     Args:
       scores: scores ``(N, G)`` of each example with each entry, such as cosines of images and captions; N >= 1.
-      right: which entries belong to each example, booleans ``(N, G)``; one at least for each.
+      right: whether an entry belongs to an example, booleans ``(N, G)``; at least one True for each example.
       k: number of retrieved entries; values above G act like G.
 
     >>> scores = jnp.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.7], [0.4, 0.4, 0.4]])

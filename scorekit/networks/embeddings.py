@@ -156,7 +156,7 @@ class _Scalars(nn.Module):
 def with_new_parameters(trained: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a trained network, completed with fresh parameters where it has none.
 
-    A network that is initialised with ``scalars`` computes, with these parameters, what the trained one did without.
+    With these parameters a network initialised with ``scalars`` computes the output of the trained network.
 
     Args:
       trained: the variables of the trained network, each of the shape of a fresh one.

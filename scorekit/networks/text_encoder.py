@@ -28,7 +28,7 @@ class TextFeatures(NamedTuple):
     """The output of a :class:`TextEncoder` for a batch of texts.
 
     Attributes:
-      states: of the tokens, float32 ``(B, T, width)``, for cross-attention; zero where there is no token.
+      states: states of the tokens, float32 ``(B, T, width)``, for cross-attention; zero where there is no token.
       pooled: one vector of norm 1 for each text, float32 ``(B, width)``.
     """
 

@@ -25,8 +25,8 @@ def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: Positi
 
     Args:
       steps: the number of steps n of the grid.
-      jump_length: how many steps a jump goes back.
-      resamples: how many times each group of steps is made.
+      jump_length: number of steps that a jump goes back.
+      resamples: number of times that each group of steps is made.
 
     Returns:
       Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
@@ -80,7 +80,7 @@ def repaint(
       mask: True or 1 where the data are known, a tree like one example (or like the batch).
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
-      resamples: how many times each group of steps is made.
+      resamples: number of times that each group of steps is made.
 
     Returns:
       The final state, shaped and typed like ``x_init``.
