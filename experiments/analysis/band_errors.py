@@ -71,9 +71,9 @@ class Spectral(NamedTuple):
     Attributes:
       bands: the bands.
       axis: the unit of their frequencies.
-      power: of the data in each.
+      power: power of the data in each band.
       levels: log-SNRs.
-      gain: of the Wiener filter.
+      gain: gain of the Wiener filter.
       relative: errors of the network in x0 over the power of the band.
       spread: their standard errors.
     """

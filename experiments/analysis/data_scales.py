@@ -48,14 +48,14 @@ class Scales(NamedTuple):
     """What is measured.
 
     Attributes:
-      mean: of all values.
-      std: of all values, EDM's sigma_data.
+      mean: mean of all values.
+      std: standard deviation of all values, EDM's sigma_data.
       rms: root mean square of all values.
-      power: of each band, or variance of each principal component, ``(K,)``; the mean over the channels.
+      power: power of each band, or variance of each principal component, ``(K,)``; the mean over the channels.
       channels: power of each band and channel ``(K, C)``, of signals of several channels, such as the bins of a
         representation of sounds; else None.
       count: coefficients of each, ``(K,)``.
-      bands: of images and signals; None for points.
+      bands: bands of images and signals; None for points.
       floor: the variance of rounding to the values of the data, 0 for continuous data.
       step: between neighbouring values, 0 for continuous data.
       examples: that it is measured on.

@@ -35,7 +35,7 @@ class Dataset:
     """A training set and a test set; a kind of data is a subclass, and a line in :mod:`experiments.data`.
 
     Attributes:
-      name: for people.
+      name: name for reports.
       shape: shape of one example as the network receives it.
       num_classes: number of classes; the null label is ``num_classes``.
       examples: number of training examples, None when they are drawn anew for every step.
@@ -45,16 +45,16 @@ class Dataset:
       max_evaluated: most test examples that a loss or bound is measured on.
       max_held_out: most test examples of the held-out loss of a network or classifier.
       max_reconstructed: most test examples of the held-out loss of an autoencoder.
-      evaluation_batch: how many examples are evaluated at once.
+      evaluation_batch: number of examples that are evaluated at once.
       min_samples: fewest samples that its metrics can be computed on.
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
-      vectors: the same of vectors.
-      tokens: the same of tokens.
-      from_fields: names of those that read other fields of a batch than the example itself.
+      vectors: the same for vectors.
+      tokens: the same for tokens.
+      from_fields: names of the factories that read other fields of a batch than the example itself.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
-      encoder: checksum of the weights by which its embeddings are, None without embeddings.
-      credit: whose the data are and under which licences, for reports that show samples; empty if none asks for it.
+      encoder: checksum of the weights that computed its embeddings, None without embeddings.
+      credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 

@@ -72,8 +72,8 @@ def to_states(played: Sequence[Played], steps: int) -> tuple[np.ndarray, int]:
     :func:`to_played` is the inverse where no more than :data:`VOICES` notes sound at once.
 
     Args:
-      played: by onset, from :func:`quantise`.
-      steps: of the result; later notes are left out.
+      played: notes by onset, from :func:`quantise`.
+      steps: number of steps of the result; later notes are left out.
 
     Returns:
       States ``(steps, VOICES)``, uint8, and the number of notes that no voice was free for, inner ones first.

@@ -5,7 +5,7 @@ Args:
     of digits, 16 of 256.
   codes: size of the vocabulary.
   factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
-  levels: of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
+  levels: levels of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
   slices: copies along each side, which it divides.
 """
 
@@ -165,8 +165,8 @@ class Symbols(Encoded):
 
     Args:
       inner: the data.
-      coding: from one of :data:`CODINGS`.
-      order: from one of :data:`ORDERS`: position i of a sequence is place ``order[i]`` of the flattened codes.
+      coding: coding made by one of :data:`CODINGS`.
+      order: order made by one of :data:`ORDERS`: position i of a sequence is place ``order[i]`` of the flattened codes.
     """
 
     def __init__(self, inner: Dataset, coding: Coding, order: np.ndarray):

@@ -28,7 +28,7 @@ class ExactBits(NamedTuple):
     Attributes:
       total: bits per dimension.
       error: standard error of the mean over examples.
-      offset: what the scale of the data adds.
+      offset: the part that the scale of the data adds.
       dequantisation: "uniform" for discrete data, "none" for a density.
       examples: number of test examples.
       divergence: "exact", or the kind and number of probes.

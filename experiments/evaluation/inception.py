@@ -85,7 +85,7 @@ class Reference(NamedTuple):
       pool: the statistics of ``network.pool``, the output "2048" of Inception.
       spatial: the statistics of ``network.spatial``, None if unknown.
       features: ``network.pool`` of some of the images ``(N, D)``, None if unknown.
-      about: where it is from, for people.
+      about: its source, in words.
     """
 
     pool: FeatureStatistics

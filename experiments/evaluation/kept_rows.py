@@ -45,9 +45,9 @@ def rows_of(
     """The rows of ``folder/rows.json``, which another command has written, and its settings.
 
     Args:
-      folder: of its results.
-      settings: of this command.
-      same: settings that must be equal for rows to be compared, and what they are called.
+      folder: folder of the results of the other command.
+      settings: settings of this command.
+      same: settings that must be equal for rows to be compared, with their names in errors.
       given: the flag that names the folder, for the error message.
     """
     path = folder / "rows.json"

@@ -32,7 +32,7 @@ def decode(
     Args:
       onset: probabilities of onsets, ``(T, pitches)``.
       frame: probabilities that a key is active, ``(T, pitches)``.
-      velocity: of onsets over 127, ``(T, pitches)``.
+      velocity: velocities of onsets over 127, ``(T, pitches)``.
       lowest: the MIDI pitch of the first key.
       onset_threshold: least probability of an onset, which is also a maximum over two frames to either side.
       frame_threshold: a note ends before the first frame below it, or where its key is struck again.

@@ -56,13 +56,13 @@ class Evaluation(NamedTuple):
 
     Attributes:
       rows: metrics by name, of real test data and of samples at each guidance scale and number of steps; empty where a
-        program of its own measures samples.
-      caption: what the metrics of ``rows`` are.
+        separate program measures samples.
+      caption: explanation of the metrics of ``rows``.
       bound: the variational bound; None for a coupling of data and noise that has none.
-      quantisation: of latents with codes, else None.
+      quantisation: quantisation of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
       inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
-      exact: the exact likelihood, None if it was not asked for.
+      exact: the exact likelihood, None if not requested.
     """
 
     rows: dict[str, dict[str, float]]

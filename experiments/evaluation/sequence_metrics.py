@@ -48,7 +48,7 @@ class Bits(NamedTuple):
       error: standard error of the mean; the error of a bound includes its random noise levels.
       kind: "exact", or "bound" of a diffusion.
       examples: number of test examples.
-      symbols: of a sequence.
+      symbols: number of symbols of a sequence.
       codes: size of the vocabulary.
     """
 
@@ -64,10 +64,10 @@ class SequenceEvaluation(NamedTuple):
     """All metrics of a run.
 
     Attributes:
-      bits: of held-out data.
+      bits: bits of held-out data.
       rows: metrics by name, of real test data and of samples at each guidance scale; empty where nothing measures them.
-      caption: what the metrics of ``rows`` are.
-      seconds: per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
+      caption: explanation of the metrics of ``rows``.
+      seconds: seconds per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
       batch: samples of that batch.
     """
 

@@ -1,15 +1,15 @@
 """The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them.
 
 Args:
-  base: the distance of the two points on a path is divided by it after every stage.
-  diagonal: the share of the batch with s = t, which is flow matching.
-  levels: of step sizes.
+  base: divisor of the distance of the two points on a path, applied after every stage.
+  diagonal: the fraction of the batch with s = t, which is flow matching.
+  levels: number of levels of step sizes.
   normalise: offset of the norm of the tangent.
-  offset: of the adaptive weight, added to the loss.
-  power: of the adaptive weight; 0 is none.
-  scale: of the pseudo-Huber distance.
-  stages: of equal length; the first compares low noise with clean data.
-  warmup: share of the training in which the tangent grows to its full size.
+  offset: offset of the adaptive weight, added to the loss.
+  power: power of the adaptive weight; 0 is none.
+  scale: scale of the pseudo-Huber distance.
+  stages: number of stages of equal length; the first compares low noise with clean data.
+  warmup: fraction of the training in which the tangent grows to its full size.
 """
 
 import functools

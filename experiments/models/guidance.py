@@ -19,8 +19,8 @@ Args:
   noise: the scale at t = 1.
   noise_max: largest sigma / alpha that is guided.
   power: the exponent.
-  scale: of its direction; None puts the class in place of the unconditional branch.
-  step: of its checkpoint; None is the newest.
+  scale: scale of the guidance direction; None puts the class in place of the unconditional branch.
+  step: step of the classifier's checkpoint; None is the newest.
   weights: their guidance scales; below 0 guides away from a class.
   workdir: folder of a run of a classifier.
 """

@@ -57,11 +57,11 @@ class PartialSamples:
         self._used: set[str] = set()
 
     def batches(self, digest: str, num: int, size: int, draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
-        """All batches, in order; only those are drawn that no earlier call has left, with a progress bar.
+        """All batches, in order, read if an earlier call has drawn them, else drawn with a progress bar.
 
         Args:
-          digest: of what determines the samples.
-          num: of batches.
+          digest: digest of everything that determines the samples.
+          num: number of batches.
           size: samples in a batch.
           draw: ``i -> samples`` of the i-th batch.
         """

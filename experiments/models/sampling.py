@@ -65,8 +65,8 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
     """The times and coefficients in a file that ``experiments.tune`` wrote for this solver and number of steps.
 
     Args:
-      path: of the file.
-      t_max, t_min, rho, power: of the grid that the run had before; not used.
+      path: path of the file.
+      t_max, t_min, rho, power: fields of the grid that the run had before; not used.
     """
     del t_max, t_min, rho, power  # of the run's own grid: the file has its times
     saved = tuning.load_grid(path)

@@ -80,7 +80,7 @@ def pitch_spectrogram(
     """Spectrograms whose bins reach from the lowest to the highest of ``HARMONICS`` of the keys.
 
     Args:
-      sample_rate: in Hz; filters above half of it are 0.
+      sample_rate: sample rate in Hz; filters above half of it are 0.
       hop: samples from one frame to the next.
       lowest: the lowest key, a MIDI pitch.
       highest: the highest key.
@@ -114,11 +114,11 @@ def harmonic_shifts() -> list[int]:
 class OnsetsAndFrames(nn.Module):
     """Spectrograms ``(B, T, bins, windows)`` to :class:`Keys`; each key is computed by the same convolutions.
 
-    The hidden layers have one position for two frames, of which each head predicts both.
+    The hidden layers have one position for two frames, and each head predicts both frames.
 
     Attributes:
       pitches: number of keys.
-      channels: of every key and pair of frames.
+      channels: channels of every key and pair of frames.
       blocks: residual blocks; block ``i`` looks ``2^(i mod 3)`` pairs of frames to either side.
     """
 
