@@ -270,7 +270,7 @@ def check_time(**named: ArrayLike) -> None:
 
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
-    """``tree`` with every value NaN unless the scalar ``condition`` holds: for what only a running program can see.
+    """``tree`` with every value NaN unless the scalar ``condition`` holds: for values that are known at run time only.
 
     Args:
       condition: a scalar bool, concrete or traced.

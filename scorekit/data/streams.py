@@ -122,8 +122,8 @@ def stream(
       source: N examples with random access, N from 1 to 2³² - 1.
       start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
       transform: pure function from an example to an example, called in the threads that read.
-      workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch
-        is read when it is asked for.
+      workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch is
+        read when it is needed.
       on_error: consequence of an example that raises a ``ValueError``, ``OSError``, ``RuntimeError`` or ``EOFError``,
         or has other fields or shapes than the first of the source. ``"raise"`` ends the stream with an error that names
         it. ``"skip"`` puts the next good row of the source in its place, so that batches keep their size and remain a

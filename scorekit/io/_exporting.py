@@ -1,4 +1,4 @@
-"""Weights out: a folder with the weights in one file, a config that says what they mean, and a model card."""
+"""Weights out: a folder with the weights in one file, a config that gives them their meaning, and a model card."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Retrieval: whether what belongs to an example is among the first of a gallery."""
+"""Retrieval: whether the match of an example is among the first of a gallery."""
 
 import jax.numpy as jnp
 import numpy as np

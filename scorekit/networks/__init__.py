@@ -10,14 +10,14 @@ the output of a :class:`TextEncoder`.
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
-Discriminators refine what a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of a denoiser,
-:class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
+Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
+a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
 Attributes are checked when a network is made. An input or condition of the wrong shape or dtype is an error when the
 network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
 softmax and output are float32; ``dtype`` is the type of convolutions, projections and attention. Signals ``(B, L, C)``
 are treated like images, with kernels of 3 in place of 3 x 3. A dense map is resized to the first features, convolved
-and added to them; learned null tokens replace what is absent. The output is exactly zero at initialisation.
+and added to them; learned null tokens replace absent conditions. The output is exactly zero at initialisation.
 
 The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
 the network of a name, without parameters, with some attributes changed;

@@ -110,7 +110,7 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class MultiScaleDiscriminator(Module):
-    """The same convolutional discriminator, with parameters of its own, at 1, 1/2, 1/4 … of the sample rate.
+    """A convolutional discriminator, with separate parameters, at 1, 1/2, 1/4 … of the sample rate.
 
     The signal is halved by averages of 4 samples every 2. Each discriminator has a convolution of 15 taps, ``depth``
     grouped ones of ``10 factor + 1`` taps and stride ``factor``, one of 5 taps, and the logits, each of a window. The

@@ -2,8 +2,8 @@
 
 A module of this package has two functions: ``recognises(names)``, whether these are names of its layout, and
 ``convert(tensors, **options) -> (network, parameters)``. ``attributes(config) -> options``, where there is one, reads
-what no tensor tells from the ``config.json`` that diffusers stores alongside the tensors. ``convert`` raises a
-``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
+settings that no tensor determines from the ``config.json`` that diffusers stores alongside the tensors. ``convert``
+raises a ``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
 
 Args:
   names: foreign names of the tensors of a checkpoint.

@@ -47,7 +47,7 @@ class CausalTransformer(CausalNetwork):
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
-      dropout: rate of dropout of the embedded inputs and of what each block adds.
+      dropout: dropout rate of the embedded inputs and of the output of each block's branches.
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.
