@@ -66,7 +66,7 @@ def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
 
 
 class Spectral(NamedTuple):
-    """The power of bands of frequencies, and what is lost of each at noise levels ``(levels, bands)``.
+    """The power of bands of frequencies, and the loss of each band at noise levels ``(levels, bands)``.
 
     Attributes:
       bands: the bands.

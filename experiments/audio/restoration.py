@@ -60,7 +60,7 @@ class Observed(NamedTuple):
       task: observation of x.
       problem: observation of ``signal`` of a sound.
       signal: sounds ``(N, L)`` as ``problem`` takes them.
-      sounds: sounds by name: what was lost, what is left, and what a synthesiser plays of the analysis.
+      sounds: sounds by name: held out, before restoration, and the analysis as a synthesiser plays it.
     """
 
     x: Array

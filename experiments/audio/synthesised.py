@@ -48,7 +48,7 @@ def by_levels(problem: Problem, sound: Array, rate: int) -> Problem:
 
 
 def played(task: Task, play: Callable[[Array], Array]) -> Task:
-    """The task of by_levels, where what is restored are the controls that ``play`` turns into sounds ``(B, L)``."""
+    """The task of by_levels, where the controls are restored that ``play`` turns into sounds ``(B, L)``."""
     return task._replace(operator=Partial(functools.partial(_observe_played, play), task.operator))
 
 

@@ -9,7 +9,7 @@ A section is a table of such rows::
     )
 
 From it come the config, its check, ``--help_config`` and the page of fields. A choice has no rows for its arguments:
-what they may be stands in the annotations of what is chosen (:mod:`scorekit.arguments`), what they mean in its
+their values are bounded in the annotations of the chosen function (:mod:`scorekit.arguments`), and explained in its
 docstring or its module's. NaN and infinities are values of no field.
 """
 
@@ -36,7 +36,7 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Text(Bound):
-    """A text that has no bound, or one that a check of its own validates; ``what`` describes it.
+    """A text without a bound, or one that a separate check validates; ``what`` describes it.
 
     >>> Text("a folder").allows("runs/digits"), Text("a folder").allows(None)
     (True, False)
@@ -59,7 +59,7 @@ class Text(Bound):
 
 
 class Limited(NamedTuple):
-    """A field of a config at hand, with what it may be: a bound, or true or false (``bool``).
+    """A field of a given config, with its allowed values: a bound, or true or false (``bool``).
 
     ``chosen`` is the choice whose argument it is.
     """

@@ -1,8 +1,8 @@
-"""Music as symbols: up to five voices, of which each begins a note, holds it or rests in every step of 64 ms.
+"""Music as symbols: up to five voices; in every step of 64 ms each voice begins a note, holds it or rests.
 
-A *state* says what a voice sounds: 0 nothing, ``2 (pitch - 36) + 1`` in the step where a note begins, one more while it
-is held. A *code* says only what is new: 0 nothing, 1 the note is held, ``2 + pitch - 36`` a note begins. A note that is
-held at the first step of a sequence begins there. Velocities are not in the codes: each voice plays at one of its own.
+A *state* is the sound of a voice: 0 nothing, ``2 (pitch - 36) + 1`` in the step where a note begins, one more while it
+is held. A *code* is only the change: 0 nothing, 1 the note is held, ``2 + pitch - 36`` a note begins. A note that is
+held at the first step of a sequence begins there. Velocities are not in the codes: each voice has its own.
 """
 
 import itertools

@@ -161,7 +161,7 @@ ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale":
 class Symbols(Encoded):
     """A data set whose examples are sequences of codes ``(L,)``, decoded to data by :meth:`from_model`.
 
-    Batches are encoded as they are drawn; of the training and test sets, each is encoded when it is first asked for.
+    Batches are encoded as they are drawn; the training and the test set are each encoded on first use.
 
     Args:
       inner: the data.

@@ -10,7 +10,7 @@ from experiments.models.runs import write_results
 
 
 def overridden(config: Config, saved: Config) -> dict[str, Any]:
-    """The fields of a config, as JSON, that are not what its run has saved: rows depend on them too.
+    """The fields of a config, as JSON, that differ from the saved config of the run: rows depend on them too.
 
     >>> from experiments.configs.points import mixture_2d
     >>> config = mixture_2d.get_config()

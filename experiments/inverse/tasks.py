@@ -1,4 +1,4 @@
-"""Inverse problems on images: what each task observes."""
+"""Inverse problems on images: the observation of each task."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

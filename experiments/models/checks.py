@@ -63,7 +63,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
 
 
 def check_trainable(config: Config) -> None:
-    """Validates what only training needs: a start and an average that exist, and no rules that read what exists after
+    """Validates the needs of training: an initial model and an average that exist, and no rules that read results of
     training."""
     start = config.init_from
     require(start is None or io.as_path(start).exists(), "init_from", start, "a folder or file that exists")
@@ -101,7 +101,7 @@ def _check_learned_schedule(config: Config) -> None:
 
 
 def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
-    """Validates that a flow map has a network of two times, and is what the solver of flow maps samples from, at
+    """Validates that a flow map has a network of two times, and that the solver of flow maps samples from it, at
     guidance scales that it was trained for."""
     found, most = choices.build_flow_map(config), config.loss.guidance_max
     allowed = "None without config.loss.flow_map, and for consistency_tuning"
@@ -136,7 +136,7 @@ def _check_frame_levels(config: Config) -> None:
 
 
 def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Array) -> None:
-    """Validates that nothing in the config needs what the coupling does not give."""
+    """Validates that the coupling provides everything that the config needs."""
     name = config.loss.coupling.name
     choices.build_coupling(config)
     if name == "independent":
@@ -170,7 +170,7 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
 
 
 def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
-    """Validates the rules, with one sentence that says what to change."""
+    """Validates the rules; an error is one sentence with a remedy."""
     names, given = config.guidance, f"config.guidance={','.join(map(to_text, config.guidance))}"
     if not names:
         raise ConfigError("config.guidance=(): must name at least one rule, say conditional or classifier_free")

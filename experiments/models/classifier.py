@@ -184,7 +184,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
 
 
 def _summary(value: Any) -> str:
-    """A value, or what a section names with the fields that are set."""
+    """A value, or the name in a section with the fields that are set."""
     if not isinstance(value, ConfigDict):
         return to_text(value)
     values = [f"{name}={to_text(v)}" for name, v in leaves(value) if name != "name" and v is not None]

@@ -1,4 +1,4 @@
-"""Latents as a data set: a diffusion model receives what a trained autoencoder encodes; its samples are decoded."""
+"""Latents as a data set: a diffusion model receives the latents of a trained autoencoder; its samples are decoded."""
 
 import functools
 import json

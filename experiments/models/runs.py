@@ -30,7 +30,7 @@ FIELDS = Section(data=data.FIELDS, **models.FIELDS)
 
 
 class Run(NamedTuple):
-    """A trained model with its data and sampler, the step of its checkpoint, and what rules read elsewhere.
+    """A trained model with its data and sampler, the step of its checkpoint, and the further inputs of rules.
 
     ``generate`` is None for a model that draws nothing.
     """

@@ -146,10 +146,10 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
 
     In place of labels it takes all conditions by name; with labels alone, the other conditions are taken from held-out
     examples of these classes. ``generate`` raises :class:`~experiments.models.samples.NotFinite` if any sample is not
-    finite. Every device draws its share of a batch; with several processes each gets all samples. With
+    finite. Every device draws its part of a batch; with several processes each process gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
-    With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
-    ``steps`` takes another number of steps than the config.
+    With ``measure`` the result is ``measure`` of each batch, and at most a batch of samples is in memory. ``steps``
+    takes another number of steps than the config.
     """
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guidance.make_guided(config, model)

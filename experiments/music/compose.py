@@ -6,9 +6,9 @@
     python -m experiments.music.compose --workdir=runs/rolls --harmonise=melody.mid --guidance=2
     python -m experiments.music.compose --workdir=runs/rolls --perform=runs/phrases
 
-A model of masks does all of these, a causal one the first two. Pieces longer than the windows of training are drawn in
+A masked model does all of these, a causal model the first two. Pieces longer than the windows of training are drawn in
 windows that overlap by ``--context`` seconds. Writes ``<i>.mid``, a picture of the roll and the sound, from the
-SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a list of what is known of each file, and
+SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a list of facts about each file, and
 ``report.html`` into ``workdir/compose`` or ``--out``.
 """
 

@@ -1,7 +1,7 @@
-"""Music from a model of voices: drawn in windows that overlap what is given or has been drawn.
+"""Music from a model of voices: drawn in windows that overlap given or drawn notes.
 
-A window has the length of the examples of training. What is known in it, of the piece that is given and of what was
-drawn before, is a condition: symbols without a mask of a masked diffusion, the prefix of a causal model.
+A window has the length of the examples of training. Its known notes, given or drawn before, are a condition: symbols
+without a mask of a masked diffusion, the prefix of a causal model.
 """
 
 import itertools

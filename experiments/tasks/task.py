@@ -1,4 +1,4 @@
-"""The interface of a task, and what its functions pass on."""
+"""The interface of a task, and the values that its functions exchange."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace

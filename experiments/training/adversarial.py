@@ -49,7 +49,7 @@ FIELDS = Section(
 
 
 def check(options: Config) -> None:
-    """Validates what the ranges do not."""
+    """Validates relations between fields."""
     ordered = options.t_min < options.t_max
     require(ordered, "distillation.adversarial.t_min", options.t_min, f"below t_max = {options.t_max}")
 

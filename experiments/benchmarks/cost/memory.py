@@ -42,7 +42,7 @@ class Cost(NamedTuple):
 
 
 def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet, int]]:
-    """Network and number of micro-batches, by what is switched; the U-Net has attention at half the resolution."""
+    """Network and number of micro-batches, by switch; the U-Net has attention at half the resolution."""
 
     def make(kind: type[DiT] = DiT, **switches: Any) -> DiT | UNet:
         if name == "DiT":

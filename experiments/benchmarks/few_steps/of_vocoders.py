@@ -38,7 +38,7 @@ from scorekit.typing import Array
 
 
 class Problem(NamedTuple):
-    """The sounds ``(N, length)``, their log-mel features ``(N, frames, num_mels)``, and what makes these."""
+    """The sounds ``(N, length)``, their log-mel features ``(N, frames, num_mels)`` and the analysis."""
 
     features: audio.LogMel
     rate: int

@@ -128,7 +128,7 @@ def make_score(run: Run, scorer: Scorer, options: flags.FlagValues) -> Score:
 
 
 def opened(config: Config, options: flags.FlagValues) -> tuple[methods.Setting, Scorer]:
-    """The run of the teacher with the settings of a comparison, and what measures its samples."""
+    """The run of the teacher with the settings of a comparison, and the function that measures its samples."""
     for name in options.methods:
         if name not in methods.METHODS:
             raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")

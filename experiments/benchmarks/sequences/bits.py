@@ -25,7 +25,7 @@ DATA = ("name", "path", "train_split", "test_split", "image_size", "image_mode",
 
 
 def data_of(config: Config) -> dict[str, Any]:
-    """The fields that say which symbols a likelihood is of, and given what; not the order, nor how many values."""
+    """The fields that determine the symbols and conditions of a likelihood; not the order or number of values."""
     of_data = dict(leaves(config.data))
     found = {f"data.{name}": of_data.get(name, "none" if name.endswith(".name") else None) for name in DATA}
     symbols = config.symbols if config.task == "sequence" else {"name": "pixels"}
