@@ -34,7 +34,8 @@ def sample_joint(
     of ``Z_i``. With one particle it samples these conditionals (:func:`scorekit.autoregressive.sample`); the
     error of a mean falls as ``1 / sqrt(particles)``, and ``E[exp(log_normalizer)]`` is the sum of the joint over all
     sequences with any number of them. Particles that were resampled share their beginnings: for independent sequences
-    take one of each of many runs. Where ``uncond`` is uniform it is the joint at the temperature ``1 / gamma``.
+    take one sequence from each of many runs. Where ``uncond`` is uniform the guided joint is the joint at the
+    temperature ``1 / gamma``.
 
     Args:
       key: PRNG key.
@@ -49,7 +50,7 @@ def sample_joint(
 
     Raises:
       ValueError: for conditions of single particles, or a joint that is NaN or 0 for all particles: if traced, the
-        weights are NaN. Where a particle of weight 0 had no possible code, this and its later ones are -1.
+        weights are NaN. Where a particle of weight 0 had no possible code, this code and its later codes are -1.
 
     >>> from scorekit.autoregressive import classifier_free, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))

@@ -2,7 +2,7 @@
 
 A standard MIDI file counts time in ticks, ``tempo / ticks_per_beat`` microseconds each, and the tempo may change: the
 sum is taken in integers and divided once, so that every time is the nearest float64. Percussion (channel 10) has no
-pitch and is left out. What was left out or changed is said in a sentence each.
+pitch and is left out. Each omission or change is described in a sentence.
 
 Args:
   path: path of the file: to read, of type 0 or 1, at most 4 MiB and 4 hours; to write, its folder must exist.

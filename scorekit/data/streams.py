@@ -3,7 +3,7 @@
 A run can resume from its step number alone. In a stream the examples form an infinite sequence of epochs, each in an
 order of its own: example ``i`` is row ``shuffle(i mod N)`` of the source, where ``shuffle`` is the index shuffle of
 grain seeded by ``(seed, i // N)``. It permutes ``0..N-1`` without a table, so that any position of the sequence is
-found at once, and a run continues anywhere by one integer.
+found at once, and one integer is enough to continue a run.
 
 >>> local_rows(8, process_index=1, process_count=4)
 slice(2, 4, None)

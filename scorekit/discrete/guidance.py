@@ -10,7 +10,7 @@ rule                     what is raised to the power gamma                    no
 
 For gamma 0 and 1 all give the unconditional and the conditional distribution, as far as their parts are exact. For
 other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independent tokens: the factor of the tokens to
-come is missing. The joint of short sequences is counted out by :mod:`scorekit.guidance.sequences`, and
+come is missing. The joint of short sequences is enumerated by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
 
 Args:

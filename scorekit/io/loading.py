@@ -140,18 +140,19 @@ def load(
     revision: str | None = None,
     **options: Any,
 ) -> Loaded:
-    """Reads published weights, or those that :func:`scorekit.io.export` wrote.
+    """Reads published weights, or weights that :func:`scorekit.io.export` wrote.
 
     Args:
-      path: a folder of :func:`~scorekit.io.export`; one of a diffusers pipeline (``model_index.json``), or of one model
-        of it; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
+      path: a folder of :func:`~scorekit.io.export`, of a diffusers pipeline (``model_index.json``), or of one model of
+        a pipeline; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
         downloaded.
-      preconditioning: meaning of inputs and outputs (:mod:`scorekit.io.preconditioning`); by default as the folder or
-        the layout says.
-      shape: shape of one example, ``(H, W, C)``, where the checkpoint does not say it.
+      preconditioning: meaning of inputs and outputs (:mod:`scorekit.io.preconditioning`); by default from the folder or
+        the layout.
+      shape: shape of one example, ``(H, W, C)``, where the checkpoint does not hold it.
       key: key of the dictionary in a file, by default of the average.
       revision: revision of a repository of the hub.
-      **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs tell.
+      **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs
+        determine.
 
     Raises:
       FileNotFoundError: without the file, or without weights in the folder.

@@ -64,9 +64,9 @@ def repaint(
 
     After each step from t to s the known part is replaced by ``alpha_s y + sigma_s z`` with fresh z. A step forward in
     noise, ``q(x_t | x_s)``, mixes the two parts before they are denoised together again (:func:`repaint_path`). With
-    ``resamples=1`` this is plain noisy replacement (Song et al. 2021,
-    https://arxiv.org/abs/2011.13456). The observation is assumed to be
-    free of noise; the known part of the result is exactly ``observation`` where the grid ends at ``sigma = 0``.
+    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, https://arxiv.org/abs/2011.13456). The
+    observation is assumed to be free of noise; the known part of the result is exactly ``observation`` where the grid
+    ends at ``sigma = 0``.
 
     One ``lax.scan``, with nearly ``resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
 

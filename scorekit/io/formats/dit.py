@@ -37,7 +37,8 @@ def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance
     Args:
       tensors: tensors of the paper's implementation, whose stored positions are compared with ours, or of diffusers,
         which stores the embedders of timestep and class once for every block: the copies must be equal.
-      heads: number of attention heads, which no tensor tells; by default as in the preset of this width and depth.
+      heads: number of attention heads, not in the tensors; by default as in the preset of this width
+        and depth.
 
     Source: Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748).
     """
