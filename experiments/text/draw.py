@@ -8,11 +8,11 @@
     python -m experiments.text.draw --stages=runs/digits_4,runs/digits_8 --labels=0,1,2,3
 
 Every stage is a run of experiments.train; those after the first are conditioned on a smaller copy
-(``config.data.map``, ``average_pool``), here the picture that the stage before has drawn. Where they were trained with
-noise-conditioning augmentation (``config.loss.map_noise``), it is corrupted at the level of ``--map_noise``. A stage
-that was trained on crops draws full pictures.
+(``config.data.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
+noise-conditioning augmentation (``config.loss.map_noise``) this copy is corrupted at the level of ``--map_noise``. A
+stage that was trained on crops draws full pictures.
 
-The first stage, or the only one, may be a model of latents: what it draws is decoded by its autoencoder.
+The first stage, or the only one, may be a model of latents: its samples are decoded by its autoencoder.
 
 With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
 drawn from the one that is closer to the caption's.

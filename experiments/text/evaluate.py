@@ -12,7 +12,7 @@ not seen, at every combination of γ, thresholding and noise on the smaller copy
 encoders that no stage was trained with, retrieves the caption of each image; models of classes are evaluated by a run
 of a classifier. Further rows are real images and chance, and with ``--beside`` the rows of another evaluation of the
 same captions. With ``--prior`` the first stage is a decoder: the prior draws an embedding from each caption, at the
-guidance scale that it was saved with. The first stage may be a model of latents: what it draws is decoded by its
+guidance scale that it was saved with. The first stage may be a model of latents: its samples are decoded by its
 autoencoder.
 
 Prints the table and writes ``report.html``, its pictures and ``rows.json`` into ``--out``. Every row is saved there as

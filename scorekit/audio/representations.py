@@ -136,7 +136,7 @@ def compressed(
 
     ``scale |X|^power exp(i arg X)``: the real parts of the bins, then the imaginary ones. The phase of a bin is
     relative to the phase of its centre frequency, so that steady partials rotate slowly from frame to frame. A residual
-    noise of ``-d`` dB in the representation is one of ``-d / power`` dB in the sound.
+    noise of ``-d`` dB in the representation becomes a noise of ``-d / power`` dB in the sound.
 
     Args:
       power: exponent of the magnitudes; 1 is the plain spectrum.

@@ -41,8 +41,8 @@ class LogLikelihood(NamedTuple):
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
       nfe: evaluations of the network, in the block of examples that needed most. On a fixed grid and for at most 3
-        tangents each comes with D tangents (exact) or one per probe, in 6 evaluations for an adaptive step; else a step
-        has 9, of which 3 do, and the others have one tangent.
+        tangents each evaluation has D tangents (exact) or one per probe; an adaptive step takes 6. Otherwise it takes
+        9: 3 with these tangents, the others with one tangent.
       success: whether the ODE was solved to the end in all blocks.
 
     >>> one = jnp.ones(1)
@@ -106,7 +106,7 @@ def log_likelihood(
       chunk: number of tangents evaluated together.
       t_min: smallest time.
       t_max: largest time, above ``t_min``.
-      rtol: relative tolerance of a step, for the state and the log-determinant (of more than 3 tangents an estimate
+      rtol: relative tolerance of a step, for the state and the log-determinant (for more than 3 tangents its estimate
         with a single probe); see :func:`scorekit.samplers.adaptive.adaptive_ode`.
       atol: absolute tolerance of a step.
       max_steps: maximum number of attempted steps.

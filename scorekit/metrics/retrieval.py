@@ -16,7 +16,7 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     """Whether one of the right entries of a gallery is among the k with the highest scores; its mean is recall at k.
 
     ``1 - C(t - r, m) / C(t, m)`` with ``m = min(max(k - a, 0), t)``, where ``a`` entries have a higher score than the
-    best right one, and ``t`` the same, r of them right.
+    best right entry, and ``t`` entries have its score, r of them right.
 
     This is the probability for each example, ``(N,)``, under a random order of entries with equal scores: 0 or 1
     without such. Equal scores of the whole gallery therefore give chance.

@@ -9,7 +9,7 @@ Args:
   names: foreign names of the tensors of a checkpoint.
   tensors: tensors of a checkpoint by their foreign names.
   config: fields of ``config.json``.
-  heads: number of attention heads, which no tensor tells.
+  heads: number of attention heads, which the tensors do not determine.
   groups: groups of the norms.
   keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
     is the prediction alone, and the network a denoiser as it is.
