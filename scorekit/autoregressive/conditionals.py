@@ -228,7 +228,7 @@ def _log_bins(centred: Array, inverse: Array, x: ArrayLike, bins: int) -> Array:
 
 
 def _wide(outputs: Array) -> Array:
-    """In at least float32."""
+    """The outputs in at least float32."""
     return jnp.asarray(outputs, jnp.promote_types(jnp.result_type(outputs), jnp.float32))
 
 

@@ -40,7 +40,7 @@ class GuidedModel:
 
     @property
     def conditional(self) -> Conditional:
-        """That of the two models."""
+        """The conditional of the two models."""
         return self.uncond.conditional
 
     def outputs(self, x: Array) -> Array:

@@ -17,7 +17,7 @@ __all__ = ["NetworkModel", "SequenceModel", "model_from_network"]
 
 
 class SequenceModel(Protocol):
-    """What the functions of this package need of a model."""
+    """The interface of a model for the functions of this package."""
 
     @property
     def conditional(self) -> Conditional:

@@ -48,7 +48,7 @@ _TICKS_PER_BEAT, _TEMPO = 960, 500_000
 _TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO  # to a second, of files that are written
 _LARGEST_RATE = 1000.0  # of rolls that are written: a frame is then longer than a tick
 _MOST_BYTES, _MOST_HOURS, _MOST_FRAMES = 2**22, 4, 2**23
-"""Of a file that is read, of its music, and of a roll, which then has 1 GiB."""
+"""Limits of a file that is read, of its music, and of a roll, which then has 1 GiB."""
 _LONG_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
 """A time or length has four bytes by the standard, each but the last from 128 on; texts may have some in a row."""
 _DRUMS = 9

@@ -82,7 +82,7 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
 
 _MOST_TRIES = 1000
 _BROKEN = (ValueError, OSError, RuntimeError, EOFError)
-"""What a source raises for an example that cannot be read; anything else is a mistake in a program."""
+"""The errors of a source for an example that cannot be read; any other error is a mistake in a program."""
 
 
 @runtime_checkable

@@ -75,7 +75,7 @@ class TokenSolver:
         return self.row(process, jnp.stack([ts[1:], ts[:-1]], axis=-1))
 
     def init(self, z: Array) -> PyTree:
-        """What ``step`` carries, before the first step: nothing."""
+        """The state before the first step: nothing."""
         del z
         return ()
 

@@ -85,7 +85,7 @@ class Loaded:
 
     @property
     def target(self) -> Target:
-        """What the output of the network is."""
+        """The meaning of the network's output."""
         return self.preconditioning.target
 
     def network(self, **conditions: Any) -> Network:

@@ -1,4 +1,4 @@
-"""From a file of weights to tensors by name, whatever wraps them.
+"""Reads the tensors of a file of weights by name, whatever wraps them.
 
 >>> import tempfile
 >>> from safetensors.numpy import save_file

@@ -71,7 +71,7 @@ class FeatureDiscriminator(Module):
     def __call__(
         self, features: Mapping[str, Array], noise: ArrayLike, labels: ArrayLike | None = None
     ) -> dict[str, Array]:
-        """By layer, float32 logits ``(B, ...)`` of its features ``(B, ..., C)``, as :func:`.features` gives them."""
+        """Float32 logits ``(B, ...)`` by layer, from features ``(B, ..., C)`` as :func:`.features` gives them."""
         check_floating(features=features)
         shapes = {name: jnp.shape(h) for name, h in features.items()}
         if min(map(len, shapes.values())) < 2 or len({shape[0] for shape in shapes.values()}) > 1:

@@ -131,7 +131,7 @@ class _Blocks:
 
     def attention(self, block: Tensors) -> dict[str, Any]:
         def permute(rows: np.ndarray) -> np.ndarray:
-            """From the order (heads, 3, d) of the output to (3, heads, d)."""
+            """Reorders the output from (heads, 3, d) to (3, heads, d)."""
             size = self.network.head_channels or len(rows) // (3 * self.network.heads)
             if self.new_order:
                 return rows

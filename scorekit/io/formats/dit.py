@@ -74,7 +74,7 @@ def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance
 
 
 def _first_half(leaf: np.ndarray, channels: int) -> np.ndarray:
-    """Of every pixel of a patch, the first half of the channels along the last axis."""
+    """The first half of the channels of every pixel of a patch, along the last axis."""
     pixels = leaf.reshape(*leaf.shape[:-1], -1, channels)[..., : channels // 2]
     return pixels.reshape(*leaf.shape[:-1], -1)
 
