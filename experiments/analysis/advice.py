@@ -43,7 +43,7 @@ class Command(NamedTuple):
     overrides: Mapping[str, Any]
 
     def text(self, workdir: str) -> str:
-        """As it is typed."""
+        """The command as it is typed."""
         given = [f"--config.{field}={as_text(value)}" for field, value in self.overrides.items()]
         words = [f"--config={self.config}", f"--workdir={workdir}", *given]
         lines = ["python -m experiments.train"]

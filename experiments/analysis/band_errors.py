@@ -1,4 +1,4 @@
-"""The errors of a denoiser in bands of frequencies by noise level, with those of the Wiener filter."""
+"""The errors of a denoiser in bands of frequencies by noise level, alongside the Wiener filter."""
 
 import functools
 import math

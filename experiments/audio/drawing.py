@@ -1,4 +1,4 @@
-"""What programs about sounds share: opening their runs, drawing with another number of steps, evaluating notes."""
+"""Common parts of programs about sounds: opening their runs, drawing with another number of steps, evaluating notes."""
 
 import time
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ _OUT = shared.out("folder with a file for each number of evaluations", "few_step
 _MODULE = flags.DEFINE_string("module", None, "module to write with the tables that are in the folder")
 
 SIZES = {2: (10, 128), 8: (5, 64), 64: (6, 32)}
-"""By number of dimensions: mixtures, and draws from each."""
+"""Numbers of mixtures, and of draws from each, by number of dimensions."""
 
 
 def save(folder: Path, table: Table) -> None:

@@ -132,8 +132,8 @@ class Dataset:
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
         """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
-        ``conditions`` are those of the network; some representations of sounds need them. An example that is not
-        finite before it is rounded or clipped is NaN (:func:`keep_not_finite`).
+        ``conditions`` are the network's; some representations of sounds need them. An example that is not finite before
+        it is rounded or clipped is NaN (:func:`keep_not_finite`).
         """
         raise NotImplementedError
 

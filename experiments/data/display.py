@@ -60,7 +60,7 @@ class FrequencyAxis(NamedTuple):
     factor: float = 1.0
 
     def show(self, frequency: float) -> str:
-        """For tables and legends."""
+        """The frequency as text for tables and legends."""
         return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
 
     @property

@@ -20,9 +20,9 @@ from scorekit.io import check_unpacked, resolved
 WINDOW = 64
 """Steps of an example: 4.096 s."""
 FIRST_TEST_SEED = 10**9
-"""As of the rendered phrases."""
+"""The first test seed, as of the rendered phrases."""
 SECONDS = 2 * WINDOW * rolls.STEP
-"""Of a drawn phrase, of which examples are windows."""
+"""Length of a drawn phrase, of which examples are windows."""
 _SIZES = {"train": 2000, "test": 200}
 _SPLIT = re.compile(r"(train|test)(?:\[:(\d+)\])?")
 _HELD_OUT = 0.1

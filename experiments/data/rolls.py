@@ -17,7 +17,7 @@ from scorekit.data.phrases import Note
 from scorekit.typing import Array
 
 STEP = 0.064
-"""Of musical time, in seconds."""
+"""A step of musical time, in seconds."""
 VOICES = 5
 LOWEST, HIGHEST = 36, 84
 PITCHES = HIGHEST - LOWEST + 1
@@ -25,7 +25,7 @@ REST, HOLD, FIRST = 0, 1, 2
 """Codes: nothing, the note is held, the lowest note begins."""
 NUM_CODES = FIRST + PITCHES
 VELOCITIES = (85, 65, 65, 65, 100)
-"""Of the voices, the lowest first: the means of bass, chords and melody of the phrases."""
+"""Velocities of the voices, the lowest first: the means of bass, chords and melody of the phrases."""
 REGISTERS = (44, 55, 60, 65, 80)
 """The pitches that each voice is for."""
 

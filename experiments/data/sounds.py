@@ -36,7 +36,7 @@ _Size: TypeAlias = Annotated[int, Count(1, 2**16)]
 _Cutoff: TypeAlias = Annotated[float, Between(0, 0.5, "both")]
 _Frequency: TypeAlias = Annotated[float, Between(0)]
 Map: TypeAlias = Callable[[Mapping[str, Any]], Any]
-"""From a batch to a dense map."""
+"""A function from a batch to a dense map."""
 SILENCE = 1e-3
 """Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
 

@@ -215,5 +215,5 @@ class Symbols(Encoded):
         return self.coding.decode(codes)
 
     def real(self, part):
-        """Of examples of the data, such as examples of the preview, not of sequences."""
+        """Real examples of the data, such as the preview's, not of sequences."""
         return self.inner.real(part)

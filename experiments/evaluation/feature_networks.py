@@ -45,4 +45,4 @@ NETWORKS = {
         "Fréchet distance of VGG features", "kernel distance of VGG features",
     ),
 }  # fmt: skip
-"""By the names of ``evaluation.fid.network``."""
+"""The networks by the names of ``evaluation.fid.network``."""

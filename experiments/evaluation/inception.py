@@ -52,11 +52,11 @@ class Extractor:
         self._run = run
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Of samples ``(N, H, W, C)`` in [-1, 1], rounded to 8 bits as when they are saved."""
+        """Features of samples ``(N, H, W, C)`` in [-1, 1], rounded to 8 bits as when they are saved."""
         return self.of_bytes(to_bytes(samples))
 
     def of_bytes(self, images: np.ndarray) -> np.ndarray:
-        """Of images ``(N, H, W, C)`` as uint8."""
+        """Features of images ``(N, H, W, C)`` as uint8."""
         return in_blocks(lambda block: self._run(self._params, block), images, BLOCK)
 
     def columns(self, features: np.ndarray, name: str) -> np.ndarray:

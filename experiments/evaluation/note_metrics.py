@@ -1,4 +1,4 @@
-"""From what the network predicts of every frame and key to notes, and their comparison with the notes that were played.
+"""From predictions for every frame and key to notes, and their comparison with the notes that were played.
 
 The metrics follow mir_eval: a note is found if its onset is within 50 ms and its pitch within a quarter tone; a frame
 has the keys that are active in it. An empty result where nothing was played counts as perfect, 1.
@@ -14,7 +14,7 @@ from scorekit.data.midi import notes_of_roll
 from scorekit.data.phrases import FRAME_RATE, Note
 
 TOLERANCE = 0.05
-"""Of onsets, in seconds."""
+"""Tolerance of onsets, in seconds."""
 METRICS = ("frame F1", "onset F1", "onset precision", "onset recall", "onset and end F1")
 
 

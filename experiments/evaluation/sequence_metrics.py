@@ -37,7 +37,7 @@ def check(config: Config) -> None:
 
 _OF_BITS = 1
 FITTED = "classification accuracy score"
-"""Of a classifier that is fitted to the samples: not for decoded test data, which it would be tested on."""
+"""The score of a classifier fitted to the samples: not for decoded test data, which it would be tested on."""
 
 
 class Bits(NamedTuple):

@@ -22,11 +22,11 @@ from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.typing import PyTree
 
 FILE = "transcriber.json"
-"""In the folder of a run: the sample rate of its training sounds, and at its end the threshold that it has chosen."""
+"""File in the folder of a run: the sample rate of its training sounds, and in the end the chosen threshold."""
 SILENCE = 1e-4
 """Sounds whose peak is below this, 80 dB under full scale, have no notes."""
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(13))
-"""Of onsets, that are tried: 0.1 to 0.7."""
+"""Thresholds of onsets that are tried: 0.1 to 0.7."""
 _PEAK = 0.9
 _PIECE = 256
 """Frames of a piece of a long sound."""

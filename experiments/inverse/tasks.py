@@ -13,7 +13,7 @@ from scorekit.typing import Array, Key, PyTree
 
 
 class Task(NamedTuple):
-    """What is observed.
+    """The observation of a task.
 
     Attributes:
       operator: ``x0 -> y``.

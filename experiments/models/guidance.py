@@ -133,7 +133,7 @@ FIELDS = Choices(RULES, None, "The fields of the rules that config.guidance name
 
 
 def _power(guidance_scale, noise=1.0, power=2.0):
-    """As ``(1 - t)^power`` from noise to the guidance scale at t = 0."""
+    """A scale that changes as ``(1 - t)^power`` from noise to the guidance scale at t = 0."""
     return guidance.weight_schedule(noise, guidance_scale, "power", power)
 
 
@@ -172,7 +172,7 @@ def traced_scale(config: Config, scale: float):
 
 
 class Parts(NamedTuple):
-    """What rules are made of; see the module."""
+    """The parts of rules; see the module."""
 
     schedule: Schedule
     cond: Denoiser
@@ -207,7 +207,7 @@ def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
 
 
 class Extras(NamedTuple):
-    """What rules read from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits`` of a classifier."""
+    """Inputs of rules from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits`` of a classifier."""
 
     weak: PyTree = None
     classifier: Callable | None = None

@@ -37,7 +37,7 @@ GUIDANCE = "guidance_scale"
 
 
 class Model(NamedTuple):
-    """What a config describes; ``extracts`` computes the conditions apart from the class."""
+    """The model of a config; ``extracts`` computes the conditions apart from the class."""
 
     module: nn.Module
     schedule: Schedule

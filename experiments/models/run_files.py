@@ -137,7 +137,7 @@ def fields_of(config: Config) -> dict[str, Any]:
 
 
 def record(config: Config, encoder: str | None = None) -> dict[str, Any]:
-    """What training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
+    """The record that training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
     return {_RECORD: fields_of(config), **({} if encoder is None else {_ENCODER: encoder})}
 
 

@@ -94,7 +94,7 @@ def check_score(config: Config, given: str) -> None:
 
 
 def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
-    """What the rules of ``config.guidance`` read from other checkpoints and averages."""
+    """The inputs of the rules of ``config.guidance`` from other checkpoints and averages."""
     extras = NO_EXTRAS
     if "autoguidance" in config.guidance:
         weaker = config.rules.autoguidance
@@ -136,7 +136,7 @@ def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What every report says of a run."""
+    """The facts about a run in every report."""
     return {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}
 
 

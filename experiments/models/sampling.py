@@ -39,7 +39,7 @@ Generate = Callable[..., np.ndarray]
 
 
 class Measure(Protocol):
-    """What is kept of a batch of samples in their place, such as features ``(B, D)``; ``identity`` says which."""
+    """Values that are kept in place of a batch of samples, such as features ``(B, D)``; ``identity`` says which."""
 
     identity: str
 
@@ -137,7 +137,7 @@ def has_listed_times(config: Config) -> bool:
 
 
 def possible_steps(config: Config, steps: Sequence[int]) -> list[int]:
-    """Those numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
+    """The numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
     return [config.sampling.steps] if has_listed_times(config) else list(steps)
 
 

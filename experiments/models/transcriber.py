@@ -28,11 +28,11 @@ from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 BINS = 3
-"""Of the spectrogram to a semitone."""
+"""Bins of the spectrogram to a semitone."""
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
 _FLOOR, _LOG_MEAN, _LOG_STD = 1e-4, -6.0, 2.0
 _FRAME_DILATIONS = (2, 4)
-"""Of the blocks of the head of active keys, in pairs of frames."""
+"""Dilations of the blocks of the head of active keys, in pairs of frames."""
 
 
 class Keys(NamedTuple):
@@ -168,7 +168,7 @@ class OnsetsAndFrames(nn.Module):
 
 NUM_SAMPLES, SHOWN = 100, 4
 _KNOTS = 6
-"""Of the random filter, evenly over the pitches."""
+"""Knots of the random filter, evenly over the pitches."""
 
 
 class Transcriber(NamedTuple):

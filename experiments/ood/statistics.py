@@ -24,7 +24,7 @@ from scorekit.likelihood import variational_bound
 from scorekit.typing import Array, Key
 
 Statistics = dict[str, np.ndarray]
-"""By name ``(N, F)``."""
+"""Statistics ``(N, F)`` by name."""
 
 
 class Statistic(NamedTuple):

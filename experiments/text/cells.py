@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As a row of the table."""
+        """The name as a row of the table."""
         return f"{self.curve}, γ = {self.scale:g}"
 
     def file(self, folder: Path) -> Path:
@@ -187,7 +187,7 @@ def keep(path: Path, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> No
 
 
 def kept(path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """What :func:`keep` has written."""
+    """The results that :func:`keep` has written."""
     found = read_arrays(path)
     captions = found.pop("caption").tolist()
     return [found[name] for name in sorted(found, key=lambda name: int(name[6:]))], captions

@@ -153,7 +153,7 @@ def conditions(
     embedding: Embedded | None = None,
     typed: str | None = None,
 ) -> dict[str, Any]:
-    """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
+    """The conditions of a stage: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
 
     Args:
       labels: ``(B,)``.

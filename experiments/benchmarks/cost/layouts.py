@@ -30,7 +30,7 @@ NETWORKS: dict[str, Any] = {
 
 
 class Cost(NamedTuple):
-    """Of one device: bytes of state, operations, bytes moved, number of collectives, bytes of temporary memory."""
+    """Costs of one device: bytes of state, operations, bytes moved, collectives, bytes of temporary memory."""
 
     state: int
     flops: float

@@ -40,7 +40,7 @@ from scorekit.metrics import sliced_wasserstein
 PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
 
 Cells = dict[tuple[str, str, int], Errors]
-"""By solver, grid and evaluations."""
+"""Errors by solver, grid and evaluations."""
 
 
 def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:

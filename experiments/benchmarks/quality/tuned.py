@@ -40,7 +40,7 @@ EXACT = {"ring": ("ring of 8 modes, 2-d", 256), "low_rank": ("low-rank mixture, 
 """Title and batch size of the exact denoisers, by their names in :data:`.problems.DATA`."""
 KINDS = ("untuned", "grid", "grid and coefficients")
 Cells = Mapping[tuple[str, int], dict[str, Errors]]
-"""By solver and evaluations, the errors over the test draws of each kind."""
+"""The errors over the test draws of each kind, by solver and evaluations."""
 
 
 def opened(name: str | None, options: flags.FlagValues) -> tuple[str, Problem]:
