@@ -214,7 +214,7 @@ def _moments(side: int) -> str:
 
 
 def patch_advice(scales: Scales, shape: tuple[int, ...]) -> Advice:
-    """On the patch of a transformer."""
+    """Advice on the patch of a transformer."""
     patch = patch_of(shape[:-1])
     tokens = math.prod(side // patch for side in shape[:-1])
     finer = sum(octave.share for octave in octaves(scales) if octave.frequency > 0.5 / patch)

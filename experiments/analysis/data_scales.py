@@ -165,7 +165,7 @@ def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> t
 
 
 def coarsest(scales: Scales) -> float:
-    """The noise level at which the last features are lost: of the strongest octave of any channel, or component."""
+    """The noise level at which the last features are lost: the strongest octave of any channel, or component."""
     return max(strongest(scales), default=math.sqrt(float(scales.power.max())))
 
 

@@ -53,7 +53,7 @@ def played(task: Task, play: Callable[[Array], Array]) -> Task:
 
 
 def pitch_and_loudness(dataset: Sounds) -> Task:
-    """What timbre transfer keeps of controls ``(B, frames, C)``: their pitch and their loudness."""
+    """The parts of controls ``(B, frames, C)`` that timbre transfer keeps: pitch and loudness."""
     operator = Partial(functools.partial(_pitch_and_loudness, dataset))
     return Task(operator, lambda y: y, linear=False, nearly_linear=True)
 

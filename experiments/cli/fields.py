@@ -138,7 +138,7 @@ class Choices:
     several: bool = False
 
     def defaults(self) -> ConfigDict:
-        """The section; fields at None are the defaults of what is chosen."""
+        """The section; fields at None are the defaults of the chosen function."""
         if self.several:
             return sections(self.table, supplied=self.supplied)
         return section(self.table, self.default, supplied=self.supplied)
@@ -148,7 +148,7 @@ class Choices:
         return replace(self, default=default)
 
     def limits(self, config: Config, path: str) -> Iterator[Limited]:
-        """The fields of what the config chooses."""
+        """The fields of the functions that the config chooses."""
         if self.several:
             for name in self.table:
                 yield from self._limits_of(name, config[name], f"{path}.{name}")

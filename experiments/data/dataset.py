@@ -126,7 +126,7 @@ class Dataset:
         raise NotImplementedError
 
     def inputs(self, batch: Mapping[str, Any]) -> Array:
-        """The examples of a batch as the network receives them; of some representations its fields are a part."""
+        """The examples of a batch as the network receives them; some representations include its fields."""
         return self.to_model(batch["x"])
 
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
@@ -138,7 +138,7 @@ class Dataset:
         raise NotImplementedError
 
     def real(self, part: Batch) -> np.ndarray:
-        """The examples of ``part`` in the form of samples."""
+        """The examples of ``part`` in the representation of samples."""
         return np.asarray(self.from_model(self.to_model(part["x"])))
 
     def as_batch(self, samples: np.ndarray) -> Batch | None:
@@ -196,7 +196,7 @@ class Dataset:
 
 
 class Encoded(Dataset):
-    """Another data set, ``inner``, of whose examples the network receives something else."""
+    """Another data set, ``inner``, whose examples the network receives in another representation."""
 
     def __init__(self, inner: Dataset):
         self.inner = inner

@@ -74,7 +74,7 @@ class KeptRows:
         self._asked: dict[str, Any] = {}
 
     def row(self, name: str, compute: Callable[[], Mapping[str, Any]], run: Path | None = None) -> dict[str, Any]:
-        """The row of this name, from the file or computed now; ``run`` is the folder of the run that it is of."""
+        """The row of this name, from the file or computed now; ``run`` is the folder of its run."""
         of = None if run is None else str(run)
         if name not in self._found:
             print(f"{name} …", flush=True)

@@ -50,7 +50,7 @@ class Trained(NamedTuple):
 
     @property
     def context(self) -> int:
-        """Frames that are computed on either side of a piece of a long sound: as far as the network looks, and even."""
+        """Frames that are computed on either side of a piece of a long sound: the reach of the network, made even."""
         reach = self.built.spectrogram.reach + self.built.module.reach
         return reach + reach % 2
 
@@ -111,7 +111,7 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
 
 
 def _in_pieces(found: Trained, x: np.ndarray) -> Keys:
-    """Predictions ``(T, pitches)`` of a sound of any length, as of the whole of it with silence around it."""
+    """Predictions ``(T, pitches)`` of a sound of any length, as if computed in one piece with silence around it."""
     context, hop = found.context, found.built.spectrogram.hop
     frames = audio.num_frames(len(x), hop)
     count = -(-frames // _PIECE)

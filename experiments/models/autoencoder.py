@@ -26,7 +26,7 @@ SPECTRAL = 1.0
 
 
 class Latent(NamedTuple):
-    """What a config describes."""
+    """The autoencoder of a config."""
 
     module: networks.Autoencoder | networks.AutoencoderKL
     loss: Config

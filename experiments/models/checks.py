@@ -79,7 +79,7 @@ def check_trainable(config: Config) -> None:
 
 
 def _trace(config: Config, path: str, function: Callable, *args) -> None:
-    """Traces what the section ``config.<path>`` has built: much is validated where it is used, not where it is made."""
+    """Traces the function built from ``config.<path>``: much is validated when it is called, not when made."""
     section = lookup(config, path)
     with named_errors(path, section.name, [field for field in section if section[field] is not None]):
         jax.eval_shape(function, *args)

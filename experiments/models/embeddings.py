@@ -165,7 +165,7 @@ class Embeddings(Encoded):
         return keep_not_finite(kept / jnp.sqrt(square), x)
 
     def view(self, samples):
-        """Their first two values."""
+        """The first two values of embeddings."""
         return Points(samples[:, :2])
 
     def preview(self):

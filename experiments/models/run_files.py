@@ -46,7 +46,7 @@ NETWORKS = {"classifier": "classifier", "autoencoder": "autoencoder", "dual_enco
 
 
 def named_task(config: Config) -> Config:
-    """The config with the field ``task``, which runs were once saved without."""
+    """The config with the field ``task``, which older runs were saved without."""
     if "task" not in config:
         named = [task for section, task in NETWORKS.items() if section in config]
         with config.unlocked():

@@ -36,7 +36,7 @@ _FRAME_DILATIONS = (2, 4)
 
 
 class Keys(NamedTuple):
-    """What the network predicts of each frame and key, ``(B, T, pitches)``: two logits, and a velocity over 127."""
+    """Predictions for each frame and key, ``(B, T, pitches)``: two logits, and a velocity over 127."""
 
     onset: Array
     frame: Array

@@ -48,7 +48,7 @@ def nothing(steps: int) -> Sketch:
 
 
 def continued(states: np.ndarray, steps: int) -> Sketch:
-    """A piece that goes on for so many steps."""
+    """A piece continued by this number of steps."""
     end = nothing(steps)
     return Sketch(np.concatenate([states, end.states]), np.concatenate([np.ones(states.shape, bool), end.known]))
 

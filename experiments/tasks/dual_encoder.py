@@ -41,7 +41,7 @@ fields = lambda config=None: FIELDS
 
 
 class DualEncoders(NamedTuple):
-    """What a config describes."""
+    """The encoders of a config."""
 
     module: nn.Module
     dataset: Images

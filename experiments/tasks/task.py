@@ -70,7 +70,7 @@ class Task(Protocol):
 
     @property
     def OPENED_BY(self) -> str:
-        """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+        """The programs that open such a run, in a sentence, for programs that open runs of other tasks."""
         ...
 
     def fields(self, config: Config | None = None) -> Section:

@@ -30,7 +30,7 @@ class Agreement:
         self._pending: deque[Any] = deque()
 
     def wrap(self, prepare: Prepare, loss: Loss) -> tuple[Prepare, Loss]:
-        """The functions of the training step, with the field handed through."""
+        """The functions of the training step, with the field passed through."""
         if not self._several:
             return prepare, loss
 
