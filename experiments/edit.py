@@ -6,10 +6,10 @@
     python -m experiments.edit --workdir=runs/digits --task=invert
 
 Tasks with an observation: inpaint (the middle is hidden), half (the lower half is), super_resolution, deblur, denoise,
-colourise, saturate (not linear). They are solved by every method that applies, or those of ``--method``: replacement,
-repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes it as its own
-class and decodes it as another, with the solver of ``--config.sampling`` and the rules of ``--config.guidance``.
-Writes a picture and the arrays into ``workdir/edits``, and prints a table.
+colourise, saturate (not linear). They are solved by every method that applies, or by the methods in ``--method``:
+replacement, repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes
+it as its own class and decodes it as another, with the solver of ``--config.sampling`` and the rules of
+``--config.guidance``. Writes a picture and the arrays into ``workdir/edits``, and prints a table.
 """
 
 import jax.numpy as jnp
@@ -29,11 +29,11 @@ from scorekit import metrics
 
 _DEFAULTS = methods.Options()
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of all noise.")
-_TASK = flags.DEFINE_string("task", "inpaint", "What to do; see above.")
+_TASK = flags.DEFINE_string("task", "inpaint", "Task; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
 _NUM = shared.count("num", 50, "Number of held-out images.")
 _SHOWN = shared.count("shown", 8, "Rows of the picture.")
-_CONDITION = flags.DEFINE_string("condition", "null", "The prior: null, or class for that of the image's true class.")
+_CONDITION = flags.DEFINE_string("condition", "null", "Prior: null, or class for the image's true class.")
 _NOISE = flags.DEFINE_float("noise_std", _DEFAULTS.noise_std, "Noise of the observation, in units of the data.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
 _DATA_STD = flags.DEFINE_float("data_std", _DEFAULTS.data_std, "replacement, pigdm: standard deviation of the data.")

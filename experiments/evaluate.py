@@ -10,7 +10,7 @@
         --config.evaluation.fid.repeats=3
 
 Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``. The same
-command continues where it was killed: samples, and features of those of the FID, are kept by batch in
+command continues where it was killed: samples, and the features of the samples for the FID, are kept by batch in
 ``workdir/samples/partial`` until the report is written. ``--bits_per_dim`` adds the exact likelihood to the variational
 bound; docs/evaluation.md says which FID it is.
 

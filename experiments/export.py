@@ -21,7 +21,7 @@ from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 _OUT = shared.out("The folder to write.")
-_EMA = flags.DEFINE_string("ema", None, "Which average; that of config.sampling.ema by default, none for no average.")
+_EMA = flags.DEFINE_string("ema", None, "Average of the weights; by default config.sampling.ema, none for no average.")
 
 
 def main(config: Config) -> Path:

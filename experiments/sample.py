@@ -5,10 +5,10 @@
     python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
         --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
 
-Writes a picture and the samples as ``.npz`` (``x``, ``label``, and the conditions of sounds, those of held-out
-examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as
-``--config.sampling.…``. ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.guidance` lists
-them), ``--config.rules.<rule>.…`` sets their fields.
+Writes a picture and the samples as ``.npz`` (``x``, ``label``, and for sounds their conditions, from held-out examples)
+into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as ``--config.sampling.…``.
+``--config.guidance`` names rules, innermost first (:mod:`experiments.models.guidance` lists them),
+``--config.rules.<rule>.…`` sets their fields.
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
 until these are written: the same command continues where it was killed.

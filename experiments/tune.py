@@ -1,10 +1,10 @@
-"""Tunes the sampler of a trained model: the time grid, and with --coefficients those of the solver's steps too.
+"""Tunes the sampler of a trained model: the time grid, and with --coefficients the coefficients of the solver's steps.
 
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=8 --config.sampling.solver.name=unipc
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=6 --coefficients --out=runs/digits/six.json
 
-Solver, steps and guidance are those of the config; the configured grid gives the first and last
-time and is one of the initial grids. Writes ``workdir/grid.json``, which any program takes as
+Solver, steps and guidance come from the config; the configured grid gives the first and last time and is one of the
+initial grids. Writes ``workdir/grid.json``, which any program takes as
 ``--config.sampling.grid.name=file --config.sampling.grid.path=…`` with the same solver, steps and schedule.
 """
 
@@ -28,7 +28,7 @@ _UPDATES = shared.count("updates", 200, "Updates per initial grid.")
 _STARTS = shared.count("starts", 2, "How many of the initial grids are tuned, the best.")
 _BATCH = shared.count("batch_size", 50, "Samples in a batch, the classes in turn.")
 _DRAWS = shared.count("draws", 500, "Samples to tune on; half as many to choose by.")
-_POWER = flags.DEFINE_float("power", 1.0, "Of the mean distance: 2 RMSE, 1 mean, 0 geometric mean.")
+_POWER = flags.DEFINE_float("power", 1.0, "Power of the minimised mean distance: 2 RMSE, 1 mean, 0 geometric mean.")
 _FINE = shared.count("fine_steps", 128, "Steps of the reference.", 8)
 shared.distributed()
 _OUT = shared.out("The file to write; workdir/grid.json by default.")

@@ -1,7 +1,7 @@
 """Draws of codes from logits, where a value that is not finite must not look like a code.
 
-A code that nothing could be drawn for is -1 (the largest value of an unsigned type), which no vocabulary has. It is
-kept to the end of sampling, and it is never an index: JAX would count it from the end of a table.
+Where no code can be drawn the result is -1 (the largest value of an unsigned type), which no vocabulary has. The -1 is
+kept to the end of sampling and is never an index: JAX would count it from the end of a table.
 """
 
 import jax
@@ -19,7 +19,7 @@ def no_code(dtype: DTypeLike) -> int:
 
 
 def draw_codes(key: Key, logits: Array) -> Array:
-    """A code of each conditional ``(..., V)``, int32; -1 where the largest logit is not finite.
+    """A code drawn from each conditional ``(..., V)``, int32; -1 where the largest logit is not finite.
 
     >>> draw_codes(jax.random.key(0), jnp.array([[-jnp.inf, 0.0], [-jnp.inf, -jnp.inf], [0.0, jnp.nan]])).tolist()
     [1, -1, -1]

@@ -13,7 +13,7 @@ from scorekit.typing import Array, ArrayLike, PyTree, Schedule
 
 
 def check_grid(ts: ArrayLike) -> Array:
-    """The times of a grid, validated, as samplers of your own may do: ``t_i > t_(i+1)``, all within [0, 1].
+    """Validates the times of a grid, ``t_i > t_(i+1)``, all within [0, 1]; custom samplers may call it.
 
     Args:
       ts: the times, ``(n + 1,)`` for n >= 1 steps.
@@ -53,11 +53,11 @@ def check_samples(
     advice: str = "denoiser must be finite along ts",
     **start: PyTree,
 ) -> PyTree:
-    """``x``, unless it is concrete and not finite: a ``ValueError`` that says what to try. Traced values pass.
+    """Returns ``x``; a concrete ``x`` that is not finite raises a ``ValueError`` with a remedy. Traced values pass.
 
     Args:
       x: the samples.
-      ts: the times of the sampler in their order, if it has any; the largest of each row, if they are rows.
+      ts: the times of the sampler in their order, if it has any; of rows of times, the largest time of each row.
       schedule: the noise schedule, with ``ts``.
       advice: the value that must be finite, and a remedy.
       start: the state with which the sampler began, by the name of the argument.

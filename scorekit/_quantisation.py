@@ -46,7 +46,7 @@ def from_unit(x: ArrayLike, bins: _Bins) -> Array:
       bins: number of values.
 
     Returns:
-      int32 in ``0..bins-1``. No integer stands for NaN: a traced NaN becomes the one of 0.
+      int32 in ``0..bins-1``. No integer stands for NaN: a traced NaN becomes the integer of 0.0.
 
     >>> from_unit(jnp.array([-1.3, 0.01, 1.0]), 17)
     Array([ 0,  8, 16], dtype=int32)

@@ -17,7 +17,7 @@ Scale: TypeAlias = Finite | Callable[[Array], Array]
 def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scale") -> Array:
     """The value at time t of a hyper-parameter that may be a function of the time, in at least float32.
 
-    A ``ValueError`` unless it is a scalar or one value for each example, or each frame, of ``x_t``.
+    Raises a ``ValueError`` unless the value is a scalar or one value for each example, or each frame, of ``x_t``.
     """
     value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
     check_levels(x_t, **{name: value})

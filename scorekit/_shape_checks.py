@@ -1,7 +1,7 @@
 """Checks of the shapes and dtypes of arguments; :mod:`scorekit.checks` offers them.
 
-Each raises a ``ValueError`` that names the first argument that fails. Nothing is broadcast without a word: ``(B,)``
-against ``(B, 1)`` would give ``(B, B)``.
+Each raises a ``ValueError`` that names the first argument that fails. Nothing is broadcast silently: ``(B,)`` against
+``(B, 1)`` would give ``(B, B)``.
 
 Args:
   named: the values to check, or trees of them, by the name of the argument.
@@ -115,7 +115,7 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
 
 
 def check_levels(tree: PyTree, **named: ArrayLike) -> None:
-    """Real numbers, each a scalar, ``(B,)`` or ``(B, T)``: times of which each frame may have its own.
+    """Real numbers, each a scalar, ``(B,)``, or ``(B, T)`` with a time for each frame.
 
     Args:
       tree: arrays ``(B, ...)``, or ``(B, T, ...)`` with T frames (:mod:`scorekit.forcing`).

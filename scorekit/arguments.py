@@ -6,9 +6,9 @@ A bound is metadata of ``Annotated``; one that is used more than once is a named
     def shrink(x: Array, rate: Fraction, steps: PositiveInt = 1) -> Array: ...
 
 :func:`checked` reads the annotations of a function once, :func:`~scorekit.trees.pytree_dataclass` the annotations of a
-class; a ``Literal`` is a bound as well. Concrete values are checked, every element of an array; tracers pass a
-:class:`Between` and nothing else, since counts and names decide shapes and code. Defaults are not checked by the call.
-Relations between arguments stay in the function.
+class; a ``Literal`` is a bound as well. Concrete values are checked, every element of an array. A tracer passes a
+:class:`Between` and no other bound, since counts and names decide shapes and code. Defaults are not checked by the
+call. Relations between arguments stay in the function.
 """
 
 import dataclasses

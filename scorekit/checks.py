@@ -2,8 +2,8 @@
 
 Each check raises a ``ValueError`` for the first argument that fails it; a bound that does not depend on other arguments
 is an annotation instead (:mod:`scorekit.arguments`). Concrete values are checked, with numpy, so that every function
-may be called inside ``jit``; of tracers only shapes and dtypes are. Where a traced value can be wrong and the answer
-would look right, :func:`nan_unless` makes it NaN.
+may be called inside ``jit``; of tracers only shapes and dtypes are checked. Where a traced value can be wrong and the
+answer would look right, :func:`nan_unless` makes it NaN.
 
 Args:
   named: the values to check, or trees of them, by the name of the argument.
@@ -270,7 +270,7 @@ def check_time(**named: ArrayLike) -> None:
 
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
-    """``tree`` with every value NaN unless the scalar ``condition`` holds: for what only a running program can see.
+    """``tree`` with every value NaN unless the scalar ``condition`` holds: for values that are known at run time only.
 
     Args:
       condition: a scalar bool, concrete or traced.

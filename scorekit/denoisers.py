@@ -1,11 +1,11 @@
 """Adapters: from a network, a score, a log-density or an exact distribution to a denoiser.
 
-A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. Those of this module are ``jax.tree_util.Partial`` of module-level
-functions: they may be arguments of a jitted function, and new parameters inside them do not retrace. They raise a
-``ValueError`` when they are called or traced with a state that is not floating, a ``t`` that is neither a scalar nor
-``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast; of concrete times also for one
-outside [0, 1]. Those of networks and scores also take a ``t`` of shape ``(B, T)``, one level for each frame of a state
-``(B, T, ...)`` (:mod:`scorekit.forcing`).
+A denoiser is ``(x_t, t) -> Prediction(x0, eps)``. The denoisers of this module are ``jax.tree_util.Partial`` of
+module-level functions: they may be arguments of a jitted function, and new parameters inside them do not retrace. They
+raise a ``ValueError`` when they are called or traced with a state that is not floating, a ``t`` that is neither a
+scalar nor ``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast. A concrete time
+outside [0, 1] is an error as well. Denoisers of networks and scores also take a ``t`` of shape ``(B, T)``, one level
+for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
 
 Args:
   schedule: the noise schedule.

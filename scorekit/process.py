@@ -6,7 +6,7 @@ https://arxiv.org/abs/2107.00630).
 
 Args:
   schedule: the noise schedule.
-  t: a time in [0, 1], any shape; of two the noisier, a scalar or ``(B,)``.
+  t: a time in [0, 1], any shape; with ``s`` it is the time of the noisier state, a scalar or ``(B,)``.
   s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
 
 Returns:

@@ -43,7 +43,7 @@ class Command(NamedTuple):
     overrides: Mapping[str, Any]
 
     def text(self, workdir: str) -> str:
-        """As it is typed."""
+        """The command as it is typed."""
         given = [f"--config.{field}={as_text(value)}" for field, value in self.overrides.items()]
         words = [f"--config={self.config}", f"--workdir={workdir}", *given]
         lines = ["python -m experiments.train"]
@@ -72,7 +72,7 @@ def rounded(value: float, digits: int = 2) -> float:
 
 
 def coarse_factor(scales: Scales) -> float:
-    """The ``noise_factor`` at which the coarsest features are lost when those of 64 x 64 photographs are without one.
+    """The ``noise_factor`` with which the coarsest features are lost where 64 x 64 photographs lose theirs without it.
 
     For photographs of d x d pixels it is about ``d / 64``, the rule of simple diffusion (Hoogeboom et al. 2023): a
     shift of the log-SNR by ``2 log(64 / d)``.
@@ -214,7 +214,7 @@ def _moments(side: int) -> str:
 
 
 def patch_advice(scales: Scales, shape: tuple[int, ...]) -> Advice:
-    """On the patch of a transformer."""
+    """Advice on the patch of a transformer."""
     patch = patch_of(shape[:-1])
     tokens = math.prod(side // patch for side in shape[:-1])
     finer = sum(octave.share for octave in octaves(scales) if octave.frequency > 0.5 / patch)

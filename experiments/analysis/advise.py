@@ -1,12 +1,12 @@
-"""What noise levels, patch and network a data set asks for, measured on it, with the config overrides that say so.
+"""Noise levels, patch and network for a data set, from measurements on it, with the config overrides for them.
 
     python -m experiments.analysis.advise --data=digits
     python -m experiments.analysis.advise --data=~/pictures --config.data.image_size=64
     python -m experiments.analysis.advise --data=experiments/configs/notes/notes.py
 
-``--data`` is a folder of pictures, a tar file, the name of a data set, or a config file or its name: then the advice is
-for its network. ``--config.data.…`` are the fields of training. Prints sigma_data, the noise level at which each
-feature scale is lost, and commands of training to paste; trains nothing. docs/noise_and_scale.md has the theory.
+``--data`` is a folder of pictures, a tar file, the name of a data set, or a config file or its name; with a config the
+advice is for its network. ``--config.data.…`` are the fields of training. Prints sigma_data, the noise level at which
+each feature scale is lost, and commands of training to paste; trains nothing. docs/noise_and_scale.md has the theory.
 """
 
 import textwrap

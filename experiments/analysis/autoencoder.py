@@ -37,7 +37,7 @@ _LAYERS = flags.DEFINE_list("layers", None, "Layers to probe; by default the res
 _COMPARE = flags.DEFINE_list(
     "compare", ["class-free", "one level", "one high level", "annealed", "several levels"], "Models to compare with."
 )
-_STEPS = flags.DEFINE_integer("steps", None, "Training steps of those; those of the run by default.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", None, "Steps of the compared models; as the run by default.", lower_bound=1)
 _LIMIT = flags.DEFINE_integer("examples", 5000, "Training images that a probe is fitted to, at most.", lower_bound=20)
 
 

@@ -1,4 +1,4 @@
-"""The errors of a denoiser in bands of frequencies by noise level, with those of the Wiener filter."""
+"""The errors of a denoiser in bands of frequencies by noise level, alongside the Wiener filter."""
 
 import functools
 import math
@@ -66,14 +66,14 @@ def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
 
 
 class Spectral(NamedTuple):
-    """The power of bands of frequencies, and what is lost of each at noise levels ``(levels, bands)``.
+    """The power of bands of frequencies, and the loss of each band at noise levels ``(levels, bands)``.
 
     Attributes:
       bands: the bands.
       axis: the unit of their frequencies.
-      power: of the data in each.
+      power: power of the data in each band.
       levels: log-SNRs.
-      gain: of the Wiener filter.
+      gain: gain of the Wiener filter.
       relative: errors of the network in x0 over the power of the band.
       spread: their standard errors.
     """

@@ -5,9 +5,9 @@
     python -m experiments.analysis.bits_per_dim --weights=checkpoint_26.pth --preconditioning=vp --config=…
 
 ``--weights`` is any file or folder that ``scorekit.io.load`` reads, whose layout is recognised. Of the config only
-``data``, ``evaluation`` and ``seed`` are used. ``--preconditioning`` says what input and output of the network mean
-where the file does not. Prints the tables that ``experiments.evaluate --bits_per_dim`` prints for a run, with the
-offset and the kind of dequantisation; ``--out`` writes the values as JSON.
+``data``, ``evaluation`` and ``seed`` are used. ``--preconditioning`` gives the meaning of the network's input and
+output where the file does not. Prints the tables that ``experiments.evaluate --bits_per_dim`` prints for a run, with
+the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 """
 
 import time
@@ -30,7 +30,7 @@ from experiments.reporting.tables import bound_table, exact_table
 
 _CONFIG = shared.config()
 _WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)
-_MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Where the file does not say it.")
+_MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "Preconditioning, if not in the file.")
 _OUT = shared.out("The .json file to write.")
 
 

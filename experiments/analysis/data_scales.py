@@ -3,13 +3,12 @@
 A Fourier coefficient of power P (:mod:`scorekit.densities.spectra`; of points, a principal component of variance P) is
 above the noise while ``sigma / alpha < sqrt(P)``, and its recoverable fraction ``g = P / (P + sigma^2)`` changes around
 it at the rate ``-dg/dlog sigma``, a logistic density with mean ``log(P) / 2`` and standard deviation ``pi / sqrt(12)``.
-Over all coefficients that is a density of noise levels at which there is something to learn, whose first two moments
-are
+Over all coefficients that is a density of the noise levels with something to learn. Its first two moments are
 
     ``P_mean = E log(P) / 2``,    ``P_std^2 = (Var log(P) + pi^2 / 3) / 4``:
 
-those of EDM's log-normal distribution. For photographs, whose power falls as 1 / f^2, of 32 x 32 pixels with EDM's
-sigma_data = 1/2 they are -1.17 and 1.04; EDM trains with -1.2 and 1.2.
+the parameters of EDM's log-normal distribution. For photographs of 32 x 32 pixels, whose power falls as 1 / f^2, with
+EDM's sigma_data = 1/2 they are -1.17 and 1.04; EDM trains with -1.2 and 1.2.
 """
 
 import functools
@@ -49,14 +48,14 @@ class Scales(NamedTuple):
     """What is measured.
 
     Attributes:
-      mean: of all values.
-      std: of all values, EDM's sigma_data.
+      mean: mean of all values.
+      std: standard deviation of all values, EDM's sigma_data.
       rms: root mean square of all values.
-      power: of each band, or variance of each principal component, ``(K,)``; the mean over the channels.
+      power: power of each band, or variance of each principal component, ``(K,)``; the mean over the channels.
       channels: power of each band and channel ``(K, C)``, of signals of several channels, such as the bins of a
         representation of sounds; else None.
       count: coefficients of each, ``(K,)``.
-      bands: of images and signals; None for points.
+      bands: bands of images and signals; None for points.
       floor: the variance of rounding to the values of the data, 0 for continuous data.
       step: between neighbouring values, 0 for continuous data.
       examples: that it is measured on.
@@ -147,9 +146,9 @@ def moments(scales: Scales) -> tuple[float, float]:
 
 
 def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> tuple[float, float]:
-    """``P_mean`` and ``P_std`` of the power of bands ``(K,)``, each of ``count`` coefficients: see the module.
+    """``P_mean`` and ``P_std`` from the power of bands ``(K,)``, each of ``count`` coefficients: see the module.
 
-    Bands of less power than ``floor`` are left out, as are the weakest, beyond :data:`SHARE` of the variance.
+    Bands of less power than ``floor`` are left out, and so are the weakest bands, beyond :data:`SHARE` of the variance.
 
     >>> mean, std = noise_moments(np.array([4.0]), np.array([64.0]))  # white noise of standard deviation 2
     >>> round(mean, 3), round(std, 3)
@@ -166,7 +165,7 @@ def noise_moments(power: np.ndarray, count: np.ndarray, floor: float = 0.0) -> t
 
 
 def coarsest(scales: Scales) -> float:
-    """The noise level at which the last features are lost: of the strongest octave of any channel, or component."""
+    """The noise level at which the last features are lost: the strongest octave of any channel, or component."""
     return max(strongest(scales), default=math.sqrt(float(scales.power.max())))
 
 

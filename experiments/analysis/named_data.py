@@ -63,7 +63,7 @@ def opened(name: str | None) -> Config:
 
 
 def own_fields(config: Config, path: str) -> dict[str, Any]:
-    """The fields of the data that differ from those of the config file."""
+    """The fields of the data that differ from the config file."""
     of_file: Config = command_line.load_config(path)
     theirs = dict(leaves(of_file.data))
     return {f"data.{field}": value for field, value in leaves(config.data) if value != theirs[field]}

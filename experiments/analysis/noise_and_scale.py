@@ -4,10 +4,10 @@
     python -m experiments.analysis.noise_and_scale --workdir=runs/digits --edges=0.1,0.2,0.3,0.4 --levels=25
     python -m experiments.analysis.noise_and_scale --workdir=runs/notes --edges=250,500,1000
 
-Measures the power spectrum of the images or sounds, and for each band of frequencies and noise level the error of the
-denoiser (with the null token: the class-free model) and that of the Wiener filter, the best linear one. Prints the
-tables and writes them with the figures to ``workdir/noise_and_scale/report.html``. Frequencies of images are in cycles
-per pixel, in rings; those of sounds in Hz, in octaves.
+Measures the power spectrum of the images or sounds, and for each band of frequencies and noise level the errors of the
+denoiser (with the null token: the class-free model) and of the Wiener filter, the best linear denoiser. Prints the
+tables and writes them with the figures to ``workdir/noise_and_scale/report.html``. Bands of images are rings of
+frequencies in cycles per pixel; bands of sounds are octaves in Hz.
 """
 
 import time

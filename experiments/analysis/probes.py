@@ -90,7 +90,7 @@ def read(
 
 
 def compared(config: Config, name: str, steps: int) -> Config:
-    """The config of a model to compare with: that of the run, class-free, with other times, trained for ``steps``."""
+    """The config of the run for a model to compare with: class-free, with other times, trained for ``steps``."""
     full = base.get_config()
     full.update(config.copy_and_resolve_references())
     full.loss.label_dropout = 1.0

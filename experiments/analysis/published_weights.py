@@ -38,9 +38,9 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
     """The model and the parameters of a file or folder that :func:`scorekit.io.load` reads.
 
     Args:
-      path: of the weights.
+      path: path of the weights.
       named: one of :data:`PRECONDITIONINGS`; None is what the file or its layout says.
-      dataset: the data; a network with as many classes is given their labels, one without is given none.
+      dataset: the data; a network with as many classes is given their labels, a network without classes none.
 
     Raises:
       ConfigError: if there are no such weights, or they are of data of another shape or other classes.

@@ -28,11 +28,11 @@ from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_b
 from scorekit import data
 from scorekit.metrics.resize import CONVENTIONS, Convention
 
-_DATA = flags.DEFINE_string("data", None, "A folder of pictures, or the name of a TFDS set of images.", required=True)
-_SPLIT = flags.DEFINE_string("split", "train", "Of a TFDS set.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Of TFDS sets.")
-_SIZE = flags.DEFINE_integer("size", None, "The middle square of each picture of a folder is resized to it.")
-_NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Whose features.")
+_DATA = flags.DEFINE_string("data", None, "A folder of images, or the name of a TFDS set of images.", required=True)
+_SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Directory of TFDS sets.")
+_SIZE = flags.DEFINE_integer("size", None, "Side to which the middle square of each image of a folder is resized.")
+_NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Network of the features.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the network.", required=True)
 _RESIZE = flags.DEFINE_enum("resize", "tf1", CONVENTIONS, "How images are resized for the network.")
 _FEATURES = shared.count("features", KEPT, "Images whose features are written, the first ones.", lower_bound=0)

@@ -1,4 +1,4 @@
-"""What programs about sounds share: opening their runs, drawing with another number of steps, evaluating notes."""
+"""Common parts of programs about sounds: opening their runs, drawing with another number of steps, evaluating notes."""
 
 import time
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def other_runs(folders: Sequence[str], first_name: str, first: Notes) -> list[tu
         if run.dataset.name != first.name or not np.array_equal(run.dataset.test["x"], first.test["x"]):
             raise ConfigError(f"--others={folder}: must be a run on the held-out notes of {first.name}")
         if path.name in names:
-            raise ConfigError(f"--others={folder}: the name of its folder is that of another run, and names the rows")
+            raise ConfigError(f"--others={folder}: another run has the same folder name, which names its row")
         names.append(path.name)
         found.append((path.name, run, config, [(config.sampling.guidance_scale, config.sampling.steps)]))
     return found

@@ -39,7 +39,7 @@ def window_of(run: Run) -> int:
 
 
 def hop_of(run: Run, overlap: float) -> int:
-    """Samples from one window to the next, which share ``overlap`` of it: whole frames of the roll, whole positions."""
+    """Samples between windows that overlap by ``overlap`` of a window: whole frames of the roll, whole positions."""
     frame = round(sounds_of(run).sample_rate / FRAME_RATE)
     frame = math.lcm(frame, window_of(run) // run.model.shape[0])
     return max(round((1 - overlap) * window_of(run) / frame), 1) * frame

@@ -1,14 +1,14 @@
 """Evaluators of notes, independent of the model: Praat tracks the pitch, a support vector machine predicts the family.
 
-The pitch is that of Praat's autocorrelation (Boersma 1993) through praat-parselmouth; the family is predicted by an SVC
-from log-mel statistics of real training notes, without their pitch. It is fitted to every note with and without white
-noise, so that hiss alone does not change the family: Fréchet distances measure how clean a sound is. Compare with the
-metrics of real held-out notes.
+The pitch is found by Praat's autocorrelation (Boersma 1993) through praat-parselmouth. The family is predicted by an
+SVC from log-mel statistics of real training notes, without their pitch. The SVC is fitted to every note with and
+without white noise, so that hiss alone does not change the family: Fréchet distances measure how clean a sound is.
+Compare with the metrics of real held-out notes.
 
 Args:
   x: sounds ``(N, length)``, full scale [-1, 1].
   sample_rate: samples a second.
-  tracked: MIDI pitches ``(N,)`` from :func:`track_pitch`; NaN is wrong.
+  tracked: MIDI pitches ``(N,)`` from :func:`track_pitch`; NaN counts as wrong.
   pitch, label, family, labels: labels of the notes, ``(N,)``.
 """
 

@@ -1,4 +1,4 @@
-"""What is observed of held-out sounds, and the sounds and distances of every method that restores them."""
+"""The observations of held-out sounds, and the sounds and distances of every method that restores them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ def check(
 
 
 class Observed(NamedTuple):
-    """What is known of held-out sounds.
+    """Held-out sounds and their observations.
 
     Attributes:
       x: the sounds as the network receives them.
@@ -60,7 +60,7 @@ class Observed(NamedTuple):
       task: observation of x.
       problem: observation of ``signal`` of a sound.
       signal: sounds ``(N, L)`` as ``problem`` takes them.
-      sounds: sounds by name: what was lost, what is left, and what a synthesiser plays of the analysis.
+      sounds: sounds by name: held out, before restoration, and the analysis as a synthesiser plays it.
     """
 
     x: Array

@@ -8,14 +8,14 @@
 
 Tasks: ``gap`` (64 ms in the middle are missing), ``bandwidth`` (frequencies above an eighth of the sample rate are
 lost), ``declip`` (clipped at 0.3 of each peak), ``phase`` (magnitudes only; not linear). They are solved by the methods
-of :mod:`experiments.inverse.methods` that apply, or those of ``--method``. The prior is that of the sound's own
-conditions (instrument, pitch, ...), or without conditions with ``--condition=null``. ``--trained`` are models of the
-same sounds that were trained for the task, as a diffusion bridge or with what is observed as a condition
+of :mod:`experiments.inverse.methods` that apply, or by the methods in ``--method``. The prior has the sound's own
+conditions (instrument, pitch, ...), or none with ``--condition=null``. ``--trained`` are models of the same sounds that
+were trained for the task, as a diffusion bridge or with the observation as a condition
 (``config.data.map.name=low_passed`` for ``bandwidth``); they are sampled in ``--steps`` steps too. A model of controls
 (``config.data.representation.name=controls``) restores through its synthesiser, from levels of the degraded sound
-(:mod:`experiments.audio.synthesised`); what is played of the analysis of the held-out sound is its ceiling. Prints both
-spectral distances and the error before and after (of a gap around it; of no controls, which have no phases), and writes
-``<task>.html`` with audio widgets and ``<task>.json`` into ``workdir/restored``.
+(:mod:`experiments.audio.synthesised`); its best possible result is the analysis of the held-out sound, played again.
+Prints both spectral distances and the error before and after (for a gap the error around it; for controls, which have
+no phases, no error), and writes ``<task>.html`` with audio widgets and ``<task>.json`` into ``workdir/restored``.
 """
 
 from pathlib import Path
@@ -42,11 +42,11 @@ from scorekit.typing import Denoiser
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
 _OF_CONTROLS = _DEFAULTS._replace(noise_std=0.5, step_size=0.3)
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of all noise.")
-_TASK = flags.DEFINE_string("task", "gap", "What to do; see above.")
+_TASK = flags.DEFINE_string("task", "gap", "Task; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
 _NUM = shared.count("num", 16, "Number of held-out sounds, evenly from the test set.")
 _SHOWN = shared.count("shown", 4, "Number of sounds with audio widgets.")
-_CONDITION = flags.DEFINE_string("condition", "own", "The prior: of the sound's own conditions, or null.")
+_CONDITION = flags.DEFINE_string("condition", "own", "Conditions of the prior: the sound's own, or null.")
 _TRAINED = flags.DEFINE_list("trained", [], "Folders of runs that were trained for the task.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
 _NOISE = flags.DEFINE_float(

@@ -3,10 +3,10 @@
     python -m experiments.audio.silence --workdir=runs/notes
 
 The most likely sound is not a typical one: a clip of zeros may have a higher density than any real note. Both get the
-same small noise (``--noise``, in units of the network's input), so that densities are finite; log-densities are those
-of the probability-flow ODE without conditions, with Hutchinson's estimate of the divergence. The mean over training
-notes is the entropy of Nalisnick's test, held-out notes give its calibration, and a batch of other held-out notes and
-a batch of silent clips are tested (:func:`scorekit.typicality.typicality_test`). Prints a table and writes
+same small noise (``--noise``, in units of the network's input), so that densities are finite; log-densities are from
+the probability-flow ODE without conditions, with Hutchinson's estimate of the divergence. The mean over training notes
+is the entropy of Nalisnick's test, held-out notes give its calibration, and a batch of other held-out notes and a batch
+of silent clips are tested (:func:`scorekit.typicality.typicality_test`). Prints a table and writes
 ``workdir/silence.json``.
 """
 
@@ -34,7 +34,7 @@ _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, the probes and the
 _NUM = shared.count("num", 64, "Training clips, and as many held-out ones.", 2)
 _BATCH = shared.count("batch", 16, "Clips in a batch that is tested.")
 _NOISE = flags.DEFINE_float(
-    "noise", 0.03, "Standard deviation of the noise against the signal, of the network's input."
+    "noise", 0.03, "Standard deviation of the noise relative to the signal, in the network's input."
 )
 _GRID = shared.count("grid", 16, "Steps of the ODE, four evaluations each.")
 
@@ -46,7 +46,7 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     num, batch, held_out = _NUM.value, _BATCH.value, run.dataset.test["x"]
-    require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"one of at least {num + batch} clips")
+    require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"a split of at least {num + batch} clips")
     log_density = noisy_log_density(run, _NOISE.value, _GRID.value)
     clips = {
         "train": run.dataset.train["x"][:num],

@@ -1,8 +1,8 @@
-"""Inverse problems through a synthesiser: the unknown is its controls, and its sound is what is observed.
+"""Inverse problems through a synthesiser: its controls are unknown, its sound is observed.
 
 Controls have no phases, and noise is another draw, so that no controls explain a recording sample by sample. Levels are
-observed instead, logarithms of the magnitudes of frames. Logarithms, because levels are nearly linear in those of the
-partials, which are what is modelled, and because quiet partials carry timbre; with a floor, that of the controls, below
+observed instead: logarithms of the magnitudes of frames. Logarithms, because they are nearly linear in the levels of
+the partials, which are modelled, and because quiet partials carry timbre. Levels have the floor of the controls, below
 which nothing is played.
 """
 
@@ -48,12 +48,12 @@ def by_levels(problem: Problem, sound: Array, rate: int) -> Problem:
 
 
 def played(task: Task, play: Callable[[Array], Array]) -> Task:
-    """The task of by_levels, where what is restored are the controls that ``play`` turns into sounds ``(B, L)``."""
+    """The task of by_levels, where the controls are restored that ``play`` turns into sounds ``(B, L)``."""
     return task._replace(operator=Partial(functools.partial(_observe_played, play), task.operator))
 
 
 def pitch_and_loudness(dataset: Sounds) -> Task:
-    """What timbre transfer keeps of controls ``(B, frames, C)``: their pitch and their loudness."""
+    """The parts of controls ``(B, frames, C)`` that timbre transfer keeps: pitch and loudness."""
     operator = Partial(functools.partial(_pitch_and_loudness, dataset))
     return Task(operator, lambda y: y, linear=False, nearly_linear=True)
 

@@ -31,7 +31,7 @@ from experiments.reporting.audio_widgets import write_sound_report
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
 _STEP = shared.step()
-_TO = flags.DEFINE_integer("to", None, "The target instrument; by default one three families on.")
+_TO = flags.DEFINE_integer("to", None, "The target instrument; by default three families after the original.")
 _NUM = shared.count("num", 48, "Number of held-out notes, evenly from the test set.")
 _SHOWN = shared.count("shown", 6, "Number of notes with audio widgets.")
 

@@ -1,4 +1,4 @@
-"""Notes of one instrument as another would play them, and what is kept of the pitch, the family and the loudness."""
+"""Notes of one instrument as another would play them, and how well pitch, family and loudness are kept."""
 
 from typing import Any
 

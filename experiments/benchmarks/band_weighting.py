@@ -6,8 +6,8 @@
 
 The spectrum of the training images is divided at ``--edges``. For each band a network is trained with
 ``weightings.band`` of its powers (through ``times.band``: the same objective with less variance), and one with λ = 1
-and uniform times; everything else, batches and initialisation included, is that of the config. The error in each band
-is then measured on the test images at many noise levels, with the same noise for all networks, and summarised by three
+and uniform times; everything else, batches and initialisation included, is as in the config. The error in each band is
+then measured on the test images at many noise levels, with the same noise for all networks, and summarised by three
 means over the log-SNR: of eps with the weight of the band (its part of the loss), of x0 with that weight, and of x0
 with equal weight from -8 to 8 nats. Each is compared with λ = 1 of the same seed: the mean of the differences and its
 standard error over seeds.

@@ -47,7 +47,7 @@ def divide(x: np.ndarray, edges: list[float]) -> list[Band]:
 
 
 def make_measure(dataset: Dataset, edges: list[float]):
-    """``(model, params) -> (T, bands)``: the error of x0 as a share of the band's power, on the test images."""
+    """``(model, params) -> (T, bands)``: the error of x0 as a fraction of the band's power, on the test images."""
     x = dataset.to_model(dataset.test["x"])
     bands = spectra.radial_bands(dataset.shape[:-1], edges)
     power = spectra.power_spectrum(x - dataset.to_model(dataset.train["x"]).mean(axis=0), bands)

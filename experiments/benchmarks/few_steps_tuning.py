@@ -27,13 +27,13 @@ from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "7", "8", "10", "12", "15", "20"], "evaluations to tune for")
-_UPDATES = flags.DEFINE_integer("updates", 200, "of Adam", lower_bound=1)
+_UPDATES = flags.DEFINE_integer("updates", 200, "updates of Adam", lower_bound=1)
 _RATE = flags.DEFINE_float("rate", 0.3, "learning rate times evaluations; it decays to 0", lower_bound=0)
 _OUT = shared.out("folder with a file for each number of evaluations", "few_steps")
 _MODULE = flags.DEFINE_string("module", None, "module to write with the tables that are in the folder")
 
 SIZES = {2: (10, 128), 8: (5, 64), 64: (6, 32)}
-"""By number of dimensions: mixtures, and draws from each."""
+"""Numbers of mixtures, and of draws from each, by number of dimensions."""
 
 
 def save(folder: Path, table: Table) -> None:

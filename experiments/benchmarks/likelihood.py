@@ -5,9 +5,9 @@
 The data are mixtures of known density, the network predicts their exact eps, the schedule is linear VP. The error is
 against the density of the model, whose prior differs slightly from the noisy data: ``log p_0(x) + log N(x_1) - log
 p_1(x_1)``. All solvers use the Dormand-Prince pair at the same tolerances. The library chooses its blocks of points
-itself, or is given all together. diffrax integrates the drift in t, as is usual, with all directions of the divergence
-at once, for all points together and in blocks. Each figure is a median over repetitions that alternate between the
-solvers.
+itself, or integrates all points together. diffrax integrates the drift in t, as is usual, with all directions of the
+divergence at once, for all points together and in blocks. Each figure is a median over repetitions that alternate
+between the solvers.
 """
 
 import importlib.util

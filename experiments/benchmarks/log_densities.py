@@ -42,7 +42,7 @@ def low_rank_mixture(dim: int = 64, rank: int = 4, modes: int = 5) -> densities.
 
 
 def exact_denoiser(data: densities.Mixture) -> Denoiser:
-    """Through eps alone, as from a network: computing the exact x0 and eps separately would take twice the time."""
+    """A denoiser through eps alone, as from a network: exact x0 and eps separately would take twice the time."""
     network = lambda x, t: data.predict(x, SCHEDULE.alpha(t), SCHEDULE.sigma(t)).eps
     return denoisers.denoiser_from_network(network, SCHEDULE, "eps")
 

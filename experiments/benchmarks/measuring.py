@@ -31,7 +31,7 @@ def rounds(
 ) -> dict[Any, list[float]]:
     """Seconds of each call, of which every round makes one, in alternating order: a busy machine slows all alike.
 
-    ``clock=time.process_time`` counts the time of all cores and leaves out that of other programs.
+    ``clock=time.process_time`` counts the time of all cores and leaves out other programs.
     """
     seconds: dict[Any, list[float]] = {name: [] for name in calls}
     for turn in range(turns):
@@ -52,7 +52,7 @@ def in_turns(
 
 
 def import_seconds(turns: int) -> tuple[float, float]:
-    """The seconds that ``import scorekit`` adds to ``import jax``, and those of the latter (medians)."""
+    """The seconds that ``import scorekit`` adds to ``import jax``, and the seconds of ``import jax`` (medians)."""
     code = (
         "import time; a = time.perf_counter(); import jax, jax.numpy; b = time.perf_counter(); import scorekit; "
         "c = time.perf_counter(); print(c - b, b - a)"

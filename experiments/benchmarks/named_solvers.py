@@ -42,4 +42,4 @@ STOCHASTIC: dict[str, Any] = {
     "EDM churn": solvers.edm_stochastic,
     "AB3 flow (ODE)": lambda n: solvers.AdamsBashforth(),
 }
-"""For a number of steps; the last one is deterministic, for comparison of what they draw."""
+"""Solvers for a number of steps; the last one is deterministic, for comparison."""

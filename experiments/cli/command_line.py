@@ -127,7 +127,7 @@ def _literal(text: str) -> Any:
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Takes the ``--config.field=value`` arguments out of ``argv``: what is left, and the (field, value) pairs.
+    """Takes the ``--config.field=value`` arguments out of ``argv``: the other arguments, and the (field, value) pairs.
 
     >>> split_overrides(["prog", "--config.a.b=5", "--workdir=d", "--noconfig.c", "--config.d", "7"])
     (['prog', '--workdir=d'], [('a.b', '5'), ('c', 'false'), ('d', '7')])
@@ -165,7 +165,7 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
-    """Prints what ``--help_config`` asks for, and then what is wrong with the config, if anything is."""
+    """Prints the fields for ``--help_config``, and then the error of the config, if there is one."""
     text = config_help.describe(check, config, pattern)
     try:
         print(text, flush=True)

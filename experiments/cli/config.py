@@ -89,7 +89,7 @@ def kind_name(kind: type) -> str:
 
 
 def to_text(value: Any) -> str:
-    """A value as it is typed on the command line, without its middle if it is long; of a section its fields.
+    """A value as it is typed on the command line, without its middle if it is long; for a section, its fields.
 
     >>> to_text((0.9, 0.99)), to_text(ConfigDict({"a": 1, "b": 2})), len(to_text("x" * 9999))
     ('(0.9, 0.99)', 'a section with a, b', 200)
@@ -178,7 +178,7 @@ def field_type(parameter: inspect.Parameter) -> type:
 
 
 def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supplied: Any) -> Any:
-    """Calls the factory that ``config.<path>.name`` names in ``table`` with the section's other fields.
+    """Calls the factory in ``table`` that ``config.<path>.name`` names, with the section's other fields as arguments.
 
     Fields that are ``None`` take the defaults of the factory. ``supplied`` are arguments from the program
     (``schedule=…``), passed only to factories that take them.
@@ -192,7 +192,7 @@ def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supp
 
 
 def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **supplied: Any) -> Any:
-    """Calls ``factory`` with the fields of the section ``config.<path>``; errors name ``chosen`` as what selected it.
+    """Calls ``factory`` with the fields of the section ``config.<path>``; errors name ``chosen``, which selected it.
 
     See :func:`resolve` for the rest.
     """
@@ -220,9 +220,9 @@ def check_arguments(
 
 @contextlib.contextmanager
 def named_errors(path: str, chosen: str, fields: Collection[str]) -> Iterator[None]:
-    """Turns a ``ValueError`` into a :class:`ConfigError` with the section, what ``chosen`` selects, and the field.
+    """Turns a ``ValueError`` into a :class:`ConfigError` with the section, the choice of ``chosen``, and the field.
 
-    The field is the first of ``fields`` that the message speaks of.
+    The field is the first of ``fields`` that the message names.
 
     >>> with named_errors("shape", "shape.name=power", ["exponent"]):
     ...     raise ValueError("exponent must be >= 0, got -1")
@@ -253,8 +253,8 @@ def lookup(config: ConfigDict, path: str) -> Any:
 def fill_missing(config: Config, defaults: ConfigDict) -> Config:
     """Adds the fields that are None in ``defaults``, with their types, to a config that was read from a file.
 
-    None means the default of the chosen factory, which is what a config that was saved before the field existed
-    meant; a JSON file does not hold the type of such a field.
+    None means the default of the chosen factory, as in a config that was saved before the field existed; a JSON file
+    does not hold the type of such a field.
 
     >>> defaults = ConfigDict({"rule": {"scale": None, "limit": None}, "steps": 5})
     >>> fill_missing(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()

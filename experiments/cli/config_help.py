@@ -175,7 +175,7 @@ def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
 
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:
-    """What ``--help_config`` prints: the fields that match, and how to see fewer or to set one."""
+    """The text of ``--help_config``: the fields that match, and how to see fewer or to set one."""
     every = rows_of(check, config)
     found = matching(every, pattern) if pattern else every
     total = sum(1 for field in every) + sum(len(choice.arguments) for field in every for choice in field.choices)

@@ -126,6 +126,6 @@ _folders: list[tempfile.TemporaryDirectory] = []
 
 
 def finish() -> None:
-    """Removes what only this process has written."""
+    """Removes the files that only this process has written."""
     while _folders:
         _folders.pop().cleanup()

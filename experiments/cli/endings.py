@@ -14,7 +14,7 @@ from experiments.cli.interrupts import EXIT_CODES
 
 
 class ProgramError(Exception):
-    """A failure whose message, one line, says what happened and what to do; exit code 1."""
+    """A failure whose message, one line, describes it and suggests a remedy; exit code 1."""
 
 
 _FULL = "free some space or use another folder; the same command continues a training from its newest checkpoint"
@@ -35,7 +35,7 @@ _ADVICE = {
 
 
 def sentence(error: OSError) -> str | None:
-    """What happened to which file and what to do; None for an error that is not one of the file system.
+    """The file, its error and a remedy, in one sentence; None for an error outside the file system.
 
     >>> print(sentence(OSError(errno.ENOSPC, "No space left on device", "/data/run")).partition(";")[0])
     /data/run: No space left on device
@@ -47,7 +47,7 @@ def sentence(error: OSError) -> str | None:
 
 
 def _no_memory(error: Exception) -> str | None:
-    """What to tell a person of an array that the machine or its accelerator has no room for; None of other errors."""
+    """A message for an array that does not fit into the memory of the machine or accelerator; None for other errors."""
     words = str(error).splitlines()[:1]
     if not isinstance(error, MemoryError) and not (words and words[0].startswith("RESOURCE_EXHAUSTED")):
         return None
@@ -55,7 +55,7 @@ def _no_memory(error: Exception) -> str | None:
 
 
 def discard_output() -> None:
-    """Sends what is still printed nowhere: what read it, say head or a pager, has left."""
+    """Discards further output: its reader, say head or a pager, has ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -67,7 +67,7 @@ def _has_no_reader() -> bool:
 
 @contextlib.contextmanager
 def closed_output() -> Iterator[None]:
-    """Ends without a word, as SIGPIPE would, when what reads the output has left."""
+    """Ends silently, as by SIGPIPE, when the reader of the output has ended."""
     try:
         try:
             yield

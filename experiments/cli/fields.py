@@ -9,7 +9,7 @@ A section is a table of such rows::
     )
 
 From it come the config, its check, ``--help_config`` and the page of fields. A choice has no rows for its arguments:
-what they may be stands in the annotations of what is chosen (:mod:`scorekit.arguments`), what they mean in its
+their values are bounded in the annotations of the chosen function (:mod:`scorekit.arguments`), and explained in its
 docstring or its module's. NaN and infinities are values of no field.
 """
 
@@ -36,7 +36,7 @@ LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Text(Bound):
-    """A text that has no bound, or one that a check of its own validates; ``what`` describes it.
+    """A text without a bound, or one that a separate check validates; ``what`` describes it.
 
     >>> Text("a folder").allows("runs/digits"), Text("a folder").allows(None)
     (True, False)
@@ -59,7 +59,7 @@ class Text(Bound):
 
 
 class Limited(NamedTuple):
-    """A field of a config at hand, with what it may be: a bound, or true or false (``bool``).
+    """A field of a given config, with its allowed values: a bound, or true or false (``bool``).
 
     ``chosen`` is the choice whose argument it is.
     """
@@ -138,7 +138,7 @@ class Choices:
     several: bool = False
 
     def defaults(self) -> ConfigDict:
-        """The section; fields at None are the defaults of what is chosen."""
+        """The section; fields at None are the defaults of the chosen function."""
         if self.several:
             return sections(self.table, supplied=self.supplied)
         return section(self.table, self.default, supplied=self.supplied)
@@ -148,7 +148,7 @@ class Choices:
         return replace(self, default=default)
 
     def limits(self, config: Config, path: str) -> Iterator[Limited]:
-        """The fields of what the config chooses."""
+        """The fields of the functions that the config chooses."""
         if self.several:
             for name in self.table:
                 yield from self._limits_of(name, config[name], f"{path}.{name}")
@@ -221,14 +221,14 @@ class Section(dict[str, Any]):
 
 
 class Choice:
-    """A factory for a table of choices, as another signature and docstring describe it.
+    """A factory for a table of choices, described by another signature and docstring.
 
     Args:
       factory: the function that is called, with keywords.
       like: the function or class with the docstring, and the signature where ``factory`` takes ``**values``; or the
         docstring itself. By default ``factory``.
       drop: arguments that a config does not have.
-      **overrides: by argument a narrower :class:`~scorekit.arguments.Bound`, another default, or both: a
+      **overrides: for an argument a narrower :class:`~scorekit.arguments.Bound`, another default, or both as a
         :class:`Field`.
 
     >>> half = Choice(lambda slope=1.0: slope, "A line.", slope=Field(0.5, Between(0, 1), "Its slope."))

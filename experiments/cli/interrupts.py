@@ -122,8 +122,8 @@ def handled() -> Iterator[None]:
 def deferred() -> Iterator[Callable[[], int | None]]:
     """A context that only notes SIGINT and SIGTERM; yields a function that returns the first of them, or None.
 
-    The caller asks where it can stop, saves what it has, and ends with the code of :data:`EXIT_CODES`. A second Ctrl-C
-    ends the process at once.
+    The caller calls it where it can stop, saves its results, and ends with the code of :data:`EXIT_CODES`. A second
+    Ctrl-C ends the process at once.
     """
     noted: list[int] = []
 

@@ -68,7 +68,7 @@ def check_folder(given: str, folder: Path, kind: str, replace: bool) -> None:
 
 
 def check_run(given: str, folder: Path) -> None:
-    """Validates that training may write into a folder: there is a run, whose config is compared, or no such file."""
+    """Validates that training may write into a folder: it holds a run, whose config is compared, or no such file."""
     _check_place(folder / SIGNS[0], given)
     if not any((folder / name).exists() for name in SIGNS):
         for path in (folder / name for name in OF_RUNS):

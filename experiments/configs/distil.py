@@ -1,4 +1,4 @@
-r"""A student of a trained model: 1 to 4 steps, without guidance, for what its teacher draws in many, with guidance.
+r"""A student of a trained model: 1 to 4 steps without guidance in place of many steps with guidance.
 
     CONFIG=experiments/configs/distil.py
     python -m experiments.train --config=$CONFIG:runs/digits,progressive --workdir=runs/digits_fast

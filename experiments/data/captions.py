@@ -77,7 +77,7 @@ class Captions:
     """The different captions of a set, encoded, and which of them each picture has.
 
     Args:
-      encoded: of ``U`` captions; the last is the empty one.
+      encoded: ``U`` encoded captions; the last is the empty caption.
       of_pictures: indices ``(N, K)`` of the training pictures' captions.
     """
 
@@ -111,9 +111,9 @@ def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name:
     """The captions of training pictures, and the fields of the first caption of each test picture.
 
     Args:
-      train: of each picture a list of captions, or one; None if there are none.
+      train: for each picture a list of captions, or one caption; None if there are none.
       test: likewise.
-      name: of the data set, for the error message.
+      name: name of the data set, for the error message.
     """
     if train is None or test is None:
         tokens = "tokens" in config.data and config.data.tokens.name == TOKENS
@@ -133,11 +133,11 @@ def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name:
 
 
 def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -> list[np.ndarray]:
-    """What pictures show, as integers that are equal for pictures of one subject: of each set ``(N,)``, int32.
+    """The subjects of pictures as integers, equal for pictures of one subject: for each set ``(N,)``, int32.
 
     Args:
       texts: the captions of each set, as for :func:`of_sets`.
-      named: of each set the subjects in words, in place of the first captions; None if they have no such names.
+      named: for each set the subjects in words, in place of the first captions; None if they have no such names.
 
     >>> [found.tolist() for found in subjects([["a cat", ""], ["a cat", ["a dog", "a cat"]]], [None, None])]
     [[1, 0], [1, 2]]

@@ -12,7 +12,7 @@ from experiments.data.dataset import Dataset, preprocess, rows_of
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
-"""From a preprocessed batch: ``x`` as the network receives it, ``raw`` and the other fields as they are stored."""
+"""Takes a preprocessed batch: ``x`` as the network receives it, ``raw`` and the other fields as they are stored."""
 
 SECTIONS = {"vector": "vector", "dense_map": "map", "tokens": "tokens"}
 """The sections of ``config.data`` by the network's names for what they describe."""

@@ -35,7 +35,7 @@ class Dataset:
     """A training set and a test set; a kind of data is a subclass, and a line in :mod:`experiments.data`.
 
     Attributes:
-      name: for people.
+      name: name for reports.
       shape: shape of one example as the network receives it.
       num_classes: number of classes; the null label is ``num_classes``.
       examples: number of training examples, None when they are drawn anew for every step.
@@ -45,16 +45,16 @@ class Dataset:
       max_evaluated: most test examples that a loss or bound is measured on.
       max_held_out: most test examples of the held-out loss of a network or classifier.
       max_reconstructed: most test examples of the held-out loss of an autoencoder.
-      evaluation_batch: how many examples are evaluated at once.
+      evaluation_batch: number of examples that are evaluated at once.
       min_samples: fewest samples that its metrics can be computed on.
       maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
-      vectors: the same of vectors.
-      tokens: the same of tokens.
-      from_fields: names of those that read other fields of a batch than the example itself.
+      vectors: the same for vectors.
+      tokens: the same for tokens.
+      from_fields: names of the factories that read other fields of a batch than the example itself.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
-      encoder: checksum of the weights by which its embeddings are, None without embeddings.
-      credit: whose the data are and under which licences, for reports that show samples; empty if none asks for it.
+      encoder: checksum of the weights that computed its embeddings, None without embeddings.
+      credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
@@ -116,7 +116,7 @@ class Dataset:
     ) -> Generator[Batch, None, None]:
         """The batches of the steps from ``first_step`` on, of each the rows that one process of several reads.
 
-        Concatenated over the processes they are those of :meth:`batch`. Close the iterator to end what reads ahead.
+        Concatenated over the processes they are the batches of :meth:`batch`. Close the iterator to stop reading ahead.
         """
         rows = local_rows(size, process_index, process_count)
         return (rows_of(self.batch(seed, step, size), rows) for step in itertools.count(first_step))
@@ -126,19 +126,19 @@ class Dataset:
         raise NotImplementedError
 
     def inputs(self, batch: Mapping[str, Any]) -> Array:
-        """The examples of a batch as the network receives them; of some representations its fields are a part."""
+        """The examples of a batch as the network receives them; some representations include its fields."""
         return self.to_model(batch["x"])
 
     def from_model(self, x: Array, conditions: Conditions | None = None) -> Array:
         """Samples as data: floats at values that the data can take; sounds ``(B, L)`` at full scale 1.
 
-        ``conditions`` are those of the network; some representations of sounds need them. An example that is not
-        finite before it is rounded or clipped is NaN (:func:`keep_not_finite`).
+        ``conditions`` are the network's; some representations of sounds need them. An example that is not finite before
+        it is rounded or clipped is NaN (:func:`keep_not_finite`).
         """
         raise NotImplementedError
 
     def real(self, part: Batch) -> np.ndarray:
-        """The examples of ``part`` in the form of samples."""
+        """The examples of ``part`` in the representation of samples."""
         return np.asarray(self.from_model(self.to_model(part["x"])))
 
     def as_batch(self, samples: np.ndarray) -> Batch | None:
@@ -196,7 +196,7 @@ class Dataset:
 
 
 class Encoded(Dataset):
-    """Another data set, ``inner``, of whose examples the network receives something else."""
+    """Another data set, ``inner``, whose examples the network receives in another representation."""
 
     def __init__(self, inner: Dataset):
         self.inner = inner
@@ -232,7 +232,7 @@ def zero_not_finite(x: Array) -> Array:
 
 
 def keep_not_finite(data: Array, *sources: Array) -> Array:
-    """``data`` with every example NaN of which a source is not finite: rounding and clipping would hide it.
+    """``data`` with NaN for every example that is not finite in a source: rounding and clipping would hide it.
 
     >>> print(keep_not_finite(jnp.ones((2, 1)), jnp.array([[0.5], [jnp.inf]])))
     [[ 1.]
@@ -277,11 +277,11 @@ def evenly(total: int, count: int) -> np.ndarray:
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
-    """A test example for each label: those of a class in order, starting over when they run out."""
+    """A test example for each label: the examples of a class in order, starting over when they run out."""
     rows = {}
     for label in np.unique(labels):
         found = np.flatnonzero(dataset.test["label"] == label)
-        require(len(found) > 0, "data.test_split", dataset.name, f"one with examples of class {label}")
+        require(len(found) > 0, "data.test_split", dataset.name, f"a split with examples of class {label}")
         rows[label] = itertools.cycle(found)
     return rows_of(dataset.test, [next(rows[label]) for label in labels])
 

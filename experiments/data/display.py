@@ -43,7 +43,7 @@ class Preview(NamedTuple):
 
     Attributes:
       labels: ``(N,)``.
-      rows: a label for each row of the picture, the samples first, then those of ``reference``.
+      rows: a label for each row of the image: first the labels of the samples, then the labels of ``reference``.
       reference: real examples to show with the samples, or None.
     """
 
@@ -60,7 +60,7 @@ class FrequencyAxis(NamedTuple):
     factor: float = 1.0
 
     def show(self, frequency: float) -> str:
-        """For tables and legends."""
+        """The frequency as text for tables and legends."""
         return f"{frequency * self.factor:.2f}" if self.factor == 1 else f"{frequency * self.factor:,.0f}"
 
     @property

@@ -62,7 +62,7 @@ class ImageFiles(Images):
     def check(cls, config):
         super().check(config)
         name, path = config.data.name, config.data.path
-        require(name in OPENERS, "data.name", name, f"one of {', '.join(OPENERS)} without anything after it")
+        require(name in OPENERS, "data.name", name, f"one of {', '.join(OPENERS)} without a suffix")
         require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={name}")
 
 

@@ -99,7 +99,7 @@ class Images(Dataset):
         self._augment = None if options.augment == "none" else options.augment
         self._on_error = options.on_error or "raise"
         same = train.shape == test.shape
-        require(same, "data.test_split", options.test_split, f"one of images {train.shape}, as in training")
+        require(same, "data.test_split", options.test_split, f"a split of images {train.shape}, as in training")
         size = math.prod(train.shape)
         self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
         sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))

@@ -79,8 +79,8 @@ def check_needs_no_pitch(config: Config) -> None:
 
 
 def check_representation(config: Config, fields: Collection[str] = ()) -> None:
-    """Validates the name, that the fields which are set belong to it (those of None have no fields), and that the
-    ``fields`` of a batch have what it needs."""
+    """Validates the name, that the fields which are set belong to it (a representation of None has no fields), and that
+    the ``fields`` of a batch have what it needs."""
     options = config.data.representation
     name = options.name or "waveform"
     factory = REPRESENTATIONS[choice("data.representation.name", name, REPRESENTATIONS)]

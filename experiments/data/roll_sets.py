@@ -20,9 +20,9 @@ from scorekit.io import check_unpacked, resolved
 WINDOW = 64
 """Steps of an example: 4.096 s."""
 FIRST_TEST_SEED = 10**9
-"""As of the rendered phrases."""
+"""The first test seed, as of the rendered phrases."""
 SECONDS = 2 * WINDOW * rolls.STEP
-"""Of a drawn phrase, of which examples are windows."""
+"""Length of a drawn phrase, of which examples are windows."""
 _SIZES = {"train": 2000, "test": 200}
 _SPLIT = re.compile(r"(train|test)(?:\[:(\d+)\])?")
 _HELD_OUT = 0.1
@@ -73,8 +73,8 @@ class Rolls(Dataset):
     The training windows begin anywhere in the songs. The class is the key, the instrument, or there is none.
 
     Attributes:
-      songs: those to train on.
-      held_out: those of the test set, which has a window of each, beginning anywhere.
+      songs: the songs to train on.
+      held_out: the songs of the test set, which has a window of each song, beginning anywhere.
     """
 
     vectors = MappingProxyType({})
@@ -151,11 +151,11 @@ class Rolls(Dataset):
 
 
 class MidiFiles(Rolls):
-    """The MIDI files of a folder, ``config.data.path``: of its subfolders ``train_split`` and ``test_split`` where it
-    has them, else a tenth of the files is held out.
+    """The MIDI files of a folder, ``config.data.path``, or of its subfolders ``train_split`` and ``test_split``.
+    Without these subfolders a tenth of the files is held out.
 
-    Notes outside 36 to 84 are moved by octaves, and notes beyond five at once left out. The test set has the windows of
-    each file that follow each other.
+    Notes outside 36 to 84 are moved by octaves, and notes beyond five at once left out. The test set has the
+    consecutive windows of each file.
     """
 
     image_fields = tuple(field for field in Dataset.image_fields if field != "path")

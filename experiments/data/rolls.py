@@ -1,8 +1,8 @@
-"""Music as symbols: up to five voices, of which each begins a note, holds it or rests in every step of 64 ms.
+"""Music as symbols: up to five voices; in every step of 64 ms each voice begins a note, holds it or rests.
 
-A *state* says what a voice sounds: 0 nothing, ``2 (pitch - 36) + 1`` in the step where a note begins, one more while it
-is held. A *code* says only what is new: 0 nothing, 1 the note is held, ``2 + pitch - 36`` a note begins. A note that is
-held at the first step of a sequence begins there. Velocities are not in the codes: each voice plays at one of its own.
+A *state* is the sound of a voice: 0 nothing, ``2 (pitch - 36) + 1`` in the step where a note begins, one more while it
+is held. A *code* is only the change: 0 nothing, 1 the note is held, ``2 + pitch - 36`` a note begins. A note that is
+held at the first step of a sequence begins there. Velocities are not in the codes: each voice has its own.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from scorekit.data.phrases import Note
 from scorekit.typing import Array
 
 STEP = 0.064
-"""Of musical time, in seconds."""
+"""A step of musical time, in seconds."""
 VOICES = 5
 LOWEST, HIGHEST = 36, 84
 PITCHES = HIGHEST - LOWEST + 1
@@ -25,7 +25,7 @@ REST, HOLD, FIRST = 0, 1, 2
 """Codes: nothing, the note is held, the lowest note begins."""
 NUM_CODES = FIRST + PITCHES
 VELOCITIES = (85, 65, 65, 65, 100)
-"""Of the voices, the lowest first: the means of bass, chords and melody of the phrases."""
+"""Velocities of the voices, the lowest first: the means of bass, chords and melody of the phrases."""
 REGISTERS = (44, 55, 60, 65, 80)
 """The pitches that each voice is for."""
 
@@ -72,8 +72,8 @@ def to_states(played: Sequence[Played], steps: int) -> tuple[np.ndarray, int]:
     :func:`to_played` is the inverse where no more than :data:`VOICES` notes sound at once.
 
     Args:
-      played: by onset, from :func:`quantise`.
-      steps: of the result; later notes are left out.
+      played: notes by onset, from :func:`quantise`.
+      steps: number of steps of the result; later notes are left out.
 
     Returns:
       States ``(steps, VOICES)``, uint8, and the number of notes that no voice was free for, inner ones first.

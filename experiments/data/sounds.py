@@ -1,14 +1,14 @@
-"""What all sounds share: 16-bit codes in memory, crops, a representation for the network, and maps of any sound.
+"""Common parts of all sounds: 16-bit codes in memory, crops, a representation for the network, and maps of any sound.
 
 Args:
   cutoff: frequency at which the gain is 1/2, in cycles per sample.
   f_min: the lowest frequency, in Hz.
-  factor: of the sample rates.
+  factor: ratio of the sample rates.
   fft_size: samples of a frame.
   hop: samples between frames.
   num_mels: number of mel bands.
   radius: samples of the filter on either side.
-  scale: of the samples.
+  scale: factor of the samples.
 """
 
 import copy
@@ -36,7 +36,7 @@ _Size: TypeAlias = Annotated[int, Count(1, 2**16)]
 _Cutoff: TypeAlias = Annotated[float, Between(0, 0.5, "both")]
 _Frequency: TypeAlias = Annotated[float, Between(0)]
 Map: TypeAlias = Callable[[Mapping[str, Any]], Any]
-"""From a batch to a dense map."""
+"""A function from a batch to a dense map."""
 SILENCE = 1e-3
 """Sounds whose root mean square is below this have no spectral loss, which is a ratio to the reference."""
 
@@ -83,10 +83,10 @@ class Sounds(Dataset):
     """Sounds from TFDS, held in memory as 16-bit codes; a subclass says which.
 
     Batches hold ``x`` ``(B, L)``, ``label`` and the ``fields`` of the kind. With ``config.data.crop`` an example is a
-    random crop of a sound, drawn from ``(seed, step)``, and of the test set its beginning.
+    random crop of a sound, drawn from ``(seed, step)``; in the test set it is the beginning of the sound.
 
     Attributes:
-      sample_rate: in Hz.
+      sample_rate: sample rate in Hz.
       fields: further fields of a batch.
       labels: choices of ``config.data.label``.
     """

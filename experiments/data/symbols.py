@@ -5,7 +5,7 @@ Args:
     of digits, 16 of 256.
   codes: size of the vocabulary.
   factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
-  levels: of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
+  levels: levels of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
   slices: copies along each side, which it divides.
 """
 
@@ -73,8 +73,9 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
     """The values of the pixels in two planes, as in depth upscaling (Menick & Kalchbrenner 2018).
 
     Every value is ``base * coarse + fine``. The coarse parts of all pixels come first, the fine ones follow, each given
-    all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to that of its
-    value, since no two pairs are of the same value; pairs of no value, which a model may draw, become the largest one.
+    all the coarse ones; both are codes of one vocabulary. The two log-probabilities of a pixel add up to the
+    log-probability of its value, since no two pairs stand for the same value. A pair that stands for no value, which a
+    model may draw, becomes the largest value.
     """
     bins = dataset.bins
     if bins is None:
@@ -160,12 +161,12 @@ ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale":
 class Symbols(Encoded):
     """A data set whose examples are sequences of codes ``(L,)``, decoded to data by :meth:`from_model`.
 
-    Batches are encoded as they are drawn; of the training and test sets, each is encoded when it is first asked for.
+    Batches are encoded as they are drawn; the training and the test set are each encoded on first use.
 
     Args:
       inner: the data.
-      coding: from one of :data:`CODINGS`.
-      order: from one of :data:`ORDERS`: position i of a sequence is place ``order[i]`` of the flattened codes.
+      coding: coding made by one of :data:`CODINGS`.
+      order: order made by one of :data:`ORDERS`: position i of a sequence is place ``order[i]`` of the flattened codes.
     """
 
     def __init__(self, inner: Dataset, coding: Coding, order: np.ndarray):
@@ -214,5 +215,5 @@ class Symbols(Encoded):
         return self.coding.decode(codes)
 
     def real(self, part):
-        """Of examples of the data, such as those of the preview, not of sequences."""
+        """Real examples of the data, such as the preview's, not of sequences."""
         return self.inner.real(part)

@@ -23,7 +23,7 @@ AUGMENTATION = "augmentation"
 
 
 def flip(key: Key, x: Array, bins: int) -> dict[str, Array]:
-    """From left to right, half of the time."""
+    """Flips from left to right, half of the time."""
     del bins
     return {"x": data.random_flip(key, x)}
 

@@ -22,7 +22,7 @@ class EmaSweep(NamedTuple):
       rows: width -> guidance scale, as "γ = 1", and number of steps where several are compared -> metrics of samples by
         name; no scales where nothing measures samples.
       bits: width -> bits per dimension of the variational bound, where there is one.
-      step: of the run.
+      step: step of the run.
     """
 
     rows: dict[float, dict[str, dict[str, float]]]

@@ -28,7 +28,7 @@ class ExactBits(NamedTuple):
     Attributes:
       total: bits per dimension.
       error: standard error of the mean over examples.
-      offset: what the scale of the data adds.
+      offset: the part that the scale of the data adds.
       dequantisation: "uniform" for discrete data, "none" for a density.
       examples: number of test examples.
       divergence: "exact", or the kind and number of probes.
@@ -50,7 +50,7 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
     """Integrates the probability-flow ODE from test examples to noise.
 
     Discrete data are dequantised uniformly, within bins centred at the values of :func:`scorekit.data.to_unit`. The
-    smallest time is where a bin is eight standard deviations of the noise wide: t = 1e-5 of linear VP and 256 bins.
+    smallest time is where a bin is eight standard deviations of the noise wide: t = 1e-5 for linear VP and 256 bins.
     """
     options, bins, dim = config.evaluation, dataset.bins, math.prod(model.shape)
     t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(4.0 * (bins - 1)))))

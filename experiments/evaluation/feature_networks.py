@@ -1,4 +1,4 @@
-"""The networks whose features are compared, and what their metrics are called: only those of Inception are the FID."""
+"""The networks whose features are compared, and the names of their metrics: only Inception gives the FID."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,15 +12,15 @@ from scorekit.typing import Array, ArrayLike
 
 class FeatureNetwork(NamedTuple):
     """Attributes:
-    name: of the network, as metrics begin with it.
-    load: from the path of a file of weights.
-    prepare: from images and a convention to the input of the network.
+    name: the network's name, with which metrics begin.
+    load: loads the network from the path of a file of weights.
+    prepare: takes images and a convention to the input of the network.
     widths: the outputs that are kept, and their sizes, in the order of the columns.
     pool: the output of the Fréchet distance, the kernel distance, precision and recall.
-    spatial: that of the sFID, None if there is none.
-    logits: that of the Inception score, None if there is none.
-    distance: what the Fréchet distance is called.
-    kernel: what the kernel distance is called.
+    spatial: the output of the sFID, None if there is none.
+    logits: the output of the Inception score, None if there is none.
+    distance: the name of the Fréchet distance.
+    kernel: the name of the kernel distance.
     """
 
     name: str
@@ -45,4 +45,4 @@ NETWORKS = {
         "Fréchet distance of VGG features", "kernel distance of VGG features",
     ),
 }  # fmt: skip
-"""By the names of ``evaluation.fid.network``."""
+"""The networks by the names of ``evaluation.fid.network``."""

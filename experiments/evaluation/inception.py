@@ -52,11 +52,11 @@ class Extractor:
         self._run = run
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
-        """Of samples ``(N, H, W, C)`` in [-1, 1], rounded to 8 bits as when they are saved."""
+        """Features of samples ``(N, H, W, C)`` in [-1, 1], rounded to 8 bits as when they are saved."""
         return self.of_bytes(to_bytes(samples))
 
     def of_bytes(self, images: np.ndarray) -> np.ndarray:
-        """Of images ``(N, H, W, C)`` as uint8."""
+        """Features of images ``(N, H, W, C)`` as uint8."""
         return in_blocks(lambda block: self._run(self._params, block), images, BLOCK)
 
     def columns(self, features: np.ndarray, name: str) -> np.ndarray:
@@ -82,10 +82,10 @@ class Reference(NamedTuple):
     """Real images, by their features.
 
     Attributes:
-      pool: the statistics of ``network.pool``, "2048" of Inception.
-      spatial: those of ``network.spatial``, None if unknown.
+      pool: the statistics of ``network.pool``, the output "2048" of Inception.
+      spatial: the statistics of ``network.spatial``, None if unknown.
       features: ``network.pool`` of some of the images ``(N, D)``, None if unknown.
-      about: where it is from, for people.
+      about: its source, in words.
     """
 
     pool: FeatureStatistics
@@ -113,7 +113,7 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
 
     ``mu`` and ``sigma`` are statistics of the pooled features (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM);
     ``arr_0`` holds images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and
-    ``weights`` are those of :func:`write_reference`, and must be those of ``extract``.
+    ``weights`` are written by :func:`write_reference` and must agree with ``extract``.
     """
     try:
         file = io.BytesIO(as_path(path).read_bytes()) if in_bucket(path) else as_path(path)

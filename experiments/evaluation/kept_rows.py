@@ -10,7 +10,7 @@ from experiments.models.runs import write_results
 
 
 def overridden(config: Config, saved: Config) -> dict[str, Any]:
-    """The fields of a config, as JSON, that are not what its run has saved: rows depend on them too.
+    """The fields of a config, as JSON, that differ from the saved config of the run: rows depend on them too.
 
     >>> from experiments.configs.points import mixture_2d
     >>> config = mixture_2d.get_config()
@@ -45,9 +45,9 @@ def rows_of(
     """The rows of ``folder/rows.json``, which another command has written, and its settings.
 
     Args:
-      folder: of its results.
-      settings: of this command.
-      same: settings that must be equal for rows to be compared, and what they are called.
+      folder: folder of the results of the other command.
+      settings: settings of this command.
+      same: settings that must be equal for rows to be compared, with their names in errors.
       given: the flag that names the folder, for the error message.
     """
     path = folder / "rows.json"
@@ -74,7 +74,7 @@ class KeptRows:
         self._asked: dict[str, Any] = {}
 
     def row(self, name: str, compute: Callable[[], Mapping[str, Any]], run: Path | None = None) -> dict[str, Any]:
-        """The row of this name, from the file or computed now; ``run`` is the folder of the run that it is of."""
+        """The row of this name, from the file or computed now; ``run`` is the folder of its run."""
         of = None if run is None else str(run)
         if name not in self._found:
             print(f"{name} …", flush=True)

@@ -1,7 +1,7 @@
-"""From what the network predicts of every frame and key to notes, and their comparison with the notes that were played.
+"""From predictions for every frame and key to notes, and their comparison with the notes that were played.
 
-The metrics are those of mir_eval: a note is found if its onset is within 50 ms and its pitch within a quarter tone; a
-frame has the keys that are active in it. Nothing where nothing was played counts as all right, 1.
+The metrics follow mir_eval: a note is found if its onset is within 50 ms and its pitch within a quarter tone; a frame
+has the keys that are active in it. An empty result where nothing was played counts as perfect, 1.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from scorekit.data.midi import notes_of_roll
 from scorekit.data.phrases import FRAME_RATE, Note
 
 TOLERANCE = 0.05
-"""Of onsets, in seconds."""
+"""Tolerance of onsets, in seconds."""
 METRICS = ("frame F1", "onset F1", "onset precision", "onset recall", "onset and end F1")
 
 
@@ -32,7 +32,7 @@ def decode(
     Args:
       onset: probabilities of onsets, ``(T, pitches)``.
       frame: probabilities that a key is active, ``(T, pitches)``.
-      velocity: of onsets over 127, ``(T, pitches)``.
+      velocity: velocities of onsets over 127, ``(T, pitches)``.
       lowest: the MIDI pitch of the first key.
       onset_threshold: least probability of an onset, which is also a maximum over two frames to either side.
       frame_threshold: a note ends before the first frame below it, or where its key is struck again.

@@ -15,7 +15,7 @@ from scorekit import process
 from scorekit.typing import PyTree
 
 LOG_SNRS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
-"""In nats."""
+"""Log-SNRs in nats."""
 
 
 class Quantisation(NamedTuple):

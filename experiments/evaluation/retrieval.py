@@ -11,17 +11,17 @@ from scorekit.metrics import retrieval_accuracy
 def retrieval(
     pictures: np.ndarray, texts: np.ndarray, subjects: np.ndarray, counts: Sequence[int] = (1, 5)
 ) -> dict[str, float]:
-    """Recall among all pairs: how often what is of the subject of a picture, or a caption, is among the ``k`` closest.
+    """Recall among all pairs: how often a caption, or a picture, of the same subject is among the ``k`` closest.
 
     Args:
       pictures: embeddings of pictures, ``(N, D)``.
-      texts: of their captions, likewise.
+      texts: embeddings of their captions, likewise.
       subjects: integers ``(N,)``, equal for pictures that show the same, whose captions are right for each other.
       counts: the ``k``.
 
     Returns:
-      By name the share of pictures for which a right caption is found, of captions for which a right picture is, and
-      the same by chance. Equal similarities count as in a random order.
+      By name the fraction of pictures for which a right caption is found, the fraction of captions for which a right
+      picture is found, and the same by chance. Equal similarities count as in a random order.
 
     Raises:
       ConfigError: if an embedding is not finite.

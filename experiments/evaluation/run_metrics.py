@@ -1,4 +1,4 @@
-"""Metrics of a trained model, with those of real data."""
+"""Metrics of a trained model and of real data."""
 
 import math
 from typing import Any, NamedTuple
@@ -56,13 +56,13 @@ class Evaluation(NamedTuple):
 
     Attributes:
       rows: metrics by name, of real test data and of samples at each guidance scale and number of steps; empty where a
-        program of its own measures samples.
-      caption: what the metrics of ``rows`` are.
+        separate program measures samples.
+      caption: explanation of the metrics of ``rows``.
       bound: the variational bound; None for a coupling of data and noise that has none.
-      quantisation: of latents with codes, else None.
+      quantisation: quantisation of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
       inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
-      exact: the exact likelihood, None if it was not asked for.
+      exact: the exact likelihood, None if not requested.
     """
 
     rows: dict[str, dict[str, float]]
@@ -150,7 +150,7 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
 
 
 def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
-    """The first and the last time of the bound: those of a schedule that is trained by it are its ends.
+    """The first and the last time of the bound: 0 and 1 for a schedule that is trained by the bound.
 
     Otherwise discrete data start where a bin is four standard deviations wide; below that, rounding beats any network.
     Some schedules begin with more noise.

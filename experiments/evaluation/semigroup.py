@@ -18,7 +18,7 @@ NAME = "semigroup error"
 def semigroup(
     config: Config, model: Model, dataset: Dataset, params: PyTree, steps: int, scale: float = 1.0
 ) -> dict[str, float]:
-    """What halving the jumps of a sampler of ``steps`` changes; nothing for a denoiser.
+    """The change from halving the jumps of a sampler of ``steps``; nothing for a denoiser.
 
     The mean over held-out examples of :func:`scorekit.flow_maps.semigroup_error` at their noised states, each on a
     step of the sampler that is drawn at random, at the guidance scale of a map that is conditioned on it. A map that is
@@ -46,7 +46,7 @@ def semigroup(
 
 
 def caption(model: Model, scorer: Scorer) -> str:
-    """What the metrics of samples are, with this one."""
+    """The explanation of the metrics of samples, with this one."""
     if model.flow_map is None or model.flow_map.ends_only:
         return scorer.caption
     about = "mean square, per value, of what halving the steps changes at noised held-out examples"

@@ -37,7 +37,7 @@ def check(config: Config) -> None:
 
 _OF_BITS = 1
 FITTED = "classification accuracy score"
-"""Of a classifier that is fitted to the samples: not for decoded test data, which it would be tested on."""
+"""The score of a classifier fitted to the samples: not for decoded test data, which it would be tested on."""
 
 
 class Bits(NamedTuple):
@@ -45,10 +45,10 @@ class Bits(NamedTuple):
 
     Attributes:
       total: mean over examples.
-      error: standard error of the mean; of a bound with that of its noise levels.
+      error: standard error of the mean; the error of a bound includes its random noise levels.
       kind: "exact", or "bound" of a diffusion.
       examples: number of test examples.
-      symbols: of a sequence.
+      symbols: number of symbols of a sequence.
       codes: size of the vocabulary.
     """
 
@@ -64,10 +64,10 @@ class SequenceEvaluation(NamedTuple):
     """All metrics of a run.
 
     Attributes:
-      bits: of held-out data.
+      bits: bits of held-out data.
       rows: metrics by name, of real test data and of samples at each guidance scale; empty where nothing measures them.
-      caption: what the metrics of ``rows`` are.
-      seconds: per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
+      caption: explanation of the metrics of ``rows``.
+      seconds: seconds per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
       batch: samples of that batch.
     """
 
@@ -94,7 +94,7 @@ def evaluate(
 ) -> SequenceEvaluation:
     """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
     require(config.sampling.given is None, "sampling.given", config.sampling.given,
-            "None in an evaluation: what is given is of the test data that samples are compared with")  # fmt: skip
+            "None in an evaluation: given notes are of the test data that samples are compared with")  # fmt: skip
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
     rows, labels = {}, np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
     if scorer is not None:

@@ -22,11 +22,11 @@ from scorekit.data.phrases import FRAME_RATE, Note
 from scorekit.typing import PyTree
 
 FILE = "transcriber.json"
-"""In the folder of a run: the sample rate of its training sounds, and at its end the threshold that it has chosen."""
+"""File in the folder of a run: the sample rate of its training sounds, and in the end the chosen threshold."""
 SILENCE = 1e-4
 """Sounds whose peak is below this, 80 dB under full scale, have no notes."""
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(13))
-"""Of onsets, that are tried: 0.1 to 0.7."""
+"""Thresholds of onsets that are tried: 0.1 to 0.7."""
 _PEAK = 0.9
 _PIECE = 256
 """Frames of a piece of a long sound."""
@@ -50,13 +50,13 @@ class Trained(NamedTuple):
 
     @property
     def context(self) -> int:
-        """Frames that are computed on either side of a piece of a long sound: as far as the network looks, and even."""
+        """Frames that are computed on either side of a piece of a long sound: the reach of the network, made even."""
         reach = self.built.spectrogram.reach + self.built.module.reach
         return reach + reach % 2
 
 
 def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> Trained:
-    """The transcriber in the folder of a run, from the newest checkpoint or that of ``step``."""
+    """The transcriber in the folder of a run, from the newest checkpoint or the checkpoint of ``step``."""
     transcriber.check(config)
     check_weights(config, workdir, step)
     kept = json.loads((workdir / FILE).read_text())
@@ -89,8 +89,8 @@ def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> T
 def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
     """The notes of a recording, and a sentence about it if it has none.
 
-    Channels are averaged, the sample rate is changed to that of the network, and the peak to that of its training
-    sounds.
+    Channels are averaged, the sound is resampled for the network, and its peak is scaled to the peak of the network's
+    training sounds.
     """
     built = found.built
     x = np.asarray(sound.x, np.float32)
@@ -111,7 +111,7 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
 
 
 def _in_pieces(found: Trained, x: np.ndarray) -> Keys:
-    """Predictions ``(T, pitches)`` of a sound of any length, as of the whole of it with silence around it."""
+    """Predictions ``(T, pitches)`` of a sound of any length, as if computed in one piece with silence around it."""
     context, hop = found.context, found.built.spectrogram.hop
     frames = audio.num_frames(len(x), hop)
     count = -(-frames // _PIECE)

@@ -25,7 +25,7 @@ Columns = dict[str, np.ndarray]
 
 
 class Request(NamedTuple):
-    """What to do with which images.
+    """A task and its images.
 
     Attributes:
       task: a name of :data:`experiments.inverse.tasks.TASKS` or of :data:`EDITS`.

@@ -43,7 +43,7 @@ def check_options(methods: Sequence[str], options: Options) -> None:
 
 
 class Restored(NamedTuple):
-    """A reconstruction ``(N, H, W, C)`` and what it cost: evaluations and vector-Jacobian products of the network."""
+    """A reconstruction ``(N, H, W, C)`` and its cost: evaluations and vector-Jacobian products of the network."""
 
     x: np.ndarray
     evaluations: int

@@ -1,4 +1,4 @@
-"""Inverse problems on images: what each task observes."""
+"""Inverse problems on images: the observation of each task."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from scorekit.typing import Array, Key, PyTree
 
 
 class Task(NamedTuple):
-    """What is observed.
+    """The observation of a task.
 
     Attributes:
       operator: ``x0 -> y``.

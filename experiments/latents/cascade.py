@@ -4,10 +4,10 @@
     python -m experiments.latents.cascade --stages=… --labels=0,40 --config.sampling.map_noise=0.2
 
 Every stage is a run of experiments.train; those after the first are conditioned on the low-rate signal
-(``config.data.map``, ``low_rate``), here that of the sounds that the previous stage has drawn. With noise-conditioning
+(``config.data.map``, ``low_rate``), here the sounds that the previous stage has drawn. With noise-conditioning
 augmentation (``config.loss.map_noise`` in training) that signal is corrupted at the level
-``config.sampling.map_noise``. Fields given as ``--config.…`` are those of the last stage; the others keep what they
-were saved with. A stage that was trained on crops draws sounds of full length.
+``config.sampling.map_noise``. Fields given as ``--config.…`` apply to the last stage; the other stages keep their saved
+values. A stage that was trained on crops draws sounds of full length.
 
 Writes ``cascade.html`` with audio widgets, WAV files and ``cascade.npz`` (``x`` of the last stage and ``stage_<i>`` of
 the others, ``label``) into the folder ``cascade`` of the last stage.
@@ -32,7 +32,7 @@ from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Table, tables_as_text, write_report
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
-_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; those of the first held-out sounds.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; by default of the first held-out sounds.")
 shared.reinterpret_weights()
 _NUM, _SEED = shared.count("num", 8, "Number of sounds."), shared.seed("Seed of all noise.")
 

@@ -28,7 +28,7 @@ from scorekit.networks.autoencoder_kl import PRESETS
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of images.", required=True)
 _OUT = shared.out("Folder for the latents.", required=True)
-_PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Scale of the latents, where no config.json says it.")
+_PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Scale of the latents, where no config.json gives it.")
 _BATCH = shared.count("batch", 8, "Images that are encoded at once.")
 
 

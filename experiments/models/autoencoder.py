@@ -26,7 +26,7 @@ SPECTRAL = 1.0
 
 
 class Latent(NamedTuple):
-    """What a config describes."""
+    """The autoencoder of a config."""
 
     module: networks.Autoencoder | networks.AutoencoderKL
     loss: Config
@@ -115,7 +115,7 @@ def make_loss(built: Latent):
         return module.apply(params, x, method=method)
 
     def decode_loss(params: PyTree, x: Array, z: Array, rest: Array):
-        """``rest``, with the distances of what ``z`` is decoded to from ``x``."""
+        """``rest``, with the distances of the decoded ``z`` from ``x``."""
         y = apply(params, z, "decode")
         squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
         terms = {"squared error": squared}

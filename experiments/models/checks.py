@@ -63,7 +63,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
 
 
 def check_trainable(config: Config) -> None:
-    """Validates what only training needs: a start and an average that exist, and no rules that read what exists after
+    """Validates the needs of training: an initial model and an average that exist, and no rules that read results of
     training."""
     start = config.init_from
     require(start is None or io.as_path(start).exists(), "init_from", start, "a folder or file that exists")
@@ -79,7 +79,7 @@ def check_trainable(config: Config) -> None:
 
 
 def _trace(config: Config, path: str, function: Callable, *args) -> None:
-    """Traces what the section ``config.<path>`` has built: much is validated where it is used, not where it is made."""
+    """Traces the function built from ``config.<path>``: much is validated when it is called, not when made."""
     section = lookup(config, path)
     with named_errors(path, section.name, [field for field in section if section[field] is not None]):
         jax.eval_shape(function, *args)
@@ -101,7 +101,7 @@ def _check_learned_schedule(config: Config) -> None:
 
 
 def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
-    """Validates that a flow map has a network of two times, and is what the solver of flow maps samples from, at
+    """Validates that a flow map has a network of two times, and that the solver of flow maps samples from it, at
     guidance scales that it was trained for."""
     found, most = choices.build_flow_map(config), config.loss.guidance_max
     allowed = "None without config.loss.flow_map, and for consistency_tuning"
@@ -136,7 +136,7 @@ def _check_frame_levels(config: Config) -> None:
 
 
 def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Array) -> None:
-    """Validates that nothing in the config needs what the coupling does not give."""
+    """Validates that the coupling provides everything that the config needs."""
     name = config.loss.coupling.name
     choices.build_coupling(config)
     if name == "independent":
@@ -165,12 +165,12 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
     used = config.sampling.solver.name
     must("sampling.solver.name", used in _REVERSE_SDE, f"{', '.join(_REVERSE_SDE)} {for_it}")
     eta = getattr(solver, "eta", 1.0)
-    require(float(eta) == 1.0, "sampling.solver.eta", eta, f"1 {for_it}: its steps are those of the SDE")
+    require(float(eta) == 1.0, "sampling.solver.eta", eta, f"1 {for_it}: it takes steps of the SDE")
     require(float(ts[0]) == 1.0, "sampling.grid.t_max", float(ts[0]), f"1 {for_it}, which starts at the map")
 
 
 def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
-    """Validates the rules, with one sentence that says what to change."""
+    """Validates the rules; an error is one sentence with a remedy."""
     names, given = config.guidance, f"config.guidance={','.join(map(to_text, config.guidance))}"
     if not names:
         raise ConfigError("config.guidance=(): must name at least one rule, say conditional or classifier_free")

@@ -93,7 +93,7 @@ NOISE_INPUTS: Mapping[str, Callable] = {
         beta_max=Field(20.0, POSITIVE, "rate at t = 1."),
     ),
 }
-"""What a network is called with for the noise level."""
+"""The arguments for the noise level with which a network is called."""
 
 _Positives: TypeAlias = Annotated[tuple, Each(POSITIVE)]
 _SomePositives: TypeAlias = Annotated[tuple, Each(POSITIVE, least=1)]
@@ -244,12 +244,12 @@ def build_schedule(config: Config) -> Schedule:
 
 
 def build_target(config: Config) -> Target:
-    """What the network predicts."""
+    """The target that the network predicts."""
     return resolve(config, "loss.target", TARGETS)
 
 
 def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
-    """What the network is called with for the noise level."""
+    """The argument for the noise level with which the network is called."""
     return resolve(config, "preconditioning.noise", NOISE_INPUTS, schedule=schedule)
 
 

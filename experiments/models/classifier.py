@@ -104,7 +104,7 @@ def _logits(network, schedule, x_t, t):
 
 
 def logits(built: Classifier, params: PyTree) -> Callable[[Array, Array], Array]:
-    """``(x_t, t) -> logits``, conditioned on log-SNR within +-12; a clean one always on that of clean data."""
+    """``(x_t, t) -> logits``, conditioned on log-SNR within +-12, always on 12 for a classifier of clean data."""
     return Partial(_logits, Partial(built.module.apply, params), None if built.clean else built.schedule)
 
 
@@ -184,7 +184,7 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
 
 
 def _summary(value: Any) -> str:
-    """A value, or what a section names with the fields that are set."""
+    """A value, or the name in a section with the fields that are set."""
     if not isinstance(value, ConfigDict):
         return to_text(value)
     values = [f"{name}={to_text(v)}" for name, v in leaves(value) if name != "name" and v is not None]

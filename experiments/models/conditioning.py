@@ -61,7 +61,7 @@ def conditions_for(
       labels: ``(B,)``.
       key: PRNG key of the noise on the map; None for no noise.
       level: level of that noise.
-      dense_map: maps ``(B, ...)`` in place of those of held-out examples.
+      dense_map: maps ``(B, ...)`` in place of the maps of held-out examples.
     """
     labels = np.asarray(labels, np.int32)
     if not model.extracts:

@@ -45,7 +45,7 @@ def spread_jit(function: Callable, **options: Any) -> Callable:
 
 
 COPIES = 4
-"""Of the parameters in training at least: themselves, their gradient and two moments of it."""
+"""Least copies of the parameters in training: themselves, their gradient and two moments of it."""
 
 
 def param_shapes(config: Config, section: str, init: Callable[[], PyTree], *, copies: int = 1) -> PyTree:

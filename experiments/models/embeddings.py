@@ -58,10 +58,10 @@ class Encoder:
     """Trained encoders of pictures and captions.
 
     Attributes:
-      config: of the run that has trained them.
+      config: config of the run that trained them.
       features: length of an embedding.
       image_size: height of the pictures that it was trained on, in pixels.
-      checksum: of its weights, and of the fields of the config that say what they mean.
+      checksum: checksum of its weights, and of the fields of the config that give them their meaning.
     """
 
     def __init__(self, config: Config, module: nn.Module, params: PyTree, image_size: int):
@@ -165,7 +165,7 @@ class Embeddings(Encoded):
         return keep_not_finite(kept / jnp.sqrt(square), x)
 
     def view(self, samples):
-        """Their first two values."""
+        """The first two values of embeddings."""
         return Points(samples[:, :2])
 
     def preview(self):

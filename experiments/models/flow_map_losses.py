@@ -1,15 +1,15 @@
 """The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them.
 
 Args:
-  base: the distance of the two points on a path is divided by it after every stage.
-  diagonal: the share of the batch with s = t, which is flow matching.
-  levels: of step sizes.
+  base: divisor of the distance of the two points on a path, applied after every stage.
+  diagonal: the fraction of the batch with s = t, which is flow matching.
+  levels: number of levels of step sizes.
   normalise: offset of the norm of the tangent.
-  offset: of the adaptive weight, added to the loss.
-  power: of the adaptive weight; 0 is none.
-  scale: of the pseudo-Huber distance.
-  stages: of equal length; the first compares low noise with clean data.
-  warmup: share of the training in which the tangent grows to its full size.
+  offset: offset of the adaptive weight, added to the loss.
+  power: power of the adaptive weight; 0 is none.
+  scale: scale of the pseudo-Huber distance.
+  stages: number of stages of equal length; the first compares low noise with clean data.
+  warmup: fraction of the training in which the tangent grows to its full size.
 """
 
 import functools
@@ -28,15 +28,15 @@ from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
 
 
 class FlowMapLoss(NamedTuple):
-    """What training a flow map needs beside the model.
+    """The parts of flow-map training other than the model.
 
     Attributes:
       draw: ``(key, n, sampler, schedule) -> times`` by name, ``(n,)`` each.
       loss: ``(flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None) -> (n,)``. ``velocity`` is the
-        denoiser at the noised examples (by default that of each example and its noise), ``teacher`` one anywhere (by
-        default the map itself at s = t).
-      ends_only: whether the only jumps are those to t = 0.
-      guided: whether ``velocity`` may be that of a guided ODE.
+        denoiser at the noised examples (by default the ``x0`` and ``eps`` of each example), ``teacher`` a denoiser at
+        any state (by default the map itself at s = t).
+      ends_only: whether all jumps end at t = 0.
+      guided: whether ``velocity`` may be the velocity of a guided ODE.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]

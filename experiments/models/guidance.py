@@ -1,8 +1,8 @@
 """Guidance from a config: ``config.guidance`` names rules, innermost first, and ``config.rules`` has their fields.
 
 The first rule chooses the base (what the conditional and the unconditional branch become), each further one wraps the
-denoiser so far. The rules are those of :mod:`scorekit.guidance` that have traits, and the adapters below. A rule takes
-its parts by name:
+denoiser so far. The rules are the functions of :mod:`scorekit.guidance` that have traits, and the adapters below. A
+rule takes its parts by name:
 
 - ``cond``, ``uncond``: the branches of the model, one batched call for those that a rule needs;
 - ``denoiser``: the denoiser so far (the rules that take it are the wrappers);
@@ -13,14 +13,14 @@ its parts by name:
 and its other arguments are fields of ``config.rules.<rule>``.
 
 Args:
-  factors: of the guidance scale, for each level of the Laplacian pyramid.
+  factors: factors of the guidance scale, one for each level of the Laplacian pyramid.
   label: the class.
   labels: the further classes.
   noise: the scale at t = 1.
   noise_max: largest sigma / alpha that is guided.
   power: the exponent.
-  scale: of its direction; None puts the class in place of the unconditional branch.
-  step: of its checkpoint; None is the newest.
+  scale: scale of the guidance direction; None puts the class in place of the unconditional branch.
+  step: step of the classifier's checkpoint; None is the newest.
   weights: their guidance scales; below 0 guides away from a class.
   workdir: folder of a run of a classifier.
 """
@@ -83,8 +83,8 @@ def _autoguidance(cond, weak, guidance_scale, step: NonNegativeInt | None = None
     """Guidance away from a weaker version of the model: an earlier checkpoint, another average, or both.
 
     Args:
-      step: of the checkpoint; None is that of the model.
-      ema: which average, as sampling.ema; None is that of the model.
+      step: step of the weak checkpoint; None is the step of the model.
+      ema: average of the weak model, as sampling.ema; None is the average of the model.
     """
     if step is None and ema is None:
         raise ValueError("step or ema must be set: an earlier step or another average of the run is the weaker model")
@@ -133,7 +133,7 @@ FIELDS = Choices(RULES, None, "The fields of the rules that config.guidance name
 
 
 def _power(guidance_scale, noise=1.0, power=2.0):
-    """As ``(1 - t)^power`` from noise to the guidance scale at t = 0."""
+    """A scale that changes as ``(1 - t)^power`` from noise to the guidance scale at t = 0."""
     return guidance.weight_schedule(noise, guidance_scale, "power", power)
 
 
@@ -172,7 +172,7 @@ def traced_scale(config: Config, scale: float):
 
 
 class Parts(NamedTuple):
-    """What rules are made of; see the module."""
+    """The parts of rules; see the module."""
 
     schedule: Schedule
     cond: Denoiser
@@ -207,7 +207,7 @@ def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
 
 
 class Extras(NamedTuple):
-    """What rules read from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits`` of a classifier."""
+    """Inputs of rules from other checkpoints: parameters of a weaker model; ``(x_t, t) -> logits`` of a classifier."""
 
     weak: PyTree = None
     classifier: Callable | None = None
@@ -217,15 +217,15 @@ NO_EXTRAS = Extras()
 
 
 class Prompts(NamedTuple):
-    """Captions in addition to those of the conditions, each as conditions that replace those of the same names.
+    """Captions in addition to the caption of the conditions; each replaces the conditions of the same names.
 
-    The conditional branch becomes ``u + sum_k w_k (c_k - u)``, with ``u`` the branch in place of the unconditional one,
-    that of the negative caption where there is one; the rules are built on both.
+    The conditional branch becomes ``u + sum_k w_k (c_k - u)``, with ``u`` the unconditional branch, or the branch of
+    the negative caption where there is one. The rules are built on both.
 
     Attributes:
-      others: of each further caption, ``(B, ...)``.
-      weights: ``w``, of the first caption and of the others, ``(B, 1 + K)``; None without others leaves the branch.
-      negative: of the negative caption; None for the null token.
+      others: conditions of each further caption, ``(B, ...)``.
+      weights: ``w`` of the first caption and of the others, ``(B, 1 + K)``; None without others changes nothing.
+      negative: conditions of the negative caption; None for the null token.
     """
 
     others: tuple[Mapping[str, Any], ...]

@@ -1,4 +1,4 @@
-"""Latents as a data set: a diffusion model receives what a trained autoencoder encodes; its samples are decoded."""
+"""Latents as a data set: a diffusion model receives the latents of a trained autoencoder; its samples are decoded."""
 
 import functools
 import json
@@ -196,8 +196,8 @@ def open_autoencoder(path: Path, given: str, preset: str | None = None) -> Pretr
     Args:
       path: a file of weights, with ``config.json`` beside it or a preset; a folder of both; or a pipeline with such a
         folder named ``vae``.
-      given: what an error begins with.
-      preset: of :class:`~scorekit.networks.AutoencoderKL`, whose scale the latents get in place of the config's.
+      given: the beginning of an error.
+      preset: preset of :class:`~scorekit.networks.AutoencoderKL`, whose scale replaces the config's.
     """
     folder = next((f for f in (path / "vae", path) if f.is_dir()), path.parent)
     weights = path if path.is_file() else next((folder / f for f in _FILES if (folder / f).is_file()), None)
@@ -251,7 +251,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
     """The autoencoder, and latents and labels of all training images, which are read from disk as they are needed.
 
     Args:
-      folder: that of :func:`write`.
+      folder: the folder of :func:`write`.
       config: a config of the images that were encoded.
       given: beginning of errors.
       examples: number of training images.

@@ -86,7 +86,7 @@ def make_prepare(
 def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | None = None):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
 
-    ``teacher`` takes conditions to the denoiser whose flow map is learned; None learns that of the data.
+    ``teacher`` takes conditions to the denoiser whose flow map is learned; None learns the flow map of the data.
     """
     if model.learns_schedule:
         return _bound_loss(model)
@@ -181,9 +181,10 @@ def _with_variance_gradient(diffusion):
     """``(params, schedule, batch) -> (diffusion loss (B,), aux)`` whose interior is trained for a small variance.
 
     In the gradient with respect to the parameters and the ends of the schedule this is ``diffusion``. With respect to
-    what is between the ends it is the gradient of the squared losses, ``2 L_i dL_i`` for each example, which is that of
-    their variance: their mean does not depend on it. One backward pass gives both, as it gives the gradient with
-    respect to the schedule of each example. ``diffusion`` has the same signature; the batch gets no gradient.
+    the interior, between the ends, it is the gradient of the squared losses, ``2 L_i dL_i`` for each example, which is
+    the gradient of their variance: their mean does not depend on the interior. One backward pass gives both, as it
+    gives the gradient with respect to the schedule of each example. ``diffusion`` has the same signature; the batch
+    gets no gradient.
     """
 
     @jax.custom_vjp
@@ -212,7 +213,7 @@ def _with_variance_gradient(diffusion):
 
 def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
     """``params -> loss`` on up to ``limit`` (``dataset.max_held_out`` by default) test examples, always with the same
-    noise and times; ``prepare`` and ``loss`` are those of training."""
+    noise and times; ``prepare`` and ``loss`` are the functions of training."""
     few = rows_of(dataset.test, slice(dataset.max_held_out if limit is None else limit))
     prepared = jax.jit(prepare)(jax.random.key(0), few)
     # prepared is an argument: as a constant XLA would compute with it

@@ -1,5 +1,5 @@
-"""A model of a config: the network with its schedule, target, weighting and times, and the parameters that it starts
-from: random ones, or those of ``config.init_from``, which must fit the model.
+"""A model of a config: the network with its schedule, target, weighting and times, and its initial parameters: random,
+or from ``config.init_from``, which must fit the model.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ GUIDANCE = "guidance_scale"
 
 
 class Model(NamedTuple):
-    """What a config describes; ``extracts`` computes the conditions apart from the class."""
+    """The model of a config; ``extracts`` computes the conditions apart from the class."""
 
     module: nn.Module
     schedule: Schedule
@@ -117,8 +117,8 @@ def _init_schedule(schedule: Schedule) -> dict[str, Array]:
 
 
 def init_params(model: Model, key: Key) -> PyTree:
-    """The initial variables of the network; those of a learned log-variance under ``log_variance``, of a learned
-    schedule under ``schedule``."""
+    """The initial variables of the network; with a learned log-variance also ``log_variance``, with a learned schedule
+    also ``schedule``."""
     x = jnp.zeros((1, *model.shape))
     given = {} if model.flow_map is None else {"scalars": scalars(model, {}, jnp.zeros(1))}
     params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **given)

@@ -1,9 +1,10 @@
-"""What a run has saved: its config, the parameters of its checkpoints, and what its weights mean; errors name the flag.
+"""Files of a run: its config, the parameters of its checkpoints, the meaning of its weights; errors name the flag.
 
-Network, schedule, target, conditions and the scale of the data are part of trained weights: the same numbers mean
-something else with other values. Training saves these fields with every checkpoint; whoever opens the run must have the
-same ones, whether they come from the command line or from a ``config.json`` that was edited. Data paths and splits,
-sampling, evaluation and guidance are free. Weights that are of the embeddings of an encoder belong to its weights too.
+Network, schedule, target, conditions and the scale of the data are part of trained weights: with other values the same
+weights mean something else. Training saves these fields with every checkpoint. A program that opens the run must have
+the same values, whether they come from the command line or from an edited ``config.json``. Data paths and splits,
+sampling, evaluation and guidance are free. Weights that were trained on the embeddings of an encoder belong to the
+weights of that encoder too.
 """
 
 import json
@@ -45,7 +46,7 @@ NETWORKS = {"classifier": "classifier", "autoencoder": "autoencoder", "dual_enco
 
 
 def named_task(config: Config) -> Config:
-    """The config with the field ``task``, which runs were once saved without."""
+    """The config with the field ``task``, which older runs were saved without."""
     if "task" not in config:
         named = [task for section, task in NETWORKS.items() if section in config]
         with config.unlocked():
@@ -136,12 +137,12 @@ def fields_of(config: Config) -> dict[str, Any]:
 
 
 def record(config: Config, encoder: str | None = None) -> dict[str, Any]:
-    """What training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
+    """The record that training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
     return {_RECORD: fields_of(config), **({} if encoder is None else {_ENCODER: encoder})}
 
 
 def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], workdir: Path) -> None:
-    """Validates that the embeddings of the data are those of training; warns where that is not known."""
+    """Validates that the embeddings of the data are the embeddings of training; warns where that is not known."""
     if encoder is None:
         return
     folder = config.data.embeddings.encoder
@@ -198,9 +199,9 @@ SPLITS = ("train_split", "test_split")
 def check_same_data(
     config: Config, other: Config, given: str, of: str, fields: Sequence[str] = (*PICTURES, *SPLITS)
 ) -> None:
-    """Validates that a run has the data of another one, by these fields of ``config.data``; nothing is loaded.
+    """Validates that two runs have the same data, by these fields of ``config.data``; nothing is loaded.
 
-    ``given`` and ``of`` name the two in errors. Folders of pictures may move: another path is a warning.
+    ``given`` and ``of`` name the two runs in errors. Folders of pictures may move: another path is a warning.
     """
 
     def value_of(config: Config, field: str) -> Any:

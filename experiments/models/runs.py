@@ -30,7 +30,7 @@ FIELDS = Section(data=data.FIELDS, **models.FIELDS)
 
 
 class Run(NamedTuple):
-    """A trained model with its data and sampler, the step of its checkpoint, and what rules read elsewhere.
+    """A trained model with its data and sampler, the step of its checkpoint, and the further inputs of rules.
 
     ``generate`` is None for a model that draws nothing.
     """
@@ -94,7 +94,7 @@ def check_score(config: Config, given: str) -> None:
 
 
 def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
-    """What the rules of ``config.guidance`` read from other checkpoints and averages."""
+    """The inputs of the rules of ``config.guidance`` from other checkpoints and averages."""
     extras = NO_EXTRAS
     if "autoguidance" in config.guidance:
         weaker = config.rules.autoguidance
@@ -102,7 +102,7 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
         ema = config.sampling.ema if weaker.ema is None else weaker.ema
         given = f"config.rules.autoguidance.step={at}, .ema={ema}"
         if at > step or (at, ema) == (step, config.sampling.ema):
-            raise ConfigError(f"{given}: must be a step before that of the model, {step}, or another average")
+            raise ConfigError(f"{given}: must be a step before the model's, {step}, or another average")
         _, weak = restore(given, workdir, at, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
@@ -136,7 +136,7 @@ def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What every report says of a run."""
+    """The facts about a run in every report."""
     return {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}
 
 

@@ -57,11 +57,11 @@ class PartialSamples:
         self._used: set[str] = set()
 
     def batches(self, digest: str, num: int, size: int, draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
-        """All batches, in order; only those are drawn that no earlier call has left, with a progress bar.
+        """All batches, in order, read if an earlier call has drawn them, else drawn with a progress bar.
 
         Args:
-          digest: of what determines the samples.
-          num: of batches.
+          digest: digest of everything that determines the samples.
+          num: number of batches.
           size: samples in a batch.
           draw: ``i -> samples`` of the i-th batch.
         """
@@ -126,7 +126,7 @@ def sampler_of(config: Config, scale: float | None = None) -> str:
 
 
 def check_codes(codes: np.ndarray, by: str) -> np.ndarray:
-    """As :func:`check_samples`, of codes ``(B, ...)``: of what is not finite -1 was drawn.
+    """As :func:`check_samples`, for codes ``(B, ...)``, where -1 stands for a value that is not finite.
 
     >>> check_codes(np.array([[0, 2], [1, -1]]), "autoregressive")
     Traceback (most recent call last):
@@ -140,7 +140,7 @@ def check_samples(samples: Any, by: str, what: str = "samples") -> Any:
     """Returns the samples, arrays (or trees of them) with a leading axis.
 
     Args:
-      by: a name for what has drawn them, for the error message.
+      by: a name for the model that drew them, for the error message.
       what: a name for the samples, likewise.
 
     Raises:

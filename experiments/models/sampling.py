@@ -39,7 +39,7 @@ Generate = Callable[..., np.ndarray]
 
 
 class Measure(Protocol):
-    """What is kept of a batch of samples in their place, such as features ``(B, D)``; ``identity`` says which."""
+    """Values that are kept in place of a batch of samples, such as features ``(B, D)``; ``identity`` says which."""
 
     identity: str
 
@@ -65,8 +65,8 @@ def _saved_grid(n: int, path: str, t_max=1.0, t_min=0.0, rho=7.0, power=2.0) -> 
     """The times and coefficients in a file that ``experiments.tune`` wrote for this solver and number of steps.
 
     Args:
-      path: of the file.
-      t_max, t_min, rho, power: of the grid that the run had before; not used.
+      path: path of the file.
+      t_max, t_min, rho, power: fields of the grid that the run had before; not used.
     """
     del t_max, t_min, rho, power  # of the run's own grid: the file has its times
     saved = tuning.load_grid(path)
@@ -137,19 +137,19 @@ def has_listed_times(config: Config) -> bool:
 
 
 def possible_steps(config: Config, steps: Sequence[int]) -> list[int]:
-    """Those numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
+    """The numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
     return [config.sampling.steps] if has_listed_times(config) else list(steps)
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as numpy, in batches of one compiled size.
 
-    In place of labels it takes all conditions by name; with labels alone, the other conditions are those of held-out
+    In place of labels it takes all conditions by name; with labels alone, the other conditions are taken from held-out
     examples of these classes. ``generate`` raises :class:`~experiments.models.samples.NotFinite` if any sample is not
-    finite. Every device draws its share of a batch; with several processes each gets all samples. With
+    finite. Every device draws its part of a batch; with several processes each process gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
-    With ``measure`` the result is what it makes of each batch, and no more than a batch of samples is in memory.
-    ``steps`` takes another number of steps than the config.
+    With ``measure`` the result is ``measure`` of each batch, and at most a batch of samples is in memory. ``steps``
+    takes another number of steps than the config.
     """
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guidance.make_guided(config, model)

@@ -196,7 +196,7 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
 
 
 def _log_prob(model: Sequences, params: PyTree, batch: Mapping[str, Array]) -> Array:
-    """Of an autoregressive model, nats ``(B,)``; where the batch has seeds, with the dropout of each."""
+    """Log-probabilities of an autoregressive model, nats ``(B,)``; where the batch has seeds, with dropout of each."""
     if "dropout" not in batch:
         return ar.log_prob(conditionals(model, params, batch["labels"]), batch["x"])
 

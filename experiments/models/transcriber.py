@@ -28,15 +28,15 @@ from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 BINS = 3
-"""Of the spectrogram to a semitone."""
+"""Bins of the spectrogram to a semitone."""
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
 _FLOOR, _LOG_MEAN, _LOG_STD = 1e-4, -6.0, 2.0
 _FRAME_DILATIONS = (2, 4)
-"""Of the blocks of the head of active keys, in pairs of frames."""
+"""Dilations of the blocks of the head of active keys, in pairs of frames."""
 
 
 class Keys(NamedTuple):
-    """What the network predicts of each frame and key, ``(B, T, pitches)``: two logits, and a velocity over 127."""
+    """Predictions for each frame and key, ``(B, T, pitches)``: two logits, and a velocity over 127."""
 
     onset: Array
     frame: Array
@@ -80,7 +80,7 @@ def pitch_spectrogram(
     """Spectrograms whose bins reach from the lowest to the highest of ``HARMONICS`` of the keys.
 
     Args:
-      sample_rate: in Hz; filters above half of it are 0.
+      sample_rate: sample rate in Hz; filters above half of it are 0.
       hop: samples from one frame to the next.
       lowest: the lowest key, a MIDI pitch.
       highest: the highest key.
@@ -114,11 +114,11 @@ def harmonic_shifts() -> list[int]:
 class OnsetsAndFrames(nn.Module):
     """Spectrograms ``(B, T, bins, windows)`` to :class:`Keys`; each key is computed by the same convolutions.
 
-    The hidden layers have one position for two frames, of which each head predicts both.
+    The hidden layers have one position for two frames, and each head predicts both frames.
 
     Attributes:
       pitches: number of keys.
-      channels: of every key and pair of frames.
+      channels: channels of every key and pair of frames.
       blocks: residual blocks; block ``i`` looks ``2^(i mod 3)`` pairs of frames to either side.
     """
 
@@ -168,7 +168,7 @@ class OnsetsAndFrames(nn.Module):
 
 NUM_SAMPLES, SHOWN = 100, 4
 _KNOTS = 6
-"""Of the random filter, evenly over the pitches."""
+"""Knots of the random filter, evenly over the pitches."""
 
 
 class Transcriber(NamedTuple):

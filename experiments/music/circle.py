@@ -1,12 +1,12 @@
-"""From piano rolls to sound and back: how much of what is played a transcriber finds.
+"""From piano rolls to sound and back: how many of the played notes a transcriber finds.
 
     python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber
     python -m experiments.music.circle --performer=runs/phrases --transcriber=runs/transcriber --midi=FOLDER_OR_FILES
 
 Every roll is rendered by the SoundFont and performed by a model of phrases (a run of experiments.train with
-``configs/phrases/phrases.py``); both sounds are transcribed and compared with the roll. Rolls are those of MIDI files,
-or of held-out phrases. Prints the tables and writes ``report.html``, ``circle.json`` and, for each of ``--shown``
-songs, what was played and what was found as ``.mid`` beside the sounds, into ``--out``.
+``configs/phrases/phrases.py``); both sounds are transcribed and compared with the roll. Rolls come from MIDI files or
+from held-out phrases. Prints the tables and writes ``report.html``, ``circle.json`` and, for each of ``--shown`` songs,
+the played and the found notes as ``.mid`` alongside the sounds, into ``--out``.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ _TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of a tr
 _STEP, _SEED = shared.step("Checkpoint of the performer; the newest by default."), shared.seed()
 _MIDI = flags.DEFINE_list("midi", None, "MIDI files, and folders of them, in place of held-out phrases.")
 _OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of both models by octaves.")
-_PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; that of each file by default.")
+_PROGRAM = flags.DEFINE_integer("program", None, "The instrument for --midi; by default the instrument of each file.")
 _NUM = shared.count("num", 20, "Number of held-out phrases.")
 _SHOWN = shared.count("shown", 4, "Number of songs with audio widgets and MIDI files.")
 _OUT = shared.out("Folder for the results; circle in that of the performer by default.")

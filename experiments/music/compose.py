@@ -6,9 +6,9 @@
     python -m experiments.music.compose --workdir=runs/rolls --harmonise=melody.mid --guidance=2
     python -m experiments.music.compose --workdir=runs/rolls --perform=runs/phrases
 
-A model of masks does all of these, a causal one the first two. Pieces longer than the windows of training are drawn in
+A masked model does all of these, a causal model the first two. Pieces longer than the windows of training are drawn in
 windows that overlap by ``--context`` seconds. Writes ``<i>.mid``, a picture of the roll and the sound, from the
-SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a list of what is known of each file, and
+SoundFont and with ``--perform`` by a model of phrases, ``compositions.json``, a list of facts about each file, and
 ``report.html`` into ``workdir/compose`` or ``--out``.
 """
 
@@ -33,15 +33,15 @@ _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of
 _STEP, _SEED = shared.step(), shared.seed()
 _NUM = shared.count("num", 4, "Number of pieces.")
 _SECONDS = shared.seconds(16.384, "Length of a new piece or of a continuation.")
-_CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window that have been drawn before.")
+_CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window taken from the previous window.")
 _CONTINUE = flags.DEFINE_string("continue", None, "A MIDI file to continue.")
 _FILL = flags.DEFINE_string("fill", None, "A MIDI file with --bars or --span to be drawn anew.")
 _BARS = flags.DEFINE_string("bars", None, "With --fill: bars of four beats, as 2-3.")
 _SPAN = flags.DEFINE_string("span", None, "With --fill: seconds, as 1.5-4.")
 _HARMONISE = flags.DEFINE_string("harmonise", None, "A MIDI file of a melody, to which the other voices are drawn.")
 _OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of the file into the keys of the model by octaves.")
-_KEY = flags.DEFINE_string("key", None, "The key, as Am or 'F# major'; of the file, or drawn, by default.")
-_PROGRAM = flags.DEFINE_integer("program", None, "General MIDI instrument; of the file, or 0.", 0, 127)
+_KEY = flags.DEFINE_string("key", None, "The key, as Am or 'F# major'; by default from the file, or drawn.")
+_PROGRAM = flags.DEFINE_integer("program", None, "General MIDI instrument; by default from the file, or 0.", 0, 127)
 _GUIDANCE = flags.DEFINE_float("guidance", None, "Guidance scale; config.sampling.guidance_scale by default.", 0.0)
 _PERFORM = flags.DEFINE_string("perform", None, "Folder of a run of phrases given their roll, which plays the pieces.")
 _OUT = shared.out("Folder of the results; workdir/compose by default.")

@@ -1,7 +1,7 @@
-"""Music from a model of voices: drawn in windows that overlap what is given or has been drawn.
+"""Music from a model of voices: drawn in windows that overlap given or drawn notes.
 
-A window has the length of the examples of training. What is known in it, of the piece that is given and of what was
-drawn before, is a condition: symbols without a mask of a masked diffusion, the prefix of a causal model.
+A window has the length of the examples of training. Its known notes, given or drawn before, are a condition: symbols
+without a mask of a masked diffusion, the prefix of a causal model.
 """
 
 import itertools
@@ -27,11 +27,11 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 
 
 class Sketch(NamedTuple):
-    """A piece of which a part is given.
+    """A piece, partly given.
 
     Attributes:
       states: ``(steps, VOICES)``, 0 where nothing is given.
-      known: booleans of the same shape, True where something is.
+      known: booleans of the same shape, True where a state is given.
     """
 
     states: np.ndarray
@@ -48,7 +48,7 @@ def nothing(steps: int) -> Sketch:
 
 
 def continued(states: np.ndarray, steps: int) -> Sketch:
-    """A piece that goes on for so many steps."""
+    """A piece continued by this number of steps."""
     end = nothing(steps)
     return Sketch(np.concatenate([states, end.states]), np.concatenate([np.ones(states.shape, bool), end.known]))
 
@@ -161,14 +161,14 @@ def check(config: Config, given_later: bool = False) -> None:
     """Validates that a model can compose, and with ``given_later`` also from what comes after the notes it draws."""
     if config.task != "sequence" or config.symbols.name != "roll":
         raise ConfigError("--workdir: must hold a model of the voices of music, with config.symbols.name=roll")
-    require(config.order.name == "raster", "order.name", config.order.name, "raster, where all that is before is drawn")
-    require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep what is given")
+    require(config.order.name == "raster", "order.name", config.order.name, "raster, which draws the steps in order")
+    require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep given notes")
     causal = config.model == "autoregressive"
     require(not (given_later and causal), "model", config.model,
             "masked for --fill and --harmonise; a causal model composes from nothing or continues")  # fmt: skip
     if config.model == "masked":
         name = config.sampling.solver.name or "ancestral"
-        require(name in _KEEP, "sampling.solver.name", name, f"one that keeps what is given: {', '.join(_KEEP)}")
+        require(name in _KEEP, "sampling.solver.name", name, f"one that keeps given notes: {', '.join(_KEEP)}")
 
 
 def make_fill(config: Config, run: Run, scale: float) -> Fill:

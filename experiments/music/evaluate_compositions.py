@@ -1,13 +1,13 @@
-"""Statistics of compositions beside those of held-out phrases, and the bits of the models.
+"""Statistics of compositions and of held-out phrases, and the bits of the models.
 
     python -m experiments.music.evaluate_compositions --workdir=runs/rolls --others=runs/rolls_transformer
 
-Every run draws ``--num`` windows and, unless ``--long=0``, as many pieces four times as long, without conditions but
+Every run draws ``--num`` windows and, unless ``--long=0``, as many pieces four times as long, with no condition except
 the keys of held-out phrases. Density of onsets, notes at once, self-similarity, pitch classes, intervals between
-onsets, lengths and polyphony are compared with those of half of the held-out phrases; so are the other half, training
-phrases and a Markov chain of each voice. Of long pieces each window is compared with the same one of held-out
-phrases of that length. Bits per step are exact of causal models and the chain, a bound of masked diffusion. Prints
-tables and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
+onsets, lengths and polyphony are compared with half of the held-out phrases. So are the other half, training phrases
+and a Markov chain of each voice. Each window of a long piece is compared with the same window of held-out phrases of
+that length. Bits per step are exact for causal models and the chain, and a bound for masked diffusion. Prints tables
+and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
 """
 
 from pathlib import Path

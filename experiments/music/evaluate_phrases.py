@@ -23,7 +23,7 @@ from experiments.reporting.report import tables_as_text
 
 _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same phrases.")
 _CLIPS = shared.count("clips", 200, "Phrases to draw of each.", 2)
-_SCALE = flags.DEFINE_float("scale", 1.0, "Guidance scale of all.", lower_bound=0.0)
+_SCALE = flags.DEFINE_float("scale", 1.0, "Guidance scale of all runs.", lower_bound=0.0)
 _SEED = shared.seed()
 _OUT = shared.out("JSON file of the table; none by default.")
 

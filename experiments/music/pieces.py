@@ -137,7 +137,7 @@ def open_performer(folder: str, program: int, seed: int) -> Performer:
     if lowest > rolls.LOWEST or highest < rolls.HIGHEST:
         raise ConfigError(
             f"--perform={folder}: must know the keys from {rolls.LOWEST} to {rolls.HIGHEST}, "
-            f"config.data.map has those from {lowest} to {highest}"
+            f"config.data.map has the keys from {lowest} to {highest}"
         )
     with shared.named("perform"):
         run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))

@@ -20,7 +20,7 @@ CALIBRATION, OWN = "calibration", "in distribution"
 
 
 class Ascent(NamedTuple):
-    """In-distribution images, and where gradient ascent on the density takes them."""
+    """In-distribution images, and their end points after gradient ascent on the density."""
 
     before: np.ndarray
     after: np.ndarray

@@ -88,7 +88,7 @@ def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int,
     """``(key, x_t) -> log p`` by the probability-flow ODE from ``t_min``, with four evaluations a step and ``probes``
     tangents each.
 
-    The steps are dense at the data end: flat regions of images, whose variance is below that of the noise there, add
+    The steps are dense at the data end: flat regions of images, whose variance is below the variance of the noise, add
     half a nat of log-density per value and nat of log-SNR, however small the noise already is.
     """
     ts = solvers.grids.quadratic(steps, 0.999, t_min, power=4.0)

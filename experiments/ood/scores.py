@@ -89,7 +89,7 @@ def separate(
 def rejected_by_batch(
     calibration: Statistics, sets: dict[str, Statistics], sizes: tuple[int, ...], seed: int
 ) -> dict[str, list[float]]:
-    """The share of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
+    """The fraction of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
     values = calibration["log p"][:, 0]
     entropy = typicality.monte_carlo_entropy(values).value
     test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, resamples=2000).rejected)

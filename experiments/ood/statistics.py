@@ -24,7 +24,7 @@ from scorekit.likelihood import variational_bound
 from scorekit.typing import Array, Key
 
 Statistics = dict[str, np.ndarray]
-"""By name ``(N, F)``."""
+"""Statistics ``(N, F)`` by name."""
 
 
 class Statistic(NamedTuple):
@@ -130,7 +130,7 @@ NOT_MEASURED = ("batches", "ascent_log_snr", "ascent_steps")
 
 
 def _saved(config: Config, scored: ScoredModel, sets: Mapping[str, np.ndarray], folder: Path) -> dict[str, Statistics]:
-    """The results of an earlier run of the same measurement, by statistic; those of any other are removed."""
+    """The results of an earlier run of the same measurement, by statistic; other results are removed."""
     about = {"model": scored.name, "sets": {name: zlib.crc32(images.tobytes()) for name, images in sets.items()}}
     about |= {name: value for name, value in leaves(config) if name not in NOT_MEASURED}
     text, path = json.dumps(about, indent=1, default=str), folder / "about.json"

@@ -59,7 +59,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A PNG file and what it shows."""
+    """A PNG file and its caption."""
 
     path: str | os.PathLike[str]
     caption: str = ""

@@ -15,7 +15,7 @@ from scorekit.io import as_path
 
 
 class Findings(NamedTuple):
-    """What an evaluation has found.
+    """The results of an evaluation.
 
     Attributes:
       values: every number, as for JSON.

@@ -30,7 +30,7 @@ def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
 
 
 def inception_tables(found: InceptionMetrics) -> list[Table]:
-    """Metrics of features of a network, and what they must have in common with others to be compared."""
+    """Metrics of features of a network, and the settings that must agree for comparing them with others."""
     provenance = Table(list(found.provenance), [list(found.provenance.values())])
     return [metrics_table(found.rows, found.caption), provenance]
 

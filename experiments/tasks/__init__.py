@@ -22,7 +22,7 @@ TASKS: Mapping[str, Task] = {
     "transcriber": transcriber,
     "student": student,
 }
-"""By the name in ``config.task``."""
+"""The tasks by the name in ``config.task``."""
 
 
 def of(config: Config) -> Task:

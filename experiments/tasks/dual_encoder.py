@@ -41,7 +41,7 @@ fields = lambda config=None: FIELDS
 
 
 class DualEncoders(NamedTuple):
-    """What a config describes."""
+    """The encoders of a config."""
 
     module: nn.Module
     dataset: Images
@@ -94,8 +94,8 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
 
     Args:
-      axes: of the devices that share a batch, inside a training step: embeddings are gathered over them, so that the
-        result does not depend on how many there are.
+      axes: axes of the devices that share a batch, inside a training step. Embeddings are gathered over them, so that
+        the result does not depend on the number of devices.
     """
 
     def loss(params, batch):

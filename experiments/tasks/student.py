@@ -81,7 +81,7 @@ def check(config):
 
 def check_continues(config, workdir):
     if outputs.same_place(workdir, as_path(config.distillation.teacher)):
-        raise ConfigError(f"--workdir={workdir}: must be another folder than that of the teacher")
+        raise ConfigError(f"--workdir={workdir}: must be another folder than the teacher's")
     distillation.check_student(workdir)
 
 

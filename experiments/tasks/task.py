@@ -1,4 +1,4 @@
-"""The interface of a task, and what its functions pass on."""
+"""The interface of a task, and the values that its functions exchange."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -25,15 +25,15 @@ SEED = Field(0, Count(0, 2**32 - 2), "Of the parameters, the batches and the noi
 
 
 class Model(NamedTuple):
-    """What a config describes, built for its data.
+    """The model of a config, built for its data.
 
     Attributes:
-      config: of the run that is published.
+      config: config of the run that is published.
       built: network with all that belongs to it, as ``experiments.models`` builds it.
-      section: of the network in the config.
+      section: section of the network in the config.
       init: ``key -> parameters``, at step 0.
-      generate: the sampler, see :func:`experiments.models.sampling.make_sampler`; None for what draws nothing.
-      plan: what ``stages`` of the same task need further.
+      generate: the sampler, see :func:`experiments.models.sampling.make_sampler`; None for a model that draws nothing.
+      plan: further values for the ``stages`` of the same task.
     """
 
     config: Config
@@ -45,10 +45,10 @@ class Model(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What an evaluation is to find.
+    """The results that an evaluation should find.
 
     Attributes:
-      partial: where samples are kept until the caller has written the evaluation.
+      partial: store of samples until the caller has written the evaluation.
       stem: path of figures without ending; None at the end of training, which draws samples too and writes figures into
         the folder of the run.
       exact: whether to find the exact likelihood as well.
@@ -70,7 +70,7 @@ class Task(Protocol):
 
     @property
     def OPENED_BY(self) -> str:
-        """What opens such a run, in a sentence, for programs that open runs of other tasks."""
+        """The programs that open such a run, in a sentence, for programs that open runs of other tasks."""
         ...
 
     def fields(self, config: Config | None = None) -> Section:

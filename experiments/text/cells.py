@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
     @property
     def curve(self) -> str:
-        """All but γ, in words."""
+        """All settings except γ, in words."""
         parts = [self.kind]
         if self.threshold is not None:
             parts.append("thresholding" if self.threshold else "no thresholding")
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As a row of the table."""
+        """The name as a row of the table."""
         return f"{self.curve}, γ = {self.scale:g}"
 
     def file(self, folder: Path) -> Path:
@@ -141,7 +141,7 @@ class Painter:
         return self._embedded[key]
 
     def __call__(self, cell: Cell, examples: Examples) -> tuple[list[np.ndarray], float]:
-        """The pictures ``(N, H, W, C)`` of each stage, and the seconds that one takes through all of them."""
+        """The pictures ``(N, H, W, C)`` of each stage, and the seconds of one image through all stages."""
         stages, timed = [], []
         for i, stage in enumerate((self._first(cell.threshold), *self._stages[1:])):
             config = stage.config.copy_and_resolve_references()
@@ -187,7 +187,7 @@ def keep(path: Path, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> No
 
 
 def kept(path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """What :func:`keep` has written."""
+    """The results that :func:`keep` has written."""
     found = read_arrays(path)
     captions = found.pop("caption").tolist()
     return [found[name] for name in sorted(found, key=lambda name: int(name[6:]))], captions

@@ -8,20 +8,19 @@
     python -m experiments.text.draw --stages=runs/digits_4,runs/digits_8 --labels=0,1,2,3
 
 Every stage is a run of experiments.train; those after the first are conditioned on a smaller copy
-(``config.data.map``, ``average_pool``), here the picture that the stage before has drawn. Where they were trained with
-noise-conditioning augmentation (``config.loss.map_noise``), it is corrupted at the level of ``--map_noise``. A stage
-that was trained on crops draws full pictures.
+(``config.data.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
+noise-conditioning augmentation (``config.loss.map_noise``) this copy is corrupted at the level of ``--map_noise``. A
+stage that was trained on crops draws full pictures.
 
-The first stage, or the only one, may be a model of latents: what it draws is decoded by its autoencoder.
+The first stage, or the only one, may be a model of latents: its samples are decoded by its autoencoder.
 
 With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
 drawn from the one that is closer to the caption's.
 
 Captions with weights are composed: ``u + sum_k w_k (c_k - u)`` takes the place of the conditional branch of every
-guidance rule. A negative caption takes that of ``u``, the unconditional branch. Each caption, the negative one too, has
-an embedding of its own from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
-given as ``--config.…`` are those of the first stage, which decides what is drawn; the others keep what they were saved
-with.
+guidance rule. A negative caption takes the place of ``u``, the unconditional branch. Each caption, the negative one
+too, has its own embedding from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
+given as ``--config.…`` apply to the first stage, which decides what is drawn; the other stages keep their saved values.
 
 Writes a picture, the stages side by side with the caption under them, ``.html`` with it and the config of the first
 stage, and ``.npz`` (``x`` of the last stage and ``stage_<i>`` of the others, ``caption``, ``label``) into the folder
@@ -41,7 +40,7 @@ from experiments.text.stages import check, first_config, labels_for, open_stages
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
-_CAPTION = flags.DEFINE_multi_string("caption", [], "What to draw; repeated for several, weighted as a:1.5 + b:0.5.")
+_CAPTION = flags.DEFINE_multi_string("caption", [], "Caption; repeat for several. Weights as in a:1.5 + b:0.5.")
 _FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
 _STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
 _NEGATIVE = flags.DEFINE_string("negative", None, "A caption in place of the unconditional branch of guidance.")
@@ -57,7 +56,7 @@ def numbers(flag: shared.Flag, count: int) -> list[float]:
     """The numbers of a flag, one for each of ``count`` stages; none if it is not given."""
     values = [] if flag.value is None else shared.guidance_scales(flag.name, flag.value)
     if flag.value is not None and len(values) != count:
-        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one for each such stage")
+        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one per stage that has it")
     return values
 
 

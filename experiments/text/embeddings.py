@@ -112,11 +112,11 @@ def between(ends: np.ndarray, count: int) -> np.ndarray:
 
 
 def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """An embedding moved by what the second of two texts has that the first has not, a row for each weight."""
+    """An embedding moved by the difference of the second text from the first, a row for each weight."""
     difference = texts[1] - texts[0]
     length = float(np.linalg.norm(difference))
     if length < OPPOSITE:
-        raise ConfigError("--after: must be a caption of another embedding than that of --before")
+        raise ConfigError("--after: must be a caption of another embedding than --before")
     _check_arc(picture, difference / length, "--picture: its embedding and the difference of --before and --after")
     before, after = jnp.asarray(texts)
     each = lambda x: jnp.tile(x, (len(weights), 1))

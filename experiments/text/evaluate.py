@@ -1,4 +1,4 @@
-"""Evaluates pictures from captions: whether they show what is asked for, and how they differ from real ones.
+"""Evaluates images from captions: whether they match their captions, and how they differ from real images.
 
     python -m experiments.text.evaluate --stages=runs/emoji_16 --evaluator=runs/contrastive_evaluator
     python -m experiments.text.evaluate --stages=runs/emoji_16,runs/emoji_32 --evaluator=runs/contrastive_evaluator \
@@ -8,16 +8,16 @@
     python -m experiments.text.evaluate --stages=runs/digits_4,runs/digits_8 --evaluator=runs/digits_classifier
 
 Pictures are drawn from captions that training has seen and from held-out ones, whose combinations of concepts it has
-not, at every combination of γ, thresholding and noise on the smaller copy. An evaluator, a run of
-contrastive encoders that no stage was trained with, looks up the caption of each; models of classes are
-evaluated by a run of a classifier. Beside them are real pictures, and chance, and with ``--beside`` the
-rows of another evaluation of the same captions. With ``--prior`` the first stage is a decoder: the prior draws an
-embedding from each caption, at the guidance scale that it was saved with. The first stage may be a model of latents:
-what it draws is decoded by its autoencoder.
+not seen, at every combination of γ, thresholding and noise on the smaller copy. An evaluator, a run of contrastive
+encoders that no stage was trained with, retrieves the caption of each image; models of classes are evaluated by a run
+of a classifier. Further rows are real images and chance, and with ``--beside`` the rows of another evaluation of the
+same captions. With ``--prior`` the first stage is a decoder: the prior draws an embedding from each caption, at the
+guidance scale that it was saved with. The first stage may be a model of latents: its samples are decoded by its
+autoencoder.
 
-Prints the table and writes ``report.html``, its pictures and ``rows.json`` into ``--out``. Every row is kept there as
-soon as it is known, so that the same command goes on where it was stopped, and one with further settings adds theirs.
-docs/text_to_image.md says what each column is.
+Prints the table and writes ``report.html``, its pictures and ``rows.json`` into ``--out``. Every row is saved there as
+soon as it is known: the same command continues where it was stopped, and a command with further settings adds their
+rows. docs/text_to_image.md explains the columns.
 """
 
 from pathlib import Path

@@ -49,7 +49,7 @@ def settings(
 
 
 class Subject(NamedTuple):
-    """What is evaluated, opened.
+    """The opened models of an evaluation.
 
     Attributes:
       stages: stages of the cascade.

@@ -18,9 +18,9 @@ _ABOUT = {SIMILARITY: "cosine with right captions", NEAREST: "nearest training p
 
 
 def table(rows: Rows, features: str, about: str) -> Table:
-    """A row for every setting, beside real pictures and chance; each value with its standard error.
+    """A row for every setting, real images and chance; each value with its standard error.
 
-    ``features`` says whose features are compared, ``about`` what the gallery is.
+    ``features`` names the compared features, ``about`` describes the gallery.
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[row, *(_cell(rows[row].get(name)) for name in names)] for row in _by_curve(rows)]

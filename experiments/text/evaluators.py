@@ -81,7 +81,7 @@ def open_evaluator(path: str, name: str, side: int, gallery: Gallery) -> Evaluat
 def check_independent(path: str, evaluator: Evaluator, stages: Sequence[Stage]) -> None:
     """Validates that no stage, nor a prior among them, was trained with the weights of the evaluator.
 
-    Such a stage has learned what this evaluator rewards.
+    Such a stage has been trained for high values from this evaluator.
     """
     for stage in stages:
         if evaluator.identity in (stage.run.dataset.encoder, recorded_encoder(Path(stage.name).expanduser())):

@@ -1,4 +1,4 @@
-"""What pictures are drawn from when they are evaluated, captions or classes, and the gallery that it is found in."""
+"""The captions or classes that images are drawn from in an evaluation, and the gallery for their retrieval."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Gallery(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What pictures are drawn from, or real ones are of, N of each.
+    """The captions or classes of N drawn or real images.
 
     Attributes:
       texts: captions.

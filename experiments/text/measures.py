@@ -111,7 +111,7 @@ def _mean(values) -> list[float]:
 
 
 def of_real(dataset: Images, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
-    """The metrics of real pictures, of which one caption each counts; of training pictures only what is looked up."""
+    """The metrics of real images, with one caption each; for training images only the retrieval."""
     each = np.unique(examples.rows, return_index=True)[1]
     some = Examples([examples.texts[i] for i in each], examples.labels[each], examples.right[each], examples.rows[each])
     seen = kind == SEEN
@@ -121,5 +121,5 @@ def of_real(dataset: Images, kind: str, examples: Examples, evaluator: Evaluator
 
 
 def vgg_features(path: str | None) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Features of VGG-16 by what the names of their metrics end with; none without weights."""
+    """Features of VGG-16 by the endings of the names of their metrics; none without weights."""
     return {} if path is None else {" (VGG)": Extractor("vgg", path, "clean", f"--vgg_weights={path}")}

@@ -153,7 +153,7 @@ def conditions(
     embedding: Embedded | None = None,
     typed: str | None = None,
 ) -> dict[str, Any]:
-    """What a stage draws from: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
+    """The conditions of a stage: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
 
     Args:
       labels: ``(B,)``.
@@ -248,7 +248,7 @@ def draw(
 
 
 def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
-    """The class of each picture: those of ``--labels`` in turn, the style, the only one there is, or the null label."""
+    """The class of each image: from ``--labels`` in turn, the style, the only class there is, or the null label."""
     dataset = pictures_of(stage)
     if style is not None and style not in dataset.styles:
         known = ", ".join(dataset.styles) or "no styles"

@@ -1,13 +1,13 @@
-"""Pictures from the embeddings of pictures: variations of one, what is between two, and edits by captions.
+"""Images from the embeddings of images: variations of one, interpolations between two, and edits by captions.
 
     python -m experiments.text.variations --stages=runs/decoder,runs/emoji_32 --picture=cat.png --num=8
     python -m experiments.text.variations --stages=runs/decoder --picture=cat.png --picture=dog.png --between=5
     python -m experiments.text.variations --stages=runs/decoder --picture=house.png --before="a house by day" \
         --after="a house at night" --weights=0,0.25,0.5
 
-The first stage is a decoder; the encoder of its run embeds the pictures. What is between two pictures is on the arc
-between their embeddings; an edit moves an embedding towards the difference of those of two captions. Pictures of one
-seed start from the same noise.
+The first stage is a decoder; the encoder of its run embeds the images. Interpolations between two images are on the arc
+between their embeddings. An edit moves an embedding towards the difference of the embeddings of two captions. Images of
+one seed start from the same noise.
 
 Writes a picture, a row for each embedding with ``--num`` pictures of it, ``.html`` with it and the config of the
 decoder, and ``.npz`` (``x`` of the last stage ``(M, num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the
@@ -35,8 +35,8 @@ _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder fi
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
 _BETWEEN = shared.count("between", 5, "Embeddings from the first of two pictures to the second, both included.", 2)
 _BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is.")
-_AFTER = flags.DEFINE_string("after", None, "A caption of the picture as it is to be.")
-_WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "How far to move by the captions, from 0 to 1.")
+_AFTER = flags.DEFINE_string("after", None, "A caption of the edited image.")
+_WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "Weights of the edit by captions, from 0 to 1.")
 _NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
 _OUT = shared.out("Path of the results without ending; in the last run by default.")
 shared.reinterpret_weights()
@@ -49,7 +49,7 @@ def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
             goes_with = "two --picture" if flag is _BETWEEN else "--before and --after"
             raise ConfigError(f"--{flag.name}: must be left out, it goes with {goes_with}")
     if not 1 <= len(paths) <= 2:
-        raise ConfigError(f"--picture: must be given once, or twice for what is between them, got {len(paths)}")
+        raise ConfigError(f"--picture: must be given once, or twice to interpolate, got {len(paths)}")
     texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
     if texts and (len(texts) != 2 or len(paths) > 1):
         raise ConfigError("--before and --after: must be given together, with one --picture")

@@ -49,7 +49,7 @@ FIELDS = Section(
 
 
 def check(options: Config) -> None:
-    """Validates what the ranges do not."""
+    """Validates relations between fields."""
     ordered = options.t_min < options.t_max
     require(ordered, "distillation.adversarial.t_min", options.t_min, f"below t_max = {options.t_max}")
 
@@ -129,7 +129,7 @@ class Adversary(NamedTuple):
         return loss + self.options.penalty * penalty, {f"train/{name}": value for name, value in metrics.items()}
 
     def _features(self, params, batch, x, eps):
-        """Those of noised data or samples, by layer."""
+        """The features of noised data or samples, by layer."""
         t = Times(*batch["times_adversarial"]).t
         variables = self.teacher if self.options.features == "teacher" else params["fake"]
         read = _features_at(self.model, variables, batch["conditions"], self.layers)

@@ -16,9 +16,9 @@ LAG = 2
 
 
 class Agreement:
-    """Carries the number of a signal through the training step, as a field of the rows of each process.
+    """Shares the number of a signal between processes: it passes through the training step as a field of their rows.
 
-    With one process nothing is carried, and a signal counts at once.
+    With one process nothing is shared, and a signal counts at once.
 
     >>> agreement = Agreement()
     >>> agreement.after({"loss": 0.5}, None), agreement.after({"loss": 0.5}, 15)
@@ -30,7 +30,7 @@ class Agreement:
         self._pending: deque[Any] = deque()
 
     def wrap(self, prepare: Prepare, loss: Loss) -> tuple[Prepare, Loss]:
-        """The functions of the training step, with the field handed through."""
+        """The functions of the training step, with the field passed through."""
         if not self._several:
             return prepare, loss
 

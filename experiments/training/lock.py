@@ -197,7 +197,7 @@ def _read(path: Path) -> tuple[bytes, float] | None:
     """The record of a lock and when it was touched; None if there is no lock.
 
     Raises:
-      ProgramError: for what is not a file, such as a link: it cannot be made anew, and reading it may never end.
+      ProgramError: if it is not a file, such as a link: it cannot be made anew, and reading it may never end.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):

@@ -44,12 +44,12 @@ class Fit(NamedTuple):
       dataset: the source of batches.
       params: the initial parameters.
       prepare: ``(key, batch) -> batch``, see :func:`scorekit.training.make_train_step`.
-      loss: ``(params, prepared batch) -> (loss of each example, aux)``; what ``aux`` holds as ``train/…`` is logged.
+      loss: ``(params, prepared batch) -> (loss of each example, aux)``; entries ``train/…`` of ``aux`` are logged.
       ema: average that is evaluated and sampled from, "none" for the parameters themselves.
       held_out: ``params -> held-out loss``.
       draw: ``(path, params, step) -> path`` of a picture, every ``sample_every`` steps; left out, with a warning, where
         samples are not finite.
-      optimizer: optimiser; the one of ``training`` by default.
+      optimizer: optimiser; by default from ``training``.
       gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
     """
 

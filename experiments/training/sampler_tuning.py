@@ -47,7 +47,7 @@ def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
 
 
 def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]:
-    """The sampler of a config tuned on paths of its model, and how many of the initial grids were."""
+    """The sampler of a config, tuned on paths of its model, and the number of initial grids that were tuned."""
     scale, schedule, size = config.sampling.guidance_scale, run.model.schedule, options.batch_size
     solver, ts = build_sampler(config, schedule)
     name = config.sampling.solver.name

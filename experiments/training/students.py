@@ -31,7 +31,7 @@ Teacher = Callable[[Mapping[str, Any]], Denoiser]
 
 
 class TrainingTask(NamedTuple):
-    """What :func:`experiments.training.loop.fit` needs to train a student; ``student`` picks its parameters out."""
+    """Arguments of :func:`experiments.training.loop.fit` for a student; ``student`` picks its parameters out."""
 
     params: PyTree
     prepare: Callable

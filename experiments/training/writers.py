@@ -4,8 +4,8 @@ One line of ``metrics.jsonl`` is one JSON object: ``step``, ``time`` (seconds si
 A number that JSON lacks is the string ``"nan"``, ``"inf"`` or ``"-inf"``, so that any JSON reader accepts the file
 and a diverged run stays visible; :func:`read_metrics` gives floats back.
 
-A run that resumes at step k drops what was written after k, so that its file ends up equal, times apart, to that of a
-run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
+A run that resumes at step k drops the lines after step k, so that its file ends up equal, except for times, to the file
+of a run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
 """
 
 import contextlib

@@ -94,8 +94,8 @@ def dormand_prince(
     Args:
       slope: ``(clock, y) -> dy/dclock``; traced once, and may close over anything, traced or not.
       y: the state at ``start``, a tree of float32 or float64 arrays.
-      start: where to start, a scalar.
-      end: where to stop, below or above ``start``.
+      start: initial value of the clock, a scalar.
+      end: final value of the clock, below or above ``start``.
       rtol: error allowed in a step, as a part of the state.
       atol: error allowed in a step where the state is small.
       max_steps: steps to try before giving up, rejected ones included; reverse mode keeps as many states.

@@ -72,7 +72,7 @@ def constant_q_frame(
     bins_per_octave: PositiveInt = 12,
     columns: PositiveInt | None = None,
 ) -> ConstantQ:
-    """The frame for signals of a given length, which must let the narrowest band hold a bin; on the host in float64.
+    """The frame for signals of a given length, long enough for a bin in the narrowest band; on the host in float64.
 
     It has ``sample_rate M / length`` coefficients per second in every band.
 

@@ -79,8 +79,8 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Arra
 def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Array:
     """Spectral convergence plus the mean absolute difference of log-magnitudes, averaged over three windows.
 
-    At 24 kHz the windows are the ones of Parallel WaveGAN, 240, 600 and 1200 samples with transforms of 512, 1024 and
-    2048, and the hops are a fifth of the window (48, 120 and 240). Differentiable in ``x``; ``y`` must not be silent.
+    At 24 kHz the windows are as in Parallel WaveGAN, 240, 600 and 1200 samples with transforms of 512, 1024 and 2048,
+    and the hops are a fifth of the window (48, 120 and 240). Differentiable in ``x``; ``y`` must not be silent.
 
     Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN" (arXiv:1910.11480).
     """

@@ -99,7 +99,7 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
 def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     """The energy of the second difference at seams relative to its average: about 1 for inaudible seams.
 
-    ``(x[s] - 2 x[s - 1] + x[s - 2])^2`` and the next one, the two that depend on a discontinuity before sample s,
+    ``(x[s] - 2 x[s - 1] + x[s - 2])^2`` and the next term, the two that depend on a discontinuity before sample s,
     averaged over the seams, relative to the average over the signal: a ratio ``(...)``.
 
     Args:

@@ -50,11 +50,11 @@ class Representation(NamedTuple):
     """An encoder and a decoder of sounds.
 
     Attributes:
-      encode: function of sounds ``(B, L)`` at full scale 1 that returns the network's input; the one of
+      encode: function of sounds ``(B, L)`` at full scale 1 that returns the network's input; the analysis of
         :func:`.note_controls` takes pitches as well.
       decode: function of ``(x, dense_map=None)`` that returns sounds ``(B, L)``. ``dense_map`` is the array that the
         network was conditioned on; only :func:`magnitudes` needs it.
-      controls: where a synthesiser decodes, as in :func:`.note_controls`, the function from the network's output to the
+      controls: if a synthesiser decodes, as in :func:`.note_controls`, the function from the network's output to the
         controls of the synthesiser; else None.
     """
 
@@ -136,7 +136,7 @@ def compressed(
 
     ``scale |X|^power exp(i arg X)``: the real parts of the bins, then the imaginary ones. The phase of a bin is
     relative to the phase of its centre frequency, so that steady partials rotate slowly from frame to frame. A residual
-    noise of ``-d`` dB in the representation is one of ``-d / power`` dB in the sound.
+    noise of ``-d`` dB in the representation becomes a noise of ``-d / power`` dB in the sound.
 
     Args:
       power: exponent of the magnitudes; 1 is the plain spectrum.
@@ -172,7 +172,7 @@ def magnitudes(mel: LogMel, iterations: NonNegativeInt = 60, match_envelope: boo
     Args:
       mel: features that the network is conditioned on.
       match_envelope: scaling of the magnitudes when decoding, by ``(E + f) / (E' + f)`` with their own envelope E', so
-        that their mel spectrogram is the one of the condition.
+        that they have the mel spectrogram of the condition.
 
     >>> from scorekit.audio import make_log_mel
     >>> mel = make_log_mel(8000)

@@ -13,7 +13,7 @@ Args:
   size: number of samples of a frame, at most ``length``.
 
 Returns:
-  Complex spectra; of :func:`magnitude` and :func:`phase` real arrays of the shape of ``spectrum``.
+  Complex spectra; :func:`magnitude` and :func:`phase` return real arrays of the shape of ``spectrum``.
 
 >>> spectrum = jnp.array([2.0j, 0.0j])
 >>> magnitude(spectrum).tolist(), [round(float(x), 4) for x in phase(spectrum)], num_frames(16000, 256)

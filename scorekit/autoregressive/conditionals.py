@@ -228,11 +228,11 @@ def _log_bins(centred: Array, inverse: Array, x: ArrayLike, bins: int) -> Array:
 
 
 def _wide(outputs: Array) -> Array:
-    """In at least float32."""
+    """The outputs in at least float32."""
     return jnp.asarray(outputs, jnp.promote_types(jnp.result_type(outputs), jnp.float32))
 
 
 def _check_outputs(conditional: Conditional, outputs: Array, shape: tuple[int, ...]) -> None:
     expected = (*shape, conditional.num_outputs)
     if jnp.shape(outputs) != expected:
-        raise ValueError(f"outputs must have shape {expected}, those of the values of x, got {jnp.shape(outputs)}")
+        raise ValueError(f"outputs must have shape {expected} for the values of x, got {jnp.shape(outputs)}")

@@ -29,7 +29,7 @@ __all__ = ["ARProcess", "GaussianSequence", "MarkovChain", "ar_process", "gaussi
 __all__ += ["markov_chain"]
 
 _MOST_LOGITS = 2**27
-"""Of all sequences that are counted out, 512 MiB."""
+"""Largest number of logits of all enumerated sequences: 512 MiB."""
 
 
 @pytree_dataclass

@@ -1,6 +1,6 @@
 """Guidance of sequential conditionals: each ``p(x_i | x_<i)`` is guided and normalised by itself.
 
-It samples what :func:`scorekit.guidance.sequences.guide_sequentially` counts out, which is not the guided joint;
+It samples the law that :func:`scorekit.guidance.sequences.guide_sequentially` computes, which is not the guided joint;
 :func:`scorekit.autoregressive.sample_joint` weights its samples towards that. The joint of continuous sequences is
 guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(log_prob, model)``.
 
@@ -40,7 +40,7 @@ class GuidedModel:
 
     @property
     def conditional(self) -> Conditional:
-        """That of the two models."""
+        """The conditional of the two models."""
         return self.uncond.conditional
 
     def outputs(self, x: Array) -> Array:

@@ -17,7 +17,7 @@ __all__ = ["NetworkModel", "SequenceModel", "model_from_network"]
 
 
 class SequenceModel(Protocol):
-    """What the functions of this package need of a model."""
+    """The interface of a model for the functions of this package."""
 
     @property
     def conditional(self) -> Conditional:
@@ -39,7 +39,7 @@ class SequenceModel(Protocol):
 
 @pytree_dataclass
 class NetworkModel:
-    """A network and what its outputs mean, at fixed conditions; build it with :func:`model_from_network`.
+    """A network and the meaning of its outputs, at fixed conditions; build it with :func:`model_from_network`.
 
     Attributes:
       network: a module such as :class:`scorekit.networks.CausalWaveNet`; static.

@@ -1,4 +1,4 @@
-"""Weighted particles of the guided joint, drawn from guided conditionals and corrected for what these leave out.
+"""Weighted particles of the guided joint, drawn from guided conditionals and corrected for their normalisation.
 
 A guided conditional is normalised by ``Z_i(x_<i) = sum_x p(x | x_<i, y)^gamma p(x | x_<i)^(1 - gamma)``, which
 ancestral sampling throws away. The guided joint is the law of the guided conditionals times the product of these:
@@ -6,7 +6,7 @@ ancestral sampling throws away. The guided joint is the law of the guided condit
     ``p(x | y)^gamma p(x)^(1 - gamma) = prod_i Z_i(x_<i) guided(x_i | x_<i)``.
 
 Hence ``prod_i Z_i`` weights the sequences towards the joint. ``Z_i`` does not depend on ``x_i``: particles are weighted
-and resampled before the value is drawn, and copies part at once.
+and resampled before the value is drawn, so copies of a particle may draw different values.
 """
 
 import jax
@@ -34,7 +34,8 @@ def sample_joint(
     of ``Z_i``. With one particle it samples these conditionals (:func:`scorekit.autoregressive.sample`); the
     error of a mean falls as ``1 / sqrt(particles)``, and ``E[exp(log_normalizer)]`` is the sum of the joint over all
     sequences with any number of them. Particles that were resampled share their beginnings: for independent sequences
-    take one of each of many runs. Where ``uncond`` is uniform it is the joint at the temperature ``1 / gamma``.
+    take one sequence from each of many runs. Where ``uncond`` is uniform the guided joint is the joint at the
+    temperature ``1 / gamma``.
 
     Args:
       key: PRNG key.
@@ -49,7 +50,7 @@ def sample_joint(
 
     Raises:
       ValueError: for conditions of single particles, or a joint that is NaN or 0 for all particles: if traced, the
-        weights are NaN. Where a particle of weight 0 had no possible code, this and its later ones are -1.
+        weights are NaN. Where a particle of weight 0 had no possible code, this code and its later codes are -1.
 
     >>> from scorekit.autoregressive import classifier_free, markov_chain
     >>> log = lambda *rows: jnp.log(jnp.array(rows))

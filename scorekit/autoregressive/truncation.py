@@ -1,7 +1,7 @@
 """Changes of categorical conditionals: temperature, top-k, nucleus and locally typical sampling.
 
-Each takes logits ``(..., V)`` and returns logits, minus infinity for what may no longer be drawn; they compose, and the
-``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
+Each takes logits ``(..., V)`` and returns logits, minus infinity for codes that may no longer be drawn; they compose,
+and the ``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
 
 Args:
   logits: ``(..., V)``.

@@ -120,9 +120,9 @@ def reverse_sde(
     additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
 
     Args:
-      path: the Brownian motion over the r that are visited, for example
-        ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area of the
-        solver and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.
+      path: the Brownian motion over the values of r that the solver visits, for example
+        ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area that the
+        solver needs and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.
 
     Source: Anderson 1982; Song et al. 2021, eq. 6 (https://arxiv.org/abs/2011.13456).
     """

@@ -16,8 +16,8 @@ Args:
   split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
   data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
     ``~/tensorflow_datasets``).
-  size: pixels a side that the middle square of a picture is resized to; with None pictures are left as they are, and
-    those of a source must have one size.
+  size: pixels a side that the middle square of a picture is resized to. With None pictures keep their size, and all
+    pictures of a source must have one size.
   mode: ``"RGB"`` or ``"L"`` (grey) converts pictures, with white behind transparent pixels; with None all must be RGB
     or all grey.
   seed: seed of the draws, or of the order of every epoch.

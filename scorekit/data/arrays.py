@@ -134,8 +134,7 @@ class CaptionedSet:
       styles: the names of the styles of drawing, which are words of the captions.
       label: indices into ``classes``, ``(N,)``, int32.
       classes: the names of the groups.
-      credit: whose the pictures are and under which licences: to be named where they, or samples that repeat them, are
-        shown.
+      credit: owners and licences of the pictures: to be named where they, or samples that repeat them, are shown.
     """
 
     x: np.ndarray

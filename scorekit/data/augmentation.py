@@ -1,7 +1,7 @@
 """Augmentation of images as pure functions of a key and a batch.
 
 Random flips and crops change the distribution that a model learns: a model of flipped images draws flipped ones. The
-non-leaking augmentation of EDM tells the network what was done: a network that is given the parameters of the
+non-leaking augmentation of EDM tells the network the transformation: a network that is given the parameters of the
 transformation as a condition learns the transformed distributions apart, and draws untransformed images at the
 condition zero. Each transformation is done with its own probability:
 
@@ -21,7 +21,7 @@ this implementation decides:
 
 * the order: as in the table, the flips first and the translation last;
 * whether an enabled flip flips always or half of the time: half of the time, so that a flip's own probability is half
-  of the argument; the paper flips from left to right at a probability of its own, here ``flip_probability``;
+  of the argument; the paper flips from left to right with a separate probability, here ``flip_probability``;
 * directions: x points right, y down, angles turn from x to y, translations move the content right and down;
 * resampling: Keys's cubic convolution of the image mirrored at its edge pixels, which is exact where pixels fall on
   pixels (flips, quarter turns of square images, whole translations), where the paper takes longer wavelet filters.
@@ -77,7 +77,7 @@ def random_crop(key: Key, x: ArrayLike, padding: NonNegativeInt, mode: _Mode = "
     ``padding`` pixels.
 
     Args:
-      padding: pixels on each side; with ``"reflect"`` and ``"wrap"`` at most what an image can supply.
+      padding: pixels on each side; with ``"reflect"`` and ``"wrap"`` at most as much as an image can supply.
       mode: pixels outside: ``"constant"`` (zeros), ``"edge"`` (the pixel at the edge), ``"reflect"`` (the image
         mirrored at its edge pixels) or ``"wrap"`` (the image again).
     """

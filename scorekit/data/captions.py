@@ -114,7 +114,7 @@ def encode_captions(
     dtype: str = "float32",
     folder: str | os.PathLike[str] | None = None,
 ) -> EncodedCaptions:
-    """Encodes captions, each different one once; the arrays are in their order.
+    """Encodes each distinct caption once; the arrays are in the order of ``captions``.
 
     Args:
       encoder: encoder of text.
@@ -122,8 +122,8 @@ def encode_captions(
         more than ``length`` tokens lose the rest: one warning says how many.
       length: the largest number of tokens of a caption, marks of beginning and end included.
       dtype: type of states and pooled vectors: "float32", or "float16" for half the memory.
-      folder: where the arrays are kept in a file, whose name is a checksum of captions, weights, length and dtype, and
-        read from when they are asked for again; None keeps nothing.
+      folder: folder for a file of the arrays, read on later calls; its name is a checksum of captions, weights, length
+        and dtype. With None nothing is kept.
     """
     _check(captions, dtype)
     key = json.dumps([list(captions), encoder.checksum, length, dtype])

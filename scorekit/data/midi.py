@@ -2,7 +2,7 @@
 
 A standard MIDI file counts time in ticks, ``tempo / ticks_per_beat`` microseconds each, and the tempo may change: the
 sum is taken in integers and divided once, so that every time is the nearest float64. Percussion (channel 10) has no
-pitch and is left out. What was left out or changed is said in a sentence each.
+pitch and is left out. Each omission or change is described in a sentence.
 
 Args:
   path: path of the file: to read, of type 0 or 1, at most 4 MiB and 4 hours; to write, its folder must exist.
@@ -48,7 +48,7 @@ _TICKS_PER_BEAT, _TEMPO = 960, 500_000
 _TICKS = _TICKS_PER_BEAT * 1_000_000 / _TEMPO  # to a second, of files that are written
 _LARGEST_RATE = 1000.0  # of rolls that are written: a frame is then longer than a tick
 _MOST_BYTES, _MOST_HOURS, _MOST_FRAMES = 2**22, 4, 2**23
-"""Of a file that is read, of its music, and of a roll, which then has 1 GiB."""
+"""Limits of a file that is read, of its music, and of a roll, which then has 1 GiB."""
 _LONG_NUMBER = re.compile(rb"[\x80-\xff]{10000}")
 """A time or length has four bytes by the standard, each but the last from 128 on; texts may have some in a row."""
 _DRUMS = 9

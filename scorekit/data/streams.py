@@ -3,7 +3,7 @@
 A run can resume from its step number alone. In a stream the examples form an infinite sequence of epochs, each in an
 order of its own: example ``i`` is row ``shuffle(i mod N)`` of the source, where ``shuffle`` is the index shuffle of
 grain seeded by ``(seed, i // N)``. It permutes ``0..N-1`` without a table, so that any position of the sequence is
-found at once, and a run continues anywhere by one integer.
+found at once, and one integer is enough to continue a run.
 
 >>> local_rows(8, process_index=1, process_count=4)
 slice(2, 4, None)
@@ -82,7 +82,7 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
 
 _MOST_TRIES = 1000
 _BROKEN = (ValueError, OSError, RuntimeError, EOFError)
-"""What a source raises for an example that cannot be read; anything else is a mistake in a program."""
+"""The errors of a source for an example that cannot be read; any other error is a mistake in a program."""
 
 
 @runtime_checkable
@@ -122,8 +122,8 @@ def stream(
       source: N examples with random access, N from 1 to 2³² - 1.
       start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
       transform: pure function from an example to an example, called in the threads that read.
-      workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch
-        is read when it is asked for.
+      workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch is
+        read when it is needed.
       on_error: consequence of an example that raises a ``ValueError``, ``OSError``, ``RuntimeError`` or ``EOFError``,
         or has other fields or shapes than the first of the source. ``"raise"`` ends the stream with an error that names
         it. ``"skip"`` puts the next good row of the source in its place, so that batches keep their size and remain a

@@ -33,7 +33,7 @@ def tar(
     mode: Mode | None = None,
     index_folder: str | os.PathLike | None = None,
 ) -> "_Tar":
-    """The images in tar files, read in place on access: a source like that of :func:`scorekit.data.folder`.
+    """The images in tar files, read in place on access: a source like :func:`scorekit.data.folder`.
 
     Files of one key, the path up to the first dot of the file's name, are one example: a picture ``0001.jpg`` (or png,
     webp, ...), its class ``0001.cls`` (an integer), its caption ``0001.txt``, and ``0001.json``, an object of which

@@ -2,7 +2,7 @@
 
 A denoiser is ``(z_t, t) -> log p(x_i | z_t)``: from noisy tokens ``(B, ...)`` to normalised log-probabilities
 ``(B, ..., V)`` of at least float32. The library's own are ``jax.tree_util.Partial`` of module-level functions and may
-be arguments of a jitted function. Any such function is accepted everywhere, but only those of
+be arguments of a jitted function. Any such function is accepted everywhere, but only the denoisers of
 :func:`denoiser_from_network` make sure that tokens without a mask are carried over.
 
 Args:

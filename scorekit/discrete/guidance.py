@@ -10,7 +10,7 @@ rule                     what is raised to the power gamma                    no
 
 For gamma 0 and 1 all give the unconditional and the conditional distribution, as far as their parts are exact. For
 other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independent tokens: the factor of the tokens to
-come is missing. The joint of short sequences is counted out by :mod:`scorekit.guidance.sequences`, and
+come is missing. The joint of short sequences is enumerated by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
 
 Args:
@@ -129,8 +129,8 @@ def _guided_rates(cond, uncond, guidance_scale, z_t, row):
 def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Scale) -> RateDenoiser:
     """Guidance of the rates of the reverse process, ``R(z -> y)^(1 - gamma) R(z -> y | condition)^gamma``.
 
-    The total rate is guided too: a token of which both are certain changes before one of which they are not. With
-    another solver than ``TauLeaping`` it is :func:`classifier_free`.
+    The total rate is guided too: a token that both predictions are certain about changes before a token that they are
+    uncertain about. With another solver than ``TauLeaping`` it is :func:`classifier_free`.
 
     Source: Nisonoff et al. 2024 (https://arxiv.org/abs/2406.01572).
     """

@@ -78,8 +78,8 @@ def token_loss(
     """The per-example loss at a random time: an unbiased estimate of the continuous-time bound on ``-log p(x0)``.
 
     ``(sigma' / sigma) sum_i [z_i = mask] -log p(x_i | z_t)`` with masks, and with uniform noise ``(sigma' / (alpha V))
-    sum_i sum_y (s - r + r log(r / s))``, s the ratio ``p_t(z with y) / p_t(z)`` and r the ratio of ``q(. | x0)``. NaN
-    for traced log-probabilities that do not sum to 1.
+    sum_i sum_y (s - r + r log(r / s))``, s the ratio ``p_t(z with y) / p_t(z)`` and r the same ratio for ``q(. | x0)``.
+    NaN for traced log-probabilities that do not sum to 1.
 
     Args:
       times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.

@@ -75,7 +75,7 @@ class TokenSolver:
         return self.row(process, jnp.stack([ts[1:], ts[:-1]], axis=-1))
 
     def init(self, z: Array) -> PyTree:
-        """What ``step`` carries, before the first step: nothing."""
+        """The state before the first step: nothing."""
         del z
         return ()
 
@@ -93,7 +93,7 @@ class TokenSolver:
         raise NotImplementedError
 
     def step(self, key: Key, state: PyTree, z_t: Array, row: Any, denoiser: TokenDenoiser) -> tuple[Array, PyTree]:
-        """``(z_s, state)`` from ``z_t`` and the row of the step; what cannot be drawn is -1 and stays so."""
+        """``(z_s, state)`` from ``z_t`` and the row of the step; a token that cannot be drawn is -1 and stays -1."""
         drawn = draw_codes(key, self.transition(as_index(z_t), row, denoiser))
         return jnp.where(is_missing(z_t), z_t, drawn.astype(z_t.dtype)), state
 

@@ -5,9 +5,9 @@ The discriminator returns logits D, positive for data. At its optimum, on noised
     ``D(x_t) = log p_t(x_t) - log q_t(x_t)``,   whose gradient is   ``score_p - score_q``:
 
 the adversarial gradient of ``-D`` is then the gradient of the reverse KL divergence
-(:mod:`scorekit.flow_maps.matching`), and for ``softplus(-D)`` the same times ``q_t / (p_t + q_t)``. With a
-discriminator of *data*, unlike a teacher, the errors of the teacher are not inherited; with one that is trained, it is
-the gradient of a classifier.
+(:mod:`scorekit.flow_maps.matching`), and for ``softplus(-D)`` that gradient times ``q_t / (p_t + q_t)``. A
+discriminator of *data* does not inherit the errors of a teacher. With a trained discriminator it is the gradient of a
+classifier.
 
 Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
 leaves are summed.

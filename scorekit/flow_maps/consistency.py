@@ -8,9 +8,9 @@ adjacent points of a path.
 Args:
   schedule: the noise schedule.
   t_min: the end of the paths.
-  t: time, scalar or ``(B,)``; of a loss, ``(B,)``.
+  t: time, scalar or ``(B,)``; a loss needs ``(B,)``.
   student: the consistency model.
-  target: the same model, or one with averaged parameters: more stable, but slower.
+  target: the same model, or a copy with averaged parameters: more stable, but slower.
   x0: data, leaves ``(B, ...)``.
   eps: noise shaped like ``x0``.
   s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.

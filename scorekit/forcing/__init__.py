@@ -1,4 +1,4 @@
-"""Diffusion forcing: a noise level of its own for every frame of a sequence.
+"""Diffusion forcing: an individual noise level for every frame of a sequence.
 
 States are trees of ``(B, T, ...)`` arrays, T frames, and a denoiser is ``(x_t, t) -> Prediction`` with ``t`` of shape
 ``(B, T)``: :func:`scorekit.denoisers.denoiser_from_network` makes one of a network that takes such times, and the rules

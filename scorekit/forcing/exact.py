@@ -15,7 +15,7 @@ __all__ = ["exact_denoiser"]
 
 @checked
 def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, causal: bool = False) -> Denoiser:
-    """``E[x0 | x_t]`` and ``E[eps | x_t]`` of a Gaussian whose frames have levels of their own, by conditioning.
+    """``E[x0 | x_t]`` and ``E[eps | x_t]`` of a Gaussian whose frames have individual levels, by conditioning.
 
     With ``A`` and ``S`` the diagonal matrices of the alpha and sigma of each frame and ``A C A + S^2 = L L^T``, the
     innovations ``z = L^-1 (x_t - A m)`` are independent, and ``E[x0 | x_t] = m + C A L^-T z``, ``E[eps | x_t] = S L^-T
@@ -25,7 +25,7 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, c
       density: density of all values of an example in the order of the frames, of dimension ``T K``.
       schedule: the noise schedule.
       frames: number of frames T; it divides the dimension.
-      causal: prediction of a frame from itself and the frames before alone.
+      causal: whether a frame is predicted from itself and the previous frames alone.
 
     Returns:
       A denoiser of ``x_t`` ``(B, T, K)`` at ``t``, a scalar, ``(B,)`` or ``(B, T)``.

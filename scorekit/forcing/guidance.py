@@ -1,4 +1,4 @@
-"""History guidance: away from what would be predicted with less knowledge of the frames before."""
+"""History guidance: away from the prediction with less knowledge of the previous frames."""
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
@@ -25,9 +25,9 @@ def history_guidance(
 ) -> Denoiser:
     """Guidance by the history, the frames with ``t <= clean``: ``masked + gamma (full - masked)`` for all others.
 
-    ``masked`` is the prediction with the history noised further, to ``level``. At level 1 of a schedule without signal
-    there nothing of the history is left, and this is classifier-free guidance with the history as the condition; below
-    1 the frames before are known roughly. 2 evaluations.
+    ``masked`` is the prediction with the history noised further, to ``level``. With level 1 and ``alpha(1) = 0``
+    nothing of the history is left: classifier-free guidance with the history as the condition. Below 1 a rough history
+    remains. 2 evaluations.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.
@@ -35,7 +35,7 @@ def history_guidance(
       noise: standard normal noise shaped like the state, the same at every evaluation.
       guidance_scale: gamma; 1 is the denoiser itself, 0 forgets the history.
       level: the time to which the history is noised.
-      clean: the time of the frames of the history: 0, or the stabilisation of the sampler, as which it shows them.
+      clean: the time that the sampler passes for frames of the history: 0, or its ``stabilisation``.
 
     Returns:
       ``(x_t, t) -> Prediction``, the guided denoiser.

@@ -6,8 +6,8 @@ Args:
   x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
   target: the target of the network.
   weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-  mask: ``(B, T)`` booleans, which frames exist, at least one; the others are noise at t = 1 to the network, and not in
-    the loss. None: all.
+  mask: ``(B, T)`` booleans, True for frames that exist, at least one. The other frames are noise at t = 1 for the
+    network, and not in the loss. None: all exist.
   key: PRNG key.
 
 Returns:

@@ -40,7 +40,7 @@ __all__ = ["RollOut", "RollState", "roll_out", "sample_long"]
 
 
 class RollState(NamedTuple):
-    """What a roll-out carries from one chunk of frames to the next.
+    """The state of a roll-out between two chunks of frames.
 
     Attributes:
       x: the frames in the window, leaves ``(B, W, ...)``.

@@ -29,20 +29,20 @@ def sample(
     """Integrates every frame along its own levels, in one ``lax.scan``: ``x_i(levels[k, i])`` to ``levels[k + 1, i]``.
 
     The velocity of the frames ``dx_i = (alpha'_i E[x0_i | x] + sigma'_i E[eps_i | x]) dt_i`` leads along any path of
-    levels to the distribution of the data if the expectations are given *all* frames. With the expectations of a causal
-    network it does where the frames before have no noise (:func:`~scorekit.forcing.autoregressive`); elsewhere it is
-    the approximation of diffusion forcing.
+    levels to the distribution of the data if the expectations are given *all* frames. The expectations of a causal
+    network suffice where the previous frames have no noise (:func:`~scorekit.forcing.autoregressive`); elsewhere they
+    are the approximation of diffusion forcing.
 
     Args:
       key: PRNG key; may be ``None`` for a deterministic solver.
       denoiser: ``(x_t, t) -> Prediction`` with ``t`` of shape ``(B, T)``.
       schedule: the noise schedule of the denoiser.
       solver: a single-step solver.
-      x_init: leaves ``(B, T, ...)`` at the levels of the first row: given frames where that is 0, elsewhere from
-        :func:`scorekit.process.sample_prior`.
+      x_init: leaves ``(B, T, ...)`` at the levels of the first row: given frames where the level is 0, elsewhere noise
+        from :func:`scorekit.process.sample_prior`.
       levels: ``(n + 1, T)``, which fall or stay from row to row and end at 0.
-      stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``: above 0 the errors of earlier
-        frames, which it takes for noise, matter less.
+      stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``: above 0 the denoiser takes the
+        errors of earlier frames for noise, and they matter less.
 
     Returns:
       The sequences, shaped and typed like ``x_init``.

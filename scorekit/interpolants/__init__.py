@@ -4,8 +4,8 @@ Two constructions, with t = 0 at x0 and t = 1 at x1, both of which end exactly i
 
 * A *bridge* of a noise schedule is its forward process, pinned at x1 (I2SB, DDBM). :func:`bridge_noise` takes the place
   of the noise in every loss, and every solver of the reverse SDE starts from x1 in place of noise.
-* An *interpolant* ``x_t = alpha x0 + beta x1 + gamma z`` has any three scales. Its :func:`velocity` is the one of an
-  ODE that every deterministic solver integrates, and :class:`BridgeAncestral` adds any amount of noise.
+* An *interpolant* ``x_t = alpha x0 + beta x1 + gamma z`` has any three scales. Its :func:`velocity` belongs to an ODE
+  that every deterministic solver integrates, and :class:`BridgeAncestral` adds any amount of noise.
 
 Which x1, or which noise, goes with which example of a batch is the subject of :mod:`~scorekit.interpolants.couplings`.
 

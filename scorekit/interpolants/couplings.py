@@ -4,10 +4,10 @@ A flow is trained on pairs (x0, eps), of which only the two marginals matter: an
 velocity field ``E[alpha' x0 + sigma' eps | x_t]`` that carries the noise to the data. With the pairs of the optimal
 transport of each minibatch the paths cross less and are straighter, so that fewer steps suffice.
 
-Of the independent pairs alone ``q(x_t | x0) = N(alpha x0, sigma^2)`` holds. With any other coupling the pair
-``(E[x0 | x_t], E[eps | x_t])`` is still the velocity, and so are its conversions, but ``-eps / sigma`` is no score:
-use deterministic solvers and :mod:`scorekit.likelihood.exact`; no stochastic solver, no variational bound, no
-guidance by the gradient of a likelihood.
+Only for independent pairs ``q(x_t | x0) = N(alpha x0, sigma^2)`` holds. With any other coupling the pair
+``(E[x0 | x_t], E[eps | x_t])`` is still the velocity, and so are its conversions, but ``-eps / sigma`` is no score: use
+deterministic solvers and :mod:`scorekit.likelihood.exact`; no stochastic solver, no variational bound, no guidance by
+the gradient of a likelihood.
 
 Args:
   x0: data, a tree of ``(n, ...)`` arrays.
@@ -70,9 +70,9 @@ def pair(
     for a class stays with that class, as a conditional flow needs: every class has standard normal noise.
 
     Args:
-      assign: ``cost (b, b) -> (b,)``, the column of each row, a permutation (of a traced one that is none the noise is
+      assign: ``cost (b, b) -> (b,)``, the column of each row, a permutation (if a traced result is none, the noise is
         NaN): under ``jit`` a function of JAX, such as :func:`scorekit.training.optimal_assignment`.
-      labels: integers ``(n,)``; None for a flow that no class conditions.
+      labels: integers ``(n,)``; None for a flow without classes.
       block_size: number of examples that are paired with each other, in consecutive blocks of which the last may be
         smaller; None for all n. The time of the Hungarian algorithm grows like its cube.
 

@@ -151,7 +151,7 @@ def _exact(joint: Mixture, interpolant: Interpolant, x_t: Array, t: Array) -> En
 def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
     """The exact denoiser where the joint density of ``(x0, x1)`` is a Gaussian or a mixture; x_t is ``(..., D)``.
 
-    Of a component ``N(m, C)`` with ``A = [alpha I, beta I]`` and ``K = A C A' + gamma^2``,
+    For a component ``N(m, C)``, with ``A = [alpha I, beta I]`` and ``K = A C A' + gamma^2``,
     ``E[(x0, x1) | x_t] = m + C A' K^-1 (x_t - A m)`` and ``E[z | x_t] = gamma K^-1 (x_t - A m)``.
 
     Args:

@@ -54,9 +54,9 @@ def interpolant_loss(
 ) -> Array:
     """The loss of each example at random times and noise: ``w |network(x_t, t) - target|^2 / D``.
 
-    Its minimum is the expectation of the target given x_t. Pairs ``(x0_i, x1_i)`` are as the data are: independent,
-    paired, or :func:`~scorekit.interpolants.couplings.pair`. The variance of "velocity" grows without bound towards the
-    ends of an interpolant with noise, the others have a bounded one.
+    Its minimum is the expectation of the target given x_t. Pairs ``(x0_i, x1_i)`` may be independent, paired by the
+    data, or by :func:`~scorekit.interpolants.couplings.pair`. The variance of "velocity" grows without bound towards
+    the ends of an interpolant with noise; the variance of other targets is bounded.
 
     Args:
       key: PRNG key.

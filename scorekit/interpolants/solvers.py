@@ -29,8 +29,8 @@ class BridgeAncestral(SolverBase):
 
     ``x_s = alpha_s x0 + beta_s x1 + gamma_s sqrt(1 - eta^2 d) z + eta gamma_s sqrt(d) w`` with fresh noise w and
     ``d = 1 - (beta_s / alpha_s) / (beta_t / alpha_t)``. In the limit of many steps it is the SDE backward in time of
-    diffusion ``e = eta^2 gamma^2 (log beta / alpha)' / 2``, which of a Brownian bridge is constant, and for eta = 0 the
-    ODE. The first step from a time at which gamma is 0 takes eta = 1: there z is not known.
+    diffusion ``e = eta^2 gamma^2 (log beta / alpha)' / 2``, which is constant for a Brownian bridge, and for eta = 0
+    the ODE. The first step from a time at which gamma is 0 takes eta = 1: there z is not known.
 
     :func:`scorekit.samplers.sample` takes the denoiser of ends in place of the denoiser, and the interpolant in place
     of the schedule.

@@ -29,7 +29,7 @@ __all__ = ["score", "velocity"]
 
 
 def velocity(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, interpolant: Interpolant) -> PyTree:
-    """``alpha' x0 + beta' x1 + gamma' z``; of the expectations given x_t, the velocity ``dx/dt`` of the ODE.
+    """``alpha' x0 + beta' x1 + gamma' z``; for the expectations given x_t it is the velocity ``dx/dt`` of the ODE.
 
     The ODE ``dx = v dt`` and every SDE ``dx = (v +- e score) dt + sqrt(2 e) dw``, plus forward and minus backward in
     time, have the marginals of the interpolant.

@@ -43,7 +43,7 @@ _LATE = {"Loaded": "loading", "export": "_exporting", "load": "loading"}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs the networks is imported when it is asked for: paths need nothing but Python."""
+    """Imports functions that need the networks on first use: paths need nothing but Python."""
     if name in _LATE:
         return getattr(importlib.import_module(f"scorekit.io.{_LATE[name]}"), name)
     if name in __all__:

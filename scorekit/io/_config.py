@@ -31,7 +31,7 @@ _KINDS = {
 
 
 class Parts(NamedTuple):
-    """What ``config.json`` holds."""
+    """The contents of ``config.json``."""
 
     module: nn.Module
     preconditioning: preconditioning.Preconditioning

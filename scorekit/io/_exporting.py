@@ -1,4 +1,4 @@
-"""Weights out: a folder with the weights in one file, a config that says what they mean, and a model card."""
+"""Weights out: a folder with the weights in one file, a config that gives them their meaning, and a model card."""
 
 import hashlib
 import itertools
@@ -35,7 +35,7 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
     card. What ``load`` would not read is not written, such as parameters that do not fit the network.
 
     Args:
-      folder: where to; made if it does not exist.
+      folder: the folder to write; made if it does not exist.
       loaded: a :class:`~scorekit.io.loading.Loaded` of known shape.
       facts: rows of the model card, such as data, steps, metrics and solver; JSON.
 

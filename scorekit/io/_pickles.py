@@ -139,11 +139,11 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("dnnlib.util", "EasyDict"): _inert("dnnlib.util.EasyDict"),
     ("argparse", "Namespace"): _inert("argparse.Namespace"),
 }
-"""What a name in a pickle stands for."""
+"""The object that a name in a pickle stands for."""
 
 
 _Base: Any = pickle._Unpickler
-"""In Python: the one in C allocates memory for any index of the memo, and hashes keys before they can be checked."""
+"""The unpickler in Python: the C one allocates memory for any index of the memo, and hashes keys unchecked."""
 
 
 def _hashing(opcode: bytes, keys: slice) -> Callable[[Any], None]:

@@ -51,12 +51,12 @@ class _Apply:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-    """A network with its parameters, and what its inputs and output mean.
+    """A network with its parameters, and the meaning of its inputs and output.
 
     Attributes:
       module: the Flax module.
       params: its parameters.
-      preconditioning: how noise level and input enter it, and what its output is.
+      preconditioning: scaling of its noise level and input, and the meaning of its output.
       shape: shape of one example, or None where nothing says it.
       autoencoder: module and parameters, or None.
 
@@ -85,7 +85,7 @@ class Loaded:
 
     @property
     def target(self) -> Target:
-        """What the output of the network is."""
+        """The meaning of the network's output."""
         return self.preconditioning.target
 
     def network(self, **conditions: Any) -> Network:
@@ -101,7 +101,7 @@ class Loaded:
         """The denoiser ``(x_t, t) -> Prediction``, for :func:`scorekit.samplers.sample`; unconditional by default.
 
         Args:
-          **conditions: as of :meth:`network`.
+          **conditions: conditions of :meth:`network`.
         """
         return denoiser_from_network(self.network(**conditions), self.schedule, self.target)
 
@@ -116,7 +116,7 @@ class Loaded:
           num: number of examples.
         """
         if self.shape is None:
-            raise ValueError("shape must be given to load: this checkpoint does not say the shape of an example")
+            raise ValueError("shape must be given to load: this checkpoint does not hold the shape of an example")
         return sample_prior(key, self.schedule, jax.ShapeDtypeStruct((num, *self.shape), jnp.float32))
 
     def decode(self, latents: Array) -> Array:
@@ -140,18 +140,19 @@ def load(
     revision: str | None = None,
     **options: Any,
 ) -> Loaded:
-    """Reads published weights, or those that :func:`scorekit.io.export` wrote.
+    """Reads published weights, or weights that :func:`scorekit.io.export` wrote.
 
     Args:
-      path: a folder of :func:`~scorekit.io.export`; one of a diffusers pipeline (``model_index.json``), or of one model
-        of it; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
+      path: a folder of :func:`~scorekit.io.export`, of a diffusers pipeline (``model_index.json``), or of one model of
+        a pipeline; a file, see :func:`scorekit.io.reading.read_weights`; or ``hf:organisation/repository``, which is
         downloaded.
-      preconditioning: meaning of inputs and outputs (:mod:`scorekit.io.preconditioning`); by default as the folder or
-        the layout says.
-      shape: shape of one example, ``(H, W, C)``, where the checkpoint does not say it.
+      preconditioning: meaning of inputs and outputs (:mod:`scorekit.io.preconditioning`); by default from the folder or
+        the layout.
+      shape: shape of one example, ``(H, W, C)``, where the checkpoint does not hold it.
       key: key of the dictionary in a file, by default of the average.
       revision: revision of a repository of the hub.
-      **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs tell.
+      **options: options of the layout's ``convert`` (:mod:`scorekit.io.formats`) that neither tensors nor configs
+        determine.
 
     Raises:
       FileNotFoundError: without the file, or without weights in the folder.
@@ -165,7 +166,7 @@ def load(
     if str(path).startswith(hub.PREFIX):
         path = hub.fetch(str(path), revision)
     elif revision is not None:
-        raise ValueError(f"revision must be None for a path that is not one of the hub, got {revision!r}")
+        raise ValueError(f"revision must be None for a path outside the hub, got {revision!r}")
     path = as_path(path)
     if not path.exists():
         hint = f"; a repository of the hub is named {hub.PREFIX}{path}" if len(path.parts) == 2 else ""
@@ -173,7 +174,7 @@ def load(
     if path.is_dir() and exporting.is_export(path):
         if key is not None or options:
             given = ", ".join([*options, *(["key"] if key is not None else [])])
-            raise ValueError(f"options must be none for a folder of scorekit.io.export, which says all, got {given}")
+            raise ValueError(f"options must be none for a folder of scorekit.io.export, which holds all, got {given}")
         found = exporting.read(path, shape)
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
         return Loaded(*parts, found["shape"], found["autoencoder"])

@@ -1,4 +1,4 @@
-"""From a file of weights to tensors by name, whatever wraps them.
+"""Reads the tensors of a file of weights by name, whatever wraps them.
 
 >>> import tempfile
 >>> from safetensors.numpy import save_file
@@ -47,8 +47,8 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     """Reads the tensors of a file, and its other values.
 
     Args:
-      path: a ``.safetensors`` file, or one of PyTorch or pickle, which is read without PyTorch and without running
-        anything in it.
+      path: a ``.safetensors`` file, or a file of PyTorch or pickle, which is read without PyTorch and without running
+        code in it.
       key: key of the dictionary in the file whose tensors to take; by default of the average: the first of "ema",
         "model" and "state_dict" that it has. The list of averages of score_sde gets the names of "model".
 

@@ -41,8 +41,8 @@ class LogLikelihood(NamedTuple):
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
       nfe: evaluations of the network, in the block of examples that needed most. On a fixed grid and for at most 3
-        tangents each comes with D tangents (exact) or one per probe, in 6 evaluations for an adaptive step; else a step
-        has 9, of which 3 do, and the others have one tangent.
+        tangents each evaluation has D tangents (exact) or one per probe; an adaptive step takes 6. Otherwise it takes
+        9: 3 with these tangents, the others with one tangent.
       success: whether the ODE was solved to the end in all blocks.
 
     >>> one = jnp.ones(1)
@@ -91,7 +91,7 @@ def log_likelihood(
 
     It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. (XLA is slow
     at gradients of convolutions inside loops on CPUs.) The examples of a block share their adaptive steps: the result
-    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each has its own.
+    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each example has its own steps.
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
@@ -106,15 +106,15 @@ def log_likelihood(
       chunk: number of tangents evaluated together.
       t_min: smallest time.
       t_max: largest time, above ``t_min``.
-      rtol: relative tolerance of a step, for the state and the log-determinant (of more than 3 tangents an estimate
+      rtol: relative tolerance of a step, for the state and the log-determinant (for more than 3 tangents its estimate
         with a single probe); see :func:`scorekit.samplers.adaptive.adaptive_ode`.
       atol: absolute tolerance of a step.
       max_steps: maximum number of attempted steps.
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,
         instead of tolerances, ``t_min`` and ``t_max``.
-      block_size: most examples to integrate together. By default all, but on a single CPU device, where small
-        operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
-        nothing but full batches, as one that holds class labels.
+      block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
+        where small operations are faster, 64 if an example has at most 256 values. A ``denoiser`` that takes only full
+        batches, such as one that holds class labels, always gets all examples by default.
 
     Returns:
       A :class:`LogLikelihood`.

@@ -22,8 +22,8 @@ def jackknife_error(
 
     ``sqrt((g - 1) / g sum_i (s_i - mean_j s_j)^2)`` with ``s_i`` the statistic without group i.
 
-    Of a mean with one example in each group it is the standard deviation over ``sqrt(N)``. Groups are of ``N // g``
-    examples, every g-th; up to g - 1 that remain are never left out. The result is a tree like that of ``statistic``.
+    For a mean with one example in each group it is the standard deviation over ``sqrt(N)``. A group has ``N // g``
+    examples, every g-th; the up to g - 1 others are never left out. The result is a tree like ``statistic(x)``.
 
     Args:
       statistic: a function of examples ``(M, ...)``, traced once.

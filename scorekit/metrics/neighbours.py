@@ -101,7 +101,7 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 5) -> De
 def nearest_distances(x: ArrayLike, reference: ArrayLike) -> Array:
     """The distance of each point to the nearest one of a reference, ``min_j |x_i - y_j|``.
 
-    Of samples to training data it shows what was memorised, compared with held-out data.
+    Compared with held-out data, small distances of samples to training data show memorised samples.
 
     Args:
       x: points ``(N, D)``, N >= 1.

@@ -76,7 +76,7 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
 
 
 def _bilinear(x: Array, size: int, half_pixel: bool) -> Array:
-    """In the order of operations of TensorFlow 1: columns before rows."""
+    """Bilinear resizing in the order of operations of TensorFlow 1: columns before rows."""
     (top, bottom, down), (left, right, across) = (_neighbours(n, size, half_pixel) for n in x.shape[1:3])
     across, down = across[:, None], down[:, None, None]
     rows = [x[:, i][:, :, left] + (x[:, i][:, :, right] - x[:, i][:, :, left]) * across for i in (top, bottom)]
@@ -84,7 +84,7 @@ def _bilinear(x: Array, size: int, half_pixel: bool) -> Array:
 
 
 def _neighbours(length: int, size: int, half_pixel: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new position the places before and after it, and the fraction of the latter."""
+    """For each new position the old positions before and after it, and the weight of the one after."""
     at = np.arange(size, dtype=np.float32)
     scale = np.float32(length / size)
     source = np.maximum(scale * (at + np.float32(0.5)) - np.float32(0.5), np.float32(0)) if half_pixel else at * scale

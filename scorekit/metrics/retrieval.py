@@ -1,4 +1,4 @@
-"""Retrieval: whether what belongs to an example is among the first of a gallery."""
+"""Retrieval: whether the match of an example is among the first of a gallery."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,14 +16,14 @@ def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) 
     """Whether one of the right entries of a gallery is among the k with the highest scores; its mean is recall at k.
 
     ``1 - C(t - r, m) / C(t, m)`` with ``m = min(max(k - a, 0), t)``, where ``a`` entries have a higher score than the
-    best right one, and ``t`` the same, r of them right.
+    best right entry, and ``t`` entries have its score, r of them right.
 
     This is the probability for each example, ``(N,)``, under a random order of entries with equal scores: 0 or 1
     without such. Equal scores of the whole gallery therefore give chance.
 
     Args:
       scores: scores ``(N, G)`` of each example with each entry, such as cosines of images and captions; N >= 1.
-      right: which entries belong to each example, booleans ``(N, G)``; one at least for each.
+      right: whether an entry belongs to an example, booleans ``(N, G)``; at least one True for each example.
       k: number of retrieved entries; values above G act like G.
 
     >>> scores = jnp.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.7], [0.4, 0.4, 0.4]])

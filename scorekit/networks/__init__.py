@@ -5,26 +5,26 @@ attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and li
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. The output is float32 and shaped
 like ``x``; a condition that is None is absent for all examples. :class:`UNet`, :class:`DiT` and :class:`MLP` also take
 ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two ``tokens``, such as
-those of a :class:`TextEncoder`.
+the output of a :class:`TextEncoder`.
 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
-Discriminators refine what a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of a denoiser,
-:class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
+Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
+a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
-Attributes are checked when a network is made, an input or condition of the wrong shape or dtype is an error when it is
-called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms, softmax and
-output are float32; ``dtype`` is that of convolutions, projections and attention. Signals ``(B, L, C)`` are treated as
-images are, with 3 for 3 x 3. A dense map is resized to the first features, convolved and added to them; learned null
-tokens replace what is absent. The output is exactly zero at initialisation.
+Attributes are checked when a network is made. An input or condition of the wrong shape or dtype is an error when the
+network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
+softmax and output are float32; ``dtype`` is the type of convolutions, projections and attention. Signals ``(B, L, C)``
+are treated like images, with kernels of 3 in place of 3 x 3. A dense map is resized to the first features, convolved
+and added to them; learned null tokens replace absent conditions. The output is exactly zero at initialisation.
 
 The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
 the network of a name, without parameters, with some attributes changed;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
 
 Returns:
-  float32 arrays with the leading axis of the batch; of :func:`features` by the names of layers.
+  float32 arrays with the leading axis of the batch; :func:`features` returns them by the names of layers.
 
 >>> import jax
 >>> import jax.numpy as jnp

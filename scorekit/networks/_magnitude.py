@@ -42,9 +42,9 @@ def normalise_weights(params: PyTree) -> PyTree:
     which falls as the weights grow.
 
     Args:
-      params: of a network whose arrays of two axes or more are all magnitude-preserving weights ``(..., out)``
-        (:class:`~scorekit.networks.EDM2`); they are normalised over all axes but the last. Others, gains and
-        constants, are left alone.
+      params: parameters of a network whose arrays of two axes or more are all magnitude-preserving weights
+        ``(..., out)`` (:class:`~scorekit.networks.EDM2`); they are normalised over all axes but the last. Others, gains
+        and constants, are left alone.
 
     >>> unit = normalise_weights({"kernel": jnp.array([[3.0], [4.0]]), "gain": jnp.array(2.0)})
     >>> [round(float(w), 2) for w in unit["kernel"][:, 0]], float(unit["gain"])

@@ -86,8 +86,8 @@ class AutoencoderKL(LatentNetwork, Published):
 
     It is used like :class:`~scorekit.networks.Autoencoder`; its latent is continuous, without codes. Images ``(B, H, W,
     C)`` in [-1, 1] become latents ``(B, H / stride, W / stride, latent_channels)`` with ``stride = 2 ** (levels - 1)``.
-    The encoder gives mean and log-variance of each latent value, and :meth:`encode` the mean or a sample, scaled to
-    what a model of latents is trained on::
+    The encoder gives mean and log-variance of each latent value, and :meth:`encode` the mean or a sample, scaled for
+    training a model of latents::
 
         z = (mean + exp(log_variance / 2) eps - shift_factor) scaling_factor
 
@@ -99,7 +99,7 @@ class AutoencoderKL(LatentNetwork, Published):
       groups: groups of the norms.
       quant_convs: whether pointwise convolutions follow the encoder and precede the decoder.
       scaling_factor: factor of the latent, > 0; a number, or one for each channel.
-      shift_factor: what is subtracted from the latent before it is scaled, likewise.
+      shift_factor: value subtracted from the latent before it is scaled, likewise.
     """
 
     data_channels: PositiveInt = 3
@@ -158,7 +158,7 @@ class AutoencoderKL(LatentNetwork, Published):
         return self.decoder(self.post_quant(z) if self.quant_convs else z)
 
     def scale(self, z: Array) -> Array:
-        """``(z - shift_factor) scaling_factor``: from values of the posterior to those of :meth:`encode`, float32."""
+        """``(z - shift_factor) scaling_factor``: from values of the posterior to values of :meth:`encode`, float32."""
         factor, shift = self._scale_and_shift()
         return (z - shift) * factor
 

@@ -86,9 +86,9 @@ def drop_conditions(
     probability ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
 
     Args:
-      conditions: by name, a tree of ``(B, ...)`` arrays each: labels, or a :class:`Masked`.
-      nulls: by the same names, the null value, broadcast to the condition: the null label, :data:`ABSENT`.
-      rates: by the same names, the probability of dropping this condition, in [0, 1].
+      conditions: conditions by name, each a tree of ``(B, ...)`` arrays: labels, or a :class:`Masked`.
+      nulls: null values by the same names, broadcast to the condition: the null label, :data:`ABSENT`.
+      rates: probabilities of dropping each condition by the same names, in [0, 1].
       joint_rate: the probability of dropping all conditions.
     """
     for argument, names in (("nulls", nulls), ("rates", rates)):

@@ -52,8 +52,8 @@ class FeatureDiscriminator(Module):
 
     where ``w``, ``b`` and ``V`` start at zero, and every logit with them. Features without positions have a dense layer
     in place of the convolution. Nothing is normalised per example: a norm would hide a wrong mean or contrast. With the
-    features of a fixed teacher this is the discriminator of LADD, with those of the denoiser of the generator's samples
-    that of DMD2.
+    features of a fixed teacher this is the discriminator of LADD; with the features of the denoiser of the generator's
+    samples it is the discriminator of DMD2.
 
     Attributes:
       channels: width of each head.
@@ -71,7 +71,7 @@ class FeatureDiscriminator(Module):
     def __call__(
         self, features: Mapping[str, Array], noise: ArrayLike, labels: ArrayLike | None = None
     ) -> dict[str, Array]:
-        """By layer, float32 logits ``(B, ...)`` of its features ``(B, ..., C)``, as :func:`.features` gives them."""
+        """Float32 logits ``(B, ...)`` by layer, from features ``(B, ..., C)`` as :func:`.features` gives them."""
         check_floating(features=features)
         shapes = {name: jnp.shape(h) for name, h in features.items()}
         if min(map(len, shapes.values())) < 2 or len({shape[0] for shape in shapes.values()}) > 1:
@@ -110,7 +110,7 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class MultiScaleDiscriminator(Module):
-    """The same convolutional discriminator, with parameters of its own, at 1, 1/2, 1/4 … of the sample rate.
+    """A convolutional discriminator, with separate parameters, at 1, 1/2, 1/4 … of the sample rate.
 
     The signal is halved by averages of 4 samples every 2. Each discriminator has a convolution of 15 taps, ``depth``
     grouped ones of ``10 factor + 1`` taps and stride ``factor``, one of 5 taps, and the logits, each of a window. The

@@ -47,17 +47,17 @@ class DiT(Conditioned, Published):
     with the tanh approximation of GELU. The other projections start as in the paper (Xavier, uniform).
 
     The blocks run in one scan over their stacked parameters ``blocks``, whose leading axis is the depth: compile time
-    does not depend on it, and memory much less with ``remat``. Depth is also the leading axis of the outputs of the
-    layers in the blocks (:func:`scorekit.networks.features.features`). Parameters of ``blocks`` that are split over
-    devices are gathered where a block is computed, within ``remat``: one block at a time, again in the backward pass
-    (:func:`scorekit.training.gathered`).
+    does not depend on the depth, and with ``remat`` memory depends on it much less. Depth is also the leading axis of
+    the outputs of the layers in the blocks (:func:`scorekit.networks.features.features`). Parameters of ``blocks`` that
+    are split over devices are gathered where a block is computed, within ``remat``: one block at a time, again in the
+    backward pass (:func:`scorekit.training.gathered`).
 
     The noise level is embedded by sines and cosines of angular frequencies from ``noise_scale`` down to
     ``noise_scale / 10,000``; the published checkpoints are called with a timestep in [0, 1000).
 
     Conditioning tokens, such as the states of a text encoder, are attended to between self-attention and MLP, as in
     PixArt (Chen et al. 2023, arXiv:2310.00426): ``h = h + dense0(cross_attention(norm(h), tokens))``, behind a layer
-    norm of the tokens; a learned null token replaces them where none is present. ``attention`` is not about these.
+    norm of the tokens; a learned null token replaces absent tokens. ``attention`` does not affect this cross-attention.
 
     The ``learned_variance`` of published networks are numbers in [-1, 1] that interpolate the log-variance of an
     ancestral step; :func:`scorekit.io.load` takes the prediction alone. Classifier-free guidance of the published

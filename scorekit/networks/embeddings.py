@@ -135,8 +135,8 @@ class Conditioning(Module):
 
 class _Scalars(nn.Module):
     """``dense0(silu(dense(fourier(scalars))))``: zero at initialisation, so that a network that gains scalars computes
-    what it did without them. Each scalar, of order one, is embedded by :func:`fourier_features` up to 8 radians per
-    unit: the derivative of a flow map along its path contains that of the embedding."""
+    the same output as without them. Each scalar, of order one, is embedded by :func:`fourier_features` up to 8 radians
+    per unit: the derivative of a flow map along its path contains the derivative of the embedding."""
 
     features: int
 
@@ -154,9 +154,9 @@ class _Scalars(nn.Module):
 
 
 def with_new_parameters(trained: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a trained network, and those of a fresh one where it has none.
+    """Parameters of a trained network, completed with fresh parameters where it has none.
 
-    A network that is initialised with ``scalars`` computes, with these parameters, what the trained one did without.
+    With these parameters a network initialised with ``scalars`` computes the output of the trained network.
 
     Args:
       trained: the variables of the trained network, each of the shape of a fresh one.

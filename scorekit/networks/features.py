@@ -91,7 +91,7 @@ def features(
 ) -> dict[str, Array]:
     """The outputs of some layers of a network; under ``jit`` the layers that they do not depend on are not run.
 
-    They are by name, each with a leading axis B; of a layer that is called several times the last one.
+    Outputs by name, each with a leading axis B; for a layer that is called several times, the last output.
 
     Args:
       x: noisy inputs ``(B, ...)``.

@@ -28,7 +28,7 @@ class TextFeatures(NamedTuple):
     """The output of a :class:`TextEncoder` for a batch of texts.
 
     Attributes:
-      states: of the tokens, float32 ``(B, T, width)``, for cross-attention; zero where there is no token.
+      states: states of the tokens, float32 ``(B, T, width)``, for cross-attention; zero where there is no token.
       pooled: one vector of norm 1 for each text, float32 ``(B, width)``.
     """
 
@@ -47,11 +47,11 @@ class TextEncoder(Module):
 
     with the exact GELU; no token attends to one that the mask leaves out. ``pooled`` is the mean of the states over
     the tokens of the mask, divided by its norm. The network is meant to be frozen, with parameters of
-    :mod:`scorekit.io.formats.bert`; the defaults are those of all-MiniLM-L6-v2.
+    :mod:`scorekit.io.formats.bert`; the defaults are the sizes of all-MiniLM-L6-v2.
 
     Attributes:
       vocabulary: number of different tokens.
-      max_length: the largest number T of tokens of a text, that of the learned positions.
+      max_length: the largest number T of tokens of a text, the number of learned positions.
       depth: number of layers.
       width: features of a token; divisible by ``heads``.
       hidden: hidden features of the MLP.

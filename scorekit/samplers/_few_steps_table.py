@@ -102,4 +102,4 @@ TABLE: dict[int, tuple[Step, ...]] = {
         (8.47378, 0.000108728, (1.5369, -0.80981, 0.198138, -0.0391225, -0.00607976)),
     ),
 }
-"""By number of steps: log-SNR of the evaluation, d, and weights, newest first, of each step."""
+"""For each number of steps and each step: log-SNR of the evaluation, d, and weights, newest first."""

@@ -127,9 +127,10 @@ def adaptive_ode(
       max_steps: steps to try before giving up, rejected ones included.
       save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
       coordinate: "flow", "angle" or, where alpha > 0, "sigma".
-      block_size: most examples to integrate together. By default all, but on a single CPU device, where small
-        operations are faster so, blocks of at most 64 if they have at most 256 values; still all if ``denoiser`` takes
-        nothing but whole batches, as one that holds class labels. Set it to B if examples depend on each other.
+      block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
+        where small operations are faster, 64 if an example has at most 256 values. A ``denoiser`` that takes only full
+        batches, such as one that holds class labels, always gets all examples by default. Set it to B if examples
+        depend on each other.
 
     Returns:
       An :class:`AdaptiveResult`.

@@ -31,8 +31,8 @@ def sdedit(
 ) -> PyTree:
     """Adds noise to ``x`` up to ``ts[0]`` and samples from there; ``ts[0]`` trades faithfulness for realism.
 
-    ``x_{ts[0]} = alpha x + sigma eps``, then :func:`scorekit.samplers.sample` along ``ts``. Where
-    alpha is 0 nothing of the input remains; a small ``ts[0]`` hardly changes it. To keep a part, wrap the denoiser in
+    ``x_{ts[0]} = alpha x + sigma eps``, then :func:`scorekit.samplers.sample` along ``ts``. Where alpha is 0 nothing of
+    the input remains; a small ``ts[0]`` hardly changes it. To keep a part, wrap the denoiser in
     :func:`scorekit.guidance.replacement`.
 
     Args:

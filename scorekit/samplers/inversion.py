@@ -29,10 +29,10 @@ def invert(
     ``x_{k+1}, state = solver.step(None, state, x_k, rows[k], denoiser)`` with the rows of the increasing times.
 
     Both directions approximate the same ODE, so that ``sample(invert(x))`` returns to ``x`` up to an error that falls
-    with the number of steps at the order of the solver, or one better if that is even (the leading errors cancel).
-    The first steps of a multistep solver, here those at the data, are of low order and must be short for this, and a
-    step of sampling to ``sigma = 0`` is first order. RMS in data of standard deviation 1, on a mixture of six
-    Gaussians with a cosine schedule and 64 equal steps:
+    with the number of steps at the order of the solver, or one order better if the order is even (the leading errors
+    cancel). The first steps of a multistep solver, here the steps at the data, are of low order and must be short for
+    this, and a step of sampling to ``sigma = 0`` is first order. RMS in data of standard deviation 1, on a mixture of
+    six Gaussians with a cosine schedule and 64 equal steps:
 
     =======================================  ===============  ========  =====================  ========
     solver                                   log-SNR +-4      order     t from 0 to 1          order
@@ -80,7 +80,7 @@ def invert(
         )
     if isinstance(solver, PrecomputedSolver):
         raise ValueError(
-            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are those of sampling"
+            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are for sampling"
         )
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted

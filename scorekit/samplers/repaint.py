@@ -25,8 +25,8 @@ def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: Positi
 
     Args:
       steps: the number of steps n of the grid.
-      jump_length: how many steps a jump goes back.
-      resamples: how many times each group of steps is made.
+      jump_length: number of steps that a jump goes back.
+      resamples: number of times that each group of steps is made.
 
     Returns:
       Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
@@ -64,9 +64,9 @@ def repaint(
 
     After each step from t to s the known part is replaced by ``alpha_s y + sigma_s z`` with fresh z. A step forward in
     noise, ``q(x_t | x_s)``, mixes the two parts before they are denoised together again (:func:`repaint_path`). With
-    ``resamples=1`` this is plain noisy replacement (Song et al. 2021,
-    https://arxiv.org/abs/2011.13456). The observation is assumed to be
-    free of noise; the known part of the result is exactly ``observation`` where the grid ends at ``sigma = 0``.
+    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, https://arxiv.org/abs/2011.13456). The
+    observation is assumed to be free of noise; the known part of the result is exactly ``observation`` where the grid
+    ends at ``sigma = 0``.
 
     One ``lax.scan``, with nearly ``resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
 
@@ -80,7 +80,7 @@ def repaint(
       mask: True or 1 where the data are known, a tree like one example (or like the batch).
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
-      resamples: how many times each group of steps is made.
+      resamples: number of times that each group of steps is made.
 
     Returns:
       The final state, shaped and typed like ``x_init``.

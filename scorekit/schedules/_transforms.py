@@ -49,7 +49,7 @@ class Shifted:
 
 @checked
 def shifted(base: Schedule, noise_factor: Positive) -> Shifted:
-    """The schedule whose noise-to-signal ratio is ``noise_factor`` times that of ``base`` at every t.
+    """The schedule whose noise-to-signal ratio is ``noise_factor`` times the ratio of ``base`` at every t.
 
     ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma remain on the path of ``base`` (variance
     preserving, straight, ...). An image k times larger per side needs ``noise_factor`` of about k to mask the same

@@ -1,6 +1,6 @@
 """Solvers of the reverse process. ``__all__`` is the table of them: the contract tests run every solver in it.
 
-``docs/solvers.md``: which one, and when. A new solver is a file of its own, a line in ``__all__`` and one here:
+``docs/solvers.md``: which one, and when. A new solver is a separate file, a line in ``__all__`` and a line here:
 
 =============================  =======  =========  ==========  =====================================================
 solver                         order    NFE/step   stochastic  known as

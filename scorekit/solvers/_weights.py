@@ -158,7 +158,7 @@ def with_history(row: Row, coordinate: CoordinateName, weights: Array) -> Row:
 
 
 def log_snr_positions(levels: NoiseLevels, num_past: ArrayLike) -> tuple[Array, Array, Array | np.ndarray]:
-    """In half the log-SNR: the step h, the positions of t and the earlier times, and which of the earlier are valid."""
+    """The step h, the positions of t and of the earlier times, and which of these are valid; in half the log-SNR."""
     z, finite = half_log_snr(levels)
     h = jnp.where(finite[..., 0] & finite[..., 1], z[..., 0] - z[..., 1], 0.0)
     valid = available(num_past, z.shape[-1] - 1)[..., 1:] & finite[..., 2:] & finite[..., :1]

@@ -101,12 +101,12 @@ class PredictorCorrector(SolverBase):
     """A predictor step, followed by steps of Langevin dynamics at the new noise level.
 
     ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a snr^2 |z|^2 / |score|^2`` and ``a = (alpha_t / alpha_s)^2`` (1 for
-    variance-exploding schedules, 1 - beta for DDPM). Both norms are those that the paper aims at in high dimensions,
-    ``|z|^2 = D`` and ``|score|^2 = D / sigma^2``, so that ``d = 2 a (snr sigma)^2`` depends on the noise level alone.
-    A step that depended on the state would tend to another law: divided by each example's own ``|score|^2`` its chain
-    tends to ``p(x) |score|^2``. A step is at most ``sigma^2``; nothing is corrected at ``sigma = 0``. The order is that
-    of the variance on Gaussian data for ``snr^2`` in proportion to the step; a fixed snr leaves the bias of its
-    Langevin steps, a fraction of the variance of up to ``snr^2``.
+    variance-exploding schedules, 1 - beta for DDPM). Both norms have the values that the paper aims at in high
+    dimensions, ``|z|^2 = D`` and ``|score|^2 = D / sigma^2``, so that ``d = 2 a (snr sigma)^2`` depends on the noise
+    level alone. A step that depended on the state would tend to another law: with steps divided by each example's own
+    ``|score|^2`` the chain tends to ``p(x) |score|^2``. A step is at most ``sigma^2``; nothing is corrected at
+    ``sigma = 0``. The order is the order of the variance on Gaussian data for ``snr^2`` in proportion to the step. A
+    fixed snr leaves the bias of its Langevin steps, up to a fraction ``snr^2`` of the variance.
 
     Attributes:
       predictor: any solver of this package.

@@ -1,8 +1,8 @@
 """Averages of any relative width after training, from stored snapshots of power-function averages.
 
 The density of an average of width w after t updates is ``p(s; t, g) = (g + 1) s^g / t^(g + 1)`` on [0, t], with g from
-:func:`~scorekit.training.ema.power_ema_gamma`. That of another width is approximated by a weighted sum of the densities
-of the snapshots, least squares over s, and the same weights on the snapshots give the parameters.
+:func:`~scorekit.training.ema.power_ema_gamma`. The density of another width is approximated by a weighted sum of the
+densities of the snapshots, least squares over s, and the same weights on the snapshots give the parameters.
 
 >>> import dataclasses, optax, tempfile
 >>> from scorekit.training.state import init_state
@@ -139,8 +139,8 @@ def post_hoc_ema(
     """Parameters averaged with any relative width, from the snapshots up to a step.
 
     The weights are from :func:`post_hoc_weights`; the snapshots are read one at a time. A width that is stored is
-    read as it is. Widths between the stored ones and somewhat wider ones are accurate; narrower ones need snapshots as
-    dense as they are narrow.
+    read as it is. Widths between the stored ones and somewhat wider ones are accurate; narrower widths need denser
+    snapshots.
 
     Args:
       directory: the folder of :func:`save_snapshots`.
@@ -172,7 +172,7 @@ def post_hoc_ema(
     for snapshot, weight in zip(used.values(), weights, strict=True):
         arrays = _read(snapshot)
         if total and {n: x.shape for n, x in arrays.items()} != {n: x.shape for n, x in total.items()}:
-            raise ValueError(f"snapshot {snapshot.path} is of another network than those before it")
+            raise ValueError(f"snapshot {snapshot.path} is of another network than the snapshots before it")
         for name, array in arrays.items():
             total[name] = total.get(name, np.float32(0)) + np.float32(weight) * array
     return step, _placed(nest({tuple(name.split("/")[1:]): x for name, x in total.items()}), like, directory)

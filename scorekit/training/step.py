@@ -25,7 +25,7 @@ Loss: TypeAlias = Callable[[PyTree, PyTree], tuple[Array, Mapping[str, Array]]]
 """``(params, batch) -> (loss per example, aux per example)``: deterministic, without a mean over the batch."""
 
 Metrics: TypeAlias = dict[str, PyTree]
-"""What a step returns by name: the loss and the norm of its gradient, and the values per example."""
+"""The metrics of a step by name: the loss and the norm of its gradient, and the values per example."""
 
 
 class TrainStep(Protocol):

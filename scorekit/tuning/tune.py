@@ -307,7 +307,7 @@ def _check(schedule, solver, grids, pairs, held_out) -> int:
         check_floating(**{name: given})
         check_finite(**{name: given})
     if jax.tree.map(lambda x: jnp.shape(x)[1:], pairs) != jax.tree.map(lambda x: jnp.shape(x)[1:], held_out):
-        raise ValueError("held_out must hold batches of the structure and shapes of those of pairs")
+        raise ValueError("held_out must hold batches with the structure and shapes of the batches of pairs")
     return jax.tree.leaves(pairs)[0].shape[0]
 
 

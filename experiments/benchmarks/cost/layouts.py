@@ -1,9 +1,9 @@
 """The cost of a training step for each device, by the number of devices and of those that share a copy of the state.
 
 Runs on simulated devices of the CPU; nothing is timed. For each layout: megabytes of state, floating-point operations
-as a fraction of those of one device, bytes moved over the size of the parameters (all-gather and reduce-scatter count
-once, all-reduce twice), temporary memory, and the largest difference of the parameters after some steps from those of
-one device, over their largest value.
+as a fraction of the operations on one device, bytes moved over the size of the parameters (all-gather and
+reduce-scatter count once, all-reduce twice), temporary memory, and the largest difference of the parameters after some
+steps from a run on one device, over their largest value.
 """
 
 import math
@@ -30,7 +30,7 @@ NETWORKS: dict[str, Any] = {
 
 
 class Cost(NamedTuple):
-    """Of one device: bytes of state, operations, bytes moved, number of collectives, bytes of temporary memory."""
+    """Costs of one device: bytes of state, operations, bytes moved, collectives, bytes of temporary memory."""
 
     state: int
     flops: float

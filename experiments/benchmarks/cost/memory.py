@@ -42,7 +42,7 @@ class Cost(NamedTuple):
 
 
 def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet, int]]:
-    """Network and number of micro-batches, by what is switched; the U-Net has attention at half the resolution."""
+    """Network and number of micro-batches, by switch; the U-Net has attention at half the resolution."""
 
     def make(kind: type[DiT] = DiT, **switches: Any) -> DiT | UNet:
         if name == "DiT":
@@ -62,7 +62,7 @@ def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet
 
 
 def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> Cost:
-    """Compiles a step of AdamW on the denoising loss, whose gradient is the mean of those of the micro-batches."""
+    """Compiles a step of AdamW on the denoising loss, whose gradient is a mean over micro-batches."""
     optimizer = optax.adamw(1e-4)
 
     def loss(params, key, x):

@@ -2,8 +2,8 @@
 
 Time, first call (trace, compile, run) and XLA's temporary memory with a small MLP, so that the cost of everything but
 the network is visible; the dependence on the number of steps, and the cost of saving the trajectory, for a few solvers;
-and, with the U-Net of the digits config, the time of sampling over that of as many calls of the network alone. A figure
-is the median of the ratio within a repetition, followed in brackets by the ratio of the two minima.
+and, with the U-Net of the digits config, the time of sampling over the time of as many calls of the network alone. A
+figure is the median of the ratio within a repetition, followed in brackets by the ratio of the two minima.
 """
 
 import math
@@ -155,7 +155,7 @@ def print_detailed(name: str, options: flags.FlagValues) -> None:
 
 
 def over_network(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict[str, Timing]:
-    """The time of sampling over that of as many calls of the U-Net alone, both compiled."""
+    """The time of sampling over the time of as many calls of the U-Net alone, both compiled."""
     network, arguments = on_unet(batch)
     bare, found = jax.jit(network), {}
     for name in names:

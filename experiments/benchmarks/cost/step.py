@@ -129,7 +129,7 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
 
 
 def train(fit: Fit, model: Model, params: PyTree, turns: int) -> tuple[Side, Side, Timing, float, float]:
-    """The training step, the minimal one, both in turns, operations of the latter, fraction of time without data."""
+    """The training step, the minimal step, both in turns, operations of the minimal, fraction of time without data."""
     options, copy = fit.config.training, functools.partial(jax.tree.map, jnp.copy)
     optimizer, mesh = fit.optimizer, steps.make_mesh(options.fsdp)
     assert optimizer is not None

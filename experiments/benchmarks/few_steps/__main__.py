@@ -9,13 +9,13 @@
 ``students``: students of ``config.task=student`` alongside their teacher (:mod:`.of_students`). ``methods``: every loss
 and student, trained for ``--seconds`` of CPU time without compilation, with AdamW in batches of 64 whatever
 ``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
-(``data_consistency_tuning`` from the teacher's). The teacher is guided as its config says, and so are its students;
-what is trained from data is not, but for ``…any_scale``, which have γ as a condition. *±* is the standard error over
-``--seeds`` draws. ``notes``, ``vocoders``: flow maps and other models of sounds (:mod:`.of_notes`,
+(``data_consistency_tuning`` from the teacher's). The teacher is guided as in its config, and so are its students.
+Models trained from data are not guided, except for ``…any_scale``, which have γ as a condition. *±* is the standard
+error over ``--seeds`` draws. ``notes``, ``vocoders``: flow maps and other models of sounds (:mod:`.of_notes`,
 :mod:`.of_vocoders`), with their rows in ``workdir/few_steps`` and a report that plays some. ``straightness``: the paths
 of rectified flows (:mod:`.straightness`).
 
-Rows of ``methods``, ``notes`` and ``vocoders`` are kept: the same command goes on where it was stopped, and rows of
+Rows of ``methods``, ``notes`` and ``vocoders`` are kept: the same command continues where it was stopped, and rows of
 other flags, config fields or runs are an error.
 """
 
@@ -54,7 +54,7 @@ flags.DEFINE_list("steps", "1,2,4", "Numbers of steps.")
 shared.define(flags.DEFINE_integer, "num", None, f"Samples of each; by default {_NUM}.", 1, shared.MOST)
 flags.DEFINE_list("solvers", list(teacher.SOLVERS), "Solvers to choose from for the teacher.")
 flags.DEFINE_list(
-    "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform, of notes log_snr,uniform."
+    "grids", None, "Grids to choose from for the teacher: vp_quadratic,uniform; for notes log_snr,uniform."
 )
 flags.DEFINE_list("methods", list(methods.METHODS), "methods: which of " + ", ".join(methods.METHODS))
 flags.DEFINE_float("seconds", 300.0, "methods: CPU seconds of training of each.", lower_bound=0.01)

@@ -18,7 +18,7 @@ from scorekit import training
 from scorekit.typing import PyTree
 
 CONSTANT = {"warmup_steps": 0, "final_fraction": 1.0}
-"""Of ``config.training``: the learning rate follows the time instead, see :func:`train`."""
+"""Fields of ``config.training``: the learning rate follows the time instead, see :func:`train`."""
 _WARMUP = 0.05
 _COMPILING = 2  # updates: of the new state, and of one that an update has returned
 

@@ -4,7 +4,7 @@ The teacher is sampled, at every number of steps, with each of some solvers on e
 least Fréchet distance has a row; one step is Euler's. Further rows are its own sampler with many steps and
 :func:`scorekit.samplers.few_steps`, of at least 5 evaluations. Students are sampled as they were saved, in each number
 of steps, or in their own where the times of their grid are listed. All draw the instrument, pitch and velocity of
-held-out notes, at the guidance scale of their config and without guidance where that is 1; the columns are those of
+held-out notes, at the guidance scale of their config and without guidance where that is 1; for the columns see
 :mod:`experiments.audio.evaluate_notes`.
 """
 
@@ -77,7 +77,7 @@ def of_teacher(run: Run, config: Config, labels: np.ndarray, options: flags.Flag
 
 
 def best(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """All rows but those of the teacher that another of its samplers with as many evaluations comes closer than.
+    """All rows, but of the teacher only the closest row for each number of evaluations.
 
     >>> near, far = ({"of": "teacher", "evaluations": 2, "Fréchet distance": distance} for distance in (1.0, 3.0))
     >>> best({"near": near, "far": far, "map": {**far, "of": "student"}})

@@ -22,7 +22,7 @@ from experiments.training import distillation, flow_map_students, students
 
 
 def recipe_of(folder: Path) -> dict[str, Any]:
-    """The settings of a student, from its folder or, for one of an earlier round, from the folder of the last."""
+    """The settings of a student, from its folder or, for a student of an earlier round, from the folder of the last."""
     return distillation.recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
 
 

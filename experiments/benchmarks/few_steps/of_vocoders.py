@@ -5,8 +5,8 @@ on the non-negative magnitudes nearest to it; a model, whose conditions are comp
 and of iterations that find the phases of its magnitudes. Each row is timed in turns with Griffin-Lim, on one sound, by
 the wall clock and by the CPU time of all cores, which a busy machine disturbs less (medians). A run is sampled with the
 solver and the grid that it was saved with, in its own number of steps alone where the times of the grid are listed.
-*detail* is the standard deviation of the log-magnitudes about their envelope, over that of the real sounds: below 1 the
-model has averaged over what the mel spectrogram leaves open, which the log-spectral distance rewards.
+*detail* is the standard deviation of the log-magnitudes about their envelope, relative to the real sounds: below 1 the
+model has averaged over details that the mel spectrogram leaves open, which the log-spectral distance rewards.
 """
 
 import functools
@@ -38,7 +38,7 @@ from scorekit.typing import Array
 
 
 class Problem(NamedTuple):
-    """The sounds ``(N, length)``, their log-mel features ``(N, frames, num_mels)``, and what makes these."""
+    """The sounds ``(N, length)``, their log-mel features ``(N, frames, num_mels)`` and the analysis."""
 
     features: audio.LogMel
     rate: int

@@ -39,8 +39,8 @@ def measured(
 ) -> tuple[dict[str, list[float]], float]:
     """Mean and standard error over seeds of every metric of ``num`` samples, and milliseconds per sample.
 
-    The metrics are those of the data and the Fréchet distance to the training data; the time is the least of the draws
-    after the first, which compiles.
+    The metrics are the metrics of the data and the Fréchet distance to the training data. The time is the shortest of
+    the draws after the first, which compiles.
     """
     generate = make_sampler(config, model, run.dataset, run.extras)
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
@@ -89,9 +89,9 @@ def of_method(name: str, setting: methods.Setting, score: Score) -> list[dict[st
 def of_teacher(
     setting: methods.Setting, score: Score, options: flags.FlagValues, tuned: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of the teacher: with its own sampler, and in each number of steps the best untuned one.
+    """Rows of the teacher: with its own sampler, and with the best untuned sampler for each number of steps.
 
-    With a folder ``tuned`` for its grids, also the tuned one.
+    With a folder ``tuned`` for its grids, also with the tuned sampler.
     """
     config, run = setting.config, setting.run
     candidates = [(config.sampling.steps, "teacher", iter([(config.sampling.solver.name, config)]))]
@@ -128,7 +128,7 @@ def make_score(run: Run, scorer: Scorer, options: flags.FlagValues) -> Score:
 
 
 def opened(config: Config, options: flags.FlagValues) -> tuple[methods.Setting, Scorer]:
-    """The run of the teacher with the settings of a comparison, and what measures its samples."""
+    """The run of the teacher with the settings of a comparison, and the function that measures its samples."""
     for name in options.methods:
         if name not in methods.METHODS:
             raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")

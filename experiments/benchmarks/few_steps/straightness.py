@@ -1,8 +1,8 @@
 """Straightness of the paths of trained flows, and the distance of their samples at few steps from those at many.
 
 For the paths of the probability-flow ODE from the same noise, at 64 midpoint steps: their straightness, the mean of
-``int |dx/dt - (x_1 - x_0)|^2 dt / D`` over paths, and the RMS distance of their ends from those of Euler with 2, 4 and
-8 steps. The schedule must be a rectified flow, whose time is the clock of a straight line.
+``int |dx/dt - (x_1 - x_0)|^2 dt / D`` over paths, and the RMS distance of their ends from the ends of Euler with 2, 4
+and 8 steps. The schedule must be a rectified flow, whose time is the clock of a straight line.
 """
 
 from pathlib import Path

@@ -2,9 +2,9 @@
 
     python -m experiments.benchmarks.guidance --workdir=runs/guidance                     # a mixture, exact denoisers
     python -m experiments.benchmarks.guidance --digits=runs/digits                        # and a trained network
-    python -m experiments.benchmarks.guidance --fast                                      # a run of seconds
+    python -m experiments.benchmarks.guidance --fast                                      # runs in seconds
 
-Fidelity is precision and the share of samples that are classified as the class they are conditioned on (by the exact
+Fidelity is precision and the fraction of samples that are classified as the class they are conditioned on (by the exact
 posterior, or by a reference classifier fitted to real images); diversity is recall, coverage, and the Vendi score
 within a class. The energy and Fréchet distances measure both. All rules start from the same noise.
 """

@@ -20,14 +20,14 @@ class Problem(NamedTuple):
     """A conditional denoiser, and what its samples are compared with.
 
     Attributes:
-      name: of tables and plots.
+      name: name in tables and plots.
       conditional: ``(x_t, t, labels) -> Prediction``, with its ``schedule``.
       labels: classes of the samples, each of this ``shape``.
       null: the null label, which is also the number of classes.
-      accuracy: ``samples -> class accuracy``; ``real_accuracy`` is that of real data.
+      accuracy: ``samples -> class accuracy``; ``real_accuracy`` is the accuracy of real data.
       real: real data ``(N, D)``; ``by_class``: ``(classes, samples / classes, D)``.
-      bandwidth: of the Vendi score.
-      extra: what some rules need: a weaker model, a classifier.
+      bandwidth: bandwidth of the Vendi score.
+      extra: further models for some rules: a weaker model, a classifier.
     """
 
     name: str

@@ -37,7 +37,7 @@ class HeldOut:
         self.classifier = metrics.fit_reference_classifier(train, run.dataset.train["label"])
 
     def measured(self, task: tasks.Task, y: Any, images: Any, at: Any = None) -> list[Cell]:
-        """The metrics :data:`MEASURED` of restored images; ``at`` is what explains y, by default the images."""
+        """The metrics :data:`MEASURED` of restored images; ``at`` explains y, by default the images."""
         images = np.asarray(images)
         at = images if at is None else at
         kept = metrics.class_accuracy(self.classifier, images, self.labels)

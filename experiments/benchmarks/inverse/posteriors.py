@@ -3,8 +3,8 @@
 For a Gaussian with full covariance and for a mixture, with exact denoisers in float64, the posterior of a linear
 observation has a closed form. The tables hold the error of the mean (RMS over coordinates, in standard deviations of
 the posterior), the error of the covariance (Frobenius norm, relative to the true one) and the sliced Wasserstein
-distance to exact samples, with those of other exact samples for comparison. For a Gaussian the fine ODE is an affine
-map, and the first two have no sampling error.
+distance to exact samples, with the errors of other exact samples for comparison. For a Gaussian the fine ODE is an
+affine map, and the first two have no sampling error.
 """
 
 import functools

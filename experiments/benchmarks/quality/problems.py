@@ -24,7 +24,7 @@ from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
 
 EDM = schedules.edm(0.0, 80.0)  # its t = 0 is clean data
 MAX_STEPS = 300
-"""Of a grid; the reference solution has as many."""
+"""Most steps of a grid; the reference solution has as many."""
 VP, COSINE, FLOW = schedules.linear_vp(), schedules.cosine(), schedules.rectified_flow()
 SCHEDULES = {"edm": EDM, "linear_vp": VP, "cosine": COSINE, "rectified_flow": FLOW}
 

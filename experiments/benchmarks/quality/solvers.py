@@ -4,7 +4,7 @@ Deterministic solvers: the error against the exact probability-flow map from the
 and as the median over samples of the RMSE of one sample (in 64 dimensions a few samples that end in another mode
 dominate the RMSE). Stochastic solvers: the sliced Wasserstein distance to exact samples, with the noise floor of two
 exact sets. Pairs (solver, grid) are ranked by the geometric mean, over the problems and both errors, of the error
-divided by that of the best pair at the same number of evaluations. One of them is
+divided by the error of the best pair at the same number of evaluations. One of them is
 :func:`scorekit.samplers.recommended`.
 """
 
@@ -40,7 +40,7 @@ from scorekit.metrics import sliced_wasserstein
 PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
 
 Cells = dict[tuple[str, str, int], Errors]
-"""By solver, grid and evaluations."""
+"""Errors by solver, grid and evaluations."""
 
 
 def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:

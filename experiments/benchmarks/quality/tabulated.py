@@ -41,7 +41,7 @@ PUBLISHED: dict[tuple[str, int], dict[int, float]] = {
     ("ring", 0): {5: 5.5e-2, 8: 3.5e-2, 10: 1.7e-2, 20: 3.1e-3},
     ("low_rank", 1): {5: 7.1e-2, 8: 3.9e-2, 10: 2.6e-2, 20: 2.5e-3},
 }
-"""Of the packages themselves, the best cell of some 40 samplers: RMSE (0) and median (1)."""
+"""The best cell of some 40 samplers of the packages themselves: RMSE (0) and median (1)."""
 
 
 def measure(problem: Problem, names: list[str], nfes: list[int], sigma_data: float) -> dict[str, list[Errors]]:

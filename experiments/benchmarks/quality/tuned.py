@@ -1,10 +1,10 @@
 """Gains of tuning at equal cost: untuned grids, a tuned grid, and a tuned grid with tuned solver coefficients.
 
-All arithmetic is float32. Errors are
-distances to the end of a fine solution from ``sigma / alpha = 80`` to clean data, over test draws that are used neither
-for tuning nor for selection; a few of them end in another mode and dominate the RMSE, so the median is given as well.
-An untuned error is that of the grid that is best on the test draws. Tuning starts from the two grids that are best on
-the validation draws; that of the coefficients also starts from the tuned grid.
+All arithmetic is float32. Errors are distances to the end of a fine solution from ``sigma / alpha = 80`` to clean data,
+over test draws that are used neither for tuning nor for selection; a few of them end in another mode and dominate the
+RMSE, so the median is given as well. An untuned error is the error of the grid that is best on the test draws. Tuning
+starts from the two grids that are best on the validation draws; tuning of the coefficients also starts from the tuned
+grid.
 """
 
 import functools
@@ -40,7 +40,7 @@ EXACT = {"ring": ("ring of 8 modes, 2-d", 256), "low_rank": ("low-rank mixture, 
 """Title and batch size of the exact denoisers, by their names in :data:`.problems.DATA`."""
 KINDS = ("untuned", "grid", "grid and coefficients")
 Cells = Mapping[tuple[str, int], dict[str, Errors]]
-"""By solver and evaluations, the errors over the test draws of each kind."""
+"""The errors over the test draws of each kind, by solver and evaluations."""
 
 
 def opened(name: str | None, options: flags.FlagValues) -> tuple[str, Problem]:
@@ -90,7 +90,7 @@ def errors_of(
 
 
 def show_table(title: str, nfes: list[int], cells: Cells) -> None:
-    """Prints RMSE and median of all cells, and the error of the best tuned cell over that of the best untuned one."""
+    """Prints RMSE and median of all cells, and the ratio of the best tuned error to the best untuned error."""
     solvers = list(dict.fromkeys(solver for solver, _ in cells))
     for field in Errors._fields:
         value = lambda solver, n, kind, field=field: getattr(cells[solver, n][kind], field)

@@ -1,4 +1,4 @@
-"""Models of the same quantised data: bits and speed of each, and what guidance and truncation make of the conditionals.
+"""Models of the same quantised data: bits and speed, and the effect of guidance and truncation on the conditionals.
 
     python -m experiments.benchmarks.sequences --runs=runs/digits_pixels,runs/digits_masked,runs/digits
     python -m experiments.benchmarks.sequences --counted=runs/digits_short
@@ -7,11 +7,11 @@
 ``--runs`` are runs of experiments.train on the same quantised data, in any order of the symbols: models of sequences,
 whose bits per value are exact or a bound, and continuous diffusion models, with the exact likelihood of the
 probability-flow ODE (dequantised uniformly) and the variational bound of the quantised values, all on the first
-``--examples`` test examples. ``--counted`` is an autoregressive run of short sequences, all of which are counted:
+``--examples`` test examples. ``--counted`` is an autoregressive run of short sequences, all of which are enumerated:
 guidance of each conditional alongside guidance of the joint; temperature, top-k, nucleus and typical sampling of the
 conditionals alongside the joint at the temperature of equal entropy; the joint at low temperatures, and its most
-probable sequences. ``--guided`` is one of sequences that are too long for that: guidance and temperature of the
-conditionals alongside those of the joint, by particles.
+probable sequences. ``--guided`` is an autoregressive run of sequences that are too long for that: guidance and
+temperature of the conditionals alongside guidance and temperature of the joint, by particles.
 """
 
 from absl import flags
@@ -55,7 +55,7 @@ def opened(flag: str, folder: str, scales: list[float]) -> Run:
 
 
 def guided_tables(folder: str, scales: list[float], temperatures: list[float]) -> list[Table]:
-    """Guidance and temperature of the conditionals alongside those of the joint, of sequences that are not counted."""
+    """Guidance and temperature of the conditionals and of the joint, for sequences that are not enumerated."""
     particles = [round(n) for n in shared.increasing("particles", _PARTICLES.value)]
     if not particles or ",".join(map(str, particles)) != ",".join(_PARTICLES.value):
         raise ConfigError(f"--particles={','.join(_PARTICLES.value)}: must be integers >= 1, as in 1,16,64")

@@ -25,7 +25,7 @@ DATA = ("name", "path", "train_split", "test_split", "image_size", "image_mode",
 
 
 def data_of(config: Config) -> dict[str, Any]:
-    """The fields that say which symbols a likelihood is of, and given what; not the order, nor how many values."""
+    """The fields that determine the symbols and conditions of a likelihood; not the order or number of values."""
     of_data = dict(leaves(config.data))
     found = {f"data.{name}": of_data.get(name, "none" if name.endswith(".name") else None) for name in DATA}
     symbols = config.symbols if config.task == "sequence" else {"name": "pixels"}
@@ -78,7 +78,7 @@ def rows_of_run(folder: str, examples: int | None, samples: int) -> tuple[tuple[
         return size, [[name, config.model, kind, total, error, bits.examples, seconds]]
     run = open_run(config, as_path(folder).absolute(), None, (1.0,))
     if run.dataset.bins is None:
-        raise ConfigError(f"--runs={folder}: must be of quantised data, {run.dataset.name} is continuous")
+        raise ConfigError(f"--runs={folder}: must be a run on quantised data, {run.dataset.name} is continuous")
     config.evaluation.exact_examples = restrict(run.dataset, examples)
     seconds = seconds_per_sample(run.generate, run.params, run.dataset.num_classes, samples)
     bound = variational_bound(config, run.model, run.dataset, run.params)

@@ -150,7 +150,7 @@ def _rows(changed: Array, joint: Array, hits: Array) -> list[tuple[Array, ...]]:
 
 
 def _measured(counted: Counted, changed: Callable[[Array], list[Array]]) -> tuple[Row, Row]:
-    """Means over classes of what two distributions are measured by."""
+    """Means over classes of the metrics of two distributions."""
     classes = [_rows(*changed(table), counted.predicted == k) for k, table in enumerate(counted.cond)]
     first, second = np.asarray(classes).mean(axis=0)
     return Row(*map(float, first)), Row(*map(float, second))

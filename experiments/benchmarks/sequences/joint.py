@@ -99,7 +99,7 @@ def log_integrals(most: Drawn, labels: np.ndarray) -> np.ndarray:
 
 
 def diversity_of(run: Run, decode: Callable, labels: np.ndarray) -> tuple[Callable, float]:
-    """``(images, labels) -> Vendi score of a class``, a mean over classes, and that of as many training images.
+    """``(images, labels) -> Vendi score of a class``, a mean over classes, and the score of as many training images.
 
     Images are similar at half of the standard deviation of the training images, the root of their total variance.
     """
@@ -117,12 +117,12 @@ def diversity_of(run: Run, decode: Callable, labels: np.ndarray) -> tuple[Callab
 
 
 def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num: int, *, temperature=False) -> Table:
-    """What each scale makes of the conditionals, and of the joint with more and more particles.
+    """The effect of each scale on the conditionals, and on the joint with more and more particles.
 
     ``to the joint`` is the mean of ``log Z - log Z_hat``: for one particle the Kullback-Leibler divergence of the
-    conditionals from the joint, for more an upper bound of that of a sample; ``bits`` are ``-log2 p(x)`` of the samples
-    under the changed conditionals (one particle) or the changed joint, whose mean is the entropy. With ``temperature``
-    the scales are temperatures. The numbers of particles increase.
+    conditionals from the joint, for more particles an upper bound of the divergence of a sample. ``bits`` are
+    ``-log2 p(x)`` of the samples under the changed conditionals (one particle) or the changed joint, whose mean is the
+    entropy. With ``temperature`` the scales are temperatures. The numbers of particles increase.
     """
     scorer = run.dataset.scorer()
     assert scorer is not None

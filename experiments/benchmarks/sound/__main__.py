@@ -34,7 +34,7 @@ shared.count("num", 20, "roll_out: number of sounds.", 2)
 shared.count("shown", 4, "roll_out: number of sounds with audio widgets.")
 shared.count("context", 32, "roll_out: finished frames in the window.", 0)
 shared.count("chunk", 8, "roll_out: frames that are finished together.")
-flags.DEFINE_float("stabilisation", 0.0, "roll_out: time in [0, 1) at which finished frames are shown.")
+flags.DEFINE_float("stabilisation", 0.0, "roll_out: time in [0, 1) that the denoiser is given for finished frames.")
 flags.DEFINE_float("history_scale", 1.0, "roll_out: guidance scale of the finished frames; 1 is none.")
 
 

@@ -162,7 +162,7 @@ class Drawn(NamedTuple):
 
 
 def drawn(method: str, folder: Path, flops: float, labels: np.ndarray, options: flags.FlagValues) -> Drawn:
-    """Trains a method and draws phrases, or reads those of an earlier call."""
+    """Trains a method and draws phrases, or reads the phrases of an earlier call."""
     path = folder / f"{method}.npz"
     if path.exists():
         with np.load(path) as archive:

@@ -3,9 +3,9 @@
 The run is one with ``config.loss.levels=frame`` and no map. Both samplers draw ``--times`` times the length of the
 training sounds with the solver and grid of the config, which must end at t = 0; the roll-out holds ``--context``
 finished frames in its window and moves on by ``--chunk`` frames, the windows overlap by half. Prints, for each segment
-of the training length, the level, the onset rate and the entropy of the chroma, beside those of real sounds; the
-roughness of seams; and seconds of this machine for a second of sound. Writes ``report.html`` with audio widgets and
-``rows.json`` into ``workdir/roll_out``.
+of the training length, the level, the onset rate and the entropy of the chroma, alongside real sounds; the roughness of
+seams; and the seconds of computing for a second of sound. Writes ``report.html`` with audio widgets and ``rows.json``
+into ``workdir/roll_out``.
 """
 
 import time

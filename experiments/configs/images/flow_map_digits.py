@@ -6,7 +6,7 @@ r"""A shortcut model of the digits of ``digits.py``, class-conditional, which sa
 150 CPU seconds of training in batches of 64, by ``benchmarks.few_steps --table=methods``: class accuracy 0.990 and
 accuracy score 0.975 in one step (docs/few_steps.md).
 
-The flow map of the teacher of ``digits.py`` in its place, in 4 minutes:
+Instead, the flow map of the teacher of ``digits.py``, distilled in 4 minutes:
 
     python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
     python -m experiments.train --config=experiments/configs/distil.py:runs/digits,lagrangian \

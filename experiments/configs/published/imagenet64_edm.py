@@ -14,8 +14,8 @@ used. Device-hours: 13 days on 32 A100, 10,000 A100-hours (from memory).
 Values: the paper's tables of hyper-parameters and of the sampler (from memory), with a half-life of the average of 50
 million images.
 
-Differences: bfloat16 in place of float16; the filter that resizes images; and the ones of ``cifar10_edm.py`` that do
-not concern its augmentation.
+Differences: bfloat16 in place of float16; the filter that resizes images; and the differences of ``cifar10_edm.py``
+that do not concern its augmentation.
 """
 
 from experiments.configs import base

@@ -4,9 +4,9 @@
 
 Oscillators take controls at the sample rate, for which :func:`upsample` interpolates controls of frames; frame ``m`` is
 at sample ``m hop``, and there are ``frames = 1 + ceil(length / hop)``, as in :mod:`scorekit.audio.stft`.
-:func:`analyse` estimates amplitudes and noise bands of a recording of known pitch, which :func:`refine_f0` follows from
-frame to frame, :func:`loudness` follows from controls, and :func:`note_controls` is the representation of notes by
-them, whose first :data:`PITCH_CHANNELS` channels are the pitch.
+:func:`analyse` estimates amplitudes and noise bands of a recording of known pitch, and :func:`refine_f0` follows the
+pitch from frame to frame. :func:`loudness` is computed from controls. :func:`note_controls` represents notes by their
+controls; its first :data:`PITCH_CHANNELS` channels are the pitch.
 
 Args:
   f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate.

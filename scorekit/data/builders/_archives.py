@@ -59,7 +59,7 @@ def find(archives: Sequence[Archive], folder: Path) -> list[Path]:
         raise MissingArchives(missing, folder)
     for one in archives:
         if hashlib.sha256(read_file(folder / one.file)).hexdigest() != one.checksum:
-            raise ValueError(f"{folder / one.file} is damaged or another version; delete it to have it fetched again")
+            raise ValueError(f"{folder / one.file} is damaged or another version; delete it to fetch it again")
     return [folder / one.file for one in archives]
 
 

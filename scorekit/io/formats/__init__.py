@@ -2,14 +2,14 @@
 
 A module of this package has two functions: ``recognises(names)``, whether these are names of its layout, and
 ``convert(tensors, **options) -> (network, parameters)``. ``attributes(config) -> options``, where there is one, reads
-what no tensor tells from the ``config.json`` that diffusers stores alongside the tensors. ``convert`` raises a
-``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
+settings that no tensor determines from the ``config.json`` that diffusers stores alongside the tensors. ``convert``
+raises a ``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
 
 Args:
   names: foreign names of the tensors of a checkpoint.
   tensors: tensors of a checkpoint by their foreign names.
   config: fields of ``config.json``.
-  heads: number of attention heads, which no tensor tells.
+  heads: number of attention heads, which the tensors do not determine.
   groups: groups of the norms.
   keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
     is the prediction alone, and the network a denoiser as it is.

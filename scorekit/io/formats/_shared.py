@@ -73,7 +73,7 @@ def count(tensors: Tensors, prefix: str) -> int:
 
 
 def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]]) -> None:
-    """Validates fields of which only some values are supported; the first is that of a missing field."""
+    """Validates fields of which only some values are supported; a missing field has the first of them."""
     for name, allowed in only.items():
         value = config.get(name, allowed[0])
         if value not in allowed:

@@ -34,9 +34,9 @@ def convert(
 ) -> tuple[ADM, dict[str, Any]]:
     """A network and its parameters from tensors of guided-diffusion.
 
-    The sizes are read from the shapes; what leaves no trace in them are arguments. The published networks have
-    ``head_channels=64``, but for ImageNet 128 x 128 and the upsampler from 64 x 64: ``head_channels=None`` with 4
-    heads. Only the one of ImageNet 64 x 64 has the new order of attention.
+    Sizes are read from the shapes of the tensors; settings that do not affect the shapes are arguments. The published
+    networks have ``head_channels=64``, but for ImageNet 128 x 128 and the upsampler from 64 x 64:
+    ``head_channels=None`` with 4 heads. Only the network of ImageNet 64 x 64 has the new order of attention.
 
     The network is called with the timestep in [0, 1000). Published labels have no null token: the row of label
     ``num_classes`` is zeros, and so is the null token of a map, which stands for a map of zeros.
@@ -131,7 +131,7 @@ class _Blocks:
 
     def attention(self, block: Tensors) -> dict[str, Any]:
         def permute(rows: np.ndarray) -> np.ndarray:
-            """From the order (heads, 3, d) of the output to (3, heads, d)."""
+            """Reorders the output from (heads, 3, d) to (3, heads, d)."""
             size = self.network.head_channels or len(rows) // (3 * self.network.heads)
             if self.new_order:
                 return rows

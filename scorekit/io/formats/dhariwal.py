@@ -120,5 +120,5 @@ def _attention(block: Tensors) -> dict[str, Any] | None:
 
 
 def _heads_last(rows: np.ndarray) -> np.ndarray:
-    """From the order (heads, d, 3) of the output of a projection to (3, heads, d)."""
+    """Reorders the output of a projection from (heads, d, 3) to (3, heads, d)."""
     return np.moveaxis(rows.reshape(-1, _HEAD_CHANNELS, 3, *rows.shape[1:]), 2, 0).reshape(rows.shape)

@@ -37,7 +37,8 @@ def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance
     Args:
       tensors: tensors of the paper's implementation, whose stored positions are compared with ours, or of diffusers,
         which stores the embedders of timestep and class once for every block: the copies must be equal.
-      heads: number of attention heads, which no tensor tells; by default as in the preset of this width and depth.
+      heads: number of attention heads, not in the tensors; by default as in the preset of this width
+        and depth.
 
     Source: Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748).
     """
@@ -73,7 +74,7 @@ def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance
 
 
 def _first_half(leaf: np.ndarray, channels: int) -> np.ndarray:
-    """Of every pixel of a patch, the first half of the channels along the last axis."""
+    """The first half of the channels of every pixel of a patch, along the last axis."""
     pixels = leaf.reshape(*leaf.shape[:-1], -1, channels)[..., : channels // 2]
     return pixels.reshape(*leaf.shape[:-1], -1)
 

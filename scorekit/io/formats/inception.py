@@ -94,7 +94,7 @@ def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
 
 
 def _convert(tensors: Tensors, layers: PyTree) -> PyTree:
-    """Of one convolution, or of the named ones of a block."""
+    """The parameters of one convolution, or of the named convolutions of a block."""
     if "kernel" not in layers:
         return {name: _convert(tensors.under(name), inner) for name, inner in layers.items()}
     kernel, norm = tensors.under("conv").conv()["kernel"].astype(np.float64), tensors.under("bn")

@@ -1,4 +1,4 @@
-"""What the causal networks share: inputs behind a shift by one, a map with a row for each position, causal attention.
+"""Parts of all causal networks: inputs behind a shift by one, a map with a row for each position, causal attention.
 
 Each computes all positions at once, or one at a time from a state; both are the same function of the past.
 """
@@ -22,7 +22,7 @@ Pattern: TypeAlias = Literal["full", "local", "strided"]
 
 
 class CausalState(NamedTuple):
-    """What a causal network carries from one position to the next: the position, the embedded conditions, a cache."""
+    """The state of a causal network between two positions: the position, the embedded conditions, a cache."""
 
     index: Array
     condition: Array

@@ -30,12 +30,12 @@ class CausalTransformer(CausalNetwork):
     place of the input before the first, so that the output at i depends on the inputs before i alone. Blocks and output
     are as of :class:`~scorekit.networks.DiT`, in one scan over their stacked parameters ``blocks``.
 
-    Position i attends to all up to its own (``pattern="full"``), to the last ``window`` and its own (``"local"``), or
-    half of the heads to those and half to every ``window``-th one back from its own (``"strided"``: two layers connect
-    all positions). The sparse patterns compute no weights that are zero but those of a block's corner: ``2 l L`` and
-    ``L^2 / l`` products in place of ``L^2``, least for a window l near ``sqrt(L)``; for a flattened image or
-    spectrogram l is the length of a row. Positions are sines and cosines of i, with ``"strided"`` of row ``i // l`` and
-    column ``i mod l``.
+    Position i attends to all positions up to its own (``pattern="full"``), or to the last ``window`` and its own
+    (``"local"``). With ``"strided"`` half of the heads are local and half attend to every ``window``-th position back
+    from its own: two layers connect all positions. The sparse patterns compute no weights that are zero except in a
+    block's corner: ``2 l L`` and ``L^2 / l`` products in place of ``L^2``, least for a window l near ``sqrt(L)``; for a
+    flattened image or spectrogram l is the length of a row. Positions are sines and cosines of i, with ``"strided"`` of
+    row ``i // l`` and column ``i mod l``.
 
     ``init_state`` and ``step`` compute one position from the cached keys and values of those before: memory and the
     cost of a position are linear in the length.
@@ -47,7 +47,7 @@ class CausalTransformer(CausalNetwork):
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
-      dropout: rate of dropout of the embedded inputs and of what each block adds.
+      dropout: dropout rate of the embedded inputs and of the output of each block's branches.
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.

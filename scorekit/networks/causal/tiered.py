@@ -24,16 +24,16 @@ class _TieredState(NamedTuple):
 
 
 class TieredNetwork(Module):
-    """A causal network over frames of ``factor`` inputs, whose outputs condition one over the inputs.
+    """A causal network over frames of ``factor`` inputs, whose outputs condition a second network over the inputs.
 
     With ``y_j`` the values of frame j, of the codes ``2 x / (V - 1) - 1``::
 
         rows_j = upper(y)_j                      depends on the frames before j
         output = lower(x, dense_map=rows)        row i depends on the inputs before i
 
-    The lower network sees what is near in detail, the upper one what is far at a rate that is lower by ``factor``: of
-    each frame it computes one position. The lower network may be tiered itself: a map is given to the upper network of
-    a tiered one, of each frame the first row.
+    The lower network sees nearby inputs in detail. The upper network sees distant inputs at a rate that is lower by
+    ``factor``: it computes one position for each frame. The lower network may be tiered itself: its upper network takes
+    the map, the first row of each frame.
 
     Attributes:
       upper: a causal network of values with ``factor * lower.map_size`` outputs.

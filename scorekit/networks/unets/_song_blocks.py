@@ -92,7 +92,7 @@ HALF = math.sqrt(0.5)
 
 
 class Block(nn.Module):
-    """A residual block, up, down or at the same resolution, and self-attention where asked; its equation is that of
+    """A residual block, up, down or at the same resolution, and optional self-attention; for its equation see
     :class:`~scorekit.networks.SongUNet`."""
 
     features: int

@@ -51,9 +51,9 @@ class SongUNet(Conditioned, Published):
         y = (shortcut(resample(x)) + conv0(dropout(silu(norm(h))))) / sqrt(2)
 
     and, at the chosen resolutions, ``(y + dense0(attention(norm(y)))) / sqrt(2)`` with a single head. ``resample``
-    halves the resolution in the first block of an encoder's level, doubles it in that of a decoder's, and is the
-    identity in the others. ``conv0``, ``dense0`` and the output start at zero, in the papers at 1e-10 or 1e-5 of the
-    others.
+    halves the resolution in the first block of a level of the encoder, doubles it in the first block of a level of the
+    decoder, and is the identity in the other blocks. ``conv0``, ``dense0`` and the output start at zero; in the papers
+    they start at 1e-10 or 1e-5 of the other weights.
 
     NCSN++ has ``embedding="fourier"``, ``resample_filter=(1, 3, 3, 1)`` and ``residual_input``: the image is filtered,
     halved and convolved from level to level and joins the features of each.
