@@ -8,7 +8,7 @@ FOLDER = "notebooks"
 
 
 def copy_notebooks(app) -> None:
-    """Takes the copy in ``build/notebooks`` (of ``tests/docs/test_colabs.py``) if it has the stored notebook's cells."""
+    """Takes the copy that ``tests/docs/test_colabs.py`` leaves in ``build/notebooks`` if the notebook has the same cells."""
     root, folder = Path(app.srcdir).parent, Path(app.srcdir) / FOLDER
     folder.mkdir(exist_ok=True)
     stored = sorted((root / "colabs").glob("*.ipynb"))
