@@ -277,6 +277,8 @@ def test_shapes_that_do_not_fit_are_named():
     for call, message in {
         (lambda: ddsp.harmonics(np.full(8, 9e3), ones(2), RATE)): r"f0 must be from 0 to sample_rate / 2 = 8000",
         (lambda: ddsp.analyse(ones(64), ones(3), RATE, 2, hop=16, window=16)): r"bands must be from 2 to window / 4",
+        (lambda: ddsp.filtered_noise(jax.random.key(0), ones((3, 1)), 8, 16)): r"\(\.\.\., 3, K\) with K >= 2",
+        (lambda: ddsp.loudness(ones(3), ones((3, 2)), ones((3, 1)), RATE)): "bands must be at least 2, got 1",
         (lambda: ddsp.reverberate(ones((3, 4)), ones((2, 4)))): "response must broadcast with x",
         (lambda: ddsp.refine_f0(ones(64), 100.0, RATE)): "f0 must be at least 125 Hz, of which a window of 256 samples",
         (lambda: ddsp.refine_f0(np.zeros(64), 200.0, RATE)): "x must be not silent: a recording of zeros has no pitch",

@@ -124,6 +124,7 @@ def test_weights_of_waveform_discriminators_are_normalised():
 @pytest.mark.parametrize(
     ("module", "inputs", "message"),
     [
+        (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
         (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),
         (networks.FeatureDiscriminator(), ({"a": NOISE}, NOISE), r"features must be arrays \(B, ..., C\) of one B"),
         (networks.FeatureDiscriminator(), (FEATURES, NOISE, LABELS), "labels must be None for a network with"),

@@ -9,7 +9,9 @@ from scorekit import networks
 
 FLOAT32 = ({"float32"}, {"float32"})
 OPTIONS = {
-    "SongUNet-2d": {"embedding": "fourier", "resample_filter": (1, 3, 3, 1), "residual_input": True},
+    "SongUNet-2d": {"multipliers": (1, 2), "embedding": "fourier", "resample_filter": (1, 3, 3, 1)}
+    | {"residual_input": True},
+    "EDM2-2d": {"multipliers": (1, 2)},
     "UNet-2d": {"attention_resolutions": (2,), "filters": 2, "grid": (2, 2), "conditioning_layers": 1},
     "DDPMUNet-2d": {"attention_levels": (1,)},
     "ADM-2d": {"blocks": 1},

@@ -66,6 +66,8 @@ def test_new_scalars_leave_a_trained_network_what_it_was(name):
     assert np.abs(run(params, SCALARS) - run(params, None)).max() > 1e-3
 
 
-def test_scalars_that_do_not_fit_are_named():
+def test_parameters_and_scalars_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"trained must have the shapes of fresh, \(2,\) at bias, got \(3,\)"):
+        with_new_parameters({"bias": np.ones(3)}, {"bias": np.ones(2)})
     with pytest.raises(ValueError, match=r"scalars must be a scalar or have shape \(2,\)"):
         jax.eval_shape(MLP().init, jax.random.key(0), VECTORS, NOISE, scalars=np.ones(3))

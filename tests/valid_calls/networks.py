@@ -71,14 +71,6 @@ USUAL = {
     "index": Classes(np.array([0, 1]), num_classes=2),
     "weight": 0.5,
 }
-_PRESETS = {
-    "ADM": "lsun",
-    "DiT": "DiT-S/2",
-    "EDM2": "img64-s",
-    "SongUNet": "ddpmpp",
-    "AutoencoderKL": "sdxl",
-    "DDPMUNet": "cifar10",
-}
 ROWS = {
     **{
         f"networks.{kind.__name__}/preset": call(kind.preset, name=Choice(name))
@@ -226,3 +218,5 @@ ROWS = {
     "networks.code_counts": call(num_codes=2),
     "networks.perplexity": call(counts=Data(np.array([1.0, 2.0], np.float32), "integer, shape")),
 }
+for _name in ("Autoencoder", "Classifier", "SongUNet", "UNet"):  # two levels, since their attributes are only traced
+    NETWORKS[f"networks.{_name}"] = NETWORKS[f"networks.{_name}"].clone(multipliers=(1, 1))

@@ -63,7 +63,8 @@ ROWS = {
         window=8,
     ),
     "audio.ddsp.refine_f0": call(
-        lambda sample_rate, **kwargs: ddsp.refine_f0(_X, 0.45 * sample_rate, sample_rate, **kwargs), window=8
+        lambda sample_rate, x=_X, f0=0.45, **kwargs: ddsp.refine_f0(x, f0 * sample_rate, sample_rate, **kwargs),
+        window=8,
     ),
     "audio.ddsp.refine_f0/sound": call(
         hop=4, window=32, x=Data(_X, "integer", alias="f0"), f0=Number(100.0, low=0.0, high=500.0)
