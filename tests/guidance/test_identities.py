@@ -73,7 +73,7 @@ def test_x0_and_eps_make_up_x_t_unless_the_rule_splits(t):
         else:
             rows = defined(name, t)
             found = (alpha * x0 + sigma * eps)[rows]
-            np.testing.assert_allclose(found, X[rows], rtol=1e-4, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(found, X[rows], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_rules_are_independent_across_examples():
