@@ -34,7 +34,7 @@ VARIANTS = {
     "apg, projected and bounded": ("apg", {"parallel": 0.3, "norm_threshold": 0.5}),
     "apg, with momentum": ("apg", {"momentum": 0.4}),
     "frequency_decoupled, three bands": ("frequency_decoupled", {"factors": (1.0, 1.0, 1.0)}),
-    "interval, bounded": ("interval", {"noise_min": 0.1, "noise_max": 10.0}),
+    "interval, bounded": ("interval", {"noise_min": 0.3, "noise_max": 3.0}),
 }
 CASES = {**{name: (name, {}) for name in RULES}, **VARIANTS}
 

@@ -253,6 +253,20 @@ def test_dynamic_threshold_matches_numpy(percentile, limit):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_thresholds_do_not_recompile_for_new_values():
+    traces = []
+
+    @jax.jit
+    def run(rule):
+        traces.append(1)
+        return rule(IMAGES, LATE).x0
+
+    nested = lambda limit, percentile: dynamic_threshold(static_threshold(WIDE, SCHEDULE, limit), SCHEDULE, percentile)
+    one, other = run(nested(2.0, 0.8)), run(nested(1.5, 0.6))
+    assert len(traces) == 1
+    assert float(jnp.abs(one - other).max()) > 0.01
+
+
 @pytest.mark.parametrize("factor", [0.0, 0.7, 1.0])
 def test_rescale_matches_numpy(factor):
     """With the published formula; 0 changes nothing and 1 has the deviation of the conditional estimate."""

@@ -73,7 +73,7 @@ def test_x0_and_eps_make_up_x_t_unless_the_rule_splits(t):
         else:
             rows = defined(name, t)
             found = (alpha * x0 + sigma * eps)[rows]
-            np.testing.assert_allclose(found, X[rows], rtol=1e-4, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(found, X[rows], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_rules_are_independent_across_examples():
@@ -105,7 +105,9 @@ def test_thresholds_of_bfloat16_states_are_those_of_float32():
     run = jax.jit(lambda x: [once(case(name, COND, UNCOND, SCHEDULE, 2.0), x, T) for name in names])
     half, full = run(X.astype(jnp.bfloat16)), run(X)
     assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(half))
-    same(jax.tree.map(jnp.float32, half), full, rtol=0.02, atol=0.05)
+    for (x0, eps), (x0_full, eps_full) in zip(jax.tree.map(jnp.float32, half), full, strict=True):
+        np.testing.assert_allclose(x0, x0_full, rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(eps, eps_full, rtol=0.02, atol=0.05)
 
 
 @pytest.mark.slow
@@ -117,14 +119,14 @@ def test_rules_vmap_over_the_guidance_scale():
 
 
 def test_a_scale_and_a_time_per_example_are_those_of_each_alone():
-    scales = jnp.array([0.0, 1.0, 2.0, 3.0, 0.5])
+    scales = jnp.array([0.0, 1.0, 2.0, 3.0, -1.0])
     together, _ = evaluated(scales, X, TIMES)
     for i in range(5):
         alone = at(scales[i], TIMES[i])
         for name in CASES:
             each = zip(together[name], alone[name], strict=True)
             if defined(name, TIMES)[i]:
-                [np.testing.assert_allclose(a[i], b[i], rtol=1e-3, atol=1e-4, err_msg=name) for a, b in each]
+                [np.testing.assert_allclose(a[i], b[i], rtol=1e-4, atol=1e-5, err_msg=name) for a, b in each]
 
 
 def test_both_ends_of_time_are_finite():

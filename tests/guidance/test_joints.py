@@ -203,7 +203,7 @@ def test_metropolis_langevin_reaches_the_guided_joint_of_an_autoregressive_model
     end, free, with_classifier, by_score = chains(scale, step, start)
     mean, covariance = guided_gaussian(scale)
     assert 0.4 < float(end.acceptance.mean()) < 0.95
-    samples_agree(end.x, mean, covariance)
+    samples_agree(end.x, mean, covariance, sigmas=4.5)
     np.testing.assert_allclose(free, with_classifier, rtol=1e-4, atol=1e-4)
     precision = np.linalg.inv(covariance)
     exact = langevin(KEY, lambda x: (precision @ mean - x @ precision).astype(x.dtype), start, 0.1, 3)

@@ -58,7 +58,7 @@ def test_the_score_is_that_of_the_tilted_density(name):
     def both(x):
         return process.score(make()(x, T), T, SCHEDULE), jax.vmap(jax.grad(tilted))(x)
 
-    np.testing.assert_allclose(*both(X), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(*both(X), rtol=1e-4, atol=1e-5)
 
 
 def test_negative_with_scale_gamma_minus_one_replaces_the_unconditional():

@@ -50,7 +50,7 @@ def test_mean_and_covariance_of_a_gaussian(name):
     solved = solve(denoiser, schedule, start_of(DATA, schedule), 0.02, denoise=False)
     noisy = DATA.marginal(*level(schedule, 1e-3))
     assert np.all(solved.success)
-    samples_agree(solved.x, noisy.mean, noisy.covariance())
+    samples_agree(solved.x, noisy.mean, noisy.covariance(), sigmas=4.5)
 
 
 @pytest.mark.parametrize("name", ["vp", "ve"])
@@ -76,7 +76,7 @@ def test_long_steps_are_exact_in_law_for_standard_normal_data(name):
     solved = solve(denoiser, schedule, x, 0.9, atol=1e3, t_end=0.1, denoise=False)
     assert np.max(solved.accepted) <= 6
     alpha, sigma = level(schedule, 0.1)
-    samples_agree(solved.x, np.zeros(2), (alpha**2 + sigma**2) * np.eye(2))
+    samples_agree(solved.x, np.zeros(2), (alpha**2 + sigma**2) * np.eye(2), sigmas=4.5)
 
 
 # ---- the Brownian path ---------------------------------------------------------------------------------------------

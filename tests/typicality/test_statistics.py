@@ -11,6 +11,7 @@ from errors import raising
 
 import scorekit as sk
 from scorekit import typicality
+from scorekit.typicality.complexity import _paeth
 
 D, B = 5, 4
 SCHEDULE = sk.schedules.cosine()
@@ -153,6 +154,14 @@ def residuals(image, kind):
         predicted = {"none": 0, "left": a, "above": b, "mean": (a + b) // 2, "paeth": nearest}[kind]
         left[i, j, c] = (int(image[i, j, c]) - predicted) % 256
     return left
+
+
+def test_the_filter_of_paeth_resolves_ties_as_png_does():
+    """A decoder undoes it: the encoder must choose the same neighbour."""
+    image = np.random.default_rng(0).integers(0, 4, (12, 13, 2), dtype=np.uint8)  # with many ties
+    wide = np.pad(image.astype(int), ((1, 0), (1, 0), (0, 0)))
+    predicted = _paeth(wide[1:, :-1], wide[:-1, 1:], wide[:-1, :-1])
+    np.testing.assert_array_equal((image - predicted).astype(np.uint8), residuals(image, "paeth"))
 
 
 @pytest.mark.parametrize("best", ["none", "left", "above", "mean", "paeth"])
