@@ -8,7 +8,7 @@ FOLDER = "notebooks"
 
 
 def copy_notebooks(app) -> None:
-    """Takes the copy that ``tests/docs/test_colabs.py`` left in ``build/notebooks`` if its cells are the stored ones."""
+    """Takes the copy that ``tests/docs/test_colabs.py`` left in ``build/notebooks`` if it has the same cells."""
     root, folder = Path(app.srcdir).parent, Path(app.srcdir) / FOLDER
     folder.mkdir(exist_ok=True)
     stored = sorted((root / "colabs").glob("*.ipynb"))
