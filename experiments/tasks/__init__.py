@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.cli import command_line
-from experiments.cli.config import Config, ConfigError, check_config, choice, fill_missing
+from experiments.cli.config import Config, ConfigError, check_config, choice, fill_missing, leaves
 from experiments.cli.config_help import declared_by
 from experiments.cli.fields import Section
 from experiments.models.run_files import config_of, named_task
@@ -59,5 +59,11 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
         raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY} (config.task must be {allowed})")
     defaults = fields_of(config).defaults()
     config = fill_missing(config, defaults)
+    missing = dict(leaves(defaults)).keys() - dict(leaves(config)).keys()
+    if missing:
+        raise ConfigError(
+            f"--workdir={workdir}: this run was saved by an earlier version, without config.{min(missing)}; train it "
+            "again, into another folder"
+        )
     check_config(config, defaults)  # their values are checked once the command line has been read
     return config

@@ -52,7 +52,8 @@ def by_bound() -> Iterator[Case]:
                     if isinstance(value, kinds) or (value is None and not optional):
                         section[last] = value
                         yield _verdict(kind, config, field, str(value), must_fail=True)
-                section[last] = before
+                with config.ignore_type():  # an integer in place of the last value, True
+                    section[last] = before
 
 
 def _choices(fields: Section) -> Iterator[ConfigDict]:

@@ -12,7 +12,8 @@ from scorekit.networks import CausalWaveNet, UNet
 
 pytestmark = pytest.mark.external
 torch = pytest.importorskip("torch")
-torch_unet, torch_wavenet = pytest.importorskip("torch_unet"), pytest.importorskip("torch_wavenet")
+import torch_unet  # noqa: E402
+import torch_wavenet  # noqa: E402
 
 
 @pytest.mark.parametrize(

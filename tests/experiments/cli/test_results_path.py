@@ -103,9 +103,9 @@ OTHERS = "must be a new or empty folder, the files in this one are no compositio
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
-    ("value", "ending", "kind", "words"),
+    ("value", "endings", "kind", "words"),
     [
-        ("own/notes", ".md", "", f"own/notes.md {NOT_OURS}"),
+        ("own/notes", ".npz .md", "", f"own/notes.md {NOT_OURS}"),
         ("run/config", ".json", "", f"run/config.json {NOT_OURS}"),
         *[(value, ".json", "", OF_A_RUN) for value in ("run/checkpoints/x", "link/x", "run/checkpoints/6/new/x")],
         *[(value, "0.mid", "compositions", OTHERS) for value in ("own", "others")],
@@ -113,7 +113,7 @@ OTHERS = "must be a new or empty folder, the files in this one are no compositio
         *[(value, "0.mid", "compositions", OF_A_RUN) for value in ("run/checkpoints", "run/checkpoints/6")],
     ],
 )
-def test_other_files_and_folders_are_never_written_over(written, tmp_path, overwrite, value, ending, kind, words):
+def test_other_files_and_folders_are_never_written_over(written, tmp_path, overwrite, value, endings, kind, words):
     saved_run(tmp_path / "run")
     written("others", "0.mid", kind="transcribed performances")
     (tmp_path / "link").symlink_to(tmp_path / "run" / "checkpoints")
@@ -121,7 +121,7 @@ def test_other_files_and_folders_are_never_written_over(written, tmp_path, overw
     for name in ("notes.md", "0.mid"):
         (tmp_path / "own" / name).write_text("mine")
     before = contents(tmp_path)
-    error = error_of(written, value, ending, kind=kind, overwrite=overwrite)
+    error = error_of(written, value, *endings.split(), kind=kind, overwrite=overwrite)
     assert error.startswith(f"--out={tmp_path}/{value}: ")
     assert words in error
     assert contents(tmp_path) == before

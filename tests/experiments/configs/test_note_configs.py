@@ -7,6 +7,7 @@ from parameters import random_params
 from programs import changed, check_config
 
 from experiments import data as data_sets
+from experiments import training
 from experiments.configs.notes import notes, notes_complex, notes_controls, notes_gpu, notes_spectrogram
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
@@ -59,6 +60,7 @@ SHAPES = {
 def test_config_validates_and_its_network_takes_the_representation(four_sines, module):
     """The network at its full size by shapes alone, a smaller one with a finite loss."""
     check_config(module.get_config())
+    training.check_devices(module.get_config())
     dataset, loss = loss_of(module.get_config(), jax.eval_shape)
     assert dataset.shape == SHAPES[module]
     assert loss.shape == (4,)

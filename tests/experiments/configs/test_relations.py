@@ -1,4 +1,4 @@
-"""Fields that do not go together, each within its bounds: one line names the field before data are loaded."""
+"""Fields that do not go together, and names nearly right: one line names the field before data are loaded."""
 
 import pytest
 from programs import changed, check_config, error_of
@@ -32,6 +32,15 @@ t_min must be < t_max = 0.5 | set config.sampling.grid.t_min
     network.depth=2 | config.network.depth=2: must be left out
     network.name=mlp | network.name=mlp | must be adm or ddpmunet or dit
     training.snapshot_every=3 | snapshot_every=3: must be left out without training.power_ema
+"""
+NAMES = """
+    evaluation.fid.network=vg | fid.network=vg: must be one of inception, vgg (did you mean vgg?)
+    evaluation.fid.resize=clan | fid.resize=clan: must be one of tf1, torch, clean (did you mean clean?)
+    guidance=classifer_free | guidance=classifer_free: must be one of | did you mean classifier_free?
+    network.channels=65537 | channels=65537: must be an integer from 1 to 65536 for network.name=unet
+    preconditioning.noise.name=times | noise.name=times: must be one of | did you mean time?
+    sampling.solver.name=huen | solver.name=huen: must be one of | did you mean heun?
+    training.parallel=jif | parallel=jif: must be one of jit, pmap (did you mean jit?)
 """
 DATA = """
     data.name=../../etc | config.data.name=../../etc: must be the name of a data set
@@ -158,7 +167,7 @@ DIT = ("network.name=dit", "network.patch=1")
 OF_LEARNED = ("schedule.name=learned", "loss.weighting.name=likelihood", "loss.times.t_min=0")
 OF_LOW_RATE = ("data.name=soundfont_notes/4khz", "data.map.name=low_rate", "data.map.factor=4")
 IMPOSSIBLE = [
-    *[(smoke, SAMPLING_AND_TRAINING), (smoke, DATA), (smoke, RULES)],
+    *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
     *[(coupled_2d, COUPLED), (digits_bridge, BRIDGE), (flow_map_2d, FLOW_MAP), (phrases_forcing, FORCING)],
     (mixture_2d, "evaluation.num_samples=1 | config.evaluation.num_samples=1: must be at least 2"),
     (changed(mixture_2d, *OF_LEARNED), LEARNED),
@@ -207,4 +216,5 @@ def test_a_possible_combination_is_no_error(overrides):
 def test_the_least_that_goes_together_is_no_error():
     check_config(changed(mixture_2d, "evaluation.num_samples=2"))
     check_config(changed(digits_latent, "loss.spectral=0"))
+    check_config(phrases_codes.get_config())
     check_config(changed(base, "data.name=soundfont_notes/4khz", "data.representation.name=controls"))

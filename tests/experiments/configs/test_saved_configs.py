@@ -1,4 +1,4 @@
-"""Configs of saved runs: rules added since are filled in, and runs of every task open."""
+"""Configs of saved runs: rules added since are filled in, and runs of earlier versions raise."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from experiments.configs.images import smoke
 from experiments.training.loop import check_same_run
 
 
-def test_a_run_without_a_newer_rule_is_opened(tmp_path):
+def test_a_run_without_a_newer_rule_is_opened_and_one_without_guidance_raises(tmp_path):
     fields = smoke.get_config().to_dict()
     del fields["rules"]["apg"], fields["rules"]["interval"]["noise_max"]
     save_resolved(ConfigDict(fields), tmp_path / "config.json")
@@ -26,6 +26,10 @@ def test_a_run_without_a_newer_rule_is_opened(tmp_path):
     command_line.override(config, "rules.compose.weights", "1")  # the file did not say that this is a list
     assert config.rules.compose.weights == (1,)
     assert "must be a number" in error_of(command_line.override, config, "rules.interval.noise_max", "wide")
+    del fields["guidance"], fields["rules"]
+    save_resolved(ConfigDict(fields), tmp_path / "config.json")
+    words = f"--workdir={tmp_path}: this run was saved by an earlier version, without config.guidance; train it again"
+    assert error_of(base.saved, str(tmp_path)).startswith(words)
 
 
 def test_a_run_of_a_version_without_a_condition_is_continued_without_it(tmp_path):

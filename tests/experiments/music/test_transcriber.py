@@ -255,6 +255,7 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
         ([f"--sound={tmp_path}/song.wav"], "song.mid was not written by this flag and is kept"),
         ([f"--sound={tmp_path}/text.wav"], "path must be a sound file"),
         ([f"--sound={tmp_path}/rest.wav", "--out=a.wav"], "--out=a.wav: must end in .mid"),
+        ([f"--sound={tmp_path}/rest.wav", "--config.evaluation.onset_threshold=2"], "evaluation.onset_threshold=2"),
     ):
         err = fails(*given, *flags, at_once=False)
         assert message in err
