@@ -181,8 +181,9 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
     values = found.T / (dim * math.log(2))
     prior, reconstruction, diffusion, total = map(float, values.mean(axis=1))
     error = float(values[3].std() / math.sqrt(examples))
-    return Bound(total, error, prior, reconstruction, diffusion, dataset.exact_bits(), examples,
-                 times, t_min, t_max, bins)  # fmt: skip
+    return Bound(
+        total, error, prior, reconstruction, diffusion, dataset.exact_bits(), examples, times, t_min, t_max, bins
+    )
 
 
 def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Batch) -> losses.Binned:

@@ -126,8 +126,10 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
     module = resolve(config, "dual_encoder", choices.DUAL_ENCODERS)
     step, params = restore(given, folder, None, config.evaluation.ema)
     if step < config.training.steps:
-        raise ConfigError(f"{given}: is not finished, at step {step:,} of {config.training.steps:,}; continue it, or "
-                          f"end it by --config.training.steps={step} of experiments.train")  # fmt: skip
+        raise ConfigError(
+            f"{given}: is not finished, at step {step:,} of {config.training.steps:,}; continue it, or "
+            f"end it by --config.training.steps={step} of experiments.train"
+        )
     return Encoder(config, module, jax.tree.map(jnp.asarray, params), config.data.image_size)
 
 

@@ -29,11 +29,14 @@ def check_prior(cascade: Cascade, written: bool) -> None:
     if config is None:
         return
     if not are_examples(config):
-        raise ConfigError(f"--prior={name}: must draw embeddings (config.data.embeddings.as_examples), it draws "
-                          f"{config.data.name}")  # fmt: skip
+        raise ConfigError(
+            f"--prior={name}: must draw embeddings (config.data.embeddings.as_examples), it draws {config.data.name}"
+        )
     if not captions.wanted(config):
-        raise ConfigError(f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
-                          f"is conditioned on {captions.describes(config)}")  # fmt: skip
+        raise ConfigError(
+            f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
+            f"is conditioned on {captions.describes(config)}"
+        )
     check_decoder(cascade.configs[0], cascade.names[0])
     run_files.check_same_data(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
     if not written:
@@ -43,8 +46,10 @@ def check_prior(cascade: Cascade, written: bool) -> None:
 def check_decoder(config: Config, name: str) -> None:
     """Raises an error unless a run draws pictures from embeddings."""
     if config.data.vector.name != EMBEDDING:
-        raise ConfigError(f"--stages: {name} must be conditioned on the embedding of a picture, by "
-                          f"config.data.vector.name=embedding; it is on {captions.describes(config)}")  # fmt: skip
+        raise ConfigError(
+            f"--stages: {name} must be conditioned on the embedding of a picture, by "
+            f"config.data.vector.name=embedding; it is on {captions.describes(config)}"
+        )
 
 
 class Prior(NamedTuple):
@@ -59,11 +64,15 @@ def open_prior(config: Config, name: str, decoder: Stage) -> Prior:
     (stage,) = open_stages([config], [name])
     ours, theirs = (one.run.dataset for one in (stage, decoder))
     if ours.encoder != theirs.encoder:
-        raise ConfigError(f"--prior={name}: draws embeddings of another encoder than {decoder.name} decodes; train "
-                          f"both with one config.data.embeddings.encoder")  # fmt: skip
+        raise ConfigError(
+            f"--prior={name}: draws embeddings of another encoder than {decoder.name} decodes; train "
+            f"both with one config.data.embeddings.encoder"
+        )
     if ours.num_classes != theirs.num_classes:
-        raise ConfigError(f"--prior={name}: has {ours.num_classes} classes, {decoder.name} has {theirs.num_classes}; "
-                          f"train both with one config.data.label")  # fmt: skip
+        raise ConfigError(
+            f"--prior={name}: has {ours.num_classes} classes, {decoder.name} has {theirs.num_classes}; "
+            f"train both with one config.data.label"
+        )
     return Prior(stage, encoder_of(config, name))
 
 
@@ -125,8 +134,10 @@ def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> 
 
 def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
     if not np.linalg.norm(start + end) >= OPPOSITE:
-        raise ConfigError(f"{given} must not be opposite, their inner product is {float(start @ end):.6f}: no arc "
-                          f"between them is the shortest")  # fmt: skip
+        raise ConfigError(
+            f"{given} must not be opposite, their inner product is {float(start @ end):.6f}: no arc "
+            f"between them is the shortest"
+        )
 
 
 def read_pictures(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:

@@ -49,8 +49,10 @@ def check(path: str, config: Config, name: str) -> None:
     given = f"--evaluator={path}"
     own, wants = config_of(path, given), captions.wanted(config)
     if config.data.vector.name == EMBEDDING and not wants:
-        raise ConfigError(f"--stages: {name} must have the tokens of captions as a condition beside the embedding, by "
-                          f"config.data.tokens.name=captions: a decoder without captions is not evaluated")  # fmt: skip
+        raise ConfigError(
+            f"--stages: {name} must have the tokens of captions as a condition beside the embedding, by "
+            f"config.data.tokens.name=captions: a decoder without captions is not evaluated"
+        )
     task, why = "classifier", "for stages without captions"
     if wants:
         task, why = "dual_encoder", "this one embeds no captions"
@@ -85,13 +87,16 @@ def check_independent(path: str, evaluator: Evaluator, stages: Sequence[Stage]) 
     """
     for stage in stages:
         if evaluator.identity in (stage.run.dataset.encoder, recorded_encoder(Path(stage.name).expanduser())):
-            raise ConfigError(f"--evaluator={path}: must be one that no stage was trained with, {stage.name} was "
-                              f"trained on its embeddings; train another one, with another seed")  # fmt: skip
+            raise ConfigError(
+                f"--evaluator={path}: must be one that no stage was trained with, {stage.name} was "
+                f"trained on its embeddings; train another one, with another seed"
+            )
 
 
 def check_size(name: str, side: int, given: str, size: int, exactly: bool = False) -> None:
     """Validates that an evaluator takes pictures of this side: a multiple or a divisor of its own, or the same."""
     if side != size and (exactly or (side % size and size % side)):
         allowed = "of the same size" if exactly else "of a multiple or a divisor of the size"
-        raise ConfigError(f"{given}: must take pictures {allowed} that {name} draws, {side} x {side} pixels; it takes "
-                          f"{size} x {size}")  # fmt: skip
+        raise ConfigError(
+            f"{given}: must take pictures {allowed} that {name} draws, {side} x {side} pixels; it takes {size} x {size}"
+        )

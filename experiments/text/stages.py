@@ -89,31 +89,42 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
     ``embedded``: whether the first stage draws from the embedding of a picture.
     """
     if configs[0].data.vector.name == EMBEDDING and not embedded:
-        raise ConfigError(f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
-                          f"one from a caption, or use experiments.text.variations")  # fmt: skip
+        raise ConfigError(
+            f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
+            f"one from a caption, or use experiments.text.variations"
+        )
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
         if i and config.data.vector.name == EMBEDDING:
-            raise ConfigError(f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
-                              f"stage is on the embedding of a picture")  # fmt: skip
+            raise ConfigError(
+                f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
+                f"stage is on the embedding of a picture"
+            )
         if are_examples(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
         if not issubclass(data.kind_of(config), Images):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
         if i and config.data.latents:
-            raise ConfigError(f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
-                              f"{config.data.latents}: only the first stage may be")  # fmt: skip
+            raise ConfigError(
+                f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
+                f"{config.data.latents}: only the first stage may be"
+            )
         fields = (*run_files.PICTURES, "label")
         run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
         maps = config.data.map.name
         if i == 0 and maps != "none":
-            raise ConfigError(f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
-                              f"config.data.map.name is {maps}")  # fmt: skip
+            raise ConfigError(
+                f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
+                f"config.data.map.name is {maps}"
+            )
         if i > 0 and maps != "average_pool":
-            raise ConfigError(f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has "
-                              f"{maps}")  # fmt: skip
+            raise ConfigError(
+                f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has {maps}"
+            )
     if with_captions and not embedded and not captions.wanted(configs[0]):
-        raise ConfigError(f"--caption: {names[0]} has no captions, it is conditioned on "
-                          f"{captions.describes(configs[0])}; draw its classes with --labels")  # fmt: skip
+        raise ConfigError(
+            f"--caption: {names[0]} has no captions, it is conditioned on "
+            f"{captions.describes(configs[0])}; draw its classes with --labels"
+        )
 
 
 def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:

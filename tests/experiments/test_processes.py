@@ -114,8 +114,9 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
     assert codes == [0, 0], errors
     assert "1 of 2 batches of samples were drawn before" in printed
     assert not (samples / "partial").exists()
-    np.testing.assert_allclose(*(np.load(path)["x"] for path in (tmp_path / "one.npz", samples / "sample.npz")),
-                               rtol=1e-4, atol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(
+        *(np.load(path)["x"] for path in (tmp_path / "one.npz", samples / "sample.npz")), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.slow

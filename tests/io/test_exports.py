@@ -145,7 +145,7 @@ BROKEN = {
     "choice": ({"network": {"kind": "DiT", "attention": "flash"}}, "attention must be 'xla' or 'fused', got 'flash'"),
     "name": ({"network": {"kind": "MLP", "name": "x"}}, "network must have the fields features, .* got 'name'"),
     "depth": ({"preconditioning": {"schedule": SHIFTED}}, "must hold at most 6 parts within each other"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

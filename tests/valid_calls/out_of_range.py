@@ -55,7 +55,9 @@ OUT_OF_RANGE = {
     "wiener_gain of NaN": (lambda p: spectra.wiener_gain(p * POWER, 0.0), np.nan, "power must be finite and >= 0"),
     "wiener_error": (lambda p: spectra.wiener_error(p * POWER, 0.0), -1.0, "power must be finite and >= 0"),
     "magnitude_from_mel": (
-        lambda m: audio.magnitude_from_mel(m * np.ones(3, np.float32), BANK), -1.0, "mel must be finite and >= 0"
+        lambda m: audio.magnitude_from_mel(m * np.ones(3, np.float32), BANK),
+        -1.0,
+        "mel must be finite and >= 0",
     ),
     "mu_law_decode": (lambda c: audio.mu_law_decode(c), 300, "codes must hold classes from 0 to 255, got 300"),
     "pcm_to_float": (lambda c: audio.pcm_to_float(c, 8), 128, "codes must be integers of 8 bits, got 128"),
@@ -77,7 +79,7 @@ OUT_OF_RANGE = {
         -2.0,
         "x0 must be of the values linspace(-1, 1, bins=3), got [[-2.]]",
     ),
-}  # fmt: skip
+}
 
 
 """Functions of one argument, a value, and the message; traced, the answer is NaN."""

@@ -55,9 +55,10 @@ flags.DEFINE_integer(
     "4096 of tuning, to tune and as many to test, a quarter for selection.", lower_bound=16,
 )  # fmt: skip
 flags.DEFINE_list(
-    "grids", ["karras7 .002", "logsnr .03", "VP t^2", "VP t^3", "flow t"],
+    "grids",
+    ["karras7 .002", "logsnr .03", "VP t^2", "VP t^3", "flow t"],
     f"solvers: which of {', '.join(problems.GRIDS)}; or all.",
-)  # fmt: skip
+)
 flags.DEFINE_enum(
     "schedule", "edm", list(problems.SCHEDULES), "solvers: schedule of exact denoisers; noise levels are the same."
 )

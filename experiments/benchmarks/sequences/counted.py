@@ -205,8 +205,9 @@ def tables(run: Run, scales: Sequence[float], temperatures: Sequence[float]) -> 
     rows = []
     for scale in scales:
         sequential, joint = guided_rows(counted, scale)
-        rows.append([f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy,
-                     joint.entropy])  # fmt: skip
+        rows.append(
+            [f"{scale:g}", sequential.distance, sequential.accuracy, joint.accuracy, sequential.entropy, joint.entropy]
+        )
     header = ["γ", "total variation", "accuracy, conditionals", "joint", "entropy, conditionals", "joint "]
     caption = (
         f"Each conditional guided, and the joint: {counted.uncond.size:,} sequences counted, means over classes; "

@@ -171,8 +171,10 @@ def test_errors_are_of_one_sentence(tmp_path):
     midi.write_score(tmp_path / "empty.mid", [], seconds=1.0)
     midi.write_score(tmp_path / "low.mid", [Note(20, 80, 0.0, 1.0)])
     for name, words in {
-        "bad.mid": "path must be a MIDI file", "empty.mid": "must have notes, got none", "low.mid": "--octaves moves",
-    }.items():  # fmt: skip
+        "bad.mid": "path must be a MIDI file",
+        "empty.mid": "must have notes, got none",
+        "low.mid": "--octaves moves",
+    }.items():
         with pytest.raises(ConfigError, match=f"--fill=.*{name}: .*{words}"):
             pieces.read("fill", str(tmp_path / name), octaves=False)
     assert pieces.read("fill", str(tmp_path / "low.mid"), octaves=True).states.max() > 0

@@ -89,8 +89,9 @@ def test_augmentation_changes_the_sound_and_delays_the_roll_with_it(built):
     quiet = prepared(built, gain=20.0)["x"] - none["x"]
     loud = np.asarray(none["x"] > 1.0)
     assert -1.2 < np.asarray(quiet)[loud].min() < np.asarray(quiet)[loud].max() < 0
-    noisy, filtered = (np.asarray(prepared(built, **each)["x"] - none["x"])
-                       for each in ({"noise": -60.0}, {"filter": 6.0}))  # fmt: skip
+    noisy, filtered = (
+        np.asarray(prepared(built, **each)["x"] - none["x"]) for each in ({"noise": -60.0}, {"filter": 6.0})
+    )
     assert noisy.mean() > 0.02
     np.testing.assert_allclose(filtered - filtered[:, :1], 0.0, atol=1e-5)  # the same in every frame
     assert filtered.std() > 0.1
