@@ -7,7 +7,6 @@ has the keys that are active in it. An empty result where nothing was played cou
 from collections.abc import Sequence
 from typing import Any
 
-import mir_eval
 import numpy as np
 
 from scorekit.data.midi import notes_of_roll
@@ -16,6 +15,15 @@ from scorekit.data.phrases import FRAME_RATE, Note
 TOLERANCE = 0.05
 """Tolerance of onsets, in seconds."""
 METRICS = ("frame F1", "onset F1", "onset precision", "onset recall", "onset and end F1")
+
+
+def _mir_eval() -> Any:
+    """The package, without which all but the metrics of transcriptions works."""
+    try:
+        import mir_eval
+    except ImportError as error:
+        raise ImportError("metrics of transcriptions need mir_eval: pip install 'scorekit[audio]'") from error
+    return mir_eval
 
 
 def decode(
@@ -72,7 +80,7 @@ def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRA
     precision, recall, f1, _ = _match(played, found, rate, offset_ratio=None)
     times = np.arange(frames) / rate
     active = [_active(notes, frames, rate) for notes in (played, found)]
-    of_frames = mir_eval.multipitch.metrics(times, active[0], times, active[1])
+    of_frames = _mir_eval().multipitch.metrics(times, active[0], times, active[1])
     ours, theirs = of_frames[0], of_frames[1]
     frame = 2 * ours * theirs / (ours + theirs) if ours + theirs > 0 else 0.0
     values = (frame, f1, precision, recall, _match(played, found, rate)[2])
@@ -115,7 +123,7 @@ def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
 def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
     notes = (values for each in (played, found) for values in (_intervals(each, rate), _hertz(each)))
-    return mir_eval.transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
+    return _mir_eval().transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
 
 
 def _hertz(notes: list[Note]) -> np.ndarray:

@@ -142,7 +142,8 @@ def test_any_width_is_evaluated_and_guided_by_a_narrower_average_of_an_earlier_s
         ("0.05,0.3", "must be relative widths below 12^-1/2"),
         ("0.05", "no snapshots of averages in"),
     ):
-        assert f"--ema_sweep={widths}: {words}" in fails("evaluate", f"--workdir={copied}", f"--ema_sweep={widths}")
+        error = fails("evaluate", f"--workdir={copied}", f"--ema_sweep={widths}", at_once=False)
+        assert f"--ema_sweep={widths}: {words}" in error
 
 
 @pytest.mark.slow
