@@ -53,11 +53,8 @@ _NOISE = flags.DEFINE_float(
     "noise_std", None, "Noise of the observation, in units of the model's data; for controls the misfit of levels, "
     f"which is not added. {_DEFAULTS.noise_std}, or {_OF_CONTROLS.noise_std} for controls, by default.")  # fmt: skip
 _DATA_STD = flags.DEFINE_float("data_std", _DEFAULTS.data_std, "replacement, pigdm: standard deviation of the data.")
-_SIZE = flags.DEFINE_float(
-    "step_size",
-    None,
-    f"dps: size of the normalised step; {_DEFAULTS.step_size}, or {_OF_CONTROLS.step_size} for controls, by default.",
-)
+_SIZES = f"{_DEFAULTS.step_size}, or {_OF_CONTROLS.step_size} for controls, by default"
+_SIZE = flags.DEFINE_float("step_size", None, f"dps: size of the normalised step; {_SIZES}.")
 _ITERATIONS = shared.count("iterations", _DEFAULTS.iterations, "mmps: conjugate gradients.")
 
 
