@@ -31,7 +31,7 @@ def distill(load_program, ring_run):
         config = changed(config, f"distillation.steps={steps}", *overrides.split())
         give(config="", workdir=folder)
         tasks.check_fields(config)
-        program.main(config)
+        return program.main(config)
 
     return main
 
@@ -46,10 +46,8 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_student_is_a_run_that_can_be_sampled(distill, folders, method, capsys):
     folder = folders[method]
-    distill(folder, method, SMALL)
-    out, err = capsys.readouterr()
-    assert str(folder) in out.splitlines()[-1]
-    assert "training 4/4 (100%)" in err
+    assert distill(folder, method, SMALL) == folder / "report.html"
+    assert "training 4/4 (100%)" in capsys.readouterr().err
     assert (folder / "samples.png").exists()
     assert json.loads((folder / "distillation.json").read_text())["config.distillation.method"] == method
     assert (folder / "report.html").exists()
