@@ -177,7 +177,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
         loss.weighting.name=likelihood loss.times.t_min=0 network.features=8 network.blocks=1
         training.steps=20 training.batch_size=16 training.warmup_steps=0 training.learning_rate=0.05
         training.checkpoint_every=20 training.ema_decays=0.9, sampling.ema=0.9 sampling.steps=4
-        sampling.solver.name=ddim sampling.grid.name=log_snr guidance=conditional,
+        sampling.solver.name=ddim sampling.grid.name=log_snr guidance=conditional
     """
     config = changed(mixture_2d, *fields.split())
     dataset, labels = data.load(config), np.arange(4, dtype=np.int32)
