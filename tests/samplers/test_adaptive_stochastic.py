@@ -247,12 +247,12 @@ def test_vmap_trees_dtypes_and_forward_gradients():
     assert np.all(slope != 0)
 
 
-REFUSALS = {
+ERRORS = {
     "t_end must be < t_start = 0.2, got 0.3": {"t_start": 0.2, "t_end": 0.3},
     r"log_snr\(t_end\) must be finite: raise t_end = 0.0": {"t_end": 0.0},
     "rtol must be in": {"rtol": 1e-9},
 }
-test_refusals = raising(
-    REFUSALS,
+test_errors = raising(
+    ERRORS,
     lambda options: adaptive_sde(KEY, _not_finite, schedules.rectified_flow(), jnp.ones((2, 1)), **options),
 )

@@ -262,7 +262,7 @@ def test_a_new_step_does_not_retrace_and_gradients_pass():
 X, TS = jnp.ones((2, 2)), np.array([0.5, 0.0])
 
 
-REFUSALS = {
+ERRORS = {
     r"step_size must be a number or have shape \(2,\)": lambda: langevin(KEY, score, X, jnp.ones(3), 2),
     r"log_density must return shape \(2,\)": lambda: metropolis_langevin(KEY, lambda x: x, X, 0.1, 2),
     r"step_sizes must have shape \(n,\) with n >= 1": lambda: sgld(KEY, lambda k, x: x, X, 0.1),
@@ -270,4 +270,4 @@ REFUSALS = {
     "step_sizes must be finite and > 0": lambda: sgld(KEY, lambda k, x: x, X, -jnp.ones(2)),
     "ts must decrease": lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS[::-1], 1),
 }
-test_refusals = raising(REFUSALS)
+test_errors = raising(ERRORS)

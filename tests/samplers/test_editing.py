@@ -122,11 +122,11 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
 
 
 ONES, DENOISER = jnp.ones((1, D)), lambda x, t: Prediction(x, x)
-REFUSALS = {
+ERRORS = {
     "deterministic": lambda: translate(DENOISER, DENOISER, SCHEDULE, solvers.Ancestral(), ONES, grids.uniform(2)),
     "decrease": lambda: sdedit(jax.random.key(0), DENOISER, SCHEDULE, solvers.Euler(), ONES, [0.1, 0.5]),
 }
-test_refusals = raising(REFUSALS)
+test_errors = raising(ERRORS)
 
 
 # ---- RePaint ---------------------------------------------------------------------------------------------------------

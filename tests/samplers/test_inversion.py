@@ -182,7 +182,7 @@ def test_invert_steps_the_solver_backwards(solver):
     np.testing.assert_array_equal(noise, states[-1])
 
 
-REFUSALS = {
+ERRORS = {
     "solver must be deterministic, since noise .* got the stochastic Ancestral": {"solver": solvers.Ancestral()},
     "solver must compute its coefficients, got a PrecomputedSolver": {
         "solver": precomputed(solvers.Euler(), schedules.cosine(), [1.0, 0.0])
@@ -190,4 +190,4 @@ REFUSALS = {
     "ts must decrease strictly": {"ts": [0.0, 1.0]},
 }
 ARGUMENTS = {"schedule": schedules.cosine(), "solver": solvers.Euler(), "x": jnp.ones((1, 2)), "ts": [1.0, 0.0]}
-test_refusals = raising(REFUSALS, lambda changes: invert(lambda x, t: Prediction(x, x), **{**ARGUMENTS, **changes}))
+test_errors = raising(ERRORS, lambda changes: invert(lambda x, t: Prediction(x, x), **{**ARGUMENTS, **changes}))

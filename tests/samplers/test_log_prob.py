@@ -196,7 +196,7 @@ class NoStd(solvers.LinearSolver):
 
 
 ARGUMENTS = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "ts": TS}
-REFUSALS = {
+ERRORS = {
     "solver must be stochastic, got the deterministic Euler": {"solver": solvers.Euler()},
     "one Gaussian .* got StochasticHeun, which has no method mean": {"solver": solvers.edm_stochastic(4)},
     "one Gaussian .* got NoStd, whose row has no std": {"solver": NoStd()},
@@ -205,9 +205,9 @@ REFUSALS = {
 OF_PATHS = {r"trajectory must hold the 5 states at ts, got lengths \[4\]": {"trajectory": jnp.zeros((4, 3, 2))}}
 identity = lambda x, t: Prediction(x, x)
 test_sampling_validates_its_arguments = raising(
-    REFUSALS, lambda changes: sample_with_log_probs(KEY, identity, x_init=X, **{**ARGUMENTS, **changes})
+    ERRORS, lambda changes: sample_with_log_probs(KEY, identity, x_init=X, **{**ARGUMENTS, **changes})
 )
 test_evaluation_validates_its_arguments = raising(
-    REFUSALS | OF_PATHS,
+    ERRORS | OF_PATHS,
     lambda changes: trajectory_log_probs(identity, **{"trajectory": jnp.zeros((5, 3, 2)), **ARGUMENTS, **changes}),
 )

@@ -166,13 +166,13 @@ def test_forward_derivatives_are_those_of_the_sequential_sampler():
     np.testing.assert_allclose(*both(jnp.array(X, float)), rtol=1e-5, atol=1e-7)
 
 
-REFUSALS = {
+ERRORS = {
     "solver must be deterministic, got the stochastic Ancestral": {"solver": solvers.Ancestral()},
     "solver must carry nothing but .* methods slope and combine, got UniPC": {"solver": solvers.UniPC()},
     "ts must decrease strictly": {"ts": [0.0, 1.0]},
 }
 ARGUMENTS = {"schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": [1.0, 0.0]}
-test_refusals = raising(REFUSALS, lambda changes: parallel_sample(RING, **{**ARGUMENTS, **changes}))
+test_errors = raising(ERRORS, lambda changes: parallel_sample(RING, **{**ARGUMENTS, **changes}))
 
 
 def test_standard_normal_needs_few_sweeps():

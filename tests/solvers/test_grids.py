@@ -96,7 +96,7 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
     np.testing.assert_allclose(again, grids.uniform(17), atol=1e-6)
 
 
-test_refusals = raising(
+test_errors = raising(
     {
         "ts must have noise levels": lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.1]),
         "t_max must be a time with finite log-SNR": lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0),
