@@ -93,7 +93,7 @@ def main(config: Config) -> str:
     columns, table = editing.process(config, run, edit)
     print(f"{tables_as_text([table])}({table.caption})")
     out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
-    return write_versions(out, columns, edit.label.tolist(), _SHOWN.value, title)
+    return write_versions(out, columns, np.asarray(edit.label), _SHOWN.value, title)
 
 
 if __name__ == "__main__":

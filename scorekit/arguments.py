@@ -145,7 +145,10 @@ class Between(Bound):
     def check(self, name: str, value: Any) -> None:
         if self.scalar and (shape := np.shape(value)) != ():
             raise ValueError(f"{name} must be a scalar, got shape {shape}")
-        if not isinstance(value, Tracer) and not self.allows(value):
+        if isinstance(value, Tracer):
+            if jnp.issubdtype(value.dtype, jnp.complexfloating):
+                raise ValueError(f"{name} must be {self}, got {value.dtype}")
+        elif not self.allows(value):
             raise ValueError(f"{name} must be {self}, got {value if _is_numeric(value) else repr(value)}")
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ def raising(
 ):
     """A test that ``run(case)`` raises an error with this message, a regular expression, for every case."""
     pairs = list(cases.items() if isinstance(cases, Mapping) else cases)
+    assert pairs, "no cases"
 
     @pytest.mark.parametrize(("message", "case"), pairs, ids=[message for message, _ in pairs])
     def test(message, case):

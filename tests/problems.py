@@ -14,11 +14,11 @@ def plane():
     return densities.gaussian(jnp.array([0.3, -0.2]), covariance=COVARIANCE)
 
 
-def low_rank_mixture(spread=2.0, dim=64, rank=4, modes=3):
+def low_rank_mixture(spread=2.0):
     """Three modes in 64 dimensions, each of them wide in four directions."""
     rng = np.random.default_rng(0)
-    draw = lambda: densities.gaussian(spread * rng.normal(size=dim), std=0.3, factor=rng.normal(size=(dim, rank)))
-    return densities.mixture(np.ones(modes), [draw() for _ in range(modes)])
+    draw = lambda: densities.gaussian(spread * rng.normal(size=64), std=0.3, factor=rng.normal(size=(64, 4)))
+    return densities.mixture(np.ones(3), [draw() for _ in range(3)])
 
 
 def level(schedule, t):

@@ -192,6 +192,12 @@ def test_a_traced_parameter_out_of_range_gives_nan():
     assert all(np.isnan(value) for value in found.values()), found
 
 
+@pytest.mark.parametrize("name", ["min_snr", "edm", "p2", "logit_normal", "ema_decay"])
+def test_a_traced_parameter_that_is_not_real_is_named(name):
+    with pytest.raises(ValueError, match=r"must be .*, got complex64"):
+        jax.eval_shape(TRACED[name], jax.ShapeDtypeStruct((), np.complex64))
+
+
 @pytest.mark.parametrize(("call", "message"), WITHOUT_ANSWER)
 def test_shapes_counts_and_values_without_an_answer_raise(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):

@@ -51,7 +51,7 @@ def test_the_checks_end_with_the_status_of_their_steps(tmp_path):
         tools.joinpath(name).symlink_to(shutil.which("true"))
     run = lambda: subprocess.run(["bash", ".ci/run", "lint", "types"], cwd=tmp_path, capture_output=True).returncode
     assert run() == 0
-    for name in ("ruff", "pyright"):  # a step of its own and one that runs beside others
+    for name in ("ruff", "pyright"):  # a step of its own and one that runs alongside others
         tools.joinpath(name).unlink()
         tools.joinpath(name).symlink_to(shutil.which("false"))
         assert run() == 1

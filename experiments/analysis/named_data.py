@@ -1,6 +1,7 @@
 """The configs of data that a user names: a folder, a file, a data set, or a config of one."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def known_config(name: str) -> str | None:
     if name.endswith(".py"):
         return name
     every = {path.stem: path for path in sorted(ROOT.glob("*/*.py")) if path.parent.name != "published"}
-    same = [path for path in every.values() if f'config.data.name = "{name}"\n' in path.read_text()]
+    sets_name = re.compile(rf'config\.data(\.name = |\.update\(\s*name=)"{re.escape(name)}"')
+    same = [path for path in every.values() if sets_name.search(path.read_text())]
     kind = OF_KIND.get(data.KINDS.get(name.split("/")[0], Dataset))
     path = every.get(name) or (same[0] if same else kind and ROOT / kind)
     return None if path is None else os.path.relpath(path)

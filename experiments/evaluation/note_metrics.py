@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.cli.endings import ProgramError
 from scorekit.data.midi import notes_of_roll
 from scorekit.data.phrases import FRAME_RATE, Note
 
@@ -17,13 +18,13 @@ TOLERANCE = 0.05
 METRICS = ("frame F1", "onset F1", "onset precision", "onset recall", "onset and end F1")
 
 
-def _mir_eval() -> Any:
-    """The package, without which all but the metrics of transcriptions works."""
+def mir_eval() -> Any:
+    """The package, without which everything but the metrics of transcriptions works."""
     try:
-        import mir_eval
+        import mir_eval as found
     except ImportError as error:
-        raise ImportError("metrics of transcriptions need mir_eval: pip install 'scorekit[audio]'") from error
-    return mir_eval
+        raise ProgramError("metrics of transcriptions need mir_eval: pip install 'scorekit[sound]'") from error
+    return found
 
 
 def decode(
@@ -80,7 +81,7 @@ def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRA
     precision, recall, f1, _ = _match(played, found, rate, offset_ratio=None)
     times = np.arange(frames) / rate
     active = [_active(notes, frames, rate) for notes in (played, found)]
-    of_frames = _mir_eval().multipitch.metrics(times, active[0], times, active[1])
+    of_frames = mir_eval().multipitch.metrics(times, active[0], times, active[1])
     ours, theirs = of_frames[0], of_frames[1]
     frame = 2 * ours * theirs / (ours + theirs) if ours + theirs > 0 else 0.0
     values = (frame, f1, precision, recall, _match(played, found, rate)[2])
@@ -123,7 +124,7 @@ def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
 def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
     notes = (values for each in (played, found) for values in (_intervals(each, rate), _hertz(each)))
-    return _mir_eval().transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
+    return mir_eval().transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
 
 
 def _hertz(notes: list[Note]) -> np.ndarray:

@@ -273,8 +273,15 @@ def build_times(config: Config) -> TimeSampler:
     return resolve(config, "loss.times", TIMES)
 
 
-def build_network(config: Config, num_classes: int | None, *, outputs: int = 1, **conditions: Any):
-    """The Flax module of the network, for conditions by ``vector_size``, ``map_shape`` and ``token_size`` (None by
-    default); a causal one has as many outputs as the data channels."""
-    sizes = {**dict.fromkeys(("vector_size", "map_shape", "token_size")), **conditions}
-    return resolve(config, "network", NETWORKS, num_classes=num_classes, outputs=outputs, **sizes)
+def build_network(
+    config: Config,
+    num_classes: int | None,
+    *,
+    outputs: int = 1,
+    vector_size: int | None = None,
+    map_shape: tuple[int, ...] | None = None,
+    token_size: int | None = None,
+):
+    """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
+    sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
+    return resolve(config, "network", NETWORKS, num_classes=num_classes, **sizes)

@@ -71,12 +71,12 @@ def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: in
 
 
 def write_versions(
-    out: Path, versions: Mapping[str, np.ndarray], labels: Sequence[object], shown: int, title: str
+    out: Path, versions: Mapping[str, np.ndarray], labels: Sequence[object] | np.ndarray, shown: int, title: str
 ) -> str:
     """Writes every version of images as ``<out>.npz``, and some of them side by side as PNG; returns both names."""
     write_arrays(f"{out}.npz", label=np.asarray(labels), **{name.split("\n")[0]: x for name, x in versions.items()})
     few = {name: x[:shown] for name, x in versions.items()}
-    picture = plots.comparison(f"{out}.png", few, row_labels=labels[:shown], title=title)
+    picture = plots.comparison(f"{out}.png", few, row_labels=list(labels[:shown]), title=title)
     return f"{picture} and {out}.npz"
 
 

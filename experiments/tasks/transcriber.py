@@ -13,7 +13,7 @@ from experiments import data
 from experiments.cli import distributed, progress
 from experiments.data.dataset import rows_of
 from experiments.data.phrases import Phrases
-from experiments.evaluation import transcription
+from experiments.evaluation import note_metrics, transcription
 from experiments.models import transcriber
 from experiments.models.loss import held_out_loss
 from experiments.models.runs import write_results
@@ -48,6 +48,7 @@ def build(config, dataset):
 
 
 def stages(config, dataset, model, workdir):
+    note_metrics.mir_eval()  # without it the evaluation would fail after the training
     if distributed.is_first():
         write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
     prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)

@@ -14,7 +14,7 @@ Args:
   hop: samples from one frame to the next.
 
 Returns:
-  Signals, spectra and features with the leading axes of the signals, float32 unless these are float64.
+  Signals, spectra and features with the leading axes of the signals.
 """
 
 from scorekit.audio import ddsp, representations, structure

@@ -8,6 +8,9 @@ Args:
   highest: highest MIDI pitch, included, at least ``lowest``.
   pitch: MIDI pitches ``(B,)``; integers for :func:`pitch_velocity_features`, any real numbers otherwise.
 
+Returns:
+  float32: pulse trains ``(B, length)``, tones ``(B, length, 2 count)``, features ``(B, highest - lowest + 2)``.
+
 >>> pulse_train(jnp.array([69]), 400, 4000)[0, 0].round(4)  # four partials below 2 kHz
 Array(0.125, dtype=float32)
 >>> pitch_velocity_features(jnp.array([37]), jnp.array([127]), lowest=36, highest=38).tolist()

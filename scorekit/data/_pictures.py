@@ -28,7 +28,7 @@ class Record(NamedTuple):
 
 class PictureSource:
     """Pictures with random access: example ``i`` is ``{"x": (H, W, C) uint8, "label": int32}``, and ``"caption"`` if
-    pictures have captions; 1 class if there are none, without a name.
+    pictures have captions. Without classes all pictures are of one, which has no name.
     """
 
     def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):

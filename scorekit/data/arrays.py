@@ -101,7 +101,7 @@ def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None
     """Opens one split of a TFDS image set for reading example by example, preparing the set on first use.
 
     The result is a source for :func:`scorekit.data.stream`, ``source[i]`` ``{"x": uint8 (H, W, C), "label": int32}`` in
-    TFDS's fixed order.
+    TFDS's fixed order, with ``name``, ``num_classes``, ``bins`` and ``shape``.
     """
     builder = builder_of(name, data_dir)
     num_classes = _check_features(name, builder.info.features)

@@ -22,7 +22,8 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
     is the subfolder they are in (at any depth below it), numbered in the order of their names; without subfolders there
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
     "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names that begin with a dot are left
-    out. They are in the order of the paths. Links may not lead out of the folder.
+    out. They are in the order of the paths. Links may not lead out of the folder. The source
+    has ``name``, ``num_classes``, ``classes``, ``captioned`` and ``shape`` ``(H, W, C)``.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.

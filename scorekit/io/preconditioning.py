@@ -150,7 +150,7 @@ def _on_noise_input(network, noise_input, x, log_snr):
 
 
 def precondition(network: Network, found: Preconditioning) -> Network:
-    """A network of ``(x_t, t)`` from one inside a preconditioning: ``F(c_in x_t, c_noise)``.
+    """The network ``(x_t, t) -> output`` from one inside a preconditioning, ``F(c_in x_t, c_noise)``.
 
     Args:
       network: ``(x, c_noise) -> output``.

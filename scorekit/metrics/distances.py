@@ -5,7 +5,7 @@ Args:
   y: features ``(M, D)``, likewise.
 
 Returns:
-  A scalar in the units of the features, of the Fréchet distance in their squared units.
+  A scalar in the units of the features, of the Fréchet distance in their squared units; the Vendi score is in [1, N].
 
 >>> x = jnp.array([[0.0], [1.0]])
 >>> print(energy_distance(x, x + 3.0), sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))

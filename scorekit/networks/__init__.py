@@ -17,7 +17,8 @@ Attributes are checked when a network is made. An input or condition of the wron
 network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
 softmax and output are float32; ``dtype`` is the type of convolutions, projections and attention. Signals ``(B, L, C)``
 are treated like images, with kernels of 3 in place of 3 x 3. A dense map is resized to the first features, convolved
-and added to them; learned null tokens replace absent conditions. The output is exactly zero at initialisation.
+and added to them; learned null tokens replace absent conditions. The output of a denoising
+or causal network is exactly zero at initialisation.
 
 The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
 the network of a name, without parameters, with some attributes changed;
@@ -74,8 +75,8 @@ Args:
   batch: number B of sequences.
   length: largest number L of positions.
   dtype: dtype of the computation.
-  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in the presets, the network may
-    be called with the noise argument of the published one.
+  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in the presets of ADM,
+    DDPMUNet, DiT and SongUNet, the network is called with the noise argument of the published one.
   learned_variance: whether the network also predicts a variance: the output has twice the channels of ``x``, of which
     the first half is the prediction.
   dropout: rate of dropout before the last convolution of each residual block, active where ``apply`` is given a key:
@@ -88,7 +89,7 @@ Args:
   dense_map: ``(B, *map_shape)``, of a causal network ``(B, L, map_size)``, a :class:`Masked`, or None.
   scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump, a
     guidance scale; or None. A network that is to have them is initialised with them.
-  x: data of an autoencoder, images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by its stride.
+  x: images ``(B, H, W, C)``, signals ``(B, L, C)`` or vectors ``(B, D)``; an autoencoder's stride divides the sides.
   z: latents ``(B, *latent_shape)`` of an autoencoder.
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """

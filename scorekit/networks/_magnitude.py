@@ -141,6 +141,7 @@ class LogVariance(Module):
 
     Attributes:
       features: number of Fourier features.
+      noise_scale: as of the network that it is trained with; with 1 it is called with ``log(sigma) / 4``.
     """
 
     features: PositiveInt = 128

@@ -14,6 +14,9 @@ Args:
   codes: codes ``(K, D)``, floating, K >= 1.
   index: indices of codes, integers of any shape.
 
+Returns:
+  int32 indices and counts; floating losses and perplexities.
+
 >>> x, codes = jnp.array([[0.8, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])
 >>> nearest_code(x, codes).tolist(), code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
 ([1, 0], [1, 0, 3])

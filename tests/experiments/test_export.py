@@ -53,7 +53,7 @@ def test_samples_of_the_exported_folder_are_those_of_the_run(ring_run, exported)
 
 
 def test_a_run_that_has_diverged_is_not_exported(ring_run):
-    opened = runs.open_run(changed(base.saved(ring_run)), ring_run)
+    opened = runs.open_run(base.saved(ring_run), ring_run)
     params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
     message = error_of(as_loaded, opened._replace(params=params))
     assert re.search("step 1 of the run cannot be exported: params must be finite.* --step", message)

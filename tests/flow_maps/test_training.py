@@ -126,7 +126,7 @@ def test_only_the_first_argument_has_a_gradient_and_every_argument_counts(name):
     loss = jax.jit(lambda *numbers: LOSSES[name](*numbers).sum())
     numbers = [0.5, 0.7, 0.9][: LOSSES[name].__code__.co_argcount]
     gradient = jax.grad(loss, argnums=tuple(range(len(numbers))))(*numbers)
-    assert gradient[0] != 0
+    assert 0 < abs(gradient[0]) < np.inf
     assert not any(gradient[1:])
     changed = [loss(*numbers[:i], numbers[i] + 0.1, *numbers[i + 1 :]) for i in range(len(numbers))]
     assert len({float(value) for value in (loss(*numbers), *changed)}) == 1 + len(numbers)

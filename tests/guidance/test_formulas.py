@@ -233,8 +233,8 @@ def test_thresholds_bound_x0_and_preserve_x_t(rule, schedule, t):
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_thresholds_change_neither_what_is_within_the_limit_nor_eps_without_noise(rule):
     same(rule(NARROW, SCHEDULE)(IMAGES, LATE), NARROW(IMAGES, LATE))
-    once = rule(WIDE, SCHEDULE)
-    np.testing.assert_allclose(rule(once, SCHEDULE)(IMAGES, LATE).x0, once(IMAGES, LATE).x0, rtol=1e-5)
+    bounded = rule(WIDE, SCHEDULE)
+    np.testing.assert_allclose(rule(bounded, SCHEDULE)(IMAGES, LATE).x0, bounded(IMAGES, LATE).x0, rtol=1e-5)
     network = denoisers.denoiser_from_network(lambda x, t: 2 * x, SCHEDULE, "v")
     guarded, plain = rule(network, SCHEDULE)(IMAGES, jnp.float32(0.0)), network(IMAGES, jnp.float32(0.0))
     np.testing.assert_array_equal(guarded.eps, plain.eps)
@@ -284,7 +284,7 @@ def test_rescale_matches_numpy(factor):
 
 
 def test_rescale_does_not_change_constants():
-    flat = denoisers.denoiser_from_network(lambda x, t: jnp.ones_like(x), SCHEDULE, "x0")
-    np.testing.assert_allclose(rescale(flat, NARROW, SCHEDULE)(IMAGES, LATE).x0, 1.0)
-    gradient = jax.jit(jax.grad(lambda x: rescale(flat, NARROW, SCHEDULE)(x, LATE).x0.sum()))
+    constant = denoisers.denoiser_from_network(lambda x, t: jnp.ones_like(x), SCHEDULE, "x0")
+    np.testing.assert_allclose(rescale(constant, NARROW, SCHEDULE)(IMAGES, LATE).x0, 1.0)
+    gradient = jax.jit(jax.grad(lambda x: rescale(constant, NARROW, SCHEDULE)(x, LATE).x0.sum()))
     assert np.isfinite(gradient(IMAGES)).all()

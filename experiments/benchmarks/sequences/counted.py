@@ -124,12 +124,12 @@ def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
 
 def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
     """The guided conditionals, with their distance to the guided joint, and the guided joint."""
+    return _measured(counted, lambda cond: _guided(cond, counted.uncond, scale))
 
-    @jax.jit
-    def changed(cond, scale):
-        return [rule(cond, counted.uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
 
-    return _measured(counted, lambda cond: changed(cond, scale))
+@jax.jit
+def _guided(cond: Array, uncond: Array, scale: float) -> list[Array]:
+    return [rule(cond, uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
 
 
 def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tuple[Row, Row]:

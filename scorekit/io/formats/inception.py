@@ -11,7 +11,6 @@ ValueError: path must be a .safetensors or .pth file of Inception weights, got m
 'e3b0c442'
 """
 
-import hashlib
 import os
 from collections.abc import Container
 from pathlib import Path
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.io._hub import sha256
 from scorekit.io._naming import naming
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors, check_params
@@ -67,7 +67,7 @@ def checksum(path: Path) -> str:
     Args:
       path: the file.
     """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path)
 
 
 def recognises(names: Container[str]) -> bool:

@@ -60,7 +60,8 @@ class EDM2(Conditioned, Published):
 
     The resolution halves by the mean of 2 x 2 positions and doubles by repetition. There are two blocks in the middle,
     the first with attention, and the blocks of the decoder take one skip connection each, by ``mp_cat``. The output is
-    multiplied by a gain; gains start at zero. The published networks are called with ``log(sigma) / 4``.
+    multiplied by a gain; gains start at zero. With
+    ``noise_scale=1`` the network is called with ``log(sigma) / 4``, as the published ones.
 
     After each update, train with the weights normalised: ``project``
     (:func:`~scorekit.networks.normalise_weights`) is what :func:`scorekit.training.projected` takes, and the

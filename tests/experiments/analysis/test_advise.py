@@ -13,7 +13,7 @@ from PIL import Image
 from programs import fails, run
 
 from experiments import data, training
-from experiments.analysis import advice, data_scales
+from experiments.analysis import advice, data_scales, named_data
 from experiments.cli import command_line
 from experiments.configs import base
 from experiments.data.dataset import Dataset
@@ -180,6 +180,20 @@ def advised(*given):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("sklearn_digits", "images/digits"),
+        ("soundfont_notes/8khz", "notes/vocoder"),
+        ("soundfont_notes/2khz", "notes/notes"),
+        ("captioned_emoji", "text/contrastive"),
+        ("smoke_rolls", "music/smoke_rolls"),
+    ],
+)
+def test_a_set_has_the_first_config_of_it_or_of_its_kind(name, config):
+    assert named_data.known_config(name).endswith(f"experiments/configs/{config}.py")
+
+
 def test_the_advice_on_digits_builds():
     out, found = advised("--data=digits")
     assert out.startswith("sklearn_digits: 1,500 training examples of 8 x 8 x 1, 17 values in [-1, 1], 10 classes\n")

@@ -20,7 +20,7 @@ from experiments.configs.phrases import phrases
             phrases,
             {},
             {"map.name": "none", "map.count": None},
-            "data.map.name=none: must be piano_roll or t",
+            "config.data.map.name=none: must be piano_roll or tones: the model must be",
         ),
         ("vocode", notes_smoke, {"steps": "6,x"}, {}, "--steps=6,x: must be numbers of steps, as in 6,100"),
         ("vocode", notes_smoke, {"steps": "0"}, {}, "--steps=0: must be numbers"),

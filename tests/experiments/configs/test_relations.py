@@ -189,6 +189,7 @@ CASES = [(start, *line.strip().split(" | ")) for start, text in IMPOSSIBLE for l
 @pytest.mark.parametrize(("start", "overrides", "words"), [(s, o, words) for s, o, *words in CASES])
 def test_an_impossible_combination_names_its_field(no_data, start, overrides, words):
     message = error_of(check_config, changed(start, *overrides.split()))
+    assert words
     assert message.startswith("config.")
     for word in words:
         assert word in message

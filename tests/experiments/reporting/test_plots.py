@@ -1,4 +1,4 @@
-"""Pictures and curves: their pixels, their labels, and validation errors."""
+"""Images and curves: their pixels, their labels, and validation errors."""
 
 import numpy as np
 import pytest

@@ -6,6 +6,7 @@ import pytest
 from programs import fails
 
 RED = "--caption=a red square"
+ON = "--threshold=on"
 CFG_PP = ("--config.guidance=cfg_plus_plus", "--config.sampling.solver.name=ddim")
 
 DRAWN = [
@@ -46,7 +47,7 @@ EVALUATED = [
     ("digits_4", [], "must be a run of config.task=classifier, for stages without captions"),
     ("decoder", [], "decoder draws from the embedding of a picture: give --prior=RUN"),
     ("low", ["--config.data.test_split=other"], "low, config.data.test_split=other; it has test"),
-    ("low", ["--threshold=on", *CFG_PP], "=on: config.guidance=cfg_plus_plus,dynamic_threshold: only interval"),
+    ("low", [ON, *CFG_PP], f"{ON}: config.guidance=cfg_plus_plus,dynamic_threshold: only interval"),
     ("low", ["--processes=2"], "--processes: must be left out, this program runs in one process"),
     ("low", ["--evaluator=@low"], "must be a run of config.task=dual_encoder, this one embeds no captions"),
     ("low", ["--evaluator=no"], "there is no run here (no config.json); train one with experiments.train"),

@@ -207,7 +207,7 @@ def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, t
     assert "classes, γ = 2" in text
 
 
-def test_a_evaluator_takes_pictures_of_a_multiple_of_its_size_alone():
+def test_an_evaluator_takes_pictures_of_a_multiple_of_its_size_alone():
     evaluators.check_size("high", 32, "--evaluator=runs/evaluator", 16)
     with pytest.raises(ConfigError, match="--evaluator=runs/evaluator: must take pictures of a multiple or a divisor"):
         evaluators.check_size("high", 24, "--evaluator=runs/evaluator", 16)
