@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -95,23 +95,25 @@ def _saved(workdir: Path) -> list[int]:
     return [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
 
 
-def _wait(workdir: Path, started: list[subprocess.Popen], step: int, seconds: float = LIMIT) -> bool:
-    """Waits for a checkpoint of ``step`` or a later one; False if a process or the time has ended without."""
+def _until(happens: Callable[[], bool], started: list[subprocess.Popen], seconds: float = LIMIT) -> bool:
+    """Waits for this to happen; False if a process or the time has ended without."""
     until = time.monotonic() + seconds
-    while max(_saved(workdir), default=0) < step:
+    while not happens():
         if any(process.poll() is not None for process in started) or time.monotonic() > until:
             return False
         time.sleep(0.05)
     return True
 
 
+def _wait(workdir: Path, started: list[subprocess.Popen], step: int, seconds: float = LIMIT) -> bool:
+    """Waits for a checkpoint of ``step`` or a later one."""
+    return _until(lambda: max(_saved(workdir), default=0) >= step, started, seconds)
+
+
 def _opened(workdir: Path, started: list[subprocess.Popen], since: float) -> None:
     """Waits until the processes write the config of the run, which they do before the first step; ``since`` 1970."""
     path = workdir / "config.json"
-    while not (path.exists() and path.stat().st_mtime >= since) and time.time() < since + LIMIT:
-        if any(process.poll() is not None for process in started):
-            return
-        time.sleep(0.05)
+    _until(lambda: path.exists() and path.stat().st_mtime >= since, started)
 
 
 def _cost(since: float, before: float) -> str:
@@ -191,7 +193,8 @@ def _kill(
     tried = f"{signal.Signals(number).name} to process {which}, {moment}, steps saved {saved}"
     ended = f"exit codes {codes} after {waited:.0f} s, {_cost(since, cpu)}: {last}"
     print(f"{tried}, {ended}", file=sys.stderr, flush=True)
-    if 0 in codes and any(codes):
+    survives = number == signal.SIGKILL and moment != STARTING and codes[1 - which] != 1
+    if any(codes) and (0 in codes or survives):
         return tried, f"exit codes {codes}"
     if moment != STARTING and waited > 3 * HEARTBEAT:
         return tried, f"the other process ends after {waited:.0f} s"
