@@ -24,8 +24,8 @@ class Pictures:
     def __init__(self, found: CaptionedSet, label: str):
         self._found, self.shape, self.name = found, found.x.shape[1:], "captioned_emoji"
         self.styles, self.credit, self.bins = found.styles, found.credit, 256
-        classes = {"none": ("",), "style": found.styles, "group": found.classes}[label]
-        self.num_classes = len(classes)
+        self.classes = {"none": (), "style": found.styles, "group": found.classes}[label]
+        self.num_classes = max(1, len(self.classes))
         of_each = {"none": np.zeros(len(found.x), np.int32), "style": found.style, "group": found.label}
         self._label = of_each[label]
 

@@ -38,6 +38,7 @@ class Dataset:
       name: name for reports.
       shape: shape of one example as the network receives it.
       num_classes: number of classes; the null label is ``num_classes``.
+      class_names: names of the classes by number; empty where they have none.
       examples: number of training examples, None when they are drawn anew for every step.
       bins: number of values of discrete data, None for continuous data.
       test: the test set, ``{"x": (N, ...), "label": (N,)}`` and further fields of the kind.
@@ -61,6 +62,7 @@ class Dataset:
     name: str
     shape: tuple[int, ...]
     num_classes: int
+    class_names: tuple[str, ...] = ()
     examples: int | None
     bins: int | None = None
     test: Batch
@@ -201,6 +203,7 @@ class Encoded(Dataset):
     def __init__(self, inner: Dataset):
         self.inner = inner
         self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
+        self.class_names = inner.class_names
         self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
 

@@ -112,6 +112,7 @@ class Images(Dataset):
             for part, found in zip(parts, captions.subjects(texts, named), strict=True):
                 part["subject"] = found
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
+        self.class_names = train.classes if len(train.classes) == self.num_classes else ()
         if self.streaming:
             self._source, self.examples = train, len(train)
         if None not in texts:

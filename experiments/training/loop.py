@@ -140,6 +140,7 @@ def fit(one: Fit) -> TrainState:
         if restored is not None:
             run_files.check_record(config, restored.extra, workdir)
             run_files.check_encoder(config, dataset.encoder, restored.extra, workdir)
+            run_files.check_class_names(dataset.class_names, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
@@ -197,7 +198,7 @@ def fit(one: Fit) -> TrainState:
                     if held is not None:
                         held.check()
                     position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
-                    extra = {**position, **run_files.record(config, dataset.encoder)}
+                    extra = {**position, **run_files.record(config, dataset.encoder, dataset.class_names)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:
