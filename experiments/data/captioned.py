@@ -65,7 +65,7 @@ class CaptionedPictures(Images):
     def preview(self):
         """Ten samples of each class that test pictures, and so held-out captions, have; 40 of a single one."""
         present = np.unique(self.test["label"])[:10]
-        rows = None if self.num_classes == 1 else present.tolist()
+        rows = None if self.num_classes == 1 else self.named(present)
         return Preview(np.repeat(present, 40 if rows is None else 10), rows)
 
     def guidance_labels(self):

@@ -63,6 +63,7 @@ class Images(Dataset):
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
     min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
+    unit = "images"
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
     texts: tuple[list[list[str]], list[list[str]]] | None = None
@@ -70,6 +71,7 @@ class Images(Dataset):
     _augment: str | None = None
     _captions: captions.Captions | None = None
     _crop: int | None = None
+    _held_out: int | None = None
     _rows: Batch
     _source: Any = None
     _workers = _WORKERS
@@ -114,7 +116,7 @@ class Images(Dataset):
         self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
         self.class_names = train.classes if len(train.classes) == self.num_classes else ()
         if self.streaming:
-            self._source, self.examples = train, len(train)
+            self._source, self.examples, self._held_out = train, len(train), len(test)
         if None not in texts:
             self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
 
@@ -158,6 +160,9 @@ class Images(Dataset):
             train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
         self.train, self.test = (transforms.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
+
+    def held_out(self):
+        return super().held_out() if self._held_out is None else self._held_out
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""

@@ -77,6 +77,7 @@ class Rolls(Dataset):
       held_out: the songs of the test set, which has a window of each song, beginning anywhere.
     """
 
+    unit = "pieces"
     vectors = MappingProxyType({})
     sound_fields = ("crop", "peak", "representation")
     labels = ("key", "instrument", "none")

@@ -91,6 +91,7 @@ class Sounds(Dataset):
       labels: choices of ``config.data.label``.
     """
 
+    unit = "sounds"
     maps = MAPS
     sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64

@@ -145,7 +145,7 @@ def fit(one: Fit) -> TrainState:
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(
-                jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
+                jax.devices(), jax_version=jax.__version__, data=dataset.summary(), examples=dataset.examples,
                 parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
                 steps=options.steps, workdir=str(workdir), first_step=first,
             )  # fmt: skip
