@@ -98,6 +98,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
 
 
 def _read(text: str, kind: type, now: Any) -> Any:
+    if text == "None":  # the check of the fields says whether it may be
+        return None
     if kind is bool:
         return flags.BooleanParser().parse(text)
     if kind is float:

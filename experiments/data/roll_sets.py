@@ -78,7 +78,6 @@ class Rolls(Dataset):
     """
 
     vectors = MappingProxyType({})
-    sound_fields = ("crop", "peak", "representation")
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]
