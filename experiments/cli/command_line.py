@@ -76,6 +76,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     >>> override(config, "training.steps", "5"); override(config, "training.decays", "0.999")
     >>> config.training.steps, config.training.decays
     (5, (0.999,))
+    >>> override(config, "training.steps", "None"); config.training.steps is None
+    True
     """
     given = f"--config.{to_text(field)}={to_text(text)}"
     *sections, last = field.split(".")

@@ -82,15 +82,12 @@ def _sampler(schedule: Schedule, steps: int, solver: Solver, ts: Array) -> list[
         given |= {"stochastic": True} if solver.stochastic else {}
         found, grid = samplers.recommended(schedule, steps, **given)
         if repr(found) == repr(solver) and np.array_equal(grid, ts):
-            return [f"solver, ts = samplers.recommended({_arguments('loaded.schedule', steps, **given)})"]
+            further = "".join(f", {name}={value!r}" for name, value in given.items())
+            return [f"solver, ts = samplers.recommended(loaded.schedule, {steps}{further})"]
     values = [getattr(solver, field.name) for field in dataclasses.fields(cast(Any, solver))]
     if type(solver).__name__ not in solvers.__all__ or not all(isinstance(v, int | float | str | None) for v in values):
         return None
     return [f"solver, ts = solvers.{solver!r}, jnp.array({np.asarray(ts).tolist()})"]
-
-
-def _arguments(*positional: Any, **named: Any) -> str:
-    return ", ".join([*map(str, positional), *(f"{name}={value!r}" for name, value in named.items())])
 
 
 def _rules(config: Config) -> list[str] | None:
@@ -102,12 +99,14 @@ def _rules(config: Config) -> list[str] | None:
         return None
     lines = [f"denoiser = {bases.get(first, plain)}"]
     for rule in [*([] if first in bases or configured.is_plain(config, scale) else [first]), *wrappers]:
+        if hasattr(configured, f"_{rule}"):
+            return None
         known = {name: name for name in ("cond", "uncond", "denoiser")}
         known |= {"plain": plain, "schedule": "loaded.schedule", "guidance_scale": repr(float(scale))}
         takes = inspect.signature(getattr(guidance, rule)).parameters
         given = {name: repr(value) for name, value in config.rules[rule].items() if value is not None}
         needs = {name for name, parameter in takes.items() if parameter.default is parameter.empty}
-        if hasattr(configured, f"_{rule}") or needs - known.keys() - given.keys():
+        if needs - known.keys() - given.keys():
             return None
         values = {name: value for name, value in {**known, **given}.items() if name in takes}
         lines.append(f"denoiser = guidance.{rule}({', '.join(f'{name}={value}' for name, value in values.items())})")
