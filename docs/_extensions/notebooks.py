@@ -80,6 +80,7 @@ def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     hidden = ("PYTHON", "MPLBACKEND", "SCOREKIT_", "VIRTUAL_ENV")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+    notebook.cells[1].outputs = []  # of pip, where this notebook is the first one
     notebook.metadata["scorekit"] = __version__
     EXECUTED.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, EXECUTED / path.name)
