@@ -87,13 +87,17 @@ def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def has_outputs(path: Path) -> bool:
-    """Whether the same cells have been executed with this version."""
+def with_outputs(path: Path) -> nbformat.NotebookNode | None:
+    """The notebook with its outputs, if the same code has been executed with this version."""
     if not (EXECUTED / path.name).exists():
-        return False
-    one, two = (nbformat.read(file, as_version=4) for file in (path, EXECUTED / path.name))
-    same = [cell.source for cell in one.cells] == [cell.source for cell in two.cells]
-    return same and two.metadata.get("scorekit") == __version__
+        return None
+    notebook, executed = (nbformat.read(file, as_version=4) for file in (path, EXECUTED / path.name))
+    code, done = ([cell for cell in one.cells if cell.cell_type == "code"] for one in (notebook, executed))
+    if executed.metadata.get("scorekit") != __version__ or [c.source for c in code] != [c.source for c in done]:
+        return None
+    for cell, other in zip(code, done, strict=True):
+        cell.outputs = other.outputs
+    return notebook
 
 
 def execute_missing(paths: list[Path], wheel: Path) -> None:
@@ -110,11 +114,11 @@ def execute_missing(paths: list[Path], wheel: Path) -> None:
                 logger.warning("%s stands without outputs: %s", path.name, error, type="notebooks")
 
 
-def addressed(path: Path, address: str) -> nbformat.NotebookNode:
-    """A notebook whose first cell installs from ``address``."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        cell.source = re.sub(r'^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell.source) if address else cell.source
+def set_address(notebook: nbformat.NotebookNode, address: str) -> nbformat.NotebookNode:
+    """The notebook, whose first cell then installs from ``address``."""
+    if address:
+        for cell in notebook.cells:
+            cell.source = re.sub(r'^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell.source)
     return notebook
 
 
@@ -123,7 +127,7 @@ def make_pages(app) -> None:
     stored, site, out = sorted((ROOT / "colabs").glob("*.ipynb")), app.config.html_baseurl.rstrip("/"), Path(app.outdir)
     shutil.rmtree(out / "wheels", ignore_errors=True)
     wheel = build_wheel(out / "wheels")
-    missing = [path for path in stored if not has_outputs(path)]
+    missing = [path for path in stored if with_outputs(path) is None]
     if missing and app.config.notebooks_execute:
         execute_missing(missing, wheel)
     pages = Path(app.srcdir) / FOLDER
@@ -133,8 +137,9 @@ def make_pages(app) -> None:
             path.unlink()
     address = f"{site}/wheels/{wheel.name}" if site else ""
     for path in stored:
-        nbformat.write(addressed(path, address), out / FOLDER / path.name)
-        page = addressed(EXECUTED / path.name if has_outputs(path) else path, address)
+        plain = set_address(nbformat.read(path, as_version=4), address)
+        nbformat.write(plain, out / FOLDER / path.name)
+        page = set_address(with_outputs(path) or plain, address)
         links = [f'<a href="{path.name}" download>Download this notebook</a>']
         if site:
             opened = quote(f"{site}/{FOLDER}/{path.name}", safe="")
