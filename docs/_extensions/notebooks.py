@@ -6,7 +6,6 @@ the site, ``-D html_baseurl=https://...``, notebooks install its wheel from ther
 """
 
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import venv
-import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,7 +37,7 @@ def build_wheel(folder: Path) -> Path:
         shutil.copytree(ROOT / "scorekit", Path(copy) / "scorekit", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), copy]
+        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), copy]
         subprocess.run(command, check=True)
     return max(folder.glob("scorekit-*.whl"), key=os.path.getmtime)
 
@@ -50,8 +48,7 @@ def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> P
     It sees the distributions of this environment that the extra requires, and those of ``also``, as links: no others,
     neither the checkout nor an editable install of it.
     """
-    (info,) = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" in name}
-    ours = importlib.metadata.PathDistribution(zipfile.Path(wheel, f"{info}/"))
+    (ours,) = importlib.metadata.distributions(name="scorekit", path=[str(wheel)])
     requires = lambda name: ours.requires if name == "scorekit" else importlib.metadata.requires(name)
     venv.create(folder / "env", symlinks=True)
     links = folder / "links"  # not in the environment: pip does not remove them
@@ -65,17 +62,11 @@ def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> P
 
 def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     """Runs a notebook in its folder with the packages of ``python`` only; returns it with its outputs."""
-    from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel = python.parents[1] / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True, exist_ok=True)
-    kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-    specs = KernelSpecManager(kernel_dirs=[str(kernel.parents[1])])
-    manager = AsyncKernelManager(kernel_spec_manager=specs)
-    notebook = nbformat.read(path, as_version=4)
+    manager, notebook = AsyncKernelManager(), nbformat.read(path, as_version=4)
+    manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     client = NotebookClient(notebook, manager, timeout=1200, resources={"metadata": {"path": str(path.parent)}})
     hidden = ("PYTHON", "MPLBACKEND", "SCOREKIT_", "VIRTUAL_ENV")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
