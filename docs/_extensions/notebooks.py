@@ -62,15 +62,18 @@ def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> P
 
 def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     """Runs a notebook in its folder with the packages of ``python`` only; returns it with its outputs."""
-    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.manager import KernelManager
     from nbclient import NotebookClient
 
-    manager, notebook = AsyncKernelManager(), nbformat.read(path, as_version=4)
+    manager, notebook = KernelManager(), nbformat.read(path, as_version=4)
     manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     client = NotebookClient(notebook, manager, timeout=1200, resources={"metadata": {"path": str(path.parent)}})
     hidden = ("PYTHON", "MPLBACKEND", "SCOREKIT_", "VIRTUAL_ENV")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+    try:
+        client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+    finally:
+        manager.shutdown_kernel(now=True)
     notebook.cells[1].outputs = []  # of pip, where this notebook is the first one
     notebook.metadata["scorekit"] = __version__
     EXECUTED.mkdir(parents=True, exist_ok=True)
