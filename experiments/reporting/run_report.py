@@ -41,7 +41,7 @@ class Findings(NamedTuple):
 
     def sections(self) -> list[Section]:
         """Pictures, tables and what follows them."""
-        return [*self.pictures, Heading(self.heading), *self.tables, *self.further]
+        return [*self.pictures, *([Heading(self.heading)] if self.tables else []), *self.tables, *self.further]
 
 
 def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, trained: float) -> Path:
