@@ -48,7 +48,7 @@ def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, t
     """Writes the report of a training of so many seconds, from the findings, the metrics on disk and the config."""
     device = jax.devices()[0]
     summary: dict[str, Any] = {
-        "data": run.dataset.name,
+        "data": run.dataset.summary(),
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(run.params)))} parameters",
         "steps": config.training.steps,
