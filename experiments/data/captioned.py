@@ -43,7 +43,7 @@ class Pictures:
 class CaptionedPictures(Images):
     """``captioned_emoji``: what is held out is combinations of concepts that training never has together."""
 
-    sound_fields = ("crop", "peak", "representation")
+    labels = LABELS
 
     @classmethod
     def check(cls, config):

@@ -55,6 +55,7 @@ class Dataset:
       vectors: the same for vectors.
       tokens: the same for tokens.
       from_fields: names of the factories that read other fields of a batch than the example itself.
+      labels: choices of ``config.data.label``; without any, "none" leaves the classes of the data out.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
       encoder: checksum of the weights that computed its embeddings, None without embeddings.
@@ -80,7 +81,8 @@ class Dataset:
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     tokens: Mapping[str, Callable] = MappingProxyType({})
     from_fields: Collection[str] = ()
-    sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
+    labels: Collection[str] = ()
+    sound_fields: Collection[str] = ("crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
     encoder: str | None = None
@@ -106,6 +108,13 @@ class Dataset:
         for field, value in leaves(config.data):
             why = unused.get(field.split(".")[0])
             require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")
+        label, allowed = config.data.get("label"), f"none, or left out: {config.data.name} has classes of its own"
+        require(cls.labels != () or label in (None, "none"), "data.label", label, allowed)
+
+    @classmethod
+    def unlabelled(cls, config: Config) -> bool:
+        """Whether the network has no classes, by ``config.data.label=none``; all examples are then of class 0."""
+        return not cls.labels and config.data.get("label") == "none"
 
     @classmethod
     def check_samples(cls, config: Config) -> None:

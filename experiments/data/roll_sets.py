@@ -79,7 +79,6 @@ class Rolls(Dataset):
 
     unit = "pieces"
     vectors = MappingProxyType({})
-    sound_fields = ("crop", "peak", "representation")
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]

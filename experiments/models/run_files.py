@@ -194,10 +194,10 @@ def check_weights(config: Config, workdir: Path, step: int | None = None) -> dic
 
 
 def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
-    """As :func:`check_weights`, against what was saved with a checkpoint; nothing to do where no fields were."""
+    """As :func:`check_weights`, against what was saved with a checkpoint; without fields there, against the file."""
     ours, trained = fields_of(config), saved.get(_RECORD)
     if trained is None:
-        return
+        trained = fields_of(config_of(workdir, f"--workdir={workdir}"))
     shown = lambda value: tuple(value) if isinstance(value, list) else "its default" if value is None else value
     for field in sorted({*ours, *trained}):
         value, before = (to_text(shown(fields.get(field))) for fields in (ours, trained))

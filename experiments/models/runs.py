@@ -120,22 +120,6 @@ def as_loaded(run: Run) -> Loaded:
     return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)
 
 
-def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
-    """Data, steps, solver and, where the run was evaluated, metrics."""
-    path = workdir / "evaluation.json"
-    sampling = config.sampling
-    return {
-        "data": run.dataset.name,
-        "classes": f"{run.dataset.num_classes}; label {run.dataset.num_classes} is the null token",
-        "conditions": ", ".join(("labels", *run.model.extracts)),
-        "step": run.step,
-        "average": sampling.ema,
-        "solver": f"{sampling.solver.name}, {sampling.steps} steps on the grid {sampling.grid.name}",
-        "guidance": f"{' + '.join(config.guidance)}, \u03b3 = {sampling.guidance_scale:g}",
-        **(json.loads(path.read_text()) if path.exists() else {}),
-    }
-
-
 def facts(run: Run) -> dict[str, Any]:
     """The facts about a run in every report."""
     return {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}

@@ -151,7 +151,7 @@ def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
         assert dataset.examples == count - 8
         assert next(dataset.batches(0, 0, 4))["x"].shape == (4, 8, 8, 1)
     for path in (tmp_path / "nothing-*.tar", tmp_path / "x"):
-        words = f"config.data.path={path}: must be a folder of tar files, one tar file, or"
+        words = f"config.data.path={path}: paths must be a folder of tar files, one tar file, or"
         assert error_of(load, name="tar", path=path).startswith(words)
 
 

@@ -96,6 +96,13 @@ def test_classes_keep_the_names_that_they_were_trained_with(recorded, monkeypatc
     assert "class_names" not in run_files.record(config)
 
 
+def test_a_checkpoint_without_fields_is_opened_with_those_of_its_config_file(ring_run):
+    config = base.saved(str(ring_run))
+    run_files.check_weights(changed(config, "sampling.steps=3"), ring_run)
+    words = "config.loss.target.name=x0: the weights in .*ring.* were trained with v; use that value"
+    assert re.match(words, error_of(run_files.check_weights, changed(config, "loss.target.name=x0"), ring_run))
+
+
 def edited(recorded, folder, old, new):
     workdir = shutil.copytree(recorded, folder)
     path = workdir / "config.json"
