@@ -96,6 +96,13 @@ def test_classes_keep_the_names_that_they_were_trained_with(recorded, monkeypatc
     assert "class_names" not in run_files.record(config)
 
 
+def test_an_unknown_class_is_named_before_the_data_are_loaded(recorded, no_data, monkeypatch):
+    saved = {"class_names": ["circle", "cross"]}
+    monkeypatch.setattr(run_files, "restore_extra", lambda folder, step=None: saved)
+    err = fails("sample", f"--workdir={recorded}", "--labels=circle,crss")
+    assert "error: --labels=crss: must be circle, cross or 0 to 1 (did you mean cross?)" in err
+
+
 def test_a_checkpoint_without_fields_is_opened_with_those_of_its_config_file(ring_run):
     config = base.saved(str(ring_run))
     run_files.check_weights(changed(config, "sampling.steps=3"), ring_run)
