@@ -70,6 +70,7 @@ def check(config: Config) -> None:
     """Validates relations between fields; compiles nothing."""
     axes = data.kind_of(config).spatial_axes(config)
     require_field(config, "data.name", axes > 0, "a data set of images or sounds")
+    require_field(config, "data.label", config.data.label != "none", "left out, or another: a classifier needs classes")
     check_needs_no_pitch(config)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
     choices.build_schedule(config)
