@@ -84,7 +84,7 @@ FIELDS = Section(
         What the class is. Of notes and phrases "instrument" (the default), of notes also "family"; of "sounds" "class"
         (the default), a folder or the class in a list of files; of rolls and MIDI files "key" (the default) or
         "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned pictures) for a single
-        class."""),
+        class. Of other images and points "none" is a network without classes."""),
     crop=Field(None, Count(1), """
         Sounds: samples of one example, a random crop of a longer sound; None is the full sound. Of "sounds" it must
         be set; a shorter file is followed by silence."""),

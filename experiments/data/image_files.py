@@ -24,6 +24,7 @@ class Rows:
 
     def __init__(self, source: Any, rows: np.ndarray):
         self._source, self._rows, self.shape, self.num_classes = source, rows, source.shape, source.num_classes
+        self.classes = source.classes
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -36,7 +36,7 @@ def tar(
       ValueError: for a file that is no tar file, compressed, truncated or without images; ``source[i]`` for an example
         that is damaged, of another size or mode, or without a class or caption where others have one.
 
-    >>> import io, tempfile
+    >>> import io, tarfile, tempfile
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as path:
     ...     Image.new("L", (8, 8), 255).save(f"{path}/1.png")
