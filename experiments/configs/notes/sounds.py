@@ -8,7 +8,9 @@ r"""Your own sounds: a folder or tar files of WAV, FLAC and OGG, in clips of two
         --config.data.path=~/recordings
 
 The argument is what the network receives: the spectrogram (the default), the waveform, or the magnitudes given the mel
-spectrogram, a vocoder. RESULT
+spectrogram, a vocoder.
+
+Not trained to the end here: some steps of each were run on made-up sounds (docs/audio.md).
 """
 
 from experiments.cli.config import choice
