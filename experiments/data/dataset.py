@@ -58,6 +58,7 @@ class Dataset:
       labels: choices of ``config.data.label``; without any, "none" leaves the classes of the data out.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
+      file_fields: likewise, of sounds in files and of tables.
       encoder: checksum of the weights that computed its embeddings, None without embeddings.
       credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
@@ -85,6 +86,7 @@ class Dataset:
     sound_fields: Collection[str] = ("crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
+    file_fields: Collection[str] = ("sample_rate", "channels", "x", "condition")
     encoder: str | None = None
     credit: str = ""
     streaming: bool = False
@@ -104,7 +106,8 @@ class Dataset:
     @classmethod
     def check(cls, config: Config) -> None:
         """Validates the section ``data`` of a config, before anything is loaded."""
-        unused = dict.fromkeys(cls.sound_fields, "has no sounds") | dict.fromkeys(cls.image_fields, "has no use for it")
+        unused = dict.fromkeys(cls.sound_fields, "has no sounds")
+        unused |= dict.fromkeys([*cls.image_fields, *cls.file_fields], "has no use for it")
         for field, value in leaves(config.data):
             why = unused.get(field.split(".")[0])
             require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")

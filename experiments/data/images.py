@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -124,27 +124,7 @@ class Images(Dataset):
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
-        if hasattr(source, "__getitems__"):
-            return _stacked(source.__getitems__(rows.tolist()), self._unlabelled)
-        broken = []
-
-        def read(row: int) -> Mapping[str, Any] | None:
-            try:
-                return source[row]
-            except ValueError as error:
-                if self._on_error == "raise":
-                    raise ValueError(f"{error}; config.data.on_error=skip leaves such images out") from error
-                broken.append(str(error))
-                return None
-
-        with concurrent.futures.ThreadPoolExecutor(max(1, self._workers)) as pool:
-            found = [example for example in pool.map(read, rows.tolist()) if example is not None]
-        if broken:
-            first = "; ".join(sorted(broken)[:3])
-            warnings.warn(f"{len(broken)} images could not be read and were left out: {first}", stacklevel=2)
-        if not found:
-            raise ValueError(f"no image can be read: {min(broken)}")
-        return _stacked(found, self._unlabelled)
+        return read_rows(source, rows, self._workers, self._on_error, "images", self._unlabelled)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All training images in their order, in blocks of at most ``size``."""
@@ -184,9 +164,7 @@ class Images(Dataset):
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not latents, "data.augment", name, allowed)
         require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
-        if "captions" in options and not captions.wanted(config):
-            for field, value in options.captions.items():
-                require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
+        captions.check(config)
         labelled = "vector" in options and options.vector.name == transforms.AUGMENTATION
         allowed = "edm with data.vector.name=augmentation, neither without the other"
         require((name == "edm") == labelled, "data.augment", name, allowed)
@@ -204,19 +182,12 @@ class Images(Dataset):
             full = lambda step: data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
             parts = (rows_of(full(step), rows) for step in itertools.count(first_step))
         else:
-            parts = self._stream(seed, first_step, size, process_index, process_count, workers)
+            transform = _without_class if self._unlabelled else _without_text
+            parts = streamed(
+                self._source, transform, self._on_error, seed=seed, batch_size=size, start=first_step * size,
+                process_index=process_index, process_count=process_count, workers=workers,
+            )  # fmt: skip
         return self._augmented(parts, seed, first_step, rows.start)
-
-    def _stream(self, seed, first_step, size, process_index, process_count, workers):
-        transform = _without_class if self._unlabelled else _without_text
-        with data.stream(
-            self._source, seed=seed, batch_size=size, start=first_step * size, process_index=process_index,
-            process_count=process_count, transform=transform, workers=workers, on_error=self._on_error,
-        ) as batches:  # fmt: skip
-            try:
-                yield from batches
-            except ValueError as error:
-                raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such images") from error
 
     def _augmented(self, parts, seed, first_step, first_row):
         assert self.bins is not None
@@ -286,6 +257,42 @@ class Images(Dataset):
                 f"Classification accuracy score: of one fitted to the samples, on the real test images. {_DISTANCES}"
             ),
         )
+
+
+def read_rows(
+    source: Any, rows: np.ndarray, workers: int, on_error: str, what: str, unlabelled: bool = False
+) -> dict[str, Any]:
+    """These rows of a source in memory; ``what`` they are, for a warning of those that cannot be read."""
+    if hasattr(source, "__getitems__"):
+        return _stacked(source.__getitems__(rows.tolist()), unlabelled)
+    broken = []
+
+    def read(row: int) -> Mapping[str, Any] | None:
+        try:
+            return source[row]
+        except ValueError as error:
+            if on_error == "raise":
+                raise ValueError(f"{error}; config.data.on_error=skip leaves such {what} out") from error
+            broken.append(str(error))
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool:
+        found = [example for example in pool.map(read, rows.tolist()) if example is not None]
+    if broken:
+        first = "; ".join(sorted(broken)[:3])
+        warnings.warn(f"{len(broken)} {what} could not be read and were left out: {first}", stacklevel=2)
+    if not found:
+        raise ValueError(f"none of the {what} can be read: {min(broken)}")
+    return _stacked(found, unlabelled)
+
+
+def streamed(source: Any, transform: Callable, on_error: Any, **options: Any) -> Generator[Batch, None, None]:
+    """The batches of a source; ``options`` are of :func:`scorekit.data.stream`."""
+    with data.stream(source, transform=transform, on_error=on_error, **options) as batches:
+        try:
+            yield from batches
+        except ValueError as error:
+            raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such examples") from error
 
 
 def _flat(x) -> np.ndarray:

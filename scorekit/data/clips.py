@@ -14,9 +14,9 @@ from scorekit._files import check_unpacked
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.audio import resample
 from scorekit.checks import warn_caller
+from scorekit.data._folder_files import FolderFiles
 from scorekit.data._records import Files, Record
-from scorekit.data.folders import _FolderFiles
-from scorekit.data.tars import _TarFiles
+from scorekit.data._tar_files import TarFiles
 
 __all__ = ["recordings"]
 
@@ -136,9 +136,9 @@ class _Recordings:
         part, _ = self._find(index)
         return self._clip(part, int(rng.integers(part[3], max(part[4] - self.length, part[3]) + 1)))
 
-    def caption(self, index: int) -> str | None:
-        """The caption of clip ``index``."""
-        return self._files.record(int(self._find(index)[0][0])).caption
+    def captions(self) -> list[str | None]:
+        """The caption of each file."""
+        return [self._files.record(index).caption for index in self._parts[:, 0].tolist()]
 
     def held_out(self) -> tuple["_Recordings", "_Recordings"]:
         """Clips to train on, and others of every class: a tenth of its files, at least one, or of its only file the
@@ -215,5 +215,5 @@ def _opened(record: Record) -> Iterator[Any]:
 def _files(path: Any) -> Files:
     root = Path(path).expanduser() if isinstance(path, str | os.PathLike) else None
     if root is not None and root.is_dir() and not any(root.glob("*.tar")):
-        return _FolderFiles(root, _SUFFIXES, "recordings")
-    return _TarFiles(path, _SUFFIXES, "recordings", _MOST_BYTES, by_folder=True)
+        return FolderFiles(root, _SUFFIXES, "recordings")
+    return TarFiles(path, _SUFFIXES, "recordings", _MOST_BYTES, by_folder=True)

@@ -107,7 +107,7 @@ def test_a_table_has_classes_and_captions(tmp_path):
     source = recordings(tmp_path, length=40)
     assert (source.classes, source.padded) == (("a", "b"), 1)
     assert [int(source[i]["label"]) for i in range(3)] == [1, 0, 1]
-    assert [source[i]["caption"] for i in range(3)] == [source.caption(i) for i in range(3)] == [
+    assert [source[i]["caption"] for i in range(3)] == source.captions() == [
         "sound 0", "sound 1", "sound 2"
     ]  # fmt: skip
     np.testing.assert_array_equal(source[0]["x"], [*range(30), *[0] * 10])  # a short file, and silence

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from scorekit.data import _records, stream, tar
-from scorekit.data import tars as module
+from scorekit.data import _tar_files as module
 
 RNG = np.random.default_rng(0)
 

@@ -243,7 +243,7 @@ def test_a_folder_of_sounds_says_which_sounds_are_read(tmp_path):
     (tmp_path / "piano").mkdir()
     audio.write(tmp_path / "piano" / "a.wav", np.zeros(100, np.float32), 16_000)
     err = fails("analysis.advise", f"--data={tmp_path}")
-    assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav), and sounds are read from TFDS sets")
+    assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav): give a config with this folder as data")
 
 
 def test_pictures_that_are_all_alike_or_of_several_sizes_are_one_sentence(tmp_path):
