@@ -114,7 +114,7 @@ def check_params(params: PyTree, expected: PyTree) -> None:
     ours, theirs = (
         {keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (expected, params)
     )
-    problems = []
+    problems, is_floating = [], lambda leaf: jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
     for name in dict.fromkeys([*ours, *theirs]):
         if name not in theirs:
             problems.append(f"{name} is missing; it must have shape {np.shape(ours[name])}")
@@ -122,9 +122,7 @@ def check_params(params: PyTree, expected: PyTree) -> None:
             problems.append(f"{name} is not one of the network; it has shape {np.shape(theirs[name])}")
         elif np.shape(ours[name]) != np.shape(theirs[name]):
             problems.append(f"{name} must have shape {np.shape(ours[name])}, got {np.shape(theirs[name])}")
-        elif jnp.issubdtype(ours[name].dtype, jnp.floating) and not jnp.issubdtype(
-            dtype := jnp.result_type(theirs[name]), jnp.floating
-        ):
-            problems.append(f"{name} must be floating, got dtype {dtype}")
+        elif is_floating(ours[name]) and not is_floating(theirs[name]):
+            problems.append(f"{name} must be floating, got dtype {jnp.result_type(theirs[name])}")
     more = [f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else []
     check_none([f"parameter {problem}" for problem in problems[:_MOST]] + more)

@@ -11,13 +11,8 @@ SMALL = {"sample_size": 16, "norm_num_groups": 8}
 SCRIPT = {"layers_per_block": 1, "block_out_channels": (8, 8, 16, 16, 32, 32), "sample_size": 32}
 SCRIPT |= {"down_block_types": ("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D")}
 SCRIPT |= {"up_block_types": ("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4}
-TOKENS = {
-    "cross_attention_dim": 12,
-    "attention_head_dim": (2, 4),
-    "layers_per_block": 1,
-    "block_out_channels": (16, 32),
-}
-TOKENS |= {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
+TOKENS = {"cross_attention_dim": 12, "attention_head_dim": (2, 4), "layers_per_block": 1}
+TOKENS |= {"block_out_channels": (16, 32), "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
 TOKENS |= {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
 PROJECTED = {"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 6}
 SHIFTED = {"resnet_time_scale_shift": "scale_shift", "num_class_embeds": 3}
