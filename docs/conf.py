@@ -1,5 +1,10 @@
-"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages."""
+"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages.
 
+Notebooks that no test has executed are executed, but with ``-D notebooks_execute=0``. With the address of the site,
+``-D html_baseurl=https://...`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +28,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_theme = "sphinx_book_theme"
 html_title = f"scorekit {release}"
 html_static_path = ["_static"]

@@ -42,7 +42,11 @@ Every public name, by module. ``import scorekit`` loads what needs jax and numpy
 TABLE = """.. rubric:: {title}
 
 .. toctree::
-   :maxdepth: 1
+   :hidden:
+
+{pages}
+
+.. autosummary::
 
 {pages}
 """
@@ -94,6 +98,8 @@ def page(name: str) -> str:
         if kind == "class" and _is_foreign(thing):
             kind = "data"
         members = "\n   :members:" + ("\n   :inherited-members: Module" if hasattr(thing, "scope") else "")  # of Flax
+        if fields := getattr(thing, "_fields", ()):  # of a named tuple, whose docstring has them
+            members += f"\n   :exclude-members: {', '.join(fields)}"
         option = {"class": members, "data": "\n   :no-value:"}.get(kind, "")
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
     listed = [label for label in names if not _is_foreign(getattr(module, label))]

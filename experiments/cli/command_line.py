@@ -76,6 +76,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     >>> override(config, "training.steps", "5"); override(config, "training.decays", "0.999")
     >>> config.training.steps, config.training.decays
     (5, (0.999,))
+    >>> override(config, "training.steps", "None"); config.training.steps is None
+    True
     """
     given = f"--config.{to_text(field)}={to_text(text)}"
     *sections, last = field.split(".")
@@ -98,6 +100,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
 
 
 def _read(text: str, kind: type, now: Any) -> Any:
+    if text == "None":  # the check of the fields says whether it may be
+        return None
     if kind is bool:
         return flags.BooleanParser().parse(text)
     if kind is float:

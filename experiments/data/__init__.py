@@ -77,7 +77,7 @@ FIELDS = Section(
     label=Field(None, Text("instrument, family, key, style, group or none"), """
         What the class is. Of sounds "instrument" (the default), of notes also "family"; of rolls and MIDI files "key"
         (the default) or "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned
-        pictures) for a single class."""),
+        pictures) for a single class. Of other images and points "none" is a network without classes."""),
     crop=Field(None, Count(1), """
         Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""),
     peak=Field(None, Between(0, 1, "low"), """

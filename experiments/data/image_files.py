@@ -1,6 +1,5 @@
 """A user's own images: a folder of pictures, or tar files in the layout of WebDataset."""
 
-import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data.dataset import evenly
 from experiments.data.images import Images
 from scorekit import data
-from scorekit.io import regular_file, resolved
+from scorekit.io import resolved
 
 HELD_OUT = 2000
 """Most pictures that are held out where there is no folder of them."""
@@ -24,6 +23,7 @@ class Rows:
 
     def __init__(self, source: Any, rows: np.ndarray):
         self._source, self._rows, self.shape, self.num_classes = source, rows, source.shape, source.num_classes
+        self.classes = source.classes
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -88,19 +88,4 @@ def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:
     return Rows(source, kept), Rows(source, held_out)
 
 
-def _open_tars(path: Path, **options: Any):
-    """The tar files of a folder, a single one, or those that match a pattern."""
-    if path.is_dir():
-        paths = sorted(path.glob("*.tar"))
-        if not paths:
-            raise ValueError(f"{path} must hold tar files (*.tar)")
-        for each in paths:
-            regular_file(each, within=path)
-    else:
-        paths = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
-        if not paths:
-            raise ValueError("must be a folder of tar files, one tar file, or a pattern such as /data/train-*.tar")
-    return data.tar(paths, **options)
-
-
-OPENERS: Mapping[str, Callable] = {"folder": data.folder, "tar": _open_tars}
+OPENERS: Mapping[str, Callable] = {"folder": data.folder, "tar": data.tar}

@@ -63,13 +63,16 @@ class Images(Dataset):
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
     min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
+    unit = "images"
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
     texts: tuple[list[list[str]], list[list[str]]] | None = None
     """The captions of each training and each test picture."""
+    _unlabelled: bool = False
     _augment: str | None = None
     _captions: captions.Captions | None = None
     _crop: int | None = None
+    _held_out: int | None = None
     _rows: Batch
     _source: Any = None
     _workers = _WORKERS
@@ -93,7 +96,7 @@ class Images(Dataset):
     def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:
         """Sets everything from two sources of images."""
         options = config.data
-        self._crop = options.image_crop
+        self._crop, self._unlabelled = options.image_crop, self.unlabelled(config)
         transforms.check_crop(options.image_crop, train.shape)
         self._workers = _WORKERS if options.workers is None else options.workers
         self._augment = None if options.augment == "none" else options.augment
@@ -111,16 +114,18 @@ class Images(Dataset):
             parts[1].update(of_test)
             for part, found in zip(parts, captions.subjects(texts, named), strict=True):
                 part["subject"] = found
-        self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
+        self.fill(name, 1 if self._unlabelled else max(train.num_classes, test.num_classes), bins, *parts)
+        named = not self._unlabelled and len(train.classes) == self.num_classes
+        self.class_names = train.classes if named else ()
         if self.streaming:
-            self._source, self.examples = train, len(train)
+            self._source, self.examples, self._held_out = train, len(train), len(test)
         if None not in texts:
             self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
         if hasattr(source, "__getitems__"):
-            return _stacked(source.__getitems__(rows.tolist()))
+            return _stacked(source.__getitems__(rows.tolist()), self._unlabelled)
         broken = []
 
         def read(row: int) -> Mapping[str, Any] | None:
@@ -139,7 +144,7 @@ class Images(Dataset):
             warnings.warn(f"{len(broken)} images could not be read and were left out: {first}", stacklevel=2)
         if not found:
             raise ValueError(f"no image can be read: {min(broken)}")
-        return _stacked(found)
+        return _stacked(found, self._unlabelled)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All training images in their order, in blocks of at most ``size``."""
@@ -157,6 +162,9 @@ class Images(Dataset):
             train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
         self.train, self.test = (transforms.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
+
+    def held_out(self):
+        return super().held_out() if self._held_out is None else self._held_out
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""
@@ -200,9 +208,10 @@ class Images(Dataset):
         return self._augmented(parts, seed, first_step, rows.start)
 
     def _stream(self, seed, first_step, size, process_index, process_count, workers):
+        transform = _without_class if self._unlabelled else _without_text
         with data.stream(
             self._source, seed=seed, batch_size=size, start=first_step * size, process_index=process_index,
-            process_count=process_count, transform=_without_text, workers=workers, on_error=self._on_error,
+            process_count=process_count, transform=transform, workers=workers, on_error=self._on_error,
         ) as batches:  # fmt: skip
             try:
                 yield from batches
@@ -287,8 +296,12 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
     return {name: example[name] for name in ("x", "label")}
 
 
-def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
-    label = np.array([example["label"] for example in examples], np.int32)
+def _without_class(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {"x": example["x"], "label": np.int32(0)}
+
+
+def _stacked(examples: list[Mapping[str, Any]], unlabelled: bool) -> dict[str, Any]:
+    label = np.array([0 if unlabelled else example["label"] for example in examples], np.int32)
     found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
     texts = [field for field in ("caption", "subject") if field in examples[0]]
     return {**found, **{field: [example[field] for example in examples] for field in texts}}

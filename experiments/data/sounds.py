@@ -91,6 +91,7 @@ class Sounds(Dataset):
       labels: choices of ``config.data.label``.
     """
 
+    unit = "sounds"
     maps = MAPS
     sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
@@ -117,6 +118,8 @@ class Sounds(Dataset):
         ]
         self.name, self.sample_rate = train.name, train.sample_rate
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in full)
+        names = {"instrument": train.instruments, "family": getattr(train, "families", ())}.get(label, ())
+        self.class_names = names[: self.num_classes]
         self._hop = self.hop(train)
         length = train.x.shape[1]
         self._crop = options.crop or length

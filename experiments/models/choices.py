@@ -68,6 +68,27 @@ TARGETS: Mapping[str, Callable] = {
 }
 
 
+def _timestep(
+    betas: str = "linear",
+    count: Annotated[int, Count(2, 2**20)] = 1000,
+    start: Annotated[float, Between(0, 1, "both")] = 1e-4,
+    end: Annotated[float, Between(0, 1, "both")] = 0.02,
+    zero_snr: bool = False,
+) -> TimestepInput:
+    """The index in a table of betas.
+
+    Args:
+      betas: name of the table.
+      count: number of steps.
+      start: first beta; not of the cosine.
+      end: last beta, likewise.
+      zero_snr: whether the last step is noise alone.
+    """
+    table = {"beta_schedule": betas, "num_train_timesteps": count, "beta_start": start, "beta_end": end}
+    found = preconditioning.from_scheduler({**table, "rescale_betas_zero_snr": zero_snr}).noise_input
+    return cast(TimestepInput, found)
+
+
 NOISE_INPUTS: Mapping[str, Callable] = {
     "clock": Choice(
         lambda scale=4.0: ClockInput(scale=scale),
@@ -82,8 +103,7 @@ NOISE_INPUTS: Mapping[str, Callable] = {
         "``scale t``, the time of the schedule.\n\nArgs:\n  scale: the value at t = 1.",
     ),
     "timestep": Choice(
-        lambda betas="linear": preconditioning.ddpm(betas).noise_input,
-        "The index in a table of 1,000 betas.",
+        _timestep,
         betas=Field("linear", OneOf(*preconditioning.BETAS), "the name of the table."),
     ),
     "vp": Choice(

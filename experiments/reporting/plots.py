@@ -27,6 +27,8 @@ from scorekit.io.files import write_atomic
 PathLike = str | os.PathLike[str]
 
 _DPI = 100
+_LETTER = 8
+"""Pixels of a letter above a column, with some room."""
 _COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#b8860b", "#444444")
 
 
@@ -55,21 +57,19 @@ def image_grid(
 def guidance_strip(
     path: PathLike,
     images_by_scale: Mapping[float, ArrayLike],
-    *,
-    class_names: Sequence[object] | None = None,
-    title: str | None = "Samples by guidance scale γ",
+    class_names: Sequence[str],
+    title: str = "Samples by guidance scale γ",
 ) -> Path:
     """One row for each guidance scale, one column for each class.
 
     Args:
       images_by_scale: guidance scale -> ``(num_classes, H, W, C)``, drawn from the same noise.
-      class_names: one label a column; by default 0, 1, 2, …
+      class_names: one label a column.
     """
     rows = [_images(f"images_by_scale[{scale:g}]", x, 4) for scale, x in images_by_scale.items()]
     if len({x.shape for x in rows}) != 1:
         raise ValueError(f"images_by_scale must hold arrays of one shape, got {[x.shape for x in rows]}")
-    names = range(len(rows[0])) if class_names is None else class_names
-    return _picture(path, np.stack(rows), [f"γ = {s:g}" for s in images_by_scale], names, title)
+    return _picture(path, np.stack(rows), [f"γ = {s:g}" for s in images_by_scale], class_names, title)
 
 
 def comparison(
@@ -297,7 +297,10 @@ def _picture(
     axes.set_yticks([i * pitch_y + height * zoom / 2 for i in range(rows)] if row_labels is not None else [])
     axes.set_xticks([j * pitch_x + width * zoom / 2 for j in range(columns)] if column_labels is not None else [])
     axes.set_yticklabels([plain(str(x)) for x in row_labels or ()])
-    axes.set_xticklabels([plain(str(x)) for x in column_labels or ()])
+    columns_as = [plain(str(x)) for x in column_labels or ()]
+    widest = max((len(line) for label in columns_as for line in label.split("\n")), default=0)
+    slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if widest * _LETTER > pitch_x else {}
+    axes.set_xticklabels(columns_as, **slanted)
     if axis_label:
         axes.set_xlabel(axis_label, fontsize=9)
     if title:

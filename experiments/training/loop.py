@@ -140,11 +140,12 @@ def fit(one: Fit) -> TrainState:
         if restored is not None:
             run_files.check_record(config, restored.extra, workdir)
             run_files.check_encoder(config, dataset.encoder, restored.extra, workdir)
+            run_files.check_class_names(dataset.class_names, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(
-                jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
+                jax.devices(), jax_version=jax.__version__, data=dataset.summary(), examples=dataset.examples,
                 parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
                 steps=options.steps, workdir=str(workdir), first_step=first,
             )  # fmt: skip
@@ -197,7 +198,7 @@ def fit(one: Fit) -> TrainState:
                     if held is not None:
                         held.check()
                     position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
-                    extra = {**position, **run_files.record(config, dataset.encoder)}
+                    extra = {**position, **run_files.record(config, dataset.encoder, dataset.class_names)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:

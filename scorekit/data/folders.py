@@ -6,7 +6,8 @@ from pathlib import Path
 
 from scorekit._files import parse_json, read_file, resolved
 from scorekit.arguments import PositiveInt, checked
-from scorekit.data._pictures import MOST_PICTURE, MOST_TEXT, SUFFIXES, Mode, PictureSource, Record
+from scorekit.data._pictures import SUFFIXES, Mode, PictureSource
+from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
 
 __all__ = ["folder"]
 
@@ -15,15 +16,16 @@ _MOST_CAPTIONS = 2**30  # bytes of the file of all captions
 
 
 @checked
-def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> "_Folder":
+def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> PictureSource:
     """The images in a folder, read on access: a source for :func:`scorekit.data.stream`.
 
     ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with ``"caption"`` if there are captions. Their class
     is the subfolder they are in (at any depth below it), numbered in the order of their names; without subfolders there
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
-    "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder. Names that begin with a dot are left
-    out. They are in the order of the paths. Links may not lead out of the folder. The source
-    has ``name``, ``num_classes``, ``classes``, ``captioned`` and ``shape`` ``(H, W, C)``.
+    "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder, where ``"label": "cats"`` is a class
+    in place of the subfolder. Names that begin with a dot are left out. They are in the order of the paths. Links may
+    not lead out of the folder. The source has ``name``, ``num_classes``, ``classes``, ``captioned`` and ``shape``
+    ``(H, W, C)``.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
@@ -43,49 +45,44 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
     >>> source.classes, example["x"].shape, int(example["label"])
     (('cat', 'dog'), (8, 8, 3), 1)
     """
-    return _Folder(path, size, mode)
+    return PictureSource(_FolderFiles(path, SUFFIXES, "pictures"), size, mode)
 
 
-class _Folder(PictureSource):
-    """Pictures in a folder; see :func:`folder`."""
+class _FolderFiles(Files):
+    """The files in a folder with one of the ``suffixes``; ``what`` they are, for error messages."""
 
-    def __init__(self, path: str | os.PathLike, size: int | None, mode: str | None):
+    def __init__(self, path: str | os.PathLike, suffixes: tuple[str, ...], what: str):
         root = Path(path).expanduser()
         if not root.is_dir():
-            raise ValueError(f"path must be a folder of pictures, got {os.fspath(path)!r}")
-        self._root, texts, self._names = root, set(), []
+            raise ValueError(f"path must be a folder of {what}, got {os.fspath(path)!r}")
+        self._root, texts, self.names = root, set(), []
         for name in _files(root):
-            if name.lower().endswith(SUFFIXES):
-                self._names.append(name)
+            if name.lower().endswith(suffixes):
+                self.names.append(name)
             elif name.endswith(".txt"):
                 texts.add(name.removesuffix(".txt"))
-        if not self._names:
-            raise ValueError(f"path must be a folder of pictures ({', '.join(SUFFIXES)}), {root} has none")
-        self._names.sort()
-        beside = [name for name in self._names if "/" not in name]
-        if beside and len(beside) < len(self._names):
-            raise ValueError(f"path must have all pictures in subfolders or none; {root / beside[0]} is beside them")
-        classes = () if beside else tuple(sorted({name.split("/")[0] for name in self._names}))
-        self._class = {name: i for i, name in enumerate(classes)}
-        self._captions = _read_captions(root)
-        self._texts = {name for name in self._names if os.path.splitext(name)[0] in texts}
+        if not self.names:
+            raise ValueError(f"path must be a folder of {what} ({', '.join(suffixes)}), {root} has none")
+        self.names.sort()
+        self._captions, labels = _read_table(root)
+        known = {name: labels[name] for name in self.names if name in labels}
+        class_of = known if labels else folders_of(self.names, what)
+        number = numbered(class_of.values())
+        self._labels = {name: number[each] for name, each in class_of.items()}
+        self._texts = {name for name in self.names if os.path.splitext(name)[0] in texts}
         captioned = bool(self._captions or self._texts)
-        super().__init__(root.name, max(1, len(classes)), classes, captioned, size, mode)
+        super().__init__(root.name, max(1, len(number)), tuple(number), captioned)
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def _record(self, index: int) -> Record:
-        name = self._names[index]
+    def record(self, index):
+        name = self.names[index]
         path, caption = self._root / name, self._captions.get(name)
-        try:
-            if name in self._texts:
+        if name in self._texts:
+            try:
                 text = read_file(path.with_suffix(".txt"), within=self._root, limit=MOST_TEXT)
                 caption = text.decode().strip()
-            content = read_file(path, within=self._root, limit=MOST_PICTURE)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        return Record(str(path), content, self._class.get(name.split("/")[0], 0), caption)
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} cannot be read: {error}") from error
+        return Record(str(path), self._labels.get(name), caption, path, within=self._root)
 
 
 def _files(root: Path) -> Iterator[str]:
@@ -103,11 +100,13 @@ def _files(root: Path) -> Iterator[str]:
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
 
-def _read_captions(root: Path) -> dict[str, str]:
+def _read_table(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The captions, and the names of classes, of the files that the lines of a table name."""
     path = next((root / name for name in _CAPTIONS if (root / name).exists()), None)
+    found: dict[str, dict[str, str]] = {"text": {}, "label": {}}
     if path is None:
-        return {}
-    found, number = {}, 0
+        return found["text"], found["label"]
+    number = 0
     try:
         content = read_file(path, within=root, limit=_MOST_CAPTIONS)
     except OSError as error:
@@ -117,10 +116,12 @@ def _read_captions(root: Path) -> dict[str, str]:
             number += 1
             if line.strip():
                 record = parse_json(line, path)
-                name, text = record["file_name"], record["text"]
-                if not (isinstance(name, str) and isinstance(text, str)):
+                given = {field: record[field] for field in ("text", "label") if field in record}
+                if not given or not all(isinstance(value, str) for value in (record["file_name"], *given.values())):
                     raise TypeError
-                found[name] = text
+                for field, value in given.items():
+                    found[field][record["file_name"]] = value
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}, line {number}, must hold {{"file_name": "1.jpg", "text": "a caption"}}') from error
-    return found
+        line = '{"file_name": "a/1.jpg", "text": "a caption", "label": "a class"}, or one of the latter'
+        raise ValueError(f"{path}, line {number}, must hold {line}") from error
+    return found["text"], found["label"]

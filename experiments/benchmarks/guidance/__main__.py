@@ -50,9 +50,8 @@ def main(_) -> None:
         if problem.name == "digits":
             for name, strip in pictures.items():
                 words = name.replace(" ", "_").replace(",", "").replace("*", "").replace("γ(t)", "scale")
-                plots.guidance_strip(
-                    folder / f"digits_{words}.png", strip, title=f"{name}: samples by guidance scale γ"
-                )
+                title = f"{name}: samples by guidance scale γ"
+                plots.guidance_strip(folder / f"digits_{words}.png", strip, "0123456789", title)
         print(f"plot: {folder / f'{problem.name}.png'}", flush=True)
     if fast:
         cost.show(UNet(channels=8, multipliers=(1,), num_classes=10), 4, 2, 1)

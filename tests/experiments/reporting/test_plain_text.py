@@ -30,7 +30,7 @@ NOTES = [Note(60, 90, 0.0, 1.0)]
 DRAW = {
     "image_grid": lambda path, text: plots.image_grid(path, IMAGES, row_labels=[text, "b"], title=text),
     "comparison": lambda path, text: plots.comparison(path, {text: IMAGES}, row_labels=[text, "b"], title=text),
-    "guidance_strip": lambda path, text: plots.guidance_strip(path, {1.0: IMAGES}, class_names=[text, "b"], title=text),
+    "guidance_strip": lambda path, text: plots.guidance_strip(path, {1.0: IMAGES}, [text, "b"], title=text),
     "points_2d": lambda path, text: plots.points_2d(path, {text: np.zeros((3, 2))}, title=text),
     "accuracy": lambda path, text: plots.accuracy_by_noise_level(path, X, {text: X / 3}, chance=0.1, title=text),
     "panels": lambda path, text: curves.panels(path, X, {text: {text: X}}, xlabel=text, ylabel=text, title=text),

@@ -70,10 +70,13 @@ def test_image_grid_labels_rows(tmp_path, figures):
 
 
 def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, figures):
-    plots.guidance_strip(tmp_path / "a.png", {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)})
+    names, by_scale = ["ab", "c", "a name that is wider"], {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)}
+    plots.guidance_strip(tmp_path / "a.png", by_scale, names)
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["γ = 0", "γ = 2.5"]
-    assert [x.get_text() for x in axes.get_xticklabels()] == ["0", "1", "2"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == names
+    boxes = [x.get_window_extent() for x in axes.get_xticklabels()]
+    assert not boxes[1].overlaps(boxes[0])
     middles = cells_of(figures[0])[30::60, 30::60, 0]
     np.testing.assert_array_equal(middles, [[0, 1, 1], [1, 0, 1]])
 
@@ -150,7 +153,7 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
         (lambda p: plots.image_grid(p, np.zeros((0, 8, 8, 1))), ["images", "not empty"]),
         (lambda p: plots.image_grid(p, flat_images(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
         (
-            lambda p: plots.guidance_strip(p, {1: flat_images(0), 2: flat_images(0, 0)}),
+            lambda p: plots.guidance_strip(p, {1: flat_images(0), 2: flat_images(0, 0)}, "a"),
             ["images_by_scale", "one shape"],
         ),
         (
