@@ -7,6 +7,7 @@ import pkgutil
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,38 @@ def test_what_the_tests_of_the_core_leave_out_exists(pytestconfig):
     tests = ROOT / "tests"
     left_out = pytestconfig.pluginmanager.get_plugin(str(tests / "conftest.py")).BEYOND_THE_CORE
     assert [path for path in left_out if not (tests / path).exists()] == []
+
+
+def test_a_release_has_its_version_and_date_everywhere(tmp_path):
+    check = lambda tag: subprocess.run(
+        [sys.executable, tmp_path / ".ci" / "check_release.py", tag], capture_output=True, text=True
+    )
+    for name in (".ci/check_release.py", "scorekit/_version.py", "CITATION.cff", "CHANGELOG.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    changelog, version = tmp_path / "CHANGELOG.md", scorekit.__version__
+    text = re.sub(r"## .*", f"## {version} (2026-01-31)", changelog.read_text(), count=1)
+    changelog.write_text(text)
+    assert check(f"v{version}").returncode == 0
+    assert f"the tag must be v{version}" in check("v9.9.9").stderr
+    changelog.write_text(text.replace("(2026-01-31)", "(unreleased)"))
+    assert "(year-month-day)', got" in check(f"v{version}").stderr
+    changelog.write_text(f"\n## {version} (2026-01-31)\n\n## 0.0.1\n- older\n")
+    assert "has no entries" in check(f"v{version}").stderr
+    (tmp_path / "CITATION.cff").write_text("version: 9.9.9\n")
+    assert "CITATION.cff must say" in check(f"v{version}").stderr
+
+
+def test_nothing_is_published_that_was_not_checked():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
+    commands = [step.get("run", "") for step in jobs["build"]["steps"]]
+    assert any("check_release.py" in command for command in commands)
+    assert any("twine check --strict dist" in command for command in commands)
+    for steps in re.findall(r"\.ci/run ([\w ]+)", "\n".join(commands)):
+        assert set(steps.split()) <= set(re.findall(r"^step_(\w+)\(\)", RUN, re.MULTILINE))
+    assert (jobs["publish"]["needs"], jobs["site"]["needs"]) == ("build", "publish")
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert [name for name, job in jobs.items() if "environment" in job] == ["publish"]
 
 
 NEWEST = (ROOT / ".ci" / "newest").read_text().split()
