@@ -79,7 +79,7 @@ def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path)
     copy = shutil.copytree(checkpoints, tmp_path / "checkpoints")
     shutil.rmtree(copy / "6" / "state" / "d", ignore_errors=True)
     assert restore_extra(copy) is not None
-    metadata = copy / "6" / "extra" / "metadata"
+    metadata = copy / "6" / "extra" / "data.json"
     metadata.write_text(metadata.read_text().replace('"cosine"', '"linear_vp"'))  # found by its checksum
     assert restore_extra(copy) is None
 
