@@ -45,8 +45,11 @@ def pipeline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusers")
     named, about, _ = random_tensors.load("ddpm")
     (folder / "unet").mkdir()
-    save_file({k: v for k, v in named.items() if "class" not in k}, folder / "unet/diffusion_pytorch_model.safetensors")
-    config = {**about["config"], "num_class_embeds": None, "sample_size": 8, "in_channels": 3}
+    own = {name.removeprefix("defaults."): value for name, value in named.items() if name.startswith("defaults.")}
+    own["conv_in.weight"] = own["conv_in.weight"][:, :3].copy()
+    own |= {name: own[name][:3].copy() for name in ("conv_out.weight", "conv_out.bias")}
+    save_file(own, folder / "unet/diffusion_pytorch_model.safetensors")
+    config = {**about["config"]["defaults"], "sample_size": 8, "in_channels": 3, "out_channels": 3}
     scheduler = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
     for name, values in {"unet/config": config, "scheduler/scheduler_config": scheduler, "model_index": {}}.items():
         (folder / name).parent.mkdir(exist_ok=True)
