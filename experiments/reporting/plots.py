@@ -87,13 +87,7 @@ def comparison(
     return _picture(path, np.stack(columns, 1), row_labels, list(images_by_column), title, least=84)
 
 
-def trajectory_strip(
-    path: PathLike,
-    states: ArrayLike,
-    labels: Sequence[object],
-    *,
-    estimates: ArrayLike | None = None,
-) -> Path:
+def trajectory_strip(path: PathLike, states: ArrayLike, labels: Sequence[object]) -> Path:
     """The reverse trajectory of a few samples, time running from left (noise) to right (data).
 
     A trajectory of more than 12 steps is thinned evenly, the first and the last step kept.
@@ -101,23 +95,14 @@ def trajectory_strip(
     Args:
       states: the noisy states ``x_t``, ``(steps, n, H, W, C)``, first step first.
       labels: ``(steps,)`` times or log-SNRs (printed with two digits) or strings.
-      estimates: the estimates of the clean data at each step, shaped like ``states``; shown below each state.
     """
     states = _images("states", states, 5)
     if len(labels) != len(states):
         raise ValueError(f"labels must have one entry for each of {len(states)} steps, got {len(labels)}")
     keep = np.unique(np.linspace(0, len(states) - 1, min(12, len(states))).round().astype(int))
-    rows, row_labels = states, None
-    if estimates is not None:
-        estimates = _images("estimates", estimates, 5)
-        if estimates.shape != states.shape:
-            raise ValueError(f"estimates must have the shape {states.shape} of states, got {estimates.shape}")
-        pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
-        rows = pairs.reshape(len(states), -1, *states.shape[2:])
-        row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
     title = "Reverse trajectory: from noise to data"
     names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (cast(Any, labels[i]) for i in keep)]
-    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, "log-SNR (nats)")
+    return _picture(path, np.swapaxes(states[keep], 0, 1), None, names, title, "log-SNR (nats)")
 
 
 def loss_by_noise_level(

@@ -7,7 +7,7 @@ import jax
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
-from experiments.evaluation import sequence_metrics
+from experiments.evaluation import LEFT_OUT, sequence_metrics
 from experiments.models import sequence_sampling, sequences
 from experiments.models.loss import held_out_loss
 from experiments.models.run_files import check_average
@@ -81,7 +81,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
         pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
         pictures += listening(folder / "sounds", *drawn)
         if config.evaluation.at_end is False:
-            return Findings({}, [], {"model": config.model}, pictures, title="sequences")
+            return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
     found = sequence_metrics.evaluate(*arguments, asked.partial)
     facts = {"model": config.model, "bits per symbol": found.bits.total}
     return Findings(

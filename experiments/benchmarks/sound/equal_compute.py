@@ -240,7 +240,7 @@ def run(options: flags.FlagValues, folder: Path) -> Path:
     )
     write_results(folder / "hierarchy.json", rows)
     shown = {name: x[:6] for name, x in sounds.items() if name not in ("training phrases", "white noise")}
-    widgets = audio_widgets(folder / "sounds", shown, rate, row_labels=labels[:6].tolist())
+    widgets = audio_widgets(folder / "sounds", shown, rate, row_labels=phrases.named(labels[:6]))
     sections = [table, networks, *figures(folder / "structure.png", measured), Heading("Sounds"), widgets]
     report = write_report(
         folder / "report.html", "Hierarchy at equal compute", {"data": phrases.name, "phrases": clips}, sections

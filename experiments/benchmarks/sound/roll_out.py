@@ -64,7 +64,7 @@ def run(config: Config, options: flags.FlagValues) -> Path:
     real = run.dataset.real(run.dataset.test)[: max(num, 200)]
     tables = [segments.drift(real, sounds, rate), segments.seams(real, sounds, rate, seconds)]
     out = workdir / "roll_out"
-    names = [f"class {label}" for label in labels[: options.shown]]
+    names = run.dataset.named(labels[: options.shown])
     widgets = audio_widgets(out, {k: x[: options.shown] for k, x in sounds.items()}, rate, row_labels=names)
     write_results(out / "rows.json", [row for table in tables for row in table.records()])
     sections = [*tables, Heading("Sounds"), widgets]

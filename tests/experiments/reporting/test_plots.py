@@ -114,13 +114,6 @@ def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figure
     np.testing.assert_allclose(middles, [rising, rising[::-1]], atol=1e-6)
 
 
-def test_trajectory_shows_each_estimate_below_its_state(tmp_path, figures):
-    states = np.stack([flat_images(-1, 0), flat_images(-1, 0)])
-    plots.trajectory_strip(tmp_path / "a.png", states, ["t=1", "t=0"], estimates=np.ones_like(states))
-    middles = cells_of(figures[0])[30::60, 30::60, 0]
-    np.testing.assert_array_equal(middles, [[0, 0], [1, 1], [0.5, 0.5], [1, 1]])
-
-
 def test_loss_by_noise_level_leaves_empty_bins_out_and_has_units(tmp_path, figures):
     plots.loss_by_noise_level(tmp_path / "a.png", [-2, -1, 0, 1], [5.0, 0.1, 2.0], [0, 3, 4], ylabel="eps-MSE")
     front, behind = figures[0].axes
@@ -175,10 +168,6 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
             ["images_by_column", "one shape"],
         ),
         (lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
-        (
-            lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1], estimates=flat_images(0, 0)[None]),
-            ["estimates", "(1, 1, 2, 2, 1)"],
-        ),
         (lambda p: plots.loss_by_noise_level(p, [0, 1, 2], [1.0]), ["mean_loss", "(2,)", "(1,)"]),
         (lambda p: plots.loss_by_noise_level(p, [0, 1, np.inf], [1.0, 1.0]), ["log_snr_edges", "finite"]),
         (lambda p: plots.loss_by_noise_level(p, [0, 1], [1.0], [1, 2]), ["count", "(1,)", "(2,)"]),
