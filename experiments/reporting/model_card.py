@@ -21,7 +21,7 @@ from scorekit.typing import Array, Schedule, Solver
 def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
     """Data, labels, steps, solver and, where the run was evaluated, metrics."""
     path, sampling, classes = workdir / "evaluation.json", config.sampling, run.dataset.num_classes
-    names = getattr(run.dataset, "class_names", ())
+    names = run.dataset.class_names
     return {
         "data": run.dataset.name,
         "labels": f"0 to {classes - 1}; {classes} is no class" if takes_labels(run.model) else "none",
