@@ -19,10 +19,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "config_fields",  # the extensions of docs/_extensions
     "reference",
+    "examples",
     "notebooks",
     "mathml",
+    "search_words",
     "file_links",
     "unbroken",
 ]
@@ -36,6 +39,7 @@ html_css_files = ["site.css"]
 html_theme_options = {"use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
 html_theme_options["navbar_persistent"] = []
 html_copy_source = html_show_sourcelink = False
+html_search_scorer = str(ROOT / "docs" / "_extensions" / "scorer.js")
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath"]

@@ -25,6 +25,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.display import Sounds
+from experiments.models.run_files import recorded_class_names
 from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures
@@ -42,6 +43,8 @@ def main(config: Config) -> str:
     drawn_by = task.drawn_by(config)
     if not drawn_by:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
+    if _LABELS.value is not None and (names := recorded_class_names(workdir, _STEP.value)):
+        shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
     scale = config.sampling.guidance_scale
     run = task.open_run(config, workdir, _STEP.value, (scale,))

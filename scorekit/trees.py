@@ -173,6 +173,7 @@ def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
 
 
+@checked
 def normal_like(key: Key, tree: PyTree) -> PyTree:
     """Standard normal noise with the shapes and dtypes of ``tree``, with one independent key per leaf.
 

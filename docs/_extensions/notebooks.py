@@ -6,7 +6,6 @@ the site, ``-D html_baseurl=https://...``, notebooks install its wheel from ther
 """
 
 import importlib.metadata
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import venv
-import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,7 +37,7 @@ def build_wheel(folder: Path) -> Path:
         shutil.copytree(ROOT / "scorekit", Path(copy) / "scorekit", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), copy]
+        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), copy]
         subprocess.run(command, check=True)
     return max(folder.glob("scorekit-*.whl"), key=os.path.getmtime)
 
@@ -50,8 +48,7 @@ def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> P
     It sees the distributions of this environment that the extra requires, and those of ``also``, as links: no others,
     neither the checkout nor an editable install of it.
     """
-    (info,) = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" in name}
-    ours = importlib.metadata.PathDistribution(zipfile.Path(wheel, f"{info}/"))
+    (ours,) = importlib.metadata.distributions(name="scorekit", path=[str(wheel)])
     requires = lambda name: ours.requires if name == "scorekit" else importlib.metadata.requires(name)
     venv.create(folder / "env", symlinks=True)
     links = folder / "links"  # not in the environment: pip does not remove them
@@ -65,34 +62,36 @@ def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> P
 
 def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     """Runs a notebook in its folder with the packages of ``python`` only; returns it with its outputs."""
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.manager import KernelManager
     from nbclient import NotebookClient
 
-    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel = python.parents[1] / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True, exist_ok=True)
-    kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
-    specs = KernelSpecManager(kernel_dirs=[str(kernel.parents[1])])
-    manager = AsyncKernelManager(kernel_spec_manager=specs)
-    notebook = nbformat.read(path, as_version=4)
+    manager, notebook = KernelManager(), nbformat.read(path, as_version=4)
+    manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     client = NotebookClient(notebook, manager, timeout=1200, resources={"metadata": {"path": str(path.parent)}})
     hidden = ("PYTHON", "MPLBACKEND", "SCOREKIT_", "VIRTUAL_ENV")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+    try:
+        client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+    finally:
+        manager.shutdown_kernel(now=True)
+    notebook.cells[1].outputs = []  # of pip, where this notebook is the first one
     notebook.metadata["scorekit"] = __version__
     EXECUTED.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, EXECUTED / path.name)
     return notebook
 
 
-def has_outputs(path: Path) -> bool:
-    """Whether the same cells have been executed with this version."""
+def with_outputs(path: Path) -> nbformat.NotebookNode | None:
+    """The notebook with its outputs, if the same code has been executed with this version."""
     if not (EXECUTED / path.name).exists():
-        return False
-    one, two = (nbformat.read(file, as_version=4) for file in (path, EXECUTED / path.name))
-    same = [cell.source for cell in one.cells] == [cell.source for cell in two.cells]
-    return same and two.metadata.get("scorekit") == __version__
+        return None
+    notebook, executed = (nbformat.read(file, as_version=4) for file in (path, EXECUTED / path.name))
+    code, done = ([cell for cell in one.cells if cell.cell_type == "code"] for one in (notebook, executed))
+    if executed.metadata.get("scorekit") != __version__ or [c.source for c in code] != [c.source for c in done]:
+        return None
+    for cell, other in zip(code, done, strict=True):
+        cell.outputs = other.outputs
+    return notebook
 
 
 def execute_missing(paths: list[Path], wheel: Path) -> None:
@@ -109,11 +108,11 @@ def execute_missing(paths: list[Path], wheel: Path) -> None:
                 logger.warning("%s stands without outputs: %s", path.name, error, type="notebooks")
 
 
-def addressed(path: Path, address: str) -> nbformat.NotebookNode:
-    """A notebook whose first cell installs from ``address``."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        cell.source = re.sub(r'^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell.source) if address else cell.source
+def set_address(notebook: nbformat.NotebookNode, address: str) -> nbformat.NotebookNode:
+    """The notebook, whose first cell then installs from ``address``."""
+    if address:
+        for cell in notebook.cells:
+            cell.source = re.sub(r'^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell.source)
     return notebook
 
 
@@ -122,7 +121,7 @@ def make_pages(app) -> None:
     stored, site, out = sorted((ROOT / "colabs").glob("*.ipynb")), app.config.html_baseurl.rstrip("/"), Path(app.outdir)
     shutil.rmtree(out / "wheels", ignore_errors=True)
     wheel = build_wheel(out / "wheels")
-    missing = [path for path in stored if not has_outputs(path)]
+    missing = [path for path in stored if with_outputs(path) is None]
     if missing and app.config.notebooks_execute:
         execute_missing(missing, wheel)
     pages = Path(app.srcdir) / FOLDER
@@ -132,8 +131,9 @@ def make_pages(app) -> None:
             path.unlink()
     address = f"{site}/wheels/{wheel.name}" if site else ""
     for path in stored:
-        nbformat.write(addressed(path, address), out / FOLDER / path.name)
-        page = addressed(EXECUTED / path.name if has_outputs(path) else path, address)
+        plain = set_address(nbformat.read(path, as_version=4), address)
+        nbformat.write(plain, out / FOLDER / path.name)
+        page = set_address(with_outputs(path) or plain, address)
         links = [f'<a href="{path.name}" download>Download this notebook</a>']
         if site:
             opened = quote(f"{site}/{FOLDER}/{path.name}", safe="")

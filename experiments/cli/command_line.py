@@ -170,13 +170,17 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
     """Prints the fields for ``--help_config``, and then the error of the config, if there is one."""
-    text = config_help.describe(check, config, pattern)
+    print_help(config_help.describe(check, config, pattern))
+    if config is not None:
+        check(config)
+
+
+def print_help(text: str) -> None:
+    """Prints a text whose reader may end before it does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:  # into head or a pager that was left
         endings.discard_output()
-    if config is not None:
-        check(config)
 
 
 def parse(
@@ -236,6 +240,9 @@ def run(
     """
 
     def flags_parser(argv: list[str]) -> Any:
+        if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):
+            print_help(config_help.flags_text(flags.FLAGS, main.__globals__["__doc__"] or ""))
+            raise SystemExit(0)
         argv, pattern = split_help(argv)
         config = parse(argv, config_file, flags.FLAGS, for_help=pattern is not None)
         if pattern is not None:

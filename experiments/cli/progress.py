@@ -165,7 +165,8 @@ class Progress:
         now = max(now, self._clock())  # steps run behind those that were asked for: their time counts
         rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
         self._shown_at, self._shown_step = now, step
-        pace = f"{rate * self._batch_size:,.0f} {self._unit}/s"
+        rate *= self._batch_size
+        pace = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2g} {self._unit}/s"
         if self._bar is not None:
             self._bar.set_postfix_str(f"{value}{pace}", refresh=False)
             self._bar.update(step - self._bar.n)

@@ -17,6 +17,7 @@ from scorekit.data import local_rows
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
+_SAMPLES = 1500
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
 """Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
@@ -122,7 +123,12 @@ class Dataset:
     def check_samples(cls, config: Config) -> None:
         """Validates the number of samples that an evaluation draws."""
         given, allowed = config.evaluation.num_samples, f"at least {cls.min_samples} for the metrics of these data"
-        require(given >= cls.min_samples, "evaluation.num_samples", given, allowed)
+        require(given is None or given >= cls.min_samples, "evaluation.num_samples", given, allowed)
+
+    def num_samples(self, config: Config) -> int:
+        """The number of samples that an evaluation draws, by default no more than there are training examples."""
+        given, most = config.evaluation.num_samples, self.examples or _SAMPLES
+        return max(min(most, _SAMPLES), self.min_samples) if given is None else given
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -234,7 +240,7 @@ class Encoded(Dataset):
     def __init__(self, inner: Dataset):
         self.inner = inner
         self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
-        self.class_names, self.unit = inner.class_names, inner.unit
+        self.class_names, self.unit, self.min_samples = inner.class_names, inner.unit, inner.min_samples
         self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
 

@@ -13,14 +13,13 @@ Writes ``cascade.html`` with audio widgets, WAV files and ``cascade.npz`` (``x``
 the others, ``label``) into the folder ``cascade`` of the last stage.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from experiments import data
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -44,8 +43,7 @@ def last_config() -> Config:
     return for_full_sounds(base.saved(_STAGES.value[-1]))
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> str:
     names = [str(name) for name in _STAGES.value]
     folders = [Path(name).expanduser().absolute() for name in names]
     configs = [*(for_full_sounds(base.saved(name)) for name in names[:-1]), config]
@@ -82,7 +80,7 @@ def main(config: Config) -> None:
     facts = {"data": dataset.name, "sounds": len(labels), "seed": _SEED.value}
     report = write_report(out / "cascade.html", f"scorekit: {dataset.name}, a cascade", facts, [table, widgets])
     print(tables_as_text([table]))
-    print(progress.final_line(f"{report} and {out / 'cascade.npz'}", time.monotonic() - start))
+    return f"{report} and {out / 'cascade.npz'}"
 
 
 if __name__ == "__main__":

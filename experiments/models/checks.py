@@ -189,6 +189,8 @@ def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float])
         name = field.split(".")[0]
         unused = value is not None and name not in names
         require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
+    classless = "classifier" in names and data.kind_of(config).unlabelled(config)
+    require(not classless, "guidance", ",".join(names), "a rule without a classifier for config.data.label=none")
     bounds = config.rules.interval
     if "interval" in names and bounds.noise_min is None and bounds.noise_max is None:
         raise ConfigError(

@@ -158,14 +158,14 @@ TIMES: Mapping[str, Callable] = {
 _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
     "attention_levels": Each(Count(0, 1023)),
-    **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers"), _DEPTH),
+    **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers", "token_depth"), _DEPTH),
     **dict.fromkeys(("channels", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
     **dict.fromkeys(("latent_channels", "patch", "width", "window"), _WIDTH),
     "codes": Count(2, 2**24),
     "conditioning_layers": Count(0, 1024),
     "factors": Each(_WIDTH),
     "filters": Count(0, 2**16),
-    "grid": Each(_WIDTH),
+    **dict.fromkeys(("grid", "level_heads"), Each(_WIDTH)),
     "mlp_ratio": Between(0, 1024, "low"),
     "multipliers": Each(_DEPTH, least=1),
     "noise_channels": Count(2, 2**16),

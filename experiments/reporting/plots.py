@@ -26,6 +26,7 @@ from scorekit.io.files import write_atomic
 
 PathLike = str | os.PathLike[str]
 
+NOISE_AXIS = "log-SNR (nats):  noise ←  → data"
 _DPI = 100
 _LETTER = 8
 """Pixels of a letter above a column, with some room."""
@@ -92,20 +93,20 @@ def trajectory_strip(
     labels: Sequence[object],
     *,
     estimates: ArrayLike | None = None,
-    max_columns: int = 12,
 ) -> Path:
     """The reverse trajectory of a few samples, time running from left (noise) to right (data).
+
+    A trajectory of more than 12 steps is thinned evenly, the first and the last step kept.
 
     Args:
       states: the noisy states ``x_t``, ``(steps, n, H, W, C)``, first step first.
       labels: ``(steps,)`` times or log-SNRs (printed with two digits) or strings.
       estimates: the estimates of the clean data at each step, shaped like ``states``; shown below each state.
-      max_columns: longer trajectories are thinned evenly, the first and the last step kept.
     """
     states = _images("states", states, 5)
     if len(labels) != len(states):
         raise ValueError(f"labels must have one entry for each of {len(states)} steps, got {len(labels)}")
-    keep = np.unique(np.linspace(0, len(states) - 1, min(max_columns, len(states))).round().astype(int))
+    keep = np.unique(np.linspace(0, len(states) - 1, min(12, len(states))).round().astype(int))
     rows, row_labels = states, None
     if estimates is not None:
         estimates = _images("estimates", estimates, 5)
@@ -142,7 +143,7 @@ def loss_by_noise_level(
     for name, values in (*curves.items(), *([] if counts is None else [("count", counts)])):
         if np.shape(values) != (len(edges) - 1,):
             raise ValueError(f"{name or 'mean_loss'} must have shape ({len(edges) - 1},), got {np.shape(values)}")
-    figure, axes = _axes("Loss by noise level", "log-SNR (nats):  noise ←  → data", ylabel)
+    figure, axes = _axes("Loss by noise level", NOISE_AXIS, ylabel)
     for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         values = np.asarray(values, float)
         if counts is not None:
@@ -168,11 +169,10 @@ def accuracy_by_noise_level(
     accuracy: Mapping[str, ArrayLike],
     *,
     chance: float,
-    title: str | None = "Accuracy by noise level",
 ) -> Path:
     """The accuracy of classifiers, by name, at each log-SNR (nats); ``chance`` is the accuracy of guessing."""
     levels = np.asarray(log_snr, float)
-    figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", "share of test examples classified rightly")
+    figure, axes = _axes("Accuracy by noise level", NOISE_AXIS, "share of test examples classified rightly")
     for (name, values), colour in zip(accuracy.items(), _cycle(len(accuracy)), strict=True):
         if np.shape(values) != levels.shape:
             raise ValueError(f"{name} must have shape {levels.shape} as log_snr, got {np.shape(values)}")

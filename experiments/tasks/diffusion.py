@@ -85,6 +85,8 @@ def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = built.at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
     swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
     pictures = final_pictures(folder, config, model, run.dataset, run.generate, run.params) if at_end else []
+    if at_end and config.evaluation.at_end is False:
+        return Findings({}, [], {}, pictures)
     found = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
     values, tables, figures = found.values(), evaluation_tables(found), list[Section]()
     if swept is not None:

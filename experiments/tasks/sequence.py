@@ -74,14 +74,16 @@ def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
             raise ConfigError(f"--{flag}: not of a model of sequences, whose bits per symbol are always evaluated")
-    arguments = config, run.model, run.dataset, run.params, run.generate
-    found, pictures = sequence_metrics.evaluate(*arguments, asked.partial), []
-    facts = {"model": config.model, "bits per symbol": found.bits.total}
+    arguments, pictures = (config, run.model, run.dataset, run.params, run.generate), []
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
         drawn = config, run.dataset, run.generate, run.params
         pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
         pictures += listening(folder / "sounds", *drawn)
+        if config.evaluation.at_end is False:
+            return Findings({}, [], {"model": config.model}, pictures, title="sequences")
+    found = sequence_metrics.evaluate(*arguments, asked.partial)
+    facts = {"model": config.model, "bits per symbol": found.bits.total}
     return Findings(
         found.values(),
         sequence_tables(found),

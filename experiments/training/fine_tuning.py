@@ -40,11 +40,13 @@ _TABLES = {
     "preconditioning.noise": choices.NOISE_INPUTS,
     "loss.target": choices.TARGETS,
 }
+_PLAIN = {"negative_eps": "eps", "velocity": "flow", **{name: name for name in ("edm", "eps", "score", "v", "x0")}}
+"""The weighting that is the plain squared error of a target."""
 
 
 def take_unset(config: Config) -> None:
-    """Fills in what the config leaves unset: network and preconditioning from the weights of ``init_from``; and for a
-    model without any condition, guidance.
+    """Fills in what the config leaves unset: network and preconditioning from the weights of ``init_from``, the plain
+    weighting of their target where that is another one, and no guidance for a model without any condition.
 
     Raises:
       ConfigError: with overrides for all fields that are set to other values than the weights have.
@@ -55,9 +57,12 @@ def take_unset(config: Config) -> None:
         config.evaluation.guidance_scales = (1.0,)
     if config.init_from is None:
         return
-    found, differing = _load(config), {}
+    found, differing, target = _load(config), {}, config.loss.target.name
     for section, theirs in _sections_of(found, config).items():
         differing |= _take(config, section, theirs)
+    if config.loss.target.name != target and _is_unset(config, "loss.weighting"):
+        config.loss.weighting.name = _PLAIN[config.loss.target.name]
+        config.loss.weighting.sigma_data = config.loss.target.sigma_data
     theirs, ours = found.preconditioning.sigma_data, config.preconditioning.sigma_data
     if ours is None and theirs is not None:
         config.preconditioning.sigma_data = float(theirs)
@@ -68,11 +73,17 @@ def take_unset(config: Config) -> None:
         raise ConfigError(f"config.init_from={config.init_from}: the config must have its values: {overrides}")
 
 
+def _is_unset(config: Config, path: str) -> bool:
+    """Whether a section has the choice that it has by default, and no other fields of parameters."""
+    section, default = lookup(config, path), lookup(cast(Any, models.FIELDS), path).default
+    return section.name == default and all(section[field] is None for field in section if field not in (*_FREE, "name"))
+
+
 def _take(config: Config, path: str, theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Sets the unset fields of a section; returns the values of the weights where others are set."""
     ours, differing, name = lookup(config, path), {}, theirs["name"]
     fields = [field for field in ours if field not in (*_FREE, "name")]
-    unset = ours.name == lookup(cast(Any, models.FIELDS), path).default and all(ours[field] is None for field in fields)
+    unset = _is_unset(config, path)
     same_name, of_name = ours.name == name, inspect.signature(_TABLES[path][name]).parameters
     if unset:
         ours.name = name

@@ -201,6 +201,7 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: PositiveInt)
     return istft(from_polar(size, random_phase(key, size)), window, hop, x.shape[-1])
 
 
+@checked
 def random_phase(key: Key, like: Array) -> Array:
     """Uniformly random phases in [-pi, pi), shaped like ``like``.
 

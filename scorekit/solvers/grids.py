@@ -66,6 +66,7 @@ def _quadratic(n: int, t_max: ArrayLike, t_min: ArrayLike, power: ArrayLike) -> 
     return ts.at[0].set(t_max).at[-1].set(t_min)
 
 
+@checked
 def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     """The times at which ``schedule`` has the log-SNR that ``other`` has at ``ts``: a grid of one on the other.
 
@@ -76,7 +77,6 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
       other: the schedule whose noise levels to take, within the range of ``schedule``.
       ts: decreasing times ``(n + 1,)`` of ``other``.
     """
-    check_schedule(schedule=schedule)
     return _times_at(schedule, other.log_snr(check_grid(ts)), "noise levels in the range of schedule", ts=ts)
 
 
@@ -95,7 +95,6 @@ def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infi
     >>> from_sigmas(edm(sigma_min=0.0), [80.0, 5.0, 0.625, 0.0]).round(4)
     Array([1.   , 0.673, 0.5  , 0.   ], dtype=float32)
     """
-    check_schedule(schedule=schedule)
     if np.ndim(sigmas) != 1 or np.shape(sigmas)[0] < 2:
         raise ValueError(f"sigmas must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(sigmas)}")
     allowed = "decreasing values of sigma / alpha in the range of schedule"
@@ -128,7 +127,6 @@ def vp_quadratic(
     Args:
       power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
     """
-    check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))

@@ -2,10 +2,10 @@
 
     python tests/golden/make_ports.py <folder> <package>
 
-Needs the package and torch, and no jax. EDM and score_sde are no packages: the environment variable PORTS names a
-folder with clones of them, ``edm`` (github.com/NVlabs/edm) and ``score_sde`` (github.com/yang-song/score_sde_pytorch).
-The network is the exact denoiser of a mixture of Gaussians, all numbers are float64, and all noise is drawn from numpy,
-the start first.
+Needs the package, and torch but for hackable_diffusion; no jax else. EDM and score_sde are no packages: the environment
+variable PORTS names a folder with clones, ``edm`` (github.com/NVlabs/edm) and ``score_sde`` (of score_sde_pytorch,
+github.com/yang-song). The network is the exact denoiser of a mixture of Gaussians, all numbers are float64, and all
+noise is drawn from numpy, the start first.
 """
 
 import importlib
@@ -21,17 +21,19 @@ from ports_pages import PAGES, SHAPE, rows
 from random_tensors import save
 
 WEIGHTS, MEANS, STD = (0.25, 0.5, 0.25), ((-1.0, 0.5), (0.8, 0.2), (0.1, -1.2)), 0.3
+STATE = np.random.RandomState()
 
 
 def denoised(x, alpha, sigma, modes=3):
-    """``E[x0 | x_t]`` of the mixture, or of its first ``modes``; alpha and sigma are scalars or ``(B,)``."""
-    import torch
-
-    means, weights = torch.tensor(MEANS[:modes]), torch.tensor(WEIGHTS[:modes])
-    alpha, sigma = (torch.as_tensor(each).reshape(-1, 1) for each in (alpha, sigma))
-    variance, offset = (alpha * STD) ** 2 + sigma**2, x[:, None] - alpha[..., None] * means
-    share = torch.softmax(torch.log(weights) - 0.5 * (offset**2).sum(-1) / variance, -1)
-    return (share[..., None] * (means + (alpha * STD**2 / variance)[..., None] * offset)).sum(1)
+    """``E[x0 | x_t]`` of the mixture, or of its first ``modes``, for scalars or ``(B,)``; as x, of torch or numpy."""
+    means, weights = np.array(MEANS[:modes]), np.array(WEIGHTS[:modes])
+    alpha, sigma = (np.reshape(np.asarray(each), (-1, 1)) for each in (alpha, sigma))
+    variance, offset = (alpha * STD) ** 2 + sigma**2, np.asarray(x)[:, None] - alpha[..., None] * means
+    logits = np.log(weights) - 0.5 * np.sum(offset**2, -1) / variance
+    share = np.exp(logits - logits.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
+    found = (share[..., None] * (means + (alpha * STD**2 / variance)[..., None] * offset)).sum(1)
+    return found if isinstance(x, np.ndarray) else x.new_tensor(found)
 
 
 def diffusers(call, start):
@@ -136,25 +138,50 @@ def azula(call, start):
     return {"x": eval(call, vars(azula.sample) | {"denoiser": Denoiser()})(start)}
 
 
+def hackable_diffusion(call, start):
+    import jax
+    from hackable_diffusion.lib.corruption import gaussian, schedules
+    from hackable_diffusion.lib.sampling import gaussian_step_sampler, sampling, time_scheduling
+
+    jax.config.update("jax_enable_x64", True)
+    jax.random.normal = lambda key, shape: jax.numpy.asarray(STATE.standard_normal(shape))
+    schedule = schedules.LinearDiffusionSchedule()
+
+    def inference_fn(xt, conditioning, time):
+        return {"x0": jax.numpy.asarray(denoised(np.asarray(xt), schedule.alpha(time), schedule.sigma(time)))}
+
+    names = vars(gaussian_step_sampler) | vars(time_scheduling) | vars(sampling)
+    sampler = eval(call, names | {"process": gaussian.GaussianProcess(schedule=schedule)})
+    with jax.disable_jit():
+        return {"x": sampler(inference_fn, jax.random.key(0), jax.numpy.asarray(start))[0].xt}
+
+
 PACKAGES: dict[str, Callable] = {
     "diffusers": diffusers, "k_diffusion": k_diffusion, "edm": edm, "score_sde": score_sde, "azula": azula,
+    "hackable_diffusion": hackable_diffusion,
 }  # fmt: skip
 
 
-def main() -> None:
+def use_torch() -> Callable:
+    """Lets torch work in float64 and draw from ``STATE``; returns the converter of arrays."""
     import torch
 
     torch.set_default_dtype(torch.float64)
     torch.float32 = torch.float64  # the schedulers of diffusers ask for it
     np.float32 = np.float64  # type: ignore[misc]
-    torch.randn = lambda *shape, **_: torch.from_numpy(state.standard_normal(*shape))
+    torch.randn = lambda *shape, **_: torch.from_numpy(STATE.standard_normal(*shape))
     torch.randn_like = lambda x, **_: torch.randn(x.shape)
-    package, found, state = sys.argv[2], {}, np.random.RandomState()
+    return torch.from_numpy
+
+
+def main() -> None:
+    package, found = sys.argv[2], {}
+    convert = np.asarray if package == "hackable_diffusion" else use_torch()
     for call, *_ in rows(package):
-        state.seed(0)
-        start = torch.randn(SHAPE)
+        STATE.seed(0)
+        start = convert(STATE.standard_normal(SHAPE))
         found |= {f"{call} {name}": np.asarray(value) for name, value in PACKAGES[package](call, start).items()}
-    save(f"ports_{package}", {}, {"torch": torch.__version__, "page": f"docs/coming_from/{package}.md"}, **found)
+    save(f"ports_{package}", {}, {"page": f"docs/coming_from/{package}.md"}, **found)
 
 
 if __name__ == "__main__":

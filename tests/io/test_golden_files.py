@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from golden import random_tensors
 
+PORTED = ("azula", "diffusers", "hackable_diffusion", "k_diffusion")
 SCRIPTS = {
     "adm": (["azula"], ["adm_legacy", "adm_new", "adm_upsampler"], 1e-4, 1e-4),
     "dhariwal": (["physicsnemo"], ["dhariwal"], 1e-4, 1e-4),
@@ -22,7 +23,7 @@ SCRIPTS = {
     "inception": (["torch", "torch_fidelity", "pytorch_fid", "cleanfid"], ["inception"], 1e-4, 1e-5),
     "vgg": (["torch", "torchvision"], ["vgg"], 1e-4, 1e-5),
     "post_hoc_ema": (["ema_pytorch"], ["post_hoc_ema"], 1e-5, 1e-6),
-    **{f"ports {name}": ([name], [f"ports_{name}"], 0.0, 1e-9) for name in ("azula", "diffusers", "k_diffusion")},
+    **{f"ports {name}": ([name], [f"ports_{name}"], 0.0, 1e-9) for name in PORTED},
     **{f"ports {name}": ([f"PORTS/{name}"], [f"ports_{name}"], 0.0, 1e-9) for name in ("edm", "score_sde")},
 }
 """By script, and its argument: the packages, the files, and how far arrays may be off, relatively and absolutely."""

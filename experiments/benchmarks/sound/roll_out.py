@@ -9,6 +9,7 @@ into ``workdir/roll_out``.
 """
 
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -35,9 +36,8 @@ def check(config: Config, options: flags.FlagValues) -> None:
         raise ConfigError(f"--history_scale={options.history_scale}: must be finite")
 
 
-def run(config: Config, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> Path:
     """Prints the tables of a run and writes a report."""
-    start = time.monotonic()
     drawing.check_results(Sounds, config, options.workdir)
     check(config, options)
     run, workdir = drawing.open_kind(Sounds, config, options.workdir, options.step, (config.sampling.guidance_scale,))
@@ -70,4 +70,4 @@ def run(config: Config, options: flags.FlagValues) -> None:
     sections = [*tables, Heading("Sounds"), widgets]
     report = write_report(out / "report.html", "scorekit: long sounds", {**facts(run), **rolling._asdict()}, sections)
     print(tables_as_text(tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report

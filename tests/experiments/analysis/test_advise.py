@@ -130,7 +130,8 @@ def test_photographs_have_the_noise_of_edm_and_the_shift_of_their_resolution():
     tiny = data_scales.photographs(8)  # the rule of resolution would leave too little noise for the coarse shape
     assert advice.coarse_factor(tiny) == pytest.approx(1 / 8, rel=0.5)
     assert advice.spectral_factor(tiny) == pytest.approx(math.exp(data_scales.noise_moments(tiny.power, tiny.count)[0]))
-    doubled = data_scales.photographs(64, sigma_data=1.0)
+    doubled = data_scales.photographs(64)
+    doubled = doubled._replace(power=4 * doubled.power)
     assert advice.spectral_factor(doubled) == pytest.approx(2.0)
 
 

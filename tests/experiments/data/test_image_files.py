@@ -56,6 +56,8 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 8)
     assert dataset.summary() == "pictures, 20 images, 2 classes (even, odd), 8 held out"
     assert dataset.named([1, 0, 2]) == ["odd", "even", "2"]
+    samples = [dataset.num_samples(changed(smoke, f"evaluation.num_samples={given}")) for given in ("None", "40")]
+    assert samples == [20, 40]
     assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
     odd = pictures / "odd"
     assert f"config.data.path={odd}: there must be at least 8 pictures" in error_of(load, name="folder", path=odd)

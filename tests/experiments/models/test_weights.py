@@ -79,7 +79,7 @@ def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path)
     copy = shutil.copytree(checkpoints, tmp_path / "checkpoints")
     shutil.rmtree(copy / "6" / "state" / "d", ignore_errors=True)
     assert restore_extra(copy) is not None
-    metadata = copy / "6" / "extra" / "metadata"
+    metadata = copy / "6" / "extra" / "data.json"
     metadata.write_text(metadata.read_text().replace('"cosine"', '"linear_vp"'))  # found by its checksum
     assert restore_extra(copy) is None
 
@@ -94,6 +94,13 @@ def test_classes_keep_the_names_that_they_were_trained_with(recorded, monkeypatc
     message = error_of(run_files.check_class_names, ("circle", "square"), saved, recorded)
     assert message.startswith(f"config.data: class 1 is square, the weights in {recorded} were trained with cross")
     assert "class_names" not in run_files.record(config)
+
+
+def test_an_unknown_class_is_named_before_the_data_are_loaded(recorded, no_data, monkeypatch):
+    saved = {"class_names": ["circle", "cross"]}
+    monkeypatch.setattr(run_files, "restore_extra", lambda folder, step=None: saved)
+    err = fails("sample", f"--workdir={recorded}", "--labels=circle,crss")
+    assert "error: --labels=crss: must be circle, cross or 0 to 1 (did you mean cross?)" in err
 
 
 def test_a_checkpoint_without_fields_is_opened_with_those_of_its_config_file(ring_run):

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from experiments.reporting import curves, plots
+from experiments.data.images import Images
+from experiments.reporting import curves, pictures, plots
 
 
 @pytest.fixture
@@ -69,6 +70,18 @@ def test_image_grid_labels_rows(tmp_path, figures):
     assert cells_of(figures[0]).shape[1] == 3 * 60 - 4
 
 
+def test_samples_have_a_titled_row_for_each_class(tmp_path, figures):
+    dataset = object.__new__(Images)
+    dataset.num_classes, dataset.class_names = 3, ("circle", "cross", "star")
+    labels = np.array([2, 0] + [2] * 11)
+    pictures.picture_of(tmp_path / "a.png", dataset, flat_images(*np.linspace(-1, 0.2, 13)), labels, "T")
+    assert [x.get_text() for x in figures[0].axes[0].get_yticklabels()] == ["star", "", "circle"]
+    middles = cells_of(figures[0])[30::60, 30::60, 0]
+    drawn = np.linspace(0, 0.6, 13)
+    np.testing.assert_allclose(middles[:, :2], [[0, 0.1], drawn[11:], [drawn[1], 1]], atol=1e-6)
+    assert middles.shape == (3, 10)
+
+
 def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, figures):
     names, by_scale = ["ab", "c", "a name that is wider"], {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)}
     plots.guidance_strip(tmp_path / "a.png", by_scale, names)
@@ -90,14 +103,15 @@ def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, fig
 
 
 def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
-    greys = np.linspace(-1, 1, 21)
+    greys = np.linspace(-1, 1, 23)
     states = np.stack([flat_images(g, -g) for g in greys])
-    plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-10, 10, 21), max_columns=5)
+    plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-11, 11, 23))
     axes = figures[0].axes[0]
-    assert [x.get_text() for x in axes.get_xticklabels()] == ["-10", "-5", "0", "5", "10"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == [str(x) for x in range(-11, 12, 2)]
     assert axes.get_xlabel() == "log-SNR (nats)"
     middles = cells_of(figures[0])[30::60, 30::60, 0]
-    np.testing.assert_allclose(middles, [[0, 0.25, 0.5, 0.75, 1], [1, 0.75, 0.5, 0.25, 0]], atol=1e-6)
+    rising = np.linspace(0, 1, 12)
+    np.testing.assert_allclose(middles, [rising, rising[::-1]], atol=1e-6)
 
 
 def test_trajectory_shows_each_estimate_below_its_state(tmp_path, figures):

@@ -94,6 +94,10 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     jax.tree.map(np.testing.assert_allclose, choices.build_target(config), found.target)
     assert config.preconditioning.sigma_data == found.sigma_data
     assert (config.network.name, config.network.features, config.network.blocks) == ("mlp", 4, 1)
+    schedule, ts = schedules.linear_vp() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])
+    of_target = jnp.square(1 / found.target.eps_scale(ts, schedule))
+    weights_of_loss = choices.build_weighting(config, schedule)(schedule.log_snr(ts))
+    np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)
     before = config.to_json()
     take_unset(config)
     assert config.to_json() == before
@@ -138,6 +142,8 @@ def test_images_without_labels_have_one_class_which_the_network_does_not_see(str
 
 def test_a_model_without_labels_is_sampled_without_guidance():
     config = changed(mixture_2d, "data.label=none", "network.features=8", "sampling.steps=3")
+    words = "config.guidance=classifier: must be a rule without a classifier for config.data.label=none"
+    assert error_of(diffusion.check, changed(config, "guidance=classifier", "rules.classifier.workdir=x")) == words
     model, params = started(config)
     dataset = data.load(config)
     assert (config.guidance, config.evaluation.guidance_scales) == (("conditional",), (1.0,))
