@@ -82,7 +82,7 @@ class Dataset:
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     tokens: Mapping[str, Callable] = MappingProxyType({})
     from_fields: Collection[str] = ()
-    labels: Collection[str] = ()
+    labels: tuple[str, ...] = ()
     sound_fields: Collection[str] = ("crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
