@@ -416,6 +416,16 @@ def _check_object(kind: Any, optional: bool, name: str, value: Any) -> None:
         check_kind(kind, name, value)
 
 
+@functools.cache  # made by the first call: reading all signatures would take a third of the time of an import
+def _plan(function: Callable) -> tuple[tuple[str, int, Callable[[str, Any], None]], ...]:
+    """The name, the position and a check of each argument that has one."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    position_of = {name: position for position, name in enumerate(positional)}
+    checks = ((name, check) for name, found in _checks_of(function).items() for check in found)
+    return tuple((name, position_of.get(name, sys.maxsize), check) for name, check in checks)
+
+
 def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Checks the arguments of ``function`` against the bounds in its annotations before each call.
 
@@ -432,15 +442,11 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Traceback (most recent call last):
     ValueError: rate must be in [0, 1], got 1.5
     """
-    positional = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    position_of = {name: position for position, name in enumerate(positional)}
-    checks = ((name, check) for name, found in _checks_of(function).items() for check in found)
-    plan = tuple((name, position_of.get(name, sys.maxsize), check) for name, check in checks)
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         given = len(args)
-        for name, position, check in plan:
+        for name, position, check in _plan(function):
             if name in kwargs:
                 check(name, kwargs[name])
             elif position < given:
