@@ -8,7 +8,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 OURS = "scorekit"
 PROGRAM = """
@@ -24,15 +28,17 @@ print("sampled with scorekit", sk.__version__, "from", sk.__file__, "radius", ro
 """
 
 
-def needed(names: list[str]) -> set[str]:
-    """The distributions that these require, by their metadata, extras left out."""
+def needed(names: list[str], requires: Callable = importlib.metadata.requires) -> set[str]:
+    """These distributions, as ``name`` or ``name[extra]``, and all that they require by their metadata."""
     found: set[str] = set()
-    while names:
-        name = re.match(r"[\w.-]+", names.pop())[0].lower().replace("_", "-")
-        if name not in found:
-            found.add(name)
-            names += [line for line in importlib.metadata.requires(name) or () if "extra ==" not in line]
-    return found
+    todo = {str(Requirement(name)) for name in names}
+    while todo - found:
+        found.add(line := (todo - found).pop())
+        one = Requirement(line)
+        for other in map(Requirement, requires(one.name) or ()):
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in ("", *one.extras)):
+                todo.add(f"{canonicalize_name(other.name)}[{','.join(sorted(other.extras))}]".replace("[]", ""))
+    return {Requirement(line).name for line in found}
 
 
 def link(name: str, folder: Path) -> None:

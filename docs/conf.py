@@ -1,5 +1,10 @@
-"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages."""
+"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages.
 
+Notebooks that no test has executed are executed, but with ``-D notebooks_execute=0``. With the address of the site,
+``-D html_baseurl=https://...`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -14,15 +19,19 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "config_fields",  # the extensions of docs/_extensions
     "reference",
+    "examples",
     "notebooks",
     "mathml",
+    "search_words",
     "file_links",
     "unbroken",
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
 html_theme = "sphinx_book_theme"
 html_title = f"scorekit {release}"
 html_static_path = ["_static"]
@@ -30,6 +39,7 @@ html_css_files = ["site.css"]
 html_theme_options = {"use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
 html_theme_options["navbar_persistent"] = []
 html_copy_source = html_show_sourcelink = False
+html_search_scorer = str(ROOT / "docs" / "_extensions" / "scorer.js")
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath"]

@@ -41,7 +41,7 @@ _SIZE = flags.DEFINE_float("step_size", _DEFAULTS.step_size, "dps: size of the n
 _ITERATIONS = shared.count("iterations", _DEFAULTS.iterations, "mmps: conjugate gradients.")
 _JUMP = shared.count("jump_length", _DEFAULTS.jump_length, "repaint: steps of a jump back.")
 _RESAMPLES = shared.count("resamples", _DEFAULTS.resamples, "repaint: how often each stretch is sampled.")
-_TO = flags.DEFINE_integer("to", None, "sdedit, invert: the target class; the next one by default.")
+_TO = flags.DEFINE_string("to", None, "sdedit, invert: the target class, by name or number; the next one by default.")
 _STRENGTH = flags.DEFINE_list("strength", "0.4,0.6,0.8", "sdedit: times t at which it starts.")
 
 
@@ -55,8 +55,6 @@ def check_flags() -> None:
     methods.check_options(_METHOD.value or (), options())
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
-    if _TO.value is not None and _TO.value < 0:
-        raise ConfigError(f"--to={_TO.value}: must be a class, 0 or more")
     shared.times("strength", _STRENGTH.value)
 
 
@@ -74,8 +72,9 @@ def main(config: Config) -> str:
     dataset, few = run.dataset, slice(_NUM.value)
     if not isinstance(dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={workdir}: experiments.edit needs images, these are of {dataset.name}")
-    if (_TO.value or 0) >= dataset.num_classes:
-        raise ConfigError(f"--to={_TO.value}: must be a class from 0 to {dataset.num_classes - 1}")
+    to = None
+    if _TO.value is not None:
+        (to,) = shared.classes("to", [_TO.value], dataset.num_classes, dataset.class_names)
     train = np.asarray(dataset.to_model(dataset.train["x"]))
     edit = editing.Request(
         task=_TASK.value,
@@ -86,14 +85,14 @@ def main(config: Config) -> str:
         methods=tuple(_METHOD.value or ()),
         options=options(),
         prior=_CONDITION.value,
-        target=_TO.value,
+        target=to,
         strengths=tuple(shared.times("strength", _STRENGTH.value)),
     )
     print(f"{_TASK.value} of {len(edit.x)} held-out images with step {run.step:,} …", flush=True)
     columns, table = editing.process(config, run, edit)
     print(f"{tables_as_text([table])}({table.caption})")
     out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
-    return write_versions(out, columns, np.asarray(edit.label), _SHOWN.value, title)
+    return write_versions(out, columns, np.asarray(edit.label), dataset, _SHOWN.value, title)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.models.runs import as_loaded, card, open_run
+from experiments.models.runs import as_loaded, open_run
+from experiments.reporting.model_card import card, example
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -30,7 +31,7 @@ def main(config: Config) -> Path:
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
     run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
-    export(out, as_loaded(run), card(config, run, workdir))
+    export(out, as_loaded(run), card(config, run, workdir), example(config, run, out.name))
     return out / "README.md"
 
 

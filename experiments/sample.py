@@ -2,11 +2,13 @@
 
     python -m experiments.sample --workdir=runs/digits --config.sampling.guidance_scale=3
     python -m experiments.sample --workdir=runs/digits --labels=7,7,3 --num=60 --seed=5 --step=1000
+    python -m experiments.sample --workdir=runs/shapes --labels=circle,cross
     python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
         --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
 
-Writes a picture and the samples as ``.npz`` (``x``, ``label``, and for sounds their conditions, from held-out examples)
-into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is overridden as ``--config.sampling.…``.
+Writes a picture with a titled row for each class, and the samples as ``.npz`` (``x``, ``label``, and for sounds their
+conditions, from held-out examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is
+overridden as ``--config.sampling.…``.
 ``--config.guidance`` names rules, innermost first (:mod:`experiments.models.guidance` lists them),
 ``--config.rules.<rule>.…`` sets their fields.
 
@@ -23,13 +25,14 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.display import Sounds
+from experiments.models.run_files import recorded_class_names
 from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
-_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, repeated in turn; all of them by default.")
+_LABELS = flags.DEFINE_list("labels", None, "Names or numbers of classes to draw, repeated in turn; all by default.")
 _NUM = shared.count("num", 100, "Number of samples.")
 shared.distributed()
 _OUT = shared.out("Path of the results without ending; workdir/samples/sample by default.")
@@ -40,11 +43,13 @@ def main(config: Config) -> str:
     drawn_by = task.drawn_by(config)
     if not drawn_by:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
+    if _LABELS.value is not None and (names := recorded_class_names(workdir, _STEP.value)):
+        shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
     scale = config.sampling.guidance_scale
     run = task.open_run(config, workdir, _STEP.value, (scale,))
-    num_classes = run.dataset.num_classes
-    chosen = range(num_classes) if _LABELS.value is None else shared.classes("labels", _LABELS.value, num_classes)
+    of = run.dataset.num_classes, run.dataset.class_names
+    chosen = range(of[0]) if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     by = f"γ = {scale:g}, {drawn_by}"
     print(f"drawing {_NUM.value} samples from step {run.step:,} at {by} …", flush=True)
@@ -58,8 +63,7 @@ def main(config: Config) -> str:
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
     if pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
-    columns = min(len(labels), max(len(chosen), 10))
-    picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, columns=columns, title=title)
+    picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, labels, title)
     return f"{picture} and {out}.npz"
 
 

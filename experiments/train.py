@@ -22,10 +22,11 @@ from experiments.cli.config import Config
 from experiments.models.devices import COPIES, param_shapes
 from experiments.models.runs import Run, write_results
 from experiments.models.samples import PartialSamples
-from experiments.reporting.report import tables_as_text
+from experiments.reporting.report import Figure, tables_as_text
 from experiments.reporting.run_report import write_run_report
 from experiments.tasks import Asked
 from experiments.training import lock, loop, profiling
+from experiments.training.writers import show_pictures
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
@@ -57,7 +58,7 @@ def train(config: Config, workdir: Path, start: float) -> Path | None:
     param_shapes(config, model.section, lambda: model.init(jax.random.key(0)), copies=COPIES)
     params = loop.run(task.stages(config, dataset, model, workdir))
     trained = time.monotonic() - start
-    print("measuring …" if model.generate is None else "sampling and evaluating …", flush=True)
+    print(doing_at_the_end(model), flush=True)
     if model.generate is None:
         params = jax.device_get(params)  # every process goes on alone
     partial = PartialSamples(workdir / "samples" / "partial")
@@ -65,11 +66,23 @@ def train(config: Config, workdir: Path, start: float) -> Path | None:
     found = task.evaluate(model.config, run, workdir, Asked(partial))
     if not distributed.is_first():
         return None
-    write_results(workdir / "evaluation.json", found.values)
+    if found.values:
+        write_results(workdir / "evaluation.json", found.values)
+    pictures = [one.path for one in (*found.pictures, *found.figures) if isinstance(one, Figure)]
+    show_pictures(workdir, run.step, pictures)
     report = write_run_report(config, workdir, run, found, trained)
     partial.remove()
     print(tables_as_text(found.tables))
     return report
+
+
+def doing_at_the_end(model: tasks.Model) -> str:
+    """The line before the evaluation."""
+    if model.generate is None:
+        return "measuring …"
+    if model.config.evaluation.at_end is False:
+        return "sampling …"
+    return "sampling and evaluating … (left out with --config.evaluation.at_end=false)"
 
 
 if __name__ == "__main__":

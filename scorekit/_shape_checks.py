@@ -8,6 +8,8 @@ Args:
   reference: name of ``tree`` in the message.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +70,37 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
         found = jax.tree.map(jnp.shape, value)
         if found != wanted:
             raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
+
+
+def output_like(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -> PyTree:
+    """``network(x_t, *times)``, shaped and typed like the state; an error that only scalar times cause says so.
+
+    >>> output_like("output", lambda x, t: x * t[:, None], jnp.ones((4, 1)), 0.5)
+    Traceback (most recent call last):
+    ValueError: t is a scalar when sampling and (B,) in the loss: jnp.broadcast_to(t, x.shape[:1])
+    """
+    try:
+        output = network(x_t, *times)
+        check_like("x_t", x_t, **{name: output})
+    except Exception as error:
+        if not any(map(jnp.ndim, times)) and _takes_batches_of_times(network, x_t, *times):
+            advice = "t is a scalar when sampling and (B,) in the loss: jnp.broadcast_to(t, x.shape[:1])"
+            raise ValueError(advice) from error
+        raise
+    return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+
+
+def _takes_batches_of_times(network: Callable, x_t: PyTree, *times: ArrayLike) -> bool:
+    """Whether a network traces, with an output like the state, for times ``(B,)``."""
+    leading = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(x_t)}
+    if len(leading) != 1 or leading == {()}:
+        return False
+    try:
+        output = jax.eval_shape(network, x_t, *(jnp.broadcast_to(t, *leading) for t in times))
+        check_like("x_t", x_t, output=output)
+    except Exception:
+        return False
+    return True
 
 
 def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:

@@ -9,6 +9,9 @@ A bound is metadata of ``Annotated``; one that is used more than once is a named
 class; a ``Literal`` is a bound as well. Concrete values are checked, every element of an array. A tracer passes a
 :class:`Between` and no other bound, since counts and names decide shapes and code. Defaults are not checked by the
 call. Relations between arguments stay in the function.
+
+Arguments annotated :class:`~scorekit.typing.Schedule`, :class:`~scorekit.typing.Solver` or ``Key`` are checked to be
+objects of that kind: not a name, a class or a seed.
 """
 
 import dataclasses
@@ -33,11 +36,12 @@ from typing import (
     get_origin,
 )
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from scorekit.typing import Number
+from scorekit.typing import Key, Number, Schedule, Solver
 
 __all__ = [
     "AboveZero",
@@ -61,6 +65,7 @@ __all__ = [
     "PositiveInt",
     "PositiveScalar",
     "bounds_of",
+    "check_kind",
     "checked",
 ]
 
@@ -358,6 +363,69 @@ def bounds_of(function: Callable) -> Mapping[str, _Bounded]:
     return {name: found for name, each in names.items() if (found := _bounded(each.annotation)) is not None}
 
 
+def _is_key(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == np.uint32 and value.ndim > 0))
+
+
+_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    Schedule: ("a noise schedule, with alpha, sigma, log_snr and time_at", lambda x: hasattr(x, "alpha")),
+    Solver: ("a solver, with plan, init and step", lambda x: hasattr(x, "step")),
+    Key: ("a PRNG key, jax.random.key(seed)", _is_key),
+}
+"""By annotation: the words for what is allowed, and whether an object is one; a class never is."""
+
+
+def check_kind(kind: Any, name: str, value: Any) -> None:
+    """Raises a ``ValueError`` unless ``value`` is an object of this kind.
+
+    Args:
+      kind: :class:`~scorekit.typing.Schedule`, :class:`~scorekit.typing.Solver` or :data:`~scorekit.typing.Key`.
+      name: the name of the argument.
+      value: the value to check.
+
+    >>> check_kind(Key, "key", 0)
+    Traceback (most recent call last):
+    ValueError: key must be a PRNG key, jax.random.key(seed), got 0
+    """
+    words, holds = _KINDS[kind]
+    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        is_class = isinstance(value, type)
+        kind_of = "class" if is_class else "function"
+        raise ValueError(f"{name} must be {words}, got the {kind_of} {value.__name__}: call it, {value.__name__}(...)")
+    if not holds(value):
+        got = repr(value) if value is None or isinstance(value, str | int) else f"a {type(value).__name__}"
+        held = ", which holds one: its .schedule" if kind is Schedule and hasattr(value, "schedule") else ""
+        raise ValueError(f"{name} must be {words}, got {got}{held}")
+
+
+def _checks_of(function: Callable) -> dict[str, list[Callable[[str, Any], None]]]:
+    """The checks of each argument: of its bound, of the kind of object that it is."""
+    checks = {name: [bounded.check] for name, bounded in bounds_of(function).items()}
+    for name, parameter in inspect.signature(function).parameters.items():
+        parts = list(_parts(parameter.annotation))
+        for kind in _KINDS:
+            if kind in parts:
+                is_object = functools.partial(_check_object, kind, type(None) in parts)
+                checks[name] = [*checks.get(name, []), is_object]
+    return checks
+
+
+def _check_object(kind: Any, optional: bool, name: str, value: Any) -> None:
+    if not (optional and value is None):
+        check_kind(kind, name, value)
+
+
+@functools.cache  # made by the first call: reading all signatures would take a third of the time of an import
+def _plan(function: Callable) -> tuple[tuple[str, int, Callable[[str, Any], None]], ...]:
+    """The name, the position and a check of each argument that has one."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    position_of = {name: position for position, name in enumerate(positional)}
+    checks = ((name, check) for name, found in _checks_of(function).items() for check in found)
+    return tuple((name, position_of.get(name, sys.maxsize), check) for name, check in checks)
+
+
 def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Checks the arguments of ``function`` against the bounds in its annotations before each call.
 
@@ -374,18 +442,15 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Traceback (most recent call last):
     ValueError: rate must be in [0, 1], got 1.5
     """
-    positional = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    position_of = {name: position for position, name in enumerate(positional)}
-    plan = tuple((name, position_of.get(name, sys.maxsize), bounded) for name, bounded in bounds_of(function).items())
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         given = len(args)
-        for name, position, bounded in plan:
+        for name, position, check in _plan(function):
             if name in kwargs:
-                bounded.check(name, kwargs[name])
+                check(name, kwargs[name])
             elif position < given:
-                bounded.check(name, args[position])
+                check(name, args[position])
         return function(*args, **kwargs)
 
     return call

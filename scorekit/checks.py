@@ -36,6 +36,7 @@ from scorekit._shape_checks import (
     check_real,
     is_real,
 )
+from scorekit.arguments import check_kind
 from scorekit.typing import ArrayLike, PyTree, Schedule
 
 __all__ = [
@@ -221,10 +222,7 @@ def check_schedule(**named: Schedule) -> None:
     ValueError: schedule must be a noise schedule, with alpha, sigma, log_snr and time_at, got a float
     """
     for name, value in named.items():
-        if not (hasattr(value, "alpha") and hasattr(value, "sigma")):
-            held = ", which holds one: its .schedule" if hasattr(value, "schedule") else ""
-            allowed = "a noise schedule, with alpha, sigma, log_snr and time_at"
-            raise ValueError(f"{name} must be {allowed}, got a {type(value).__name__}{held}")
+        check_kind(Schedule, name, value)
 
 
 def check_prediction(found: Any, name: str = "denoiser") -> Any:

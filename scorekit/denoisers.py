@@ -34,8 +34,9 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, Positive, checked
-from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_schedule, check_time
+from scorekit.checks import check_floating, check_levels, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.densities.random_fields import RandomField
 from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
@@ -58,15 +59,14 @@ def _evaluate(name, function, x_t, t):
     check_floating(x_t=x_t)
     check_time(t=t)
     check_levels(x_t, t=t)
-    output = function(x_t, t)
-    check_like("x_t", x_t, **{name: output})
-    return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+    return output_like(name, function, x_t, t)
 
 
 def _from_network(network, schedule, target, x_t, t):
     return target.to_prediction(_evaluate("output", network, x_t, t), x_t, t, schedule)
 
 
+@checked
 def denoiser_from_network(network: Network, schedule: Schedule, target: TargetName | Target = "v") -> Denoiser:
     """A denoiser from a network whose output is ``target``.
 
@@ -74,7 +74,6 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
     """
-    check_schedule(schedule=schedule)
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
 
 
@@ -82,6 +81,7 @@ def _from_score(score, schedule, x_t, t):
     return Score().to_prediction(_evaluate("score", score, x_t, t), x_t, t, schedule)
 
 
+@checked
 def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     """A denoiser from a score function: ``eps = -sigma score``, ``x0 = (x_t + sigma^2 score) / alpha`` (Tweedie).
 
@@ -90,7 +90,6 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Source: Efron 2011 (Tweedie's formula).
     """
-    check_schedule(schedule=schedule)
     return Partial(_from_score, as_pytree(score), schedule)
 
 
@@ -115,6 +114,7 @@ def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., P
     return Partial(_score_of, as_pytree(log_density))
 
 
+@checked
 def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], schedule: Schedule) -> Denoiser:
     """A denoiser from any differentiable log-density of the noisy data, normalised or not (an energy).
 
@@ -141,6 +141,7 @@ def _exact(density, schedule, x_t, t):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
 
 
+@checked
 def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, schedule: Schedule) -> Denoiser:
     """The exact denoiser of an analytic data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
 
@@ -148,7 +149,6 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a :class:`~scorekit.densities.RandomField`, with ``(*grid, C)`` in place of ``D``.
     """
-    check_schedule(schedule=schedule)
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
     if not isinstance(density, kinds):
         raise ValueError(f"density must be one of {', '.join(kind.__name__ for kind in kinds)}, got {density!r}")
@@ -170,7 +170,6 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
       network: ``(x_t, noise_level) -> output``.
       scale: factor of the log-SNR.
     """
-    check_schedule(schedule=schedule)
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 
 

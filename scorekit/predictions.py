@@ -42,13 +42,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._numerics import clip_to_interior
-from scorekit.arguments import Positive
+from scorekit.arguments import Positive, checked
 from scorekit.checks import (
     check_floating,
     check_levels,
     check_like,
     check_per_example,
-    check_schedule,
     check_time,
 )
 from scorekit.schedules import time_derivative
@@ -91,6 +90,7 @@ class Target(Protocol):
         ...
 
 
+@checked
 def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
     """The log-SNR clipped to +-60 nats, so that products of weights (0 times infinity) are finite at the ends.
 
@@ -100,7 +100,6 @@ def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
     Returns:
       The log-SNR in nats, shaped like ``t``.
     """
-    check_schedule(schedule=schedule)
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
 
 
@@ -284,6 +283,7 @@ def as_target(target: "TargetName | Target", argument: str = "target") -> Target
     return TARGETS[target]
 
 
+@checked
 def convert(
     output: PyTree,
     x_t: PyTree,
@@ -305,7 +305,6 @@ def convert(
     Returns:
       A tree shaped like ``x_t``.
     """
-    check_schedule(schedule=schedule)
     check_floating(x_t=x_t, output=output)
     check_like("x_t", x_t, output=output)
     check_time(t=t)
@@ -315,6 +314,7 @@ def convert(
     return as_target(target).from_prediction(prediction, t, schedule)
 
 
+@checked
 def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule) -> Prediction:
     """Replaces the clean estimate of a prediction, with the noise that keeps ``alpha x0 + sigma eps`` unchanged.
 
@@ -325,7 +325,6 @@ def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule
       x0: the new clean estimate, shaped like the old one.
       t: time, a scalar, ``(B,)``, or ``(B, T)``, one for each frame.
     """
-    check_schedule(schedule=schedule)
     check_floating(x0=x0)
     check_like("x0", Prediction(x0, x0), prediction=prediction)
     check_levels(x0, t=t)

@@ -30,13 +30,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import checked
 from scorekit.checks import (
     check,
     check_floating,
     check_levels,
     check_like,
     check_per_example,
-    check_schedule,
     check_time,
 )
 from scorekit.schedules import time_derivative
@@ -58,6 +58,7 @@ __all__ = [
 ]
 
 
+@checked
 def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``x_t = alpha(t) x0 + sigma(t) eps``, shaped and typed like ``x0``.
 
@@ -66,7 +67,6 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
       eps: standard normal noise shaped like ``x0``.
       t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
     """
-    check_schedule(schedule=schedule)
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
     check_time(t=t)
@@ -74,6 +74,7 @@ def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree
     return combine((schedule.alpha(t), x0), (schedule.sigma(t), eps))
 
 
+@checked
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
@@ -81,6 +82,7 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
     return exact(t) if exact is not None else autodiff_drift(schedule, t)
 
 
+@checked
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
@@ -88,16 +90,16 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     return exact(t) if exact is not None else autodiff_diffusion_squared(schedule, t)
 
 
+@checked
 def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation."""
-    check_schedule(schedule=schedule)
     check_time(t=t)
     return time_derivative(schedule.alpha, t) / schedule.alpha(t)
 
 
+@checked
 def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation."""
-    check_schedule(schedule=schedule)
     check_time(t=t)
     return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
 
@@ -114,9 +116,9 @@ class Kernel(NamedTuple):
     std: Array
 
 
+@checked
 def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, from 0 to 1; exact where alpha(t) or sigma(s) vanishes."""
-    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     if not is_traced(t):
         check(lambda s: ~(s > np.asarray(t)), f"<= t = {t}", s=s)
@@ -125,6 +127,7 @@ def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     return jnp.where(jnp.asarray(s) > t, jnp.nan, drop)
 
 
+@checked
 def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``; its scale multiplies ``x_s``.
 
@@ -134,6 +137,7 @@ def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
 
 
+@checked
 def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The reverse kernel ``q(x_s | x_t, x0)`` for ``s < t``; its scales multiply ``x_t`` and ``x0``.
 
@@ -145,6 +149,7 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     return Kernel((noise, schedule.alpha(s) * drop), sigma_s * jnp.sqrt(drop))
 
 
+@checked
 def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0) -> PyTree:
     """Draws from the prior ``N(0, sigma(t)^2)``, the initial state of sampling.
 
@@ -159,7 +164,6 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
     >>> 49 < float(x.std()) < 51
     True
     """
-    check_schedule(schedule=schedule)
     check_floating(like=like)
     check_time(t=t)
     noise = normal_like(key, like)
@@ -167,6 +171,7 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
     return combine((schedule.sigma(t), noise))
 
 
+@checked
 def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
     """``grad_x log p_t(x_t) = -eps / sigma(t)``, shaped like ``prediction.eps``.
 
@@ -176,7 +181,6 @@ def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
 
     Source: Vincent 2011.
     """
-    check_schedule(schedule=schedule)
     check_floating(prediction=prediction)
     check_time(t=t)
     check_per_example(prediction.eps, t=t)

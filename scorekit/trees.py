@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from scorekit.arguments import bounds_of, checked
+from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
@@ -96,8 +96,7 @@ def pytree_dataclass(cls: type[_T]) -> type[_T]:
     [3.0]
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    if bounds_of(cls):
-        cls.__init__ = checked(cls.__init__)
+    cls.__init__ = checked(cls.__init__)
     fields = dataclasses.fields(cast(Any, cls))
     meta = tuple(f.name for f in fields if f.metadata.get("static"))
     data = tuple(f.name for f in fields if f.name not in meta)
@@ -173,6 +172,7 @@ def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
 
 
+@checked
 def normal_like(key: Key, tree: PyTree) -> PyTree:
     """Standard normal noise with the shapes and dtypes of ``tree``, with one independent key per leaf.
 

@@ -8,7 +8,7 @@ Shapes: ``x`` is any pytree of floating arrays whose leaves have a leading batch
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 
@@ -35,7 +35,7 @@ Number: TypeAlias = float | jax.Array
 """A hyper-parameter: a number or an array, concrete or traced."""
 PyTree: TypeAlias = Any
 """Nested containers of arrays, such as one array."""
-Key: TypeAlias = jax.Array
+Key: TypeAlias = Annotated[jax.Array, "PRNG key"]
 """A typed PRNG key, ``jax.random.key(seed)``."""
 
 

@@ -232,6 +232,7 @@ def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Arr
     return -time_derivative(schedule.log_snr, clip_to_interior(schedule.time_at(log_snr))) * weighting(log_snr)
 
 
+@checked
 def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
     """``lambda(log_snr) = -weighting(log_snr) dlog_snr/dt``: a weighting per unit of log-SNR for uniform times.
 
@@ -258,6 +259,7 @@ def _half(log_snr: Array) -> Array:
     return jnp.full_like(log_snr, 0.5)
 
 
+@checked
 def likelihood(schedule: Schedule) -> Weighting:
     """``lambda = -1/2 dlog_snr/dt = g^2 / (2 sigma^2)``: the negative ELBO in nats (diffusion part).
 

@@ -8,6 +8,7 @@ import inspect
 import math
 import re
 import sys
+from typing import get_args
 
 import jax
 import numpy as np
@@ -18,8 +19,8 @@ from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped
 from valid_calls.networks import NETWORKS, attributes
 from valid_calls.out_of_range import OTHER_SHAPES, OUT_OF_RANGE, TRACED, WITHOUT_ANSWER
 
-from scorekit import arguments, audio, discrete, likelihood, losses, metrics
-from scorekit.arguments import Each, OneOf, bounds_of
+from scorekit import arguments, audio, discrete, likelihood, losses, metrics, schedules, solvers, typing
+from scorekit.arguments import Each, OneOf, bounds_of, check_kind
 from scorekit.networks import code_counts, nearest_code, quantise
 
 ROWS, NAMES = rows(), public_names()
@@ -177,6 +178,35 @@ def test_what_is_no_schedule_and_no_denoiser_is_named(name, argument):
     row = ROWS[name]
     with pytest.raises(ValueError, match=rf"^{argument} must"):
         row(**{argument: WRONG[argument]})
+
+
+KINDS = {
+    typing.Schedule: {"'cosine'": "cosine", "the function cosine: call it": schedules.cosine, "None": None},
+    typing.Solver: {"the class Heun: call it, Heun": solvers.Heun, "'heun'": "heun", "the function": solvers.ddim},
+    typing.Key: {"0": 0, "None": None, "a list": [0, 1], "a ndarray": np.zeros(2)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=["schedule", "solver", "key"])
+def test_names_classes_and_seeds_for_objects_are_named(kind):
+    """By every public function with an argument of this kind, before anything else of the function runs."""
+    tried = 0
+    for thing in filter(inspect.isfunction, NAMES.values()):
+        for name, parameter in inspect.signature(thing).parameters.items():
+            parts = [parameter.annotation, *get_args(parameter.annotation)]
+            if kind in parts:
+                for got, value in KINDS[kind].items():
+                    if not (value is None and type(None) in parts):
+                        with pytest.raises(ValueError, match=rf"^{name} must be a .*, got {got}"):
+                            thing(**{name: value})
+                        tried += 1
+    assert tried > 40
+
+
+def test_keys_of_both_kinds_and_arrays_of_keys_pass():
+    for key in jax.random.key(0), jax.random.PRNGKey(0), jax.random.split(jax.random.key(0), 3):
+        check_kind(typing.Key, "key", key)
+        jax.jit(lambda key: check_kind(typing.Key, "key", key))(key)
 
 
 @pytest.mark.parametrize("case", OUT_OF_RANGE)

@@ -9,7 +9,7 @@ import pytest
 from jax.tree_util import Partial
 from tables import B, in_float64
 
-from scorekit import denoisers, densities, schedules
+from scorekit import denoisers, densities, flow_maps, samplers, schedules, solvers
 from scorekit.denoisers import (
     as_pytree,
     condition_on_log_snr,
@@ -218,3 +218,23 @@ def test_times_outside_the_interval_are_named():
         for t in (2.0, -0.5, np.nan, np.array([0.5, 1.5])):
             with pytest.raises(ValueError, match=r"t must be in .0, 1., got"):
                 denoiser(x, t)
+
+
+def _joined(x, t):  # as in many code bases: t is (B,)
+    return jnp.concatenate([x, t[:, None]], axis=1)[:, :-1]
+
+
+@pytest.mark.parametrize("draw", [samplers.sample, jax.jit(samplers.sample)], ids=["eager", "jit"])
+def test_a_network_that_needs_a_batch_of_times_says_how(draw):
+    schedule, x, ts = schedules.rectified_flow(), jnp.ones((4, 2)), jnp.array([1.0, 0.0])
+    run = lambda network: draw(
+        None, denoisers.denoiser_from_network(network, schedule), schedule, solvers.Euler(), x, ts
+    )
+    with pytest.raises(ValueError, match=r"^t is a scalar when sampling and \(B,\) in the loss") as found:
+        run(_joined)
+    assert isinstance(found.value.__cause__, IndexError)
+    with pytest.raises(ZeroDivisionError):  # its own error, with any t
+        run(lambda x, t: 1 / 0)
+    flow_map = flow_maps.flow_map_from_network(lambda x, t, s: _joined(x, t) + s[:, None], schedule)
+    with pytest.raises(ValueError, match=r"jnp\.broadcast_to"):
+        flow_map(x, 1.0, 0.0)

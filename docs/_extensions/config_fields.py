@@ -19,7 +19,8 @@ line, as `--config.training.steps=5000`; a config file (`experiments/configs/`) 
 the same:
 
 ```bash
-python -m experiments.train --config=experiments/configs/images/digits.py --help_config
+python -m experiments.train --help_config \\
+    --config=experiments/configs/images/digits.py
 python -m experiments.train --help_config=solver
 ```
 
@@ -36,7 +37,8 @@ config.schedule.s = -1.0
 try:
     base.check_fields(config)
 except ConfigError as error:
-    assert str(error) == "config.schedule.s=-1.0: must be finite and >= 0 for schedule.name=cosine"
+    problem = "config.schedule.s=-1.0: must be finite and >= 0"
+    assert str(error) == f"{problem} for schedule.name=cosine"
 ```
 """
 KINDS = {

@@ -42,7 +42,11 @@ Every public name, by module. ``import scorekit`` loads what needs jax and numpy
 TABLE = """.. rubric:: {title}
 
 .. toctree::
-   :maxdepth: 1
+   :hidden:
+
+{pages}
+
+.. autosummary::
 
 {pages}
 """
@@ -94,6 +98,8 @@ def page(name: str) -> str:
         if kind == "class" and _is_foreign(thing):
             kind = "data"
         members = "\n   :members:" + ("\n   :inherited-members: Module" if hasattr(thing, "scope") else "")  # of Flax
+        if fields := getattr(thing, "_fields", ()):  # of a named tuple, whose docstring has them
+            members += f"\n   :exclude-members: {', '.join(fields)}"
         option = {"class": members, "data": "\n   :no-value:"}.get(kind, "")
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
     listed = [label for label in names if not _is_foreign(getattr(module, label))]
@@ -196,10 +202,22 @@ def check_complete(app, env) -> None:
                 logging.getLogger(__name__).warning("%s.%s is not in the reference", module, name)
 
 
+def links_of_sources(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Lets a page of sources link to the entry of a name where several pages have one, and lists those of the package.
+
+    Sphinx takes the page from one entry and the heading from another.
+    """
+    if pagename.startswith("_modules/"):
+        back = r'(id="([\w.]+)">\n<a class="viewcode-back" href="[^"]*/([\w.]+)\.html#)[^"]*'
+        foreign = rf'<li><a href="(?!{PACKAGE})[^"]*">[\w.]+</a></li>\n?'
+        context["body"] = re.sub(foreign, "", re.sub(back, r"\1\3.\2", context["body"]))
+
+
 def setup(app):
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", add_bounds, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
     app.connect("autodoc-process-docstring", shared_arguments, priority=600)
     app.connect("env-check-consistency", check_complete)
+    app.connect("html-page-context", links_of_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,13 +10,12 @@ each feature scale is lost, and commands of training to paste; trains nothing. d
 """
 
 import textwrap
-import time
 
 from absl import flags
 
 from experiments import data
 from experiments.analysis import advice, data_scales, named_data
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
@@ -31,8 +30,7 @@ _LIMIT = shared.count("examples", 5000, "Training examples to measure on, at mos
 WIDTH = 100
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> str:
     data.check(config)
     dataset = latents.load_data(config)
     scales = data_scales.measure(dataset, _LIMIT.value)
@@ -55,7 +53,8 @@ def main(config: Config) -> None:
         print(textwrap.fill(f"{item.what}: {item.why}", WIDTH, initial_indent="- ", subsequent_indent="  "))
     for i, command in enumerate(found, 1):
         print(f"\n{command.title}\n{command.text(f'runs/advised_{i}')}")
-    print(f"\n{progress.final_line('the commands above, any of which trains', time.monotonic() - start)}")
+    print()
+    return "the commands above, any of which trains"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ at every second level; ``--compare=`` leaves them out. Tables and figures are in
 """
 
 import math
-import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from experiments.analysis import probes
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -41,8 +41,7 @@ _STEPS = flags.DEFINE_integer("steps", None, "Steps of the compared models; as t
 _LIMIT = flags.DEFINE_integer("examples", 5000, "Training images that a probe is fitted to, at most.", lower_bound=20)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     shared.check_writable(workdir, f"--workdir={workdir}")
     levels = shared.increasing("levels", _LEVELS.value, -math.inf)
@@ -84,7 +83,7 @@ def main(config: Config) -> None:
     sections += [Text(f"Times of training: {about}.")] if about else []
     report = write_report(folder / "report.html", "The denoiser as autoencoder", facts, sections)
     print(tables_as_text(tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report
 
 
 if __name__ == "__main__":

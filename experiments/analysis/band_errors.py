@@ -16,11 +16,11 @@ from experiments.data.display import FrequencyAxis
 from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.reporting import curves
+from experiments.reporting.plots import NOISE_AXIS
 from experiments.reporting.report import Figure, Section, Table
 from scorekit import weightings
 from scorekit.densities import spectra
 
-NOISE = "log-SNR (nats):  noise ←  → data"
 BLOCK_VALUES = 2**18
 """Values that go through the network at once."""
 
@@ -147,7 +147,7 @@ def figures(folder: Path, found: Spectral) -> list[Section]:
     fine = np.linspace(-8.0, 8.0, 65)
     weights = np.stack([np.asarray(weightings.band(p)(jnp.asarray(fine))) for p in found.power], 1)
     wiener, network = (cutoff * found.axis.factor for cutoff in found.cutoffs)
-    draw = functools.partial(curves.panels, xlabel=NOISE, logarithmic=False)
+    draw = functools.partial(curves.panels, xlabel=NOISE_AXIS, logarithmic=False)
     return [
         Figure(spectrum_figure(folder / "spectrum.png", found), "Bands where the data exceed the noise."),
         Figure(

@@ -10,13 +10,11 @@ output where the file does not. Prints the tables that ``experiments.evaluate --
 the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 """
 
-import time
-
 from absl import flags
 
 from experiments import data, evaluation
 from experiments.analysis.published_weights import PRECONDITIONINGS, open_foreign
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
@@ -34,8 +32,7 @@ _MEANING = flags.DEFINE_enum("preconditioning", None, list(PRECONDITIONINGS), "P
 _OUT = shared.out("The .json file to write.")
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> str:
     data.check(config)
     evaluation.check(config)
     out = shared.results(_OUT, None, "") if _OUT.value else None
@@ -48,7 +45,7 @@ def main(config: Config) -> None:
     if out is not None:
         found = {"weights": _WEIGHTS.value, "exact": exact._asdict(), "bound": bound._asdict()}
         write_results(out, found)
-    print(progress.final_line(_OUT.value or _WEIGHTS.value, time.monotonic() - start))
+    return _OUT.value or _WEIGHTS.value
 
 
 if __name__ == "__main__":

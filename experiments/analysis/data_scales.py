@@ -169,8 +169,9 @@ def coarsest(scales: Scales) -> float:
     return max(strongest(scales), default=math.sqrt(float(scales.power.max())))
 
 
-def photographs(side: int = 64, sigma_data: float = 0.5) -> Scales:
+def photographs(side: int = 64) -> Scales:
     """The exact scales of Gaussian images with the spectrum of photographs, 1 / f^2, for comparison."""
+    sigma_data = 0.5
     field, bands = random_fields.power_law((side, side), 2.0, sigma_data**2), spectra.radial_bands((side, side))
     power = np.bincount(np.ravel(bands.index), np.ravel(np.asarray(field.power))) / bands.count
     return Scales(0.0, sigma_data, sigma_data, power, None, np.asarray(bands.count, float), bands, 0.0, 0.0, 0)

@@ -45,8 +45,8 @@ def opened(name: str | None) -> Config:
     first = next((found for found in path.rglob("*") if found.is_file()), path)
     if first.suffix.lower() in SOUNDS:
         raise ConfigError(
-            f"--data={name}: it holds sounds ({first.name}), and sounds are read from TFDS sets of notes or phrases "
-            "only: name one, such as soundfont_notes/4khz or nsynth/full, or a config of one (docs/audio.md)"
+            f"--data={name}: it holds sounds ({first.name}): give a config with this folder as data.path, a copy of "
+            "experiments/configs/notes/sounds.py, or a set of notes, such as soundfont_notes/4khz (docs/audio.md)"
         )
     if path.is_dir() or path.suffix == ".tar":
         config = base.get_config()

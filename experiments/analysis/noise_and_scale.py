@@ -10,13 +10,13 @@ tables and writes them with the figures to ``workdir/noise_and_scale/report.html
 frequencies in cycles per pixel; bands of sounds are octaves in Hz.
 """
 
-import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from experiments.analysis import band_errors
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -30,8 +30,7 @@ _LEVELS = flags.DEFINE_integer("levels", 17, "Noise levels, from log-SNR -8 to 8
 _LIMIT = flags.DEFINE_integer("examples", 1000, "Test examples to measure on, at most.", lower_bound=2)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     shared.check_writable(workdir, f"--workdir={workdir}")
     edges = shared.increasing("edges", _EDGES.value or ())
@@ -60,7 +59,7 @@ def main(config: Config) -> None:
     report = write_report(folder / "report.html", "Noise and scale", summary, sections)
     print(tables_as_text(tables))
     print(advice)
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from experiments.data.dataset import Dataset
 from experiments.models.model import Model, build_model
 from experiments.models.run_files import averaged, restore
 from experiments.reporting import curves
+from experiments.reporting.plots import NOISE_AXIS
 from experiments.reporting.report import Figure, Section, Table
 from experiments.training import lock
 from experiments.training.quick_fit import quick_fit
@@ -33,8 +34,6 @@ TIMES: Mapping[str, Mapping[str, object]] = {
     "several levels": {"name": "discrete", "ts": (0.1, 0.3, 0.5, 0.7)},
 }
 """Training times by the name of a model."""
-
-NOISE = "log-SNR (nats):  noise ←  → data"
 
 
 class Reading(NamedTuple):
@@ -147,7 +146,9 @@ def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], le
     """Accuracy by noise level: the layers of this run, and all models at the levels that they share."""
     layers = dict(zip(names, found["this run"].test, strict=True))
     models = {name: reading.at(levels) for name, reading in found.items()}
-    draw = functools.partial(curves.panels, xlabel=NOISE, ylabel="test accuracy of a linear probe", logarithmic=False)
+    draw = functools.partial(
+        curves.panels, xlabel=NOISE_AXIS, ylabel="test accuracy of a linear probe", logarithmic=False
+    )
     by_layer = draw(folder / "layers.png", found["this run"].levels, {"": layers}, title="Features by noise level")
     by_model = draw(folder / "models.png", levels, {"": models}, title="The same loss with other times")
     return [

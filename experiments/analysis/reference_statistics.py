@@ -10,7 +10,6 @@ weights, and the features of the first ``--features`` images, for KID, precision
 """
 
 import concurrent.futures
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -65,8 +64,7 @@ def batches(source: Any) -> Iterator[np.ndarray]:
             bar.update(i)
 
 
-def main(_) -> None:
-    start = time.monotonic()
+def main(_) -> Path:
     if shared.path(_OUT).suffix != ".npz":
         raise ConfigError(f"--out={_OUT.value}: must end in .npz")
     out = shared.results(_OUT, None, "")
@@ -81,7 +79,7 @@ def main(_) -> None:
         raise ConfigError(f"--data={_DATA.value}: {error}") from error
     path = write_reference(out, reference, extract)
     print(f"{len(source):,} images, resize {extract.convention}, weights {extract.checksum}")
-    print(progress.final_line(str(path), time.monotonic() - start))
+    return path
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import data
 from experiments.audio import note_evaluators
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.flags import check_writable
 from experiments.configs import base
 from experiments.data.dataset import Batch
@@ -29,6 +29,8 @@ def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -
     if not issubclass(data.kind_of(config), kind):
         name = kind.__name__.lower()
         raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
+    channels = config.data.get("channels") or 1
+    require(channels == 1, "data.channels", channels, f"1: this program takes mono sounds, --workdir={path} has others")
     return path
 
 

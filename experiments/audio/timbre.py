@@ -22,7 +22,7 @@ from experiments.audio.drawing import check_results, open_kind
 from experiments.audio.transfer import FAMILY, compare, transfer
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, require
 from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
@@ -31,7 +31,7 @@ from experiments.reporting.audio_widgets import write_sound_report
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
 _STEP = shared.step()
-_TO = flags.DEFINE_integer("to", None, "The target instrument; by default three families after the original.")
+_TO = flags.DEFINE_string("to", None, "Target instrument, by name or number; by default three families further.")
 _NUM = shared.count("num", 48, "Number of held-out notes, evenly from the test set.")
 _SHOWN = shared.count("shown", 6, "Number of notes with audio widgets.")
 
@@ -42,11 +42,11 @@ def main(config: Config) -> Path:
     require(label in (None, "instrument"), "data.label", label, "instrument: the class must be the instrument")
     run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value)
     dataset, rate, num_classes = run.dataset, run.dataset.sample_rate, run.dataset.num_classes
-    if _TO.value is not None and not 0 <= _TO.value < num_classes:
-        raise ConfigError(f"--to={_TO.value}: must be an instrument from 0 to {num_classes - 1}")
     batch = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     targets = (batch["label"] + 3 * FAMILY) % (num_classes // FAMILY * FAMILY)
-    targets = np.full_like(targets, _TO.value) if _TO.value is not None else targets.astype(np.int32)
+    targets = targets.astype(np.int32)
+    if _TO.value is not None:
+        targets[:] = shared.classes("to", [_TO.value], num_classes, dataset.class_names)
     print(f"{len(targets)} held-out notes with step {run.step:,}; fitting the evaluators …", flush=True)
     train = dataset.train
     families = {"instrument": train["label"], "family": train["label"] // FAMILY, "pitch": train["pitch"]}
@@ -56,7 +56,8 @@ def main(config: Config) -> Path:
     out = workdir / "timbre"
     write_results(out / "timbre.json", table.records())
     shown = evenly(len(targets), _SHOWN.value)
-    labels = [f"{batch['label'][i]} as {targets[i]}, pitch {batch['pitch'][i]}" for i in shown]
+    own, other = dataset.named(batch["label"]), dataset.named(targets)
+    labels = [f"{own[i]} as {other[i]}, pitch {batch['pitch'][i]}" for i in shown]
     sounds = {name: x[shown] for name, x in sounds.items()}
     summary = {**facts(run), "steps": config.sampling.steps}
     title = "scorekit: timbre transfer"

@@ -13,14 +13,14 @@ with equal weight from -8 to 8 nats. Each is compared with λ = 1 of the same se
 standard error over seeds.
 """
 
-import time
+from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from experiments import training
 from experiments.benchmarks.bands import LOG_SNRS, divide, make_measure, means, show_table
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -28,6 +28,7 @@ from experiments.models import latents
 from experiments.models.model import build_model
 from experiments.models.run_files import averaged
 from experiments.reporting import curves
+from experiments.reporting.plots import NOISE_AXIS
 from experiments.tasks import diffusion
 from experiments.training.quick_fit import quick_fit
 from scorekit import times, weightings
@@ -38,8 +39,7 @@ _SEEDS = shared.count("seeds", 5, "Networks for each weighting.")
 _OUT = shared.out("Where to save the plot of error against noise level.", "band_weighting.png")
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     base.check_fields(config)
     diffusion.check(config)
     training.check(config)
@@ -63,10 +63,10 @@ def main(config: Config) -> None:
             name if name == "λ = 1" else f"band {name}": np.mean(each, axis=0)[:, i] for name, each in relative.items()
         }
     curves.panels(
-        out, LOG_SNRS, panels, xlabel="log-SNR (nats):  noise ←  → data",
+        out, LOG_SNRS, panels, xlabel=NOISE_AXIS,
         ylabel="error of x0 / power of the band", title="Trained with λ = 1, or with the weighting of one band",
     )  # fmt: skip
-    print(progress.final_line(str(out), time.monotonic() - start))
+    return out
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
+from ml_collections import ConfigDict
 
 from experiments.benchmarks.tabulation import Table, make_problems, tune
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
 
 _NFE = flags.DEFINE_list("nfe", ["5", "6", "7", "8", "10", "12", "15", "20"], "evaluations to tune for")
 _UPDATES = flags.DEFINE_integer("updates", 200, "updates of Adam", lower_bound=1)
@@ -77,5 +78,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

@@ -12,8 +12,9 @@ between the solvers.
 
 import importlib.util
 
-from absl import app, flags
+from absl import flags
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from experiments.benchmarks.log_densities import (
     Row,
@@ -24,8 +25,8 @@ from experiments.benchmarks.log_densities import (
     ours,
     with_diffrax,
 )
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
 from experiments.reporting import plots
 from experiments.reporting.report import show
 from scorekit import densities
@@ -74,5 +75,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

@@ -14,7 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments.cli import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/ood", "folder for the runs")
 _KIND = flags.DEFINE_enum("kind", "network", ["network", "mixture", "gaussian"], "the model")
@@ -56,4 +59,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, hint
 
 
 def with_defaults(usual: Mapping[str, Any]) -> flags.FlagValues:
@@ -25,5 +25,5 @@ def chosen(flag: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
     known = list(known)
     for name in names:
         if name not in ("all", *known):
-            raise ConfigError(f"--{flag}: {name!r} is not one of {', '.join(known)}")
+            raise ConfigError(f"--{flag}={name}: must be some of {', '.join(known)}{hint(name, known)}")
     return known if "all" in names else list(names)

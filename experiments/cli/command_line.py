@@ -76,6 +76,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     >>> override(config, "training.steps", "5"); override(config, "training.decays", "0.999")
     >>> config.training.steps, config.training.decays
     (5, (0.999,))
+    >>> override(config, "training.steps", "None"); config.training.steps is None
+    True
     """
     given = f"--config.{to_text(field)}={to_text(text)}"
     *sections, last = field.split(".")
@@ -98,6 +100,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
 
 
 def _read(text: str, kind: type, now: Any) -> Any:
+    if text == "None":  # the check of the fields says whether it may be
+        return None
     if kind is bool:
         return flags.BooleanParser().parse(text)
     if kind is float:
@@ -166,13 +170,17 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
     """Prints the fields for ``--help_config``, and then the error of the config, if there is one."""
-    text = config_help.describe(check, config, pattern)
+    print_help(config_help.describe(check, config, pattern))
+    if config is not None:
+        check(config)
+
+
+def print_help(text: str) -> None:
+    """Prints a text whose reader may end before it does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:  # into head or a pager that was left
         endings.discard_output()
-    if config is not None:
-        check(config)
 
 
 def parse(
@@ -232,6 +240,9 @@ def run(
     """
 
     def flags_parser(argv: list[str]) -> Any:
+        if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):
+            print_help(config_help.flags_text(flags.FLAGS, main.__globals__["__doc__"] or ""))
+            raise SystemExit(0)
         argv, pattern = split_help(argv)
         config = parse(argv, config_file, flags.FLAGS, for_help=pattern is not None)
         if pattern is not None:

@@ -1,11 +1,13 @@
-"""``--help_config``: the fields of a program's config, as text for a terminal or as a page of Markdown."""
+"""``--help``: the flags of a program; ``--help_config``: the fields of its config, for a terminal or in Markdown."""
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, to_text
@@ -187,6 +189,25 @@ def describe(check: Callable, config: Config | None, pattern: str) -> str:
     first = "field = value  (its type and range); * marks the choice of this config"
     first += "" if pattern else "\n--help_config=solver explains the fields of that name, with their choices"
     return f"{first}\n\n{as_text(found, config, detailed=bool(pattern))}\n\n{last}"
+
+
+def flags_text(values: flags.FlagValues, text: str) -> str:
+    """The text of ``--help``: the program's docstring and its own flags, without the flags of absl.
+
+    Args:
+      values: the flags, of which modules of ``experiments`` and the program have defined the program's.
+      text: the docstring of the program.
+    """
+    modules = values.flags_by_module_dict().items()
+    own = [flag for name, some in modules if name == sys.argv[0] or name.startswith("experiments.") for flag in some]
+    lines = []
+    for flag in sorted({flag.name: flag for flag in own}.values(), key=lambda flag: flag.name):
+        default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+        value = f" ({'on' if default else 'off'})" if flag.boolean else f"={'…' if default is None else default}"
+        row = f"--{'[no]' * flag.boolean}{flag.name}{value}  {flag.help}"
+        lines += textwrap.wrap(row, WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
+    last = "--help_config prints the fields of the config; --helpfull also prints the flags of absl"
+    return "\n".join([text.strip(), "", "Flags, with their defaults:", *lines, "", last])
 
 
 # ---- Markdown --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments.cli import distributed as processes
 from experiments.cli import outputs
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, hint
 
 Flag = flags.FlagHolder
 T = TypeVar("T")
@@ -271,14 +271,31 @@ def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
     return _all(name, items, int, lambda steps: steps >= 1, f"numbers of steps, as in {example}")
 
 
-def classes(name: str, items: Sequence[str], num_classes: int) -> list[int]:
-    """The classes of a list flag.
+_LISTED = 40
 
-    >>> classes("labels", ["3", "1"], 10)
-    [3, 1]
+
+def classes(name: str, items: Sequence[str], num_classes: int, class_names: Sequence[str] = ()) -> list[int]:
+    """The classes of a list flag, by name, or by number unless numbers are names.
+
+    >>> classes("labels", ["3", "1"], 10), classes("labels", ["cross", "0"], 2, ["circle", "cross"])
+    ([3, 1], [1, 0])
+    >>> classes("labels", ["cros"], 2, ["circle", "cross"])
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --labels=cros: must be circle, cross or 0 to 1 (did you mean cross?)
     """
-    allowed = f"classes from 0 to {num_classes - 1}, as in 3,1,4"
-    return _all(name, items, int, lambda label: 0 <= label < num_classes, allowed)
+    by_name = {each: i for i, each in enumerate(class_names)}
+    numbered = not any(each.isdecimal() for each in class_names)
+    if numbered:
+        by_name = {str(i): i for i in range(num_classes)} | by_name
+    if items and all(item in by_name for item in items):
+        return [by_name[item] for item in items]
+    if not class_names:
+        raise ConfigError(f"--{name}={','.join(items)}: must be classes from 0 to {num_classes - 1}, as in 3,1,4")
+    wrong = next((item for item in items if item not in by_name), "")
+    listed = [*class_names[:_LISTED], *["…"] * (len(class_names) > _LISTED)]
+    allowed = f"{', '.join(listed)}{f' or 0 to {num_classes - 1}' if numbered else ''}"
+    raise ConfigError(f"--{name}={wrong}: must be {allowed}{hint(wrong, class_names)}")
 
 
 def _all(name: str, items: Sequence[str], kind: Callable[[str], T], good: Callable[[T], bool], allowed: str) -> list[T]:

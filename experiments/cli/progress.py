@@ -57,6 +57,7 @@ def summary_lines(
     """What is about to run, one fact a line.
 
     Args:
+      data: a line about the data.
       examples: number of training examples; None when they are drawn anew for every step.
       parameters: trainable numbers of the network.
       batch_size: the global batch.
@@ -64,11 +65,10 @@ def summary_lines(
     """
     device = devices[0]
     kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
-    size = "drawn anew for every step" if examples is None else f"{examples:,} examples"
     epochs = "" if examples is None else f" ({steps * batch_size / examples:.3g} epochs)"
     lines = [
         f"devices   {len(devices)} × {device.platform}{kind}, jax {jax_version}",
-        f"data      {data}, {size}",
+        f"data      {data}",
         f"network   {human(parameters)} parameters",
         f"training  {steps:,} steps of {batch_size:,} examples{epochs}",
         f"workdir   {workdir}",
@@ -165,7 +165,8 @@ class Progress:
         now = max(now, self._clock())  # steps run behind those that were asked for: their time counts
         rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
         self._shown_at, self._shown_step = now, step
-        pace = f"{rate * self._batch_size:,.0f} {self._unit}/s"
+        rate *= self._batch_size
+        pace = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2g} {self._unit}/s"
         if self._bar is not None:
             self._bar.set_postfix_str(f"{value}{pace}", refresh=False)
             self._bar.update(step - self._bar.n)

@@ -18,8 +18,9 @@ from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
-from experiments.data.points import Ring
+from experiments.data.points import Ring, Table
 from experiments.data.roll_sets import MidiFiles, Rolls
+from experiments.data.sound_files import SoundFiles
 from experiments.data.transforms import AUGMENTATIONS
 from scorekit.arguments import Between, Count, OneOf
 
@@ -32,6 +33,8 @@ KINDS: Mapping[str, type[Dataset]] = {
     "soundfont_notes": Notes,
     "nsynth": Notes,
     "soundfont_phrases": Phrases,
+    "sounds": SoundFiles,
+    "table": Table,
     "tar": ImageFiles,
 }
 """Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
@@ -50,15 +53,17 @@ def _all(attribute: str) -> dict[str, Callable]:
 
 FIELDS = Section(
     name=Field("sklearn_digits", Text("the name of a data set"), """
-        A TFDS name of images, notes or phrases, "folder" or "tar" for your own images, "ring" for the 2-D mixture, or
-        for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""),
+        A TFDS name of images, notes or phrases; "folder" or "tar" for your own images, "sounds" for your own
+        recordings, "table" for your own numbers; "ring" for the 2-D mixture; or for models of sequences "rolls",
+        phrases as notes, or "midi", your own MIDI files."""),
     data_dir=Field("~/tensorflow_datasets", Text("a folder"), "Folder of TFDS, of the sets that come from there."),
     train_split=Field("train", Text("a split or folder"), """
         The part to train on: a split of TFDS, or a subfolder of ``path``."""),
     test_split=Field("test", Text("a split or folder"), "The part to measure on, likewise."),
     path=Field(None, Text("a folder, tar file or pattern"), """
         Of "folder" the folder of pictures, of "tar" a folder of tar files, one tar file, or a pattern; of "midi" the
-        folder of MIDI files."""),
+        folder of MIDI files, of "sounds" a folder of recordings, or tar files of them, of "table" a .csv or .npz
+        file."""),
     image_size=Field(None, Count(1, 2**16), """
         Of "folder" and "tar": the middle square of each picture is resized to it; None is for pictures of one size. Of
         other images, which must be square: they are averaged down to it; None is as they are."""),
@@ -67,19 +72,30 @@ FIELDS = Section(
     image_mode=Field(None, OneOf("RGB", "L"), """
         Of "folder" and "tar": "RGB" or "L" (grey) to convert every picture to; None is for pictures of one mode."""),
     streaming=Field(None, bool, """
-        Images: read from disk as they are needed, else kept in memory; None streams sets of more than 4 GiB."""),
-    workers=Field(None, Count(0, 1024), "Images: threads that read ahead; None is 4."),
+        Images: read from disk as they are needed, else kept in memory; None streams sets of more than 4 GiB. Of
+        "sounds": random clips, read as they are needed (the default), else fixed ones, kept in memory."""),
+    workers=Field(None, Count(0, 1024), "Images and ``sounds``: threads that read ahead; None is 4."),
     on_error=Field(None, OneOf("raise", "skip"), """
-        Of "folder", "tar" and what streams, an image that cannot be read: "raise" (the default) ends the run, "skip"
-        leaves it out."""),
+        Of "folder", "tar", "sounds" and what streams, a file that cannot be read: "raise" (the default) ends the run,
+        "skip" leaves it out."""),
     augment=Field(None, OneOf("none", *AUGMENTATIONS), """
         Images: "flip", "crop", or "edm", which also needs ``vector.name`` "augmentation"; None is no augmentation."""),
     label=Field(None, Text("instrument, family, key, style, group or none"), """
-        What the class is. Of sounds "instrument" (the default), of notes also "family"; of rolls and MIDI files "key"
-        (the default) or "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned
-        pictures) for a single class."""),
+        What the class is. Of notes and phrases "instrument" (the default), of notes also "family"; of "sounds" "class"
+        (the default), a folder or the class in a list of files; of rolls and MIDI files "key" (the default) or
+        "instrument"; of captioned pictures "style" or "group"; "none" (the default of captioned pictures) for a single
+        class. Of other images and points "none" is a network without classes."""),
     crop=Field(None, Count(1), """
-        Sounds: samples of one example, a random crop of a longer sound; None is the full sound."""),
+        Sounds: samples of one example, a random crop of a longer sound; None is the full sound. Of "sounds" it must
+        be set; a shorter file is followed by silence."""),
+    sample_rate=Field(None, Count(100, 768_000), """
+        Of "sounds": samples a second, in Hz; files of another rate are resampled. None is the rate of the first."""),
+    channels=Field(None, Count(1, 2), """
+        Of "sounds": 1 for the mean of all channels (the default), 2 for stereo files as they are."""),
+    x=Field(None, Text("names of columns"), """
+        Of "table": the columns that are the data, separated by commas; None is all that are no condition."""),
+    condition=Field(None, Text("names of columns"), """
+        Of "table": the columns that are the condition, with ``vector.name`` "columns"; None is no condition."""),
     peak=Field(None, Between(0, 1, "low"), """
         Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""),
     latents=Field(None, Text("a folder"), """

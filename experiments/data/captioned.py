@@ -24,8 +24,8 @@ class Pictures:
     def __init__(self, found: CaptionedSet, label: str):
         self._found, self.shape, self.name = found, found.x.shape[1:], "captioned_emoji"
         self.styles, self.credit, self.bins = found.styles, found.credit, 256
-        classes = {"none": ("",), "style": found.styles, "group": found.classes}[label]
-        self.num_classes = len(classes)
+        self.classes = {"none": (), "style": found.styles, "group": found.classes}[label]
+        self.num_classes = max(1, len(self.classes))
         of_each = {"none": np.zeros(len(found.x), np.int32), "style": found.style, "group": found.label}
         self._label = of_each[label]
 
@@ -43,7 +43,7 @@ class Pictures:
 class CaptionedPictures(Images):
     """``captioned_emoji``: what is held out is combinations of concepts that training never has together."""
 
-    sound_fields = ("crop", "peak", "representation")
+    labels = LABELS
 
     @classmethod
     def check(cls, config):
@@ -65,7 +65,7 @@ class CaptionedPictures(Images):
     def preview(self):
         """Ten samples of each class that test pictures, and so held-out captions, have; 40 of a single one."""
         present = np.unique(self.test["label"])[:10]
-        rows = None if self.num_classes == 1 else present.tolist()
+        rows = None if self.num_classes == 1 else self.named(present)
         return Preview(np.repeat(present, 40 if rows is None else 10), rows)
 
     def guidance_labels(self):

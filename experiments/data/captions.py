@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, lookup
+from experiments.cli.config import Config, ConfigError, lookup, require
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Batch
 from scorekit import data
@@ -45,6 +45,13 @@ def wanted(config: Config) -> bool:
     """Whether captions are a condition."""
     chosen = (("tokens", TOKENS), ("vector", POOLED))
     return any(section in config.data and config.data[section].name == name for section, name in chosen)
+
+
+def check(config: Config) -> None:
+    """Validates that the section ``data.captions`` is set only where captions are a condition."""
+    if "captions" in config.data and not wanted(config):
+        for field, value in config.data.captions.items():
+            require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
 
 
 class Tokens:

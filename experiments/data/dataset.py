@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, leaves, require
+from experiments.cli.outputs import encodable
 from experiments.data.display import FrequencyAxis, Preview, Scorer, View
 from scorekit.data import local_rows
 from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
+_SAMPLES = 1500
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
 """Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
@@ -36,8 +38,10 @@ class Dataset:
 
     Attributes:
       name: name for reports.
+      unit: a word for its examples.
       shape: shape of one example as the network receives it.
       num_classes: number of classes; the null label is ``num_classes``.
+      class_names: names of the classes by number; empty where they have none.
       examples: number of training examples, None when they are drawn anew for every step.
       bins: number of values of discrete data, None for continuous data.
       test: the test set, ``{"x": (N, ...), "label": (N,)}`` and further fields of the kind.
@@ -51,16 +55,20 @@ class Dataset:
       vectors: the same for vectors.
       tokens: the same for tokens.
       from_fields: names of the factories that read other fields of a batch than the example itself.
+      labels: choices of ``config.data.label``; without any, "none" leaves the classes of the data out.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
       image_fields: likewise, of images.
+      file_fields: likewise, of sounds in files and of tables.
       encoder: checksum of the weights that computed its embeddings, None without embeddings.
       credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
     name: str
+    unit: str = "examples"
     shape: tuple[int, ...]
     num_classes: int
+    class_names: tuple[str, ...] = ()
     examples: int | None
     bins: int | None = None
     test: Batch
@@ -74,9 +82,11 @@ class Dataset:
     vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
     tokens: Mapping[str, Callable] = MappingProxyType({})
     from_fields: Collection[str] = ()
-    sound_fields: Collection[str] = ("label", "crop", "peak", "representation")
+    labels: tuple[str, ...] = ()
+    sound_fields: Collection[str] = ("crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
+    file_fields: Collection[str] = ("sample_rate", "channels", "x", "condition")
     encoder: str | None = None
     credit: str = ""
     streaming: bool = False
@@ -96,16 +106,29 @@ class Dataset:
     @classmethod
     def check(cls, config: Config) -> None:
         """Validates the section ``data`` of a config, before anything is loaded."""
-        unused = dict.fromkeys(cls.sound_fields, "has no sounds") | dict.fromkeys(cls.image_fields, "has no use for it")
+        unused = dict.fromkeys(cls.sound_fields, "has no sounds")
+        unused |= dict.fromkeys([*cls.image_fields, *cls.file_fields], "has no use for it")
         for field, value in leaves(config.data):
             why = unused.get(field.split(".")[0])
             require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")
+        label, allowed = config.data.get("label"), f"none, or left out: {config.data.name} has classes of its own"
+        require(cls.labels != () or label in (None, "none"), "data.label", label, allowed)
+
+    @classmethod
+    def unlabelled(cls, config: Config) -> bool:
+        """Whether the network has no classes, by ``config.data.label=none``; all examples are then of class 0."""
+        return not cls.labels and config.data.get("label") == "none"
 
     @classmethod
     def check_samples(cls, config: Config) -> None:
         """Validates the number of samples that an evaluation draws."""
         given, allowed = config.evaluation.num_samples, f"at least {cls.min_samples} for the metrics of these data"
-        require(given >= cls.min_samples, "evaluation.num_samples", given, allowed)
+        require(given is None or given >= cls.min_samples, "evaluation.num_samples", given, allowed)
+
+    def num_samples(self, config: Config) -> int:
+        """The number of samples that an evaluation draws, by default no more than there are training examples."""
+        given, most = config.evaluation.num_samples, self.examples or _SAMPLES
+        return max(min(most, _SAMPLES), self.min_samples) if given is None else given
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -158,7 +181,7 @@ class Dataset:
     def preview(self) -> Preview:
         """What to draw for a picture: ten samples of each of up to ten classes."""
         classes = min(self.num_classes, 10)
-        return Preview(np.repeat(np.arange(classes), 10), list(range(classes)))
+        return Preview(np.repeat(np.arange(classes), 10), self.named(range(classes)))
 
     def guidance_labels(self) -> np.ndarray | None:
         """Labels of a picture that compares guidance scales; None for no such picture."""
@@ -175,6 +198,22 @@ class Dataset:
     def bits_per_value(self) -> float:
         """The bits that one stored value takes."""
         return math.log2(self.bins or 256)
+
+    def named(self, labels: Iterable[int]) -> list[str]:
+        """The names of classes; numbers where they have none."""
+        return [self.class_names[k] if 0 <= k < len(self.class_names) else str(k) for k in map(int, labels)]
+
+    def held_out(self) -> int:
+        """The number of test examples; fewer are kept in memory of a set that streams."""
+        return len(self.test["label"])
+
+    def summary(self) -> str:
+        """The data in one line: ``shapes, 360 images, 4 classes (circle, cross, …), 40 held out``."""
+        size = "drawn anew for every step" if self.examples is None else f"{self.examples:,} {self.unit}"
+        names = [encodable(name) for name in self.class_names[:2]] + ["…"] * (len(self.class_names) > 2)
+        classes = f"{self.num_classes:,} classes" + (f" ({', '.join(names)})" if names else "")
+        held_out = f"{self.held_out():,} held out"
+        return ", ".join([self.name, size, *([classes] if self.num_classes > 1 else []), held_out])
 
     def described(self) -> str:
         """One example, for people."""
@@ -201,8 +240,12 @@ class Encoded(Dataset):
     def __init__(self, inner: Dataset):
         self.inner = inner
         self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
+        self.class_names, self.unit, self.min_samples = inner.class_names, inner.unit, inner.min_samples
         self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
+
+    def held_out(self):
+        return self.inner.held_out()
 
     def view(self, samples):
         return self.inner.view(samples)

@@ -21,7 +21,7 @@ class Points(NamedTuple):
 
 
 class Sounds(NamedTuple):
-    """Sounds ``(N, L)`` at full scale 1; ``sample_rate`` in Hz."""
+    """Sounds ``(N, L)`` or ``(N, channels, L)`` at full scale 1; ``sample_rate`` in Hz."""
 
     sounds: np.ndarray
     sample_rate: int

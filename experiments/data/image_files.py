@@ -1,7 +1,7 @@
 """A user's own images: a folder of pictures, or tar files in the layout of WebDataset."""
 
-import glob
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data.dataset import evenly
 from experiments.data.images import Images
 from scorekit import data
-from scorekit.io import regular_file, resolved
+from scorekit.io import resolved
 
 HELD_OUT = 2000
 """Most pictures that are held out where there is no folder of them."""
@@ -24,6 +24,7 @@ class Rows:
 
     def __init__(self, source: Any, rows: np.ndarray):
         self._source, self._rows, self.shape, self.num_classes = source, rows, source.shape, source.num_classes
+        self.classes = source.classes
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -46,17 +47,13 @@ class ImageFiles(Images):
         options = config.data
         kind = options.name.split("/")[0]
         root = Path(options.path).expanduser()
-        try:
-            train, test = _open_both(config, kind, root)
+        with reading(config):
+            opened = lambda path: OPENERS[kind](path, size=options.image_size, mode=options.image_mode)
+            train, test = open_splits(config, opened) or _divided(opened(root))
             for part in (train, test):
                 if len(part) < LEAST:
                     raise ValueError(f"there must be at least {LEAST} pictures to train with and {LEAST} to test with")
             self.fill_from(config, root.name or str(root), 256, train, test)
-        except ConfigError:
-            raise
-        except (ValueError, OSError) as error:
-            message = str(error).replace("size= makes", "config.data.image_size=… makes")
-            raise ConfigError(f"config.data.path={options.path}: {message}") from error
 
     @classmethod
     def check(cls, config):
@@ -66,41 +63,40 @@ class ImageFiles(Images):
         require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={name}")
 
 
-def _open_both(config: Config, kind: str, root: Path) -> tuple[Any, Any]:
-    """The sources of the training and test set."""
+@contextlib.contextmanager
+def reading(config: Config) -> Iterator[None]:
+    """Errors of files in ``config.data.path`` as a :class:`ConfigError`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, OSError, ImportError) as error:
+        message = str(error).replace("size= makes", "config.data.image_size=… makes")
+        raise ConfigError(f"config.data.path={config.data.path}: {message}") from error
+
+
+def open_splits(config: Config, opened: Callable[[Path], Any]) -> tuple[Any, Any] | None:
+    """The sources of the training and test set in folders of their own; None where there are none."""
     options = config.data
-    size, mode = options.image_size, options.image_mode
-    opened = lambda path: OPENERS[kind](path, size=size, mode=mode)
+    root = Path(options.path).expanduser()
     parts = {field: root / options[field] for field in ("train_split", "test_split")}
     found = {field: resolved(part, within=root) for field, part in parts.items() if part.is_dir()}
+    if not found:
+        return None
     if len(found) == 1:
         (missing,) = parts.keys() - found.keys()
         present = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
         require(False, f"data.{missing}", options[missing], f"a folder in {root}, which has {present}")
-    if found:
-        train, test = (opened(parts[field]) for field in ("train_split", "test_split"))
-        same = train.classes == test.classes
-        require(same, "data.test_split", options.test_split, f"a folder with the classes of {options.train_split}")
-        return train, test
-    source = opened(root)
+    train, test = (opened(parts[field]) for field in ("train_split", "test_split"))
+    same = train.classes == test.classes
+    require(same, "data.test_split", options.test_split, f"a folder with the classes of {options.train_split}")
+    return train, test
+
+
+def _divided(source: Any) -> tuple[Rows, Rows]:
     held_out = evenly(len(source), max(LEAST, min(len(source) // 10, HELD_OUT)))
     kept = np.delete(np.arange(len(source)), held_out)
     return Rows(source, kept), Rows(source, held_out)
 
 
-def _open_tars(path: Path, **options: Any):
-    """The tar files of a folder, a single one, or those that match a pattern."""
-    if path.is_dir():
-        paths = sorted(path.glob("*.tar"))
-        if not paths:
-            raise ValueError(f"{path} must hold tar files (*.tar)")
-        for each in paths:
-            regular_file(each, within=path)
-    else:
-        paths = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
-        if not paths:
-            raise ValueError("must be a folder of tar files, one tar file, or a pattern such as /data/train-*.tar")
-    return data.tar(paths, **options)
-
-
-OPENERS: Mapping[str, Callable] = {"folder": data.folder, "tar": _open_tars}
+OPENERS: Mapping[str, Callable] = {"folder": data.folder, "tar": data.tar}

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -63,13 +63,16 @@ class Images(Dataset):
     tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
     min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
+    unit = "images"
     image_fields = ("path", "image_mode")
     styles: tuple[str, ...] = ()
     texts: tuple[list[list[str]], list[list[str]]] | None = None
     """The captions of each training and each test picture."""
+    _unlabelled: bool = False
     _augment: str | None = None
     _captions: captions.Captions | None = None
     _crop: int | None = None
+    _held_out: int | None = None
     _rows: Batch
     _source: Any = None
     _workers = _WORKERS
@@ -93,7 +96,7 @@ class Images(Dataset):
     def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:
         """Sets everything from two sources of images."""
         options = config.data
-        self._crop = options.image_crop
+        self._crop, self._unlabelled = options.image_crop, self.unlabelled(config)
         transforms.check_crop(options.image_crop, train.shape)
         self._workers = _WORKERS if options.workers is None else options.workers
         self._augment = None if options.augment == "none" else options.augment
@@ -111,35 +114,17 @@ class Images(Dataset):
             parts[1].update(of_test)
             for part, found in zip(parts, captions.subjects(texts, named), strict=True):
                 part["subject"] = found
-        self.fill(name, max(train.num_classes, test.num_classes), bins, *parts)
+        self.fill(name, 1 if self._unlabelled else max(train.num_classes, test.num_classes), bins, *parts)
+        named = not self._unlabelled and len(train.classes) == self.num_classes
+        self.class_names = train.classes if named else ()
         if self.streaming:
-            self._source, self.examples = train, len(train)
+            self._source, self.examples, self._held_out = train, len(train), len(test)
         if None not in texts:
             self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
-        if hasattr(source, "__getitems__"):
-            return _stacked(source.__getitems__(rows.tolist()))
-        broken = []
-
-        def read(row: int) -> Mapping[str, Any] | None:
-            try:
-                return source[row]
-            except ValueError as error:
-                if self._on_error == "raise":
-                    raise ValueError(f"{error}; config.data.on_error=skip leaves such images out") from error
-                broken.append(str(error))
-                return None
-
-        with concurrent.futures.ThreadPoolExecutor(max(1, self._workers)) as pool:
-            found = [example for example in pool.map(read, rows.tolist()) if example is not None]
-        if broken:
-            first = "; ".join(sorted(broken)[:3])
-            warnings.warn(f"{len(broken)} images could not be read and were left out: {first}", stacklevel=2)
-        if not found:
-            raise ValueError(f"no image can be read: {min(broken)}")
-        return _stacked(found)
+        return read_rows(source, rows, self._workers, self._on_error, "images", self._unlabelled)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All training images in their order, in blocks of at most ``size``."""
@@ -157,6 +142,9 @@ class Images(Dataset):
             train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
         self.train, self.test = (transforms.centred(part, self._crop) for part in (train, test))
         self.shape = self.train["x"].shape[1:]
+
+    def held_out(self):
+        return super().held_out() if self._held_out is None else self._held_out
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""
@@ -176,9 +164,7 @@ class Images(Dataset):
         allowed = "none for latents, which are of the images as they are"
         require(name == "none" or not latents, "data.augment", name, allowed)
         require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
-        if "captions" in options and not captions.wanted(config):
-            for field, value in options.captions.items():
-                require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
+        captions.check(config)
         labelled = "vector" in options and options.vector.name == transforms.AUGMENTATION
         allowed = "edm with data.vector.name=augmentation, neither without the other"
         require((name == "edm") == labelled, "data.augment", name, allowed)
@@ -196,18 +182,12 @@ class Images(Dataset):
             full = lambda step: data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
             parts = (rows_of(full(step), rows) for step in itertools.count(first_step))
         else:
-            parts = self._stream(seed, first_step, size, process_index, process_count, workers)
+            transform = _without_class if self._unlabelled else _without_text
+            parts = streamed(
+                self._source, transform, self._on_error, seed=seed, batch_size=size, start=first_step * size,
+                process_index=process_index, process_count=process_count, workers=workers,
+            )  # fmt: skip
         return self._augmented(parts, seed, first_step, rows.start)
-
-    def _stream(self, seed, first_step, size, process_index, process_count, workers):
-        with data.stream(
-            self._source, seed=seed, batch_size=size, start=first_step * size, process_index=process_index,
-            process_count=process_count, transform=_without_text, workers=workers, on_error=self._on_error,
-        ) as batches:  # fmt: skip
-            try:
-                yield from batches
-            except ValueError as error:
-                raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such images") from error
 
     def _augmented(self, parts, seed, first_step, first_row):
         assert self.bins is not None
@@ -279,6 +259,42 @@ class Images(Dataset):
         )
 
 
+def read_rows(
+    source: Any, rows: np.ndarray, workers: int, on_error: str, what: str, unlabelled: bool = False
+) -> dict[str, Any]:
+    """These rows of a source in memory; ``what`` they are, for a warning of those that cannot be read."""
+    if hasattr(source, "__getitems__"):
+        return _stacked(source.__getitems__(rows.tolist()), unlabelled)
+    broken = []
+
+    def read(row: int) -> Mapping[str, Any] | None:
+        try:
+            return source[row]
+        except ValueError as error:
+            if on_error == "raise":
+                raise ValueError(f"{error}; config.data.on_error=skip leaves such {what} out") from error
+            broken.append(str(error))
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool:
+        found = [example for example in pool.map(read, rows.tolist()) if example is not None]
+    if broken:
+        first = "; ".join(sorted(broken)[:3])
+        warnings.warn(f"{len(broken)} {what} could not be read and were left out: {first}", stacklevel=2)
+    if not found:
+        raise ValueError(f"none of the {what} can be read: {min(broken)}")
+    return _stacked(found, unlabelled)
+
+
+def streamed(source: Any, transform: Callable, on_error: Any, **options: Any) -> Generator[Batch, None, None]:
+    """The batches of a source; ``options`` are of :func:`scorekit.data.stream`."""
+    with data.stream(source, transform=transform, on_error=on_error, **options) as batches:
+        try:
+            yield from batches
+        except ValueError as error:
+            raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such examples") from error
+
+
 def _flat(x) -> np.ndarray:
     return np.asarray(x, np.float32).reshape(len(x), -1)
 
@@ -287,8 +303,12 @@ def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
     return {name: example[name] for name in ("x", "label")}
 
 
-def _stacked(examples: list[Mapping[str, Any]]) -> dict[str, Any]:
-    label = np.array([example["label"] for example in examples], np.int32)
+def _without_class(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {"x": example["x"], "label": np.int32(0)}
+
+
+def _stacked(examples: list[Mapping[str, Any]], unlabelled: bool) -> dict[str, Any]:
+    label = np.array([0 if unlabelled else example["label"] for example in examples], np.int32)
     found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
     texts = [field for field in ("caption", "subject") if field in examples[0]]
     return {**found, **{field: [example[field] for example in examples] for field in texts}}

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from experiments.cli.config import Config, call, check_arguments, choice, require, resolve
 from experiments.cli.fields import NON_NEGATIVE, Choices, narrowed
 from scorekit import audio
@@ -95,6 +97,27 @@ def check_representation(config: Config, fields: Collection[str] = ()) -> None:
 
 def build_representation(config: Config, length: int, sample_rate: int) -> Representation:
     """The representation that the config names, the waveform by default, for sounds of this length."""
+    channels = config.data.get("channels") or 1
+    found = _of_one_channel(config, length, sample_rate)
+    return found if channels == 1 else _of_each(found, channels)
+
+
+def _of_each(one: Representation, channels: int) -> Representation:
+    """The representation of sounds ``(B, C, L)``: of each channel, one after the other along the last axis."""
+
+    def encode(sound):
+        found = one.encode(sound.reshape(-1, sound.shape[-1]))
+        found = jnp.moveaxis(found.reshape(-1, channels, *found.shape[1:]), 1, -2)
+        return found.reshape(*found.shape[:-2], -1)
+
+    def decode(x, dense_map=None):
+        parts = jnp.moveaxis(x.reshape(*x.shape[:-1], channels, -1), -2, 1)
+        return one.decode(parts.reshape(-1, *parts.shape[2:])).reshape(len(x), channels, -1)
+
+    return Representation(encode, decode)
+
+
+def _of_one_channel(config: Config, length: int, sample_rate: int) -> Representation:
     name = config.data.representation.name
     if name is None:
         return representations.waveform()

@@ -77,8 +77,8 @@ class Rolls(Dataset):
       held_out: the songs of the test set, which has a window of each song, beginning anywhere.
     """
 
+    unit = "pieces"
     vectors = MappingProxyType({})
-    sound_fields = ("crop", "peak", "representation")
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]
@@ -89,6 +89,7 @@ class Rolls(Dataset):
         self.songs, self.held_out = self._load(config)
         self.name, self.shape = config.data.name, (WINDOW, rolls.VOICES)
         self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self._label]
+        self.class_names = KEYS if self._label == "key" else ()
         self.examples = len(self.songs)
         self._starts = np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
         self.test = self._windows(self.held_out, self.test_windows())

@@ -28,6 +28,7 @@ from experiments.data.display import Sounds as SoundsView
 from scorekit import audio, data
 from scorekit.arguments import Between, Count, Positive, PositiveInt
 from scorekit.guidance import operators
+from scorekit.typing import Array
 
 Key: TypeAlias = Annotated[int, Count(0, 127)]
 _FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
@@ -91,6 +92,7 @@ class Sounds(Dataset):
       labels: choices of ``config.data.label``.
     """
 
+    unit = "sounds"
     maps = MAPS
     sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
@@ -110,25 +112,32 @@ class Sounds(Dataset):
             raise ConfigError(f"config.data: {error}") from error
         classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
         peak = self._peak = options.get("peak")
-        sounds = lambda x: x if peak is None else _normalised(x, peak)
+        sounds = lambda x: x if peak is None else normalised(x, peak)
         full = [
             {"x": sounds(s.x), "label": classes(s), **{name: getattr(s, name) for name in self.fields}}
             for s in (train, test)
         ]
         self.name, self.sample_rate = train.name, train.sample_rate
         self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in full)
+        names = {"instrument": train.instruments, "family": getattr(train, "families", ())}.get(label, ())
+        self.class_names = names[: self.num_classes]
         self._hop = self.hop(train)
         length = train.x.shape[1]
-        self._crop = options.crop or length
-        fits = 0 < self._crop <= length and self._crop % self._hop == 0
+        crop = options.crop or length
+        fits = 0 < crop <= length and crop % self._hop == 0
         require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
-        self._represent = functools.partial(representation.build_representation, config, sample_rate=train.sample_rate)
-        self._representation = self._represent(length=self._crop)
-        self._axes, self._by_pitch = representation.axes_of(config), representation.needs_pitch(config)
-        self._encode_by_pitch = jax.jit(self._representation.encode)
+        self.set_representation(config, crop)
         self._full = full[0]
         self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
         self.shape = jax.eval_shape(self.inputs, rows_of(self.test, slice(1))).shape[1:]
+
+    def set_representation(self, config: Config, crop: int) -> None:
+        """Sets what the network receives of examples of ``crop`` samples."""
+        self._crop = crop
+        self._represent = functools.partial(representation.build_representation, config, sample_rate=self.sample_rate)
+        self._representation = self._represent(length=crop)
+        self._axes, self._by_pitch = representation.axes_of(config), representation.needs_pitch(config)
+        self._encode_by_pitch = jax.jit(self._representation.encode)
 
     @classmethod
     def spatial_axes(cls, config):
@@ -182,7 +191,7 @@ class Sounds(Dataset):
         return self._encode_by_pitch(audio.pcm_to_float(batch["x"]), batch["pitch"])
 
     def to_sound(self, x, conditions=None):
-        """What the network receives as sounds ``(B, L)`` at full scale 1."""
+        """What the network receives as sounds ``(B, L)``, of several channels ``(B, C, L)``, at full scale 1."""
         dense_map = None if conditions is None else conditions.get("dense_map")
         return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
 
@@ -194,7 +203,8 @@ class Sounds(Dataset):
 
     def at_peak(self, sound):
         """Sounds ``(B, L)`` with the largest sample of each at ``config.data.peak``; as they are without one."""
-        return sound if self._peak is None else audio.normalise_peak(sound, self._peak)
+        flat = sound.reshape(len(sound), -1)  # the channels of a sound keep their balance
+        return sound if self._peak is None else audio.normalise_peak(flat, self._peak).reshape(sound.shape)
 
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
@@ -233,18 +243,23 @@ class Sounds(Dataset):
     def distances(self, y, x):
         ours, theirs = self.to_sound(y), self.to_sound(x)
         return {
-            "log-spectral distance, dB": audio.log_spectral_distance(ours, theirs, self.sample_rate),
+            "log-spectral distance, dB": _mean(audio.log_spectral_distance(ours, theirs, self.sample_rate)),
             "multi-resolution STFT loss": self._spectral_loss(ours, theirs),
         }
 
     def _spectral_loss(self, y, x):
         audible = jnp.sqrt(jnp.mean(x**2, axis=-1)) > SILENCE
-        tone = jnp.ones_like(x).at[:, ::2].set(-1.0)
-        reference = jnp.where(audible[:, None], x, tone)
-        return jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0)
+        tone = jnp.ones_like(x).at[..., ::2].set(-1.0)
+        reference = jnp.where(audible[..., None], x, tone)
+        return _mean(jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0))
 
 
-def _normalised(x: np.ndarray, peak: float) -> np.ndarray:
+def _mean(values: Array) -> Array:
+    """The mean over the channels of each sound, ``(B,)``, where there are several."""
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def normalised(x: np.ndarray, peak: float) -> np.ndarray:
     """16-bit codes ``(N, L)`` with the largest sample of each sound at ``peak``, in blocks."""
     parts = (audio.normalise_peak(audio.pcm_to_float(x[i : i + 500]), peak) for i in range(0, len(x), 500))
     return np.concatenate([np.asarray(audio.float_to_pcm(part), x.dtype) for part in parts])

@@ -94,6 +94,7 @@ class Resized:
         self._source, self._factor = source, 1 if size is None else side // size
         self.shape = (side // self._factor, width // self._factor, channels)
         self.name, self.bins, self.num_classes = source.name, source.bins, source.num_classes
+        self.classes: tuple[str, ...] = source.classes
 
     def __len__(self) -> int:
         return len(self._source)

@@ -15,8 +15,14 @@ from scorekit.arguments import Count, Each, OneOf
 from scorekit.io import as_path
 from scorekit.metrics.resize import CONVENTIONS
 
+AT_END = Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate.")
+LEFT_OUT = {"evaluation": "left out; experiments.evaluate finds the metrics"}
+"""The facts of a report without them."""
+SAMPLES = Field(None, Count(1, 10**8), """
+    Samples that metrics are computed on; None is as many as there are training examples, at most 1500.""")  # fmt: skip
 FIELDS = Section(
-    num_samples=Field(1500, Count(1, 10**8), "Samples that metrics are computed on."),
+    at_end=AT_END,
+    num_samples=SAMPLES,
     guidance_scales=Field((1.0, 2.0, 4.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
     step_counts=Field((), Each(Count(1, 10**6)), """
         Numbers of steps to compare, at every guidance scale; none is ``sampling.steps`` alone."""),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.progress import Progress
 from experiments.data.dataset import Batch, Dataset, in_blocks, preprocess, rows_of
 from experiments.data.display import Scorer
 from experiments.evaluation import compared
@@ -19,7 +20,7 @@ from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, denoiser
-from experiments.models.samples import PartialSamples
+from experiments.models.samples import PartialSamples, one_bar
 from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
@@ -130,11 +131,12 @@ def sample_metrics(
     if scorer is None:
         return {}
     rows = {"real test data": scorer.real}
-    labels = np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
-    for name, (scale, steps) in compared(config).items():
-        samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
-        found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
-        rows[name] = found | semigroup(config, model, dataset, params, steps, scale)
+    labels = np.arange(dataset.num_samples(config), dtype=np.int32) % dataset.num_classes
+    with one_bar(partial, len(compared(config)), len(labels), config.sampling.batch_size):
+        for name, (scale, steps) in compared(config).items():
+            samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
+            found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
+            rows[name] = found | semigroup(config, model, dataset, params, steps, scale)
     return rows
 
 
@@ -176,8 +178,15 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
 
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
     examples = len(few["x"])
-    block = lambda rows: run(params, jax.random.key(config.seed + int(rows[0])), rows_of(few, rows))
-    found = in_blocks(block, np.arange(examples), min(dataset.evaluation_batch, examples))
+    size = min(dataset.evaluation_batch, examples)
+    with Progress(-(-examples // size), batch_size=size, label="bound") as bar:
+
+        def block(rows):
+            found = run(params, jax.random.key(config.seed + int(rows[0])), rows_of(few, rows))
+            bar.update(int(rows[0]) // size + 1)
+            return found
+
+        found = in_blocks(block, np.arange(examples), size)
     values = found.T / (dim * math.log(2))
     prior, reconstruction, diffusion, total = map(float, values.mean(axis=1))
     error = float(values[3].std() / math.sqrt(examples))

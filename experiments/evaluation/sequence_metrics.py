@@ -12,8 +12,9 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data import kind_of
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
+from experiments.evaluation import AT_END, SAMPLES
 from experiments.models.devices import spread, spread_jit
-from experiments.models.samples import PartialSamples, check_samples
+from experiments.models.samples import PartialSamples, check_samples, one_bar
 from experiments.models.sampling import Generate
 from experiments.models.sequences import Sequences, conditionals, token_denoiser
 from scorekit import autoregressive as ar
@@ -22,8 +23,8 @@ from scorekit.arguments import Count, Each
 from scorekit.typing import PyTree
 
 FIELDS = Section(
-    num_samples=Field(1500, Count(1, 10**8), """
-        Samples that metrics are computed on, where there are metrics of the kind of data."""),
+    at_end=AT_END,
+    num_samples=SAMPLES,
     guidance_scales=Field((1.0, 2.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
     bound_times=Field(32, Count(1, 10**6), "Diffusion: noise levels per test example in the variational bound."),
 )  # fmt: skip
@@ -96,17 +97,19 @@ def evaluate(
     require(config.sampling.given is None, "sampling.given", config.sampling.given,
             "None in an evaluation: given notes are of the test data that samples are compared with")  # fmt: skip
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
-    rows, labels = {}, np.arange(config.evaluation.num_samples, dtype=np.int32) % dataset.num_classes
+    scales, num, size = config.evaluation.guidance_scales, dataset.num_samples(config), config.sampling.batch_size
+    rows, labels = {}, np.arange(num, dtype=np.int32) % dataset.num_classes
     if scorer is not None:
         rows["real test data"] = scorer.real
         if not dataset.coding.exact:
             decoded = in_blocks(jax.jit(dataset.from_model), dataset.test["x"], min(50, len(dataset.test["x"])))
             measured = scorer.samples(decoded, dataset.test["label"])
             rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
-        for scale in config.evaluation.guidance_scales:
-            samples = generate(params, config.seed + 1, labels, scale, partial=partial)
-            rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
-    few = np.resize(labels, min(config.sampling.batch_size, config.evaluation.num_samples))
+        with one_bar(partial, len(scales), num, size):
+            for scale in scales:
+                samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+                rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
+    few = np.resize(labels, min(size, num))
     for seed in (0, 1):  # the first one compiles
         start = time.perf_counter()
         generate(params, seed, few, config.sampling.guidance_scale)

@@ -126,7 +126,7 @@ def _sdedit(config: Config, run: Run, request: Request) -> tuple[Columns, Table]
             seconds = time.monotonic() - begin
             rows.append(_row(request, image, targets, f"from t = {t:g}", samplers.nfe(solver, grid), seconds))
             bar.update(i + 1)
-    return columns, Table(_HEADER, rows, _caption(config, request))
+    return columns, Table(_HEADER, rows, _caption(config, run, request))
 
 
 def _invert(config: Config, run: Run, request: Request) -> tuple[Columns, Table]:
@@ -154,7 +154,7 @@ def _invert(config: Config, run: Run, request: Request) -> tuple[Columns, Table]
         _row(request, back, targets, "back", 2 * evaluations, None),
         _row(request, edited, targets, "edited", 2 * evaluations, seconds),
     ]
-    return columns, Table(_HEADER, rows, _caption(config, request))
+    return columns, Table(_HEADER, rows, _caption(config, run, request))
 
 
 _HEADER = ["", "PSNR to original (dB)", "class kept", "target class", "evaluations", "seconds"]
@@ -166,8 +166,8 @@ def _row(request: Request, image, targets: Array, name: str, evaluations: int, s
     return [name, likeness, kept, reached, evaluations or None, seconds or None]
 
 
-def _caption(config: Config, request: Request) -> str:
-    to = "the next class" if request.target is None else f"class {request.target}"
+def _caption(config: Config, run: Run, request: Request) -> str:
+    to = "the next class" if request.target is None else f"class {run.dataset.named([request.target])[0]}"
     by = ", ".join(config.guidance)
     scale = show(config.sampling.guidance_scale)
     return f"to {to} by {by} at γ = {scale}; an evaluation is one call of all branches of the rules"

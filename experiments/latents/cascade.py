@@ -13,14 +13,13 @@ Writes ``cascade.html`` with audio widgets, WAV files and ``cascade.npz`` (``x``
 the others, ``label``) into the folder ``cascade`` of the last stage.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from experiments import data
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
@@ -32,7 +31,7 @@ from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Table, tables_as_text, write_report
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
-_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; by default of the first held-out sounds.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers; by default of held-out sounds.")
 shared.reinterpret_weights()
 _NUM, _SEED = shared.count("num", 8, "Number of sounds."), shared.seed("Seed of all noise.")
 
@@ -44,8 +43,7 @@ def last_config() -> Config:
     return for_full_sounds(base.saved(_STAGES.value[-1]))
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> str:
     names = [str(name) for name in _STAGES.value]
     folders = [Path(name).expanduser().absolute() for name in names]
     configs = [*(for_full_sounds(base.saved(name)) for name in names[:-1]), config]
@@ -59,7 +57,8 @@ def main(config: Config) -> None:
     ]
     dataset = stages[-1].run.dataset
     first = dataset.test["label"][:8]
-    chosen = first if _LABELS.value is None else shared.classes("labels", _LABELS.value, dataset.num_classes)
+    of = dataset.num_classes, dataset.class_names
+    chosen = first if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
     print(f"drawing {len(labels)} sounds through {len(stages)} stages …", flush=True)
     sounds, seconds = draw(stages, _SEED.value, labels)
@@ -77,11 +76,11 @@ def main(config: Config) -> None:
     caption = "Noise on the low-rate signal; seconds of computing for a second of sound, compilation included."
     table = Table(["stage", "steps", "γ", "noise", "seconds per second"], rows, caption)
     few = {f"stage {i + 1}, {Path(name).name}": x[:8] for i, (name, x) in enumerate(zip(names, sounds, strict=True))}
-    widgets = audio_widgets(out / "sounds", few, view.sample_rate, row_labels=labels[:8].tolist())
+    widgets = audio_widgets(out / "sounds", few, view.sample_rate, row_labels=dataset.named(labels[:8]))
     facts = {"data": dataset.name, "sounds": len(labels), "seed": _SEED.value}
     report = write_report(out / "cascade.html", f"scorekit: {dataset.name}, a cascade", facts, [table, widgets])
     print(tables_as_text([table]))
-    print(progress.final_line(f"{report} and {out / 'cascade.npz'}", time.monotonic() - start))
+    return f"{report} and {out / 'cascade.npz'}"
 
 
 if __name__ == "__main__":

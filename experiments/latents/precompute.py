@@ -11,13 +11,12 @@ reads from disk as it needs them, and ``precomputed.json``. The images stay wher
 them. ``--config.data.…`` are the fields of training, with ``image_mode=RGB`` as default.
 """
 
-import time
 from pathlib import Path
 
 from absl import flags
 
 from experiments import data
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
@@ -47,8 +46,7 @@ def check_fields(config: Config) -> None:
     data.check(config)
 
 
-def main(config: Config) -> None:
-    start = time.monotonic()
+def main(config: Config) -> Path:
     weights, given = shared.path(_WEIGHTS), f"--weights={_WEIGHTS.value}"
     if not Path(str(_DATA.value)).expanduser().exists():
         raise ConfigError(f"--data={_DATA.value}: there is nothing here")
@@ -60,7 +58,7 @@ def main(config: Config) -> None:
     assert isinstance(dataset, Images)
     print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
     latents.write(out, config, dataset, found, _BATCH.value)
-    print(progress.final_line(str(out), time.monotonic() - start))
+    return out
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ FIELDS = Section(
         What is trained: the function of the noisy example, the noise level and the
         conditions.""", ("num_classes", "outputs", "vector_size", "map_shape", "token_size")),
     init_from=Field(None, Text("a folder or file of weights"), """
-        A folder or file that scorekit.io.load reads: training starts from its parameters, with the network and the
-        preconditioning that they belong to, a flow map from those of a denoiser too; None starts from random
-        parameters."""),
+        A folder or file that scorekit.io.load reads: training starts from its parameters, a flow map from those of a
+        denoiser too. Network, preconditioning and target are taken from it where they are left at their defaults; None
+        starts from random parameters."""),
     preconditioning=Section(
         noise=Choices(choices.NOISE_INPUTS, "log_snr", """
             What the network is called with for the noise level.""", ("schedule",)),

@@ -23,7 +23,7 @@ from experiments.models import choices, conditioning
 from experiments.models.guidance import RULES, Parts, compose, is_plain, takes
 from experiments.models.run_files import check_average
 from experiments.models.sampling import build_sampler
-from scorekit import io, times
+from scorekit import times
 from scorekit.typing import Array, Schedule, Solver
 
 TWO_TIMES = ("dit", "mlp", "unet")
@@ -63,10 +63,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
 
 
 def check_trainable(config: Config) -> None:
-    """Validates the needs of training: an initial model and an average that exist, and no rules that read results of
-    training."""
-    start = config.init_from
-    require(start is None or io.as_path(start).exists(), "init_from", start, "a folder or file that exists")
+    """Validates the needs of training: an average that exists, and no rules that read results of training."""
     allowed = "above 0 with config.loss.guidance_max, which needs a trained null token"
     drops = config.loss.label_dropout > 0 or config.loss.joint_dropout > 0
     require_field(config, "loss.label_dropout", config.loss.guidance_max is None or drops, allowed)
@@ -192,6 +189,8 @@ def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float])
         name = field.split(".")[0]
         unused = value is not None and name not in names
         require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
+    classless = "classifier" in names and data.kind_of(config).unlabelled(config)
+    require(not classless, "guidance", ",".join(names), "a rule without a classifier for config.data.label=none")
     bounds = config.rules.interval
     if "interval" in names and bounds.noise_min is None and bounds.noise_max is None:
         raise ConfigError(

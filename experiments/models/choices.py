@@ -68,6 +68,27 @@ TARGETS: Mapping[str, Callable] = {
 }
 
 
+def _timestep(
+    betas: str = "linear",
+    count: Annotated[int, Count(2, 2**20)] = 1000,
+    start: Annotated[float, Between(0, 1, "both")] = 1e-4,
+    end: Annotated[float, Between(0, 1, "both")] = 0.02,
+    zero_snr: bool = False,
+) -> TimestepInput:
+    """The index in a table of betas.
+
+    Args:
+      betas: name of the table.
+      count: number of steps.
+      start: first beta; not of the cosine.
+      end: last beta, likewise.
+      zero_snr: whether the last step is noise alone.
+    """
+    table = {"beta_schedule": betas, "num_train_timesteps": count, "beta_start": start, "beta_end": end}
+    found = preconditioning.from_scheduler({**table, "rescale_betas_zero_snr": zero_snr}).noise_input
+    return cast(TimestepInput, found)
+
+
 NOISE_INPUTS: Mapping[str, Callable] = {
     "clock": Choice(
         lambda scale=4.0: ClockInput(scale=scale),
@@ -82,8 +103,7 @@ NOISE_INPUTS: Mapping[str, Callable] = {
         "``scale t``, the time of the schedule.\n\nArgs:\n  scale: the value at t = 1.",
     ),
     "timestep": Choice(
-        lambda betas="linear": preconditioning.ddpm(betas).noise_input,
-        "The index in a table of 1,000 betas.",
+        _timestep,
         betas=Field("linear", OneOf(*preconditioning.BETAS), "the name of the table."),
     ),
     "vp": Choice(
@@ -138,14 +158,14 @@ TIMES: Mapping[str, Callable] = {
 _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
     "attention_levels": Each(Count(0, 1023)),
-    **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers"), _DEPTH),
+    **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers", "token_depth"), _DEPTH),
     **dict.fromkeys(("channels", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
     **dict.fromkeys(("latent_channels", "patch", "width", "window"), _WIDTH),
     "codes": Count(2, 2**24),
     "conditioning_layers": Count(0, 1024),
     "factors": Each(_WIDTH),
     "filters": Count(0, 2**16),
-    "grid": Each(_WIDTH),
+    **dict.fromkeys(("grid", "level_heads"), Each(_WIDTH)),
     "mlp_ratio": Between(0, 1024, "low"),
     "multipliers": Each(_DEPTH, least=1),
     "noise_channels": Count(2, 2**16),

@@ -70,6 +70,7 @@ def check(config: Config) -> None:
     """Validates relations between fields; compiles nothing."""
     axes = data.kind_of(config).spatial_axes(config)
     require_field(config, "data.name", axes > 0, "a data set of images or sounds")
+    require_field(config, "data.label", config.data.label != "none", "left out, or another: a classifier needs classes")
     check_needs_no_pitch(config)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
     choices.build_schedule(config)
@@ -136,9 +137,7 @@ def make_loss(built: Classifier):
     return loss
 
 
-def accuracy_by_noise(
-    built: Classifier, dataset: Dataset, params: PyTree, levels: int, draws: int, batch_size: int = 500
-) -> Curve:
+def accuracy_by_noise(built: Classifier, dataset: Dataset, params: PyTree, levels: int, draws: int) -> Curve:
     """Accuracy and cross-entropy at ``levels`` log-SNRs from -10 to 10 and without noise, on the test set with
     ``draws`` draws of the noise."""
 
@@ -151,7 +150,7 @@ def accuracy_by_noise(
         return aux.correct, aux.cross_entropy
 
     x, label = (jnp.asarray(dataset.test[name]) for name in ("x", "label"))
-    size = min(batch_size, len(x))
+    size = min(500, len(x))
     log_snr = np.append(np.linspace(-10.0, 10.0, levels), np.inf)
     ts = jnp.append(built.schedule.time_at(jnp.asarray(log_snr[:-1], jnp.float32)), 0.0)
     correct, entropy = np.zeros(levels + 1), np.zeros(levels + 1)

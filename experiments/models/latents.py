@@ -16,6 +16,7 @@ from experiments.cli.config import Config, ConfigError, leaves, lookup, to_text
 from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, Encoded, check_examples, in_blocks, keep_not_finite
 from experiments.data.images import Images
+from experiments.data.sound_files import SoundFiles
 from experiments.models import autoencoder, embeddings
 from experiments.models.run_files import check_weights, config_of, restore
 from scorekit.data import batch_at
@@ -148,7 +149,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
         built = autoencoder.Latent(found.module, ConfigDict(), inner)
         return Latents(inner, built, found.params, np.zeros(()), np.ones(()), rows)
     crop = config.data.crop
-    if crop is not None:
+    if crop is not None and not isinstance(inner, SoundFiles):
         raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
     if inner.streaming:
         raise ConfigError(

@@ -1,6 +1,4 @@
-"""A model of a config: the network with its schedule, target, weighting and times, and its initial parameters: random,
-or from ``config.init_from``, which must fit the model.
-"""
+"""A model of a config: the network with its schedule, target, weighting and times, and random parameters."""
 
 import dataclasses
 import functools
@@ -10,19 +8,18 @@ from typing import Any, NamedTuple, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, ConfigError, require
+from experiments import data
+from experiments.cli.config import Config, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.flow_map_losses import FlowMapLoss
-from scorekit import denoisers, flow_maps, io
+from scorekit import denoisers, flow_maps
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
-from scorekit.io.tensors import check_params
-from scorekit.networks import LogVariance, with_new_parameters
+from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
@@ -81,8 +78,9 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     if config.loss.map_noise is not None:
         *positions, channels = sizes["map_shape"]
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
+    num_classes = None if data.kind_of(config).unlabelled(config) else dataset.num_classes
     return Model(
-        module=choices.build_network(config, dataset.num_classes, outputs=dataset.shape[-1], **sizes),
+        module=choices.build_network(config, num_classes, outputs=dataset.shape[-1], **sizes),
         schedule=schedule,
         target=choices.build_target(config),
         weighting=choices.build_weighting(config, schedule),
@@ -110,7 +108,7 @@ def at_params(model: Model, params: PyTree) -> Model:
     return model._replace(schedule=dataclasses.replace(cast(Any, model.schedule), **params[SCHEDULE]))
 
 
-def _init_schedule(schedule: Schedule) -> dict[str, Array]:
+def init_schedule(schedule: Schedule) -> dict[str, Array]:
     """The initial parameters: the fields of :func:`scorekit.schedules.learned`."""
     names = [field.name for field in dataclasses.fields(cast(Any, schedule))]
     return {name: jnp.array(getattr(schedule, name), jnp.float32) for name in names}
@@ -121,12 +119,18 @@ def init_params(model: Model, key: Key) -> PyTree:
     also ``schedule``."""
     x = jnp.zeros((1, *model.shape))
     given = {} if model.flow_map is None else {"scalars": scalars(model, {}, jnp.zeros(1))}
-    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32), **given)
+    labels = jnp.zeros(1, jnp.int32) if takes_labels(model) else None
+    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), labels, **given)
     if model.log_variance is not None:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
-        params = {**params, SCHEDULE: _init_schedule(model.schedule)}
+        params = {**params, SCHEDULE: init_schedule(model.schedule)}
     return params
+
+
+def takes_labels(model: Model) -> bool:
+    """Whether the network has classes; that of ``config.data.label=none`` has none."""
+    return getattr(model.module, "num_classes", 0) is not None
 
 
 def scalars(model: Model, named: Mapping[str, Any], span: Array) -> Array:
@@ -157,7 +161,8 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
     named = given if isinstance(given, Mapping) else {"labels": given}
     if model.flow_map is not None and "scalars" not in named:
         named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}
-    named = {name: value for name, value in named.items() if name != GUIDANCE}
+    dropped = (GUIDANCE,) if takes_labels(model) else (GUIDANCE, "labels")
+    named = {name: value for name, value in named.items() if name not in dropped}
     of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE)}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
@@ -202,65 +207,3 @@ def unconditional(model: Model, params: PyTree) -> Denoiser:
 
 def _unconditional(model: Model, params: PyTree, x_t: Array, t: Array):
     return denoiser(model, params, jnp.full(x_t.shape[0], model.num_classes, jnp.int32))(x_t, t)
-
-
-_FREE = ("attention", "dropout", "dtype", "name", "parent", "remat")
-"""Attributes of a network that parameters do not depend on."""
-
-
-def initial_params(config: Config, model: Model) -> PyTree:
-    """The parameters at step 0."""
-    if config.init_from is None:
-        return init_params(model, jax.random.key(config.seed))
-    given = f"config.init_from={config.init_from}"
-    try:
-        found = io.load(config.init_from)
-    except (ValueError, OSError, ImportError) as error:
-        raise ConfigError(f"{given}: {error}") from error
-    _compare(given, "is", type(found.module).__name__, type(model.module).__name__)
-    for field in dataclasses.fields(cast(Any, model.module)):
-        if field.name not in _FREE:
-            ours, theirs = (getattr(module, field.name) for module in (model.module, found.module))
-            _compare(given, f"has {field.name} =", theirs, ours)
-    for part, ours, theirs in (
-        ("predicts", model.target, found.target),
-        ("scales its input by sigma_data =", model.sigma_data, found.preconditioning.sigma_data),
-        ("has the noise input", model.noise_input, found.preconditioning.noise_input),
-    ):
-        if not _equal(ours, theirs):
-            _compare(given, part, _in_words(theirs), _in_words(ours))
-    params = dict(found.params)
-    if model.log_variance is not None and LOG_VARIANCE not in params:
-        params[LOG_VARIANCE] = init_log_variance(model, jax.random.key(config.seed))
-    if model.learns_schedule:
-        theirs = found.preconditioning.schedule
-        same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
-        params[SCHEDULE] = _init_schedule(theirs if same else model.schedule)
-    try:
-        if model.flow_map is not None:  # a denoiser lacks the parameters of the length of the jump
-            params = with_new_parameters(params, init_params(model, jax.random.key(config.seed)))
-        check_params(params, jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)))
-    except ValueError as error:
-        raise ConfigError(f"{given}: {error}") from error
-    return params
-
-
-def _compare(given: str, verb: str, theirs: object, ours: object) -> None:
-    if theirs != ours:
-        raise ConfigError(f"{given}: its network {verb} {theirs}, that of the config {ours}; they must be the same")
-
-
-def _equal(one: PyTree, other: PyTree) -> bool:
-    same = jax.tree.structure(one) == jax.tree.structure(other)
-    return same and all(map(np.allclose, jax.tree.leaves(one), jax.tree.leaves(other)))
-
-
-def _in_words(part: object) -> str:
-    """A noise input as the overrides that choose it; anything else by its name."""
-    if isinstance(part, LogSNRInput):
-        return f"preconditioning.noise.name=log_snr, scale={part.scale:g}, offset={part.offset:g}"
-    tables = {f"timestep, betas={name}": preconditioning.ddpm(name).noise_input for name in preconditioning.BETAS}
-    for name, known in {**tables, "vp": preconditioning.vp().noise_input}.items():
-        if _equal(part, known):
-            return f"preconditioning.noise.name={name}"
-    return str(part) if part is None or isinstance(part, float) else type(part).__name__

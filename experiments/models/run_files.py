@@ -26,6 +26,7 @@ from experiments.cli.config import (
     to_text,
 )
 from experiments.cli.fields import Field, Section, Text
+from experiments.cli.outputs import encodable
 from scorekit import training
 from scorekit.io import as_path
 from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width, restore_extra
@@ -115,7 +116,7 @@ FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "transcrib
           "preconditioning.", "loss.", "data.name", "data.label", "data.peak", "data.latents", "data.representation.",
           "data.map.", "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model",
           "symbols.", "order.")  # fmt: skip
-_RECORD, _ENCODER = "weights", "encoder"
+_RECORD, _ENCODER, _NAMES = "weights", "encoder", "class_names"
 _LEFT_OUT = {
     "data.tokens.name": "none",
     "loss.coupling.name": "independent",
@@ -136,9 +137,11 @@ def fields_of(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
-def record(config: Config, encoder: str | None = None) -> dict[str, Any]:
-    """The record that training saves with a checkpoint: the fields, and the checksum of the encoder of embeddings."""
-    return {_RECORD: fields_of(config), **({} if encoder is None else {_ENCODER: encoder})}
+def record(config: Config, encoder: str | None = None, class_names: Sequence[str] = ()) -> dict[str, Any]:
+    """The record that training saves with a checkpoint: the fields, the checksum of the encoder of embeddings, and the
+    names of the classes."""
+    facts = {_ENCODER: encoder, _NAMES: list(map(encodable, class_names))}
+    return {_RECORD: fields_of(config), **{name: value for name, value in facts.items() if value}}
 
 
 def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], workdir: Path) -> None:
@@ -158,6 +161,23 @@ def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], wo
         )
 
 
+def check_class_names(class_names: Sequence[str], saved: dict[str, Any], workdir: Path) -> None:
+    """Validates that the classes of the data have the names that a run was trained with, in the same order."""
+    trained, names = saved.get(_NAMES, []), list(map(encodable, class_names))
+    for i, (before, name) in enumerate(zip(trained, names, strict=False)):
+        if before != name and not flags.reinterpret():
+            raise ConfigError(
+                f"config.data: class {i} is {to_text(name)}, the weights in {workdir} were trained with "
+                f"{to_text(before)} as class {i}; restore its name, or pass --reinterpret_weights if this is meant"
+            )
+
+
+def recorded_class_names(workdir: Path, step: int | None = None) -> tuple[str, ...]:
+    """The names of the classes that a run was trained with, by number; empty where they had none."""
+    found = restore_extra(workdir / "checkpoints", step=step) or restore_extra(workdir / "checkpoints") or {}
+    return tuple(found.get(_NAMES, ()))
+
+
 def recorded_encoder(workdir: Path) -> str | None:
     """The checksum of the encoder of embeddings that a run was trained with; None without one, or if it is unknown."""
     return (restore_extra(workdir / "checkpoints") or {}).get(_ENCODER)
@@ -174,10 +194,10 @@ def check_weights(config: Config, workdir: Path, step: int | None = None) -> dic
 
 
 def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
-    """As :func:`check_weights`, against what was saved with a checkpoint; nothing to do where no fields were."""
+    """As :func:`check_weights`, against what was saved with a checkpoint; without fields there, against the file."""
     ours, trained = fields_of(config), saved.get(_RECORD)
     if trained is None:
-        return
+        trained = fields_of(config_of(workdir, f"--workdir={workdir}"))
     shown = lambda value: tuple(value) if isinstance(value, list) else "its default" if value is None else value
     for field in sorted({*ours, *trained}):
         value, before = (to_text(shown(fields.get(field))) for fields in (ours, trained))

@@ -19,7 +19,7 @@ from experiments.models.checks import check
 from experiments.models.devices import param_shapes
 from experiments.models.guidance import NO_EXTRAS, Extras
 from experiments.models.model import at_params, build_model, init_params
-from experiments.models.run_files import check_encoder, check_weights, restore
+from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
 from experiments.models.sampling import make_sampler
 from scorekit.checks import check_finite
 from scorekit.io import Loaded, write_atomic
@@ -75,6 +75,7 @@ def open_run(
     if dataset is None:
         dataset = latents.load_data(config, workdir)
     check_encoder(config, dataset.encoder, saved, workdir)
+    check_class_names(dataset.class_names, saved, workdir)
     model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
@@ -117,22 +118,6 @@ def as_loaded(run: Run) -> Loaded:
     except ValueError as error:
         raise ConfigError(f"step {run.step} of the run cannot be exported: {error}; see --step") from None
     return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)
-
-
-def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
-    """Data, steps, solver and, where the run was evaluated, metrics."""
-    path = workdir / "evaluation.json"
-    sampling = config.sampling
-    return {
-        "data": run.dataset.name,
-        "classes": f"{run.dataset.num_classes}; label {run.dataset.num_classes} is the null token",
-        "conditions": ", ".join(("labels", *run.model.extracts)),
-        "step": run.step,
-        "average": sampling.ema,
-        "solver": f"{sampling.solver.name}, {sampling.steps} steps on the grid {sampling.grid.name}",
-        "guidance": f"{' + '.join(config.guidance)}, \u03b3 = {sampling.guidance_scale:g}",
-        **(json.loads(path.read_text()) if path.exists() else {}),
-    }
 
 
 def facts(run: Run) -> dict[str, Any]:

@@ -221,7 +221,10 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             return samples if measure is None else measure(check_samples(samples, by))
 
         if partial is None or num == 1:
-            return check_samples(np.concatenate([draw(i) for i in range(num)]), by)
+            found = check_samples(np.concatenate([draw(i) for i in range(num)]), by)
+            if partial is not None:
+                partial.advance()
+            return found
         first = jax.tree.map(lambda leaf: leaf[:size], given)
         like = jax.ShapeDtypeStruct((size, *model.shape), jnp.float32)
         constants = jax.make_jaxpr(dataset.from_model)(like, first).consts  # such as the parameters of a decoder

@@ -16,7 +16,7 @@ from experiments.data.dataset import held_out_of
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
-from experiments.models.run_files import SAMPLED, check_average, check_weights, restore
+from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, restore
 from experiments.models.runs import Run
 from experiments.models.samples import NotFinite, PartialSamples, check_codes, check_samples, digest_of
 from experiments.models.sampling import Generate
@@ -167,6 +167,8 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         num = -(-len(labels) // size)
         if partial is None or num == 1:
             parts = [draw(i) for i in range(num)]
+            if partial is not None:
+                partial.advance()
         else:
             digest = digest_of(config, seed, labels, guidance_scale, params, first)
             parts = partial.batches(digest, num, size, draw)
@@ -180,9 +182,10 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
 def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
     """Loads the averaged parameters of a checkpoint; see :func:`experiments.models.runs.open_run`."""
-    check_weights(config, workdir, step)
+    saved = check_weights(config, workdir, step)
     check_all(config, scales)
     dataset = sequences.load_data(config)
+    check_class_names(dataset.class_names, saved, workdir)
     model = sequences.build_model(config, dataset)
     like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)

@@ -11,7 +11,7 @@ the scores; the other half is scored. The same command continues a training or s
 import time
 from pathlib import Path
 
-from experiments.cli import command_line, progress
+from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
 from experiments.cli.config_help import declared_by
@@ -47,7 +47,7 @@ def check(config: Config) -> None:
     require(levels <= most, "curvature_levels", levels, f"from 1 to the {most} of config.log_snrs")
 
 
-def main(config: Config) -> None:
+def main(config: Config) -> Path:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
     check(config)
@@ -57,10 +57,10 @@ def main(config: Config) -> None:
     if saved.exists() and not load_resolved(saved).keys() <= config.keys():
         raise ConfigError(f"--workdir={workdir}: there is a run of another program, which is kept; use another folder")
     with lock.hold(workdir):
-        detect(config, workdir, start)
+        return detect(config, workdir, start)
 
 
-def detect(config: Config, workdir: Path, start: float) -> None:
+def detect(config: Config, workdir: Path, start: float) -> Path:
     """Runs the experiment and writes its results."""
     outcome = experiment.run(config, workdir)
     save_resolved(config, workdir / "config.json")
@@ -69,8 +69,7 @@ def detect(config: Config, workdir: Path, start: float) -> None:
     print(report.as_text(config, outcome))
     print(report.ascent_as_text(outcome.ascent))
     write_results(workdir / "ood.json", {f"{row.dataset}/{row.score}": row.auroc for row in outcome.rows})
-    path = report.write(workdir, config, outcome, time.monotonic() - start)
-    print(progress.final_line(str(path), time.monotonic() - start))
+    return report.write(workdir, config, outcome, time.monotonic() - start)
 
 
 if __name__ == "__main__":

@@ -35,13 +35,13 @@ def audio_widgets(
 
     Args:
       folder: folder of ``<row>_<version>.wav`` and ``.png``; made where it is not there.
-      sounds: name of a version, as in ``"held out"`` -> ``(N, length)`` at full scale 1. One row of the table for each
-        of N sounds, one column for each version.
+      sounds: name of a version, as in ``"held out"`` -> ``(N, length)`` or ``(N, channels, length)`` at full scale 1.
+        One row of the table for each of N sounds, one column for each version.
       sample_rate: samples a second.
       row_labels: N of them; 0, 1, ... by default.
     """
     versions = {name: np.asarray(x, np.float32) for name, x in sounds.items()}
-    counts = {x.shape[0] if x.ndim == 2 else None for x in versions.values()}
+    counts = {x.shape[0] if x.ndim in (2, 3) else None for x in versions.values()}
     if len(counts) != 1 or None in counts:
         raise ValueError(f"sounds must hold (N, length) with one N, got {[x.shape for x in versions.values()]}")
     labels = range(next(iter(versions.values())).shape[0]) if row_labels is None else row_labels
@@ -77,7 +77,7 @@ def write_sound_report(
 
 
 def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Sound:
-    """Writes ``x`` ``(length,)`` as ``path.wav`` and ``path.png``; what exceeds full scale is clipped."""
+    """Writes ``x``, ``(length,)`` or ``(channels, length)``, as ``path.wav``, clipped at 1, and ``path.png``."""
     wav, picture = as_path(f"{path}.wav"), as_path(f"{path}.png")
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / "sound.wav"
@@ -87,8 +87,8 @@ def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) ->
 
 
 def sound_picture(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:
-    """The waveform of ``x`` ``(length,)`` above its spectrogram, as PNG."""
-    x = np.asarray(x, np.float32)
+    """The waveform of ``x`` ``(length,)``, or of the mean of channels, above its spectrogram, as PNG."""
+    x = np.asarray(np.atleast_2d(np.asarray(x)).mean(axis=0), np.float32)
     hop = max(round(WINDOW * sample_rate / 8), 1)
     level, seconds = decibels(x, sample_rate, hop), len(x) / sample_rate
     drawing = Drawing(figsize=(3.2, 2.6), layout="constrained")

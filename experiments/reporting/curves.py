@@ -148,7 +148,6 @@ def histograms(
     *,
     xlabels: Mapping[str, str] | None = None,
     lines: Mapping[str, Mapping[str, float]] | None = None,
-    title: str | None = None,
 ) -> Path:
     """Densities of several sets of values ``(N,)``, all finite, on the same axis, a panel for each quantity.
 
@@ -181,8 +180,6 @@ def histograms(
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=12)
     return save(figure, path)
 
 

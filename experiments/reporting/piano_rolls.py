@@ -33,7 +33,6 @@ def roll_picture(
     seconds: float,
     *,
     reference: Sequence[Note] | None = None,
-    title: str | None = None,
     names: tuple[str, str] = ("transcribed", "played"),
 ) -> Path:
     """Notes as bars, darker for higher velocities, and the outlines of the notes of a reference.
@@ -58,8 +57,6 @@ def roll_picture(
     axes.set_xlabel("seconds")
     axes.grid(axis="y", linewidth=0.3)
     axes.set_axisbelow(True)
-    if title:
-        axes.set_title(title, fontsize=10)
     if reference is not None:
         handles = [Patch(color=_NOTES, label=names[0]), Patch(facecolor="none", edgecolor=_REFERENCE, label=names[1])]
         above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "frameon": False}

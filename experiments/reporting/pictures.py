@@ -1,6 +1,6 @@
 """Pictures of samples of any kind of data, and the loss curves of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from experiments.reporting.report import Figure, Heading, Section
 from experiments.training.writers import read_metrics
 from scorekit.audio import spectrogram_images
 from scorekit.typing import PyTree
+
+_COLUMNS, _MOST_ROWS = 10, 40
 
 
 def sample_picture(
@@ -60,23 +62,30 @@ def ema_sweep_picture(path: Path, sweep: EmaSweep) -> Path:
     return curves.metric_panels(path, [*sweep.rows], sweep.curves(), xlabel=xlabel, title=title)
 
 
-def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, *, columns: int, title: str) -> Path:
-    """A picture of any samples."""
-    match dataset.view(samples):
-        case Points(points):
-            return plots.points_2d(path, {"samples": points}, title=title)
-        case Sounds(sounds, _):
-            return plots.image_grid(path, spectrogram_images(sounds), columns=10, title=title)
-    return plots.image_grid(path, samples, columns=columns, title=title)
+def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, labels: np.ndarray, title: str) -> Path:
+    """A picture of any samples: a titled row for each class, continued below where it has more than ten samples."""
+    view, distinct = dataset.view(samples), list(dict.fromkeys(labels.tolist()))
+    if isinstance(view, Points):
+        return plots.points_2d(path, {"samples": view.points}, title=title)
+    images = spectrogram_images(view.sounds) if isinstance(view, Sounds) else view.images
+    columns = min(_COLUMNS, max(int(np.sum(labels == label)) for label in distinct))
+    if len(distinct) > _MOST_ROWS or dataset.num_classes == 1:
+        return plots.image_grid(path, images, columns=min(_COLUMNS, len(images)), title=title)
+    cells, rows = list[np.ndarray](), list[str]()
+    for label, name in zip(distinct, dataset.named(distinct), strict=True):
+        own = images[labels == label]
+        cells += [own, np.full((-len(own) % columns, *own.shape[1:]), np.nan)]
+        rows += [name, *[""] * (-(-len(own) // columns) - 1)]
+    return plots.image_grid(path, np.concatenate(cells), columns=columns, row_labels=rows, title=title)
 
 
 def write_versions(
-    out: Path, versions: Mapping[str, np.ndarray], labels: Sequence[object] | np.ndarray, shown: int, title: str
+    out: Path, versions: Mapping[str, np.ndarray], labels: np.ndarray, dataset: Dataset, shown: int, title: str
 ) -> str:
     """Writes every version of images as ``<out>.npz``, and some of them side by side as PNG; returns both names."""
     write_arrays(f"{out}.npz", label=np.asarray(labels), **{name.split("\n")[0]: x for name, x in versions.items()})
     few = {name: x[:shown] for name, x in versions.items()}
-    picture = plots.comparison(f"{out}.png", few, row_labels=list(labels[:shown]), title=title)
+    picture = plots.comparison(f"{out}.png", few, row_labels=dataset.named(labels[:shown]), title=title)
     return f"{picture} and {out}.npz"
 
 
@@ -87,7 +96,7 @@ def listening(folder: Path, config: Config, dataset: Dataset, generate: Generate
         return []
     samples = generate(params, config.seed, preview.labels, config.sampling.guidance_scale)
     versions = {"held out": view.sounds, "sample": samples}
-    rows = [str(label) for label in preview.labels]
+    rows = dataset.named(preview.labels)
     caption = "Held-out examples, and samples for their conditions."
     return [audio_widgets(folder, versions, view.sample_rate, row_labels=rows, caption=caption)]
 
@@ -130,7 +139,7 @@ def final_pictures(
         clouds = {f"γ = {scale:g}": view.points for scale, view in views.items() if isinstance(view, Points)}
         figure = plots.points_2d(workdir / "guidance.png", clouds, title="Samples by guidance scale γ")
         return [*sections, Figure(figure, "All classes, from the same noise.")]
-    figure = plots.guidance_strip(workdir / "guidance.png", by_scale)
+    figure = plots.guidance_strip(workdir / "guidance.png", by_scale, dataset.named(labels))
     sections.append(Figure(figure, "One class a column, each from the same noise at every guidance scale."))
     if shows_maps(model, dataset):
         samples = generate(params, config.seed, labels, scale)

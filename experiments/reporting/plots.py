@@ -26,7 +26,10 @@ from scorekit.io.files import write_atomic
 
 PathLike = str | os.PathLike[str]
 
+NOISE_AXIS = "log-SNR (nats):  noise ←  → data"
 _DPI = 100
+_LETTER = 8
+"""Pixels of a letter above a column, with some room."""
 _COLOURS = ("#2166ac", "#d6604d", "#1b7837", "#762a83", "#b8860b", "#444444")
 
 
@@ -55,21 +58,19 @@ def image_grid(
 def guidance_strip(
     path: PathLike,
     images_by_scale: Mapping[float, ArrayLike],
-    *,
-    class_names: Sequence[object] | None = None,
-    title: str | None = "Samples by guidance scale γ",
+    class_names: Sequence[str],
+    title: str = "Samples by guidance scale γ",
 ) -> Path:
     """One row for each guidance scale, one column for each class.
 
     Args:
       images_by_scale: guidance scale -> ``(num_classes, H, W, C)``, drawn from the same noise.
-      class_names: one label a column; by default 0, 1, 2, …
+      class_names: one label a column.
     """
     rows = [_images(f"images_by_scale[{scale:g}]", x, 4) for scale, x in images_by_scale.items()]
     if len({x.shape for x in rows}) != 1:
         raise ValueError(f"images_by_scale must hold arrays of one shape, got {[x.shape for x in rows]}")
-    names = range(len(rows[0])) if class_names is None else class_names
-    return _picture(path, np.stack(rows), [f"γ = {s:g}" for s in images_by_scale], names, title)
+    return _picture(path, np.stack(rows), [f"γ = {s:g}" for s in images_by_scale], class_names, title)
 
 
 def comparison(
@@ -86,37 +87,22 @@ def comparison(
     return _picture(path, np.stack(columns, 1), row_labels, list(images_by_column), title, least=84)
 
 
-def trajectory_strip(
-    path: PathLike,
-    states: ArrayLike,
-    labels: Sequence[object],
-    *,
-    estimates: ArrayLike | None = None,
-    max_columns: int = 12,
-) -> Path:
+def trajectory_strip(path: PathLike, states: ArrayLike, labels: Sequence[object]) -> Path:
     """The reverse trajectory of a few samples, time running from left (noise) to right (data).
+
+    A trajectory of more than 12 steps is thinned evenly, the first and the last step kept.
 
     Args:
       states: the noisy states ``x_t``, ``(steps, n, H, W, C)``, first step first.
       labels: ``(steps,)`` times or log-SNRs (printed with two digits) or strings.
-      estimates: the estimates of the clean data at each step, shaped like ``states``; shown below each state.
-      max_columns: longer trajectories are thinned evenly, the first and the last step kept.
     """
     states = _images("states", states, 5)
     if len(labels) != len(states):
         raise ValueError(f"labels must have one entry for each of {len(states)} steps, got {len(labels)}")
-    keep = np.unique(np.linspace(0, len(states) - 1, min(max_columns, len(states))).round().astype(int))
-    rows, row_labels = states, None
-    if estimates is not None:
-        estimates = _images("estimates", estimates, 5)
-        if estimates.shape != states.shape:
-            raise ValueError(f"estimates must have the shape {states.shape} of states, got {estimates.shape}")
-        pairs = np.stack([states, estimates], axis=2)  # (steps, n, 2, H, W, C)
-        rows = pairs.reshape(len(states), -1, *states.shape[2:])
-        row_labels = ["xₜ", "x\N{COMBINING CIRCUMFLEX ACCENT}₀"] * states.shape[1]
+    keep = np.unique(np.linspace(0, len(states) - 1, min(12, len(states))).round().astype(int))
     title = "Reverse trajectory: from noise to data"
     names = [x if isinstance(x, str) else f"{float(x):.2g}" for x in (cast(Any, labels[i]) for i in keep)]
-    return _picture(path, np.swapaxes(rows[keep], 0, 1), row_labels, names, title, "log-SNR (nats)")
+    return _picture(path, np.swapaxes(states[keep], 0, 1), None, names, title, "log-SNR (nats)")
 
 
 def loss_by_noise_level(
@@ -142,7 +128,7 @@ def loss_by_noise_level(
     for name, values in (*curves.items(), *([] if counts is None else [("count", counts)])):
         if np.shape(values) != (len(edges) - 1,):
             raise ValueError(f"{name or 'mean_loss'} must have shape ({len(edges) - 1},), got {np.shape(values)}")
-    figure, axes = _axes("Loss by noise level", "log-SNR (nats):  noise ←  → data", ylabel)
+    figure, axes = _axes("Loss by noise level", NOISE_AXIS, ylabel)
     for (name, values), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         values = np.asarray(values, float)
         if counts is not None:
@@ -168,11 +154,10 @@ def accuracy_by_noise_level(
     accuracy: Mapping[str, ArrayLike],
     *,
     chance: float,
-    title: str | None = "Accuracy by noise level",
 ) -> Path:
     """The accuracy of classifiers, by name, at each log-SNR (nats); ``chance`` is the accuracy of guessing."""
     levels = np.asarray(log_snr, float)
-    figure, axes = _axes(title, "log-SNR (nats):  noise ←  → data", "share of test examples classified rightly")
+    figure, axes = _axes("Accuracy by noise level", NOISE_AXIS, "share of test examples classified rightly")
     for (name, values), colour in zip(accuracy.items(), _cycle(len(accuracy)), strict=True):
         if np.shape(values) != levels.shape:
             raise ValueError(f"{name} must have shape {levels.shape} as log_snr, got {np.shape(values)}")
@@ -297,7 +282,10 @@ def _picture(
     axes.set_yticks([i * pitch_y + height * zoom / 2 for i in range(rows)] if row_labels is not None else [])
     axes.set_xticks([j * pitch_x + width * zoom / 2 for j in range(columns)] if column_labels is not None else [])
     axes.set_yticklabels([plain(str(x)) for x in row_labels or ()])
-    axes.set_xticklabels([plain(str(x)) for x in column_labels or ()])
+    columns_as = [plain(str(x)) for x in column_labels or ()]
+    widest = max((len(line) for label in columns_as for line in label.split("\n")), default=0)
+    slanted = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if widest * _LETTER > pitch_x else {}
+    axes.set_xticklabels(columns_as, **slanted)
     if axis_label:
         axes.set_xlabel(axis_label, fontsize=9)
     if title:

@@ -41,14 +41,14 @@ class Findings(NamedTuple):
 
     def sections(self) -> list[Section]:
         """Pictures, tables and what follows them."""
-        return [*self.pictures, Heading(self.heading), *self.tables, *self.further]
+        return [*self.pictures, *([Heading(self.heading)] if self.tables else []), *self.tables, *self.further]
 
 
 def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, trained: float) -> Path:
     """Writes the report of a training of so many seconds, from the findings, the metrics on disk and the config."""
     device = jax.devices()[0]
     summary: dict[str, Any] = {
-        "data": run.dataset.name,
+        "data": run.dataset.summary(),
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(run.params)))} parameters",
         "steps": config.training.steps,

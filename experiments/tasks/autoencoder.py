@@ -65,7 +65,7 @@ def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, enc
     back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
     check_samples(back, f"the autoencoder in {folder.parent}", "reconstructions")
     versions = {"held out": dataset.real(part), "reconstruction": back}
-    caption, labels = "Held-out examples and their reconstructions.", part["label"].tolist()
+    caption, labels = "Held-out examples and their reconstructions.", dataset.named(part["label"])
     view = dataset.view(back)
     if isinstance(view, Sounds):
         return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)

@@ -14,7 +14,6 @@ from experiments.models import checks, latents, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
-from experiments.models.model import initial_params
 from experiments.models.sampling import make_sampler
 from experiments.reporting.pictures import drawing, ema_sweep_picture, final_pictures, loss_picture
 from experiments.reporting.report import Figure, Heading, Section
@@ -23,6 +22,7 @@ from experiments.reporting.tables import ema_sweep_table, evaluation_tables
 from experiments.tasks import task
 from experiments.tasks.task import Asked, Model
 from experiments.training import build_optimizer, loop
+from experiments.training.fine_tuning import initial_params, take_unset
 from experiments.training.loop import Fit
 from scorekit.io import as_path
 from scorekit.typing import PyTree
@@ -34,6 +34,7 @@ fields = lambda config=None: FIELDS
 
 
 def check(config):
+    take_unset(config)
     data.check(config)
     checks.check(config)
     checks.check_trainable(config)
@@ -84,6 +85,8 @@ def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = built.at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
     swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
     pictures = final_pictures(folder, config, model, run.dataset, run.generate, run.params) if at_end else []
+    if at_end and config.evaluation.at_end is False:
+        return Findings({}, [], evaluation.LEFT_OUT, pictures)
     found = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
     values, tables, figures = found.values(), evaluation_tables(found), list[Section]()
     if swept is not None:

@@ -7,7 +7,7 @@ import jax
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
-from experiments.evaluation import sequence_metrics
+from experiments.evaluation import LEFT_OUT, sequence_metrics
 from experiments.models import sequence_sampling, sequences
 from experiments.models.loss import held_out_loss
 from experiments.models.run_files import check_average
@@ -74,14 +74,16 @@ def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
             raise ConfigError(f"--{flag}: not of a model of sequences, whose bits per symbol are always evaluated")
-    arguments = config, run.model, run.dataset, run.params, run.generate
-    found, pictures = sequence_metrics.evaluate(*arguments, asked.partial), []
-    facts = {"model": config.model, "bits per symbol": found.bits.total}
+    arguments, pictures = (config, run.model, run.dataset, run.params, run.generate), []
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
         drawn = config, run.dataset, run.generate, run.params
         pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
         pictures += listening(folder / "sounds", *drawn)
+        if config.evaluation.at_end is False:
+            return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
+    found = sequence_metrics.evaluate(*arguments, asked.partial)
+    facts = {"model": config.model, "bits per symbol": found.bits.total}
     return Findings(
         found.values(),
         sequence_tables(found),

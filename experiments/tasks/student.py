@@ -158,7 +158,7 @@ def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
         task = students.matching(run.model, dataset, run.params, teacher, ts, options, own.training)
     params = task.student((yield fit(found, dataset, network, where, task)))
     if where != workdir:  # more was trained than the student
-        distillation.publish(found, workdir, dataset.encoder, params, found.training.steps)
+        distillation.publish(found, workdir, dataset, params, found.training.steps)
     return params
 
 

@@ -12,7 +12,7 @@ from experiments import training
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.models.run_files import check_weights, restore
+from experiments.models.run_files import check_class_names, check_weights, restore
 from experiments.models.runs import Run
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
@@ -121,7 +121,7 @@ def open_run(check, load, build, config: Config, workdir: Path, step: int | None
     check(config)
     dataset = load(config)
     model = build(config, dataset)
-    check_weights(config, workdir, step)
+    check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
     return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
 

@@ -44,7 +44,7 @@ _CAPTION = flags.DEFINE_multi_string("caption", [], "Caption; repeat for several
 _FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
 _STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
 _NEGATIVE = flags.DEFINE_string("negative", None, "A caption in place of the unconditional branch of guidance.")
-_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, in turn; only with a model that has them.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers, of a model that has them.")
 _NUM, _SEED = shared.count("num", 1, "Pictures of each caption or class."), shared.seed("Seed of all noise.")
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scale of each stage; as they were saved by default.")
 _NOISE = flags.DEFINE_list("map_noise", None, "Noise on the smaller copy, of each stage after the first.")
@@ -78,8 +78,8 @@ def main(config: Config) -> str:
     check(configs, names, bool(written), cascade.prior is not None)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz", ".html")
     stages = open_stages(configs, names)
-    classes = stages[0].run.dataset.num_classes
-    chosen = None if _LABELS.value is None else shared.classes("labels", _LABELS.value, classes)
+    of = stages[0].run.dataset
+    chosen = None if _LABELS.value is None else shared.classes("labels", _LABELS.value, of.num_classes, of.class_names)
     repeated = [prompt for prompt in written for _ in range(_NUM.value)]
     if chosen is not None and not written:
         chosen = [label for label in chosen for _ in range(_NUM.value)]
@@ -88,7 +88,7 @@ def main(config: Config) -> str:
     typed = ", ".join(name for name, value in given.items() if value)
     print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
     pictures, rows = drawn.draw_all(cascade, stages, _SEED.value, labels, repeated, negative, typed)
-    texts = [prompt.text for prompt in repeated] or [f"class {label}" for label in labels]
+    texts = [prompt.text for prompt in repeated] or of.named(labels)
     title = f"{stages[-1].run.dataset.name}{'' if _STYLE.value is None else f', {_STYLE.value} style'}"
     facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
     return drawn.write(out, title, config, stages[-1], pictures, texts, labels, facts, rows)

@@ -79,7 +79,7 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
 def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
     """The classes as a gallery, and the classes of the test pictures."""
     labels = np.asarray(dataset.test["label"], np.int32)
-    texts = [f"class {k}" for k in range(dataset.num_classes)]
+    texts = dataset.named(range(dataset.num_classes))
     right = np.eye(dataset.num_classes, dtype=bool)[labels]
     examples = Examples([texts[k] for k in labels], labels, right, np.arange(len(labels)))
     return Gallery(texts), {CLASSES: examples}

@@ -79,6 +79,13 @@ def check_devices(config: Config) -> None:
         require(alone, "training.parallel", "pmap", "jit with several processes or training.fsdp other than 1")
 
 
+def learning_rate(options: Config) -> optax.Schedule:
+    """The learning rate of the section ``training`` after a number of updates."""
+    return training.learning_rate_schedule(
+        options.learning_rate, options.warmup_steps, options.steps, options.final_fraction, options.decay_start
+    )
+
+
 def build_optimizer(
     options: Config, learning_rate: float | None = None, module: nn.Module | None = None
 ) -> optax.GradientTransformation:

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
+from experiments.data.dataset import Dataset
 from experiments.models import guidance, run_files
 from experiments.models.conditioning import conditions_for
 from experiments.models.guidance import make_guided
@@ -94,12 +95,12 @@ def keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
             )
 
 
-def publish(config: Config, folder: Path, encoder: str | None, params: PyTree, step: int) -> None:
+def publish(config: Config, folder: Path, dataset: Dataset, params: PyTree, step: int) -> None:
     """Saves a student in ``folder`` as a run of ``experiments.train`` would be."""
     optimizer = training.make_optimizer(config.training.learning_rate, 0, config.training.steps)
     state = training.init_state(jax.random.key(config.seed), params, optimizer, config.training.ema_decays)
     if distributed.is_first():
         save_resolved(config, folder / "config.json")
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, state, extra=run_files.record(config, encoder))
+        checkpoints.save(step, state, extra=run_files.record(config, dataset.encoder, dataset.class_names))
         checkpoints.wait()

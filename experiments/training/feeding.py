@@ -11,6 +11,8 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Batch, Dataset, check_examples
 from scorekit import data
 
+SPEED = "train/examples_per_second"
+
 
 def feed(config: Config, dataset: Dataset, first: int, place: Callable[[Batch], Any]) -> data.Prefetch:
     """The placed batches of the steps from ``first`` to the last, of each the rows of this process.
@@ -33,6 +35,22 @@ def _batches(config: Config, dataset: Dataset, first: int) -> Iterator[Batch]:
         close = getattr(batches, "close", None)
         if close is not None:
             close()
+
+
+class Speed:
+    """Examples per second since the last restart; the loop restarts it after pauses, as for a checkpoint."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size, self._step, self._started = batch_size, 0, 0.0
+
+    def restart(self, step: int) -> None:
+        """Starts the clock after so many steps."""
+        self._step, self._started = step, time.monotonic()
+
+    def values(self, step: int) -> dict[str, float]:
+        """The metric of the steps up to this one, which is done; none before the first restart and right after one."""
+        count = (step - self._step) * self._batch_size if self._started else 0
+        return {SPEED: count / max(time.monotonic() - self._started, 1e-9)} if count else {}
 
 
 class Waiting:

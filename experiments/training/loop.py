@@ -20,9 +20,9 @@ from experiments.models import run_files
 from experiments.models.devices import everywhere
 from experiments.models.run_files import SNAPSHOTS, averaged, config_of
 from experiments.models.samples import NotFinite
-from experiments.training import build_optimizer, lock, writers
+from experiments.training import build_optimizer, learning_rate, lock, writers
 from experiments.training.agreement import Agreement
-from experiments.training.feeding import Waiting, feed
+from experiments.training.feeding import Speed, Waiting, feed
 from experiments.training.profiling import Profile
 from experiments.training.skipped import SkippedSteps
 from scorekit import training
@@ -140,11 +140,12 @@ def fit(one: Fit) -> TrainState:
         if restored is not None:
             run_files.check_record(config, restored.extra, workdir)
             run_files.check_encoder(config, dataset.encoder, restored.extra, workdir)
+            run_files.check_class_names(dataset.class_names, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(
-                jax.devices(), jax_version=jax.__version__, data=dataset.name, examples=dataset.examples,
+                jax.devices(), jax_version=jax.__version__, data=dataset.summary(), examples=dataset.examples,
                 parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
                 steps=options.steps, workdir=str(workdir), first_step=first,
             )  # fmt: skip
@@ -159,7 +160,7 @@ def fit(one: Fit) -> TrainState:
             Profile(workdir) as profile,
             feed(config, dataset, first, place) as batches,
         ):
-            stopping, clock = None, Waiting(batches)
+            stopping, clock, speed, rate = None, Waiting(batches), Speed(options.batch_size), learning_rate(options)
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
             for done in range(first + 1, options.steps + 1):
                 profile.before(done)
@@ -183,7 +184,9 @@ def fit(one: Fit) -> TrainState:
                     if further and save:
                         found = ", ".join(f"{name[6:].replace('_', ' ')} {x:.3g}" for name, x in further.items())
                         print(f"step {done:,}: {found}", flush=True)
+                    values |= {"train/learning_rate": rate(done - 1 - state.skipped)}
                     values = {name: np.asarray(value) for name, value in values.items()}
+                    values |= speed.values(done)
                     if writer is not None:
                         writer.scalars(done, values)
                 if options.power_ema and (done == options.steps or done % snapshot_every == 0):
@@ -197,7 +200,7 @@ def fit(one: Fit) -> TrainState:
                     if held is not None:
                         held.check()
                     position = {"seed": config.seed, "examples_consumed": done * options.batch_size}
-                    extra = {**position, **run_files.record(config, dataset.encoder)}
+                    extra = {**position, **run_files.record(config, dataset.encoder, dataset.class_names)}
                     checkpoints.save(done, state, {"held_out": score}, extra)
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:
@@ -207,6 +210,8 @@ def fit(one: Fit) -> TrainState:
                             writer.picture(done, "samples", path)
                     except NotFinite as error:  # those of a later step, or with another guidance scale, may be
                         warnings.warn(f"no picture at step {done:,}: {error}", stacklevel=2)
+                if done == first + 1 or log or save or done % options.sample_every == 0:
+                    speed.restart(done)
                 if stopping is not None:
                     break
             clock.stop()

@@ -4,8 +4,8 @@ One line of ``metrics.jsonl`` is one JSON object: ``step``, ``time`` (seconds si
 A number that JSON lacks is the string ``"nan"``, ``"inf"`` or ``"-inf"``, so that any JSON reader accepts the file
 and a diverged run stays visible; :func:`read_metrics` gives floats back.
 
-A run that resumes at step k drops the lines after step k, so that its file ends up equal, except for times, to the file
-of a run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
+A run that resumes at step k drops the lines after step k, so that its file ends up equal, except for times and speeds,
+to the file of a run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class MetricWriter:
 
     def picture(self, step: int, name: str, png: str | os.PathLike[str]) -> None:
         """Shows a PNG file in TensorBoard."""
-        self._board.picture(step, name, imread(io.BytesIO(as_path(png).read_bytes()))[..., :3])
+        self._board.png(step, name, png)
 
     def close(self) -> None:
         """Writes everything out; the writer is of no use afterwards."""
@@ -79,6 +79,13 @@ class MetricWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def show_pictures(workdir: str | os.PathLike[str], step: int, paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Shows PNG files in TensorBoard as pictures of a finished run, by the names of the files."""
+    with contextlib.closing(_Board(as_path(workdir) / "tensorboard", first_step=step + 1)) as board:
+        for path in map(as_path, paths):
+            board.png(step, path.stem, path)
 
 
 class _Object:
@@ -135,9 +142,10 @@ class _Board:
         for name, x in values.items():
             self._write(step, summary=scalar(name, x))
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def png(self, step: int, name: str, path: str | os.PathLike[str]) -> None:
         from tensorboardX import summary
 
+        image = imread(io.BytesIO(as_path(path).read_bytes()))[..., :3]
         self._write(step, summary=summary.image(name, image, dataformats="HWC"))
 
     def close(self) -> None:

@@ -201,6 +201,7 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: PositiveInt)
     return istft(from_polar(size, random_phase(key, size)), window, hop, x.shape[-1])
 
 
+@checked
 def random_phase(key: Key, like: Array) -> Array:
     """Uniformly random phases in [-pi, pi), shaped like ``like``.
 
@@ -222,12 +223,14 @@ def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
     """Decibel spectrograms of sounds as greyscale images, low frequencies at the bottom.
 
     Args:
-      sounds: sounds ``(N, L)``, full scale [-1, 1].
+      sounds: sounds ``(N, L)``, or stereo ``(N, 2, L)``, whose mean is shown; full scale [-1, 1].
 
     Returns:
       ``(N, bins, frames, 1)`` in [-1, 1]: a range of 80 dB below a sine of amplitude 1. The window is the power of two
       nearest to L / 16, at least 64 samples. NaN in a sound gives NaN in its image.
     """
+    if np.ndim(sounds) == 3 and np.shape(sounds)[1] == 2:
+        sounds = jnp.mean(jnp.asarray(sounds), axis=1)
     check_signal("(N, L)", sounds=sounds)
     sounds = jnp.asarray(sounds)
     size = max(64, 2 ** round(np.log2(sounds.shape[1] / 16)))

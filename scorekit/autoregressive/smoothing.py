@@ -84,6 +84,7 @@ def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable
     return Partial(_smoothed, as_pytree(model_at))
 
 
+@checked
 def smoothed_loss(
     key: Key,
     model_at: Callable[[Array], SequenceModel],

@@ -43,6 +43,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_like, check_time
 from scorekit.predictions import Velocity
 from scorekit.process import diffusion_squared, drift
@@ -79,6 +80,7 @@ def _predict(denoiser, x, t):
     return prediction
 
 
+@checked
 def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
     """The probability-flow ODE ``dx/dt = alpha'(t) x0 + sigma'(t) eps`` with ``(x0, eps) = denoiser(x, t)``.
 
@@ -111,6 +113,7 @@ def _diffusion(schedule, r, x, args):
     return lineax.DiagonalLinearOperator(jax.tree.map(lambda leaf: jnp.full_like(leaf, g), x))
 
 
+@checked
 def reverse_sde(
     denoiser: Denoiser, schedule: Schedule, path: "diffrax.AbstractPath | Increment"
 ) -> "diffrax.MultiTerm":

@@ -1,8 +1,8 @@
 """Images, notes and phrases in memory or on disk, batches as a pure function of the seed and position, augmentation.
 
 * In memory: :func:`load`, :func:`load_notes`, :func:`load_phrases`, and :func:`batch_at` for the batch of a step.
-* Of any size: :func:`open_images`, :func:`folder` and :func:`tar` are sources with random access, :func:`stream` makes
-  batches of them, :func:`prefetch` places these on the device ahead of use.
+* Of any size: :func:`open_images`, :func:`folder`, :func:`tar` and, for sounds, :func:`recordings` are sources with
+  random access, :func:`stream` makes batches of them, :func:`prefetch` places these on the device ahead of use.
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
 * Text: :func:`load_captioned` for captioned pictures, :func:`encode_captions` for captions as conditions.
 * Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
@@ -37,6 +37,7 @@ from scorekit.data._pictures import read_picture
 from scorekit.data.arrays import CaptionedSet, ImageSet, load, load_captioned, open_images
 from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
 from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
+from scorekit.data.clips import recordings
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
 from scorekit.data.sounds import NoteSet, PhraseSet, load_notes, load_phrases
@@ -74,6 +75,7 @@ __all__ = [
     "random_crop",
     "random_flip",
     "read_picture",
+    "recordings",
     "soundfont",
     "stream",
     "synthesis",

@@ -2,28 +2,20 @@
 
 import io
 import os
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from scorekit._files import check_unpacked, read_file
 from scorekit.arguments import PositiveInt, checked
+from scorekit.data._records import Files, Record
 
-MOST_PICTURE, MOST_TEXT = 2**28, 2**24
-"""Bytes of a picture, and of its caption or its fields."""
+MOST_PICTURE = 2**28
+"""Bytes of a picture."""
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Mode: TypeAlias = Literal["RGB", "L"]
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _CONVERTIBLE = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
-
-
-class Record(NamedTuple):
-    """One example before it is decoded; None where there is no class or caption."""
-
-    name: str
-    content: bytes
-    label: int | None
-    caption: str | None
 
 
 class PictureSource:
@@ -31,17 +23,14 @@ class PictureSource:
     pictures have captions. Without classes all pictures are of one, which has no name.
     """
 
-    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, size: Any, mode: Any):
-        self.name, self.num_classes, self.classes, self.captioned = name, num_classes, classes, captioned
+    def __init__(self, files: Files, size: int | None, mode: str | None):
+        self.name, self.num_classes, self.classes = files.name, files.num_classes, files.classes
+        self.captioned, self._files = files.captioned, files
         self._size, self._mode = size, mode
         self._shape: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
-        raise NotImplementedError
-
-    def _record(self, index: int) -> Record:
-        """The example of an index from 0 to N - 1; a ``ValueError`` names one that cannot be read."""
-        raise NotImplementedError
+        return len(self._files.names)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,8 +38,7 @@ class PictureSource:
         errors: list[ValueError] = []
         for index in range(min(len(self), 1000)) if self._shape is None else ():
             try:
-                record = self._record(index)
-                self._shape = decode(record.content, record.name, self._size, self._mode).shape
+                self._shape = self._decoded(self._files.record(index)).shape
                 break
             except ValueError as error:
                 errors.append(error)
@@ -58,23 +46,21 @@ class PictureSource:
             raise ValueError(f"no picture can be read: {errors[0]}")
         return self._shape
 
+    def _decoded(self, record: Record) -> np.ndarray:
+        return decode(record.content(MOST_PICTURE), record.name, self._size, self._mode)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"index must be from 0 to {len(self) - 1}, got {index}")
-        name, content, label, caption = self._record(int(index))
-        x = decode(content, name, self._size, self._mode)
+        record = self._files.record(int(index))
+        x = self._decoded(record)
         if x.shape != self.shape:
             what, fix = ("size", "size=") if x.shape[:2] != self.shape[:2] else ("mode", "mode=")
             raise ValueError(
-                f"{name} must be of the {what} of the first picture, (height, width, channels) = {self.shape}, "
+                f"{record.name} must be of the {what} of the first picture, (height, width, channels) = {self.shape}, "
                 f"got {x.shape}; {fix} makes all alike"
             )
-        if label is None and self.num_classes > 1:
-            raise ValueError(f"{name} must have a class, as others do")
-        if caption is None and self.captioned:
-            raise ValueError(f"{name} must have a caption, as others do")
-        found: dict[str, Any] = {"x": x, "label": np.int32(label or 0)}
-        return {**found, "caption": caption} if self.captioned else found
+        return {"x": x, **self._files.fields(record)}
 
 
 @checked

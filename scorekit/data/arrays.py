@@ -79,6 +79,7 @@ class _TfdsImages:
 
     def __init__(self, builder, split: str, num_classes: int):
         self.name, self.num_classes = builder.name, num_classes
+        self.classes: tuple[str, ...] = tuple(builder.info.features["label"].names)
         self.bins = (builder.info.metadata or {}).get("levels", 256)
         self.shape: tuple[int, int, int] = builder.info.features["image"].shape
         self._source, self._unusable = open_split(builder, split), unusable(builder)
@@ -101,7 +102,7 @@ def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None
     """Opens one split of a TFDS image set for reading example by example, preparing the set on first use.
 
     The result is a source for :func:`scorekit.data.stream`, ``source[i]`` ``{"x": uint8 (H, W, C), "label": int32}`` in
-    TFDS's fixed order, with ``name``, ``num_classes``, ``bins`` and ``shape``.
+    TFDS's fixed order, with ``name``, ``num_classes``, ``classes`` (their names), ``bins`` and ``shape``.
     """
     builder = builder_of(name, data_dir)
     num_classes = _check_features(name, builder.info.features)

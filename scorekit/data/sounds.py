@@ -65,6 +65,7 @@ class PhraseSet:
     Attributes:
       roll: velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
       instrument: programs of General MIDI ``(N,)``, int32.
+      instruments: the names of the programs; empty where they are not known.
       frame_rate: rows of the roll per second.
     """
 
@@ -74,6 +75,7 @@ class PhraseSet:
     sample_rate: int
     frame_rate: float
     name: str
+    instruments: tuple[str, ...] = ()
 
 
 def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> NoteSet:
@@ -105,7 +107,7 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
 
     The phrases are in TFDS's fixed order.
     """
-    builder, _ = _open(name, data_dir, ("audio", "roll", "instrument"))
+    builder, features = _open(name, data_dir, ("audio", "roll", "instrument"))
     examples = _read(builder, split)
     return PhraseSet(
         x=_int16([example["audio"] for example in examples]),
@@ -114,6 +116,7 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
         sample_rate=_sample_rate(builder),
         frame_rate=builder.info.metadata["frame_rate"],
         name=f"{builder.name}/{builder.builder_config.name}",
+        instruments=tuple(features["instrument"].names),
     )
 
 

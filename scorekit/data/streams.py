@@ -90,7 +90,8 @@ class Source(Protocol):
     """Examples by their index, from :func:`folder`, :func:`tar`, :func:`open_images`, TFDS, array_record, grain.
 
     An example is a mapping from names to numbers, arrays or text. A method ``__getitems__`` that reads several indices
-    at once is used where there is one.
+    at once is used where there is one, and first of all a method ``draw(index, rng)``, which returns one at random,
+    such as a random crop: ``rng`` is a NumPy generator of its own for every position of the sequence.
     """
 
     def __len__(self) -> int: ...
@@ -138,7 +139,7 @@ def stream(
     if transform is not None and not callable(transform):
         raise ValueError(f"transform must be a function of an example or None, got {transform!r}")
     check(lambda n: (n > 0) & (n < 2**32), "a source of 1 to 2³² - 1 examples", source=len(source))
-    reader = _Reader(source, transform, on_error == "skip")
+    reader = _Reader(source, transform, on_error == "skip", int(seed))
     return Stream(reader, int(seed), int(batch_size), int(start), range(int(batch_size))[rows], int(workers))
 
 
@@ -183,7 +184,8 @@ class Stream(Iterator[dict[str, np.ndarray]]):
 
         def load(step: int):
             try:
-                return read([_row_at(seed, first + step * batch_size + offset, n) for offset in offsets])
+                positions = [first + step * batch_size + offset for offset in offsets]
+                return read([_row_at(seed, position, n) for position in positions], positions)
             except Exception as error:  # as a value: grain would add a note on its own traceback
                 return error
 
@@ -233,30 +235,38 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 class _Reader:
     """Reads rows of a source as batches; called by several threads at once."""
 
-    def __init__(self, source: Source, transform: Callable | None, skip: bool):
-        self.source, self._transform, self._skip = source, transform, skip
+    def __init__(self, source: Source, transform: Callable | None, skip: bool, seed: int):
+        self.source, self._transform, self._skip, self._seed = source, transform, skip, seed
+        self._draw = getattr(source, "draw", None)
         self._layout: dict[str, Any] | None = None
-        self._layout = _layout(self._one(0, {}))
+        self._layout = _layout(self._one(0, 0, {}))
 
-    def batch(self, rows: Sequence[int]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
-        """The examples of these rows, and the errors of those that were replaced, by row."""
+    def batch(self, rows: Sequence[int], positions: Sequence[int]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+        """The examples of these rows at these positions, and the errors of those that were replaced, by row."""
         broken: dict[int, str] = {}
         try:
-            examples = [self._finished(row, x) for row, x in zip(rows, self._several(rows), strict=True)]
+            examples = [self._finished(row, x) for row, x in zip(rows, self._several(rows, positions), strict=True)]
         except _BROKEN:  # which of them is found out one by one
-            examples = [self._one(row, broken) for row in rows]
+            examples = [self._one(row, position, broken) for row, position in zip(rows, positions, strict=True)]
         return {name: _column([example[name] for example in examples]) for name in examples[0]}, broken
 
-    def _several(self, rows: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+    def _several(self, rows: Sequence[int], positions: Sequence[int]) -> Sequence[Mapping[str, Any]]:
         several = getattr(self.source, "__getitems__", None)
-        return [self.source[row] for row in rows] if several is None else several(list(rows))
+        if several is None or self._draw is not None:
+            return [self._read(row, position) for row, position in zip(rows, positions, strict=True)]
+        return several(list(rows))
 
-    def _one(self, row: int, broken: dict[int, str]) -> Mapping[str, Any]:
+    def _read(self, row: int, position: int) -> Mapping[str, Any]:
+        if self._draw is None:
+            return self.source[row]
+        return self._draw(row, np.random.default_rng((self._seed, position)))
+
+    def _one(self, row: int, position: int, broken: dict[int, str]) -> Mapping[str, Any]:
         n = len(self.source)
         for i in range(min(n, _MOST_TRIES)):
             at = (row + i) % n
             try:
-                return self._finished(at, self.source[at])
+                return self._finished(at, self._read(at, position))
             except _BROKEN as error:
                 if not self._skip:
                     raise ValueError(f"source[{at}]: {error}") from error

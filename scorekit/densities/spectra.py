@@ -60,7 +60,6 @@ from scorekit.checks import (
     check_floating,
     check_not_nan,
     check_prediction,
-    check_schedule,
     check_shape,
 )
 from scorekit.trees import combine, normal_like, pytree_dataclass
@@ -290,7 +289,6 @@ def error_by_band(
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
       ts: times ``(T,)``.
     """
-    check_schedule(schedule=schedule)
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")
     check_floating(x0=x0)

@@ -66,6 +66,7 @@ class TokenLossAux(NamedTuple):
     cross_entropy: Array
 
 
+@checked
 def token_loss(
     key: Key,
     denoiser: TokenDenoiser,
@@ -174,6 +175,7 @@ def variational_bound(
     return _bound(process, x0, jnp.mean(losses, axis=0), process.schedule.alpha(1.0))
 
 
+@checked
 def discrete_variational_bound(
     key: Key,
     denoiser: TokenDenoiser,

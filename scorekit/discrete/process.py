@@ -115,6 +115,7 @@ def _process(noise, schedule):
     return Process(noise=noise, schedule=schedule)
 
 
+@checked
 def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: ArrayLike | None = None) -> Array:
     """Draws noisy tokens, ``z_t ~ q(z_t | x0) = alpha [x0] + sigma pi``.
 
@@ -156,6 +157,7 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     return jnp.where(possible, process.noise.reverse(known, jnp.asarray(z_t), row), jnp.nan)
 
 
+@checked
 def sample_prior(key: Key, process: Process, like: Array) -> Array:
     """Draws the start of sampling, ``z_1 ~ pi``: all masks, or uniform tokens.
 

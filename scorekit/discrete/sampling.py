@@ -23,6 +23,7 @@ import numpy as np
 
 from scorekit._codes import check_drawn, draw_codes, no_code
 from scorekit._grids import check_grid
+from scorekit.arguments import checked
 from scorekit.discrete._checks import check_codes, predict
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process
@@ -35,6 +36,7 @@ __all__ = ["first_hitting_sample", "sample"]
 _MUST = "return normalised log-probabilities that are not NaN (see denoiser_from_network)"
 
 
+@checked
 def sample(
     key: Key,
     denoiser: TokenDenoiser,
@@ -82,6 +84,7 @@ def sample(
     return (z, states) if trajectory else z
 
 
+@checked
 def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_init: Array) -> Array:
     """Reveals one mask at a time, in random order and at the times of the continuous process: no discretisation error.
 

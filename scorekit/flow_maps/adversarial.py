@@ -50,7 +50,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeScalar, PositiveScalar, checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_schedule, check_time
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.densities import Gaussian, Mixture
 from scorekit.process import perturb
 from scorekit.trees import batch_size, sum_per_example
@@ -107,6 +107,7 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     return _mean(_GENERATOR[form], fake_logits)
 
 
+@checked
 def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, eps: PyTree, t: ArrayLike) -> PyTree:
     """The logits at one noise level, ``D(alpha x + sigma eps, t)``.
 
@@ -123,6 +124,7 @@ def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, e
     return discriminator(x_t, jnp.broadcast_to(jnp.asarray(t), (batch_size(x),)))
 
 
+@checked
 def optimal_logits(
     real: Gaussian | Mixture, fake: Gaussian | Mixture, schedule: Schedule, x_t: Array, t: ArrayLike
 ) -> Array:
@@ -133,7 +135,6 @@ def optimal_logits(
       fake: the distribution q of the samples.
       x_t: noised points ``(B, D)``, of the D of both.
     """
-    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t)
     x_t = jnp.asarray(x_t)

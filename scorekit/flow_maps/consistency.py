@@ -48,7 +48,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Positive, checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_schedule, check_time
+from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
@@ -79,6 +79,7 @@ def _to_end(denoiser, schedule, t_min, x_t, t):
     return combine((schedule.alpha(t_min), prediction.x0), (schedule.sigma(t_min), prediction.eps))
 
 
+@checked
 def consistency_function(
     denoiser: Denoiser, schedule: Schedule, t_min: ArrayLike = 0.0
 ) -> Callable[[PyTree, Array], PyTree]:
@@ -97,6 +98,7 @@ def consistency_function(
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
 
 
+@checked
 def boundary_coefficients(
     target: "TargetName | Target", t: ArrayLike, schedule: Schedule, t_min: ArrayLike = 0.0
 ) -> tuple[Array, Array]:
@@ -110,7 +112,6 @@ def boundary_coefficients(
 
     Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
     """
-    check_schedule(schedule=schedule)
     check_time(t=t, t_min=t_min)
     t, kind = jnp.asarray(t), as_target(target)
     one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))
@@ -148,6 +149,7 @@ def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
 
 
+@checked
 def consistency_distillation_loss(
     student: Denoiser,
     target: Denoiser,
@@ -188,6 +190,7 @@ def consistency_distillation_loss(
     return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
 
 
+@checked
 def consistency_training_loss(
     student: Denoiser,
     target: Denoiser,

@@ -27,7 +27,7 @@ import numpy as np
 
 from scorekit._coordinates import CoordinateName, frame
 from scorekit.arguments import Between, NonNegative, PositiveInt, checked
-from scorekit.checks import check, check_like, check_schedule, check_time
+from scorekit.checks import check, check_like, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.typing import Array, ArrayLike, Schedule
 
@@ -96,7 +96,6 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
-    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     check_like("t", t, s=s)
     check_order(t, s)
@@ -123,7 +122,6 @@ def tuning_time(
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """
-    check_schedule(schedule=schedule)
     check_time(t=t)
     if jnp.ndim(stage):
         check_like("t", t, stage=stage)

@@ -39,6 +39,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit._coordinates import CoordinateName, frame
+from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_schedule, check_time
 from scorekit.flow_maps.consistency import squared_error
@@ -57,7 +58,6 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
     Args:
       coordinate: the coordinate; the clock of "sigma" is ``sigma / alpha``.
     """
-    check_schedule(schedule=schedule)
     check_time(t=t)
     return frame(coordinate, schedule.alpha(t), schedule.sigma(t)).clock
 
@@ -68,12 +68,11 @@ def _from_network(network, schedule, target, x_t, t, s=None):
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
-    output = network(x_t, t, s)
-    check_like("x_t", x_t, output=output)
-    output = jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+    output = output_like("output", network, x_t, t, s)
     return target.to_prediction(output, x_t, jnp.asarray(t), schedule)
 
 
+@checked
 def flow_map_from_network(
     network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, target: "TargetName | Target" = "velocity"
 ) -> FlowMap:
@@ -117,9 +116,9 @@ def condition_on_clocks(
     return Partial(_with_clocks, as_pytree(network), schedule, scale)
 
 
+@checked
 def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
     """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``."""
-    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
@@ -129,6 +128,7 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
     return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)
 
 
+@checked
 def semigroup_error(
     flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike
 ) -> Array:

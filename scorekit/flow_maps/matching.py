@@ -42,6 +42,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import weightings
+from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName, bounded_log_snr
@@ -53,6 +54,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedul
 __all__ = ["fake_score_loss", "matching_loss", "reverse_kl_gradient"]
 
 
+@checked
 def reverse_kl_gradient(
     fake: Denoiser,
     real: Denoiser,
@@ -82,6 +84,7 @@ def reverse_kl_gradient(
     return combine((factor, fake_x0), (-factor, real_x0))
 
 
+@checked
 def matching_loss(
     samples: PyTree,
     fake: Denoiser,
@@ -124,6 +127,7 @@ def matching_loss(
     return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, target))
 
 
+@checked
 def fake_score_loss(
     network: Network,
     samples: PyTree,

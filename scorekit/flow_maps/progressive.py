@@ -47,7 +47,6 @@ from scorekit.checks import (
     check_floating,
     check_like,
     check_per_example,
-    check_schedule,
     check_time,
 )
 from scorekit.losses import LossAux, denoising_loss_at
@@ -108,6 +107,7 @@ def _change(t, s, schedule):
     return jnp.expm1(0.5 * (schedule.log_snr(t) - schedule.log_snr(s)))
 
 
+@checked
 def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedule) -> Prediction:
     """The prediction at ``x_t`` whose Euler (DDIM) step from t to s ends in ``x_s``.
 
@@ -121,7 +121,6 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     Raises:
       ValueError: unless the states have one shape and ``s < t``; traced, the prediction is NaN.
     """
-    check_schedule(schedule=schedule)
     check_time(t=t, s=s)
     check_floating(x_t=x_t, x_s=x_s)
     check_like("x_t", x_t, x_s=x_s)
@@ -134,6 +133,7 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     )
 
 
+@checked
 def two_step_prediction(
     teacher: Denoiser, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike, schedule: Schedule
 ) -> Prediction:
@@ -149,7 +149,6 @@ def two_step_prediction(
     Raises:
       ValueError: unless ``s < middle < t``; traced, the prediction is NaN.
     """
-    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_per_example(x_t, t=t, middle=middle, s=s)
     check_time(t=t, middle=middle, s=s)
@@ -169,6 +168,7 @@ def two_step_prediction(
     )
 
 
+@checked
 def progressive_loss(
     network: Network,
     teacher: Denoiser,

@@ -124,6 +124,7 @@ def eulerian_loss(
     return jnp.where(ordered, _mean_square(error), jnp.nan)
 
 
+@checked
 def lagrangian_loss(
     flow_map: FlowMap,
     schedule: Schedule,

@@ -6,7 +6,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_floating, check_levels, check_schedule, check_time
+from scorekit.checks import check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
@@ -36,7 +36,6 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, c
     >>> print(exact_denoiser(pair, schedules.cosine(), 2)(x, t).x0[0, :, 0].round(3))
     [1.  0.8]
     """
-    check_schedule(schedule=schedule)
     if not isinstance(density, Gaussian):
         raise ValueError(f"density must be a Gaussian, got {density!r}")
     if density.dim % frames:

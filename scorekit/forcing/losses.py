@@ -58,6 +58,7 @@ def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeS
     return Times(*(value.reshape(batch, frames) for value in draw(key, batch * frames, sampler, schedule)))
 
 
+@checked
 def denoising_loss(
     key: Key,
     network: Network,
@@ -84,6 +85,7 @@ def denoising_loss(
     return denoising_loss_at(network, schedule, x0, normal_like(for_noise, x0), drawn, **options)
 
 
+@checked
 def denoising_loss_at(
     network: Network,
     schedule: Schedule,

@@ -190,6 +190,7 @@ def roll_out(
     )
 
 
+@checked
 def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None = None) -> PyTree:
     """Draws sequences with a roll-out, in one ``lax.scan`` over chunks.
 

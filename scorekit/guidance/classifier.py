@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._scales import Scale, value_at
+from scorekit.arguments import checked
 from scorekit.checks import check_per_example
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
@@ -47,6 +48,7 @@ def _of_examples(predictions, x_t, t, log_likelihood, schedule, scale):
     return _guided(_gradient_per_example, predictions, x_t, t, log_likelihood, schedule, scale)
 
 
+@checked
 @guidance_rule(plain="uncond", plain_at_one=False)
 def classifier_guidance(
     uncond: Denoiser,

@@ -36,7 +36,6 @@ from scorekit.checks import (
     check_floating,
     check_like,
     check_per_example,
-    check_schedule,
     check_time,
 )
 from scorekit.schedules import edm
@@ -55,13 +54,13 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
     return edm(0.0, std, rho=0.5)
 
 
+@checked
 def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
     """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t.
 
     ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the
     noise that leads to x1 at t = 1.
     """
-    check_schedule(schedule=schedule)
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)
     check_time(t=t)

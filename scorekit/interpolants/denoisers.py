@@ -66,7 +66,7 @@ def _of_network(network, interpolant, x_t, t):
     return _with_noise(x0, x1, x_t, jnp.asarray(t), interpolant)
 
 
-def ends_denoiser(network: Callable[[PyTree, Array], tuple[PyTree, PyTree]], interpolant: Interpolant) -> Partial:
+def ends_denoiser(network: Callable[[PyTree, Array], tuple[PyTree, PyTree]], interpolant: Interpolant) -> Denoiser:
     """The denoiser of a network that predicts both ends: ``z = (x_t - alpha x0 - beta x1) / gamma``.
 
     Args:
@@ -81,7 +81,7 @@ def _of_pair(network, interpolant, x1, x_t, t):
     return _with_noise(x0, x1, x_t, jnp.asarray(t), interpolant)
 
 
-def paired_denoiser(network: Network, interpolant: Interpolant, x1: PyTree) -> Partial:
+def paired_denoiser(network: Network, interpolant: Interpolant, x1: PyTree) -> Denoiser:
     """The denoiser between pairs, where x1 is known: ``z = (x_t - alpha x0 - beta x1) / gamma``.
 
     Args:
@@ -148,7 +148,7 @@ def _exact(joint: Mixture, interpolant: Interpolant, x_t: Array, t: Array) -> En
     return Ends(ends[..., :d], ends[..., d:], z)
 
 
-def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Partial:
+def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Denoiser:
     """The exact denoiser where the joint density of ``(x0, x1)`` is a Gaussian or a mixture; x_t is ``(..., D)``.
 
     For a component ``N(m, C)``, with ``A = [alpha I, beta I]`` and ``K = A C A' + gamma^2``,

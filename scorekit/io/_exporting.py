@@ -26,7 +26,7 @@ _FORMAT = "scorekit"
 _WEIGHTS, _AUTOENCODER = "model.safetensors", "autoencoder.safetensors"
 
 
-def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = None) -> Path:
+def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = None, example: str | None = None) -> Path:
     """Writes a network with its weights and their meaning, which :func:`scorekit.io.load` reads.
 
     ``config.json`` holds the attributes of the network, its preconditioning and the SHA-256 of the weights,
@@ -38,6 +38,7 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
       folder: the folder to write; made if it does not exist.
       loaded: a :class:`~scorekit.io.loading.Loaded` of known shape.
       facts: rows of the model card, such as data, steps, metrics and solver; JSON.
+      example: code of the model card; by default it draws four samples without conditions.
 
     >>> import tempfile
     >>> from scorekit import io, networks
@@ -78,7 +79,7 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
         write_atomic(folder / name, data)
     text = json.dumps({**config, "sha256": sums}, indent=2, ensure_ascii=False)
     write_atomic(folder / "config.json", text + "\n")
-    write_atomic(folder / "README.md", _card(folder.name, loaded, facts, sums))
+    write_atomic(folder / "README.md", _card(folder.name, loaded, facts, sums, example or _example(folder.name)))
     return folder
 
 
@@ -169,7 +170,7 @@ def _params(path: Path) -> PyTree:
     return tree
 
 
-def _card(name: str, loaded: Any, facts: Mapping[str, Any], sums: Mapping[str, str]) -> str:
+def _card(name: str, loaded: Any, facts: Mapping[str, Any], sums: Mapping[str, str], example: str) -> str:
     count = sum(leaf.size for leaf in jax.tree.leaves(loaded.params))
     parts = {"network": f"{type(loaded.module).__name__}, {count:,} parameters"}
     parts |= {part: type(getattr(loaded, part)).__name__ for part in ("schedule", "target")}
@@ -187,12 +188,7 @@ tags: [diffusion, jax]
 {rows}
 
 ```python
-import jax
-from scorekit import io, samplers
-
-loaded = io.load("{name}")
-solver, ts = samplers.recommended(loaded.schedule, 25)
-x = samplers.sample(None, loaded.denoiser(), loaded.schedule, solver, loaded.prior(jax.random.key(0), 4), ts)
+{example.strip()}
 ```
 
 SHA-256 of the weights:
@@ -200,4 +196,15 @@ SHA-256 of the weights:
 ```
 {digests}
 ```
+"""
+
+
+def _example(name: str) -> str:
+    return f"""
+import jax
+from scorekit import io, samplers
+
+loaded = io.load("{name}")
+solver, ts = samplers.recommended(loaded.schedule, 25)
+x = samplers.sample(None, loaded.denoiser(), loaded.schedule, solver, loaded.prior(jax.random.key(0), 4), ts)
 """

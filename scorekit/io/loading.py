@@ -25,7 +25,7 @@ from scorekit.denoisers import denoiser_from_network
 from scorekit.io import _exporting as exporting
 from scorekit.io import _hub as hub
 from scorekit.io._config import check_example
-from scorekit.io._naming import naming
+from scorekit.io._naming import check_none, gathering, naming
 from scorekit.io.files import as_path, read_json
 from scorekit.io.formats import FORMATS, find_format
 from scorekit.io.preconditioning import Preconditioning, ddpm, edm, from_scheduler, precondition, ve, vp
@@ -156,7 +156,8 @@ def load(
 
     Raises:
       FileNotFoundError: without the file, or without weights in the folder.
-      ValueError: naming a tensor that is missing, unused or of another shape, or an argument that does not fit.
+      ValueError: naming a tensor that is missing, unused or of another shape, or an argument that does not fit; and,
+        of a model of diffusers, all options of all parts that are not supported.
 
     >>> load("missing.pt")
     Traceback (most recent call last):
@@ -179,14 +180,22 @@ def load(
         parts = found.pop("module"), found.pop("params"), preconditioning or found.pop("preconditioning")
         return Loaded(*parts, found["shape"], found["autoencoder"])
     weights, config = _weights_and_config(path, ("unet", "transformer"))
-    name, module, params, facts = _convert(weights, config, key, options)
-    scheduler = _scheduler(path) if path.is_dir() else None
-    with naming(weights):
-        of_class = _of_class(facts)
-    preconditioning = preconditioning or scheduler or of_class or (FORMATS[name] or _unknown)()
-    autoencoder = None
-    if path.is_dir() and (path / "vae").is_dir():
-        autoencoder = _convert(*_weights_and_config(path / "vae", ()), None, {})[1:3]
+    problems: list[str] = []
+    autoencoder = scheduler = None
+    with gathering(problems):
+        if path.is_dir() and preconditioning is None:
+            scheduler = _scheduler(path)
+    with gathering(problems):
+        if path.is_dir() and (path / "vae").is_dir():
+            autoencoder = _convert(*_weights_and_config(path / "vae", ()), None, {})[1:3]
+    with gathering(problems):
+        name, module, params, facts = _convert(weights, config, key, options)
+        with naming(weights):
+            of_class = _of_class(facts)
+        preconditioning = preconditioning or scheduler or of_class
+        if preconditioning is None and not problems:
+            preconditioning = (FORMATS[name] or _unknown)()
+    check_none(problems, "\n")
     sides = config.get("sample_size")
     if shape is None and sides is not None and "in_channels" in config:
         sides = sides if isinstance(sides, list) else (sides, sides)
@@ -194,7 +203,7 @@ def load(
         with naming(weights.parent / "config.json"):
             check_example(sides)
             check_example(shape)
-    return Loaded(module, params, preconditioning, shape, autoencoder)
+    return Loaded(module, params, cast(Preconditioning, preconditioning), shape, autoencoder)
 
 
 def _check(preconditioning: Any, shape: Any) -> None:
@@ -221,7 +230,9 @@ _FILES = [f"{stem}{suffix}" for suffix in WEIGHTS for stem in _STEMS]
 def _weights_and_config(path: Path, parts: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """The file of the weights, and the config beside it, of a file, a model of diffusers, or a pipeline."""
     if not path.is_dir():
-        return path, {}
+        config = path.parent / "config.json"
+        found = read_json(config) if config.exists() else {}
+        return path, found if "_class_name" in found else {}
     folder = next((path / part for part in parts if (path / part).is_dir()), path)
     weights = next((folder / name for name in _FILES if (folder / name).exists()), None)
     if weights is None:
@@ -264,7 +275,8 @@ def _convert(
         found = find_format(tensors)
     if found is None:
         first = ", ".join(list(named)[:3])
-        raise ValueError(f"{weights}: no layout ({', '.join(FORMATS)}) has tensors of the names {first}, ...")
+        of = f", of {config['_class_name']}" if "_class_name" in config else ""
+        raise ValueError(f"{weights}: no layout ({', '.join(FORMATS)}) has tensors of the names {first}, ...{of}")
     name, layout = found
     with naming(weights.parent / "config.json"):
         given = {**(layout.attributes(config) if config and hasattr(layout, "attributes") else {}), **options}

@@ -10,6 +10,7 @@ preconditioning input            noise input                    output
 :func:`vp`      of unit variance ``999 t``                      eps
 :func:`ve`      ``x_t``          ``log(sigma / 2)``             ``-eps``
 :func:`edm`     of unit variance ``log(sigma) / 4``             F, see ``edm_target``
+:func:`flow`    ``x_t``          ``1000 t``                     ``eps - x0``
 =============== ================ ============================== ===================
 
 Returns:
@@ -18,6 +19,8 @@ Returns:
 >>> noise_input = lambda found, t: round(float(found.noise_input(found.schedule.log_snr(t))), 3)
 >>> noise_input(ddpm("squaredcos_cap_v2"), 250 / 999), noise_input(vp(), 0.5)
 (250.0, 499.5)
+>>> noise_input(flow(), 0.25)
+250.0
 >>> noise_input(ve(), 1.0) == round(math.log(50.0), 3), noise_input(edm(), 1.0) == round(math.log(80.0) / 4, 3)
 (True, True)
 >>> Preconditioning(*vp())._replace(sigma_data=None).target
@@ -45,6 +48,7 @@ from jax.tree_util import Partial
 from scorekit import schedules
 from scorekit.arguments import Between, Count, Finite, OneOf, Positive, PositiveScalar, checked
 from scorekit.denoisers import condition_on_log_snr, scale_input
+from scorekit.io._naming import check_none, unsupported
 from scorekit.predictions import Eps, Target, as_target, edm_target
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Network, Number, Prediction, Schedule
@@ -59,6 +63,7 @@ __all__ = [
     "beta_table",
     "ddpm",
     "edm",
+    "flow",
     "from_scheduler",
     "precondition",
     "ve",
@@ -164,18 +169,30 @@ def precondition(network: Network, found: Preconditioning) -> Network:
     return timed if found.sigma_data is None else scale_input(timed, found.schedule, found.sigma_data)
 
 
-def _cosine(count: int, start: float, end: float) -> np.ndarray:
-    del start, end
-    alpha = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2)
-    return np.minimum(1.0 - (alpha[1:] / alpha[:-1]) ** 2, 0.999)
+def _from_product(product: Callable[[np.ndarray], np.ndarray]) -> Callable[[int, float, float], np.ndarray]:
+    """A table whose ``1 - beta`` have this product up to a time in [0, 1]; the ends of betas do not matter."""
+
+    def betas(count: int, start: float, end: float) -> np.ndarray:
+        del start, end
+        found = product(np.arange(count + 1) / count)
+        return np.minimum(1.0 - found[1:] / found[:-1], 0.999)
+
+    return betas
+
+
+def _laplace(t: np.ndarray) -> np.ndarray:
+    log_snr = -0.5 * np.copysign(1.0, 0.5 - t) * np.log(1.0 - 2.0 * np.abs(0.5 - t) + 1e-6)
+    return np.sqrt(1.0 / (1.0 + np.exp(-log_snr)))
 
 
 BETAS: Mapping[str, Callable[[int, float, float], np.ndarray]] = {
     "linear": lambda count, start, end: np.linspace(start, end, count),
     "scaled_linear": lambda count, start, end: np.linspace(math.sqrt(start), math.sqrt(end), count) ** 2,
-    "squaredcos_cap_v2": _cosine,
+    "squaredcos_cap_v2": _from_product(lambda t: np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2),
+    "sigmoid": lambda count, start, end: start + (end - start) / (1.0 + np.exp(-np.linspace(-6.0, 6.0, count))),
+    "laplace": _from_product(_laplace),
 }
-"""The tables of betas by the names that diffusers gives them; the last is the cosine schedule of iDDPM."""
+"""The tables of betas by the names that diffusers gives them; the third is the cosine schedule of iDDPM."""
 
 _Beta: TypeAlias = Annotated[float, Between(0, 1, "both")]
 
@@ -190,7 +207,8 @@ def beta_table(
     """A published table of betas, float64 ``(N,)``.
 
     Args:
-      name: ``"linear"``, ``"scaled_linear"`` (linear in the root) or ``"squaredcos_cap_v2"`` (cosine; without ends).
+      name: ``"linear"``, ``"scaled_linear"`` (linear in the root), ``"sigmoid"`` (of 12 equal steps from -6 to 6), or
+        without ends ``"squaredcos_cap_v2"`` (cosine) or ``"laplace"``.
       count: number of steps N.
       start: the first beta.
       end: the last beta.
@@ -224,35 +242,57 @@ _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
-    """Preconditioning of the ``scheduler_config.json`` of a diffusers pipeline with discrete timesteps.
+    """Preconditioning of the ``scheduler_config.json`` of a diffusers pipeline: of betas, EDM or flow matching.
 
     Args:
       config: ``beta_schedule``, ``beta_start``, ``beta_end``, ``num_train_timesteps``, or ``trained_betas``;
-        ``prediction_type``; ``rescale_betas_zero_snr``. Fields that only concern sampling are not read.
+        ``prediction_type``; ``rescale_betas_zero_snr``; or of an EDM scheduler ``sigma_data`` and the range of sigma.
+        Fields that only concern sampling are not read, such as the ``shift`` of flow matching.
 
     >>> from_scheduler({"beta_schedule": "linear", "prediction_type": "v_prediction"}).target
     V()
 
+    Raises:
+      ValueError: with all fields that are not supported.
+
     Source: the defaults of ``diffusers.DDPMScheduler``.
     """
-    if config.get("trained_betas") is None and "beta_schedule" not in config:
-        name = config.get("_class_name", "without _class_name")
-        raise ValueError(f"config must be of a scheduler with beta_schedule or trained_betas, got that of {name}")
-    predicts = config.get("prediction_type", "epsilon")
-    if predicts not in _PREDICTIONS:
-        raise ValueError(f"prediction_type must be one of {', '.join(_PREDICTIONS)}, got {predicts!r}")
-    betas = config.get("trained_betas")
+    config = {"prediction_type": "epsilon", "beta_schedule": None, **config}
+    name, betas = str(config.get("_class_name", "without _class_name")), config.get("trained_betas")
+    if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
+        check_none(unsupported(config, {"invert_sigmas": (False,)}))
+        return flow(config.get("num_train_timesteps", 1000))
+    if name.startswith("EDM"):
+        check_none(unsupported(config, {"prediction_type": ("epsilon",)}))
+        return edm(config.get("sigma_data", 0.5), config.get("sigma_min", 0.002), config.get("sigma_max", 80.0))
+    if betas is None and config["beta_schedule"] is None:
+        raise ValueError(f"config must be of a scheduler of betas, of EDM or of flow matching, got that of {name}")
+    only: dict[str, tuple[Any, ...]] = {"prediction_type": tuple(_PREDICTIONS), "snr_shift_scale": (None, 1.0)}
+    only |= {} if betas is not None else {"beta_schedule": tuple(BETAS)}
+    only |= {"timestep_type": ("discrete",)} if config["prediction_type"] == "v_prediction" else {}
+    check_none(unsupported(config, only))
     if betas is None:
-        name, count = config["beta_schedule"], config.get("num_train_timesteps", 1000)
-        if name not in BETAS:
-            raise ValueError(f"beta_schedule must be one of {', '.join(BETAS)}, got {name!r}")
-        betas = beta_table(name, count, config.get("beta_start", 1e-4), config.get("beta_end", 0.02))
-    found = ddpm(betas, _PREDICTIONS[predicts])
+        ends = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+        betas = beta_table(config["beta_schedule"], config.get("num_train_timesteps", 1000), *ends)
+    found = ddpm(betas, _PREDICTIONS[config["prediction_type"]])
     if config.get("rescale_betas_zero_snr"):
         schedule = schedules.zero_terminal_snr(found.schedule)
         last = cast(TimestepInput, found.noise_input).last
         found = found._replace(schedule=schedule, noise_input=TimestepInput(schedule=schedule, last=last))
     return found
+
+
+@checked
+def flow(last: PositiveScalar = 1000.0) -> Preconditioning:
+    """Preconditioning of flow matching: ``x_t = (1 - t) x0 + t eps``, ``c_noise = last t``, the output is ``eps - x0``.
+
+    Args:
+      last: noise input at t = 1.
+
+    Source: Lipman et al. 2023 (https://arxiv.org/abs/2210.02747), with the timesteps of diffusers.
+    """
+    schedule = schedules.rectified_flow()
+    return Preconditioning(schedule, as_target("velocity"), TimestepInput(schedule=schedule, last=float(last)))
 
 
 def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:

@@ -15,9 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
+from scorekit.io._naming import check_none
 from scorekit.typing import PyTree
 
 __all__ = ["Tensors", "check_params"]
+
+_MOST = 8  # names of tensors, or of parameters, in one error
 
 
 class Tensors:
@@ -91,8 +94,10 @@ class Tensors:
         """Raises a ``ValueError`` that names the first tensors that no one has taken."""
         left = [name for name in self._named if name.startswith(self.prefix) and name not in self._taken]
         if left:
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-            raise ValueError(f"{self.source} has tensors that the network does not use: {', '.join(left[:3])}{more}")
+            more = f" and {len(left) - _MOST} more" if len(left) > _MOST else ""
+            raise ValueError(
+                f"{self.source} has tensors that the network does not use: {', '.join(left[:_MOST])}{more}"
+            )
 
 
 def check_params(params: PyTree, expected: PyTree) -> None:
@@ -109,13 +114,15 @@ def check_params(params: PyTree, expected: PyTree) -> None:
     ours, theirs = (
         {keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (expected, params)
     )
-    for name in [*ours, *theirs]:
+    problems, is_floating = [], lambda leaf: jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    for name in dict.fromkeys([*ours, *theirs]):
         if name not in theirs:
-            raise ValueError(f"parameter {name} is missing; it must have shape {np.shape(ours[name])}")
-        if name not in ours:
-            raise ValueError(f"parameter {name} is not one of the network; it has shape {np.shape(theirs[name])}")
-        if np.shape(ours[name]) != np.shape(theirs[name]):
-            raise ValueError(f"parameter {name} must have shape {np.shape(ours[name])}, got {np.shape(theirs[name])}")
-        dtype = jnp.result_type(theirs[name])
-        if jnp.issubdtype(ours[name].dtype, jnp.floating) and not jnp.issubdtype(dtype, jnp.floating):
-            raise ValueError(f"parameter {name} must be floating, got dtype {dtype}")
+            problems.append(f"{name} is missing; it must have shape {np.shape(ours[name])}")
+        elif name not in ours:
+            problems.append(f"{name} is not one of the network; it has shape {np.shape(theirs[name])}")
+        elif np.shape(ours[name]) != np.shape(theirs[name]):
+            problems.append(f"{name} must have shape {np.shape(ours[name])}, got {np.shape(theirs[name])}")
+        elif is_floating(ours[name]) and not is_floating(theirs[name]):
+            problems.append(f"{name} must be floating, got dtype {jnp.result_type(theirs[name])}")
+    more = [f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else []
+    check_none([f"parameter {problem}" for problem in problems[:_MOST]] + more)

@@ -20,7 +20,7 @@ from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
-from scorekit.checks import check, check_finite, check_floating, check_schedule
+from scorekit.checks import check, check_finite, check_floating
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -132,7 +132,6 @@ def log_likelihood(
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Chen et al. 2018
     (https://arxiv.org/abs/1806.07366).
     """
-    check_schedule(schedule=schedule)
     check_floating(x0=x0)
     check_finite(x0=x0)
     if not batch_size(x0):

@@ -46,6 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
+from scorekit.arguments import checked
 from scorekit.checks import check, check_classes, check_floating, check_like
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
 from scorekit.process import perturb
@@ -99,6 +100,7 @@ class LossAux(NamedTuple):
     by_noise_level: Binned
 
 
+@checked
 def denoising_loss(
     key: Key,
     network: Network,
@@ -122,6 +124,7 @@ def denoising_loss(
     return denoising_loss_at(network, schedule, x0, eps, drawn, target=target, weighting=weighting)
 
 
+@checked
 def denoising_loss_at(
     network: Network,
     schedule: Schedule,
@@ -168,6 +171,7 @@ class ClassificationAux(NamedTuple):
     correct: Array
 
 
+@checked
 def classification_loss(
     key: Key,
     classifier: Callable[[PyTree, Array], Array],
@@ -189,6 +193,7 @@ def classification_loss(
     return classification_loss_at(classifier, schedule, x0, normal_like(for_noise, x0), drawn, labels)
 
 
+@checked
 def classification_loss_at(
     classifier: Callable[[PyTree, Array], Array],
     schedule: Schedule,

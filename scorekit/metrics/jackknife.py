@@ -30,7 +30,8 @@ def jackknife_error(
       x: examples ``(N, ...)``, N >= g.
       groups: number of groups g.
 
-    >>> print(f"{jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3):.4f} {2 / 3**0.5:.4f}")
+    >>> error = jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3)
+    >>> print(f"{error:.4f} {2 / 3**0.5:.4f}")
     1.1547 1.1547
 
     Source: Miller 1974, "The jackknife - a review".

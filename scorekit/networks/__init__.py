@@ -4,8 +4,8 @@ Every network of :data:`DENOISING` is called as ``(x, noise, labels=None, vector
 attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and lists in ``spatial_axes`` the numbers of
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. The output is float32 and shaped
 like ``x``; a condition that is None is absent for all examples. :class:`UNet`, :class:`DiT` and :class:`MLP` also take
-``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two ``tokens``, such as
-the output of a :class:`TextEncoder`.
+``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two and
+:class:`DDPMUNet` ``tokens``, such as the output of a :class:`TextEncoder`.
 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.

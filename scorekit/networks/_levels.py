@@ -83,10 +83,10 @@ def check_heights(x: Array, patch: int, factors: Sequence[int], attention_resolu
     return heights
 
 
-def check_attention_levels(attention_levels: Sequence[int], levels: int) -> None:
+def check_attention_levels(attention_levels: Sequence[int], levels: int, name: str = "attention_levels") -> None:
     """Raises ``ValueError`` for attention at a level that does not exist."""
     if not set(attention_levels) <= set(range(levels)):
-        raise ValueError(f"attention_levels must be among the levels 0 to {levels - 1}, got {tuple(attention_levels)}")
+        raise ValueError(f"{name} must be among the levels 0 to {levels - 1}, got {tuple(attention_levels)}")
 
 
 def check_sides(sides: tuple[int, ...], stride: int) -> None:

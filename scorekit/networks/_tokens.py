@@ -10,8 +10,8 @@ from scorekit.networks._spatial import DType
 from scorekit.networks.conditioning import ABSENT, Masked
 from scorekit.typing import Array
 
-Context = tuple[Array, Array]
-"""Tokens ``(B, T, C)`` and booleans ``(B, T)``, of which each row has a True."""
+Context = tuple[Array, Array | None]
+"""Tokens ``(B, T, C)`` and booleans ``(B, T)``, of which each row has a True; None: all are present."""
 
 
 def as_tokens(tokens: Any, size: int, batch: int) -> Masked:
@@ -34,22 +34,25 @@ def as_tokens(tokens: Any, size: int, batch: int) -> Masked:
     return Masked(jnp.where(present[..., None], value, 0.0), present)
 
 
-def embed_tokens(tokens: Any, size: int | None, batch: int) -> Context | None:
+def embed_tokens(tokens: Any, size: int | None, batch: int, norm: bool = True) -> Context | None:
     """What a network attends to; None for one without tokens; for use in a compact method."""
     if size is None:
         if tokens is not None:
             raise ValueError("tokens must be None for a network that was built without them")
         return None
-    return TokensOrNull(name="tokens")(as_tokens(tokens, size, batch))
+    return TokensOrNull(norm, name="tokens")(as_tokens(tokens, size, batch))
 
 
 class TokensOrNull(nn.Module):
     """Layer norm of the tokens, behind a learned null token that is attended to only where no other is present."""
 
+    norm: bool = True
+
     @nn.compact
     def __call__(self, tokens: Masked) -> Context:
         value, present = tokens
-        value = nn.LayerNorm(use_fast_variance=False, dtype=jnp.float32, name="norm")(value)
+        if self.norm:
+            value = nn.LayerNorm(use_fast_variance=False, dtype=jnp.float32, name="norm")(value)
         null = self.param("null", nn.initializers.normal(1.0), value.shape[-1:], jnp.float32)
         null = jnp.broadcast_to(null, (len(value), 1, *null.shape))
         absent = ~present.any(1, keepdims=True)
@@ -61,6 +64,7 @@ class TokenAttention(nn.Module):
 
     heads: int
     dtype: DType = jnp.float32
+    bias: bool = True
 
     @nn.compact
     def __call__(self, h: Array, context: Context) -> Array:
@@ -69,8 +73,9 @@ class TokenAttention(nn.Module):
         if channels % self.heads:
             raise ValueError(f"heads must divide the {channels} channels, got {self.heads}")
         split = lambda y, *kinds: y.reshape(batch, -1, *kinds, self.heads, channels // self.heads)
-        query = split(nn.Dense(channels, dtype=self.dtype, name="q")(h))
-        pair = split(nn.Dense(2 * channels, dtype=self.dtype, name="kv")(tokens), 2)
-        y = jax.nn.dot_product_attention(query, pair[:, :, 0], pair[:, :, 1], mask=mask[:, None, None, :])
+        dense = lambda features, name: nn.Dense(features, self.bias, dtype=self.dtype, name=name)
+        query, pair = split(dense(channels, "q")(h)), split(dense(2 * channels, "kv")(tokens), 2)
+        mask = None if mask is None else mask[:, None, None, :]
+        y = jax.nn.dot_product_attention(query, pair[:, :, 0], pair[:, :, 1], mask=mask)
         zeros = nn.initializers.zeros
         return nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="close")(y.reshape(h.shape))

@@ -97,6 +97,7 @@ class AutoencoderKL(LatentNetwork, Published):
 
     Attributes:
       groups: groups of the norms.
+      middle_attention: whether the lowest level has attention.
       quant_convs: whether pointwise convolutions follow the encoder and precede the decoder.
       scaling_factor: factor of the latent, > 0; a number, or one for each channel.
       shift_factor: value subtracted from the latent before it is scaled, likewise.
@@ -109,6 +110,7 @@ class AutoencoderKL(LatentNetwork, Published):
     blocks: NonNegativeInt = 2
     groups: PositiveInt = 32
     quant_convs: bool = True
+    middle_attention: bool = True
     scaling_factor: Annotated[float | Sequence[float], Between(0, open="low")] = 1.0
     shift_factor: Annotated[float | Sequence[float], Between()] = 0.0
     dtype: DType = jnp.float32
@@ -123,7 +125,7 @@ class AutoencoderKL(LatentNetwork, Published):
             if shape not in ((), (self.latent_channels,)):
                 raise ValueError(f"{name} must be a number or {self.latent_channels} numbers, got shape {shape}")
         widths = tuple(self.channels * m for m in self.multipliers)
-        sizes = widths, self.blocks, self.groups, self.dtype, self.remat
+        sizes = widths, self.blocks, self.groups, self.dtype, self.remat, self.middle_attention
         self.encoder = _Encoder(*sizes, features=2 * self.latent_channels)
         self.decoder = _Decoder(*sizes, features=self.data_channels)
         if self.quant_convs:
@@ -178,6 +180,7 @@ class _Half(nn.Module):
     groups: int
     dtype: DType
     remat: bool
+    attention: bool
     features: int
 
     def _residual(self, h: Array, name: str, width: int) -> Array:
@@ -188,9 +191,10 @@ class _Half(nn.Module):
         return self._residual(h, f"level_{level}_{i}", self.widths[level])
 
     def _middle(self, h: Array) -> Array:
-        """A residual block, attention and another block."""
+        """A residual block, attention, if it has that, and another block."""
         h = self._residual(h, "middle_0", h.shape[-1])
-        h = Attention(self.groups, self.dtype, name="middle_attention")(h)
+        if self.attention:
+            h = Attention(self.groups, self.dtype, name="middle_attention")(h)
         return self._residual(h, "middle_1", h.shape[-1])
 
     def _input(self, x: Array, width: int) -> Array:

@@ -39,7 +39,6 @@ from scorekit.checks import (
     check,
     check_finite,
     check_floating,
-    check_schedule,
 )
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
@@ -147,7 +146,6 @@ def adaptive_ode(
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
-    check_schedule(schedule=schedule)
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
     _check(x_init, wide, t_start, t_end, rtol, save_at)
     t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)

@@ -79,6 +79,7 @@ def langevin(
     return sgld(key, lambda key, x: score(x), x, steps, trajectory=trajectory)
 
 
+@checked
 def sgld(
     key: Key,
     noisy_score: Callable[[Key, PyTree], PyTree],

@@ -11,6 +11,7 @@ Returns:
 import jax
 
 from scorekit._grids import check_grid
+from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
@@ -21,6 +22,7 @@ from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 __all__ = ["sdedit", "translate"]
 
 
+@checked
 def sdedit(
     key: Key,
     denoiser: Denoiser,
@@ -59,6 +61,7 @@ def sdedit(
     return sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, start, ts)
 
 
+@checked
 def translate(
     source: Denoiser,
     target: Denoiser,

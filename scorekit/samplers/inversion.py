@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import integrate
+from scorekit.arguments import checked
 from scorekit.checks import check_floating
 from scorekit.solvers import SolverBase, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
@@ -15,6 +16,7 @@ from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
 __all__ = ["invert"]
 
 
+@checked
 def invert(
     denoiser: Denoiser,
     schedule: Schedule,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
+from scorekit.arguments import checked
 from scorekit.checks import check_floating
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
@@ -41,6 +42,7 @@ class LoggedSample(NamedTuple):
     log_probs: Array
 
 
+@checked
 def sample_with_log_probs(
     key: Key, denoiser: Denoiser, schedule: Schedule, solver: Any, x_init: PyTree, ts: ArrayLike
 ) -> LoggedSample:
@@ -92,6 +94,7 @@ def sample_with_log_probs(
     return LoggedSample(check_samples(x, ts, schedule, x_init=x_init), trajectory, log_probs)
 
 
+@checked
 def trajectory_log_probs(
     denoiser: Denoiser, schedule: Schedule, solver: Any, trajectory: PyTree, ts: ArrayLike
 ) -> Array:

@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check_schedule
 from scorekit.predictions import (
     Target,
     TargetName,
@@ -68,7 +67,6 @@ def recommended(
     >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
     ['1.000', '0.999']
     """
-    check_schedule(schedule=schedule)
     kind = None if target is None else as_target(target)
     if sigma_data is not None:
         if stochastic:

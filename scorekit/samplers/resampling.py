@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.arguments import checked
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -31,6 +32,7 @@ def effective_sample_size(log_weights: ArrayLike) -> Array:
     return jnp.exp(2.0 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2.0 * log_weights))
 
 
+@checked
 def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     """The indices of the resampled particles: ``n w_i`` copies on average, and never off by one or more.
 

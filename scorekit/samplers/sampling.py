@@ -2,12 +2,14 @@
 
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import integrate
+from scorekit.arguments import checked
 from scorekit.checks import check_floating
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["nfe", "sample"]
 
 
+@checked
 def sample(
     key: Key | None,
     denoiser: Denoiser,
@@ -60,6 +62,7 @@ def sample(
     return check_samples(found, times, schedule, x_init=x_init)
 
 
+@checked
 def nfe(solver: Solver, ts: ArrayLike) -> int:
     """The number of network evaluations that :func:`sample` makes on this grid.
 

@@ -114,6 +114,7 @@ class ZeroTerminalSNR(VariancePreserving):
         return self.base.time_at(base_log_snr)
 
 
+@checked
 def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
     """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0``; ``alpha(0)`` is unchanged.
 

@@ -34,7 +34,6 @@ from scorekit.arguments import (
 )
 from scorekit.checks import (
     check_prediction,
-    check_schedule,
 )
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
@@ -80,7 +79,6 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: NonNegativeInt 
     Returns:
       Times, alpha and sigma, shaped like the (padded) times.
     """
-    check_schedule(schedule=schedule)
     t = as_time(times)
     if max_past is not None and t.shape[-1] < 2 + max_past:
         oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))

@@ -23,17 +23,19 @@ Array([1. , 0.5, 0. ], dtype=float32)
 [0.99, 0.72, 0.27, 0.0]
 """
 
+from typing import Annotated
+
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid
-from scorekit.arguments import Fraction, Positive, PositiveInt, checked
+from scorekit.arguments import Between, Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_schedule, nan_unless
 from scorekit.schedules import linear_vp
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
-__all__ = ["check_grid", "karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
+__all__ = ["check_grid", "from_sigmas", "karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
 _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
@@ -64,6 +66,7 @@ def _quadratic(n: int, t_max: ArrayLike, t_min: ArrayLike, power: ArrayLike) -> 
     return ts.at[0].set(t_max).at[-1].set(t_min)
 
 
+@checked
 def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     """The times at which ``schedule`` has the log-SNR that ``other`` has at ``ts``: a grid of one on the other.
 
@@ -74,13 +77,41 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
       other: the schedule whose noise levels to take, within the range of ``schedule``.
       ts: decreasing times ``(n + 1,)`` of ``other``.
     """
-    check_schedule(schedule=schedule)
-    times = schedule.time_at(other.log_snr(check_grid(ts)))
-    if not is_traced(times):
-        values = np.asarray(times)
-        if not (np.all(np.diff(values) < 0) and values[0] <= 1 + _ROUNDING and values[-1] >= -_ROUNDING):
-            raise ValueError(f"ts must have noise levels in the range of schedule, got {ts}, which become {values}")
-    inside = (times[0] <= 1 + _ROUNDING) & (times[-1] >= -_ROUNDING)
+    return _times_at(schedule, other.log_snr(check_grid(ts)), "noise levels in the range of schedule", ts=ts)
+
+
+@checked
+def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infinite=True)]) -> Array:
+    """The times at which ``sigma / alpha`` has these values, as EDM, k-diffusion and schedulers of diffusers name them.
+
+    ``log_snr(ts) = -2 log(sigmas)``. A last 0 is t = 0 where the schedule has ``sigma(0) = 0``. Other schedules, such
+    as tables of betas, end at a positive sigma: leave the 0 out, and ``denoiser(x, ts[-1]).x0`` is the step to it.
+    Traced values that the schedule does not reach make the grid NaN.
+
+    Args:
+      sigmas: decreasing values ``(n + 1,)`` of ``sigma / alpha``, within the range of ``schedule``.
+
+    >>> from scorekit.schedules import edm
+    >>> from_sigmas(edm(sigma_min=0.0), [80.0, 5.0, 0.625, 0.0]).round(4)
+    Array([1.   , 0.673, 0.5  , 0.   ], dtype=float32)
+    """
+    if np.ndim(sigmas) != 1 or np.shape(sigmas)[0] < 2:
+        raise ValueError(f"sigmas must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(sigmas)}")
+    allowed = "decreasing values of sigma / alpha in the range of schedule"
+    lowest = jnp.exp(-0.5 * schedule.log_snr(0.0))
+    if not is_traced(lowest) and lowest > 0:
+        allowed += f", whose last is {lowest:.3g} (a 0 is left out: denoiser(x, ts[-1]).x0 is the step to it)"
+    return _times_at(schedule, -2.0 * jnp.log(jnp.asarray(sigmas, float)), allowed, sigmas=sigmas)
+
+
+def _times_at(schedule: Schedule, log_snr: Array, allowed: str, **named: ArrayLike) -> Array:
+    """The times with this log-SNR, up to rounding within [0, 1]; concrete ones beyond raise, traced ones are NaN."""
+    times = schedule.time_at(log_snr)
+    steps = jnp.diff(times)
+    inside = (times[0] <= 1 + _ROUNDING) & (times[-1] >= -_ROUNDING) & jnp.all(steps <= _ROUNDING)
+    if not is_traced(times) and not (inside and jnp.all(steps < 0)):
+        ((name, value),) = named.items()
+        raise ValueError(f"{name} must have {allowed}, got {np.asarray(value)}, which become {np.asarray(times)}")
     return nan_unless(inside, jnp.clip(times, 0.0, 1.0))
 
 
@@ -96,7 +127,6 @@ def vp_quadratic(
     Args:
       power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
     """
-    check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid
+from scorekit.arguments import checked
 from scorekit.solvers._base import SolverBase
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
@@ -70,6 +71,7 @@ class PrecomputedSolver(SolverBase):
         return self.base.step(key, state, x_t, row, denoiser)
 
 
+@checked
 def precomputed(solver: Solver, schedule: Schedule, ts: ArrayLike) -> PrecomputedSolver:
     """The solver with its coefficients for one grid as leaves, which can be changed, saved or differentiated.
 

@@ -28,7 +28,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from scorekit.arguments import AboveZero, BelowOne, Finite, Positive, PositiveInt, checked
-from scorekit.checks import check, check_schedule
+from scorekit.checks import check
 from scorekit.schedules import time_derivative
 from scorekit.times._ranges import check_range
 from scorekit.trees import pytree_dataclass, static
@@ -102,7 +102,6 @@ def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> 
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
     """
-    check_schedule(schedule=schedule)
     u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
     return sampler.quantile(u, schedule)
 

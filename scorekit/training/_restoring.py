@@ -8,12 +8,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
+import orbax.checkpoint.experimental.v1 as ocp
 from etils import epath
 
 from scorekit.checks import warn_caller
@@ -44,12 +44,20 @@ def steps_in(directory: epath.Path) -> list[int]:
     """The steps that have a complete checkpoint, or a file of that name instead, ascending."""
     entries = directory.iterdir() if directory.exists() else ()
     files = {int(path.name) for path in entries if path.name.isdecimal() and not path.is_dir()}
-    return sorted(files.union(ocp.utils.checkpoint_steps(directory)))
+    return sorted(files.union(found.step for found in ocp.path.step.standard_name_format().find_all(directory)))
 
 
 def set_aside(directory: epath.Path) -> list[str]:
     """The names of damaged checkpoints that were renamed before."""
     return sorted(path.name for path in directory.glob(f"{BROKEN}*"))
+
+
+def context() -> ocp.Context:
+    """How orbax writes and reads: the metadata as JSON, and only the arrays that are asked for."""
+    made, handlers = ocp.Context(), ocp.handlers
+    made.checkpointables.registry = handlers.local_registry().add(handlers.JsonHandler, checkpointable_name="extra")
+    made.pytree.loading.partial_load = True
+    return made
 
 
 def record(step: int, nested: Nested, extra: dict[str, Any]) -> dict[str, Any]:
@@ -129,10 +137,12 @@ def quiet_orbax() -> Iterator[None]:
 def metadata(path):
     if not path.is_dir():
         raise NotADirectoryError("it is a file, not a folder")
-    found = json.loads((path / "extra" / "metadata").read_text())
+    there = path / "extra" / "data.json"
+    there = there if there.exists() else path / "extra" / "metadata"  # as earlier versions wrote it
+    found = json.loads(there.read_text())
     step = [found["step"]] if "step" in found else []  # checkpoints of earlier versions do not say it
     if found["checksum"] != _checksum(found["extra"], found["arrays"], *step):
-        raise OSError("the checksum of extra/metadata is wrong")
+        raise OSError(f"the checksum of extra/{there.name} is wrong")
     if step and step != [int(path.name)]:
         raise OSError(f"it was saved as step {step[0]} and renamed since")
     return found
@@ -143,13 +153,11 @@ def _read(path, choose):
     is_array = lambda x: isinstance(x, list)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x[1], jnp.dtype(x[0])), found["arrays"], is_leaf=is_array)
     target = nested_shapes(choose(shapes))
-    with _agreed(target):
-        restored = ocp.PyTreeCheckpointHandler().restore(
-            path / "state",
-            args=cast(Any, ocp.args).PyTreeRestore(
-                item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
-            ),
-        )
+    reading = context()
+    reading.multiprocessing.primary_host = jax.process_index()  # each process reads on its own
+    reading.multiprocessing.active_processes = {jax.process_index()}
+    with _agreed(target), reading:
+        restored = ocp.load(path, target, checkpointable_name="state")
     for keys, checksum in jax.tree_util.tree_leaves_with_path(jax.device_get(checksums(restored))):
         names = [key.key for key in keys]
         if checksum != descend(found["arrays"], names)[2]:

@@ -27,16 +27,16 @@ from os import PathLike
 from typing import Any, Literal, NamedTuple, cast
 
 import jax
-import orbax.checkpoint as ocp
+import orbax.checkpoint.experimental.v1 as ocp
 from etils import epath
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.training._restoring import (
     BROKEN,
     Broken,
     absolute,
+    context,
     fitting,
     quiet_orbax,
     read,
@@ -103,8 +103,9 @@ class Checkpoints:
             value = sign * metrics.get(metric, math.nan)
             return -math.inf if math.isnan(value) else value
 
-        latest = preservation_policy.LatestN(keep)
-        best = preservation_policy.BestN(get_metric_fn=goodness, n=keep_best, keep_checkpoints_without_metrics=False)
+        policies = ocp.training.preservation_policies
+        latest = policies.LatestN(keep)
+        best = policies.BestN(get_metric_fn=goodness, n=keep_best, keep_checkpoints_without_metrics=False)
         self._directory = absolute(directory)
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_orbax())
@@ -116,13 +117,13 @@ class Checkpoints:
                 continue
             except (ValueError, IsADirectoryError) as error:
                 _set_aside(metrics.parent.parent, error)
-        options = ocp.CheckpointManagerOptions(
-            create=True,
+        self._checkpointer = ocp.training.Checkpointer(
+            self._directory,
+            context=context(),
+            preservation_policy=cast(Any, policies.AnyPreservationPolicy([latest, best])),
             cleanup_tmp_directories=True,
-            preservation_policy=preservation_policy.AnyPreservationPolicy([latest, best]),
-            best_fn=goodness if keep_best else None,  # without it orbax does not write the metrics
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._ranked, self._saving = keep_best > 0, None
 
     @checked
     def save(
@@ -143,25 +144,34 @@ class Checkpoints:
         Returns:
           False if a checkpoint of this or a later step exists; nothing is written then.
         """
-        nested, saved = to_nested(state), cast(Any, ocp.args)  # their arguments are hidden by a decorator
+        nested = to_nested(state)
+        self.wait()  # orbax would delete old checkpoints without waiting for the one in progress
+        if any(step <= there for there in self.steps()):
+            return False
         with _writing(self._directory):
-            return self._manager.save(
+            self._saving = self._checkpointer.save_checkpointables_async(
                 step,
-                args=saved.Composite(
-                    state=saved.PyTreeSave(nested), extra=saved.JsonSave(record(step, nested, dict(extra or {})))
-                ),
-                metrics={name: float(value) for name, value in (metrics or {}).items()},
+                {"state": nested, "extra": record(step, nested, dict(extra or {}))},
+                force=True,
+                metrics={name: float(value) for name, value in (metrics or {}).items()} if self._ranked else None,
             )
+        return self._saving is not None
 
     def wait(self) -> None:
         """Blocks until a save in progress is complete; raises its ``OSError``."""
+        saving, self._saving = self._saving, None
         with _writing(self._directory):
-            self._manager.wait_until_finished()
+            try:
+                self._checkpointer.wait()
+            finally:
+                if saving is not None:
+                    with contextlib.suppress(Exception):  # the same error, of another thread, which ends
+                        saving.result()
 
     def steps(self) -> list[int]:
         """The steps with a complete checkpoint, after a save in progress, ascending."""
         self.wait()
-        return sorted(self._manager.all_steps())
+        return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
 
     def restore_latest(self, like: PyTree) -> Restored | None:
         """Reads the newest readable checkpoint; None if there is none.
@@ -189,7 +199,7 @@ class Checkpoints:
             if broken:
                 if jax.process_count() > 1:
                     multihost_utils.sync_global_devices("broken checkpoints are renamed")
-                self._manager.reload()
+                self._checkpointer.reload()
             return Restored(step, from_nested(nested, like), extra)
         found = [*map(str, broken), *set_aside(self._directory)]
         if found:
@@ -200,7 +210,10 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for a save in progress, raises its ``OSError`` and closes the directory."""
         with self._quiet, _writing(self._directory):
-            self._manager.close()
+            try:
+                self.wait()
+            finally:
+                self._checkpointer.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

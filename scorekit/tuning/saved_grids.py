@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._files import parse_json
+from scorekit.arguments import checked
 from scorekit.checks import check_finite
 from scorekit.io import as_path, check_regular, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
@@ -68,6 +69,7 @@ class SavedGrid(NamedTuple):
         return self.ts.shape[0] - 1
 
 
+@checked
 def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) -> Path:
     """Writes the grid, its solver and schedule, and its errors to a file, atomically.
 
@@ -117,6 +119,7 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
         raise invalid(f"damaged, {type(error).__name__}: {error}") from error
 
 
+@checked
 def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solver:
     """The solver to use on ``saved.ts``: ``solver`` itself, or with its tuned coefficients.
 

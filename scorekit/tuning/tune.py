@@ -48,7 +48,7 @@ from scorekit._grids import check_grid
 from scorekit._integration.steps import integrate
 from scorekit._numerics import as_time
 from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
-from scorekit.checks import check, check_finite, check_floating, check_like, check_schedule
+from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.samplers.sampling import sample
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
@@ -143,7 +143,6 @@ def fine_pairs(
       steps: evaluations of the fine solve.
       progress: called after every batch with (batches done, total batches).
     """
-    check_schedule(schedule=schedule)
     check_floating(like=like)
     if not batch_size(like):
         raise ValueError("like must hold at least one example, got a batch of 0")
@@ -164,6 +163,7 @@ def fine_pairs(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
 
+@checked
 def distances(
     denoiser: Denoiser, schedule: Schedule, solver: Solver, ts: ArrayLike, noise: PyTree, end: PyTree
 ) -> Array:
@@ -174,7 +174,6 @@ def distances(
       noise: one batch of standard normal draws z, leaves ``(B, ...)``; sampling starts from ``sigma(ts[0]) z``.
       end: the reference, shaped like ``noise``.
     """
-    check_schedule(schedule=schedule)
     ts = as_time(ts)
     check_grid(ts)
     check_floating(noise=noise, end=end)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
-from scorekit.checks import check_floating, check_prediction, check_schedule
+from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
@@ -49,7 +49,6 @@ def seek_mode(
 
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
-    check_schedule(schedule=schedule)
     check_floating(x=x)
     t = jnp.asarray(t, float)
     alpha: Array = schedule.alpha(t)

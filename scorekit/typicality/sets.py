@@ -29,7 +29,6 @@ from scorekit.checks import (
     check_floating,
     check_not_nan,
     check_prediction,
-    check_schedule,
     nan_unless_finite,
 )
 from scorekit.trees import combine, event_size, sum_per_example
@@ -102,6 +101,7 @@ def monte_carlo_entropy(log_density: ArrayLike) -> Entropy:
     return nan_unless_finite(found, log_density)
 
 
+@checked
 def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts: ArrayLike) -> Array:
     """The excess information of each step of a trajectory over its expectation; nats.
 
@@ -129,7 +129,6 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
     Source: Meister et al. 2023 (https://arxiv.org/abs/2202.00666), for words; for the step Ho et al. 2020, eq. 7
     (https://arxiv.org/abs/2006.11239).
     """
-    check_schedule(schedule=schedule)
     check_grid(ts)
     check_floating(states=states)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(states)]

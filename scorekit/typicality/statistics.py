@@ -136,6 +136,7 @@ def reconstruction_errors(
     return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T
 
 
+@checked
 def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: ArrayLike) -> Array:
     """Six sums along the DDIM path from the data to the noise.
 

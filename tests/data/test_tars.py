@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scorekit.data import stream, tar
-from scorekit.data import tars as module
+from scorekit.data import _records, stream, tar
+from scorekit.data import _tar_files as module
 
 RNG = np.random.default_rng(0)
 
@@ -75,17 +75,18 @@ def test_only_the_picture_of_an_example_is_read(shards, monkeypatch):
     paths, images = shards
     source, spans = tar(paths), []
     source[0]  # and with it the shape of all
-    read = module._read
+    read, part = module._read, _records.Span
     monkeypatch.setattr(module, "_read", lambda file, *span: spans.append(span) or read(file, *span))
+    monkeypatch.setattr(_records, "Span", lambda path, *span: spans.append(span) or part(path, *span))
     source[6]
-    assert [size for _, size in spans] == [len(encoded(images[6])), len("picture 6"), -1]
+    assert [size for _, size in spans] == [len("picture 6"), -1, len(encoded(images[6]))]
 
 
 def test_the_index_is_kept_until_the_file_changes(shards, monkeypatch, tmp_path):
     paths, images = shards
     tar(paths)
     scans, scan = [], module._scan
-    monkeypatch.setattr(module, "_scan", lambda path: scans.append(path) or scan(path))
+    monkeypatch.setattr(module, "_scan", lambda path, kind: scans.append(path) or scan(path, kind))
     np.testing.assert_array_equal(tar(paths)[7]["x"], images[7])
     assert scans == []
     os.utime(paths[1], ns=(1, 1))
@@ -159,7 +160,7 @@ def test_damaged_tar_files_are_named(tmp_path, shards):
     write(tmp_path / "a.tar.gz", [("1.png", png()[1])], "w:gz")
     with pytest.raises(ValueError, match=r"a\.tar\.gz must be a complete, uncompressed tar file"):
         tar(tmp_path / "a.tar.gz")
-    with pytest.raises(ValueError, match=r"paths must name tar files, got '.*nowhere.tar': No such file"):
+    with pytest.raises(ValueError, match=r"paths must be a folder of tar files, .* got '.*nowhere.tar'"):
         tar(tmp_path / "nowhere.tar")
     with pytest.raises(ValueError, match=r"paths must be tar files with pictures"):
         tar(write(tmp_path / "b.tar", [("1.txt", b"")]))

@@ -241,14 +241,16 @@ def test_codes_and_times_that_are_missing_have_no_loss(noise):
 
 
 ERRORS = {
-    "x0 must hold at least one token": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE[:0]),
-    "x0 must have shape": lambda: discrete.token_loss(None, DENOISER, PROCESS, ONE[0]),
+    "x0 must hold at least one token": lambda: discrete.token_loss(jax.random.key(0), DENOISER, PROCESS, ONE[:0]),
+    "x0 must have shape": lambda: discrete.token_loss(jax.random.key(0), DENOISER, PROCESS, ONE[0]),
     "z_t must have the shape of x0": lambda: discrete.token_loss_at(DENOISER, PROCESS, ONE, ONE[:, :1], AT),
     "times.t must have shape": lambda: discrete.token_loss_at(DENOISER, PROCESS, ONE, ONE, Times(0.5, jnp.ones(1))),
     "denoiser must return log-probabilities of shape": lambda: discrete.token_loss_at(
         lambda z, t: jnp.zeros((1, 2)), PROCESS, ONE, ONE, AT
     ),
-    "ts must end at 0, got 0.5": lambda: discrete.discrete_variational_bound(None, DENOISER, PROCESS, ONE, [1.0, 0.5]),
+    "ts must end at 0, got 0.5": lambda: discrete.discrete_variational_bound(
+        jax.random.key(0), DENOISER, PROCESS, ONE, [1.0, 0.5]
+    ),
 }
 
 

@@ -1,9 +1,15 @@
-"""Every notebook runs from its first cell to its last."""
+"""Every notebook runs from its first cell to its last, with the wheel and what it requires, outside of the checkout.
+
+The packages that it requires are those of this environment: that pip finds them on an index is not tested.
+"""
 
 import configparser
+import importlib
 import os
 import re
-import textwrap
+import shutil
+import subprocess
+import types
 from pathlib import Path
 
 import nbformat
@@ -12,73 +18,149 @@ import wheels
 
 ROOT = Path(__file__).parents[2]
 COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
-EXECUTED = ROOT / "build" / "notebooks"
-"""Where the tests leave the executed notebooks; the site shows them (``docs/_extensions/notebooks.py``)."""
 DOWNLOADS = {"pretrained": {"adaptive-terrain-diffusion": "0.4.2", "galaxygrad": "0.2.1"}}
 """The wheels that a notebook downloads."""
 
 
+@pytest.fixture(scope="session")
+def site():
+    """The extension of the site that executes notebooks and keeps their outputs in ``build/notebooks``."""
+    for package in ("nbclient", "sphinx", "equinox", "pretty_midi"):
+        pytest.importorskip(package)  # of the extra docs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs" / "_extensions"))
+        yield importlib.import_module("notebooks")
+
+
+@pytest.fixture(scope="session")
+def folder(site, tmp_path_factory):
+    """A folder with nothing but the wheel."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    site.build_wheel(folder)
+    return folder
+
+
+def python_of(site, folder, tmp_path, *also):
+    (wheel,) = folder.glob("*.whl")
+    python = site.make_environment(tmp_path, wheel, also)
+    seen = f"import importlib.util as u; print(*filter(u.find_spec, {('scorekit', 'experiments', 'tests', 'jax')}))"
+    found = subprocess.run([python, "-c", seen], cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["jax"]
+    return python
+
+
+@pytest.fixture(scope="session")
+def python(site, folder, tmp_path_factory):
+    return python_of(site, folder, tmp_path_factory.mktemp("environment"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in COLABS if path.stem not in DOWNLOADS], ids=lambda path: path.stem)
-def test_notebook_runs(path, monkeypatch):
-    run(path, monkeypatch)
+def test_notebook_runs(path, site, folder, python, monkeypatch):
+    run(path, site, folder, python, monkeypatch)
 
 
 @pytest.mark.external
 @pytest.mark.parametrize("name", DOWNLOADS)
-def test_notebook_with_downloads_runs(name, monkeypatch, request):
-    for package in ("onnx", "einops", "equinox"):
+def test_notebook_with_downloads_runs(name, site, folder, monkeypatch, request, tmp_path):
+    for package in ("onnx", "einops"):
         pytest.importorskip(package)
     (path,) = (path for path in COLABS if path.stem == name)
     found = [wheels.unpack(request.config, *wheel).parent for wheel in DOWNLOADS[name].items()]
-    monkeypatch.setenv("PIP_FIND_LINKS", " ".join(map(str, found)))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")  # each wheel is downloaded once
-    run(path, monkeypatch)
+    monkeypatch.setenv("PIP_FIND_LINKS", " ".join(map(str, found)))  # each wheel is downloaded once
+    run(path, site, folder, python_of(site, folder, tmp_path, "onnx", "einops"), monkeypatch)
 
 
-def run(path, monkeypatch):
-    nbclient = pytest.importorskip("nbclient")  # of the extra colabs
+def run(path, site, folder, python, monkeypatch):
+    """The first one installs the wheel, which lies beside it, by its first cell."""
     monkeypatch.setenv("XLA_FLAGS", os.environ["SCOREKIT_TEST_XLA_FLAGS"])  # one device, as a reader has
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
-    images = [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-    ]
-    assert images, f"{path.name} shows no picture"
-    EXECUTED.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, EXECUTED / path.name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert not any(cell.get("outputs") for cell in nbformat.read(path, 4).cells), "commit notebooks without outputs"
+    notebook = site.execute(Path(shutil.copy(path, folder)), python)
+    shown = [out["data"] for cell in notebook.cells for out in cell.get("outputs", []) if "data" in out]
+    assert any("image/png" in data for data in shown), f"{path.name} shows no picture"
+    for data in shown:
+        assert "<audio" not in data.get("text/html", "") or "<figcaption>" in data["text/html"], (
+            "a sound has no caption"
+        )
+    where = "import scorekit; print(scorekit.__file__)"
+    found = subprocess.run([python, "-c", where], cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert found.startswith(str(python.parents[1]))
 
 
-def first_cell(path):
-    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+def code(path):
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def first_cell(tmp_path, monkeypatch):
+    """Runs the first cell where scorekit is not installed, with a recorder in place of pip; returns its requirement."""
+    (cell,) = {code(path)[0] for path in COLABS}  # all are equal
+    assert len(cell.splitlines()) < 16
+    cell = cell.replace("import scorekit", "import not_installed").replace("%pip install -q ", "found = f")
+    cell = cell.rpartition("\n")[0]  # the import of what pip has installed
+    (tmp_path / "colabs").mkdir()
+    monkeypatch.chdir(tmp_path / "colabs")
+    monkeypatch.delenv("SCOREKIT_SOURCE", raising=False)
+
+    def run(address=""):
+        namespace = {}
+        exec(re.sub('^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell), namespace)
+        return namespace["found"]
+
+    return run
+
+
+def test_first_cell_says_what_to_set_where_no_source_is_known(first_cell):
+    with pytest.raises(AssertionError, match=r"`%env SCOREKIT_SOURCE=\.\.\.`"):
+        first_cell()
+
+
+def test_first_cell_installs_what_lies_beside_it(first_cell, tmp_path):
+    (tmp_path / "scorekit").mkdir()
+    (tmp_path / "scorekit" / "_version.py").touch()
+    assert first_cell("https://site/wheel.whl") == f"scorekit[colabs] @ {tmp_path.as_uri()}"
+    wheel = tmp_path / "colabs" / "scorekit-1.0-py3-none-any.whl"
+    wheel.touch()
+    assert first_cell() == f"scorekit[colabs] @ {wheel.as_uri()}"
+
+
+def test_first_cell_installs_what_is_named_before_all_else(first_cell, tmp_path, monkeypatch):
+    assert first_cell("https://site/wheel.whl") == "scorekit[colabs] @ https://site/wheel.whl"
+    for source in ("https://other/scorekit-1.0-py3-none-any.whl", "git+https://host/scorekit"):
+        monkeypatch.setenv("SCOREKIT_SOURCE", source)
+        assert first_cell("https://site/wheel.whl") == f"scorekit[colabs] @ {source}"
+    monkeypatch.setenv("SCOREKIT_SOURCE", str(tmp_path))
+    assert first_cell() == f"scorekit[colabs] @ {tmp_path.as_uri()}"
 
 
 @pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
-def test_first_cell_installs_from_the_source_that_is_named(path, monkeypatch, tmp_path):
-    """The branch for a machine without scorekit, with a recorder in place of pip."""
-    lines = first_cell(path).splitlines()
-    start = lines.index("except ImportError:") + 1
-    end = next(i for i in range(start, len(lines)) if "%pip" in lines[i]) + 1
-    cell = textwrap.dedent("\n".join(lines[start:end]))
-    extras = re.search(r"scorekit\[([\w,]+)\] @", cell)[1]
+def test_first_cell_knows_the_address_of_the_repository(path):
     known = configparser.ConfigParser(interpolation=None)
     known.read(ROOT / "setup.cfg")
-    assert set(extras.split(",")) <= set(known["options.extras_require"])
-    cell = re.sub(r"%pip install -q \"\{requirement\}\".*", "installed = requirement", cell)
+    url = known["metadata"].get("url")
+    assert re.findall('ADDRESS = "(.*)"', code(path)[0]) == [f"git+{url}" if url else ""]
 
-    def run(source):
-        found = {}
-        monkeypatch.setenv("SCOREKIT_SOURCE", source)
-        exec(cell, found)
-        return found["installed"]
 
-    assert run(str(tmp_path)) == f"{tmp_path}[{extras}]"
-    assert run("git+https://host/scorekit") == f"scorekit[{extras}] @ git+https://host/scorekit"
-    monkeypatch.delenv("SCOREKIT_SOURCE")
-    with pytest.raises(AssertionError, match="set SCOREKIT_SOURCE to the path"):
-        exec(cell, {})
+@pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
+def test_notebooks_name_no_programs_of_a_checkout(path):
+    """A package has none of them: neither to import nor to read on with."""
+    assert "experiments" not in path.read_text()
+
+
+def test_the_site_offers_notebooks_that_install_its_wheel(site, monkeypatch, tmp_path):
+    wheel, out = "scorekit-1.0-py3-none-any.whl", tmp_path / "out"
+    monkeypatch.setattr(site, "build_wheel", lambda folder: folder / wheel)
+    config = types.SimpleNamespace(html_baseurl="https://host/sk/", notebooks_execute=False)
+    site.make_pages(types.SimpleNamespace(srcdir=tmp_path, outdir=out, config=config))
+    for path in COLABS:
+        cell = code(path)[0].partition("\n")[2]
+        for written in (out, tmp_path):
+            installs, rest = code(written / "notebooks" / path.name)[0].split("\n", 1)
+            assert f'ADDRESS = "https://host/sk/wheels/{wheel}"' in installs
+            assert rest == cell
+        page = nbformat.read(tmp_path / "notebooks" / path.name, as_version=4).cells[0].source
+        assert f"#fileId=https%3A%2F%2Fhost%2Fsk%2Fnotebooks%2F{path.name}" in page
 
 
 def test_there_are_notebooks():

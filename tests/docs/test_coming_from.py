@@ -1,13 +1,20 @@
-"""The tables for users of other packages: what they name of ours exists and takes these arguments; theirs too."""
+"""The tables for users of other packages: what they name exists, takes these arguments, and gives the same numbers."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from golden import ports_pages, random_tensors
 
+import scorekit as sk
 from experiments.cli.config import lookup
 from experiments.configs import base
 
@@ -130,3 +137,57 @@ def test_what_the_tables_name_of_theirs_exists(package):
     assert len(checked) > 20
     assert [span for span in checked if re.match(r"\w+", span)[0] not in known] == []
     assert [problem for span in checked for problem in calls(span, known)] == []
+
+
+# ---- the same numbers ---------------------------------------------------------------------------------------
+
+
+@functools.cache
+def code_of(package):
+    """What the code under "The same numbers" defines above the sampling."""
+    text = (FOLDER / f"{package}.md").read_text().partition("## The same numbers")[2]
+    names: dict = {}
+    exec(re.findall(r"^```python\n(.*?)^noise = ", text, re.DOTALL | re.MULTILINE)[0], names)
+    return names
+
+
+def sampled(monkeypatch, denoiser, schedule, solver, x, ts, draws):
+    """``sk.sample`` with the noise that the other package has drawn."""
+    if not solver.stochastic:
+        return jax.jit(sk.sample)(None, denoiser, schedule, solver, x, ts)
+    noise = draws.standard_normal((len(ts) - 1, 1 + getattr(solver, "corrector_steps", 0), *x.shape))
+
+    def step(carry, inputs):
+        row, noise = inputs[0], iter(inputs[1])
+        for module in (sk.solvers._base, sk.solvers.corrected):
+            monkeypatch.setattr(module, "normal_like", lambda key, like: next(noise))
+        found = solver.step(jax.random.key(0), carry[1], carry[0], row, denoiser)
+        assert next(noise, None) is None, "not all of the noise is used"
+        return found, None
+
+    run = lambda x, ts: jax.lax.scan(step, (x, solver.init(x)), (solver.plan(schedule, ts), noise))[0][0]
+    return jax.jit(run)(x, ts)
+
+
+PORTS = [(page.stem, *row) for page in PAGES for row in ports_pages.rows(page.stem)]
+
+
+@pytest.mark.parametrize(("package", "theirs", "ours", "printed"), PORTS, ids=[f"{row[0]}: {row[1]}" for row in PORTS])
+def test_calls_give_the_numbers_of_the_other_package(monkeypatch, package, theirs, ours, printed):
+    """In float64, with the code of the page, to the difference that the row prints."""
+    golden, draws = random_tensors.load(f"ports_{package}")[2], np.random.RandomState(0)
+    golden = {name.removeprefix(f"{theirs} "): value for name, value in golden.items() if name.startswith(f"{theirs} ")}
+    with jax.enable_x64(True):
+        names = code_of(package) | {"scheduler": SimpleNamespace(**golden)}
+        solver, grid, *last = spans(ours)
+        solver, ts = eval(solver, names), jnp.asarray(eval(grid, names))
+        start = draws.standard_normal(ports_pages.SHAPE)
+        if package in ("edm", "k_diffusion", "score_sde"):
+            start = start * names["schedule"].sigma(1.0)
+        if "corrected" in golden:
+            start, _ = golden["corrected"], draws.standard_normal(start.shape)
+        x = sampled(monkeypatch, names["denoiser"], names["schedule"], solver, jnp.asarray(start), ts, draws)
+        for end in last:
+            x = jax.jit(lambda x, ts, end=end: eval(end, names | {"x": x, "ts": ts}))(x, ts)
+        difference = np.max(np.abs(x - golden["x"]))
+    assert difference <= float(printed) <= 1e-5, difference

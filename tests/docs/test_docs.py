@@ -1,5 +1,6 @@
 """The code of the pages runs, and their tables say what the code says."""
 
+import ast
 import importlib.util
 import pkgutil
 import re
@@ -16,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GENERATED = {"_build", "jupyter_execute", "notebooks", "reference"}
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)
+WIDEST = 85
+"""Columns of code that a page shows on a screen of 1280 pixels, between the two tables of contents."""
 WITHOUT_CODE = {"index", "changelog", "contents", "contributing"}
 SOLVERS = (ROOT / "docs" / "solvers.md").read_text()
 
@@ -31,6 +34,13 @@ def test_the_code_of_a_page_runs(path):
     for block in blocks:
         lines = text.count("\n", 0, block.start(1))
         exec(compile("\n" * lines + block[1], str(path), "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.stem)
+def test_no_code_is_cut(path):
+    code = re.findall(r"^```[^\n]*\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+    wide = [line for line in "".join(code).splitlines() if len(line) > WIDEST]
+    assert not wide, f"{len(wide)} lines of more than {WIDEST} columns:\n" + "\n".join(wide)
 
 
 def rows():
@@ -96,3 +106,25 @@ def test_an_alias_of_a_class_of_another_package_is_documented_as_data(monkeypatc
     assert "   Schedule\n" in table
     assert "   Array\n" not in table
     assert ".. autodata:: scorekit.typing.Array\n   :no-value:" in entries
+
+
+def test_examples_of_docstrings_are_shown_on_short_lines(monkeypatch):
+    """Text and output stay as they are, and so does what the code says."""
+    pytest.importorskip("sphinx")
+    pytest.importorskip("ruff")
+    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
+    text = ["One line.", "", "Args:", "  x: a\\b.", ""]
+    code = f">>> print(sum([{', '.join(str(k) for k in range(40))}], start=0), 'and', 'more')  # a sum"
+    lines = [*text, code, "780 and more"]
+    importlib.import_module("examples").shorten(None, "function", "f", None, None, lines)
+    assert (lines[: len(text)], lines[-1]) == (text, "780 and more")
+    assert max(map(len, lines)) <= WIDEST < len(code)
+    shown = "\n".join(line[4:] for line in lines[len(text) : -1])
+    assert ast.dump(ast.parse(shown)) == ast.dump(ast.parse(code[4:]))
+
+
+def test_the_reference_has_the_fields_of_named_tuples_once(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
+    page = importlib.import_module("reference").page("scorekit.typing")
+    assert ".. autoclass:: scorekit.typing.Prediction\n   :members:\n   :exclude-members: x0, eps\n" in page

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import jax
@@ -12,12 +13,14 @@ from programs import changed, error_of, fails, run
 from safetensors.numpy import load_file, save_file
 
 from experiments import data
+from experiments.cli import command_line
 from experiments.configs import base
-from experiments.models import checks, runs, sampling
-from experiments.models.model import build_model, flow_map, initial_params
+from experiments.models import runs
+from experiments.models.model import build_model, flow_map
 from experiments.models.runs import as_loaded
 from experiments.tasks import diffusion
-from scorekit import io, process, samplers
+from experiments.training.fine_tuning import initial_params, take_unset
+from scorekit import io
 from scorekit.io.preconditioning import LogSNRInput, ddpm, vp
 
 
@@ -33,23 +36,38 @@ def exported(ring_run, tmp_path_factory):
 
 
 def start(config):
+    take_unset(config)
     return initial_params(config, build_model(config, data.load(config)))
 
 
+def drawn_by_the_card(folder, monkeypatch):
+    """The variables of the code of a model card, run as it stands from the folder around it."""
+    monkeypatch.chdir(folder.parent)
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1], found)
+    return found
+
+
+SAMPLING = {
+    "as it is": [],
+    "guided": ["sampling.guidance_scale=3", "guidance=apg,dynamic_threshold", "rules.apg.momentum=-0.5"],
+    "stochastic": ["sampling.solver.name=ancestral", "sampling.grid.name=karras", "sampling.denoise=true"],
+}
+
+
 @pytest.mark.slow
-def test_samples_of_the_exported_folder_are_those_of_the_run(ring_run, exported):
-    config = changed(base.saved(ring_run), "sampling.ema=none", "sampling.guidance_scale=1", "sampling.steps=4")
-    opened, labels = runs.open_run(config, ring_run), np.array([0, 1, 2, 1], np.int32)
-    expected = opened.generate(opened.params, 3, labels, 1.0)
-    loaded = io.load(exported)
-    solver, ts = sampling.build_sampler(config, loaded.schedule)
-    for_prior, _ = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))
-    like = jax.ShapeDtypeStruct((4, *loaded.shape), np.float32)
-    x = process.sample_prior(for_prior, loaded.schedule, like, ts[0])
-    sample = jax.jit(lambda d, x, ts: samplers.sample(None, d, loaded.schedule, solver, x, ts))
-    found = opened.dataset.from_model(sample(loaded.denoiser(labels=labels), x, ts))
+@pytest.mark.parametrize("overrides", SAMPLING.values(), ids=SAMPLING)
+def test_the_example_of_the_card_draws_what_the_report_drew(ring_run, tmp_path, monkeypatch, overrides):
+    overrides = ["sampling.ema=none", "sampling.steps=4", "seed=3", *overrides]
+    config = changed(base.saved(ring_run), *overrides)
+    opened = runs.open_run(config, ring_run)
+    labels = opened.dataset.preview().labels
+    expected = opened.generate(opened.params, config.seed, labels, config.sampling.guidance_scale)
+    given = [f"--config.{override}" for override in overrides]
+    assert run("export", f"--workdir={ring_run}", f"--out={tmp_path}/ring", *given)[0] == 0
+    found = drawn_by_the_card(tmp_path / "ring", monkeypatch)["x"]
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_that_has_diverged_is_not_exported(ring_run):
@@ -77,7 +95,7 @@ def test_export_validates_its_flags(ring_run, tmp_path):
 
 def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path):
     config = changed(base.saved(ring_run), f"init_from={exported}")
-    checks.check_trainable(config)
+    diffusion.check(config)
     dataset = data.load(config)
     found = diffusion.fit(config, dataset, build_model(config, dataset), tmp_path)
     jax.tree.map(np.testing.assert_array_equal, found.params, io.load(exported).params)
@@ -93,20 +111,18 @@ def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported)
     assert "scalars" in params["params"]["conditioning"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("network.features=16", "its network has features = 8, that of the config 16"),
-        ("network.blocks=2", "its network has blocks = 1, that of the config 2"),
-        ("loss.target.name=eps", "its network predicts V, that of the config Eps"),
-        ("preconditioning.sigma_data=0.5", "its network scales its input by sigma_data = None, that of the config 0.5"),
-        ("preconditioning.noise.name=vp", "scale=0.25, offset=0, that of the config preconditioning.noise.name=vp"),
-    ],
-)
-def test_weights_of_another_network_or_meaning_are_named(ring_run, exported, text, message):
-    found = error_of(start, changed(base.saved(ring_run), f"init_from={exported}", text))
-    assert found.startswith(f"config.init_from={exported}: ")
-    assert message in found
+def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_that_mend_it(ring_run, exported):
+    texts = ["network.features=16", "network.blocks=2", "loss.target.name=eps", "preconditioning.noise.name=vp",
+             "preconditioning.sigma_data=0.5"]  # fmt: skip
+    config = changed(base.saved(ring_run), f"init_from={exported}", *texts)
+    head, found = error_of(take_unset, config).split(" must have its values: ")
+    assert head == f"config.init_from={exported}: the config"
+    _, wanted = command_line.split_overrides(shlex.split(found))
+    assert dict(wanted) == {"network.features": "8", "network.blocks": "1", "loss.target.name": "v",
+                            "preconditioning.noise.name": "log_snr", "preconditioning.sigma_data": "None"}  # fmt: skip
+    for field, text in wanted:
+        command_line.override(config, field, text)
+    start(config)
 
 
 def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
@@ -117,7 +133,9 @@ def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
     words = "['output']['bias'] must have shape (2,), got (5,)"
     assert words in error_of(start, changed(config, f"init_from={tmp_path / 'bad'}"))
     words = "config.init_from=nowhere: must be a folder or file that exists"
-    assert words in error_of(checks.check_trainable, changed(config, "init_from=nowhere"))
+    assert words in error_of(take_unset, changed(config, "init_from=nowhere"))
+    words = f"init_from={ring_run}: is a run; train from what python -m experiments.export --workdir={ring_run} --out=…"
+    assert words in error_of(take_unset, changed(config, f"init_from={ring_run}"))
 
 
 @pytest.mark.parametrize(

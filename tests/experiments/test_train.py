@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from programs import POINTS, end, fails, given, overridden, run, start, succeeds, wait_until
 from robustness.processes import newest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments import data, tasks
 from experiments.configs import base
 from experiments.models.model import build_model
 from experiments.training import loop
+from experiments.training.feeding import SPEED
 from experiments.training.writers import read_metrics
 
 STEPS, EVERY = 12, 4
@@ -57,7 +59,7 @@ def assert_same_run(one, other, steps=STEPS):
     for a, b in zip(snapshots, others, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
     rows, other_rows = (
-        [{k: v for k, v in row.items() if k != "time"} for row in read_metrics(d / "metrics.jsonl")]
+        [{k: v for k, v in row.items() if k not in ("time", SPEED)} for row in read_metrics(d / "metrics.jsonl")]
         for d in (one, other)
     )
     assert rows == other_rows
@@ -79,7 +81,7 @@ def uninterrupted(started, tmp_path_factory):
     code, out, err = end(started(workdir, OFTEN))
     assert code == 0, err
     assert "devices" in out.splitlines()[0]
-    assert all(line.startswith("training ") for line in err.splitlines()), err
+    assert all(line.startswith(("training ", "sampling ", "bound ")) for line in err.splitlines()), err
     return workdir
 
 
@@ -95,7 +97,14 @@ def test_a_run_writes_its_report_metrics_and_pictures(finished):
     for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
                  "training.png", "loss_by_noise_level.png"):  # fmt: skip
         assert (workdir / name).stat().st_size > 0, name
-    assert list((workdir / "tensorboard").iterdir())
+    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if "train/loss" in row]
+    falling = [0.01 + 0.495 * (1 + np.cos(np.pi * part)) for part in (4 / 7, 6 / 7)]  # of 7 steps after the warm-up
+    assert [row["train/learning_rate"] for row in rows] == pytest.approx([2e-3 * x for x in (1.0, *falling)], rel=1e-4)
+    assert all(row[SPEED] > 0 for row in rows)
+    events = EventAccumulator(str(workdir / "tensorboard"))
+    events.Reload()
+    assert {"samples", "guidance", "loss_by_noise_level"} <= set(events.Tags()["images"])
+    assert [event.step for event in events.Scalars("train/loss")] == [5, 10, 12], "pictures of the end hide nothing"
     assert "devices" in out.splitlines()[0]
     assert str(workdir / "report.html") in out.splitlines()[-1]
     metrics = json.loads((workdir / "evaluation.json").read_text())
@@ -104,7 +113,8 @@ def test_a_run_writes_its_report_metrics_and_pictures(finished):
 
 
 def test_only_progress_is_written_to_stderr(finished):
-    assert all(line.startswith("training ") for line in finished[2].splitlines()), finished[2]
+    words = ("training ", "sampling ", "bound ")
+    assert all(line.startswith(words) for line in finished[2].splitlines()), finished[2]
 
 
 @pytest.mark.slow
@@ -218,6 +228,18 @@ def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed
     assert f"checkpoints/{STEPS} is broken" in err
     assert f"resuming  from step {STEPS - EVERY}" in out
     assert_same_run(finished[0], copied)
+
+
+@pytest.mark.slow
+def test_the_evaluation_is_left_out_on_request(finished, copied):
+    assert "--config.evaluation.at_end=false" in finished[1]
+    (copied / "evaluation.json").unlink()
+    out = succeeds("train", *train_arguments(copied), "--config.evaluation.at_end=false")
+    assert out.splitlines()[-3].startswith("sampling …")
+    assert not (copied / "evaluation.json").exists()
+    report = (copied / "report.html").read_text()
+    assert "left out; experiments.evaluate finds the metrics" in report
+    assert "bits/dim" not in report
 
 
 def test_a_folder_without_a_run_is_a_config_error(tmp_path):

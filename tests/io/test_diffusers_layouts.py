@@ -1,11 +1,16 @@
 """Layouts of diffusers: outputs of its networks at random parameters, published sizes, and configs that do not fit."""
 
+import json
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import random_tensors
+from safetensors.numpy import save_file
 
+from scorekit import io
 from scorekit.io.formats import autoencoder_kl, ddpm
 from scorekit.io.formats._shared import NEW_ATTENTION, OLD_ATTENTION
 from scorekit.io.tensors import Tensors
@@ -55,38 +60,132 @@ def test_old_names_of_attention_are_read():
     jax.tree.map(np.testing.assert_array_equal, found[0][1], found[1][1])
 
 
+def unet(case):
+    """The tensors of a U-Net in the golden file, and its config."""
+    named, about, _ = random_tensors.load("ddpm")
+    own = {name.removeprefix(f"{case}."): value for name, value in named.items() if name.startswith(f"{case}.")}
+    return own, about["config"][case]
+
+
 @pytest.mark.slow
-def test_outputs_of_the_unet_of_ddpm():
-    named, about, arrays = random_tensors.load("ddpm")
+@pytest.mark.parametrize("case", ["ddpm", "defaults", "residual", "tokens"])
+def test_outputs_of_unets_of_diffusers(case):
+    (named, config), arrays = unet(case), random_tensors.load("ddpm")[2]
     assert ddpm.recognises(named)
     assert not autoencoder_kl.recognises(named)
-    network, params = ddpm.convert(Tensors(named), **ddpm.attributes(about["config"]))
-    inputs = arrays["x"], arrays["timesteps"], arrays["labels"]
-    assert error(jax.jit(network.apply)(params, *inputs), arrays["y"]) < 1e-5
+    network, params = ddpm.convert(Tensors(named), **ddpm.attributes(config))
+    conditions = {"labels": arrays["labels"]} if "num_class_embeds" in config else {}
+    conditions |= {"tokens": arrays["tokens_in"]} if case == "tokens" else {}
+    y = jax.jit(network.apply)(params, arrays["x"], arrays["timesteps"], **conditions)
+    assert error(y, arrays[case]) < 1e-5
+
+
+def test_a_variance_that_is_predicted_too_is_left_out():
+    named, config = unet("defaults")
+    doubled = {name: np.concatenate([named[name], 1 + named[name]]) for name in ("conv_out.weight", "conv_out.bias")}
+    sizes = ddpm.attributes({**config, "out_channels": 8})
+    found = [ddpm.convert(Tensors(tensors), **sizes)[1] for tensors in (named, {**named, **doubled})]
+    jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_tensors_that_are_missing_or_left_over_are_named():
-    named, about, _ = random_tensors.load("ddpm")
-    sizes = ddpm.attributes(about["config"])
+    named, config = unet("ddpm")
+    sizes = ddpm.attributes(config)
     with pytest.raises(ValueError, match=r"does not use: extra"):
         ddpm.convert(Tensors({**named, "extra": np.ones(1)}), **sizes)
-    gone = {name: value for name, value in named.items() if name != "mid_block.resnets.1.conv2.bias"}
-    with pytest.raises(ValueError, match=r"\['middle_1'\]\['conv_2'\]\['bias'\] is missing"):
+    gone = {name: value for name, value in named.items() if not name.startswith("mid_block.resnets.1.conv2.")}
+    gone["mid_block.resnets.1.conv2.weight"] = named["mid_block.resnets.1.conv2.weight"][1:]
+    with pytest.raises(ValueError, match=r"\['conv_2'\]\['bias'\] is missing.*; parameter .* must have shape .* got"):
         ddpm.convert(Tensors(gone), **sizes)
+
+
+REASONS = {
+    "act_fn": ("mish", "'silu' or 'swish', got 'mish'"),
+    "attention_head_dim": (3, r"divisors of block_out_channels = \[8, 16, 20\], got 3"),
+    "attn_norm_num_groups": (2, "None or norm_num_groups = 4, got 2"),
+    "block_out_channels": ([8, 16, 20], r"multiples of the first, got \[8, 16, 20\]"),
+    "class_embed_type": ("timestep", "None, got 'timestep'"),
+    "down_block_types": (["SkipDownBlock2D", "AttnDownBlock2D"], "among DownBlock2D, AttnDownBlock2D, Resnet"),
+    "downsample_padding": (2, "1 or 0, got 2"),
+    "downsample_type": ("resnet", "such that all levels resample by convolutions, or all by residual blocks"),
+    "layers_per_block": ([1, 2], r"the same at all levels, got \[1, 2\]"),
+    "out_channels": (5, "4 or 8, got 5"),
+    "new_option": (1, "absent: UNet2DModel of diffusers 0.42 has no such option, got 1"),
+    "time_embedding_dim": (8, "None or 32, got 8"),
+    "up_block_types": (["UpBlock2D", "UpBlock2D"], "with attention at the same levels"),
+}
+
+
+def test_all_reasons_why_a_unet_does_not_load_are_one_error():
+    config = {**unet("defaults")[1], **{name: value for name, (value, _) in REASONS.items()}}
+    config["down_block_types"] = ["SkipDownBlock2D", "AttnDownBlock2D", "DownBlock2D"]
+    with pytest.raises(ValueError) as found:  # noqa: PT011
+        ddpm.attributes(config)
+    for name, (_, allowed) in REASONS.items():
+        assert re.search(f"{name} must be [^;]*{allowed}", str(found.value)), name
+    assert str(found.value).count(" must be ") == len(REASONS)
+    without_effect = {"num_train_timesteps": 1000, "mid_block_only_cross_attention": True, "other": None}
+    ddpm.attributes({**unet("defaults")[1], **without_effect})
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    """A folder as ``save_pretrained`` writes it, of a latent model with tokens, and its configs by part."""
+    vae, about, _ = random_tensors.load("autoencoder_kl")
+    vae = {name.removeprefix("quant."): value for name, value in vae.items() if name.startswith("quant.")}
+    named, config = unet("tokens")
+    configs = {"unet": {**config, "sample_size": 8}, "vae": about["config"]["quant"]}
+    configs["scheduler"] = {"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear", "steps_offset": 1}
+    for part, content in configs.items():
+        (tmp_path / part).mkdir()
+        name = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (tmp_path / part / name).write_text(json.dumps(content))
+        if part != "scheduler":
+            save_file({"unet": named, "vae": vae}[part], tmp_path / part / "diffusion_pytorch_model.safetensors")
+    return tmp_path, configs
+
+
+def test_a_pipeline_opens_with_one_call(pipeline):
+    folder, _ = pipeline
+    loaded = io.load(folder)
+    assert (loaded.shape, loaded.module.token_size, loaded.autoencoder[0].latent_channels) == ((8, 8, 4), 6, 4)
+    np.testing.assert_allclose(loaded.preconditioning.noise_input(loaded.schedule.log_snr(1.0)), 999.0)
+    tokens = jax.ShapeDtypeStruct((3, 6), jnp.float32)
+    run = lambda x, tokens: loaded.decode(loaded.denoiser(tokens=tokens)(x, 0.5).x0)
+    assert jax.eval_shape(run, jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32), tokens).shape == (2, 32, 32, 3)
+    alone = io.load(folder / "unet" / "diffusion_pytorch_model.safetensors", preconditioning=loaded.preconditioning)
+    assert (alone.module, alone.shape) == (loaded.module, loaded.shape)  # the config beside the file
+
+
+def test_all_parts_of_a_pipeline_that_do_not_load_are_one_error(pipeline):
+    folder, configs = pipeline
+    (folder / "unet" / "config.json").write_text(json.dumps({**configs["unet"], "attention_type": "gated"}))
+    (folder / "vae" / "config.json").write_text(json.dumps({**configs["vae"], "act_fn": "mish"}))
+    scheduler = {**configs["scheduler"], "beta_schedule": "new", "prediction_type": "flow"}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    with pytest.raises(ValueError, match="attention_type must be") as found:
+        io.load(folder)
+    for message in ("beta_schedule must be", "prediction_type must be", "vae/config.json: act_fn must be"):
+        assert message in str(found.value)
 
 
 @pytest.mark.parametrize(
     ("layout", "config", "message"),
     [
-        (ddpm, {}, r"config.json: attention_head_dim must be None, got 8"),
-        (ddpm, {"attention_head_dim": None}, r"downsample_padding must be 0, got 1"),
-        (autoencoder_kl, {"mid_block_add_attention": False}, r"mid_block_add_attention must be True, got False"),
+        (ddpm, {"_class_name": "UNetMotionModel"}, "_class_name must be 'UNet2DModel' or 'UNet2DConditionModel', got"),
+        (autoencoder_kl, {"use_quant_conv": False}, "use_post_quant_conv must be False, as use_quant_conv"),
+        (autoencoder_kl, {"block_out_channels": [64, 96]}, "block_out_channels must be multiples of the first"),
         (autoencoder_kl, {"up_block_types": ["AttnUpBlock2D"]}, r"must be \['UpDecoderBlock2D'\], got"),
     ],
 )
 def test_configs_of_other_networks_are_an_error(layout, config, message):
     with pytest.raises(ValueError, match=message):
         layout.attributes(config)
+
+
+def test_latents_of_a_mean_and_a_deviation_for_each_channel():
+    found = autoencoder_kl.attributes({"latents_mean": [1.0, 2.0], "latents_std": [0.5, 4.0], "scaling_factor": 2.0})
+    assert (found["scaling_factor"], found["shift_factor"]) == ([4.0, 0.5], [1.0, 2.0])
 
 
 PUBLISHED = {

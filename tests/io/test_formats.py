@@ -25,7 +25,7 @@ def test_every_layout_has_a_golden_file():
 
 @pytest.mark.parametrize(("layout", "file"), [(layout, file) for layout, files in GOLDEN.items() for file in files])
 def test_names_are_recognised_as_one_layout(layout, file):
-    prefix = "quant." if layout == "autoencoder_kl" else ""  # that file is of two networks
+    prefix = {"autoencoder_kl": "quant.", "ddpm": "tokens."}.get(layout, "")  # these files are of several networks
     names = {n.removeprefix(prefix) for n in random_tensors.load(file)[0] if n.startswith(prefix)}
     assert find_format(names)[0] == layout
     recognised = [name for name in FORMATS if importlib.import_module(f"scorekit.io.formats.{name}").recognises(names)]

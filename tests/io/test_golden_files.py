@@ -1,6 +1,7 @@
 """Each golden file is what its script writes, where the packages that the script compares with are installed."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from golden import random_tensors
 
+PORTED = ("azula", "diffusers", "hackable_diffusion", "k_diffusion")
 SCRIPTS = {
     "adm": (["azula"], ["adm_legacy", "adm_new", "adm_upsampler"], 1e-4, 1e-4),
     "dhariwal": (["physicsnemo"], ["dhariwal"], 1e-4, 1e-4),
@@ -21,11 +23,15 @@ SCRIPTS = {
     "inception": (["torch", "torch_fidelity", "pytorch_fid", "cleanfid"], ["inception"], 1e-4, 1e-5),
     "vgg": (["torch", "torchvision"], ["vgg"], 1e-4, 1e-5),
     "post_hoc_ema": (["ema_pytorch"], ["post_hoc_ema"], 1e-5, 1e-6),
+    **{f"ports {name}": ([name], [f"ports_{name}"], 0.0, 1e-9) for name in PORTED},
+    **{f"ports {name}": ([f"PORTS/{name}"], [f"ports_{name}"], 0.0, 1e-9) for name in ("edm", "score_sde")},
 }
-"""By script: the packages, the files, and how far arrays may be off, relatively and absolutely."""
+"""By script, and its argument: the packages, the files, and how far arrays may be off, relatively and absolutely."""
 
 
 def is_installed(package):
+    if package.startswith("PORTS/"):  # a clone
+        return "PORTS" in os.environ
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:  # of a package that would hold it
@@ -38,7 +44,9 @@ def test_golden_files_are_reproduced(script, tmp_path):
     packages, files, rtol, atol = SCRIPTS[script]
     if not all(map(is_installed, packages)):
         pytest.skip(f"needs {', '.join(packages)}")
-    subprocess.run([sys.executable, random_tensors.FOLDER / f"make_{script}.py", tmp_path], check=True, timeout=3600)
+    name, *arguments = script.split()
+    command = [sys.executable, random_tensors.FOLDER / f"make_{name}.py", tmp_path, *arguments]
+    subprocess.run(command, check=True, timeout=3600)
     assert sorted(path.stem for path in tmp_path.glob("*.npz")) == files
     for name in files:
         with np.load(tmp_path / f"{name}.npz") as made, np.load(random_tensors.FOLDER / f"{name}.npz") as stored:
@@ -50,4 +58,4 @@ def test_golden_files_are_reproduced(script, tmp_path):
 def test_every_golden_file_has_a_script():
     stored = {path.stem for path in random_tensors.FOLDER.glob("*.npz")} - {"torch_files"}  # tests/io/test_pickles.py
     assert stored == {name for _, files, *_ in SCRIPTS.values() for name in files}
-    assert all((random_tensors.FOLDER / f"make_{script}.py").exists() for script in SCRIPTS)
+    assert all((random_tensors.FOLDER / f"make_{script.split()[0]}.py").exists() for script in SCRIPTS)

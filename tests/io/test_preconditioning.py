@@ -23,6 +23,7 @@ cosine_bar = lambda t: np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
 TABLES = {
     "linear": [1e-4 + (0.02 - 1e-4) * i / 999 for i in range(1000)],
     "scaled_linear": [(1e-2 + (0.02**0.5 - 1e-2) * i / 999) ** 2 for i in range(1000)],
+    "sigmoid": [1e-4 + (0.02 - 1e-4) / (1 + np.exp(6 - 12 * i / 999)) for i in range(1000)],
     "squaredcos_cap_v2": [min(1 - cosine_bar((i + 1) / 1000) / cosine_bar(i / 1000), 0.999) for i in range(1000)],
 }
 
@@ -86,12 +87,17 @@ def test_given_betas_and_zero_terminal_signal():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "got that of FlowMatchEulerDiscreteScheduler"),
+        ({"_class_name": "KarrasVeScheduler"}, "of betas, of EDM or of flow matching, got that of KarrasVeScheduler"),
         (
-            {"beta_schedule": "sigmoid"},
-            "beta_schedule must be one of linear, scaled_linear, squaredcos_cap_v2, got 'sigmoid'",
+            {"beta_schedule": "exp", "prediction_type": "flow", "snr_shift_scale": 3.0},
+            "(?=.*beta_schedule must be 'linear' or .* or 'laplace', got 'exp')(?=.*prediction_type)(?=.*snr_shift)",
         ),
-        ({"beta_schedule": "linear", "prediction_type": "flow"}, "prediction_type must be one of epsilon"),
+        (
+            {"_class_name": "EDMEulerScheduler", "prediction_type": "v_prediction"},
+            "prediction_type must be 'epsilon', got",
+        ),
+        ({"_class_name": "FlowMatchHeunDiscreteScheduler", "invert_sigmas": True}, "invert_sigmas must be False"),
+        ({"beta_schedule": "linear", "prediction_type": "flow"}, "prediction_type must be 'epsilon' or 'v_pre"),
         ({"beta_schedule": "linear", "num_train_timesteps": 1}, "count must be an integer from 2 to 1048576, got 1"),
     ],
 )
@@ -100,9 +106,53 @@ def test_other_schedulers_are_refused(config, message):
         from_scheduler(config)
 
 
+SCHEDULERS = {
+    **{name: ("DDPMScheduler", {"beta_schedule": name}) for name in preconditioning.BETAS},
+    "zero terminal SNR": ("DDIMScheduler", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}),
+    "sample": ("DDPMScheduler", {"num_train_timesteps": 100, "prediction_type": "sample"}),
+    "Stable Diffusion": ("DDIMScheduler", {"beta_schedule": "scaled_linear", "beta_start": 8.5e-4, "beta_end": 0.012}),
+}
+
+
 @pytest.mark.external
-def test_tables_are_those_of_diffusers():
-    diffusers = pytest.importorskip("diffusers")
-    for name in TABLES:
-        theirs = diffusers.DDPMScheduler(beta_schedule=name).alphas_cumprod.sqrt().numpy()
-        np.testing.assert_allclose(ddpm(name).schedule.alpha(np.arange(1000) / 999), theirs, rtol=2e-4)
+@pytest.mark.parametrize("case", SCHEDULERS)
+def test_signal_levels_and_clean_data_are_those_of_diffusers(case):
+    """Of every entry of the table, and x0 of an output by the step of the scheduler."""
+    name, options = SCHEDULERS[case]
+    theirs = getattr(pytest.importorskip("diffusers"), name)(**options, clip_sample=False)
+    found, torch = from_scheduler({"_class_name": name, **theirs.config}), pytest.importorskip("torch")
+    last = theirs.config.num_train_timesteps - 1
+    bar, t = theirs.alphas_cumprod.double().numpy(), np.arange(last + 1) / last
+    np.testing.assert_allclose(found.schedule.alpha(t), np.sqrt(bar), rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(c_noise(found, t), np.arange(last + 1), atol=5e-3)
+    theirs.set_timesteps(last + 1)
+    x, output = np.random.default_rng(0).normal(size=(2, 1, 4)).astype(np.float32)
+    expected = theirs.step(torch.tensor(output), last // 2, torch.tensor(x)).pred_original_sample
+    x0 = found.target.to_prediction(output, x, (last // 2) / last, found.schedule).x0
+    np.testing.assert_allclose(x0, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.external
+def test_preconditioning_of_edm_is_that_of_diffusers():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("diffusers").EDMEulerScheduler(sigma_data=0.3)
+    found = from_scheduler({"_class_name": "EDMEulerScheduler", **theirs.config})
+    assert found.sigma_data == 0.3
+    sigma, x, output = found.schedule.sigma(0.4), *np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    np.testing.assert_allclose(c_noise(found, 0.4), theirs.precondition_noise(float(sigma))[0], rtol=1e-5)
+    expected = theirs.precondition_outputs(torch.tensor(x), torch.tensor(output), float(sigma))
+    np.testing.assert_allclose(found.target.to_prediction(output, x, 0.4, found.schedule).x0, expected, rtol=1e-4)
+
+
+@pytest.mark.external
+def test_flow_matching_is_that_of_diffusers():
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("diffusers").FlowMatchEulerDiscreteScheduler(shift=3.0)
+    found = from_scheduler({"_class_name": "FlowMatchEulerDiscreteScheduler", **theirs.config})
+    x, output = np.random.default_rng(0).normal(size=(2, 1, 5)).astype(np.float32)
+    theirs.set_timesteps(4)
+    timestep, sigma = theirs.timesteps[1], theirs.sigmas[1:3].numpy()
+    np.testing.assert_allclose(c_noise(found, sigma[0]), timestep, rtol=1e-5)
+    ours = found.target.to_prediction(output, x, sigma[0], found.schedule)
+    expected = theirs.step(torch.tensor(output), timestep, torch.tensor(x)).prev_sample
+    np.testing.assert_allclose((1 - sigma[1]) * ours.x0 + sigma[1] * ours.eps, expected, rtol=1e-4, atol=1e-5)

@@ -36,6 +36,8 @@ NOISY = [
     *[(_ADM, (2, 4, 4, 2), {"head_channels": size}, f"{_HEADS} {size}") for size in (3, 16)],
     (_ADM, (2, 4, 4, 2), {"heads": 3}, f"{_HEADS} 3"),
     (_DDPM, (1, 4, 4, 1), {"attention_levels": (2,)}, r"attention_levels must be among the levels 0 to 1, got \(2,\)"),
+    (_DDPM, (1, 4, 4, 1), {"level_heads": (2, 3)}, r"level_heads must be 2 numbers that divide the channels \[8, 16\]"),
+    (_DDPM, (1, 4, 4, 1), {"token_levels": (0,)}, "token_levels must be empty for a network without tokens, got"),
     (_DDPM, (1, 4, 4, 1), {"channels": 5, "groups": 1}, "channels must be even and at least 4, got 5"),
     (_DDPM, (1, 4, 4, 1), {"groups": 3}, "groups must divide the 8 channels of a level, got 3"),
     (_DDPM, (1, 4, 5, 1), {}, r"x must have sides divisible by the stride 2, got \(4, 5\)"),

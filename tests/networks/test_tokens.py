@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import ABSENT, DiT, Masked, UNet, drop_conditions
+from scorekit.networks import ABSENT, DDPMUNet, DiT, Masked, UNet, drop_conditions
 from scorekit.networks._tokens import TokenAttention, as_tokens
 
 BATCH, TOKENS, SIZE = 3, 4, 5
 SIZES = {"heads": 2, "vector_size": 2}
 KINDS = {
+    "DDPMUNet": lambda **given: DDPMUNet(channels=8, multipliers=(1,), vector_size=2, middle_attention="none", **given),
     "DiT": lambda **given: DiT(patch=1, depth=2, width=8, **SIZES, **given),
     "UNet": lambda **given: UNet(channels=8, multipliers=(1,), attention_resolutions=(2,), **SIZES, **given),
 }
@@ -46,7 +47,9 @@ class Case:
         return np.asarray(self.apply(params, X, NOISE, None, vector, tokens=Masked(value, present)))
 
 
-@pytest.fixture(scope="module", params=["DiT", pytest.param("UNet", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["DiT", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("DDPMUNet", "UNet"))]
+)
 def case(request):
     return Case(request.param)
 
@@ -112,7 +115,8 @@ def test_a_network_without_tokens_is_what_it_was(case):
     wide, plain = shapes(case.network), shapes(case.plain)
     assert {name: leaf for name, leaf in wide.items() if "tokens" not in name} == plain
     assert not any("tokens" in name for name in plain)
-    quiet = lambda path, leaf: 0 * leaf if "['close']" in path and "tokens" in path else leaf
+    last = lambda path: "tokens" in path and ("['close']" in path or "['out']" in path)
+    quiet = lambda path, leaf: 0 * leaf if last(path) else leaf
     params = jax.tree_util.tree_map_with_path(lambda path, leaf: quiet(jax.tree_util.keystr(path), leaf), case.params)
     without = lambda tree: {
         name: without(leaf) if isinstance(leaf, dict) else leaf for name, leaf in tree.items() if "tokens" not in name

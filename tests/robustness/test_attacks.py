@@ -55,7 +55,7 @@ def test_two_processes_name_a_damaged_checkpoint_and_use_the_one_before(tmp_path
     assert len(cases) > 15
     assert bad(cases) == []
     clear = {case.tried.split()[0] for case in cases if case.verdict == "clear"}
-    assert {"extra/metadata", "state/manifest.ocdbt", "metrics/metrics"} <= clear
+    assert {"extra/data.json", "state/manifest.ocdbt", "metrics/metrics"} <= clear
 
 
 def test_mistakes_on_command_lines_are_named(thorough, tmp_path):

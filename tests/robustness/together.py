@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from robustness.processes import LIMIT, ROOT, Case
 
+from experiments.training.feeding import SPEED
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 
@@ -151,8 +152,8 @@ def _to_the_end(
     if not done:
         return None, seconds, " | ".join(err.splitlines()[-1][:150] for err in errors if err)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(restore_params(workdir / "checkpoints", step=STEPS)[1])]
-    record = json.loads((workdir / "checkpoints" / str(STEPS) / "extra" / "metadata").read_text())
-    rows = [{**row, "time": 0} for row in read_metrics(workdir / "metrics.jsonl")]
+    record = json.loads((workdir / "checkpoints" / str(STEPS) / "extra" / "data.json").read_text())
+    rows = [{**row, "time": 0, SPEED: 0} for row in read_metrics(workdir / "metrics.jsonl")]
     return Ended(leaves, record["arrays"], rows), seconds, ""
 
 

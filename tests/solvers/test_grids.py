@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tables
 from errors import raising
 
 from scorekit import schedules
@@ -27,6 +28,28 @@ def test_matching_has_the_log_snr_of_the_other_schedule(name):
     schedule, other = getattr(schedules, name)(), schedules.linear_vp()
     ts = grids.quadratic(8, t_max=0.85, t_min=0.05)
     np.testing.assert_allclose(schedule.log_snr(grids.matching(schedule, other, ts)), other.log_snr(ts), atol=5e-3)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize(
+    "name", ["cosine", "sub_vp", "edm_from_zero", "shifted_flow", "geometric_ve", "stable_diffusion_table", "laplace"]
+)
+def test_from_sigmas_inverts_the_ratio_of_the_reference(name, x64):
+    """Of the formula in extended precision, at both ends too: of sigma(0) = 0, of alpha(1) = 0, of neither."""
+    case, ts = tables.SCHEDULES[name], np.linspace(1, 0, 10).astype(np.longdouble)
+    with jax.enable_x64(x64), np.errstate(divide="ignore"):
+        alpha, sigma = case.reference(ts)
+        found = np.asarray(grids.from_sigmas(case.make(), (sigma / alpha).astype(float)))
+        assert found.dtype == (np.float64 if x64 else np.float32)
+        np.testing.assert_allclose(found, ts.astype(float), atol=1e-11 if x64 else 2e-6)
+        assert (found[0], found[-1]) == pytest.approx((1.0, 0.0), abs=1e-12 if x64 else 1e-6)
+
+
+def test_from_sigmas_of_a_traced_schedule():
+    draw = jax.jit(lambda low, sigmas: grids.from_sigmas(schedules.geometric_ve(low, 50.0), sigmas))
+    np.testing.assert_allclose(draw(0.5, jnp.array([50.0, 5.0, 0.5])), [1.0, 0.5, 0.0], atol=1e-6)
+    for low, sigmas in (0.5, [50.0, 5.0, 0.0]), (1.0, [50.0, 5.0, 0.5]), (0.5, [5.0, 50.0, 0.5]), (0.5, [60.0, 9.0, 1]):
+        assert np.isnan(draw(low, jnp.array(sigmas))).all()
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
@@ -99,6 +122,12 @@ def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
 test_errors = raising(
     {
         "ts must have noise levels": lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.1]),
+        "sigmas must have shape .n . 1,.": lambda: grids.from_sigmas(schedules.edm(), [80.0]),
+        "sigmas must have decreasing": lambda: grids.from_sigmas(schedules.cosine(), [0.1, 1.0]),
+        r"whose last is 0.002 .a 0 is left out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
+            schedules.edm(), [80.0, 0.0]
+        ),
+        r"in the range of schedule, got \[81\.  0\.\]": lambda: grids.from_sigmas(schedules.edm(0.0), [81.0, 0.0]),
         "t_max must be a time with finite log-SNR": lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0),
         "t_min must be": lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0),
         "t_min must be > 0 unless to_zero is False, got 0.0": lambda: grids.karras(schedules.edm(), 5, 1.0, 0.0),

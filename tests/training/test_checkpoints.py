@@ -223,8 +223,8 @@ DAMAGES = {
     "bits flipped": lambda d: [flip(p) for p in array_files(d)],
     "manifest truncated": lambda d: truncate(d / "state" / "manifest.ocdbt"),
     "array description truncated": lambda d: truncate(d / "state" / "_METADATA"),
-    "json truncated": lambda d: truncate(d / "extra" / "metadata"),
-    "json deleted": lambda d: (d / "extra" / "metadata").unlink(),
+    "json truncated": lambda d: truncate(d / "extra" / "data.json"),
+    "json deleted": lambda d: (d / "extra" / "data.json").unlink(),
     "arrays absent": lambda d: shutil.rmtree(d / "state"),
     "metrics truncated": lambda d: truncate(d / "metrics" / "metrics"),
     "replaced by a file": lambda d: (shutil.rmtree(d), d.write_text("")),
@@ -331,7 +331,7 @@ def test_restore_params_of_lists_and_tuples(tmp_path):
 
 def test_extra_is_readable_without_orbax(saved):
     directory, _ = saved
-    assert json.loads((directory / "3" / "extra" / "metadata").read_text())["extra"] == {"position": 30}
+    assert json.loads((directory / "3" / "extra" / "data.json").read_text())["extra"] == {"position": 30}
 
 
 @pytest.mark.slow

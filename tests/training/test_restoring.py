@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
+import orbax.checkpoint
 import pytest
 from jax.sharding import PartitionSpec
 
 from scorekit.training import Checkpoints, init_state, make_mesh, place_state, restore_extra, restore_params
-from scorekit.training._restoring import OrbaxFilter
+from scorekit.training._restoring import OrbaxFilter, record
+from scorekit.training._trees import to_nested
 
 pytestmark = pytest.mark.usefixtures("frozen_heap")
 
@@ -66,21 +67,51 @@ def test_restore_params_ignores_damaged_metrics(copy):
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [('"position": 2', '"position": 3'), ('"b": [', '"c": [')])
 def test_modified_metadata_is_reported_as_broken(copy, before, after):
-    metadata = copy / "2" / "extra" / "metadata"
+    metadata = copy / "2" / "extra" / "data.json"
     text = metadata.read_text()
     metadata.write_text(text.replace(before, after))
     assert metadata.read_text() != text
-    wrong = r"/2 is broken \(OSError: the checksum of extra/metadata is wrong\)"
+    wrong = r"/2 is broken \(OSError: the checksum of extra/data.json is wrong\)"
     with open_directory(copy) as checkpoints, pytest.warns(UserWarning, match=wrong):
         restored = checkpoints.restore_latest(make_state())
     assert restored is not None
     assert restored.extra == {"position": 1, "rate": 0.1, "shards": [3, 4]}
 
 
+@pytest.fixture
+def saved_by_v0(tmp_path):
+    """Checkpoints as releases before orbax's V1 wrote them."""
+    v0, ranked = orbax.checkpoint, {"best_fn": lambda metrics: -metrics["loss"]}
+    with v0.CheckpointManager(tmp_path, options=v0.CheckpointManagerOptions(create=True, **ranked)) as manager:
+        for step, state in STATES.items():
+            nested = to_nested(state)
+            tree, extra = v0.args.PyTreeSave(nested), v0.args.JsonSave(record(step, nested, {"position": step}))
+            manager.save(step, args=v0.args.Composite(state=tree, extra=extra), metrics={"loss": float(step)})
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("error:checkpoint .* is broken")
+def test_checkpoints_of_v0_restore_bit_equal_and_are_continued(saved_by_v0):
+    assert restore_extra(saved_by_v0) == {"position": 2}
+    step, params = restore_params(saved_by_v0, decay=0.9)
+    assert step == 2
+    assert same(params, STATES[2].ema["0.9"])
+    with Checkpoints(saved_by_v0, keep=1, keep_best=1, metric="loss") as checkpoints:
+        restored = checkpoints.restore_latest(make_state())
+        assert (restored.step, restored.extra) == (2, {"position": 2})
+        assert same(restored.state, STATES[2])
+        assert checkpoints.save(3, STATES[1], {"loss": 1.5})
+        assert checkpoints.steps() == [1, 3]  # the metrics of V0 are read: 1 is the best
+    (saved_by_v0 / "3").rename(saved_by_v0.parent / "kept")
+    metadata = saved_by_v0 / "1" / "extra" / "metadata"
+    metadata.write_text(metadata.read_text().replace('"position": 1', '"position": 3'))
+    assert restore_extra(saved_by_v0) is None
+
+
 @pytest.mark.filterwarnings("error:checkpoint .* is broken")
 def test_checkpoints_without_their_step_are_read(copy):
     """As earlier versions wrote them."""
-    metadata = copy / "2" / "extra" / "metadata"
+    metadata = copy / "2" / "extra" / "data.json"
     found = json.loads(metadata.read_text())
     old = {name: found[name] for name in ("extra", "arrays")}
     metadata.write_text(json.dumps({**old, "checksum": zlib.crc32(json.dumps([*old.values()]).encode())}))
@@ -129,7 +160,7 @@ def test_errors_of_the_machine_are_not_reported_as_broken(copy, monkeypatch, err
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(ocp.PyTreeCheckpointHandler, "restore", fail)
+    monkeypatch.setattr(orbax.checkpoint.experimental.v1, "load", fail)
     with open_directory(copy) as checkpoints:
         with pytest.raises(type(error)):
             checkpoints.restore_latest(make_state())
@@ -194,7 +225,7 @@ def test_restore_params_does_not_replace_an_explicit_broken_step(copy):
 
 
 def test_metadata_describes_every_array(saved):
-    record = json.loads((saved / "2" / "extra" / "metadata").read_text())
+    record = json.loads((saved / "2" / "extra" / "data.json").read_text())
     dtype, shape, checksum = record["arrays"]["params"]["w"]
     assert (dtype, shape) == ("float32", [16, 8])
     words = np.asarray(STATES[2].params["w"]).view(np.uint32).ravel().astype(object)

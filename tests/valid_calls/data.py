@@ -7,7 +7,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from scorekit import data
+from scorekit import audio, data
 from scorekit.data.soundfont import _DEFAULTS as DEFAULTS
 from valid_calls.common import KEY, in_folder
 from valid_calls.kinds import Choice, Classes, Data, Number, call
@@ -34,6 +34,11 @@ def _tar(path, **kwargs):
     with tarfile.open(f"{path}.tar", "w") as file:
         file.add(path, "1.png")
     return data.tar(f"{path}.tar", **kwargs)[0]["x"]
+
+
+def _recordings(path, **kwargs):
+    audio.write(f"{path}.wav", np.zeros(99), 8000)
+    return data.recordings(os.path.dirname(path), **kwargs)[0]["x"]
 
 
 def _prefetch(size):
@@ -96,6 +101,7 @@ USUAL = {
 ROWS = {
     "data.stream": call(_stream, seed=0, workers=0),
     "data.prefetch": call(_prefetch, size=2),
+    "data.recordings": call(_with_picture(_recordings), length=64, sample_rate=4000),
     "data.folder": call(_with_picture(_folder)),
     "data.tar": call(_with_picture(_tar)),
     "data.read_picture": call(_with_picture(data.read_picture)),

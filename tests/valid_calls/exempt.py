@@ -13,7 +13,7 @@ REASONS = {
     "a record, which encode_captions takes": "data.CaptionEncoder",
     "is itself the check": """
         arguments.Between arguments.Bound arguments.Count arguments.Each arguments.OneOf arguments.bounds_of
-        arguments.checked
+        arguments.checked arguments.check_kind
         checks.check checks.check_at_least checks.check_axes checks.check_between checks.check_broadcasts
         checks.check_classes checks.check_count checks.check_finite checks.check_floating checks.check_levels
         checks.check_like checks.check_not_nan checks.check_per_example checks.check_positive checks.check_prediction

@@ -55,6 +55,7 @@ ROWS = {
         step_size=0.5,
     ),
     "solvers.grids.check_grid": call(),
+    "solvers.grids.from_sigmas": call(sigmas=Data(np.array([9.0, 1.0, 0.1], np.float32), "integer: [9, 1, 0]")),
     "solvers.grids.karras": call(**_ENDS),
     "solvers.grids.matching": call(other=_SCHEDULE, ts=Data(_TS, "integer")),
     "solvers.grids.uniform_log_snr": call(**_ENDS),

@@ -19,13 +19,14 @@ Rows of ``methods``, ``notes`` and ``vocoders`` are kept: the same command conti
 other flags, config fields or runs are an error.
 """
 
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.benchmarks.few_steps import methods, of_notes, of_students, of_vocoders, rows, straightness, teacher
-from experiments.benchmarks.options import with_defaults
+from experiments.benchmarks.options import chosen, with_defaults
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "vocoders": {**_USUAL, "num": 48},
     "straightness": {**_USUAL, "num": 500},
 }
+KIND = "rows of few-step models"
 LEAST = {"students": 10, "methods": 10, "notes": 2}
 _NUM = ", ".join(f"{given['num']} of {table}" for table, given in DEFAULTS.items())
 
@@ -70,25 +72,20 @@ shared.count("repeats", 15, "vocoders: turns of the timing.")
 flags.DEFINE_integer("shown", None, "notes, vocoders: sounds with audio widgets; by default 6 and 4.", lower_bound=1)
 
 
-def main(config: Config) -> None:
+def main(config: Config) -> Path | str | None:
     table = _TABLE.value
     options = with_defaults(DEFAULTS[table])
     shared.step_counts("steps", options.steps, "1,2,4")
     shared.step_counts("iterations", options.iterations, "8,30")
+    options.methods = chosen("methods", options.methods, methods.METHODS)
     if options.num < LEAST.get(table, 1):
         raise ConfigError(f"--num={options.num}: must be at least {LEAST.get(table, 1)}")
-    match table:
-        case "straightness":
-            shared.path(_WORKDIR)
-            straightness.run(options)
-        case "notes":
-            of_notes.run(config, options)
-        case "vocoders":
-            of_vocoders.run(config, options)
-        case "students":
-            of_students.run(config, options)
-        case "methods":
-            rows.run(config, options, shared.results_folder(_OUT, kind="rows of few-step models", continues=True))
+    if table == "straightness":
+        shared.path(_WORKDIR)
+        return straightness.run(options)
+    if table == "methods":
+        return rows.run(config, options, shared.results_folder(_OUT, kind=KIND, continues=True))
+    return {"notes": of_notes, "vocoders": of_vocoders, "students": of_students}[table].run(config, options)
 
 
 def _config() -> ConfigDict:

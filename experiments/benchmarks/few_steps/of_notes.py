@@ -92,7 +92,7 @@ def best(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {k: v for k, v in row.items() if k != "of"} for name, row in kept.items()}
 
 
-def run(config: Config, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> Path:
     """Prints the table of a teacher and its students, and writes a report that plays some notes."""
     workdir, students, seed = options.workdir, options.students, options.seed
     drawing.check_results(Notes, config, workdir)
@@ -125,4 +125,4 @@ def run(config: Config, options: flags.FlagValues) -> None:
             add(f"{its_path.name} at {student.step}, {n} steps", "student", n, draw, its_path)
     caption = f"{num} notes each; Fréchet distance of log_mel_statistics to {len(evaluator.features):,} training notes"
     names = [drawing.note_name(row, dataset.test, drawing.instrument_names(dataset)) for row in shown]
-    comparison.report("notes in few steps", run, best(comparison.rows()), caption, dataset.sample_rate, names)
+    return comparison.report("notes in few steps", run, best(comparison.rows()), caption, dataset.sample_rate, names)

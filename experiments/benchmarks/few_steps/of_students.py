@@ -6,7 +6,6 @@ distillation and a flow map at every number of steps. *calls*: network evaluatio
 counts 2. *ms*: milliseconds per sample in batches of the config's size, compiled.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,9 @@ def students_at(folder: Path, steps: list[int]) -> Iterator[tuple[int, Config, s
         yield n, changed, method
 
 
-def run(config: Config, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> str:
     """Prints the table of a teacher and its students."""
-    start, (setting, scorer) = time.monotonic(), rows.opened(config, options)
+    setting, scorer = rows.opened(config, options)
     paths = [Path(folder).expanduser().absolute() for folder in options.students]
     for path in paths:
         if not recipe_of(path):
@@ -56,4 +55,5 @@ def run(config: Config, options: flags.FlagValues) -> None:
             name = f"{method} ({config.sampling.solver.name})"
             found.append(rows.row(name, n, config, student.model, scored))
             print(f"{method}, {n} steps", flush=True)
-    rows.print_table(found, scorer.caption, "the table", start)
+    rows.print_table(found, scorer.caption)
+    return "the table"

@@ -121,7 +121,7 @@ def open_vocoder(config: Config, folder: str, step: int | None = None) -> tuple[
     return path, (run, config)
 
 
-def run(config: Config, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> Path:
     """Prints the table of a vocoder and its students, and writes a report that plays some sounds."""
     workdir, students = options.workdir, options.students
     fields = ("name", "path", *run_files.SPLITS, *(f"map.{field}" for field in config.data.map))
@@ -143,4 +143,4 @@ def run(config: Config, options: flags.FlagValues) -> None:
         comparison.add(name, compute, path, shown)
     caption = f"means over {len(truth)} held-out sounds of {length / rate:g} s"
     labels = [*map(str, shown)]
-    comparison.report("vocoders of few steps", teacher[0], comparison.rows(), caption, rate, labels)
+    return comparison.report("vocoders of few steps", teacher[0], comparison.rows(), caption, rate, labels)

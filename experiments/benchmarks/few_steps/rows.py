@@ -15,7 +15,6 @@ import numpy as np
 from absl import flags
 
 from experiments.benchmarks.few_steps import methods, teacher
-from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.display import Scorer
@@ -129,9 +128,6 @@ def make_score(run: Run, scorer: Scorer, options: flags.FlagValues) -> Score:
 
 def opened(config: Config, options: flags.FlagValues) -> tuple[methods.Setting, Scorer]:
     """The run of the teacher with the settings of a comparison, and the function that measures its samples."""
-    for name in options.methods:
-        if name not in methods.METHODS:
-            raise ConfigError(f"--methods={name}: must be some of {', '.join(methods.METHODS)}")
     run = open_run(config, as_path(options.workdir).absolute(), options.step, (config.sampling.guidance_scale,))
     if (scorer := run.dataset.scorer()) is None:
         given = f"--workdir={options.workdir}"
@@ -139,10 +135,10 @@ def opened(config: Config, options: flags.FlagValues) -> tuple[methods.Setting, 
     return methods.Setting(config, run, options.seconds, [*map(int, options.steps)]), scorer
 
 
-def run(config: Config, options: flags.FlagValues, folder: Path) -> None:
+def run(config: Config, options: flags.FlagValues, folder: Path) -> Path:
     """Trains the chosen methods and prints their table, by default with rows of the teacher."""
     setting, scorer = opened(config, options)
-    start, score, found = time.monotonic(), make_score(setting.run, scorer, options), []
+    score, found = make_score(setting.run, scorer, options), []
     facts = {
         "workdir": str(as_path(options.workdir).absolute()), "step": setting.run.step,
         "scale": config.sampling.guidance_scale, "num": options.num, "seed": options.seed, "seeds": options.seeds,
@@ -156,10 +152,11 @@ def run(config: Config, options: flags.FlagValues, folder: Path) -> None:
         print(f"{name} …", flush=True)
         trained = {**facts, "seconds": setting.seconds}
         found += kept(folder, name, trained, lambda name=name: of_method(name, setting, score))
-    print_table(found, scorer.caption, str(folder), start)
+    print_table(found, scorer.caption)
+    return folder
 
 
-def print_table(rows: Sequence[dict[str, Any]], caption: str, where: str, start: float) -> None:
+def print_table(rows: Sequence[dict[str, Any]], caption: str) -> None:
     """Prints the rows by number of steps, every metric with its standard error."""
     fields = [field for field in dict.fromkeys(field for row in rows for field in row) if field != "metrics"]
     names = list(rows[0]["metrics"])
@@ -167,4 +164,3 @@ def print_table(rows: Sequence[dict[str, Any]], caption: str, where: str, start:
     order = sorted(rows, key=lambda row: (row["steps"], row["metrics"][DISTANCE][0]))
     lines = [[*(row.get(f) for f in fields), *cells(row)] for row in order]
     print(tables_as_text([Table([*fields, *names], lines, caption)]))
-    print(progress.final_line(where, time.monotonic() - start))

@@ -1,13 +1,11 @@
 """Comparisons of sounds that a stopped program goes on with: kept rows, their sounds, and a report that plays them."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.cli import progress
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.evaluation.kept_rows import KeptRows, check_names, overridden
@@ -42,7 +40,7 @@ class Comparison:
     """
 
     def __init__(self, workdir: Path, config: Config, settings: Mapping[str, Any]):
-        self._start, self._out, self.sounds = time.monotonic(), workdir / "few_steps", {}
+        self._out, self.sounds = workdir / "few_steps", {}
         changed = overridden(config, base.saved(str(workdir)))
         self._kept = KeptRows(self._out / "rows.json", {**settings, "config": changed})
 
@@ -66,12 +64,11 @@ class Comparison:
 
     def report(
         self, title: str, run: Run, rows: dict[str, dict[str, Any]], caption: str, rate: int, labels: Sequence[str]
-    ) -> None:
+    ) -> Path:
         """Prints the table of ``rows`` and writes it as a report with the sounds, one label for each of them."""
         table = metrics_table(rows, caption)
         print(tables_as_text([table]))
         sounds = {name: x for name, x in self.sounds.items() if name in rows or name not in self.rows()}
         widgets = audio_widgets(self._out / "sounds", sounds, rate, row_labels=labels)
         sections = [table, Heading("Sounds"), widgets]
-        path = write_report(self._out / "report.html", f"scorekit: {title}", facts(run), sections)
-        print(progress.final_line(str(path), time.monotonic() - self._start))
+        return write_report(self._out / "report.html", f"scorekit: {title}", facts(run), sections)

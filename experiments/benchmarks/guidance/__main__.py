@@ -11,11 +11,14 @@ within a class. The energy and Fréchet distances measure both. All rules start 
 
 import functools
 
-from absl import app, flags
+from absl import flags
+from ml_collections import ConfigDict
 
 from experiments.benchmarks.guidance import cost, quality
 from experiments.benchmarks.guidance.problems import digits_problem, mixture_problem
+from experiments.cli import command_line
 from experiments.cli import flags as shared
+from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.reporting import plots
 from scorekit.networks import UNet
@@ -36,7 +39,7 @@ def main(_) -> None:
     scales = [0.0, 4.0] if fast else sorted(map(float, _SCALES.value))
     samples, steps = (40, 4) if fast else (_SAMPLES.value, _STEPS.value)
     if not scales or scales[0] < 0 or scales[-1] > 10:
-        raise app.UsageError(f"--scales: must lie in 0 to 10, got {_SCALES.value}")
+        raise ConfigError(f"--scales={','.join(_SCALES.value)}: must lie in 0 to 10")
     folder = shared.results_folder(_WORKDIR, kind="plots of guidance rules")
     makers = [functools.partial(mixture_problem, 4 * samples)] if _MIXTURE.value else []
     if _DIGITS.value:
@@ -50,9 +53,8 @@ def main(_) -> None:
         if problem.name == "digits":
             for name, strip in pictures.items():
                 words = name.replace(" ", "_").replace(",", "").replace("*", "").replace("γ(t)", "scale")
-                plots.guidance_strip(
-                    folder / f"digits_{words}.png", strip, title=f"{name}: samples by guidance scale γ"
-                )
+                title = f"{name}: samples by guidance scale γ"
+                plots.guidance_strip(folder / f"digits_{words}.png", strip, "0123456789", title)
         print(f"plot: {folder / f'{problem.name}.png'}", flush=True)
     if fast:
         cost.show(UNet(channels=8, multipliers=(1,), num_classes=10), 4, 2, 1)
@@ -62,5 +64,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

@@ -10,11 +10,12 @@ conditional model and the methods for inverse problems, at the same numbers of e
 """
 
 import jax
-from absl import app, flags
+from absl import flags
+from ml_collections import ConfigDict
 
 from experiments.benchmarks.inverse import images, posteriors
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
 from experiments.reporting.report import tables_as_text
 
 _TABLE = flags.DEFINE_enum("table", "methods", ["methods", "bridge"], "Table to print.")
@@ -42,5 +43,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

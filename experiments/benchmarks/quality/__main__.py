@@ -13,15 +13,18 @@ grids, a tuned grid, and a tuned grid with tuned coefficients (:mod:`.tuned`). D
 the network of a run.
 """
 
+from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
+from ml_collections import ConfigDict
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
 from experiments.benchmarks.options import chosen, with_defaults
 from experiments.benchmarks.quality import problems, solvers, tabulated, tuned
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
+from experiments.cli.config import ConfigError
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "solvers": {
@@ -70,21 +73,20 @@ flags.DEFINE_integer("starts", 2, "tuning: initial grids.", lower_bound=1)
 flags.DEFINE_float("power", 1.0, "tuning: power of the minimised mean: 2 RMSE, 1 mean, 0 geometric mean.", 0)
 
 
-def main(_) -> None:
+def main(_) -> Path | None:
     table = _TABLE.value
     options = with_defaults(DEFAULTS[table])
     options.problems = chosen("problems", options.problems, tuned.EXACT if table == "tuning" else problems.DATA)
     if not options.problems and not options.digits:
-        raise app.UsageError("--problems or --digits must name a denoiser to measure")
+        raise ConfigError("--problems or --digits must name a denoiser to measure")
     match table:
         case "solvers":
             solvers.run(options, shared.results_folder(_WORKDIR, names=("quality.png",)) / "quality.png")
         case "few_steps":
             tabulated.run(options)
         case "tuning":
-            tuned.run(options, shared.results(_OUT, None, ""))
+            return tuned.run(options, shared.results(_OUT, None, ""))
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main, ConfigDict, lambda config: None)

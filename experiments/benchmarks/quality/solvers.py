@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
 from experiments.benchmarks.options import chosen
@@ -33,6 +33,7 @@ from experiments.benchmarks.quality.problems import (
     exact_problem,
     trained_problem,
 )
+from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.reporting import curves
 from scorekit.metrics import sliced_wasserstein
@@ -138,7 +139,7 @@ def run(options: flags.FlagValues, path: Path) -> None:
     grids = [grid for grid in GRIDS if grid in chosen("grids", options.grids, GRIDS)]
     nfes = sorted(map(int, options.nfe))
     if not nfes or nfes[0] < 1 or nfes[-1] > MAX_STEPS:
-        raise app.UsageError(f"--nfe: must lie in 1 to {MAX_STEPS}, got {options.nfe}")
+        raise ConfigError(f"--nfe={','.join(options.nfe)}: must be from 1 to {MAX_STEPS}")
     others = peers.load() if options.peers else {}
     makers = {n: functools.partial(exact_problem, n, options.schedule, options.samples) for n in options.problems}
     if options.digits:

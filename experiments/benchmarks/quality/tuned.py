@@ -15,12 +15,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
+from absl import flags
 
 from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality.problems import GRIDS, Errors, Problem, exact_problem, trained_problem
+from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
-from experiments.cli.progress import duration, final_line
+from experiments.cli.progress import duration
 from experiments.reporting import curves
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
@@ -106,11 +107,11 @@ def show_table(title: str, nfes: list[int], cells: Cells) -> None:
             print(f"best, {kind:22}" + "  ".join(f"{cell:27}" for cell in row))
 
 
-def run(options: flags.FlagValues, out: Path) -> None:
+def run(options: flags.FlagValues, out: Path) -> Path:
     """Prints the tables of all problems and plots their medians."""
-    begin, nfes, solvers = time.monotonic(), [int(n) for n in options.nfe], chosen("solvers", options.solvers, SOLVERS)
+    nfes, solvers = [int(n) for n in options.nfe], chosen("solvers", options.solvers, SOLVERS)
     if options.samples < 256:
-        raise app.UsageError(f"--samples: must be at least 256, got {options.samples}")
+        raise ConfigError(f"--samples={options.samples}: must be at least 256")
     names = [*options.problems, *([None] if options.digits else [])]
     panels = {}
     jobs = [(solver, n) for solver in solvers for n in nfes]
@@ -132,4 +133,4 @@ def run(options: flags.FlagValues, out: Path) -> None:
         }
     ylabel = "median distance to the fine solution"
     curves.panels(out, nfes, panels, xlabel="network evaluations", ylabel=ylabel)
-    print(final_line(str(out), time.monotonic() - begin))
+    return out

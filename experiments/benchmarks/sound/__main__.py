@@ -10,6 +10,8 @@
 blended windows (:mod:`.roll_out`).
 """
 
+from pathlib import Path
+
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -38,12 +40,11 @@ flags.DEFINE_float("stabilisation", 0.0, "roll_out: time in [0, 1) that the deno
 flags.DEFINE_float("history_scale", 1.0, "roll_out: guidance scale of the finished frames; 1 is none.")
 
 
-def main(config: Config) -> None:
+def main(config: Config) -> Path:
     if _TABLE.value == "roll_out":
-        roll_out.run(config, flags.FLAGS)
-    else:
-        folder = shared.results_folder(_OUT, kind="trainings at equal compute", continues=True)
-        equal_compute.run(flags.FLAGS, folder)
+        return roll_out.run(config, flags.FLAGS)
+    folder = shared.results_folder(_OUT, kind="trainings at equal compute", continues=True)
+    return equal_compute.run(flags.FLAGS, folder)
 
 
 def _config() -> ConfigDict:

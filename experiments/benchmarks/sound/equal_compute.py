@@ -202,10 +202,10 @@ def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section
     return sections
 
 
-def run(options: flags.FlagValues, folder: Path) -> None:
+def run(options: flags.FlagValues, folder: Path) -> Path:
     """Trains and measures the methods, prints the tables and writes a report."""
     logging.set_verbosity(logging.WARNING)
-    start, flops = time.monotonic(), options.flops
+    flops = options.flops
     methods = chosen("methods", options.methods, PARTS)
     phrases = load_phrases(folder, options)
     rate, clips = phrases.sample_rate, options.clips
@@ -240,10 +240,10 @@ def run(options: flags.FlagValues, folder: Path) -> None:
     )
     write_results(folder / "hierarchy.json", rows)
     shown = {name: x[:6] for name, x in sounds.items() if name not in ("training phrases", "white noise")}
-    widgets = audio_widgets(folder / "sounds", shown, rate, row_labels=labels[:6].tolist())
+    widgets = audio_widgets(folder / "sounds", shown, rate, row_labels=phrases.named(labels[:6]))
     sections = [table, networks, *figures(folder / "structure.png", measured), Heading("Sounds"), widgets]
     report = write_report(
         folder / "report.html", "Hierarchy at equal compute", {"data": phrases.name, "phrases": clips}, sections
     )
     print(tables_as_text([table, networks]))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report

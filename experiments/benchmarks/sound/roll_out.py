@@ -9,6 +9,7 @@ into ``workdir/roll_out``.
 """
 
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -35,9 +36,8 @@ def check(config: Config, options: flags.FlagValues) -> None:
         raise ConfigError(f"--history_scale={options.history_scale}: must be finite")
 
 
-def run(config: Config, options: flags.FlagValues) -> None:
+def run(config: Config, options: flags.FlagValues) -> Path:
     """Prints the tables of a run and writes a report."""
-    start = time.monotonic()
     drawing.check_results(Sounds, config, options.workdir)
     check(config, options)
     run, workdir = drawing.open_kind(Sounds, config, options.workdir, options.step, (config.sampling.guidance_scale,))
@@ -64,10 +64,10 @@ def run(config: Config, options: flags.FlagValues) -> None:
     real = run.dataset.real(run.dataset.test)[: max(num, 200)]
     tables = [segments.drift(real, sounds, rate), segments.seams(real, sounds, rate, seconds)]
     out = workdir / "roll_out"
-    names = [f"class {label}" for label in labels[: options.shown]]
+    names = run.dataset.named(labels[: options.shown])
     widgets = audio_widgets(out, {k: x[: options.shown] for k, x in sounds.items()}, rate, row_labels=names)
     write_results(out / "rows.json", [row for table in tables for row in table.records()])
     sections = [*tables, Heading("Sounds"), widgets]
     report = write_report(out / "report.html", "scorekit: long sounds", {**facts(run), **rolling._asdict()}, sections)
     print(tables_as_text(tables))
-    print(progress.final_line(str(report), time.monotonic() - start))
+    return report

@@ -1,7 +1,6 @@
 """Parts that several layouts share."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -58,23 +57,13 @@ NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out
 
 
 def attention(tensors: Tensors) -> Params:
-    """``group_norm`` and the projections, by their old or new names."""
+    """``group_norm``, where there is one, and the projections, by their old or new names."""
     names = OLD_ATTENTION if "query.weight" in tensors else NEW_ATTENTION
-    return {
-        "norm": tensors.under("group_norm").norm(),
-        **{ours: tensors.under(theirs).dense() for ours, theirs in names.items()},
-    }
+    norm = {"norm": tensors.under("group_norm").norm()} if "group_norm.weight" in tensors else {}
+    return norm | {ours: tensors.under(theirs).dense() for ours, theirs in names.items()}
 
 
 def count(tensors: Tensors, prefix: str) -> int:
     """How many modules ``prefix.0``, ``prefix.1``, ... there are."""
     found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in tensors)
     return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def check_fields(config: Mapping[str, Any], only: Mapping[str, tuple[Any, ...]]) -> None:
-    """Validates fields of which only some values are supported; a missing field has the first of them."""
-    for name, allowed in only.items():
-        value = config.get(name, allowed[0])
-        if value not in allowed:
-            raise ValueError(f"config.json: {name} must be {' or '.join(map(repr, allowed))}, got {value!r}")

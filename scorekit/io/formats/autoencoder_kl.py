@@ -3,17 +3,18 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from scorekit.io.formats._shared import Params, attention, check_fields, count, fitted, floats, residual_block
+import numpy as np
+
+from scorekit.io._naming import check_none, unsupported
+from scorekit.io.formats._shared import Params, attention, count, fitted, floats, residual_block
 from scorekit.io.tensors import Tensors
 from scorekit.networks import AutoencoderKL
 
 __all__ = ["attributes", "convert", "recognises"]
 
 _ONLY = {
-    "act_fn": ("silu",),
-    "mid_block_add_attention": (True,),
-    "latents_mean": (None,),
-    "latents_std": (None,),
+    "act_fn": ("silu", "swish"),
+    "_class_name": ("AutoencoderKL",),
     "down_block_types": (["DownEncoderBlock2D"],),
     "up_block_types": (["UpDecoderBlock2D"],),
 }
@@ -25,14 +26,23 @@ def recognises(names: Container[str]) -> bool:
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups."""
+    """The arguments of :func:`convert` that ``config.json`` holds: scale and shift of the latent, groups.
+
+    Latents of a mean and a deviation for each channel, ``(z - mean) scaling_factor / std``, have a scale and a shift
+    for each.
+    """
     blocks = {name: sorted(set(config[name])) for name in ("down_block_types", "up_block_types") if name in config}
-    check_fields({**config, **blocks}, _ONLY)
-    return {
-        "scaling_factor": config.get("scaling_factor", 0.18215),
-        "shift_factor": config.get("shift_factor") or 0.0,
-        "groups": config.get("norm_num_groups", 32),
-    }
+    problems, widths = unsupported({**config, **blocks}, _ONLY), config.get("block_out_channels", [64])
+    if any(width % widths[0] for width in widths):
+        problems.append(f"block_out_channels must be multiples of the first, got {widths}")
+    if config.get("use_quant_conv", True) != config.get("use_post_quant_conv", True):
+        problems.append(f"use_post_quant_conv must be {config.get('use_quant_conv', True)}, as use_quant_conv")
+    check_none(problems)
+    factor, shift = config.get("scaling_factor", 0.18215), config.get("shift_factor") or 0.0
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    if mean is not None and std is not None:
+        factor, shift = (factor / np.asarray(std, np.float64)).tolist(), list(mean)
+    return {"scaling_factor": factor, "shift_factor": shift, "groups": config.get("norm_num_groups", 32)}
 
 
 def convert(
@@ -62,6 +72,7 @@ def convert(
         blocks=blocks,
         groups=groups,
         quant_convs="quant_conv.weight" in tensors,
+        middle_attention="encoder.mid_block.attentions.0.group_norm.weight" in tensors,
         scaling_factor=scaling_factor,
         shift_factor=shift_factor,
     )
@@ -81,7 +92,8 @@ def _half(tensors: Tensors, names: list[str], blocks: int, resample: str, ours: 
     does not resample."""
     found: Params = {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
     found["norm"] = tensors.under("conv_norm_out").norm()
-    found["middle_attention"] = attention(tensors.under("mid_block.attentions.0"))
+    if "mid_block.attentions.0.group_norm.weight" in tensors:
+        found["middle_attention"] = attention(tensors.under("mid_block.attentions.0"))
     for i in range(2):
         found[f"middle_{i}"] = residual_block(tensors.under(f"mid_block.resnets.{i}"))
     for level, name in enumerate(names):

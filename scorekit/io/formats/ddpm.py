@@ -1,99 +1,166 @@
-"""diffusers' ``UNet2DModel`` as the U-Net of DDPM: google/ddpm-cifar10-32, google/ddpm-celebahq-256 and others."""
+"""diffusers' ``UNet2DModel`` and ``UNet2DConditionModel``: google/ddpm-cifar10-32, what its scripts train, and more."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from scorekit.io.formats._shared import (
-    Params,
-    attention,
-    check_fields,
-    count,
-    fitted,
-    floats,
-    residual_block,
-    with_null_row,
-)
+import numpy as np
+
+from scorekit.io._naming import check_none, unsupported
+from scorekit.io.formats._shared import Params, attention, count, fitted, floats, residual_block, with_null_row
 from scorekit.io.tensors import Tensors
 from scorekit.networks import DDPMUNet
 
 __all__ = ["attributes", "convert", "recognises"]
 
-_ONLY = {
-    "act_fn": ("silu",),
-    "attention_head_dim": (None,),
+_BOTH = {
+    "act_fn": ("silu", "swish"),
     "center_input_sample": (False,),
-    "class_embed_type": (None,),
-    "downsample_padding": (0,),
-    "flip_sin_to_cos": (False,),
-    "freq_shift": (1,),
+    "downsample_padding": (1, 0),
     "mid_block_scale_factor": (1,),
-    "norm_eps": (1e-6,),
-    "resnet_time_scale_shift": ("default",),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
     "time_embedding_type": ("positional",),
-    "down_block_types": (["AttnDownBlock2D", "DownBlock2D"], ["DownBlock2D"], ["AttnDownBlock2D"]),
-    "up_block_types": (["AttnUpBlock2D", "UpBlock2D"], ["UpBlock2D"], ["AttnUpBlock2D"]),
 }
-
-_DEFAULTS = {
-    "attention_head_dim": 8,
-    "downsample_padding": 1,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "norm_eps": 1e-5,
+_ONLY: dict[str, dict[str, tuple[Any, ...]]] = {
+    "UNet2DModel": {
+        **_BOTH,
+        "class_embed_type": (None,),
+        "downsample_type": ("conv", "resnet", None),
+        "mid_block_type": ("UNetMidBlock2D",),
+        "upsample_type": ("conv", "resnet", None),
+    },
+    "UNet2DConditionModel": {
+        **_BOTH,
+        **dict.fromkeys(("addition_embed_type", "encoder_hid_dim", "num_attention_heads"), (None,)),
+        **dict.fromkeys(("reverse_transformer_layers_per_block", "time_cond_proj_dim"), (None,)),
+        **dict.fromkeys(("time_embedding_act_fn", "timestep_post_act"), (None,)),
+        **dict.fromkeys(("class_embeddings_concat", "dual_cross_attention", "only_cross_attention"), (False,)),
+        **dict.fromkeys(("conv_in_kernel", "conv_out_kernel"), (3,)),
+        "attention_type": ("default",),
+        "class_embed_type": (None, "simple_projection"),
+        "mid_block_type": ("UNetMidBlock2DCrossAttn",),
+    },
 }
-"""The defaults of diffusers that are not DDPM's."""
+"""Options of which only some values are supported, by class; a missing one has the first, the default of diffusers."""
+_BLOCKS = {
+    "UNet2DModel": ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "UNet2DConditionModel": ("DownBlock2D", "CrossAttnDownBlock2D"),
+}
+_OTHERS = """add_attention addition_embed_type_num_heads addition_time_embed_dim attention_head_dim attn_norm_num_groups
+    block_out_channels cross_attention_dim cross_attention_norm down_block_types dropout encoder_hid_dim_type
+    flip_sin_to_cos freq_shift in_channels layers_per_block mid_block_only_cross_attention norm_eps norm_num_groups
+    num_class_embeds num_train_timesteps out_channels projection_class_embeddings_input_dim resnet_out_scale_factor
+    resnet_skip_time_act sample_size time_embedding_dim transformer_layers_per_block up_block_types upcast_attention
+    use_linear_projection decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup"""
+"""Options of any value: read below, seen in the tensors, without effect, or facts about the average of a training."""
 
 
 def recognises(names: Container[str]) -> bool:
-    """Whether tensors of these names are of this layout; others have transformers in the middle."""
-    return "time_embedding.linear_1.weight" in names and "mid_block.attentions.0.group_norm.weight" in names
+    """Whether tensors of these names are of this layout."""
+    return "time_embedding.linear_1.weight" in names and "mid_block.resnets.0.time_emb_proj.weight" in names
 
 
 def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`convert` that ``config.json`` holds: groups of the norms, and the rate of dropout.
+    """The arguments of :func:`convert` that ``config.json`` holds; a missing option has diffusers' default.
 
-    A missing field has diffusers' default, which is not always DDPM's: it is an error where the network does not have
-    it.
+    One ``ValueError`` has all reasons why a network of this config is not supported.
     """
-    blocks = {name: sorted(set(config[name])) for name in ("down_block_types", "up_block_types") if name in config}
-    check_fields({**_DEFAULTS, **config, **blocks}, _ONLY)
-    return {"groups": config.get("norm_num_groups", 32), "dropout": config.get("dropout", 0.0)}
+    kind = config.get("_class_name", "UNet2DModel")
+    check_none(unsupported(config, {"_class_name": tuple(_ONLY)}))
+    get, conditional = config.get, kind == "UNet2DConditionModel"
+    problems = unsupported(config, _ONLY[kind])
+
+    def must(name: str, fits: Any, allowed: str) -> None:
+        if not fits:
+            problems.append(f"{name} must be {allowed}, got {get(name)!r}")
+
+    for name, value in config.items():
+        known = name.startswith("_") or name in _OTHERS.split() or name in _ONLY[kind]
+        must(name, known or not value, f"absent: {kind} of diffusers 0.42 has no such option")
+    for name in ("layers_per_block", "transformer_layers_per_block", "cross_attention_dim"):
+        each = get(name)
+        must(name, not isinstance(each, list) or len(set(map(str, each))) == 1, "the same at all levels")
+    groups, widths, heads = get("norm_num_groups", 32), get("block_out_channels", [4]), get("attention_head_dim", 8)
+    channels, wide = get("in_channels", 4 if conditional else 3), 4 * widths[0]
+    must("attn_norm_num_groups", get("attn_norm_num_groups") in (None, groups), f"None or norm_num_groups = {groups}")
+    must("block_out_channels", not any(width % widths[0] for width in widths), "multiples of the first")
+    must("out_channels", get("out_channels", channels) in (channels, 2 * channels), f"{channels} or {2 * channels}")
+    must("time_embedding_dim", get("time_embedding_dim") in (None, wide), f"None or {wide}")
+    down, up = ([n.removeprefix("UNetRes") for n in get(f"{part}_block_types", ())] for part in ("down", "up"))
+    attends, mirrored = ["Attn" in name for name in down], [name.replace("Up", "Down") for name in reversed(up)]
+    must("down_block_types", {*down} <= {*_BLOCKS[kind]}, f"among {', '.join(_BLOCKS[kind])}")
+    fits = {*mirrored} <= {*_BLOCKS[kind]} and ["Attn" in name for name in mirrored] == attends
+    must("up_block_types", fits, "those of down_block_types in reverse, with attention at the same levels")
+    kinds = {_resampling(config, part, name) for part, blocks in (("down", down), ("up", up)) for name in blocks[:-1]}
+    must("downsample_type", len(kinds) < 2, "such that all levels resample by convolutions, or all by residual blocks")
+    used = [*attends[:-1], True]  # the last by the middle
+    each = heads if isinstance(heads, list) else [width if heads is None else heads for width in widths]
+    fits = all(not use or width % size == 0 for use, width, size in zip(used, widths, each, strict=False))
+    must("attention_head_dim", fits, f"divisors of block_out_channels = {widths}")
+    check_none(problems)
+    numbers = [size if conditional else width // size for width, size in zip(widths, each, strict=True)]
+    return {
+        "groups": groups,
+        "dropout": get("dropout", 0.0),
+        "level_heads": tuple(number if use else 1 for number, use in zip(numbers, used, strict=True)),
+        "norm_epsilon": get("norm_eps", 1e-5),
+        "symmetric_padding": get("downsample_padding", 1) == 1,
+        "cosine_first": get("flip_sin_to_cos", True),
+        "frequency_shift": float(get("freq_shift", 0)),
+    }
 
 
-def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tuple[DDPMUNet, Params]:
+def _resampling(config: Mapping[str, Any], part: str, block: str) -> str:
+    if block.startswith("Attn"):
+        return config.get(f"{part}sample_type") or "conv"
+    return "resnet" if block.startswith("Resnet") else "conv"
+
+
+def convert(
+    tensors: Tensors,
+    *,
+    groups: int = 32,
+    dropout: float = 0.0,
+    level_heads: Sequence[int] = (),
+    norm_epsilon: float = 1e-6,
+    symmetric_padding: bool = False,
+    cosine_first: bool = False,
+    frequency_shift: float = 1.0,
+) -> tuple[DDPMUNet, Params]:
     """The network, called with a timestep in [0, 1000), and its parameters; all other sizes follow from the shapes.
 
-    Classes (``class_embedding``) become labels; the null token, which the layout lacks, adds nothing. The attention has
-    its old or its new names.
+    Classes (``class_embedding``) become labels, ``encoder_hidden_states`` tokens; the null tokens, which the layout
+    lacks, are zeros. The attention has its old or its new names. Of an output of twice the channels, the first half is
+    kept. The defaults are those of DDPM, not of diffusers.
 
     Args:
       dropout: rate of dropout in training.
+      level_heads: attribute of :class:`~scorekit.networks.DDPMUNet`, as the others.
+      norm_epsilon: likewise.
+      symmetric_padding: likewise.
+      cosine_first: likewise.
+      frequency_shift: likewise.
 
     Source: Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
     """
     levels, blocks = count(tensors, "down_blocks"), count(tensors, "down_blocks.0.resnets")
     channels, data_channels = tensors.shape("conv_in.weight")[:2]
     widths = [tensors.shape(f"down_blocks.{i}.resnets.0.conv1.weight")[0] for i in range(levels)]
-    classes = "class_embedding.weight" in tensors
-    network = DDPMUNet(
-        channels=channels,
-        multipliers=tuple(width // channels for width in widths),
-        blocks=blocks,
-        attention_levels=tuple(i for i in range(levels) if count(tensors, f"down_blocks.{i}.attentions")),
-        groups=groups,
-        dropout=dropout,
-        num_classes=tensors.shape("class_embedding.weight")[0] if classes else None,
-        noise_scale=1.0,
-    )
+    middle = tensors.under("mid_block")
+    params: Params = {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
+    params["output"] = {name: leaf[..., :data_channels] for name, leaf in params["output"].items()}
+    params["norm"] = tensors.under("conv_norm_out").norm()
     noise = tensors.under("time_embedding")
     embeddings = {"noise_in": noise.under("linear_1").dense(), "noise_out": noise.under("linear_2").dense()}
-    if classes:
+    if "class_embedding.bias" in tensors:
+        embeddings["vector"] = tensors.under("class_embedding").dense()
+        embeddings["vector_or_null"] = {"null": np.zeros_like(embeddings["vector"]["bias"])}
+    elif "class_embedding.weight" in tensors:
         embeddings["labels"] = {"embedding": with_null_row(tensors.take("class_embedding.weight"))}
-    params: Params = {"conditioning": embeddings}
-    params |= {"input": tensors.under("conv_in").conv(), "output": tensors.under("conv_out").conv()}
-    params["norm"] = tensors.under("conv_norm_out").norm()
+    params["conditioning"] = embeddings
     for i in range(2):
-        params |= _stage(tensors.under("mid_block"), i, f"middle_{i}")
+        params |= _stage(middle, i, f"middle_{i}")
+    residual = "down_blocks.0.downsamplers.0.conv1.weight" in tensors
+    resampling = residual_block if residual else lambda part: part.under("conv").conv()
     for level in range(levels):
         down, up = tensors.under(f"down_blocks.{level}"), tensors.under(f"up_blocks.{levels - 1 - level}")
         for i in range(blocks):
@@ -101,16 +168,59 @@ def convert(tensors: Tensors, *, groups: int = 32, dropout: float = 0.0) -> tupl
         for i in range(blocks + 1):
             params |= _stage(up, i, f"up_{level}_{i}")
         if level < levels - 1:
-            params[f"down_{level + 1}"] = down.under("downsamplers.0.conv").conv()
+            params[f"down_{level + 1}"] = resampling(down.under("downsamplers.0"))
         if level:
-            params[f"up_{level}"] = up.under("upsamplers.0.conv").conv()
+            params[f"up_{level}"] = resampling(up.under("upsamplers.0"))
+    at = {kind: tuple(i for i in range(levels) if f"down_{i}_0_{kind}" in params) for kind in ("attention", "tokens")}
+    depth, alone = count(middle, "attentions.0.transformer_blocks"), params.get("middle_0_attention")
+    if depth:
+        null = np.zeros(len(params["middle_0_tokens"]["tokens_0"]["kv"]["kernel"]), np.float32)
+        params["tokens"] = {"null": null}
+    network = DDPMUNet(
+        channels=channels,
+        multipliers=tuple(width // channels for width in widths),
+        blocks=blocks,
+        attention_levels=at["attention"],
+        groups=groups,
+        dropout=dropout,
+        num_classes=len(embeddings["labels"]["embedding"]) - 1 if "labels" in embeddings else None,
+        vector_size=len(embeddings["vector"]["kernel"]) if "vector" in embeddings else None,
+        noise_scale=1.0,
+        level_heads=level_heads,
+        norm_epsilon=norm_epsilon,
+        symmetric_padding=symmetric_padding,
+        cosine_first=cosine_first,
+        frequency_shift=frequency_shift,
+        scale_shift=params["middle_0"]["condition"]["kernel"].shape[1] == 2 * widths[-1],
+        residual_resampling=residual,
+        middle_attention="normalised" if depth or "norm" in (alone or {}) else "plain" if alone else "none",
+        token_size=len(params["tokens"]["null"]) if depth else None,
+        token_levels=at["tokens"],
+        token_depth=depth or 1,
+    )
     side = 2 ** (levels - 1)
     return fitted(tensors, network, {"params": params}, floats(1, side, side, data_channels), floats(1))
 
 
 def _stage(tensors: Tensors, i: int, name: str) -> Params:
-    """A residual block, and the attention that follows it."""
-    found = {name: residual_block(tensors.under(f"resnets.{i}"))}
-    if f"attentions.{i}.group_norm.weight" in tensors:
-        found[f"{name}_attention"] = attention(tensors.under(f"attentions.{i}"))
+    """A residual block, and the attention or transformer that follows it."""
+    found, inner = {name: residual_block(tensors.under(f"resnets.{i}"))}, tensors.under(f"attentions.{i}")
+    if "proj_in.weight" in inner:
+        found[f"{name}_tokens"] = _transformer(inner)
+    elif any(True for _ in inner):
+        found[f"{name}_attention"] = attention(inner)
+    return found
+
+
+def _transformer(tensors: Tensors) -> Params:
+    found: Params = {"norm": tensors.under("norm").norm()}
+    found |= {name: tensors.under(f"proj_{name}").dense() for name in ("in", "out")}
+    for i in range(count(tensors, "transformer_blocks")):
+        block = tensors.under(f"transformer_blocks.{i}")
+        for part, of in (("attention", block.under("attn1")), ("tokens", block.under("attn2"))):
+            kernels = [of.under(f"to_{name}").dense()["kernel"] for name in "kv"]
+            close, pair = of.under("to_out.0").dense(), {"kernel": np.concatenate(kernels, -1)}
+            found[f"{part}_{i}"] = {"q": of.under("to_q").dense(), "kv": pair, "close": close}
+        found |= {f"norm_{i}_{j}": block.under(f"norm{j + 1}").norm() for j in range(3)}
+        found |= {f"gated_{i}": block.under("ff.net.0.proj").dense(), f"close_{i}": block.under("ff.net.2").dense()}
     return found

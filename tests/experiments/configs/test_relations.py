@@ -51,7 +51,7 @@ DATA = """
     data.path=x | config.data.path=x: must be left out: sklearn_digits has no use for it
     data.crop=64 | config.data.crop=64: must be left out | sklearn_digits has no sounds
     data.peak=0.5 | config.data.peak=0.5: must be left out
-    data.label=family | config.data.label=family: must be left out
+    data.label=family | config.data.label=family: must be none, or left out
     data.augment=edm | config.data.augment=edm: must be edm with data.vector.name=augmentation, neither
     data.augment=flip data.latents=run | config.data.augment=flip: must be none for latents
     data.vector.name=augmentation | config.data.augment=none: must be edm with data.vector.name=augmentation

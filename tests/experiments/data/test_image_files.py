@@ -54,6 +54,10 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     dataset = load(name="folder", path=pictures)
     assert (dataset.name, dataset.shape, dataset.num_classes, dataset.bins) == ("pictures", (8, 8, 1), 2, 256)
     assert (dataset.examples, dataset.streaming, len(dataset.test["x"])) == (20, False, 8)
+    assert dataset.summary() == "pictures, 20 images, 2 classes (even, odd), 8 held out"
+    assert dataset.named([1, 0, 2]) == ["odd", "even", "2"]
+    samples = [dataset.num_samples(changed(smoke, f"evaluation.num_samples={given}")) for given in ("None", "40")]
+    assert samples == [20, 40]
     assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
     odd = pictures / "odd"
     assert f"config.data.path={odd}: there must be at least 8 pictures" in error_of(load, name="folder", path=odd)
@@ -97,6 +101,9 @@ def test_every_kind_of_data_gives_each_process_its_rows():
 
 def test_tfds_streams_the_examples_that_are_in_memory():
     memory, disk = (load(streaming=streaming) for streaming in (False, True))
+    assert memory.class_names == disk.class_names == tuple("0123456789")
+    words = "sklearn_digits, 1,500 images, 10 classes (0, 1, …), 297 held out"
+    assert memory.summary() == disk.summary() == words
     assert not load().streaming
     assert (disk.examples, disk.bins, disk.shape) == (memory.examples, 17, (8, 8, 1))
     batches = list(itertools.islice(disk.batches(0, 0, 500), 3))
@@ -144,7 +151,7 @@ def test_tar_files_are_found_by_folder_file_and_pattern(tmp_path):
         assert dataset.examples == count - 8
         assert next(dataset.batches(0, 0, 4))["x"].shape == (4, 8, 8, 1)
     for path in (tmp_path / "nothing-*.tar", tmp_path / "x"):
-        words = f"config.data.path={path}: must be a folder of tar files, one tar file, or"
+        words = f"config.data.path={path}: paths must be a folder of tar files, one tar file, or"
         assert error_of(load, name="tar", path=path).startswith(words)
 
 

@@ -142,8 +142,13 @@ def test_magnitudes_need_a_map_of_mel_magnitudes():
 
 def test_label_none_is_one_class():
     dataset = data_sets.load(changed(vocoder, "data.crop=2048"))
-    assert dataset.num_classes == 1
+    assert (dataset.num_classes, dataset.class_names) == (1, ())
     assert set(dataset.test["label"]) == {0}
+
+
+def test_instruments_and_families_have_names():
+    assert data_sets.load(NOTES).class_names == tuple("abcd")
+    assert data_sets.load(changed(NOTES, "data.label=family")).class_names == ("e", "f")
 
 
 def test_tones_are_the_partials_of_the_keys_that_are_down():

@@ -20,11 +20,12 @@ from experiments.configs.points import mixture_2d
 from experiments.evaluation.run_metrics import bound_ends
 from experiments.models import classifier
 from experiments.models.loss import make_loss
-from experiments.models.model import Model, at_params, build_model, init_params, initial_params
+from experiments.models.model import Model, at_params, build_model, init_params
 from experiments.models.run_files import averaged
 from experiments.models.runs import as_loaded, open_run
 from experiments.models.sampling import make_sampler
 from experiments.training import loop
+from experiments.training.fine_tuning import initial_params
 from scorekit import io, likelihood, losses, predictions, schedules, times, weightings
 from scorekit.io.preconditioning import LogSNRInput
 

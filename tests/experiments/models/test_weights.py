@@ -79,9 +79,35 @@ def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path)
     copy = shutil.copytree(checkpoints, tmp_path / "checkpoints")
     shutil.rmtree(copy / "6" / "state" / "d", ignore_errors=True)
     assert restore_extra(copy) is not None
-    metadata = copy / "6" / "extra" / "metadata"
+    metadata = copy / "6" / "extra" / "data.json"
     metadata.write_text(metadata.read_text().replace('"cosine"', '"linear_vp"'))  # found by its checksum
     assert restore_extra(copy) is None
+
+
+def test_classes_keep_the_names_that_they_were_trained_with(recorded, monkeypatch):
+    names, config = ("circle", "cross"), base.saved(recorded)
+    saved = run_files.record(config, class_names=names)
+    monkeypatch.setattr(run_files, "restore_extra", lambda folder, step=None: None if step == 3 else saved)
+    assert run_files.recorded_class_names(recorded) == run_files.recorded_class_names(recorded, 3) == names
+    run_files.check_class_names(names, saved, recorded)
+    run_files.check_class_names((), saved, recorded)
+    message = error_of(run_files.check_class_names, ("circle", "square"), saved, recorded)
+    assert message.startswith(f"config.data: class 1 is square, the weights in {recorded} were trained with cross")
+    assert "class_names" not in run_files.record(config)
+
+
+def test_an_unknown_class_is_named_before_the_data_are_loaded(recorded, no_data, monkeypatch):
+    saved = {"class_names": ["circle", "cross"]}
+    monkeypatch.setattr(run_files, "restore_extra", lambda folder, step=None: saved)
+    err = fails("sample", f"--workdir={recorded}", "--labels=circle,crss")
+    assert "error: --labels=crss: must be circle, cross or 0 to 1 (did you mean cross?)" in err
+
+
+def test_a_checkpoint_without_fields_is_opened_with_those_of_its_config_file(ring_run):
+    config = base.saved(str(ring_run))
+    run_files.check_weights(changed(config, "sampling.steps=3"), ring_run)
+    words = "config.loss.target.name=x0: the weights in .*ring.* were trained with v; use that value"
+    assert re.match(words, error_of(run_files.check_weights, changed(config, "loss.target.name=x0"), ring_run))
 
 
 def edited(recorded, folder, old, new):

@@ -30,18 +30,16 @@ NOTES = [Note(60, 90, 0.0, 1.0)]
 DRAW = {
     "image_grid": lambda path, text: plots.image_grid(path, IMAGES, row_labels=[text, "b"], title=text),
     "comparison": lambda path, text: plots.comparison(path, {text: IMAGES}, row_labels=[text, "b"], title=text),
-    "guidance_strip": lambda path, text: plots.guidance_strip(path, {1.0: IMAGES}, class_names=[text, "b"], title=text),
+    "guidance_strip": lambda path, text: plots.guidance_strip(path, {1.0: IMAGES}, [text, "b"], title=text),
     "points_2d": lambda path, text: plots.points_2d(path, {text: np.zeros((3, 2))}, title=text),
-    "accuracy": lambda path, text: plots.accuracy_by_noise_level(path, X, {text: X / 3}, chance=0.1, title=text),
+    "accuracy": lambda path, text: plots.accuracy_by_noise_level(path, X, {text: X / 3}, chance=0.1),
     "panels": lambda path, text: curves.panels(path, X, {text: {text: X}}, xlabel=text, ylabel=text, title=text),
     "metric_panels": lambda path, text: curves.metric_panels(path, X, {text: {text: X}}, xlabel=text, title=text),
     "trade_off": lambda path, text: curves.trade_off(path, {text: (X, X, [text] * 3)}, xlabel=text, ylabel=text),
-    "histograms": lambda path, text: curves.histograms(path, {text: {text: X}}, title=text, lines={text: {text: 1.0}}),
+    "histograms": lambda path, text: curves.histograms(path, {text: {text: X}}, lines={text: {text: 1.0}}),
     "curve": lambda path, text: curves.curve(path, X, {text: X}, xlabel=text, ylabel=text, title=text),
     "captioned_grid": lambda path, text: captioned.captioned_grid(path, [IMAGES], [text, "b"], title=text),
-    "roll_picture": lambda path, text: piano_rolls.roll_picture(
-        path, NOTES, 1.0, reference=NOTES, title=text, names=(text, "b")
-    ),
+    "roll_picture": lambda path, text: piano_rolls.roll_picture(path, NOTES, 1.0, reference=NOTES, names=(text, "b")),
 }
 
 

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from experiments.reporting import curves, plots
+from experiments.data.images import Images
+from experiments.reporting import curves, pictures, plots
 
 
 @pytest.fixture
@@ -69,11 +70,26 @@ def test_image_grid_labels_rows(tmp_path, figures):
     assert cells_of(figures[0]).shape[1] == 3 * 60 - 4
 
 
+def test_samples_have_a_titled_row_for_each_class(tmp_path, figures):
+    dataset = object.__new__(Images)
+    dataset.num_classes, dataset.class_names = 3, ("circle", "cross", "star")
+    labels = np.array([2, 0] + [2] * 11)
+    pictures.picture_of(tmp_path / "a.png", dataset, flat_images(*np.linspace(-1, 0.2, 13)), labels, "T")
+    assert [x.get_text() for x in figures[0].axes[0].get_yticklabels()] == ["star", "", "circle"]
+    middles = cells_of(figures[0])[30::60, 30::60, 0]
+    drawn = np.linspace(0, 0.6, 13)
+    np.testing.assert_allclose(middles[:, :2], [[0, 0.1], drawn[11:], [drawn[1], 1]], atol=1e-6)
+    assert middles.shape == (3, 10)
+
+
 def test_guidance_strip_has_a_row_per_scale_and_a_column_per_class(tmp_path, figures):
-    plots.guidance_strip(tmp_path / "a.png", {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)})
+    names, by_scale = ["ab", "c", "a name that is wider"], {0: flat_images(-1, 1, 1), 2.5: flat_images(1, -1, 1)}
+    plots.guidance_strip(tmp_path / "a.png", by_scale, names)
     axes = figures[0].axes[0]
     assert [x.get_text() for x in axes.get_yticklabels()] == ["γ = 0", "γ = 2.5"]
-    assert [x.get_text() for x in axes.get_xticklabels()] == ["0", "1", "2"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == names
+    boxes = [x.get_window_extent() for x in axes.get_xticklabels()]
+    assert not boxes[1].overlaps(boxes[0])
     middles = cells_of(figures[0])[30::60, 30::60, 0]
     np.testing.assert_array_equal(middles, [[0, 1, 1], [1, 0, 1]])
 
@@ -87,21 +103,15 @@ def test_comparison_has_a_row_per_example_and_a_column_per_version(tmp_path, fig
 
 
 def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
-    greys = np.linspace(-1, 1, 21)
+    greys = np.linspace(-1, 1, 23)
     states = np.stack([flat_images(g, -g) for g in greys])
-    plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-10, 10, 21), max_columns=5)
+    plots.trajectory_strip(tmp_path / "a.png", states, np.linspace(-11, 11, 23))
     axes = figures[0].axes[0]
-    assert [x.get_text() for x in axes.get_xticklabels()] == ["-10", "-5", "0", "5", "10"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == [str(x) for x in range(-11, 12, 2)]
     assert axes.get_xlabel() == "log-SNR (nats)"
     middles = cells_of(figures[0])[30::60, 30::60, 0]
-    np.testing.assert_allclose(middles, [[0, 0.25, 0.5, 0.75, 1], [1, 0.75, 0.5, 0.25, 0]], atol=1e-6)
-
-
-def test_trajectory_shows_each_estimate_below_its_state(tmp_path, figures):
-    states = np.stack([flat_images(-1, 0), flat_images(-1, 0)])
-    plots.trajectory_strip(tmp_path / "a.png", states, ["t=1", "t=0"], estimates=np.ones_like(states))
-    middles = cells_of(figures[0])[30::60, 30::60, 0]
-    np.testing.assert_array_equal(middles, [[0, 0], [1, 1], [0.5, 0.5], [1, 1]])
+    rising = np.linspace(0, 1, 12)
+    np.testing.assert_allclose(middles, [rising, rising[::-1]], atol=1e-6)
 
 
 def test_loss_by_noise_level_leaves_empty_bins_out_and_has_units(tmp_path, figures):
@@ -150,7 +160,7 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
         (lambda p: plots.image_grid(p, np.zeros((0, 8, 8, 1))), ["images", "not empty"]),
         (lambda p: plots.image_grid(p, flat_images(0, 0), columns=1, row_labels="abc"), ["row_labels", "2", "3"]),
         (
-            lambda p: plots.guidance_strip(p, {1: flat_images(0), 2: flat_images(0, 0)}),
+            lambda p: plots.guidance_strip(p, {1: flat_images(0), 2: flat_images(0, 0)}, "a"),
             ["images_by_scale", "one shape"],
         ),
         (
@@ -158,10 +168,6 @@ def test_points_2d_puts_clouds_on_the_same_axes(tmp_path, figures):
             ["images_by_column", "one shape"],
         ),
         (lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1, 2]), ["labels", "1 steps", "got 2"]),
-        (
-            lambda p: plots.trajectory_strip(p, flat_images(0)[None], [1], estimates=flat_images(0, 0)[None]),
-            ["estimates", "(1, 1, 2, 2, 1)"],
-        ),
         (lambda p: plots.loss_by_noise_level(p, [0, 1, 2], [1.0]), ["mean_loss", "(2,)", "(1,)"]),
         (lambda p: plots.loss_by_noise_level(p, [0, 1, np.inf], [1.0, 1.0]), ["log_snr_edges", "finite"]),
         (lambda p: plots.loss_by_noise_level(p, [0, 1], [1.0], [1, 2]), ["count", "(1,)", "(2,)"]),

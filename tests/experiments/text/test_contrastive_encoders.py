@@ -61,18 +61,20 @@ def test_a_step_does_not_depend_on_the_number_of_devices(runs):
 
 
 def test_recall_counts_what_is_not_closer_than_the_right_one():
-    pictures, texts = np.eye(3), np.array([[1.0, 0, 0], [0.9, 0.5, 0], [0, 0, 1.0]])
-    found = retrieval(pictures, texts, np.arange(3), (1, 2))
+    pictures, texts = np.eye(7), np.eye(7)
+    texts[1, :2] = 0.9, 0.5  # closer to the first picture
+    texts[6] = 0.36, 0.32, 0.28, 0.24, 0.2, 0, 0.04  # to five others
+    found = retrieval(pictures, texts, np.arange(7))
     assert found["caption of a picture, R@1"] == 1.0
-    assert found["picture of a caption, R@1"] == 2 / 3  # the second caption is closer to the first picture
-    assert found["picture of a caption, R@2"] == 1.0
-    found = retrieval(np.ones((4, 2)), np.ones((4, 2)), np.arange(4), (1,))
-    assert found["caption of a picture, R@1"] == found["chance, R@1"] == 0.25, "ties are in a random order"
-    found = retrieval(pictures, texts, np.array([0, 0, 1]), (1,))  # the first two are of one subject
-    assert found["picture of a caption, R@1"] == 1.0
-    assert found["chance, R@1"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3, abs=1e-6)
-    with pytest.raises(ConfigError, match="1 of 3 embeddings of captions are not finite"):
-        retrieval(pictures, np.where(texts == 0.9, np.nan, texts), np.arange(3))
+    assert found["picture of a caption, R@1"] == pytest.approx(5 / 7)
+    assert found["picture of a caption, R@5"] == pytest.approx(6 / 7)
+    found = retrieval(np.ones((8, 2)), np.ones((8, 2)), np.arange(8))
+    assert found["caption of a picture, R@1"] == found["chance, R@1"] == 0.125, "ties are in a random order"
+    found = retrieval(pictures, texts, np.array([0, 0, 1, 2, 3, 4, 5]))  # the first two are of one subject
+    assert found["picture of a caption, R@1"] == pytest.approx(6 / 7)
+    assert found["chance, R@1"] == pytest.approx((2 + 2 + 5) / 49, abs=1e-6)
+    with pytest.raises(ConfigError, match="1 of 7 embeddings of captions are not finite"):
+        retrieval(pictures, np.where(texts == 0.9, np.nan, texts), np.arange(7))
 
 
 def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():

@@ -182,7 +182,7 @@ def test_classes_through_a_cascade(runs, tmp_path):
     found = np.load(tmp_path / "digits.npz")
     assert found["x"].shape == (4, 8, 8, 1)
     assert found["label"].tolist() == [3, 3, 1, 1]
-    assert found["caption"].tolist() == ["class 3", "class 3", "class 1", "class 1"]
+    assert found["caption"].tolist() == ["3", "3", "1", "1"]
 
 
 @pytest.mark.slow

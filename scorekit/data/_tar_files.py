@@ -1,0 +1,222 @@
+"""The files in tar files, by offsets that are found once and kept alongside."""
+
+import glob
+import hashlib
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scorekit._files import parse_json, read_file, regular_file
+from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
+from scorekit.io import write_atomic
+
+_VERSION = 3
+_BLOCK = 512
+_NO_CLASS, _MOST_CLASSES = -2, 2**20
+_MOST_INDEX = 4  # bytes of an index for each byte of its tar file, in which names are shorter than in JSON
+_TEXTS = ("txt", "json", "cls")
+"""The parts of an example apart from the picture or the sound."""
+
+
+class TarFiles(Files):
+    """The files in tar files with one of the ``suffixes``, of at most ``limit`` bytes; ``what`` they are."""
+
+    def __init__(self, paths: Any, suffixes: tuple[str, ...], what: str, limit: int, index_folder: Any = None,
+                 by_folder: bool = False):  # fmt: skip
+        self._paths = _found(paths)
+        kind = _Kind(suffixes, what, limit)
+        found = [_index(path, index_folder, kind) for path in self._paths]
+        self.names = [key for index in found for key in index["keys"]]
+        if not self.names:
+            raise ValueError(f"paths must be tar files with {what} ({', '.join(suffixes)}), {self._paths[0]} has none")
+        self._shard = np.repeat(np.arange(len(self._paths)), [len(index["keys"]) for index in found])
+        self._spans = np.concatenate([index["spans"] for index in found])
+        self._labels = np.concatenate([index["labels"] for index in found])
+        captioned = any(index["captioned"] for index in found)
+        number = {}
+        if by_folder and np.all(self._labels == -1):
+            root = os.path.commonpath([f"/{os.path.dirname(name)}" for name in self.names])
+            inside = [os.path.relpath(f"/{name}", root) for name in self.names]
+            if class_of := folders_of(inside, what):
+                number = numbered(class_of.values())
+                self._labels = np.asarray([number[class_of[name]] for name in inside])
+        super().__init__(self._paths[0].stem, max(1, 1 + int(self._labels.max())), tuple(number), captioned)
+
+    def record(self, index):
+        path = self._paths[self._shard[index]]
+        name, label = f"{path}: {self.names[index]}", int(self._labels[index])
+        if label == _NO_CLASS:
+            raise ValueError(f"{name} must have an integer >= 0 as class in its .cls or .json, and < {_MOST_CLASSES:,}")
+        (offset, length), *others = self._spans[index].tolist()
+        try:
+            with open(path, "rb") as file:
+                text, fields = (_read(file, *span) for span in others)
+            caption = text.decode() if text is not None else _caption(parse_json(fields, "json")) if fields else None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name} cannot be read: {error}") from error
+        return Record(name, None if label < 0 else label, caption and caption.strip(), path, offset, length)
+
+
+def _found(paths: Any) -> list[Path]:
+    """The tar files of a folder, a single one, several, or those that match a pattern."""
+    if not isinstance(paths, str | os.PathLike):
+        found = [Path(path).expanduser() for path in paths]
+        if not found:
+            raise ValueError(f"paths must name at least one tar file, got {paths!r}")
+        return found
+    path = Path(paths).expanduser()
+    if not path.is_dir():
+        found = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
+        allowed = "a folder of tar files, one tar file, or a pattern such as /data/train-*.tar"
+    else:
+        found, allowed = sorted(path.glob("*.tar")), "a folder that holds tar files (*.tar)"
+        for each in found:
+            regular_file(each, within=path)
+    if not found:
+        raise ValueError(f"paths must be {allowed}, got {os.fspath(paths)!r}")
+    return found
+
+
+class _Kind(NamedTuple):
+    """The files of a tar file that are examples."""
+
+    suffixes: tuple[str, ...]
+    what: str
+    limit: int
+
+
+def _read(file: Any, offset: int, length: int) -> bytes | None:
+    if length < 0:
+        return None
+    file.seek(offset)
+    content = file.read(length)
+    if len(content) != length:
+        raise ValueError("the file has become shorter")
+    return content
+
+
+def _caption(fields: Any) -> str | None:
+    text = fields.get("caption", fields.get("text")) if isinstance(fields, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _index(path: Path, folder: str | os.PathLike | None, kind: _Kind) -> dict[str, Any]:
+    """The offsets of one tar file, from its index if that is up to date."""
+    try:
+        status = regular_file(path).stat()
+    except OSError as error:
+        raise ValueError(f"paths must name tar files, got {str(path)!r}: {error.strerror}") from error
+    stamp = [_VERSION, status.st_size, status.st_mtime_ns, kind.what]
+    kept = path.with_name(f"{path.name}.index.json")
+    if folder is not None:
+        place = hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]
+        kept = Path(folder).expanduser() / f"{path.name}.{place}.index.json"
+    try:
+        found = parse_json(read_file(kept, within=kept.parent, limit=_MOST_INDEX * status.st_size), kept)
+        if found["stamp"] == stamp:
+            return _checked(found, status.st_size, kind)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        pass  # none yet, or a damaged one
+    found = {"stamp": stamp, **_scan(path, kind)}
+    try:
+        write_atomic(kept, json.dumps(found))
+    except OSError as error:
+        if folder is not None:
+            raise ValueError(f"index_folder must be a folder that can be written: {error}") from error
+    return _checked(found, status.st_size, kind)
+
+
+def _checked(index: dict[str, Any], size: int, kind: _Kind) -> dict[str, Any]:
+    """An index with its numbers as arrays; a ``ValueError`` where it cannot be of a tar file of this size."""
+    keys, captioned = index["keys"], index["captioned"]
+    labels = np.asarray(index["labels"], np.int64)
+    spans = np.asarray(index["spans"], np.int64).reshape(len(keys), 3, 2)
+    offset, length = np.moveaxis(spans, -1, 0)
+    most = np.minimum([kind.limit, MOST_TEXT, MOST_TEXT], size - offset)
+    inside = (offset >= 0) & (length >= [0, -1, -1]) & (length <= most)
+    classes = (labels >= _NO_CLASS) & (labels < _MOST_CLASSES)
+    texts = isinstance(captioned, bool) and all(isinstance(key, str) for key in keys)
+    if not (texts and np.all(inside) and np.all(classes) and labels.shape == (len(keys),)):
+        raise ValueError("an index of another file")
+    return {"keys": keys, "labels": labels, "spans": spans, "captioned": captioned}
+
+
+def _scan(path: Path, kind: _Kind) -> dict[str, Any]:
+    """The keys of the examples of a tar file, in its order, with the offset and size of the file, text and json."""
+    examples: dict[str, dict[str, tuple[int, int]]] = {}
+    stored: dict[str, tuple[int, int]] = {}
+    for member in _members(path):
+        folder, _, name = member.name.rpartition("/")
+        stem, _, suffix = name.partition(".")
+        part = "file" if f".{suffix.lower()}" in kind.suffixes else suffix
+        span = stored.get(member.linkname) if member.islnk() else None
+        if member.isfile() and not member.issparse():
+            span = stored[member.name] = member.offset_data, member.size
+        if not stem or member.isdir() or (span is None and part not in ("file", *_TEXTS)):
+            continue
+        if span is None:
+            raise ValueError(f"{path}: {member.name} must be a file, or a hard link to one before it, without holes")
+        most = kind.limit if part == "file" else MOST_TEXT if part in _TEXTS else span[1]
+        if span[1] > most:
+            raise ValueError(f"{path}: {member.name} must hold at most {most:,} bytes, it holds {span[1]:,}")
+        key = f"{folder}/{stem}" if folder else stem
+        if part in examples.setdefault(key, {}):
+            raise ValueError(f"{path}: {key} must be the key of one example, there are two")
+        examples[key][part] = span
+    examples = {key: parts for key, parts in examples.items() if "file" in parts}
+    with open(path, "rb") as raw:
+        labels = [_label(raw, parts) for parts in examples.values()]
+    none = (0, -1)
+    spans = [[parts["file"], parts.get("txt", none), parts.get("json", none)] for parts in examples.values()]
+    captioned = any("txt" in parts for parts in examples.values()) or _json_captions(path, examples)
+    return {"keys": list(examples), "spans": spans, "labels": labels, "captioned": captioned}
+
+
+def _members(path: Path) -> list[tarfile.TarInfo]:
+    found = []
+    try:
+        with tarfile.open(path, "r:") as file:
+            for member in file:
+                if member.size < 0:  # tarfile would go back, and for ever
+                    raise tarfile.ReadError(f"the size of {member.name} is negative")
+                found.append(member)
+            end = file.offset
+        with open(path, "rb") as raw:
+            raw.seek(end)
+            if raw.read(_BLOCK) != bytes(_BLOCK):
+                raise tarfile.ReadError("it does not end as a tar file does")
+    except Exception as error:  # of many kinds, RecursionError and OverflowError among them
+        raise ValueError(f"{path} must be a complete, uncompressed tar file: {error}") from error
+    return found
+
+
+def _label(file: Any, parts: dict[str, tuple[int, int]]) -> int:
+    """The class of an example, -1 for none, -2 for text that is no class."""
+    kind = "cls" if "cls" in parts else "json"
+    if kind not in parts:
+        return -1
+    try:
+        found = parse_json(_read(file, *parts[kind]) or b"", kind)
+    except ValueError:
+        return _NO_CLASS
+    if kind == "json" and isinstance(found, dict):
+        found = found.get("label", -1)
+        if found == -1:
+            return -1
+    return found if type(found) is int and 0 <= found < _MOST_CLASSES else _NO_CLASS
+
+
+def _json_captions(path: Path, examples: dict[str, dict[str, tuple[int, int]]]) -> bool:
+    """Whether the first example with a json file has a caption there."""
+    span = next((parts["json"] for parts in examples.values() if "json" in parts), None)
+    if span is None:
+        return False
+    with open(path, "rb") as file:
+        try:
+            return _caption(parse_json(_read(file, *span) or b"", "json")) is not None
+        except ValueError:
+            return False

@@ -1,0 +1,142 @@
+"""A user's own sounds as a data set: streams, channels, captions, and what is wrong."""
+
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+from programs import changed, error_of, validate
+
+from experiments import data
+from experiments.audio.drawing import check_kind
+from experiments.configs.notes import sounds
+from experiments.data.conditions import build_conditions
+from experiments.data.dataset import preprocess
+from experiments.data.sounds import Sounds
+from experiments.reporting.audio_widgets import audio_widgets
+from scorekit import audio
+
+RATE = 4000
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Ten stereo sines of a class, and ten others at twice the rate, of a quarter to three seconds."""
+    root, rng = tmp_path_factory.mktemp("own") / "bells", np.random.default_rng(0)
+    for kind, i in itertools.product(("high", "low"), range(10)):
+        rate = RATE if kind == "low" else 2 * RATE
+        t = np.arange(int(rate * (0.25 + 0.3 * i))) / rate
+        x = np.sin(2 * np.pi * rng.uniform(100, 900) * t)
+        (root / kind).mkdir(parents=True, exist_ok=True)
+        audio.write(root / kind / f"{i}.wav", np.stack([0.4 * x, 0.1 * x]), rate)
+    return root
+
+
+def config_of(path, **fields):
+    given = {"path": path, "crop": 2048, "sample_rate": RATE, **fields}
+    return changed(sounds.get_config("waveform"), *(f"data.{name}={value}" for name, value in given.items()))
+
+
+def load(path, **fields):
+    config = config_of(path, **fields)
+    validate(config, data.check)
+    return data.load(config)
+
+
+def test_clips_are_streamed_with_the_classes_of_their_folders(own):
+    dataset = load(own, workers=2)
+    assert (dataset.name, dataset.unit, dataset.class_names) == ("bells", "clips of 0.512 s at 4 kHz", ("high", "low"))
+    assert (dataset.examples, dataset.held_out(), dataset.streaming, dataset.shape) == (54, 2, True, (2048, 1))
+    full = list(itertools.islice(dataset.batches(7, 0, 8), 3))
+    assert full[0].keys() == {"x", "label"}
+    for count in (1, 2):
+        parts = [next(dataset.batches(7, 2, 8, p, count)) for p in range(count)]
+        for name in ("x", "label"):
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), full[2][name])
+    np.testing.assert_array_equal(dataset.batch(7, 1, 8)["x"], full[1]["x"])
+    fixed = load(own, streaming=False, peak=0.5, label="none")
+    assert (len(fixed.train["x"]), fixed.num_classes, fixed.class_names) == (54, 1, ())
+    x = np.concatenate([fixed.batch(0, i, 27)["x"] for i in range(2)])
+    np.testing.assert_array_equal(np.sort(x, axis=0), np.sort(fixed.train["x"], axis=0))
+    np.testing.assert_allclose(np.abs(x).max(axis=1), 2**14, atol=1)
+
+
+@pytest.mark.parametrize("name", ["waveform", "spectrogram", "compressed"])
+def test_channels_are_represented_alike_and_come_back(own, tmp_path, name):
+    stereo, mono = (
+        data.load(changed(config_of(own, channels=c, peak=0.5), "data.representation.scale=None",
+                          f"data.representation.name={name}"))
+        for c in (2, 1)
+    )  # fmt: skip
+    assert stereo.shape == (*mono.shape[:-1], 2 * mono.shape[-1])
+    x = stereo.test["x"]
+    np.testing.assert_allclose(np.abs(x).max(axis=(1, 2)), 2**14, atol=1)
+    np.testing.assert_allclose(x[:, 1], x[:, 0] / 4, atol=2)  # the balance is kept
+    encoded = stereo.to_model(x)
+    for channel in range(2):
+        size = mono.shape[-1]
+        np.testing.assert_allclose(
+            encoded[..., size * channel : size * (channel + 1)], mono.to_model(x[:, channel]), atol=1e-5
+        )
+    back = np.asarray(jax.jit(stereo.from_model)(encoded))
+    np.testing.assert_allclose(back, stereo.real(stereo.test), atol=2e-3)
+    assert all(value.shape == (2,) for value in stereo.distances(encoded, encoded).values())
+    view = stereo.view(back)
+    written = audio_widgets(tmp_path, {"sample": view.sounds}, RATE).rows[0][1][0]
+    np.testing.assert_allclose(audio.read(written.wav).x, back[0], atol=1e-4)
+
+
+def test_captions_are_a_condition_of_every_clip(own, tmp_path):
+    root = tmp_path / "captioned"
+    root.mkdir()
+    texts = {}
+    for i in range(6):
+        texts[f"{i}.wav"] = f"sound {i % 3}"
+        audio.write(root / f"{i}.wav", np.full(3000, (i + 1) / 10), RATE)
+    (root / "captions.jsonl").write_text(
+        "\n".join(json.dumps({"file_name": name, "text": text}) for name, text in texts.items())
+    )
+    states = np.arange(3, dtype=np.float16)[:, None, None] * np.ones((3, 4, 8), np.float16)
+    known = np.array([f"sound {i}" for i in range(3)])
+    np.savez(tmp_path / "encoder.npz", captions=known, states=states, mask=np.ones((3, 4), bool), pooled=states[:, 0])
+    fields = {"tokens.name": "captions", "captions.encoder": tmp_path / "encoder.npz"}
+    config = config_of(root, **fields)
+    validate(config, data.check)
+    dataset = data.load(config)
+    for part in (dataset.batch(0, 0, 8), next(dataset.batches(0, 3, 8)), dataset.train, dataset.test):
+        found = build_conditions(config, dataset)["tokens"](preprocess(dataset, part))
+        number = np.round(part["x"][:, 0] / 2**15 * 10).astype(int) - 1
+        np.testing.assert_array_equal(found[:, 0, 0], number % 3)
+    message = error_of(lambda: load(own, **fields))
+    assert "config.data.tokens.name=captions: must be none for bells, which has no captions" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"crop": None}, "config.data.crop=None: must be set for data.name=sounds: samples of a clip"),
+        ({"path": None}, "config.data.path=None: must be set for data.name=sounds"),
+        ({"name": "sounds/a"}, "config.data.name=sounds/a: must be sounds, without a suffix"),
+        ({"channels": 2, "map.name": "log_mel"}, "config.data.map.name=log_mel: must be none with data.channels=2"),
+        ({"image_size": 8}, "config.data.image_size=8: must be left out: sounds has no use for it"),
+        ({"representation.name": "controls"}, "representation.name=controls: must be another one: sounds has no pitch"),
+        ({"path": "/nowhere"}, "config.data.path=/nowhere: paths must be a folder of tar files, one tar file, or"),
+        ({"x": "a"}, "config.data.x=a: must be left out: sounds has no use for it"),
+    ],
+)
+def test_what_is_wrong_with_a_config_is_one_sentence(own, fields, words):
+    assert words in error_of(lambda: load(**{"path": own, **fields}))
+
+
+def test_silent_clips_are_counted_and_sets_of_them_an_error(tmp_path):
+    for i in range(4):
+        audio.write(tmp_path / f"{i}.wav", np.full(3000, float(i == 1)), RATE)
+    with pytest.warns(UserWarning, match=r"2 of 3 clips of test_silent_clips.* are silent"):
+        message = error_of(lambda: load(tmp_path))
+    assert "there must be sound, all of 1 clips are silent" in message
+
+
+def test_programs_of_mono_sounds_say_so():
+    words = "config.data.channels=2: must be 1: this program takes mono sounds"
+    assert words in error_of(check_kind, Sounds, config_of("x", channels=2), "runs/x")

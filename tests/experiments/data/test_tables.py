@@ -1,0 +1,124 @@
+"""A user's own table as a data set: columns, conditions, standardisation, and what is wrong with a file."""
+
+import csv
+
+import numpy as np
+import pytest
+from programs import changed, error_of, given, run, validate
+
+from experiments import data
+from experiments.configs.points import table
+from experiments.data.conditions import build_conditions
+from experiments.data.dataset import preprocess
+
+NAMES = ("a", "b", "c", "place")
+ROWS = np.random.default_rng(0).standard_normal((60, 3)) * [1, 20, 1e4] + [0, 5, 1e6]
+
+
+def write(path, rows=ROWS, names=NAMES):
+    with open(path, "w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([names, *([*row, "in, town"] for row in rows)])
+    return path
+
+
+def load(path, **fields):
+    config = changed(table, f"data.path={path}", *(f"data.{name}={value}" for name, value in fields.items()))
+    validate(config, data.check)
+    return data.load(config)
+
+
+def test_columns_are_standardised_by_the_training_set_and_samples_have_their_units(tmp_path):
+    dataset = load(write(tmp_path / "t.csv"), x="c,a")
+    assert (dataset.columns, dataset.shape, dataset.examples, len(dataset.test["x"])) == (("c", "a"), (2,), 54, 6)
+    x = np.concatenate([np.asarray(dataset.from_model(dataset.train[name])) for name in ("x",)])
+    np.testing.assert_allclose(dataset.train["x"].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(dataset.train["x"].std(axis=0), 1, atol=1e-5)
+    kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
+    np.testing.assert_allclose(x, kept[:, [2, 0]], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(dataset.as_batch(x)["x"], dataset.train["x"], atol=1e-4)
+    epoch = np.concatenate([dataset.batch(0, i, 27)["x"] for i in range(2)])
+    np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(dataset.train["x"], axis=0))
+    real = dataset.scorer().real
+    assert dataset.scorer().samples(x, None)["energy distance"] == pytest.approx(real["energy distance"], abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz"])
+def test_conditions_are_the_other_columns(tmp_path, suffix):
+    path = write(tmp_path / "t.csv")
+    if suffix == "npz":
+        path = tmp_path / "t.npz"
+        np.savez(path, a=ROWS[:, 0], bc=ROWS[:, 1:])
+    names = {"x": "a", "condition": "b,c" if suffix == "csv" else "bc", "vector.name": "columns"}
+    config = changed(table, f"data.path={path}", *(f"data.{name}={value}" for name, value in names.items()))
+    dataset = data.load(config)
+    kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
+    batch = dataset.batch(0, 0, 54)
+    found = np.asarray(build_conditions(config, dataset)["vector"](preprocess(dataset, batch)))
+    rows = np.abs(kept[:, 0] - np.asarray(dataset.from_model(batch["x"]))).argmin(axis=1)
+    assert sorted(rows) == list(range(54))
+    expected = (kept[:, 1:] - kept[:, 1:].mean(axis=0)) / kept[:, 1:].std(axis=0)
+    np.testing.assert_allclose(found, expected[rows], atol=1e-4)
+    message = error_of(lambda: load(path, condition="a"))
+    assert "config.data.condition=a: must be set with data.vector.name=columns, neither without the other" in message
+
+
+def spoiled(row, column, value):
+    rows = ROWS.astype(object)
+    rows[row, column] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "fields", "words"),
+    [
+        (spoiled(7, 1, "nan"), {"x": "a,b"}, "row 8, column b: must be a finite number, got 'nan'"),
+        (spoiled(7, 2, ""), {"x": "c"}, "row 8, column c: must be a finite number, got ''"),
+        (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
+        (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be different columns of a, b, c, place"),
+        (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be different columns of a, b, c, place"),
+        (spoiled(slice(None), 0, 3.0), {"x": "a,b"}, "one of the columns a, b is the same in all training rows"),
+        (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
+    ],
+)
+def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, words):
+    path = write(tmp_path / "t.csv", rows)
+    assert words in error_of(lambda: load(path, **fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.csv", "a,b\n1,2\n3\n", "row 2: must have 2 columns, it has 1"),
+        ("t.csv", "a,a\n1,2\n", "the first row must have different names of columns, it has a, a"),
+        ("t.csv", "", "the first row must have different names of columns, it has none"),
+        ("t.npz", "no zip", "t.npz: must be an .npz file of arrays"),
+        ("t.txt", "a\n1\n", "must be a file with the suffix .csv or .npz"),
+    ],
+)
+def test_what_is_no_table_is_one_sentence(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_text(content)
+    assert words in error_of(lambda: load(path))
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(4))
+    assert "arrays must be (N,) or (N, D) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
+
+
+@pytest.mark.slow
+def test_a_table_is_learned_given_a_condition_in_the_units_of_the_file(tmp_path):
+    rng = np.random.default_rng(1)
+    c = rng.uniform(0, 1, 2000)
+    rows = np.stack([300 + 100 * c + rng.standard_normal(2000), rng.standard_normal(2000), c], axis=1)
+    fields = f"""
+        data.path={write(tmp_path / "t.csv", rows)} data.x=a,b data.condition=c data.vector.name=columns
+        network.features=32 training.steps=600 training.sample_every=100000 training.learning_rate=5e-3
+        sampling.batch_size=200 evaluation.num_samples=200 evaluation.bound_times=2
+    """
+    code, _, err = run("train", *given("points/table", fields), f"--workdir={tmp_path / 'run'}")
+    assert code == 0, err
+    code, _, err = run("sample", f"--workdir={tmp_path / 'run'}", "--num=200")
+    assert code == 0, err
+    with np.load(tmp_path / "run" / "samples" / "sample.npz") as found:
+        x = found["x"]
+    held_out = rows[np.linspace(0, 1999, 200).round().astype(int)]
+    assert abs(np.corrcoef(x[:, 0], held_out[:, 0])[0, 1]) > 0.9  # the condition of each sample is that of its row
+    assert abs(x[:, 0].mean() - held_out[:, 0].mean()) < 5
