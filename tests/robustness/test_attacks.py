@@ -71,6 +71,7 @@ def test_a_run_one_of_whose_processes_is_killed_loses_nothing(tmp_path, kills, s
     """The streamed batches, the state and the metrics are those of a run that was never killed; the other says why."""
     cases = counted(together.signals(tmp_path, kills, seed, kinds=("streaming data",), only_kills=True))
     assert ["before its first checkpoint" in cases[0].tried, "after a checkpoint" in cases[1].tried] == [True] * 2
+    assert all(any(f"process {which}" in case.tried for case in cases) for which in range(2))
     assert [case.verdict for case in cases] == ["clear"] * kills, cases
 
 

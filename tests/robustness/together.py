@@ -170,10 +170,10 @@ def _difference(found: Ended, exact: Ended, tolerance: float) -> str:
 
 
 def _kill(
-    chosen: random.Random, command: list[str], workdir: Path, moment: str, seconds: Seconds, number: int
+    chosen: random.Random, command: list[str], workdir: Path, moment: str, seconds: Seconds, number: int, which: int
 ) -> tuple[str, str]:
     """One start of both processes, of which one receives a signal; what was tried, and what is wrong with the end."""
-    before, which = max(_saved(workdir), default=0), chosen.randrange(2)
+    before = max(_saved(workdir), default=0)
     since, cpu = time.time(), _cpu()
     both = start(*command, devices=1, cached=moment != FIRST)
     if moment == STARTING:
@@ -264,9 +264,9 @@ def _attack(
     for i, moments in enumerate(runs):
         workdir, alone = folder / f"killed{i}", i == len(kills)
         command, tried = [*common, f"--workdir={workdir}"], []
-        number = signal.SIGTERM if alone else signal.SIGKILL
-        for moment in moments:
-            what, wrong = _kill(chosen, command, workdir, moment, seconds, number)
+        number, first = signal.SIGTERM if alone else signal.SIGKILL, chosen.randrange(2)
+        for turn, moment in enumerate(moments):  # of both processes in turn
+            what, wrong = _kill(chosen, command, workdir, moment, seconds, number, (first + turn) % 2)
             tried.append(f"{data}, {what}")
             if wrong:
                 yield Case(tried[-1], "silent" if "codes" in wrong else "obscure", wrong)
