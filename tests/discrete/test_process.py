@@ -152,7 +152,9 @@ def test_a_network_of_the_other_tokens_is_the_same_as_the_posterior():
 ABSORBING, TWO = discrete.absorbing(3), jnp.array([[0, 1]])
 ENDLESS = types.SimpleNamespace(alpha=lambda t: 1.0 - 0.9 * jnp.asarray(t))
 ERRORS = {
-    "x0 must hold at least one token": lambda: discrete.perturb(None, ABSORBING, jnp.zeros((2, 0), int), 0.5),
+    "x0 must hold at least one token": lambda: discrete.perturb(
+        jax.random.key(0), ABSORBING, jnp.zeros((2, 0), int), 0.5
+    ),
     "t must be > s": lambda: discrete.posterior(ABSORBING, TWO, TWO, 0.2, 0.2),
     "z_t must have the shape of x0": lambda: discrete.posterior(ABSORBING, TWO[:, :1], TWO, 0.5, 0.2),
     r"alpha\(1\) must be": lambda: discrete.absorbing(3, ENDLESS),
