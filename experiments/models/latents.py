@@ -207,7 +207,11 @@ def open_autoencoder(path: Path, given: str, preset: str | None = None) -> Pretr
     options: dict[str, Any] = {}
     try:
         if (folder / "config.json").is_file():
-            options = autoencoder_kl.attributes(read_json(folder / "config.json"))
+            fields = read_json(folder / "config.json")
+            try:
+                options = autoencoder_kl.attributes(fields)
+            except ValueError as error:
+                raise ValueError(f"config.json: {error}") from error
         if preset is not None:
             chosen = AutoencoderKL.preset(preset)
             options |= {"scaling_factor": chosen.scaling_factor, "shift_factor": chosen.shift_factor}

@@ -82,7 +82,9 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
     words = "--weights: there is no config.json with the scale of the latents"
     assert words in error_of(open_autoencoder, file, "--weights")
     (weights / "config.json").write_text('{"act_fn": "relu"}')
-    assert "--weights: config.json: act_fn must be 'silu', got 'relu'" in error_of(open_autoencoder, file, "--weights")
+    assert "--weights: config.json: act_fn must be 'silu' or 'swish', got 'relu'" in error_of(
+        open_autoencoder, file, "--weights"
+    )
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
     opened = lambda config, chosen: given.append(chosen.workdir) or (lambda x, t: 9.0 * x.reshape(len(x), -1) @ weights)
     monkeypatch.setattr(evaluators.classifier, "open_logits", opened)
     labels = np.array([2, 0, 1, 0])
-    pictures: Any = types.SimpleNamespace(num_classes=3, test={"x": np.zeros((4, 2, 2, 1)), "label": labels})
+    test, named = {"x": np.zeros((4, 2, 2, 1)), "label": labels}, lambda labels: [f"class {k}" for k in labels]
+    pictures: Any = types.SimpleNamespace(num_classes=3, test=test, named=named)
     gallery, found = examples.of_classes(pictures)
     evaluators.check(str(tmp_path), classes.get_config(), "digits")
     evaluator = evaluators.open_evaluator(str(tmp_path), "digits", 2, gallery)
