@@ -369,8 +369,8 @@ def _is_key(value: Any) -> bool:
 
 
 _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    Schedule: ("a noise schedule, with alpha, sigma, log_snr and time_at", lambda x: hasattr(x, "alpha")),
-    Solver: ("a solver, with plan, init and step", lambda x: hasattr(x, "step")),
+    Schedule: ("a noise schedule, such as scorekit.schedules.cosine()", lambda x: hasattr(x, "alpha")),
+    Solver: ("a solver, such as scorekit.solvers.Heun()", lambda x: hasattr(x, "step")),
     Key: ("a PRNG key, jax.random.key(seed)", _is_key),
 }
 """By annotation: the words for what is allowed, and whether an object is one; a class never is."""

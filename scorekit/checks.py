@@ -219,7 +219,7 @@ def check_schedule(**named: Schedule) -> None:
 
     >>> check_schedule(schedule=1.0)
     Traceback (most recent call last):
-    ValueError: schedule must be a noise schedule, with alpha, sigma, log_snr and time_at, got a float
+    ValueError: schedule must be a noise schedule, such as scorekit.schedules.cosine(), got a float
     """
     for name, value in named.items():
         check_kind(Schedule, name, value)

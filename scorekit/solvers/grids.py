@@ -97,10 +97,11 @@ def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infi
     """
     if np.ndim(sigmas) != 1 or np.shape(sigmas)[0] < 2:
         raise ValueError(f"sigmas must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(sigmas)}")
-    allowed = "decreasing values of sigma / alpha in the range of schedule"
-    lowest = jnp.exp(-0.5 * schedule.log_snr(0.0))
-    if not is_traced(lowest) and lowest > 0:
-        allowed += f", whose last is {lowest:.3g} (a 0 is left out: denoiser(x, ts[-1]).x0 is the step to it)"
+    allowed, ends = "decreasing values of sigma / alpha in the range of schedule", jnp.array([1.0, 0.0])
+    if not is_traced(sigmas) and not is_traced(found := jnp.exp(-0.5 * schedule.log_snr(ends))):
+        allowed += f", {found[0]:.3g} to {found[1]:.3g}"
+        if np.asarray(sigmas)[-1] == 0 < found[1]:
+            allowed += " (leave the last 0 out: denoiser(x, ts[-1]).x0 is the step to it)"
     return _times_at(schedule, -2.0 * jnp.log(jnp.asarray(sigmas, float)), allowed, sigmas=sigmas)
 
 
@@ -111,7 +112,8 @@ def _times_at(schedule: Schedule, log_snr: Array, allowed: str, **named: ArrayLi
     inside = (times[0] <= 1 + _ROUNDING) & (times[-1] >= -_ROUNDING) & jnp.all(steps <= _ROUNDING)
     if not is_traced(times) and not (inside and jnp.all(steps < 0)):
         ((name, value),) = named.items()
-        raise ValueError(f"{name} must have {allowed}, got {np.asarray(value)}, which become {np.asarray(times)}")
+        got, become = (np.array2string(np.asarray(x), threshold=8) for x in (value, times))
+        raise ValueError(f"{name} must have {allowed}, got {got}, which become {become}")
     return nan_unless(inside, jnp.clip(times, 0.0, 1.0))
 
 
