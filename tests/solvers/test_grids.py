@@ -124,10 +124,12 @@ test_errors = raising(
         "ts must have noise levels": lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.1]),
         "sigmas must have shape .n . 1,.": lambda: grids.from_sigmas(schedules.edm(), [80.0]),
         "sigmas must have decreasing": lambda: grids.from_sigmas(schedules.cosine(), [0.1, 1.0]),
-        r"whose last is 0.002 .a 0 is left out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
+        r"range of schedule, 80 to 0.002 .leave the last 0 out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
             schedules.edm(), [80.0, 0.0]
         ),
-        r"in the range of schedule, got \[81\.  0\.\]": lambda: grids.from_sigmas(schedules.edm(0.0), [81.0, 0.0]),
+        r"in the range of schedule, 80 to 0, got \[81\.  0\.\]": lambda: grids.from_sigmas(
+            schedules.edm(0.0), [81.0, 0.0]
+        ),
         "t_max must be a time with finite log-SNR": lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0),
         "t_min must be": lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0),
         "t_min must be > 0 unless to_zero is False, got 0.0": lambda: grids.karras(schedules.edm(), 5, 1.0, 0.0),
