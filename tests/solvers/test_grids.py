@@ -124,7 +124,7 @@ test_errors = raising(
         "ts must have noise levels": lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.1]),
         "sigmas must have shape .n . 1,.": lambda: grids.from_sigmas(schedules.edm(), [80.0]),
         "sigmas must have decreasing": lambda: grids.from_sigmas(schedules.cosine(), [0.1, 1.0]),
-        r"range of schedule, 80 to 0.002 .leave the last 0 out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
+        r"schedule, 80 to 0.002 .leave the last 0 out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
             schedules.edm(), [80.0, 0.0]
         ),
         r"in the range of schedule, 80 to 0, got \[81\.  0\.\]": lambda: grids.from_sigmas(
