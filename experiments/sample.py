@@ -3,14 +3,12 @@
     python -m experiments.sample --workdir=runs/digits --config.sampling.guidance_scale=3
     python -m experiments.sample --workdir=runs/digits --labels=7,7,3 --num=60 --seed=5 --step=1000
     python -m experiments.sample --workdir=runs/shapes --labels=circle,cross
-    python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval,dynamic_threshold \
-        --config.rules.apg.momentum=-0.5 --config.rules.interval.noise_max=5
+    python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval --config.rules.apg.momentum=-0.5
 
-Writes a picture with a titled row for each class, and the samples as ``.npz`` (``x``, ``label``, and for sounds their
-conditions, from held-out examples) into ``workdir/samples``. Everything about sampling (solver, grid, steps, γ) is
-overridden as ``--config.sampling.…``.
-``--config.guidance`` names rules, innermost first (:mod:`experiments.models.guidance` lists them),
-``--config.rules.<rule>.…`` sets their fields.
+Writes a picture with a titled row for each class, and the samples as ``.npz`` (``x``, ``label``, and for sounds and
+tables their conditions, from held-out examples) into ``workdir/samples``. Everything about sampling (solver, grid,
+steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
+(:mod:`experiments.models.guidance` lists them), ``--config.rules.<rule>.…`` sets their fields.
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
 until these are written: the same command continues where it was killed.
@@ -57,7 +55,7 @@ def main(config: Config) -> str:
     partial = PartialSamples(beside / "partial")
     samples = run.generate(run.params, _SEED.value, labels, scale, partial=partial)
     is_sound = isinstance(run.dataset.view(samples), Sounds)
-    conditions = held_out_of(run.dataset, labels) if is_sound else {}
+    conditions = held_out_of(run.dataset, labels) if is_sound else run.dataset.shown_conditions(labels)
     write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
     partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"

@@ -203,6 +203,10 @@ class Dataset:
         """The names of classes; numbers where they have none."""
         return [self.class_names[k] if 0 <= k < len(self.class_names) else str(k) for k in map(int, labels)]
 
+    def shown_conditions(self, labels: np.ndarray) -> Batch:
+        """The conditions that samples of these classes are drawn at, as results show them beside the samples."""
+        return {}
+
     def held_out(self) -> int:
         """The number of test examples; fewer are kept in memory of a set that streams."""
         return len(self.test["label"])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import require
-from experiments.data.dataset import Dataset, evenly, keep_not_finite, moments, rows_of
+from experiments.data.dataset import Dataset, evenly, held_out_of, keep_not_finite, moments, rows_of
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.image_files import reading
 from scorekit import data, densities, metrics
@@ -146,7 +146,7 @@ class Table(Dataset):
                 raise ValueError(f"there must be at least {LEAST} rows, there are {len(x)}")
             held_out = evenly(len(x), min(len(x) // 10, HELD_OUT))
             kept = np.delete(np.arange(len(x)), held_out)
-            (scaled, self._mean, self._std), (given, *_) = (
+            (scaled, self._mean, self._std), (given, *self._of_condition) = (
                 _standardised(values, kept, names)
                 for values, names in ((x, self.columns), (condition, self._condition))
             )
@@ -183,6 +183,10 @@ class Table(Dataset):
     def as_batch(self, samples):
         return {"x": np.asarray((samples - self._mean) / self._std, np.float32)}
 
+    def shown_conditions(self, labels):
+        mean, std = self._of_condition
+        return {"condition": held_out_of(self, labels)["condition"] * std + mean} if self._condition else {}
+
     def view(self, samples):
         x = self.as_batch(samples)["x"]
         rank = np.argsort(np.argsort(x[:, 0])) + 1
@@ -210,7 +214,7 @@ def _named(given: str | None, field: str, found: dict[str, np.ndarray], others: 
         return tuple(name for name in found if name not in others) if field == "x" else ()
     names = tuple(name.strip() for name in given.split(","))
     fits = len({*names}) == len(names) and not {*names} - (found.keys() - {*others})
-    allowed = f"different columns of {', '.join(name for name in found if name not in others)}"
+    allowed = f"some of the columns {', '.join(name for name in found if name not in others)}, each once"
     require(fits, f"data.{field}", given, allowed)
     return names
 

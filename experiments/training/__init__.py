@@ -61,7 +61,7 @@ def check(config: Config) -> None:
     for field in ("snapshot_every", "snapshot_dtype"):
         kept = options.power_ema is not None or options[field] is None
         require(kept, f"training.{field}", options[field], "left out without training.power_ema")
-    allowed = f"below training.steps={options.steps}"
+    allowed = f"below training.steps={options.steps}, such as --config.training.warmup_steps={options.steps // 10}"
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 
 

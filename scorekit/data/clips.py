@@ -209,7 +209,7 @@ def _opened(record: Record) -> Iterator[Any]:
             with soundfile.SoundFile(cast(Any, content)) as file:
                 yield file
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
-        raise ValueError(f"{record.name} cannot be read: {error}") from error
+        raise ValueError(f"{record.name} cannot be read: {getattr(error, 'error_string', error)}") from error
 
 
 def _files(path: Any) -> Files:

@@ -58,6 +58,8 @@ def test_conditions_are_the_other_columns(tmp_path, suffix):
     assert sorted(rows) == list(range(54))
     expected = (kept[:, 1:] - kept[:, 1:].mean(axis=0)) / kept[:, 1:].std(axis=0)
     np.testing.assert_allclose(found, expected[rows], atol=1e-4)
+    shown = dataset.shown_conditions(np.zeros(6, np.int32))["condition"]
+    np.testing.assert_allclose(shown, ROWS[np.linspace(0, 59, 6).round().astype(int), 1:], rtol=1e-5, atol=1e-5)
     message = error_of(lambda: load(path, condition="a"))
     assert "config.data.condition=a: must be set with data.vector.name=columns, neither without the other" in message
 
@@ -74,8 +76,8 @@ def spoiled(row, column, value):
         (spoiled(7, 1, "nan"), {"x": "a,b"}, "row 8, column b: must be a finite number, got 'nan'"),
         (spoiled(7, 2, ""), {"x": "c"}, "row 8, column c: must be a finite number, got ''"),
         (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
-        (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be different columns of a, b, c, place"),
-        (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be different columns of a, b, c, place"),
+        (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
+        (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be some of the columns a, b, c, place, each once"),
         (spoiled(slice(None), 0, 3.0), {"x": "a,b"}, "one of the columns a, b is the same in all training rows"),
         (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
     ],
@@ -118,7 +120,8 @@ def test_a_table_is_learned_given_a_condition_in_the_units_of_the_file(tmp_path)
     code, _, err = run("sample", f"--workdir={tmp_path / 'run'}", "--num=200")
     assert code == 0, err
     with np.load(tmp_path / "run" / "samples" / "sample.npz") as found:
-        x = found["x"]
+        x, condition = found["x"], found["condition"]
     held_out = rows[np.linspace(0, 1999, 200).round().astype(int)]
     assert abs(np.corrcoef(x[:, 0], held_out[:, 0])[0, 1]) > 0.9  # the condition of each sample is that of its row
+    np.testing.assert_allclose(condition, held_out[:, 2:], atol=1e-5)
     assert abs(x[:, 0].mean() - held_out[:, 0].mean()) < 5
