@@ -1,6 +1,6 @@
 """Fails if the search of a built site does not answer a query with the right page first: check_search.py FOLDER
 
-The site's own ``searchtools.js`` is run by node on the built index, so that the answers are those of the search page.
+The site's own ``searchtools.js`` is run by node on the built index, so that the search page gives the same answers.
 """
 
 import json

@@ -373,7 +373,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     Solver: ("a solver, such as scorekit.solvers.Heun()", lambda x: hasattr(x, "step")),
     Key: ("a PRNG key, jax.random.key(seed)", _is_key),
 }
-"""By annotation: the words for what is allowed, and whether an object is one; a class never is."""
+"""By annotation: the words of the error, and whether an object is of the kind; a class never is."""
 
 
 def check_kind(kind: Any, name: str, value: Any) -> None:

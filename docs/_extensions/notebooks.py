@@ -45,7 +45,7 @@ def build_wheel(folder: Path) -> Path:
 def make_environment(folder: Path, wheel: Path, also: tuple[str, ...] = ()) -> Path:
     """An environment without scorekit, in which pip can install ``wheel[colabs]`` without an index; its Python.
 
-    It sees the distributions of this environment that the extra requires, and those of ``also``, as links: no others,
+    It sees the distributions of this environment that the extra and ``also`` require, as links: no others,
     neither the checkout nor an editable install of it.
     """
     (ours,) = importlib.metadata.distributions(name="scorekit", path=[str(wheel)])

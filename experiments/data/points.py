@@ -27,7 +27,7 @@ _COLUMNS = "columns"
 
 
 def distances_to(test: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
-    """The distances of points to those of a test set, ``(N, D)``."""
+    """The distances of points to a test set ``(N, D)``."""
     key = jax.random.key(0)
 
     @jax.jit

@@ -129,7 +129,7 @@ def init_params(model: Model, key: Key) -> PyTree:
 
 
 def takes_labels(model: Model) -> bool:
-    """Whether the network has classes; that of ``config.data.label=none`` has none."""
+    """Whether the network has classes: not with ``config.data.label=none``."""
     return getattr(model.module, "num_classes", 0) is not None
 
 

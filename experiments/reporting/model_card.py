@@ -1,4 +1,4 @@
-"""The model card of an exported run: what it is, how it is called, and code that draws what its report shows."""
+"""The model card of an exported run: facts, how to call it, and code that draws the samples of its report."""
 
 import dataclasses
 import inspect

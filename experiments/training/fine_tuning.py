@@ -168,7 +168,7 @@ def _load(config: Config) -> Loaded:
 
 
 def initial_params(config: Config, model: Model) -> PyTree:
-    """The parameters at step 0; one line on the terminal says what is from ``init_from`` and what is random."""
+    """The parameters at step 0; one line on the terminal counts those from ``init_from`` and the random ones."""
     key = jax.random.key(config.seed)
     if config.init_from is None:
         return init_params(model, key)

@@ -173,7 +173,7 @@ class _Recordings:
         return self._parts[row], int(index - self._first[row])
 
     def _clip(self, part: np.ndarray, start: int) -> dict[str, Any]:
-        """The clip that begins at a sample of a file; what is read begins where a sample meets a frame, before it."""
+        """The clip that begins at a sample of a file; reading begins before it, where a sample meets a frame."""
         index, _, rate, *_ = part.tolist()
         record = self._files.record(index)
         common = math.gcd(rate, self.sample_rate)

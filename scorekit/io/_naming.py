@@ -1,4 +1,4 @@
-"""Errors in the content of a file that name the file, and all of what is wrong with it."""
+"""Errors in the content of a file that name the file, and all its faults together."""
 
 import contextlib
 import os

@@ -58,7 +58,7 @@ class DDPMUNet(Conditioned, Published):
       channels: channels of the first level; even, and at least 4.
       attention_levels: levels, from 0, where attention follows each residual block; it is always in the middle.
       groups: groups of the norms; divides the channels of every level.
-      level_heads: attention heads of each level; empty: one everywhere. The middle has those of the last level.
+      level_heads: attention heads of each level; empty: one everywhere. The middle has as many as the last level.
       norm_epsilon: number added to the variances of the norms.
       symmetric_padding: whether the strided convolutions are padded at both ends.
       cosine_first: whether the cosines of the noise level precede the sines.
