@@ -38,15 +38,16 @@ ROOT = Path(__file__).parents[1]
 
 def output_of(command: str, runs: Path) -> str:
     """The output of a command, which is run and shown unless it has finished before."""
-    name, *arguments = [re.sub(r"(?<![\w/.])runs/", lambda _: f"{runs}/", each) for each in shlex.split(command)]
-    log = runs / "logs" / f"{hashlib.sha256(command.encode()).hexdigest()[:16]}.txt"
+    program = [re.sub(r"(?<![\w/.])runs/", lambda _: f"{runs}/", each) for each in shlex.split(command)]
+    digest, command = hashlib.sha256(command.encode()).hexdigest()[:16], shlex.join(program)
+    log, lines = runs / "logs" / f"{digest}.txt", [f"$ {command}\n"]
     if log.exists():
         print(f"finished before, see {log}: {command}", flush=True)
         return log.read_text()
-    print(f"$ {command}", flush=True)
-    program, lines = [sys.executable if name == "python" else name, *arguments], [f"$ {command}\n"]
+    print(lines[0], end="", flush=True)
     options = {"cwd": ROOT, "env": {**os.environ, "PYTHONUNBUFFERED": "1"}, "text": True, "errors": "replace"}
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
+    program, pipe = [sys.executable, *program[1:]], subprocess.PIPE
+    with subprocess.Popen(program, stdout=pipe, stderr=subprocess.STDOUT, **options) as process:
         try:
             for line in process.stdout or ():
                 print(line, end="", flush=True)

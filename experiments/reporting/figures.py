@@ -56,7 +56,7 @@ class Figure(NamedTuple):
       about: what is measured.
       page: file where the figure is published.
       minutes: CPU minutes of its own commands.
-      commands: commands, which write below ``runs/``.
+      commands: commands of Python, which write below ``runs/``.
       reason: what the tolerances allow for.
       values: its values by name.
       after: figures whose commands run before.
