@@ -143,7 +143,7 @@ def test_a_folder_of_images_of_no_size():
 def test_programs_are_lowered_from_shapes_for_the_devices_that_are_given():
     config = tasks.opened(str(ROOT / "experiments/configs/images/smoke.py"))
     tasks.of(config).check(config)
-    found = programs.lower(config, describe(config)[0], jax.devices()[:2])
+    found = programs.lower(config, describe(config)[0], jax.devices()[:2], 16e9)
     assert found["training"].examples == config.training.batch_size
     assert found["training"].flops > 0
     assert found["sampling"].evaluations == config.sampling.steps
