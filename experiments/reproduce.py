@@ -15,9 +15,9 @@ import hashlib
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -46,8 +46,7 @@ def output_of(command: str, runs: Path) -> str:
         return log.read_text()
     print(lines[0], end="", flush=True)
     options = {"cwd": ROOT, "env": {**os.environ, "PYTHONUNBUFFERED": "1"}, "text": True, "errors": "replace"}
-    program, pipe = [sys.executable, *program[1:]], subprocess.PIPE
-    with subprocess.Popen(program, stdout=pipe, stderr=subprocess.STDOUT, **options) as process:
+    with Popen([sys.executable, *program[1:]], stdout=PIPE, stderr=STDOUT, **options) as process:
         try:
             for line in process.stdout or ():
                 print(line, end="", flush=True)
