@@ -7,7 +7,8 @@
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
 needs no device (``pip install 'scorekit[tpu]'``; an error says what CUDA needs). Images are described by their shape
 and not loaded (``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published speeds of
-the chips. Results are kept in ``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
+the chips. The compiler of TPUs takes long for convolutions; ``--fast`` is for U-Nets. Results are kept in
+``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
 """
 
 import re
@@ -33,6 +34,7 @@ _SUGGEST = flags.DEFINE_bool(
     "suggest", False, "Find the smallest slice up to the topology, the largest batch and the least rematerialisation."
 )
 
+_FAST = flags.DEFINE_bool("fast", False, "Compile for TPUs with the least effort: U-Nets in minutes, with more memory.")
 _MARKDOWN = flags.DEFINE_bool("markdown", False, "Print the plan as the title and the row of a Markdown table.")
 
 
@@ -50,10 +52,9 @@ def main(config: Config) -> None:
     dataset, described = describe(config, shape, _CLASSES.value)
     print(described, flush=True)
     if _SUGGEST.value:
-        plan = suggest(config, asked, dataset, lambda line: print(line, flush=True))
-        plan = plans.make(plan.config, plan.topology, dataset)
-    else:
-        plan = plans.make(config, asked, dataset)
+        plan = suggest(config, asked, dataset, lambda line: print(line, flush=True), _FAST.value)
+        config, asked = plan.config, plan.topology
+    plan = plans.make(config, asked, dataset, fast=_FAST.value)
     print(markdown(plan) if _MARKDOWN.value else "\n".join(lines(plan)))
 
 

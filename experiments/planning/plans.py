@@ -41,11 +41,12 @@ class Plan(NamedTuple):
         return next((found for section in sections if (found := section.get("dtype"))), None) or "float32"
 
 
-def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, ...] = ()) -> Plan:
+def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, ...] = (), fast: bool = False) -> Plan:
     """Lowers and compiles the programs of a config; one that was compiled before is read.
 
     Args:
       only: names of programs; without any, all.
+      fast: whether to compile with the least effort, see :func:`experiments.planning.bounds.compile_cost`.
     """
     training.check_devices(config, topology.size)
     costs = {}
@@ -54,11 +55,11 @@ def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, 
     for name, program in lowered.items():
         if only and name not in only:
             continue
-        path = _folder() / f"{_key(program, topology)}.json"
+        path = _folder() / f"{_key(program, topology, fast)}.json"
         found = _read(path)
         if found is None:
             with _waiting(f"compiling {name} for {topology.name}"):
-                found = compile_cost(program, topology)
+                found = compile_cost(program, topology, fast)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps(found._asdict()).encode())
         costs[name] = found._replace(state=program.state, flops=program.flops)
@@ -69,12 +70,12 @@ def _folder() -> Path:
     return compilation_cache.folder().parent / "plans"
 
 
-def _key(program: programs.Lowered, topology: Topology) -> str:
+def _key(program: programs.Lowered, topology: Topology, fast: bool) -> str:
     versions = []
     for package in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
-    text = "\n".join([*versions, topology.name, program.program.as_text()])
+    text = "\n".join([*versions, topology.name, *["fast"] * fast, program.program.as_text()])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
