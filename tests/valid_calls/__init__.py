@@ -35,7 +35,7 @@ def rows() -> dict[str, Call]:
                 usual[module] |= values
     names, found = public_names(), {}
     for name in [*given, *sorted(names.keys() - given.keys() - EXEMPT.keys())]:
-        public, (function, arguments, then) = names[name.partition("/")[0]], given.get(name, call())
+        public, (function, arguments, then, answer) = names[name.partition("/")[0]], given.get(name, call())
         package, module = name.partition(".")[0], name.partition("/")[0].rpartition(".")[0]
         if then is None:
             then = () if function else _RETURNED.get(inspect.signature(public).return_annotation, "").split()
@@ -43,7 +43,7 @@ def rows() -> dict[str, Call]:
         known = usual["scorekit"] | usual[package] | usual[module]
         arguments = {key: known[key] for key in required if key in known} | arguments
         if name in given or (required and arguments.keys() >= set(required) and not is_made(public)):
-            found[name] = Call(function or public, arguments, then)
+            found[name] = Call(function or public, arguments, then, answer)
     return found
 
 

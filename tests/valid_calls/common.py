@@ -46,8 +46,8 @@ def denoiser(x, t, s=0.0):
 
 
 def zero(x, t):
-    """A network whose output is zero."""
-    return jax.tree.map(jnp.zeros_like, x)
+    """A network whose output is zero, and NaN where the state is."""
+    return 0.0 * x
 
 
 def in_folder(function):

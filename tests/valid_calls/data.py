@@ -135,10 +135,8 @@ def _with_file(function):
     return in_folder(lambda folder, **kwargs: function(save(folder), **kwargs))
 
 
-def _preconditioning(name, **arguments):
-    """The log-SNR of the schedule of a preconditioning."""
-    function = getattr(preconditioning, name)
-    return call(lambda **given: function(**given).schedule.log_snr(0.5), **arguments)
+def _log_snr(preconditioning):
+    return preconditioning.schedule.log_snr(0.5)
 
 
 _MLP = MLP(features=4, blocks=1)
@@ -173,7 +171,6 @@ ROWS = {
         name=Choice("sklearn_digits"),
         split=Choice("train[:1%]"),
     ),
-    "data.random_flip": call(),
     "data.random_crop": call(padding=1),
     "data.edm_augment": call(x=Data(_IMAGES)),
     "data.synthesis.render_note": call(pitch=69, velocity=100, held=0.05, **_SOUND),
@@ -187,7 +184,7 @@ ROWS = {
         programs=Classes(np.array([73]), num_classes=128),
         seconds=Number(1.0, low=0.0),
     ),
-    "data.midi.notes_of_roll": call(lambda **kwargs: np.asarray(data.midi.notes_of_roll(**kwargs)), roll=_ROLLS),
+    "data.midi.notes_of_roll": call(answer=np.asarray),
     "data.to_unit": call(x=_PIXELS),
     "data.from_unit": call(x=Data(ones(16), "integer, shape, empty")),
     "data.dequantise": call(x=_PIXELS),
@@ -217,14 +214,13 @@ ROWS = {
     ),
     "training.check_finite": call(state=_STATE, limit=1),
     "training.init_ema": call(decays=(0.9,)),
-    "training.init_state": call(lambda params, **given: training.init_state(KEY, params, _OPTIMIZER, **given).params),
+    "training.init_state": call(answer=lambda state: state.params),
     "training.post_hoc_weights": call(
-        lambda updates, widths, at, width: training.post_hoc_weights(
-            np.array([updates]), np.array([widths]), at, width
-        ),
+        lambda updates, widths, **given: training.post_hoc_weights(np.array([updates]), np.array([widths]), **given),
         updates=5,
         widths=0.1,
         at=5,
+        width=0.1,
     ),
     "training.post_hoc_ema": call(_of_nothing(training.post_hoc_ema), width=0.1),
     "training.save_snapshots": call(in_folder(_saved), dtype="bfloat16"),
@@ -253,10 +249,8 @@ ROWS = {
         solver=Choice(solvers.Euler()),
     ),
     "io.Loaded": call(lambda num: io.Loaded(_MLP, _WEIGHTS, preconditioning.ve(), (2,)).prior(KEY, num), num=Count(2)),
-    "io.preconditioning.ddpm": _preconditioning("ddpm", betas=Choice("linear", alias="name"), target=Choice("eps")),
-    "io.preconditioning.vp": _preconditioning("vp", beta_min=Number(0.1, low=0.0), beta_max=Number(20.0, low=0.05)),
-    "io.preconditioning.ve": _preconditioning("ve", sigma_min=Number(0.02, low=0.0), sigma_max=Number(100.0, low=0.01)),
-    "io.preconditioning.edm": _preconditioning(
-        "edm", sigma_min=Number(0.02, low=-0.1), sigma_max=Number(80.0, low=0.01)
-    ),
+    "io.preconditioning.ddpm": call(answer=_log_snr, betas=Choice("linear", alias="name"), target=Choice("eps")),
+    "io.preconditioning.vp": call(answer=_log_snr, beta_min=Number(0.1, low=0.0), beta_max=Number(20.0, low=0.05)),
+    "io.preconditioning.ve": call(answer=_log_snr, sigma_min=Number(0.02, low=0.0), sigma_max=Number(100.0, low=0.01)),
+    "io.preconditioning.edm": call(answer=_log_snr, sigma_min=Number(0.02, low=-0.1), sigma_max=Number(80.0, low=0.01)),
 }

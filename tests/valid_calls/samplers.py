@@ -109,9 +109,7 @@ ROWS = {
     "samplers.corrupt_denoise": call(num_rounds=1),
     "samplers.few_steps": call(steps=Count(5, least=5), sigma_data=1.0, t_max=0.9, t_min=0.001),
     "samplers.langevin": call(score=lambda x: -x),
-    "samplers.metropolis_langevin": call(
-        lambda key, x, step_size, num_steps: samplers.metropolis_langevin(key, _log_density, x, step_size, num_steps)[0]
-    ),
+    "samplers.metropolis_langevin": call(log_density=_log_density, answer=lambda found: found[0]),
     "samplers.parallel_sample": call(tolerance=0.1, max_iterations=2, window=2),
     "samplers.product_sample": call(conditions=[_denoiser], weights=[2.0], solver=_ANCESTRAL),
     "samplers.recommended": call(sigma_data=1.0, t_max=0.9, t_min=0.001),

@@ -1,5 +1,7 @@
 """Autoregressive models of two codes, and diffusion forcing of two frames of one value."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from scorekit import autoregressive, densities, forcing, solvers, times
 from scorekit.networks import CausalWaveNet
 from scorekit.times import Times
 from scorekit.typing import Prediction
-from valid_calls.common import COSINE, KEY, TS, constant, floats, ones, zero
+from valid_calls.common import COSINE, KEY, TS, constant, floats, ones
 from valid_calls.kinds import Classes, Count, Data, Time, call
 
 _CHAIN = autoregressive.markov_chain(np.zeros(2, np.float32), np.zeros((2, 2), np.float32))
@@ -29,12 +31,12 @@ _STATE = Data(_X, "shape")
 _AT = Times(0.5 * ones(1, 2), ones(1, 2))
 
 
-def _kept(rule, **given):
-    return call(lambda logits, **given: jax.nn.softmax(rule(logits, **given)), logits=_LOGITS, **given)
+def _zero(x, t):
+    return jax.tree.map(jnp.zeros_like, x)
 
 
 def _independent(x, t):
-    return Prediction(zero(x, t), x)
+    return Prediction(_zero(x, t), x)
 
 
 _ROLL = forcing.roll_out(_independent, COSINE, solvers.Euler(), TS, window=3, context=1)
@@ -48,6 +50,7 @@ USUAL = {
         "chunk": 1,
         "schedule": COSINE,
         "denoiser": _independent,
+        "network": _zero,
         "solver": solvers.Euler(),
         "density": _PAIR,
         **dict.fromkeys(("outputs", "transitions"), _TWO),
@@ -76,35 +79,32 @@ ROWS = {
             jnp.zeros((1, 2), int)
         )
     ),
-    "autoregressive.sample_joint": call(
-        lambda **given: autoregressive.sample_joint(**given).x, key=KEY, model=_GUIDED, particles=2, length=3
-    ),
+    "autoregressive.sample_joint": call(model=_GUIDED, particles=2, length=3, answer=lambda found: found.x),
     "autoregressive.sample": call(length=3),
     "autoregressive.sample/prefix": call(length=3, prefix=_CODES),
     "autoregressive.temperature": call(logits=_LOGITS, temperature=0.5),
-    "autoregressive.top_k": _kept(autoregressive.top_k, k=1),
-    "autoregressive.nucleus": _kept(autoregressive.nucleus, mass=0.5),
-    "autoregressive.typical": _kept(autoregressive.typical, mass=0.5),
+    "autoregressive.top_k": call(logits=_LOGITS, k=1, answer=jax.nn.softmax),
+    "autoregressive.nucleus": call(logits=_LOGITS, mass=0.5, answer=jax.nn.softmax),
+    "autoregressive.typical": call(logits=_LOGITS, mass=0.5, answer=jax.nn.softmax),
     "autoregressive.condition_on_noise": call(
         lambda scale: autoregressive.condition_on_noise(_MODEL, COSINE, scale)(0.5).conditions, scale=0.25
     ),
-    "autoregressive.smoothed_log_density": call(
-        lambda x: autoregressive.smoothed_log_density(lambda t: _PROCESS)(x, 0.5), x=_VALUES
-    ),
+    "autoregressive.smoothed_log_density": call(then="x t", x=_VALUES, t=0.5),
     "autoregressive.smoothed_loss": call(x0=_VALUES),
     "forcing.pyramid": call(delay=1),
     "forcing.draw_times": call(sampler=times.uniform(), batch=1),
     "forcing.denoising_loss": call(x0=_STATE),
     "forcing.denoising_loss_at": call(times=_AT),
     "forcing.denoising_loss_at/times": call(
-        lambda t: forcing.denoising_loss_at(zero, COSINE, _X, _X, Times(t, _AT.weight))[0]
+        lambda t: forcing.denoising_loss_at(_zero, COSINE, _X, _X, Times(t, _AT.weight))[0]
     ),
     "forcing.exact_denoiser": call(then=""),
     "forcing.exact_denoiser/call": call(),
     "forcing.history_guidance": call(denoiser=forcing.exact_denoiser(_PAIR, COSINE, 2), x_t=_X, t=floats([0.0, 0.5])),
     "forcing.sample": call(key=None, x_init=_STATE, levels=Data(floats([1.0, 1.0], [0.0, 0.0])), stabilisation=0.1),
     "forcing.roll_out": call(
-        lambda ts, **given: forcing.roll_out(_independent, COSINE, solvers.Euler(), ts, **given).levels,
+        functools.partial(forcing.roll_out, _independent, COSINE, solvers.Euler()),
+        answer=lambda found: found.levels,
         window=2,
         context=0,
         chunk=1,
