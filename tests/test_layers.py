@@ -133,6 +133,7 @@ ORDER = (
     ("inverse",),
     ("audio", "analysis", "latents", "ood", "text"),
     ("music",),
+    ("planning",),
     ("benchmarks",),
 )
 RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}

@@ -1,7 +1,6 @@
-"""Timing of programs in alternation and of imports, and the operations of a program."""
+"""Timing of programs in alternation and of imports."""
 
 import functools
-import math
 import statistics
 import subprocess
 import sys
@@ -60,21 +59,3 @@ def import_seconds(turns: int) -> tuple[float, float]:
     ask = functools.partial(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True)
     added, alone = zip(*(map(float, ask().stdout.split()) for _ in range(turns)), strict=True)
     return statistics.median(added), statistics.median(alone)
-
-
-def flops(jaxpr: Any) -> float:
-    """Twice the multiplications of matrix products and convolutions; the body of a scan counts as often as it runs."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        name, parameters = equation.primitive.name, equation.params
-        if name == "dot_general":
-            (contracted, _), _ = parameters["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
-        elif name == "conv_general_dilated":
-            kernel, features = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec[0]
-            total += 2 * equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
-        times = parameters["length"] if name == "scan" else 1
-        inner = (getattr(value, "jaxpr", value) for value in parameters.values())
-        total += times * sum(flops(each) for each in inner if hasattr(each, "eqns"))
-    return total

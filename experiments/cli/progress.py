@@ -22,7 +22,7 @@ def human(number: float) -> str:
     >>> [human(n) for n in (950, 312_400, 1_250_000, 3.2e9)]
     ['950', '312 k', '1.25 M', '3.2 G']
     """
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"

@@ -2,12 +2,15 @@
 whether a network fits its data and this machine, found on shapes alone before anything is compiled or written.
 """
 
+import contextlib
+import contextvars
 import math
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import jax
+from jax.sharding import Mesh
 
 from experiments.cli.config import Config, ConfigError, named_errors
 from experiments.cli.progress import human
@@ -18,30 +21,55 @@ from scorekit.typing import PyTree
 T = TypeVar("T")
 
 
+_PLANNED: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar("planned", default=None)
+
+
+@contextlib.contextmanager
+def planned_on(mesh: Mesh) -> Iterator[None]:
+    """Programs that are built inside are for the devices of this mesh, which need not be at hand."""
+    token = _PLANNED.set(mesh)
+    try:
+        yield
+    finally:
+        _PLANNED.reset(token)
+
+
+def all_devices() -> Mesh:
+    """All devices of all processes, or those that programs are planned for."""
+    return _PLANNED.get() or training.make_mesh()
+
+
 def everywhere(tree: T) -> T:
     """Arrays, however they are split, as full copies on every device; each process passes the same values."""
-    return training.replicate(tree, training.make_mesh())
+    return training.replicate(tree, all_devices())
 
 
 def spread(batch: T) -> T:
     """Inside ``jit``: the rows of a batch are computed on all devices, each its share; any number of rows."""
-    rows = batch_sharding(training.make_mesh())
+    rows = batch_sharding(all_devices())
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, rows), batch)
 
 
 def collect(batch: T) -> T:
     """Inside ``jit``: the rows of all devices, on each of them."""
-    full = replicated(training.make_mesh())
+    full = replicated(all_devices())
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, full), batch)
 
 
 def spread_jit(function: Callable, **options: Any) -> Callable:
     """``jax.jit`` of a function that spreads its work; every device, so every process, gets the full result.
 
-    Arguments by keyword are static.
+    Arguments by keyword are static. ``trace(*args)`` of the result, a method of ``jax.jit``, takes shapes as well.
     """
-    run = jax.jit(function, out_shardings=replicated(training.make_mesh()), **options)
-    return lambda *args, **static: run(*everywhere(args), **static)
+    full = replicated(all_devices())
+    run = jax.jit(function, out_shardings=full, **options)
+    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=full)
+
+    def call(*args, **static):
+        return run(*everywhere(args), **static)
+
+    cast(Any, call).trace = lambda *args: run.trace(*jax.tree.map(shape, jax.eval_shape(lambda: args)))
+    return call
 
 
 COPIES = 4

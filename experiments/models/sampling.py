@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -149,7 +149,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     finite. Every device draws its part of a batch; with several processes each process gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     With ``measure`` the result is ``measure`` of each batch, and at most a batch of samples is in memory. ``steps``
-    takes another number of steps than the config.
+    takes another number of steps than the config. ``generate.trace(params, labels, guidance_scale)`` traces the
+    program of one batch, for shapes of parameters.
     """
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guidance.make_guided(config, model)
@@ -236,6 +237,11 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             partial.remove(digest)
             raise
 
+    def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
+        given, scale = conditions_for(model, dataset, labels), guidance.traced_scale(config, guidance_scale)
+        return run.trace(params, jax.random.key(0), given, scale, fixed, extras)
+
+    cast(Any, generate).trace = trace
     return generate
 
 

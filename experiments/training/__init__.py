@@ -65,9 +65,9 @@ def check(config: Config) -> None:
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 
 
-def check_devices(config: Config) -> None:
-    """Validates batch and mesh against the devices of all processes."""
-    devices, options = jax.device_count(), config.training
+def check_devices(config: Config, devices: int | None = None) -> None:
+    """Validates batch and mesh against a number of devices, by default those of all processes."""
+    devices, options = devices or jax.device_count(), config.training
     allowed = f"-1 or a divisor of the number of devices, {devices}"
     require(options.fsdp and devices % options.fsdp == 0, "training.fsdp", options.fsdp, allowed)
     allowed = f"a multiple of {devices * options.accumulate} (devices × training.accumulate)"

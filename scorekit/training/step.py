@@ -29,9 +29,10 @@ Metrics: TypeAlias = dict[str, PyTree]
 
 
 class TrainStep(Protocol):
-    """``(state, batch) -> (state, metrics)``, compiled; ``lower(state, batch)`` is the method of ``jax.jit``."""
+    """``(state, batch) -> (state, metrics)``, compiled; ``lower`` and ``trace`` are methods of ``jax.jit``."""
 
     lower: Callable[[TrainState, PyTree], jax.stages.Lowered]
+    trace: Callable[[TrainState, PyTree], jax.stages.Traced]
 
     def __call__(self, state: TrainState, batch: PyTree, /) -> tuple[TrainState, Metrics]: ...
 
@@ -121,6 +122,7 @@ def make_train_step(
 
     result = cast(Any, step)
     result.lower = lambda state, batch: cast(Any, run).lower(*placed(state, batch))
+    result.trace = lambda state, batch: cast(Any, run).trace(*placed(state, batch))
     return result
 
 

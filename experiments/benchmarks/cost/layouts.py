@@ -6,8 +6,6 @@ reduce-scatter count once, all-reduce twice), temporary memory, and the largest 
 steps from a run on one device, over their largest value.
 """
 
-import math
-import re
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +15,7 @@ from absl import flags
 
 import scorekit as sk
 from experiments.benchmarks.options import chosen
+from experiments.planning.hlo import Program
 from scorekit import training
 from scorekit.networks import DiT, UNet
 from scorekit.typing import PyTree
@@ -84,56 +83,13 @@ def measure(step: Any, state: training.TrainState, batch: PyTree) -> Cost:
     return Cost(held, compiled.cost_analysis()["flops"], moved, count, compiled.memory_analysis().temp_size_in_bytes)
 
 
-# ---- what a compiled program moves -------------------------------------------------------------------------------
-
-_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_COLLECTIVE = re.compile(r" = (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
-_CALLED = re.compile(r"(?:body|calls|to_apply|condition)=%?([\w.\-]+)")
-_ARRAY = re.compile(r"(f64|f32|bf16|f16|s64|u64|s32|u32|s8|u8|pred)\[([\d,]*)\]")
-_BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
-
-
 def traffic(hlo: str) -> tuple[float, int]:
-    """Bytes that each device sends by the collectives of a compiled program, and how many of these run.
+    """Bytes that the collectives of a compiled program move, and how many of these run.
 
     All-gather and reduce-scatter count the full array once, all-reduce twice; loops count as often as they run.
-
-    >>> traffic("ENTRY main (p: f32[8]) -> f32[8] {\\n  %a = f32[8]{0} all-reduce(%p), to_apply=%add\\n}")
-    (64.0, 1)
     """
-    bodies: dict[str, list[str]] = {}
-    entry, lines = "", []
-    for line in hlo.splitlines():
-        if found := _COMPUTATION.match(line):
-            lines = bodies[found[1]] = []
-            entry = found[1] if line.startswith("ENTRY") else entry
-        lines.append(line)
-    return _traffic_of(entry, bodies)
-
-
-def _traffic_of(name: str, bodies: dict[str, list[str]]) -> tuple[float, int]:
-    total, count = 0.0, 0
-    for line in bodies.get(name, [])[1:]:
-        if found := _COLLECTIVE.search(line):
-            total, count = total + _moved(found[2], found[1], line), count + 1
-            continue
-        trips = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-        times = int(trips[1]) if trips else 1
-        for called in _CALLED.findall(line):
-            inner, inside = _traffic_of(called, bodies)
-            total, count = total + times * inner, count + times * inside
-    return total, count
-
-
-def _moved(kind: str, shape: str, line: str) -> float:
-    """Bytes of one collective, whose result has this shape."""
-    sizes = [(_BYTES[dtype], [int(n) for n in dims.split(",") if n]) for dtype, dims in _ARRAY.findall(shape)]
-    result = sum(width * math.prod(dims) for width, dims in sizes)
-    if kind == "reduce-scatter":  # its result is the part of one device
-        groups = re.search(r"replica_groups=\{\{([\d,]+)\}", line)
-        assert groups is not None, line
-        return float(result * len(groups[1].split(",")))
-    return (2.0 if kind == "all-reduce" else 1.0) * result
+    found = Program(hlo).collectives()
+    return sum(one.moved for one in found), sum(one.calls for one in found)
 
 
 HEADER = ("devices", "fsdp", "state MB", "operations", "moved / params", "collectives", "temporary MB", "difference")

@@ -17,8 +17,8 @@ import optax
 from absl import flags
 
 import scorekit as sk
-from experiments.benchmarks.measuring import flops
 from experiments.benchmarks.options import chosen
+from experiments.planning.counting import flops
 from scorekit.networks import DiT, UNet
 
 SCHEDULE = sk.schedules.cosine()

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from experiments import training
-from experiments.benchmarks.measuring import Timing, flops, in_turns
+from experiments.benchmarks.measuring import Timing, in_turns
 from experiments.cli.config import Config
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset, preprocess
@@ -32,44 +32,19 @@ from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
 from experiments.models.model import Model, build_model, init_params, network
 from experiments.models.sampling import build_sampler, make_sampler
+from experiments.planning.chips import named
+from experiments.planning.counting import flops
 from experiments.tasks import diffusion
 from experiments.training.feeding import feed
 from experiments.training.loop import Fit
 from scorekit import training as steps
 from scorekit.typing import PyTree
 
-PEAKS = {
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100 NVL": 835e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5": 459e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-}
-"""Operations per second of one device in bfloat16, by its kind, of GPUs by the beginning of it: the first that fits."""
-
-
-def published_peak(kind: str, dtype: str) -> float | None:
-    """Operations per second of a device of some kind, None where it is not in the table.
-
-    >>> published_peak("NVIDIA H100 80GB HBM3", "float32") / 1e12
-    494.5
-    """
-    is_gpu = kind.startswith("NVIDIA")
-    found = next((peak for name, peak in PEAKS.items() if kind == name or (is_gpu and kind.startswith(name))), None)
-    return found / 2 if found and is_gpu and dtype == "float32" else found
-
 
 def peak(dtype: str) -> tuple[float, str]:
     """Operations per second of one device, and where the figure is from."""
-    if found := published_peak(jax.devices()[0].device_kind, dtype):
-        return found, "published"
+    if chip := named(jax.devices()[0].device_kind):
+        return chip.peak_of(dtype), "published"
     side = 2048
     a = jnp.ones((side, side), dtype)
     multiply = jax.jit(lambda a: a @ a)

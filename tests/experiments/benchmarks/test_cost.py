@@ -9,7 +9,7 @@ import pytest
 from programs import succeeds
 
 from experiments.benchmarks.cost import layouts
-from experiments.benchmarks.measuring import flops
+from experiments.planning.counting import flops
 from scorekit.networks import DiT, UNet
 
 four_devices = pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")

@@ -1,0 +1,180 @@
+"""Accelerators by name: published speeds, and the devices of a topology that is described and not at hand.
+
+Operations a second are of dense products in bfloat16. ``link`` is the sum over all links of a chip in one direction,
+``network`` its part of the network between slices or machines.
+
+Sources: the pages v4, v5e, v5p and v6e of https://cloud.google.com/tpu/docs (v5p: 1,200 GB/s of links in both
+directions together, 50 Gbit/s of network; v5e and v6e: 1,600 and 3,200 Gbit/s of links, 6.4 and 25.6 Tbit/s of network
+for 256 chips), data sheets of NVIDIA A100 80 GB and H100 SXM (989 and 312 T/s, 3.35 and 2.04 TB/s, NVLink 900 and 600
+GB/s in both directions), DGX systems of these (400 and 200 Gbit/s of network for each). The network of v4 is from
+memory.
+"""
+
+import os
+import re
+from typing import Any, NamedTuple
+
+from experiments.cli.config import ConfigError
+
+
+class Chip(NamedTuple):
+    """One accelerator.
+
+    Attributes:
+      platform: platform of JAX that compiles for it.
+      kinds: beginnings of ``device.device_kind``.
+      peak: operations a second in bfloat16.
+      memory: bytes of main memory that a program may use.
+      bandwidth: bytes a second of main memory.
+      link: bytes a second that it sends to chips of its slice or machine.
+      network: bytes a second that it sends to others.
+      axes: number of axes of its topologies, for a GPU 1.
+      shapes: topologies, from the smallest.
+      single: fraction of ``peak`` of products in float32 with JAX's default precision.
+    """
+
+    platform: str
+    kinds: tuple[str, ...]
+    peak: float
+    memory: float
+    bandwidth: float
+    link: float
+    network: float
+    axes: int
+    shapes: tuple[str, ...]
+    single: float = 1.0
+
+    def peak_of(self, dtype: str | None) -> float:
+        """Operations a second of products of this dtype; None is float32."""
+        return self.peak * (self.single if dtype in (None, "float32") else 1.0)
+
+
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
+_GIB = 2**30
+CHIPS = {
+    "v4": Chip("tpu", ("TPU v4",), 275e12, 31.75 * _GIB, 1.2e12, 300e9, 3.125e9, 3, _CUBES),
+    "v5e": Chip("tpu", ("TPU v5 lite", "TPU v5e"), 197e12, 15.75 * _GIB, 819e9, 200e9, 3.125e9, 2, _FLAT),
+    "v5p": Chip("tpu", ("TPU v5p", "TPU v5"), 459e12, 95 * _GIB, 2.765e12, 600e9, 6.25e9, 3, _CUBES),
+    "v6e": Chip("tpu", ("TPU v6 lite", "TPU v6e"), 918e12, 31.25 * _GIB, 1.6e12, 400e9, 12.5e9, 2, _FLAT),
+    "a100": Chip("cuda", ("NVIDIA A100",), 312e12, 75e9, 2.039e12, 300e9, 25e9, 1, ("1", "2", "4", "8"), 0.5),
+    "h100": Chip("cuda", ("NVIDIA H100 80GB",), 989e12, 75e9, 3.35e12, 450e9, 50e9, 1, ("1", "2", "4", "8"), 0.5),
+}
+"""By the name before the colon of a topology. TF32 products of GPUs have half the speed of bfloat16."""
+
+MACHINE = 8
+"""GPUs of one machine."""
+
+_DEVICES = {
+    "h100": """
+        threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
+        shared_memory_per_core: 233472 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+        block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+        memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98
+        device_memory_size: 84929347584 shared_memory_per_block_optin: 232448
+        cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536""",
+    "a100": """
+        threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
+        shared_memory_per_core: 167936 threads_per_core_limit: 2048 core_count: 108 fpus_per_core: 64
+        block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+        memory_bandwidth: 2039000000000 l2_cache_size: 41943040 clock_rate_ghz: 1.41
+        device_memory_size: 85167243264 shared_memory_per_block_optin: 166912
+        cuda_compute_capability { major: 8 } registers_per_core_limit: 65536 registers_per_block_limit: 65536""",
+}
+"""Properties of devices as the driver of CUDA reports them (deviceQuery), in the format of XLA's descriptions."""
+
+
+class Topology(NamedTuple):
+    """Chips in a shape, as ``v5e:4x4``, ``2*v5e:16x16`` (slices) or ``h100:8``."""
+
+    name: str
+    chip: Chip
+    shape: str
+    slices: int
+
+    @property
+    def size(self) -> int:
+        """The number of chips."""
+        count = self.slices
+        for side in self.shape.split("x"):
+            count *= int(side)
+        return count
+
+    @property
+    def near(self) -> int:
+        """The number of chips that fast links connect."""
+        return min(self.size, MACHINE) if self.chip.platform == "cuda" else self.size // self.slices
+
+    def devices(self) -> list[Any]:
+        """Devices to compile for, by the compiler of this platform, which must be installed.
+
+        Raises:
+          ConfigError: if it is not installed, or does not know the shape.
+        """
+        from jax.experimental import topologies
+
+        try:
+            if self.chip.platform == "tpu":
+                os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+                os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of no effect on a description
+                os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+                os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+                several = {"num_slices": self.slices} if self.slices > 1 else {}
+                kind = self.name.split("*")[-1].split(":")[0]
+                return list(topologies.get_topology_desc(f"{kind}:{self.shape}", "tpu", **several).devices)
+            machines = -(-self.size // MACHINE)
+            shape = f"1x{machines}x{self.near}"
+            described = topologies.get_topology_desc("", "cuda", target_config=_target(self.name), topology=shape)
+            return list(described.devices)
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"--topology={self.name}: {_missing(self.chip.platform)}") from error
+        except (RuntimeError, NotImplementedError) as error:
+            lines = str(error).splitlines() or [""]
+            if "not installed" in lines[0] or "not implemented" in lines[0]:
+                raise ConfigError(f"--topology={self.name}: {_missing(self.chip.platform)}") from error
+            allowed = f"its compiler says: {lines[0]}; shapes are {', '.join(self.chip.shapes)}"
+            raise ConfigError(f"--topology={self.name}: {allowed}") from error
+
+
+def _missing(platform: str) -> str:
+    needed = "libtpu" if platform == "tpu" else "jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12"
+    return f"needs {needed}: pip install 'scorekit[plan]'"
+
+
+def _target(name: str) -> str:
+    version = "runtime_version { major: 12 minor: 9 } dnn_version_info { major: 9 minor: 10 }"
+    device = _DEVICES[name.split("*")[-1].split(":")[0]]
+    return f'gpu_device_info {{ {device} }} platform_name: "CUDA" {version} device_description_str: "{name}"'
+
+
+def topology(name: str) -> Topology:
+    """The topology of a name.
+
+    >>> topology("2*v5e:16x16").size, topology("h100:16").near
+    (512, 8)
+    >>> topology("v5:4x4")
+    Traceback (most recent call last):
+    experiments.cli.config.ConfigError: --topology=v5:4x4: must be a chip and a shape, such as v5e:4x4, 2*v5e:16x16...
+    """
+    found = re.fullmatch(r"(?:([1-9]\d{0,3})\*)?(\w+):([1-9]\d{0,3}(?:x[1-9]\d{0,3})*)", name)
+    chip = CHIPS.get(found[2]) if found else None
+    axes = len(found[3].split("x")) if found else 0
+    gpu = chip is not None and chip.platform == "cuda"
+    if found is None or chip is None or axes != chip.axes or (gpu and found[1]):
+        raise ConfigError(
+            f"--topology={name}: must be a chip and a shape, such as v5e:4x4, 2*v5e:16x16 (slices), v5p:2x2x4 or "
+            f"h100:8; chips are {', '.join(CHIPS)}"
+        )
+    slices = int(found[1] or 1)
+    if gpu and int(found[3]) > MACHINE and int(found[3]) % MACHINE:
+        raise ConfigError(f"--topology={name}: must be at most {MACHINE} GPUs, or whole machines of {MACHINE}")
+    return Topology(name, chip, found[3], slices)
+
+
+def named(kind: str) -> Chip | None:
+    """The chip of a kind of device, as JAX names it; None if it is not in the table.
+
+    >>> named("NVIDIA H100 80GB HBM3").peak / 1e12, named("cpu")
+    (989.0, None)
+    """
+    return next((chip for chip in CHIPS.values() if kind.startswith(chip.kinds)), None)

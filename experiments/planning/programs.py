@@ -1,0 +1,113 @@
+"""The training step and the sampler of a config, lowered for devices that need not be at hand, from shapes alone."""
+
+import contextlib
+import math
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from experiments import tasks, training
+from experiments.cli.config import Config
+from experiments.data.dataset import Dataset
+from experiments.models.devices import planned_on
+from experiments.models.sampling import build_sampler
+from experiments.planning.counting import flops
+from experiments.training.loop import Fit
+from scorekit import training as steps
+from scorekit.typing import PyTree
+
+
+class Lowered(NamedTuple):
+    """A program before it is compiled.
+
+    Attributes:
+      program: the program.
+      flops: operations of all devices, loops as often as they run.
+      state: bytes on a device that stay between calls: the train state, or the parameters of a sampler.
+      examples: examples of a call.
+      evaluations: evaluations of the network one after the other.
+      parameters: number of parameters.
+    """
+
+    program: jax.stages.Lowered
+    flops: float
+    state: int
+    examples: int
+    evaluations: int
+    parameters: int
+
+
+def mesh_of(config: Config, devices: list[Any]) -> Mesh:
+    """The mesh of a config on these devices."""
+    fsdp = config.training.fsdp
+    return steps.make_mesh(len(devices) if fsdp == -1 else fsdp, devices)
+
+
+def lower(config: Config, dataset: Dataset, devices: list[Any]) -> dict[str, Lowered]:
+    """The programs of a config: ``training``, and ``sampling`` of a batch where its model draws samples."""
+    mesh = mesh_of(config, devices)
+    with planned_on(mesh):
+        model, fit = first_fit(config, dataset)
+        found = {"training": _train_step(dataset, fit, mesh)}
+        if hasattr(model.generate, "trace"):
+            found["sampling"] = _sampler(config, dataset, model, fit.params, mesh)
+    return found
+
+
+def first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
+    """The model of a config and its first fit, whose parameters are shapes."""
+    task, found = tasks.of(config), {}
+    model = task.build(config, dataset)
+
+    def first() -> PyTree:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.closing(task.stages(config, dataset, model, Path(folder))) as stages,
+        ):
+            found["fit"] = next(stages)
+        return found["fit"].params
+
+    shapes = jax.eval_shape(first)
+    return model, found["fit"]._replace(params=shapes)
+
+
+def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
+    options = fit.config.training
+    optimizer = fit.optimizer or training.build_optimizer(options)
+    averages = options.ema_decays, options.power_ema or ()
+    state = jax.eval_shape(lambda x: steps.init_state(jax.random.key(0), x, optimizer, *averages), fit.params)
+    state = jax.tree.map(_placed, state, steps.state_sharding(state, mesh))
+    rows, size = steps.batch_sharding(mesh), options.batch_size
+    shape = lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.asarray(x).dtype, sharding=rows)
+    batch = jax.tree.map(shape, dict(dataset.batch(0, 0, 1)))
+    how = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
+    traced = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **how).trace(state, batch)
+    return _lowered(traced, _on_device(state), size, 1, fit.params)
+
+
+def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree, mesh: Mesh) -> Lowered:
+    size, generate = config.sampling.batch_size, model.generate
+    assert generate is not None
+    labels = np.resize(dataset.test["label"], size)
+    traced = generate.trace(params, labels, config.sampling.guidance_scale)
+    solver, ts = build_sampler(config, model.built.schedule)
+    full = jax.tree.map(lambda x: _placed(x, steps.replicated(mesh)), params)
+    return _lowered(traced, _on_device(full), size, (len(ts) - 1) * solver.evals_per_step, params)
+
+
+def _lowered(traced: jax.stages.Traced, state: int, examples: int, evaluations: int, params: PyTree) -> Lowered:
+    count = sum(x.size for x in jax.tree.leaves(params))
+    return Lowered(traced.lower(), flops(traced.jaxpr.jaxpr), state, examples, evaluations, count)
+
+
+def _on_device(tree: PyTree) -> int:
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _placed(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
