@@ -50,12 +50,12 @@ def zero(x, t):
     return 0.0 * x
 
 
-def in_folder(function):
-    """A function of a temporary folder and of named arguments, as one of the arguments alone."""
+def in_folder(function, prepare=str):
+    """A function of what ``prepare`` makes of a temporary folder and of named arguments, as one of these alone."""
 
     def run(**arguments):
         with tempfile.TemporaryDirectory() as folder:
-            return function(folder, **arguments)
+            return function(prepare(folder), **arguments)
 
     return run
 

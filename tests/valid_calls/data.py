@@ -26,14 +26,9 @@ _IMAGES = np.linspace(-1.0, 1.0, 32, dtype=np.float32).reshape(2, 4, 4, 1)
 _EXAMPLES = [{"x": np.full(2, i, np.float32)} for i in range(6)]
 
 
-def _with_picture(read):
-    """A function of the path of a picture."""
-
-    def run(folder, **kwargs):
-        Image.new("L", (4, 4)).save(f"{folder}/1.png")
-        return read(f"{folder}/1.png", **kwargs)
-
-    return in_folder(run)
+def _picture(folder):
+    Image.new("L", (4, 4)).save(f"{folder}/1.png")
+    return f"{folder}/1.png"
 
 
 def _folder(path, **kwargs):
@@ -85,14 +80,10 @@ def _write_and_read_notes(folder, programs, seconds):
     return np.asarray(data.midi.read_score(f"{folder}/a.mid").notes)
 
 
-def _of_silence(read):
-    """Silence of 1000 s, in which every range of pitches is allowed."""
-
-    def run(folder, **kwargs):
-        data.midi.write_score(f"{folder}/a.mid", [], seconds=1000.0)
-        return read(f"{folder}/a.mid", **kwargs)
-
-    return in_folder(run)
+def _silence(folder):
+    """A file of 1000 s, in which every range of pitches is allowed."""
+    data.midi.write_score(f"{folder}/a.mid", [], seconds=1000.0)
+    return f"{folder}/a.mid"
 
 
 def _one_tone():
@@ -130,9 +121,8 @@ def _tune(ts, noise, end, held_out, **kwargs):
     return tuning.tune(_DENOISER, FLOW, solvers.Euler(), {"given": ts}, pairs, held_out, **kwargs).after
 
 
-def _with_file(function):
-    save = lambda folder: tuning.save_grid(f"{folder}/grid.json", _TUNED, FLOW)
-    return in_folder(lambda folder, **kwargs: function(save(folder), **kwargs))
+def _grid(folder):
+    return tuning.save_grid(f"{folder}/grid.json", _TUNED, FLOW)
 
 
 def _log_snr(preconditioning):
@@ -162,10 +152,10 @@ USUAL = {
 ROWS = {
     "data.stream": call(_stream, seed=0, workers=0),
     "data.prefetch": call(_prefetch, size=2),
-    "data.recordings": call(_with_picture(_recordings), length=64, sample_rate=4000),
-    "data.folder": call(_with_picture(_folder)),
-    "data.tar": call(_with_picture(_tar)),
-    "data.read_picture": call(_with_picture(data.read_picture)),
+    "data.recordings": call(in_folder(_recordings, _picture), length=64, sample_rate=4000),
+    "data.folder": call(in_folder(_folder, _picture)),
+    "data.tar": call(in_folder(_tar, _picture)),
+    "data.read_picture": call(in_folder(data.read_picture, _picture)),
     "data.open_images": call(
         in_folder(lambda folder, **given: data.open_images(data_dir=folder, **given)[0]["x"]),
         name=Choice("sklearn_digits"),
@@ -176,9 +166,9 @@ ROWS = {
     "data.synthesis.render_note": call(pitch=69, velocity=100, held=0.05, **_SOUND),
     "data.phrases.piano_roll": call(frames=3),
     "data.phrases.render_phrase": call(**_SOUND),
-    "data.midi.read_midi": call(_of_silence(data.midi.read_midi)),
+    "data.midi.read_midi": call(in_folder(data.midi.read_midi, _silence)),
     "data.midi.write_midi": call(in_folder(_write_and_read_roll), roll=_ROLLS, program=0, rate=62.5),
-    "data.midi.read_score": call(_of_silence(data.midi.read_score)),
+    "data.midi.read_score": call(in_folder(data.midi.read_score, _silence)),
     "data.midi.write_score": call(
         in_folder(_write_and_read_notes),
         programs=Classes(np.array([73]), num_classes=128),
@@ -242,10 +232,10 @@ ROWS = {
         held_out=Data(_X[None]),
         steps=1,
     ),
-    "tuning.save_grid": call(_with_file(lambda path: tuning.load_grid(path).ts)),
-    "tuning.load_grid": call(_with_file(lambda valid, path: tuning.load_grid(path or valid).ts), path=Choice("")),
+    "tuning.save_grid": call(in_folder(lambda path: tuning.load_grid(path).ts, _grid)),
+    "tuning.load_grid": call(in_folder(lambda valid, path: tuning.load_grid(path or valid).ts, _grid), path=Choice("")),
     "tuning.restore_solver": call(
-        _with_file(lambda path, solver: tuning.restore_solver(tuning.load_grid(path), solver, FLOW)),
+        in_folder(lambda path, solver: tuning.restore_solver(tuning.load_grid(path), solver, FLOW), _grid),
         solver=Choice(solvers.Euler()),
     ),
     "io.Loaded": call(lambda num: io.Loaded(_MLP, _WEIGHTS, preconditioning.ve(), (2,)).prior(KEY, num), num=Count(2)),
