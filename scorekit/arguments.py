@@ -36,12 +36,12 @@ from typing import (
     get_origin,
 )
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from scorekit.typing import Key, Number, Schedule, Solver
+from scorekit._kinds import KINDS, check_kind
+from scorekit.typing import Number
 
 __all__ = [
     "AboveZero",
@@ -65,7 +65,6 @@ __all__ = [
     "PositiveInt",
     "PositiveScalar",
     "bounds_of",
-    "check_kind",
     "checked",
 ]
 
@@ -363,57 +362,16 @@ def bounds_of(function: Callable) -> Mapping[str, _Bounded]:
     return {name: found for name, each in names.items() if (found := _bounded(each.annotation)) is not None}
 
 
-def _is_key(value: Any) -> bool:
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == np.uint32 and value.ndim > 0))
-
-
-_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    Schedule: ("a noise schedule, such as scorekit.schedules.cosine()", lambda x: hasattr(x, "alpha")),
-    Solver: ("a solver, such as scorekit.solvers.Heun()", lambda x: hasattr(x, "step")),
-    Key: ("a PRNG key, jax.random.key(seed)", _is_key),
-}
-"""By annotation: the words of the error, and whether an object is of the kind; a class never is."""
-
-
-def check_kind(kind: Any, name: str, value: Any) -> None:
-    """Raises a ``ValueError`` unless ``value`` is an object of this kind.
-
-    Args:
-      kind: :class:`~scorekit.typing.Schedule`, :class:`~scorekit.typing.Solver` or :data:`~scorekit.typing.Key`.
-      name: the name of the argument.
-      value: the value to check.
-
-    >>> check_kind(Key, "key", 0)
-    Traceback (most recent call last):
-    ValueError: key must be a PRNG key, jax.random.key(seed), got 0
-    """
-    words, holds = _KINDS[kind]
-    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-        is_class = isinstance(value, type)
-        kind_of = "class" if is_class else "function"
-        raise ValueError(f"{name} must be {words}, got the {kind_of} {value.__name__}: call it, {value.__name__}(...)")
-    if not holds(value):
-        got = repr(value) if value is None or isinstance(value, str | int) else f"a {type(value).__name__}"
-        held = ", which holds one: its .schedule" if kind is Schedule and hasattr(value, "schedule") else ""
-        raise ValueError(f"{name} must be {words}, got {got}{held}")
-
-
 def _checks_of(function: Callable) -> dict[str, list[Callable[[str, Any], None]]]:
     """The checks of each argument: of its bound, of the kind of object that it is."""
     checks = {name: [bounded.check] for name, bounded in bounds_of(function).items()}
     for name, parameter in inspect.signature(function).parameters.items():
         parts = list(_parts(parameter.annotation))
-        for kind in _KINDS:
+        for kind in KINDS:
             if kind in parts:
-                is_object = functools.partial(_check_object, kind, type(None) in parts)
+                is_object = functools.partial(check_kind, kind, optional=type(None) in parts)
                 checks[name] = [*checks.get(name, []), is_object]
     return checks
-
-
-def _check_object(kind: Any, optional: bool, name: str, value: Any) -> None:
-    if not (optional and value is None):
-        check_kind(kind, name, value)
 
 
 @functools.cache  # made by the first call: reading all signatures would take a third of the time of an import

@@ -36,8 +36,7 @@ from scorekit._shape_checks import (
     check_real,
     is_real,
 )
-from scorekit.arguments import check_kind
-from scorekit.typing import ArrayLike, PyTree, Schedule
+from scorekit.typing import ArrayLike, PyTree
 
 __all__ = [
     "check",
@@ -57,7 +56,6 @@ __all__ = [
     "check_prediction",
     "check_real",
     "check_scalar",
-    "check_schedule",
     "check_shape",
     "check_time",
     "nan_unless",
@@ -212,17 +210,6 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a scalar, got shape {shape}")
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise ValueError(f"{name} must be a real number, got {value!r}")
-
-
-def check_schedule(**named: Schedule) -> None:
-    """Noise schedules: objects with ``alpha`` and ``sigma``.
-
-    >>> check_schedule(schedule=1.0)
-    Traceback (most recent call last):
-    ValueError: schedule must be a noise schedule, such as scorekit.schedules.cosine(), got a float
-    """
-    for name, value in named.items():
-        check_kind(Schedule, name, value)
 
 
 def check_prediction(found: Any, name: str = "denoiser") -> Any:

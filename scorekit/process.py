@@ -31,14 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import checked
-from scorekit.checks import (
-    check,
-    check_floating,
-    check_levels,
-    check_like,
-    check_per_example,
-    check_time,
-)
+from scorekit.checks import check, check_floating, check_levels, check_like, check_per_example, check_time
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, is_traced, normal_like
 from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule

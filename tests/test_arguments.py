@@ -20,7 +20,8 @@ from valid_calls.networks import NETWORKS, attributes
 from valid_calls.out_of_range import OTHER_SHAPES, OUT_OF_RANGE, TRACED, WITHOUT_ANSWER
 
 from scorekit import arguments, audio, discrete, likelihood, losses, metrics, schedules, solvers, typing
-from scorekit.arguments import Each, OneOf, bounds_of, check_kind
+from scorekit._kinds import check_kind
+from scorekit.arguments import Each, OneOf, bounds_of
 from scorekit.networks import code_counts, nearest_code, quantise
 
 ROWS, NAMES = rows(), public_names()

@@ -1,5 +1,6 @@
 """Log-densities of sounds under a trained model, and the typicality test of batches of them."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.data.dataset import in_blocks
 from experiments.models.model import unconditional
 from experiments.models.runs import Run
 from scorekit import likelihood, process, typicality
@@ -38,14 +40,10 @@ def typicality_tests(
     return found
 
 
-def in_blocks(log_density: Callable[[Key, Array], Array], key: Key, x: np.ndarray, size: int) -> np.ndarray:
+def of_clips(log_density: Callable[[Key, Array], Array], key: Key, x: np.ndarray, size: int) -> np.ndarray:
     """Log-densities of clips in blocks of one compiled size, each with noise and probes of its own."""
-    parts = []
-    for i, start in enumerate(range(0, len(x), size)):
-        block = x[start : start + size]
-        padded = np.concatenate([block, np.zeros((size - len(block), *block.shape[1:]), block.dtype)])
-        parts.append(np.asarray(log_density(jax.random.fold_in(key, i), jnp.asarray(padded)))[: len(block)])
-    return np.concatenate(parts)
+    keys = (jax.random.fold_in(key, i) for i in itertools.count())
+    return in_blocks(lambda block: log_density(next(keys), jnp.asarray(block)), x, size)
 
 
 def noisy_log_density(run: Run, noise: float, steps: int) -> Callable[[Key, Array], Array]:

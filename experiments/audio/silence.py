@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio.drawing import check_results, open_kind
-from experiments.audio.log_densities import in_blocks, noisy_log_density, typicality_tests
+from experiments.audio.log_densities import noisy_log_density, of_clips, typicality_tests
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
@@ -57,7 +57,7 @@ def main(config: Config) -> Path:
     found = {}
     for i, (name, x) in enumerate(clips.items()):
         print(f"log-densities of {len(x)} clips, {name} …", flush=True)
-        found[name] = in_blocks(log_density, jax.random.fold_in(jax.random.key(_SEED.value), i), x, batch)
+        found[name] = of_clips(log_density, jax.random.fold_in(jax.random.key(_SEED.value), i), x, batch)
         check_samples(found[name], f"{name}: --noise={_NOISE.value:g} --grid={_GRID.value}", "log-densities")
     train, calibration = found.pop("train"), found.pop("calibration")
     results = typicality_tests(jax.random.key(_SEED.value), train, calibration, found)

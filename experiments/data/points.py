@@ -37,10 +37,27 @@ def distances_to(test: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
     return lambda x: dict(zip(("energy distance", "sliced Wasserstein"), map(float, compare(x, test)), strict=True))
 
 
-class Ring(Dataset):
-    """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density."""
+class _Rows(Dataset):
+    """What both kinds share: vectors without places, of which a model sees the stored values."""
 
     min_samples = 2  # energy distance
+
+    @classmethod
+    def spatial_axes(cls, config):
+        return 0
+
+    @classmethod
+    def check(cls, config):
+        super().check(config)
+        latents = config.data.get("latents")
+        require(latents is None, "data.latents", latents, "None for points and tables")
+
+    def to_model(self, x):
+        return jnp.asarray(x)
+
+
+class Ring(_Rows):
+    """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density."""
 
     def __init__(self, config):
         self.density, self._unlabelled = densities.ring(), self.unlabelled(config)
@@ -53,21 +70,8 @@ class Ring(Dataset):
         x, label = self._sample(key, (n,))
         return {"x": np.asarray(x), "label": np.asarray(0 * label if self._unlabelled else label, np.int32)}
 
-    @classmethod
-    def spatial_axes(cls, config):
-        return 0
-
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        latents = config.data.get("latents")
-        require(latents is None, "data.latents", latents, "None for points")
-
     def batch(self, seed, step, size):
         return self._points(jax.random.fold_in(jax.random.key(seed), step), size)
-
-    def to_model(self, x):
-        return jnp.asarray(x)
 
     def from_model(self, x, conditions=None):
         return x
@@ -114,7 +118,7 @@ class Columns:
         return jnp.asarray(batch["condition"])
 
 
-class Table(Dataset):
+class Table(_Rows):
     """Rows of the columns ``config.data.x`` of the file ``config.data.path``.
 
     A tenth of the rows, evenly spaced, at most :data:`HELD_OUT`, is the test set. Every column is standardised by the
@@ -129,7 +133,6 @@ class Table(Dataset):
     from_fields = (_COLUMNS,)
     image_fields = tuple(field for field in Dataset.image_fields if field != "path")
     file_fields = ("sample_rate", "channels")
-    min_samples = 2  # energy distance
     unit = "rows"
 
     def __init__(self, config):
@@ -155,27 +158,18 @@ class Table(Dataset):
         self.name, self.shape, self.num_classes, self.examples = path.name, scaled.shape[1:], 1, len(kept)
 
     @classmethod
-    def spatial_axes(cls, config):
-        return 0
-
-    @classmethod
     def check(cls, config):
         super().check(config)
         options = config.data
         require(options.name == "table", "data.name", options.name, "table, without a suffix")
         path = options.path
         require(path is not None and "\0" not in path, "data.path", path, "set for data.name=table")
-        latents = options.get("latents")
-        require(latents is None, "data.latents", latents, "None for a table")
         chosen = "vector" in options and options.vector.name == _COLUMNS
         allowed = f"set with data.vector.name={_COLUMNS}, neither without the other"
         require(chosen == (options.condition is not None), "data.condition", options.condition, allowed)
 
     def batch(self, seed, step, size):
         return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
-
-    def to_model(self, x):
-        return jnp.asarray(x)
 
     def from_model(self, x, conditions=None):
         return keep_not_finite(x * self._std + self._mean, x)

@@ -33,11 +33,7 @@ from experiments.reporting.report import tables_as_text, write_report
 from experiments.text import evaluation, evaluators
 from experiments.text.cells import check_threshold, grid
 from experiments.text.embeddings import check_prior
-from experiments.text.stages import (
-    check,
-    first_config,
-    saved_cascade,
-)
+from experiments.text.stages import check, first_config, saved_cascade
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")

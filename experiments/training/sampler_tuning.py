@@ -15,7 +15,7 @@ from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
 from scorekit import tuning
 from scorekit.solvers import PrecomputedSolver, grids
-from scorekit.typing import Array, Schedule
+from scorekit.typing import Array, Denoiser, Schedule
 
 
 class Options(NamedTuple):
@@ -46,6 +46,27 @@ def initial_grids(schedule: Schedule, configured: Array) -> dict[str, Array]:
     return {name: ts for name, ts in found.items() if np.all(np.diff(ts) < 0)}
 
 
+def references(
+    config: Config, run: Run, ts: Array, size: int, draws: int, fine_steps: int, seed: int = 0
+) -> tuple[Denoiser, tuning.Pairs, tuning.Pairs]:
+    """The guided denoiser of a run, and batches of noise with the ends of its paths: to tune on, and half as many to
+    choose by.
+    """
+    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), size)
+    given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
+    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
+    denoiser = guidance.make_guided(config, run.model)(run.params, given, scale, run.extras)
+    like = jax.ShapeDtypeStruct((size, *run.model.shape), jnp.float32)
+    batches = -(-draws // size)
+    total = batches + -(-batches // 2)
+    with Progress(total, batch_size=size, label="reference") as bar:
+        how = {"t_max": ts[0], "t_min": ts[-1], "steps": fine_steps, "progress": lambda done, total: bar.update(done)}
+        both = tuning.fine_pairs(jax.random.key(seed), denoiser, run.model.schedule, like, total, **how)
+    check_samples(jax.tree.leaves(both.end), sampler_of(config), "batches of the reference")
+    pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(batches), slice(batches, None)))
+    return denoiser, pairs, held_out
+
+
 def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]:
     """The sampler of a config, tuned on paths of its model, and the number of initial grids that were tuned."""
     scale, schedule, size = config.sampling.guidance_scale, run.model.schedule, options.batch_size
@@ -54,21 +75,8 @@ def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]
     require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
     if isinstance(solver, PrecomputedSolver):  # the file of the grid has tuned coefficients: they are tuned anew
         solver = solver.base
-    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), size)
-    given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    denoiser = guidance.make_guided(config, run.model)(
-        run.params, given, guidance.traced_scale(config, scale), run.extras
-    )
-    like = jax.ShapeDtypeStruct((size, *run.model.shape), jnp.float32)
-    batches = -(-options.draws // size)
-    total = batches + -(-batches // 2)  # half as many to choose by
     print(f"tuning {config.sampling.steps} steps of {solver} at step {run.step:,}, γ = {scale:g} …", flush=True)
-    with Progress(total, batch_size=size, label="reference") as bar:
-        key, ends = jax.random.key(options.seed), {"t_max": ts[0], "t_min": ts[-1]}
-        shown = lambda done, total: bar.update(done)
-        both = tuning.fine_pairs(key, denoiser, schedule, like, total, **ends, steps=options.fine_steps, progress=shown)
-    check_samples(jax.tree.leaves(both.end), sampler_of(config), "batches of the reference")
-    pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(batches), slice(batches, None)))
+    denoiser, pairs, held_out = references(config, run, ts, size, options.draws, options.fine_steps, options.seed)
     starts = initial_grids(schedule, ts)
     count = min(options.starts, len(starts))
     with Progress(count * options.updates, batch_size=size, label="tuning") as bar:

@@ -13,19 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import (
-    PositiveScalar,
-    checked,
-)
-from scorekit.checks import (
-    check,
-    check_axes,
-    check_finite,
-    check_positive,
-    check_real,
-    check_scalar,
-    check_shape,
-)
+from scorekit.arguments import PositiveScalar, checked
+from scorekit.checks import check, check_axes, check_finite, check_positive, check_real, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 

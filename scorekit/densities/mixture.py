@@ -8,12 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between, NonNegativeScalar, PositiveInt, PositiveScalar, checked
-from scorekit.checks import (
-    check_axes,
-    check_classes,
-    check_scalar,
-    check_shape,
-)
+from scorekit.checks import check_axes, check_classes, check_scalar, check_shape
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction

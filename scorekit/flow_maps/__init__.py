@@ -41,22 +41,9 @@ from scorekit.flow_maps.consistency import (
 )
 from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
 from scorekit.flow_maps.exact import exact_map
-from scorekit.flow_maps.maps import (
-    clock,
-    condition_on_clocks,
-    flow_map_from_network,
-    semigroup_error,
-    transport,
-)
+from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
 from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
-from scorekit.flow_maps.progressive import (
-    Steps,
-    chord,
-    halvings,
-    progressive_loss,
-    student_steps,
-    two_step_prediction,
-)
+from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps, two_step_prediction
 from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
 from scorekit.flow_maps.sampling import FlowMapSolver
 from scorekit.flow_maps.two_times import Jumps, guided_velocity, middle_time, shortcut_steps, two_times

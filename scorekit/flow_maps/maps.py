@@ -41,7 +41,7 @@ from jax.tree_util import Partial
 from scorekit._coordinates import CoordinateName, frame
 from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, checked
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_schedule, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.trees import as_pytree, combine
@@ -64,7 +64,6 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
 
 def _from_network(network, schedule, target, x_t, t, s=None):
     s = t if s is None else s
-    check_schedule(schedule=schedule)
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)

@@ -42,13 +42,7 @@ import numpy as np
 
 from scorekit import weightings
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import (
-    check,
-    check_floating,
-    check_like,
-    check_per_example,
-    check_time,
-)
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName
 from scorekit.process import perturb

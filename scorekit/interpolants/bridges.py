@@ -27,17 +27,8 @@ Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (ht
 
 import jax.numpy as jnp
 
-from scorekit.arguments import (
-    Positive,
-    checked,
-)
-from scorekit.checks import (
-    check,
-    check_floating,
-    check_like,
-    check_per_example,
-    check_time,
-)
+from scorekit.arguments import Positive, checked
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.schedules import edm
 from scorekit.trees import combine
 from scorekit.typing import ArrayLike, PyTree, Schedule

@@ -21,7 +21,7 @@ import numpy as np
 from scorekit._grids import check_grid
 from scorekit._numerics import as_time
 from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
-from scorekit.checks import check, check_floating, check_like, check_prediction, check_schedule
+from scorekit.checks import check, check_floating, check_like, check_prediction
 from scorekit.process import perturb
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
@@ -93,7 +93,7 @@ def variational_bound(
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
-    _check_data(schedule, x0, bins)
+    _check_data(x0, bins)
     b = batch_size(x0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -147,7 +147,7 @@ def discrete_variational_bound(
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630); Ho et al. 2020
     (https://arxiv.org/abs/2006.11239).
     """
-    _check_data(schedule, x0, bins)
+    _check_data(x0, bins)
     check_grid(ts)
     ts = as_time(ts)
     end = schedule.log_snr(ts[-1])
@@ -204,7 +204,7 @@ def boundary_terms(
 
     Source: Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).
     """
-    _check_data(schedule, x0, bins)
+    _check_data(x0, bins)
     check_floating(eps=eps)
     check_like("x0", x0, eps=eps)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -213,8 +213,7 @@ def boundary_terms(
     return _prior(schedule, x0, t_max), _reconstruction(eps, x0, first, bins)
 
 
-def _check_data(schedule: Schedule, x0: PyTree, bins: int | None) -> None:
-    check_schedule(schedule=schedule)
+def _check_data(x0: PyTree, bins: int | None) -> None:
     check_floating(x0=x0)
     if not batch_size(x0):
         raise ValueError("x0 must hold at least one example, got a batch of 0")

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 
-from scorekit.checks import check_schedule
 from scorekit.samplers._few_steps_table import TABLE
 from scorekit.typing import Array, ArrayLike, Schedule
 
@@ -17,7 +16,6 @@ def encloses(schedule: Schedule, steps: int, t_max: ArrayLike, t_min: ArrayLike,
     >>> bool(encloses(rectified_flow(), 5, 0.5, 0.0, 1.0))
     False
     """
-    check_schedule(schedule=schedule)
     levels = table(steps)[0] - 2.0 * jnp.log(sigma_data)
     return (schedule.log_snr(t_max) < levels[0]) & (schedule.log_snr(t_min) > levels[-1])
 

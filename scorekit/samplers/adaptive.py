@@ -15,31 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import (
-    FiniteAtZeroNoise,
-    frame,
-)
-from scorekit._grids import (
-    check_samples,
-)
-from scorekit._integration.blocks import (
-    block_length,
-    in_blocks,
-)
-from scorekit._integration.dormand_prince import (
-    dormand_prince,
-)
-from scorekit._integration.probability_flow import (
-    check_relative_tolerance,
-    probability_flow,
-    raise_if_failed,
-)
+from scorekit._coordinates import FiniteAtZeroNoise, frame
+from scorekit._grids import check_samples
+from scorekit._integration.blocks import block_length, in_blocks
+from scorekit._integration.dormand_prince import dormand_prince
+from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import (
-    check,
-    check_finite,
-    check_floating,
-)
+from scorekit.checks import check, check_finite, check_floating
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

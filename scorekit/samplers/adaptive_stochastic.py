@@ -23,7 +23,7 @@ from scorekit._grids import check_samples
 from scorekit._integration.probability_flow import check_relative_tolerance
 from scorekit._numerics import as_time
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check, check_finite, check_floating, check_prediction, check_schedule
+from scorekit.checks import check, check_finite, check_floating, check_prediction
 from scorekit.process import posterior
 from scorekit.samplers.adaptive import AdaptiveResult
 from scorekit.trees import batch_size, combine, event_size, is_traced, normal_like, sum_per_example, where
@@ -230,7 +230,6 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
 
 
 def _check(x_init, wide, schedule, t_start, t_end, rtol) -> None:
-    check_schedule(schedule=schedule)
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
     check_relative_tolerance(wide, rtol)

@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._grids import (
-    check_grid,
-    check_samples,
-)
+from scorekit._grids import check_grid, check_samples
 from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import batch_size, combine, event_size, expand

@@ -3,11 +3,7 @@
 import jax.numpy as jnp
 
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.predictions import (
-    Target,
-    TargetName,
-    as_target,
-)
+from scorekit.predictions import Target, TargetName, as_target
 from scorekit.samplers._few_steps_table import TABLE
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit._kinds import check_kind
 from scorekit._numerics import as_time, sqrt
 from scorekit.arguments import Finite, Positive, checked
-from scorekit.checks import check_like, check_schedule
+from scorekit.checks import check_like
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
@@ -76,7 +77,7 @@ class ZeroTerminalSNR(VariancePreserving):
     base: Schedule
 
     def __post_init__(self):
-        check_schedule(base=self.base)
+        check_kind(Schedule, "base", self.base)
         t = jnp.array([0.0, 0.5, 1.0])
         norm = jnp.square(self.base.alpha(t)) + jnp.square(self.base.sigma(t))
         if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):

@@ -27,14 +27,8 @@ import numpy as np
 from scorekit._coordinates import CoordinateName
 from scorekit._integration.steps import stacked_rows
 from scorekit._numerics import as_time
-from scorekit.arguments import (
-    Count,
-    NonNegativeInt,
-    checked,
-)
-from scorekit.checks import (
-    check_prediction,
-)
+from scorekit.arguments import Count, NonNegativeInt, checked
+from scorekit.checks import check_prediction
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 

@@ -1,11 +1,7 @@
 """The base class of the solvers with several evaluations a step."""
 
 from scorekit._coordinates import CoordinateName
-from scorekit.solvers._base import (
-    SolverBase,
-    linear_combination,
-    slope,
-)
+from scorekit.solvers._base import SolverBase, linear_combination, slope
 
 
 class MultiStage(SolverBase):

@@ -1,13 +1,7 @@
 """The base class of the multistep solvers."""
 
 from scorekit.solvers._base import LinearSolver, noise_levels
-from scorekit.solvers._weights import (
-    Variable,
-    available,
-    first_order,
-    slope_weights,
-    with_history,
-)
+from scorekit.solvers._weights import Variable, available, first_order, slope_weights, with_history
 
 
 class Multistep(LinearSolver):

@@ -30,7 +30,7 @@ import numpy as np
 
 from scorekit._grids import check_grid
 from scorekit.arguments import Between, Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check, check_schedule, nan_unless
+from scorekit.checks import check, nan_unless
 from scorekit.schedules import linear_vp
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
@@ -205,7 +205,6 @@ def _valid(t_max: ArrayLike, t_min: ArrayLike, ts: Array) -> Array:
 
 
 def _finite_ends(schedule: Schedule, t_max: ArrayLike, t_min: ArrayLike) -> tuple[Array, Array]:
-    check_schedule(schedule=schedule)
     _check_ends(t_max, t_min)
     ends = schedule.log_snr(t_max), schedule.log_snr(t_min)
     for name, t, end in zip(("t_max", "t_min"), (t_max, t_min), ends, strict=True):

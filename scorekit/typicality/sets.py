@@ -24,13 +24,7 @@ import numpy as np
 
 from scorekit._grids import check_grid
 from scorekit.arguments import FiniteScalar, PositiveScalar, checked
-from scorekit.checks import (
-    check_finite,
-    check_floating,
-    check_not_nan,
-    check_prediction,
-    nan_unless_finite,
-)
+from scorekit.checks import check_finite, check_floating, check_not_nan, check_prediction, nan_unless_finite
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule

@@ -48,7 +48,7 @@ from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit._integration.steps import integrate
 from scorekit._numerics import as_time
 from scorekit.arguments import Between, PositiveInt, checked
-from scorekit.checks import check_floating, check_prediction, check_schedule
+from scorekit.checks import check_floating, check_prediction
 from scorekit.process import perturb
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
@@ -58,8 +58,7 @@ __all__ = ["path_statistics", "reconstruction_errors", "score_curvature", "score
 _Times: TypeAlias = Annotated[ArrayLike, Between(0, 1, "low")]
 
 
-def _check_data(schedule: Schedule, x: PyTree) -> None:
-    check_schedule(schedule=schedule)
+def _check_data(x: PyTree) -> None:
     check_floating(x=x)
     if not batch_size(x):
         raise ValueError("x must hold at least one example, got a batch of 0")
@@ -86,7 +85,7 @@ def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTr
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
     """
     ts = _check_times(ts)
-    _check_data(schedule, x)
+    _check_data(x)
     keys = None if key is None else jax.random.split(key, ts.shape[0])
 
     def one(inputs):
@@ -120,7 +119,7 @@ def reconstruction_errors(
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740), with PLMS and 100 steps in total; Raya et al. 2022.
     """
     ts = _check_times(ts)
-    _check_data(schedule, x)
+    _check_data(x)
     d = event_size(x)
 
     def one(inputs):
@@ -155,7 +154,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     Source: Heng et al. 2024 (https://arxiv.org/abs/2405.11881), whose DiffPath-6D has the square of column 4.
     """
     check_grid(ts)
-    _check_data(schedule, x)
+    _check_data(x)
     ts = as_time(ts)[::-1]
 
     def step(carry, times):
@@ -192,7 +191,7 @@ def score_curvature(
     Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
-    _check_data(schedule, x)
+    _check_data(x)
     vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
 
     def one(t):

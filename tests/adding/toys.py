@@ -131,12 +131,13 @@ RULE = Toy(
 
         from scorekit.guidance.classifier_free import classifier_free
         from scorekit.guidance.rules import guidance_rule
+        from scorekit.typing import Denoiser
 
         __all__ = ["toy"]
 
 
         @guidance_rule()
-        def toy(cond, uncond, guidance_scale):
+        def toy(cond, uncond, guidance_scale) -> Denoiser:
             """``u + gamma (c - u)``.
 
             Args:
@@ -215,12 +216,12 @@ METRIC = Toy(
         __all__ = ["toy"]
 
 
-        def toy(x: ArrayLike, truth: ArrayLike) -> Array:
-            """``mean (x - truth)^2``.
+        def toy(x: ArrayLike, exact: ArrayLike) -> Array:
+            """``mean (x - exact)^2``.
 
             Args:
               x: estimates of any shape.
-              truth: references of the same shape.
+              exact: references of the same shape.
 
             Returns:
               A scalar.
@@ -228,10 +229,10 @@ METRIC = Toy(
             >>> float(toy(jnp.zeros(2), jnp.ones(2)))
             1.0
             """
-            check_floating(x=x, truth=truth)
-            check_like("x", x, truth=truth)
-            check_finite(x=x, truth=truth)
-            return nan_unless_finite(jnp.mean(jnp.square(jnp.asarray(x) - truth)), jnp.asarray(x), jnp.asarray(truth))
+            check_floating(x=x, exact=exact)
+            check_like("x", x, exact=exact)
+            check_finite(x=x, exact=exact)
+            return nan_unless_finite(jnp.mean(jnp.square(jnp.asarray(x) - exact)), jnp.asarray(x), jnp.asarray(exact))
         '''
     },
     offered("metrics", "toy"),
@@ -288,15 +289,13 @@ NETWORK = Toy(
 
         from scorekit.networks import Toy
         from valid_calls.common import EACH
-        from valid_calls.guidance import USUAL
         from valid_calls.kinds import Data, call
         from valid_calls.networks import VECTORS, of
 
         _X = np.ones((2, 3), np.float32)
         ROWS = {
-            "guidance.toy": call(then="x_t t"),
             "networks.Toy": of(Toy(features=4, blocks=1), x=Data(VECTORS), noise=Data(EACH, "integer")),
-            "metrics.toy": call(x=Data(_X, alias="truth"), truth=Data(2 * _X)),
+            "metrics.toy": call(x=Data(_X, alias="exact"), exact=Data(2 * _X)),
         }
         ''',
     },

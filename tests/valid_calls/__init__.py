@@ -1,31 +1,49 @@
-"""Valid calls of the public functions of ``scorekit``, a file for each package or group of modules.
+"""Valid calls of the public functions of ``scorekit``, a file for each group of modules.
 
 Each file holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second row of the same
-function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: values of required arguments that rows leave out, by
-the name of the argument. What rows of several files share is in :mod:`valid_calls.common`; functions without a row
-and the reasons are in :mod:`valid_calls.exempt`.
+function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: by the names of modules, the values of the required
+arguments that a row leaves out, by the name of the argument; :mod:`valid_calls.common` has those of all modules. A
+function whose required arguments are all there has a row without being named; functions without a row and the reasons
+are in :mod:`valid_calls.exempt`.
 """
 
+import collections
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import scorekit
-from valid_calls.kinds import Call
+from scorekit.typing import Array, Denoiser, PyTree
+from valid_calls.exempt import EXEMPT
+from valid_calls.kinds import Call, call
+
+_RETURNED = {Denoiser: "x_t t", Callable[[PyTree], PyTree]: "x", Callable[[Array], Array]: "log_snr"}
+"""The arguments of a function that is returned, by its annotation."""
 
 
 def rows() -> dict[str, Call]:
     """Every row, with its function and the arguments that are left to ``USUAL``."""
+    tables = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    given = {name: row for table in tables for name, row in getattr(table, "ROWS", {}).items()}
+    usual: dict[str, dict[str, Any]] = collections.defaultdict(dict)
+    for table in tables:
+        for modules, values in getattr(table, "USUAL", {}).items():
+            for module in modules.split():
+                usual[module] |= values
     names, found = public_names(), {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for name, (function, arguments, then) in getattr(module, "ROWS", {}).items():
-            function = function or names[name.partition("/")[0]]
-            required = [*required_arguments(function), *then]
-            usual = {key: module.USUAL[key] for key in required if key in getattr(module, "USUAL", {})}
-            found[name] = Call(function, usual | arguments, then)
+    for name in [*given, *sorted(names.keys() - given.keys() - EXEMPT.keys())]:
+        public, (function, arguments, then, answer) = names[name.partition("/")[0]], given.get(name, call())
+        package, module = name.partition(".")[0], name.partition("/")[0].rpartition(".")[0]
+        if then is None:
+            then = () if function else _RETURNED.get(inspect.signature(public).return_annotation, "").split()
+        required = [*required_arguments(function or public), *then]
+        known = usual["scorekit"] | usual[package] | usual[module]
+        arguments = {key: known[key] for key in required if key in known} | arguments
+        if name in given or (required and arguments.keys() >= set(required) and not is_made(public)):
+            found[name] = Call(function or public, arguments, then, answer)
     return found
 
 

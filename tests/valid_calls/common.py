@@ -12,11 +12,16 @@ from valid_calls.kinds import Data, Shaped, Time
 
 KEY = jax.random.key(0)
 FLOW, COSINE = schedules.rectified_flow(), schedules.cosine()
-X = np.ones((2, 3), np.float32)
-EACH = np.ones(2, np.float32)
-T, S = np.array([0.5, 0.75], np.float32), np.array([0.125, 0.25], np.float32)
-ANY_T, ANY_S = (Time(t, "axes, longer") for t in (T, S))
-ENDS = "integer: 0 and 1 are times"
+
+
+def floats(*values):
+    """An array of these numbers in single precision."""
+    return np.array(values, np.float32)
+
+
+def ones(*shape):
+    """An array of ones in single precision."""
+    return np.ones(shape, np.float32)
 
 
 def fixed(x0):
@@ -40,16 +45,34 @@ def denoiser(x, t, s=0.0):
     return fixed(x)(x, t)
 
 
-def in_folder(function):
-    """A function of a temporary folder and of named arguments, as one of the arguments alone."""
+def zero(x, t):
+    """A network whose output is zero, and NaN where the state is."""
+    return 0.0 * x
+
+
+def in_folder(function, prepare=str):
+    """A function of what ``prepare`` makes of a temporary folder and of named arguments, as one of these alone."""
 
     def run(**arguments):
         with tempfile.TemporaryDirectory() as folder:
-            return function(folder, **arguments)
+            return function(prepare(folder), **arguments)
 
     return run
 
 
+X, EACH, T = ones(2, 3), ones(2), floats(0.25, 0.5)
+TS = floats(1.0, 0.5, 0.0)
+ENDS = "integer: 0 and 1 are times"
+FLOATS = Data(EACH, "integer")
 PREDICTION = Shaped(X, alias="prediction", of=fixed)
 OUTPUT = Shaped(X, alias="output", of=constant)
 SAME = Data(X, alias="t")
+USUAL = {
+    "scorekit": {
+        "key": KEY,
+        "schedule": FLOW,
+        "network": zero,
+        "t": Time(T),
+        **dict.fromkeys(("x0", "x1", "z", "eps"), Data(X)),
+    }
+}

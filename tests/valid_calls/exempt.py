@@ -13,11 +13,11 @@ REASONS = {
     "a record, which encode_captions takes": "data.CaptionEncoder",
     "is itself the check": """
         arguments.Between arguments.Bound arguments.Count arguments.Each arguments.OneOf arguments.bounds_of
-        arguments.checked arguments.check_kind
+        arguments.checked
         checks.check checks.check_at_least checks.check_axes checks.check_between checks.check_broadcasts
         checks.check_classes checks.check_count checks.check_finite checks.check_floating checks.check_levels
         checks.check_like checks.check_not_nan checks.check_per_example checks.check_positive checks.check_prediction
-        checks.check_real checks.check_scalar checks.check_schedule checks.check_shape checks.check_time
+        checks.check_real checks.check_scalar checks.check_shape checks.check_time
         checks.nan_unless checks.nan_unless_finite checks.warn_caller""",
     "takes anything": """
         io.as_path io.check_regular io.in_bucket training.gathered training.power_ema_width trees.is_traced""",

@@ -144,13 +144,14 @@ class Call(NamedTuple):
 
     function: Callable | None
     arguments: dict[str, Any]
-    then: Sequence[str] = ()
+    then: Sequence[str] | None = ()
+    answer: Callable[[Any], Any] = lambda found: found
 
     def __call__(self, **changed: Any) -> Any:
         """The answer with some arguments changed."""
         given = self.plain() | changed
-        last = [given.pop(name) for name in self.then]
-        found = self.function(**given)
+        last = [given.pop(name) for name in self.then or ()]
+        found = self.answer(self.function(**given))
         return found(*last) if last else found
 
     def plain(self) -> dict[str, Any]:
@@ -158,15 +159,18 @@ class Call(NamedTuple):
         return {k: v.of(v.value) if isinstance(v, Argument) else v for k, v in self.arguments.items()}
 
 
-def call(function: Callable | None = None, /, then: str = "", **arguments: Any) -> Call:
+def call(
+    function: Callable | None = None, /, then: str | None = None, answer: Any = lambda found: found, **arguments: Any
+) -> Call:
     """A row: of the public function whose name it has, or of ``function``; required arguments may be left to ``USUAL``.
 
-    What the function returns is called with the arguments that are named in ``then``.
+    ``answer`` takes the part of what the function returns that counts. This is called with the arguments that are named
+    in ``then``, by default those of the function in the annotation of the public function.
 
     >>> call(abs, x=Number(1.0)).plain()
     {'x': 1.0}
     """
-    return Call(function, arguments, then.split())
+    return Call(function, arguments, None if then is None else then.split(), answer)
 
 
 class Attack(NamedTuple):

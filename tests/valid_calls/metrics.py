@@ -1,53 +1,90 @@
-"""Metrics. Power spectra and errors by frequency band."""
+"""Metrics and typicality; exact densities, random fields and errors by frequency band."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import denoisers, metrics
+from scorekit import denoisers, densities, metrics, solvers
+from scorekit import typicality as ty
 from scorekit.densities import random_fields, spectra
-from valid_calls.common import COSINE, KEY
-from valid_calls.kinds import Classes, Count, Data, call
+from valid_calls.common import COSINE, KEY, floats, ones
+from valid_calls.kinds import Classes, Count, Data, Number, Shaped, call
 
-_X = np.array([[0.0, 1.0], [2.0, 0.5], [1.0, 3.0], [-1.0, 2.0], [0.5, -2.0]], np.float32)
+_X = floats([0.0, 1.0], [2.0, 0.5], [1.0, 3.0], [-1.0, 2.0], [0.5, -2.0])
 _LABEL = np.array([0, 0, 1, 1, 1])
+_VALID, _ANY_SHAPE = Data(_X, "integer"), Data(_X, "integer, shape")
 _STATISTICS = metrics.feature_statistics(_X)
 _FIELDS = np.array([[[1.0], [0.0], [2.0], [-1.0]], [[1.0], [0.5], [0.0], [2.0]]], np.float32)
 _LABELS = Classes(_LABEL, "negative; too large: a class without training examples counts as wrong", num_classes=2)
-USUAL = {
-    **dict.fromkeys(("x", "real"), Data(_X, "integer")),
-    **dict.fromkeys(("y", "fake", "reference", "truth"), Data(_X + 0.5, "integer")),
-    **dict.fromkeys(("features", "samples"), Data(_X, "integer, shape")),
-    **dict.fromkeys(("labels", "label", "test_label"), _LABELS),
-    "in_scores": Data(np.arange(5, dtype=np.float32), "integer"),
-    "out_scores": Data(np.arange(7, dtype=np.float32) + 2, "integer"),
-    "bands": spectra.radial_bands((4,)),
-    "images": Data(np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1), "integer"),
-    "convention": "tf1",
-    "key": KEY,
-    "power": Data(np.array([4.0, 1.0, 0.5], np.float32), "integer"),
-    "log_snr": Data(np.array([0.0, 1.0], np.float32), "integer, shape, empty"),
+_MEAN, _POWER = floats(0.0, 1.0), floats(4.0, 2.0, 1.0, 2.0)
+_GAUSSIAN, _MIXTURE = densities.gaussian(_MEAN, std=1.0), densities.ring(3)
+_POINT = Data(floats([0.5, -0.5]), "integer, empty")
+_DENSITIES = {
+    "Gaussian": (_GAUSSIAN, _POINT),
+    "Mixture": (_MIXTURE, _POINT),
+    "GaussianMirage": (densities.gaussian_mirage(2), _POINT),
+    "RandomField": (random_fields.random_field(_POWER), Data(_FIELDS[:1], "integer, empty")),
 }
-_PLAIN = "auroc aupr fpr_at_tpr energy_distance frechet_distance nearest_distances psnr"
-ROWS = {
-    **{f"metrics.{name}": call() for name in f"{_PLAIN} inception_input vgg_input".split()},
-    **{
-        f"densities.spectra.{name}": call()
-        for name in ("band_snr", "wiener_gain", "wiener_error", "transition_log_snr")
+_LEVEL = {"alpha": Number(0.8), "sigma": Number(0.6)}
+_OF_STATES, _SCORES = Data(_X[:4], "integer"), floats(0.0, 2.0, 1.0, 4.0)
+_DATA, _PATH = Data(_POINT.value, alias="x_t"), Data(floats(0.75, 0.25))
+_EACH = Data(_SCORES, "integer, shape, empty")
+
+
+def _methods(name, density, x):
+    """Rows of the methods that a density has."""
+    flow = lambda x, alpha, sigma: density.flow(x, (alpha, sigma), (1.0, 0.1))
+    infinite = Number(0.6, "inf: infinite noise leaves the mean")
+    rows = {
+        "sample": call(lambda size: density.sample(KEY, (size,)), size=Count(2, alias="shape", least=0)),
+        "log_density": call(lambda x: density.log_density(x), x=x),
+        "predict": call(density.predict, x_t=x, **_LEVEL),
+        "marginal": call(lambda **level: density.marginal(**level), **_LEVEL),
+        "flow": call(flow, x=x, alpha=_LEVEL["alpha"], sigma=infinite),
+    }
+    return {f"densities.{name}/{method}": row for method, row in rows.items() if hasattr(density, method)}
+
+
+USUAL = {
+    "metrics densities.spectra": {
+        **dict.fromkeys(("x", "real"), _VALID),
+        **dict.fromkeys(("y", "fake", "reference", "truth"), Data(_X + 0.5, "integer")),
+        **dict.fromkeys(("features", "samples"), _ANY_SHAPE),
+        **dict.fromkeys(("labels", "label", "test_label"), _LABELS),
+        "in_scores": Data(np.arange(5, dtype=np.float32), "integer"),
+        "out_scores": Data(np.arange(7, dtype=np.float32) + 2, "integer"),
+        "bands": spectra.radial_bands((4,)),
+        "images": Data(np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1), "integer"),
+        "convention": "tf1",
+        "power": Data(floats(4.0, 1.0, 0.5), "integer"),
+        "log_snr": Data(floats(0.0, 1.0), "integer, shape, empty"),
     },
-    "metrics.precision_recall": call(k=1),
-    "metrics.density_coverage": call(k=1),
+    "densities": {"mean": Data(_MEAN, "integer")},
+    "typicality": {
+        "denoiser": denoisers.exact_denoiser(densities.gaussian(np.zeros(2, np.float32), std=1.0), COSINE),
+        "schedule": COSINE,
+        "entropy": 1.0,
+        "ts": Data(floats(0.5, 0.25), "integer"),
+        **dict.fromkeys(("log_density", "scores"), _EACH),
+        "statistics": _OF_STATES,
+        "calibration": Data(_SCORES, "integer"),
+        "x": Data(np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)),
+    },
+}
+_FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_score"
+ROWS = {
+    **{f"metrics.{name}": call(k=1) for name in ("precision_recall", "density_coverage")},
     "metrics.bootstrap_interval": call(metric=metrics.auroc, resamples=4),
     "metrics.sliced_wasserstein": call(num_projections=4),
-    "metrics.retrieval_accuracy": call(scores=Data(_X, "integer"), right=np.eye(2, dtype=bool)[_LABEL]),
-    "metrics.jackknife_error": call(statistic=jnp.mean, x=Data(_X, "integer, shape"), groups=5),
+    "metrics.retrieval_accuracy": call(scores=_VALID, right=np.eye(2, dtype=bool)[_LABEL]),
+    "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, groups=5),
     "metrics.vendi_score": call(bandwidth=1.0),
     "metrics.vendi_score/cosine": call(),
     "metrics.fit_linear_probe": call(label=Classes(0 * _LABEL, num_classes=2), num_classes=2),
     "metrics.probe_accuracy": call(probe=metrics.fit_linear_probe(_X, _LABEL, 2), label=Classes(_LABEL, num_classes=2)),
-    "metrics.fit_reference_classifier": call(x=Data(_X, "integer, shape")),
+    "metrics.fit_reference_classifier": call(x=_ANY_SHAPE),
     "metrics.class_accuracy": call(classifier=metrics.fit_reference_classifier(_X, _LABEL)),
     "metrics.classification_accuracy_score": call(test_x=Data(_X + 0.5, "integer, shape")),
-    "metrics.feature_statistics": call(features=Data(_X, "integer")),
+    "metrics.feature_statistics": call(features=_VALID),
     "metrics.merge_statistics": call(
         lambda count: metrics.merge_statistics([_STATISTICS, _STATISTICS._replace(count=count)]),
         count=Count(3, alias="parts"),
@@ -58,19 +95,67 @@ ROWS = {
         covariance=Data(_STATISTICS.covariance, "integer", alias="x"),
     ),
     "metrics.kid": call(subsets=2, subset_size=3),
-    "metrics.inception_score": call(logits=Data(_X, "integer"), splits=2),
+    "metrics.inception_score": call(logits=_VALID, splits=2),
     "metrics.resize": call(size=3),
     "densities.spectra.radial_bands": call(
-        grid=Count(4, of=lambda size: (size,)),
-        edges=Data(np.array([0.1, 0.3]), "empty: without edges there is one band"),
+        grid=Count(4, of=lambda size: (size,)), edges=Data(floats(0.1, 0.3), "empty: without edges there is one band")
     ),
     "densities.spectra.band_power": call(x=Data(_FIELDS, "integer")),
-    "densities.spectra.power_spectrum": call(bands=USUAL["bands"], x=Data(_FIELDS, "integer")),
-    "densities.spectra.cutoff_frequency": call(gain=Data(np.array([0.9, 0.6, 0.1], np.float32), "integer")),
+    "densities.spectra.power_spectrum": call(bands=spectra.radial_bands((4,)), x=Data(_FIELDS, "integer")),
+    "densities.spectra.cutoff_frequency": call(gain=Data(floats(0.9, 0.6, 0.1), "integer")),
     "densities.spectra.error_by_band": call(
-        denoiser=denoisers.exact_denoiser(random_fields.random_field(np.ones(4, np.float32)), COSINE),
+        denoiser=denoisers.exact_denoiser(random_fields.random_field(ones(4)), COSINE),
         schedule=COSINE,
         x0=Data(_FIELDS),
-        ts=Data(np.array([0.3, 0.6], np.float32), "integer"),
+        ts=Data(floats(0.3, 0.6), "integer"),
     ),
+    **{key: row for name, (density, x) in _DENSITIES.items() for key, row in _methods(name, density, x).items()},
+    "densities.gaussian": call(std=1.0),
+    "densities.gaussian/covariance": call(
+        mean=_MEAN, covariance=Data(floats([2.0, 0.5], [0.5, 1.0]), alias="covariance_eigenvalues")
+    ),
+    "densities.gaussian/factor": call(mean=_MEAN, factor=Data(floats([1.0], [0.5]), "integer"), std=1.0),
+    "densities.mixture": call(components=[_GAUSSIAN, _GAUSSIAN], weights=Data(_MEAN + 1.0, "integer")),
+    "densities.Mixture/responsibilities": call(_MIXTURE.responsibilities, x=_POINT),
+    "densities.Mixture/component": call(_MIXTURE.component, k=Classes(np.array(1), num_classes=3)),
+    "densities.fit_gaussian": call(
+        x=Data(_X[:3].astype(float), "integer: raises if the data do not vary"), rank=1, floor=0.1
+    ),
+    "densities.random_field": call(
+        power=Data(_POWER, "integer"), mean=Shaped(np.zeros((4, 1), np.float32)), channels=2
+    ),
+    "densities.power_law": call(grid=Count(4, least=2, of=lambda size: (size,))),
+    **{f"typicality.{name}": call(then="statistics", calibration=_OF_STATES) for name in _FITTED.split()},
+    "typicality.shell_mass": call(
+        dim=3.0,
+        low=Number(1.0, "inf: the mass beyond any radius is 0", alias="high", high=3.0),
+        high=Number(2.0, "inf: the mass up to any radius", low=0.5),
+    ),
+    "typicality.lambert_w_exp": call(y=Number(1.0)),
+    "typicality.typical_set": call(epsilon=1.0),
+    "typicality.monte_carlo_entropy": call(log_density=Data(_SCORES, "integer")),
+    "typicality.local_typicality": call(states=Data(np.stack([_DATA.value] * 2), alias="x_t"), ts=_PATH),
+    "typicality.seek_mode": call(
+        x=Data(_DATA.value, "empty: no starting point gives no end point", alias="x_t"), t=0.5
+    ),
+    "typicality.density_of_states": call(
+        lambda calibration, statistics: ty.density_of_states(calibration).log_density(statistics),
+        calibration=Data(_X[:4], "integer", alias="statistics"),
+    ),
+    "typicality.gaussian_of_states": call(
+        lambda statistics: ty.gaussian_of_states(statistics).log_density(statistics),
+        statistics=Data(_X[:4], alias="covariance_eigenvalues"),
+    ),
+    "typicality.typicality_test": call(
+        log_density=Data(
+            np.stack([_SCORES, _SCORES]),
+            "integer; shape: any number of batches is allowed; empty: no batch gives no result",
+        ),
+        resamples=4,
+    ),
+    "typicality.score_norms": call(key=None, x=_DATA),
+    "typicality.reconstruction_errors": call(solver=solvers.Euler(), x=_DATA, steps=2),
+    "typicality.path_statistics": call(x=_DATA, ts=_PATH),
+    "typicality.score_curvature": call(x=_DATA, probes=2),
+    "typicality.complexity_corrected": call(log_probability=Data(_SCORES[:2], "integer")),
 }

@@ -9,11 +9,11 @@ import numpy as np
 
 from scorekit import networks
 from scorekit.arguments import bounds_of
-from valid_calls.common import EACH, KEY
+from valid_calls.common import EACH, FLOATS, KEY, floats, ones
 from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped, call
 
 VECTORS, SIGNALS, IMAGES = (np.ones(shape, np.float32) for shape in ((2, 3), (2, 4, 1), (2, 2, 2, 1)))
-_PICTURES, _SOUND = np.ones((2, 4, 4, 3), np.float32), np.ones((1, 8, 1), np.float32)
+_PICTURES, _SOUND = ones(2, 4, 4, 3), ones(1, 8, 1)
 LABELS = Classes(np.array([0, 2]), "negative: NaN; too large: NaN", num_classes=4)
 NETWORKS: dict[str, Any] = {}
 """The network of a row by its name."""
@@ -63,13 +63,16 @@ _KL = networks.AutoencoderKL(channels=2, multipliers=(1, 2), blocks=1, groups=2)
 _WAVENET = networks.CausalWaveNet(outputs=2, channels=4, layers=1, cycle=1)
 _SMALL_DISCRIMINATOR = {"channels": 4, "max_channels": 4, "depth": 1}
 _ONLY_TRACED = "nan: only traced here"
-_CODES, _PAIRS = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32), np.ones((3, 2), np.float32)
+_CODES, _PAIRS = floats([0.0, 0.0], [1.0, 0.0]), ones(3, 2)
+_NOISE = Data(EACH, "shape, empty, integer")
 USUAL = {
-    "labels": LABELS,
-    "noise": Data(EACH, "shape, empty, integer"),
-    "z": Data(np.ones((2, 4, 4), np.float32), f"empty; {_ONLY_TRACED}"),
-    "index": Classes(np.array([0, 1]), num_classes=2),
-    "weight": 0.5,
+    "networks": {
+        "labels": LABELS,
+        "noise": _NOISE,
+        "z": Data(ones(2, 4, 4), f"empty; {_ONLY_TRACED}"),
+        "index": Classes(np.array([0, 1]), num_classes=2),
+        "weight": 0.5,
+    }
 }
 ROWS = {
     **{
@@ -87,10 +90,10 @@ ROWS = {
     "networks.MLP": of(
         _MLP,
         x=Data(VECTORS, alias="dense_map"),
-        noise=Data(EACH, "integer"),
+        noise=FLOATS,
         labels=LABELS,
-        vector=Data(np.ones((2, 2), np.float32), "integer"),
-        dense_map=Data(np.ones((2, 1), np.float32), "integer"),
+        vector=Data(ones(2, 2), "integer"),
+        dense_map=Data(ones(2, 1), "integer"),
     ),
     "networks.ADM": _noisy(networks.ADM(**_SMALL, blocks=0), SIGNALS),
     "networks.DiT": _noisy(networks.DiT(patch=2, depth=1, width=4, heads=2), SIGNALS),
@@ -101,7 +104,7 @@ ROWS = {
         mask=np.ones((2, 2), bool),
     ),
     "networks.EDM2": _noisy(networks.EDM2(channels=8, multipliers=(1,), head_channels=8), IMAGES, "empty"),
-    "networks.LogVariance": of(networks.LogVariance(features=4), noise=USUAL["noise"]),
+    "networks.LogVariance": of(networks.LogVariance(features=4), noise=_NOISE),
     "networks.SongUNet": _noisy(networks.SongUNet(**_SMALL), IMAGES, "empty"),
     "networks.UNet": _noisy(networks.UNet(**_SMALL), SIGNALS),
     "networks.DDPMUNet": _noisy(networks.DDPMUNet(**_SMALL, groups=2), _PICTURES, "empty"),
@@ -119,7 +122,7 @@ ROWS = {
     "networks.AutoencoderKL/encode": call(
         lambda x, eps: shapes(_KL, x, eps, method="encode"),
         x=Data(_PICTURES, f"empty; {_ONLY_TRACED}", alias="mean"),
-        eps=Data(np.ones((2, 2, 2, 4), np.float32), f"integer; {_ONLY_TRACED}"),
+        eps=Data(ones(2, 2, 2, 4), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.AutoencoderKL/decode": call(lambda z: shapes(_KL, z, method="decode")),
     "networks.Conditioning": of(
@@ -128,7 +131,7 @@ ROWS = {
         noise=Data(EACH, f"integer; {_ONLY_TRACED}"),
         labels=LABELS,
         batch=Count(2, least=0),
-        vector=Data(np.ones((2, 2), np.float32), f"integer; {_ONLY_TRACED}"),
+        vector=Data(ones(2, 2), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.CausalWaveNet": of(_WAVENET, x=Data(SIGNALS)),
     "networks.CausalTransformer": of(
@@ -150,9 +153,7 @@ ROWS = {
         x=Data(_SOUND),
     ),
     "networks.MultiPeriodDiscriminator": of(
-        networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR),
-        lambda output: output.logits[0],
-        x=Data(_SOUND),
+        networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR), lambda output: output.logits[0], x=Data(_SOUND)
     ),
     "networks.DualEncoder": of(
         networks.DualEncoder(features=3, **_SMALL),
@@ -163,21 +164,18 @@ ROWS = {
     "networks.fourier_features": call(
         features=Count(4, least=4), lowest=Number(0.25, low=0.0, high=33.0), highest=Number(32.0, low=0.25)
     ),
-    "networks.timestep_features": call(timestep=USUAL["noise"], features=Count(4, least=2)),
+    "networks.timestep_features": call(timestep=_NOISE, features=Count(4, least=2)),
     "networks.with_new_parameters": call(
-        trained=Shaped({"bias": np.ones(2, np.float32)}),
+        trained=Shaped({"bias": ones(2)}),
         fresh={"bias": np.zeros(2, np.float32), "scalars": {"bias": np.zeros(2, np.float32)}},
     ),
     "networks.drop_labels": call(
-        key=KEY,
-        labels=np.array([0, 2]),
-        rate=0.5,
-        null_label=Classes(3, "negative, too large", num_classes=4),
+        key=KEY, labels=np.array([0, 2]), rate=0.5, null_label=Classes(3, "negative, too large", num_classes=4)
     ),
     "networks.drop_conditions": call(
         key=KEY,
         conditions=Data(
-            np.ones((2, 2), np.float32),
+            ones(2, 2),
             "shape, integer; nan: any values",
             alias="leading batch axis",
             of=lambda vector: {"vector": networks.Masked(vector, np.ones(2, bool))},
@@ -202,7 +200,7 @@ ROWS = {
     ),
     "networks.pool": call(
         lambda feature, cells: networks.pool(jnp.asarray(feature), cells),
-        feature=Data(np.ones((1, 2, 2, 1), np.float32), "empty, integer"),
+        feature=Data(ones(1, 2, 2, 1), "empty, integer"),
         cells=1,
     ),
     "networks.fixed_noise_kl": call(z=Data(VECTORS, "empty, shape"), noise=0.5),
@@ -216,7 +214,7 @@ ROWS = {
         codes=Data(_CODES, "nan: a code in use has no part in this loss"),
     ),
     "networks.code_counts": call(num_codes=2),
-    "networks.perplexity": call(counts=Data(np.array([1.0, 2.0], np.float32), "integer, shape")),
+    "networks.perplexity": call(counts=Data(floats(1.0, 2.0), "integer, shape")),
 }
 for _name in ("Autoencoder", "Classifier", "SongUNet", "UNet"):  # two levels, since their attributes are only traced
     NETWORKS[f"networks.{_name}"] = NETWORKS[f"networks.{_name}"].clone(multipliers=(1, 1))

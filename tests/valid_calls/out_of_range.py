@@ -1,56 +1,33 @@
 """Rows in addition to the valid calls: values out of range that a bound does not tell, and arrays of other shapes."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import (
-    audio,
-    data,
-    denoisers,
-    densities,
-    flow_maps,
-    guidance,
-    likelihood,
-    losses,
-    metrics,
-    process,
-    schedules,
-    times,
-    training,
-    weightings,
-)
-from scorekit import typicality as ty
+import scorekit as sk
+from scorekit import audio, data, metrics, training
 from scorekit.densities import random_fields, spectra
 from scorekit.typing import Prediction
+from valid_calls.common import COSINE, FLOW, KEY, floats, ones
 
-KEY = jax.random.key(0)
-RING, FIELD = densities.ring(3), random_fields.random_field(np.ones(4, np.float32))
-BANK, POWER = np.ones((5, 3), np.float32), np.ones(2, np.float32)
+RING, FIELD = sk.densities.ring(3), random_fields.random_field(ones(4))
+BANK, POWER, PAIR = ones(5, 3), ones(2), floats([0.0, 1.0], [2.0, 0.5])
 IN, OUT = np.arange(5, dtype=np.float32), np.arange(5, dtype=np.float32) + 2
-PAIR = np.array([[0.0, 1.0], [2.0, 0.5]], np.float32)
-SCHEDULE = schedules.cosine()
-DENOISER = denoisers.exact_denoiser(densities.gaussian(np.zeros(1, np.float32), std=1.0), SCHEDULE)
-
-FLOW = schedules.rectified_flow()
-X, COLUMN = np.ones((4, 1), np.float32), np.ones(4, np.float32)  # (4,) and (4, 1) would broadcast to (4, 4)
-AT = times.Times(np.full(4, 0.5, np.float32), np.ones(4, np.float32))
-S = np.full(4, 0.25, np.float32)
+DENOISER = sk.denoisers.exact_denoiser(sk.densities.gaussian(np.zeros(1, np.float32), std=1.0), COSINE)
+X, COLUMN = ones(4, 1), ones(4)  # (4,) and (4, 1) would broadcast to (4, 4)
+S, AT = 0.25 * COLUMN, sk.times.Times(0.5 * COLUMN, COLUMN)
 flat = lambda x, t: jnp.reshape(x, -1)
 wrong = lambda x, t: Prediction(jnp.reshape(x, -1), jnp.reshape(x, -1))
 right = lambda x, t: Prediction(x, x)
 as_tree = lambda x, t: {"x": x}
-
-
 OUT_OF_RANGE = {
     "component": (lambda k: RING.component(k).mean, 99, "k must hold classes from 0 to 2, got 99"),
     "component below 0": (lambda k: RING.component(k).mean, -1, "k must hold classes from 0 to 2, got -1"),
-    "coin_table": (lambda p: ty.coin_table(p, 3).log_mass, 1.5, "p must be in (0, 1)"),
-    "log_sphere_area": (ty.log_sphere_area, -1.0, "dim must be finite and > 0"),
-    "shell_mass of dim": (lambda d: ty.shell_mass(d, 0.0, 1.0), 0.5, "dim must be finite and >= 1"),
-    "shell_mass of low": (lambda low: ty.shell_mass(3, low, 1.0), 2.0, "high must be >= low = 2.0, got 1.0"),
-    "typical_mass": (lambda e: ty.typical_mass(3, e), -1.0, "epsilon must be finite and > 0"),
-    "mirage_typical_radius": (ty.mirage_typical_radius, 0.5, "dim must be finite and >= 1"),
+    "coin_table": (lambda p: sk.typicality.coin_table(p, 3).log_mass, 1.5, "p must be in (0, 1)"),
+    "log_sphere_area": (sk.typicality.log_sphere_area, -1.0, "dim must be finite and > 0"),
+    "shell_mass of dim": (lambda d: sk.typicality.shell_mass(d, 0.0, 1.0), 0.5, "dim must be finite and >= 1"),
+    "shell_mass of low": (lambda low: sk.typicality.shell_mass(3, low, 1.0), 2.0, "high must be >= low = 2.0, got 1.0"),
+    "typical_mass": (lambda e: sk.typicality.typical_mass(3, e), -1.0, "epsilon must be finite and > 0"),
+    "mirage_typical_radius": (sk.typicality.mirage_typical_radius, 0.5, "dim must be finite and >= 1"),
     "wiener_gain": (lambda p: spectra.wiener_gain(p * POWER, 0.0), -1.0, "power must be finite and >= 0"),
     "wiener_gain of NaN": (lambda p: spectra.wiener_gain(p * POWER, 0.0), np.nan, "power must be finite and >= 0"),
     "wiener_error": (lambda p: spectra.wiener_error(p * POWER, 0.0), -1.0, "power must be finite and >= 0"),
@@ -66,22 +43,20 @@ OUT_OF_RANGE = {
     "fpr_at_tpr": (lambda p: metrics.fpr_at_tpr(IN, OUT, p), 2.0, "tpr must be in (0, 1], got 2.0"),
     "vendi_score": (lambda h: metrics.vendi_score(PAIR, h), -1.0, "bandwidth must be finite and > 0"),
     "bits_per_dim": (
-        lambda x: likelihood.dequantised_bits_per_dim(
+        lambda x: sk.likelihood.dequantised_bits_per_dim(
             KEY, lambda key, z: jnp.sum(z, -1), x * np.ones((1, 1), int), 4
         ).bits_per_dim,
         4,
         "x must hold classes from 0 to 3, got [[4]]",
     ),
     "variational_bound": (
-        lambda x: likelihood.variational_bound(
-            KEY, DENOISER, SCHEDULE, x * np.ones((1, 1), np.float32), num_times=1, bins=3
+        lambda x: sk.likelihood.variational_bound(
+            KEY, DENOISER, COSINE, x * np.ones((1, 1), np.float32), num_times=1, bins=3
         ).total,
         -2.0,
         "x0 must be of the values linspace(-1, 1, bins=3), got [[-2.]]",
     ),
 }
-
-
 """Functions of one argument, a value, and the message; traced, the answer is NaN."""
 
 WITHOUT_ANSWER = [
@@ -94,40 +69,40 @@ WITHOUT_ANSWER = [
 """Calls without an answer, and the message."""
 
 OTHER_SHAPES = {
-    "denoising_loss": lambda x: losses.denoising_loss(jax.random.key(0), flat, FLOW, x),
-    "denoising_loss, tree": lambda x: losses.denoising_loss(jax.random.key(0), as_tree, FLOW, x),
-    "denoiser_from_network": lambda x: denoisers.denoiser_from_network(flat, FLOW)(x, 0.5),
-    "denoiser_from_network, t": lambda x: denoisers.denoiser_from_network(lambda x, t: x, FLOW)(x, COLUMN[:2]),
-    "denoiser_from_score": lambda x: denoisers.denoiser_from_score(flat, FLOW)(x, 0.5),
-    "perturb": lambda x: process.perturb(x, COLUMN, 0.5, FLOW),
-    "perturb, t": lambda x: process.perturb(x, x, np.full((4, 2), 0.5), FLOW),
-    "classification_loss": lambda x: losses.classification_loss_at(flat, FLOW, x, x, AT, np.zeros(4, int)),
-    "classification_loss, eps": lambda x: losses.classification_loss_at(
+    "denoising_loss": lambda x: sk.losses.denoising_loss(KEY, flat, FLOW, x),
+    "denoising_loss, tree": lambda x: sk.losses.denoising_loss(KEY, as_tree, FLOW, x),
+    "denoiser_from_network": lambda x: sk.denoisers.denoiser_from_network(flat, FLOW)(x, 0.5),
+    "denoiser_from_network, t": lambda x: sk.denoisers.denoiser_from_network(lambda x, t: x, FLOW)(x, COLUMN[:2]),
+    "denoiser_from_score": lambda x: sk.denoisers.denoiser_from_score(flat, FLOW)(x, 0.5),
+    "perturb": lambda x: sk.process.perturb(x, COLUMN, 0.5, FLOW),
+    "perturb, t": lambda x: sk.process.perturb(x, x, np.full((4, 2), 0.5), FLOW),
+    "classification_loss": lambda x: sk.losses.classification_loss_at(flat, FLOW, x, x, AT, np.zeros(4, int)),
+    "classification_loss, eps": lambda x: sk.losses.classification_loss_at(
         lambda x, t: x, FLOW, x, COLUMN, AT, np.zeros(4, int)
     ),
-    "classifier_free": lambda x: guidance.classifier_free(right, wrong, 2.0)(x, 0.5),
-    "classifier_free, scale": lambda x: guidance.classifier_free(right, right, np.ones((4, 2)))(x, 0.5),
-    "interval": lambda x: guidance.interval(right, wrong, FLOW)(x, COLUMN / 2),
-    "dps": lambda x: guidance.dps(right, FLOW, lambda x: x, COLUMN, 1.0)(x, 0.5),
-    "consistency": lambda x: flow_maps.consistency_training_loss(wrong, right, FLOW, x, x, AT.t, S),
-    "consistency, student": lambda x: flow_maps.consistency_training_loss(right, wrong, FLOW, x, x, AT.t, S),
-    "matching_loss": lambda x: flow_maps.matching_loss(x, wrong, right, FLOW, x, AT),
-    "progressive": lambda x: flow_maps.two_step_prediction(wrong, x, AT.t, 0.375 + 0 * S, S, FLOW),
-    "squared_error": lambda x: flow_maps.squared_error(x, COLUMN),
+    "classifier_free": lambda x: sk.guidance.classifier_free(right, wrong, 2.0)(x, 0.5),
+    "classifier_free, scale": lambda x: sk.guidance.classifier_free(right, right, np.ones((4, 2)))(x, 0.5),
+    "interval": lambda x: sk.guidance.interval(right, wrong, FLOW)(x, COLUMN / 2),
+    "dps": lambda x: sk.guidance.dps(right, FLOW, lambda x: x, COLUMN, 1.0)(x, 0.5),
+    "consistency": lambda x: sk.flow_maps.consistency_training_loss(wrong, right, FLOW, x, x, AT.t, S),
+    "consistency, student": lambda x: sk.flow_maps.consistency_training_loss(right, wrong, FLOW, x, x, AT.t, S),
+    "matching_loss": lambda x: sk.flow_maps.matching_loss(x, wrong, right, FLOW, x, AT),
+    "progressive": lambda x: sk.flow_maps.two_step_prediction(wrong, x, AT.t, 0.375 + 0 * S, S, FLOW),
+    "squared_error": lambda x: sk.flow_maps.squared_error(x, COLUMN),
     "update_ema": lambda x: training.update_ema({"0.9": x}, COLUMN, 1),
 }
 """Functions that compare their argument with arrays of other shapes."""
 
 LOG_SNR = jnp.zeros(())
 TRACED = {
-    "min_snr": lambda value: weightings.min_snr(LOG_SNR, value),
-    "edm": lambda value: weightings.edm(LOG_SNR, value),
-    "p2": lambda value: weightings.p2(LOG_SNR, k=value),
-    "logit_normal": lambda value: weightings.logit_normal(LOG_SNR, std=value),
+    "min_snr": lambda value: sk.weightings.min_snr(LOG_SNR, value),
+    "edm": lambda value: sk.weightings.edm(LOG_SNR, value),
+    "p2": lambda value: sk.weightings.p2(LOG_SNR, k=value),
+    "logit_normal": lambda value: sk.weightings.logit_normal(LOG_SNR, std=value),
     "ema_decay": lambda value: training.ema_decay(value, 3.0),
-    "snr_drop": lambda value: process.snr_drop(FLOW, -0.1 * value, 0.5),
-    "step_weight": lambda value: flow_maps.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
-    "interval": lambda value: guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],
-    "earlier_time": lambda value: flow_maps.earlier_time(0.5, np.array([1.0, 0.0]), value),
+    "snr_drop": lambda value: sk.process.snr_drop(FLOW, -0.1 * value, 0.5),
+    "step_weight": lambda value: sk.flow_maps.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
+    "interval": lambda value: sk.guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],
+    "earlier_time": lambda value: sk.flow_maps.earlier_time(0.5, np.array([1.0, 0.0]), value),
 }
 """Functions whose answer is NaN for a traced -1."""

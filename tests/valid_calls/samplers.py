@@ -1,25 +1,46 @@
-"""Solvers and time grids. Samplers. Likelihoods and variational bounds."""
+"""Solvers and time grids, samplers, likelihoods and variational bounds; flow maps, distillation and bridges."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit import denoisers, densities, samplers, schedules, solvers, times
+from scorekit.bridges import diffrax as bridge
+from scorekit.flow_maps.progressive import Steps
+from scorekit.times import Times
 from scorekit.typing import Prediction
-from valid_calls.common import COSINE, KEY, X
-from valid_calls.kinds import Choice, Classes, Count, Data, Number, Shaped, call
+from valid_calls.common import (
+    COSINE,
+    EACH,
+    ENDS,
+    FLOATS,
+    FLOW,
+    OUTPUT,
+    PREDICTION,
+    SAME,
+    TS,
+    X,
+    denoiser,
+    fixed,
+    floats,
+)
+from valid_calls.kinds import Choice, Classes, Count, Data, Number, Shaped, Time, call
 
-_SCHEDULE, _ANCESTRAL = schedules.linear_vp(), solvers.Ancestral()
-_TS = np.array([1.0, 0.5, 0.1], np.float32)
+_SCHEDULE, _ANCESTRAL, _TS = schedules.linear_vp(), solvers.Ancestral(), floats(1.0, 0.5, 0.1)
 _STATE = Data(X, "shape")
 _ENDS = {"t_max": 0.9, "t_min": 0.1}
 _ADAPTIVE = {"rtol": Number(0.1, low=0.0, high=1.0), "atol": 0.1, "max_steps": 50, "t_start": 0.9, "t_end": 0.1}
-_GIVEN_X = np.array([[1.0, -1.0]], np.float32)
+_GIVEN_X, _GIVEN_TS = floats([1.0, -1.0]), Data(floats(0.9, 0.5, 0.1))
 _EXACT = {
     "denoiser": denoisers.exact_denoiser(densities.gaussian(np.zeros(2, np.float32), std=1.0), COSINE),
     "schedule": COSINE,
 }
 _RANGE = {"t_min": 0.01, "t_max": 0.9}
-_GIVEN_TS = Data(np.array([0.9, 0.5, 0.1], np.float32))
+_T, _S, _MIDDLE = floats(0.5, 0.75), floats(0.125, 0.25), floats(0.3125, 0.5)
+_ANY_T, _ANY_S = (Time(t, "axes, longer") for t in (_T, _S))
+_NETWORK_T, _NETWORK_S = Data(_T, ENDS), Data(_S, ENDS)
+_NORMAL = densities.gaussian(np.zeros(3, np.float32), std=1.0)
+_T_MIN = Number(0.0, low=-1.0, high=2.0)
+_LEARNED = {"student": PREDICTION, "t_min": _T_MIN, "weight": FLOATS}
 
 
 def _denoiser(x, t):
@@ -32,19 +53,37 @@ def _log_density(x):
 
 
 USUAL = {
-    "ts": Data(_TS, "integer: only [1, 0] could be meant, and ones do not decrease"),
-    "times": _TS,
-    "key": KEY,
-    **dict.fromkeys(("denoiser", "base", "source", "target"), _denoiser),
-    "schedule": _SCHEDULE,
-    "solver": solvers.Euler(),
-    **dict.fromkeys(("x", "x_init"), _STATE),
-    "x0": Data(_GIVEN_X, alias="x_t"),
-    "n": 3,
-    "log_weights": Data(np.log(np.array([0.5, 0.25, 0.25], np.float32)), "integer"),
-    "step_size": 0.1,
-    "num_steps": 2,
-    "steps": 5,
+    "solvers samplers likelihood": {
+        "ts": Data(_TS, "integer: only [1, 0] could be meant, and ones do not decrease"),
+        "times": _TS,
+        **dict.fromkeys(("denoiser", "base", "source", "target"), _denoiser),
+        "schedule": _SCHEDULE,
+        "solver": solvers.Euler(),
+        **dict.fromkeys(("x", "x_init"), _STATE),
+        "x0": Data(_GIVEN_X, alias="x_t"),
+        "n": 3,
+        "log_weights": Data(np.log(floats(0.5, 0.25, 0.25)), "integer"),
+        "step_size": 0.1,
+        "num_steps": 2,
+        "steps": 5,
+        "log_likelihood": _log_density,
+    },
+    "flow_maps bridges": {
+        **dict.fromkeys(("a", "b", "x_s", "main", "adversarial", "fake_logits", "fake_features"), Data(X)),
+        **dict.fromkeys(("flow_map", "student", "denoiser"), PREDICTION),
+        **dict.fromkeys(("teacher", "target", "real", "conditional", "unconditional"), denoiser),
+        "t": Time(_T),
+        "s": Time(_S),
+        "network": OUTPUT,
+        "x_t": SAME,
+        "middle": Time(_MIDDLE),
+        "n": 2,
+        "ts": Data(TS),
+        "fake": Shaped(X, of=fixed),
+        "samples": Data(X, alias="x0"),
+        "times": Data(Times(_T, EACH), ENDS, alias="t"),
+        "x": Data(X, "empty; integer: diffrax keeps the state in float32"),
+    },
 }
 ROWS = {
     "solvers.DPS": call(  # takes no step: its constructor validates
@@ -54,12 +93,9 @@ ROWS = {
         inner=solvers.Euler(),
         step_size=0.5,
     ),
-    "solvers.grids.check_grid": call(),
-    "solvers.grids.from_sigmas": call(sigmas=Data(np.array([9.0, 1.0, 0.1], np.float32), "integer: [9, 1, 0]")),
-    "solvers.grids.karras": call(**_ENDS),
+    "solvers.grids.from_sigmas": call(sigmas=Data(floats(9.0, 1.0, 0.1), "integer: [9, 1, 0]")),
+    **{f"solvers.grids.{name}": call(**_ENDS) for name in ("karras", "uniform_log_snr", "vp_quadratic")},
     "solvers.grids.matching": call(other=_SCHEDULE, ts=Data(_TS, "integer")),
-    "solvers.grids.uniform_log_snr": call(**_ENDS),
-    "solvers.grids.vp_quadratic": call(**_ENDS),
     "solvers.noise_levels": call(times=Data(_TS, "shape, integer, empty")),
     "solvers.noise_levels/max_past": call(max_past=2),
     "solvers.precomputed": call(
@@ -71,14 +107,9 @@ ROWS = {
     "samplers.adaptive_ode": call(**_ADAPTIVE, coordinate="flow", block_size=8),
     "samplers.adaptive_sde": call(**_ADAPTIVE),
     "samplers.corrupt_denoise": call(num_rounds=1),
-    "samplers.effective_sample_size": call(),
     "samplers.few_steps": call(steps=Count(5, least=5), sigma_data=1.0, t_max=0.9, t_min=0.001),
-    "samplers.invert": call(),
     "samplers.langevin": call(score=lambda x: -x),
-    "samplers.metropolis_langevin": call(
-        lambda key, x, step_size, num_steps: samplers.metropolis_langevin(key, _log_density, x, step_size, num_steps)[0]
-    ),
-    "samplers.nfe": call(),
+    "samplers.metropolis_langevin": call(log_density=_log_density, answer=lambda found: found[0]),
     "samplers.parallel_sample": call(tolerance=0.1, max_iterations=2, window=2),
     "samplers.product_sample": call(conditions=[_denoiser], weights=[2.0], solver=_ANCESTRAL),
     "samplers.recommended": call(sigma_data=1.0, t_max=0.9, t_min=0.001),
@@ -93,17 +124,11 @@ ROWS = {
     ),
     "samplers.sample": call(key=None),
     "samplers.sample_with_log_probs": call(solver=_ANCESTRAL),
-    "samplers.sdedit": call(),
-    "samplers.sgld": call(noisy_score=lambda key, x: -x, step_sizes=Data(np.array([0.1, 0.1], np.float32), "integer")),
-    "samplers.systematic_resample": call(),
+    "samplers.sgld": call(noisy_score=lambda key, x: -x, step_sizes=Data(floats(0.1, 0.1), "integer")),
     "samplers.trajectory_log_probs": call(solver=_ANCESTRAL, trajectory=Data(np.stack([X, X, X]), "shape")),
-    "samplers.translate": call(),
-    "samplers.twisted_sample": call(solver=_ANCESTRAL, log_likelihood=_log_density, softening=0.1),
+    "samplers.twisted_sample": call(solver=_ANCESTRAL, softening=0.1),
     "likelihood.bits_per_dim": call(
-        log_p=Data(np.array([-3.0], np.float32), "integer, shape, empty"),
-        event_size=2,
-        bins=4,
-        dequantisation="uniform",
+        log_p=Data(floats(-3.0), "integer, shape, empty"), event_size=2, bins=4, dequantisation="uniform"
     ),
     "likelihood.dequantised_bits_per_dim": call(
         log_density=lambda key, z: jnp.sum(z, axis=-1), x=Classes(np.array([[0, 1], [2, 3]]), num_classes=4), bins=4
@@ -113,5 +138,63 @@ ROWS = {
     "likelihood.boundary_terms": call(schedule=COSINE, eps=Data(_GIVEN_X), bins=2, **_RANGE),
     "likelihood.discrete_variational_bound": call(ts=_GIVEN_TS, bins=2, **_EXACT),
     "likelihood.log_likelihood": call(key=None, rtol=0.1, atol=0.1, max_steps=100, block_size=8, **_EXACT, **_RANGE),
-    "likelihood.log_likelihood/probes": call(key=KEY, divergence="rademacher", ts=_GIVEN_TS, **_EXACT),
+    "likelihood.log_likelihood/probes": call(divergence="rademacher", ts=_GIVEN_TS, **_EXACT),
+    **dict.fromkeys(("flow_maps.clock", "bridges.diffrax.reversed_time"), call(t=_ANY_T)),
+    "flow_maps.earlier_time": call(t=_ANY_T, steps=4),
+    **dict.fromkeys(
+        [f"flow_maps.{name}_loss" for name in ("eulerian", "lagrangian", "semigroup")],
+        call(flow_map=Shaped(X, alias="prediction; x0", of=fixed)),
+    ),
+    **{f"flow_maps.consistency_{name}_loss": call(**_LEARNED) for name in ("training", "distillation")},
+    "flow_maps.flow_map_from_network": call(
+        then="x_t t s",
+        x_t=Data(X, "nan: NaN stays NaN", alias="t"),
+        t=_NETWORK_T,
+        s=Data(_S, f"{ENDS}; nan: the network takes it"),
+        target="velocity",
+    ),
+    "flow_maps.condition_on_clocks": call(
+        then="x_t t s", network=lambda x, level, span: level + span, x_t=X, t=_ANY_T, s=_ANY_S, scale=1.0
+    ),
+    "flow_maps.semigroup_error": call(
+        flow_map=denoiser, x_t=Data(X, "shape; empty: no example, no error", alias="middle")
+    ),
+    "flow_maps.exact_map": call(then="x_t t s", density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2),
+    "flow_maps.adaptive_weighted": call(loss=Data(_T, "shape, integer; empty: no example, no loss")),
+    "flow_maps.two_times": call(sampler=times.uniform()),
+    "flow_maps.shortcut_steps": call(t_max=Number(1.0, low=-1.0, high=2.0), t_min=_T_MIN),
+    "flow_maps.guided_velocity": call(example=Data(Prediction(X, X)), scale=2.0, x_t=X, t=_T),
+    "flow_maps.tuning_time": call(t=_ANY_T, stage=3),
+    "flow_maps.consistency_function": call(then="x_t t", t=_NETWORK_T, t_min=_T_MIN),
+    "flow_maps.boundary_coefficients": call(target="v", t=_ANY_T, t_min=_T_MIN),
+    "flow_maps.curriculum": call(progress=_ANY_T, first=1, last=4),
+    "flow_maps.chord": call(x_t=Data(X, "empty, shape", alias="t")),
+    "flow_maps.two_step_prediction": call(teacher=PREDICTION),
+    "flow_maps.progressive_loss": call(x0=Data(X, alias="steps"), steps=Data(Steps(_T, _MIDDLE, _S), alias="t")),
+    "flow_maps.halvings": call(first=8, last=2),
+    "flow_maps.reverse_kl_gradient": call(real=Shaped(X, of=fixed)),
+    "flow_maps.discriminator_loss": call(real_logits=Data(X, "shape", alias="fake_logits")),
+    "flow_maps.adversarial_loss": call(fake_logits=Data(X, "shape")),
+    "flow_maps.noised_logits": call(discriminator=lambda x_t, t: x_t, x=Data(X, alias="x0")),
+    "flow_maps.optimal_logits": call(real=_NORMAL, fake=_NORMAL, x_t=Data(X)),
+    "flow_maps.gradient_penalty": call(
+        discriminator=Data(
+            X,
+            "shape, integer; nan: a constant has no gradient",
+            alias="logits; x",
+            of=lambda logits: lambda x: logits + 0.0 * jnp.sum(x),
+        ),
+        x=Data(X, "shape; nan: nothing here depends on it", alias="logits"),
+    ),
+    "flow_maps.feature_matching_loss": call(real_features=Data(X, alias="fake_features")),
+    "flow_maps.balancing_weight": call(main=Data(X, alias="adversarial")),
+    "bridges.diffrax.ode_term": call(
+        lambda prediction, x: bridge.ode_term(fixed(prediction), FLOW).vf(0.5, x, None), prediction=Shaped(X)
+    ),
+    "bridges.diffrax.reverse_sde": call(
+        lambda prediction, x: bridge.reverse_sde(fixed(prediction), FLOW, lambda r0, r1: 0.0 * X)
+        .terms[0]
+        .vf(0.5, x, None),
+        prediction=Shaped(X),
+    ),
 }

@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments.audio.drawing import check_kind, check_results, open_kind
+from experiments.audio.vocoders import griffin_lim
 from experiments.benchmarks.few_steps.sounds import Comparison, check_students
 from experiments.benchmarks.measuring import in_turns
 from experiments.cli.config import Config, call, require
@@ -44,13 +45,6 @@ class Problem(NamedTuple):
     rate: int
     truth: Array
     encoded: Array
-
-
-def griffin_lim(features: audio.LogMel, length: int, iterations: int, seed: int, encoded: Array) -> Array:
-    """Sounds from log-mel features without a model."""
-    magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
-    given = magnitudes, features.window, features.hop, length
-    return audio.griffin_lim(jax.random.key(seed), *given, iterations=iterations).x
 
 
 def vocoder(
@@ -100,7 +94,8 @@ def versions(
 ) -> Iterator[tuple[str, Callable[[Array], Array], Path | None]]:
     """The name of every row, its compiled function of the features, and the folder of its run."""
     for count in (options.baseline, 2 * options.baseline):
-        make = jax.jit(functools.partial(griffin_lim, features, length, count, options.seed))
+        given = {"length": length, "iterations": count}
+        make = jax.jit(functools.partial(griffin_lim, jax.random.key(options.seed), features, **given))
         yield f"Griffin-Lim, {count}", make, None
     for path, (run, config) in runs.items():
         for n in possible_steps(config, [*map(int, options.steps)]):
@@ -137,8 +132,9 @@ def run(config: Config, options: flags.FlagValues) -> Path:
     kept = {"sounds": len(truth), "seed": options.seed, "baseline": options.baseline}
     comparison = Comparison(workdir_of, saved, kept)
     comparison.sounds["held out"] = np.asarray(truth)[shown]
-    baseline = jax.jit(functools.partial(griffin_lim, features, length, options.baseline, options.seed))
-    for name, make, path in versions(runs, features, length, options):
+    made = list(versions(runs, features, length, options))
+    baseline = made[0][1]  # Griffin-Lim with options.baseline iterations
+    for name, make, path in made:
         compute = functools.partial(measure, problem, make, baseline, options.repeats)
         comparison.add(name, compute, path, shown)
     caption = f"means over {len(truth)} held-out sounds of {length / rate:g} s"

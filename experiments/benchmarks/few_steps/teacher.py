@@ -3,20 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from experiments.cli.config import Config
-from experiments.models import guidance
-from experiments.models.conditioning import conditions_for
-from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.sampling import at_steps, build_sampler
+from experiments.training.sampler_tuning import references
 from scorekit import tuning
 
 SOLVERS, GRIDS = ("euler", "dpmpp_2m", "unipc"), ("vp_quadratic", "uniform")
-_BATCH, _DRAWS, _FINE = 50, 10, 64  # of the tuning; the last one is the steps of its reference
+_BATCH, _DRAWS, _FINE = 50, 500, 64  # of the tuning; the last one is the steps of its reference
 
 
 def with_sampling(config: Config, solver: str, grid: str, steps: int) -> Config:
@@ -42,14 +36,7 @@ def tuned(config: Config, run: Run, steps: int, path: Path, updates: int) -> Ite
     config = with_sampling(config, solver_name, GRIDS[0], steps)
     schedule = run.model.schedule
     solver, ts = build_sampler(config, schedule)
-    labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), _BATCH)
-    given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
-    denoiser = make_guided(config, run.model)(run.params, given, scale, run.extras)
-    like = jax.ShapeDtypeStruct((_BATCH, *run.model.shape), jnp.float32)
-    key, num = jax.random.key(0), _DRAWS + _DRAWS // 2
-    both = tuning.fine_pairs(key, denoiser, schedule, like, num, t_max=ts[0], t_min=ts[-1], steps=_FINE)
-    pairs, held_out = (jax.tree.map(lambda x, s=s: x[s], both) for s in (slice(_DRAWS), slice(_DRAWS, None)))
+    denoiser, pairs, held_out = references(config, run, ts, _BATCH, _DRAWS, _FINE)
     found = tuning.tune(
         denoiser, schedule, solver, {"configured": ts}, pairs, held_out, coefficients=True, steps=updates
     )

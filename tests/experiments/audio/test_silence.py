@@ -45,10 +45,10 @@ def test_zeros_are_more_likely_than_a_gaussian_and_atypical(silence, gaussian):
     assert found["in distribution"].p_value > 0.05
 
 
-def test_in_blocks_is_independent_of_the_block_size(silence):
+def test_log_densities_of_clips_are_independent_of_the_block_size(silence):
     log_density = jax.jit(lambda key, x: jnp.sum(x, axis=1) + 0.0 * jax.random.normal(key))
     x = np.arange(14.0, dtype=np.float32).reshape(7, 2)
-    np.testing.assert_allclose(silence.in_blocks(log_density, jax.random.key(0), x, 3), x.sum(axis=1))
+    np.testing.assert_allclose(silence.of_clips(log_density, jax.random.key(0), x, 3), x.sum(axis=1))
 
 
 class Exact:
@@ -76,9 +76,9 @@ def test_noisy_log_density_is_that_of_the_noisy_gaussian(silence, gaussian):
     x = draws(3, 2000)
     t_min = schedule.time_at(-2.0 * np.log(0.2))
     noisy = gaussian.marginal(schedule.alpha(t_min), schedule.sigma(t_min))
-    found = silence.in_blocks(log_density, jax.random.key(0), x, 500)
+    found = silence.of_clips(log_density, jax.random.key(0), x, 500)
     assert found.mean() == pytest.approx(-float(noisy.entropy()), abs=0.5)
-    silent = silence.in_blocks(log_density, jax.random.key(1), np.zeros((500, DIM), np.float32), 500)
+    silent = silence.of_clips(log_density, jax.random.key(1), np.zeros((500, DIM), np.float32), 500)
     sigma, total = float(schedule.sigma(t_min)), float(noisy.entropy())
     std = np.exp(total / DIM - 0.5 * np.log(2 * np.pi * np.e))
     expected = -DIM * (0.5 * np.log(2 * np.pi) + np.log(std) + 0.5 * (sigma / std) ** 2)
