@@ -105,7 +105,7 @@ def _rows(
     wanted = batch = config.get(program, {}).get("batch_size", 0)
     while True:
         trial = changed(config, {f"{program}.batch_size": batch}) if batch else config
-        lowered = programs.lower(trial, dataset, jax.devices()).get(program)
+        lowered = programs.lower(trial, dataset, jax.devices(), devices.chip.memory).get(program)
         if lowered is None:
             return
         taken, cost = _run(lowered, devices, program)

@@ -66,7 +66,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     assert less[2] in (f"{batch // 2:,} of {batch:,}", f"{batch // 4:,} of {batch:,}")
     assert memory[1] <= chip.memory
     chip = chip._replace(memory=1.0)
-    assert [row[2].endswith("does not fit") for row in at_hand.recipe(config, "points")] == [True, True]
+    assert next(at_hand.recipe(config, "points"))[2].endswith("does not fit")
 
 
 def test_cores_that_feed_a_step():
