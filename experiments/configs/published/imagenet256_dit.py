@@ -14,9 +14,10 @@ these 294,912 and 18,448. 5.7 steps a second on a TPU v3-256 pod (the paper): 34
 
 Values: the training set-up of the paper; a tenth of the labels is dropped (from memory).
 
-Differences: products in bfloat16; the variance is not learned, and the loss is of the noise alone; times are continuous, from the time of
-the first of 1,000 steps on; latents are means of the encoder, there draws from it, of images that are not flipped;
-guidance changes all channels, there the first three of four (``docs/weights.md``).
+Differences: products in bfloat16, activations computed again in the backward pass; the variance is not learned, and
+the loss is of the noise alone; times are continuous, from the time of the first of 1,000 steps on; latents are means of
+the encoder, there draws from it, of images that are not flipped; guidance changes all channels, there the first three
+of four (``docs/weights.md``).
 """
 
 from experiments.configs import base
