@@ -112,9 +112,13 @@ def sentence(rate: float, plan: plans.Plan) -> str:
     most = cost.examples / bound(cost, plan.topology.chip, chips, plan.dtype).seconds
     cores, usual = (math.ceil(taken / rate) for taken in (most, UTILISATION * most))
     return (
-        f"{plan.topology.name} takes {human(most)}/s at its bound and {human(UTILISATION * most)} at "
-        f"{UTILISATION:.0%} of it: {cores:,} cores feed this, {usual:,} at {UTILISATION:.0%}"
+        f"{plan.topology.name} takes {human(most)}/s at its bound, which {cores:,} {_cores(cores)}, and "
+        f"{human(UTILISATION * most)}/s at {UTILISATION:.0%} of it, which {usual:,} {_cores(usual)}"
     )
+
+
+def _cores(number: int) -> str:
+    return "core feeds" if number == 1 else "cores feed"
 
 
 def run(options: flags.FlagValues) -> None:

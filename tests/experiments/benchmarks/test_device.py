@@ -73,8 +73,9 @@ def test_cores_that_feed_a_step():
     """Of 1e12 operations an example, sixteen chips of 197 T/s do 3,152 a second; 40 % of it are 1,260.8."""
     cost = Cost(0, 0, 0, 0, 256e12, None, {}, {}, 0, 256, 1, 1, 0.0)
     plan = Plan(load_config(f"{CONFIGS}/published/imagenet256_dit.py"), topology("v5e:4x4"), {"training": cost})
-    assert input.sentence(100.0, plan).endswith(": 32 cores feed this, 13 at 40%")
-    assert input.sentence(1260.0, plan).endswith(": 3 cores feed this, 2 at 40%")
+    both = "3.15 k/s at its bound, which 32 cores feed, and 1.26 k/s at 40% of it, which 13 cores feed"
+    assert input.sentence(100.0, plan) == f"v5e:4x4 takes {both}"
+    assert input.sentence(1261.0, plan).endswith("which 3 cores feed, and 1.26 k/s at 40% of it, which 1 core feeds")
     large = plan._replace(costs={"training": cost._replace(needed=1e12)})
     assert input.sentence(100.0, large) == "v5e:4x4: does not fit"
 
