@@ -1,11 +1,18 @@
 """Flags of programs with several tables: defaults that depend on the table, and names out of one."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from experiments.cli.config import ConfigError, hint
+
+_CONFIGS = Path(__file__).parents[1] / "configs"
+PUBLISHED = [str(path) for path in sorted(_CONFIGS.glob("published/[a-z]*.py"))]
+"""Config files of published recipes."""
+LARGE = [str(path) for path in sorted(_CONFIGS.glob("*/*_gpu.py"))]
+"""Config files of other recipes for accelerators."""
 
 
 def with_defaults(usual: Mapping[str, Any]) -> flags.FlagValues:

@@ -56,29 +56,34 @@ _SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
 
 
 def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Cost:
-    """Compiles a program and reads its costs. A program that the compiler finds too large has ``needed``.
+    """Compiles a program for a described topology and reads its costs.
 
     With ``fast`` the compiler of TPUs spends the least effort, for convolutions a tenth of the time: programs need more
     memory and move more bytes than those that run.
     """
+    quick = {"exec_time_optimization_effort": -1.0} if fast else {}
+    options = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
+    return compiled_and_cost(lowered, topology, options)[1]
+
+
+def compiled_and_cost(lowered: Lowered, topology: Topology, options: Any = None) -> tuple[Any, Cost]:
+    """The compiled program and its costs. Of one that the compiler finds too large, None and costs with ``needed``."""
     start = time.monotonic()
     common = lowered.examples, lowered.evaluations, lowered.parameters
     try:
-        quick = {"exec_time_optimization_effort": -1.0} if fast else {}
-        options: Any = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
         compiled = lowered.program.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         needed, seconds = _needed(str(error)), time.monotonic() - start
         if needed is None:
             raise
-        return Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *common, seconds, needed)
+        return None, Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *common, seconds, needed)
     seconds, sizes, text = time.monotonic() - start, compiled.memory_analysis(), compiled.as_text()
     assert sizes is not None
     assert text is not None
     program = Program(text)
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     near, far, overlapping = traffic(program.collectives(), topology)
-    return Cost(
+    return compiled, Cost(
         lowered.state, sizes.temp_size_in_bytes, max(kept - lowered.state, 0), sizes.generated_code_size_in_bytes,
         lowered.flops, program.memory_bytes(), near, far, overlapping, *common, seconds,
     )  # fmt: skip

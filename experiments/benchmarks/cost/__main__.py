@@ -5,11 +5,13 @@
     python -m experiments.benchmarks.cost --table=step --config=… --config.training.batch_size=512
     python -m experiments.benchmarks.cost --table=memory --networks=DiT,UNet
     python -m experiments.benchmarks.cost --table=layouts --devices=8
+    python -m experiments.benchmarks.cost --table=input --topologies=v5e:4x4,h100:8
 
 ``samplers``: the overhead of every solver on a fixed grid (:mod:`.samplers`). ``step``: training and sampling of any
 config on the devices at hand, over minimal implementations (:mod:`.step`). ``memory``: the switches of networks that
 save memory (:mod:`.memory`). ``layouts``: the cost of a training step for each device, by the number of devices and of
-copies of the state (:mod:`.layouts`). ``import``: the seconds that ``import scorekit`` adds to those of jax.
+copies of the state (:mod:`.layouts`). ``input``: images a second of a core, from files to batches, and the cores that
+feed planned training steps (:mod:`.input`). ``import``: the seconds that ``import scorekit`` adds to those of jax.
 
 Two sides of a ratio alternate in one process; a ratio is the median over repetitions of the ratio within one.
 """
@@ -17,9 +19,9 @@ Two sides of a ratio alternate in one process; a ratio is the median over repeti
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments.benchmarks.cost import layouts, memory, samplers, step
+from experiments.benchmarks.cost import input, layouts, memory, samplers, step
 from experiments.benchmarks.measuring import import_seconds
-from experiments.benchmarks.options import with_defaults
+from experiments.benchmarks.options import PUBLISHED, with_defaults
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
@@ -31,6 +33,7 @@ DEFAULTS = {
     "step": {"turns": 20},
     "memory": {"batch": 64},
     "layouts": {"batch": 32, "steps": 20},
+    "input": {},
     "import": {"turns": 7},
 }
 
@@ -56,6 +59,8 @@ flags.DEFINE_integer("side", 32, "memory: side of the images; a multiple of 8.")
 flags.DEFINE_integer("depth", 12, "memory: blocks of the DiT.")
 flags.DEFINE_integer("width", 384, "memory: width of the DiT; a multiple of 64, the features of a head.")
 flags.DEFINE_integer("channels", 64, "memory: channels of the first level of the U-Net.")
+flags.DEFINE_list("recipes", PUBLISHED, "input: config files that are fed.")
+flags.DEFINE_list("topologies", [], "input: chips and shapes to plan for: v5e:4x4, h100:8; needs their compilers.")
 flags.DEFINE_integer("devices", 8, "layouts: most devices, simulated on the CPU.")
 
 
@@ -78,6 +83,8 @@ def main(config: Config) -> None:
             memory.run(options)
         case "layouts":
             layouts.run(options)
+        case "input":
+            input.run(options)
         case "import":
             added, alone = import_seconds(options.turns)
             print(f"import scorekit adds {show(added)} s to the {show(alone)} s of import jax")
