@@ -30,6 +30,7 @@ def get_config():
     config.data.latents = "runs/imagenet256_latents"
     config.schedule.name = "linear_vp"
     use_preset(config, DiT, "DiT-XL/2")
+    config.network.attention = "fused"
     config.preconditioning.noise.name = "timestep"
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"
