@@ -14,7 +14,7 @@ from scorekit.typing import Array, PyTree
 __all__ = ["Shard", "gathered"]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["axis", "axis_name"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["axis", "axis_name", "ring"])
 @dataclasses.dataclass(frozen=True)
 class Shard:
     """The part of an array that this device has.
@@ -26,6 +26,7 @@ class Shard:
       value: the part.
       axis: the axis that is split, negative: counted from the last, so that a loop may run over leading axes.
       axis_name: the axis of the mesh over which it is split.
+      ring: number of neighbouring devices that gather first, before the rings do; 0 is all at once.
 
     >>> import jax.numpy as jnp
     >>> mesh = jax.make_mesh((1,), ("fsdp",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -38,10 +39,22 @@ class Shard:
     value: Array
     axis: int
     axis_name: str
+    ring: int = 0
 
     def gather(self) -> Array:
         """The full array; its gradient is summed over the devices and split again."""
-        return jax.lax.all_gather(self.value, self.axis_name, axis=self.value.ndim + self.axis, tiled=True)
+        value, axis = self.value, self.value.ndim + self.axis
+        for groups in rings(self.axis_name, self.ring):
+            value = jax.lax.all_gather(value, self.axis_name, axis=axis, tiled=True, axis_index_groups=groups)
+        return value
+
+
+def rings(axis_name: str, ring: int) -> list[list[list[int]] | None]:
+    """Groups of devices whose gatherings one after the other gather over the whole axis; None is a group of all."""
+    if not ring:
+        return [None]
+    starts = range(0, jax.lax.axis_size(axis_name), ring)
+    return [[[i + j for j in range(ring)] for i in starts], [[i + j for i in starts] for j in range(ring)]]
 
 
 def gathered(tree: PyTree) -> PyTree:

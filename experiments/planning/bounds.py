@@ -63,11 +63,9 @@ def compile_cost(lowered: Lowered, topology: Topology) -> Cost:
         options: Any = {} if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
         compiled = lowered.program.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
-        found = re.search(r"Used ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm", str(error))
-        if found is None:
+        needed, seconds = _needed(str(error)), time.monotonic() - start
+        if needed is None:
             raise
-        needed = float(found[1]) * _SIZES[found[2]]
-        seconds = time.monotonic() - start
         return Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *common, seconds, needed)
     seconds, sizes, text = time.monotonic() - start, compiled.memory_analysis(), compiled.as_text()
     assert sizes is not None
@@ -79,6 +77,16 @@ def compile_cost(lowered: Lowered, topology: Topology) -> Cost:
         lowered.state, sizes.temp_size_in_bytes, max(kept - lowered.state, 0), sizes.generated_code_size_in_bytes,
         lowered.flops, program.memory_bytes(), near, far, overlapping, *common, seconds,
     )  # fmt: skip
+
+
+def _needed(error: str) -> float | None:
+    """The bytes that a compiler asks for in vain, of its error.
+
+    >>> _needed("RESOURCE_EXHAUSTED: ... Used 18.5G of 15.75G hbm.") == 18.5 * 2**30
+    True
+    """
+    found = re.search(r"(?:Used|temporaries) \(?([\d.]+)([KMGT]?)\)? (?:of|exceeds)", error)
+    return float(found[1]) * _SIZES[found[2]] if found else None
 
 
 def traffic(collectives: list[Collective], topology: Topology) -> tuple[dict[str, float], dict[str, float], float]:

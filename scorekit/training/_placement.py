@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scorekit._sharded import Shard
+from scorekit._sharded import Shard, rings
 from scorekit.typing import Array, PyTree
 
 AXES = ("data", "fsdp")
@@ -71,9 +71,22 @@ def split_axes(params: PyTree, mesh: Mesh) -> PyTree:
     return jax.tree.map(axis, params)
 
 
-def shards(params: PyTree, axes: PyTree) -> PyTree:
+def ring_of(mesh: Mesh) -> int:
+    """The devices of a ring, of parameters that all chips of a TPU slice hold together; else 0, for all at once.
+
+    XLA scatters a sum over a part of a slice. Over all of 16 chips or more it sums the full arrays on each of them,
+    which moves twice the bytes, and then slices; over rings and across rings it scatters.
+    """
+    size, everything = mesh.shape["fsdp"], mesh.shape["data"] == 1
+    if mesh.devices.flat[0].platform != "tpu" or not everything or size < 16:
+        return 0
+    return max(ring for ring in range(1, size) if size % ring == 0 and ring**2 <= size)
+
+
+def shards(params: PyTree, axes: PyTree, mesh: Mesh) -> PyTree:
     """The arrays of this device that are split, as :class:`~scorekit.training.Shard`."""
-    return jax.tree.map(lambda x, axis: Shard(x, axis, "fsdp") if axis else x, params, axes)
+    ring = ring_of(mesh)
+    return jax.tree.map(lambda x, axis: Shard(x, axis, "fsdp", ring) if axis else x, params, axes)
 
 
 def gather(params: PyTree, later: Collection[str]) -> PyTree:
@@ -92,11 +105,16 @@ def gather(params: PyTree, later: Collection[str]) -> PyTree:
 def average(grads: PyTree, axes: PyTree, mesh: Mesh) -> PyTree:
     """The mean over all devices of the gradients of each; of those that are split, the part of this device."""
 
+    ring = ring_of(mesh)
+
     def leaf(grad, axis):
         if isinstance(grad, Shard):
             grad = grad.value  # summed over fsdp where it was gathered
         elif axis:
-            grad = jax.lax.psum_scatter(grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True)
+            for groups in reversed(rings("fsdp", ring)):
+                grad = jax.lax.psum_scatter(
+                    grad, "fsdp", scatter_dimension=grad.ndim + axis, tiled=True, axis_index_groups=groups
+                )
         else:
             return grad if mesh.size == 1 else jax.lax.pmean(grad, AXES)
         return (grad if mesh.shape["data"] == 1 else jax.lax.psum(grad, "data")) / mesh.size

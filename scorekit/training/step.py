@@ -137,7 +137,7 @@ def _jit_step(prepare, loss, optimizer, mesh, accumulate, gathers):
         axes = split_axes(state.params, mesh)
 
         def local(params, batch):
-            value, grads, per_example, aux = gradient(gather(shards(params, axes), later), batch)
+            value, grads, per_example, aux = gradient(gather(shards(params, axes, mesh), later), batch)
             return jax.lax.pmean(value, AXES), average(grads, axes, mesh), per_example, aux
 
         specs = jax.tree.map(lambda sharding: sharding.spec, state_sharding(state.params, mesh))

@@ -1,6 +1,7 @@
 """The result of training depends on the seed and the global batch, not on the devices."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from scorekit.networks import MLP
 from scorekit.training import (
     Checkpoints,
+    Shard,
     init_state,
     make_mesh,
     make_optimizer,
@@ -20,6 +22,7 @@ from scorekit.training import (
     restore_params,
     state_sharding,
 )
+from scorekit.training._placement import ring_of
 
 pytestmark = pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
 
@@ -178,3 +181,36 @@ def test_checkpoints_are_independent_of_the_layout(tmp_path, layout):
         np.testing.assert_array_equal(jax.device_get(a), jax.device_get(c))
     kernel = placed.state.params["params"]["dense_0"]["kernel"]
     assert kernel.addressable_shards[0].data.shape == (2, 8)
+
+
+def test_rings_gather_and_scatter_as_all_devices_do():
+    """Parameters in full, and gradients summed over all devices, by rings of two and then across them."""
+    mesh = make_mesh(fsdp=4, devices=jax.devices()[:4])
+    x = jax.random.normal(jax.random.key(0), (8, 3))
+    spec, whole = PartitionSpec("fsdp"), PartitionSpec()
+
+    def weighted(part, ring):
+        full = Shard(part, -2, "fsdp", ring).gather()
+        return full, jnp.sum(full**2) * (1.0 + jax.lax.axis_index("fsdp"))
+
+    def value_and_gradient(ring):
+        def of_device(part):
+            gradient = jax.grad(lambda part: weighted(part, ring)[1])(part)
+            return weighted(part, ring)[0], gradient
+
+        spread = jax.shard_map(of_device, mesh=mesh, in_specs=spec, out_specs=(whole, spec), check_vma=False)
+        return jax.jit(spread)(x)
+
+    full, gradient = value_and_gradient(2)
+    np.testing.assert_array_equal(full, x)
+    np.testing.assert_allclose(gradient, 2 * x * (1 + 2 + 3 + 4), rtol=1e-6)
+    np.testing.assert_allclose(gradient, value_and_gradient(0)[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("chips", "fsdp", "ring"), [(16, 16, 4), (64, 64, 8), (32, 32, 4), (8, 8, 0), (32, 16, 0)])
+def test_rings_are_of_tpus_that_all_hold_one_copy(chips, fsdp, ring):
+    of = lambda platform: SimpleNamespace(
+        shape={"fsdp": fsdp, "data": chips // fsdp}, devices=np.array([SimpleNamespace(platform=platform)])
+    )
+    assert ring_of(of("tpu")) == ring
+    assert ring_of(of("gpu")) == 0

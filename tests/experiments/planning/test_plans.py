@@ -1,0 +1,176 @@
+"""Plans of configs: bounds by hand, advice by what is too large, described data, and both compilers end to end."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments import tasks
+from experiments.cli.config import ConfigError
+from experiments.planning import programs
+from experiments.planning.bounds import Cost, bound, traffic
+from experiments.planning.chips import CHIPS, named, topology
+from experiments.planning.counting import flops
+from experiments.planning.described import describe
+from experiments.planning.hlo import Collective
+from experiments.planning.plans import Plan
+from experiments.planning.report import advice, device_hours, lines
+
+ROOT = Path(__file__).parents[3]
+PUBLISHED = ROOT / "experiments/configs/published"
+COST = Cost(
+    state=2e9, temporary=4e9, other=1e8, code=1e7, flops=16 * 197e12, memory=819e9 / 2, near={"all-gather": 200e9 / 4},
+    far={}, overlapping=0.0, examples=256, evaluations=1, parameters=10**8, seconds=10.0,
+)  # fmt: skip
+
+
+def config_of(name):
+    config = tasks.opened(str(PUBLISHED / f"{name}.py"))
+    tasks.of(config).check(config)
+    return config
+
+
+def plan_of(cost, name="v5e:4x4", config="imagenet256_dit", **sampling):
+    return Plan(config_of(config), topology(name), {"training": cost, **sampling})
+
+
+def test_bounds_are_work_over_published_speed():
+    limit = bound(COST, CHIPS["v5e"], 16, "bfloat16")
+    assert limit == pytest.approx((1.0, 0.5, 0.25, 0.0))
+    assert (limit.seconds, limit.binds) == (1.0, "products")
+    assert bound(COST, CHIPS["h100"], 16, "float32").products == pytest.approx(197 / (989 / 2))
+
+
+def test_device_hours_are_those_of_all_chips_to_the_last_step():
+    assert device_hours(plan_of(COST)) == pytest.approx(7_000_000 * 16 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "near", "far"),
+    [
+        ("v5e:4x4", ((*range(16),),), 15 / 16, 0.0),
+        ("h100:16", ((*range(16),),), 7 / 8, 1 / 16),
+        ("h100:16", ((0, 8), (1, 9)), 0.0, 1 / 2),
+        ("2*v5e:2x2", ((0, 1), (2, 3)), 1 / 2, 0.0),
+    ],
+)
+def test_bytes_go_over_links_inside_a_slice_and_over_the_network_between_slices(name, groups, near, far):
+    found = traffic([Collective("all-gather", 1.0, 1, False, groups)], topology(name))
+    assert found == ({"all-gather": near} if near else {}, {"all-gather": far} if far else {}, 0.0)
+
+
+SPLIT = {"training.fsdp": -1, "training.accumulate": 16, "network.remat": True}
+
+
+@pytest.mark.parametrize(
+    ("cost", "changes", "says"),
+    [
+        (COST._replace(state=15e9), {}, "--config.training.fsdp=-1"),
+        (COST._replace(temporary=20e9), {"network.remat": False}, "--config.network.remat=True"),
+        (COST._replace(temporary=20e9), {"network.remat": True}, "--config.training.accumulate=2"),
+        (COST._replace(needed=40e9, state=15e9), SPLIT, "more chips, such as 4x8"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_told_the_field_to_change(cost, changes, says):
+    plan = plan_of(cost)
+    for field, value in changes.items():
+        section, last = field.split(".")
+        plan.config[section][last] = value
+    assert plan.left < 0
+    assert says in advice(plan)
+    assert "does not fit" in lines(plan)[0]
+
+
+def test_a_sampler_that_does_not_fit_draws_fewer():
+    plan = plan_of(COST, sampling=COST._replace(temporary=30e9))
+    assert "--config.sampling.batch_size=16" in advice(plan)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "v5e", "v5e:4", "v5:4x4", "v5e:0x4", "h100:12", "h100:2x4", "2*h100:8", "v5e:4x4x4"]
+)
+def test_a_topology_that_is_none(name):
+    with pytest.raises(ConfigError, match=r"--topology="):
+        topology(name)
+
+
+def test_kinds_of_devices():
+    assert named("TPU v5 lite") is CHIPS["v5e"]
+    assert named("TPU v5p") is CHIPS["v5p"]
+    assert named("NVIDIA H100 80GB HBM3") is CHIPS["h100"]
+    assert named("NVIDIA H100 PCIe") is None
+
+
+def test_operations_are_those_of_all_devices():
+    mesh = jax.make_mesh((2,), ("i",), devices=jax.devices()[:2], axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("i")
+    product = lambda x: x @ x.T
+    spread = jax.shard_map(product, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    chosen = lambda x: jax.lax.cond(x[0, 0] > 0, lambda y: y @ y.T, lambda y: jnp.zeros((8, 8)), x)
+    x = jnp.ones((8, 4))
+    assert flops(jax.make_jaxpr(spread)(x).jaxpr) == 2 * (2 * 4 * 4 * 4)
+    assert flops(jax.make_jaxpr(chosen)(x).jaxpr) == 2 * 8 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        ("cifar10_edm", (32, 32, 3), 10),
+        ("imagenet64_edm2_s", (64, 64, 3), 1000),
+        ("imagenet256_dit", (32, 32, 4), 1000),
+    ],
+)
+def test_images_are_described_by_their_config(name, shape, classes):
+    dataset, line = describe(config_of(name))
+    assert (dataset.shape, dataset.num_classes) == (shape, classes)
+    assert "described, not loaded" in line
+    assert describe(config_of(name), (8, 8, 3), 7)[0].num_classes == 7
+
+
+def test_a_folder_of_images_of_no_size():
+    config = config_of("imagenet64_edm")
+    config.data.image_size = None
+    with pytest.raises(ConfigError, match=r"needs --shape=H,W,C"):
+        describe(config)
+
+
+@pytest.mark.slow
+def test_programs_are_lowered_from_shapes_for_the_devices_that_are_given():
+    config = tasks.opened(str(ROOT / "experiments/configs/images/smoke.py"))
+    tasks.of(config).check(config)
+    found = programs.lower(config, describe(config)[0], jax.devices()[:2])
+    assert found["training"].examples == config.training.batch_size
+    assert found["training"].flops > 0
+    assert found["sampling"].evaluations == config.sampling.steps
+    assert found["sampling"].state == 4 * found["sampling"].parameters
+
+
+# ---- the compilers, which need no device ---------------------------------------------------------------------------
+
+
+def planned(topology, cache, *further):
+    command = [sys.executable, "-m", "experiments.plan", "--config=experiments/configs/images/smoke.py",
+               f"--topology={topology}", *further]  # fmt: skip
+    environment = {**os.environ, "SCOREKIT_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    return found.returncode, found.stdout, found.stderr
+
+
+@pytest.mark.external
+@pytest.mark.parametrize(("name", "package"), [("v5e:2x2", "libtpu"), ("h100:4", "jax_cuda12_plugin")])
+def test_a_plan_is_made_and_then_read(name, package, tmp_path):
+    pytest.importorskip(package)
+    code, first, progress = planned(name, tmp_path)
+    assert code == 0, progress
+    assert "compiling training" in progress
+    assert re.search(r"fits, [\d.]+ GB of", first)
+    assert "what binds" in first
+    code, second, progress = planned(name, tmp_path)
+    assert code == 0, progress
+    assert second == first
+    assert "compiling" not in progress
