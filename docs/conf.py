@@ -28,6 +28,7 @@ extensions = [
     "search_words",
     "file_links",
     "unbroken",
+    "published",
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 

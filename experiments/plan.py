@@ -5,9 +5,9 @@
     python -m experiments.plan --config=… --topology=h100:8 --suggest
 
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
-needs no device: ``pip install 'scorekit[plan]'``. Images are described by their shape and not loaded (``--shape``,
-``--classes``); other data are loaded. Times are lower bounds, from the published speeds of the chips. Results are kept
-in ``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
+needs no device (``pip install 'scorekit[tpu]'``; an error says what CUDA needs). Images are described by their shape
+and not loaded (``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published speeds of
+the chips. Results are kept in ``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
 """
 
 import re
@@ -22,7 +22,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.planning import plans
 from experiments.planning.chips import topology
 from experiments.planning.described import describe
-from experiments.planning.report import lines
+from experiments.planning.report import lines, markdown
 from experiments.planning.suggest import suggest
 
 _CONFIG = shared.config()
@@ -32,6 +32,8 @@ _CLASSES = flags.DEFINE_integer("classes", None, "Number of classes of a folder 
 _SUGGEST = flags.DEFINE_bool(
     "suggest", False, "Find the smallest slice up to the topology, the largest batch and the least rematerialisation."
 )
+
+_MARKDOWN = flags.DEFINE_bool("markdown", False, "Print the plan as the title and the row of a Markdown table.")
 
 
 def main(config: Config) -> None:
@@ -52,7 +54,7 @@ def main(config: Config) -> None:
         plan = plans.make(plan.config, plan.topology, dataset)
     else:
         plan = plans.make(config, asked, dataset)
-    print("\n".join(lines(plan)))
+    print(markdown(plan) if _MARKDOWN.value else "\n".join(lines(plan)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import contextvars
 import math
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 from jax.sharding import Mesh
@@ -15,28 +15,54 @@ from jax.sharding import Mesh
 from experiments.cli.config import Config, ConfigError, named_errors
 from experiments.cli.progress import human
 from scorekit import training
-from scorekit.training import batch_sharding, replicated
+from scorekit.training import batch_sharding, replicated, state_sharding
 from scorekit.typing import PyTree
 
 T = TypeVar("T")
 
 
-_PLANNED: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar("planned", default=None)
+class Planned(NamedTuple):
+    """Devices that programs are planned for, and the bytes that one of them has."""
+
+    devices: list[Any]
+    memory: float
+
+
+_PLANNED: contextvars.ContextVar[Planned | None] = contextvars.ContextVar("planned", default=None)
 
 
 @contextlib.contextmanager
-def planned_on(mesh: Mesh) -> Iterator[None]:
-    """Programs that are built inside are for the devices of this mesh, which need not be at hand."""
-    token = _PLANNED.set(mesh)
+def planned_on(devices: list[Any], memory: float) -> Iterator[None]:
+    """Programs that are built inside are for these devices, which need not be at hand, with so many bytes each."""
+    token = _PLANNED.set(Planned(devices, memory))
     try:
         yield
     finally:
         _PLANNED.reset(token)
 
 
-def all_devices() -> Mesh:
-    """All devices of all processes, or those that programs are planned for."""
-    return _PLANNED.get() or training.make_mesh()
+def all_devices(fsdp: int = 1) -> Mesh:
+    """All devices of all processes, or those that programs are planned for, ``fsdp`` of which hold one copy."""
+    planned = _PLANNED.get()
+    return training.make_mesh(fsdp, planned.devices if planned else None)
+
+
+def holding(params: PyTree, fsdp: int) -> Mesh:
+    """The mesh that holds the parameters of a sampler.
+
+    Every device has a copy. Where it would take more than half of a device, ``fsdp`` of them hold one, as in training
+    (all of them where it does not divide their number); parameters are then gathered as the network is evaluated.
+    """
+    planned = _PLANNED.get()
+    has = planned.memory if planned else (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    split = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params)) > has / 2
+    devices = all_devices().size
+    return all_devices(1 if not split else fsdp if fsdp > 0 and devices % fsdp == 0 else devices)
+
+
+def hold(params: T, fsdp: int) -> T:
+    """The parameters of a sampler on the mesh of :func:`holding`."""
+    return training.place_state(params, holding(params, fsdp))
 
 
 def everywhere(tree: T) -> T:
@@ -56,20 +82,29 @@ def collect(batch: T) -> T:
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, full), batch)
 
 
-def spread_jit(function: Callable, **options: Any) -> Callable:
+def spread_jit(function: Callable, fsdp: int = 1, **options: Any) -> Callable:
     """``jax.jit`` of a function that spreads its work; every device, so every process, gets the full result.
 
-    Arguments by keyword are static. ``trace(*args)`` of the result, a method of ``jax.jit``, takes shapes as well.
+    The first argument is parameters, placed by :func:`hold`; others are copied to every device. Arguments by keyword
+    are static. ``trace(*args)`` of the result, a method of ``jax.jit``, takes shapes as well.
     """
-    full = replicated(all_devices())
-    run = jax.jit(function, out_shardings=full, **options)
-    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=full)
+    run = jax.jit(function, out_shardings=replicated(all_devices()), **options)
 
-    def call(*args, **static):
-        return run(*everywhere(args), **static)
+    def call(params, *args, **static):
+        return run(hold(params, fsdp), *everywhere(args), **static)
 
-    cast(Any, call).trace = lambda *args: run.trace(*jax.tree.map(shape, jax.eval_shape(lambda: args)))
+    def trace(*args):
+        params, *others = jax.eval_shape(lambda: args)
+        return run.trace(placed_shapes(params, holding(params, fsdp)), *placed_shapes(others, all_devices()))
+
+    cast(Any, call).trace = trace
     return call
+
+
+def placed_shapes(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Shapes with the sharding that :func:`scorekit.training.place_state` gives to arrays of them."""
+    shape = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+    return jax.tree.map(shape, tree, state_sharding(tree, mesh))
 
 
 COPIES = 4

@@ -23,7 +23,7 @@ from experiments.data.dataset import Dataset
 from experiments.models import guidance
 from experiments.models.choices import ENDS
 from experiments.models.conditioning import conditions_for
-from experiments.models.devices import everywhere, spread, spread_jit
+from experiments.models.devices import everywhere, hold, spread, spread_jit
 from experiments.models.guidance import NO_EXTRAS, Extras
 from experiments.models.model import Model, at_params
 from experiments.models.samples import NotFinite, PartialSamples, check_samples, digest_of, sampler_of
@@ -155,7 +155,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guidance.make_guided(config, model)
 
-    @functools.partial(spread_jit, static_argnames="trajectory")
+    @functools.partial(spread_jit, fsdp=config.training.fsdp, static_argnames="trajectory")
     def run(params, key, given, scale, ts, extras, trajectory=False):
         schedule = at_params(model, params).schedule
         for_prior, for_steps = jax.random.split(key)
@@ -204,7 +204,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         given = dict(labels) if named else conditions_for(model, dataset, labels, for_map, noise)
         scale = guidance.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
-        params, others = everywhere((params, extras))
+        params, others = hold(params, config.training.fsdp), everywhere(extras)
         ts = build_sampler(config, at_params(model, params).schedule)[1] if model.learns_schedule else fixed
         if trajectory:
             found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, others, trajectory=True))

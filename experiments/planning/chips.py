@@ -14,6 +14,8 @@ import os
 import re
 from typing import Any, NamedTuple
 
+import jax
+
 from experiments.cli.config import ConfigError
 
 
@@ -137,8 +139,10 @@ class Topology(NamedTuple):
 
 
 def _missing(platform: str) -> str:
-    needed = "libtpu" if platform == "tpu" else "jax-cuda12-plugin, jax-cuda12-pjrt and nvidia-cuda-nvcc-cu12"
-    return f"needs {needed}: pip install 'scorekit[plan]'"
+    if platform == "tpu":
+        return "needs libtpu: pip install 'scorekit[tpu]'"
+    plugins = " ".join(f"jax-cuda12-{part}=={jax.__version__}" for part in ("plugin", "pjrt"))
+    return f"needs the compiler of CUDA, but no driver: pip install {plugins} nvidia-cuda-nvcc-cu12"
 
 
 def _target(name: str) -> str:

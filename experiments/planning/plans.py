@@ -50,7 +50,7 @@ def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, 
     training.check_devices(config, topology.size)
     costs = {}
     with _waiting(f"lowering for {topology.name}"):
-        lowered = programs.lower(config, dataset, topology.devices())
+        lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory)
     for name, program in lowered.items():
         if only and name not in only:
             continue

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from experiments import tasks, training
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
-from experiments.models.devices import planned_on
+from experiments.models.devices import all_devices, holding, placed_shapes, planned_on
 from experiments.models.sampling import build_sampler
 from experiments.planning.counting import flops
 from experiments.training.loop import Fit
@@ -42,20 +42,18 @@ class Lowered(NamedTuple):
     parameters: int
 
 
-def mesh_of(config: Config, devices: list[Any]) -> Mesh:
-    """The mesh of a config on these devices."""
-    fsdp = config.training.fsdp
-    return steps.make_mesh(len(devices) if fsdp == -1 else fsdp, devices)
+def lower(config: Config, dataset: Dataset, devices: list[Any], memory: float) -> dict[str, Lowered]:
+    """The programs of a config: ``training``, and ``sampling`` of a batch where its model draws samples.
 
-
-def lower(config: Config, dataset: Dataset, devices: list[Any]) -> dict[str, Lowered]:
-    """The programs of a config: ``training``, and ``sampling`` of a batch where its model draws samples."""
-    mesh = mesh_of(config, devices)
-    with planned_on(mesh):
+    Args:
+      devices: devices to compile for.
+      memory: bytes of each of them.
+    """
+    with planned_on(devices, memory):
         model, fit = first_fit(config, dataset)
-        found = {"training": _train_step(dataset, fit, mesh)}
+        found = {"training": _train_step(dataset, fit, all_devices(_fsdp(config, devices)))}
         if hasattr(model.generate, "trace"):
-            found["sampling"] = _sampler(config, dataset, model, fit.params, mesh)
+            found["sampling"] = _sampler(config, dataset, model, fit.params)
     return found
 
 
@@ -81,7 +79,7 @@ def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
     optimizer = fit.optimizer or training.build_optimizer(options)
     averages = options.ema_decays, options.power_ema or ()
     state = jax.eval_shape(lambda x: steps.init_state(jax.random.key(0), x, optimizer, *averages), fit.params)
-    state = jax.tree.map(_placed, state, steps.state_sharding(state, mesh))
+    state = placed_shapes(state, mesh)
     rows, size = steps.batch_sharding(mesh), options.batch_size
     shape = lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.asarray(x).dtype, sharding=rows)
     batch = jax.tree.map(shape, dict(dataset.batch(0, 0, 1)))
@@ -90,14 +88,18 @@ def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
     return _lowered(traced, _on_device(state), size, 1, fit.params)
 
 
-def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree, mesh: Mesh) -> Lowered:
+def _fsdp(config: Config, devices: list[Any]) -> int:
+    return len(devices) if config.training.fsdp == -1 else config.training.fsdp
+
+
+def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:
     size, generate = config.sampling.batch_size, model.generate
     assert generate is not None
     labels = np.resize(dataset.test["label"], size)
     traced = generate.trace(params, labels, config.sampling.guidance_scale)
     solver, ts = build_sampler(config, model.built.schedule)
-    full = jax.tree.map(lambda x: _placed(x, steps.replicated(mesh)), params)
-    return _lowered(traced, _on_device(full), size, (len(ts) - 1) * solver.evals_per_step, params)
+    placed = placed_shapes(params, holding(params, config.training.fsdp))
+    return _lowered(traced, _on_device(placed), size, (len(ts) - 1) * solver.evals_per_step, params)
 
 
 def _lowered(traced: jax.stages.Traced, state: int, examples: int, evaluations: int, params: PyTree) -> Lowered:
@@ -107,7 +109,3 @@ def _lowered(traced: jax.stages.Traced, state: int, examples: int, evaluations: 
 
 def _on_device(tree: PyTree) -> int:
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
-
-
-def _placed(x: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)

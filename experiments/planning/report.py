@@ -57,6 +57,27 @@ def lines(plan: Plan) -> list[str]:
     return [*found, *_hours(plan), *_sampling(plan), *([] if plan.left >= 0 else ["", advice(plan)])]
 
 
+HEADER = ("topology", "batch", "state", "in all", "operations an example", "binds", "examples a second",
+          "device-hours", "samples a second and chip")  # fmt: skip
+
+
+def markdown(plan: Plan) -> str:
+    """The plan as two rows of a Markdown table: titles and values; times are those of the bounds."""
+    cost, sampling, chips = plan.costs["training"], plan.costs.get("sampling"), plan.topology.size
+    options, values = plan.config.training, ["does not fit"] * 3
+    if (hours := device_hours(plan)) is not None:
+        limit = bound(cost, plan.topology.chip, chips, plan.dtype)
+        values = [limit.binds, human(cost.examples / limit.seconds), human(hours)]
+    speed = "–"
+    if sampling is not None and sampling.needed is None:
+        seconds = bound(sampling, plan.topology.chip, chips, plan.dtype).seconds
+        speed = f"{human(sampling.examples / seconds / chips)} ({sampling.evaluations})"
+    batch = f"{options.batch_size}" + (f" in {options.accumulate}" if options.accumulate > 1 else "")
+    per_example = human(cost.flops / cost.examples)
+    found = [plan.topology.name, batch, size(cost.state), size(cost.total), per_example, *values, speed]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (HEADER, found))
+
+
 def duration_of(seconds: float) -> str:
     """A short time for reading."""
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

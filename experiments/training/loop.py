@@ -17,7 +17,7 @@ from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import run_files
-from experiments.models.devices import everywhere
+from experiments.models.devices import hold
 from experiments.models.run_files import SNAPSHOTS, averaged, config_of
 from experiments.models.samples import NotFinite
 from experiments.training import build_optimizer, learning_rate, lock, writers
@@ -78,7 +78,7 @@ def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
         except StopIteration as done:
             return done.value
         check_same_run(one.config, one.workdir)
-        params = everywhere(averaged(fit(one), one.ema))
+        params = hold(averaged(fit(one), one.ema), one.config.training.fsdp)
 
 
 def check_same_run(config: Config, workdir: Path) -> None:
@@ -205,7 +205,7 @@ def fit(one: Fit) -> TrainState:
                 if draw is not None and done % options.sample_every == 0 and done < options.steps:
                     try:
                         folder = distributed.folder(workdir / "samples")
-                        path = draw(folder / f"step_{done:07d}.png", everywhere(averaged(state, ema)), done)
+                        path = draw(folder / f"step_{done:07d}.png", hold(averaged(state, ema), options.fsdp), done)
                         if writer is not None:
                             writer.picture(done, "samples", path)
                     except NotFinite as error:  # those of a later step, or with another guidance scale, may be

@@ -25,12 +25,16 @@ def check_mesh(mesh: Mesh) -> None:
 
 
 def state_spec(x: Any, mesh: Mesh) -> PartitionSpec:
-    """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all."""
+    """How an array of a train state is split: its longest axis that ``fsdp`` divides, or not at all.
+
+    An axis whose parts fill whole tiles of a TPU, 128 values of the last axis or 8 of the one before, comes first.
+    """
     size = mesh.shape["fsdp"]
     axes = [i for i, n in enumerate(x.shape) if n and n % size == 0]
     if size == 1 or not axes:
         return PartitionSpec()
-    longest = max(axes, key=lambda i: x.shape[i])
+    fills = lambda i: x.shape[i] // size % {1: 128, 2: 8}.get(x.ndim - i, 1) == 0
+    longest = max(axes, key=lambda i: (fills(i), x.shape[i]))
     return PartitionSpec(*[None] * longest, "fsdp")
 
 

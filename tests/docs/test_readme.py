@@ -9,6 +9,7 @@ import pytest
 from experiments.cli import command_line
 from experiments.configs.images import digits
 from experiments.models import checks
+from experiments.reporting import figures
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -32,6 +33,13 @@ def test_the_examples_run(capsys):
     assert namespace["loss"].shape == (256,)
     learned = [namespace[name] for name in ("learned", "schedule", "solver", "noise", "ts")]
     np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(None, *learned), atol=1e-4)
+
+
+def test_its_figures_are_the_stored_ones():
+    known = figures.load(figures.FILE)
+    shown = re.findall(r"(\S+(?: %)?)<!-- (\w+\.\w+(?: %)?) -->", README)
+    assert len(shown) >= 4
+    assert shown == [(figures.text(known, name), name) for _, name in shown]
 
 
 def test_the_fields_of_its_commands_go_together():

@@ -1,4 +1,4 @@
-"""Every training step and sampler lowers for NVIDIA GPUs, on shapes alone, with the switches of the recipes."""
+"""Every training step and sampler lowers for NVIDIA GPUs and TPUs, on shapes alone, with the switches of recipes."""
 
 import functools
 
@@ -36,6 +36,7 @@ CONFIGS = {
     "dual encoder": (smoke_contrastive, "training.fsdp=2 dual_encoder.dtype=bfloat16 dual_encoder.remat=true"),
     "transcriber": (transcriber, "transcriber.channels=4 transcriber.blocks=1 transcriber.windows=0.128,"),
 }
+MEMORY = 16e9  # bytes of a device
 FUSED = ("U-Net", "DiT", "EDM2", "flow map", "sequence", "masked sequence")
 DRAWN = (*FUSED, "student")
 
@@ -73,9 +74,9 @@ def programs_of(config, monkeypatch, folder, finish, devices):
     monkeypatch.setattr(programs, "_lowered", lambda traced, *_: finish(traced))
     monkeypatch.setattr(sequence_sampling, "spread_jit", traced)
     dataset = tasks.of(config).load(config)
-    found = programs.lower(config, dataset, devices)
+    found = programs.lower(config, dataset, devices, MEMORY)
     if config.task == "sequence":
-        with planned_on(programs.mesh_of(config, devices)):
+        with planned_on(devices, MEMORY):
             model, fit = programs.first_fit(config, dataset)
             zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fit.params)
             with pytest.raises(Traced) as sampler:
@@ -85,11 +86,12 @@ def programs_of(config, monkeypatch, folder, finish, devices):
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "student"])
-def test_training_and_sampling_lower_for_gpus(name, monkeypatch, tmp_path, request):
+def test_training_and_sampling_lower_for_accelerators(name, monkeypatch, tmp_path, request):
     monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = config_of(name, tmp_path, request.getfixturevalue("ring_run") if name == "student" else None)
-    for_cuda = lambda traced: traced.lower(lowering_platforms=("cuda",)).as_text()
-    found = programs_of(config, monkeypatch, tmp_path, for_cuda, jax.devices()[:2])
+    lower = lambda traced: [traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cuda", "tpu")]
+    found = programs_of(config, monkeypatch, tmp_path, lower, jax.devices()[:2])
     assert set(found) == {"training", *(["sampling"] if name in DRAWN else [])}
-    assert ("stablehlo.all_gather" in found["training"]) == (config.training.fsdp == 2)
-    assert ("__cudnn$fmhaSoftmaxBackward" in found["training"]) == (name in FUSED)
+    for text, kernel in zip(found["training"], ("@__cudnn$fmhaSoftmaxBackward(", "@tpu_custom_call("), strict=True):
+        assert ("stablehlo.all_gather" in text) == (config.training.fsdp == 2)
+        assert (kernel in text) == (name in FUSED)

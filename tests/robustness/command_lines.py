@@ -56,12 +56,13 @@ HOSTILE = {
 
 
 def programs() -> list[str]:
-    """Every module of ``experiments`` that is a program, without the benchmarks."""
+    """Every module of ``experiments`` that is a program, without the benchmarks and ``reproduce``, which runs them."""
     folder = ROOT / "experiments"
     names = [
         path.relative_to(folder) for path in sorted(folder.rglob("*.py")) if "command_line.run(" in path.read_text()
     ]
-    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in ("benchmarks", "cli")]
+    others = ("benchmarks", "cli", "reproduce.py")
+    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in others]
 
 
 _LIST = """

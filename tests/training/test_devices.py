@@ -146,6 +146,11 @@ def test_state_sharding_shards_the_longest_divisible_axis():
         "scalar": PartitionSpec(),
         "empty": PartitionSpec(),
     }
+    tiled = {"kernel": jnp.ones((16, 48)), "lanes": jnp.ones((8, 256))}
+    assert {k: s.spec for k, s in state_sharding(tiled, mesh).items()} == {
+        "kernel": PartitionSpec("fsdp"),
+        "lanes": PartitionSpec(None, "fsdp"),
+    }
     whole = make_mesh(devices=jax.devices()[:4])
     assert all(s.spec == PartitionSpec() for s in state_sharding(tree, whole).values())
 

@@ -14,9 +14,10 @@ these 294,912 and 18,448. 5.7 steps a second on a TPU v3-256 pod (the paper): 34
 
 Values: the training set-up of the paper; a tenth of the labels is dropped (from memory).
 
-Differences: the variance is not learned, and the loss is of the noise alone; times are continuous, from the time of
-the first of 1,000 steps on; latents are means of the encoder, there draws from it, of images that are not flipped;
-guidance changes all channels, there the first three of four (``docs/weights.md``).
+Differences: products in bfloat16, activations computed again in the backward pass; the variance is not learned, and
+the loss is of the noise alone; times are continuous, from the time of the first of 1,000 steps on; latents are means of
+the encoder, there draws from it, of images that are not flipped; guidance changes all channels, there the first three
+of four (``docs/weights.md``).
 """
 
 from experiments.configs import base
@@ -30,13 +31,13 @@ def get_config():
     config.data.latents = "runs/imagenet256_latents"
     config.schedule.name = "linear_vp"
     use_preset(config, DiT, "DiT-XL/2")
-    config.network.attention = "fused"
+    config.network.update(dtype="bfloat16", remat=True, attention="fused")
     config.preconditioning.noise.name = "timestep"
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"
     config.loss.times.t_min = 1e-3
     config.loss.label_dropout = 0.1
-    config.training.update(steps=7_000_000, batch_size=256, learning_rate=1e-4)
+    config.training.update(steps=7_000_000, batch_size=256, learning_rate=1e-4, fsdp=-1)
     config.training.update(warmup_steps=0, final_fraction=1.0, clip_norm=None)
     config.training.update(ema_decays=(0.9999,), log_every=100, sample_every=50_000, checkpoint_every=10_000)
     config.sampling.update(ema="0.9999", guidance_scale=1.5)

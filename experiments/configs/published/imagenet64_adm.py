@@ -35,7 +35,7 @@ def get_config():
     config.loss.weighting.name = "eps"
     config.loss.times.t_min = 1e-3
     config.training.update(steps=540_000, batch_size=2048, learning_rate=3e-4)
-    config.training.update(warmup_steps=0, final_fraction=1.0, clip_norm=None)
+    config.training.update(warmup_steps=0, final_fraction=1.0, clip_norm=None, accumulate=4)
     config.training.update(ema_decays=(0.9999,), log_every=100, sample_every=20_000, checkpoint_every=5000)
     config.sampling.ema = "0.9999"
     config.sampling.solver.name = "ancestral"

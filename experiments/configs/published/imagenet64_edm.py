@@ -33,7 +33,7 @@ def get_config():
     use_preset(config, ADM, "imagenet-64-edm")
     config.network.update(dtype="bfloat16", attention="fused")
     config.training.update(steps=2_500_000_000 // BATCH, batch_size=BATCH, learning_rate=1e-4)
-    config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None)
+    config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None, accumulate=8)
     config.training.ema_decays = (0.999943,)  # 0.5 ** (4096 / 50,000,000)
     config.training.update(log_every=100, sample_every=20_000, checkpoint_every=2000)
     config.sampling.ema = "0.999943"

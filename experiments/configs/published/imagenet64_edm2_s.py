@@ -42,6 +42,7 @@ def use_edm2(config):
     config.network.update(dtype="bfloat16", attention="fused")
     config.loss.log_variance = True
     config.training.update(batch_size=BATCH, warmup_steps=10_000_000 // BATCH, betas=(0.9, 0.99), clip_norm=None)
+    config.training.accumulate = 4  # 32 images at once on each of 16 chips
     config.training.update(ema_decays=(), power_ema=(0.05, 0.1), log_every=100)
     config.training.update(sample_every=20_000, checkpoint_every=4096)
     config.sampling.update(ema="power_0.1", batch_size=100)

@@ -19,7 +19,7 @@ from experiments.planning.counting import flops
 from experiments.planning.described import describe
 from experiments.planning.hlo import Collective
 from experiments.planning.plans import Plan
-from experiments.planning.report import advice, device_hours, lines
+from experiments.planning.report import advice, device_hours, lines, markdown
 from scorekit.networks.attention import attend
 
 ROOT = Path(__file__).parents[3]
@@ -85,6 +85,14 @@ def test_a_config_that_does_not_fit_is_told_the_field_to_change(cost, changes, s
     assert plan.left < 0
     assert says in advice(plan)
     assert "does not fit" in lines(plan)[0]
+
+
+def test_a_row_of_markdown_has_the_values_of_the_plan():
+    title, row = (line.strip("| ").split(" | ") for line in markdown(plan_of(COST, sampling=COST)).splitlines())
+    found = dict(zip(title, row, strict=True))
+    assert (found["topology"], found["binds"], found["examples a second"]) == ("v5e:4x4", "products", "256")
+    assert found["device-hours"] == "31.1 k"
+    assert "does not fit" in markdown(plan_of(COST._replace(needed=40e9)))
 
 
 def test_a_sampler_that_does_not_fit_draws_fewer():
@@ -153,7 +161,7 @@ def test_a_folder_of_images_of_no_size():
 def test_programs_are_lowered_from_shapes_for_the_devices_that_are_given():
     config = tasks.opened(str(ROOT / "experiments/configs/images/smoke.py"))
     tasks.of(config).check(config)
-    found = programs.lower(config, describe(config)[0], jax.devices()[:2])
+    found = programs.lower(config, describe(config)[0], jax.devices()[:2], 16e9)
     assert found["training"].examples == config.training.batch_size
     assert found["training"].flops > 0
     assert found["sampling"].evaluations == config.sampling.steps
