@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+_PRODUCTS = {"attention": 2, "attention_gradient": 5, "attention_tangent": 6}  # of fused attention
+
 
 def flops(jaxpr: Any) -> float:
     """Twice the multiplications of matrix products and convolutions of all devices.
@@ -27,6 +29,9 @@ def _of_equation(equation: Any) -> float:
     if name == "conv_general_dilated":
         kernel, features = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec[0]
         return 2.0 * equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
+    if name in _PRODUCTS:
+        query, key = (each.aval for each in equation.invars[:2])
+        return 2.0 * _PRODUCTS[name] * query.size * key.shape[1]
     if name == "pallas_call":
         estimate = parameters.get("cost_estimate")
         return float(estimate.flops) if estimate else 0.0

@@ -56,6 +56,7 @@ Args:
   attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
   patch: side of the patches that are folded into the channels of the first level.
   factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+  attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
   num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
   vector_size: length C of a conditioning vector; None: no vector.
   map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.

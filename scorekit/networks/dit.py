@@ -68,7 +68,6 @@ class DiT(Conditioned, Published):
       depth: number of blocks.
       width: features of a token; divisible by ``heads``, and by 4 for images, 2 for signals.
       mlp_ratio: hidden features of the MLP over ``width``.
-      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
 
     Source: Peebles & Xie 2023, "Scalable diffusion models with transformers" (https://arxiv.org/abs/2212.09748).
     """

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import DiT, UNet, attention, timestep_features
+from scorekit.networks import DiT, UNet, timestep_features
 from scorekit.networks.dit import _Block, positions
 
 CLASSES, BATCH = 3, 4
@@ -210,36 +210,6 @@ def test_an_absent_label_is_the_null_label(output):
     found = jax.jit(NETWORK.apply)(PARAMS, X, NOISE)
     np.testing.assert_allclose(found[2], output[2], rtol=1e-5, atol=1e-5)  # that label is num_classes
     assert np.abs(found - output)[[0, 1, 3]].max((1, 2, 3)).min() > 1e-2
-
-
-class FakeGPU:
-    """What a device says of itself."""
-
-    def __init__(self, capability="9.0", version="cuda 12090"):
-        self.client, self.platform_version, self.compute_capability = self, version, capability
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "size", "applies"),
-    [
-        (FakeGPU(), jnp.bfloat16, 64, True),
-        (FakeGPU("8.0"), jnp.float16, 128, True),
-        (FakeGPU(), jnp.float32, 64, False),
-        (FakeGPU(), jnp.bfloat16, 12, False),
-        (FakeGPU(), jnp.bfloat16, 136, False),
-        (FakeGPU("7.5"), jnp.bfloat16, 64, False),
-        (FakeGPU("gfx90a", "rocm 60300"), jnp.bfloat16, 64, False),
-        (FakeGPU("", "cpu"), jnp.bfloat16, 64, False),
-    ],
-)
-def test_the_fused_kernel_is_chosen_where_it_applies(monkeypatch, device, dtype, size, applies):
-    chosen = []
-    monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda *_, implementation: chosen.append(implementation))
-    q = jnp.zeros((1, 2, 1, size), dtype)
-    attention.attend(q, q, q, "fused")
-    attention.attend(q, q, q)
-    assert chosen == ["cudnn" if applies else "xla", "xla"]
 
 
 def test_fused_attention_falls_back(output):

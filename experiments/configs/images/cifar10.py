@@ -12,7 +12,8 @@ def get_config():
     config = base.get_config()
     config.data.name = "cifar10"
     config.network.update(channels=128, blocks=2, multipliers=(1, 2, 2))
-    config.network.update(attention_resolutions=(16, 8), heads=4, dtype="bfloat16")
+    config.network.update(attention_resolutions=(16, 8), heads=4)
+    config.network.update(dtype="bfloat16", attention="fused")
     config.training.update(steps=200_000, batch_size=256, learning_rate=3e-4, warmup_steps=5000)
     config.training.update(ema_decays=(0.999, 0.9999), log_every=100, sample_every=10_000, checkpoint_every=10_000)
     config.sampling.update(ema="0.9999", steps=40)

@@ -14,7 +14,8 @@ def get_config():
     config.data.representation.update(fft_size=1024, hop=256)
     config.data.representation.floor = 0.04  # windows of four times the length: four times the magnitudes
     config.data.representation.log_mean = -1.6
-    config.network.update(channels=320, blocks=2, attention_resolutions=(64,), heads=8, dtype="bfloat16")
+    config.network.update(channels=320, blocks=2, attention_resolutions=(64,), heads=8)
+    config.network.update(dtype="bfloat16", attention="fused")
     config.training.update(steps=60_000, batch_size=128, learning_rate=3e-4, warmup_steps=1000)
     config.training.update(ema_decays=(0.9995,), sample_every=10_000, checkpoint_every=5000)
     config.sampling.update(ema="0.9995", batch_size=256)

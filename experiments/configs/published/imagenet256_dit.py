@@ -31,7 +31,7 @@ def get_config():
     config.data.latents = "runs/imagenet256_latents"
     config.schedule.name = "linear_vp"
     use_preset(config, DiT, "DiT-XL/2")
-    config.network.update(dtype="bfloat16", remat=True)
+    config.network.update(dtype="bfloat16", remat=True, attention="fused")
     config.preconditioning.noise.name = "timestep"
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"

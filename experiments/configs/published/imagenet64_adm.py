@@ -29,7 +29,7 @@ def get_config():
     conditional(config)
     config.schedule.update(name="cosine", s=0.008)
     use_preset(config, ADM, "imagenet-64-edm")
-    config.network.dtype = "bfloat16"
+    config.network.update(dtype="bfloat16", attention="fused")
     config.preconditioning.noise.update(name="timestep", betas="squaredcos_cap_v2")
     config.loss.target.name = "eps"
     config.loss.weighting.name = "eps"

@@ -31,7 +31,7 @@ def get_config():
     conditional(config)
     cifar10_edm.use_edm(config, steps=255)
     use_preset(config, ADM, "imagenet-64-edm")
-    config.network.dtype = "bfloat16"
+    config.network.update(dtype="bfloat16", attention="fused")
     config.training.update(steps=2_500_000_000 // BATCH, batch_size=BATCH, learning_rate=1e-4)
     config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None, accumulate=8)
     config.training.ema_decays = (0.999943,)  # 0.5 ** (4096 / 50,000,000)

@@ -39,7 +39,7 @@ def get_config():
 
 def use_edm2(config):
     """What the sizes and data sets of EDM2 have in common."""
-    config.network.dtype = "bfloat16"
+    config.network.update(dtype="bfloat16", attention="fused")
     config.loss.log_variance = True
     config.training.update(batch_size=BATCH, warmup_steps=10_000_000 // BATCH, betas=(0.9, 0.99), clip_norm=None)
     config.training.accumulate = 4  # 32 images at once on each of 16 chips

@@ -15,7 +15,7 @@ def get_config():
 def grown(config):
     """A base or a decoder with a larger network and more training."""
     config.network.update(channels=192, multipliers=(1, 2, 3), blocks=2)
-    config.network.update(attention_resolutions=(8, 4), dtype="bfloat16")
+    config.network.update(attention_resolutions=(8, 4), dtype="bfloat16", attention="fused")
     return trained_longer(config)
 
 

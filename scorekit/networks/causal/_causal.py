@@ -14,6 +14,7 @@ from scorekit.checks import check_classes, check_floating
 from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks._module import Module, Rate
 from scorekit.networks._spatial import DType
+from scorekit.networks.attention import Attention, attend
 from scorekit.networks.conditioning import Masked
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -166,13 +167,16 @@ def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> 
     return jnp.stack([first] * (heads - heads // 2) + [second] * (heads // 2))
 
 
-def causal_attention(query: Array, key: Array, value: Array, pattern: str, window: int) -> Array:
+def causal_attention(
+    query: Array, key: Array, value: Array, pattern: str, window: int, attention: Attention = "xla"
+) -> Array:
     """Attention ``(B, L, heads, d)`` by the pattern of :func:`attends`, without the weights that are zero.
 
-    "local" costs ``2 l L`` products and "strided" also ``L^2 / l``, in place of ``L^2``.
+    "local" costs ``2 l L`` products and "strided" also ``L^2 / l``, in place of ``L^2``. ``attention`` is the
+    implementation where no mask is needed but the causal one.
     """
     if pattern == "full":
-        return jax.nn.dot_product_attention(query, key, value, is_causal=True)
+        return attend(query, key, value, attention, causal=True)
     if pattern == "local":
         return _local(query, key, value, window)
     half = query.shape[2] - query.shape[2] // 2

@@ -9,6 +9,7 @@ from scorekit.checks import nan_unless
 from scorekit.networks._conditions import along_positions
 from scorekit.networks._module import check_widths, modulated, scanned
 from scorekit.networks._spatial import DType
+from scorekit.networks.attention import Attention
 from scorekit.networks.causal._causal import (
     CausalNetwork,
     EmbeddedMap,
@@ -61,6 +62,7 @@ class CausalTransformer(CausalNetwork):
     mlp_ratio: PositiveFloat = 4.0
     pattern: Pattern = "full"
     window: PositiveInt = 64
+    attention: Attention = "xla"
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
@@ -70,7 +72,8 @@ class CausalTransformer(CausalNetwork):
         self.map = EmbeddedMap(self.width, self.map_size, self.dtype)
         blocks = scanned(_CausalBlock, self.depth, self.remat, self.is_initializing())
         hidden = int(self.mlp_ratio * self.width)
-        self.blocks = blocks(self.width, self.heads, hidden, self.pattern, self.window, self.dtype, self.dropout)
+        sizes = self.width, self.heads, hidden, self.pattern, self.window
+        self.blocks = blocks(*sizes, self.dtype, self.dropout, self.attention)
         self.drop = nn.Dropout(self.dropout)
         self.output_modulation = nn.Dense(2 * self.width, kernel_init=nn.initializers.zeros)
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
@@ -112,6 +115,7 @@ class _CausalBlock(nn.Module):
     window: int
     dtype: DType
     dropout: float
+    attention: Attention = "xla"
 
     @nn.compact
     def __call__(self, carry, condition, index):
@@ -127,7 +131,7 @@ class _CausalBlock(nn.Module):
         qkv = qkv.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         if cache is None:
-            y = causal_attention(query, key, value, self.pattern, self.window)
+            y = causal_attention(query, key, value, self.pattern, self.window, self.attention)
         else:
             zero = jnp.zeros_like(block)  # all of one type, also where integers are 64 bits wide
             at = (block, zero, index[0], zero, zero)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from scorekit.networks._levels import check_heights, descend
 from scorekit.networks._spatial import DType, check_signal_or_image, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention
+from scorekit.networks.attention import Attention as Implementation
+from scorekit.networks.attention import attend
 from scorekit.typing import Array
 
 
@@ -27,6 +29,7 @@ class Sizes(Protocol):
     patch: int
     factors: Sequence[int]
     remat: bool
+    attention: Implementation
 
 
 def factors(sizes: Sizes) -> tuple[int, ...]:
@@ -45,7 +48,7 @@ def stage(
     h = block(width, sizes.dtype, name=f"{name}_block")(h, vector)
     chosen = h.shape[1] in sizes.attention_resolutions
     if chosen:
-        h = attention(sizes.heads, sizes.dtype, name=f"{name}_attention")(h)
+        h = attention(sizes.heads, sizes.dtype, sizes.attention, name=f"{name}_attention")(h)
     if context is not None and (chosen or attends):
         y = GroupNorm(name=f"{name}_tokens_norm")(h)
         token_attention = nn.remat(TokenAttention) if sizes.remat else TokenAttention
@@ -120,6 +123,7 @@ class Attention(nn.Module):
 
     heads: int = 1
     dtype: DType = jnp.float32
+    implementation: Implementation = "xla"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -129,7 +133,7 @@ class Attention(nn.Module):
         h = GroupNorm(name="norm")(x).reshape(batch, -1, channels)
         h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
         h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)
-        h = jax.nn.dot_product_attention(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(x.shape)
+        h = attend(h[:, :, 0], h[:, :, 1], h[:, :, 2], self.implementation).reshape(x.shape)
         zeros = nn.initializers.zeros
         h = nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="close")(h)
         return x.astype(h.dtype) + h

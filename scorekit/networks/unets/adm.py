@@ -10,7 +10,7 @@ from scorekit.networks._conditions import OrNull, as_masked
 from scorekit.networks._levels import check_attention_levels, u_net
 from scorekit.networks._module import Conditioned, Levels, Published, Rate, SomeSizes
 from scorekit.networks._spatial import DType, check_signal_or_image, resize_linear
-from scorekit.networks.attention import attend
+from scorekit.networks.attention import Attention, attend
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array, ArrayLike
 
@@ -82,6 +82,7 @@ class ADM(Conditioned, Published):
     group_channels: PositiveInt = 4
     dropout: Rate = 0.0
     remat: bool = False
+    attention: Attention = "xla"
     presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
 
@@ -131,7 +132,7 @@ class ADM(Conditioned, Published):
         if rest:
             raise ValueError(f"heads or head_channels must divide the {width} channels, got {per_head or heads}")
         attention = nn.remat(_Attention) if self.remat else _Attention
-        return attention(heads, self.group_channels, self.dtype, name=f"{name}_attention")(h)
+        return attention(heads, self.group_channels, self.dtype, self.attention, name=f"{name}_attention")(h)
 
     def _block(self, h: Array, condition: Array, width: int, resample: str, name: str) -> Array:
         block = nn.remat(_ResidualBlock) if self.remat else _ResidualBlock
@@ -197,6 +198,7 @@ class _Attention(nn.Module):
     heads: int
     group_channels: int = 4
     dtype: DType = jnp.float32
+    attention: Attention = "xla"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -204,7 +206,7 @@ class _Attention(nn.Module):
         h = _norm(x, self.group_channels, "norm").reshape(batch, -1, channels)
         h = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
         h = h.reshape(batch, -1, 3, self.heads, channels // self.heads)
-        h = attend(h[:, :, 0], h[:, :, 1], h[:, :, 2]).reshape(x.shape)
+        h = attend(h[:, :, 0], h[:, :, 1], h[:, :, 2], self.attention).reshape(x.shape)
         h = nn.Dense(channels, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="proj")(h)
         return x.astype(h.dtype) + h
 

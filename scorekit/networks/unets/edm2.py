@@ -25,7 +25,7 @@ from scorekit.networks._magnitude import (
 )
 from scorekit.networks._module import Conditioned, Published, Rate, Sizes, SomeSizes
 from scorekit.networks._spatial import DType, embed_map
-from scorekit.networks.attention import attend
+from scorekit.networks.attention import Attention, attend
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["EDM2", "PRESETS"]
@@ -88,6 +88,7 @@ class EDM2(Conditioned, Published):
     dropout: Rate = 0.0
     noise_scale: PositiveFloat = 0.5
     remat: bool = False
+    attention: Attention = "xla"
     presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (2,)
     project = staticmethod(normalise_weights)
@@ -113,7 +114,7 @@ class EDM2(Conditioned, Published):
 
         def block(h: Array, width: int, name: str, decoder: bool, attention: bool) -> Array:
             heads = width // self.head_channels if attention else 0
-            return kind(width, decoder, heads, self.dtype, self.dropout, name=name)(h, embedding)
+            return kind(width, decoder, heads, self.dtype, self.dropout, self.attention, name=name)(h, embedding)
 
         def numbered(h: Array, part: str, level: int, i: int) -> Array:
             return block(h, widths[level], f"{part}{level}_{i}", part == "up", h.shape[1] in self.attention_resolutions)
@@ -155,6 +156,7 @@ class _Block(nn.Module):
     heads: int
     dtype: DType = jnp.float32
     dropout: float = 0.0
+    attention: Attention = "xla"
 
     @nn.compact
     def __call__(self, x: Array, embedding: Array) -> Array:
@@ -173,7 +175,8 @@ class _Block(nn.Module):
                 x.shape[0], -1, 3, self.heads, self.features // self.heads
             )
             q, k, v = jnp.moveaxis(normalise(qkv, -1), 2, 0)
-            x = mp_sum(x, conv("proj", 1)(attend(q, k, v).reshape(x.shape)), _BALANCE)
+            y = attend(q, k, v, self.attention).reshape(x.shape)
+            x = mp_sum(x, conv("proj", 1)(y), _BALANCE)
         return jnp.clip(x, -_CLIP, _CLIP)
 
 

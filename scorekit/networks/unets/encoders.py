@@ -33,6 +33,7 @@ from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._module import Module, Sizes, SomeSizes
 from scorekit.networks._spatial import DType
+from scorekit.networks.attention import Attention
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import check_spatial_shape, pooled
 from scorekit.typing import Array, ArrayLike
@@ -62,6 +63,7 @@ class Classifier(Module):
     patch: PositiveInt = 1
     factors: Sizes = ()
     remat: bool = False
+    attention: Attention = "xla"
 
     @nn.compact
     def __call__(self, x: Array, noise: ArrayLike) -> Array:
@@ -99,6 +101,7 @@ class DualEncoder(Module):
     patch: PositiveInt = 1
     factors: Sizes = ()
     remat: bool = False
+    attention: Attention = "xla"
 
     def setup(self) -> None:
         """The two encoders and the temperature."""
@@ -139,6 +142,7 @@ class _Pictures(nn.Module):
     patch: int
     factors: Sequence[int]
     remat: bool
+    attention: Attention
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

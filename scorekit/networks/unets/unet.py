@@ -11,6 +11,7 @@ from scorekit.networks._levels import ascend, concatenated
 from scorekit.networks._module import Conditioned, Levels, Sizes, SomeSizes
 from scorekit.networks._spatial import add_map, depth_to_space, resize_linear, space_to_depth
 from scorekit.networks._tokens import embed_tokens
+from scorekit.networks.attention import Attention
 from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.typing import Array, ArrayLike
@@ -69,6 +70,7 @@ class UNet(Conditioned):
     conditioning_layers: NonNegativeInt = 0
     filters: NonNegativeInt = 0
     remat: bool = False
+    attention: Attention = "xla"
     token_size: PositiveInt | None = None
     token_levels: Levels = ()
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)

@@ -20,6 +20,7 @@ from experiments.planning.described import describe
 from experiments.planning.hlo import Collective
 from experiments.planning.plans import Plan
 from experiments.planning.report import advice, device_hours, lines, markdown
+from scorekit.networks.attention import attend
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "experiments/configs/published"
@@ -123,6 +124,15 @@ def test_operations_are_those_of_all_devices():
     x = jnp.ones((8, 4))
     assert flops(jax.make_jaxpr(spread)(x).jaxpr) == 2 * (2 * 4 * 4 * 4)
     assert flops(jax.make_jaxpr(chosen)(x).jaxpr) == 2 * 8 * 8 * 4
+
+
+@pytest.mark.parametrize(("implementation", "products"), [("xla", [2, 6]), ("fused", [2, 2 + 5])])
+def test_operations_of_attention(implementation, products):
+    """The gradient of the fused one computes the weights once more."""
+    x, one_product = jnp.zeros((2, 16, 3, 8)), 2 * 2 * 3 * 16 * 16 * 8
+    run = lambda x: jnp.sum(attend(x, x, x, implementation))
+    counted = [flops(jax.make_jaxpr(f)(x).jaxpr) for f in (run, jax.grad(run))]
+    assert counted == [n * one_product for n in products]
 
 
 @pytest.mark.parametrize(
