@@ -93,9 +93,9 @@ def spread_jit(function: Callable, fsdp: int = 1, **options: Any) -> Callable:
     def call(params, *args, **static):
         return run(hold(params, fsdp), *everywhere(args), **static)
 
-    def trace(*args):
+    def trace(*args, **static):
         params, *others = jax.eval_shape(lambda: args)
-        return run.trace(placed_shapes(params, holding(params, fsdp)), *placed_shapes(others, all_devices()))
+        return run.trace(placed_shapes(params, holding(params, fsdp)), *placed_shapes(others, all_devices()), **static)
 
     cast(Any, call).trace = trace
     return call

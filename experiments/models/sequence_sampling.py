@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +119,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
     ``generate`` raises :class:`~experiments.models.samples.NotFinite` for parameters or samples that are not finite.
+    ``generate.trace`` and ``generate.evaluations`` are as in :func:`experiments.models.sampling.make_sampler`.
     """
     options, transform = config.sampling, transform_of(config.sampling)
     kept, fits = options.given or 0, (options.top_k or 1) <= model.num_codes
@@ -177,6 +179,13 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         samples = np.concatenate([np.asarray(decode(part)) for part in parts])[: len(labels)]
         return check_samples(samples, by)
 
+    def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
+        labels, first = np.asarray(labels, np.int32), np.zeros((len(labels), kept), np.int32)
+        scale, guided = np.float32(guidance_scale), guidance_scale != 1
+        return run.trace(params, jax.random.key(0), labels, scale, first, guided=guided)
+
+    cast(Any, generate).trace = trace
+    cast(Any, generate).evaluations = model.length if solver is None else len(times) - 1
     return generate
 
 

@@ -27,6 +27,8 @@ SETS = {
 """Shape and classes of sets of TFDS."""
 CLASSES = 1000
 """Classes of a folder of pictures, where nothing else is said: those of ImageNet."""
+TASKS = ("diffusion", "classifier", "autoencoder", "dual_encoder")
+"""The tasks that receive images as they are, or their latents."""
 _ROWS = 8
 
 
@@ -89,7 +91,8 @@ def describe(config: Config, shape: tuple[int, ...] | None = None, classes: int 
       ConfigError: if neither says the shape.
     """
     kind, options = data.kind_of(config), config.data
-    if not issubclass(kind, Images) or ("embeddings" in options and options.embeddings.encoder is not None):
+    as_images = issubclass(kind, Images) and config.task in TASKS
+    if not as_images or ("embeddings" in options and options.embeddings.encoder is not None):
         dataset = tasks.of(config).load(config)
         return dataset, dataset.summary()
     if issubclass(kind, CaptionedPictures):

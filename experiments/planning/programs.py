@@ -4,7 +4,7 @@ import contextlib
 import math
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from experiments import tasks, training
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.models.devices import all_devices, holding, placed_shapes, planned_on
-from experiments.models.sampling import build_sampler
 from experiments.planning.counting import flops
 from experiments.training.loop import Fit
 from scorekit import training as steps
@@ -58,7 +57,7 @@ def lower(config: Config, dataset: Dataset, devices: list[Any], memory: float) -
 
 
 def first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
-    """The model of a config and its first fit, whose parameters are shapes."""
+    """The model of a config and its first fit, whose parameters are shapes, of values where its task needs them."""
     task, found = tasks.of(config), {}
     model = task.build(config, dataset)
 
@@ -70,7 +69,11 @@ def first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
             found["fit"] = next(stages)
         return found["fit"].params
 
-    shapes = jax.eval_shape(first)
+    try:
+        shapes = jax.eval_shape(first)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):  # a student has a teacher
+        params = first()
+        shapes = jax.eval_shape(lambda: params)
     return model, found["fit"]._replace(params=shapes)
 
 
@@ -93,13 +96,11 @@ def _fsdp(config: Config, devices: list[Any]) -> int:
 
 
 def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:
-    size, generate = config.sampling.batch_size, model.generate
-    assert generate is not None
+    size, generate = config.sampling.batch_size, cast(Any, model.generate)
     labels = np.resize(dataset.test["label"], size)
     traced = generate.trace(params, labels, config.sampling.guidance_scale)
-    solver, ts = build_sampler(config, model.built.schedule)
     placed = placed_shapes(params, holding(params, config.training.fsdp))
-    return _lowered(traced, _on_device(placed), size, (len(ts) - 1) * solver.evals_per_step, params)
+    return _lowered(traced, _on_device(placed), size, generate.evaluations, params)
 
 
 def _lowered(traced: jax.stages.Traced, state: int, examples: int, evaluations: int, params: PyTree) -> Lowered:

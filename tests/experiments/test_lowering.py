@@ -14,8 +14,6 @@ from experiments.configs.images import digits_classifier, digits_dit, flow_map_d
 from experiments.configs.music import transcriber
 from experiments.configs.sequences import smoke as sequences_smoke
 from experiments.configs.text import smoke_contrastive
-from experiments.models import sequence_sampling
-from experiments.models.devices import planned_on
 from experiments.planning import programs
 from scorekit import data
 
@@ -41,10 +39,6 @@ FUSED = ("U-Net", "DiT", "EDM2", "flow map", "sequence", "masked sequence")
 DRAWN = (*FUSED, "student")
 
 
-class Traced(Exception):
-    """The program of a sampler, which is traced and not run."""
-
-
 def config_of(name, folder, teacher=None):
     if name == "student":
         return changed(distil.get_config(f"{teacher},progressive"), "training.batch_size=8", "training.fsdp=2")
@@ -56,41 +50,13 @@ def config_of(name, folder, teacher=None):
     return config
 
 
-def programs_of(config, monkeypatch, folder, finish, devices):
-    """Training and sampling of a config, traced for these devices; ``finish`` makes a program of each."""
-
-    def traced(function, **options):
-        def run(*args, **static):
-            raise Traced(jax.jit(function, **options).trace(*args, **static))
-
-        return run
-
-    def first_fit(config, dataset):
-        model = tasks.of(config).build(config, dataset)
-        return model, next(tasks.of(config).stages(config, dataset, model, folder))
-
-    if config.task == "student":  # its teacher has values
-        monkeypatch.setattr(programs, "first_fit", first_fit)
-    monkeypatch.setattr(programs, "_lowered", lambda traced, *_: finish(traced))
-    monkeypatch.setattr(sequence_sampling, "spread_jit", traced)
-    dataset = tasks.of(config).load(config)
-    found = programs.lower(config, dataset, devices, MEMORY)
-    if config.task == "sequence":
-        with planned_on(devices, MEMORY):
-            model, fit = programs.first_fit(config, dataset)
-            zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fit.params)
-            with pytest.raises(Traced) as sampler:
-                model.generate(zeros, 0, np.zeros(4), config.sampling.guidance_scale)
-        found["sampling"] = finish(sampler.value.args[0])
-    return found
-
-
 @pytest.mark.parametrize("name", [*CONFIGS, "student"])
 def test_training_and_sampling_lower_for_accelerators(name, monkeypatch, tmp_path, request):
     monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = config_of(name, tmp_path, request.getfixturevalue("ring_run") if name == "student" else None)
-    lower = lambda traced: [traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cuda", "tpu")]
-    found = programs_of(config, monkeypatch, tmp_path, lower, jax.devices()[:2])
+    lower = lambda traced, *_: [traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cuda", "tpu")]
+    monkeypatch.setattr(programs, "_lowered", lower)
+    found = programs.lower(config, tasks.of(config).load(config), jax.devices()[:2], MEMORY)
     assert set(found) == {"training", *(["sampling"] if name in DRAWN else [])}
     for text, kernel in zip(found["training"], ("@__cudnn$fmhaSoftmaxBackward(", "@tpu_custom_call("), strict=True):
         assert ("stablehlo.all_gather" in text) == (config.training.fsdp == 2)
