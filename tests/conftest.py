@@ -7,15 +7,18 @@ entries atomically.
 """
 
 import collections
+import functools
 import gc
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import threading
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
@@ -24,9 +27,11 @@ TESTS = pathlib.Path(__file__).parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
 as_users = "SCOREKIT_TEST_AS_USERS" in os.environ  # compiled as it is for them
-if not as_users and importlib.metadata.version("jaxlib").startswith("0.10."):
-    # without MLIR, programs compile in half the time; a jaxlib that does not know the flag would end the process
-    flags = f"{flags} --xla_cpu_use_fusion_emitters=false"
+is_known = not as_users and importlib.metadata.version("jaxlib").startswith("0.10.")
+if is_known:
+    # without MLIR, programs compile in half the time, and in one part in nine tenths of it; a jaxlib that does not know
+    # a flag would end the process
+    flags = f"{flags} --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 if "xla_force_host_platform_device_count" not in flags:
     flags = f"{flags} --xla_force_host_platform_device_count=4"
 os.environ["XLA_FLAGS"] = flags.strip()
@@ -43,7 +48,11 @@ elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-LITTLE_OPTIMISED = {"networks", "experiments", "test_arguments.py", "test_contracts.py", "test_docs.py"}
+LITTLE_OPTIMISED = {
+    *("bridges", "experiments", "networks", "test_arguments.py", "test_blocks.py", "test_checkpoints.py"),
+    *("test_contracts.py", "test_devices.py", "test_docs.py", "test_inversion.py", "test_parallel.py"),
+    *("test_restoring.py", "test_tune.py"),
+}
 """Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
 FAST_ONES = {
     *("autoregressive", "densities", "discrete", "flow_maps", "forcing", "guidance", "interpolants", "likelihood"),
@@ -61,10 +70,17 @@ BEYOND_THE_CORE = [
 collect_ignore = BEYOND_THE_CORE if importlib.util.find_spec("flax") is None else []
 
 
+def shared_contexts(make):
+    """A context of MLIR for a hundred programs of a thread: to make one takes longer than to lower a small program."""
+    programs, kept = itertools.count(), functools.lru_cache(2)(lambda thread, hundred: make())
+    return lambda: kept(threading.get_ident(), next(programs) // 100)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def little_optimised(request):
     """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
     import jax  # late: the environment is set above
+    from jax._src.interpreters import mlir
 
     slow = any(item.path == request.path and is_slow(item) for item in request.session.items)
     parts = request.path.relative_to(TESTS).parts
@@ -72,6 +88,8 @@ def little_optimised(request):
     wanted = fast or not LITTLE_OPTIMISED.isdisjoint(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
+        if is_known:
+            patch.setattr(mlir, "make_ir_context", shared_contexts(mlir.make_ir_context))
         before = jax.config.read("jax_disable_most_optimizations")
         jax.config.update("jax_disable_most_optimizations", wanted)
         yield

@@ -221,9 +221,7 @@ def test_results_do_not_depend_on_batch_mates(solver):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "solver", [pytest.param(name, marks=pytest.mark.slow) if name == "PredictorCorrector" else name for name in CASES]
-)
+@each_solver
 def test_gradients_reach_every_number_and_the_start(solver):
     """Finite, not zero, and the slope of the function along a direction through all arguments."""
     weights = np.linspace(0.5, 1.5, BLOCK * DIM, dtype=np.float32).reshape(BLOCK, DIM, 1)

@@ -6,6 +6,7 @@ Every mistake raises a one-line :class:`ConfigError` that names the field, the v
 
 import contextlib
 import difflib
+import functools
 import inspect
 import json
 import os
@@ -157,12 +158,14 @@ def sections(table: Mapping[str, Callable], /, *, supplied: Sequence[str] = ()) 
 
 def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
     """A section with one field, set to None, for every argument of the factories that is not ``supplied``."""
-    kinds: dict[str, type] = {}
-    for factory in factories:
-        for key, parameter in inspect.signature(factory).parameters.items():
-            if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
-                kinds.setdefault(key, field_type(parameter))
-    return ConfigDict({key: config_dict.placeholder(kind) for key, kind in kinds.items()}).lock()
+    kinds = {key: kind for factory in reversed(factories) for key, kind in _field_types(factory).items()}
+    return ConfigDict({key: config_dict.placeholder(kinds[key]) for key in kinds if key not in supplied}).lock()
+
+
+@functools.cache
+def _field_types(factory: Callable) -> dict[str, type]:
+    parameters = inspect.signature(factory).parameters.items()
+    return {key: field_type(one) for key, one in parameters if one.kind is not one.VAR_KEYWORD}
 
 
 def field_type(parameter: inspect.Parameter) -> type:

@@ -13,6 +13,7 @@ their values are bounded in the annotations of the chosen function (:mod:`scorek
 docstring or its module's. NaN and infinities are values of no field.
 """
 
+import functools
 import inspect
 import itertools
 import re
@@ -293,6 +294,7 @@ class _Described(NamedTuple):
     meaning: str
 
 
+@functools.cache
 def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, _Described]:
     """The arguments of a choice that are fields; one of type float without a bound is any finite number."""
     bounds, found = bounds_of(factory), {}

@@ -93,7 +93,8 @@ def copied(finished, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_writes_its_report_metrics_and_pictures(finished):
-    workdir, out, _ = finished
+    workdir, out, err = finished
+    assert all(line.startswith(("training ", "sampling ", "bound ")) for line in err.splitlines()), err
     for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
                  "training.png", "loss_by_noise_level.png"):  # fmt: skip
         assert (workdir / name).stat().st_size > 0, name
@@ -110,11 +111,6 @@ def test_a_run_writes_its_report_metrics_and_pictures(finished):
     metrics = json.loads((workdir / "evaluation.json").read_text())
     assert 0 <= metrics["γ = 1/class accuracy"] <= 1
     assert "<img" in (workdir / "report.html").read_text()
-
-
-def test_only_progress_is_written_to_stderr(finished):
-    words = ("training ", "sampling ", "bound ")
-    assert all(line.startswith(words) for line in finished[2].splitlines()), finished[2]
 
 
 @pytest.mark.slow
@@ -163,6 +159,7 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
     assert again == json.loads((copied / "evaluation.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     config = base.saved(str(copied))
     dataset = data.load(config)
@@ -172,6 +169,7 @@ def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     assert_same_run(copied, finished[0])
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_with_another_config(finished):
     err = fails("train", *train_arguments(finished[0]), "--config.training.learning_rate=0.5")
     assert "config.training.learning_rate=0.5: the run in" in err

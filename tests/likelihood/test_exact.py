@@ -191,7 +191,7 @@ def test_rademacher_probes_are_exact_for_diagonal_jacobians():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rademacher", pytest.param("gaussian", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["rademacher", "gaussian"])
 def test_the_standard_error_is_that_of_the_estimate(name):
     """400 estimates with 16 probes each: unbiased, and spread as they say."""
 

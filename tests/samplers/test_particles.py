@@ -85,10 +85,7 @@ def agree(estimates, expected, sigmas=4.5):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "twist",
-    [pytest.param(None, id="clean_estimate"), pytest.param(classifier, id="noisy_classifier", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("twist", [None, classifier], ids=["clean_estimate", "noisy_classifier"])
 def test_twisted_estimates_are_unbiased_with_a_few_particles(twist):
     """Of the integral, and of the mean and square under the tilted density, however often they are redrawn."""
 

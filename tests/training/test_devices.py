@@ -87,15 +87,8 @@ LAYOUTS = [
 ]
 
 
-SLOW_LAYOUTS = LAYOUTS[0], LAYOUTS[3], LAYOUTS[4]  # each has a sibling with the same parallelism
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "layout",
-    [pytest.param(layout, marks=pytest.mark.slow if layout in SLOW_LAYOUTS else ()) for layout in LAYOUTS],
-    ids=str,
-)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_result_is_independent_of_the_layout_up_to_rounding(layout):
     state, metrics = train(**layout)
     optimizer = layout.get("optimizer", "adamw")

@@ -53,7 +53,7 @@ def test_the_entropy_of_samples():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [pytest.param("exact", marks=pytest.mark.slow), "wrong"])
+@pytest.mark.parametrize("network", ["exact", "wrong"])
 def test_local_typicality_of_trajectories(network):
     """The steps of DDPM are chi-square whatever the network; a sampler without noise is at -D / 2 throughout."""
     denoiser = sk.denoisers.exact_denoiser(SHELL, SCHEDULE)
