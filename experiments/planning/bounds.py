@@ -69,14 +69,13 @@ def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Co
 def compiled_and_cost(lowered: Lowered, topology: Topology, options: Any = None) -> tuple[Any, Cost]:
     """The compiled program and its costs. Of one that the compiler finds too large, None and costs with ``needed``."""
     start = time.monotonic()
-    common = lowered.examples, lowered.evaluations, lowered.parameters
     try:
         compiled = lowered.program.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         needed, seconds = _needed(str(error)), time.monotonic() - start
         if needed is None:
             raise
-        return None, Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *common, seconds, needed)
+        return None, too_large(lowered, needed, seconds)
     seconds, sizes, text = time.monotonic() - start, compiled.memory_analysis(), compiled.as_text()
     assert sizes is not None
     assert text is not None
@@ -85,8 +84,15 @@ def compiled_and_cost(lowered: Lowered, topology: Topology, options: Any = None)
     near, far, overlapping = traffic(program.collectives(), topology)
     return compiled, Cost(
         lowered.state, sizes.temp_size_in_bytes, max(kept - lowered.state, 0), sizes.generated_code_size_in_bytes,
-        lowered.flops, program.memory_bytes(), near, far, overlapping, *common, seconds,
+        lowered.flops, program.memory_bytes(), near, far, overlapping, lowered.examples, lowered.evaluations,
+        lowered.parameters, seconds,
     )  # fmt: skip
+
+
+def too_large(lowered: Lowered, needed: float, seconds: float = 0.0) -> Cost:
+    """The costs of a program that needs more bytes than a chip has."""
+    counts = lowered.examples, lowered.evaluations, lowered.parameters
+    return Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *counts, seconds, needed)
 
 
 def _needed(error: str) -> float | None:

@@ -17,7 +17,7 @@ from experiments.cli.config import Config
 from experiments.cli.progress import duration
 from experiments.data.dataset import Dataset
 from experiments.planning import programs
-from experiments.planning.bounds import Cost, compile_cost
+from experiments.planning.bounds import Cost, compile_cost, too_large
 from experiments.planning.chips import Topology
 from scorekit.io import write_atomic
 
@@ -54,6 +54,9 @@ def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, 
         lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory)
     for name, program in lowered.items():
         if only and name not in only:
+            continue
+        if program.state > topology.chip.memory:
+            costs[name] = too_large(program, program.state)
             continue
         path = _folder() / f"{_key(program, topology, fast)}.json"
         found = _read(path)

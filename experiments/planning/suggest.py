@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from experiments.cli.config import Config, ConfigError, lookup
+from experiments.cli.config import Config, ConfigError, leaves, lookup
 from experiments.data.dataset import Dataset
 from experiments.planning import plans
 from experiments.planning.chips import CHIPS, Topology, topology
@@ -23,7 +23,10 @@ def suggest(config: Config, given: Topology, dataset: Dataset, tell: Callable[[s
     found = next((plan for plan in _smallest(config, given, dataset, tell, fast) if plan.left >= 0), None)
     if found is None:
         raise ConfigError(f"--topology={given.name}: the config fits no slice up to this one; use more chips")
-    return _largest_batch(found, dataset, tell, fast)
+    found, before = _largest_batch(found, dataset, tell, fast), dict(leaves(config))
+    fields = [f"--config.{field}={value}" for field, value in leaves(found.config) if before[field] != value]
+    tell(" ".join([f"suggested: --topology={found.topology.name}", *fields]))
+    return found
 
 
 def _shapes(given: Topology) -> list[Topology]:

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import tasks
 from experiments.cli.config import ConfigError
-from experiments.planning import programs
+from experiments.planning import plans, programs
 from experiments.planning.bounds import Cost, bound, traffic
 from experiments.planning.chips import CHIPS, named, topology
 from experiments.planning.counting import flops
@@ -20,6 +20,7 @@ from experiments.planning.described import describe
 from experiments.planning.hlo import Collective
 from experiments.planning.plans import Plan
 from experiments.planning.report import advice, device_hours, lines, markdown
+from experiments.planning.suggest import suggest
 from scorekit.networks.attention import attend
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +72,7 @@ SPLIT = {"training.fsdp": -1, "training.accumulate": 16, "network.remat": True}
 @pytest.mark.parametrize(
     ("cost", "changes", "says"),
     [
-        (COST._replace(state=15e9), {}, "--config.training.fsdp=-1"),
+        (COST._replace(state=15e9), {"training.fsdp": 1}, "--config.training.fsdp=-1"),
         (COST._replace(temporary=20e9), {"network.remat": False}, "--config.network.remat=True"),
         (COST._replace(temporary=20e9), {"network.remat": True}, "--config.training.accumulate=2"),
         (COST._replace(needed=40e9, state=15e9), SPLIT, "more chips, such as 4x8"),
@@ -166,6 +167,32 @@ def test_programs_are_lowered_from_shapes_for_the_devices_that_are_given():
     assert found["training"].flops > 0
     assert found["sampling"].evaluations == config.sampling.steps
     assert found["sampling"].state == 4 * found["sampling"].parameters
+
+
+def test_the_smallest_slice_and_the_largest_batch_are_suggested(monkeypatch):
+    """The compiler is a rule of bytes by batch, rematerialisation and chips."""
+    config, tried, told = config_of("../images/smoke"), [], []
+
+    def made(config, one, dataset, only, fast):
+        rows = config.training.batch_size / one.size
+        temporary = rows * (0.6e9 if config.network.remat else 2e9)
+        tried.append(one.name)
+        return Plan(config, one, {"training": COST._replace(state=8e9 / config.training.fsdp, temporary=temporary)})
+
+    monkeypatch.setattr(plans, "make", made)
+    config.training.batch_size = 16
+    found = suggest(config, topology("v5e:2x4"), None, told.append, fast=False)
+    assert found.topology.name == "v5e:2x2"  # 16 rows of 0.6 GB and a state of 8 GB are too much for one chip
+    assert (found.config.network.remat, found.config.training.fsdp) == (False, 1)
+    assert found.config.training.batch_size == 16
+    assert told[-1].startswith("suggested: --topology=v5e:2x2")
+    assert tried == [*["v5e:1x1"] * 2, *["v5e:2x2"] * 2]
+    config.training.batch_size = 4
+    found = suggest(config, topology("v5e:2x4"), None, told.append, fast=False)
+    assert (found.topology.name, found.config.training.batch_size) == ("v5e:1x1", 4)
+    config.training.batch_size = 1024
+    with pytest.raises(ConfigError, match="fits no slice up to this one"):
+        suggest(config, topology("v5e:2x2"), None, told.append, fast=False)
 
 
 # ---- the compilers, which need no device ---------------------------------------------------------------------------
