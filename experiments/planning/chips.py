@@ -121,9 +121,11 @@ class Topology(NamedTuple):
                 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of no effect on a description
                 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
                 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-                several = {"num_slices": self.slices} if self.slices > 1 else {}
                 kind = self.name.split("*")[-1].split(":")[0]
-                return list(topologies.get_topology_desc(f"{kind}:{self.shape}", "tpu", **several).devices)
+                further: dict[str, Any] = {"num_slices": self.slices} if self.slices > 1 else {}
+                further |= {"chip_config_name": "megacore"} if kind == "v4" else {}  # one device a chip
+                further |= {"chips_per_host_bounds": (1, 1, 1)} if self.size == 1 else {}
+                return list(topologies.get_topology_desc(f"{kind}:{self.shape}", "tpu", **further).devices)
             machines = -(-self.size // MACHINE)
             shape = f"1x{machines}x{self.near}"
             described = topologies.get_topology_desc("", "cuda", target_config=_target(self.name), topology=shape)

@@ -207,6 +207,13 @@ def planned(topology, cache, *further):
 
 
 @pytest.mark.external
+@pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:1x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x2", "2*v5e:4x4", "a100:16"])
+def test_described_topologies_have_a_device_for_each_chip(name):
+    pytest.importorskip("libtpu" if topology(name).chip.platform == "tpu" else "jax_cuda12_plugin")
+    assert len(topology(name).devices()) == topology(name).size
+
+
+@pytest.mark.external
 @pytest.mark.parametrize(("name", "package"), [("v5e:2x2", "libtpu"), ("h100:4", "jax_cuda12_plugin")])
 def test_a_plan_is_made_and_then_read(name, package, tmp_path):
     pytest.importorskip(package)
