@@ -40,6 +40,7 @@ def lines(plan: Plan) -> list[str]:
     row("temporary", lambda cost, _: "too much" if cost.needed else size(cost.temporary))
     row("program", lambda cost, _: "–" if cost.needed else size(cost.code))
     row("in all", lambda cost, _: size(cost.total))
+    row("evaluations of the network", lambda cost, _: str(cost.evaluations))
     row("operations of a call, all chips", lambda cost, _: human(cost.flops))
     row("operations of an example", lambda cost, _: human(cost.flops / cost.examples))
     if all(cost.needed is None for cost in costs.values()):
@@ -110,8 +111,8 @@ def _sampling(plan: Plan) -> list[str]:
         return []
     chips = plan.topology.size
     seconds = bound(cost, plan.topology.chip, chips, plan.dtype).seconds / max(cost.evaluations, 1)
-    speeds = ", ".join(f"{human(cost.examples / (seconds * n * chips))} in {n}" for n in EVALUATIONS)
-    return [f"samples a second and chip at most, by evaluations: {speeds} (the config makes {cost.evaluations})"]
+    most, *others = (f"{human(cost.examples / (seconds * n * chips))} in {n}" for n in EVALUATIONS)
+    return [f"samples a second and chip: {', '.join([f'{most} evaluations', *others])}"]
 
 
 def advice(plan: Plan) -> str:
