@@ -50,6 +50,7 @@ def config_of(name, folder, teacher=None):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CONFIGS, "student"])
 def test_training_and_sampling_lower_for_accelerators(name, monkeypatch, tmp_path, request):
     monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
