@@ -1,13 +1,13 @@
-"""Plans a run: whether it fits accelerators that are not at hand, what it moves, and how fast it can be.
+"""Plans a run: whether it fits accelerators that are not at hand, the bytes that it moves, and its bounds of time.
 
     python -m experiments.plan --config=experiments/configs/published/imagenet256_dit.py --topology=v5e:4x4
     python -m experiments.plan --config=… --topology=2*v5e:16x16 --config.training.fsdp=256
     python -m experiments.plan --config=… --topology=h100:8 --suggest
 
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
-needs no device (``pip install 'scorekit[tpu]'``; an error says what CUDA needs). Images are described by their shape
-and not loaded (``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published speeds of
-the chips. The compiler of TPUs takes long for convolutions; ``--fast`` is for U-Nets. Results are kept in
+needs no device (``pip install 'scorekit[tpu]'``; an error names the packages for CUDA). Images are described by their
+shape and not loaded (``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published
+speeds of the chips. The compiler of TPUs takes long for convolutions; ``--fast`` is for U-Nets. Results are kept in
 ``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
 """
 
@@ -33,7 +33,6 @@ _CLASSES = flags.DEFINE_integer("classes", None, "Number of classes of a folder 
 _SUGGEST = flags.DEFINE_bool(
     "suggest", False, "Find the smallest slice up to the topology, the largest batch and the least rematerialisation."
 )
-
 _FAST = flags.DEFINE_bool("fast", False, "Compile for TPUs with the least effort: U-Nets in minutes, with more memory.")
 _MARKDOWN = flags.DEFINE_bool("markdown", False, "Print the plan as the title and the row of a Markdown table.")
 

@@ -253,6 +253,15 @@ def lookup(config: ConfigDict, path: str) -> Any:
     return found
 
 
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A copy of a config with these values of fields, as ``{"training.steps": 5}``."""
+    config = config.copy_and_resolve_references()
+    for field, value in changes.items():
+        section, _, last = field.rpartition(".")
+        lookup(config, section)[last] = value
+    return config
+
+
 def fill_missing(config: Config, defaults: ConfigDict) -> Config:
     """Adds the fields that are None in ``defaults``, with their types, to a config that was read from a file.
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, require, resolve
+from experiments.cli.config import Config, ConfigError, changed, require, resolve
 from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, Text, narrowed
 from experiments.data.dataset import Dataset
 from experiments.models import guidance
@@ -126,9 +126,7 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
 
 def at_steps(config: Config, steps: int) -> Config:
     """The config with another number of steps of its sampler."""
-    config = config.copy_and_resolve_references()
-    config.sampling.steps = steps
-    return config
+    return changed(config, {"sampling.steps": steps})
 
 
 def has_listed_times(config: Config) -> bool:

@@ -100,6 +100,8 @@ def _needed(error: str) -> float | None:
 
     >>> _needed("RESOURCE_EXHAUSTED: ... Used 18.5G of 15.75G hbm.") == 18.5 * 2**30
     True
+    >>> _needed("... the total memory required for HLO temporaries (17G) exceeds available HBM (15.75G).") / 2**30
+    17.0
     """
     found = re.search(r"(?:Used|temporaries) \(?([\d.]+)([KMGT]?)\)? (?:of|exceeds)", error)
     return float(found[1]) * _SIZES[found[2]] if found else None

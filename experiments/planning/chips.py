@@ -67,21 +67,19 @@ CHIPS = {
 MACHINE = 8
 """GPUs of one machine."""
 
+_COMMON = """
+    threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 threads_per_core_limit: 2048
+    block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+    registers_per_core_limit: 65536 registers_per_block_limit: 65536"""
 _DEVICES = {
     "h100": """
-        threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
-        shared_memory_per_core: 233472 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
-        block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-        memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98
-        device_memory_size: 84929347584 shared_memory_per_block_optin: 232448
-        cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536""",
+        shared_memory_per_core: 233472 core_count: 132 fpus_per_core: 128 memory_bandwidth: 3352320000000
+        l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: 84929347584
+        shared_memory_per_block_optin: 232448 cuda_compute_capability { major: 9 }""",
     "a100": """
-        threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
-        shared_memory_per_core: 167936 threads_per_core_limit: 2048 core_count: 108 fpus_per_core: 64
-        block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-        memory_bandwidth: 2039000000000 l2_cache_size: 41943040 clock_rate_ghz: 1.41
-        device_memory_size: 85167243264 shared_memory_per_block_optin: 166912
-        cuda_compute_capability { major: 8 } registers_per_core_limit: 65536 registers_per_block_limit: 65536""",
+        shared_memory_per_core: 167936 core_count: 108 fpus_per_core: 64 memory_bandwidth: 2039000000000
+        l2_cache_size: 41943040 clock_rate_ghz: 1.41 device_memory_size: 85167243264
+        shared_memory_per_block_optin: 166912 cuda_compute_capability { major: 8 }""",
 }
 """Properties of devices as the driver of CUDA reports them (deviceQuery), in the format of XLA's descriptions."""
 
@@ -93,6 +91,11 @@ class Topology(NamedTuple):
     chip: Chip
     shape: str
     slices: int
+
+    @property
+    def kind(self) -> str:
+        """The name of the chip in :data:`CHIPS`."""
+        return self.name.split("*")[-1].split(":")[0]
 
     @property
     def size(self) -> int:
@@ -121,14 +124,13 @@ class Topology(NamedTuple):
                 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of no effect on a description
                 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
                 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-                kind = self.name.split("*")[-1].split(":")[0]
                 further: dict[str, Any] = {"num_slices": self.slices} if self.slices > 1 else {}
-                further |= {"chip_config_name": "megacore"} if kind == "v4" else {}  # one device a chip
+                further |= {"chip_config_name": "megacore"} if self.kind == "v4" else {}  # one device a chip
                 further |= {"chips_per_host_bounds": (1, 1, 1)} if self.size == 1 else {}
-                return list(topologies.get_topology_desc(f"{kind}:{self.shape}", "tpu", **further).devices)
+                return list(topologies.get_topology_desc(f"{self.kind}:{self.shape}", "tpu", **further).devices)
             machines = -(-self.size // MACHINE)
             shape = f"1x{machines}x{self.near}"
-            described = topologies.get_topology_desc("", "cuda", target_config=_target(self.name), topology=shape)
+            described = topologies.get_topology_desc("", "cuda", target_config=_target(self.kind), topology=shape)
             return list(described.devices)
         except ModuleNotFoundError as error:
             raise ConfigError(f"--topology={self.name}: {_missing(self.chip.platform)}") from error
@@ -147,10 +149,9 @@ def _missing(platform: str) -> str:
     return f"needs the compiler of CUDA, but no driver: pip install {plugins} nvidia-cuda-nvcc-cu12"
 
 
-def _target(name: str) -> str:
+def _target(kind: str) -> str:
     version = "runtime_version { major: 12 minor: 9 } dnn_version_info { major: 9 minor: 10 }"
-    device = _DEVICES[name.split("*")[-1].split(":")[0]]
-    return f'gpu_device_info {{ {device} }} platform_name: "CUDA" {version} device_description_str: "{name}"'
+    return f'gpu_device_info {{ {_COMMON} {_DEVICES[kind]} }} platform_name: "CUDA" {version}'
 
 
 def topology(name: str) -> Topology:

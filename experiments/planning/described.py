@@ -93,15 +93,23 @@ def describe(config: Config, shape: tuple[int, ...] | None = None, classes: int 
     kind, options = data.kind_of(config), config.data
     as_images = issubclass(kind, Images) and config.task in TASKS
     if not as_images or ("embeddings" in options and options.embeddings.encoder is not None):
+        _check_loaded(options.name, shape, classes)
         dataset = tasks.of(config).load(config)
         return dataset, dataset.summary()
     if issubclass(kind, CaptionedPictures):
+        _check_loaded(options.name, shape, classes)
         found: Dataset = _BlackCaptioned(config)
         return found, f"{options.name} of {found.described()} (described, not loaded)"
     shape, count = shape or _shape_of(config), classes or SETS.get(options.name, (None, CLASSES))[1]
     name = f"latents of {options.name}" if options.get("latents") else options.name
     made = _Latents(name, shape, count) if options.get("latents") else _Black(config, _Zeros(name, shape, count))
     return made, f"{name}: {made.described()}, {made.num_classes:,} classes (described, not loaded)"
+
+
+def _check_loaded(name: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
+    if shape is not None or classes is not None:
+        flag = "shape" if shape is not None else "classes"
+        raise ConfigError(f"--{flag}: must be left out for config.data.name={name}, whose data say it")
 
 
 def _shape_of(config: Config) -> tuple[int, ...]:

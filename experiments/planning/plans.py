@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,20 +41,24 @@ class Plan(NamedTuple):
         return next((found for section in sections if (found := section.get("dtype"))), None) or "float32"
 
 
-def make(config: Config, topology: Topology, dataset: Dataset, only: tuple[str, ...] = (), fast: bool = False) -> Plan:
+def make(
+    config: Config,
+    topology: Topology,
+    dataset: Dataset,
+    names: Collection[str] = programs.PROGRAMS,
+    fast: bool = False,
+) -> Plan:
     """Lowers and compiles the programs of a config; one that was compiled before is read.
 
     Args:
-      only: names of programs; without any, all.
+      names: names of the programs that are wanted.
       fast: whether to compile with the least effort, see :func:`experiments.planning.bounds.compile_cost`.
     """
     training.check_devices(config, topology.size)
     costs = {}
     with _waiting(f"lowering for {topology.name}"):
-        lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory)
+        lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory, names)
     for name, program in lowered.items():
-        if only and name not in only:
-            continue
         if program.state > topology.chip.memory:
             costs[name] = too_large(program, program.state)
             continue

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -41,17 +42,26 @@ class Lowered(NamedTuple):
     parameters: int
 
 
-def lower(config: Config, dataset: Dataset, devices: list[Any], memory: float) -> dict[str, Lowered]:
+PROGRAMS = ("training", "sampling")
+
+
+def lower(
+    config: Config, dataset: Dataset, devices: list[Any], memory: float, names: Collection[str] = PROGRAMS
+) -> dict[str, Lowered]:
     """The programs of a config: ``training``, and ``sampling`` of a batch where its model draws samples.
 
     Args:
       devices: devices to compile for.
       memory: bytes of each of them.
+      names: names of the programs that are wanted.
     """
+    found = {}
     with planned_on(devices, memory):
         model, fit = first_fit(config, dataset)
-        found = {"training": _train_step(dataset, fit, all_devices(_fsdp(config, devices)))}
-        if hasattr(model.generate, "trace"):
+        if "training" in names:
+            mesh = all_devices(training.sharing(config.training, len(devices)))
+            found["training"] = _train_step(dataset, fit, mesh)
+        if "sampling" in names and hasattr(model.generate, "trace"):
             found["sampling"] = _sampler(config, dataset, model, fit.params)
     return found
 
@@ -89,10 +99,6 @@ def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
     how = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
     traced = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **how).trace(state, batch)
     return _lowered(traced, _on_device(state), size, 1, fit.params)
-
-
-def _fsdp(config: Config, devices: list[Any]) -> int:
-    return len(devices) if config.training.fsdp == -1 else config.training.fsdp
 
 
 def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:

@@ -6,9 +6,10 @@ from experiments.cli.config import Config, leaves
 from experiments.cli.progress import duration, human
 from experiments.planning.bounds import Bound, Cost, bound
 from experiments.planning.plans import Plan
+from experiments.training import sharing
 
 UTILISATION = 0.4
-"""A fraction of the bound that good programs reach."""
+"""A fraction of the bound, for device-hours that are no bound."""
 EVALUATIONS = (50, 25, 4, 1)
 """Evaluations of the network for one sample, of the speeds of sampling."""
 
@@ -23,7 +24,7 @@ def lines(plan: Plan) -> list[str]:
     topology, chips, costs = plan.topology, plan.topology.size, plan.costs
     options, first = plan.config.training, next(iter(plan.costs.values()))
     fits = f"fits, {size(plan.left)} of {size(topology.chip.memory)} left" if plan.left >= 0 else "does not fit"
-    shared = chips if options.fsdp == -1 else options.fsdp
+    shared = sharing(options, chips)
     found = [
         f"{topology.name}, {chips} chips: {fits}",
         f"{human(first.parameters)} parameters, batch {options.batch_size} in {options.accumulate}, fsdp {shared}, "
@@ -99,10 +100,10 @@ def device_hours(plan: Plan) -> float | None:
 
 
 def _hours(plan: Plan) -> list[str]:
-    hours, steps = device_hours(plan), plan.config.training.steps
+    hours, steps, show = device_hours(plan), plan.config.training.steps, f"{100 * UTILISATION:.0f} %"
     if hours is None:
         return []
-    return [f"{steps:,} steps: {human(hours)} device-hours at the bound, {human(hours / UTILISATION)} at 40 % of it"]
+    return [f"{steps:,} steps: {human(hours)} device-hours at the bound, {human(hours / UTILISATION)} at {show} of it"]
 
 
 def _sampling(plan: Plan) -> list[str]:
@@ -121,7 +122,7 @@ def advice(plan: Plan) -> str:
     cost, memory = max(plan.costs.values(), key=lambda cost: cost.total), topology.chip.memory
     name = next(name for name, each in plan.costs.items() if each is cost)
     short = f"{name} needs {size(cost.total)} of the {size(memory)} of a chip"
-    fsdp, rows = chips if options.fsdp == -1 else options.fsdp, options.batch_size // (chips * options.accumulate)
+    fsdp, rows = sharing(options, chips), options.batch_size // (chips * options.accumulate)
     if name == "sampling":
         fewer = max(plan.config.sampling.batch_size // 2, 1)
         return f"{short}: sample fewer at once, --config.sampling.batch_size={fewer}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from experiments.cli.config import Config, ConfigError, leaves, lookup
+from experiments.cli.config import Config, ConfigError, changed, leaves
 from experiments.data.dataset import Dataset
 from experiments.planning import plans
-from experiments.planning.chips import CHIPS, Topology, topology
+from experiments.planning.chips import Topology, topology
 from experiments.planning.plans import Plan
 
 TRAINING = ("training",)
@@ -30,8 +30,7 @@ def suggest(config: Config, given: Topology, dataset: Dataset, tell: Callable[[s
 
 
 def _shapes(given: Topology) -> list[Topology]:
-    kind = next(name for name, chip in CHIPS.items() if chip is given.chip)
-    found = [topology(f"{kind}:{shape}") for shape in given.chip.shapes]
+    found = [topology(f"{given.kind}:{shape}") for shape in given.chip.shapes]
     return [one for one in found if one.size < given.size] + [given]
 
 
@@ -66,15 +65,6 @@ def _largest_batch(plan: Plan, dataset: Dataset, tell: Callable[[str], None], fa
         if found.left < 0:
             return plan
         plan = found
-
-
-def changed(config: Config, changes: dict[str, object]) -> Config:
-    """A copy of a config with these fields."""
-    config = config.copy_and_resolve_references()
-    for field, value in changes.items():
-        *path, last = field.split(".")
-        lookup(config, ".".join(path))[last] = value
-    return config
 
 
 def _tried(config: Config, changes: dict[str, object], one: Topology, dataset: Dataset, tell, fast: bool) -> Plan:

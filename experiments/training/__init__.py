@@ -79,6 +79,11 @@ def check_devices(config: Config, devices: int | None = None) -> None:
         require(alone, "training.parallel", "pmap", "jit with several processes or training.fsdp other than 1")
 
 
+def sharing(options: Config, devices: int) -> int:
+    """The number of devices, of so many, that hold one copy of the state: ``training.fsdp``, where -1 is all."""
+    return devices if options.fsdp == -1 else options.fsdp
+
+
 def learning_rate(options: Config) -> optax.Schedule:
     """The learning rate of the section ``training`` after a number of updates."""
     return training.learning_rate_schedule(

@@ -20,7 +20,7 @@ from experiments.models import run_files
 from experiments.models.devices import hold
 from experiments.models.run_files import SNAPSHOTS, averaged, config_of
 from experiments.models.samples import NotFinite
-from experiments.training import build_optimizer, learning_rate, lock, writers
+from experiments.training import build_optimizer, learning_rate, lock, sharing, writers
 from experiments.training.agreement import Agreement
 from experiments.training.feeding import Speed, Waiting, feed
 from experiments.training.profiling import Profile
@@ -125,7 +125,7 @@ def fit(one: Fit) -> TrainState:
     key = jax.random.key(config.seed)
     if optimizer is None:
         optimizer = build_optimizer(options)
-    mesh, agreement = training.make_mesh(jax.device_count() if options.fsdp == -1 else options.fsdp), Agreement()
+    mesh, agreement = training.make_mesh(sharing(options, jax.device_count())), Agreement()
     state = training.init_state(key, params, optimizer, options.ema_decays, options.power_ema or ())
     snapshot_every = options.snapshot_every or max(options.steps // 20, 1)
     state = training.place_state(state, mesh)

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.benchmarks.cost.step import peak
 from experiments.benchmarks.measuring import rounds
-from experiments.cli.config import Config
+from experiments.cli.config import Config, changed
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
 from experiments.models.devices import memory
@@ -25,7 +25,6 @@ from experiments.planning.chips import Chip, Topology, named
 from experiments.planning.described import describe
 from experiments.planning.plans import Plan
 from experiments.planning.report import duration_of, size
-from experiments.planning.suggest import changed
 from scorekit.networks.attention import ATTENTION, attend
 from scorekit.typing import PyTree
 
@@ -105,7 +104,7 @@ def _rows(
     wanted = batch = config.get(program, {}).get("batch_size", 0)
     while True:
         trial = changed(config, {f"{program}.batch_size": batch}) if batch else config
-        lowered = programs.lower(trial, dataset, jax.devices(), devices.chip.memory).get(program)
+        lowered = programs.lower(trial, dataset, jax.devices(), devices.chip.memory, (program,)).get(program)
         if lowered is None:
             return
         taken, cost = _run(lowered, devices, program)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from experiments import tasks
 from experiments.cli import command_line
-from experiments.cli.config import Config
+from experiments.cli.config import Config, changed
 from experiments.cli.progress import human
 from experiments.configs import base
 from experiments.data.dataset import Dataset
@@ -29,7 +29,6 @@ from experiments.planning.bounds import bound
 from experiments.planning.chips import topology
 from experiments.planning.described import describe
 from experiments.planning.report import UTILISATION
-from experiments.planning.suggest import changed
 
 SIDES = {"JPEG": 448, "PNG": 32}
 """Sides of the pictures: 200,000 pixels, and the images of CIFAR-10."""
@@ -96,7 +95,7 @@ def per_core(dataset: Dataset, size: int = 64) -> float:
 
 
 def opened(config: Config, folder: Path) -> Dataset:
-    """The data of a recipe: pictures made here in place of a folder of pictures, or what a plan describes."""
+    """The data of a recipe: pictures made here in place of a folder of pictures, or the data that a plan describes."""
     if config.data.name in ("folder", "tar") and not config.data.get("latents"):
         path = str(folder / "JPEG.tar")
         config = changed(config, {"data.name": "tar", "data.path": path, "data.streaming": True})

@@ -151,6 +151,12 @@ def test_images_are_described_by_their_config(name, shape, classes):
     assert describe(config_of(name), (8, 8, 3), 7)[0].num_classes == 7
 
 
+def test_a_shape_is_only_of_data_that_are_described():
+    config = tasks.opened(str(ROOT / "experiments/configs/points/mixture_2d.py"))
+    with pytest.raises(ConfigError, match="--shape: must be left out"):
+        describe(config, (8, 8, 3))
+
+
 def test_a_folder_of_images_of_no_size():
     config = config_of("imagenet64_edm")
     config.data.image_size = None
@@ -173,7 +179,7 @@ def test_the_smallest_slice_and_the_largest_batch_are_suggested(monkeypatch):
     """The compiler is a rule of bytes by batch, rematerialisation and chips."""
     config, tried, told = config_of("../images/smoke"), [], []
 
-    def made(config, one, dataset, only, fast):
+    def made(config, one, dataset, names, fast):
         rows = config.training.batch_size / one.size
         temporary = rows * (0.6e9 if config.network.remat else 2e9)
         tried.append(one.name)
