@@ -22,7 +22,7 @@ __all__ = ["Sampler", "TokenSampler"]
 
 _STEPS = (20, 40, 80)
 """Steps of the grids of which the order is measured, between sigma = 4.5 and 0.22."""
-_ORDER, _BIAS, _NATS, _LEFT = 0.3, 0.05, 0.1, 0.2
+_ORDER, _BIAS, _NATS, _LEFT = 0.3, 0.05, 0.15, 0.2
 """Tolerances: of an order, of mean and spread in standard deviations, of -log p in nats, of the noise that is left."""
 
 
