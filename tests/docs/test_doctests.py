@@ -15,7 +15,7 @@ SLOW = {
         ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features representations
         stft structure""",
     "autoregressive": "exact models smoothing",
-    "bridges": "blackjax diffrax numpyro",
+    "bridges": "diffrax numpyro",
     "data": "augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",
@@ -37,7 +37,7 @@ SLOW = {
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
 SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
 NEEDED = {
-    **{f"scorekit.bridges.{name}": name for name in ("blackjax", "diffrax", "numpyro")},
+    **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
 }
 """The package of an extra that the examples of a module need."""
