@@ -1,5 +1,5 @@
-"""Denoisers and schedules as objects of other packages; each module needs its package, an optional extra."""
+"""Denoisers, schedules and densities as objects of other packages, each of which is an optional extra."""
 
-from scorekit.bridges import diffrax
+from scorekit.bridges import blackjax, diffrax, numpyro
 
-__all__ = ["diffrax"]
+__all__ = ["blackjax", "diffrax", "numpyro"]

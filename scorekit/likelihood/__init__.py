@@ -9,6 +9,9 @@ function                         result
 ``discrete_variational_bound``   the same for the T steps of a time grid
 ``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
 ``bits_per_dim``                 nats to bits; the result includes the offset and the kind of dequantisation
+``flow_density``                 a model with ``sample`` and ``log_density``, whose gradient is the score, for NUTS and
+                                 other inference; cheaper values: ``flow_map_density``, ``line_density``,
+                                 ``score_density``
 ===============================  ===================================================================================
 
 Args:
@@ -20,16 +23,22 @@ Returns:
 
 from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim
 from scorekit.likelihood.bound import VariationalBound, boundary_terms, discrete_variational_bound, variational_bound
+from scorekit.likelihood.densities import ModelDensity, flow_density, flow_map_density, line_density, score_density
 from scorekit.likelihood.exact import LogLikelihood, log_likelihood
 
 __all__ = [
     "BitsPerDim",
     "LogLikelihood",
+    "ModelDensity",
     "VariationalBound",
     "bits_per_dim",
     "boundary_terms",
     "dequantised_bits_per_dim",
     "discrete_variational_bound",
+    "flow_density",
+    "flow_map_density",
+    "line_density",
     "log_likelihood",
+    "score_density",
     "variational_bound",
 ]

@@ -18,8 +18,13 @@ import wheels
 
 ROOT = Path(__file__).parents[2]
 COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
-DOWNLOADS = {"pretrained": {"adaptive-terrain-diffusion": "0.4.2", "galaxygrad": "0.2.1"}}
+DOWNLOADS = {
+    "pretrained": {"adaptive-terrain-diffusion": "0.4.2", "galaxygrad": "0.2.1"},
+    "score_priors": {"galaxygrad": "0.2.1"},
+}
 """The wheels that a notebook downloads."""
+INSTALLS = {"pretrained": ("onnx", "einops"), "score_priors": ("numpyro", "einops")}
+"""The packages that it installs besides."""
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +65,21 @@ def test_notebook_runs(path, site, folder, python, monkeypatch):
     run(path, site, folder, python, monkeypatch)
 
 
+@pytest.mark.slow
+def test_score_priors_run_without_their_download(site, folder, monkeypatch, tmp_path):
+    pytest.importorskip("numpyro")
+    run(ROOT / "colabs/score_priors.ipynb", site, folder, python_of(site, folder, tmp_path, "numpyro"), monkeypatch)
+
+
 @pytest.mark.external
 @pytest.mark.parametrize("name", DOWNLOADS)
 def test_notebook_with_downloads_runs(name, site, folder, monkeypatch, request, tmp_path):
-    for package in ("onnx", "einops"):
+    for package in INSTALLS[name]:
         pytest.importorskip(package)
     (path,) = (path for path in COLABS if path.stem == name)
     found = [wheels.unpack(request.config, *wheel).parent for wheel in DOWNLOADS[name].items()]
     monkeypatch.setenv("PIP_FIND_LINKS", " ".join(map(str, found)))  # each wheel is downloaded once
-    run(path, site, folder, python_of(site, folder, tmp_path, "onnx", "einops"), monkeypatch)
+    run(path, site, folder, python_of(site, folder, tmp_path, *INSTALLS[name]), monkeypatch)
 
 
 def run(path, site, folder, python, monkeypatch):

@@ -30,6 +30,8 @@ def test_the_code_of_a_page_runs(path):
     text = path.read_text()
     blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     assert blocks, f"{path.name} shows no code"
+    for package in {"numpyro", "blackjax"} & set(re.findall(r"^import (\w+)", text, re.MULTILINE)):
+        pytest.importorskip(package)  # of its extra
     namespace = {"__name__": path.stem}
     for block in blocks:
         lines = text.count("\n", 0, block.start(1))

@@ -1,7 +1,7 @@
 """Every module's examples run."""
 
 import doctest
-import importlib.util
+import importlib
 import pkgutil
 
 import jax
@@ -15,7 +15,7 @@ SLOW = {
         ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features representations
         stft structure""",
     "autoregressive": "exact models smoothing",
-    "bridges": "diffrax",
+    "bridges": "diffrax numpyro",
     "data": "augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",
@@ -23,7 +23,7 @@ SLOW = {
     "forcing": "losses rolling",
     "guidance": "inverse sequences",
     "io": "loading",
-    "likelihood": "bound exact",
+    "likelihood": "bound densities exact",
     "losses": "denoising",
     "metrics": "detection inception resize vgg",
     "networks": """
@@ -36,20 +36,22 @@ SLOW = {
 }
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
 SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
-WITH_SOUNDFONT = {"scorekit.data.phrases", "scorekit.data.soundfont", "scorekit.data.synthesis"}
-"""Modules whose examples need the recordings that pretty_midi carries."""
+NEEDED = {
+    **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
+    **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
+}
+"""The package of an extra that the examples of a module need."""
 
 
 def test_modules_of_the_lists_exist():
-    assert sorted((SLOW_MODULES | WITH_SOUNDFONT) - set(ALL)) == []
+    assert sorted((SLOW_MODULES | NEEDED.keys()) - set(ALL)) == []
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW_MODULES else ()) for n in ("scorekit", *ALL)]
 )
 def test_examples_run(name):
-    if name in WITH_SOUNDFONT and importlib.util.find_spec("pretty_midi") is None:
-        pytest.skip("needs the extra audio")
+    pytest.importorskip(NEEDED.get(name, "jax"))
     # networks are shown with parameters of no particular values, which compile several times faster from rbg keys
     keys = jax.default_prng_impl("rbg" if ".networks" in name else "threefry2x32")
     with keys:

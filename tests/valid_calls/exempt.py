@@ -7,6 +7,7 @@ REASONS = {
     "made by another function": """
         autoregressive.ARProcess autoregressive.GaussianSequence autoregressive.GuidedModel autoregressive.MarkovChain
         autoregressive.NetworkModel discrete.Process discrete.RateDenoiser samplers.FewSteps training.Shard
+        likelihood.ModelDensity
         solvers.PrecomputedSolver times.Adaptive times.Annealed times.Band times.Discrete times.LogNormalSigma
         times.LogitNormal times.Uniform times.UniformLogSNR training.TrainState""",
     "a base class": "guidance.StatefulDenoiser solvers.LinearSolver solvers.SolverBase",
@@ -37,6 +38,7 @@ REASONS = {
         predictions.EDMTarget predictions.Eps predictions.Score predictions.V predictions.Velocity predictions.X0""",
     "the same as metrics.vgg_input": "metrics.vgg.vgg_input",
     "tests/audio/test_structure.py has its errors": "audio.structure.autocorrelation audio.structure.self_similarity",
+    "tests/bridges/test_inference.py has its errors": "bridges.blackjax.log_density bridges.numpyro.distribution",
     "tests/data/test_captions.py has its errors": "data.encode_captions data.load_caption_encoder",
     "tests/data/builders/test_emoji.py has its errors": "data.load_captioned",
     "renders recordings; data.load and its own tests have its errors": "data.load_notes data.load_phrases",

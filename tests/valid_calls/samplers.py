@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import denoisers, densities, samplers, schedules, solvers, times
+from scorekit import denoisers, densities, flow_maps, likelihood, samplers, schedules, solvers, times
 from scorekit.bridges import diffrax as bridge
 from scorekit.flow_maps.progressive import Steps
 from scorekit.times import Times
@@ -39,6 +39,8 @@ _T, _S, _MIDDLE = floats(0.5, 0.75), floats(0.125, 0.25), floats(0.3125, 0.5)
 _ANY_T, _ANY_S = (Time(t, "axes, longer") for t in (_T, _S))
 _NETWORK_T, _NETWORK_S = Data(_T, ENDS), Data(_S, ENDS)
 _NORMAL = densities.gaussian(np.zeros(3, np.float32), std=1.0)
+_MAP = flow_maps.exact_map(_NORMAL, _SCHEDULE)
+_AT_X = lambda density: density.log_density(X)
 _T_MIN = Number(0.0, low=-1.0, high=2.0)
 _LEARNED = {"student": PREDICTION, "t_min": _T_MIN, "weight": FLOATS}
 
@@ -139,6 +141,16 @@ ROWS = {
     "likelihood.discrete_variational_bound": call(ts=_GIVEN_TS, bins=2, **_EXACT),
     "likelihood.log_likelihood": call(key=None, rtol=0.1, atol=0.1, max_steps=100, block_size=8, **_EXACT, **_RANGE),
     "likelihood.log_likelihood/probes": call(divergence="rademacher", ts=_GIVEN_TS, **_EXACT),
+    "likelihood.flow_density": call(answer=_AT_X, event_shape=(3,), rtol=0.1, atol=0.1),
+    "likelihood.flow_map_density": call(answer=_AT_X, event_shape=(3,), flow_map=_MAP),
+    "likelihood.line_density": call(answer=_AT_X, event_shape=(3,), start=Data(floats(0.0), "shape, integer")),
+    "likelihood.score_density": call(
+        lambda x, **given: likelihood.score_density(**given).score(x),
+        denoiser=_denoiser,
+        schedule=COSINE,
+        event_shape=(3,),
+        x=Data(X, "shape: leading axes"),
+    ),
     **dict.fromkeys(("flow_maps.clock", "bridges.diffrax.reversed_time"), call(t=_ANY_T)),
     "flow_maps.earlier_time": call(t=_ANY_T, steps=4),
     **dict.fromkeys(

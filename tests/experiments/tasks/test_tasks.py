@@ -63,8 +63,8 @@ def test_a_run_without_samples_is_not_sampled(tmp_path):
 WITHOUT_EXTRAS = """
 import importlib.machinery
 found = importlib.machinery.PathFinder.find_spec.__func__
-lacking = "diffrax huggingface_hub mido mir_eval parselmouth pretty_midi soundfile soxr tokenizers".split()
-find = lambda cls, name, *args: None if name.partition(".")[0] in lacking else found(cls, name, *args)
+lacking = "blackjax diffrax huggingface_hub mido mir_eval numpyro parselmouth pretty_midi soundfile soxr".split()
+find = lambda cls, name, *args: None if name.partition(".")[0] in (*lacking, "tokenizers") else found(cls, name, *args)
 importlib.machinery.PathFinder.find_spec = classmethod(find)
 import experiments.train
 """

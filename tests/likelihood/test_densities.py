@@ -1,0 +1,160 @@
+"""Models as densities: values and gradients against closed forms and against the derivative through the solver."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import plane, samples_agree
+from tables import in_float64
+
+from scorekit import flow_maps, schedules
+from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.densities import gaussian, mixture
+from scorekit.likelihood import flow_density, flow_map_density, line_density, log_likelihood, score_density
+
+COSINE, NOISE = schedules.cosine(), 0.05
+
+
+def two_modes():
+    covariances = 0.25 * jnp.eye(2), jnp.array([[0.3, 0.1], [0.1, 0.2]])
+    means = jnp.array([-1.0, 0.5]), jnp.array([1.0, 0.0])
+    return mixture([1, 2], [gaussian(m, covariance=c) for m, c in zip(means, covariances, strict=True)])
+
+
+def smooth(data):
+    """The data with the noise of the density."""
+    return data.marginal(1.0, NOISE)
+
+
+def gradient(log_density, x):
+    return jax.grad(lambda x: jnp.sum(log_density(x)))(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "schedule"), [(plane, schedules.rectified_flow()), (two_modes, COSINE)])
+@in_float64
+def test_the_gradient_is_the_score_and_the_derivative_of_the_solver(make, schedule):
+    data, tight = make(), {"rtol": 1e-8, "atol": 1e-8}
+    denoiser = exact_denoiser(data, schedule)
+    density = flow_density(denoiser, schedule, (2,), NOISE, **tight)
+    x, t = data.sample(jax.random.key(0), (4,)), density.time
+
+    @jax.jit
+    def found(x):
+        through = lambda x: log_likelihood(None, denoiser, schedule, schedule.alpha(t) * x, t_min=t, **tight).log_p
+        value, reverse = jax.vmap(jax.value_and_grad(density.log_density))(x)
+        forward = jax.jvp(density.log_density, (x,), (jnp.ones_like(x),))[1]
+        return value, reverse, forward, gradient(through, x)
+
+    value, reverse, forward, through = found(x)
+    exact = gradient(smooth(data).log_density, x)
+    np.testing.assert_allclose(value, smooth(data).log_density(x), atol=1e-6)
+    np.testing.assert_allclose(reverse, exact, atol=1e-10)
+    np.testing.assert_allclose(reverse, through, atol=1e-5)
+    np.testing.assert_allclose(forward, exact.sum(-1), atol=1e-10)
+
+
+@pytest.mark.slow
+@in_float64
+def test_values_by_a_map_and_by_a_line_are_those_of_the_density():
+    data, x = plane(), plane().sample(jax.random.key(0), (3, 2))
+    exact = smooth(data)
+    by_map = flow_map_density(flow_maps.exact_map(data, COSINE), COSINE, (2,), NOISE)
+    np.testing.assert_allclose(by_map.log_density(x), exact.log_density(x), atol=1e-8)
+    np.testing.assert_allclose(gradient(by_map.log_density, x), gradient(exact.log_density, x), atol=1e-8)
+    start = jnp.array([0.3, -0.4])
+    by_line = line_density(exact_denoiser(data, COSINE), COSINE, (2,), NOISE, start=start, nodes=2)
+    found = by_line.log_density(x)
+    np.testing.assert_allclose(found, exact.log_density(x) - exact.log_density(start), atol=1e-8)
+    np.testing.assert_allclose(gradient(by_line.log_density, x), gradient(exact.log_density, x), atol=1e-8)
+
+
+@pytest.mark.slow
+@in_float64
+def test_a_line_between_modes_converges_with_its_nodes():
+    data, x = two_modes(), jnp.array([[-1.0, 0.5], [1.0, 0.0], [0.0, 1.0]])
+    exact = smooth(data).log_density(x) - smooth(data).log_density(jnp.zeros(2))
+    denoiser = exact_denoiser(data, COSINE)
+    error = lambda nodes: np.abs(line_density(denoiser, COSINE, (2,), NOISE, nodes=nodes).log_density(x) - exact).max()
+    assert error(4) > 1e-4
+    assert error(32) < 1e-9
+
+
+@in_float64
+def test_a_score_has_no_value_and_derivatives_of_any_order():
+    data, x = plane(), jnp.array([0.3, -1.0])
+    density = score_density(exact_denoiser(data, COSINE), COSINE, (2,), NOISE)
+    assert np.isnan(density.log_density(x))
+    both = jax.jit(jax.value_and_grad(density.log_density))
+    np.testing.assert_allclose(both(x)[1], gradient(smooth(data).log_density, x), atol=1e-10)
+    np.testing.assert_allclose(
+        jax.hessian(density.log_density)(x), -jnp.linalg.inv(smooth(data).covariance()), atol=1e-8
+    )
+
+
+@pytest.mark.slow
+def test_samples_have_the_noise_of_the_density():
+    data = gaussian(jnp.array([1.0, -1.0]), covariance=jnp.array([[1.0, 0.6], [0.6, 0.5]]))
+    density = score_density(exact_denoiser(data, COSINE), COSINE, (2,), 0.5, steps=100)
+    assert density.sample(jax.random.key(0)).shape == (2,)
+    x = jax.jit(lambda key: density.sample(key, (40, 100)))(jax.random.key(1)).reshape(-1, 2)
+    noisy = data.marginal(1.0, 0.5)
+    samples_agree(x, noisy.mean, noisy.covariance())
+
+
+def test_new_parameters_do_not_retrace_and_are_constants():
+    traces = []
+
+    def network(gain, x, t):
+        traces.append(t)
+        return gain * x
+
+    @jax.jit
+    def slope(density, x):
+        return jax.grad(density.log_density)(x)
+
+    at = lambda gain: score_density(
+        denoiser_from_network(jax.tree_util.Partial(network, gain), COSINE), COSINE, (2,), NOISE
+    )
+    one = slope(at(jnp.array(0.1)), jnp.ones(2))
+    before = len(traces)
+    assert not np.allclose(one, slope(at(jnp.array(0.2)), jnp.ones(2)))
+    assert len(traces) == before
+    with pytest.raises(ValueError, match="x must be the only argument in which a log-density is differentiated"):
+        jax.grad(lambda gain: at(gain).log_density(jnp.ones(2)))(0.1)
+
+
+NORMAL = exact_denoiser(gaussian(np.zeros(2, np.float32), std=1.0), COSINE)
+BAD = {
+    "noise_std must be finite and > 0, got 0.0": lambda: score_density(NORMAL, COSINE, (2,), 0.0),
+    "noise_std must be in [0.002, 80), sigma / alpha of the schedule at t = 0 and t_max, got 0.001": lambda: (
+        score_density(NORMAL, schedules.edm(), (2,), 0.001)
+    ),
+    "noise_std must be in [0, 1), sigma / alpha of the schedule at t = 0 and t_max, got 2.0": lambda: score_density(
+        NORMAL, COSINE, (2,), 2.0, t_max=0.5
+    ),
+    "key must be a PRNG key for rademacher probes, got None": lambda: flow_density(
+        NORMAL, COSINE, (2,), divergence="rademacher"
+    ),
+    "start must be a tree that broadcasts to event_shape, (2,), got (3,)": lambda: line_density(
+        NORMAL, COSINE, (2,), start=jnp.zeros(3)
+    ),
+    "event_shape must hold sizes >= 1, got (0,)": lambda: score_density(NORMAL, COSINE, (0,)),
+    "x must have shape (..., 2), got (2, 3)": lambda: score_density(NORMAL, COSINE, (2,)).log_density(jnp.ones((2, 3))),
+    "x must be finite, but 1 of 2 values are not": lambda: flow_density(NORMAL, COSINE, (2,)).log_density(
+        jnp.array([jnp.nan, 0.0])
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_named(message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        BAD[message]()
+
+
+def test_traced_values_that_are_not_finite_give_nan():
+    density = flow_density(NORMAL, COSINE, (2,), rtol=0.1, atol=0.1)
+    assert np.isnan(jax.jit(density.log_density)(jnp.array([jnp.inf, 0.0])))
