@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.conformance --packages=ours --workdir=runs/conformance
     python -m experiments.benchmarks.conformance --packages=diffusers --packages=azula --page=docs/conformance.md
 
-Each package is run where it is installed (tests/golden/README.md names the environments), an environment after the
-other: ``--workdir`` keeps the results, and the table has all that are there. ``--page`` writes it into a page.
+Each package is run where it is installed (tests/golden/README.md names the environments), one environment after
+another: ``--workdir`` keeps the results, and the table has all that are there. ``--page`` writes it into a page.
 """
 
 import datetime

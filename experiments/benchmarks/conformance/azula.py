@@ -13,7 +13,8 @@ NAME, PACKAGE = "azula", "azula"
 def sampler_of(name: str, stochastic: bool = False, **options: Any):
     """The run of a sampler; its time is sigma."""
     torch: Any = importlib.import_module("torch")
-    sample, denoise = (importlib.import_module(f"azula.{each}") for each in ("sample", "denoise"))
+    sample: Any = importlib.import_module("azula.sample")
+    denoise: Any = importlib.import_module("azula.denoise")
 
     def run(denoiser, x, sigmas, rng):
         class Exact(torch.nn.Module):
@@ -88,5 +89,5 @@ def subjects() -> dict[str, Any]:
         "zEAB, order=3, to sigma = 0": sampler("zEABSampler", None, order=3),
         "xEAB, order=3": sampler("xEABSampler", 3, to_zero=False, order=3),
         "REAB, order=2": sampler("REABSampler", 2, to_zero=False, order=2),
-        "MMPS, 64 steps": Posterior(sample=posterior),
+        "MMPS, 64 steps": Posterior(sample=posterior, problems=15),
     }

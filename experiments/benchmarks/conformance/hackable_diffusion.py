@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import io_callback
 
 from scorekit.conformance import Loss, Sampler, Schedule
 
@@ -23,28 +24,19 @@ def stepper(name: str, order: float | None, stochastic: bool = False, **options:
     process = module("corruption.gaussian").GaussianProcess(schedule=module("corruption.schedules").RFSchedule())
 
     def run(denoiser, x, sigmas, rng):
-        shape, times, keys = (
-            (-1, *[1] * x.ndim),
-            sigmas / (1 + sigmas),
-            jax.random.split(jax.random.key(0), len(sigmas)),
-        )
-        times = jnp.broadcast_to(times.reshape(shape), (len(sigmas), len(x), *[1] * (x.ndim - 1)))
+        times = jnp.tile((sigmas / (1 + sigmas))[:, None, None], (1, len(x), 1))
+        keys = jax.random.split(jax.random.key(0), len(sigmas))
         infos = base.StepInfo(step=jnp.arange(len(sigmas)), time=times, rng=keys)
         grid = type("Grid", (), {"all_step_infos": lambda *_: infos})()
 
         def inference(xt, conditioning, time):
             sigma = time / (1 - time)
-            x0 = lambda x, sigma: denoiser(x, sigma)
-            return {"x0": jax.pure_callback(x0, jax.ShapeDtypeStruct(xt.shape, float), xt * (1 + sigma), sigma)}
+            return {"x0": jax.pure_callback(denoiser, like, xt * (1 + sigma), sigma)}
 
-        heun = {"time_schedule": grid, "num_steps": len(sigmas)} if name == "HeunStep" else {}
-        draw, kind = jax.random.normal, getattr(steps, name)(corruption_process=process, **heun, **options)
-        normal = lambda like: rng.standard_normal(like.shape)
-        like = jax.ShapeDtypeStruct(x.shape, float)
+        draw, kind = jax.random.normal, getattr(steps, name)(corruption_process=process, **options)
+        normal, like = lambda: rng.standard_normal(x.shape), jax.ShapeDtypeStruct(x.shape, float)
         try:  # all noise of a step, of which there is one array
-            jax.random.normal = lambda key, shape: jax.experimental.io_callback(
-                lambda: normal(like), like, ordered=True
-            )
+            jax.random.normal = lambda key, shape: io_callback(normal, like, ordered=True)
             sampler = sampling.DiffusionSampler(
                 time_schedule=grid, stepper=kind, num_steps=len(sigmas), store_trajectory=False
             )
@@ -61,10 +53,7 @@ def schedule(name: str, kind: Any, **ends: float) -> Schedule:
     made = getattr(module("corruption.schedules"), name)(**ends)
 
     def value(method):
-        def values(t):
-            return np.asarray(getattr(made, method)(jnp.asarray(t)))
-
-        return values
+        return lambda t: np.asarray(getattr(made, method)(jnp.asarray(t)))
 
     square = lambda t: value("g")(t) ** 2
     functions = {"log_snr": value("logsnr"), "drift": value("f"), "diffusion_squared": square}
@@ -96,7 +85,6 @@ def subjects() -> dict[str, Any]:
         "InverseCosineSchedule": schedule("InverseCosineSchedule", None),
         "DDIM": stepper("DDIMStep", 1, stoch_coeff=0.0),
         "DDPM": stepper("DDIMStep", 1, stochastic=True, stoch_coeff=1.0),
-        "Heun": stepper("HeunStep", 2),
         "VelocityStep": stepper("VelocityStep", 1, stoch_coeff=0.0),
         "SDE": stepper("SdeStep", 1, stochastic=True, churn=1.0),
         "AdjustedDDIM": stepper("AdjustedDDIMStep", 1),

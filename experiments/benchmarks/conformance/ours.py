@@ -22,7 +22,7 @@ def schedule(made: Any, kind: Any) -> Schedule:
         return lambda t: np.asarray(function(jnp.asarray(t, float)))
 
     drift, square = (functools.partial(f, made) for f in (sk.process.drift, sk.process.diffusion_squared))
-    functions = {"log_snr": value(made.log_snr), "drift": value(drift), "diffusion_squared": value(square)}
+    functions: Any = {"log_snr": value(made.log_snr), "drift": value(drift), "diffusion_squared": value(square)}
     return Schedule(alpha=value(made.alpha), sigma=value(made.sigma), kind=kind, **functions)
 
 
@@ -104,7 +104,7 @@ def tokens(denoiser: Any, n: int, length: int, rng: Any) -> np.ndarray:
         exact = lambda z, t: jax.pure_callback(found, like, z)
         return sk.discrete.first_hitting_sample(key, exact, process, z)
 
-    return np.asarray(draw(jax.random.key(int(rng.integers(2**31))), jnp.full((n, length), process.mask)))
+    return np.asarray(draw(jax.random.key(int(rng.integers(2**31))), jnp.full((n, length), 2)))
 
 
 def subjects() -> dict[str, Any]:

@@ -51,7 +51,7 @@ def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nf
         solver = DETERMINISTIC[name]
         cells[name, grid, nfe] = problem.error(solver, problem.times(grid, max(1, nfe // solver.evals_per_step)))
     for name, peer in others.items():
-        for grid, nfe in itertools.product(peer.grids or grids, nfes):
+        for grid, nfe in itertools.product(grids, nfes):
             times = problem.times(grid, peer.steps(nfe))
             alpha, sigma = problem.schedule.alpha(times), problem.schedule.sigma(times)
             x = peer.solve(problem, np.asarray(problem.x_init / alpha[0]), np.asarray(sigma / alpha))
