@@ -31,14 +31,14 @@ _WORKDIR = shared.out("Folder of the results.", "runs/conformance", "workdir")
 _PAGE = flags.DEFINE_string("page", None, "Page whose table is replaced.")
 
 
-def checked(name: str) -> dict:
+def checked(name: str, folder: Path) -> dict:
     """Runs the checks of a package and writes its page and its results."""
     module, start = importlib.import_module(f"experiments.benchmarks.conformance.{name}"), time.process_time()
     found, title = module.subjects(), f"{module.NAME} {version(module.NAME)}"
     subjects = {key: found[key] for key in chosen("only", _ONLY.value or list(found), found)}
     report = check(title, subjects)
     print(f"{report}\n")
-    report.save(Path(_WORKDIR.value) / f"{name}.html")
+    report.save(folder / f"{name}.html")
     rows = [[type(subjects[each.subject]).__name__, *each[:3], each.subject] for each in report.checks]
     return {"title": title, "date": f"{datetime.date.today()}", "seconds": time.process_time() - start, "checks": rows}
 
@@ -62,10 +62,9 @@ def table(results: list[dict]) -> str:
 
 
 def main(_) -> None:
-    folder = Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = shared.results_folder(_WORKDIR, kind="checks", continues=True)
     for name in _PACKAGES.value:
-        (folder / f"{name}.json").write_text(json.dumps(checked(name), indent=1))
+        (folder / f"{name}.json").write_text(json.dumps(checked(name, folder), indent=1))
     results = [json.loads(path.read_text()) for name in PACKAGES if (path := folder / f"{name}.json").exists()]
     print(table(results))
     if _PAGE.value:
