@@ -23,12 +23,12 @@ LAYERS = {
         *("samplers", "likelihood", "typicality", "flow_maps"),
         *("interpolants", "discrete", "autoregressive", "forcing"),
     ),
-    5: ("audio", "metrics", "networks"),
+    5: ("audio", "metrics", "networks", "conformance"),
     6: ("io",),
     7: ("data", "training", "tuning", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
-MOST_PUBLIC, MOST_FILES = 30, 20
+MOST_PUBLIC, MOST_FILES = 31, 20
 CORE = {"jax", "numpy"}
 NEVER = {"experiments", "absl", "ml_collections", "tensorflow", "torch"}
 

@@ -1,0 +1,290 @@
+"""Exact laws as NumPy callables: Gaussians, mixtures, a ring, chains of tokens.
+
+Everything is float64 and has no JAX in it, so that a network of any package can be replaced by it. Noisy states are
+``x = alpha x0 + sigma eps``, by default with ``alpha = 1``; sigma and alpha are scalars or one for each row of x.
+
+Args:
+  rng: NumPy generator.
+  n: number of draws.
+  x: points, ``(N, D)``; tokens of a chain, ``(N, L)``.
+  alpha: factor of the signal, a scalar or ``(N,)``.
+  sigma: standard deviation of the noise, a scalar or ``(N,)``.
+
+Returns:
+  Draws, ``(n, D)``; values for each row of x; or the problem in the first line.
+
+>>> problem: Problem = gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
+>>> problem.denoiser(np.array([[2.0, 2.0]]), sigma=1.0).round(2).tolist()
+[[1.2, 1.2]]
+>>> mixture(np.ones(2), np.eye(2), np.stack([np.eye(2)] * 2)).mean.tolist()
+[0.5, 0.5]
+>>> ring().dim, len(chain(np.full(2, 0.5), np.full((2, 2), 0.5), length=3).states)
+(2, 8)
+"""
+
+import dataclasses
+from typing import Annotated, Protocol, TypeAlias
+
+import numpy as np
+
+from scorekit.arguments import Between, Count, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_finite
+from scorekit.typing import ArrayLike
+
+__all__ = ["Chain", "Mixture", "Problem", "chain", "gaussian", "mixture", "ring"]
+
+_Probabilities: TypeAlias = Annotated[ArrayLike, Between(0, 1)]
+
+
+class Problem(Protocol):
+    """A law of vectors whose denoiser is known."""
+
+    dim: int
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws ``(n, D)``."""
+        ...
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        """``log p(x)`` in nats, ``(N,)``."""
+        ...
+
+    def denoiser(self, x: np.ndarray, sigma: ArrayLike) -> np.ndarray:
+        """``E[x0 | x0 + sigma eps = x]``, ``(N, D)``."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixture:
+    """``sum_k w_k N(m_k, U_k diag(v_k) U_k^T)``; build it with :func:`gaussian`, :func:`mixture` or :func:`ring`.
+
+    Attributes:
+      weights: w, ``(K,)``.
+      means: m, ``(K, D)``.
+      bases: U, ``(K, D, D)``, orthonormal columns.
+      variances: v, ``(K, D)``.
+
+    >>> problem, x = ring(), np.array([[1.3, 0.0]])
+    >>> problem.responsibilities(x).argmax(), problem.score(x).round(2).tolist()
+    (np.int64(0), [[10.0, 0.0]])
+    >>> problem.flow(x, start=0.0, end=1.0).round(2).tolist()
+    [[0.81, -0.0]]
+    >>> problem.posterior([[1.0, 0.0]], [1.4], noise=0.1).mean.round(2).tolist()
+    [1.39, 0.0]
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    bases: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions, D."""
+        return self.means.shape[1]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean, ``(D,)``."""
+        return self.weights @ self.means
+
+    @property
+    def covariances(self) -> np.ndarray:
+        """The covariance of each component, ``(K, D, D)``."""
+        return np.einsum("kde,ke,kfe->kdf", self.bases, self.variances, self.bases)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance, ``(D, D)``."""
+        offsets = self.means - self.mean
+        return np.einsum("k,kde->de", self.weights, self.covariances + offsets[:, :, None] * offsets[:, None])
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws ``(n, D)``."""
+        of = rng.choice(len(self.weights), n, p=self.weights)
+        z = np.sqrt(self.variances)[of] * rng.standard_normal((n, self.dim))
+        return self.means[of] + np.einsum("nde,ne->nd", self.bases[of], z)
+
+    def marginal(self, alpha: float, sigma: float) -> "Mixture":
+        """The law of ``alpha x0 + sigma eps``; alpha and sigma are scalars."""
+        return Mixture(self.weights, alpha * self.means, self.bases, alpha**2 * self.variances + sigma**2)
+
+    def _parts(self, x, sigma, alpha):
+        """Offsets and variances along the bases, ``(N, K, D)``, and the log of each weighted density, ``(N, K)``."""
+        alpha, sigma = (np.reshape(np.asarray(each, float), (-1, 1, 1)) for each in (alpha, sigma))
+        along = np.einsum("nd,kde->nke", np.asarray(x, float), self.bases)
+        z = along - alpha * np.einsum("kd,kde->ke", self.means, self.bases)
+        variances = alpha**2 * self.variances + sigma**2
+        return z, variances, np.log(self.weights) - 0.5 * np.sum(z**2 / variances + np.log(2 * np.pi * variances), -1)
+
+    def log_density(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
+        """``log p(x)`` in nats, ``(N,)``."""
+        return np.logaddexp.reduce(self._parts(x, sigma, alpha)[2], axis=1)
+
+    def responsibilities(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
+        """``p(component | x)``, ``(N, K)``."""
+        logits = self._parts(x, sigma, alpha)[2]
+        return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+
+    def score(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
+        """The gradient of the log-density, ``(N, D)``."""
+        z, variances, _ = self._parts(x, sigma, alpha)
+        return -np.einsum("nk,kde,nke->nd", self.responsibilities(x, sigma, alpha), self.bases, z / variances)
+
+    def denoiser(self, x: np.ndarray, sigma: ArrayLike, alpha: ArrayLike = 1.0) -> np.ndarray:
+        """``E[x0 | alpha x0 + sigma eps = x]``, ``(N, D)``."""
+        z, variances, _ = self._parts(x, sigma, alpha)
+        gain = np.reshape(np.asarray(alpha, float), (-1, 1, 1)) * self.variances / variances * z
+        each = self.means + np.einsum("kde,nke->nkd", self.bases, gain)
+        return np.einsum("nk,nkd->nd", self.responsibilities(x, sigma, alpha), each)
+
+    def flow(self, x: np.ndarray, start: float, end: float, steps: int = 600) -> np.ndarray:
+        """The probability-flow map of ``x0 + sigma eps`` between two noise levels, ``(N, D)``, by fine RK4 steps.
+
+        It is ``dz / da = cos(a) eps - sin(a) x0`` for ``z = x / sqrt(1 + sigma^2)`` and ``sigma = tan(a)``, regular at
+        both ends.
+
+        Args:
+          start: sigma of x.
+          end: sigma of the result; may be 0.
+          steps: number of steps.
+        """
+
+        def slope(z, a):
+            sine, cosine = np.sin(a), np.cos(a)
+            return -cosine * sine * self.score(z, sine, cosine) - sine * self.denoiser(z, sine, cosine)
+
+        angles = np.linspace(np.arctan(start), np.arctan(end), steps + 1)
+        z, h = np.asarray(x, float) * np.cos(angles[0]), angles[1] - angles[0]
+        for a in angles[:-1]:
+            first = slope(z, a)
+            second = slope(z + 0.5 * h * first, a + 0.5 * h)
+            third = slope(z + 0.5 * h * second, a + 0.5 * h)
+            z = z + h / 6 * (first + 2 * second + 2 * third + slope(z + h * third, a + h))
+        return z / np.cos(angles[-1])
+
+    def posterior(self, operator: ArrayLike, observation: ArrayLike, noise: float) -> "Mixture":
+        """The law of x0 given ``y = A x0 + noise n``: again a mixture.
+
+        Args:
+          operator: A, ``(M, D)``.
+          observation: y, ``(M,)``.
+          noise: standard deviation of the noise of y, above 0.
+        """
+        check(lambda value: value > 0, "> 0", noise=noise)
+        a, y, c = np.asarray(operator, float), np.asarray(observation, float), self.covariances
+        if a.shape != (*y.shape, self.dim):
+            raise ValueError(f"operator must have shape (M, {self.dim}) and observation (M,), got {a.shape}, {y.shape}")
+        s = a @ c @ a.T + noise**2 * np.eye(len(y))
+        gain, rest = np.linalg.solve(s, a @ c).swapaxes(1, 2), y - self.means @ a.T
+        fit = np.einsum("km,km->k", rest, np.linalg.solve(s, rest[..., None])[..., 0]) + np.linalg.slogdet(s)[1]
+        weights = self.weights * np.exp(-0.5 * (fit - fit.min()))
+        return mixture(weights, self.means + np.einsum("kdm,km->kd", gain, rest), c - gain @ a @ c)
+
+
+@checked
+def mixture(weights: Annotated[ArrayLike, Between(0)], means: ArrayLike, covariances: ArrayLike) -> Mixture:
+    """A mixture of Gaussians.
+
+    Args:
+      weights: weights of the components, ``(K,)``; normalised here.
+      means: their means, ``(K, D)``.
+      covariances: their covariances, ``(K, D, D)``, symmetric positive definite.
+    """
+    check_finite(means=means, covariances=covariances)
+    w, m, c = (np.asarray(each, float) for each in (weights, means, covariances))
+    if w.ndim != 1 or m.ndim != 2 or len(w) != len(m) or c.shape != (*m.shape, m.shape[1]):
+        shapes = f"{w.shape}, {m.shape}, {c.shape}"
+        raise ValueError(f"weights, means, covariances must have shapes (K,), (K, D), (K, D, D), got {shapes}")
+    check(lambda total: total > 0, "> 0", sum_of_weights=w.sum())
+    variances, bases = np.linalg.eigh(0.5 * (c + c.swapaxes(1, 2)))
+    check(lambda value: value > 0, "> 0", eigenvalues_of_covariances=variances)
+    keep = w > 0
+    return Mixture((w / w.sum())[keep], m[keep], bases[keep], variances[keep])
+
+
+@checked
+def gaussian(mean: ArrayLike, covariance: ArrayLike) -> Mixture:
+    """A Gaussian, as a mixture of one component.
+
+    Args:
+      mean: the mean, ``(D,)``.
+      covariance: the covariance, ``(D, D)``, symmetric positive definite.
+    """
+    return mixture(np.ones(1), np.asarray(mean)[None], np.asarray(covariance)[None])
+
+
+@checked
+def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: PositiveScalar = 0.1) -> Mixture:
+    """A mixture of equal isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
+
+    Args:
+      num_modes: number of modes K.
+      radius: radius of the circle.
+      std: standard deviation of each mode.
+    """
+    angles = 2 * np.pi * np.arange(num_modes) / num_modes
+    means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return mixture(np.ones(num_modes), means, np.tile(std**2 * np.eye(2), (num_modes, 1, 1)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chain:
+    """A Markov chain of L tokens of V kinds, short enough to be counted out; build it with :func:`chain`.
+
+    Attributes:
+      states: all sequences, ``(V^L, L)``.
+      probabilities: of each of them, ``(V^L,)``.
+
+    >>> two: Chain = chain([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], length=2)
+    >>> two.states.tolist(), two.index([[1, 0]]).tolist()
+    ([[0, 0], [0, 1], [1, 0], [1, 1]], [2])
+    >>> two.denoiser([[1, two.mask]])[0, 1].tolist()
+    [0.1, 0.9]
+    """
+
+    states: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def mask(self) -> int:
+        """The token that stands for a hidden one, V."""
+        return int(self.states.max()) + 1
+
+    def index(self, x: np.ndarray) -> np.ndarray:
+        """The row of ``states`` of each sequence, ``(N,)``."""
+        return np.asarray(x) @ self.mask ** np.arange(self.states.shape[1])[::-1]
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws ``(n, L)``."""
+        return self.states[rng.choice(len(self.states), n, p=self.probabilities)]
+
+    def log_density(self, x: np.ndarray) -> np.ndarray:
+        """``log p(x)`` in nats, ``(N,)``."""
+        return np.log(self.probabilities[self.index(x)])
+
+    def denoiser(self, x: np.ndarray) -> np.ndarray:
+        """``p(token i | visible tokens)`` of sequences in which hidden tokens are :attr:`mask`, ``(N, L, V)``."""
+        hidden = np.asarray(x)[:, None] == self.mask
+        agree = np.all(hidden | (np.asarray(x)[:, None] == self.states), axis=-1) * self.probabilities
+        each = np.einsum("ns,slv->nlv", agree, self.states[..., None] == np.arange(self.mask))
+        return each / each.sum(-1, keepdims=True)
+
+
+@checked
+def chain(initial: _Probabilities, transitions: _Probabilities, length: Annotated[int, Count(1, 12)]) -> Chain:
+    """The chain ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
+
+    Args:
+      initial: probabilities of the first token, ``(V,)``, V at least 2.
+      transitions: probabilities of the next token, ``(V, V)``, a row for each token before.
+      length: number L of tokens, for at most 2^16 sequences.
+    """
+    first, after = np.asarray(initial, float), np.asarray(transitions, float)
+    if first.ndim != 1 or len(first) < 2 or after.shape != (len(first),) * 2 or len(first) ** length > 2**16:
+        shapes = f"{first.shape}, {after.shape}, length {length}"
+        raise ValueError(f"initial and transitions must be (V,), (V, V), V >= 2, V^length <= 65536, got {shapes}")
+    for name, total in (("initial", first.sum()), ("transitions", after.sum(1))):
+        check(lambda value: np.abs(value - 1) < 1e-6, "1", **{f"sum_of_{name}": total})
+    states = np.indices((len(first),) * length).reshape(length, -1).T
+    return Chain(states, first[states[:, 0]] * np.prod(after[states[:, :-1], states[:, 1:]], axis=1))
