@@ -2,7 +2,7 @@
 
 Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
 metrics of its features, and the VGG network; separation of two sets of scores; retrieval from a gallery; linear probes
-of features; the peak signal-to-noise ratio; standard errors by the jackknife.
+of features; the peak signal-to-noise ratio; standard errors by the jackknife; the calibration of posteriors.
 
 A ``ValueError`` names an argument whose shape is not the described one, or of which a value is not finite; in a traced
 program such a value gives NaN.
@@ -12,6 +12,19 @@ Returns:
 """
 
 from scorekit.metrics import inception, vgg
+from scorekit.metrics.calibration import (
+    CalibrationTest,
+    CoverageBand,
+    coverage_band,
+    coverage_test,
+    expected_coverage,
+    interval_coverage,
+    posterior_ranks,
+    predictive_p_values,
+    rank_test,
+    tarp,
+    two_sample_test,
+)
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.distances import energy_distance, frechet_distance, sliced_wasserstein, vendi_score
 from scorekit.metrics.feature_statistics import (
@@ -44,7 +57,9 @@ from scorekit.metrics.vgg import VGG16, vgg_input
 __all__ = [
     "CONVENTIONS",
     "VGG16",
+    "CalibrationTest",
     "Convention",
+    "CoverageBand",
     "DensityCoverage",
     "FeatureStatistics",
     "InceptionScore",
@@ -58,8 +73,11 @@ __all__ = [
     "bootstrap_interval",
     "class_accuracy",
     "classification_accuracy_score",
+    "coverage_band",
+    "coverage_test",
     "density_coverage",
     "energy_distance",
+    "expected_coverage",
     "feature_statistics",
     "fid",
     "fit_linear_probe",
@@ -69,17 +87,23 @@ __all__ = [
     "inception",
     "inception_input",
     "inception_score",
+    "interval_coverage",
     "jackknife_error",
     "kid",
     "merge_over_processes",
     "merge_statistics",
     "nearest_distances",
+    "posterior_ranks",
     "precision_recall",
+    "predictive_p_values",
     "probe_accuracy",
     "psnr",
+    "rank_test",
     "resize",
     "retrieval_accuracy",
     "sliced_wasserstein",
+    "tarp",
+    "two_sample_test",
     "vendi_score",
     "vgg",
     "vgg_input",

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from scorekit import denoisers, densities, metrics, solvers
 from scorekit import typicality as ty
@@ -70,6 +71,9 @@ USUAL = {
         "x": Data(np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)),
     },
 }
+_PLACED = Data(np.arange(24, dtype=np.float32).reshape(4, 3, 2) % 7, "integer")
+_TRUTH, _LEVELS = Data(floats([1.0, 3.0], [2.0, 0.5], [5.0, 3.0], [4.0, 2.0]), "integer"), floats(0.5, 0.9)
+_CURVE = Data(floats(0.5, 0.8), "integer; shape: one column is one parameter")
 _FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_score"
 ROWS = {
     **{f"metrics.{name}": call(k=1) for name in ("precision_recall", "density_coverage")},
@@ -94,6 +98,23 @@ ROWS = {
         mean=Data(_STATISTICS.mean, "integer", alias="x"),
         covariance=Data(_STATISTICS.covariance, "integer", alias="x"),
     ),
+    "metrics.posterior_ranks": call(samples=_PLACED, truth=_TRUTH),
+    **{
+        f"metrics.{name}": call(samples=_PLACED, truth=_TRUTH, levels=_LEVELS) for name in ("interval_coverage", "tarp")
+    },
+    "metrics.tarp/references": call(samples=_PLACED, truth=_TRUTH, levels=_LEVELS, references=_TRUTH),
+    "metrics.expected_coverage": call(
+        log_density_samples=Data(_PLACED.value[..., 0], "integer"),
+        log_density_truth=Data(_TRUTH.value[:, 0], "integer"),
+        levels=_LEVELS,
+    ),
+    "metrics.coverage_band": call(levels=_LEVELS, count=20),
+    "metrics.coverage_test": call(coverage=_CURVE, levels=_LEVELS, count=20),
+    "metrics.rank_test": call(ranks=np.array([0, 2, 3]), num_samples=3),
+    "metrics.two_sample_test": call(
+        x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), folds=2
+    ),
+    "metrics.predictive_p_values": call(replicated=_PLACED, observed=_TRUTH),
     "metrics.kid": call(subsets=2, subset_size=3),
     "metrics.inception_score": call(logits=_VALID, splits=2),
     "metrics.resize": call(size=3),

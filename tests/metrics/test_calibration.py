@@ -1,0 +1,103 @@
+"""Diagnostics of posteriors: an exact posterior passes at the level of the test, a wrong one is found.
+
+The oracle is conjugate, ``theta ~ N(0, I)`` and ``x = theta + noise`` of a full covariance; in one dimension also a
+mixture.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+
+from scorekit import metrics
+
+LEVELS, S, ALPHA = np.linspace(0.05, 0.95, 19), 31, 0.05
+
+
+@functools.cache
+def posterior_of(dim):
+    """The gain and the Cholesky factor of the covariance of the posterior, and the factor of the noise."""
+    noise = np.linalg.cholesky(0.5 * np.eye(dim) + 0.5 / dim * np.add.outer(np.arange(dim), np.arange(dim)) / dim)
+    covariance = np.linalg.inv(np.eye(dim) + np.linalg.inv(noise @ noise.T))
+    return covariance @ np.linalg.inv(noise @ noise.T), np.linalg.cholesky(covariance), noise
+
+
+def simulations(seed, dim, n, count, scale=1.0, shift=0.0):
+    """Truths, standardised truths and samples under the tested posterior (its width times ``scale``, moved by ``shift``
+    standard deviations), and observations with the mean and the factor of the exact posterior."""
+    rng = np.random.default_rng(seed)
+    gain, factor, noise = posterior_of(dim)
+    truth = rng.standard_normal((n, dim))
+    x = truth + rng.standard_normal((n, dim)) @ noise.T
+    mean = x @ gain.T + shift * np.sqrt(np.sum(factor**2, axis=1))
+    z = rng.standard_normal((n, count, dim))
+    standard = np.linalg.solve(factor, (truth - mean).T).T / scale
+    return truth, standard, mean[:, None] + scale * z @ factor.T, z
+
+
+def all_parameters(test):
+    return np.min(test.p_value) * np.size(test.p_value)
+
+
+def ranks(truth, standard, samples, z):
+    return all_parameters(metrics.rank_test(metrics.posterior_ranks(samples, truth), S))
+
+
+def intervals(truth, standard, samples, z):
+    return all_parameters(metrics.coverage_test(metrics.interval_coverage(samples, truth, LEVELS), LEVELS, len(truth)))
+
+
+def density(truth, standard, samples, z):
+    log_density = [-0.5 * np.sum(u**2, axis=-1) for u in (z, standard)]
+    return metrics.coverage_test(metrics.expected_coverage(*log_density, LEVELS), LEVELS, len(truth)).p_value
+
+
+def distance(truth, standard, samples, z):
+    return metrics.coverage_test(metrics.tarp(samples, truth, LEVELS), LEVELS, len(truth)).p_value
+
+
+def distance_from_samples(truth, standard, samples, z):
+    found = metrics.tarp(samples[:, 1:], truth, LEVELS, references=samples[:, 0])
+    return metrics.coverage_test(found, LEVELS, len(truth)).p_value
+
+
+def classifier(truth, standard, samples, z):
+    """Samples of one exact and one tested posterior, in the coordinates of the exact one."""
+    return metrics.two_sample_test(z[:, 0], standard, QuadraticDiscriminantAnalysis()).p_value
+
+
+def rejected(diagnostic, repetitions, *arguments, **changes):
+    """In how many of the repetitions the test rejects at 5 %."""
+    count = 1 if diagnostic is classifier else S
+    p = [diagnostic(*simulations(seed, *arguments, count, **changes)) for seed in range(repetitions)]
+    return sum(np.asarray(p) <= ALPHA)
+
+
+NEEDED = {
+    ranks: {1: 1500, 2: 1250, 16: 750},
+    intervals: {1: 1250, 2: 1000, 16: 400},
+    density: {1: 1250, 2: 600, 16: 80},
+    distance: {1: 2500, 2: 1800, 16: 500},
+    distance_from_samples: {1: 1500, 2: 1000, 16: 150},
+    classifier: {1: 7000, 2: 4000, 16: 800},
+}
+"""Simulations with which at least 90 % of the posteriors that are 10 % too narrow are found, by dimension."""
+slow = lambda test: pytest.mark.slow if test is classifier else ()
+CASES = [
+    pytest.param(test, dim, id=f"{test.__name__}-{dim}", marks=slow(test)) for test in NEEDED for dim in (1, 2, 16)
+]
+
+
+@pytest.mark.parametrize(("diagnostic", "dim"), CASES)
+def test_an_exact_posterior_passes_and_one_10_percent_too_narrow_is_found(diagnostic, dim):
+    n = NEEDED[diagnostic][dim]
+    assert rejected(diagnostic, 40, dim, n) <= stats.binom.isf(1e-3, 40, ALPHA)
+    assert rejected(diagnostic, 20, dim, n, scale=0.9) >= 18
+
+
+@pytest.mark.parametrize("diagnostic", [ranks, pytest.param(classifier, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dim", [1, 2, 16])
+def test_a_mean_off_by_a_fifth_of_a_standard_deviation_is_found(diagnostic, dim):
+    assert rejected(diagnostic, 10, dim, 1000, shift=0.2) >= 9
