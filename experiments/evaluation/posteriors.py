@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cli.config import ConfigError
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Batch, rows_of
 from experiments.data.vectors.simulators import Simulations
@@ -119,5 +120,27 @@ def replicated(posterior: Posterior, rows: Batch, samples: np.ndarray, seed: int
 
 
 def composed(posterior: Posterior, seed: int) -> dict[str, dict[str, Any]]:
-    """Posteriors of several independent observations, composed from single ones, beside the exact ones."""
-    return {}
+    """Posteriors given several independent observations of one parameter, composed from single ones, and exact ones.
+
+    Of each number of observations the root mean square error of the mean in exact standard deviations, and the ratios
+    of the variances to the exact ones.
+    """
+    dataset, found = posterior.dataset, {}
+    if not posterior.config.evaluation.composed:
+        return found
+    if not isinstance(dataset, Simulations) or dataset.simulator.posterior is None or dataset.prior is None:
+        raise ConfigError("config.evaluation.composed: must be () for data without a simulator with exact posteriors")
+    for number in posterior.config.evaluation.composed:
+        for_theta, for_x, for_exact = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3)
+        theta = jnp.repeat(dataset.prior.sample(for_theta, 1), number, axis=0)
+        observed = dataset.simulate(for_x, theta)
+        ours = posterior.sample_composed(seed, observed, _EXACT_SAMPLES)
+        exact = np.asarray(dataset.simulator.posterior(for_exact, jnp.asarray(observed["x"]), 20 * _EXACT_SAMPLES))
+        error, ratio = (ours.mean(0) - exact.mean(0)) / exact.std(0), ours.var(0) / exact.var(0)
+        found[f"{number} observation{'s' * (number > 1)}"] = {
+            "error of the mean": float(np.sqrt(np.mean(np.square(error)))),
+            "mean variance ratio": float(ratio.mean()),
+            "smallest": float(ratio.min()),
+            "largest": float(ratio.max()),
+        }
+    return found

@@ -20,12 +20,13 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.data.vectors.columns import read_columns
 from experiments.data.vectors.tables import Statistics, Table
-from experiments.models.conditioning import conditions
-from experiments.models.model import denoiser
+from experiments.models.conditioning import conditions, untrained_nulls
+from experiments.models.model import denoiser, unconditional
 from experiments.models.runs import Run, write_results
-from scorekit import likelihood
+from experiments.models.sampling import build_sampler
+from scorekit import denoisers, densities, guidance, likelihood, process, samplers
 from scorekit.io import as_path
-from scorekit.typing import Array, PyTree
+from scorekit.typing import Array, Denoiser, PyTree
 
 STATISTICS = "statistics.json"
 """The file of a run with the scales of its training table."""
@@ -102,6 +103,49 @@ class Posterior:
         given, scale = self.conditions(observed, number), self.config.sampling.guidance_scale
         found = self.run.generate(self.run.params, seed, given, scale)
         return found.reshape(-1, number, *found.shape[1:])
+
+    def prior(self) -> Denoiser:
+        """The denoiser of the prior, standardised: exact of an unbounded Gaussian, else of the null token."""
+        given, found = getattr(self.dataset.prior, "given", None), self.dataset.statistics
+        if isinstance(given, densities.Gaussian) and np.isinf([found.lower, found.upper]).all():
+            covariance = given.covariance() / np.outer(found.std, found.std)
+            exact = densities.gaussian((given.mean - found.mean) / found.std, covariance=covariance)
+            return denoisers.exact_denoiser(exact, self.run.model.schedule)
+        if missing := untrained_nulls(self.config):
+            field = {"dense_map": "map"}.get(missing[-1], missing[-1])
+            needs = "composition needs the prior: train with it > 0, unless it is Gaussian"
+            raise ConfigError(f"config.loss.{field}_dropout=0.0: {needs}")
+        return unconditional(self.run.model, self.run.params)
+
+    def sample_composed(self, seed: int, observed: Observations, number: int, pilot: int = 500) -> np.ndarray:
+        """Parameters ``(number, D)`` given all M observations together, which are independent given them.
+
+        Composed from the posteriors given single ones (GAUSS, :func:`scorekit.guidance.composed`), whose covariances
+        are those of ``pilot`` samples each.
+        """
+        single = np.asarray(
+            self.dataset.as_batch(self.sample(seed, observed, pilot).reshape(-1, *self.dataset.shape))["x"]
+        )
+        single = single.reshape(-1, pilot, single.shape[-1])
+        covariances = np.stack([np.atleast_2d(np.cov(one.T)) for one in single])
+        model, params, prior = self.run.model, self.run.params, self.prior()
+        prior_samples = self.dataset.train["x"]
+        of_prior = np.atleast_2d(np.cov(prior_samples.T))
+
+        def conditional(x: Array, t: Array, observation: PyTree) -> Any:
+            repeat = lambda leaf: jnp.broadcast_to(leaf, (len(x), *jnp.shape(leaf)))
+            return denoiser(model, params, jax.tree.map(repeat, observation))(x, t)
+
+        product = guidance.composed(
+            conditional, self.conditions(observed, 1), prior, model.schedule, "gaussian",
+            covariances=covariances, prior_covariance=of_prior,
+        )  # fmt: skip
+        solver, ts = build_sampler(self.config, model.schedule)
+        for_prior, for_steps = jax.random.split(jax.random.key(seed))
+        x = process.sample_prior(for_prior, model.schedule, jnp.zeros((number, *self.dataset.shape)), ts[0])
+        key = for_steps if solver.stochastic else None
+        found = jax.jit(lambda x: samplers.sample(key, product, model.schedule, solver, x, ts))(x)
+        return np.asarray(self.dataset.from_model(found))
 
     def log_prob(self, theta: np.ndarray, observed: Observations) -> np.ndarray:
         """``log p(theta | x)`` in nats of parameters ``(M, S, D)``: ``(M, S)``, minus infinity outside the bounds.

@@ -19,6 +19,7 @@ from experiments.models.run_files import config_of, restore
 from experiments.reporting import posteriors as reporting
 from experiments.reporting.pictures import drawing
 from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import metrics_table
 from experiments.tasks import diffusion, task
 from experiments.tasks.task import Asked
 from experiments.training import loop
@@ -39,10 +40,10 @@ fields = lambda config=None: FIELDS
 
 
 def check(config):
-    data.check(config)
     kinds = [name for name, kind in data.KINDS.items() if issubclass(kind, Table)]
     allowed = f"{' or '.join(kinds)} for config.task=posterior"
     require_field(config, "data.name", config.data.name in kinds, allowed)
+    data.check(config)
     require(bool(conditions_chosen(config.data)), "data.vector.name", config.data.vector.name,
             "columns, or data.tokens.name=set or data.map.name=sequence: a posterior needs an observation")  # fmt: skip
     checks.check(config, (config.sampling.guidance_scale,))
@@ -87,7 +88,14 @@ def open_posterior(workdir: str | Path, step: int | None = None) -> Posterior:
 def evaluate(config, run, workdir, asked: Asked):
     if asked.stem is None and config.evaluation.at_end is False:
         return Findings({}, [], LEFT_OUT)
-    found = posteriors.calibration(Posterior(config, run), config.seed + 1)
-    tables = [reporting.calibration_table(found)]
-    values, facts = reporting.calibration_values(found), reporting.facts(found)
+    posterior = Posterior(config, run)
+    found = posteriors.calibration(posterior, config.seed + 1)
+    tables, values, facts = (
+        [reporting.calibration_table(found)],
+        reporting.calibration_values(found),
+        reporting.facts(found),
+    )
+    if of_many := posteriors.composed(posterior, config.seed + 1):
+        about = "Composed from single observations; the error of the mean is in exact standard deviations."
+        tables, values = [*tables, metrics_table(of_many, about)], {**values, "composed": of_many}
     return Findings(values, tables, facts, heading="Calibration", title="posterior")

@@ -32,12 +32,12 @@ _SET = {"data.vector.name": "none", "data.tokens.name": "set", "network.scales":
 RECIPES = {
     "two_moons": Recipe(),
     "slcp": Recipe(_SET, elements=4, steps=5000),
-    "gaussian_linear": Recipe(steps=3000),
+    "gaussian_linear": Recipe(steps=1500),
     "gaussian_mixture": Recipe(steps=4000),
-    "bernoulli_glm": Recipe(steps=3000),
-    "gaussian_linear_uniform": Recipe(steps=3000),
-    "sir": Recipe(steps=4000),
-    "lotka_volterra": Recipe(logarithm=True, steps=4000),
+    "bernoulli_glm": Recipe(steps=1500),
+    "gaussian_linear_uniform": Recipe(steps=1500),
+    "sir": Recipe(steps=1500),
+    "lotka_volterra": Recipe(logarithm=True, steps=1500),
 }
 """The recipes, in the order in which tasks are run."""
 _FEW = {"network.dropout": 0.1, "training.weight_decay": 0.01}
@@ -66,6 +66,6 @@ def config_of(task: Any, recipe: Recipe, path: str, number: int, steps: int | No
     few = number <= 10_000
     length = steps or (recipe.steps // 2 if few else recipe.steps)
     table = {"data.name": "table", "data.path": path, "data.condition": "x", "data.bounds": ",".join(pairs)}
-    fields = {"data.simulator": None, "data.simulations": None, "training.steps": length, "evaluation.at_end": False}
+    fields = {"data.simulator": None, "data.simulations": None, "training.steps": length}
     fields |= {"training.checkpoint_every": max(length // 10, 1), "training.sample_every": 10 * length}
     return changed(two_moons.get_config(), {**table, **fields, **recipe.fields, **(_FEW if few else {})})

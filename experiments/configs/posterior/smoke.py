@@ -14,5 +14,5 @@ def get_config():
     config.network.update(features=16, blocks=1, encoder_blocks=1)
     config.training.update(steps=40, batch_size=64, warmup_steps=4, log_every=20, checkpoint_every=20)
     config.sampling.update(steps=4, batch_size=2000)
-    config.evaluation.update(at_end=None, observations=50, samples=40, densities=4, compared=0)
+    config.evaluation.update(observations=50, samples=40, densities=4, compared=0)
     return config
