@@ -4,6 +4,7 @@
     python -m experiments.sample --workdir=runs/digits --labels=7,7,3 --num=60 --seed=5 --step=1000
     python -m experiments.sample --workdir=runs/shapes --labels=circle,cross
     python -m experiments.sample --workdir=runs/digits --config.guidance=apg,interval --config.rules.apg.momentum=-0.5
+    python -m experiments.sample --workdir=runs/two_moons --observation=observed.csv --num=5000
 
 Writes a picture with a titled row for each class, and the samples as ``.npz`` (``x``, ``label``, and for sounds and
 tables their conditions, from held-out examples) into ``workdir/samples``. Everything about sampling (solver, grid,
@@ -12,6 +13,9 @@ steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` nam
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
 until these are written: the same command continues where it was killed.
+
+Of a posterior, ``--observation`` is a .csv or .npz file with the columns of the condition: ``--num`` samples given each
+of its rows, with their exact log-density ``log_prob``. ``label`` is then the row.
 """
 
 import numpy as np
@@ -23,6 +27,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.display import Sounds
+from experiments.models.posterior import samples_given
 from experiments.models.run_files import recorded_class_names
 from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
@@ -31,7 +36,8 @@ from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _LABELS = flags.DEFINE_list("labels", None, "Names or numbers of classes to draw, repeated in turn; all by default.")
-_NUM = shared.count("num", 100, "Number of samples.")
+_NUM = shared.count("num", 100, "Number of samples; with --observation, of each row.")
+_OBSERVATION = shared.define(flags.DEFINE_string, "observation", None, "Of a posterior: a file of observations.")
 shared.distributed()
 _OUT = shared.out("Path of the results without ending; workdir/samples/sample by default.")
 
@@ -43,9 +49,17 @@ def main(config: Config) -> str:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
     if _LABELS.value is not None and (names := recorded_class_names(workdir, _STEP.value)):
         shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
+    if _OBSERVATION.value is not None and config.task != "posterior":
+        raise ConfigError(f"--observation={_OBSERVATION.value}: must be left out, this run is no posterior")
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
     scale = config.sampling.guidance_scale
     run = task.open_run(config, workdir, _STEP.value, (scale,))
+    if _OBSERVATION.value is not None:
+        found = samples_given(config, run, _OBSERVATION.value, _NUM.value, _SEED.value)
+        write_arrays(f"{out}.npz", **found)
+        title = f"{run.dataset.name}, step {run.step:,}, given {_OBSERVATION.value}"
+        picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, found["x"], found["label"], title)
+        return f"{picture} and {out}.npz"
     of = run.dataset.num_classes, run.dataset.class_names
     chosen = range(of[0]) if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)

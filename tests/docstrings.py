@@ -21,6 +21,7 @@ PROTOCOL_METHODS = {
     "discrete.TokenSolver": "transition",
     "Target": "to_prediction from_prediction eps_scale",
     "times.TimeSampler": "quantile",
+    "conformance.Subject": "checks",
     "densities": "dim sample log_density entropy marginal predict",
     "autoregressive.SequenceModel": "conditional outputs init_state step",
     "autoregressive.Conditional": "num_outputs log_prob sample zeros",

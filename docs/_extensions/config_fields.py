@@ -47,6 +47,7 @@ KINDS = {
     "Autoencoders": ("autoencoder", "for models of latents"),
     "Contrastive encoders": ("dual_encoder", "of pictures and captions"),
     "Transcribers": ("transcriber", "from sound to notes"),
+    "Posteriors": ("posterior", "of parameters given observations"),
 }
 
 

@@ -18,10 +18,12 @@ from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
-from experiments.data.points import Ring, Table
 from experiments.data.roll_sets import MidiFiles, Rolls
 from experiments.data.sound_files import SoundFiles
 from experiments.data.transforms import AUGMENTATIONS
+from experiments.data.vectors.points import Ring
+from experiments.data.vectors.simulators import Simulations
+from experiments.data.vectors.tables import Table
 from scorekit.arguments import Between, Count, OneOf
 
 KINDS: Mapping[str, type[Dataset]] = {
@@ -33,6 +35,7 @@ KINDS: Mapping[str, type[Dataset]] = {
     "soundfont_notes": Notes,
     "nsynth": Notes,
     "soundfont_phrases": Phrases,
+    "simulator": Simulations,
     "sounds": SoundFiles,
     "table": Table,
     "tar": ImageFiles,
@@ -54,8 +57,8 @@ def _all(attribute: str) -> dict[str, Callable]:
 FIELDS = Section(
     name=Field("sklearn_digits", Text("the name of a data set"), """
         A TFDS name of images, notes or phrases; "folder" or "tar" for your own images, "sounds" for your own
-        recordings, "table" for your own numbers; "ring" for the 2-D mixture; or for models of sequences "rolls",
-        phrases as notes, or "midi", your own MIDI files."""),
+        recordings, "table" for your own numbers, "simulator" for parameters and what is simulated from them; "ring" for
+        the 2-D mixture; or for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""),
     data_dir=Field("~/tensorflow_datasets", Text("a folder"), "Folder of TFDS, of the sets that come from there."),
     train_split=Field("train", Text("a split or folder"), """
         The part to train on: a split of TFDS, or a subfolder of ``path``."""),
@@ -95,7 +98,19 @@ FIELDS = Section(
     x=Field(None, Text("names of columns"), """
         Of "table": the columns that are the data, separated by commas; None is all that are no condition."""),
     condition=Field(None, Text("names of columns"), """
-        Of "table": the columns that are the condition, with ``vector.name`` "columns"; None is no condition."""),
+        Of "table": the columns that are the condition, with ``vector.name`` "columns", or one array (N, T, C), with
+        ``tokens.name`` "set" or ``map.name`` "sequence"; None is no condition."""),
+    bounds=Field(None, Text("bounds of columns"), """
+        Of tables and simulators: a pair such as "-1:1", "0:" or ":" for each column of ``x``, or one for all; these
+        columns are mapped to the real line. None is the support of the prior, without one no bounds."""),
+    prior=Field(None, Text("module:name"), """
+        Of "table" and your own "simulator": the distribution of ``x``, a density of scorekit, a distribution of
+        NumPyro, or any object with sample(key, shape) and log_prob, or a function that returns one."""),
+    validation=Field(None, Between(0, 1, "both"), """
+        Of tables and simulators: the part of the rows that is held out; None is a tenth, at most 2000 rows."""),
+    simulator=Field(None, Text("a name or module:function"), """
+        Of "simulator": two_moons, gaussian_linear, or module:function, a function of (key, parameters (N, D))."""),
+    simulations=Field(None, Count(20, 10**8), 'Of "simulator": how many are drawn; None is 10,000.'),
     peak=Field(None, Between(0, 1, "low"), """
         Sounds: the largest sample of each, of full scale, in the data and in samples; None leaves it unchanged."""),
     latents=Field(None, Text("a folder"), """

@@ -18,6 +18,8 @@ from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
 _SAMPLES = 1500
+TABLE_FIELDS = ("x", "condition", "bounds", "prior", "validation", "simulator", "simulations")
+"""The fields of ``config.data`` that tables and simulators have."""
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
 """Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
@@ -86,7 +88,7 @@ class Dataset:
     sound_fields: Collection[str] = ("crop", "peak", "representation")
     image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
                                      "image_crop", "captions", "embeddings")  # fmt: skip
-    file_fields: Collection[str] = ("sample_rate", "channels", "x", "condition")
+    file_fields: Collection[str] = ("sample_rate", "channels", *TABLE_FIELDS)
     encoder: str | None = None
     credit: str = ""
     streaming: bool = False

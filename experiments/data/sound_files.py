@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.cli.config import Config, require, require_field
 from experiments.data import captions
-from experiments.data.dataset import Batch, Dataset, evenly, rows_of
+from experiments.data.dataset import TABLE_FIELDS, Batch, Dataset, evenly, rows_of
 from experiments.data.display import Preview
 from experiments.data.image_files import open_splits, reading
 from experiments.data.images import read_rows, streamed
@@ -32,7 +32,7 @@ class SoundFiles(Sounds):
     """
 
     image_fields = ("augment", "embeddings", "image_crop", "image_mode", "image_size")
-    file_fields = ("x", "condition")
+    file_fields = TABLE_FIELDS
     labels = ("class", "none")
     fields = ()
     vectors = MappingProxyType({**Dataset.vectors, captions.POOLED: captions.Pooled})

@@ -8,7 +8,16 @@ from experiments.cli.config import Config, ConfigError, check_config, choice, fi
 from experiments.cli.config_help import declared_by
 from experiments.cli.fields import Section
 from experiments.models.run_files import config_of, named_task
-from experiments.tasks import autoencoder, classifier, diffusion, dual_encoder, sequence, student, transcriber
+from experiments.tasks import (
+    autoencoder,
+    classifier,
+    diffusion,
+    dual_encoder,
+    posterior,
+    sequence,
+    student,
+    transcriber,
+)
 from experiments.tasks.task import Asked, Fit, Model, Task
 
 __all__ = ["TASKS", "Asked", "Fit", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
@@ -20,6 +29,7 @@ TASKS: Mapping[str, Task] = {
     "autoencoder": autoencoder,
     "dual_encoder": dual_encoder,
     "transcriber": transcriber,
+    "posterior": posterior,
     "student": student,
 }
 """The tasks by the name in ``config.task``."""

@@ -1,5 +1,41 @@
-"""Exact problems, and checks of anyone's schedule, loss, sampler, likelihood, posterior sampler or metric."""
+"""Exact problems as NumPy callables, and checks of anyone's schedule, loss, sampler, likelihood, posterior or metric.
 
+A package is checked through a few callables on NumPy arrays, in conventions that each class states, so that the code
+under test may be of any framework::
+
+    report = check("mine 1.0", {"VP": Schedule(...), "DDIM": Sampler(run=..., order=1), "loss": Loss(...)})
+    print(report)
+    report.save("report.html")
+
+Each check passes, fails or is not applicable, and says what it measured, with its error.
+
+>>> def euler(denoiser, x, sigmas, rng):
+...     for sigma, after in zip(sigmas[:-1], sigmas[1:]):
+...         x = x + (after - sigma) / sigma * (x - denoiser(x, sigma))
+...     return x
+>>> report = check("mine", {"Euler": Sampler(run=euler, order=1), "the same": Sampler(run=euler, order=2)})
+>>> [f"{each.subject}: {each.name}" for each in report.failed]
+['the same: order']
+>>> subjects = {
+...     "log p": Likelihood(log_prob=lambda problem, x: 0.5 * problem.log_density(x)),
+...     "posterior": Posterior(sample=lambda problem, a, y, std, n, rng: problem.posterior(a, y, std).sample(rng, n)),
+...     "metric": Metric(value=lambda x, y: abs(x.mean() - y.mean()), kind="distance"),
+...     "loss": Loss(value=lambda denoiser, x0, seed: ((denoiser(x0, 0.5) - x0) ** 2).mean(1)),  # adds no noise
+...     "tokens": TokenSampler(run=lambda denoiser, n, length, rng: rng.integers(0, 2, (n, length))),
+... }
+>>> [f"{each.subject}: {each.name}" for each in check("others", subjects).failed]
+['log p: log-density', 'log p: slope', 'metric: rotation', 'loss: minimiser', 'loss: value', 'tokens: law']
+"""
+
+from scorekit.conformance.levy import LEVY_LAWS, LevySignals, gibbs, levy
+from scorekit.conformance.losses import Loss
+from scorekit.conformance.metrics import Metric
+from scorekit.conformance.posteriors import Likelihood, Posterior
 from scorekit.conformance.problems import Chain, Mixture, Problem, chain, gaussian, mixture, ring
+from scorekit.conformance.report import Check, Report, Subject, check, compared, not_applicable
+from scorekit.conformance.samplers import Sampler, TokenSampler
+from scorekit.conformance.schedules import Schedule
 
-__all__ = ["Chain", "Mixture", "Problem", "chain", "gaussian", "mixture", "ring"]
+__all__ = ["Chain", "Check", "Likelihood", "Loss", "Metric", "Mixture", "Posterior", "Problem", "Report", "Sampler"]
+__all__ += ["Schedule", "Subject", "TokenSampler", "chain", "check", "compared", "gaussian", "mixture"]
+__all__ += ["LEVY_LAWS", "LevySignals", "gibbs", "levy", "not_applicable", "ring"]

@@ -23,7 +23,9 @@ Returns:
 """
 
 import dataclasses
-from typing import Annotated, Protocol, TypeAlias
+import functools
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -33,7 +35,8 @@ from scorekit.typing import ArrayLike
 
 __all__ = ["Chain", "Mixture", "Problem", "chain", "gaussian", "mixture", "ring"]
 
-_Probabilities: TypeAlias = Annotated[ArrayLike, Between(0, 1)]
+_Numbers: TypeAlias = ArrayLike | Sequence[Any]
+_Probabilities: TypeAlias = Annotated[_Numbers, Between(0, 1)]
 
 
 class Problem(Protocol):
@@ -109,11 +112,16 @@ class Mixture:
         """The law of ``alpha x0 + sigma eps``; alpha and sigma are scalars."""
         return Mixture(self.weights, alpha * self.means, self.bases, alpha**2 * self.variances + sigma**2)
 
+    @functools.cached_property
+    def _columns(self):
+        """The bases side by side, ``(D, K D)``."""
+        return self.bases.transpose(1, 0, 2).reshape(self.dim, -1)
+
     def _parts(self, x, sigma, alpha):
         """Offsets and variances along the bases, ``(N, K, D)``, and the log of each weighted density, ``(N, K)``."""
         alpha, sigma = (np.reshape(np.asarray(each, float), (-1, 1, 1)) for each in (alpha, sigma))
-        along = np.einsum("nd,kde->nke", np.asarray(x, float), self.bases)
-        z = along - alpha * np.einsum("kd,kde->ke", self.means, self.bases)
+        along = (np.asarray(x, float) @ self._columns).reshape(-1, *self.means.shape)
+        z = along - alpha * (self.means[:, None] @ self.bases)[:, 0]
         variances = alpha**2 * self.variances + sigma**2
         return z, variances, np.log(self.weights) - 0.5 * np.sum(z**2 / variances + np.log(2 * np.pi * variances), -1)
 
@@ -123,20 +131,18 @@ class Mixture:
 
     def responsibilities(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
         """``p(component | x)``, ``(N, K)``."""
-        logits = self._parts(x, sigma, alpha)[2]
-        return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+        return _softmax(self._parts(x, sigma, alpha)[2])
 
     def score(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
         """The gradient of the log-density, ``(N, D)``."""
-        z, variances, _ = self._parts(x, sigma, alpha)
-        return -np.einsum("nk,kde,nke->nd", self.responsibilities(x, sigma, alpha), self.bases, z / variances)
+        z, variances, logits = self._parts(x, sigma, alpha)
+        return -(_softmax(logits)[..., None] * z / variances).reshape(len(z), -1) @ self._columns.T
 
     def denoiser(self, x: np.ndarray, sigma: ArrayLike, alpha: ArrayLike = 1.0) -> np.ndarray:
         """``E[x0 | alpha x0 + sigma eps = x]``, ``(N, D)``."""
-        z, variances, _ = self._parts(x, sigma, alpha)
-        gain = np.reshape(np.asarray(alpha, float), (-1, 1, 1)) * self.variances / variances * z
-        each = self.means + np.einsum("kde,nke->nkd", self.bases, gain)
-        return np.einsum("nk,nkd->nd", self.responsibilities(x, sigma, alpha), each)
+        z, variances, logits = self._parts(x, sigma, alpha)
+        shares, gain = _softmax(logits), np.reshape(np.asarray(alpha, float), (-1, 1, 1)) * self.variances / variances
+        return shares @ self.means + (shares[..., None] * gain * z).reshape(len(z), -1) @ self._columns.T
 
     def flow(self, x: np.ndarray, start: float, end: float, steps: int = 600) -> np.ndarray:
         """The probability-flow map of ``x0 + sigma eps`` between two noise levels, ``(N, D)``, by fine RK4 steps.
@@ -163,7 +169,7 @@ class Mixture:
             z = z + h / 6 * (first + 2 * second + 2 * third + slope(z + h * third, a + h))
         return z / np.cos(angles[-1])
 
-    def posterior(self, operator: ArrayLike, observation: ArrayLike, noise: float) -> "Mixture":
+    def posterior(self, operator: _Numbers, observation: _Numbers, noise: float) -> "Mixture":
         """The law of x0 given ``y = A x0 + noise n``: again a mixture.
 
         Args:
@@ -182,8 +188,13 @@ class Mixture:
         return mixture(weights, self.means + np.einsum("kdm,km->kd", gain, rest), c - gain @ a @ c)
 
 
+def _softmax(logits):
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
+
+
 @checked
-def mixture(weights: Annotated[ArrayLike, Between(0)], means: ArrayLike, covariances: ArrayLike) -> Mixture:
+def mixture(weights: Annotated[_Numbers, Between(0)], means: _Numbers, covariances: _Numbers) -> Mixture:
     """A mixture of Gaussians.
 
     Args:
@@ -204,14 +215,14 @@ def mixture(weights: Annotated[ArrayLike, Between(0)], means: ArrayLike, covaria
 
 
 @checked
-def gaussian(mean: ArrayLike, covariance: ArrayLike) -> Mixture:
+def gaussian(mean: _Numbers, covariance: _Numbers) -> Mixture:
     """A Gaussian, as a mixture of one component.
 
     Args:
       mean: the mean, ``(D,)``.
       covariance: the covariance, ``(D, D)``, symmetric positive definite.
     """
-    return mixture(np.ones(1), np.asarray(mean)[None], np.asarray(covariance)[None])
+    return mixture([1.0], np.asarray(mean)[None], np.asarray(covariance)[None])
 
 
 @checked

@@ -13,6 +13,7 @@ Returns:
 """
 
 from scorekit.densities import spectra
+from scorekit.densities.bounded import Bounds, Uniform, bounds, uniform
 from scorekit.densities.fitting import fit_gaussian
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
@@ -20,10 +21,13 @@ from scorekit.densities.mixture import Mixture, mixture, ring
 from scorekit.densities.random_fields import RandomField, power_law, random_field
 
 __all__ = [
+    "Bounds",
     "Gaussian",
     "GaussianMirage",
     "Mixture",
     "RandomField",
+    "Uniform",
+    "bounds",
     "fit_gaussian",
     "gaussian",
     "gaussian_mirage",
@@ -32,4 +36,5 @@ __all__ = [
     "random_field",
     "ring",
     "spectra",
+    "uniform",
 ]

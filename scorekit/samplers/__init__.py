@@ -2,6 +2,7 @@
 
 from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
 from scorekit.samplers.adaptive_stochastic import adaptive_sde
+from scorekit.samplers.annealing import AnnealedResult, annealed_posterior
 from scorekit.samplers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
 from scorekit.samplers.editing import sdedit, translate
 from scorekit.samplers.few_steps import FewSteps, few_steps
@@ -16,6 +17,7 @@ from scorekit.samplers.sampling import nfe, sample
 
 __all__ = [
     "AdaptiveResult",
+    "AnnealedResult",
     "FewSteps",
     "LoggedSample",
     "MetropolisResult",
@@ -23,6 +25,7 @@ __all__ = [
     "ParticleResult",
     "adaptive_ode",
     "adaptive_sde",
+    "annealed_posterior",
     "corrupt_denoise",
     "effective_sample_size",
     "few_steps",

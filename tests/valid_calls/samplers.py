@@ -5,6 +5,7 @@ import numpy as np
 
 from scorekit import denoisers, densities, flow_maps, likelihood, samplers, schedules, solvers, times
 from scorekit.bridges import diffrax as bridge
+from scorekit.conformance import levy
 from scorekit.flow_maps.progressive import Steps
 from scorekit.times import Times
 from scorekit.typing import Prediction
@@ -108,6 +109,15 @@ ROWS = {
     ),
     "samplers.adaptive_ode": call(**_ADAPTIVE, coordinate="flow", block_size=8),
     "samplers.adaptive_sde": call(**_ADAPTIVE),
+    "samplers.annealed_posterior": call(
+        solver=solvers.DPMSolverPP2M(),
+        ts=Data(floats(1.0, 0.5, 0.0), "integer"),
+        operator=lambda x: x,
+        observation=Data(X[0], "shape, integer"),
+        noise_std=5.0,
+        stages=2,
+        steps=2,
+    ),
     "samplers.corrupt_denoise": call(num_rounds=1),
     "samplers.few_steps": call(steps=Count(5, least=5), sigma_data=1.0, t_max=0.9, t_min=0.001),
     "samplers.langevin": call(score=lambda x: -x),
@@ -129,6 +139,14 @@ ROWS = {
     "samplers.sgld": call(noisy_score=lambda key, x: -x, step_sizes=Data(floats(0.1, 0.1), "integer")),
     "samplers.trajectory_log_probs": call(solver=_ANCESTRAL, trajectory=Data(np.stack([X, X, X]), "shape")),
     "samplers.twisted_sample": call(solver=_ANCESTRAL, softening=0.1),
+    "conformance.gibbs": call(
+        signals=levy("laplace", 2),
+        matrix=Data(np.eye(2, dtype=np.float32), "integer"),
+        observation=Data(floats(1.0, 0.5), "integer"),
+        noise_std=1.0,
+        draws=2,
+        burn_in=1,
+    ),
     "likelihood.bits_per_dim": call(
         log_p=Data(floats(-3.0), "integer, shape, empty"), event_size=2, bins=4, dequantisation="uniform"
     ),

@@ -61,7 +61,7 @@ def test_conditions_are_the_other_columns(tmp_path, suffix):
     shown = dataset.shown_conditions(np.zeros(6, np.int32))["condition"]
     np.testing.assert_allclose(shown, ROWS[np.linspace(0, 59, 6).round().astype(int), 1:], rtol=1e-5, atol=1e-5)
     message = error_of(lambda: load(path, condition="a"))
-    assert "config.data.condition=a: must be set with data.vector.name=columns, neither without the other" in message
+    assert "config.data.condition=a: must be set with data.vector.name=columns, data.tokens.name=set" in message
 
 
 def spoiled(row, column, value):
@@ -102,7 +102,7 @@ def test_what_is_no_table_is_one_sentence(tmp_path, name, content, words):
     path.write_text(content)
     assert words in error_of(lambda: load(path))
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(4))
-    assert "arrays must be (N,) or (N, D) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
+    assert "arrays must be (N,), (N, D) or (N, T, C) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
 
 
 @pytest.mark.slow

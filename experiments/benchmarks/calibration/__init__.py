@@ -1,0 +1,1 @@
+"""Posteriors of signals: coverage, errors and costs of every method."""

@@ -1,0 +1,134 @@
+"""The problems: laws of signals, what is observed of them, and their exact posteriors.
+
+All signals have 64 values and a root mean square near 1. Every operator is a matrix of 64 rows, those that observe
+nothing being 0, so that the programs of all operators are compiled once.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from experiments.benchmarks.calibration.networks import trained
+from experiments.benchmarks.inverse.posteriors import condition
+from scorekit import denoisers, densities, schedules
+from scorekit.conformance.levy import LEVY_LAWS, LevySignals, gibbs, levy
+from scorekit.guidance import operators
+from scorekit.typing import Array, Denoiser, Key
+
+DIM, SCHEDULE = 64, schedules.cosine()
+STD = (0.5 * (DIM + 1)) ** -0.5
+"""Standard deviation of an increment."""
+LEVY_SIGNALS = 10
+"""Signals of a cell whose exact mean is computed, for Lévy laws: a Gibbs chain takes seconds."""
+LAWS = ("gaussian", "mixture", *LEVY_LAWS[1:])
+
+
+def _inpaint(x: Array) -> Array:
+    return operators.mask(jnp.asarray(np.random.default_rng(0).random(DIM) < 0.5))(x)
+
+
+def _deconvolve(x: Array) -> Array:
+    return operators.blur(operators.gaussian_kernel(1.5, 5, axes=1), "zero")(x[..., None])[..., 0]
+
+
+def _fourier(x: Array) -> Array:
+    """The mean, the 4 lowest frequencies and 8 others but the highest, with an orthonormal basis."""
+    others = np.random.default_rng(0).choice(np.arange(5, DIM // 2), 8, replace=False)
+    part = jnp.fft.rfft(x, norm="ortho")[:, jnp.asarray([*range(5), *sorted(others)])]
+    both = jnp.concatenate([part.real, part.imag[:, 1:]], -1) * jnp.asarray([1.0, *24 * [2.0**0.5]])
+    return jnp.pad(both, [(0, 0), (0, DIM - both.shape[-1])])
+
+
+OPERATORS: dict[str, Callable[[Array], Array]] = {
+    "denoise": lambda x: x, "deconvolve": _deconvolve, "inpaint": _inpaint, "fourier": _fourier,
+}  # fmt: skip
+
+
+def matrix_of(name: str) -> Array:
+    """A, ``(64, 64)``."""
+    return OPERATORS[name](jnp.eye(DIM)).T
+
+
+def times_matrix(matrix: Array) -> operators.Operator:
+    """``x -> A x`` of batches; a matrix of another operator does not retrace."""
+    return Partial(_apply, matrix)
+
+
+def _apply(matrix, x):
+    return x @ matrix.T
+
+
+class Law(NamedTuple):
+    """A law of signals.
+
+    Attributes:
+      data: samples them.
+      denoiser: the exact one, or a trained network.
+    """
+
+    data: densities.Gaussian | densities.Mixture | LevySignals
+    denoiser: Denoiser
+
+
+def law(name: str, networks: Path, steps: int) -> Law:
+    """The law of a name; the network of a Lévy law is trained unless ``networks`` has it.
+
+    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which only two of
+    the operators observe.
+    """
+    walk = levy("gaussian", DIM, std=STD).covariance()
+    if name in LEVY_LAWS[1:]:
+        signals = levy(name, DIM, std=STD)
+        return Law(signals, trained(networks / name, signals, SCHEDULE, steps))
+    data = densities.gaussian(jnp.zeros(DIM), covariance=walk)
+    if name == "mixture":
+        mean = 0.6 * (-1.0) ** jnp.arange(DIM)
+        data = densities.mixture([0.3, 0.7], [densities.gaussian(m, covariance=walk) for m in (mean, -mean)])
+    return Law(data, denoisers.exact_denoiser(data, SCHEDULE))
+
+
+class Exact(NamedTuple):
+    """What is known of the posteriors of N observations.
+
+    Attributes:
+      mean: ``E[x | y]``, ``(N, D)``, of Lévy laws of the first N signals only.
+      weights: of the components of a mixture, ``(N, K)``, or None.
+      log_evidence: ``log p(y)``, ``(N,)``, or None.
+    """
+
+    mean: np.ndarray
+    weights: np.ndarray | None = None
+    log_evidence: np.ndarray | None = None
+
+
+def exact(key: Key, data, matrix: Array, y: Array, noise_std: float, draws: int) -> Exact:
+    """The exact posteriors of the observations ``y`` ``(N, 64)``; of Lévy laws by two chains for each of the first."""
+    if isinstance(data, LevySignals):
+        if not draws:
+            return Exact(np.zeros((0, DIM)))
+        keys = jax.random.split(key, (len(y[:LEVY_SIGNALS]), 2))
+        means = _gibbs_means(keys, y[:LEVY_SIGNALS], data, matrix, noise_std, draws)
+        return Exact(np.asarray(means.mean(1)))
+    rows = np.flatnonzero(np.abs(np.asarray(matrix)).sum(1) > 1e-6)
+    observed, a = np.asarray(y, float)[:, rows], np.asarray(matrix, float)[rows]
+    parts = [data] if isinstance(data, densities.Gaussian) else [data.component(k) for k in range(2)]
+    log_prior = np.zeros(1) if len(parts) == 1 else np.asarray(data.log_weights)
+    found = [[condition(part, a, each, noise_std) for part in parts] for each in observed]
+    log_joint = np.array([[log_p for _, log_p in each] for each in found]) + log_prior
+    log_evidence = np.logaddexp.reduce(log_joint, axis=1)
+    weights = np.exp(log_joint - log_evidence[:, None])
+    means = np.array([[np.asarray(posterior.mean) for posterior, _ in each] for each in found])
+    mean = np.einsum("nk,nkd->nd", weights, means)
+    return Exact(mean, weights if len(parts) > 1 else None, log_evidence)
+
+
+@functools.partial(jax.jit, static_argnames="draws")
+def _gibbs_means(keys, y, data, matrix, noise_std, draws):
+    run = lambda key, y: gibbs(key, data, matrix, y, noise_std, draws=draws, burn_in=draws // 4, mean=True).mean(0)
+    return jax.vmap(jax.vmap(run, (0, None)))(keys, y)

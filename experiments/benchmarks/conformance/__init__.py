@@ -1,0 +1,1 @@
+"""The checks of scorekit.conformance on six packages."""

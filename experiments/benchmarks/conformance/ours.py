@@ -1,0 +1,133 @@
+"""scorekit itself: schedules, a loss, solvers, a likelihood, moment matching of posteriors, a metric, tokens."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import scorekit as sk
+from scorekit.conformance import Likelihood, Loss, Metric, Posterior, Sampler, Schedule, TokenSampler
+from scorekit.metrics import frechet_distance
+from scorekit.solvers import LinearSolver, grids
+
+NAME, PACKAGE = "scorekit", "scorekit"
+
+
+def schedule(made: Any, kind: Any) -> Schedule:
+    """A schedule of the library."""
+
+    def value(function):
+        return lambda t: np.asarray(function(jnp.asarray(t, float)))
+
+    drift, square = (functools.partial(f, made) for f in (sk.process.drift, sk.process.diffusion_squared))
+    functions = {"log_snr": value(made.log_snr), "drift": value(drift), "diffusion_squared": value(square)}
+    return Schedule(alpha=value(made.alpha), sigma=value(made.sigma), kind=kind, **functions)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def integrate(denoiser: Any, solver: Any, edm: Any, x: Any, ts: Any, noise: Any) -> Any:
+    """``sample`` along ``ts``, with given normals for each step."""
+    like = jax.ShapeDtypeStruct(x.shape, float)
+    network = lambda x, t: jax.pure_callback(denoiser, like, x, edm.sigma(t))
+    exact = sk.denoiser_from_network(network, edm, "x0")
+    if noise is None:
+        return sk.sample(None, exact, edm, solver, x, ts)
+
+    def step(carry, inputs):
+        mean, state = solver.mean(carry[1], carry[0], inputs[0], exact)
+        return (mean + inputs[0].std * inputs[1], state), None
+
+    return jax.lax.scan(step, (x, solver.init(x)), (solver.plan(edm, ts), noise))[0][0]
+
+
+def sampler(solver: Any, order: float | None = None) -> Sampler:
+    """A solver on the schedule of EDM; noise is that of steps that are one Gaussian."""
+    assert isinstance(solver, LinearSolver) or not solver.stochastic
+
+    def run(denoiser, x, sigmas, rng):
+        noise = np.stack([rng.standard_normal(x.shape) for _ in sigmas[1:]]) if solver.stochastic else None
+        edm = sk.schedules.edm(0.0, 80.0)
+        return np.asarray(integrate(denoiser, solver, edm, x, grids.from_sigmas(edm, sigmas), noise))
+
+    return Sampler(run=run, order=solver.order if order is None else order, stochastic=solver.stochastic)
+
+
+def density(problem: Any) -> Any:
+    """The problem as a mixture of the library."""
+    parts = [sk.densities.gaussian(m, covariance=c) for m, c in zip(problem.means, problem.covariances, strict=True)]
+    return sk.densities.mixture(problem.weights, parts)
+
+
+def loss(denoiser: Any, x0: np.ndarray, seed: int) -> np.ndarray:
+    """The loss of v for a network of x0, cosine schedule."""
+    made = sk.schedules.cosine()
+
+    def network(x, t):
+        alpha, sigma = (np.asarray(each) for each in (made.alpha(t), made.sigma(t)))
+        return jnp.asarray(denoiser(np.asarray(x) / alpha[:, None], sigma / alpha))
+
+    return np.asarray(sk.denoising_loss(jax.random.key(seed), network, made, jnp.asarray(x0), target="x0")[0])
+
+
+def log_prob(problem: Any, x: np.ndarray) -> np.ndarray:
+    """The exact log-likelihood of the probability-flow ODE."""
+    made = sk.schedules.linear_vp()
+    exact = sk.denoisers.exact_denoiser(density(problem), made)
+    return np.asarray(jax.jit(sk.likelihood.log_likelihood)(None, exact, made, jnp.asarray(x)).log_p)
+
+
+@jax.jit
+def _posterior(key, data, operator, observation, std, noise):
+    made = sk.schedules.cosine()
+    exact = sk.denoisers.exact_denoiser(data, made)
+    guided = sk.guidance.mmps(exact, made, lambda x: x @ operator.T, observation, std, iterations=2)
+    return sk.sample(key, guided, made, sk.solvers.DPMSolverPP2MSDE(), noise, grids.vp_quadratic(made, 64))
+
+
+def posterior(problem: Any, operator: Any, observation: Any, std: float, n: int, rng: Any) -> np.ndarray:
+    """Moment matching in 64 steps: exact for a Gaussian, an approximation for a mixture."""
+    key, noise = jax.random.key(int(rng.integers(2**31))), rng.standard_normal((n, problem.dim))
+    observed = jnp.tile(jnp.asarray(observation), (n, 1))
+    return np.asarray(_posterior(key, density(problem), jnp.asarray(operator), observed, std, noise))
+
+
+def tokens(denoiser: Any, n: int, length: int, rng: Any) -> np.ndarray:
+    """Absorbing diffusion, one token at a time."""
+    process = sk.discrete.absorbing(2)
+
+    @jax.jit
+    def draw(key, z):
+        like = jax.ShapeDtypeStruct((n, length, 2), np.float32)
+        found = lambda z: np.log(np.maximum(denoiser(np.asarray(z)), 1e-30)).astype(np.float32)
+        exact = lambda z, t: jax.pure_callback(found, like, z)
+        return sk.discrete.first_hitting_sample(key, exact, process, z)
+
+    return np.asarray(draw(jax.random.key(int(rng.integers(2**31))), jnp.full((n, length), process.mask)))
+
+
+def subjects() -> dict[str, Any]:
+    """Everything with the orders that the library claims."""
+    jax.config.update("jax_enable_x64", True)  # also in the threads of callbacks
+    solvers = sk.solvers
+    return {
+        "linear_vp": schedule(sk.schedules.linear_vp(), "vp"),
+        "cosine": schedule(sk.schedules.cosine(), "vp"),
+        "geometric_ve": schedule(sk.schedules.geometric_ve(), "ve"),
+        "rectified_flow": schedule(sk.schedules.rectified_flow(), "flow"),
+        "denoising_loss": Loss(value=loss, weight=lambda sigma: 1 + sigma**-2),
+        "Euler": sampler(solvers.Euler()),
+        "Heun": sampler(solvers.Heun()),
+        "RK4": sampler(solvers.RK4()),
+        "DPMSolverPP2M": sampler(solvers.DPMSolverPP2M()),
+        "ExponentialAdamsBashforth(x0)": sampler(solvers.ExponentialAdamsBashforth(order=3, prediction="x0")),
+        "UniPC": sampler(solvers.UniPC()),
+        "DPMSolverPP3M, as published": sampler(solvers.DPMSolverPP3M(), 3),
+        "Ancestral": sampler(solvers.Ancestral()),
+        "DPMSolverPP2MSDE": sampler(solvers.DPMSolverPP2MSDE()),
+        "log_likelihood": Likelihood(log_prob=log_prob),
+        "mmps, 64 steps": Posterior(sample=posterior, problems=20),
+        "frechet_distance": Metric(value=lambda x, y: float(frechet_distance(x, y)), kind="frechet"),
+        "first_hitting_sample": TokenSampler(run=tokens),
+    }

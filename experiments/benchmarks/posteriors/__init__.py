@@ -1,0 +1,1 @@
+"""Posteriors of the tasks of SBIBM, beside published figures."""

@@ -1,0 +1,71 @@
+"""What is trained on each task: columns, conditions, sizes and steps."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.cli.config import Config, changed
+from experiments.configs.posterior import two_moons
+from experiments.data.vectors.priors import Prior, support
+
+
+class Recipe(NamedTuple):
+    """The model of a task.
+
+    Attributes:
+      fields: fields of the config that differ from ``experiments/configs/posterior/two_moons.py``.
+      elements: number of independent elements that an observation is a set of; 1 for a vector.
+      logarithm: whether observations are positive and over several orders of magnitude.
+      steps: steps for 100,000 simulations.
+    """
+
+    fields: Mapping[str, Any] = MappingProxyType({})
+    elements: int = 1
+    logarithm: bool = False
+    steps: int = 6000
+
+
+_SET = {"data.vector.name": "none", "data.tokens.name": "set", "network.scales": 4, "network.encoder_blocks": 2}
+RECIPES = {
+    "two_moons": Recipe(),
+    "slcp": Recipe(_SET, elements=4, steps=5000),
+    "gaussian_linear": Recipe(steps=1500),
+    "gaussian_mixture": Recipe(steps=4000),
+    "bernoulli_glm": Recipe(steps=1500),
+    "gaussian_linear_uniform": Recipe(steps=1500),
+    "sir": Recipe(steps=1500),
+    "lotka_volterra": Recipe(logarithm=True, steps=1500),
+}
+"""The recipes, in the order in which tasks are run."""
+_FEW = {"network.dropout": 0.1, "training.weight_decay": 0.01}
+"""Fields for 10,000 simulations or fewer, which a network could learn by heart."""
+
+
+def simulations(task: Any, recipe: Recipe, number: int) -> dict[str, np.ndarray]:
+    """The table of a task; simulations that are not finite are left out."""
+    for_theta, for_x = jax.random.split(jax.random.key(number))
+    theta = task.get_prior(for_theta, number)
+    x = np.asarray(task.get_simulator(for_x)(for_x, theta))
+    kept = np.isfinite(x).all(axis=1)
+    return {"theta": np.asarray(theta)[kept], "x": observed(recipe, x[kept])}
+
+
+def observed(recipe: Recipe, x: np.ndarray) -> np.ndarray:
+    """Observations as the model takes them."""
+    x = np.log(np.maximum(x, 1e-6)) if recipe.logarithm else x
+    return x if recipe.elements == 1 else x.reshape(len(x), recipe.elements, -1)
+
+
+def config_of(task: Any, recipe: Recipe, path: str, number: int, steps: int | None) -> Config:
+    """The config of a task, for a table in ``path``."""
+    lower, upper = support(Prior(task.prior_dist), task.dim_theta)
+    pairs = [f"{low:g}:{high:g}" for low, high in zip(lower, upper, strict=True)]
+    few = number <= 10_000
+    length = steps or (recipe.steps // 2 if few else recipe.steps)
+    table = {"data.name": "table", "data.path": path, "data.condition": "x", "data.bounds": ",".join(pairs)}
+    fields = {"data.simulator": None, "data.simulations": None, "training.steps": length}
+    fields |= {"training.checkpoint_every": max(length // 10, 1), "training.sample_every": 10 * length}
+    return changed(two_moons.get_config(), {**table, **fields, **recipe.fields, **(_FEW if few else {})})

@@ -1,0 +1,133 @@
+"""Columns of CSV and NPZ files: reading them, their names, their bounds, and what is wrong with their values."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from experiments.cli.config import require
+from scorekit.io import read_arrays, read_file
+
+_BYTES = 2**30
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a .csv or .npz file by name."""
+    if path.suffix not in READERS:
+        raise ValueError(f"must be a file with the suffix {' or '.join(READERS)}")
+    return READERS[path.suffix](path)
+
+
+def parse_bounds(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds such as ``"-1:1,0:,:"``, one pair for each of ``size`` columns, or one for all.
+
+    >>> parse_bounds("0:", 2)
+    (array([0., 0.]), array([inf, inf]))
+    """
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        found = [(float(low or "-inf"), float(high or "inf")) for low, high in pairs]
+    except ValueError:
+        found = []
+    found = found * size if len(found) == 1 else found
+    fits = len(found) == size and all(low < high for low, high in found)
+    require(
+        fits, "data.bounds", text, f"{size} pairs such as 0:1, 0: or :, separated by commas, or one for all columns"
+    )
+    lower, upper = np.asarray(found, float).T
+    return lower, upper
+
+
+def entries(found: dict[str, np.ndarray], names: tuple[str, ...]) -> tuple[str, ...]:
+    sizes = {name: found[name].reshape(len(found[name]), -1).shape[1] for name in names}
+    return tuple(f"{name}_{i + 1}" if size > 1 else name for name, size in sizes.items() for i in range(size))
+
+
+def inside(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """The rows, moved off the ends of intervals; a ``ValueError`` names the row and column of one outside."""
+    interval = np.isfinite(lower) & np.isfinite(upper)
+    edge = 1e-6 * np.where(interval, upper - lower, 0.0)
+    fits = np.where(interval, (x >= lower) & (x <= upper), (x > lower) & (x < upper))
+    for row, i in np.argwhere(~fits)[:1]:
+        allowed = f"within its bounds {lower[i]:g} to {upper[i]:g}"
+        raise ValueError(f"row {row + 1}, column {names[i]}: must be {allowed}, got {x[row, i]:g}")
+    return np.where(interval, np.clip(x, lower + edge, upper - edge), x)
+
+
+def elements_of(values: np.ndarray, present: np.ndarray | None) -> np.ndarray:
+    return values if present is None else values[present]
+
+
+def moments_of(
+    values: np.ndarray, kept: np.ndarray, names: tuple[str, ...], present: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the columns over the rows ``kept``."""
+    rows = elements_of(values[kept], None if present is None else present[kept])
+    mean, std = rows.mean(axis=0), rows.std(axis=0)
+    if not np.all(std > 0):
+        raise ValueError(f"one of the columns {', '.join(names)} is the same in all training rows; leave it out")
+    return mean, std
+
+
+def named(given: str | None, field: str, found: dict[str, np.ndarray], others: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of columns that a field lists, by default of ``x`` all others."""
+    if given is None:
+        return tuple(name for name in found if name not in others) if field == "x" else ()
+    names = tuple(name.strip() for name in given.split(","))
+    fits = len({*names}) == len(names) and not {*names} - (found.keys() - {*others})
+    allowed = f"some of the columns {', '.join(name for name in found if name not in others)}, each once"
+    require(fits, f"data.{field}", given, allowed)
+    return names
+
+
+def numbers(found: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+    """These columns, ``(N, D)`` in float64; a ``ValueError`` names the row and column of what is no finite number."""
+    parts = [np.zeros((len(next(iter(found.values()))), 0))]
+    for name in names:
+        column = found[name].reshape(len(found[name]), -1)
+        if column.dtype.kind not in "biufU":
+            raise ValueError(f"column {name}: must be of numbers, it is {column.dtype}")
+        try:
+            values = column.astype(np.float64)
+        except ValueError:  # which of them is found out one by one
+            values = np.vectorize(_number, otypes=[float])(column)
+        for row, i in np.argwhere(~np.isfinite(values))[:1]:
+            got = str(column[row, i])
+            raise ValueError(f"row {row + 1}, column {name}: must be a finite number, got {got!r}")
+        parts.append(values)
+    return np.concatenate(parts, axis=1)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a CSV file whose first row has their names, as text."""
+    lines = list(csv.reader(io.StringIO(read_file(path, limit=_BYTES).decode("utf-8-sig"), newline="")))
+    rows = [row for row in lines if row]
+    names = [name.strip() for name in rows[0]] if rows else []
+    if not names or len({*names}) < len(names) or not all(names):
+        raise ValueError(f"the first row must have different names of columns, it has {', '.join(names) or 'none'}")
+    for number, row in enumerate(rows[1:], 1):
+        if len(row) != len(names):
+            raise ValueError(f"row {number}: must have {len(names)} columns, it has {len(row)}")
+    return {name: np.asarray(column) for name, column in zip(names, zip(*rows[1:], strict=True), strict=False)}
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays ``(N,)``, ``(N, D)`` or, of sets and sequences, ``(N, T, C)`` of an NPZ file."""
+    found = read_arrays(path)
+    shapes = {name: array.shape for name, array in found.items()}
+    if len({shape[:1] for shape in shapes.values()}) != 1 or not all(len(s) in (1, 2, 3) for s in shapes.values()):
+        raise ValueError(f"arrays must be (N,), (N, D) or (N, T, C) with one N, they are {shapes}")
+    return found
+
+
+READERS = {".csv": _read_csv, ".npz": _read_npz}
+"""The files by their suffixes."""

@@ -1,0 +1,168 @@
+"""A trained posterior: samples and exact log-densities of parameters given any observation.
+
+from experiments.tasks.posterior import open_posterior
+
+posterior = open_posterior("runs/two_moons")
+theta = posterior.sample(0, {"x": np.zeros((1, 2))}, 1000)          # (1, 1000, 2)
+log_prob = posterior.log_prob(theta, {"x": np.zeros((1, 2))})       # (1, 1000)
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cli.config import Config, ConfigError
+from experiments.data.dataset import in_blocks
+from experiments.data.vectors.columns import read_columns
+from experiments.data.vectors.tables import Statistics, Table
+from experiments.models.conditioning import conditions, untrained_nulls
+from experiments.models.model import denoiser, unconditional
+from experiments.models.runs import Run, write_results
+from experiments.models.sampling import build_sampler
+from scorekit import denoisers, densities, guidance, likelihood, process, samplers
+from scorekit.io import as_path
+from scorekit.typing import Array, Denoiser, PyTree
+
+STATISTICS = "statistics.json"
+"""The file of a run with the scales of its training table."""
+FEW_VALUES = 16
+"""Parameters up to which the divergence is exact."""
+_BLOCK = 512
+Observations = Mapping[str, Any]
+"""Arrays ``(M, ...)`` by the names of the columns of ``config.data.condition``, or rows of the table."""
+
+
+def write_statistics(dataset: Table, workdir: Path) -> None:
+    """Keeps the scales of the training table with the run."""
+    write_results(workdir / STATISTICS, {k: np.asarray(v).tolist() for k, v in dataset.statistics._asdict().items()})
+
+
+def use_statistics(dataset: Table, workdir: Path) -> None:
+    """Standardises a table by the scales that the run in ``workdir`` was trained with."""
+    path = workdir / STATISTICS
+    if not path.exists():
+        raise ConfigError(f"--workdir={workdir}: must hold {STATISTICS}, the scales of the training table")
+    found = {name: np.asarray(value, float) for name, value in json.loads(path.read_text()).items()}
+    if found["mean"].shape != dataset.statistics.mean.shape or found["center"].shape != dataset.statistics.center.shape:
+        raise ConfigError(f"--workdir={workdir}: was trained on a table with other columns than {dataset.name} has")
+    dataset.use(Statistics(**found))
+
+
+def samples_given(config: Config, run: Run, path: str, number: int, seed: int) -> dict[str, np.ndarray]:
+    """Samples ``x``, ``number`` for each row of a file of observations, their ``log_prob``, and the row, ``label``."""
+    posterior = Posterior(config, run)
+    try:
+        observed = posterior.dataset.observed(read_columns(as_path(path)))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--observation={path}: {error}") from error
+    samples = posterior.sample(seed, observed, number)
+    rows = np.repeat(np.arange(len(samples)), number)
+    log_prob = posterior.log_prob(samples, observed)
+    return {"x": samples.reshape(-1, samples.shape[-1]), "log_prob": log_prob.reshape(-1), "label": rows}
+
+
+class Posterior:
+    """The model of a run as a distribution of parameters given observations.
+
+    Attributes:
+      config: config of the run.
+      run: the run.
+      dataset: its table, with the scales of training.
+    """
+
+    def __init__(self, config: Config, run: Run):
+        assert isinstance(run.dataset, Table)
+        self.config, self.run, self.dataset = config, run, run.dataset
+        tolerance, model = config.evaluation.exact_tolerance, run.model
+        exact = run.dataset.shape[0] <= FEW_VALUES
+
+        @jax.jit
+        def solve(params: PyTree, given: PyTree, x: Array) -> likelihood.LogLikelihood:
+            key = None if exact else jax.random.key(0)
+            kind: Any = "exact" if exact else "rademacher"
+            of_given = denoiser(model, params, given)
+            return likelihood.log_likelihood(
+                key, of_given, model.schedule, x, divergence=kind, rtol=tolerance, atol=tolerance
+            )
+
+        self._solve = solve
+
+    def conditions(self, observed: Observations, number: int) -> dict[str, Any]:
+        """The conditions of the network, each observation ``number`` times."""
+        batch = observed if "label" in observed else self.dataset.observed(observed)
+        given = jax.tree.map(np.asarray, conditions(self.run.model, batch))
+        return jax.tree.map(lambda leaf: np.repeat(leaf, number, axis=0), given)
+
+    def sample(self, seed: int, observed: Observations, number: int) -> np.ndarray:
+        """Parameters ``(M, number, D)`` given each of M observations."""
+        given, scale = self.conditions(observed, number), self.config.sampling.guidance_scale
+        found = self.run.generate(self.run.params, seed, given, scale)
+        return found.reshape(-1, number, *found.shape[1:])
+
+    def prior(self) -> Denoiser:
+        """The denoiser of the prior, standardised: exact of an unbounded Gaussian, else of the null token."""
+        given, found = getattr(self.dataset.prior, "given", None), self.dataset.statistics
+        if isinstance(given, densities.Gaussian) and np.isinf([found.lower, found.upper]).all():
+            covariance = given.covariance() / np.outer(found.std, found.std)
+            exact = densities.gaussian((given.mean - found.mean) / found.std, covariance=covariance)
+            return denoisers.exact_denoiser(exact, self.run.model.schedule)
+        if missing := untrained_nulls(self.config):
+            field = {"dense_map": "map"}.get(missing[-1], missing[-1])
+            needs = "composition needs the prior: train with it > 0, unless it is Gaussian"
+            raise ConfigError(f"config.loss.{field}_dropout=0.0: {needs}")
+        return unconditional(self.run.model, self.run.params)
+
+    def sample_composed(self, seed: int, observed: Observations, number: int, pilot: int = 500) -> np.ndarray:
+        """Parameters ``(number, D)`` given all M observations together, which are independent given them.
+
+        Composed from the posteriors given single ones (GAUSS, :func:`scorekit.guidance.composed`), whose covariances
+        are those of ``pilot`` samples each.
+        """
+        single = np.asarray(
+            self.dataset.as_batch(self.sample(seed, observed, pilot).reshape(-1, *self.dataset.shape))["x"]
+        )
+        single = single.reshape(-1, pilot, single.shape[-1])
+        covariances = np.stack([np.atleast_2d(np.cov(one.T)) for one in single])
+        model, params, prior = self.run.model, self.run.params, self.prior()
+        prior_samples = self.dataset.train["x"]
+        of_prior = np.atleast_2d(np.cov(prior_samples.T))
+
+        def conditional(x: Array, t: Array, observation: PyTree) -> Any:
+            repeat = lambda leaf: jnp.broadcast_to(leaf, (len(x), *jnp.shape(leaf)))
+            return denoiser(model, params, jax.tree.map(repeat, observation))(x, t)
+
+        product = guidance.composed(
+            conditional, self.conditions(observed, 1), prior, model.schedule, "gaussian",
+            covariances=covariances, prior_covariance=of_prior,
+        )  # fmt: skip
+        solver, ts = build_sampler(self.config, model.schedule)
+        for_prior, for_steps = jax.random.split(jax.random.key(seed))
+        x = process.sample_prior(for_prior, model.schedule, jnp.zeros((number, *self.dataset.shape)), ts[0])
+        key = for_steps if solver.stochastic else None
+        found = jax.jit(lambda x: samplers.sample(key, product, model.schedule, solver, x, ts))(x)
+        return np.asarray(self.dataset.from_model(found))
+
+    def log_prob(self, theta: np.ndarray, observed: Observations) -> np.ndarray:
+        """``log p(theta | x)`` in nats of parameters ``(M, S, D)``: ``(M, S)``, minus infinity outside the bounds.
+
+        By the probability-flow ODE, with the log-determinants of the bijections; its divergence is exact up to 16
+        parameters, above it is estimated with random probes.
+        """
+        shape, theta = theta.shape[:2], np.asarray(theta, np.float32).reshape(-1, theta.shape[-1])
+        given = self.conditions(observed, shape[1])
+        inside = np.asarray(self.dataset.statistics.bounds.holds(theta))
+        middle = np.asarray(self.dataset.from_model(jnp.zeros((1, theta.shape[1]))))
+        theta = np.where(inside[:, None], theta, middle)
+        x = self.dataset.as_batch(theta)["x"]
+
+        def block(rows: np.ndarray) -> np.ndarray:
+            found = self._solve(self.run.params, jax.tree.map(lambda leaf: leaf[rows], given), x[rows])
+            return found.raise_if_failed().log_p
+
+        found = in_blocks(block, np.arange(len(x)), min(_BLOCK, len(x))) + np.asarray(self.dataset.log_det(theta))
+        return np.where(inside, found, -np.inf).reshape(shape)

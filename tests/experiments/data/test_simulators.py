@@ -1,0 +1,217 @@
+"""Tables of parameters and observations: simulators, bounds, priors, sets, sequences, and what is wrong with them."""
+
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import changed, error_of, validate
+
+from experiments import data
+from experiments.configs.posterior import two_moons
+from experiments.data.conditions import build_conditions
+from experiments.data.dataset import preprocess
+from experiments.data.vectors import simulators
+from experiments.data.vectors.priors import Prior, support
+from scorekit import densities
+
+RNG = np.random.default_rng(0)
+PRIOR = densities.uniform([-2.0, 0.0], [2.0, 5.0])
+
+
+def prior():
+    return PRIOR
+
+
+def cubes(key, theta):
+    """Sets of up to three elements, of which the mask says how many."""
+    x = theta[:, None, :1] + jax.random.normal(key, (len(theta), 3, 2))
+    return x, jnp.arange(3) < jax.random.randint(key, (len(theta), 1), 1, 4)
+
+
+def load(*fields):
+    config = changed(two_moons, "data.simulations=200", *fields)
+    validate(config, data.check)
+    return config, data.load(config)
+
+
+def table(tmp_path, theta, x, *fields):
+    path = tmp_path / "t.npz"
+    np.savez(path, theta=theta, x=x)
+    clear = ("data.simulator=None", "data.simulations=None")
+    config = changed(two_moons, *clear, "data.name=table", f"data.path={path}", "data.condition=x", *fields)
+    validate(config, data.check)
+    return config, data.load(config)
+
+
+OWN = (
+    f"data.simulator={__name__}:cubes",
+    f"data.prior={__name__}:prior",
+    "data.vector.name=none",
+    "data.tokens.name=set",
+)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__(__name__))
+
+
+def test_bounded_parameters_are_unconstrained_and_come_back():
+    _, dataset = load("data.validation=0.2")
+    assert (dataset.examples, len(dataset.test["x"]), dataset.entries) == (160, 40, ("theta_1", "theta_2"))
+    np.testing.assert_allclose(dataset.train["x"].std(0), 1, atol=1e-5)
+    theta = np.asarray(dataset.real(dataset.train))
+    assert np.abs(theta).max() < 1
+    np.testing.assert_allclose(dataset.as_batch(theta)["x"], dataset.train["x"], atol=1e-3)
+    slopes = jax.vmap(jax.jacfwd(lambda x: dataset.statistics.standardise(x)))(jnp.asarray(theta[:9]))
+    np.testing.assert_allclose(dataset.log_det(theta[:9]), jnp.linalg.slogdet(slopes)[1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_simulator_of_ones_own_draws_sets_with_masks():
+    config, dataset = load(*OWN)
+    assert (dataset.statistics.lower.tolist(), dataset.statistics.upper.tolist()) == ([-2, 0], [2, 5])
+    batch = preprocess(dataset, dataset.batch(0, 0, 50))
+    tokens = build_conditions(config, dataset)["tokens"]
+    present = np.asarray(tokens.present(batch))
+    assert present.shape == (50, 3)
+    assert set(present.sum(1)) == {1, 2, 3}
+    rows = np.concatenate([np.asarray(tokens(part))[part["present"]] for part in (dataset.train,)])
+    np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(rows.std(0), 1, atol=1e-5)
+
+
+def test_sequences_are_maps(tmp_path):
+    x = RNG.normal(size=(60, 7, 2)) * [1, 100] + 5
+    fields = ("data.vector.name=none", "data.map.name=sequence")
+    config, dataset = table(tmp_path, RNG.normal(size=(60, 3)), x, *fields)
+    found = np.asarray(build_conditions(config, dataset)["dense_map"](dataset.train))
+    assert found.shape == (54, 7, 2)
+    np.testing.assert_allclose(found.reshape(-1, 2).std(0), 1, atol=1e-5)
+
+
+class Support(NamedTuple):
+    lower_bound: float
+    upper_bound: float = np.inf
+
+
+class Columns(NamedTuple):
+    base_constraint: Support
+
+
+class Distribution(NamedTuple):
+    """As NumPyro's, of independent scalars."""
+
+    support: Columns
+
+    def sample(self, key, shape):
+        return jnp.ones(shape)
+
+    def log_prob(self, x):
+        return jnp.where(x > self.support.base_constraint.lower_bound, -x, -jnp.inf)
+
+
+def test_priors_are_any_objects_with_samples_and_densities():
+    found = Prior(Distribution(Columns(Support(0.5))))
+    assert [bound.tolist() for bound in support(found, 2)] == [[0.5, 0.5], [np.inf, np.inf]]
+    assert found.sample(jax.random.key(0), 4).shape == (4, 1)
+    assert found.log_prob(jnp.array([[1.0, 2.0], [0.0, 1.0]])).tolist() == [-3.0, -np.inf]
+    assert Prior(PRIOR).log_prob(jnp.array([[0.0, 1.0]])).tolist() == [pytest.approx(-np.log(20), rel=1e-6)]
+
+
+def test_observations_outside_the_training_range_are_warned_of_with_their_distance():
+    _, dataset = load()
+    high = dataset.statistics.highest + np.array([0, 3]) * dataset.statistics.scale
+    with pytest.warns(UserWarning, match=r"observation 2: entry 2 of x is 3 standard deviations outside the range"):
+        dataset.observed({"x": np.stack([0 * high, high])})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset.observed({"x": np.zeros((1, 2))})
+    with pytest.raises(ValueError, match=r"observation must have 2 columns of x, got shape \(1, 3\)"):
+        dataset.observed({"x": np.zeros((1, 3))})
+    with pytest.raises(ValueError, match="observation must have the columns x, it has no x"):
+        dataset.observed({"y": np.zeros((1, 2))})
+
+
+NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
+
+
+@pytest.mark.parametrize(
+    ("theta", "x", "fields", "words"),
+    [
+        (NAN, RNG.normal(size=(40, 2)), (), "row 4, column theta: must be a finite number, got 'nan'"),
+        (RNG.normal(size=(40, 2)), np.ones((40, 2)), (), "one of the columns x is the same in all training rows"),
+        (
+            np.linspace(-3, 3, 40),
+            RNG.normal(size=40),
+            ("data.bounds=-2:",),
+            "row 1, column theta: must be within its bounds",
+        ),
+        (
+            RNG.normal(size=40),
+            RNG.normal(size=40),
+            ("data.bounds=0:1,2:3",),
+            "data.bounds=0:1,2:3: must be 1 pairs such",
+        ),
+        (RNG.normal(size=40), RNG.normal(size=40), ("data.bounds=1:0",), "data.bounds=1:0: must be 1 pairs such as"),
+        (
+            np.full((40, 2), 9.0),
+            RNG.normal(size=40),
+            (OWN[1],),
+            "row 1: must lie in the support of data.prior, which has log-density -inf",
+        ),
+        (
+            RNG.normal(size=40),
+            RNG.normal(size=40),
+            ("data.prior=math:pi",),
+            "data.prior=math:pi: must be an object with",
+        ),
+        (
+            RNG.normal(size=40),
+            RNG.normal(size=40),
+            ("data.prior=nowhere:p",),
+            "must be module:name of a module on the path",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path, theta, x, fields, words):
+    assert words in error_of(lambda: table(tmp_path, theta, x, *fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            ("data.simulator=three_moons",),
+            "data.simulator=three_moons: must be one of gaussian_linear, two_moons, or module",
+        ),
+        (("data.prior=a:b",), "data.prior=a:b: must be set for a simulator of your own alone"),
+        (("data.vector.name=none",), "data.condition=None: must be set with data.vector.name=columns"),
+        (("data.tokens.name=set",), "data.condition=None: must be one condition: one of data.vector.name=columns"),
+    ],
+)
+def test_what_is_wrong_with_a_simulator_is_one_sentence(fields, words):
+    assert words in error_of(lambda: load(*fields))
+
+
+@pytest.mark.parametrize("name", ["two_moons", "gaussian_linear"])
+def test_exact_posteriors_are_those_of_the_simulator(name):
+    """Conjugate Gaussians; of the moons the radius of the crescent that each parameter implies, and both sides."""
+    made = simulators.SIMULATORS[name]()
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = made.simulate(keys[1], made.prior.sample(keys[0], (5,)))
+    if name == "gaussian_linear":
+        drawn = made.posterior(keys[2], x[:5], 4000)
+        precision = 6 / 0.1
+        np.testing.assert_allclose(drawn.mean(0), x[:5].sum(0) / 6, atol=0.01)
+        np.testing.assert_allclose(drawn.std(0), precision**-0.5, rtol=0.05)
+        return
+    drawn = made.posterior(keys[2], x[:1], 4000)
+    assert len(drawn) == 4000
+    radius = np.linalg.norm(x[0] - simulators._rotated(drawn) - jnp.array([0.25, 0.0]), axis=-1)
+    np.testing.assert_allclose([radius.mean(), radius.std()], [0.1, 0.01], rtol=0.05)
+    assert 0.1 < np.mean(np.asarray(drawn.sum(-1)) > 0) < 0.9

@@ -1,0 +1,107 @@
+"""The task posterior: a run from training to samples given observations, and its exact density."""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import changed, error_of, fails, given, succeeds
+
+from experiments import tasks
+from experiments.cli.config import save_resolved
+from experiments.configs.images import smoke as images
+from experiments.configs.posterior import smoke
+from experiments.evaluation import posteriors
+from experiments.models.posterior import Posterior
+from experiments.models.runs import Run
+from experiments.tasks import posterior as task
+
+
+def untrained(seed, *fields):
+    """A posterior with random parameters."""
+    config = changed(smoke, "data.simulations=200", *fields)
+    dataset = task.load(config)
+    model = task.build(config, dataset)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
+    return Posterior(config, Run(dataset, model.built, model.generate, params, 0))
+
+
+@pytest.mark.slow
+def test_the_density_of_bounded_parameters_integrates_to_one_and_is_zero_outside():
+    """In two dimensions by a grid that is even in unconstrained parameters, whatever the network is."""
+    found, observed = untrained(0), {"x": np.array([[0.1, 0.2]])}
+    limits = found.dataset.statistics.bounds
+    edge = np.linspace(-13, 13, 41)
+    u = np.stack(np.meshgrid(edge, edge), axis=-1).reshape(-1, 2)
+    theta = limits.from_unconstrained(jnp.asarray(u))
+    density = found.log_prob(np.asarray(theta)[None], observed)[0] - np.asarray(limits.log_det(theta))
+    total = np.exp(density).sum() * (edge[1] - edge[0]) ** 2
+    assert total == pytest.approx(1, abs=0.05)
+    assert found.log_prob(np.array([[[1.2, 0.0]]]), observed).tolist() == [[-np.inf]]
+
+
+def test_composition_needs_a_prior_and_one_observation_composes_to_itself():
+    observed = {"x": np.array([[0.1, 0.2]])}
+    assert "config.loss.vector_dropout=0.0: composition needs the prior" in error_of(
+        lambda: untrained(0).sample_composed(0, observed, 5, pilot=20)
+    )
+    found = untrained(0, "data.simulator=gaussian_linear", "sampling.steps=8")
+    assert isinstance(found.prior()(jnp.zeros((1, 10)), 0.5).x0, jax.Array)
+
+
+@pytest.mark.slow
+def test_a_run_is_trained_evaluated_and_sampled_given_observations(tmp_path):
+    workdir = tmp_path / "run"
+    succeeds("train", *given("posterior/smoke", ""), f"--workdir={workdir}")
+    values = json.loads((workdir / "evaluation.json").read_text())
+    assert set(values["coverage"]) == {"theta_1", "theta_2", "distance (TARP)", "density"}
+    assert np.isfinite(values["log p(theta | x) of held-out rows"])
+    (tmp_path / "o.csv").write_text("x\n0.1\n")
+    words = f"--observation={tmp_path}/o.csv: observation must have 2 columns of x, got shape (1, 1)"
+    assert words in fails("sample", f"--workdir={workdir}", f"--observation={tmp_path}/o.csv")
+    np.savez(tmp_path / "o.npz", x=[[0.1, 0.2], [-0.3, 0.0]])
+    succeeds("sample", f"--workdir={workdir}", f"--observation={tmp_path}/o.npz", "--num=30")
+    with np.load(workdir / "samples" / "sample.npz") as found:
+        assert found["x"].shape == (60, 2)
+        assert np.abs(found["x"]).max() < 1
+        assert found["label"].tolist() == [0] * 30 + [1] * 30
+        samples, log_prob = found["x"].reshape(2, 30, 2), found["log_prob"].reshape(2, 30)
+    again = task.open_posterior(workdir)
+    np.testing.assert_allclose(again.log_prob(samples, {"x": np.array([[0.1, 0.2], [-0.3, 0.0]])}), log_prob, atol=1e-2)
+    with np.load(workdir / "samples" / "sample.npz"):
+        (workdir / "statistics.json").unlink()
+    assert "must hold statistics.json" in error_of(lambda: task.open_posterior(workdir))
+
+
+def test_what_is_no_posterior_is_one_sentence(tmp_path):
+    words = "config.data.name=ring: must be simulator or table for config.task=posterior"
+    assert words in error_of(
+        task.check, changed(smoke, "data.name=ring", "data.simulator=None", "data.simulations=None")
+    )
+    save_resolved(images.get_config(), tmp_path / "config.json")
+    assert "must be left out, this run is no posterior" in fails(
+        "sample", f"--workdir={tmp_path}", "--observation=a.csv"
+    )
+    assert tasks.TASKS["posterior"] is task
+
+
+def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
+    """The tests that a report shows, on exact posteriors in place of a model's."""
+    rng, found = np.random.default_rng(0), untrained(0, "data.simulator=gaussian_linear", "data.simulations=4000")
+    config = changed(smoke, "evaluation.densities=0", "evaluation.observations=300", "evaluation.samples=99")
+
+    def exact(narrow):
+        def sample(seed, rows, number):
+            x = found.dataset.conditions_of(rows)["condition"]
+            return x[:, None] / 2 + narrow * np.sqrt(0.05) * rng.normal(size=(len(x), number, x.shape[1]))
+
+        return SimpleNamespace(config=config, dataset=found.dataset, sample=sample)
+
+    right, wrong = (posteriors.calibration(exact(narrow), 0).p_values for narrow in (1.0, 0.8))
+    assert min(right.values()) > 1e-3
+    assert wrong["distance (TARP)"] < 0.05
+    assert min(wrong.values()) < 1e-4

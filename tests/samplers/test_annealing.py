@@ -1,0 +1,133 @@
+"""Annealed posteriors: exact for Gaussians through every operator, and for mixtures against quadrature."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from errors import raising
+
+from scorekit import densities, process, schedules, solvers
+from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.guidance import operators
+from scorekit.samplers import annealed_posterior
+from scorekit.typing import Prediction
+
+COUNT, KEY, TS = 2000, jax.random.key(0), solvers.grids.uniform(24)
+MODES = [densities.gaussian(jnp.array([-1.0, 0.4]), std=0.25), densities.gaussian(jnp.array([1.2, 0.0]), std=0.4)]
+DATA = densities.mixture([0.35, 0.65], MODES)
+
+
+@jax.jit(static_argnames=("operator", "stages", "sweeps", "steps"))
+def run(prior, schedule, x_init, operator, y, noise_std, stages=8, sweeps=1, steps=16):
+    arguments = schedule, solvers.DPMSolverPP2M(), x_init, TS, operator, y, noise_std
+    return annealed_posterior(jax.random.key(1), prior, *arguments, stages=stages, sweeps=sweeps, steps=steps)
+
+
+def noise(schedule, *shape, count=COUNT):
+    return process.sample_prior(KEY, schedule, jnp.zeros((count, *shape)))
+
+
+OPERATORS = {
+    "identity": lambda x: x,
+    "mask": operators.mask(jnp.array([True, False, False])),
+    "singular": lambda x: jnp.stack([x[:, 0] + x[:, 1], 2 * x[:, 0] + 2 * x[:, 1]], -1),
+    "ill-conditioned": lambda x: x @ jnp.diag(jnp.array([2.0, 0.3, 1e-3])),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_gaussian_posterior_and_evidence(name):
+    schedule = schedules.edm() if name == "mask" else schedules.cosine()
+    operator, s = OPERATORS[name], 0.4
+    covariance = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]])
+    mean = np.array([0.3, -0.5, 0.1])
+    prior = exact_denoiser(densities.gaussian(jnp.asarray(mean), covariance=jnp.asarray(covariance)), schedule)
+    a = np.asarray(operator(jnp.eye(3))).T
+    y = a @ np.array([1.0, 0.2, -0.4]) + 0.2 * a.any(1)
+    found = run(prior, schedule, noise(schedule, 3), operator, jnp.asarray(y), s)
+    gain = covariance @ a.T @ np.linalg.inv(a @ covariance @ a.T + s**2 * np.eye(len(a)))
+    exact = covariance - gain @ a @ covariance
+    scale = np.sqrt(np.diag(exact))
+    np.testing.assert_allclose((found.x.mean(0) - mean - gain @ (y - a @ mean)) / scale, 0.0, atol=0.12)
+    np.testing.assert_allclose((np.cov(found.x.T) - exact) / np.outer(scale, scale), 0.0, atol=0.15)
+    left, value, _ = np.linalg.svd(a)
+    seen = left[:, : np.sum(value > 1e-5)].T  # the components of y that are observed
+    total = seen @ (a @ covariance @ a.T + s**2 * np.eye(len(a))) @ seen.T
+    gap = seen @ (y - a @ mean)
+    log_p = -0.5 * (gap @ np.linalg.solve(total, gap) + np.linalg.slogdet(2 * np.pi * total)[1])
+    assert abs(float(found.log_evidence) - log_p) < 0.2
+    assert float(found.levels[-1]) == pytest.approx(s / value[0], rel=1e-3)
+    assert found.misfit < 1.6
+
+
+@pytest.mark.parametrize("observed", [(False, True), (True, False)], ids=str)
+def test_mixture_posterior_by_quadrature(observed):
+    """The second coordinate alone leaves both modes."""
+    schedule, s = schedules.cosine(), 0.3
+    y = jnp.where(jnp.array(observed), jnp.array([0.1, 0.25]), 0.0)
+    found = run(exact_denoiser(DATA, schedule), schedule, noise(schedule, 2), operators.mask(jnp.array(observed)), y, s)
+    line = jnp.linspace(-3.5, 3.5, 281)
+    grid = jnp.stack(jnp.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
+    log_p = DATA.log_density(grid) - 0.5 * jnp.sum(jnp.where(jnp.array(observed), grid - y, 0.0) ** 2, -1) / s**2
+    weights = jax.nn.softmax(log_p)
+    integral = jnp.exp(jax.nn.logsumexp(log_p)) * (line[1] - line[0]) ** 2 / (2 * np.pi * s**2) ** (sum(observed) / 2)
+    assert abs(float(found.log_evidence - jnp.log(integral))) < 0.1
+    for f in (
+        lambda x: x[:, 0] > 0.1,
+        lambda x: x[:, 0],
+        lambda x: x[:, 1],
+        lambda x: x[:, 0] ** 2,
+        lambda x: x[:, 1] < 0,
+    ):
+        assert abs(float(f(found.x).mean() - weights @ f(grid))) < 0.06, f
+    assert found.ess.min() > 0.1 * COUNT
+
+
+def test_bias_of_few_steps():
+    """The variance of a Gaussian posterior; where all of x is observed, one draw has no other error."""
+    schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    x_init, errors = noise(schedule, 1, count=20_000), []
+    for steps in (4, 6, 16):
+        problem = exact_denoiser(data, schedule), schedule, x_init, OPERATORS["identity"], jnp.ones(1), 1.0
+        errors.append(float(run(*problem, stages=1, steps=steps).x.var()) / 0.5 - 1.0)
+    np.testing.assert_allclose(errors, [-0.34, -0.065, 0.0], atol=0.03)
+
+
+def test_trees_of_arrays_and_mapped_observations():
+    schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    prior = exact_denoiser(data, schedule)
+
+    def both(x, t):
+        a, b = prior(x["a"], t), prior(x["b"], t)
+        return Prediction(*({"a": first, "b": second} for first, second in zip(a, b, strict=True)))
+
+    x_init = {"a": noise(schedule, 1, count=400), "b": noise(schedule, 1, count=400)[::-1]}
+    mapped = jax.vmap(
+        lambda y: run(jax.tree_util.Partial(both), schedule, x_init, lambda x: x["a"], y, 0.5, stages=3, steps=6).x
+    )
+    x = mapped(jnp.array([[0.0], [2.0]]))
+    np.testing.assert_allclose(x["a"].mean((1, 2)), [0.0, 1.6], atol=0.15)
+    np.testing.assert_allclose(x["b"].var((1, 2)), 1.0, atol=0.3)
+
+
+def _calling(y=(1.0, 0.0), s=0.5, operator=OPERATORS["identity"], schedule=None, prior=None, **options):
+    schedule = schedules.cosine() if schedule is None else schedule
+    prior = exact_denoiser(DATA, schedule) if prior is None else prior
+    arguments = schedule, solvers.DPMSolverPP2M(), noise(schedule, 2, count=16), TS, operator, jnp.asarray(y), s
+    return lambda: annealed_posterior(KEY, prior, *arguments, stages=2, steps=2, **options)
+
+
+_POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(), "x0")
+test_bad_arguments = raising(
+    {
+        "noise_std must be": _calling(s=0.0),
+        "observes something: all of its singular values are 0": _calling(operator=operators.mask(jnp.zeros(2, bool))),
+        "operator must be within 0.01 of linear": _calling(operator=jnp.tanh),
+        "observation must have the 2 values": _calling(y=(1.0, 2.0, 3.0)),
+        "observation must be finite": _calling(y=(np.nan, 1.0)),
+        "noise of the schedule at t = 0": _calling(s=0.005, schedule=schedules.geometric_ve(0.01, 50.0)),
+        "observation must be possible under the prior, but its samples miss it by": _calling(
+            y=(30.0, 0.0), s=0.1, prior=_POINT
+        ),
+    }
+)
