@@ -20,6 +20,7 @@ rule                       effect on ``(x0, eps)``                              
 ``temperature``            divides the score
 ``windowed``               blends the predictions for overlapping windows of a longer signal
 ``replacement``            inserts an observation into x0; also ``dps``, ``pigdm``, ``mmps``
+``composed``               the posterior given several observations, from the posteriors given one
 =========================  ===========================================================================  ========
 
 Every rule that chooses or wraps a denoiser carries :class:`Traits` as ``.traits`` (:func:`guidance_rule`) and takes its
@@ -47,6 +48,7 @@ from scorekit.guidance.classifier_free import (
     compose,
     negative,
 )
+from scorekit.guidance.composition import composed
 from scorekit.guidance.explicit import classifier_free_log_density, classifier_guided_log_density, log_product
 from scorekit.guidance.frequency import frequency_decoupled
 from scorekit.guidance.interval import interval
@@ -73,6 +75,7 @@ __all__ = [
     "classifier_guidance",
     "classifier_guided_log_density",
     "compose",
+    "composed",
     "dps",
     "dynamic_threshold",
     "frequency_decoupled",
