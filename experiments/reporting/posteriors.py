@@ -1,11 +1,13 @@
-"""Tables of calibrated posteriors."""
+"""Tables and figures of calibrated posteriors."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.evaluation.posteriors import LEVELS, Calibration
-from experiments.reporting.report import Table
+from experiments.reporting.calibration import coverage_curves, pair_plot, rank_plots
+from experiments.reporting.report import Figure, Heading, Section, Table
 
 
 def calibration_table(found: Calibration) -> Table:
@@ -26,6 +28,21 @@ def calibration_values(found: Calibration) -> dict[str, Any]:
     values: dict[str, Any] = {"p_values": found.p_values, "levels": LEVELS.tolist()}
     values["coverage"] = {name: curve.tolist() for name, curve in found.coverages.items()}
     return values | facts(found)
+
+
+def calibration_figures(stem: str, found: Calibration, names: Sequence[str]) -> list[Section]:
+    """The first posterior, coverage and ranks, in files whose names begin with ``stem``."""
+    samples, number = found.samples.shape[1], len(found.truth)
+    curves = {name: curve for name, curve in found.coverages.items() if found.counts[name] == number}
+    pairs = pair_plot(f"{stem}_pairs.png", found.samples[0], truth=found.truth[0], labels=names)
+    coverage = coverage_curves(f"{stem}_coverage.png", LEVELS, curves, number)
+    ranks = rank_plots(f"{stem}_ranks.png", found.ranks, samples, labels=names)
+    return [
+        Heading("Posterior"),
+        Figure(pairs, "Given the first held-out observation, with the true parameters."),
+        Figure(coverage, "The band holds the curves of an exact posterior."),
+        Figure(ranks, "Ranks of the true parameters."),
+    ]
 
 
 def facts(found: Calibration) -> dict[str, Any]:

@@ -98,4 +98,6 @@ def evaluate(config, run, workdir, asked: Asked):
     if of_many := posteriors.composed(posterior, config.seed + 1):
         about = "Composed from single observations; the error of the mean is in exact standard deviations."
         tables, values = [*tables, metrics_table(of_many, about)], {**values, "composed": of_many}
-    return Findings(values, tables, facts, heading="Calibration", title="posterior")
+    stem = asked.figures(distributed.folder(workdir), "posterior")
+    figures = reporting.calibration_figures(stem, found, posterior.dataset.entries)
+    return Findings(values, tables, facts, figures=figures, heading="Calibration", title="posterior")

@@ -101,3 +101,36 @@ def test_an_exact_posterior_passes_and_one_10_percent_too_narrow_is_found(diagno
 @pytest.mark.parametrize("dim", [1, 2, 16])
 def test_a_mean_off_by_a_fifth_of_a_standard_deviation_is_found(diagnostic, dim):
     assert rejected(diagnostic, 10, dim, 1000, shift=0.2) >= 9
+
+
+def test_the_prior_passes_but_for_reference_points_that_depend_on_the_observation():
+    rng = np.random.default_rng(0)
+    truth, prior = rng.standard_normal((500, 1)), rng.standard_normal((500, S, 1))
+    x = truth + 0.5 * rng.standard_normal((500, 1))
+    p = [metrics.coverage_test(metrics.tarp(prior, truth, LEVELS, references=r), LEVELS, 500)[1] for r in (None, x)]
+    assert p[0] > ALPHA
+    assert p[1] < 1e-3
+    assert all_parameters(metrics.rank_test(metrics.posterior_ranks(prior, truth), S)) > ALPHA
+
+
+def test_one_level_has_the_exact_binomial_band_and_several_hold_together():
+    band = metrics.coverage_band([0.9], 50)
+    low, high = (round(float(side[0]) * 50) for side in (band.low, band.high))
+    inside = lambda low, high: stats.binom.cdf(high, 50, 0.9) - stats.binom.cdf(low - 1, 50, 0.9)
+    assert inside(low, high) >= 0.945
+    assert min(inside(low + 1, high), inside(low, high - 1)) < 0.955
+    np.testing.assert_allclose(band.standard_error, np.sqrt(0.09 / 50))
+    together, draws = metrics.coverage_band(LEVELS, 200), np.random.default_rng(1).random((2000, 200, 1))
+    curves = np.mean(draws <= LEVELS, axis=1)
+    held = np.mean(np.all((curves >= together.low - 1e-9) & (curves <= together.high + 1e-9), axis=1))
+    assert 0.935 < held < 0.97
+    p = np.array([metrics.coverage_test(curve, LEVELS, 200).p_value for curve in curves[:200]])
+    outside = np.any((curves[:200] < together.low - 1e-9) | (curves[:200] > together.high + 1e-9), axis=1)
+    np.testing.assert_array_equal(p <= 0.05, outside)
+
+
+def test_ties_are_broken_evenly_and_predictive_p_values_count():
+    ranks = metrics.posterior_ranks(np.zeros((4000, 3, 1)), np.zeros((4000, 1)))
+    assert stats.chisquare(np.bincount(ranks[:, 0])).pvalue > 0.01
+    found = metrics.predictive_p_values(np.arange(9.0).reshape(1, 9, 1), np.array([[8.0]]))
+    np.testing.assert_allclose(found, [[2 / 10]])

@@ -3,6 +3,7 @@
 Discrete diffusion: sequences of two tokens of a vocabulary of two, and denoisers without parameters.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,6 +27,11 @@ def _in_list(value):
 
 def _mean_time(x, t, *condition):
     return Prediction(x + sum(c.reshape(-1, 1, 1) for c in condition), x + jnp.mean(t))
+
+
+def _halved(x0):
+    """A denoiser with a positive Jacobian, shaped like x0."""
+    return lambda x, t: Prediction(jax.tree.map(lambda leaf: 0.5 * leaf * x.reshape(leaf.shape), x0), x)
 
 
 def _tokens(z, t):
@@ -102,6 +108,24 @@ ROWS = {
     ),
     "guidance.interval": call(noise_min=0.5, noise_max=Number(2.0, "inf: no upper bound", low=0.5)),
     "guidance.temperature/each": call(tau=FLOATS),
+    "guidance.composed": call(
+        conditional=lambda x, t, observation: Prediction(x + observation, x),
+        observations=Data(ones(2), "integer, shape, nan: read by the network"),
+        prior=Shaped(_X, alias="prediction", of=_halved),
+        method=Choice("sum"),
+        x_t=Data(_X, alias="prediction"),
+        t=0.5,
+    ),
+    "guidance.composed/covariances": call(
+        conditional=lambda x, t, observation: Prediction(x + observation, x),
+        observations=ones(2),
+        prior=fixed(ones(2, 1)),
+        method="gaussian",
+        covariances=Data(ones(2, 1, 1), "integer"),
+        prior_covariance=Data(2 * ones(1, 1), "integer"),
+        x_t=ones(2, 1),
+        t=0.5,
+    ),
     "guidance.windowed": call(denoiser=_mean_time, x_t=Data(_X, "shape", alias="t"), hop=2),
     "guidance.windowed/prediction": call(denoiser=Shaped(ones(6, 2, 1), alias="prediction", of=fixed), x_t=_X, t=0.5),
     "guidance.dps": call(noise_std=0.5),

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from experiments.data.images import Images
-from experiments.reporting import curves, pictures, plots
+from experiments.reporting import calibration, curves, pictures, plots
 
 
 @pytest.fixture
@@ -225,3 +225,41 @@ def test_levels_that_depend_on_nothing_differ_from_every_curve(tmp_path, monkeyp
     assert len({look(line) for line in first.get_lines()}) == 10
     assert look(second.get_lines()[8]) == look(real)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [*"abcdefgh", "real", "chance"]
+
+
+# ---- posteriors
+
+
+def test_pair_plots_show_every_pair_the_reference_and_the_truth(tmp_path, figures):
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    calibration.pair_plot(tmp_path / "pair.png", x, reference=x + 1.0, truth=x[0], title="Posterior")
+    panels = [axes for axes in figures[0].axes if axes.axison]
+    assert [axes.get_xlabel() for axes in panels[-3:]] == ["θ₁", "θ₂", "θ₃"]
+    assert len(panels) == 6
+    assert [text.get_text() for text in figures[0].legends[0].texts] == ["posterior", "reference", "truth"]
+    assert len(panels[1].collections) == 2
+    assert panels[0].lines[0].get_xdata()[0] == x[0, 0]
+    calibration.pair_plot(tmp_path / "many.png", np.tile(x, 4)[:, :11])
+    assert figures[1].get_suptitle() == "Posterior (the first 10 of 11 parameters)"
+    with pytest.raises(ValueError, match="reference must hold finite samples"):
+        calibration.pair_plot(tmp_path / "pair.png", x, reference=x[:, :2])
+
+
+def test_coverage_and_ranks_are_drawn_over_the_band_of_an_exact_posterior(tmp_path, figures):
+    levels = np.linspace(0.1, 0.9, 9)
+    calibration.coverage_curves(tmp_path / "coverage.png", levels, {"θ₁": levels, "narrow": 0.8 * levels}, 400)
+    axes = figures[0].axes[0]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert axes.get_legend().texts[0].get_text() == "exact posterior, 95% of 400 simulations"
+    assert band[:, 1].min() < 0.1 < 0.9 < band[:, 1].max() < 0.95
+    np.testing.assert_array_equal(axes.lines[2].get_ydata(), 0.8 * levels)
+    uniform = np.arange(400)[:, None] % 20
+    calibration.rank_plots(tmp_path / "ranks.png", np.concatenate([uniform, 0 * uniform], axis=1), 19)
+    left, right = figures[1].axes
+    assert left.get_ylim()[1] > 19
+    assert len(right.lines) == 3
+    np.testing.assert_allclose(right.lines[0].get_ydata(), 0.0, atol=1e-12)
+    with pytest.raises(ValueError, match="ranks must be"):
+        calibration.rank_plots(tmp_path / "ranks.png", uniform, 18)
+    with pytest.raises(ValueError, match=r"coverage\['a'\] must have shape"):
+        calibration.coverage_curves(tmp_path / "coverage.png", levels, {"a": [0.5]}, 400)
