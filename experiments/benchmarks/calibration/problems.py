@@ -79,8 +79,8 @@ class Law(NamedTuple):
 def law(name: str, networks: Path, steps: int) -> Law:
     """The law of a name; the network of a Lévy law is trained unless ``networks`` has it.
 
-    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which only two of
-    the operators observe.
+    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which partial
+    Fourier observations miss and a blur shows at its edges only.
     """
     walk = levy("gaussian", DIM, std=STD).covariance()
     if name in LEVY_LAWS[1:]:
