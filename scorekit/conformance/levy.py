@@ -33,7 +33,7 @@ from scorekit.typing import Array, ArrayLike, Key, Number
 
 __all__ = ["LEVY_LAWS", "LevySignals", "gibbs", "levy"]
 
-Law = Literal["gaussian", "laplace", "student", "bernoulli_laplace"]
+_Law = Literal["gaussian", "laplace", "student", "bernoulli_laplace"]
 LEVY_LAWS = ("gaussian", "laplace", "student", "bernoulli_laplace")
 """Names of the laws of increments."""
 
@@ -60,25 +60,40 @@ class LevySignals:
     probability: Number
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
-        """Draws ``shape + (D,)``."""
+        """Draws ``shape + (D,)``.
+
+        Args:
+          key: PRNG key.
+          shape: leading axes of the draws.
+
+        Returns:
+          Signals ``shape + (D,)``.
+        """
         for_variance, for_support, for_noise = jax.random.split(key, 3)
         size = (*shape, self.dim)
-        variance = self.variances(for_variance, size) * self.support(for_support, size)
+        variance = self._variances(for_variance, size) * self._support(for_support, size)
         return jnp.cumsum(jnp.sqrt(variance) * jax.random.normal(for_noise, size), -1)
 
     def covariance(self) -> Array:
-        """``(D, D)``, the covariance of the signals: ``std^2 min(i, j)``, counted from 1."""
+        """The covariance ``std^2 min(i, j)``, counted from 1.
+
+        Returns:
+          ``(D, D)``.
+
+        >>> levy("laplace", 2).covariance().tolist()
+        [[1.0, 1.0], [1.0, 2.0]]
+        """
         i = jnp.arange(1.0, self.dim + 1)
         return jnp.square(self.std) * jnp.minimum(i[:, None], i)
 
     @property
-    def squared_scale(self) -> Number:
+    def _squared_scale(self) -> Number:
         """``b^2`` of a Laplace law (not zero), the squared scale of Student's."""
         if self.law == "student":
             return self.std**2 * (self.freedom - 2.0) / self.freedom
         return self.std**2 / (2.0 * (self.probability if self.law == "bernoulli_laplace" else 1.0))
 
-    def variances(self, key: Key, size: tuple[int, ...], d: ArrayLike = 0.0, known: ArrayLike = False) -> Array:
+    def _variances(self, key: Key, size: tuple[int, ...], d: ArrayLike = 0.0, known: ArrayLike = False) -> Array:
         """The variances v, given the increments where ``known``."""
         square = jnp.square(d)
         match self.law:
@@ -86,17 +101,17 @@ class LevySignals:
                 return jnp.full(size, jnp.square(self.std))
             case "student":
                 shape = 0.5 * (self.freedom + jnp.asarray(known, float))
-                rate = 0.5 * (self.freedom * self.squared_scale + jnp.where(known, square, 0.0))
+                rate = 0.5 * (self.freedom * self._squared_scale + jnp.where(known, square, 0.0))
                 return rate / jax.random.gamma(key, shape, size)
         for_prior, for_normal, for_choice = jax.random.split(key, 3)
-        prior = 2.0 * self.squared_scale * jax.random.exponential(for_prior, size)
-        mean = jnp.sqrt(1.0 / (self.squared_scale * jnp.maximum(square, 1e-20)))
-        a = 0.5 * mean * self.squared_scale * jnp.square(jax.random.normal(for_normal, size))
+        prior = 2.0 * self._squared_scale * jax.random.exponential(for_prior, size)
+        mean = jnp.sqrt(1.0 / (self._squared_scale * jnp.maximum(square, 1e-20)))
+        a = 0.5 * mean * self._squared_scale * jnp.square(jax.random.normal(for_normal, size))
         ratio = 1.0 + a + jnp.sqrt(a * (2.0 + a))  # mean / ratio and mean * ratio are the roots
         first = jax.random.uniform(for_choice, size) * (1.0 + 1.0 / ratio) <= 1.0
         return jnp.where(known, jnp.where(first, ratio, 1.0 / ratio) / mean, prior)
 
-    def support(self, key: Key, size: tuple[int, ...]) -> Array:
+    def _support(self, key: Key, size: tuple[int, ...]) -> Array:
         """Where increments are not 0."""
         sparse = self.law == "bernoulli_laplace"
         return jax.random.bernoulli(key, self.probability if sparse else 1.0, size)
@@ -104,14 +119,14 @@ class LevySignals:
 
 @checked
 def levy(
-    law: Law,
+    law: _Law,
     dim: PositiveInt = 64,
     *,
     std: Positive = 1.0,
     freedom: Annotated[Number, Between(2, open="low")] = 3.0,
     probability: Annotated[Number, Between(0, 1, "both")] = 0.1,
 ) -> LevySignals:
-    """Signals with independent increments.
+    """Signals with independent increments, ``x_k = d_1 + ... + d_k``.
 
     Args:
       law: one of :data:`LEVY_LAWS`.
@@ -161,10 +176,13 @@ def gibbs(
     Source: Park & Casella 2008 (https://doi.org/10.1198/016214508000000337) for Laplace; Bohra et al. 2023
     (https://doi.org/10.1109/TSP.2023.3236157) for signals of this kind.
     """
-    h, y = jnp.cumsum(jnp.asarray(matrix)[:, ::-1], 1)[:, ::-1], jnp.asarray(observation)  # A C
-    if h.ndim != 2 or h.shape != (y.size, signals.dim):
+    h, y = jnp.asarray(matrix), jnp.asarray(observation)
+    if y.ndim != 1 or not y.size:
+        raise ValueError(f"observation must have shape (m,) with m >= 1, got {y.shape}")
+    if h.shape != (y.size, signals.dim):
         raise ValueError(f"matrix must have shape ({y.size}, {signals.dim}), got {h.shape}")
     check_finite(matrix=h, observation=y)
+    h = jnp.cumsum(h[:, ::-1], 1)[:, ::-1]  # A C
     size, noise = (signals.dim,), jnp.square(noise_std)
 
     def sweep(state, key):
@@ -178,10 +196,10 @@ def gibbs(
         gap = y - h @ start - noise_std * jax.random.normal(for_noise, y.shape)
         d = start + v * q * (h.T @ (inverse @ gap))
         kept = v * q * (h.T @ (inverse @ y)) if mean else d
-        return (signals.variances(for_variances, size, d, q), q), jnp.cumsum(kept)
+        return (signals._variances(for_variances, size, d, q), q), jnp.cumsum(kept)
 
     for_start, for_q, for_sweeps = jax.random.split(key, 3)
-    state = signals.variances(for_start, size), signals.support(for_q, size)
+    state = signals._variances(for_start, size), signals._support(for_q, size)
     return jax.lax.scan(sweep, state, jax.random.split(for_sweeps, burn_in + draws))[1][burn_in:]
 
 

@@ -33,7 +33,7 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from scorekit._scales import check_prediction
 from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating, check_per_example
-from scorekit.guidance.inverse import _evaluation_point
+from scorekit.guidance._linear_systems import evaluation_point
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
@@ -58,7 +58,7 @@ class _Composed:
         check_per_example(x_t, t=t)
         schedule, at, x = self.schedule, t, x_t
         if self.method == "jacobian":
-            at, x = _evaluation_point(schedule, t, x_t)
+            at, x = evaluation_point(schedule, t, x_t)
         rows, tree = _rows(x)
 
         def evaluate(denoiser):

@@ -56,7 +56,7 @@ from scorekit._numerics import as_time
 from scorekit._scales import check_prediction
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example
-from scorekit.guidance._linear_systems import conjugate_gradients
+from scorekit.guidance._linear_systems import conjugate_gradients, evaluation_point
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
@@ -124,7 +124,7 @@ class _Guided:
 
     def __call__(self, x_t, t):
         _check_call(x_t, t, noise_std=self.noise_std, data_std=self.data_std)
-        schedule, at, x = self.schedule, *_evaluation_point(self.schedule, t, x_t)
+        schedule, at, x = self.schedule, *evaluation_point(self.schedule, t, x_t)
         x0, jacobian, eps = jax.vjp(lambda x: tuple(self.denoiser(x, at)), x, has_aux=True)
         check_prediction(x_t, Prediction(x0, eps))
         forward, back, residual = _linearised(self.operator, x0, self.observation)
@@ -148,15 +148,6 @@ class _Guided:
 def _check_call(x_t, t, **stds):
     check_floating(x_t=x_t)
     check_per_example(x_t, t=t, **stds)
-
-
-def _evaluation_point(schedule, t, x_t):
-    """The time and the state at which J is evaluated: the given ones, unless alpha / sigma is too small there."""
-    t = as_time(t)
-    tiny = jnp.finfo(t.dtype).eps
-    at = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
-    scale = jnp.where(at < t, schedule.sigma(at) / schedule.sigma(t), 1.0)
-    return at, combine((scale, x_t))
 
 
 @checked

@@ -95,7 +95,7 @@ def test_corrected_compositions_are_exact_for_gaussians(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dim", "n"), [(1, 100), (5, 10), (16, 1), (16, 100)])
+@pytest.mark.parametrize(("dim", "n"), [(1, 100), (5, 10), (16, 100)])
 def test_they_are_exact_for_many_parameters_and_observations(dim, n):
     assert_exact(SCHEDULES["vp"], dim, n, 2e-3)
     jax.enable_x64(True)(lambda: assert_exact(SCHEDULES["ve"], dim, n, 1e-7))()

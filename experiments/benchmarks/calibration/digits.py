@@ -73,7 +73,9 @@ def draw_versions(out: Path, original: np.ndarray, columns: list[Any], shown: in
         names += [f"{name}: observed", "mean", "90 % width"]
         pictures += [observation[:shown], mean[:shown], width[:shown]]
         limits += [(-1.0, 1.0), limits[0], (0.0, np.ptp(original))]
-    figure, axes = plt.subplots(len(names), len(pictures[0]), figsize=(len(pictures[0]), len(names)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(names), len(pictures[0]), figsize=(len(pictures[0]), 1.2 * len(names)), squeeze=False, layout="constrained"
+    )
     for row, name, images, (low, high) in zip(axes, names, pictures, limits, strict=True):
         row[0].set_title(name, fontsize=8, loc="left")
         for axis, image in zip(row, images, strict=True):

@@ -79,8 +79,8 @@ class Law(NamedTuple):
 def law(name: str, networks: Path, steps: int) -> Law:
     """The law of a name; the network of a Lévy law is trained unless ``networks`` has it.
 
-    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which only two of
-    the operators observe.
+    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which partial
+    Fourier observations miss and a blur shows at its edges only.
     """
     walk = levy("gaussian", DIM, std=STD).covariance()
     if name in LEVY_LAWS[1:]:
@@ -89,7 +89,7 @@ def law(name: str, networks: Path, steps: int) -> Law:
     data = densities.gaussian(jnp.zeros(DIM), covariance=walk)
     if name == "mixture":
         mean = 0.6 * (-1.0) ** jnp.arange(DIM)
-        data = densities.mixture([0.3, 0.7], [densities.gaussian(m, covariance=walk) for m in (mean, -mean)])
+        data = densities.mixture(jnp.array([0.3, 0.7]), [densities.gaussian(m, covariance=walk) for m in (mean, -mean)])
     return Law(data, denoisers.exact_denoiser(data, SCHEDULE))
 
 
@@ -117,8 +117,9 @@ def exact(key: Key, data, matrix: Array, y: Array, noise_std: float, draws: int)
         return Exact(np.asarray(means.mean(1)))
     rows = np.flatnonzero(np.abs(np.asarray(matrix)).sum(1) > 1e-6)
     observed, a = np.asarray(y, float)[:, rows], np.asarray(matrix, float)[rows]
-    parts = [data] if isinstance(data, densities.Gaussian) else [data.component(k) for k in range(2)]
-    log_prior = np.zeros(1) if len(parts) == 1 else np.asarray(data.log_weights)
+    parts, log_prior = [data], np.zeros(1)
+    if isinstance(data, densities.Mixture):
+        parts, log_prior = [data.component(k) for k in range(2)], np.asarray(data.log_weights)
     found = [[condition(part, a, each, noise_std) for part in parts] for each in observed]
     log_joint = np.array([[log_p for _, log_p in each] for each in found]) + log_prior
     log_evidence = np.logaddexp.reduce(log_joint, axis=1)

@@ -12,8 +12,9 @@ from scorekit import densities
 
 @pytest.fixture
 def program(load_program, capsys):
+    module = load_program("experiments.benchmarks.calibration.__main__")
+
     def run(**given):
-        module = load_program("experiments.benchmarks.calibration.__main__")
         give(**given)
         module.main(None)
         return capsys.readouterr().out
@@ -36,8 +37,8 @@ def test_operators_are_linear_and_observe_what_they_say():
 def test_scores_of_exact_samples_and_of_narrow_ones(tmp_path):
     """The posterior of the mixture, by its components; half of the width has less coverage."""
     law = problems.law("mixture", tmp_path, 1)
-    cell = cells.Cell("mixture", "deconvolve", 0.1, "annealed", 40, 200, 0, 0, 0)
-    (x, y), matrix = cells.observed(cell, law), problems.matrix_of("deconvolve")
+    cell = cells.Cell("mixture", "fourier", 0.1, "annealed", 40, 200, 0, 0, 0)
+    (x, y), matrix = cells.observed(cell, law), problems.matrix_of("fourier")
     exact = problems.exact(jax.random.key(0), law.data, matrix, y, 0.1, 0)
     assert abs(exact.weights.mean(0) - np.array([0.3, 0.7])).max() < 0.05  # it does not observe the mode
     posteriors = []
@@ -68,6 +69,7 @@ def test_cells_are_computed_once(program, tmp_path):
 
 
 def test_flags_are_checked(program, tmp_path):
+    usual = dict(law="gaussian", method="mmps", noise="0.1", steps="4", workdir=str(tmp_path / "found"))
     for given, message in (
         ({"law": "cauchy"}, "--law=cauchy: must be some of"),
         ({"method": "annealing"}, "did you mean annealed"),
@@ -75,5 +77,5 @@ def test_flags_are_checked(program, tmp_path):
         ({"steps": "many"}, "--steps=many: must be numbers"),
     ):
         with pytest.raises(ConfigError, match=message):
-            program(**given, workdir=str(tmp_path / "found"))
+            program(**usual | given)
     assert not (tmp_path / "found").exists()
