@@ -207,9 +207,9 @@ def mixture(weights: Annotated[_Numbers, Between(0)], means: _Numbers, covarianc
     if w.ndim != 1 or m.ndim != 2 or len(w) != len(m) or c.shape != (*m.shape, m.shape[1]):
         shapes = f"{w.shape}, {m.shape}, {c.shape}"
         raise ValueError(f"weights, means, covariances must have shapes (K,), (K, D), (K, D, D), got {shapes}")
-    check(lambda total: total > 0, "> 0", sum_of_weights=w.sum())
+    check(lambda total: total > 0, "> 0", **{"sum of weights": w.sum()})
     variances, bases = np.linalg.eigh(0.5 * (c + c.swapaxes(1, 2)))
-    check(lambda value: value > 0, "> 0", eigenvalues_of_covariances=variances)
+    check(lambda value: value > 0, "> 0", **{"eigenvalues of covariances": variances})
     keep = w > 0
     return Mixture((w / w.sum())[keep], m[keep], bases[keep], variances[keep])
 
@@ -296,6 +296,6 @@ def chain(initial: _Probabilities, transitions: _Probabilities, length: Annotate
         shapes = f"{first.shape}, {after.shape}, length {length}"
         raise ValueError(f"initial and transitions must be (V,), (V, V), V >= 2, V^length <= 65536, got {shapes}")
     for name, total in (("initial", first.sum()), ("transitions", after.sum(1))):
-        check(lambda value: np.abs(value - 1) < 1e-6, "1", **{f"sum_of_{name}": total})
+        check(lambda value: np.abs(value - 1) < 1e-6, "1", **{f"sum of {name}": total})
     states = np.indices((len(first),) * length).reshape(length, -1).T
     return Chain(states, first[states[:, 0]] * np.prod(after[states[:, :-1], states[:, 1:]], axis=1))

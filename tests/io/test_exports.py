@@ -48,7 +48,7 @@ WRONG = {
     "numbers": [1.0, 2.0],
 }
 RIGHT = {
-    "null": {"vector_size", "map_shape", "sigma_data", "sample_size", "trained_betas"},
+    "null": {"vector_size", "map_shape", "token_size", "sigma_data", "sample_size", "trained_betas"},
     "negative": {"scale", "offset", "shift", "log_snr_max", "log_snr_min"},
     "numbers": {"heights", "trained_betas"},
 }

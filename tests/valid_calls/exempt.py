@@ -7,6 +7,7 @@ REASONS = {
     "made by another function": """
         autoregressive.ARProcess autoregressive.GaussianSequence autoregressive.GuidedModel autoregressive.MarkovChain
         autoregressive.NetworkModel discrete.Process discrete.RateDenoiser samplers.FewSteps training.Shard
+        conformance.Chain conformance.LevySignals conformance.Mixture densities.Bounds densities.Uniform
         likelihood.ModelDensity
         solvers.PrecomputedSolver times.Adaptive times.Annealed times.Band times.Discrete times.LogNormalSigma
         times.LogitNormal times.Uniform times.UniformLogSNR training.TrainState""",
@@ -24,6 +25,10 @@ REASONS = {
         io.as_path io.check_regular io.in_bucket training.gathered training.power_ema_width trees.is_traced""",
     "takes functions, classes or what dataclasses.field takes": """
         training.projected trees.as_pytree trees.pytree_dataclass trees.static""",
+    "takes callables of the code under test, whose errors are failed checks, or what one of these found": """
+        conformance.Likelihood conformance.Loss conformance.Metric conformance.Posterior conformance.Sampler
+        conformance.Schedule conformance.TokenSampler conformance.check conformance.compared
+        conformance.not_applicable""",
     "takes a mesh, and a tree of arrays of any values": """
         training.batch_sharding training.place_batch training.place_state training.replicate training.replicated
         training.state_sharding""",

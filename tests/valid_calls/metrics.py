@@ -118,6 +118,17 @@ ROWS = {
     "metrics.kid": call(subsets=2, subset_size=3),
     "metrics.inception_score": call(logits=_VALID, splits=2),
     "metrics.resize": call(size=3),
+    "conformance.gaussian": call(
+        mean=Data(floats(0.0, 1.0), "integer", alias="means"),
+        covariance=Data(floats([1.0, 0.5], [0.5, 1.0]), alias="covariances"),
+    ),
+    "conformance.mixture": call(
+        weights=Data(floats(0.25, 0.75), "integer"),
+        means=Data(floats([0.0, 1.0], [1.0, 0.0]), "integer"),
+        covariances=Data(np.stack([np.eye(2, dtype=np.float32)] * 2)),
+    ),
+    "densities.bounds": call(lower=Data(floats(0.0, 1.0)), upper=Data(floats(1.0, 2.0))),
+    "densities.uniform": call(lower=Data(floats(0.0, 1.0)), upper=Data(floats(1.0, 2.0))),
     "densities.spectra.radial_bands": call(
         grid=Count(4, of=lambda size: (size,)), edges=Data(floats(0.1, 0.3), "empty: without edges there is one band")
     ),
