@@ -27,8 +27,8 @@ class Bounds:
     >>> limits = bounds([0.0, 0.0], [jnp.inf, 1.0])
     >>> limits.to_unconstrained(jnp.array([1.0, 0.5])).tolist(), limits.from_unconstrained(jnp.zeros(2)).tolist()
     ([0.0, 0.0], [1.0, 0.5])
-    >>> limits.log_det(jnp.array([1.0, 0.5])).round(4).tolist() == round(float(jnp.log(4.0)), 4)
-    True
+    >>> print(f"{limits.log_det(jnp.array([1.0, 0.5])):.4f}")  # log 4
+    1.3863
     """
 
     lower: Array
@@ -88,8 +88,8 @@ class Uniform:
     Attributes:
       bounds: the finite bounds.
 
-    >>> Uniform(bounds([0.0], [2.0])).entropy().round(4) == jnp.log(2.0).round(4)
-    Array(True, dtype=bool)
+    >>> print(f"{Uniform(bounds=bounds([0.0], [2.0])).entropy():.4f}")  # log 2
+    0.6931
     """
 
     bounds: Bounds

@@ -53,7 +53,7 @@ class AnnealedResult(NamedTuple):
       misfit: mean of ``|y - A x|^2 / (m s^2)`` over samples and the m observed directions; near 1 or below.
 
     >>> out = AnnealedResult(jnp.ones((2, 1)), 0.0, jnp.array([0.5, 0.1]), jnp.array([2.0, 1.5]), 1.0)
-    >>> float(out.levels[-1].round(1))
+    >>> print(f"{out.levels[-1]:.1f}")
     0.1
 
     Source: Del Moral, Doucet & Jasra 2006 (https://doi.org/10.1111/j.1467-9868.2006.00553.x).

@@ -62,8 +62,9 @@ def test_batched_takes_a_null_for_each_leaf_of_the_condition():
 
 NOT_RULES = {
     "StatefulDenoiser", "Traits", "branches", "classifier_free_batched", "classifier_free_log_density",
-    "classifier_guided_log_density", "composed", "dps", "guidance_rule", "init_denoiser_state", "log_product", "mmps", "operators",
-    "pigdm", "predict", "replacement", "rule", "sequences", "weight_schedule", "windowed", "windows", "with_state",
+    "classifier_guided_log_density", "composed", "dps", "guidance_rule", "init_denoiser_state", "log_product", "mmps",
+    "operators", "pigdm", "predict", "replacement", "rule", "sequences", "weight_schedule", "windowed", "windows",
+    "with_state",
 }  # fmt: skip
 
 

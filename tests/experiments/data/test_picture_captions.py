@@ -151,7 +151,7 @@ def test_what_captions_cannot_be_made_of_is_named(folder, monkeypatch):
     [
         (
             "network.name=adm network.token_levels=None network.attention_resolutions=None",
-            "network.name=adm: must be ddpmunet or dit or unet for config.data.tokens",
+            "network.name=adm: must be ddpmunet or dit or mlp or unet for config.data.tokens",
         ),
         ("loss.caption_dropout=None", "loss.caption_dropout=0.0: .* trained null token"),
         ("sampling.keep_map=True", "sampling.keep_map=True: must be None without config.data"),
