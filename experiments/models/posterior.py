@@ -155,7 +155,7 @@ class Posterior:
         """
         shape, theta = theta.shape[:2], np.asarray(theta, np.float32).reshape(-1, theta.shape[-1])
         given = self.conditions(observed, shape[1])
-        inside = np.asarray(self.dataset.statistics.bounds.holds(theta))
+        inside = np.asarray(self.dataset.statistics.bounds.holds(jnp.asarray(theta)))
         middle = np.asarray(self.dataset.from_model(jnp.zeros((1, theta.shape[1]))))
         theta = np.where(inside[:, None], theta, middle)
         x = self.dataset.as_batch(theta)["x"]

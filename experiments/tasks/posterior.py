@@ -6,6 +6,7 @@ and sequential rounds, which spend simulations near one observation, are not imp
 """
 
 from pathlib import Path
+from typing import Any
 
 from experiments import data, models
 from experiments.cli import distributed
@@ -73,7 +74,7 @@ def best_step(workdir: Path) -> int | None:
 
 def open_run(config, workdir, step=None, scales=None):
     check(config)
-    dataset = load(config)
+    dataset: Any = load(config)  # a Table
     use_statistics(dataset, workdir)
     step = best_step(workdir) if step is None else step
     return runs.open_run(config, workdir, step, (config.sampling.guidance_scale,), dataset=dataset)

@@ -50,6 +50,7 @@ narrow [0.39 0.75] True
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ __all__ = [
     "two_sample_test",
 ]
 
-_Levels = Annotated[ArrayLike, Between(0, 1, "both")]
+_Levels = Annotated[ArrayLike | Sequence[float], Between(0, 1, "both")]
 """Nominal coverages."""
 
 _DRAWS = 10_000
@@ -378,7 +379,7 @@ def _checked(samples, truth, names=("samples", "truth")) -> tuple[np.ndarray, np
     return samples, truth
 
 
-def _checked_levels(levels: ArrayLike) -> np.ndarray:
+def _checked_levels(levels: _Levels) -> np.ndarray:
     levels = np.asarray(levels, float)
     if levels.ndim != 1 or np.any(np.diff(levels) <= 0):
         raise ValueError(f"levels must be (L,) and increasing, got {levels}")
@@ -392,7 +393,7 @@ def _place(values: np.ndarray, truth: np.ndarray, seed: int) -> np.ndarray:
     return (below + uniform * (ties + 1)) / (values.shape[1] + 1)
 
 
-def _curve(place: np.ndarray, levels: ArrayLike) -> np.ndarray:
+def _curve(place: np.ndarray, levels: _Levels) -> np.ndarray:
     return np.stack([np.mean(place <= level, axis=0) for level in _checked_levels(levels)])
 
 

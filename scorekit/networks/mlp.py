@@ -69,7 +69,8 @@ class MLP(Conditioned):
         given = as_masked("dense_map", dense_map, self.map_shape, batch)
         size, embedded = self.vector_size, None
         if self.encoder_blocks:
-            embedded = self._encoded(as_masked("vector", vector, size and (size,), batch), given, tokens, batch)
+            observed = as_masked("vector", vector, None if size is None else (size,), batch)
+            embedded = self._encoded(observed, given, tokens, batch)
             given = None if self.map_shape is not None and len(self.map_shape) == 2 else given
             vector, size = embedded, None if embedded is None else self.features
         elif self.token_size is not None or tokens is not None:
@@ -98,7 +99,7 @@ class MLP(Conditioned):
 
     def _encoded(self, vector: Masked | None, given: Masked | None, tokens: Any, batch: int) -> Array | None:
         """The sum of what the encoders make of the conditions, ``(B, features)``; None without conditions."""
-        found = []
+        found: list[Array] = []
         encoder = lambda name: _Encoder(self.features, self.encoder_blocks, self.scales, name=name)
         if vector is not None:
             found.append(OrNull(name="vector_or_null")(encoder("vector")(vector.value), vector.present))

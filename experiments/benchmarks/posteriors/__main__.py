@@ -9,6 +9,7 @@ the stored reference samples: 0.5 is perfect, 1 is the worst. Everything is kept
 command continues where it was stopped.
 """
 
+import importlib
 import json
 import time
 from pathlib import Path
@@ -41,10 +42,10 @@ _SAMPLES = 10_000
 def task_of(name: str) -> Any:
     """The task of ``sbibm_jax``."""
     try:
-        from sbibm_jax.tasks import get_task
+        tasks: Any = importlib.import_module("sbibm_jax.tasks")
     except ImportError as error:
         raise ConfigError(f"--tasks={name}: needs the extra sbibm, of Python 3.12 or newer ({error})") from error
-    return get_task(name)
+    return tasks.get_task(name)
 
 
 def trained(config: Config, folder: Path) -> Posterior:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def named(given: str | None, field: str, found: dict[str, np.ndarray], others: t
     return names
 
 
-def numbers(found: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+def numbers(found: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
     """These columns, ``(N, D)`` in float64; a ``ValueError`` names the row and column of what is no finite number."""
     parts = [np.zeros((len(next(iter(found.values()))), 0))]
     for name in names:

@@ -70,7 +70,7 @@ def support(prior: Prior | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
     given = None if prior is None else prior.given
     own = getattr(given, "bounds", None)
-    constraint = getattr(given, "support", None)
+    constraint: Any = getattr(given, "support", None)
     while getattr(constraint, "base_constraint", None) is not None:  # of NumPyro's independent columns
         constraint = constraint.base_constraint
     limits = own if own is not None else constraint

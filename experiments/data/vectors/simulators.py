@@ -63,7 +63,7 @@ def _moons_posterior(key: Key, observations: Array, number: int) -> Array:
 def two_moons() -> Simulator:
     """Two crescents in the plane, theta uniform in [-1, 1]^2 (Greenberg et al. 2019, https://arxiv.org/abs/1905.07488)."""
     simulate = lambda key, theta: _crescent(key, theta.shape[:-1]) + _rotated(theta)
-    return Simulator(densities.uniform([-1.0, -1.0], [1.0, 1.0]), simulate, _moons_posterior)
+    return Simulator(densities.uniform(-np.ones(2), np.ones(2)), simulate, _moons_posterior)
 
 
 def gaussian_linear(dim: int = 10, variance: float = 0.1) -> Simulator:

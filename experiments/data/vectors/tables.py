@@ -84,7 +84,8 @@ class Statistics(NamedTuple):
     def standardise(self, x: ArrayLike) -> Array:
         """Data as the network receives them."""
         free = np.isinf(self.lower).all() and np.isinf(self.upper).all()
-        return ((x if free else self.bounds.to_unconstrained(jnp.asarray(x, float))) - self.mean) / self.std
+        x = jnp.asarray(x, float)
+        return ((x if free else self.bounds.to_unconstrained(x)) - self.mean) / self.std
 
 
 class Table(Vectors):
