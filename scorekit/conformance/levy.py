@@ -126,7 +126,7 @@ def levy(
     freedom: Annotated[Number, Between(2, open="low")] = 3.0,
     probability: Annotated[Number, Between(0, 1, "both")] = 0.1,
 ) -> LevySignals:
-    """Signals with independent increments, ``x_k = d_1 + ... + d_k``.
+    """Signals with independent increments, ``x_k = sum_{j <= k} d_j``.
 
     Args:
       law: one of :data:`LEVY_LAWS`.

@@ -304,7 +304,7 @@ def line_density(
     t_max: AboveZeroScalar = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
-    """The density of a model up to a constant, ``log p(x) - log p(r) = int_0^1 (x - r) . score(r + s (x - r)) ds``.
+    """The density of a model up to a constant, ``log p(x) - log p(r) = int_0^1 (x - r)' score(r + s (x - r)) ds``.
 
     By Gauss-Legendre quadrature: exact where the score is smooth along the line, as between points of one mode; between
     narrow modes it needs many nodes. In high dimensions it is the cheapest value.

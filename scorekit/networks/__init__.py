@@ -62,6 +62,9 @@ Args:
   map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
   map_size: features of a map with a row for each position; None: no map.
   token_size: features of a conditioning token, of which there may be any number; None: no tokens.
+  encoder_blocks: residual blocks of the encoders of conditions; 0 for none.
+  scales: number n of further scales on which encoders of vectors and sets see every entry v, as
+    ``asinh(4^k v) / asinh(4^k)``, k = 1 … n: for observations whose spread varies by orders of magnitude.
   data_channels: channels C of the data of an autoencoder.
   latent_channels: channels of its latent.
   outputs: features of the output at each position: parameters of a conditional distribution, such as

@@ -34,9 +34,6 @@ class MLP(Conditioned):
       blocks: number of residual blocks.
       map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
       token_size: features of an element of a set; None: no set. It needs ``encoder_blocks``.
-      encoder_blocks: residual blocks of the encoders; 0 for none.
-      scales: number n of further scales on which encoders of vectors and sets see every entry v, as
-        ``asinh(4^k v) / asinh(4^k)``, k = 1 … n: for observations whose spread varies by orders of magnitude.
       dropout: rate of dropout in each residual block of the network.
 
     Source of deep sets: Zaheer et al. 2017 (https://arxiv.org/abs/1703.06114).
