@@ -26,7 +26,7 @@ FIRST = {
     "simulation-based inference": "posteriors",
     "numpyro": "priors",
     "calibration": "evaluation",
-    "is my sampler right": "conformance",
+    "is my sampler right": "notebooks/conformance",
     "fid": "evaluation",
     "ema": "ema",
     "distillation": "few_steps",
