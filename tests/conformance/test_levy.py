@@ -62,6 +62,7 @@ def test_one_increment(law, draws):
     agree(GRID, weights, draws(signals(law, 1), [[0.7]], [0.5], 0.4)[..., 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LEVY_LAWS)
 def test_two_increments_through_a_matrix(law, draws):
     matrix, y, noise = np.array([[1.0, 0.5], [0.0, 0.7]]), np.array([0.4, 0.9]), 0.5
@@ -104,6 +105,7 @@ def test_a_long_chain_and_the_means_given_the_variances(law, draws):
     np.testing.assert_allclose(means.mean(0), exact, atol=0.03)
 
 
+@pytest.mark.slow
 def test_samples_have_the_law():
     for law in LEVY_LAWS:
         x = np.asarray(signals(law, 3).sample(jax.random.key(0), (20_000,)), np.float64)

@@ -23,6 +23,7 @@ def made(**sizes):
     return jax.jit(lambda **given: network.apply(jax.tree.unflatten(tree, drawn), X, 0.0, **given))
 
 
+@pytest.mark.slow
 def test_a_set_has_no_order_and_its_padding_is_not_seen():
     apply = made(token_size=C, scales=2)
     found = apply(tokens=Masked(VALUE, PRESENT))
