@@ -21,15 +21,15 @@ SLOW = {
     "discrete": "denoisers guidance losses sampling solvers",
     "flow_maps": "adversarial consistency curricula matching progressive residuals",
     "forcing": "losses rolling",
-    "guidance": "inverse sequences",
+    "guidance": "composition inverse sequences",
     "io": "loading",
     "likelihood": "bound densities exact",
     "losses": "denoising",
     "metrics": "detection inception resize vgg",
     "networks": """
-        autoencoder autoencoder_kl causal.causal_transformer causal.causal_wavenet
+        autoencoder autoencoder_kl causal causal.causal_transformer causal.causal_wavenet
         causal.tiered discriminators features mlp text_encoder unets.encoders wavenet""",
-    "samplers": "adaptive_stochastic chains editing inversion log_prob parallel particles repaint sampling",
+    "samplers": "adaptive_stochastic annealing chains editing inversion log_prob parallel particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",
     "typicality": "_scores calibration exact statistics",
@@ -37,7 +37,7 @@ SLOW = {
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
 SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
 NEEDED = {
-    **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
+    **{f"scorekit.bridges.{name}": name for name in ("blackjax", "diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
 }
 """The package of an extra that the examples of a module need."""
