@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import ConfigError
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Batch, rows_of
 from experiments.data.vectors.simulators import Simulations
@@ -48,8 +47,7 @@ class Calibration(NamedTuple):
       counts: number of rows of each curve.
       log_prob: mean log-density of the truth in nats and its standard error; None where it was not asked for.
       accuracy: mean accuracy of a classifier between samples and exact samples; None where there are none.
-      predictive: posterior predictive p-values of each entry of the observation, averaged over its rows; None without
-        a simulator.
+      predictive: p-value of new observations among those simulated from the posteriors; None without a simulator.
     """
 
     samples: np.ndarray
@@ -128,8 +126,9 @@ def composed(posterior: Posterior, seed: int) -> dict[str, dict[str, Any]]:
     dataset, found = posterior.dataset, {}
     if not posterior.config.evaluation.composed:
         return found
-    if not isinstance(dataset, Simulations) or dataset.simulator.posterior is None or dataset.prior is None:
-        raise ConfigError("config.evaluation.composed: must be () for data without a simulator with exact posteriors")
+    assert isinstance(dataset, Simulations)
+    assert dataset.simulator.posterior is not None
+    assert dataset.prior is not None
     for number in posterior.config.evaluation.composed:
         for_theta, for_x, for_exact = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3)
         theta = jnp.repeat(dataset.prior.sample(for_theta, 1), number, axis=0)

@@ -121,7 +121,7 @@ class Posterior:
         """Parameters ``(number, D)`` given all M observations together, which are independent given them.
 
         Composed from the posteriors given single ones (GAUSS, :func:`scorekit.guidance.composed`), whose covariances
-        are those of ``pilot`` samples each.
+        are estimated from ``pilot`` samples each.
         """
         single = np.asarray(
             self.dataset.as_batch(self.sample(seed, observed, pilot).reshape(-1, *self.dataset.shape))["x"]

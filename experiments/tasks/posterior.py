@@ -12,6 +12,7 @@ from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import require, require_field
 from experiments.cli.fields import Section
+from experiments.data.vectors.simulators import OF_SEVERAL
 from experiments.data.vectors.tables import Table, conditions_chosen
 from experiments.evaluation import LEFT_OUT, posteriors
 from experiments.models import checks, runs
@@ -47,6 +48,9 @@ def check(config):
     data.check(config)
     require(bool(conditions_chosen(config.data)), "data.vector.name", config.data.vector.name,
             "columns, or data.tokens.name=set or data.map.name=sequence: a posterior needs an observation")  # fmt: skip
+    known = not config.evaluation.composed or config.data.simulator in OF_SEVERAL
+    allowed = f"() unless data.simulator={' or '.join(OF_SEVERAL)}: no other posterior of several observations is known"
+    require(known, "evaluation.composed", config.evaluation.composed, allowed)
     checks.check(config, (config.sampling.guidance_scale,))
     checks.check_trainable(config)
 

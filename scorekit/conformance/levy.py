@@ -21,7 +21,7 @@ other, and neighbours exchange theirs: a jump moves along the signal in one step
 ((200, 2), True)
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from scorekit.typing import Array, ArrayLike, Key, Number
 __all__ = ["LEVY_LAWS", "LevySignals", "gibbs", "levy"]
 
 _Law = Literal["gaussian", "laplace", "student", "bernoulli_laplace"]
-LEVY_LAWS = ("gaussian", "laplace", "student", "bernoulli_laplace")
+LEVY_LAWS: tuple[str, ...] = get_args(_Law)
 """Names of the laws of increments."""
 
 

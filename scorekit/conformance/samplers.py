@@ -194,7 +194,7 @@ class TokenSampler:
         distance = lambda counts: 0.5 * np.abs(counts / n - p).sum()
         floor = np.array([distance(counts) for counts in rng.multinomial(n, p, 200)])
         found = distance(np.bincount(exact.index(x), minlength=len(p))) - floor.mean()
-        text = "the total variation to the exact law is {measured} above that of exact draws"
+        text = "the total variation to the exact law is {measured} larger than for exact draws"
         yield compared("law", found, floor.std(), tolerance=float(self.bias), text=text)
 
 

@@ -23,7 +23,6 @@ from scorekit.metrics.calibration import (
     predictive_p_values,
     rank_test,
     tarp,
-    two_sample_test,
 )
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
 from scorekit.metrics.distances import energy_distance, frechet_distance, sliced_wasserstein, vendi_score
@@ -52,6 +51,7 @@ from scorekit.metrics.reference_classifier import (
 )
 from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
 from scorekit.metrics.retrieval import retrieval_accuracy
+from scorekit.metrics.two_samples import two_sample_test
 from scorekit.metrics.vgg import VGG16, vgg_input
 
 __all__ = [

@@ -51,11 +51,11 @@ narrow [0.39 0.75] True
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import Between, Count, NonNegativeInt, PositiveInt, checked
+from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_finite, check_not_nan
 from scorekit.typing import ArrayLike
 
@@ -70,7 +70,6 @@ __all__ = [
     "predictive_p_values",
     "rank_test",
     "tarp",
-    "two_sample_test",
 ]
 
 _Levels = Annotated[ArrayLike | Sequence[float], Between(0, 1, "both")]
@@ -285,64 +284,6 @@ def rank_test(ranks: ArrayLike, num_samples: PositiveInt) -> CalibrationTest:
     thresholds = np.unique(np.linspace(1, num_samples, min(num_samples, _THRESHOLDS)).round())
     below = np.stack([np.mean(ranks < threshold, axis=0) for threshold in thresholds])
     return coverage_test(below, thresholds / (num_samples + 1), len(ranks))
-
-
-@checked
-def two_sample_test(
-    x: ArrayLike,
-    y: ArrayLike,
-    classifier: Any = None,
-    *,
-    folds: Annotated[int, Count(2)] = 5,
-    seed: NonNegativeInt = 1,
-) -> CalibrationTest:
-    """The accuracy of a classifier that tells two sets of samples apart (C2ST): 1/2 for equal distributions.
-
-    ``statistic = mean over folds of the accuracy`` on the fold that was not fitted to; its p-value is
-    ``P(z > (statistic - 1/2) / std)`` for a normal z and ``std^2 = (1 + k / (k - 1)) / (8 N)`` with k folds. Folds
-    share what they are fitted to, so that the variance is larger than binomial, ``1 / (8 N)``, by about this factor
-    (1.5 for quadratic discriminants, 2.3 for the default on 2 x 200 equal samples). Samples are standardised by x.
-
-    Args:
-      x: samples ``(N, D)``, such as a reference posterior.
-      y: as many samples, ``(N, D)``, such as of the posterior that is tested.
-      classifier: a scikit-learn classifier; by default the protocol of the benchmark sbibm, two hidden layers of 10 D
-        units, at most 10,000 iterations of Adam.
-      folds: number of parts of the cross-validation.
-      seed: seed of the folds and of the default classifier.
-
-    >>> from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-    >>> x, y = np.random.default_rng(0).normal(size=(2, 400, 2))
-    >>> for scale in (1.0, 0.5):
-    ...     found = two_sample_test(x, scale * y, QuadraticDiscriminantAnalysis())
-    ...     print(f"{found.statistic:.2f}", found.p_value < 0.05)
-    0.52 False
-    0.75 True
-
-    Source: Lopez-Paz & Oquab 2017 (https://arxiv.org/abs/1610.06545); Lueckmann et al. 2021 (sbibm,
-    https://arxiv.org/abs/2101.04653); Nadeau & Bengio 2003, "Inference for the generalization error", for the variance.
-    """
-    from scipy.stats import norm
-    from sklearn.model_selection import KFold, cross_val_score
-    from sklearn.neural_network import MLPClassifier
-
-    check_finite(x=x, y=y)
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 2 or x.shape != y.shape or len(x) < folds or x.shape[1] < 1:
-        raise ValueError(f"x and y must be (N, D) of one shape with N >= folds = {folds}, got {x.shape} and {y.shape}")
-    mean, scale = x.mean(axis=0), x.std(axis=0, ddof=1)
-    if not np.all(scale > 0):
-        raise ValueError(f"x must vary in every column, got the standard deviations {scale}")
-    if classifier is None:
-        hidden = (10 * x.shape[1],) * 2
-        classifier = MLPClassifier(hidden, max_iter=10_000, random_state=seed)
-    cuts = KFold(folds, shuffle=True, random_state=seed)
-    label = np.repeat([0, 1], len(x))
-    scores = cross_val_score(classifier, (np.concatenate([x, y]) - mean) / scale, label, cv=cuts)
-    if not np.all(np.isfinite(scores)):
-        raise ValueError(f"classifier must have a finite accuracy in every fold, got {scores}")
-    std = np.sqrt((1 + folds / (folds - 1)) / (8 * len(x)))
-    return CalibrationTest(np.mean(scores), norm.sf((np.mean(scores) - 0.5) / std))
 
 
 @checked

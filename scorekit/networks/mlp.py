@@ -1,4 +1,4 @@
-"""A residual multilayer perceptron for vectors, and encoders of what it is conditioned on."""
+"""A residual multilayer perceptron for vectors, and encoders of its conditions."""
 
 import math
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""The methods: every sampler of posteriors, with what it costs."""
+"""The methods: every sampler of posteriors, and its cost."""
 
 import functools
 

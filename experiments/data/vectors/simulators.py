@@ -81,6 +81,8 @@ def gaussian_linear(dim: int = 10, variance: float = 0.1) -> Simulator:
 
 SIMULATORS: Mapping[str, Callable[[], Simulator]] = {"gaussian_linear": gaussian_linear, "two_moons": two_moons}
 """The simulators with a name; others are ``module:function``."""
+OF_SEVERAL = ("gaussian_linear",)
+"""Those with exact posteriors of several observations; the others have them of one at most."""
 
 
 class Simulations(Table):

@@ -105,3 +105,12 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
     assert min(right.values()) > 1e-3
     assert wrong["distance (TARP)"] < 0.05
     assert min(wrong.values()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [(), ("data.name=table", "data.simulator=None", "data.simulations=None", "data.path=t.npz", "data.condition=x")],
+)
+def test_compositions_need_exact_posteriors_before_anything_is_trained(fields):
+    config = changed(smoke, "evaluation.composed=(1, 10)", *fields)
+    assert "config.evaluation.composed=(1, 10): must be () unless" in error_of(task.check, config)
