@@ -102,6 +102,7 @@ def test_a_long_chain_and_the_means_given_the_variances(law, draws):
     np.testing.assert_array_less(abs(chains.mean(0) - exact), 5 * chains.std(0, ddof=1) / len(chains) ** 0.5 + 8e-3)
     with jax.enable_x64(True):
         means = gibbs(jax.random.key(1), signals(law, 12), jnp.eye(12), jnp.asarray(y), 0.3, draws=1000, mean=True)
+        means = np.asarray(means)
     np.testing.assert_allclose(means.mean(0), exact, atol=0.03)
 
 
