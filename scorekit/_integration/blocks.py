@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from scorekit.trees import batch_size, event_size
 from scorekit.typing import Array, Denoiser, PyTree
 
-EXAMPLES = 64
+EXAMPLES = 80
 """Most examples in a block that is chosen automatically."""
 VALUES = 256
 """Examples with more values are never divided automatically: their network uses the threads of a CPU well."""
@@ -25,7 +25,7 @@ Q = TypeVar("Q")
 def block_length(denoiser: Denoiser, x: PyTree, time: Array, block_size: int | None) -> int | None:
     """The number of examples in each of the fewest equal blocks of at most ``block_size``; None for the whole batch.
 
-    Automatically (``block_size=None``) the whole batch, or blocks of at most 64 examples if the backend is a single CPU
+    Automatically (``block_size=None``) the whole batch, or blocks of at most 80 examples if the backend is a single CPU
     device, an example has at most 256 values and ``denoiser`` accepts a batch of the length of a block. It does not if
     it holds a value for every example, as for class labels.
 
@@ -47,7 +47,7 @@ def block_length(denoiser: Denoiser, x: PyTree, time: Array, block_size: int | N
     if jax.default_backend() != "cpu" or jax.device_count() > 1 or len(leading) != 1 or leading == {()}:
         return None
     length = _equal(batch_size(x), EXAMPLES) if event_size(x) <= VALUES else None
-    return length if length is not None and _accepts(denoiser, x, time, length) else None
+    return length if length is not None and accepts(denoiser, x, time, length) else None
 
 
 def in_blocks(function: Callable[[PyTree], tuple[P, Q]], x: PyTree, length: int | None) -> tuple[P, Q]:
@@ -83,8 +83,12 @@ def _equal(total: int, most: int) -> int | None:
     return -(-total // -(-total // most)) if most < total else None
 
 
-def _accepts(denoiser: Denoiser, x: PyTree, time: Array, length: int) -> bool:
-    """Whether ``denoiser`` returns a block for a block."""
+def accepts(denoiser: Denoiser, x: PyTree, time: Array, length: int) -> bool:
+    """Whether ``denoiser`` returns a block of this length for such a block; it is traced once.
+
+    >>> accepts(lambda x, t: (x, x + jnp.ones((10, 2))), jnp.ones((10, 2)), jnp.array(0.5), 1)
+    False
+    """
     block = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((length, *leaf.shape[1:]), jnp.result_type(leaf)), x)
     shapes = lambda tree: jax.tree.map(jnp.shape, tree)
     try:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from scorekit._coordinates import frame
 from scorekit._grids import check_grid
-from scorekit._integration.blocks import block_length, in_blocks
-from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence
+from scorekit._integration.blocks import accepts, block_length, in_blocks
+from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence, with_hutch_plus_plus
 from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
@@ -95,14 +95,17 @@ def log_likelihood(
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced at most twice, and once more to choose blocks.
+      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced at most twice, and twice more to choose blocks.
         Examples must not depend on each other.
       schedule: the noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first. A traced value that is not
         finite gives NaN.
       divergence: "exact", with D tangents per evaluation, or Hutchinson's unbiased estimate with "rademacher" (less
-        variance) or "gaussian" probes, drawn once and fixed along the path.
-      probes: number of probes per example; at least 2 for a standard error.
+        variance) or "gaussian" probes, drawn once and fixed along the path. "hutch++" spends two thirds of the probes
+        on the largest directions of the Jacobian, which a Gaussian or a network on data near a subspace has few of;
+        its basis is a constant to derivatives, whose estimates stay unbiased.
+      probes: number of tangents for an estimate, per example; at least 2 for a standard error, 6 for "hutch++", which
+        uses a multiple of 3 of them and no more than 3 D.
       chunk: number of tangents evaluated together.
       t_min: smallest time.
       t_max: largest time, above ``t_min``.
@@ -113,7 +116,7 @@ def log_likelihood(
       ts: decreasing times ``(n + 1,)``: a fixed grid for the classical Runge-Kutta method, four evaluations a step,
         instead of tolerances, ``t_min`` and ``t_max``.
       block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
-        where small operations are faster, 64 if an example has at most 256 values. A ``denoiser`` that takes only full
+        where small operations are faster, 80 if an example has at most 256 values. A ``denoiser`` that takes only full
         batches, such as one that holds class labels, always gets all examples by default.
 
     Returns:
@@ -137,7 +140,7 @@ def log_likelihood(
     if not batch_size(x0):
         raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
-    _check(key, divergence, ts)
+    _check(key, divergence, probes, ts)
     if ts is None:
         check_relative_tolerance(dtype, rtol)
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
@@ -147,19 +150,24 @@ def log_likelihood(
         ends, clocks = (times[0], times[-1]), frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
     first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)) for t in ends)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
-    vectors = None if key is None or divergence == "exact" else draw_probes(key, divergence, y, probes)
+    d, improved = event_size(x0), divergence == "hutch++"
+    count = 1 if divergence == "exact" else min(probes // 3, d) if improved else probes
+    vectors = None if divergence == "exact" else draw_probes(key, divergence, y, 2 * count if improved else count)
     flow = probability_flow(denoiser, schedule, *ends, x0)
-    along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk)
-    count = 1 if vectors is None else probes
+    few = (d if vectors is None else probes) <= _FEW_TANGENTS
+    single = vectors is None and not few and accepts(denoiser, x0, ends[0], 1)
+    along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk, single)
 
     def solve(block):
         y, vectors = block[0], jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), block[1])
         state = lambda count: (y, jnp.zeros((batch_size(y), count), dtype))
         slope = lambda clock, state: along(clock, state[0], vectors)
+        if improved:
+            slope = lambda clock, state: with_hutch_plus_plus(lambda y: flow(clock, y), state[0], vectors, chunk)
         if clocks is not None:
             return _runge_kutta(slope, state(count), clocks), (jnp.array(4 * (len(clocks) - 1)), jnp.array(True))
         options = {"rtol": rtol, "atol": atol, "max_steps": max_steps}
-        if (event_size(y) if vectors is None else probes) <= _FEW_TANGENTS:
+        if few:
             solved = dormand_prince(slope, state(count), first.clock, last.clock, **options)
             return solved.y, (solved.nfe, solved.success)
         # The estimate of one fixed probe is part of the state, for step-size control; all others are quadratures.
@@ -178,7 +186,6 @@ def log_likelihood(
     by_example = jax.tree.map(lambda v: jnp.swapaxes(v, 0, 1), vectors)
     (y, integral), (nfe, success) = in_blocks(solve, (y, by_example), length)
     nfe, success = jnp.max(nfe), jnp.all(success)
-    d, n = event_size(x0), integral.shape[1]
     log_det = jnp.mean(integral, axis=1) + d * (jnp.log(last.scale) - jnp.log(first.scale))
     sigma = schedule.sigma(ends[1])
     latent = combine((last.scale, y))
@@ -187,7 +194,8 @@ def log_likelihood(
     if vectors is None:
         error = jnp.zeros_like(prior)
     else:
-        error = jnp.std(integral, axis=1, ddof=1) / math.sqrt(n) if n > 1 else jnp.full_like(prior, jnp.nan)
+        spread = jnp.std(integral, axis=1, ddof=1) if count > 1 else jnp.full_like(prior, jnp.nan)
+        error = spread / math.sqrt(count)
     return LogLikelihood(
         log_p=prior + log_det,
         standard_error=error,
@@ -217,8 +225,10 @@ def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
     return jax.lax.scan(step, y, (clocks[:-1], clocks[1:]))[0]
 
 
-def _check(key, divergence, ts) -> None:
+def _check(key, divergence, probes, ts) -> None:
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
+    if divergence == "hutch++" and probes < 3:
+        raise ValueError(f"probes must be at least 3 for hutch++, got {probes}")
     if ts is not None:
         check_grid(ts)
