@@ -68,7 +68,9 @@ def main(_) -> None:
             axes.loglog([row.seconds for row in mine], [row.error for row in mine], "o-", label=name)
         for name in (n for n in solvers if n.startswith("scorekit") and "diffrax" in solvers):
             times = {other: at_equal_error(rows, name, other) for other in solvers if other.startswith("diffrax")}
-            print(f"{name} at equal error: " + ", ".join(f"{ratio:.2f} x as fast as {o}" for o, ratio in times.items()))
+            better = min(times, key=lambda other: times[other])
+            shown = ", ".join(f"{ratio:.2f} x as fast as {other}" for other, ratio in times.items())
+            print(f"{name} at equal error: {shown}; {times[better]:.2f} x as fast as the better, {better}")
         axes.set(title=title, xlabel="seconds per 1000 points", ylabel="mean |error|, nats")
         axes.legend()
     print(f"\nsaved {plots.save(figure, out)}")

@@ -40,13 +40,13 @@ def length_of(shape, denoiser=plain, block_size=None):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((64, 2), None),
-        ((65, 2), 33),
-        ((130, 2), 44),
-        ((400, 64), 58),
-        ((400, 16, 16), 58),
+        ((80, 2), None),
+        ((81, 2), 41),
+        ((170, 2), 57),
+        ((400, 64), 80),
+        ((400, 16, 16), 80),
         ((400, 257), None),
-        ((400,), 58),
+        ((400,), 80),
     ],
 )
 def test_small_examples_are_divided_on_one_cpu_device(one_device, shape, expected):
@@ -202,7 +202,7 @@ def test_blocks_of_a_batch_that_is_sharded():
 @pytest.mark.parametrize("conditional", [True, False])
 def test_small_examples_are_divided_unless_the_denoiser_has_a_value_for_each(monkeypatch, conditional):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    x, lengths = np.random.default_rng(0).normal(size=(70, 2)).astype(np.float32), []
+    x, lengths = np.random.default_rng(0).normal(size=(90, 2)).astype(np.float32), []
 
     def run(mean):
         def denoiser(x, t):  # exact, for a standard deviation of 0.5
@@ -213,8 +213,8 @@ def test_small_examples_are_divided_unless_the_denoiser_has_a_value_for_each(mon
 
         return log_likelihood(None, denoiser, SCHEDULE, x, ts=GRID)
 
-    mean = np.where(np.arange(70)[:, None] % 2, 1.0, -1.0) if conditional else np.ones(2)
+    mean = np.where(np.arange(90)[:, None] % 2, 1.0, -1.0) if conditional else np.ones(2)
     found = jax.jit(run)(mean)
-    assert lengths == ([35, 70] if conditional else [35, 35])
+    assert lengths == ([45, 90] if conditional else [45, 45])
     exactly = densities.gaussian(jnp.zeros(2), std=0.5).log_density(jnp.asarray(x - mean))
     np.testing.assert_allclose(found.log_p, exactly, atol=1e-3)

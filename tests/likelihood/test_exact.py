@@ -325,12 +325,13 @@ def test_log_likelihood_failure_raises():
 test_invalid_arguments_raise = raising(
     {
         "key must be a PRNG key for gaussian probes, got None": {"divergence": "gaussian"},
+        r"probes must be at least 3 for hutch\+\+, got 2": {"divergence": "hutch++", "probes": 2, "key": jax.random.key(0)},
         "rtol must be in": {"rtol": 1e-9},
         "t_max must be > t_min = 0.5, got 0.4": {"t_min": 0.5, "t_max": 0.4},
         r"ts must have shape \(n \+ 1,\)": {"ts": [0.5]},
         "ts must decrease strictly": {"ts": [0.1, 0.5]},
     },
     lambda changes: log_likelihood(
-        None, lambda x, t: Prediction(x, x), schedules.cosine(), jnp.zeros((2, 2)), **changes
+        changes.pop("key", None), lambda x, t: Prediction(x, x), schedules.cosine(), jnp.zeros((2, 2)), **changes
     ),
 )
