@@ -123,6 +123,19 @@ def measure(
     return rows
 
 
+def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws: int = 16) -> dict[str, float]:
+    """Root-mean-square error in nats of each estimator of the divergence, against the exact trace on the same grid."""
+    x, denoiser = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,)), exact_denoiser(data)
+    solve = functools.partial(log_likelihood, probes=tangents, ts=np.linspace(1.0, 0.0, 33))
+    exactly = jax.jit(lambda: solve(None, denoiser, SCHEDULE, x).log_p)()
+    found = {}
+    for name in ("gaussian", "rademacher", "hutch++"):
+        once = functools.partial(solve, divergence=name)
+        log_p = jax.jit(jax.vmap(lambda key, once=once: once(key, denoiser, SCHEDULE, x).log_p))
+        found[name] = float(jnp.sqrt(jnp.mean(jnp.square(log_p(jax.random.split(jax.random.key(1), draws)) - exactly))))
+    return found
+
+
 def at_equal_error(rows: list[Row], solver: str, baseline: str) -> float:
     """Time of the baseline over time of the solver at the smallest error of the baseline that both reach."""
     of = lambda name: sorted((r.error, r.seconds) for r in rows if r.solver == name)

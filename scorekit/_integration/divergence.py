@@ -16,7 +16,7 @@ DivergenceName: TypeAlias = Literal["exact", "rademacher", "gaussian", "hutch++"
 
 
 def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree:
-    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``: Rademacher, or Gaussian for other names."""
+    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``; Gaussian unless Rademacher."""
     like = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
     if name != "rademacher":
         return normal_like(key, like)
@@ -37,7 +37,7 @@ def with_divergence(
       probes: leaves ``(n, B, ...)`` for n estimates ``v . J v``, or None for the exact trace.
       chunk: number of directions evaluated together: more need more memory, and beyond the cache size more time.
       single: ``function`` takes batches of one example. The directions of the exact trace are then the same for all
-        examples until the first nonlinear operation, which saves a third of the time for 64 values on a CPU.
+        examples until the first nonlinear operation, which saves operations.
 
     Returns:
       ``(function(y), divergence)``; the divergence has shape ``(B, n)``, or ``(B, 1)`` if exact.

@@ -152,7 +152,11 @@ def log_likelihood(
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
     d, improved = event_size(x0), divergence == "hutch++"
     count = 1 if divergence == "exact" else min(probes // 3, d) if improved else probes
-    vectors = None if divergence == "exact" else draw_probes(key, divergence, y, 2 * count if improved else count)
+    vectors = (
+        None
+        if key is None or divergence == "exact"
+        else draw_probes(key, divergence, y, 2 * count if improved else count)
+    )
     flow = probability_flow(denoiser, schedule, *ends, x0)
     few = (d if vectors is None else probes) <= _FEW_TANGENTS
     single = vectors is None and not few and accepts(denoiser, x0, ends[0], 1)

@@ -16,6 +16,7 @@ from scorekit import Prediction, denoisers, densities, schedules
 from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit.likelihood import log_likelihood
 
+KEY = jax.random.key(0)
 GRID = np.linspace(1.0, 0.0, 65)  # compiles several times faster than adaptive steps
 SCHEDULES = {
     "linear_vp": schedules.linear_vp,
@@ -325,7 +326,11 @@ def test_log_likelihood_failure_raises():
 test_invalid_arguments_raise = raising(
     {
         "key must be a PRNG key for gaussian probes, got None": {"divergence": "gaussian"},
-        r"probes must be at least 3 for hutch\+\+, got 2": {"divergence": "hutch++", "probes": 2, "key": jax.random.key(0)},
+        r"probes must be at least 3 for hutch\+\+, got 2": {
+            "divergence": "hutch++",
+            "probes": 2,
+            "key": jax.random.key(0),
+        },
         "rtol must be in": {"rtol": 1e-9},
         "t_max must be > t_min = 0.5, got 0.4": {"t_min": 0.5, "t_max": 0.4},
         r"ts must have shape \(n \+ 1,\)": {"ts": [0.5]},
