@@ -34,7 +34,7 @@ from scorekit.typing import Array, ArrayLike, Key, Number
 __all__ = ["LEVY_LAWS", "LevySignals", "gibbs", "levy"]
 
 _Law = Literal["gaussian", "laplace", "student", "bernoulli_laplace"]
-LEVY_LAWS: tuple[str, ...] = get_args(_Law)
+LEVY_LAWS: tuple[_Law, ...] = get_args(_Law)
 """Names of the laws of increments."""
 
 
