@@ -11,7 +11,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    return coupled(digits.get_config())
+    return coupled(digits.with_adamw())
 
 
 def coupled(config):

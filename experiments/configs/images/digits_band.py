@@ -10,7 +10,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.with_adamw()
     config.network.channels = 16
     config.training.update(steps=600, learning_rate=3e-3, ema_decays=(0.99,))
     config.sampling.ema = "0.99"

@@ -12,7 +12,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = bridge(digits.get_config())
+    config = bridge(digits.with_adamw())
     config.data.map.update(name="pixelated", factor=2)
     config.sampling.guidance_scale = 1.0
     config.evaluation.num_samples = 297  # one for each held-out scan

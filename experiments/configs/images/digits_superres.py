@@ -10,7 +10,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.with_adamw()
     config.data.map.update(name="average_pool", factor=2)
     config.loss.update(label_dropout=0.1, map_dropout=0.1, joint_dropout=0.1)
     config.evaluation.num_samples = 297  # one for each held-out scan

@@ -21,7 +21,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    return shortcut(digits.get_config())
+    return shortcut(digits.with_adamw())
 
 
 def shortcut(config):

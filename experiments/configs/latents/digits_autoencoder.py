@@ -17,7 +17,7 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.with_adamw()
     config.loss.label_dropout = 1.0
     config.loss.times.update(name="discrete", ts=(0.15,))
     return config

@@ -12,6 +12,6 @@ from experiments.configs.images import digits
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.with_adamw()
     config.data.latents = "runs/digits_latent"
     return config
