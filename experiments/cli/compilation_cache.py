@@ -29,6 +29,6 @@ def enable(distributed: bool = False) -> bool:
     import jax  # late: a command line is parsed without it
 
     jax.config.update("jax_compilation_cache_dir", str(folder()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a start has a hundred small programs
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return True

@@ -1,5 +1,6 @@
 """Metrics of a trained model and of real data."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ def evaluate(
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
     prepared = prepare(config, dataset)
-    params, scorer = everywhere(params), dataset.scorer()
+    params, scorer = everywhere(params), scorer_of(dataset)
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
     inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
     parts = {"training data": dataset.train, "held-out data": dataset.test}
@@ -116,6 +117,12 @@ def evaluate(
         inception=inception,
         exact=exact_bits(config, model, dataset, params) if exact else None,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def scorer_of(dataset: Dataset) -> Scorer | None:
+    """The metrics of samples of a data set, with what is fitted for them."""
+    return dataset.scorer()
 
 
 def sample_metrics(

@@ -22,6 +22,7 @@ from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
+from scorekit.trees import is_traced
 from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
 
 LOG_VARIANCE = "log_variance"
@@ -120,12 +121,23 @@ def init_params(model: Model, key: Key) -> PyTree:
     x = jnp.zeros((1, *model.shape))
     given = {} if model.flow_map is None else {"scalars": scalars(model, {}, jnp.zeros(1))}
     labels = jnp.zeros(1, jnp.int32) if takes_labels(model) else None
-    params = jax.jit(model.module.init)(key, x, jnp.zeros(1), labels, **given)
+    params = _initialise(model.module, key, x, jnp.zeros(1), labels, **given)
     if model.log_variance is not None:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
         params = {**params, SCHEDULE: init_schedule(model.schedule)}
     return params
+
+
+_init = functools.lru_cache(maxsize=4)(lambda module: jax.jit(module.init))  # traced once for shapes and values
+
+
+def _initialise(module: nn.Module, key: Key, *args: Any, **given: Any) -> PyTree:
+    """``module.init``, compiled for a single call: on CPU without passes that take longer than they save."""
+    if is_traced(key) or jax.default_backend() != "cpu":
+        return _init(module)(key, *args, **given)
+    lowered = _init(module).lower(key, *args, **given)
+    return lowered.compile({"xla_backend_optimization_level": "1"})(key, *args, **given)
 
 
 def takes_labels(model: Model) -> bool:

@@ -147,8 +147,8 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
     finite. Every device draws its part of a batch; with several processes each process gets all samples. With
     ``partial=PartialSamples(folder)``, samples of more than one batch are kept by batch until the caller removes them.
     With ``measure`` the result is ``measure`` of each batch, and at most a batch of samples is in memory. ``steps``
-    takes another number of steps than the config. ``generate.trace(params, labels, guidance_scale)`` traces the
-    program of one batch, for shapes of parameters; ``generate.evaluations`` of the network are one after the other.
+    takes another number of steps than the config. ``generate.trace(params, labels, guidance_scale, **how)`` traces
+    the program of one batch, for shapes of parameters; ``generate.evaluations`` of the network are one after the other.
     """
     solver, fixed = build_sampler(config, model.schedule)
     options, denoiser = config.sampling, guidance.make_guided(config, model)
@@ -235,9 +235,9 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
             partial.remove(digest)
             raise
 
-    def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
+    def trace(params, labels, guidance_scale: float, **how) -> jax.stages.Traced:
         given, scale = conditions_for(model, dataset, labels), guidance.traced_scale(config, guidance_scale)
-        return run.trace(params, jax.random.key(0), given, scale, fixed, extras)
+        return run.trace(params, jax.random.key(0), given, scale, fixed, extras, **how)
 
     cast(Any, generate).trace, cast(Any, generate).evaluations = trace, (len(fixed) - 1) * solver.evals_per_step
     return generate

@@ -4,9 +4,10 @@ import contextlib
 import shlex
 import signal
 import warnings
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -51,6 +52,8 @@ class Fit(NamedTuple):
         samples are not finite.
       optimizer: optimiser; by default from ``training``.
       gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
+      ahead: calls that a second thread makes after the first step, for what follows the training; an error of one is
+        left to what follows.
     """
 
     config: Config
@@ -64,6 +67,7 @@ class Fit(NamedTuple):
     draw: Callable[[Path, PyTree, int], Path] | None = None
     optimizer: optax.GradientTransformation | None = None
     gathers: Collection[str] = ()
+    ahead: Sequence[Callable[[], Any]] = ()
 
 
 def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
@@ -79,6 +83,16 @@ def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
             return done.value
         check_same_run(one.config, one.workdir)
         params = hold(averaged(fit(one), one.ema), one.config.training.fsdp)
+
+
+@contextlib.contextmanager
+def _second_thread() -> Iterator[ThreadPoolExecutor]:
+    """At the end the call in progress is waited for, and those after it are left out."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        yield thread
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def check_same_run(config: Config, workdir: Path) -> None:
@@ -120,7 +134,7 @@ def fit(one: Fit) -> TrainState:
         finite.
       SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
     """
-    config, workdir, dataset, params, prepare, loss, ema, held_out, draw, optimizer, gathers = one
+    config, workdir, dataset, params, prepare, loss, ema, held_out, draw, optimizer, gathers, ahead = one
     options = config.training
     key = jax.random.key(config.seed)
     if optimizer is None:
@@ -159,6 +173,7 @@ def fit(one: Fit) -> TrainState:
             interrupts.deferred() as stop,
             Profile(workdir) as profile,
             feed(config, dataset, first, place) as batches,
+            _second_thread() as thread,
         ):
             stopping, clock, speed, rate = None, Waiting(batches), Speed(options.batch_size), learning_rate(options)
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
@@ -169,6 +184,9 @@ def fit(one: Fit) -> TrainState:
                 skipped.add(done, metrics)
                 bar.update(done, metrics["loss"])
                 clock.start()  # the first step is waited for: its compilation is not counted
+                if done == first + 1:
+                    for call in ahead:
+                        thread.submit(call)
                 stopping = agreement.after(metrics, stop())
                 last = done == options.steps or stopping is not None
                 log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))

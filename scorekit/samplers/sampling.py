@@ -1,9 +1,16 @@
 """Sampling: one ``lax.scan`` for every solver."""
 
+import functools
+import warnings
+
+import jax
+import numpy as np
+
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
+from scorekit.trees import is_traced
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 __all__ = ["nfe", "sample"]
@@ -24,7 +31,8 @@ def sample(
 
     ``x_{k+1}, state = solver.step(key_k, state, x_k, rows[k], denoiser)`` with ``rows = solver.plan(schedule, ts)``.
 
-    Called eagerly it works but dispatches the network op by op; wrap it in ``jax.jit``. The network is traced once.
+    Called eagerly it works but compiles at every call, which a second such call of a program says once, in a warning;
+    wrap it in ``jax.jit``. The network is traced once.
     A last time above 0 leaves that much noise in the result; ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
 
     Args:
@@ -59,7 +67,27 @@ def sample(
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
     found = integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
+    if not any(map(is_traced, jax.tree.leaves(found))):
+        _note_eager_call(type(solver), times.shape, str(jax.tree.map(np.shape, x_init)))
     return check_samples(found, times, schedule, x_init=x_init)
+
+
+_EAGER: set[tuple] = set()
+"""The solver and the shapes of every eager call so far."""
+
+
+def _note_eager_call(*kind) -> None:
+    if kind in _EAGER:
+        _warn_once()
+    _EAGER.add(kind)
+
+
+@functools.cache
+def _warn_once() -> None:
+    text = (
+        "scorekit.sample is called again without jax.jit and compiles at every call; jax.jit(scorekit.sample) does once"
+    )
+    warnings.warn(text, stacklevel=5)
 
 
 @checked

@@ -1,5 +1,7 @@
 """The sampling loop."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from errors import raising
 
 from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
 from scorekit._integration.steps import integrate
+from scorekit.samplers import sampling
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
@@ -25,6 +28,25 @@ def test_trajectory_holds_the_state_after_every_step():
         x0, eps = DENOISER(x, t)
         x = SCHEDULE.alpha(s) * x0 + SCHEDULE.sigma(s) * eps
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_second_eager_call_says_once_that_jit_is_missing(monkeypatch):
+    monkeypatch.setattr(sampling, "_EAGER", set())
+    sampling._warn_once.cache_clear()
+    draw = lambda x, ts=TS, trajectory=False: samplers.sample(
+        None, DENOISER, SCHEDULE, solvers.Euler(), x, ts, trajectory=trajectory
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(X)
+        draw(X[:2])  # another shape
+        for _ in range(2):
+            jax.jit(draw)(X)
+            jax.vmap(draw)(X[None])
+            jax.grad(lambda x: draw(x).sum())(X)
+    with pytest.warns(UserWarning, match=r"jax\.jit\(scorekit\.sample\)") as found:
+        _ = draw(X), draw(X, trajectory=True)
+    assert [each.filename for each in found] == [__file__]
 
 
 def test_integrate_unrolls():

@@ -56,6 +56,15 @@ def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_p
 
 
 @pytest.mark.slow
+def test_sampling_with_a_network_of_any_library_gives_the_same_and_has_a_row(program):
+    out = program("cost.__main__", table="libraries", steps="2", batches="4,3", turns="2")
+    rows = dict(re.findall(r"^(Flax Linen|Flax NNX|Equinox) +(\d.*)$", out, re.MULTILINE))
+    assert {"Flax Linen", "Flax NNX"} <= {*rows}
+    assert all(float(ratio) > 0 for row in rows.values() for ratio in re.findall(r"[\d.]+", row))
+    assert {len(row.split()) for row in rows.values()} == {4}
+
+
+@pytest.mark.slow
 def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
     sizes = dict(depth="2", width="64", side="8", batch="16")
     out = program("cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)

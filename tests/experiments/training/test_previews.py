@@ -1,4 +1,6 @@
-"""Pictures while training: samples that are not finite are left out with a warning, and training continues."""
+"""Pictures while training, where samples that are not finite are left out with a warning; calls of a second thread."""
+
+import threading
 
 import numpy as np
 import optax
@@ -17,17 +19,39 @@ class Zeros(Dataset):
         return {"x": np.zeros((size, 1), np.float32)}
 
 
-def test_a_picture_of_samples_that_are_not_finite_is_left_out(tmp_path):
+def fit(folder, **further):
+    """Two steps of a network of one parameter."""
     config = mixture_2d.get_config()
     config.training.update(steps=2, warmup_steps=1, batch_size=4, sample_every=1, checkpoint_every=2)
+    loss = lambda params, batch: (params["w"] * batch["x"][:, 0], {})
+    return loop.fit(loop.Fit(
+        config, folder, Zeros(), params={"w": np.zeros(1, np.float32)}, prepare=lambda key, batch: batch, loss=loss,
+        ema="none", optimizer=optax.sgd(0.1), **further,
+    ))  # fmt: skip
 
+
+def test_a_picture_of_samples_that_are_not_finite_is_left_out(tmp_path):
     def draw(path, params, step):
         return check_samples(np.full(3, np.nan), "guidance scale 1e+38")
 
-    loss = lambda params, batch: (params["w"] * batch["x"][:, 0], {})
     with pytest.warns(UserWarning, match=r"no picture at step 1: 3 of 3 samples are not finite \(guidance scale"):
-        state = loop.fit(loop.Fit(
-            config, tmp_path, Zeros(), params={"w": np.zeros(1, np.float32)}, prepare=lambda key, batch: batch,
-            loss=loss, ema="none", held_out=lambda params: 0.0, draw=draw, optimizer=optax.sgd(0.1),
-        ))  # fmt: skip
+        state = fit(tmp_path, held_out=lambda params: 0.0, draw=draw)
     assert int(state.step) == 2
+
+
+def test_calls_ahead_are_made_in_order_by_another_thread_whatever_they_raise(tmp_path):
+    made, third = [], threading.Event()
+
+    def call(name):
+        made.append((name, threading.current_thread() is threading.main_thread()))
+        if name == 2:
+            third.set()
+        raise RuntimeError(name)
+
+    def held_out(params):
+        assert third.wait(60)
+        return 0.0
+
+    state = fit(tmp_path, held_out=held_out, ahead=[lambda name=name: call(name) for name in range(3)])
+    assert int(state.step) == 2
+    assert made == [(0, False), (1, False), (2, False)]
