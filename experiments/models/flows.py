@@ -180,14 +180,14 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
         temperature: float | None = None,
     ):
         given, params = all_given(labels, guidance_scale), everywhere(params)
-        temperature = np.float32(options.temperature if temperature is None else temperature)
+        spread_of_latents = np.float32(options.temperature if temperature is None else temperature)
         total = len(given["labels"])
         size, key = min(options.batch_size, total), jax.random.key(seed)
 
         def draw(i: int) -> np.ndarray:
             at = np.minimum(np.arange(i * size, (i + 1) * size), total - 1)  # of one compiled size
             part = jax.tree.map(lambda leaf: leaf[at], given)
-            return np.asarray(run(params, jax.random.fold_in(key, i), part, temperature))
+            return np.asarray(run(params, jax.random.fold_in(key, i), part, spread_of_latents))
 
         num = -(-total // size)
         if partial is None or num == 1:
@@ -195,8 +195,8 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
             if partial is not None:
                 partial.advance()
         else:
-            parts = partial.batches(digest_of(config, seed, given, params, temperature), num, size, draw)
-        return check_samples(np.concatenate(parts)[:total], f"{config.network.name}, temperature {temperature:g}")
+            parts = partial.batches(digest_of(config, seed, given, params, spread_of_latents), num, size, draw)
+        return check_samples(np.concatenate(parts)[:total], f"{config.network.name}, temperature {spread_of_latents:g}")
 
     def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
         given = all_given(labels, guidance_scale)

@@ -27,6 +27,9 @@ Returns:
 >>> y, _ = flow.apply(params, z, method="inverse")
 >>> z.shape, flow.apply(params, x, method="log_prob").shape, bool(jnp.allclose(x, y, atol=1e-4))
 ((5, 8, 8, 1), (5,), True)
+>>> masked: Flow = AutoregressiveFlow(channels=8)
+>>> masked.init_with_output(jax.random.key(0), x[:, 0, :, 0])[0][0].shape
+(5, 8)
 """
 
 from scorekit.networks.flows._steps import Flow

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import Count, PositiveInt, PositiveScalar
+from scorekit.arguments import Count, PositiveFloat, PositiveInt
 from scorekit.networks._module import Module, Shape
 from scorekit.networks._spatial import DType, add_map
 from scorekit.networks.flows._splines import num_parameters, spline
@@ -26,7 +26,7 @@ class Flow(Module, kw_only=True):
 
     transform: Transform = "affine"
     bins: Annotated[int, Count(2, 256)] = 8
-    bound: PositiveScalar = 4.0
+    bound: PositiveFloat = 4.0
     num_classes: PositiveInt | None = None
     vector_size: PositiveInt | None = None
     dtype: DType = jnp.float32
@@ -71,9 +71,10 @@ def transformed(x: Array, raw: Array, bound: float, inverse: bool) -> tuple[Arra
     a = _LARGEST * jnp.tanh(raw[..., 1] / _LARGEST) if raw.shape[-1] > 1 else jnp.zeros_like(x)
     curved = raw.shape[-1] > 2
     if inverse:
-        y, log_slope = spline(x, raw[..., 2:], bound, inverse=True) if curved else (x, 0.0)
+        y, log_slope = spline(x, raw[..., 2:], bound, inverse=True) if curved else (x, jnp.zeros_like(x))
         return (y - shift) * jnp.exp(-a), log_slope - a
-    y, log_slope = spline(x * jnp.exp(a) + shift, raw[..., 2:], bound) if curved else (x * jnp.exp(a) + shift, 0.0)
+    y = x * jnp.exp(a) + shift
+    y, log_slope = spline(y, raw[..., 2:], bound) if curved else (y, jnp.zeros_like(x))
     return y, log_slope + a
 
 
@@ -159,9 +160,9 @@ class Coupling(nn.Module):
     dtype: DType
 
     @nn.compact
-    def __call__(self, given: Array, x: Array, total: Array | None, dense_map: Any, inverse: bool):
+    def __call__(self, given: Array, x: Array, conditions: tuple, inverse: bool) -> tuple[Array, Array]:
         each = num_outputs(self.transform, self.bins)
         conditioner = Conditioner(x.shape[-1] * each, self.features, self.blocks, self.map_shape, self.dtype)
-        raw = conditioner(given, total, dense_map).reshape(*x.shape, each)
+        raw = conditioner(given, *conditions).reshape(*x.shape, each)
         y, log_slope = transformed(x, raw, self.bound, inverse)
-        return y, summed(jnp.broadcast_to(log_slope, x.shape))
+        return y, summed(log_slope)

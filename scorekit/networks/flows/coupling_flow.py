@@ -107,25 +107,24 @@ class CouplingFlow(Flow, kw_only=True):
         return (depth_to_space(h, patch) if patch else h), log_det
 
     def _step(self, i: int, h: Array, conditions: tuple, inverse: bool) -> tuple[Array, Array]:
-        if not inverse:
-            h, of_norm = self.norms[i](h)
-            h, of_mix = self.mixes[i](h)
-        first, second = jnp.split(h, [h.shape[-1] // 2], axis=-1)
-        second, of_coupling = self.couplings[i](first, second, *conditions, inverse)
-        h = jnp.concatenate([first, second], axis=-1)
         if inverse:
+            h, of_coupling = self._coupled(i, h, conditions, inverse)
             h, of_mix = self.mixes[i](h, inverse)
             h, of_norm = self.norms[i](h, inverse)
+        else:
+            h, of_norm = self.norms[i](h)
+            h, of_mix = self.mixes[i](h)
+            h, of_coupling = self._coupled(i, h, conditions, inverse)
         return h, of_norm + of_mix + of_coupling
+
+    def _coupled(self, i: int, h: Array, conditions: tuple, inverse: bool) -> tuple[Array, Array]:
+        first, second = jnp.split(h, [h.shape[-1] // 2], axis=-1)
+        second, log_det = self.couplings[i](first, second, conditions, inverse)
+        return jnp.concatenate([first, second], axis=-1), log_det
 
     def _later(self, h: Array, conditions: tuple, level: int, inverse: bool) -> tuple[Array, Array]:
         """The second half of the channels is normalised given the first, which the next levels transform."""
         first, second = jnp.split(h, 2, axis=-1)
-        given = first
-        if inverse:
-            first, of_first = self._level(first, conditions, level + 1, inverse)
-            given = first
-        second, of_second = self.splits[level](given, second, *conditions, inverse)
-        if not inverse:
-            first, of_first = self._level(first, conditions, level + 1, inverse)
-        return jnp.concatenate([first, second], axis=-1), of_first + of_second
+        latent, of_first = self._level(first, conditions, level + 1, inverse)
+        second, of_second = self.splits[level](latent if inverse else first, second, conditions, inverse)
+        return jnp.concatenate([latent, second], axis=-1), of_first + of_second
