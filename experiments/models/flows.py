@@ -164,7 +164,7 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
         return dataset.from_model(cast(Array, x), given)
 
     def all_given(labels, scale: float) -> dict[str, Any]:
-        given = conditions_for(model, dataset, labels)
+        given = dict(labels) if isinstance(labels, Mapping) else conditions_for(model, dataset, labels)
         if scale:
             return given
         nulls, every = null_conditions(model), dict.fromkeys(given, 1.0)
