@@ -1,4 +1,4 @@
-"""The images of the README, the first page and the page of solvers: samples of a run on digits, paths, and errors.
+"""The images of the README and of pages: samples of a run on digits, paths, errors, and two divergences.
 
 python docs/figures.py runs/digits     (from the root of a checkout; half a minute)
 """
@@ -92,7 +92,38 @@ def errors() -> None:
     save(figure, "errors.png")
 
 
+def divergences() -> None:
+    """A normal student of a mixture: maximum likelihood covers the modes, KL(student || mixture) seeks one."""
+    data = sk.densities.mixture(
+        jnp.array([0.6, 0.4]), [sk.densities.gaussian(jnp.array([m]), std=0.5) for m in (-2.0, 2.0)]
+    )
+    x = jnp.linspace(-8.0, 8.0, 4001)
+    log_p, width = data.log_density(x[:, None]), x[1] - x[0]
+    student = (
+        lambda mean, log_std: -0.5 * jnp.square((x - mean) * jnp.exp(-log_std)) - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    )
+    divergence = lambda log_p, log_q: jnp.sum(jnp.exp(log_p) * (log_p - log_q)) * width
+    mean = jnp.sum(jnp.exp(log_p) * x) * width
+    std = jnp.sqrt(jnp.sum(jnp.exp(log_p) * jnp.square(x - mean)) * width)
+    seeking = jax.grad(lambda q: divergence(student(*q), log_p))
+    found = jax.lax.fori_loop(0, 4000, lambda _, q: q - 0.02 * seeking(q), jnp.array([-0.5, -1.0]))
+    students = {"maximum likelihood": (mean, jnp.log(std)), "distilled": tuple(found)}
+    figure, axis = plt.subplots(figsize=(3.4, 2.6))
+    axis.fill_between(x, jnp.exp(log_p), color="0.85", label="mixture")
+    for name, q in students.items():
+        log_q = student(*q)
+        both = divergence(log_p, log_q), divergence(log_q, log_p)
+        print(
+            f"{name}: mean {q[0]:.2f}, std {jnp.exp(q[1]):.2f}, KL(p || q) {both[0]:.2f}, KL(q || p) {both[1]:.2f} nats"
+        )
+        axis.plot(x, jnp.exp(log_q), label=name)
+    axis.set(xlabel="x", ylabel="density", xlim=(-5, 5), ylim=(0, None))
+    axis.legend(frameon=False)
+    save(figure, "divergences.png")
+
+
 if __name__ == "__main__":
     paths()
     errors()
+    divergences()
     samples(Path(sys.argv[1]))

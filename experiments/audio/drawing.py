@@ -17,6 +17,7 @@ from experiments.configs import base
 from experiments.data.dataset import Batch
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
+from experiments.models import flows
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import at_steps, build_sampler, make_sampler
 from experiments.reporting.piano_rolls import pitch_name
@@ -43,8 +44,10 @@ def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None
 def open_kind(
     kind: type[Sounds], config: Config, workdir: str | Path | None, step: int | None = None, scales=None
 ) -> tuple[Any, Path]:
-    """The run in ``workdir`` and its folder."""
+    """The run in ``workdir``, of a diffusion or a flow, and its folder."""
     path = check_kind(kind, config, workdir)
+    if config.task == "flow":
+        return flows.open_run(config, path, step), path
     return open_run(config, path, step, scales, any_coupling=True), path
 
 

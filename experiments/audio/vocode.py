@@ -4,9 +4,10 @@
     python -m experiments.audio.vocode --workdir=runs/vocoder --steps=4,6,12,100 --num=100
 
 The model is conditioned on the log-mel spectrograms of full sounds and on nothing else. Both start from the same mel
-spectrograms: Griffin-Lim from the non-negative magnitudes nearest to them, the model from the same noise for every
-number of steps; the last of ``--steps`` is the full sampling that the others are compared with. Prints a table, and
-writes ``vocoder.html`` with audio widgets, ``vocoder.json`` and the sounds into ``workdir/vocoder``.
+spectrograms: Griffin-Lim from the non-negative magnitudes nearest to them, a diffusion from the same noise for every
+number of steps, a flow in one pass; the last of ``--steps`` is the full sampling that the others are compared with.
+Prints a table, and writes ``vocoder.html`` with audio widgets, ``vocoder.json`` and the sounds into
+``workdir/vocoder``.
 """
 
 from pathlib import Path
@@ -16,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from experiments import tasks
 from experiments.audio.drawing import check_results, open_kind
 from experiments.audio.vocoders import compare, griffin_lim, real_time_factor
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, call, require
-from experiments.configs import base
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
@@ -40,7 +41,8 @@ _ITERATIONS = shared.count("iterations", 60, "Of Griffin and Lim.")
 
 def main(config: Config) -> Path:
     check_results(Sounds, config, _WORKDIR.value)
-    steps = shared.step_counts("steps", _STEPS.value, "6,100")
+    of_flow = config.task == "flow"
+    steps = [] if of_flow else shared.step_counts("steps", _STEPS.value, "6,100")
     vocoders = ("log_mel", "mel_magnitudes")
     require(config.data.map.name in vocoders, "data.map.name", config.data.map.name, f"{' or '.join(vocoders)}")
     with config.ignore_type():
@@ -56,7 +58,9 @@ def main(config: Config) -> Path:
     lim, seconds, iterations = f"Griffin-Lim, {_ITERATIONS.value} iterations", truth.shape[1] / rate, _ITERATIONS.value
     sounds: dict[str, np.ndarray] = {}
     factors: dict[str, float] = {}
-    with progress.Progress(1 + len(steps), batch_size=len(truth), label="vocode") as bar:
+    at = lambda count: make_sampler(at_steps(config, count), run.model, dataset, run.extras)
+    samplers = {"flow": run.generate} if of_flow else {f"{count} steps": at(count) for count in steps}
+    with progress.Progress(1 + len(samplers), batch_size=len(truth), label="vocode") as bar:
         encoded = features.encode(jnp.asarray(truth))
         key = jax.random.key(_SEED.value)
         phases = jax.jit(lambda encoded: griffin_lim(key, features, encoded, truth.shape[1], iterations))
@@ -66,8 +70,7 @@ def main(config: Config) -> Path:
             jax.jit(lambda x: audio.match_mel(x, features.mel(encoded), *features))(sounds[lim])
         )
         bar.update(1)
-        for i, count in enumerate(steps):
-            full, generate = f"{count} steps", make_sampler(at_steps(config, count), run.model, dataset, run.extras)
+        for i, (full, generate) in enumerate(samplers.items()):
             sounds[full] = generate(run.params, _SEED.value, given, 1.0)
             one = jax.tree.map(lambda leaf: leaf[:1], given)
             factors[full] = real_time_factor(lambda g=generate, o=one: g(run.params, 0, o, 1.0), seconds)
@@ -83,4 +86,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: tasks.saved(_WORKDIR.value, "diffusion", "flow"), tasks.check_fields)

@@ -210,6 +210,9 @@ NETWORKS: Mapping[str, Callable] = {
 CAUSAL_NETWORKS = _sized(
     causal_transformer=_module(networks.CausalTransformer), causal_wavenet=_module(networks.CausalWaveNet)
 )
+FLOWS = _sized(
+    couplingflow=_module(networks.flows.CouplingFlow), autoregressiveflow=_module(networks.flows.AutoregressiveFlow)
+)
 CLASSIFIERS = _sized(unet_encoder=_module(networks.Classifier))
 DUAL_ENCODERS = _sized(unet_encoder=_module(networks.DualEncoder))
 AUTOENCODERS = _sized(convolutional=_module(networks.Autoencoder), kl=_module(networks.AutoencoderKL))

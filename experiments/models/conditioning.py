@@ -3,23 +3,37 @@
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, require_field
-from experiments.data.conditions import SECTIONS
+from experiments.data.conditions import SECTIONS, Extract
 from experiments.data.dataset import Dataset, held_out_of, preprocess
 from experiments.data.transforms import AUGMENTATION
 from experiments.models.choices import NETWORKS
-from experiments.models.model import Model
 from scorekit.networks import ABSENT, Masked, noise_augmented
 from scorekit.typing import Key
 
 
-def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, level: Any = 0.0) -> dict[str, Any]:
+class Conditioned(Protocol):
+    """A model with conditions, such as :class:`experiments.models.model.Model`."""
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def extracts(self) -> Mapping[str, Extract]: ...
+
+    @property
+    def map_noise(self) -> float | None: ...
+
+
+def conditions(
+    model: Conditioned, batch: Mapping[str, Any], key: Key | None = None, level: Any = 0.0
+) -> dict[str, Any]:
     """The conditions of clean examples, by the network's names.
 
     Args:
@@ -39,12 +53,12 @@ def conditions(model: Model, batch: Mapping[str, Any], key: Key | None = None, l
     return {"labels": jnp.asarray(batch["label"]), **named}
 
 
-def null_conditions(model: Model) -> dict[str, Any]:
+def null_conditions(model: Conditioned) -> dict[str, Any]:
     """The null token of each condition."""
     return {"labels": jnp.int32(model.num_classes), **dict.fromkeys(model.extracts, ABSENT)}
 
 
-def target_conditions(model: Model, dataset: Dataset, labels) -> dict[str, np.ndarray]:
+def target_conditions(model: Conditioned, dataset: Dataset, labels) -> dict[str, np.ndarray]:
     """The vector and map of held-out examples of these classes, as plain arrays."""
     if not model.extracts:
         return {}
@@ -53,7 +67,7 @@ def target_conditions(model: Model, dataset: Dataset, labels) -> dict[str, np.nd
 
 
 def conditions_for(
-    model: Model, dataset: Dataset, labels, key: Key | None = None, level: float = 0.0, dense_map: Any = None
+    model: Conditioned, dataset: Dataset, labels, key: Key | None = None, level: float = 0.0, dense_map: Any = None
 ) -> dict[str, Any]:
     """Conditions to sample at: the labels, and the vector and map of held-out examples of these classes.
 

@@ -13,6 +13,7 @@ from experiments.tasks import (
     classifier,
     diffusion,
     dual_encoder,
+    flow,
     posterior,
     sequence,
     student,
@@ -30,6 +31,7 @@ TASKS: Mapping[str, Task] = {
     "dual_encoder": dual_encoder,
     "transcriber": transcriber,
     "posterior": posterior,
+    "flow": flow,
     "student": student,
 }
 """The tasks by the name in ``config.task``."""

@@ -4,10 +4,12 @@ A :class:`SequenceModel` gives the parameters of all conditionals at once (``out
 after the other from a cached state (``init_state``, ``step``), for sampling. A :class:`Conditional` says what they
 mean: :class:`Categorical`, :class:`LogisticMixture`, :class:`Normal`. :func:`model_from_network` makes a model of a
 :class:`scorekit.networks.CausalWaveNet`, ``CausalTransformer`` or ``TieredNetwork``; :func:`ar_process`,
-:func:`gaussian_sequence` and :func:`markov_chain` are exact. ``docs/autoregressive.md`` shows them together.
+:func:`gaussian_sequence` and :func:`markov_chain` are exact. :func:`density_distillation_loss` trains a model that
+draws all positions at once to be like one of these. ``docs/autoregressive.md`` shows them together.
 """
 
 from scorekit.autoregressive.conditionals import Categorical, Conditional, LogisticMixture, Normal
+from scorekit.autoregressive.distillation import density_distillation_loss
 from scorekit.autoregressive.exact import (
     ARProcess,
     GaussianSequence,
@@ -40,6 +42,7 @@ __all__ = [
     "bits_per_sample",
     "classifier_free",
     "condition_on_noise",
+    "density_distillation_loss",
     "gaussian_sequence",
     "log_prob",
     "log_prob_table",

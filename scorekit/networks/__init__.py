@@ -10,6 +10,8 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
+:mod:`~scorekit.networks.flows` holds invertible networks, whose density is exact.
+
 Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
 a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
 
@@ -98,7 +100,7 @@ Args:
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
-from scorekit.networks import attention, autoencoder_kl, dit
+from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
 from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
@@ -177,6 +179,7 @@ __all__ = [
     "edm2",
     "features",
     "fixed_noise_kl",
+    "flows",
     "fourier_features",
     "layer_names",
     "nearest_code",

@@ -1,0 +1,74 @@
+"""An invertible flow of any kind of data, whose density is exact: couplings, or an autoregressive flow."""
+
+import functools
+
+import jax
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.cli.config import ConfigError
+from experiments.evaluation import LEFT_OUT, flow_metrics
+from experiments.models import flows, latents
+from experiments.models.conditioning import dropout_rates
+from experiments.models.loss import held_out_loss
+from experiments.reporting.pictures import drawing, listening, sample_picture
+from experiments.reporting.report import Figure, Heading, Table
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import metrics_table
+from experiments.tasks import task
+from experiments.training import build_optimizer, loop
+
+FIELDS = task.fields(
+    "flow",
+    data.FIELDS.but("captions", "embeddings"),
+    **flows.FIELDS,
+    evaluation=flow_metrics.FIELDS,
+)
+OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
+check, check_continues, load, open_run = flows.check, loop.check_same_run, latents.load_data, flows.open_run
+fields = lambda config=None: FIELDS
+drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
+
+
+def build(config, dataset):
+    model = flows.build(config, dataset)
+    init, generate = functools.partial(flows.init_params, model, dataset), flows.make_sampler(config, model, dataset)
+    return task.Model(config, model, "network", init, generate)
+
+
+def stages(config, dataset, model, workdir):
+    loss, prepare = flows.make_loss(model.built), functools.partial(flows.make_prepare, model.built, dataset)
+    params = yield loop.Fit(
+        config,
+        workdir,
+        dataset,
+        params=model.init(jax.random.key(config.seed)),
+        prepare=prepare(dropout_rates(config)),
+        loss=loss,
+        ema=config.sampling.ema,
+        held_out=held_out_loss(prepare(), loss, dataset),
+        draw=drawing(config, dataset, model.generate),
+        optimizer=build_optimizer(config.training, module=model.built.module),
+    )
+    return params
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
+        if given:
+            raise ConfigError(f"--{flag}: not of a flow, whose exact bits per dimension are always evaluated")
+    pictures, drawn = [], (config, run.dataset, run.generate, run.params)
+    if asked.stem is None:
+        folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"
+        pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
+        pictures += listening(folder / "sounds", *drawn)
+        if config.evaluation.at_end is False:
+            return Findings({}, [], LEFT_OUT, pictures, title="flow")
+    found = flow_metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
+    kind = "with uniform dequantisation" if found.discrete else "a density, no dequantisation"
+    caption = f"Exact, of {len(found.bits)} test examples given their conditions; {kind}."
+    tables = [Table(["bits/dim", "standard error"], [[float(found.bits.mean()), found.error]], caption)]
+    tables += [metrics_table(found.rows, found.caption)] if found.rows else []
+    facts = {"bits/dim": float(found.bits.mean())}
+    loss = "Nats per dimension as logged and their running mean."
+    return Findings(found.values(), tables, facts, pictures, title="flow", loss=loss)
