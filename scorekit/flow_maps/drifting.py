@@ -15,14 +15,18 @@ Args:
   joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the paper:
     the drift is shorter where one of the sets is far away.
 
+Returns:
+  A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)``.
+
 >>> x, data = jnp.array([[0.0]]), jnp.array([[1.0], [3.0]])
 >>> kernel_drift(x, data, x, 1e3, kernel="gaussian").round(2)  # a wide kernel: the difference of the means
 Array([[2.]], dtype=float32)
->>> drift_weights(jnp.array([0, 1, 1]), jnp.array([0, 1]), jnp.array([1.0, 2.0, 2.0])).repelling
+>>> weights = drift_weights(jnp.array([0, 1, 1]), jnp.array([0, 1]), jnp.array([1.0, 2.0, 2.0]))
+>>> DriftWeights(*weights).repelling
 Array([[0.  , 0.  , 0.  , 0.  , 0.  ],
        [0.  , 0.  , 0.5 , 0.25, 0.25],
        [0.  , 0.5 , 0.  , 0.25, 0.25]], dtype=float32)
->>> drifting_loss(jnp.zeros((3, 1)), data, (10.0,), normalise=False, joint=False).round(3)
+>>> drifting_loss(jnp.zeros((3, 1)), data, (1e3,), normalise=False, joint=False).round(3)
 Array([1., 1., 1.], dtype=float32)
 
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
@@ -36,7 +40,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import Between, Each, Positive, checked
-from scorekit.checks import check, check_broadcasts, check_floating
+from scorekit.checks import check, check_broadcasts, check_floating, check_like
 from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -78,9 +82,6 @@ def kernel_drift(
       bandwidth: h, in the units of x.
       data_weights: ``(B, N)`` or a shape that broadcasts to it, >= 0; traced, a negative one gives NaN.
       sample_weights: ``(B, M)`` likewise.
-
-    Returns:
-      ``(B, ...)``, in the units of x.
     """
     check_floating(x=x, data=data, samples=samples)
     check(lambda w: ~(w < 0), ">= 0", data_weights=data_weights, sample_weights=sample_weights)
@@ -141,18 +142,18 @@ def drifting_loss(
     """The per-example loss that moves samples along their drift, ``sum_leaves |x - stop(x + V)|^2 / D``.
 
     A leaf is a space of its own, of data or of features, with the mean distance of samples and data, over ``sqrt(D)``,
-    as unit. V is a sum over bandwidths, of drifts whose root mean square over the batch is 1 with ``normalise``: then
-    steps of a batch are equally long for all bandwidths, and the value of the loss is meaningless.
+    as unit. V is a sum over bandwidths of drifts, which are normalised to a root mean square of 1 over the batch: the
+    steps of all bandwidths are equally long, and the value of the loss is meaningless.
 
     Args:
       samples: samples of the generator or features of them, leaves ``(B, ...)``; differentiable.
       bandwidths: h, in units of the mean distance.
       weights: by default, all data attract and all other samples repel.
-
-    Returns:
-      ``(B,)``.
+      normalise: whether the drift of each bandwidth is normalised.
     """
     check_floating(samples=samples, data=data)
+    first = lambda tree: jax.tree.map(lambda leaf: leaf[:1], tree)
+    check_like("an example of samples", first(samples), data=first(data))
     b, n = batch_size(samples), batch_size(data)
     weights = drift_weights(jnp.zeros(b, int), jnp.zeros(n, int)) if weights is None else weights
 
