@@ -26,7 +26,7 @@ Array([[2.]], dtype=float32)
 Array([[0.  , 0.  , 0.  , 0.  , 0.  ],
        [0.  , 0.  , 0.5 , 0.25, 0.25],
        [0.  , 0.5 , 0.  , 0.25, 0.25]], dtype=float32)
->>> drifting_loss(jnp.zeros((3, 1)), data, (1e3,), normalise=False, joint=False).round(3)
+>>> drifting_loss(jnp.zeros((3, 1)), data).round(3)
 Array([1., 1., 1.], dtype=float32)
 
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
@@ -80,7 +80,7 @@ def kernel_drift(
       x: points ``(B, ...)``.
       samples: points that repel, ``(M, ...)``.
       bandwidth: h, in the units of x.
-      data_weights: ``(B, N)`` or a shape that broadcasts to it, >= 0; traced, a negative one gives NaN.
+      data_weights: >= 0, ``(B, N)`` or a shape that broadcasts to it; traced, a negative one gives NaN.
       sample_weights: ``(B, M)`` likewise.
     """
     check_floating(x=x, data=data, samples=samples)
@@ -137,19 +137,17 @@ def drifting_loss(
     weights: DriftWeights | None = None,
     kernel: DriftKernel = "laplace",
     joint: bool = True,
-    normalise: bool = True,
 ) -> Array:
     """The per-example loss that moves samples along their drift, ``sum_leaves |x - stop(x + V)|^2 / D``.
 
     A leaf is a space of its own, of data or of features, with the mean distance of samples and data, over ``sqrt(D)``,
-    as unit. V is a sum over bandwidths of drifts, which are normalised to a root mean square of 1 over the batch: the
-    steps of all bandwidths are equally long, and the value of the loss is meaningless.
+    as unit. V is a sum over bandwidths of drifts, each of which is divided by its root mean square over the batch:
+    the value of the loss is meaningless.
 
     Args:
       samples: samples of the generator or features of them, leaves ``(B, ...)``; differentiable.
       bandwidths: h, in units of the mean distance.
       weights: by default, all data attract and all other samples repel.
-      normalise: whether the drift of each bandwidth is normalised.
     """
     check_floating(samples=samples, data=data)
     first = lambda tree: jax.tree.map(lambda leaf: leaf[:1], tree)
@@ -169,7 +167,7 @@ def drifting_loss(
                 data_weights=weights.data, sample_weights=weights.repelling, kernel=kernel, joint=joint,
             )  # fmt: skip
             rms = jnp.sqrt(jnp.mean(jnp.square(drift)))
-            total += drift / jnp.where(rms == 0, 1.0, rms) if normalise else drift
+            total += drift / jnp.where(rms == 0, 1.0, rms)
         return jnp.mean(jnp.square(_rows(x) / unit - points[:b] - total), axis=1)
 
     each = jax.tree.leaves(jax.tree.map(of_space, samples, data))

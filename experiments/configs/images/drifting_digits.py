@@ -9,12 +9,8 @@ from experiments.configs.images import flow_map_digits
 
 
 def get_config():
-    return drifting(flow_map_digits.get_config())
-
-
-def drifting(config):
-    """A generator of the data of the config of a flow map; a batch holds several examples of a class."""
+    config = flow_map_digits.get_config()
     config.loss.flow_map.name = "drifting"
-    config.training.batch_size = 256
+    config.training.batch_size = 256  # both densities are estimated from a batch
     config.evaluation.step_counts = ()
     return config
