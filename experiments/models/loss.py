@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
-from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network, takes_labels
+from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network
 from scorekit import flow_maps, forcing, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
@@ -72,9 +72,8 @@ def make_prepare(
             scale = jax.random.uniform(jax.random.fold_in(key, 6), x.shape[:1], maxval=model.guidance_max - 1.0)
             given[GUIDANCE] = jnp.where(given["labels"] == model.num_classes, 1.0, 1.0 + scale)
         if model.flow_map is not None and model.flow_map.of_batch:
-            labels = given["labels"] if takes_labels(model) else nulls["labels"]
-            labels = jnp.where(labels == model.num_classes, -1, labels) * jnp.ones_like(batch["label"])
-            further["weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
+            labels = jnp.where(given["labels"] == model.num_classes, -1, given["labels"])
+            further["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
         return {
             **further,
             "x": x,
@@ -98,8 +97,8 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
     def of_map(objective, params, batch):
         times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
         x, eps = batch["x"], batch["eps"]
-        if model.flow_map.of_batch:
-            source = {"weights": batch["weights"]}
+        if "drift_weights" in batch:
+            source = {"weights": batch["drift_weights"]}
         elif teacher is not None:
             source = {"teacher": teacher(batch["conditions"])}
         else:

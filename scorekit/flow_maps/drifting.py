@@ -170,8 +170,7 @@ def drifting_loss(
             total += drift / jnp.where(rms == 0, 1.0, rms)
         return jnp.mean(jnp.square(_rows(x) / unit - points[:b] - total), axis=1)
 
-    each = jax.tree.leaves(jax.tree.map(of_space, samples, data))
-    return sum(each[1:], each[0])
+    return jnp.sum(jnp.stack(jax.tree.leaves(jax.tree.map(of_space, samples, data))), axis=0)
 
 
 def _rows(x):
