@@ -26,7 +26,7 @@ Array([[2.]], dtype=float32)
 Array([[0.  , 0.  , 0.  , 0.  , 0.  ],
        [0.  , 0.  , 0.5 , 0.25, 0.25],
        [0.  , 0.5 , 0.  , 0.25, 0.25]], dtype=float32)
->>> drifting_loss(jnp.zeros((3, 1)), data).round(3)
+>>> drifting_loss(jnp.zeros((3, 1)), data, (0.5,)).round(3)
 Array([1., 1., 1.], dtype=float32)
 
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
