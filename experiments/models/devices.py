@@ -16,7 +16,8 @@ from experiments.cli.config import Config, ConfigError, named_errors
 from experiments.cli.progress import human
 from scorekit import training
 from scorekit.training import batch_sharding, replicated, state_sharding
-from scorekit.typing import PyTree
+from scorekit.trees import batch_size
+from scorekit.typing import Array, PyTree
 
 T = TypeVar("T")
 
@@ -74,6 +75,19 @@ def spread(batch: T) -> T:
     """Inside ``jit``: the rows of a batch are computed on all devices, each its share; any number of rows."""
     rows = batch_sharding(all_devices())
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, rows), batch)
+
+
+def over_all_rows(function: Callable[..., Array], *rows: PyTree) -> Array:
+    """``function(*rows)`` of the rows of all devices in a training step, of which each keeps the results of its own."""
+    first, b = 0, batch_size(rows[0])
+    for axis in ("fsdp", "data"):  # those that the step is mapped over, the last of which varies first
+        try:
+            place = jax.lax.axis_index(axis)
+        except NameError:
+            continue
+        first += place * batch_size(rows[0])
+        rows = jax.tree.map(lambda x, axis=axis: jax.lax.all_gather(x, axis, tiled=True), rows)
+    return jax.lax.dynamic_slice_in_dim(function(*rows), first, b)
 
 
 def collect(batch: T) -> T:

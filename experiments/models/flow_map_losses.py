@@ -1,9 +1,11 @@
 """The losses of flow maps by names in a config: the times of a batch, and the loss of each example at them.
 
 Args:
+  bandwidths: of the kernels, in units of the mean distance between samples and data.
   base: divisor of the distance of the two points on a path, applied after every stage.
   diagonal: the fraction of the batch with s = t, which is flow matching.
   levels: number of levels of step sizes.
+  kernel: "gaussian" or "laplace".
   normalise: offset of the norm of the tangent.
   offset: offset of the adaptive weight, added to the loss.
   power: power of the adaptive weight; 0 is none.
@@ -14,14 +16,15 @@ Args:
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, narrowed
+from experiments.models.devices import over_all_rows
 from scorekit import flow_maps
-from scorekit.arguments import Between, Count
+from scorekit.arguments import Between, Count, Each
 from scorekit.times import TimeSampler, draw
 from scorekit.trees import expand
 from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
@@ -36,13 +39,16 @@ class FlowMapLoss(NamedTuple):
         denoiser at the noised examples (by default the ``x0`` and ``eps`` of each example), ``teacher`` a denoiser at
         any state (by default the map itself at s = t).
       ends_only: whether all jumps end at t = 0.
-      guided: whether ``velocity`` may be the velocity of a guided ODE.
+      guided: whether ``velocity`` may be the velocity of a guided ODE, or the loss takes γ itself.
+      of_batch: whether the loss compares the examples with each other: it takes ``weights`` of
+        :func:`scorekit.flow_maps.drift_weights` as well.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
     loss: Callable[..., Array]
     ends_only: bool = False
     guided: bool = True
+    of_batch: bool = False
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
@@ -122,6 +128,19 @@ def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, pr
     return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, weight=weight)
 
 
+def _pure_noise(key, n, sampler, schedule):
+    del key, sampler, schedule
+    return {"t": jnp.ones(n), "s": jnp.zeros(n), "weight": jnp.ones(n)}
+
+
+def _drift(of_kernel, flow_map: FlowMap, schedule, x0, eps, times, progress, weights):
+    """The samples of one jump from pure noise drift towards the data of the batch."""
+    del progress
+    samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
+    drifting = lambda x, y, w: flow_maps.drifting_loss(x, y, weights=w, **of_kernel)
+    return over_all_rows(drifting, samples, x0, weights)
+
+
 def _adaptive(power, offset, residual, *args, **further):
     return flow_maps.adaptive_weighted(residual(*args, **further), power, offset)
 
@@ -152,9 +171,19 @@ def _consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
     return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
 
 
+def _drifting(
+    bandwidths: Annotated[tuple[float, ...], Each(POSITIVE, least=1)] = (0.05, 0.2),
+    kernel: flow_maps.DriftKernel = "laplace",
+) -> FlowMapLoss:
+    """Drifting: one jump from pure noise, whose samples move towards data of their class; γ is reached in training."""
+    of_kernel = {"bandwidths": bandwidths, "kernel": kernel}
+    return FlowMapLoss(_pure_noise, functools.partial(_drift, of_kernel), True, of_batch=True)
+
+
 LOSSES = narrowed(
     {
         "consistency_tuning": _consistency_tuning,
+        "drifting": _drifting,
         "eulerian": _self_distilled(
             "Eulerian self-distillation, and flow matching.",
             _two_times, functools.partial(_itself, flow_maps.eulerian_loss), 0.5,

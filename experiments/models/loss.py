@@ -71,6 +71,9 @@ def make_prepare(
         if model.guidance_max is not None:
             scale = jax.random.uniform(jax.random.fold_in(key, 6), x.shape[:1], maxval=model.guidance_max - 1.0)
             given[GUIDANCE] = jnp.where(given["labels"] == model.num_classes, 1.0, 1.0 + scale)
+        if model.flow_map is not None and model.flow_map.of_batch:
+            labels = jnp.where(given["labels"] == model.num_classes, -1, given["labels"])
+            further["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
         return {
             **further,
             "x": x,
@@ -94,7 +97,9 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
     def of_map(objective, params, batch):
         times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
         x, eps = batch["x"], batch["eps"]
-        if teacher is not None:
+        if "drift_weights" in batch:
+            source = {"weights": batch["drift_weights"]}
+        elif teacher is not None:
             source = {"teacher": teacher(batch["conditions"])}
         else:
             source = {} if model.guidance_max is None else {"velocity": guided_velocity(model, params, batch)}

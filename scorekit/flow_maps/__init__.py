@@ -12,6 +12,7 @@ semigroup      the map, from two jumps of itself (shortcut models)          ``Fl
 progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
 consistency    the end point of the teacher's path through ``x_t``          ``MultistepConsistency`` on any grid
 matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
+drifting       one jump, whose samples drift to data and from each other     ``FlowMapSolver``, one step
 adversarial    a second term for a generator, from a discriminator of data  as before
 =============  ===========================================================  =====================================
 
@@ -40,6 +41,7 @@ from scorekit.flow_maps.consistency import (
     squared_error,
 )
 from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
 from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
@@ -52,6 +54,8 @@ __all__ = [
     "AdversarialForm",
     "Discriminator",
     "Distance",
+    "DriftKernel",
+    "DriftWeights",
     "FlowMapSolver",
     "Jumps",
     "Steps",
@@ -67,6 +71,8 @@ __all__ = [
     "consistency_training_loss",
     "curriculum",
     "discriminator_loss",
+    "drift_weights",
+    "drifting_loss",
     "earlier_time",
     "eulerian_loss",
     "exact_map",
@@ -76,6 +82,7 @@ __all__ = [
     "gradient_penalty",
     "guided_velocity",
     "halvings",
+    "kernel_drift",
     "lagrangian_loss",
     "matching_loss",
     "middle_time",

@@ -7,13 +7,13 @@
     python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_2d,runs/flow_2d
 
 ``students``: students of ``config.task=student`` alongside their teacher (:mod:`.of_students`). ``methods``: every loss
-and student, trained for ``--seconds`` of CPU time without compilation, with AdamW in batches of 64 whatever
-``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
+and student, trained for ``--seconds`` of CPU time without compilation, with AdamW in batches of 64 (drifting: 256)
+whatever ``config.training`` says, from the parameters of the teacher or, ``data_…``, from random ones
 (``data_consistency_tuning`` from the teacher's). The teacher is guided as in its config, and so are its students.
-Models trained from data are not guided, except for ``…any_scale``, which have γ as a condition. *±* is the standard
-error over ``--seeds`` draws. ``notes``, ``vocoders``: flow maps and other models of sounds (:mod:`.of_notes`,
-:mod:`.of_vocoders`), with their rows in ``workdir/few_steps`` and a report that plays some. ``straightness``: the paths
-of rectified flows (:mod:`.straightness`).
+Models trained from data, as ``drifting`` is too, are not guided, except for ``…any_scale``, which have γ as a
+condition. *±* is the standard error over ``--seeds`` draws. ``notes``, ``vocoders``: flow maps and other models of
+sounds (:mod:`.of_notes`, :mod:`.of_vocoders`), with their rows in ``workdir/few_steps`` and a report that plays some.
+``straightness``: the paths of rectified flows (:mod:`.straightness`).
 
 Rows of ``methods``, ``notes`` and ``vocoders`` are kept: the same command continues where it was stopped, and rows of
 other flags, config fields or runs are an error.

@@ -44,10 +44,12 @@ Method = Callable[[Setting], Iterator[Ready]]
 CLOCK: Mapping[str, Any] = {"preconditioning.noise.name": "clock"}
 SCRATCH: Mapping[str, Any] = {**CLOCK, "schedule.name": "rectified_flow", "loss.target.name": "velocity"}
 """MeanFlow's schedule and target, with a noise input whose derivative along a path is bounded."""
+TUNING: Mapping[str, Any] = {"loss.times.name": "log_normal_sigma", "sampling.grid.t_max": 0.95}
+_LARGE: Mapping[str, Any] = {"training.batch_size": 256, "sampling.steps": 1}  # a class has several samples in a batch
 
 
 def _any_steps(setting: Setting, config: Config, model: Model, trained: Trained) -> Iterator[Ready]:
-    for n in setting.steps:
+    for n in setting.steps if config.loss.flow_map.name != "drifting" else (1,):
         changed = config.copy_and_resolve_references()
         changed.sampling.steps = n
         yield Ready(n, changed, model, trained)
@@ -61,8 +63,8 @@ def _with_training(config: Config, changes: Mapping[str, Any]) -> Config:
     return config
 
 
-def scratch(loss: str, changes: Mapping[str, Any], setting: Setting) -> Iterator[Ready]:
-    """A flow map from data alone."""
+def scratch(loss: str, changes: Mapping[str, Any], setting: Setting, from_teacher: bool = False) -> Iterator[Ready]:
+    """A flow map from data alone, and from random parameters or the teacher's."""
     config = _with_training(setting.config, changes)
     config.loss.flow_map.name = loss
     config.guidance = ("conditional",)
@@ -75,7 +77,7 @@ def scratch(loss: str, changes: Mapping[str, Any], setting: Setting) -> Iterator
     if loss in ("stable_consistency", "consistency_tuning"):  # jumps to t = 0 alone
         config.sampling.solver.gamma = 1.0
     params = init_params(model, jax.random.key(config.seed))
-    if loss == "consistency_tuning":
+    if from_teacher:
         params = with_new_parameters(setting.run.params, params)
     prepare = make_prepare(model, dataset, dropout_rates(config))
     task = TrainingTask(params, prepare, make_loss(model), lambda params: params)
@@ -150,10 +152,10 @@ METHODS: Mapping[str, Method] = {
         f"data_{name}": functools.partial(scratch, name, SCRATCH)
         for name in ("mean_flow", "improved_mean_flow", "eulerian", "lagrangian", "progressive", "shortcut")
     },
+    "data_drifting": functools.partial(scratch, "drifting", {**SCRATCH, **_LARGE}),
     "data_any_scale": functools.partial(scratch, "improved_mean_flow", {**SCRATCH, "loss.guidance_max": 4.0}),
     "data_stable_consistency": functools.partial(scratch, "stable_consistency", CLOCK),
-    "data_consistency_tuning": functools.partial(
-        scratch, "consistency_tuning", {"loss.times.name": "log_normal_sigma", "sampling.grid.t_max": 0.95}
-    ),
+    "data_consistency_tuning": functools.partial(scratch, "consistency_tuning", TUNING, from_teacher=True),
+    "drifting": functools.partial(scratch, "drifting", _LARGE, from_teacher=True),
 }
 """What can be trained, by name."""

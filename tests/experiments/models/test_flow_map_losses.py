@@ -3,17 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from parameters import random_params
 from programs import changed
 
+from experiments.cli.config import ConfigError
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
 from experiments.models import checks, flow_map_losses
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model, denoiser
 from experiments.models.sampling import make_sampler
-from scorekit import densities, flow_maps, schedules, times
+from scorekit import densities, flow_maps, schedules, times, training
 
 SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling.batch_size=16")
 
@@ -75,3 +77,38 @@ def test_sampling_in_one_step_is_one_jump_of_the_map():
     tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
     np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
     assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
+
+
+DRIFTING = "loss.flow_map.name=drifting"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
+def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
+    config = changed(SMALL, DRIFTING, "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
+    checks.check(config)
+    dataset = load(config)
+    model = build_model(config, dataset)
+    params, found, optimizer = random_params(model, 0.3), [], optax.sgd(1.0)
+    prepare, loss = make_prepare(model, dataset, {"labels": 0.25}), make_loss(model)
+    for mesh in (training.make_mesh(1, jax.devices()[:1]), training.make_mesh(2, jax.devices()[:4])):
+        state = training.init_state(jax.random.key(0), jax.tree.map(jnp.array, params), optimizer, (0.9,))
+        step = training.make_train_step(prepare, loss, optimizer, mesh=mesh)
+        state, metrics = step(state, dataset.batch(0, 0, 32))
+        found.append(jax.tree.map(np.asarray, (state.params, metrics["loss"])))
+    jax.tree.map(lambda one, four: np.testing.assert_allclose(one, four, rtol=1e-4, atol=1e-5), *found)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0][0], params)
+    assert max(jax.tree.leaves(moved)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("sampling.steps=2", "config.sampling.steps=2: must be 1 for config.loss.flow_map.name=drifting"),
+        ("training.accumulate=2", "config.training.accumulate=2: must be 1 for"),
+        ("sampling.grid.t_max=0.9", "config.sampling.grid.t_max=0.9: must be 1 for"),
+    ],
+)
+def test_drifting_is_one_jump_from_pure_noise_of_a_class(change, words):
+    with pytest.raises(ConfigError, match=words):
+        checks.check(changed(SMALL, DRIFTING, change))
