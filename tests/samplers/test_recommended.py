@@ -80,11 +80,15 @@ def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
     schedule = schedules.rectified_flow()
     tabulated = lambda steps: few_steps(schedule, steps, sigma_data=0.5)
     plain = lambda steps: recommended(schedule, steps)
-    for steps, pair in [*((n, tabulated) for n in counts()), *((n, plain) for n in (3, 9, 22, 25))]:
+    for steps, pair in [*((n, tabulated) for n in counts()), *((n, plain) for n in (4, 9, 22, 25))]:
         solver, ts = recommended(schedule, steps, sigma_data=0.5)
         expected, grid = pair(steps)
         assert solver == expected
         np.testing.assert_array_equal(ts, grid)
+    guided, grid = recommended(schedule, 8, sigma_data=0.5, guidance_scale=3.0)
+    assert guided == few_steps(schedule, 8, sigma_data=0.5, guidance_scale=3.0)[0]
+    assert np.max(np.abs(grid - tabulated(8)[1])) > 0.01
+    assert recommended(schedule, 10, sigma_data=0.5, guidance_scale=3.0)[0] == plain(10)[0]
     with pytest.raises(ValueError, match="sigma_data must be left out of a stochastic pair"):
         recommended(schedule, 8, stochastic=True, sigma_data=0.5)
 
@@ -100,8 +104,8 @@ KINDS = {
 
 
 def test_table_has_decreasing_noise_and_weights_of_every_earlier_slope():
-    assert counts() == [4, 5, 6, 7, 8, 10, 12, 14, 15, 16, 18, 20, 24]
-    assert counts(2.0) == [5, 6, 8, 10, 12, 16, 20]
+    assert counts() == [5, 6, 7, 8, 10, 12, 14, 15, 16, 18, 20, 24]
+    assert counts(2.0) == [8]
     for scale, tables in TABLES.items():
         for steps, rows in tables.items():
             assert len(rows) == int(steps)
@@ -175,11 +179,11 @@ test_few_steps_of_another_grid_raise = raising(
         "ts must be the grid of few_steps for this schedule, sigma_data and": lambda: SOLVER.plan(
             FLOW, grids.uniform(5)
         ),
-        "steps must be one of 4, 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
-        "20 with a guidance scale, got 7": lambda: few_steps(FLOW, 7, guidance_scale=2.0),
+        "steps must be one of 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
+        "one of 8 with a guidance scale, got 7": lambda: few_steps(FLOW, 7, guidance_scale=2.0),
         "guidance_scale must be in [1, 8], got 9.0": lambda: recommended(FLOW, 8, guidance_scale=9.0),
-        "for this schedule, sigma_data and guidance_scale, got": lambda: SOLVER.plan(
-            FLOW, few_steps(FLOW, 5, guidance_scale=8.0)[1]
+        "for this schedule, sigma_data and guidance_scale, got": lambda: few_steps(FLOW, 8)[0].plan(
+            FLOW, few_steps(FLOW, 8, guidance_scale=8.0)[1]
         ),
         "single steps, got FewSteps": lambda: SOLVER.row(FLOW, OWN[:2], 0),
         "t_max and t_min must be times that enclose sigma / alpha = ": lambda: few_steps(FLOW, 5, t_max=0.5),

@@ -118,9 +118,7 @@ def test_the_tabulated_sampler_is_compared_with_the_usual_ones(program):
     given = dict(table="few_steps", problems="four_modes_1d", nfe="5,8", samples="16")
     out = program("quality.__main__", **given, solvers=f'"{chosen[0]}","{chosen[1]}"')
     rows = re.findall(r"^(\S.*?)  +([\d.e-]+) +([\d.e-]+)$", out, re.MULTILINE)
-    errors = {
-        name: [float(five), float(eight)] for name, five, eight in rows
-    }  # of the 90th percentile
+    errors = {name: [float(five), float(eight)] for name, five, eight in rows}  # of the 90th percentile
     assert {*chosen, "recommended", "tabulated"} <= {*errors}
     best = np.min([errors[name] for name in chosen], axis=0)
     np.testing.assert_allclose(errors["best strategy / tabulated"], best / errors["tabulated"], rtol=0.1)
