@@ -181,7 +181,7 @@ test_few_steps_of_another_grid_raise = raising(
         ),
         "steps must be one of 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
         "one of 8 with a guidance scale, got 7": lambda: few_steps(FLOW, 7, guidance_scale=2.0),
-        "guidance_scale must be in [1, 8], got 9.0": lambda: recommended(FLOW, 8, guidance_scale=9.0),
+        r"guidance_scale must be in \[1, 8\], got 9.0": lambda: recommended(FLOW, 8, guidance_scale=9.0),
         "for this schedule, sigma_data and guidance_scale, got": lambda: few_steps(FLOW, 8)[0].plan(
             FLOW, few_steps(FLOW, 8, guidance_scale=8.0)[1]
         ),
