@@ -39,7 +39,7 @@ def random_mixture(rng: np.random.Generator, dim: int, modes: int = 8) -> densit
     means -= weights @ means
     means /= np.sqrt(np.mean(weights @ means**2))
     log_uniform = lambda low, high, *shape: np.exp(rng.uniform(np.log(low), np.log(high), shape))
-    stds = log_uniform(0.03, 0.3, modes) if rng.random() < 0.5 else np.full(modes, log_uniform(0.03, 0.3))
+    stds = np.asarray(log_uniform(0.03, 0.3, modes) if rng.random() < 0.5 else np.full(modes, log_uniform(0.03, 0.3)))
     bases = np.stack([np.linalg.qr(rng.normal(size=(dim, rank)))[0] for _ in range(modes)])
     along = log_uniform(0.2, 4.0, modes, rank) * np.exp(0.3 * rng.normal(size=(modes, 1)))
     share = rng.uniform(0.1, 0.9) if dim > 2 else rng.choice([1e-6, 0.02, 0.1, 0.4])  # of the variance within modes
@@ -47,9 +47,10 @@ def random_mixture(rng: np.random.Generator, dim: int, modes: int = 8) -> densit
     means *= np.sqrt(1.0 - share)
     scale = np.exp(rng.uniform(-0.2, 0.2)) / np.sqrt(1.0 + weights @ stds**2)
     means = scale * (means + (rng.random() < 0.5) * 0.3 * rng.normal(size=dim))
-    variances, residual = scale**2 * (along**2 + stds[:, None] ** 2), scale**2 * stds**2
-    parts = densities.Gaussian(mean=means, basis=bases, variances=variances, residual=residual)
-    return jax.tree.map(jnp.asarray, densities.Mixture(log_weights=np.log(weights), components=parts))
+    variances, residual = scale**2 * (along**2 + stds[:, None] ** 2), jnp.asarray(scale**2 * stds**2)
+    mean, basis, variances = jnp.asarray(means), jnp.asarray(bases), jnp.asarray(variances)
+    parts = densities.Gaussian(mean=mean, basis=basis, variances=variances, residual=residual)
+    return densities.Mixture(log_weights=jnp.log(weights), components=parts)
 
 
 def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angle: Array) -> Array:
@@ -59,7 +60,7 @@ def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angl
     the mixture and of the class; everything is a product of matrices, which is fast.
     """
     alpha, sigma, parts = jnp.cos(angle), jnp.sin(angle), data.components
-    clean = jnp.concatenate([parts.variances, parts.residual[:, None]], 1)
+    clean = jnp.concatenate([parts.variances, jnp.asarray(parts.residual)[:, None]], 1)
     noisy = alpha**2 * clean + sigma**2
     inner = jnp.einsum("bd,kdr->bkr", u, parts.basis) - alpha * jnp.einsum("kd,kdr->kr", parts.mean, parts.basis)
     square = jnp.sum((u[:, None] - alpha * parts.mean) ** 2, -1)
@@ -106,7 +107,7 @@ def vp_angles(steps: int, power: float) -> Array:
 def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float = 0.0) -> list[Problems]:
     """The family of mixtures of a seed, as many for each number of dimensions, and with as many draws from each."""
     rng, found = np.random.default_rng(seed), []
-    solve = jax.jit(lambda scale, *each: jax.lax.map(lambda one: exact_flow(*one[:2], scale, one[2]), each))
+    solve = jax.jit(lambda scale, *each: jax.lax.map(lambda one: exact_flow(one[0], one[1], scale, one[2]), each))
     for dim, (count, draws) in sizes.items():
         data = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(random_mixture(rng, dim) for _ in range(count)))
         modes = data.log_weights.shape[1]
@@ -174,7 +175,7 @@ def table_of(free: dict[str, Array]) -> Table:
     gaps = TOP * jax.nn.softmax(free["gaps"])
     angles = jnp.append(jnp.cumsum(gaps[::-1])[::-1], 0.0)
     first = angles[1] + (TOP - angles[1]) * jax.nn.sigmoid(free["first"])
-    exists = (np.arange(SLOPES) <= np.arange(MOST)[:, None]) & active[:, None]
+    exists = (jnp.arange(SLOPES) <= jnp.arange(MOST)[:, None]) & active[:, None]
     table = Table(angles, angles[:-1].at[0].set(first), 0.05 * jnp.where(active, free["keep"], 0.0), exists)
     return table._replace(weights=adams(table) + 0.3 * jnp.where(exists, free["weights"], 0.0))
 

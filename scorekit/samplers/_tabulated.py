@@ -13,7 +13,7 @@ from scorekit.typing import Array, ArrayLike, Number, Schedule
 HISTORY = 4
 """Earlier slopes that a step may use."""
 TABLES: dict[str, dict[str, list[list[float]]]] = json.loads(
-    resources.files(__package__).joinpath("few_steps.json").read_text(encoding="utf-8")
+    resources.files("scorekit.samplers").joinpath("few_steps.json").read_text(encoding="utf-8")
 )
 """By guidance scale and number of steps: log-SNR of the evaluation, d, and weights, newest first, of each step."""
 GuidanceScale: TypeAlias = Annotated[Number, Between(1, 8, scalar=True)]
