@@ -14,12 +14,15 @@ from scorekit.typing import Array
 
 TOP = float(np.arctan(80.0))
 SLOPES = 5  # that a step combines
+MOST = 24  # steps; shorter tables are padded to them, so that one compiled update tunes all
+CLASSES = 3  # of the modes of a mixture
 
 
 class Problems(NamedTuple):
-    """Mixtures of one shape, stacked: noise ``(P, B, D)`` and the ends of the exact flow from it."""
+    """Mixtures of one shape, stacked: the modes in the class of each draw ``(P, B, K)``, noise ``(P, B, D)``, ends."""
 
     mixtures: densities.Mixture
+    in_class: Array
     noise: Array
     ends: Array
 
@@ -36,42 +39,62 @@ def random_mixture(rng: np.random.Generator, dim: int, modes: int = 8) -> densit
     means -= weights @ means
     means /= np.sqrt(np.mean(weights @ means**2))
     log_uniform = lambda low, high, *shape: np.exp(rng.uniform(np.log(low), np.log(high), shape))
-    stds = log_uniform(0.03, 0.3, modes) if rng.random() < 0.5 else np.full(modes, log_uniform(0.03, 0.3))
-    bases = [np.linalg.qr(rng.normal(size=(dim, rank)))[0] for _ in range(modes)]
-    factors = [basis * log_uniform(0.2, 4.0, rank) for basis in bases]
-    share = rng.uniform(0.1, 0.7) if dim > 2 else rng.choice([1e-6, 0.02, 0.1, 0.4])  # of the variance within modes
-    within = weights @ np.array([np.sum(f**2) for f in factors]) / dim
-    factors = [np.sqrt(share / within) * f for f in factors]
-    means = np.sqrt(1.0 - share) * means
+    stds = np.asarray(log_uniform(0.03, 0.3, modes) if rng.random() < 0.5 else np.full(modes, log_uniform(0.03, 0.3)))
+    bases = np.stack([np.linalg.qr(rng.normal(size=(dim, rank)))[0] for _ in range(modes)])
+    along = log_uniform(0.2, 4.0, modes, rank) * np.exp(0.3 * rng.normal(size=(modes, 1)))
+    share = rng.uniform(0.1, 0.9) if dim > 2 else rng.choice([1e-6, 0.02, 0.1, 0.4])  # of the variance within modes
+    along *= np.sqrt(share * dim / (weights @ np.sum(along**2, 1)))
+    means *= np.sqrt(1.0 - share)
     scale = np.exp(rng.uniform(-0.2, 0.2)) / np.sqrt(1.0 + weights @ stds**2)
     means = scale * (means + (rng.random() < 0.5) * 0.3 * rng.normal(size=dim))
-    parts = zip(means, scale * stds, factors, strict=True)
-    return densities.mixture(
-        weights, [densities.gaussian(jnp.asarray(m), std=s, factor=scale * f) for m, s, f in parts]
-    )
+    variances, residual = scale**2 * (along**2 + stds[:, None] ** 2), jnp.asarray(scale**2 * stds**2)
+    mean, basis, variances = jnp.asarray(means), jnp.asarray(bases), jnp.asarray(variances)
+    parts = densities.Gaussian(mean=mean, basis=basis, variances=variances, residual=residual)
+    return densities.Mixture(log_weights=jnp.log(weights), components=parts)
 
 
-def slope(data: densities.Mixture, u: Array, angle: Array) -> Array:
-    """``du / d angle = (alpha u - x0) / sigma`` on the circle ``alpha^2 + sigma^2 = 1``."""
-    alpha, sigma = jnp.cos(angle), jnp.sin(angle)
-    return (alpha * u - data.predict(u, alpha, sigma).x0) / sigma
+def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angle: Array) -> Array:
+    """``du / d angle = (alpha u - x0) / sigma`` on the circle ``alpha^2 + sigma^2 = 1``.
+
+    The guided ``x0`` is the sum of the modes' own with the weights ``p + scale (q - p)``, of the responsibilities of
+    the mixture and of the class; everything is a product of matrices, which is fast.
+    """
+    alpha, sigma, parts = jnp.cos(angle), jnp.sin(angle), data.components
+    clean = jnp.concatenate([parts.variances, jnp.asarray(parts.residual)[:, None]], 1)
+    noisy = alpha**2 * clean + sigma**2
+    inner = jnp.einsum("bd,kdr->bkr", u, parts.basis) - alpha * jnp.einsum("kd,kdr->kr", parts.mean, parts.basis)
+    square = jnp.sum((u[:, None] - alpha * parts.mean) ** 2, -1)
+    outer = (square - jnp.sum(inner**2, -1)) / noisy[:, -1]
+    rest = data.dim - parts.variances.shape[1]
+    log_det = jnp.sum(jnp.log(noisy[:, :-1]), 1) + rest * jnp.log(noisy[:, -1])
+    logits = data.log_weights - 0.5 * (jnp.sum(inner**2 / noisy[:, :-1], -1) + outer + log_det)
+    own, of_class = jax.nn.softmax(logits), jax.nn.softmax(jnp.where(in_class, logits, -1e30))
+    weights = own + scale * (of_class - own)
+    gain = alpha * clean / noisy
+    along, across = gain[:, :-1] - gain[:, -1:], gain[:, -1]
+    x0 = (weights * (1.0 - alpha * across)) @ parts.mean + (weights @ across)[:, None] * u
+    x0 += jnp.einsum("bkr,kdr->bd", weights[..., None] * along * inner, parts.basis)
+    return (alpha * u - x0) / sigma
 
 
-def exact_flow(data: densities.Mixture, noise: Array, steps: int = 120) -> Array:
+def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Array, steps: int = 160) -> Array:
     """Runge-Kutta of order 4 on fine steps from ``sigma / alpha = 80``, and of order 2 in the last, tiny one."""
     levels = vp_angles(steps, 3.0)
+    nodes = jnp.broadcast_to(jnp.array([0.0, 0.5, 0.5, 1.0]), (steps, 4)).at[-1, 3].set(0.5)
+    weights = jnp.broadcast_to(jnp.array([1.0, 2.0, 2.0, 1.0]) / 6.0, (steps, 4)).at[-1].set(jnp.arange(4) == 1)
 
-    def body(u, ends):
-        a, h = ends[0], ends[1] - ends[0]
-        k1 = slope(data, u, a)
-        k2 = slope(data, u + h / 2 * k1, a + h / 2)
-        k3 = slope(data, u + h / 2 * k2, a + h / 2)
-        k4 = slope(data, u + h * k3, a + h)
-        return u + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+    def body(u, step):
+        angle, change, *stages = step
 
-    u, _ = jax.lax.scan(body, jnp.sin(TOP) * noise, (levels[:-2], levels[1:-1]))
-    last = levels[-2]
-    return u - last * slope(data, u - last / 2 * slope(data, u, last), last / 2)
+        def stage(carry, stage):
+            (last, total), (node, weight) = carry, stage
+            last = slope(data, in_class, scale, u + change * node * last, angle + change * node)
+            return (last, total + weight * last), None
+
+        (_, total), _ = jax.lax.scan(stage, (jnp.zeros_like(u), jnp.zeros_like(u)), tuple(stages))
+        return u + change * total, None
+
+    return jax.lax.scan(body, jnp.sin(TOP) * noise, (levels[:-1], jnp.diff(levels), nodes, weights))[0]
 
 
 def vp_angles(steps: int, power: float) -> Array:
@@ -81,25 +104,28 @@ def vp_angles(steps: int, power: float) -> Array:
     return jnp.arctan2(vp.sigma(ts), vp.alpha(ts)).at[0].set(TOP).at[-1].set(0.0)
 
 
-def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]]) -> list[Problems]:
+def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float = 0.0) -> list[Problems]:
     """The family of mixtures of a seed, as many for each number of dimensions, and with as many draws from each."""
     rng, found = np.random.default_rng(seed), []
+    solve = jax.jit(lambda scale, *each: jax.lax.map(lambda one: exact_flow(one[0], one[1], scale, one[2]), each))
     for dim, (count, draws) in sizes.items():
         data = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(random_mixture(rng, dim) for _ in range(count)))
+        modes = data.log_weights.shape[1]
+        of_mode = np.stack([rng.permutation(modes) % CLASSES for _ in range(count)])
+        in_class = jnp.asarray(of_mode[:, None] == np.arange(draws)[:, None] % CLASSES)
         noise = jax.random.normal(jax.random.key(1000 * seed + dim), (count, draws, dim))
-        ends = jax.jit(lambda data, noise: jax.lax.map(lambda pair: exact_flow(*pair), (data, noise)))(data, noise)
-        found.append(Problems(data, noise, ends))
+        found.append(Problems(data, in_class, noise, solve(scale, data, in_class, noise)))
     return found
 
 
 class Table(NamedTuple):
-    """A sampler of n evaluations.
+    """A sampler of n evaluations, padded by zeros to N of them.
 
     Attributes:
-      angles: ``(n + 1,)``, from ``TOP`` to 0.
-      evaluations: ``(n,)``, where the slopes are taken: the angles but for the first.
-      keep: ``d``, ``(n,)``.
-      weights: ``(n, SLOPES)``, newest first.
+      angles: ``(N + 1,)``, from ``TOP`` to 0.
+      evaluations: ``(N,)``, where the slopes are taken: the angles but for the first.
+      keep: ``d``, ``(N,)``.
+      weights: ``(N, SLOPES)``, newest first.
     """
 
     angles: Array
@@ -108,76 +134,108 @@ class Table(NamedTuple):
     weights: Array
 
 
-def initial(n: int) -> dict[str, Array]:
-    """Free parameters of Adams-Bashforth on a power grid."""
-    return {
-        "gaps": jnp.log(-jnp.diff(vp_angles(n, 2.5))),
-        "first": jnp.zeros(()),
-        "keep": jnp.zeros(n),
-        "weights": jnp.zeros((n, SLOPES)),
+def adams(table: Table) -> Array:
+    """The weights of Adams-Bashforth, of order 3 below 10 steps, else 4: integrals of Lagrange polynomials."""
+    k, j = np.arange(len(table.keep))[:, None], np.arange(SLOPES)
+    changes = jnp.diff(table.angles)
+    order = jnp.where(jnp.sum(changes < 0.0) < 10, 2, 3)
+    used = (j <= jnp.minimum(k, order)) & (changes < 0.0)[:, None]
+    nodes = table.evaluations[np.maximum(k - j, 0)] - table.angles[:-1, None]
+    nodes = (nodes / jnp.where(changes < 0.0, changes, 1.0)[:, None])[..., None]
+    total = jnp.ones((*used.shape, 2), nodes.dtype)
+    points = 0.5 + np.array([-0.5, 0.5], nodes.dtype) / np.sqrt(3.0)  # of Gauss, exact for polynomials of degree 3
+    for i in range(SLOPES - 1):
+        other = (used & used[:, i : i + 1] & (j != i))[..., None]
+        factor = (points - nodes[:, i : i + 1]) / jnp.where(other, nodes - nodes[:, i : i + 1], 1.0)
+        total *= jnp.where(other, factor, 1.0)
+    return jnp.where(used, jnp.mean(total, -1), 0.0)
+
+
+def free_of(table: Table, n: int) -> dict[str, Array]:
+    """Free parameters of a sampler of n evaluations near that of the table, which has another number of them or n."""
+    have = len(table.keep)
+    at = np.linspace(0.0, have - 1.0, n)
+    spread = jax.vmap(lambda column: jnp.interp(at, np.arange(have), column), 1, 1)
+    angles = jnp.interp(np.linspace(0.0, have, n + 1), np.arange(have + 1), table.angles)
+    part = (table.evaluations[0] - table.angles[1]) / (TOP - table.angles[1])
+    free = {
+        "gaps": jnp.log(-jnp.diff(angles)),
+        "keep": spread(table.keep[:, None])[:, 0] / 0.05,
+        "weights": spread(table.weights - adams(table)) / 0.3,
     }
+    pad = lambda name, leaf: jnp.pad(
+        leaf, [(0, MOST - n), *[(0, 0)] * (leaf.ndim - 1)], constant_values=-jnp.inf if name == "gaps" else 0.0
+    )
+    return {name: pad(name, leaf) for name, leaf in free.items()} | {"first": jnp.log(part / (1.0 - part))}
 
 
 def table_of(free: dict[str, Array]) -> Table:
     """The sampler of these free parameters: changes of the weights of Adams-Bashforth on its own grid."""
-    n = free["keep"].shape[0]
+    active = free["gaps"] > -jnp.inf
     gaps = TOP * jax.nn.softmax(free["gaps"])
     angles = jnp.append(jnp.cumsum(gaps[::-1])[::-1], 0.0)
     first = angles[1] + (TOP - angles[1]) * jax.nn.sigmoid(free["first"])
-    evaluations = angles[:-1].at[0].set(first)
-    k, j = np.arange(n)[:, None], np.arange(SLOPES)
-    exists = j <= k
-    order = np.minimum(k, 2 if n < 10 else 3)
-    used = j <= order  # (n, SLOPES)
-    nodes = (evaluations[np.maximum(k - j, 0)] - angles[:-1, None]) / jnp.diff(angles)[:, None]
-    both = used[:, :, None] & used[:, None, :]
-    powers = jnp.where(both, nodes[:, None, :] ** j[:, None], np.eye(SLOPES))
-    moments = jnp.where(used, 1.0 / (j + 1.0), 0.0)
-    weights = jnp.linalg.solve(powers, moments[..., None])[..., 0]
-    return Table(angles, evaluations, 0.05 * free["keep"], weights + 0.3 * jnp.where(exists, free["weights"], 0.0))
+    exists = (jnp.arange(SLOPES) <= jnp.arange(MOST)[:, None]) & active[:, None]
+    table = Table(angles, angles[:-1].at[0].set(first), 0.05 * jnp.where(active, free["keep"], 0.0), exists)
+    return table._replace(weights=adams(table) + 0.3 * jnp.where(exists, free["weights"], 0.0))
 
 
-def draw(table: Table, data: densities.Mixture, noise: Array) -> Array:
+def draw(table: Table, data: densities.Mixture, in_class: Array, scale: Array, noise: Array) -> Array:
     """The samples of this noise."""
 
     def body(carry, step):
-        u, slopes = carry
-        angle, change, keep, weights = step
-        slopes = jnp.concatenate([slope(data, u, angle)[None], slopes[:-1]])
-        return ((1.0 + keep) * u + change * jnp.tensordot(weights, slopes, 1), slopes), None
+        def move(carry):
+            (u, slopes), (angle, change, keep, weights) = carry, step
+            slopes = jnp.concatenate([slope(data, in_class, scale, u, angle)[None], slopes[:-1]])
+            return (1.0 + keep) * u + change * jnp.tensordot(weights, slopes, 1), slopes
+
+        return jax.lax.cond(step[1] < 0.0, move, lambda carry: carry, carry), None
 
     rows = (table.evaluations, jnp.diff(table.angles), table.keep, table.weights)
-    start = jnp.sin(TOP) * noise, jnp.zeros((SLOPES, *noise.shape))
+    start = jnp.sin(jnp.asarray(TOP, noise.dtype)) * noise, jnp.zeros((SLOPES, *noise.shape), noise.dtype)
     return jax.lax.scan(body, start, rows)[0][0]
 
 
-def log_errors(table: Table, problems: Problems) -> tuple[Array, Array]:
+def log_errors(table: Table, problems: Problems, scale: Array) -> tuple[Array, Array]:
     """The logarithms of mean and root mean square over draws of the RMSE of a draw, of each mixture."""
-    x = jax.vmap(lambda data, noise: draw(table, data, noise))(problems.mixtures, problems.noise)
-    square = jnp.mean((x - problems.ends) ** 2, -1) + 1e-18
+    mixtures, in_class, noise, ends = problems
+    x = jax.vmap(lambda data, in_class, noise: draw(table, data, in_class, scale, noise))(mixtures, in_class, noise)
+    square = jnp.mean((x - ends) ** 2, -1) + 1e-14
     return jnp.log(jnp.mean(jnp.sqrt(square), 1)), 0.5 * jnp.log(jnp.mean(square, 1))
 
 
-def tune(n: int, problems: list[Problems], updates: int, rate: float) -> Table:
-    """The sampler of n evaluations with the smallest loss."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(rate / n, updates))
+def loss(free: dict[str, Array], problems: list[Problems], scale: Array) -> Array:
+    """The mean over mixtures of both logarithms."""
+    table = table_of(free)
+    return jnp.mean(jnp.concatenate([0.5 * sum(log_errors(table, each, scale)) for each in problems]))
 
-    @jax.jit
-    def update(free, state, problems):
-        def loss(free):
-            table = table_of(free)
-            return jnp.mean(jnp.concatenate([0.5 * sum(log_errors(table, each)) for each in problems]))
 
-        value, gradient = jax.value_and_grad(loss)(free)
-        change, state = optimiser.update(gradient, state)
-        return optax.apply_updates(free, change), state, value
+def batch(rng: np.random.Generator, problems: Problems) -> Problems:
+    """Three eighths of the mixtures and of the draws, at random."""
+    mixtures, draws = (rng.permutation(size)[: max(1, 3 * size // 8)] for size in problems.noise.shape[:2])
+    of_draws = [leaf[mixtures][:, draws] for leaf in problems[1:]]
+    return Problems(jax.tree.map(lambda leaf: leaf[mixtures], problems.mixtures), *of_draws)
 
-    free: Any = initial(n)
-    state, begin = optimiser.init(free), time.monotonic()
+
+def tune(free: Any, problems: list[Problems], scale: float, updates: int, rate: float) -> Table:
+    """The sampler that Adam finds from these free parameters, on other mixtures and draws in each update."""
+    n, begin, rng = int(np.sum(free["gaps"] > -np.inf)), time.monotonic(), np.random.default_rng(0)
+    state = optax.adam(0.0).init(free)
     for i in range(updates):
-        free, state, value = update(free, state, problems)
+        now = rate / n * 0.5 * (1.0 + np.cos(np.pi * i / updates))
+        free, state, value = _update(free, state, [batch(rng, each) for each in problems], scale, now)
         if i % 50 == 0 or i == updates - 1:
             print(
-                f"{n} evaluations, update {i + 1}/{updates}: {value:.4f}, {time.monotonic() - begin:.0f} s", flush=True
+                f"{n} evaluations, guidance scale {scale:g}, update {i + 1}/{updates}: {value:.4f}, "
+                f"{time.monotonic() - begin:.0f} s",
+                flush=True,
             )
-    return table_of(free)
+    angles, *others = table_of(free)
+    return Table(angles[: n + 1], *(column[:n] for column in others))
+
+
+@jax.jit
+def _update(free, state, problems, scale, rate):
+    value, gradient = jax.value_and_grad(loss)(free, problems, scale)
+    change, state = optax.adam(rate).update(gradient, state)
+    return optax.apply_updates(free, change), state, value

@@ -8,7 +8,8 @@ schedule. The probability-flow ODE is ``du/da = v = cos(a) eps - sin(a) x0 / sig
 
 The table holds the levels, as log-SNR for ``sigma_data = 1``, the weights w and d. They were optimised together, on
 random mixtures of Gaussians (``experiments.benchmarks.few_steps_tuning``), so that the grid and the weights belong to
-each other. The first slope is taken at a lower noise level than the start, where a network could only return the mean.
+each other. Other tables are for guidance scales of 2, 4 and 8, where slopes change faster. The first slope is taken at
+a lower noise level than the start, where a network could only return the mean.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from scorekit._numerics import as_time
 from scorekit.arguments import FractionScalar, PositiveScalar, checked
 from scorekit.checks import nan_unless
-from scorekit.samplers._tabulated import HISTORY, encloses, table
+from scorekit.samplers._tabulated import HISTORY, GuidanceScale, encloses, table
 from scorekit.solvers import LinearSolver, Row, SolverBase
 from scorekit.trees import combine, is_traced, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Schedule
@@ -49,6 +50,7 @@ class FewSteps(SolverBase):
 
     Attributes:
       sigma_data: the standard deviation of the data that the levels of the grid are multiples of.
+      guidance_scale: the scale of guided sampling, between whose tables it takes; None without guidance.
 
     >>> FewSteps(sigma_data=0.5).order
     1
@@ -58,6 +60,7 @@ class FewSteps(SolverBase):
     """
 
     sigma_data: ArrayLike = 1.0
+    guidance_scale: ArrayLike | None = None
     order, evals_per_step, stochastic = 1, 1, False
 
     def row(self, schedule, times, num_past):
@@ -65,11 +68,12 @@ class FewSteps(SolverBase):
 
     def plan(self, schedule, ts):
         ts = as_time(ts)
-        levels, keep, weights = table(jnp.shape(ts)[0] - 1)
+        levels, keep, weights = table(jnp.shape(ts)[0] - 1, self.guidance_scale)
         radius, angle = _polar(schedule, ts, self.sigma_data)
         belongs = jnp.all(jnp.abs(angle[1:-1] - _angles(levels)[1:]) < _TOLERANCE)
         if not is_traced(belongs) and not belongs:
-            raise ValueError(f"ts must be the grid of few_steps for this schedule and sigma_data, got {ts}")
+            own = "the grid of few_steps for this schedule, sigma_data and guidance_scale"
+            raise ValueError(f"ts must be {own}, got {ts}")
         first = schedule.time_at(levels[0] - 2.0 * jnp.log(self.sigma_data))
         times = nan_unless(belongs, ts[:-1].at[0].set(first))
         seen_radius, seen_angle = _polar(schedule, times, self.sigma_data)
@@ -104,18 +108,21 @@ def few_steps(
     t_min: FractionScalar = 0.0,
     *,
     sigma_data: PositiveScalar = 1.0,
+    guidance_scale: GuidanceScale | None = None,
 ) -> tuple[FewSteps, Array]:
-    """A solver and its grid for 5 to 20 evaluations, with tabulated noise levels and weights.
+    """A solver and its grid for 5 to 24 evaluations, with tabulated noise levels and weights.
 
     ``log_snr(ts[k]) = table[k] - 2 log(sigma_data)`` between the ends: the same noise levels, relative to the data, on
     every schedule. The network is evaluated at the inner times and, in the first step, at a level below ``ts[0]``.
 
     Args:
       schedule: the schedule of the network.
-      steps: 5, 6, 7, 8, 10, 12, 15 or 20, the evaluations of the network.
+      steps: evaluations of the network: 5 to 8, 10, 12, 14, 15, 16, 18, 20 or 24; with a guidance scale 8.
       t_max: the first time, with more noise than the first evaluation.
       t_min: the last time, with less noise than the last evaluation.
       sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images.
+      guidance_scale: gamma of classifier-free guidance, from 1 to 8: the tables for 1 (unguided), 2, 4 and 8, between
+        these linear in log gamma. None, and not 1, allows the numbers of steps without guidance.
 
     Returns:
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.
@@ -131,14 +138,16 @@ def few_steps(
     Source: Shaul et al. 2024, non-stationary solvers, which are optimised there for one model
     (https://arxiv.org/abs/2403.01329); the table is made here.
     """
-    fits = encloses(schedule, steps, t_max, t_min, sigma_data)
+    levels = table(steps, guidance_scale)[0]
+    fits = encloses(schedule, steps, t_max, t_min, sigma_data, guidance_scale)
     if not is_traced(fits) and not fits:
-        first, last = np.exp(-0.5 * np.asarray(table(steps)[0])[[0, -1]])
+        first, last = np.exp(-0.5 * np.asarray(levels)[[0, -1]])
         allowed = f"times that enclose sigma / alpha = {first:.3g} to {last:.3g} times sigma_data"
         raise ValueError(f"t_max and t_min must be {allowed}, got {t_max} and {t_min} with sigma_data = {sigma_data}")
-    inner = schedule.time_at(table(steps)[0][1:] - 2.0 * jnp.log(sigma_data))
+    inner = schedule.time_at(levels[1:] - 2.0 * jnp.log(sigma_data))
     first, last = (jnp.asarray(t, inner.dtype)[None] for t in (t_max, t_min))
-    return FewSteps(sigma_data=sigma_data), nan_unless(fits, jnp.concatenate([first, inner, last]))
+    solver = FewSteps(sigma_data=sigma_data, guidance_scale=guidance_scale)
+    return solver, nan_unless(fits, jnp.concatenate([first, inner, last]))
 
 
 def _angles(log_snr: Array) -> Array:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.predictions import Target, TargetName, as_target
-from scorekit.samplers._few_steps_table import TABLE
+from scorekit.samplers._tabulated import GuidanceScale, counts
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
 from scorekit.typing import Array, Schedule, Solver
@@ -18,7 +18,6 @@ _DETERMINISTIC = {
     10: UniPC(predictor=3, coordinate="flow"),
 }
 """The solver from so many steps on."""
-_MOST_TABULATED = 12  # steps; with more the tabulated pair is no better
 
 
 @checked
@@ -28,6 +27,7 @@ def recommended(
     *,
     stochastic: bool = False,
     sigma_data: Positive | None = None,
+    guidance_scale: GuidanceScale | None = None,
     target: TargetName | Target | None = None,
     t_max: Fraction = 1.0,
     t_min: Fraction = 0.0,
@@ -41,8 +41,10 @@ def recommended(
       schedule: the schedule of the network.
       steps: number of steps.
       stochastic: a solver that adds noise, which forgets the errors of earlier steps and needs more of them.
-      sigma_data: standard deviation of the data around 0, if it is known and sampling is not guided: with 5, 6, 7, 8,
-        10 or 12 steps the pair of :func:`few_steps`, better by 1.5 to 2.5 on mixtures, whose solver needs its own grid.
+      sigma_data: standard deviation of the data around 0, if it is known: with 5 to 8, 10, 12, 14, 15, 16, 18, 20 or 24
+        steps the pair of :func:`few_steps`, better by 1.2 to 2.5 on mixtures, whose solver needs its own grid.
+      guidance_scale: gamma of guided sampling, from 1 to 8: with sigma_data and 8 steps the guided :func:`few_steps`,
+        otherwise the same pair as without sigma_data.
       target: the target of the network, of which the grid begins where it is defined: for "eps" and "score" at 0.999 if
         alpha is 0 at ``t_max``. None for any that is defined at ``t_max``, as x0, v and velocity are.
       t_max: the first time.
@@ -67,8 +69,8 @@ def recommended(
     if sigma_data is not None:
         if stochastic:
             raise ValueError(f"sigma_data must be left out of a stochastic pair, got {sigma_data}")
-        if steps <= _MOST_TABULATED and steps in TABLE:
-            return few_steps(schedule, steps, t_max, t_min, sigma_data=sigma_data)
+        if steps in counts(guidance_scale):
+            return few_steps(schedule, steps, t_max, t_min, sigma_data=sigma_data, guidance_scale=guidance_scale)
     if kind is not None:
         t_max = _defined_from(kind, schedule, t_max)
     if stochastic:

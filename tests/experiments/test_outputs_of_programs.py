@@ -49,7 +49,7 @@ def digits(digits_run, tmp_path):
         "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN",
         "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN/../own",
         f"benchmarks.band_weighting --config={CONFIGS}/images/smoke.py --out=RUN/config.json",
-        "benchmarks.few_steps_tuning --nfe= --out=RUN/../new --module=RUN/config.json",
+        "benchmarks.few_steps_tuning --nfe= --out=RUN/config.json",
         "benchmarks.likelihood --out=RUN/config.json",
         "benchmarks.quality --workdir=RUN/../own",
         "benchmarks.guidance --workdir=RUN",
@@ -89,15 +89,13 @@ def test_an_export_is_replaced_with_overwrite_unless_its_card_was_edited(ring_ru
 
 
 def test_programs_define_flags_of_results_in_one_place():
-    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out|module)"')
+    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out)"')
     found = {
         str(path.relative_to(ROOT)): match.group(1)
         for path in (ROOT / "experiments").rglob("*.py")
         for match in pattern.finditer(path.read_text())
     }
-    assert found == {
-        "experiments/benchmarks/few_steps_tuning.py": "module",  # read by flags.results, with --overwrite of --out
-    }
+    assert found == {}
 
 
 @pytest.mark.slow

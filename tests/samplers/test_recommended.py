@@ -10,7 +10,7 @@ from tables import SCHEDULES
 from scorekit import denoisers, densities, process, samplers, schedules, solvers
 from scorekit.predictions import Eps
 from scorekit.samplers import few_steps, recommended
-from scorekit.samplers._few_steps_table import TABLE
+from scorekit.samplers._tabulated import TABLES, counts, table
 from scorekit.solvers import grids
 
 DATA = {
@@ -80,11 +80,15 @@ def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
     schedule = schedules.rectified_flow()
     tabulated = lambda steps: few_steps(schedule, steps, sigma_data=0.5)
     plain = lambda steps: recommended(schedule, steps)
-    for steps, pair in [*((n, tabulated) for n in (5, 6, 7, 8, 10, 12)), *((n, plain) for n in (4, 9, 15, 25))]:
+    for steps, pair in [*((n, tabulated) for n in counts()), *((n, plain) for n in (4, 9, 22, 25))]:
         solver, ts = recommended(schedule, steps, sigma_data=0.5)
         expected, grid = pair(steps)
         assert solver == expected
         np.testing.assert_array_equal(ts, grid)
+    guided, grid = recommended(schedule, 8, sigma_data=0.5, guidance_scale=3.0)
+    assert guided == few_steps(schedule, 8, sigma_data=0.5, guidance_scale=3.0)[0]
+    assert np.max(np.abs(grid - tabulated(8)[1])) > 0.01
+    assert recommended(schedule, 10, sigma_data=0.5, guidance_scale=3.0)[0] == plain(10)[0]
     with pytest.raises(ValueError, match="sigma_data must be left out of a stochastic pair"):
         recommended(schedule, 8, stochastic=True, sigma_data=0.5)
 
@@ -100,21 +104,34 @@ KINDS = {
 
 
 def test_table_has_decreasing_noise_and_weights_of_every_earlier_slope():
-    for steps, rows in TABLE.items():
-        assert len(rows) == steps
-        levels = np.array([level for level, _, _ in rows])
-        assert np.all(np.diff(levels) > 0.1), steps
-        assert [len(weights) for _, _, weights in rows] == [min(k, 4) + 1 for k in range(steps)]
-        np.testing.assert_allclose([sum(weights) for _, _, weights in rows], 1.0, atol=0.35)  # else no ODE is solved
+    assert counts() == [5, 6, 7, 8, 10, 12, 14, 15, 16, 18, 20, 24]
+    assert counts(2.0) == [8]
+    for scale, tables in TABLES.items():
+        for steps, rows in tables.items():
+            assert len(rows) == int(steps)
+            assert np.all(np.diff([row[0] for row in rows]) > 0.1), (scale, steps)
+            assert [len(row) - 2 for row in rows] == [min(k, 4) + 1 for k in range(len(rows))]
+            np.testing.assert_allclose([sum(row[2:]) for row in rows], 1.0, atol=0.35)  # else no ODE is solved
+
+
+def test_tables_of_guidance_scales_are_linear_in_their_logarithm():
+    flat = lambda *args: np.concatenate([np.ravel(part) for part in table(8, *args)])
+    two, four = flat(2.0), flat(4.0)
+    np.testing.assert_allclose(flat(1.0), flat(), rtol=1e-6)
+    np.testing.assert_allclose(flat(2.0**1.25), 0.75 * two + 0.25 * four, rtol=1e-5, atol=1e-6)
+    assert np.max(np.abs(four - two)) > 0.05
+    levels, *_ = jax.jit(lambda scale: table(8, scale))(4.0)  # it may be traced
+    np.testing.assert_allclose(levels, four[:8], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_noise_levels_are_those_of_the_table_in_units_of_the_data_on_every_schedule(name):
     schedule = KINDS[name]
-    for steps, rows in list(TABLE.items())[::3]:
-        _, ts = few_steps(schedule, steps, sigma_data=0.5)
+    for steps, scale in ((5, None), (8, 4.0), (14, None), (24, None)):
+        _, ts = few_steps(schedule, steps, sigma_data=0.5, guidance_scale=scale)
         assert (ts.shape, ts[0], ts[-1]) == ((steps + 1,), 1.0, 0.0)
-        expected = np.array([level for level, _, _ in rows])[1:] + 2.0 * np.log(2.0)
+        rows = TABLES["1" if scale is None else "4"][str(steps)]
+        expected = np.array([row[0] for row in rows])[1:] + 2.0 * np.log(2.0)
         np.testing.assert_allclose(schedule.log_snr(ts[1:-1]), expected, atol=2e-3)
 
 
@@ -159,10 +176,15 @@ FLOW = KINDS["flow"]
 SOLVER, OWN = few_steps(FLOW, 5)
 test_few_steps_of_another_grid_raise = raising(
     {
-        "ts must be the grid of few_steps for this schedule and sigma_data": lambda: SOLVER.plan(
+        "ts must be the grid of few_steps for this schedule, sigma_data and": lambda: SOLVER.plan(
             FLOW, grids.uniform(5)
         ),
         "steps must be one of 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
+        "one of 8 with a guidance scale, got 7": lambda: few_steps(FLOW, 7, guidance_scale=2.0),
+        r"guidance_scale must be in \[1, 8\], got 9.0": lambda: recommended(FLOW, 8, guidance_scale=9.0),
+        "for this schedule, sigma_data and guidance_scale, got": lambda: few_steps(FLOW, 8)[0].plan(
+            FLOW, few_steps(FLOW, 8, guidance_scale=8.0)[1]
+        ),
         "single steps, got FewSteps": lambda: SOLVER.row(FLOW, OWN[:2], 0),
         "t_max and t_min must be times that enclose sigma / alpha = ": lambda: few_steps(FLOW, 5, t_max=0.5),
     }

@@ -119,7 +119,7 @@ ROWS = {
         steps=2,
     ),
     "samplers.corrupt_denoise": call(num_rounds=1),
-    "samplers.few_steps": call(steps=Count(5, least=5), sigma_data=1.0, t_max=0.9, t_min=0.001),
+    "samplers.few_steps": call(steps=Count(8, least=5), sigma_data=1.0, guidance_scale=3.0, t_max=0.9, t_min=0.001),
     "samplers.langevin": call(score=lambda x: -x),
     "samplers.metropolis_langevin": call(log_density=_log_density, answer=lambda found: found[0]),
     "samplers.parallel_sample": call(tolerance=0.1, max_iterations=2, window=2),

@@ -8,9 +8,9 @@
     python -m experiments.benchmarks.quality --table=tuning --nfe=6,8 --problems= --digits=runs/digits --solvers=AB3
 
 ``solvers``: every solver on every grid, compared with other packages (:mod:`.solvers`). ``few_steps``:
-:func:`scorekit.samplers.few_steps` against the usual pairs of solver and grid (:mod:`.tabulated`). ``tuning``: untuned
-grids, a tuned grid, and a tuned grid with tuned coefficients (:mod:`.tuned`). Denoisers are exact, or with ``--digits``
-the network of a run.
+:func:`scorekit.samplers.recommended` with ``sigma_data`` against the usual pairs (:mod:`.tabulated`). ``tuning``:
+untuned grids, a tuned grid, and a tuned grid with tuned coefficients (:mod:`.tuned`). Denoisers are exact, or with
+``--digits`` the network of a run.
 """
 
 from pathlib import Path
@@ -33,8 +33,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
                     "UniPC2", "UniPC3", "UniPC2 flow", "DDPM", "DPM++2M SDE", "SA3", "EDM churn"],
     },
     "few_steps": {
-        "problems": list(problems.DATA), "nfe": ["5", "6", "7", "8", "10", "12", "15", "20"], "samples": 256,
-        "solvers": list(tabulated.STRATEGIES),
+        "problems": list(problems.DATA), "nfe": ["5", "6", "8", "10", "12", "16", "20", "24", "50", "100"],
+        "samples": 256, "solvers": list(tabulated.STRATEGIES),
     },
     "tuning": {
         "problems": list(tuned.EXACT), "nfe": ["5", "6", "8", "10"], "samples": 4096, "solvers": list(tuned.SOLVERS),
@@ -66,7 +66,7 @@ flags.DEFINE_enum(
     "schedule", "edm", list(problems.SCHEDULES), "solvers: schedule of exact denoisers; noise levels are the same."
 )
 flags.DEFINE_bool("peers", True, "solvers: measure other packages as well, where they are installed.")
-flags.DEFINE_float("guidance_scale", 1.0, "few_steps: guidance scale of the trained network.")
+flags.DEFINE_float("guidance_scale", 1.0, "few_steps: guidance scale; of exact denoisers to a third of the modes.")
 flags.DEFINE_float("sigma_data", 1.0, "few_steps: sigma_data of the tabulated sampler on it.", lower_bound=0.01)
 flags.DEFINE_integer("steps", 250, "tuning: updates per initial grid.", lower_bound=1)
 flags.DEFINE_integer("starts", 2, "tuning: initial grids.", lower_bound=1)

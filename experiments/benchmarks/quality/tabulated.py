@@ -1,8 +1,8 @@
 """The tabulated sampler of few steps against the usual solvers and grids, on data that its table was not made for.
 
 Every sampler starts at ``sigma / alpha = 80`` from the same noise; the error is the distance to the end of a fine
-solution from it, as RMSE and as the median over samples of the RMSE of one. ``STRATEGIES`` are the pairs of solver and
-grid that are defaults, or best at few evaluations, in diffusers, k-diffusion, azula, dpm_solver and hackable
+solution from it, as RMSE and as median and 90th percentile of the RMSE of a sample. ``STRATEGIES`` are the pairs of
+solver and grid that are defaults, or best at few evaluations, in diffusers, k-diffusion, azula, dpm_solver and hackable
 diffusion; see :mod:`.peers` for the packages themselves, and ``docs/solvers.md`` for what differs.
 """
 
@@ -14,7 +14,7 @@ from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality.problems import Errors, Problem, errors, exact_problem, trained_problem
 from experiments.cli.endings import one_line
 from scorekit import solvers
-from scorekit.samplers import few_steps, sample
+from scorekit.samplers import recommended, sample
 from scorekit.typing import Solver
 
 STRATEGIES: dict[str, tuple[Solver, str]] = {
@@ -44,8 +44,11 @@ PUBLISHED: dict[tuple[str, int], dict[int, float]] = {
 """The best cell of some 40 samplers of the packages themselves: RMSE (0) and median (1)."""
 
 
-def measure(problem: Problem, names: list[str], nfes: list[int], sigma_data: float) -> dict[str, list[Errors]]:
-    """The errors of every strategy, of the recommended pair, and of the tabulated sampler, by NFE."""
+def measure(
+    problem: Problem, names: list[str], nfes: list[int], sigma_data: float, scale: float
+) -> dict[str, list[Errors]]:
+    """The errors of every strategy, of the recommended pair, and of the recommended one with ``sigma_data``, by NFE."""
+    guided = None if scale == 1.0 else scale
 
     def usual(solver, grid, nfe):
         return problem.error(
@@ -53,7 +56,7 @@ def measure(problem: Problem, names: list[str], nfes: list[int], sigma_data: flo
         )
 
     def tabulated(nfe):
-        solver, ts = few_steps(problem.schedule, nfe, problem.top, sigma_data=sigma_data)
+        solver, ts = recommended(problem.schedule, nfe, t_max=problem.top, sigma_data=sigma_data, guidance_scale=guided)
         return errors(draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference)
 
     found = {name: [usual(*STRATEGIES[name], nfe) for nfe in nfes] for name in names}
@@ -94,14 +97,16 @@ def show(name: str, found: dict[str, list[Errors]], nfes: list[int]) -> list[tup
 def run(options: flags.FlagValues) -> None:
     """Prints the tables of all problems, and the ratios over them."""
     nfes, ratios, names = [int(n) for n in options.nfe], [], chosen("solvers", options.solvers, STRATEGIES)
+    scale = options.guidance_scale
     for name in options.problems:
         with jax.enable_x64(True):
-            ratios += show(name, measure(exact_problem(name, "edm", options.samples), names, nfes, 1.0), nfes)
-    if len(ratios) > 2:
+            problem = exact_problem(name, "edm", options.samples, scale)
+            ratios += show(name, measure(problem, names, nfes, 1.0, scale), nfes)
+    if len(ratios) > len(Errors._fields):
         for title, values in zip(("best strategy", "recommended"), zip(*ratios, strict=True), strict=True):
-            print(f"\n{title} / tabulated, over {len(options.problems)} problems and both errors:")
+            print(f"\n{title} / tabulated, over {len(options.problems)} problems and all errors:")
             print_ratios({"geometric mean": np.exp(np.mean(np.log(values), 0)), "smallest": np.min(values, 0)})
     if options.digits:
         with one_line():
-            problem = trained_problem(options.digits, min(options.samples, 128), options.guidance_scale)
-        show("digits", measure(problem, names, nfes, options.sigma_data), nfes)
+            problem = trained_problem(options.digits, min(options.samples, 128), scale)
+        show("digits", measure(problem, names, nfes, options.sigma_data, scale), nfes)
