@@ -89,6 +89,7 @@ def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
     assert guided == few_steps(schedule, 8, sigma_data=0.5, guidance_scale=3.0)[0]
     assert np.max(np.abs(grid - tabulated(8)[1])) > 0.01
     assert recommended(schedule, 10, sigma_data=0.5, guidance_scale=3.0)[0] == plain(10)[0]
+    assert recommended(schedule, 8, sigma_data=0.5, guidance_scale=5.0)[0] == plain(8)[0]
     with pytest.raises(ValueError, match="sigma_data must be left out of a stochastic pair"):
         recommended(schedule, 8, stochastic=True, sigma_data=0.5)
 
