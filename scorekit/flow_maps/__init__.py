@@ -40,6 +40,14 @@ from scorekit.flow_maps.consistency import (
     squared_error,
 )
 from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+from scorekit.flow_maps.divergence import (
+    LogDet,
+    divergence_loss,
+    exact_log_det,
+    inversion_error,
+    jacobian_log_det,
+    log_det_from_network,
+)
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
 from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
@@ -54,6 +62,7 @@ __all__ = [
     "Distance",
     "FlowMapSolver",
     "Jumps",
+    "LogDet",
     "Steps",
     "adaptive_weighted",
     "adversarial_loss",
@@ -67,8 +76,10 @@ __all__ = [
     "consistency_training_loss",
     "curriculum",
     "discriminator_loss",
+    "divergence_loss",
     "earlier_time",
     "eulerian_loss",
+    "exact_log_det",
     "exact_map",
     "fake_score_loss",
     "feature_matching_loss",
@@ -76,7 +87,10 @@ __all__ = [
     "gradient_penalty",
     "guided_velocity",
     "halvings",
+    "inversion_error",
+    "jacobian_log_det",
     "lagrangian_loss",
+    "log_det_from_network",
     "matching_loss",
     "middle_time",
     "noised_logits",
