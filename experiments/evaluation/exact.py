@@ -83,43 +83,45 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
     Discrete data are dequantised uniformly, within bins centred at the values of :func:`scorekit.data.to_unit`.
     """
     options, bins, dim, schedule = config.evaluation, dataset.bins, math.prod(model.shape), model.schedule
-    t_min, t_max = ends = likelihood_ends(model)
+    t_min, t_max = map(float, likelihood_ends(model))
     kind: Literal["exact", "rademacher"] = "exact" if dim <= FEW_VALUES else "rademacher"
-    ways = [None, *(options.step_counts or JUMPS)] if model.divergence is not None else [None]
+    counts = () if model.divergence is None else options.step_counts or JUMPS
+
+    wider = 1.0 if bins is None else bins / (bins - 1)  # the network's scale: the outermost bins are at -1 and 1
+
+    def log_likelihood(jumps, params, given, key, x):
+        rule = denoiser(model, params, given)
+        if jumps:
+            log_det = flow_maps.log_det_from_network(divergence_head(model, params, given), schedule)
+            ts = jnp.linspace(t_max, t_min, jumps + 1)
+            return likelihood.log_likelihood(None, rule, schedule, x, ts=ts, log_det=log_det)
+        return likelihood.log_likelihood(
+            None if kind == "exact" else key, rule, schedule, x, divergence=kind, probes=options.exact_probes,
+            t_min=t_min, t_max=t_max, rtol=options.exact_tolerance, atol=options.exact_tolerance,
+        )  # fmt: skip
+
+    def code(jumps, params, key, batch):
+        found = []
+
+        def log_density(key, x):
+            found.append(log_likelihood(jumps, params, conditions(model, batch), key, wider * x))
+            return found[0].log_p + dim * math.log(wider)
+
+        if bins is None:
+            bits = likelihood.bits_per_dim(log_density(key, batch["x"]), dim)
+        else:
+            bits = likelihood.dequantised_bits_per_dim(key, log_density, batch["raw"].astype(jnp.int32), bins)
+        return bits.bits_per_dim, bits.offset, found[0].nfe, found[0].success
 
     @spread_jit
     def run(params, key, batch):
-        batch, found, inversion = preprocess(dataset, spread(batch)), [], jnp.zeros(1)
-        given = conditions(model, batch)
-        rule = denoiser(model, params, given)
-        for jumps in ways:
-
-            def log_density(key, x, jumps=jumps):
-                if jumps is None:
-                    key = None if kind == "exact" else key
-                    result = likelihood.log_likelihood(
-                        key, rule, schedule, x, divergence=kind, probes=options.exact_probes, t_min=t_min,
-                        t_max=t_max, rtol=options.exact_tolerance, atol=options.exact_tolerance,
-                    )  # fmt: skip
-                else:
-                    log_det = flow_maps.log_det_from_network(divergence_head(model, params, given), schedule)
-                    ts = jnp.linspace(t_max, t_min, jumps + 1)
-                    result = likelihood.log_likelihood(None, rule, schedule, x, ts=ts, log_det=log_det)
-                found.append(result)
-                return result.log_p
-
-            if bins is None:
-                bits = likelihood.bits_per_dim(log_density(key, batch["x"]), dim)
-            else:
-                wider = bins / (bins - 1)  # the network's scale, on which the outermost bins are centred at -1 and 1
-                density = lambda key, z, f=log_density: f(key, wider * z) + dim * math.log(wider)
-                bits = likelihood.dequantised_bits_per_dim(key, density, batch["raw"].astype(jnp.int32), bins)
-            found[-1] = bits.bits_per_dim, bits.offset, found[-1].nfe, found[-1].success
-        if len(ways) > 1:
-            noise = jax.random.normal(key, batch["x"].shape)
-            x_t = process.perturb(batch["x"], noise, t_min, schedule)
-            inversion = flow_maps.inversion_error(rule, schedule, x_t, *ends)
-        return found, inversion
+        batch, error = preprocess(dataset, spread(batch)), jnp.zeros(1)
+        found = [code(jumps, params, key, batch) for jumps in (0, *counts)]
+        if counts:
+            x_t = process.perturb(batch["x"], jax.random.normal(key, batch["x"].shape), t_min, schedule)
+            rule = denoiser(model, params, conditions(model, batch))
+            error = flow_maps.inversion_error(rule, schedule, x_t, t_min, t_max)
+        return found, error
 
     examples = min(options.exact_examples, len(dataset.test["x"]))
     size = min(BATCH, examples)
@@ -144,7 +146,7 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
     error = lambda values: float(values.std(ddof=1) / math.sqrt(examples))
     dequantisation = "none" if bins is None else "uniform"
     jumps = {}
-    for count, values in zip(ways[1:], by_map, strict=True):
+    for count, values in zip(counts, by_map, strict=True):
         jumps[f"{count} jump{'s' * (count > 1)}"] = {
             "bits/dim": float(values.mean()),
             "standard error": error(values),
@@ -154,5 +156,5 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
         }
     found = ByMap(jumps, bits, by_map, math.sqrt(np.concatenate(errors).mean())) if by_map else None
     return ExactBits(
-        float(bits.mean()), error(bits), float(offset), dequantisation, examples, probes, most, *ends, found
+        float(bits.mean()), error(bits), float(offset), dequantisation, examples, probes, most, t_min, t_max, found
     )

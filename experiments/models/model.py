@@ -222,12 +222,12 @@ def divergence_head(
     return Partial(functools.partial(_two_times, model, True), params, named, dropout)
 
 
-def likelihood_ends(model: Model) -> tuple[float, float]:
+def likelihood_ends(model: Model) -> tuple[Array, float]:
     """The first and the last time of the likelihood. Discrete data begin where a bin is eight standard deviations of
     the noise wide: t = 1e-5 for linear VP and 256 bins."""
-    bins = model.bins
-    first = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(4.0 * (bins - 1)))))
-    return first, 1.0 - 1e-3
+    if model.bins is None:
+        return jnp.array(1e-3), 1.0 - 1e-3
+    return jnp.maximum(0.0, model.schedule.time_at(2.0 * math.log(4.0 * (model.bins - 1)))), 1.0 - 1e-3
 
 
 def _two_times(

@@ -68,12 +68,10 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
     def curvature(key, x):
         return typicality.score_curvature(key, denoiser, schedule, x, curved, probes=config.probes)
 
-    network = config.kind == "network"  # the density of a fitted one has a closed form
+    cost = 4 * config.likelihood_steps * (1 + config.probes)
+    cost = cost if config.kind == "network" else 1  # the density of a fitted one has a closed form
     found = {
-        "log p": (
-            functools.partial(log_p, scored.log_density),
-            4 * config.likelihood_steps * (1 + config.probes) if network else 1,
-        ),
+        "log p": (functools.partial(log_p, scored.log_density), cost),
         "bound": (bound, config.bound_times),
         "norms": (norms, len(ts)),
         "one step": (one_step, len(ts)),
@@ -95,7 +93,8 @@ def measure(
     config, model and sets.
 
     Returns:
-      By set: "log p", of a flow map with a divergence head "map log p", "bound", "norms", "one step", "many steps", "path", "curvature" and "code length".
+      By set: "log p", of a flow map with a divergence head "map log p", "bound", "norms", "one step", "many steps",
+      "path", "curvature" and "code length".
     """
     assert dataset.bins is not None
     statistics = make_statistics(config, scored, dataset.bins)

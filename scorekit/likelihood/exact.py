@@ -191,7 +191,7 @@ def log_likelihood(
     (y, integral), (nfe, success) = in_blocks(solve, (y, by_example), length)
     nfe, success = jnp.max(nfe), jnp.all(success)
     d, n = event_size(x0), integral.shape[1]
-    log_det = jnp.mean(integral, axis=1) + d * (jnp.log(last.scale) - jnp.log(first.scale))
+    change = jnp.mean(integral, axis=1) + d * (jnp.log(last.scale) - jnp.log(first.scale))
     latent = combine((last.scale, y))
     prior = _prior(schedule, ends[1], latent)
     if vectors is None:
@@ -199,10 +199,10 @@ def log_likelihood(
     else:
         error = jnp.std(integral, axis=1, ddof=1) / math.sqrt(n) if n > 1 else jnp.full_like(prior, jnp.nan)
     return LogLikelihood(
-        log_p=prior + log_det,
+        log_p=prior + change,
         standard_error=error,
         prior=prior,
-        log_det=log_det,
+        log_det=change,
         x_1=jax.tree.map(lambda y, x: y.astype(jnp.result_type(x)), latent, x0),
         nfe=nfe,
         success=success,
