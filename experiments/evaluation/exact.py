@@ -120,7 +120,7 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
         if counts:
             x_t = process.perturb(batch["x"], jax.random.normal(key, batch["x"].shape), t_min, schedule)
             rule = denoiser(model, params, conditions(model, batch))
-            error = flow_maps.inversion_error(rule, schedule, x_t, t_min, t_max)
+            error = flow_maps.semigroup_error(rule, schedule, x_t, t_min, t_max, t_min)
         return found, error
 
     examples = min(options.exact_examples, len(dataset.test["x"]))

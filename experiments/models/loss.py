@@ -146,17 +146,15 @@ def _of_divergence(key: Key, model: Model, times: dict[str, Array], x: Array) ->
     Half of these start where every likelihood does, within a factor of 2 of the noise of the data.
     """
     for_place, for_start, for_probe, for_way = jax.random.split(key, 4)
-    n, schedule = x.shape[0], model.schedule
+    schedule, (n, *_) = model.schedule, x.shape
     t, s, way = times["t"], times["s"], jax.random.uniform(for_way, (n,))
-    first = -2.0 * math.log(2.0) * jax.random.uniform(for_start, (n,)) + schedule.log_snr(likelihood_ends(model)[0])
-    start = jnp.where((way < 0.25) & (s < t), schedule.time_at(first), s)
-    inverse = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
+    first = schedule.log_snr(likelihood_ends(model)[0]) - 2.0 * math.log(2.0) * jax.random.uniform(for_start, (n,))
+    start = jnp.where((way < 0.25) & (s < t), jnp.minimum(schedule.time_at(first), t), s)
+    found = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
     if "middle" in times:
-        low, high = jnp.minimum(*inverse.values()), jnp.maximum(*inverse.values())
-        moved = flow_maps.middle_time(high, low, schedule)
-        inverse["middle"] = jnp.where((way < 0.25) & (s < t), moved, times["middle"])
+        found["middle"] = flow_maps.middle_time(t, start, schedule)
     return {
-        "times": times | inverse,
+        "times": times | found,
         "fraction": jax.random.uniform(for_place, (n,)),
         "probe": jax.random.rademacher(for_probe, x.shape, x.dtype),
     }

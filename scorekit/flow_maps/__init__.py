@@ -40,14 +40,7 @@ from scorekit.flow_maps.consistency import (
     squared_error,
 )
 from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
-from scorekit.flow_maps.divergence import (
-    LogDet,
-    divergence_loss,
-    exact_log_det,
-    inversion_error,
-    jacobian_log_det,
-    log_det_from_network,
-)
+from scorekit.flow_maps.divergence import LogDet, divergence_loss, exact_log_det, jacobian_log_det, log_det_from_network
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
 from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
@@ -87,7 +80,6 @@ __all__ = [
     "gradient_penalty",
     "guided_velocity",
     "halvings",
-    "inversion_error",
     "jacobian_log_det",
     "lagrangian_loss",
     "log_det_from_network",

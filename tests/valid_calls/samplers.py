@@ -192,7 +192,6 @@ ROWS = {
     "flow_maps.semigroup_error": call(
         flow_map=denoiser, x_t=Data(X, "shape; empty: no example, no error", alias="middle")
     ),
-    "flow_maps.inversion_error": call(flow_map=denoiser, x_t=Data(X, "shape; empty: no example, no error")),
     "flow_maps.log_det_from_network": call(then="x_t t s", x_t=Data(X, alias="t"), t=_NETWORK_T, s=_NETWORK_S),
     "flow_maps.jacobian_log_det": call(then="x_t t s", flow_map=denoiser, x_t=Data(X, "shape"), t=_ANY_T, s=_ANY_S),
     "flow_maps.exact_log_det": call(then="x_t t s", density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2),
