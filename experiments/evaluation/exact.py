@@ -12,7 +12,7 @@ from experiments.cli.progress import Progress
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions
 from experiments.models.devices import spread, spread_jit
-from experiments.models.model import Model, denoiser, divergence_head, likelihood_ends
+from experiments.models.model import Model, denoiser, likelihood_ends, map_likelihood
 from scorekit import flow_maps, likelihood, process
 from scorekit.typing import PyTree
 
@@ -90,14 +90,12 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
     wider = 1.0 if bins is None else bins / (bins - 1)  # the network's scale: the outermost bins are at -1 and 1
 
     def log_likelihood(jumps, params, given, key, x):
-        rule = denoiser(model, params, given)
         if jumps:
-            log_det = flow_maps.log_det_from_network(divergence_head(model, params, given), schedule)
-            ts = jnp.linspace(t_max, t_min, jumps + 1)
-            return likelihood.log_likelihood(None, rule, schedule, x, ts=ts, log_det=log_det)
+            return map_likelihood(model, params, given, x, jumps, t_min, t_max)
         return likelihood.log_likelihood(
-            None if kind == "exact" else key, rule, schedule, x, divergence=kind, probes=options.exact_probes,
-            t_min=t_min, t_max=t_max, rtol=options.exact_tolerance, atol=options.exact_tolerance,
+            None if kind == "exact" else key, denoiser(model, params, given), schedule, x, divergence=kind,
+            probes=options.exact_probes, t_min=t_min, t_max=t_max, rtol=options.exact_tolerance,
+            atol=options.exact_tolerance,
         )  # fmt: skip
 
     def code(jumps, params, key, batch):

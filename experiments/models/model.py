@@ -20,10 +20,11 @@ from experiments.models.flow_map_losses import FlowMapLoss
 from scorekit import denoisers, flow_maps
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
+from scorekit.likelihood import LogLikelihood, log_likelihood
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
-from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, Number, PyTree, Schedule, Weighting
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
@@ -228,6 +229,15 @@ def likelihood_ends(model: Model) -> tuple[Array, float]:
     if model.bins is None:
         return jnp.array(1e-3), 1.0 - 1e-3
     return jnp.maximum(0.0, model.schedule.time_at(2.0 * math.log(4.0 * (model.bins - 1)))), 1.0 - 1e-3
+
+
+def map_likelihood(
+    model: Model, params: PyTree, given: Array | Mapping[str, Any], x: Array, jumps: int, t_min: Number, t_max: Number
+) -> LogLikelihood:
+    """The likelihood of states at ``t_min`` by equal jumps of the flow map and its divergence head."""
+    log_det = flow_maps.log_det_from_network(divergence_head(model, params, given), model.schedule)
+    rule, ts = flow_map(model, params, given), jnp.linspace(t_max, t_min, jumps + 1)
+    return log_likelihood(None, rule, model.schedule, x, ts=ts, log_det=log_det)
 
 
 def _two_times(

@@ -14,20 +14,12 @@ from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.model import (
-    Model,
-    at_params,
-    build_model,
-    divergence_head,
-    flow_map,
-    init_params,
-    unconditional,
-)
+from experiments.models.model import Model, at_params, build_model, init_params, map_likelihood, unconditional
 from experiments.models.run_files import averaged
 from experiments.models.runs import open_run
 from experiments.tasks import diffusion
 from experiments.training import loop
-from scorekit import denoisers, densities, flow_maps, likelihood, process, schedules, solvers
+from scorekit import denoisers, densities, likelihood, process, schedules, solvers
 from scorekit.typing import Array, Denoiser, Key, Schedule
 
 MODELS = ("network", "gaussian", "mixture")
@@ -92,18 +84,9 @@ def _network(config: Config, model: Model, params, dataset: Dataset, name: str) 
     assert dataset.bins is not None
     t_min = first_time(model.schedule, dataset.bins)
     log_density = along_flow(denoiser, model.schedule, t_min, config.likelihood_steps, config.probes)
-    if model.divergence is None:
-        return ScoredModel(denoiser, model.schedule, log_density, t_min, name)
-
-    def map_density(key, x_t):
-        del key
-        given = jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
-        rule, head = flow_map(model, params, given), divergence_head(model, params, given)
-        log_det = flow_maps.log_det_from_network(head, model.schedule)
-        ts = jnp.linspace(0.999, t_min, config.jumps + 1)
-        return likelihood.log_likelihood(None, rule, model.schedule, x_t, ts=ts, log_det=log_det).log_p
-
-    return ScoredModel(denoiser, model.schedule, log_density, t_min, name, map_density)
+    null = lambda x_t: jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
+    by_map = lambda key, x_t: map_likelihood(model, params, null(x_t), x_t, config.jumps, t_min, 0.999).log_p
+    return ScoredModel(denoiser, model.schedule, log_density, t_min, name, None if model.divergence is None else by_map)
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int):
