@@ -30,7 +30,7 @@ Array([1.386], dtype=float32)
 >>> jacobian_log_det(exact_map(data, schedule), schedule)(x, 0.0, 1.0).round(3)
 Array([1.386], dtype=float32)
 >>> log_det_from_network(lambda x, t, s: 0.15 * x, schedule)(x, 0.0, 1.0).round(2)
-Array([1.39], dtype=float32)
+Array([1.38], dtype=float32)
 
 Source: Ai et al. 2025, "Joint distillation for fast likelihood evaluation and sampling in flow-based models" (F2D2,
 https://arxiv.org/abs/2512.02636).
