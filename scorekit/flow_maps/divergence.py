@@ -69,10 +69,14 @@ def _kappa(schedule, t, floor):
     return jnp.log(clock(schedule, t) + floor)
 
 
-def _from_network(network, schedule, floor, x_t, t, s):
+def _check(x_t, t, s):
     check_floating(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
+
+
+def _from_network(network, schedule, floor, x_t, t, s):
+    _check(x_t, t, s)
     terms = sum_per_example(lambda h: h, output_like("output", network, x_t, t, s))
     change = _kappa(schedule, s, floor) - _kappa(schedule, t, floor)
     scales = (jnp.log(schedule.alpha(u) + schedule.sigma(u)) for u in (s, t))
@@ -92,9 +96,10 @@ def log_det_from_network(
 
 
 def _exact(density, schedule, flow_map, x_t, t, s):
-    wide = lambda u: jnp.broadcast_to(u, (batch_size(x_t),))
+    _check(x_t, t, s)
+    x_s, wide = transport(flow_map, schedule, x_t, t, s), lambda u: jnp.broadcast_to(u, (batch_size(x_t),))
     at = jax.vmap(lambda x, u: density.marginal(schedule.alpha(u), schedule.sigma(u)).log_density(x))
-    return at(x_t, wide(t)) - at(transport(flow_map, schedule, x_t, t, s), wide(s))
+    return at(x_t, wide(t)) - at(x_s, wide(s))
 
 
 @checked
@@ -111,7 +116,7 @@ def exact_log_det(density: Gaussian | Mixture, schedule: Schedule, steps: Positi
 
 
 def _jacobian(flow_map, schedule, x_t, t, s):
-    check_per_example(x_t, t=t, s=s)
+    _check(x_t, t, s)
     batch = (batch_size(x_t),)
 
     def one(x, t, s):
@@ -173,6 +178,7 @@ def divergence_loss(
     Array([0.], dtype=float32)
     """
     t, s = checked_steps(x0, t, s, ordered=False)
+    check_floating(probe=probe)
     check_per_example(x0, fraction=fraction)
     check_like("x0", x0, probe=probe)
     t, s = clip_to_interior(t), clip_to_interior(s)

@@ -80,7 +80,7 @@ USUAL = {
         "network": OUTPUT,
         "x_t": SAME,
         "middle": Time(_MIDDLE),
-        "fraction": Data(_MIDDLE, "below, above: any place of the path"),
+        "fraction": Data(_MIDDLE, "below, above: any place of the path; integer: 0 and 1 are the ends"),
         "probe": Data(X),
         "head": OUTPUT,
         "n": 2,
@@ -193,10 +193,11 @@ ROWS = {
         flow_map=denoiser, x_t=Data(X, "shape; empty: no example, no error", alias="middle")
     ),
     "flow_maps.log_det_from_network": call(then="x_t t s", x_t=Data(X, alias="t"), t=_NETWORK_T, s=_NETWORK_S),
-    "flow_maps.jacobian_log_det": call(then="x_t t s", flow_map=denoiser, x_t=Data(X, "shape"), t=_ANY_T, s=_ANY_S),
-    "flow_maps.exact_log_det": call(then="x_t t s", density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2),
-    "likelihood.log_likelihood/log_det": call(
-        key=None, ts=_GIVEN_TS, log_det=lambda x, t, s: jnp.zeros(2), schedule=_SCHEDULE, denoiser=denoiser
+    "flow_maps.jacobian_log_det": call(
+        then="x_t t s", flow_map=denoiser, x_t=Data(X, "shape", alias="t"), t=_ANY_T, s=_ANY_S
+    ),
+    "flow_maps.exact_log_det": call(
+        then="x_t t s", x_t=Data(X, alias="t"), density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2
     ),
     "flow_maps.exact_map": call(then="x_t t s", density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2),
     "flow_maps.adaptive_weighted": call(loss=Data(_T, "shape, integer; empty: no example, no loss")),
