@@ -83,7 +83,7 @@ class Evaluation(NamedTuple):
         if self.inception:
             found |= self.inception.values()
         if self.exact:
-            found |= {f"exact/{name}": value for name, value in self.exact._asdict().items()}
+            found |= {f"exact/{name}": value for name, value in self.exact.values().items()}
         return found | (self.quantisation.values() if self.quantisation else {})
 
 

@@ -41,6 +41,10 @@ FIELDS = Section(
         flow_map=Choices(flow_map_losses.LOSSES, "none", """
             Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length
             of the jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used."""),
+        divergence=Field(None, POSITIVE, """
+            Weight of the loss of a divergence head, a second output of the network of a flow map: then
+            ``experiments.evaluate --bits_per_dim`` reports likelihoods in one evaluation for each jump too, and half of
+            the jumps in training lead from data to noise; None is no head."""),
         coupling=Choices(choices.COUPLINGS, "independent", """
             Which noise goes with which example: independent; the optimal transport of
             the batch, for straighter paths; or what leads to its dense map, where sampling starts

@@ -104,6 +104,9 @@ def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
     found, most = choices.build_flow_map(config), config.loss.guidance_max
     allowed = "None without config.loss.flow_map, and for consistency_tuning"
     require(most is None or (found is not None and found.guided), "loss.guidance_max", most, allowed)
+    allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
+    has_jumps = found is not None and not found.ends_only
+    require(config.loss.divergence is None or has_jumps, "loss.divergence", config.loss.divergence, allowed)
     allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
     require_field(config, "network.name", found is None or config.network.name in TWO_TIMES, allowed)
     if config.sampling.solver.name != "flow_map":

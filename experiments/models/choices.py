@@ -183,7 +183,7 @@ def _module(kind: type[nn.Module], *drop: str) -> Choice:
         return cast(Any, kind)(dtype=jnp.dtype(dtype), **sizes)
 
     dtype = Field("float32", OneOf("float32", "bfloat16"), "")
-    return Choice(make, kind, drop=("parent", "name", "learned_variance", *drop), dtype=dtype)
+    return Choice(make, kind, drop=("parent", "name", "learned_variance", "divergence", *drop), dtype=dtype)
 
 
 def _causal(kind: type[nn.Module]) -> Choice:

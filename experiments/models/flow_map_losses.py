@@ -74,7 +74,7 @@ def _itself(residual, flow_map: FlowMap, schedule, x0, eps, times, progress, vel
     del progress
     t, s = times["t"], times["s"]
     if teacher is None:
-        teacher = functools.partial(_mixed, s < t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
+        teacher = functools.partial(_mixed, s != t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
     return residual(flow_map, schedule, x0, eps, t, s, velocity=teacher)
 
 
@@ -86,8 +86,8 @@ def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, progress, v
 
     jumps = flow_map
     if teacher is not None:
-        jumps = functools.partial(_mixed, s < t, flow_map, lambda x, t, s, one=teacher: one(x, t))
-    target = functools.partial(_mixed, s < t, jumps, lambda x, t, s: matching(x, t))
+        jumps = functools.partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
+    target = functools.partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
     return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
 
 

@@ -12,14 +12,23 @@ import jax.numpy as jnp
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.devices import collect, everywhere, spread
-from experiments.models.model import GUIDANCE, Model, at_params, flow_map, log_variance, network
+from experiments.models.model import (
+    GUIDANCE,
+    Model,
+    at_params,
+    divergence_head,
+    flow_map,
+    likelihood_ends,
+    log_variance,
+    network,
+)
 from scorekit import flow_maps, forcing, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.networks import drop_conditions
 from scorekit.predictions import bounded_log_snr
 from scorekit.schedules import time_derivative
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import Denoiser, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, Key, Prediction, PyTree, Schedule
 
 
 def make_prepare(
@@ -61,6 +70,8 @@ def make_prepare(
         if model.flow_map is not None:
             times = model.flow_map.draw(for_times, x.shape[0], sampler, model.schedule)
             further |= {"times": times, "progress": jnp.full(x.shape[0], batch["progress"])}
+            if model.divergence is not None:
+                further |= _of_divergence(jax.random.fold_in(key, 7), model, times, x)
         nulls = null_conditions(model)
         given = drop_conditions(for_dropout, given, nulls, rates, joint_rate)
         if caption_rate > 0:
@@ -104,6 +115,12 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
         else:
             source = {} if model.guidance_max is None else {"velocity": guided_velocity(model, params, batch)}
         value = objective(found, model.schedule, x, eps, times, batch["progress"], **source) * times["weight"]
+        if model.divergence is not None:
+            head = divergence_head(model, params, batch["conditions"], batch.get("dropout"))
+            value += model.divergence * flow_maps.divergence_loss(
+                head, found, model.schedule, x, eps, times["t"], times["s"],
+                fraction=batch["fraction"], probe=batch["probe"], velocity=source.get("teacher"),
+            )  # fmt: skip
         log_snr = bounded_log_snr(times["t"], model.schedule)
         if model.log_variance is not None:
             value = losses.uncertainty_weighted(value, log_variance(model, params, log_snr))
@@ -126,6 +143,26 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
     return loss if model.flow_map is None else functools.partial(of_map, model.flow_map.loss)
+
+
+def _of_divergence(key: Key, model: Model, times: dict[str, Array], x: Array) -> dict[str, Any]:
+    """The draws of a divergence head, and times of which half of the jumps lead to noise.
+
+    Half of these start where every likelihood does, within a factor of 2 of the noise of the data.
+    """
+    for_place, for_start, for_probe, for_way = jax.random.split(key, 4)
+    schedule, (n, *_) = model.schedule, x.shape
+    t, s, way = times["t"], times["s"], jax.random.uniform(for_way, (n,))
+    first = schedule.log_snr(likelihood_ends(model)[0]) - 2.0 * math.log(2.0) * jax.random.uniform(for_start, (n,))
+    start = jnp.where((way < 0.25) & (s < t), jnp.minimum(schedule.time_at(first), t), s)
+    found = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
+    if "middle" in times:
+        found["middle"] = flow_maps.middle_time(t, start, schedule)
+    return {
+        "times": times | found,
+        "fraction": jax.random.uniform(for_place, (n,)),
+        "probe": jax.random.rademacher(for_probe, x.shape, x.dtype),
+    }
 
 
 def guided_velocity(model: Model, params: PyTree, batch: Mapping[str, Any]) -> Denoiser:

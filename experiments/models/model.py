@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -19,11 +20,12 @@ from experiments.models.flow_map_losses import FlowMapLoss
 from scorekit import denoisers, flow_maps
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
+from scorekit.likelihood import LogLikelihood, log_likelihood
 from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.trees import is_traced
-from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, PyTree, Schedule, Weighting
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, Number, PyTree, Schedule, Weighting
 
 LOG_VARIANCE = "log_variance"
 """Where the variables of the log-variance are among those of the network."""
@@ -61,6 +63,8 @@ class Model(NamedTuple):
     """The largest γ that a flow map is conditioned on; None for one that is not."""
     coupling: choices.Coupling | None = None
     """Which noise goes with which example; None for independent noise."""
+    divergence: float | None = None
+    """The weight of the loss of the divergence head of a flow map; None for a network without one."""
     frame_levels: bool = False
     """Whether every frame has a noise level of its own in training."""
 
@@ -80,8 +84,9 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         *positions, channels = sizes["map_shape"]
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
     num_classes = None if data.kind_of(config).unlabelled(config) else dataset.num_classes
+    module = choices.build_network(config, num_classes, outputs=dataset.shape[-1], **sizes)
     return Model(
-        module=choices.build_network(config, num_classes, outputs=dataset.shape[-1], **sizes),
+        module=module if config.loss.divergence is None else module.clone(divergence=True),
         schedule=schedule,
         target=choices.build_target(config),
         weighting=choices.build_weighting(config, schedule),
@@ -98,6 +103,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         flow_map=choices.build_flow_map(config),
         coupling=coupling,
         guidance_max=config.loss.guidance_max,
+        divergence=config.loss.divergence,
         frame_levels=config.loss.levels == "frame",
     )
 
@@ -167,9 +173,16 @@ def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
     return cast(Array, model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4))
 
 
-def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> Network:
+def network(
+    model: Model,
+    params: PyTree,
+    given: Array | Mapping[str, Any],
+    dropout: Array | None = None,
+    divergence: bool = False,
+) -> Network:
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
-    preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example."""
+    preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example. With
+    ``divergence`` the output is that of the divergence head."""
     named = given if isinstance(given, Mapping) else {"labels": given}
     if model.flow_map is not None and "scalars" not in named:
         named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}
@@ -180,7 +193,14 @@ def network(model: Model, params: PyTree, given: Array | Mapping[str, Any], drop
         bound = Partial(model.module.apply, of_network, **named)
     else:
         bound = Partial(functools.partial(_with_dropout, model.module), of_network, dropout, named)
+    if model.divergence is not None:
+        bound = Partial(functools.partial(_channels, divergence), bound)
     return preconditioning.precondition(bound, model.preconditioning)
+
+
+def _channels(divergence: bool, both: Network, x: Array, noise: Array) -> Array:
+    output = both(x, noise)
+    return output[..., x.shape[-1] :] if divergence else output[..., : x.shape[-1]]
 
 
 def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree, x: Array, noise: Array) -> Array:
@@ -203,13 +223,40 @@ def denoiser(model: Model, params: PyTree, given: Array | Mapping[str, Any]) -> 
 def flow_map(model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None) -> FlowMap:
     """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
     named = given if isinstance(given, Mapping) else {"labels": given}
-    two_times = Partial(functools.partial(_two_times, model), params, named, dropout)
+    two_times = Partial(functools.partial(_two_times, model, False), params, named, dropout)
     return flow_maps.flow_map_from_network(two_times, model.schedule, model.target)
 
 
-def _two_times(model: Model, params: PyTree, named: Mapping[str, Any], dropout, x_t: Array, t: Array, s: Array):
+def divergence_head(
+    model: Model, params: PyTree, given: Array | Mapping[str, Any], dropout: Array | None = None
+) -> Callable[[Array, Array, Array], Array]:
+    """The divergence head of the conditional flow map, ``(x_t, t, s) -> h``, shaped like ``x_t``."""
+    named = given if isinstance(given, Mapping) else {"labels": given}
+    return Partial(functools.partial(_two_times, model, True), params, named, dropout)
+
+
+def likelihood_ends(model: Model) -> tuple[Array, float]:
+    """The first and the last time of the likelihood. Discrete data begin where a bin is eight standard deviations of
+    the noise wide: t = 1e-5 for linear VP and 256 bins."""
+    if model.bins is None:
+        return jnp.array(1e-3), 1.0 - 1e-3
+    return jnp.maximum(0.0, model.schedule.time_at(2.0 * math.log(4.0 * (model.bins - 1)))), 1.0 - 1e-3
+
+
+def map_likelihood(
+    model: Model, params: PyTree, given: Array | Mapping[str, Any], x: Array, jumps: int, t_min: Number, t_max: Number
+) -> LogLikelihood:
+    """The likelihood of states at ``t_min`` by equal jumps of the flow map and its divergence head."""
+    log_det = flow_maps.log_det_from_network(divergence_head(model, params, given), model.schedule)
+    rule, ts = flow_map(model, params, given), jnp.linspace(t_max, t_min, jumps + 1)
+    return log_likelihood(None, rule, model.schedule, x, ts=ts, log_det=log_det)
+
+
+def _two_times(
+    model: Model, head: bool, params: PyTree, named: Mapping[str, Any], dropout, x_t: Array, t: Array, s: Array
+):
     span = jnp.broadcast_to(flow_maps.clock(model.schedule, t) - flow_maps.clock(model.schedule, s), x_t.shape[:1])
-    return network(model, params, {**named, "scalars": scalars(model, named, span)}, dropout)(x_t, t)
+    return network(model, params, {**named, "scalars": scalars(model, named, span)}, dropout, head)(x_t, t)
 
 
 def unconditional(model: Model, params: PyTree) -> Denoiser:

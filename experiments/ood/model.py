@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import training
@@ -13,7 +14,7 @@ from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.model import Model, at_params, build_model, init_params, unconditional
+from experiments.models.model import Model, at_params, build_model, init_params, map_likelihood, unconditional
 from experiments.models.run_files import averaged
 from experiments.models.runs import open_run
 from experiments.tasks import diffusion
@@ -33,6 +34,7 @@ class ScoredModel(NamedTuple):
       log_density: ``(key, x_t) -> log p`` of images with the noise of ``t_min``, nats.
       t_min: time at which a grey value is four standard deviations of the noise wide.
       name: description for people.
+      map_density: ``log_density`` by the jumps of a flow map with a divergence head; None for another model.
     """
 
     denoiser: Denoiser
@@ -40,6 +42,7 @@ class ScoredModel(NamedTuple):
     log_density: Callable[[Key, Array], Array]
     t_min: Array
     name: str
+    map_density: Callable[[Key, Array], Array] | None = None
 
 
 def first_time(schedule: Schedule, bins: int) -> Array:
@@ -81,7 +84,9 @@ def _network(config: Config, model: Model, params, dataset: Dataset, name: str) 
     assert dataset.bins is not None
     t_min = first_time(model.schedule, dataset.bins)
     log_density = along_flow(denoiser, model.schedule, t_min, config.likelihood_steps, config.probes)
-    return ScoredModel(denoiser, model.schedule, log_density, t_min, name)
+    null = lambda x_t: jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
+    by_map = lambda key, x_t: map_likelihood(model, params, null(x_t), x_t, config.jumps, t_min, 0.999).log_p
+    return ScoredModel(denoiser, model.schedule, log_density, t_min, name, None if model.divergence is None else by_map)
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int):

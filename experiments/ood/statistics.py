@@ -1,5 +1,6 @@
 """Every statistic of every set of images: one at a time, in batches, saved as soon as it is computed."""
 
+import functools
 import json
 import time
 import zlib
@@ -41,9 +42,9 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
     path = jnp.linspace(0.999, scored.t_min, config.path_steps)
     curved = ts[: config.curvature_levels]
 
-    def log_p(key, x):
+    def log_p(density, key, x):
         for_noise, for_probes = jax.random.split(key)
-        return scored.log_density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None]
+        return density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None]
 
     def bound(key, x):
         options = {"num_times": config.bound_times, "t_min": scored.t_min, "bins": bins}
@@ -67,9 +68,10 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
     def curvature(key, x):
         return typicality.score_curvature(key, denoiser, schedule, x, curved, probes=config.probes)
 
-    network = config.kind == "network"  # the density of a fitted one has a closed form
+    cost = 4 * config.likelihood_steps * (1 + config.probes)
+    cost = cost if config.kind == "network" else 1  # the density of a fitted one has a closed form
     found = {
-        "log p": (log_p, 4 * config.likelihood_steps * (1 + config.probes) if network else 1),
+        "log p": (functools.partial(log_p, scored.log_density), cost),
         "bound": (bound, config.bound_times),
         "norms": (norms, len(ts)),
         "one step": (one_step, len(ts)),
@@ -77,6 +79,8 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
         "path": (along_path, config.path_steps),
         "curvature": (curvature, len(curved) * (1 + config.probes)),
     }
+    if scored.map_density is not None:
+        found["map log p"] = functools.partial(log_p, scored.map_density), config.jumps
     return {name: Statistic(jax.jit(compute), cost) for name, (compute, cost) in found.items()}
 
 
@@ -89,7 +93,8 @@ def measure(
     config, model and sets.
 
     Returns:
-      By set: "log p", "bound", "norms", "one step", "many steps", "path", "curvature" and "code length".
+      By set: "log p", of a flow map with a divergence head "map log p", "bound", "norms", "one step", "many steps",
+      "path", "curvature" and "code length".
     """
     assert dataset.bins is not None
     statistics = make_statistics(config, scored, dataset.bins)

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import figure as figures
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Pictures, Points, Sounds
 from experiments.evaluation.ema_sweep import EmaSweep
+from experiments.evaluation.exact import ByMap
 from experiments.evaluation.run_metrics import Evaluation
 from experiments.models.conditioning import target_conditions, untrained_nulls
 from experiments.models.model import Model
@@ -168,6 +170,18 @@ def loss_picture(path: Path, evaluation: Evaluation) -> Path:
     with np.errstate(divide="ignore", invalid="ignore"):
         means = {name: curve.sum / curve.count for name, curve in curves.items()}
     return plots.loss_by_noise_level(path, first.edges, means, first.count, ylabel="eps-MSE per dimension")
+
+
+def by_map_picture(path: Path, found: ByMap) -> Path:
+    """Bits per dimension of each example by the jumps of a flow map against the exact ones."""
+    figure = figures.Figure(figsize=(3.6 * len(found.rows), 3.6), layout="constrained")
+    all_axes = figure.subplots(1, len(found.rows), squeeze=False)[0]
+    for axes, (name, row), values in zip(all_axes, found.rows.items(), found.by_map, strict=True):
+        axes.axline((found.exact[0], found.exact[0]), slope=1.0, color="0.7", linewidth=1)
+        axes.plot(found.exact, values, ".", markersize=4, alpha=0.6)
+        axes.set(xlabel="bits/dim by the ODE", ylabel="bits/dim by the map")
+        axes.set_title(f"{name}, rank correlation {row['rank correlation']:.3f}")
+    return plots.save(figure, path)
 
 
 def training_sections(workdir: Path, caption: str = "The loss as logged and its running mean.") -> list[Section]:

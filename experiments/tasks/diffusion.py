@@ -21,7 +21,7 @@ from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.sampling import make_sampler
-from experiments.reporting.pictures import drawing, ema_sweep_picture, final_pictures, loss_picture
+from experiments.reporting.pictures import by_map_picture, drawing, ema_sweep_picture, final_pictures, loss_picture
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import ema_sweep_table, evaluation_tables
@@ -122,6 +122,9 @@ def evaluate(config, run, workdir, asked: Asked):
         values |= swept.values()
         tables.append(ema_sweep_table(swept, found.caption))
         figures.append(Figure(ema_sweep_picture(as_path(f"{asked.stem}_ema.png"), swept)))
+    if found.exact is not None and found.exact.by_map is not None:
+        ranking = by_map_picture(as_path(f"{asked.stem}_by_map.png"), found.exact.by_map)
+        figures.append(Figure(ranking, "Each test example: the ranking of examples by the map and by the ODE."))
     losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), found)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))

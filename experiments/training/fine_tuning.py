@@ -223,7 +223,7 @@ def _misfits(model: Model, found: Loaded) -> list[str]:
     if found.shape is not None and (len(found.shape), found.shape[-1]) != (len(model.shape), model.shape[-1]):
         wrong.append(f"its examples are {_by(found.shape)}, the data {_by(model.shape)}")
     for field in dataclasses.fields(module):
-        if field.name not in (*_FREE, "name", "parent", "num_classes"):
+        if field.name not in (*_FREE, "name", "parent", "num_classes", "divergence"):
             has, needs = (getattr(one, field.name) for one in (theirs, module))
             if has != needs:
                 wrong.append(f"its network has {field.name} = {has}, the model of the config {needs}")

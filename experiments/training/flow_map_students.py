@@ -29,6 +29,7 @@ _GUIDED = Section(guidance_max=Field(None, Between(1, open="low"), """
     The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
     choose; None is a student of the γ of the teacher."""))  # fmt: skip
 _TWO_TIMES = Section(
+    divergence=Field(None, POSITIVE, "Weight of the loss of a divergence head, as in config.loss; None is no head."),
     diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
     power=Field(0.0, NON_NEGATIVE, "Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."),
     offset=Field(0.01, POSITIVE, "Of the adaptive weight."),
@@ -81,7 +82,7 @@ def configured(config: Config, method: str, options: Config, steps: int, scale: 
         if field != "name":
             config.loss.flow_map[field] = options.get(field)
     config.loss.flow_map.name = LOSSES[method]
-    config.loss.guidance_max = most
+    config.loss.update(guidance_max=most, divergence=options.get("divergence"))
     ends_only = method == "stable_consistency"  # then every jump but the last adds noise
     config.sampling.solver.update(name="flow_map", t_min=None, gamma=1.0 if ends_only else None)
     config.sampling.grid.update(name="uniform", times=None, t_max=times[0], t_min=times[-1])

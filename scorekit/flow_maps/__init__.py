@@ -3,10 +3,8 @@
 A denoiser predicts the direction of the probability-flow ODE at ``x_t``, a flow map ``(x_t, t, s)`` where its path is
 at s.
 
-=============  ===========================================================  =====================================
-method         what is learned                                              sampled with
-=============  ===========================================================  =====================================
-eulerian       the map, from data (MeanFlow, iMF, sCM) or a teacher         ``FlowMapSolver`` on any grid
+=============  ===========================================================  ==============================method         what is learned                                              sampled with
+=============  ===========================================================  ==============================eulerian       the map, from data (MeanFlow, iMF, sCM) or a teacher         ``FlowMapSolver`` on any grid
 lagrangian     the map, from itself or a teacher                            ``FlowMapSolver`` on any grid
 semigroup      the map, from two jumps of itself (shortcut models)          ``FlowMapSolver`` on any grid
 progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
@@ -14,8 +12,7 @@ consistency    the end point of the teacher's path through ``x_t``          ``Mu
 matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
 drifting       one jump, whose samples drift to data and from each other     ``FlowMapSolver``, one step
 adversarial    a second term for a generator, from a discriminator of data  as before
-=============  ===========================================================  =====================================
-
+=============  ===========================================================  ==============================
 Networks and teachers are ordinary ones, of any target and schedule; a teacher may be guided by any rule, which is then
 distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
@@ -41,6 +38,7 @@ from scorekit.flow_maps.consistency import (
     squared_error,
 )
 from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+from scorekit.flow_maps.divergence import LogDet, divergence_loss, exact_log_det, jacobian_log_det, log_det_from_network
 from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
@@ -58,6 +56,7 @@ __all__ = [
     "DriftWeights",
     "FlowMapSolver",
     "Jumps",
+    "LogDet",
     "Steps",
     "adaptive_weighted",
     "adversarial_loss",
@@ -71,10 +70,12 @@ __all__ = [
     "consistency_training_loss",
     "curriculum",
     "discriminator_loss",
+    "divergence_loss",
     "drift_weights",
     "drifting_loss",
     "earlier_time",
     "eulerian_loss",
+    "exact_log_det",
     "exact_map",
     "fake_score_loss",
     "feature_matching_loss",
@@ -82,8 +83,10 @@ __all__ = [
     "gradient_penalty",
     "guided_velocity",
     "halvings",
+    "jacobian_log_det",
     "kernel_drift",
     "lagrangian_loss",
+    "log_det_from_network",
     "matching_loss",
     "middle_time",
     "noised_logits",

@@ -1,5 +1,6 @@
 """Checks that the losses share."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,8 +15,10 @@ def check_order(t: ArrayLike, s: ArrayLike, above: str = "t", name: str = "s") -
         check(lambda s: ~(s > np.asarray(t)), f"<= {above} = {t}", **{name: s})
 
 
-def checked_steps(x0: PyTree, t: ArrayLike, s: ArrayLike, above: str = "t", name: str = "s") -> tuple[Array, Array]:
-    """``(t, s)`` of a batch of data, one of each per example with ``s <= t``."""
+def checked_steps(
+    x0: PyTree, t: ArrayLike, s: ArrayLike, above: str = "t", name: str = "s", ordered: bool = True
+) -> tuple[Array, Array]:
+    """``(t, s)`` of a batch of data, one of each per example, with ``s <= t`` where they are ordered."""
     check_floating(x0=x0)
     b = batch_size(x0)
     if b == 0:
@@ -25,5 +28,19 @@ def checked_steps(x0: PyTree, t: ArrayLike, s: ArrayLike, above: str = "t", name
     for argument, time in times.items():
         if jnp.shape(time) != (b,):
             raise ValueError(f"{argument} must have shape ({b},), one per example, got {jnp.shape(time)}")
-    check_order(t, s, above, name)
+    if ordered:
+        check_order(t, s, above, name)
     return jnp.asarray(t), jnp.asarray(s)
+
+
+def forward_derivative(function, primals, tangents):
+    """``jax.jvp``, with an error that says what to do for a network without it."""
+    try:
+        return jax.jvp(function, primals, tangents)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise ValueError(
+            "flow_map must have a forward-mode derivative, but holds a custom_vjp, which has none (fused attention is "
+            "one): build the network with attention='xla', or use semigroup_loss, which needs no derivative"
+        ) from error

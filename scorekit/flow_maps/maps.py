@@ -133,18 +133,19 @@ def semigroup_error(
 ) -> Array:
     """``||X(X(x_t, t, m), m, s) - X(x_t, t, s)||^2 / (D (alpha_s + sigma_s)^2)``: 0 for the map of any ODE.
 
-    A metric ``(B,)`` of trained models that needs neither data nor teacher: the change by a second evaluation. An m
-    that is not between s and t is an error, and NaN if traced.
+    A metric ``(B,)`` of trained models that needs neither data nor teacher: the change by a second evaluation. With
+    s = t it is the inversion error of a jump to any m and back; else an m that is not between s and t is an error, and
+    NaN if traced.
 
     Args:
-      middle: the time m between s and t at which the path is interrupted.
+      middle: the time m at which the path is interrupted.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
     check_time(t=t, middle=middle, s=s)
     check_per_example(x_t, middle=middle, t=t, s=s)
     low, high = jnp.minimum(t, s), jnp.maximum(t, s)
-    inside = (low <= middle) & (middle <= high)
+    inside = ((low <= middle) & (middle <= high)) | (low == high)
     check(lambda m: inside, f"between s = {s} and t = {t}", middle=middle)
     direct = transport(flow_map, schedule, x_t, t, s)
     composed = transport(flow_map, schedule, transport(flow_map, schedule, x_t, t, middle), middle, s)

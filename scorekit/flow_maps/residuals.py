@@ -24,7 +24,7 @@ Args:
   x0: data, leaves ``(B, ...)``.
   eps: noise shaped like ``x0``.
   t: times ``(B,)``.
-  s: times of the ends ``(B,)``, ``s <= t``.
+  s: times of the ends ``(B,)``: before t, towards data, or after t, towards noise.
 
 Returns:
   Losses ``(B,)``.
@@ -50,7 +50,7 @@ from scorekit._coordinates import frame
 from scorekit._numerics import clip_to_interior
 from scorekit.arguments import Fraction, NonNegative, Positive, checked
 from scorekit.checks import check, check_like, check_per_example
-from scorekit.flow_maps._checks import checked_steps
+from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.maps import clock, transport
 from scorekit.process import perturb
 from scorekit.schedules import time_derivative
@@ -96,15 +96,15 @@ def eulerian_loss(
       normalise: c, to replace g by ``g / (||g|| / sqrt(D) + c)``; None for g itself.
 
     Raises:
-      ValueError: unless ``s <= t`` (traced, the losses are NaN), or for a network without forward-mode derivative.
+      ValueError: for a network without forward-mode derivative.
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447); Geng et al. 2025, "Improved mean flows"
     (https://arxiv.org/abs/2512.02012); Lu & Song 2024 (https://arxiv.org/abs/2410.11081).
     """
-    t, s = checked_steps(x0, t, s)
+    t, s = checked_steps(x0, t, s, ordered=False)
     check_per_example(x0, warmup=warmup)
     warmup = jnp.asarray(warmup)
-    ordered, t, s = s <= t, clip_to_interior(t), clip_to_interior(s)
+    t, s = clip_to_interior(t), clip_to_interior(s)
     x_t = perturb(x0, eps, t, schedule)
     path = _pair(velocity, x0, eps, x_t, t)
     along = path if tangent is None else _pair(tangent, x0, eps, x_t, t)
@@ -121,7 +121,7 @@ def eulerian_loss(
     if normalise is not None:
         g = combine((1.0 / (jnp.sqrt(_mean_square(g)) + normalise), g))
     error = jax.tree.map(lambda f, g: f - _stop(f) + g, f, g)
-    return jnp.where(ordered, _mean_square(error), jnp.nan)
+    return _mean_square(error)
 
 
 @checked
@@ -145,17 +145,17 @@ def lagrangian_loss(
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
-    t, s = checked_steps(x0, t, s)
-    ordered, t, s = s <= t, clip_to_interior(t), clip_to_interior(s)
+    t, s = checked_steps(x0, t, s, ordered=False)
+    t, s = clip_to_interior(t), clip_to_interior(s)
     x_t = perturb(x0, eps, t, schedule)
     rate = time_derivative(lambda s: clock(schedule, s), s)
     average = lambda s: _slope("flow", schedule, _evaluated(flow_map, x_t, t, s), t)
-    u, change = _jvp(average, (s,), (1.0 / rate,))
+    u, change = forward_derivative(average, (s,), (1.0 / rate,))
     x_s = _stop(transport(flow_map, schedule, x_t, t, s))
     there = _pair(flow_map if velocity is None else velocity, x0, eps, x_s, s)
     length = clock(schedule, s) - clock(schedule, t)
     error = combine((1.0, u), (length, change), (-1.0, _slope("flow", schedule, there, s)))
-    return jnp.where(ordered, _mean_square(error), jnp.nan)
+    return _mean_square(error)
 
 
 @checked
@@ -178,7 +178,7 @@ def semigroup_loss(
     self-distillation, and with a denoiser ``lambda x, t, s: teacher(x, t)`` as target, progressive distillation.
 
     Args:
-      middle: times m ``(B,)``, ``s <= m <= t``.
+      middle: times m ``(B,)``, between s and t.
       target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
       shortest: the least length of the target's jumps on the clock; jumps of up to 1.5 times it, whatever the
         rounding of the times, are steps along the velocity of the target at s = t.
@@ -189,22 +189,25 @@ def semigroup_loss(
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557); Boffi et al. 2025
     (https://arxiv.org/abs/2505.18825).
     """
-    t, middle = checked_steps(x0, t, middle, name="middle")
-    middle, s = checked_steps(x0, middle, s, above="middle")
+    t, middle = checked_steps(x0, t, middle, name="middle", ordered=False)
+    middle, s = checked_steps(x0, middle, s, above="middle", ordered=False)
     check_per_example(x0, shortest=shortest)
-    ordered, target = (s <= middle) & (middle <= t), flow_map if target is None else target
+    between = (jnp.minimum(t, s) <= middle) & (middle <= jnp.maximum(t, s))
+    check(lambda m: between, f"between s = {s} and t = {t}", middle=middle)
+    target = flow_map if target is None else target
     x_t = perturb(x0, eps, t, schedule)
     tau, mu, rho = (clock(schedule, u) for u in (t, middle, s))
     least = _LONGEST_STEP * jnp.asarray(shortest)
-    short = lambda length, start, end: jnp.where(length <= least, start, end)
+    short = lambda length, start, end: jnp.where(jnp.abs(length) <= least, start, end)
     first = _stop(_evaluated(target, x_t, t, short(tau - mu, t, middle)))
     x_m = combine((schedule.alpha(middle), first.x0), (schedule.sigma(middle), first.eps))
     second = _stop(_evaluated(target, x_m, middle, short(mu - rho, middle, s)))
     slopes = (_slope("flow", schedule, pair, u) for pair, u in ((first, t), (second, middle)))
-    share = jnp.where(tau > rho, (tau - mu) / jnp.where(tau > rho, tau - rho, 1.0), 1.0)
+    moves = tau != rho
+    share = jnp.where(moves, (tau - mu) / jnp.where(moves, tau - rho, 1.0), 1.0)
     goal = _stop(combine(*zip((share, 1.0 - share), slopes, strict=True)))
     u = _slope("flow", schedule, _evaluated(flow_map, x_t, t, s), t)
-    return jnp.where(ordered, _mean_square(combine((1.0, u), (-1.0, goal))), jnp.nan)
+    return jnp.where(between, _mean_square(combine((1.0, u), (-1.0, goal))), jnp.nan)
 
 
 @checked
@@ -255,19 +258,7 @@ def _derivative_at_start(flow_map, schedule, coordinate, x_t, t, s, along):
     dx = combine(*zip(rates, along, strict=True))
     dx = jax.tree.map(lambda d, x: d.astype(jnp.result_type(x)), dx, x_t)
     slope = lambda x, t: _slope(coordinate, schedule, _evaluated(flow_map, x, t, s), t)
-    return _jvp(slope, (x_t, t), (dx, 1.0 / rate))
-
-
-def _jvp(function, primals, tangents):
-    try:
-        return jax.jvp(function, primals, tangents)
-    except TypeError as error:
-        if "custom_vjp" not in str(error):
-            raise
-        raise ValueError(
-            "flow_map must have a forward-mode derivative, but holds a custom_vjp, which has none (fused attention is "
-            "one): build the network with attention='xla', or use semigroup_loss, which needs no derivative"
-        ) from error
+    return forward_derivative(slope, (x_t, t), (dx, 1.0 / rate))
 
 
 def _mean_square(tree) -> Array:

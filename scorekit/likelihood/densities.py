@@ -12,7 +12,8 @@ and the functions differ in the value alone:
 function                value                                                             evaluations of the model
 ======================  ================================================================  =============================
 ``flow_density``        exact: the probability-flow ODE (:func:`log_likelihood`)          50 to 200, with D tangents
-``flow_map_density``    the determinant of one jump of a flow map from t to t_max         1, with D tangents
+``flow_map_density``    the determinant of one jump of a flow map from t to t_max         1, with D tangents, or by a
+                                                                                          divergence head without
 ``line_density``        up to a constant: the integral of the score along a straight      ``nodes``
                         line from a fixed point
 ``score_density``       none: NaN, which no step with an acceptance can take for a value  0
@@ -75,7 +76,7 @@ from scorekit.checks import (
     check_prediction,
     check_shape,
 )
-from scorekit.flow_maps import transport
+from scorekit.flow_maps import LogDet, jacobian_log_det
 from scorekit.likelihood.exact import log_likelihood
 from scorekit.process import sample_prior
 from scorekit.samplers import recommended, sample
@@ -194,14 +195,12 @@ class _ByFlow:
 
 @pytree_dataclass
 class _ByMap:
+    log_det: Any
+
     def __call__(self, density: ModelDensity, x: Array) -> Array:
-        (x_t, t, log_scale), d = _noisy(density, x), math.prod(density.event_shape)
-        end = lambda x: transport(density.denoiser, density.schedule, x[None], t, density.t_max)[0]
-        jacobians = jax.vmap(jax.jacfwd(end))(x_t).reshape(-1, d, d)
-        sigma = density.schedule.sigma(density.t_max)
-        squares = sum_per_example(jnp.square, combine((1.0 / sigma, jax.vmap(end)(x_t))))
-        prior = -0.5 * squares - d * (jnp.log(sigma) + 0.5 * math.log(2 * math.pi))
-        return prior + jnp.linalg.slogdet(jacobians)[1] + log_scale
+        x_t, t, log_scale = _noisy(density, x)
+        ends = {"t_min": t, "t_max": density.t_max, "log_det": self.log_det}
+        return log_likelihood(None, density.denoiser, density.schedule, x_t, **ends).log_p + log_scale
 
 
 @pytree_dataclass
@@ -283,13 +282,17 @@ def flow_map_density(
     *,
     t_max: AboveZeroScalar = 1.0,
     steps: PositiveInt = 50,
+    log_det: LogDet | None = None,
 ) -> ModelDensity:
     """The density of a flow map, ``log N(X(x_t, t, t_max); 0, sigma(t_max)^2) + log |det dX/dx|``: as good as the map.
 
     Args:
       flow_map: ``(x_t, t, s=t) -> Prediction``; the score is its value at s = t.
+      log_det: its log-determinant, for instance by a divergence head, without tangents; by default that of its
+        Jacobian.
     """
-    return _density(_ByMap(), flow_map, schedule, event_shape, noise_std, t_max, steps)
+    value = _ByMap(log_det=jacobian_log_det(flow_map, schedule) if log_det is None else as_pytree(log_det))
+    return _density(value, flow_map, schedule, event_shape, noise_std, t_max, steps)
 
 
 @checked

@@ -85,6 +85,8 @@ Args:
     DDPMUNet, DiT and SongUNet, the network is called with the noise argument of the published one.
   learned_variance: whether the network also predicts a variance: the output has twice the channels of ``x``, of which
     the first half is the prediction.
+  divergence: whether the network also has a divergence head (:mod:`scorekit.flow_maps.divergence`), in the last
+    channels of the output, as many as those of ``x``.
   dropout: rate of dropout before the last convolution of each residual block, active where ``apply`` is given a key:
     ``rngs={"dropout": key}``.
   remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation); on CPU,

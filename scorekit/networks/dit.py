@@ -81,6 +81,7 @@ class DiT(Conditioned, Published):
     remat: bool = False
     attention: Attention = "xla"
     learned_variance: bool = False
+    divergence: bool = False
     token_size: PositiveInt | None = None
     presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (1, 2)
@@ -113,8 +114,12 @@ class DiT(Conditioned, Published):
         h = self._run_blocks(h.astype(self.dtype), *inputs)
         shift, scale = _modulation(condition, 2, self.width, "output_modulation")
         outputs = x.shape[-1] * (2 if self.learned_variance else 1)
-        h = nn.Dense(outputs, kernel_init=nn.initializers.zeros, name="output")(modulated(h, shift, scale))
-        return depth_to_space(h.reshape(*x.shape[:-1], outputs), (self.patch,) * rank)
+        h, heads = modulated(h, shift, scale), [("output", outputs)]
+        if self.divergence:
+            heads.append(("divergence", x.shape[-1]))
+        found = [nn.Dense(size, kernel_init=nn.initializers.zeros, name=name)(h) for name, size in heads]
+        unfold = lambda h: depth_to_space(h.reshape(*x.shape[:-1], -1), (self.patch,) * rank)
+        return jnp.concatenate([unfold(head) for head in found], axis=-1)
 
     def _run_blocks(self, h: Array, *inputs: Any) -> Array:
         """All blocks on tokens ``(B, T, width)``, in one scan over their stacked parameters."""

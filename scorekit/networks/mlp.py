@@ -45,6 +45,7 @@ class MLP(Conditioned):
     encoder_blocks: NonNegativeInt = 0
     scales: NonNegativeInt = 0
     dropout: Rate = 0.0
+    divergence: bool = False
     spatial_axes: ClassVar[tuple[int, ...]] = (0,)
 
     @nn.compact
@@ -92,7 +93,9 @@ class MLP(Conditioned):
             y = nn.Dense(self.features, dtype=self.dtype, kernel_init=zeros, name=f"close_{i}")(y)
             h = h + y
         h = nn.silu(nn.LayerNorm(dtype=jnp.float32, name="norm_out")(h))
-        return nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros, name="output")(h)
+        heads = ("output", "divergence") if self.divergence else ("output",)
+        zeros = nn.initializers.zeros
+        return jnp.concatenate([nn.Dense(x.shape[-1], kernel_init=zeros, name=name)(h) for name in heads], axis=-1)
 
     def _encoded(self, vector: Masked | None, given: Masked | None, tokens: Any, batch: int) -> Array | None:
         """The sum of what the encoders make of the conditions, ``(B, features)``; None without conditions."""

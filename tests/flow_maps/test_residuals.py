@@ -12,7 +12,7 @@ from scorekit.flow_maps import eulerian_loss, lagrangian_loss, semigroup_loss
 from scorekit.typing import Prediction
 
 TIMES = np.array([1.0, 0.9, 0.6, 0.4, 0.3])
-ENDS = np.array([0.0, 0.5, 0.59, 0.0, 0.3])
+ENDS = np.array([0.0, 0.5, 0.61, 0.9, 0.3])  # towards data and towards noise
 LOSSES = {
     "eulerian": lambda f, *args, velocity: eulerian_loss(f, *args, velocity=velocity),
     "angle": lambda f, *args, velocity: eulerian_loss(f, *args, velocity=velocity, coordinate="angle", normalise=0.1),
@@ -21,7 +21,7 @@ LOSSES = {
     "lagrangian": lambda f, *args, velocity: lagrangian_loss(f, *args, velocity=velocity),
     "lagrangian, itself": lambda f, *args, velocity: lagrangian_loss(f, *args),
     "semigroup": lambda f, schedule, x0, eps, t, s, velocity: semigroup_loss(
-        f, schedule, x0, eps, t, flow_maps.middle_time(t, s, schedule, 0.4), s
+        f, schedule, x0, eps, t, 0.6 * t + 0.4 * s, s
     ),
 }
 SOME = ("cosine", "sub_vp", "geometric_ve", "rectified_flow", "learned")
@@ -172,11 +172,13 @@ def test_adaptive_weight_scales_the_gradient_and_not_its_direction():
     np.testing.assert_allclose(flow_maps.adaptive_weighted(jnp.array([3.0]), 0.0), [3.0])
 
 
-def test_traced_times_in_the_wrong_order_give_nan():
+def test_a_middle_time_outside_of_the_jump_raises_and_traced_gives_nan():
     schedule, x, t = schedules.cosine(), jnp.ones((2, 1)), jnp.array([0.5, 0.2])
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
-    run = jax.jit(lambda t, s: eulerian_loss(flow_map, schedule, x, x, t, s))
-    assert np.isnan(run(t, jnp.array([0.1, 0.3]))).tolist() == [False, True]
+    run = lambda middle: semigroup_loss(flow_map, schedule, x, x, t, middle, jnp.array([0.1, 0.3]))
+    with pytest.raises(ValueError, match="middle must be between s = "):
+        run(jnp.array([0.3, 0.1]))
+    assert np.isnan(jax.jit(run)(jnp.array([0.3, 0.1]))).tolist() == [False, True]
 
 
 def test_network_without_forward_derivative_is_named():

@@ -115,6 +115,9 @@ LOSSES = {
     "eulerian": lambda a, b, c: flow_maps.eulerian_loss(
         flow_map(a), *DATA, T, S, velocity=flow_map(b), tangent=flow_map(c)
     ),
+    "divergence": lambda a, b, c: flow_maps.divergence_loss(
+        lambda x, t, s: a * x, flow_map(b), *DATA, T, S, fraction=T, probe=jnp.sign(X), velocity=denoiser(c)
+    ),
     "semigroup": lambda a, b: flow_maps.semigroup_loss(flow_map(a), *DATA, T, T - 0.1, S, target=flow_map(b)),
     "matching": lambda x, a, b: flow_maps.matching_loss(x * X, denoiser(a), denoiser(b), COSINE, X, TIMES),
     "fake_score": lambda a, x: flow_maps.fake_score_loss(lambda y, t: jnp.tanh(a * y), x * X, COSINE, X, TIMES)[0],

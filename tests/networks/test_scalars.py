@@ -66,6 +66,19 @@ def test_new_scalars_leave_a_trained_network_what_it_was(name):
     assert np.abs(run(params, SCALARS) - run(params, None)).max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["mlp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dit", "unet"))])
+def test_a_divergence_head_is_a_second_output_that_leaves_the_first_what_it_was(name):
+    network, x = NETWORKS[name]
+    both, old = network.clone(divergence=True), random_parameters(network, x)
+    fresh = jax.jit(both.init)(jax.random.key(0), x, NOISE, scalars=SCALARS)
+    params = with_new_parameters(old, fresh)
+    output, head = jnp.split(both.apply(params, x, NOISE, scalars=SCALARS), 2, axis=-1)
+    np.testing.assert_array_equal(output, network.apply(old, x, NOISE, scalars=SCALARS))
+    np.testing.assert_array_equal(head, 0.0)
+    params["params"]["divergence"]["bias"] += 1.0
+    np.testing.assert_array_equal(both.apply(params, x, NOISE, scalars=SCALARS)[..., x.shape[-1] :], 1.0)
+
+
 def test_parameters_and_scalars_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"trained must have the shapes of fresh, \(2,\) at bias, got \(3,\)"):
         with_new_parameters({"bias": np.ones(3)}, {"bias": np.ones(2)})

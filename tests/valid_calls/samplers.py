@@ -80,6 +80,9 @@ USUAL = {
         "network": OUTPUT,
         "x_t": SAME,
         "middle": Time(_MIDDLE),
+        "fraction": Data(_MIDDLE, "below, above: any place of the path; integer: 0 and 1 are the ends"),
+        "probe": Data(X),
+        "head": OUTPUT,
         "n": 2,
         "ts": Data(TS),
         "fake": Shaped(X, of=fixed),
@@ -188,6 +191,13 @@ ROWS = {
     ),
     "flow_maps.semigroup_error": call(
         flow_map=denoiser, x_t=Data(X, "shape; empty: no example, no error", alias="middle")
+    ),
+    "flow_maps.log_det_from_network": call(then="x_t t s", x_t=Data(X, alias="t"), t=_NETWORK_T, s=_NETWORK_S),
+    "flow_maps.jacobian_log_det": call(
+        then="x_t t s", flow_map=denoiser, x_t=Data(X, "shape", alias="t"), t=_ANY_T, s=_ANY_S
+    ),
+    "flow_maps.exact_log_det": call(
+        then="x_t t s", x_t=Data(X, alias="t"), density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2
     ),
     "flow_maps.exact_map": call(then="x_t t s", density=_NORMAL, t=_NETWORK_T, s=_NETWORK_S, steps=2),
     "flow_maps.adaptive_weighted": call(loss=Data(_T, "shape, integer; empty: no example, no loss")),

@@ -42,6 +42,8 @@ FIELDS = Section(
     likelihood_steps=Field(10, Count(1, 10**6), """
         Of the probability-flow ODE, four evaluations each; against an exact density, 10 are within 0.05 nats a
         value."""),
+    jumps=Field(2, Count(1, 10**6), """
+        Of a flow map with a divergence head, from data to noise: its likelihood takes an evaluation for each."""),
     probes=Field(4, Count(1, 10**6), "Random directions of divergence and curvature, for each image."),
     bound_times=Field(16, Count(1, 10**6), "Noise levels per image in the variational bound."),
     path_steps=Field(10, Count(2, 10**6), "Steps of the path whose length and curvature are scores."),

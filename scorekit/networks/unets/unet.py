@@ -70,6 +70,7 @@ class UNet(Conditioned):
     conditioning_layers: NonNegativeInt = 0
     filters: NonNegativeInt = 0
     remat: bool = False
+    divergence: bool = False
     attention: Attention = "xla"
     token_size: PositiveInt | None = None
     token_levels: Levels = ()
@@ -125,8 +126,9 @@ class UNet(Conditioned):
         if self.filters:
             factor = factor + nn.Conv(self.filters, (1,) * rank, dtype=self.dtype, name="gains")(h)
         skip = nn.Conv(x.shape[-1], (1,) * rank, kernel_init=zeros, name="around")(linear * factor)
-        h = skip + nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name="output")(h)
-        return depth_to_space(h, (self.patch,) * rank)
+        last = lambda name: nn.Conv(x.shape[-1], (3,) * rank, kernel_init=zeros, name=name)(h)
+        heads = [skip + last("output"), *([last("divergence")] if self.divergence else [])]
+        return jnp.concatenate([depth_to_space(head, (self.patch,) * rank) for head in heads], axis=-1)
 
     def _spatial_film(self, total: Array, shape: tuple[int, ...]) -> Array:
         """Scales and shifts ``(B, *shape, 2 channels)`` predicted from the conditions on the coarse grid."""

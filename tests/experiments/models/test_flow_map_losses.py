@@ -25,7 +25,8 @@ SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling
     "name", [name for name in flow_map_losses.LOSSES if name not in ("none", "lagrangian", "mean_flow")]
 )
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
-    config = changed(SMALL, f"loss.flow_map.name={name}")
+    ends_only = name in ("consistency_tuning", "stable_consistency")
+    config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
     checks.check(config)
     dataset = load(config)
     model = build_model(config, dataset)
@@ -42,6 +43,15 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     assert value > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes["params"]["conditioning"]["scalars"]))
+    assert ends_only or np.all(slopes["params"]["divergence"]["bias"] != 0)
+
+
+def test_a_divergence_head_needs_jumps_to_any_time():
+    for name in ("none", "stable_consistency"):
+        with pytest.raises(
+            ConfigError, match=r"config\.loss\.divergence=0\.1: must be None without a flow map of jumps"
+        ):
+            checks.check(changed(SMALL, f"loss.flow_map.name={name}", "loss.divergence=0.1"))
 
 
 @pytest.mark.slow

@@ -54,6 +54,16 @@ def test_unknown_kind_of_model_is_an_error(config):
 
 
 @pytest.mark.slow
+def test_likelihood_by_a_map_is_a_statistic_of_its_own(make_config):
+    config, dataset = make_config(side="4", rank="8"), InDistribution("sklearn_digits", 4, 17)
+    scored, x = open_model(config, dataset, None), dataset.to_model(dataset.test["x"][:4])
+    found = statistics.make_statistics(config, scored._replace(map_density=scored.log_density), 17)
+    by_map, by_flow = (found[name].compute(jax.random.key(0), x) for name in ("map log p", "log p"))
+    np.testing.assert_array_equal(by_map, by_flow)
+    assert "map log p" not in statistics.make_statistics(config, scored, 17)
+
+
+@pytest.mark.slow
 def test_measure_continues_unless_the_config_or_a_set_has_changed(make_config, tmp_path, monkeypatch):
     config = make_config(batch_size="4", side="4", rank="8")
     dataset = InDistribution("sklearn_digits", 4, 17)
