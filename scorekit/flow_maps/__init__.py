@@ -3,16 +3,19 @@
 A denoiser predicts the direction of the probability-flow ODE at ``x_t``, a flow map ``(x_t, t, s)`` where its path is
 at s.
 
-=============  ===========================================================  ==============================method         what is learned                                              sampled with
-=============  ===========================================================  ==============================eulerian       the map, from data (MeanFlow, iMF, sCM) or a teacher         ``FlowMapSolver`` on any grid
+=============  ===========================================================  =====================================
+method         what is learned                                              sampled with
+=============  ===========================================================  =====================================
+eulerian       the map, from data (MeanFlow, iMF, sCM) or a teacher         ``FlowMapSolver`` on any grid
 lagrangian     the map, from itself or a teacher                            ``FlowMapSolver`` on any grid
 semigroup      the map, from two jumps of itself (shortcut models)          ``FlowMapSolver`` on any grid
 progressive    two steps of the teacher in one, repeatedly                  ``Euler`` on its own grid
 consistency    the end point of the teacher's path through ``x_t``          ``MultistepConsistency`` on any grid
 matching       to match the teacher's distribution (reverse KL divergence)  ``MultistepConsistency``, its own grid
-drifting       one jump, whose samples drift to data and from each other     ``FlowMapSolver``, one step
+drifting       one jump, whose samples drift to data and from each other    ``FlowMapSolver``, one step
 adversarial    a second term for a generator, from a discriminator of data  as before
-=============  ===========================================================  ==============================
+=============  ===========================================================  =====================================
+
 Networks and teachers are ordinary ones, of any target and schedule; a teacher may be guided by any rule, which is then
 distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
