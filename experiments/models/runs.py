@@ -115,8 +115,8 @@ def as_loaded(run: Run) -> Loaded:
     """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
     if run.model.divergence is not None:
         raise ConfigError(
-            f"config.loss.divergence={run.model.divergence:g}: a network with a divergence head cannot be exported, its "
-            "file would not say which channels are the head"
+            f"config.loss.divergence={run.model.divergence:g}: a network with a divergence head cannot be exported: "
+            "its file would not say which channels are the head"
         )
     try:
         check_finite(params=run.params)
