@@ -14,7 +14,7 @@ from scorekit.arguments import NonNegative, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Normal
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_like
+from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["density_distillation_loss"]
@@ -49,6 +49,7 @@ def density_distillation_loss(
     if not isinstance(teacher.conditional, Normal):
         raise ValueError(f"teacher must have normal conditionals, got {type(teacher.conditional).__name__}")
     x = check_sequences(teacher.conditional, x)
+    check_floating(z=z, log_scale=log_scale)
     check_like("the shape of x", x, z=z, log_scale=log_scale)
     mean, log_std = teacher.conditional.parameters(teacher.outputs(x))
     own = x - jnp.exp(log_scale) * z

@@ -62,7 +62,7 @@ def recommended(
     >>> solver, ts.shape
     (UniPC(predictor=3, coordinate='flow'), (26,))
     >>> recommended(cosine(), 8, sigma_data=0.5)[0]
-    FewSteps(sigma_data=0.5)
+    FewSteps(sigma_data=0.5, guidance_scale=None)
     >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
     ['1.000', '0.999']
     """

@@ -74,6 +74,9 @@ ROWS = {
     "autoregressive.ar_process": call(coefficients=Data(floats(0.5, 0.1), "integer: one only, not stationary")),
     "autoregressive.markov_chain": call(initial=Data(np.zeros(2, np.float32), "integer", alias="transitions")),
     "autoregressive.log_prob/values": call(model=_PROCESS, x=_VALUES),
+    "autoregressive.density_distillation_loss": call(
+        teacher=_PROCESS, x=_VALUES, z=_VALUES, log_scale=_VALUES, regularisation=1.0
+    ),
     "autoregressive.classifier_free": call(
         lambda guidance_scale: autoregressive.classifier_free(_CHAIN, _CHAIN, guidance_scale).outputs(
             jnp.zeros((1, 2), int)

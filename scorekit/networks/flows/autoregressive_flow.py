@@ -70,6 +70,11 @@ class AutoregressiveFlow(Flow, kw_only=True):
 
         For :func:`scorekit.autoregressive.density_distillation_loss`: the values are normal given those before them,
         which needs ``parallel="sampling"``, ``alternate=False`` and no splines.
+
+        >>> flow = AutoregressiveFlow(channels=8, parallel="sampling", alternate=False)
+        >>> x, log_scale = flow.init_with_output(jax.random.key(0), jnp.ones((1, 3)), method="scales")[0]
+        >>> x.tolist(), log_scale.tolist()  # the identity at first
+        ([[1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0]])
         """
         if self.parallel != "sampling" or self.alternate or self.transform == "spline":
             raise ValueError(
