@@ -112,7 +112,7 @@ class AutoregressiveFlow(Flow, kw_only=True):
     def _sequential(self, network, v, labels, vector, dense_map):
         """The inverse of ``_at_once``."""
         network, variables = network.unbind()
-        batch, length, channels = v.shape
+        batch, length, _ = v.shape
         start = network.apply(variables, batch, length, 0.0, labels, vector, method="init_state")
         rows = None if dense_map is None else jax.tree.map(lambda a: a.swapaxes(0, 1) if a.ndim == 3 else a, dense_map)
 
@@ -123,7 +123,7 @@ class AutoregressiveFlow(Flow, kw_only=True):
             u, log_slope = transformed(value, raw.reshape(*value.shape, -1), self.bound, inverse=True)
             return (state, u), (u, log_slope)
 
-        begin = (start, jnp.zeros((batch, channels)))
+        begin = (start, jnp.zeros_like(v[:, 0]))
         _, (u, log_slope) = jax.lax.scan(step, begin, (v.swapaxes(0, 1), rows))
         return u.swapaxes(0, 1), log_slope.swapaxes(0, 1)
 

@@ -94,7 +94,7 @@ class CouplingFlow(Flow, kw_only=True):
         """Level ``level`` and those after it, on data or on latents."""
         patch = (self.patch,) * (h.ndim - 2)
         h = space_to_depth(h, patch) if patch else h
-        log_det, more = jnp.zeros(h.shape[0]), level < self.levels - 1
+        log_det, more = jnp.zeros(h.shape[0], h.dtype), level < self.levels - 1
         if more and inverse:
             h, log_det = self._later(h, conditions, level, inverse)
         steps = range(level * self.steps, (level + 1) * self.steps)
