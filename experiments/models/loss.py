@@ -157,7 +157,8 @@ def _of_divergence(key: Key, model: Model, times: dict[str, Array], x: Array) ->
     start = jnp.where((way < 0.25) & (s < t), jnp.minimum(schedule.time_at(first), t), s)
     found = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
     if "middle" in times:
-        found["middle"] = flow_maps.middle_time(t, start, schedule)
+        low, high = jnp.minimum(t, start), jnp.maximum(t, start)  # where they are equal, rounding may exchange them
+        found["middle"] = jnp.clip(flow_maps.middle_time(high, low, schedule), low, high)
     return {
         "times": times | found,
         "fraction": jax.random.uniform(for_place, (n,)),
