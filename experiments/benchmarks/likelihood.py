@@ -36,6 +36,7 @@ _POINTS = flags.DEFINE_integer("points", 400, "points of the ring; half as many 
 _BLOCK = flags.DEFINE_integer("block", 100, "points in one block of diffrax")
 _TURNS = flags.DEFINE_integer("turns", 3, "repetitions of each measurement")
 _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of all solvers")
+_TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "tangents of each estimator of the divergence")
 _OUT = shared.out("where to save the plot of error against time", "likelihood.png")
 
 
@@ -75,7 +76,7 @@ def main(_) -> None:
         axes.set(title=title, xlabel="seconds per 1000 points", ylabel="mean |error|, nats")
         axes.legend()
     print("\ntangents  RMSE in nats, 64-d")
-    for tangents in (6, 12, 24, 48):
+    for tangents in map(int, _TANGENTS.value):
         errors = estimator_errors(low_rank_mixture(), 20, tangents)
         print(f"{tangents:8d}  " + ", ".join(f"{name} {show(error)}" for name, error in errors.items()))
     print(f"\nsaved {plots.save(figure, out)}")

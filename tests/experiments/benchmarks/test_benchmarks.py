@@ -77,7 +77,7 @@ def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
 
 @pytest.mark.slow
 def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
-    sizes = dict(points="20", block="10", turns="1", tolerances="1e-3,1e-5")
+    sizes = dict(points="20", block="10", turns="1", tolerances="1e-3,1e-5", tangents="6")
     out = program("likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
     rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
     solvers = {"scorekit", "scorekit, whole", "diffrax", "diffrax, blocks"}
