@@ -1,9 +1,10 @@
 """Handwritten digits by a flow of couplings (Glow with splines): exact bits per dimension, samples in one pass.
 
-python -m experiments.train --config=experiments/configs/images/digits_flow.py --workdir=runs/digits_flow
+    python -m experiments.train --config=experiments/configs/images/digits_flow.py --workdir=runs/digits_flow
 
-Three minutes on two cores: 2.01 bits a pixel on the test set, and 1.0 of the samples at temperature 0.7 are of the
-right class, with the recall of 0.36; at temperature 1 they are 0.966 and 0.82. More steps fit the 1,500 scans by heart.
+A minute and a quarter on two cores: 2.01 bits a pixel on the test set. The class of 99.9 % of the samples is right at
+temperature 0.7, with a recall of 0.36, and of 96.6 % at temperature 1, with a recall of 0.82. More steps fit the 1,500
+scans by heart.
 """
 
 from experiments.configs import base

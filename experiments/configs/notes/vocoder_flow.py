@@ -1,7 +1,9 @@
 """A vocoder at 8 kHz by a flow (WaveGlow): the waveform of a note from its mel spectrogram, in one pass.
 
-python -m experiments.train --config=experiments/configs/notes/vocoder_flow.py --workdir=runs/vocoder_flow
-python -m experiments.audio.vocode --workdir=runs/vocoder_flow
+    python -m experiments.train --config=experiments/configs/notes/vocoder_flow.py --workdir=runs/vocoder_flow
+    python -m experiments.audio.vocode --workdir=runs/vocoder_flow
+
+Not run here to its end.
 """
 
 from experiments.configs import base
