@@ -68,6 +68,9 @@ def check(config: Config) -> None:
     check_average(config, "sampling.ema")
     tokens = config.data.tokens.name
     require(tokens == "none", "data.tokens.name", tokens, "none: a flow has a class, a vector and a map as conditions")
+    scale, dropout = config.sampling.guidance_scale, config.loss.label_dropout
+    allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
+    require(scale == 1 or dropout > 0, "sampling.guidance_scale", scale, allowed)
     axes = data.kind_of(config).spatial_axes(config)
     allowed = "couplingflow for images: an autoregressive flow takes signals and vectors"
     require(axes < 2 or config.network.name == "couplingflow", "network.name", config.network.name, allowed)

@@ -182,7 +182,7 @@ def network(
 ) -> Network:
     """``(x_t, t) -> output`` at these parameters and conditions (labels, or all conditions by name), inside the
     preconditioning of the model. Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example. With
-    ``divergence`` the output is that of the divergence head."""
+    ``divergence`` the output is the divergence head's."""
     named = given if isinstance(given, Mapping) else {"labels": given}
     if model.flow_map is not None and "scalars" not in named:
         named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}

@@ -151,7 +151,7 @@ def divergence_loss(
     """The per-example loss ``||h(x_t, t, s) - stop(z (J z) (tau_r + floor))||^2 / D`` of a divergence head ``(B,)``.
 
     J is the Jacobian of the velocity at ``X(x_t, t, r)``, r a random time of the jump: ``kappa(r)`` is uniform between
-    ``kappa(t)`` and ``kappa(s)``. The mean of the target is that of the diagonal of J along the path, so that
+    ``kappa(t)`` and ``kappa(s)``. The mean of the target is the mean diagonal of J along the path, so that
     the sum of the best h is the exact integral, for jumps in both directions. One forward-mode derivative and one
     evaluation of the map, both without gradient; the head has no derivative in its inputs.
 

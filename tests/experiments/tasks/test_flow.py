@@ -64,6 +64,9 @@ def test_samples_have_the_temperature_and_scale_0_has_no_class():
 def test_what_a_flow_does_not_take_is_one_sentence():
     words = "config.network.name=autoregressiveflow: must be couplingflow for images"
     assert words in error_of(task.check, changed(digits_flow, "network.name=autoregressiveflow"))
+    without = changed(digits_flow, "sampling.guidance_scale=0", "loss.label_dropout=0.0")
+    words = "config.sampling.guidance_scale=0: must be 1 for config.loss.label_dropout=0"
+    assert words in error_of(task.check, without)
 
 
 @pytest.mark.slow
