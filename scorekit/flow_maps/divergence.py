@@ -48,7 +48,7 @@ from scorekit._coordinates import log_snr_at
 from scorekit._numerics import clip_to_interior
 from scorekit._shape_checks import output_like
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check_finite, check_floating, check_like, check_per_example, check_time
 from scorekit.densities import Gaussian, Mixture
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.consistency import squared_error
@@ -71,6 +71,7 @@ def _kappa(schedule, t, floor):
 
 def _check(x_t, t, s):
     check_floating(x_t=x_t)
+    check_finite(x_t=x_t)
     check_time(t=t, s=s)
     check_per_example(x_t, t=t, s=s)
 
@@ -179,6 +180,7 @@ def divergence_loss(
     """
     t, s = checked_steps(x0, t, s, ordered=False)
     check_floating(probe=probe)
+    check_finite(x0=x0, eps=eps)
     check_per_example(x0, fraction=fraction)
     check_like("x0", x0, probe=probe)
     t, s = clip_to_interior(t), clip_to_interior(s)
