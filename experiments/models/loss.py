@@ -16,6 +16,7 @@ from experiments.models.model import (
     GUIDANCE,
     Model,
     at_params,
+    critic_logits,
     divergence_head,
     flow_map,
     likelihood_ends,
@@ -85,6 +86,9 @@ def make_prepare(
         if model.flow_map is not None and model.flow_map.of_batch:
             labels = jnp.where(given["labels"] == model.num_classes, -1, given["labels"])
             further["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
+        if model.critic is not None:
+            place = x.shape[0], len(model.critic.windows), x.ndim - 2
+            further["place"] = jax.random.uniform(jax.random.fold_in(key, 8), place)
         return {
             **further,
             "x": x,
@@ -110,6 +114,8 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
         x, eps = batch["x"], batch["eps"]
         if "drift_weights" in batch:
             source = {"weights": batch["drift_weights"]}
+        elif model.critic is not None:
+            source = {"critic": functools.partial(critic_logits, model, params, batch["conditions"], batch["place"])}
         elif teacher is not None:
             source = {"teacher": teacher(batch["conditions"])}
         else:

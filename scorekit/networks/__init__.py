@@ -13,7 +13,8 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 :mod:`~scorekit.networks.flows` holds invertible networks, whose density is exact.
 
 Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
-a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
+a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms. A generator learns from
+nothing else with :class:`RandomWindowDiscriminator`, on windows of sounds or images.
 
 Attributes are checked when a network is made. An input or condition of the wrong shape or dtype is an error when the
 network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
@@ -113,6 +114,7 @@ from scorekit.networks.discriminators import (
     FeatureDiscriminator,
     MultiPeriodDiscriminator,
     MultiScaleDiscriminator,
+    RandomWindowDiscriminator,
 )
 from scorekit.networks.dit import DiT
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
@@ -163,6 +165,7 @@ __all__ = [
     "MultiScaleDiscriminator",
     "Posterior",
     "Quantised",
+    "RandomWindowDiscriminator",
     "SongUNet",
     "TextEncoder",
     "TextFeatures",

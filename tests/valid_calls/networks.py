@@ -155,6 +155,12 @@ ROWS = {
     "networks.MultiPeriodDiscriminator": of(
         networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR), lambda output: output.logits[0], x=Data(_SOUND)
     ),
+    "networks.RandomWindowDiscriminator": of(
+        networks.RandomWindowDiscriminator((4,), **_SMALL_DISCRIMINATOR),
+        lambda output: output.logits[0],
+        x=Data(_SOUND),
+        place=Data(np.full((len(_SOUND), 1, 1), 0.5, np.float32), alias="x"),
+    ),
     "networks.DualEncoder": of(
         networks.DualEncoder(features=3, **_SMALL),
         lambda output: jnp.concatenate(output[:2]),
