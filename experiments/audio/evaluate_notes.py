@@ -37,7 +37,7 @@ _OTHERS = flags.DEFINE_list("others", [], "Folders of further runs on the same n
 _STEP, _SEED = shared.step(), shared.seed()
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scales; by default from config.evaluation.")
 _STEPS = flags.DEFINE_list("steps", None, "Numbers of solver steps; by default from config.sampling.")
-_NUM = shared.count("num", 512, "Number of notes.", 2)
+_NUM = shared.count("num", 512, "Number of notes.", 8)
 _SHOWN = shared.count("shown", 8, "Number of notes with audio widgets.")
 REAL = "real held-out notes"
 

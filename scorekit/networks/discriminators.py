@@ -39,7 +39,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeInt, PositiveInt
-from scorekit.checks import check_floating
+from scorekit.checks import check_between, check_floating
 from scorekit.networks._module import Module, SomeSizes
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
@@ -237,6 +237,7 @@ class RandomWindowDiscriminator(Module):
         may be a :class:`~scorekit.networks.conditioning.Masked`.
         """
         check_floating(x=x, place=place)
+        check_between(0, 1, place=place)
         axes, first = x.ndim - 2, self.windows[0]
         if axes not in (1, 2) or min(x.shape[1:-1]) < max(self.windows):
             raise ValueError(f"x must be (B, L, C) or (B, H, W, C), at least {max(self.windows)} long, got {x.shape}")

@@ -127,14 +127,14 @@ VECTORS = np.array([[0.1, -1.0], [2.0, 0.3]], np.float32)
 
 
 def test_random_windows_are_where_they_should_be_and_nothing_else_is_seen():
-    variables, apply = randomised(WINDOWS, WAVES, PLACE, LABELS[:2], VECTORS)
+    _, apply = randomised(WINDOWS, WAVES, PLACE, LABELS[:2], VECTORS)
     apply = jax.jit(apply)
     logits = lambda x: apply(x, PLACE, LABELS[:2], VECTORS).logits
     slopes = jax.jit(jax.jacrev(lambda x: [each.sum(1) for each in logits(x)]))(WAVES)
     for window, first, slope in zip((8, 32), ((0, 142), (59, 118)), slopes, strict=True):
         for example, start in enumerate(first):
             seen = np.flatnonzero(np.abs(slope[example, example, :, 0]) > 1e-9)
-            assert seen[0] == start and seen[-1] == start + window - 1
+            assert (seen[0], seen[-1]) == (start, start + window - 1)
             assert not np.any(slope[example, 1 - example])
     assert [each.shape for each in logits(WAVES)] == [(2, 4), (2, 4)]  # 8 positions each, halved once
 

@@ -158,7 +158,7 @@ ROWS = {
     "networks.RandomWindowDiscriminator": of(
         networks.RandomWindowDiscriminator((4,), **_SMALL_DISCRIMINATOR),
         lambda output: output.logits[0],
-        x=Data(_SOUND),
+        x=Data(_SOUND, "nan: not in a window"),
         place=Data(np.full((len(_SOUND), 1, 1), 0.5, np.float32), alias="x"),
     ),
     "networks.DualEncoder": of(
