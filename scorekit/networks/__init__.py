@@ -10,6 +10,8 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
+:class:`TranslationNetwork` is an autoencoder with a decoder for each family of instruments.
+
 :mod:`~scorekit.networks.flows` holds invertible networks, whose density is exact.
 
 Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
@@ -122,6 +124,7 @@ from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
 from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
+from scorekit.networks.translation import TranslationNetwork, reverse_gradient
 from scorekit.networks.unets import (
     ADM,
     EDM2,
@@ -170,6 +173,7 @@ __all__ = [
     "TextEncoder",
     "TextFeatures",
     "TieredNetwork",
+    "TranslationNetwork",
     "UNet",
     "VDMUNet",
     "WaveNet",
@@ -193,6 +197,7 @@ __all__ = [
     "perplexity",
     "pool",
     "quantise",
+    "reverse_gradient",
     "revival_loss",
     "song_unet",
     "timestep_features",
