@@ -15,7 +15,7 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.notes import Notes
 from experiments.models.run_files import EVALUATED, check_average
-from scorekit import metrics
+from scorekit import audio, metrics
 from scorekit.arguments import Count
 from scorekit.networks import TranslationNetwork, reverse_gradient
 from scorekit.typing import Array, Key, PyTree
@@ -111,6 +111,20 @@ def decode(built: Translation, params: PyTree, z: np.ndarray, family: np.ndarray
         return built.dataset.from_model(built.module.apply(params, z, family, method="decode"))
 
     return np.asarray(run(z, family))
+
+
+def with_phase_of(note: np.ndarray, sounds: np.ndarray) -> np.ndarray:
+    """The magnitudes of the short-time Fourier transform of sounds ``(N, L)`` with the phase of other ones.
+
+    >>> n = np.arange(1024)[None]
+    >>> note = np.sin(0.3 * n)
+    >>> bool(np.abs(with_phase_of(note, 0.5 * np.cos(0.3 * n)) - 0.5 * note)[:, 256:-256].max() < 1e-3)
+    True
+    """
+    window, hop = audio.hann(256), 64
+    transform = lambda x: audio.stft(jnp.asarray(x, jnp.float32), window, hop)
+    spectrum = audio.from_polar(audio.magnitude(transform(sounds)), audio.phase(transform(note)))
+    return np.asarray(audio.istft(spectrum, window, hop, sounds.shape[1]))
 
 
 def family_in_latents(built: Translation, params: PyTree) -> dict[str, float]:

@@ -60,6 +60,8 @@ def evaluate(config, run, workdir, asked: task.Asked):
     for name, family in {"reconstruction": batch["label"], "translation": targets // FAMILY}.items():
         sounds[name] = translation.decode(built, params, z, family)
         check_samples(sounds[name], f"the run in {workdir}", name)
+    phased = "translation, phase of the note"
+    sounds[phased] = translation.with_phase_of(sounds["held out"], sounds["translation"])
     train = dataset.train
     labels = {name: train[name] for name in ("instrument", "family", "pitch")}
     evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), labels, dataset.sample_rate)
