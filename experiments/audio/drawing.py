@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.audio import note_evaluators
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.flags import check_writable
 from experiments.configs import base
 from experiments.data.dataset import Batch, evenly
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
+from experiments.evaluation import note_evaluators
 from experiments.models import flows
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import at_steps, build_sampler, make_sampler

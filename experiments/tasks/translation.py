@@ -9,16 +9,16 @@ import jax
 import numpy as np
 
 from experiments import data
-from experiments.audio import note_evaluators
-from experiments.audio.transfer import FAMILY, compare
 from experiments.cli import distributed
 from experiments.data.dataset import evenly, rows_of
+from experiments.evaluation import note_evaluators
 from experiments.models import translation
 from experiments.models.loss import held_out_loss
 from experiments.models.samples import check_samples
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Table
 from experiments.reporting.run_report import Findings
+from experiments.reporting.timbre import FAMILY, compare
 from experiments.tasks import task
 from experiments.training import loop
 from scorekit.io import as_path
