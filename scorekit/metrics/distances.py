@@ -64,12 +64,16 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     Source: Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions".
     """
     x, y = check_features(2, x=x, y=y)
-    factor_x, factor_y = _factor(x), _factor(y)
-    product = jnp.matmul(factor_x, factor_y.T, precision=jax.lax.Precision.HIGHEST)
+    return nan_unless_finite(_between(x, jnp.mean(y, axis=0), _factor(y)), x, y)
+
+
+def _between(x: Array, mean: Array, factor: Array) -> Array:
+    """The distance of the Gaussian of the rows of ``x`` to a Gaussian with this mean and factor of the covariance."""
+    own = _factor(x)
+    product = jnp.matmul(own, factor.T, precision=jax.lax.Precision.HIGHEST)
     overlap = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
-    shift = jnp.sum((jnp.mean(x, axis=0) - jnp.mean(y, axis=0)) ** 2)
-    distance = shift + jnp.sum(factor_x**2) + jnp.sum(factor_y**2) - 2.0 * overlap
-    return nan_unless_finite(distance, x, y)
+    shift = jnp.sum((jnp.mean(x, axis=0) - mean) ** 2)
+    return shift + jnp.sum(own**2) + jnp.sum(factor**2) - 2.0 * overlap
 
 
 @checked
@@ -78,7 +82,8 @@ def extrapolated_frechet_distance(key: Key, x: ArrayLike, y: ArrayLike, repeats:
 
     The estimate of :func:`frechet_distance` is too large by about ``a / N`` with an unknown a, so that sets of other
     sizes, and models with other a, cannot be compared. The line is fitted to its values at six sizes from ``N / 4`` to
-    N, equally spaced in ``1 / N``, of random subsets of ``x``; ``y`` is not reduced: its own term in ``1 / M`` stays.
+    N, equally spaced in ``1 / N``, of random subsets of ``x``; ``y`` is not reduced: its own term in ``1 / M`` stays. Take
+    N of at least 4 D: below D points the error is no line, and the result is too small.
 
     Args:
       key: PRNG key of the subsets.
@@ -94,15 +99,16 @@ def extrapolated_frechet_distance(key: Key, x: ArrayLike, y: ArrayLike, repeats:
     x, y = check_features(2, x=x, y=y)
     check_rows(8, x=x)
     sizes = np.unique(np.round(len(x) / np.linspace(4.0, 1.0, 6)).astype(int))
+    mean, factor = jnp.mean(y, axis=0), _factor(y)
 
     def at_size(size):
-        subset = lambda key: frechet_distance(jax.random.permutation(key, x)[:size], y)
+        subset = lambda key: _between(jax.random.permutation(key, x)[:size], mean, factor)
         return jnp.mean(jax.lax.map(subset, jax.random.split(jax.random.fold_in(key, size), repeats)))
 
     values = jnp.stack([at_size(int(size)) for size in sizes])
     slope = 1.0 / sizes - np.mean(1.0 / sizes)
     weights = 1.0 / len(sizes) - np.mean(1.0 / sizes) * slope / np.sum(slope**2)
-    return jnp.sum(jnp.asarray(weights, x.dtype) * values)
+    return nan_unless_finite(jnp.sum(jnp.asarray(weights, x.dtype) * values), x, y)
 
 
 def _factor(x: Array) -> Array:
