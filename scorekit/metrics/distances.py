@@ -82,8 +82,8 @@ def extrapolated_frechet_distance(key: Key, x: ArrayLike, y: ArrayLike, repeats:
 
     The estimate of :func:`frechet_distance` is too large by about ``a / N`` with an unknown a, so that sets of other
     sizes, and models with other a, cannot be compared. The line is fitted to its values at six sizes from ``N / 4`` to
-    N, equally spaced in ``1 / N``, of random subsets of ``x``; ``y`` is not reduced: its own term in ``1 / M`` stays. Take
-    N of at least 4 D: below D points the error is no line, and the result is too small.
+    N, equally spaced in ``1 / N``, of random subsets of ``x``; ``y`` is not reduced: its own term in ``1 / M`` stays.
+    Take N of at least 4 D: below D points the error is no line, and the result is too small.
 
     Args:
       key: PRNG key of the subsets.
