@@ -16,7 +16,6 @@ from experiments.models.model import (
     GUIDANCE,
     Model,
     at_params,
-    critic_logits,
     divergence_head,
     flow_map,
     likelihood_ends,
@@ -87,8 +86,7 @@ def make_prepare(
             labels = jnp.where(given["labels"] == model.num_classes, -1, given["labels"])
             further["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
         if model.critic is not None:
-            place = x.shape[0], len(model.critic.windows), x.ndim - 2
-            further["place"] = jax.random.uniform(jax.random.fold_in(key, 8), place)
+            further["place"] = model.critic.draw(jax.random.fold_in(key, 8), x.shape[0])
         return {
             **further,
             "x": x,
@@ -112,10 +110,11 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
     def of_map(objective, params, batch):
         times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
         x, eps = batch["x"], batch["eps"]
+        source: dict[str, Any]
         if "drift_weights" in batch:
             source = {"weights": batch["drift_weights"]}
         elif model.critic is not None:
-            source = {"critic": functools.partial(critic_logits, model, params, batch["conditions"], batch["place"])}
+            source = {"critic": functools.partial(model.critic.logits, params, batch["conditions"], batch["place"])}
         elif teacher is not None:
             source = {"teacher": teacher(batch["conditions"])}
         else:

@@ -15,13 +15,14 @@ from experiments import data
 from experiments.cli.config import Config, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import choices
+from experiments.models import choices, critics
+from experiments.models.critics import CRITIC
 from experiments.models.flow_map_losses import FlowMapLoss
 from scorekit import denoisers, flow_maps
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
 from scorekit.likelihood import LogLikelihood, log_likelihood
-from scorekit.networks import ABSENT, LogVariance, RandomWindowDiscriminator
+from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.trees import is_traced
@@ -32,8 +33,6 @@ LOG_VARIANCE = "log_variance"
 SCHEDULE = "schedule"
 """Where the parameters of a trained schedule (Kingma et al. 2021) are among those of the network, with which they are
 averaged, saved and restored."""
-CRITIC = "critic"
-"""Where the parameters of the discriminators of a generator are among those of the network."""
 GUIDANCE = "guidance_scale"
 """The name of γ among the conditions of a flow map; without it, γ is 1."""
 
@@ -67,7 +66,7 @@ class Model(NamedTuple):
     """Which noise goes with which example; None for independent noise."""
     divergence: float | None = None
     """The weight of the loss of the divergence head of a flow map; None for a network without one."""
-    critic: RandomWindowDiscriminator | None = None
+    critic: critics.Critic | None = None
     """The discriminators that a generator is trained against."""
     frame_levels: bool = False
     """Whether every frame has a noise level of its own in training."""
@@ -108,20 +107,9 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         coupling=coupling,
         guidance_max=config.loss.guidance_max,
         divergence=config.loss.divergence,
-        critic=_build_critic(config, dataset.shape, num_classes, sizes["vector_size"]),
+        critic=critics.build(config, dataset.shape, num_classes, sizes),
         frame_levels=config.loss.levels == "frame",
     )
-
-
-def _build_critic(config: Config, shape: tuple[int, ...], num_classes: int | None, vector_size: int | None):
-    loss = choices.build_flow_map(config)
-    if loss is None or loss.critic is None:
-        return None
-    critic = loss.critic(num_classes=num_classes, vector_size=vector_size)
-    windows, least = tuple(critic.windows), min(shape[:-1], default=0)
-    allowed = f"at most {least}, the positions of an example along its shortest axis"
-    require(max(windows) <= least, "loss.flow_map.windows", windows, allowed)
-    return critic
 
 
 def at_params(model: Model, params: PyTree) -> Model:
@@ -149,27 +137,9 @@ def init_params(model: Model, key: Key) -> PyTree:
     if model.learns_schedule:
         params = {**params, SCHEDULE: init_schedule(model.schedule)}
     if model.critic is not None:
-        given = _of_critic(model, {"labels": labels, **{name: ABSENT for name in model.extracts}})
-        place = jnp.zeros((1, len(model.critic.windows), len(model.shape) - 1))
-        wide = jnp.zeros((1, *model.shape))
-        params = {**params, CRITIC: _initialise(model.critic, jax.random.fold_in(key, 2), wide, place, **given)}
+        seen = model.critic.inputs(jnp.zeros((1, *model.shape)), {"labels": labels})
+        params = {**params, CRITIC: _initialise(model.critic.module, jax.random.fold_in(key, 2), **seen)}
     return params
-
-
-def _of_critic(model: Model, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The conditions of the discriminators: the class and the vector."""
-    assert model.critic is not None
-    has = {"labels": model.critic.num_classes, "vector": model.critic.vector_size}
-    return {name: named[name] for name, size in has.items() if size is not None}
-
-
-def critic_logits(
-    model: Model, params: PyTree, given: Mapping[str, Any], place: Array, x: Array, fixed: bool = False
-) -> tuple[Array, ...]:
-    """The logits of the discriminators, of windows at ``place``; with ``fixed`` their parameters get no gradient."""
-    assert model.critic is not None
-    of_critic = jax.lax.stop_gradient(params[CRITIC]) if fixed else params[CRITIC]
-    return cast(Any, model.critic.apply(of_critic, x, place, **_of_critic(model, given))).logits
 
 
 _init = functools.lru_cache(maxsize=4)(lambda module: jax.jit(module.init))  # traced once for shapes and values

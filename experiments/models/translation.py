@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +108,7 @@ def decode(built: Translation, params: PyTree, z: np.ndarray, family: np.ndarray
 
     @jax.jit
     def run(z, family):
-        return built.dataset.from_model(built.module.apply(params, z, family, method="decode"))
+        return built.dataset.from_model(cast(Array, built.module.apply(params, z, family, method="decode")))
 
     return np.asarray(run(z, family))
 

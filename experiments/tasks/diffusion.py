@@ -20,6 +20,7 @@ from experiments.evaluation.run_metrics import scorer_of
 from experiments.models import checks, latents, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
+from experiments.models.critics import CRITIC
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.sampling import make_sampler
 from experiments.reporting.pictures import by_map_picture, drawing, ema_sweep_picture, final_pictures, loss_picture
@@ -79,7 +80,7 @@ def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformati
     if model.critic is None or model.flow_map is None:
         return network
     critic = build_optimizer(config.training, config.training.learning_rate * model.flow_map.critic_rate)
-    of = lambda params: {name: "critic" if name == built.CRITIC else "network" for name in params}
+    of = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
     return optax.multi_transform({"network": network, "critic": critic}, of)
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.models.model import CRITIC, LOG_VARIANCE, SCHEDULE, Model
+from experiments.models.critics import CRITIC
+from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model
 from scorekit import flow_maps, networks
 from scorekit import times as time_samplers
 from scorekit.arguments import Between, Count, Each, OneOf

@@ -74,7 +74,7 @@ class TranslationNetwork(Module):
         init = jax.vmap(lambda key: decoder.init(key, example)["params"])
         self.decoders = self.param("decoders", lambda key: init(jax.random.split(key, self.domains)))
 
-    def __call__(self, x: Array, domain: ArrayLike, confusion: ArrayLike = 1.0) -> tuple[Array, Array]:
+    def __call__(self, x: Array, domain: ArrayLike, confusion: FiniteScalar = 1.0) -> tuple[Array, Array]:
         """The reconstruction of frames ``x`` ``(B, T, C)`` and the logits of their domains ``(B, domains)``, whose
         gradient reaches the encoder times ``-confusion``."""
         z = self.encode(x)

@@ -14,7 +14,7 @@ from experiments.configs.points import flow_map_2d
 from experiments.data import load
 from experiments.models import checks, flow_map_losses
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, critic_logits, denoiser
+from experiments.models.model import build_model, denoiser
 from experiments.models.sampling import make_sampler
 from scorekit import densities, flow_maps, schedules, times, training
 
@@ -117,7 +117,7 @@ def test_generator_and_discriminators_get_their_own_gradients():
     def parts(network, critic):
         """The loss of the generator, and of the discriminators, written out."""
         samples = flow_map({**params, **network}, noise, jnp.ones(8), jnp.zeros(8)).x0
-        logits = lambda x: critic_logits(model, {"critic": critic}, given, place, x)
+        logits = lambda x: model.critic.logits({"critic": critic}, given, place, x)
         softplus = lambda x, sign: sum(jnp.mean(jax.nn.softplus(sign * each)) for each in logits(x))
         mean = lambda x: sum(each.mean(1) for each in logits(x)).sum()
         penalty = 0.5 * jnp.sum(jax.grad(mean)(prepared["x"]) ** 2) / 8
