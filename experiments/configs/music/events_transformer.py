@@ -1,0 +1,13 @@
+"""Music as events, one after the other: a causal transformer of the pieces of rolls_transformer.py, given the key.
+
+python -m experiments.train --config=experiments/configs/music/events_transformer.py --workdir=runs/events
+"""
+
+from experiments.configs.music import rolls_transformer
+
+
+def get_config():
+    config = rolls_transformer.get_config()
+    config.symbols.update(name="events", resolution=0.064, velocities=1, length=160)
+    config.training.steps = 2000
+    return config
