@@ -234,7 +234,7 @@ class EventCode:
             for first, pitch, bin_, program, last in found
             if first < end or end >= now
         ]
-        notes.sort(key=lambda each: (each[0].start, each[0].pitch))
+        notes.sort(key=lambda each: (each[0].start, *each))
         plural = lambda count, noun: f"{count} {noun}{'s' * (count != 1)}"
         remarks = [f"{plural(said['off'], 'note-off')} without a note ignored"] if said["off"] else []
         if said["next"]:
