@@ -35,11 +35,13 @@ class Song(NamedTuple):
       states: ``(steps, VOICES)``, in a data set at least :data:`WINDOW` steps.
       key: an index of :data:`experiments.data.keys.KEYS`, by :func:`experiments.data.keys.key_of_notes`.
       instrument: the General MIDI program that plays most of it.
+      notes: the notes in seconds of a performance.
     """
 
     states: np.ndarray
     key: int
     instrument: int
+    notes: tuple[Note, ...] = ()
 
 
 def key_of(played: Sequence[rolls.Played]) -> int:
@@ -100,6 +102,11 @@ class Rolls(Dataset):
         shown = evenly(len(self.songs), _SIZES["test"])
         self.train = self._windows(self.songs, _anywhere(self.songs, shown))
 
+    @staticmethod
+    def drawn(seed: int) -> Song:
+        """The song of a seed."""
+        return drawn_song(seed)
+
     def _load(self, config: Config) -> tuple[list[Song], list[Song]]:
         numbers = []
         for field in ("train_split", "test_split"):
@@ -112,7 +119,7 @@ class Rolls(Dataset):
             require(size > 0, f"data.{field}", config.data[field], "a split with phrases in it")
             first = FIRST_TEST_SEED if found[1] == "test" else 0
             numbers.append(range(first, first + size))
-        train, test = ([drawn_song(seed) for seed in seeds] for seeds in numbers)
+        train, test = ([self.drawn(seed) for seed in seeds] for seeds in numbers)
         return train, test
 
     def test_windows(self) -> list[tuple[int, int]]:
