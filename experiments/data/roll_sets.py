@@ -107,20 +107,23 @@ class Rolls(Dataset):
         """The song of a seed."""
         return drawn_song(seed)
 
+    def sizes(self, config: Config) -> dict[str, int | None]:
+        """The number of pieces of the training and the test set that the splits name; None is all."""
+        found = {}
+        for which in ("train", "test"):
+            given = config.data[f"{which}_split"]
+            match = _SPLIT.fullmatch(given)
+            fits = match is not None and match[1] == which
+            require(fits, f"data.{which}_split", given, f"{which}, or of it the first phrases, as {which}[:100]")
+            assert match is not None
+            found[which] = None if match[2] is None else int(match[2])
+            require(found[which] != 0, f"data.{which}_split", given, "a split with phrases in it")
+        return found
+
     def _load(self, config: Config) -> tuple[list[Song], list[Song]]:
-        numbers = []
-        for field in ("train_split", "test_split"):
-            found = _SPLIT.fullmatch(config.data[field])
-            which = field.removesuffix("_split")
-            fits = found is not None and found[1] == which
-            require(fits, f"data.{field}", config.data[field], f"{which}, or of it the first phrases, as {which}[:100]")
-            assert found is not None
-            size = int(found[2] or _SIZES[found[1]])
-            require(size > 0, f"data.{field}", config.data[field], "a split with phrases in it")
-            first = FIRST_TEST_SEED if found[1] == "test" else 0
-            numbers.append(range(first, first + size))
-        train, test = ([self.drawn(seed) for seed in seeds] for seeds in numbers)
-        return train, test
+        sizes = {which: size or _SIZES[which] for which, size in self.sizes(config).items()}
+        train = [self.drawn(seed) for seed in range(sizes["train"])]
+        return train, [self.drawn(FIRST_TEST_SEED + seed) for seed in range(sizes["test"])]
 
     def test_windows(self) -> list[tuple[int, int]]:
         """The song and first step of the test examples."""
