@@ -167,7 +167,7 @@ class Rolls(Dataset):
         return x
 
     def view(self, samples):
-        return Pictures(np.asarray(samples))
+        return Pictures(np.asarray(samples if samples.ndim == 4 else rolls.pictures(samples)))
 
     def preview(self):
         few = rows_of(self.test, slice(10))

@@ -155,17 +155,3 @@ def pictures(states: Any) -> Array:
     sounds = ((states[..., None] - 1) // 2 == keys) & (states > 0)[..., None]
     level = jnp.where(states % 2 == 1, 2.0, 1.2)[..., None]
     return jnp.swapaxes((sounds * level).max(axis=-2), 1, 2)[..., None] - 1.0
-
-
-def from_pictures(images: Any) -> np.ndarray:
-    """The states of piano rolls of :func:`pictures`, of which no more than five notes sound at once."""
-    found = []
-    for image in np.asarray(images)[..., 0]:
-        begins, active = image > 0.6, np.pad(image > -0.4, [(0, 0), (0, 1)])
-        notes = []
-        for row, first in np.argwhere(begins):
-            ends = ~active[row, first + 1 :] | np.pad(begins[row, first + 1 :], (0, 1))
-            last = first + 1 + int(np.argmax(ends))
-            notes.append(Note(int(HIGHEST - row), 1, float(STEP * first), float(STEP * last)))
-        found.append(to_states(quantise(notes), image.shape[1])[0])
-    return np.stack(found)

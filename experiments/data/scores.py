@@ -18,8 +18,8 @@ from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW, MidiFiles, Song, key_of
 from scorekit.data.phrases import Note
 
-COLLECTIONS = {"chorales": None, "fiddle": "ryansMammoth", "folk": "essenFolksong"}
-"""Folders of the corpus; the chorales of Bach have a list of their own."""
+COLLECTIONS: dict[str, str] = {"chorales": "bach", "fiddle": "ryansMammoth", "folk": "essenFolksong"}
+"""Folders of the corpus."""
 QUARTER = 8 * rolls.STEP
 _VOICES = {1: (4,), 2: (4, 0), 3: (4, 2, 0), 4: (4, 3, 1, 0), 5: (4, 3, 2, 1, 0)}
 """Voices of the parts from the highest, by their number."""
@@ -60,7 +60,7 @@ def _parsed(collection: str) -> Iterator[Any]:
     if collection == "chorales":
         yield from corpus.chorales.Iterator()
         return
-    for path in sorted((Path(corpus.__file__).parent / COLLECTIONS[collection]).glob("*.abc")):
+    for path in sorted((Path(str(corpus.__file__)).parent / COLLECTIONS[collection]).glob("*.abc")):
         found = converter.parse(path)
         yield from getattr(found, "scores", [found])
 

@@ -143,12 +143,12 @@ def events(
     velocities: Annotated[int, Count(1, 127)] = 32,
     length: PositiveInt = 256,
 ) -> Coding:
-    """The notes of a window of music as events, see :class:`scorekit.data.events.EventCode`."""
+    """The notes of a window of music as events (:class:`scorekit.data.events.EventCode`); samples are raw examples."""
     if not hasattr(dataset, "to_notes"):
         raise ValueError(f"name must be codes, mu_law or pixels: {dataset.name} has no notes")
-    pitches = {"lowest": rolls.LOWEST, "highest": rolls.HIGHEST}
-    code = EventCode(resolution=resolution, shifts=round(1 / resolution), velocities=velocities, **pitches)
-    seconds = dataset.seconds
+    sizes: dict[str, Any] = {"shifts": round(1 / resolution), "lowest": rolls.LOWEST, "highest": rolls.HIGHEST}
+    code, seconds = EventCode(resolution=resolution, velocities=velocities, **sizes), dataset.seconds
+    shape = dataset.of_notes([[]]).shape[1:]
 
     def encode(x):
         found = np.full((len(x), length), code.end, np.int32)
@@ -157,21 +157,14 @@ def events(
             row[: len(tokens)] = tokens
         return found
 
-    like = dataset.of_notes([[]])
-
-    def to_data(tokens):
-        return np.asarray(dataset.of_notes([code.decode(row, seconds).notes for row in tokens]), like.dtype)
+    def raw(found):
+        return np.asarray(dataset.of_notes([code.decode(row, seconds).notes for row in found]), np.float32)
 
     def decode(found):
-        shape = jax.ShapeDtypeStruct((len(found), *like.shape[1:]), like.dtype)
-        return dataset.to_model(jax.pure_callback(to_data, shape, found))
+        return jax.pure_callback(raw, jax.ShapeDtypeStruct((len(found), *shape), jnp.float32), found)
 
-    cut = int(np.sum(encode(dataset.test["x"])[:, -1] != code.end))
-    if cut:
-        print(
-            f"{cut} of {len(dataset.test['x'])} held-out examples have more than {length} events and are cut",
-            flush=True,
-        )
+    if cut := int(np.sum(encode(dataset.test["x"])[:, -1] != code.end)):
+        print(f"{cut} held-out examples have more than {length} events and are cut", flush=True)
     return Coding(code.num_tokens, (length,), encode, decode, exact=False, end=code.end)
 
 

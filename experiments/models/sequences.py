@@ -166,6 +166,11 @@ def _only(end: int, where: Array, logits: Array) -> Array:
     return jnp.where(where[..., None], certain, logits)
 
 
+def _after_end(end: int | None, x: Array, logits: Array) -> Array:
+    """Logits of all positions ``(B, L, V)``, after an end of the end alone."""
+    return logits if end is None else _only(end, jnp.pad(x[:, :-1] == end, [(0, 0), (1, 0)]), logits)
+
+
 @pytree_dataclass
 class _Ended:
     """A model of codes that nothing but the end follows once it has come: what is filled up takes no bits."""
@@ -178,7 +183,7 @@ class _Ended:
         return self.model.conditional
 
     def outputs(self, x):
-        return _only(self.end, jnp.pad(x[:, :-1] == self.end, [(0, 0), (1, 0)]), self.model.outputs(x))
+        return _after_end(self.end, x, self.model.outputs(x))
 
     def init_state(self, batch, length):
         return self.model.init_state(batch, length)
@@ -203,7 +208,7 @@ def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDeno
     def logits(params, labels, z_t, t):
         states = jax.nn.one_hot(z_t, process.num_states) * np.sqrt(process.num_states)
         noise = jnp.broadcast_to(4.0 * process.schedule.sigma(t), z_t.shape[:1])
-        found = model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels)))
+        found = jnp.asarray(model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels))))
         return found if model.end is None or process.mask is None else _possible(model.end, process.mask, z_t, found)
 
     return discrete.denoiser_from_network(Partial(logits, params, labels), process)
@@ -250,11 +255,8 @@ def _log_prob(model: Sequences, params: PyTree, batch: Mapping[str, Array]) -> A
 
     def one(seed, label, x):
         rngs = {"dropout": jax.random.key(seed)}
-        outputs = jnp.asarray(
-            model.module.apply(params, x[None], labels=label[None], dense_map=_map(model, 1), rngs=rngs)
-        )
-        if model.end is not None:
-            outputs = _only(model.end, jnp.pad(x[None, :-1] == model.end, [(0, 0), (1, 0)]), outputs)
+        outputs = model.module.apply(params, x[None], labels=label[None], dense_map=_map(model, 1), rngs=rngs)
+        outputs = _after_end(model.end, x[None], jnp.asarray(outputs))
         return jnp.sum(ar.Categorical(num_codes=model.num_codes).log_prob(outputs, x[None]))
 
     return jax.vmap(one)(batch["dropout"], batch["labels"], batch["x"])

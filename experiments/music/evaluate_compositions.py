@@ -80,7 +80,7 @@ def main(config: Config) -> Path:
         name = folder.name if [other.name for other in configs].count(folder.name) == 1 else str(folder)
         print(f"drawing from {name} …", flush=True)
         if its.symbols.name == "events":
-            parts[name] = rolls.from_pictures(run.generate(run.params, seed, keys, scale))
+            parts[name] = run.generate(run.params, seed, keys, scale).astype(np.uint8)
         else:
             fill = composing.make_fill(its, run, scale)
             parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)

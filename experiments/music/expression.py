@@ -9,7 +9,9 @@ nor velocities of notes. Prints a table and writes ``expression.html``, ``expres
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
@@ -20,6 +22,7 @@ from experiments.cli.config import Config, require
 from experiments.data import rolls
 from experiments.data.performances import Performances, performed_phrase, window
 from experiments.data.roll_sets import FIRST_TEST_SEED, drawn_song
+from experiments.data.symbols import Symbols
 from experiments.models.runs import facts, write_results
 from experiments.models.sequence_sampling import open_run
 from experiments.music import statistics
@@ -92,13 +95,14 @@ def main(config: Config) -> Path:
     shared.check_writable(workdir, f"--workdir={workdir}")
     run = open_run(config, workdir, _STEP.value, (config.sampling.guidance_scale,))
     (reference, keys), (half, _) = held_out(0, num), held_out(num, num)
-    inner, coding = run.dataset.inner, run.dataset.coding
+    dataset = cast(Symbols, run.dataset)
+    inner, coding = cast(Performances, dataset.inner), dataset.coding
     of_samples = lambda samples: [inner.to_notes(x) for x in samples]
     samples = run.generate(run.params, _SEED.value, keys, config.sampling.guidance_scale)
     steps = round(Performances.seconds / rolls.STEP)
     parts = {
         "held out": half,
-        "held out, as events": of_samples(coding.decode(coding.encode(inner.of_notes(half)))),
+        "held out, as events": of_samples(coding.decode(jnp.asarray(coding.encode(inner.of_notes(half))))),
         "held out, as a roll": [rolls.to_notes(rolls.to_states(rolls.quantise(x), steps)[0]) for x in half],
         workdir.name: of_samples(samples),
     }

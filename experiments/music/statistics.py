@@ -1,6 +1,6 @@
 """Statistics of music in voices, their distances between two sets of pieces, and a Markov chain as a baseline."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def _similarity(sounding: np.ndarray, lag: int) -> float:
 
 
 def distances(
-    pieces: Sequence[Any], reference: Sequence[Any], measure: Callable[[Any], dict[str, np.ndarray]] = measure
+    pieces: Iterable[Any], reference: Iterable[Any], measure: Callable[[Any], dict[str, np.ndarray]] = measure
 ) -> dict[str, tuple[float, float]]:
     """How far two sets of pieces are apart in each statistic, with standard errors; of states ``(N, steps, VOICES)``.
 

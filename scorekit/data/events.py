@@ -7,23 +7,29 @@ are and the rest; a velocity or an instrument is said where it changes.
 
 Any other sequence of tokens is decoded as well, and what has no effect is counted in a remark.
 
+Args:
+  tokens: tokens of the vocabulary, ``(L,)``.
+  names: tokens in words.
+
 >>> code = EventCode(resolution=0.01, velocities=4)
 >>> tokens = code.encode([Note(60, 100, 0.0, 0.5), Note(64, 100, 0.25, 0.5)], seconds=2.0)
 >>> print(*code.names(tokens), sep=", ")
 velocity 112, on 60, shift 25, on 64, shift 25, off 60, off 64, shift 100, shift 50, end
 >>> code.decode(tokens).notes[0], code.decode(tokens).seconds, len(code.decode(tokens).remarks)
 (Note(pitch=60, velocity=112, start=0.0, end=0.5), 2.0, 0)
->>> code.decode([code.off(60), code.on(60), code.end]).remarks
+>>> code.decode(code.tokens(["off 60", "on 60", "end"])).remarks
 ('1 note-off without a note ignored', '1 note without an end lasts until the end of the sequence')
 """
 
 import collections
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from scorekit.arguments import Between, Count
+from scorekit.checks import check_classes
 from scorekit.data._midi_keys import SevenBits, check_bytes, check_note
 from scorekit.data.midi import Score
 from scorekit.data.phrases import Note
@@ -40,7 +46,7 @@ class _Played(NamedTuple):
     first: int
     pitch: int
     program: int
-    bin: int
+    velocity: int
     last: int
 
 
@@ -80,35 +86,37 @@ class EventCode:
             allowed = "lowest and highest must satisfy 0 <= lowest <= highest <= 127"
             raise ValueError(f"{allowed}, got {self.lowest} and {self.highest}")
 
-    @property
-    def _firsts(self) -> dict[str, int]:
-        """The first token of each kind, and the size of the vocabulary under the name ""."""
-        pitches, bins = self.highest - self.lowest + 1, self.velocities if self.velocities > 1 else 0
-        sizes = {"end": 1, "on": pitches, "off": pitches, "next": 1, "shift": self.shifts, "velocity": bins}
-        sizes["program"] = 128 * self.programs
-        return dict(zip([*sizes, ""], np.cumsum([0, *sizes.values()]).tolist(), strict=True))
+    @functools.cached_property
+    def _events(self) -> list[tuple[str, int]]:
+        """The kind and value of each token; of a velocity the middle of its bin."""
+        pitches, bins = range(self.lowest, self.highest + 1), self.velocities
+        kinds: dict[str, Iterable[int]]
+        kinds = {"end": [0], "on": pitches, "off": pitches, "next": [0], "shift": range(1, self.shifts + 1)}
+        kinds |= {"velocity": map(self._middle, range(bins if bins > 1 else 0)), "program": range(128 * self.programs)}
+        return [(kind, value) for kind, values in kinds.items() for value in values]
+
+    @functools.cached_property
+    def _tokens(self) -> dict[tuple[str, int], int]:
+        return {event: token for token, event in enumerate(self._events)}
 
     @property
     def num_tokens(self) -> int:
         """The size of the vocabulary."""
-        return self._firsts[""]
+        return len(self._events)
 
     @property
     def end(self) -> int:
         """The token of the end of a sequence."""
-        return 0
-
-    def on(self, pitch: int) -> int:
-        """The token of a note that begins."""
-        return self._firsts["on"] + self._within(pitch) - self.lowest
-
-    def off(self, pitch: int) -> int:
-        """The token of a note that ends."""
-        return self._firsts["off"] + self._within(pitch) - self.lowest
+        return self._tokens["end", 0]
 
     def names(self, tokens: Iterable[int]) -> list[str]:
         """Tokens in words: ``on 60``, ``off 60``, ``next``, ``shift 25``, ``velocity 64``, ``program 0``, ``end``."""
         return [kind if kind in ("end", "next") else f"{kind} {value}" for kind, value in self._read(tokens)]
+
+    def tokens(self, names: Iterable[str]) -> list[int]:
+        """The tokens of words, the inverse of :meth:`names`."""
+        words = {name: token for token, name in enumerate(self.names(range(self.num_tokens)))}
+        return [words[name] for name in names]
 
     def encode(
         self,
@@ -137,25 +145,27 @@ class EventCode:
         for note, program in zip(notes, of_each, strict=True):
             check_note(note)
             check_bytes(0, programs=program)
-            self._within(note.pitch)
-            bin_ = (note.velocity - 1) * self.velocities // 127
-            program = program if self.programs else 0
-            played.append(_Played(self._step(note.start), note.pitch, program, bin_, self._step(note.end)))
+            if not self.lowest <= note.pitch <= self.highest:
+                raise ValueError(f"notes must have pitches from {self.lowest} to {self.highest}, got {note.pitch}")
+            velocity = self._middle((note.velocity - 1) * self.velocities // 127)
+            times = self._step(note.start), self._step(note.end)
+            played.append(_Played(times[0], note.pitch, program * self.programs, velocity, times[1]))
         last = self._step(0.0 if seconds is None else seconds)
-        return np.asarray([*self._events(sorted(played), last, window), self.end], np.int32)
+        found = [*self._in_order(sorted(played), last, window), ("end", 0)]
+        return np.asarray([self._tokens[event] for event in found], np.int32)
 
-    def _events(self, played: list[_Played], end: int, window: bool) -> Iterable[int]:
-        firsts, now, bin_, program = self._firsts, 0, self._middle, 0
+    def _in_order(self, played: list[_Played], end: int, window: bool) -> Iterator[tuple[str, int]]:
+        now, velocity, program = 0, self._usual, 0
         down: dict[int, list[_Played]] = collections.defaultdict(list)
 
-        def shift(until: int) -> Iterable[int]:
+        def shift(until: int) -> list[tuple[str, int]]:
             full, rest = divmod(until - now, self.shifts)
-            return [firsts["shift"] + self.shifts - 1] * full + [firsts["shift"] + rest - 1] * (rest > 0)
+            return [("shift", self.shifts)] * full + [("shift", rest)] * (rest > 0)
 
-        def release(note: _Played) -> Iterable[int]:
+        def release(note: _Played) -> list[tuple[str, int]]:
             older = down[note.pitch].index(note)
             del down[note.pitch][older]
-            return [firsts["next"]] * older + [self.off(note.pitch)]
+            return [("next", 0)] * older + [("off", note.pitch)]
 
         starting, ending = collections.defaultdict(list), collections.defaultdict(list)
         for note in played:
@@ -170,13 +180,13 @@ class EventCode:
                 if note.first < time:
                     yield from release(note)
             for note in starting[time]:
-                if self.velocities > 1 and note.bin != bin_:
-                    bin_ = note.bin
-                    yield firsts["velocity"] + bin_
+                if note.velocity != velocity:
+                    velocity = note.velocity
+                    yield "velocity", velocity
                 if note.program != program:
                     program = note.program
-                    yield firsts["program"] + program
-                yield self.on(note.pitch)
+                    yield "program", program
+                yield "on", note.pitch
                 down[note.pitch].append(note)
                 if note.last == time:
                     yield from release(note)
@@ -189,15 +199,19 @@ class EventCode:
         Remarks say how many note-offs had no note, how many "next" had no note-off with so many notes before it, how
         many notes had no end and last until that of the sequence, and that the sequence had none.
 
+        Args:
+          seconds: the end of a window, where notes without a note-off end and what is later is left out, with a remark;
+            by default the sequence lasts until its last event.
+
         Raises:
           ValueError: for tokens beyond the vocabulary.
         """
-        now, bin_, program, older, ended = 0, self._middle, 0, 0, False
+        now, velocity, program, older, ended = 0, self._usual, 0, 0, False
         end = None if seconds is None else self._step(seconds)
         down: dict[int, list[int]] = collections.defaultdict(list)
         found: list[list[int]] = []
         said: collections.Counter[str] = collections.Counter()
-        for kind, value in self._read(tokens, in_words=False):
+        for kind, value in self._read(tokens):
             if older and kind not in ("next", "off"):
                 said["next"] += older
                 older = 0
@@ -206,7 +220,7 @@ class EventCode:
                 break
             if kind == "on":
                 down[value].append(len(found))
-                found.append([now, value, bin_, program, -1])
+                found.append([now, value, velocity, program, -1])
             elif kind == "off":
                 if older >= len(down[value]):
                     said["next"] += older
@@ -221,7 +235,7 @@ class EventCode:
             elif kind == "shift":
                 now += value
             elif kind == "velocity":
-                bin_ = value
+                velocity = value
             else:
                 program = value
         said["next"] += older
@@ -230,8 +244,8 @@ class EventCode:
         said["late"] = sum(first >= end for first, *_ in found) if end < now else 0
         second = lambda step: float(step * self.resolution)
         notes = [
-            (Note(pitch, self._velocity(bin_), second(first), second(end if last < 0 else min(last, end))), program)
-            for first, pitch, bin_, program, last in found
+            (Note(pitch, velocity, second(first), second(end if last < 0 else min(last, end))), program)
+            for first, pitch, velocity, program, last in found
             if first < end or end >= now
         ]
         notes.sort(key=lambda each: (each[0].start, *each))
@@ -248,36 +262,23 @@ class EventCode:
             remarks.append("the sequence has no end")
         return Score(tuple(note for note, _ in notes), tuple(p for _, p in notes), second(end), tuple(remarks))
 
-    @property
-    def _middle(self) -> int:
-        return (self.velocities - 1) // 2
-
-    def _velocity(self, bin_: int) -> int:
+    def _middle(self, bin_: int) -> int:
         """The middle of the velocities of a bin."""
         low, high = (-(-127 * (bin_ + i) // self.velocities) for i in (0, 1))
         return 1 + (low + high - 1) // 2
+
+    @property
+    def _usual(self) -> int:
+        return self._middle((self.velocities - 1) // 2)
 
     def _step(self, seconds: float) -> int:
         if not 0 <= seconds <= _MOST_SECONDS:
             raise ValueError(f"seconds must be from 0 to {_MOST_SECONDS:g}, got {seconds}")
         return round(seconds / self.resolution)
 
-    def _within(self, pitch: int) -> int:
-        if not self.lowest <= pitch <= self.highest:
-            raise ValueError(f"notes must have pitches from {self.lowest} to {self.highest}, got {pitch}")
-        return int(pitch)
-
-    def _read(self, tokens: Iterable[int], in_words: bool = True) -> Iterable[tuple[str, int]]:
-        """The kind and value of each token; velocities as a number from 1 to 127, or as a bin."""
-        array = np.asarray(tokens if isinstance(tokens, np.ndarray) else list(tokens))
-        firsts, size = self._firsts, self.num_tokens
-        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-            raise ValueError(f"tokens must be integers (L,), got {array.dtype} of shape {array.shape}")
-        if np.any(wrong := (array < 0) | (array >= size)):
-            raise ValueError(f"tokens must be from 0 to {size - 1}, got {array[wrong][0]}")
-        kinds, starts = list(firsts)[:-1], list(firsts.values())[:-1]
-        offsets = {"on": self.lowest, "off": self.lowest, "shift": 1}
-        for token in array.tolist():
-            at = int(np.searchsorted(starts, token, side="right")) - 1
-            kind, value = kinds[at], token - starts[at] + offsets.get(kinds[at], 0)
-            yield kind, self._velocity(value) if kind == "velocity" and in_words else value
+    def _read(self, tokens: Iterable[int]) -> list[tuple[str, int]]:
+        array = np.asarray(list(tokens) or np.zeros(0, int))
+        if array.ndim != 1:
+            raise ValueError(f"tokens must have shape (L,), got {array.shape}")
+        check_classes(self.num_tokens, tokens=array)
+        return [self._events[token] for token in array.tolist()]
