@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.data import rolls
 from experiments.data.display import Pictures
-from experiments.data.roll_sets import SECONDS, Rolls, Song, drawn_song
+from experiments.data.roll_sets import SECONDS, Rolls, drawn_song
 from scorekit.data.phrases import Note, random_phrase
 
 _MOST_NOTES = 64
@@ -78,10 +78,7 @@ class Performances(Rolls):
 
     codings = ("events",)
     seconds = 2.048
-
-    @staticmethod
-    def drawn(seed: int) -> Song:
-        return drawn_song(seed)._replace(notes=tuple(performed_phrase(seed)))
+    drawn = staticmethod(lambda seed: drawn_song(seed)._replace(notes=tuple(performed_phrase(seed))))
 
     def _windows(self, songs, windows):
         music = [window(songs[i].notes, rolls.STEP * first, self.seconds) for i, first in windows]

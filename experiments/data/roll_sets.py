@@ -1,7 +1,7 @@
 """Sets of music in voices of 64 ms steps: phrases drawn from seeds, and a folder of MIDI files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -77,6 +77,7 @@ class Rolls(Dataset):
     Attributes:
       songs: the songs to train on.
       test_songs: the songs of the test set, which has a window of each song, beginning anywhere.
+      drawn: the song of a seed.
       codings: the choices of ``config.symbols.name``.
       seconds: the length of an example.
     """
@@ -89,6 +90,7 @@ class Rolls(Dataset):
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]
     test_songs: list[Song]
+    drawn: Callable[[int], Song] = staticmethod(drawn_song)
 
     def __init__(self, config: Config):
         self._label = config.data.label or self.labels[0]
@@ -101,11 +103,6 @@ class Rolls(Dataset):
         self.test = self._windows(self.test_songs, self.test_windows())
         shown = evenly(len(self.songs), _SIZES["test"])
         self.train = self._windows(self.songs, _anywhere(self.songs, shown))
-
-    @staticmethod
-    def drawn(seed: int) -> Song:
-        """The song of a seed."""
-        return drawn_song(seed)
 
     def sizes(self, config: Config) -> dict[str, int | None]:
         """The number of pieces of the training and the test set that the splits name; None is all."""

@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -54,25 +53,17 @@ def song_of_parts(parts: Sequence[Sequence[Note]]) -> Song:
     return Song(states, key_of(rolls.to_played(states)), 0)
 
 
-def _parsed(collection: str) -> Iterator[Any]:
-    """The scores of music21."""
-    corpus, converter = (importlib.import_module(f"music21.{name}") for name in ("corpus", "converter"))
-    if collection == "chorales":
-        yield from corpus.chorales.Iterator()
-        return
-    for path in sorted((Path(str(corpus.__file__)).parent / COLLECTIONS[collection]).glob("*.abc")):
-        found = converter.parse(path)
-        yield from getattr(found, "scores", [found])
-
-
 def read_pieces(collection: str) -> Iterator[Piece]:
     """The pieces of a collection that have one to five parts; the highest note of a chord counts."""
-    for score in _parsed(collection):
+    corpus, converter = (importlib.import_module(f"music21.{name}") for name in ("corpus", "converter"))
+    paths = sorted((Path(str(corpus.__file__)).parent / COLLECTIONS[collection]).glob("*.abc"))
+    opened = corpus.chorales.Iterator() if collection == "chorales" else map(converter.parse, paths)
+    for score in itertools.chain.from_iterable(getattr(found, "scores", [found]) for found in opened):
         parts = []
         for part in score.parts or [score]:
             found = part.stripTies().flatten().notes
             spans = [(float(x.offset), float(x.offset + x.quarterLength), max(p.midi for p in x.pitches)) for x in found
-                     if x.pitches]  # fmt: skip
+                     if x.pitches and "Harmony" not in x.classes]  # fmt: skip
             parts.append([Note(pitch, 64, QUARTER * start, QUARTER * end) for start, end, pitch in spans])
         if len(parts) in _VOICES and all(parts):
             yield parts

@@ -155,7 +155,7 @@ class EventCode:
         return np.asarray([self._tokens[event] for event in found], np.int32)
 
     def _in_order(self, played: list[_Played], end: int, window: bool) -> Iterator[tuple[str, int]]:
-        now, velocity, program = 0, self._usual, 0
+        now, velocity, program = 0, self._middle((self.velocities - 1) // 2), 0
         down: dict[int, list[_Played]] = collections.defaultdict(list)
 
         def shift(until: int) -> list[tuple[str, int]]:
@@ -206,7 +206,7 @@ class EventCode:
         Raises:
           ValueError: for tokens beyond the vocabulary.
         """
-        now, velocity, program, older, ended = 0, self._usual, 0, 0, False
+        now, velocity, program, older, ended = 0, self._middle((self.velocities - 1) // 2), 0, 0, False
         end = None if seconds is None else self._step(seconds)
         down: dict[int, list[int]] = collections.defaultdict(list)
         found: list[list[int]] = []
@@ -266,10 +266,6 @@ class EventCode:
         """The middle of the velocities of a bin."""
         low, high = (-(-127 * (bin_ + i) // self.velocities) for i in (0, 1))
         return 1 + (low + high - 1) // 2
-
-    @property
-    def _usual(self) -> int:
-        return self._middle((self.velocities - 1) // 2)
 
     def _step(self, seconds: float) -> int:
         if not 0 <= seconds <= _MOST_SECONDS:

@@ -10,4 +10,5 @@ def get_config():
     config = rolls_masked.get_config()
     config.symbols.update(name="events", resolution=0.064, velocities=1, length=160)
     config.network.patch = 1
+    config.training.update(steps=500, batch_size=16)
     return config

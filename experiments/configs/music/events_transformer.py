@@ -9,5 +9,4 @@ from experiments.configs.music import rolls_transformer
 def get_config():
     config = rolls_transformer.get_config()
     config.symbols.update(name="events", resolution=0.064, velocities=1, length=160)
-    config.training.steps = 2000
     return config

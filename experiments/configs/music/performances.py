@@ -12,4 +12,5 @@ def get_config():
     config.data.name = "performances"
     config.symbols.update(resolution=0.01, velocities=32, length=144)
     config.network.relative = 144
+    config.training.steps = 500
     return config

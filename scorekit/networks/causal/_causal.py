@@ -170,14 +170,9 @@ def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> 
 def relative_logits(query: Array, distances: Array, index: Array | None = None, length: int = 0) -> Array:
     """Relative attention: ``q_i . e_min(i - j, R - 1) / sqrt(d)`` for positions j up to i, ``(B, heads, L, S)``.
 
-    All distances are multiplied at once and shifted into place, in the memory of the logits alone; what is behind i is
-    arbitrary.
-
-    Args:
-      query: ``(B, L, heads, d)``; with ``index`` of that position alone, L = 1.
-      distances: embeddings e of the distances 0 to R - 1, ``(R, heads, d)``.
-      index: the position of the query, None for all positions.
-      length: with ``index``, the number S of positions; else S = L.
+    For all positions of queries ``(B, L, heads, d)``, S = L, or for the one query at ``index`` and ``length`` S. The
+    distances, embeddings ``(R, heads, d)``, are multiplied at once and shifted into place: the memory is that of the
+    logits. What is behind i is arbitrary.
     """
     scaled, size = query / query.shape[-1] ** 0.5, query.shape[1]
     last = len(distances) - 1
