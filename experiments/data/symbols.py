@@ -158,7 +158,10 @@ def events(
         return found
 
     def raw(found):
-        return np.asarray(dataset.of_notes([code.decode(row, seconds).notes for row in found]), np.float32)
+        decoded = [code.decode(row, seconds) for row in found]
+        if wrong := [score.remarks[0] for score in decoded if score.remarks]:
+            print(f"{len(wrong)} of {len(found)} sequences of events repaired, such as: {wrong[0]}", flush=True)
+        return np.asarray(dataset.of_notes([score.notes for score in decoded]), np.float32)
 
     def decode(found):
         return jax.pure_callback(raw, jax.ShapeDtypeStruct((len(found), *shape), jnp.float32), found)

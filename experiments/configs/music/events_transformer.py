@@ -1,6 +1,8 @@
 """Music as events, one after the other: a causal transformer of the pieces of rolls_transformer.py, given the key.
 
-python -m experiments.train --config=experiments/configs/music/events_transformer.py --workdir=runs/events
+    python -m experiments.train --config=experiments/configs/music/events_transformer.py --workdir=runs/events
+
+Five CPU minutes: 29.9 bits a second of held-out phrases (docs/music.md).
 """
 
 from experiments.configs.music import rolls_transformer

@@ -28,7 +28,7 @@ def small(module, **data_fields):
     return config
 
 
-def test_events_describe_the_notes_of_voices_exactly():
+def test_events_describe_the_notes_of_voices_exactly(capsys):
     dataset = sequences.load_data(small(events_transformer))
     raw = [dataset.inner.test["x"], dataset.inner.batch(0, 0, 20)["x"]]
     assert dataset.batch(0, 0, 20)["x"].shape == (20, 160)
@@ -39,7 +39,9 @@ def test_events_describe_the_notes_of_voices_exactly():
         np.testing.assert_array_equal(dataset.view(found).images, images)
         assert [rolls.to_played(states) for states in found] == [rolls.to_played(states) for states in x]
     noise = np.random.default_rng(0).integers(0, dataset.coding.num_codes, (3, 160))  # of an untrained model
+    assert "events" not in capsys.readouterr().out
     assert np.isfinite(dataset.from_model(noise)).all()
+    assert "3 of 3 sequences of events repaired, such as: " in capsys.readouterr().out
 
 
 def test_examples_that_are_too_long_are_cut_and_counted(capsys):
