@@ -5,7 +5,7 @@ sequence, and :meth:`EventCode.decode` is its inverse on these. At one time, not
 and age, then notes begin, by pitch, each of no length followed by its end. Time passes in the longest shifts that there
 are and the rest; a velocity or an instrument is said where it changes.
 
-Any other sequence of tokens is decoded as well, and what has no effect is counted in a remark.
+Any other sequence of tokens is decoded as well, and ends that do not match are counted in remarks.
 
 Args:
   tokens: tokens of the vocabulary, ``(L,)``.
@@ -18,7 +18,7 @@ velocity 112, on 60, shift 25, on 64, shift 25, off 60, off 64, shift 100, shift
 >>> code.decode(tokens).notes[0], code.decode(tokens).seconds, len(code.decode(tokens).remarks)
 (Note(pitch=60, velocity=112, start=0.0, end=0.5), 2.0, 0)
 >>> code.decode(code.tokens(["off 60", "on 60", "end"])).remarks
-('1 note-off without a note ignored', '1 note without an end lasts until the end of the sequence')
+('note-offs without a note, ignored: 1', 'notes without an end, which last until the end of the sequence: 1')
 """
 
 import collections
@@ -38,6 +38,12 @@ from scorekit.trees import pytree_dataclass, static
 __all__ = ["EventCode"]
 
 _MOST_SECONDS = 4 * 3600.0
+_REMARKS = {
+    "off": "note-offs without a note, ignored",
+    "next": '"next" without so many notes of a key, ignored',
+    "open": "notes without an end, which last until the end of the sequence",
+    "late": "notes after the window, left out",
+}
 
 
 class _Played(NamedTuple):
@@ -249,15 +255,7 @@ class EventCode:
             if first < end or end >= now
         ]
         notes.sort(key=lambda each: (each[0].start, *each))
-        plural = lambda count, noun: f"{count} {noun}{'s' * (count != 1)}"
-        remarks = [f"{plural(said['off'], 'note-off')} without a note ignored"] if said["off"] else []
-        if said["next"]:
-            remarks.append(f'{said["next"]} "next" without so many notes of a key ignored')
-        if said["open"]:
-            lasts = "lasts" if said["open"] == 1 else "last"
-            remarks.append(f"{plural(said['open'], 'note')} without an end {lasts} until the end of the sequence")
-        if said["late"]:
-            remarks.append(f"{plural(said['late'], 'note')} after the window left out")
+        remarks = [f"{text}: {said[kind]}" for kind, text in _REMARKS.items() if said[kind]]
         if not ended:
             remarks.append("the sequence has no end")
         return Score(tuple(note for note, _ in notes), tuple(p for _, p in notes), second(end), tuple(remarks))

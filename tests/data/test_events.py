@@ -88,7 +88,7 @@ def test_a_window_has_no_note_offs_at_its_end():
     assert code.names(tokens) == ["on 60", "shift 5", "on 62", "shift 5", "off 62", "end"]
     assert code.decode(tokens, 2.0) == (tuple(notes), (0, 0), 2.0, ())
     late = code.decode(code.encode([*notes, Note(64, 64, 2.0, 3.0)]), 2.0)
-    assert late == (tuple(notes), (0, 0), 2.0, ("1 note after the window left out",))
+    assert late == (tuple(notes), (0, 0), 2.0, ("notes after the window, left out: 1",))
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -98,18 +98,20 @@ def test_any_tokens_are_decoded_and_what_has_no_effect_is_said(name):
         tokens = rng.integers(1, code.num_tokens, size=200)
         score = code.decode(tokens)
         kinds = [word.split()[0] for word in code.names(tokens)]
-        ignored = sum(int(r.split()[0]) for r in score.remarks if "note-off" in r)
-        still = sum(int(r.split()[0]) for r in score.remarks if "without an end" in r)
+        ignored, still = (
+            sum(int(remark.rpartition(": ")[2]) for remark in score.remarks if remark.startswith(kind))
+            for kind in ("note-offs", "notes without")
+        )
         assert len(score.notes) == kinds.count("on")
         assert kinds.count("off") - ignored == kinds.count("on") - still  # each other note has its own end
         assert score.remarks[-1] == "the sequence has no end"
         again = code.decode(code.encode(score.notes, score.programs, score.seconds))
         assert (again.notes, again.programs, again.remarks) == (*score[:2], ())
     for said, sequence in {
-        "1 note-off without a note ignored": ("off 60", "end"),
-        "1 note without an end lasts until the end of the sequence": ("on 60", "end"),
-        '2 "next" without so many notes of a key ignored': ("on 60", "next", "next", "off 60", "end", "on 60"),
-        '1 "next" without so many notes of a key ignored': ("on 60", "off 60", "next", "end"),
+        "note-offs without a note, ignored: 1": ("off 60", "end"),
+        "notes without an end, which last until the end of the sequence: 1": ("on 60", "end"),
+        '"next" without so many notes of a key, ignored: 2': ("on 60", "next", "next", "off 60", "end", "on 60"),
+        '"next" without so many notes of a key, ignored: 1': ("on 60", "off 60", "next", "end"),
     }.items():
         assert code.names(code.tokens(sequence)) == list(sequence)
         assert code.decode(code.tokens(sequence)).remarks == (said,)
