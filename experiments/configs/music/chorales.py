@@ -10,5 +10,5 @@ from experiments.configs.music import rolls_masked
 def get_config():
     config = rolls_masked.get_config()
     config.data.name = "scores/chorales"
-    config.training.steps = 600
+    config.training.steps = 300
     return config
