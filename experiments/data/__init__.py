@@ -17,8 +17,10 @@ from experiments.data.dataset import Dataset, check_examples
 from experiments.data.image_files import ImageFiles
 from experiments.data.images import Images
 from experiments.data.notes import Notes
+from experiments.data.performances import Performances
 from experiments.data.phrases import Phrases
 from experiments.data.roll_sets import MidiFiles, Rolls
+from experiments.data.scores import Scores
 from experiments.data.sound_files import SoundFiles
 from experiments.data.transforms import AUGMENTATIONS
 from experiments.data.vectors.points import Ring
@@ -30,8 +32,10 @@ KINDS: Mapping[str, type[Dataset]] = {
     "captioned_emoji": CaptionedPictures,
     "folder": ImageFiles,
     "midi": MidiFiles,
+    "performances": Performances,
     "ring": Ring,
     "rolls": Rolls,
+    "scores": Scores,
     "soundfont_notes": Notes,
     "nsynth": Notes,
     "soundfont_phrases": Phrases,
@@ -58,7 +62,8 @@ FIELDS = Section(
     name=Field("sklearn_digits", Text("the name of a data set"), """
         A TFDS name of images, notes or phrases; "folder" or "tar" for your own images, "sounds" for your own
         recordings, "table" for your own numbers, "simulator" for parameters and what is simulated from them; "ring" for
-        the 2-D mixture; or for models of sequences "rolls", phrases as notes, or "midi", your own MIDI files."""),
+        the 2-D mixture; or for models of sequences "rolls", phrases as notes, "performances" of them,
+        "scores/chorales", "scores/folk" and "scores/fiddle" of music21, or "midi", your own MIDI files."""),
     data_dir=Field("~/tensorflow_datasets", Text("a folder"), "Folder of TFDS, of the sets that come from there."),
     train_split=Field("train", Text("a split or folder"), """
         The part to train on: a split of TFDS, or a subfolder of ``path``."""),

@@ -1,7 +1,7 @@
 """Sets of music in voices of 64 ms steps: phrases drawn from seeds, and a folder of MIDI files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.display import Pictures, Preview
 from experiments.data.keys import KEYS, key_of_notes
 from scorekit.data import midi
-from scorekit.data.phrases import PROGRAMS, random_phrase
+from scorekit.data.phrases import PROGRAMS, Note, random_phrase
 from scorekit.io import check_unpacked, resolved
 
 WINDOW = 64
@@ -35,11 +35,13 @@ class Song(NamedTuple):
       states: ``(steps, VOICES)``, in a data set at least :data:`WINDOW` steps.
       key: an index of :data:`experiments.data.keys.KEYS`, by :func:`experiments.data.keys.key_of_notes`.
       instrument: the General MIDI program that plays most of it.
+      notes: the notes in seconds of a performance.
     """
 
     states: np.ndarray
     key: int
     instrument: int
+    notes: tuple[Note, ...] = ()
 
 
 def key_of(played: Sequence[rolls.Played]) -> int:
@@ -74,46 +76,55 @@ class Rolls(Dataset):
 
     Attributes:
       songs: the songs to train on.
-      held_out: the songs of the test set, which has a window of each song, beginning anywhere.
+      test_songs: the songs of the test set, which has a window of each song, beginning anywhere.
+      drawn: the song of a seed.
+      codings: the choices of ``config.symbols.name``.
+      seconds: the length of an example.
     """
 
     unit = "pieces"
+    codings: tuple[str, ...] = ("roll", "events")
+    seconds = WINDOW * rolls.STEP
     vectors = MappingProxyType({})
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]
-    held_out: list[Song]
+    test_songs: list[Song]
+    drawn: Callable[[int], Song] = staticmethod(drawn_song)
 
     def __init__(self, config: Config):
         self._label = config.data.label or self.labels[0]
-        self.songs, self.held_out = self._load(config)
+        self.songs, self.test_songs = self._load(config)
         self.name, self.shape = config.data.name, (WINDOW, rolls.VOICES)
         self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self._label]
         self.class_names = KEYS if self._label == "key" else ()
         self.examples = len(self.songs)
         self._starts = np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
-        self.test = self._windows(self.held_out, self.test_windows())
+        self.test = self._windows(self.test_songs, self.test_windows())
         shown = evenly(len(self.songs), _SIZES["test"])
         self.train = self._windows(self.songs, _anywhere(self.songs, shown))
 
+    def sizes(self, config: Config) -> dict[str, int | None]:
+        """The number of pieces of the training and the test set that the splits name; None is all."""
+        found = {}
+        for which in ("train", "test"):
+            given = config.data[f"{which}_split"]
+            match = _SPLIT.fullmatch(given)
+            fits = match is not None and match[1] == which
+            require(fits, f"data.{which}_split", given, f"{which}, or of it the first phrases, as {which}[:100]")
+            assert match is not None
+            found[which] = None if match[2] is None else int(match[2])
+            require(found[which] != 0, f"data.{which}_split", given, "a split with phrases in it")
+        return found
+
     def _load(self, config: Config) -> tuple[list[Song], list[Song]]:
-        numbers = []
-        for field in ("train_split", "test_split"):
-            found = _SPLIT.fullmatch(config.data[field])
-            which = field.removesuffix("_split")
-            fits = found is not None and found[1] == which
-            require(fits, f"data.{field}", config.data[field], f"{which}, or of it the first phrases, as {which}[:100]")
-            assert found is not None
-            size = int(found[2] or _SIZES[found[1]])
-            require(size > 0, f"data.{field}", config.data[field], "a split with phrases in it")
-            first = FIRST_TEST_SEED if found[1] == "test" else 0
-            numbers.append(range(first, first + size))
-        train, test = ([drawn_song(seed) for seed in seeds] for seeds in numbers)
-        return train, test
+        sizes = {which: size or _SIZES[which] for which, size in self.sizes(config).items()}
+        train = [self.drawn(seed) for seed in range(sizes["train"])]
+        return train, [self.drawn(FIRST_TEST_SEED + seed) for seed in range(sizes["test"])]
 
     def test_windows(self) -> list[tuple[int, int]]:
         """The song and first step of the test examples."""
-        return _anywhere(self.held_out, range(len(self.held_out)))
+        return _anywhere(self.test_songs, range(len(self.test_songs)))
 
     def _windows(self, songs: Sequence[Song], windows: Sequence[tuple[int, int]]) -> Batch:
         x = np.stack([songs[i].states[first : first + WINDOW] for i, first in windows])
@@ -130,12 +141,21 @@ class Rolls(Dataset):
         choice("data.label", config.data.label or cls.labels[0], cls.labels)
         allowed = "another one in a config without symbols: rolls are sequences"
         require_field(config, "data.name", config.task == "sequence", allowed)
-        require_field(config, "symbols.name", config.symbols.name == "roll", f"roll for data.name={config.data.name}")
+        fits = config.symbols.name in cls.codings
+        require_field(config, "symbols.name", fits, f"{' or '.join(cls.codings)} for data.name={config.data.name}")
 
     def batch(self, seed, step, size):
         at = np.random.default_rng((seed, step)).integers(self._starts[-1], size=size)
         which = np.searchsorted(self._starts, at, side="right") - 1
         return self._windows(self.songs, list(zip(which, at - self._starts[which], strict=True)))
+
+    def to_notes(self, x: np.ndarray) -> Sequence[Note]:
+        """The notes of an example; voices have no velocities, all are 64."""
+        return [Note(n.pitch, 64, rolls.STEP * n.first, rolls.STEP * n.last) for n in rolls.to_played(x)]
+
+    def of_notes(self, music: Sequence[Sequence[Note]]) -> np.ndarray:
+        """Windows of notes as examples, on the host."""
+        return np.stack([rolls.to_states(rolls.quantise(notes), WINDOW)[0] for notes in music])
 
     def to_model(self, x):
         return rolls.pictures(x)
@@ -144,7 +164,7 @@ class Rolls(Dataset):
         return x
 
     def view(self, samples):
-        return Pictures(np.asarray(samples))
+        return Pictures(np.asarray(samples if samples.ndim == 4 else rolls.pictures(samples)))
 
     def preview(self):
         few = rows_of(self.test, slice(10))
@@ -183,7 +203,7 @@ class MidiFiles(Rolls):
         return _songs(train), _songs(test)
 
     def test_windows(self):
-        lengths = [len(song.states) for song in self.held_out]
+        lengths = [len(song.states) for song in self.test_songs]
         return [(i, at) for i, steps in enumerate(lengths) for at in range(0, steps - WINDOW + 1, WINDOW)]
 
 

@@ -1,12 +1,15 @@
-"""Examples as sequences of codes, in some order: pixels, μ-law samples, voices of music, codes of an autoencoder.
+"""Examples as sequences of codes, in some order: pixels, μ-law samples, voices or events of music, an autoencoder's.
 
 Args:
   base: fine values of a coarse one; by default the square root of the number of values, rounded up: 5 of the 17
     of digits, 16 of 256.
   codes: size of the vocabulary.
   factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
+  length: events of an example; shorter sequences are filled up with their end, longer ones are cut.
   levels: levels of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
+  resolution: a step of the times of events, in seconds; the longest shift of time is a second.
   slices: copies along each side, which it divides.
+  velocities: bins of the velocities of events, from 1 (none are coded) to 127 (each is).
 """
 
 import contextlib
@@ -22,8 +25,9 @@ import numpy as np
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks
 from scorekit import audio
-from scorekit.arguments import Count
+from scorekit.arguments import Between, Count, PositiveInt
 from scorekit.data import to_unit
+from scorekit.data.events import EventCode
 from scorekit.typing import Array, ArrayLike
 
 _Values: TypeAlias = Annotated[int, Count(2, 2**16)]
@@ -50,6 +54,8 @@ class Coding(NamedTuple):
     split: int = 1
     bins: int | None = None
     """Values that ``split`` codes tell apart; None: as many as codes."""
+    end: int | None = None
+    """The code that nothing else follows, with which sequences are filled up; None for sequences of one length."""
 
     @property
     def num_values(self) -> int:
@@ -131,7 +137,43 @@ def roll(dataset: Any) -> Coding:
     return Coding(rolls.NUM_CODES, tuple(dataset.shape), rolls.to_codes, decode, exact=True)
 
 
-CODINGS: Mapping[str, Callable[..., Coding]] = {one.__name__: one for one in (codes, mu_law, pixels, planes, roll)}
+def events(
+    dataset: Any,
+    resolution: Annotated[float, Between(0.001, 1, scalar=True)] = 0.01,
+    velocities: Annotated[int, Count(1, 127)] = 32,
+    length: PositiveInt = 256,
+) -> Coding:
+    """The notes of a window of music as events (:class:`scorekit.data.events.EventCode`); samples are raw examples."""
+    if not hasattr(dataset, "to_notes"):
+        raise ValueError(f"name must be codes, mu_law or pixels: {dataset.name} has no notes")
+    sizes: dict[str, Any] = {"shifts": round(1 / resolution), "lowest": rolls.LOWEST, "highest": rolls.HIGHEST}
+    code, seconds = EventCode(resolution=resolution, velocities=velocities, **sizes), dataset.seconds
+    shape = dataset.of_notes([[]]).shape[1:]
+
+    def encode(x):
+        found = np.full((len(x), length), code.end, np.int32)
+        for row, example in zip(found, x, strict=True):
+            tokens = code.encode(dataset.to_notes(example), seconds=seconds, window=True)[:length]
+            row[: len(tokens)] = tokens
+        return found
+
+    def raw(found):
+        decoded = [code.decode(row, seconds) for row in found]
+        if wrong := [score.remarks[0] for score in decoded if score.remarks]:
+            print(f"{len(wrong)} of {len(found)} sequences of events repaired, such as: {wrong[0]}", flush=True)
+        return np.asarray(dataset.of_notes([score.notes for score in decoded]), np.float32)
+
+    def decode(found):
+        return jax.pure_callback(raw, jax.ShapeDtypeStruct((len(found), *shape), jnp.float32), found)
+
+    if cut := int(np.sum(encode(dataset.test["x"])[:, -1] != code.end)):
+        print(f"{cut} held-out examples have more than {length} events and are cut", flush=True)
+    return Coding(code.num_tokens, (length,), encode, decode, exact=False, end=code.end)
+
+
+CODINGS: Mapping[str, Callable[..., Coding]] = {
+    one.__name__: one for one in (codes, events, mu_law, pixels, planes, roll)
+}
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:

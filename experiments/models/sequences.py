@@ -19,6 +19,7 @@ from scorekit import discrete, times
 from scorekit.arguments import Between, OneOf
 from scorekit.discrete import TokenDenoiser
 from scorekit.networks import drop_conditions
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, PyTree
 
 NETWORKS: Mapping[str, Callable] = {
@@ -42,6 +43,7 @@ class Sequences(NamedTuple):
       num_classes: classes; label ``num_classes`` is the null token.
       positions: coordinates of each position ``(L, P)``, a map of the network; None for none.
       process: the noise of a diffusion; None for an autoregressive model.
+      end: the code that nothing else follows; None for none.
     """
 
     module: nn.Module
@@ -50,6 +52,7 @@ class Sequences(NamedTuple):
     num_classes: int
     positions: np.ndarray | None
     process: discrete.Process | None
+    end: int | None = None
 
 
 FIELDS = Section(
@@ -128,7 +131,9 @@ def build_model(config: Config, dataset: Symbols, *, with_positions: bool = True
     positions = dataset.positions if with_positions else None
     codes, (length,) = dataset.coding.num_codes, dataset.shape
     module = _network(config, codes, dataset.num_classes, length, positions)
-    return Sequences(module, codes, length, dataset.num_classes, positions, build_process(config, codes))
+    return Sequences(
+        module, codes, length, dataset.num_classes, positions, build_process(config, codes), dataset.coding.end
+    )
 
 
 def init_params(model: Sequences, key: Key) -> PyTree:
@@ -151,10 +156,48 @@ def _map(model: Sequences, batch: int) -> Array | None:
     return jnp.broadcast_to(jnp.asarray(model.positions), (batch, *model.positions.shape))
 
 
-def conditionals(model: Sequences, params: PyTree, labels: Array, batch: int | None = None) -> ar.NetworkModel:
+_NEVER = -1e5
+"""A logit whose probability is 0 in float32."""
+
+
+def _only(end: int, where: Array, logits: Array) -> Array:
+    """Logits ``(..., V)`` of the end alone at the positions ``where``, elsewhere as they are."""
+    certain = jnp.where(jnp.arange(logits.shape[-1]) == end, 0.0, _NEVER)
+    return jnp.where(where[..., None], certain, logits)
+
+
+def _after_end(end: int | None, x: Array, logits: Array) -> Array:
+    """Logits of all positions ``(B, L, V)``, after an end of the end alone."""
+    return logits if end is None else _only(end, jnp.pad(x[:, :-1] == end, [(0, 0), (1, 0)]), logits)
+
+
+@pytree_dataclass
+class _Ended:
+    """A model of codes that nothing but the end follows once it has come: what is filled up takes no bits."""
+
+    model: ar.NetworkModel
+    end: int = static()
+
+    @property
+    def conditional(self):
+        return self.model.conditional
+
+    def outputs(self, x):
+        return _after_end(self.end, x, self.model.outputs(x))
+
+    def init_state(self, batch, length):
+        return self.model.init_state(batch, length)
+
+    def step(self, state, previous):
+        logits, after = self.model.step(state, previous)
+        return _only(self.end, (state[0] > 0) & (previous == self.end), logits), after
+
+
+def conditionals(model: Sequences, params: PyTree, labels: Array, batch: int | None = None) -> ar.SequenceModel:
     """The autoregressive model of these classes ``(B,)``, or of one class for ``batch`` sequences."""
     family, batch = ar.Categorical(num_codes=model.num_codes), len(labels) if batch is None else batch
-    return ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, batch))
+    found = ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, batch))
+    return found if model.end is None else _Ended(model=found, end=model.end)
 
 
 def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDenoiser:
@@ -165,9 +208,19 @@ def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDeno
     def logits(params, labels, z_t, t):
         states = jax.nn.one_hot(z_t, process.num_states) * np.sqrt(process.num_states)
         noise = jnp.broadcast_to(4.0 * process.schedule.sigma(t), z_t.shape[:1])
-        return model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels)))
+        found = jnp.asarray(model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels))))
+        return found if model.end is None or process.mask is None else _possible(model.end, process.mask, z_t, found)
 
     return discrete.denoiser_from_network(Partial(logits, params, labels), process)
+
+
+def _possible(end: int, mask: int, z_t: Array, logits: Array) -> Array:
+    """Logits ``(B, L, V)`` given codes that are not masked: only the end follows an end, and none is before a code."""
+    is_end = z_t == end
+    after_end = jnp.cumsum(is_end, axis=1) > 0
+    codes = jnp.cumsum(((z_t != mask) & ~is_end)[:, ::-1], axis=1)[:, ::-1] > 0
+    never = jnp.where((jnp.arange(logits.shape[-1]) == end) & codes[..., None], _NEVER, logits)
+    return _only(end, after_end & ~codes, never)
 
 
 def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None = None):
@@ -203,7 +256,8 @@ def _log_prob(model: Sequences, params: PyTree, batch: Mapping[str, Array]) -> A
     def one(seed, label, x):
         rngs = {"dropout": jax.random.key(seed)}
         outputs = model.module.apply(params, x[None], labels=label[None], dense_map=_map(model, 1), rngs=rngs)
-        return jnp.sum(ar.Categorical(num_codes=model.num_codes).log_prob(jnp.asarray(outputs), x[None]))
+        outputs = _after_end(model.end, x[None], jnp.asarray(outputs))
+        return jnp.sum(ar.Categorical(num_codes=model.num_codes).log_prob(outputs, x[None]))
 
     return jax.vmap(one)(batch["dropout"], batch["labels"], batch["x"])
 

@@ -6,8 +6,9 @@ Every run draws ``--num`` windows and, unless ``--long=0``, as many pieces four 
 the keys of held-out phrases. Density of onsets, notes at once, self-similarity, pitch classes, intervals between
 onsets, lengths and polyphony are compared with half of the held-out phrases. So are the other half, training phrases
 and a Markov chain of each voice. Each window of a long piece is compared with the same window of held-out phrases of
-that length. Bits per step are exact for causal models and the chain, and a bound for masked diffusion. Prints tables
-and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
+that length. Bits per step and per second are exact for causal models and the chain, and a bound for masked diffusion.
+Models of events in steps of 64 ms, which describe the same notes, are compared as well; they draw no long pieces.
+Prints tables and writes ``compositions.html`` and ``compositions.json`` into ``workdir``.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from absl import flags
 from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, require, require_field
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW, Rolls
 from experiments.data.symbols import Symbols
@@ -38,8 +39,11 @@ _CONTEXT = WINDOW // 2
 
 
 def check(config: Config) -> None:
-    """Validates a config: a model of drawn phrases given their keys."""
-    composing.check(config)
+    """Validates a config: a model of drawn phrases given their keys, as voices or as events in the same steps."""
+    if config.task == "sequence" and config.symbols.name == "events":
+        require_field(config, "symbols.resolution", config.symbols.resolution == rolls.STEP, f"{rolls.STEP}")
+    else:
+        composing.check(config)
     require(config.data.name == "rolls", "data.name", config.data.name, "rolls, whose held-out phrases are drawn")
     require(config.data.label in (None, "key"), "data.label", config.data.label, "key")
 
@@ -65,24 +69,31 @@ def main(config: Config) -> Path:
         with shared.named("others" if i else "workdir"):
             run = open_run(its, folder, None if i else _STEP.value, (scale,))
         if not i:
-            trained = np.stack([song.states for song in Rolls(config).songs])
+            known = Rolls(config)
+            trained = np.stack([song.states for song in known.songs])
             parts["training phrases"] = statistics.windows_of(trained, -(-num // len(trained)))[:num]
             chain, summary = statistics.Chain(rolls.to_codes(statistics.windows_of(trained, 4))), facts(run)
             parts["Markov chain"] = chain.sample(num, WINDOW, seed)
-            found = chain.bits(run.dataset.test["x"].reshape(-1, WINDOW, rolls.VOICES))
+            found = chain.bits(rolls.to_codes(known.test["x"]))
             bits.append(["Markov chain", "exact", found.mean(), found.std(ddof=1) / len(found) ** 0.5])
+            bits[0] += [value / rolls.STEP for value in bits[0][2:]]
         name = folder.name if [other.name for other in configs].count(folder.name) == 1 else str(folder)
         print(f"drawing from {name} …", flush=True)
-        fill = composing.make_fill(its, run, scale)
-        parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
-        if steps:
-            long_parts[name] = composing.compose(fill, composing.nothing(steps), long_keys, seed + 1, _CONTEXT)
+        if its.symbols.name == "events":
+            parts[name] = run.generate(run.params, seed, keys, scale).astype(np.uint8)
+        else:
+            fill = composing.make_fill(its, run, scale)
+            parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, _CONTEXT)
+            if steps:
+                long_parts[name] = composing.compose(fill, composing.nothing(steps), long_keys, seed + 1, _CONTEXT)
         of_run = bits_per_symbol(its, run.model, cast(Symbols, run.dataset), run.params)
-        bits.append([name, of_run.kind, rolls.VOICES * of_run.total, rolls.VOICES * of_run.error])
+        of_step = [of_run.symbols / WINDOW * value for value in (of_run.total, of_run.error)]
+        bits.append([name, of_run.kind, *of_step, *(value / rolls.STEP for value in of_step)])
     rows = {name: statistics.distances(part, reference) for name, part in parts.items()}
     drift = statistics.drift(long_parts, long_reference) if steps else {}
     about = "Of held-out windows; models are given their keys, the chain is not."
-    tables = [Table(["", "kind", "bits per step", "standard error"], bits, about)]
+    header = ["", "kind", "bits per step", "standard error", "bits per second", "standard error per second"]
+    tables = [Table(header, bits, about)]
     tables.append(statistics.table(rows, f"Distances of {num} windows each to {num} held-out phrases."))
     if drift:
         caption = f"The same of every window of pieces of {steps * rolls.STEP:.3f} s."

@@ -1,6 +1,7 @@
 """Statistics of music in voices, their distances between two sets of pieces, and a Markov chain as a baseline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,8 +79,10 @@ def _similarity(sounding: np.ndarray, lag: int) -> float:
     return float(np.mean(np.sum(a * b, axis=1)[both] / norms[both])) if both.any() else 0.0
 
 
-def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[float, float]]:
-    """How far two sets of pieces ``(N, steps, VOICES)`` are apart in each statistic, with standard errors.
+def distances(
+    pieces: Iterable[Any], reference: Iterable[Any], measure: Callable[[Any], dict[str, np.ndarray]] = measure
+) -> dict[str, tuple[float, float]]:
+    """How far two sets of pieces are apart in each statistic, with standard errors; of states ``(N, steps, VOICES)``.
 
     Of numbers the difference of the means, of histograms the total variation of the mean histograms, which is above 0
     for two halves of one set as well. The errors are by the jackknife over ten groups of both sets.
@@ -124,13 +127,13 @@ def _histogram(values: np.ndarray, most: int) -> np.ndarray:
     return _share(np.bincount(np.clip(values, 1, most), minlength=most + 1)[1:] if len(values) else np.zeros(most))
 
 
-def table(found: dict, caption: str) -> Table:
+def table(found: dict, caption: str, header: Sequence[str] = _HEADER) -> Table:
     """A row for each set of pieces."""
     lines: list[list[Cell]] = [
-        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in _HEADER))]
+        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in header))]
         for name, row in found.items()
     ]
-    return Table(["", *_HEADER], lines, caption)
+    return Table(["", *header], lines, caption)
 
 
 class Chain:

@@ -6,7 +6,8 @@
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
 * Text: :func:`load_captioned` for captioned pictures, :func:`encode_captions` for captions as conditions.
 * Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
-  :mod:`~scorekit.data.phrases`; notes and piano rolls in MIDI files: :mod:`~scorekit.data.midi`.
+  :mod:`~scorekit.data.phrases`; notes and piano rolls in MIDI files: :mod:`~scorekit.data.midi`; notes as sequences of
+  tokens: :mod:`~scorekit.data.events`.
 
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
@@ -32,7 +33,7 @@ Returns:
 """
 
 from scorekit._quantisation import dequantise, from_unit, to_unit
-from scorekit.data import builders, midi, phrases, soundfont, synthesis
+from scorekit.data import builders, events, midi, phrases, soundfont, synthesis
 from scorekit.data._pictures import read_picture
 from scorekit.data.arrays import CaptionedSet, ImageSet, load, load_captioned, open_images
 from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
@@ -60,6 +61,7 @@ __all__ = [
     "dequantise",
     "edm_augment",
     "encode_captions",
+    "events",
     "folder",
     "from_unit",
     "load",

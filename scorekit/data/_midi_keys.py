@@ -1,8 +1,10 @@
-"""Which notes the messages of a MIDI file play: keys, pedals and instruments of the sixteen channels."""
+"""Which notes the messages of a MIDI file play: keys, pedals and instruments of the sixteen channels; checks."""
 
 import collections
 import dataclasses
 from typing import Annotated, Any, TypeAlias
+
+import numpy as np
 
 from scorekit.arguments import Count
 
@@ -10,6 +12,24 @@ SevenBits: TypeAlias = Annotated[int, Count(0, 127)]
 """A pitch or an instrument."""
 
 _SUSTAIN, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 64, 120, 123
+
+
+def check_bytes(least: int, **named: Any) -> None:
+    """Raises ``ValueError`` unless arrays hold integers from ``least`` to 127."""
+    for name, value in named.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"{name} must hold integers from {least} to 127, got {array.dtype}")
+        if np.any(wrong := (array < least) | (array > 127)):
+            raise ValueError(f"{name} must hold integers from {least} to 127, got {array[wrong].flat[0]}")
+
+
+def check_note(note: Any) -> None:
+    """Raises ``ValueError`` for a note whose pitch, velocity or times are not allowed."""
+    check_bytes(0, pitch=note.pitch)
+    check_bytes(1, velocity=note.velocity)
+    if not (0 <= note.start <= note.end < float("inf")):
+        raise ValueError(f"start and end must be finite with 0 <= start <= end, got {note.start} and {note.end}")
 
 
 @dataclasses.dataclass

@@ -38,7 +38,7 @@ import numpy as np
 from scorekit._files import read_file
 from scorekit.arguments import Between, PositiveFloat, checked
 from scorekit.checks import check, warn_caller
-from scorekit.data._midi_keys import Keyboard, SevenBits
+from scorekit.data._midi_keys import Keyboard, SevenBits, check_bytes, check_note
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
 
 __all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "write_score"]
@@ -117,12 +117,12 @@ def write_score(
     of_each: list[int] = [given] * len(notes) if np.ndim(given) == 0 else list(given)
     if len(of_each) != len(notes):
         raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
-    _check_bytes(0, programs=np.asarray(of_each, None if of_each else int))
+    check_bytes(0, programs=np.asarray(of_each, None if of_each else int))
     used = sorted(set(of_each)) or [0]
     if len(used) > len(_CHANNELS):
         raise ValueError(f"programs must be at most {len(_CHANNELS)} different ones, got {len(used)}")
     for note in notes:
-        _check_note(note)
+        check_note(note)
     last = max((note.end for note in notes), default=0.0)
     end = last if seconds is None else seconds
     check(lambda x: np.isfinite(x) & (x >= last), f"finite and at least {last:g}, the end of the notes", seconds=end)
@@ -146,7 +146,7 @@ def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[No
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != 128:
         raise ValueError(f"roll must be (T, 128), got {roll.shape}")
-    _check_bytes(0, roll=roll)
+    check_bytes(0, roll=roll)
     keys = np.pad(roll.astype(np.int16), [(1, 1), (0, 0)])
     changes = keys[1:] != keys[:-1]
     starts = np.argwhere((changes & (keys[1:] > 0)).T)  # by key, then time
@@ -235,6 +235,8 @@ def _played(path: str) -> tuple[Keyboard, float]:
         now = elapsed / second
         if message.type == "set_tempo":
             tempo = message.tempo
+            if tempo == 0:
+                raise ValueError(f"path must be a MIDI file of tempos above 0, got 0 microseconds a beat in {path!r}")
         else:
             keyboard.receive(message, now)
     keyboard.finish(now)
@@ -250,22 +252,6 @@ def _moved(pitch: int, lowest: int, highest: int) -> int | None:
 
 def _notes(count: int) -> str:
     return f"{count} note{'s' * (count != 1)}"
-
-
-def _check_bytes(least: int, **named: Any) -> None:
-    for name, value in named.items():
-        array = np.asarray(value)
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"{name} must hold integers from {least} to 127, got {array.dtype}")
-        if np.any(wrong := (array < least) | (array > 127)):
-            raise ValueError(f"{name} must hold integers from {least} to 127, got {array[wrong].flat[0]}")
-
-
-def _check_note(note: Note) -> None:
-    _check_bytes(0, pitch=note.pitch)
-    _check_bytes(1, velocity=note.velocity)
-    if not (0 <= note.start <= note.end < float("inf")):
-        raise ValueError(f"start and end must be finite with 0 <= start <= end, got {note.start} and {note.end}")
 
 
 def _track(mido: Any, notes: Sequence[Note], program: int, channel: int, end: int) -> Any:

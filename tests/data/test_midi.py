@@ -61,6 +61,12 @@ def test_tempo_changes_are_resolved_to_the_nearest_float(tmp_path):
     assert times(read_score(path)) == [(60, first / unit, middle / unit), (61, late / unit, (late + 333_333) / unit)]
 
 
+def test_a_tempo_of_0_is_an_error(tmp_path):
+    path = save(tmp_path / "a.mid", [tempo(0, 0), on(100, 60), off(200, 60)])
+    with pytest.raises(ValueError, match="path must be a MIDI file of tempos above 0, got 0 microseconds a beat in "):
+        read_score(path)
+
+
 def test_tracks_instruments_and_percussion(tmp_path):
     program = lambda tick, number, channel: (tick, mido.Message("program_change", program=number, channel=channel))
     path = save(

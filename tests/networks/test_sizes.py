@@ -91,6 +91,7 @@ OTHERS = [
     (CausalWaveNet(layers=3, cycle=2), _SERIES, "layers must be divisible by cycle = 2"),
     (CausalTransformer(width=6, heads=4), _SERIES, "width must be divisible by heads = 4"),
     (CausalTransformer(heads=1, pattern="strided"), _SERIES, "heads must be at least 2"),
+    (CausalTransformer(relative=2, pattern="local"), _SERIES, "relative must be None except with pattern full and"),
     (TieredNetwork(_UPPER, _LOWER, 4), np.zeros((2, 8), int), "upper must have outputs = .* = 8, got 6"),
     (TieredNetwork(_UPPER, _LOWER, 3), np.zeros((2, 8), int), r"length divisible by factor = 3, got \(2, 8\)"),
     (TieredNetwork(_UPPER, _UPPER, 3), np.zeros((2, 6), int), "lower must be a network with a map"),

@@ -167,14 +167,41 @@ def attends(pattern: str, window: int, heads: int, query: Array, key: Array) -> 
     return jnp.stack([first] * (heads - heads // 2) + [second] * (heads // 2))
 
 
+def relative_logits(query: Array, distances: Array, index: Array | None = None, length: int = 0) -> Array:
+    """Relative attention: ``q_i . e_min(i - j, R - 1) / sqrt(d)`` for positions j up to i, ``(B, heads, L, S)``.
+
+    For all positions of queries ``(B, L, heads, d)``, S = L, or for the one query at ``index`` and ``length`` S. The
+    distances, embeddings ``(R, heads, d)``, are multiplied at once and shifted into place: the memory is that of the
+    logits. What is behind i is arbitrary.
+    """
+    scaled, size = query / query.shape[-1] ** 0.5, query.shape[1]
+    last = len(distances) - 1
+    if index is not None:
+        near = distances[jnp.clip(index - jnp.arange(length), 0, last)]
+        return jnp.einsum("blhd,shd->bhls", scaled, near)
+    far_first = distances[jnp.minimum(jnp.arange(size)[::-1], last)]
+    by_distance = jnp.einsum("blhd,shd->bhls", scaled, far_first)
+    shifted = jnp.pad(by_distance, [(0, 0), (0, 0), (0, 0), (1, 0)])
+    return shifted.reshape(*shifted.shape[:2], size + 1, size)[:, :, 1:]
+
+
 def causal_attention(
-    query: Array, key: Array, value: Array, pattern: str, window: int, attention: Attention = "xla"
+    query: Array,
+    key: Array,
+    value: Array,
+    pattern: str,
+    window: int,
+    attention: Attention = "xla",
+    bias: Array | None = None,
 ) -> Array:
     """Attention ``(B, L, heads, d)`` by the pattern of :func:`attends`, without the weights that are zero.
 
     "local" costs ``2 l L`` products and "strided" also ``L^2 / l``, in place of ``L^2``. ``attention`` is the
-    implementation where no mask is needed but the causal one.
+    implementation where no mask is needed but the causal one. ``bias`` ``(B, heads, L, L)``, with "full" alone, is
+    added to the logits.
     """
+    if bias is not None:
+        return jax.nn.dot_product_attention(query, key, value, bias, is_causal=True)
     if pattern == "full":
         return attend(query, key, value, attention, causal=True)
     if pattern == "local":

@@ -17,6 +17,7 @@ from scorekit.networks.causal._causal import (
     ShiftedInputs,
     attends,
     causal_attention,
+    relative_logits,
 )
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array
@@ -38,6 +39,9 @@ class CausalTransformer(CausalNetwork):
     flattened image or spectrogram l is the length of a row. Positions are sines and cosines of i, with ``"strided"`` of
     row ``i // l`` and column ``i mod l``.
 
+    With ``relative`` R, logits of position i for position j also have ``q_i . e_min(i - j, R - 1) / sqrt(d)``, where e
+    are embeddings of distances, learned for each head and block, as in the Music Transformer.
+
     ``init_state`` and ``step`` compute one position from the cached keys and values of those before: memory and the
     cost of a position are linear in the length.
 
@@ -48,10 +52,12 @@ class CausalTransformer(CausalNetwork):
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
+      relative: R, distances with an embedding of their own; None is without. Only with "full" and ``attention="xla"``.
       dropout: dropout rate of the embedded inputs and of the output of each block's branches.
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
-    Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning.
+    Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning; Huang et al. 2018, "Music Transformer"
+    (https://arxiv.org/abs/1809.04281) for ``relative``.
     """
 
     outputs: PositiveInt = 256
@@ -63,6 +69,7 @@ class CausalTransformer(CausalNetwork):
     pattern: Pattern = "full"
     window: PositiveInt = 64
     attention: Attention = "xla"
+    relative: PositiveInt | None = None
 
     def setup(self):
         """The parts that all positions at once and one at a time share."""
@@ -73,7 +80,7 @@ class CausalTransformer(CausalNetwork):
         blocks = scanned(_CausalBlock, self.depth, self.remat, self.is_initializing())
         hidden = int(self.mlp_ratio * self.width)
         sizes = self.width, self.heads, hidden, self.pattern, self.window
-        self.blocks = blocks(*sizes, self.dtype, self.dropout, self.attention)
+        self.blocks = blocks(*sizes, self.dtype, self.dropout, self.attention, self.relative)
         self.drop = nn.Dropout(self.dropout)
         self.output_modulation = nn.Dense(2 * self.width, kernel_init=nn.initializers.zeros)
         self.output = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
@@ -101,6 +108,11 @@ class CausalTransformer(CausalNetwork):
     def _check_sizes(self) -> None:
         least = 4 if self.pattern == "strided" else 2
         check_widths(self.width, self.heads, least, self.mlp_ratio)
+        if self.relative is not None and (self.pattern != "full" or self.attention != "xla"):
+            raise ValueError(
+                f"relative must be None except with pattern full and attention xla, got {self.relative} with "
+                f"{self.pattern} and {self.attention}"
+            )
         if self.pattern == "strided" and self.heads < 2:
             raise ValueError(f"heads must be at least 2 with the strided pattern, got {self.heads}")
 
@@ -116,6 +128,7 @@ class _CausalBlock(nn.Module):
     dtype: DType
     dropout: float
     attention: Attention = "xla"
+    relative: int | None = None
 
     @nn.compact
     def __call__(self, carry, condition, index):
@@ -130,8 +143,13 @@ class _CausalBlock(nn.Module):
         qkv = dense(3 * self.width, "qkv")(modulated(h, shift_1, scale_1))
         qkv = qkv.reshape(*h.shape[:2], 3, self.heads, self.width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        distances = None
+        if self.relative is not None:
+            shape = (self.relative, self.heads, self.width // self.heads)
+            distances = self.param("distances", nn.initializers.normal(0.1), shape, jnp.float32).astype(self.dtype)
         if cache is None:
-            y = causal_attention(query, key, value, self.pattern, self.window, self.attention)
+            bias = None if distances is None else relative_logits(query, distances)
+            y = causal_attention(query, key, value, self.pattern, self.window, self.attention, bias)
         else:
             zero = jnp.zeros_like(block)  # all of one type, also where integers are 64 bits wide
             at = (block, zero, index[0], zero, zero)
@@ -140,7 +158,8 @@ class _CausalBlock(nn.Module):
             )
             mask = attends(self.pattern, self.window, self.heads, index[0], jnp.arange(cache[0].shape[2]))
             keys, values = (jax.lax.dynamic_index_in_dim(c, block, keepdims=False) for c in cache)
-            y = jax.nn.dot_product_attention(query, keys, values, mask=mask[None, :, None])
+            bias = None if distances is None else relative_logits(query, distances, index[0], keys.shape[1])
+            y = jax.nn.dot_product_attention(query, keys, values, bias, mask[None, :, None])
         h = h + drop(gate_1 * dense(self.width, "proj")(y.reshape(h.shape))).astype(h.dtype)
         y = nn.gelu(dense(self.hidden, "fc1")(modulated(h, shift_2, scale_2)), approximate=True)
         return (h + drop(gate_2 * dense(self.width, "fc2")(y)).astype(h.dtype), cache, block + 1), None

@@ -148,4 +148,4 @@ def test_data_without_such_symbols_are_errors(digits, make, words):
 
 
 def test_every_coding_is_tested():
-    assert set(CODINGS) == {"codes", "mu_law", "pixels", "planes", "roll"}
+    assert set(CODINGS) == {"codes", "events", "mu_law", "pixels", "planes", "roll"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, TieredNetwork
-from scorekit.networks.causal._causal import attends, causal_attention
+from scorekit.networks.causal._causal import attends, causal_attention, relative_logits
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)
@@ -23,6 +23,7 @@ NETWORKS = {
     "full": CausalTransformer(outputs=2, **ATTENTION),
     "local": CausalTransformer(outputs=2, pattern="local", **ATTENTION),
     "strided": CausalTransformer(outputs=2, pattern="strided", **ATTENTION),
+    "relative": CausalTransformer(outputs=2, relative=4, **ATTENTION),
     "tiered": TieredNetwork(
         upper=CausalWaveNet(outputs=3 * 2, channels=4, layers=1, cycle=1),
         lower=CausalWaveNet(outputs=2, channels=4, layers=1, cycle=1, map_size=2),
@@ -36,6 +37,7 @@ WITH_CODES = {
     "strided": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="strided", **ATTENTION, **SIZES),
     "full": CausalTransformer(outputs=CODES, num_codes=CODES, **ATTENTION, **SIZES),
     "local": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="local", **ATTENTION, **SIZES),
+    "relative": CausalTransformer(outputs=CODES, num_codes=CODES, relative=4, **ATTENTION, **SIZES),
     "tiered": TieredNetwork(upper=UPPER, lower=LOWER, factor=3),
 }
 
@@ -276,3 +278,25 @@ def test_steps_are_float32_under_x64(name):
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("near", [1, 3, LENGTH, 2 * LENGTH])
+def test_relative_attention_is_the_sum_over_all_pairs_of_positions(near, x64):
+    rng, tolerance = np.random.default_rng(near), 1e-12 if x64 else 1e-5
+    query, key, value = rng.normal(size=(3, BATCH, LENGTH, 2, 4))
+    distances = rng.normal(size=(near, 2, 4))
+    expected, logits = np.zeros_like(query), np.zeros((BATCH, 2, LENGTH, LENGTH))
+    for b, i, h in np.ndindex(BATCH, LENGTH, 2):
+        own = [query[b, i, h] @ distances[min(i - j, near - 1), h] / 2 for j in range(i + 1)]
+        weights = np.exp(own + key[b, : i + 1, h] @ query[b, i, h] / 2)
+        logits[b, h, i, : i + 1], expected[b, i, h] = own, weights / weights.sum() @ value[b, : i + 1, h]
+    with jax.enable_x64(x64):
+        given, e = [jnp.asarray(x, float) for x in (query, key, value)], jnp.asarray(distances, float)
+        bias = relative_logits(given[0], e)
+        np.testing.assert_allclose(np.tril(bias), logits, rtol=tolerance, atol=tolerance)
+        found = causal_attention(*given, "full", 1, bias=bias)  # whose softmax is in float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        for i in (0, LENGTH - 1):
+            one = relative_logits(given[0][:, [i]], e, jnp.asarray(i), LENGTH)
+            np.testing.assert_allclose(one[..., : i + 1], bias[:, :, [i], : i + 1], rtol=tolerance, atol=tolerance)
