@@ -186,8 +186,8 @@ def contractive_loss(
 ) -> Array:
     """A contractive autoencoder: ``|r(x) - x|^2 + std^2 |J_r(x)|^2``, the denoising one for little noise.
 
-    ``E|r(x + std eps) - x|^2`` is this plus ``std^2 (r(x) - x) . laplacian r(x)`` and terms of order ``std^4``. The two
-    are equal for a linear r; for ``r(x) = x + std^2 grad log p(x)`` the difference of their means is of order ``std^8``.
+    ``E|r(x + std eps) - x|^2`` is this plus ``std^2 (r(x) - x) . laplacian r(x)`` and terms of order ``std^4``. They
+    are equal for a linear r; for ``r(x) = x + std^2 grad log p(x)`` the means differ by terms of order ``std^8``.
 
     Args:
       key: PRNG key; not used, and may be None, for the exact Jacobian.
@@ -209,11 +209,9 @@ def contractive_loss(
 
 
 def _directions(key: Key | None, x: PyTree, name: _Trace, count: int) -> PyTree | None:
-    """Probes ``(count, B, ...)``, or None for the exact trace; raises ``ValueError`` for data that are not data."""
+    """Probes ``(count, B, ...)``, or None for the exact trace."""
     check_floating(x=x)
     check_finite(x=x)
-    if batch_size(x) < 1:
-        raise ValueError("x must hold at least one example, got a batch of 0")
     if name == "exact":
         return None
     if key is None:

@@ -77,12 +77,12 @@ def test_implicit_is_the_fisher_divergence_without_its_constant(kind, dim, bits)
 def test_every_objective_is_the_fisher_divergence_within_monte_carlo_error(kind, dim, bits):
     with jax.enable_x64(bits == 64):
         density = data(kind, dim)
-        x = density.sample(jax.random.key(1), (20_000,)).astype(f"float{bits}")
+        x = density.sample(jax.random.key(1), (8000,)).astype(f"float{bits}")
         gaps = jax.jit(lambda key, x: {k: each(key, x) - fisher(density, x) for k, each in OBJECTIVES.items()})
         for name, gap in gaps(jax.random.key(2), x).items():
             error = np.std(gap) / np.sqrt(len(gap))
             assert abs(np.mean(gap)) < 4 * error + (2e-3 * dim if name == "finite difference" else 0.0), name
-            assert error < 0.05 * dim, name
+            assert error < 0.08 * dim, name
 
 
 @pytest.mark.parametrize("dim", [2, 16])
@@ -176,5 +176,5 @@ def test_what_is_not_allowed_is_an_error():
         sm.implicit_loss(None, score, x, divergence="gaussian")
     with pytest.raises(ValueError, match=r"log_density must return shape \(2,\), got \(2, 3\)"):
         sm.finite_difference_loss(jax.random.key(0), lambda x: x, x)
-    with pytest.raises(ValueError, match="x must hold at least one example, got a batch of 0|x must hold values"):
+    with pytest.raises(ValueError, match="x must hold values"):
         sm.implicit_loss(None, score, x[:0])
