@@ -177,7 +177,8 @@ def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
 
     caption = (
         f"{name}: {num} samples of each of {seeds} seeds of sampling, one trained model; beams and decisions are "
-        f"one for each of up to {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats. Errors are over seeds."
+        f"one for each of {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats; errors are of "
+        "the seeds."
     )
     return Table(["rule", "setting", "-log p, nats", "from H, in ε", "share in H ± ε", *names],
                  [cells(row) for row in rows], caption)  # fmt: skip
@@ -187,7 +188,7 @@ def figure(path: Path, name: str, rows: list[Row]) -> Path:
     """The first metric against the information, a line for each rule, over the band ``H ± ε``."""
     entropy, epsilon = entropy_band(rows)
     metric, lines = next(iter(rows[0].metrics[0])), {}
-    for rule in dict.fromkeys(row.rule for row in rows if metric in row.metrics[0]):
+    for rule in dict.fromkeys(row.rule for row in rows[:-1] if metric in row.metrics[0]):
         mine = [row for row in rows if row.rule == rule]
         x = [np.mean([info.mean() for info in row.information]) for row in mine]
         lines[rule] = (x, [np.mean([each[metric] for each in row.metrics]) for row in mine], [r.setting for r in mine])
