@@ -32,9 +32,8 @@ RULES: dict[str, tuple[Callable, tuple[float, ...]]] = {
 }
 """The changes of the conditionals and their settings; ``temperature 1`` is the model as it is."""
 PLAIN = ("temperature", 1.0)
-WIDTHS = (1, 16, 64)
-MOST_CLASSES, LONG = 10, 100
-"""Classes with beams and decisions, and the length of sequences whose beams have not the largest width."""
+WIDTHS, MOST_CLASSES, LONG = (1, 16, 64), 10, 100
+"""Widths of beams, classes with beams and decisions, and the length of sequences that have not the largest width."""
 _HISTOGRAMS = ("pitch classes", "intervals", "lengths", "polyphony")
 
 
@@ -95,9 +94,10 @@ class Row(NamedTuple):
 
 def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
     """Samples of every rule and setting, then the beams and the decisions of least risk of each class."""
-    model, params, found = run.model, run.params, []
+    model, found = run.model, []
     if model.process is not None:
         raise ConfigError("--trap: must be autoregressive runs, this one is a diffusion")
+    params = run.params
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     few = np.arange(min(run.dataset.num_classes, num, MOST_CLASSES), dtype=np.int32)
     scored, size = quality(run, num), min(num, run.dataset.evaluation_batch)
@@ -125,7 +125,7 @@ def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
     for name, (rule, values) in RULES.items():
         draw = None
         for value in values:
-            of_top = value if rule is ar.top_k else None  # a shape
+            of_top = min(value, model.num_codes) if rule is ar.top_k else None  # a shape
             draw = draws(rule, of_top) if draw is None or of_top else draw
             drawn = [np.asarray(draw(params, jax.random.key(seed), value)) for seed in range(seeds)]
             plain = drawn if (name, value) == PLAIN else plain
@@ -134,7 +134,8 @@ def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
         lambda params, y, width: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0],
         static_argnums=2,
     )
-    for width in WIDTHS[: 2 if model.length > LONG else 3]:
+    most = WIDTHS[-2] if model.length > LONG else model.num_codes**model.length
+    for width in (width for width in WIDTHS if width <= most):
         found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
 
     def near(candidates, samples):

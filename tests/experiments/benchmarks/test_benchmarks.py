@@ -1,5 +1,6 @@
 """Every benchmark at its smallest setting, in this process."""
 
+import importlib
 import re
 
 import numpy as np
@@ -41,6 +42,25 @@ def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     assert "sliced Wasserstein distance" in out
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'quality.png'}"
     assert (tmp_path / "quality.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_objectives_of_score_matching_agree_and_energies_are_conservative(program, tmp_path, monkeypatch):
+    """Means within error of the truth; the noise of few examples; antisymmetry of an energy at rounding."""
+    ring = importlib.import_module("experiments.benchmarks.score_matching.ring")
+    monkeypatch.setattr(ring, "RUNS", {name: ring.RUNS[name] for name in ("score, sliced", "energy, FD-DSM")})
+    module = importlib.import_module("experiments.benchmarks.score_matching.__main__")
+    monkeypatch.setattr(module, "DIMS", (2,))
+    monkeypatch.setattr(module, "TIMED", [2])
+    out = program("score_matching.__main__", num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
+    biases = [float(z) for z in re.findall(r"\(([+-]\d\.\d)\)", out)]
+    assert len(biases) == 12
+    assert max(map(abs, biases)) < 4
+    rows = {row.split("  ")[0]: re.findall(r"(-?[\d.e-]+) ±", row) for row in out.splitlines() if "±" in row}
+    distance, curl = (float(x) for x in rows["energy, FD-DSM"][:2])
+    assert distance < 0.3
+    assert curl < 1e-5 < 1e-3 < float(rows["score, sliced"][1])
+    assert (tmp_path / "objectives.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
