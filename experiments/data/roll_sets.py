@@ -74,7 +74,7 @@ class Rolls(Dataset):
 
     Attributes:
       songs: the songs to train on.
-      test_songs: the songs of the test set, which has a window of each song, beginning anywhere.
+      held_out: the songs of the test set, which has a window of each song, beginning anywhere.
     """
 
     unit = "pieces"
@@ -82,17 +82,17 @@ class Rolls(Dataset):
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]
-    test_songs: list[Song]
+    held_out: list[Song]
 
     def __init__(self, config: Config):
         self._label = config.data.label or self.labels[0]
-        self.songs, self.test_songs = self._load(config)
+        self.songs, self.held_out = self._load(config)
         self.name, self.shape = config.data.name, (WINDOW, rolls.VOICES)
         self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self._label]
         self.class_names = KEYS if self._label == "key" else ()
         self.examples = len(self.songs)
         self._starts = np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
-        self.test = self._windows(self.test_songs, self.test_windows())
+        self.test = self._windows(self.held_out, self.test_windows())
         shown = evenly(len(self.songs), _SIZES["test"])
         self.train = self._windows(self.songs, _anywhere(self.songs, shown))
 
@@ -113,7 +113,7 @@ class Rolls(Dataset):
 
     def test_windows(self) -> list[tuple[int, int]]:
         """The song and first step of the test examples."""
-        return _anywhere(self.test_songs, range(len(self.test_songs)))
+        return _anywhere(self.held_out, range(len(self.held_out)))
 
     def _windows(self, songs: Sequence[Song], windows: Sequence[tuple[int, int]]) -> Batch:
         x = np.stack([songs[i].states[first : first + WINDOW] for i, first in windows])
@@ -183,7 +183,7 @@ class MidiFiles(Rolls):
         return _songs(train), _songs(test)
 
     def test_windows(self):
-        lengths = [len(song.states) for song in self.test_songs]
+        lengths = [len(song.states) for song in self.held_out]
         return [(i, at) for i, steps in enumerate(lengths) for at in range(0, steps - WINDOW + 1, WINDOW)]
 
 

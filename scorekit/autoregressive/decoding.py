@@ -119,8 +119,6 @@ def hamming_agreement(candidates: ArrayLike, samples: ArrayLike) -> Array:
 
     Returns:
       ``(N, M)``.
-
-    Source: Hamming 1950, "Error detecting and error correcting codes".
     """
     candidates, samples = _alike(candidates, samples)
     flat = lambda x: x.reshape(len(x), -1)

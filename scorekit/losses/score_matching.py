@@ -18,7 +18,7 @@ Args:
   log_density: ``x -> log p(x)`` up to a constant, ``(B,)``; no term may mix examples.
   x: data, a tree of ``(B, ...)`` arrays, at least one example.
   probes: distribution of random directions v with ``E[v v^T] = I``.
-  num_probes: number of directions for each example, whose estimates are averaged.
+  num_probes: number of directions for each example, whose estimates are averaged; finite differences take one.
   step: length of the finite difference along each direction, in the units of ``x``.
 
 Returns:
@@ -33,7 +33,7 @@ Array([0.5], dtype=float32)
 Array([0.5], dtype=float32)
 >>> finite_difference_denoising_loss(key, lambda x: -0.5 * jnp.sum(x**2, -1), x, std=0.5).shape
 (1,)
->>> contractive_loss(None, lambda x: 0.5 * x, x, std=1.0)  # |x|^2 / 4 + D / 4
+>>> contractive_loss(lambda x: 0.5 * x, x, std=1.0)  # |x|^2 / 4 + D / 4
 Array([1.75], dtype=float32)
 """
 
@@ -118,7 +118,6 @@ def finite_difference_loss(
     x: PyTree,
     *,
     probes: _Probes = "rademacher",
-    num_probes: PositiveInt = 1,
     step: PositiveScalar = 0.1,
 ) -> Array:
     """:func:`sliced_loss` of an energy without derivatives, by central differences of f = log p (FD-SSM).
@@ -130,13 +129,9 @@ def finite_difference_loss(
     Source: Pang et al. 2020, "Efficient learning of generative models via finite-difference score matching"
     (https://arxiv.org/abs/2007.03317).
     """
-    directions, middle = _directions(key, x, probes, num_probes), _values(log_density, x)
-
-    def one(v):
-        above, below = (_values(log_density, combine((1.0, x), (h, v))) for h in (step, -step))
-        return (above + below - 2.0 * middle + 0.125 * jnp.square(above - below)) / jnp.square(step)
-
-    return jnp.mean(jax.vmap(one)(directions), axis=0)
+    v = jax.tree.map(lambda leaf: leaf[0], _directions(key, x, probes, 1))
+    below, middle, above = (_values(log_density, combine((1.0, x), (h, v))) for h in (-step, 0.0, step))
+    return (above + below - 2.0 * middle + 0.125 * jnp.square(above - below)) / jnp.square(step)
 
 
 @checked
@@ -147,7 +142,6 @@ def finite_difference_denoising_loss(
     std: PositiveScalar,
     *,
     probes: _Probes = "rademacher",
-    num_probes: PositiveInt = 1,
     step: PositiveScalar = 0.1,
 ) -> Array:
     """Denoising score matching of an energy without derivatives, by central differences of f = log p (FD-DSM).
@@ -163,48 +157,31 @@ def finite_difference_denoising_loss(
     Source: Pang et al. 2020, eq. 15 (https://arxiv.org/abs/2007.03317).
     """
     for_noise, for_probes = (None, None) if key is None else jax.random.split(key)
-    directions = _directions(for_probes, x, probes, num_probes)
+    v = jax.tree.map(lambda leaf: leaf[0], _directions(for_probes, x, probes, 1))
     eps = normal_like(for_noise, x)
-    noisy = combine((1.0, x), (std, eps))
-
-    def one(v):
-        above, below = (_values(log_density, combine((1.0, noisy), (h, v))) for h in (step, -step))
-        return 0.125 * jnp.square((above - below) / step + 2.0 * _dot(v, eps) / std)
-
-    return jnp.mean(jax.vmap(one)(directions), axis=0)
+    below, above = (_values(log_density, combine((1.0, x), (std, eps), (h, v))) for h in (-step, step))
+    return 0.125 * jnp.square((above - below) / step + 2.0 * _dot(v, eps) / std)
 
 
 @checked
-def contractive_loss(
-    key: Key | None,
-    reconstruct: Callable[[PyTree], PyTree],
-    x: PyTree,
-    std: PositiveScalar,
-    *,
-    jacobian: _Trace = "exact",
-    num_probes: PositiveInt = 1,
-) -> Array:
+def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: PositiveScalar) -> Array:
     """A contractive autoencoder: ``|r(x) - x|^2 + std^2 |J_r(x)|^2``, the denoising one for little noise.
 
     ``E|r(x + std eps) - x|^2`` is this plus ``std^2 (r(x) - x) . laplacian r(x)`` and terms of order ``std^4``. They
-    are equal for a linear r; for ``r(x) = x + std^2 grad log p(x)`` the means differ by terms of order ``std^8``.
+    are equal for a linear r; for ``r(x) = x + std^2 grad log p(x)`` the means differ by terms of order ``std^8``. The
+    Jacobian takes one tangent for each of the D values of an example.
 
     Args:
-      key: PRNG key; not used, and may be None, for the exact Jacobian.
       reconstruct: the autoencoder ``x -> r(x)``, shaped like ``x``.
       std: standard deviation of the noise of the denoising autoencoder, in the units of ``x``.
-      jacobian: "exact", with one tangent for each of the D values of an example, or the distribution of the probes of
-        the estimate ``|J v|^2`` of the squared Frobenius norm.
 
     Source: Rifai et al. 2011, "Contractive auto-encoders"; Alain & Bengio 2014 (https://arxiv.org/abs/1211.4246).
     """
-    directions = _directions(key, x, jacobian, num_probes)
-    directions = unit_vectors(x) if directions is None else directions
+    check_floating(x=x)
+    check_finite(x=x)
     r = output_like("reconstruct", reconstruct, x)
-    pushed = jax.lax.map(
-        lambda v: sum_per_example(jnp.square, jax.jvp(reconstruct, (x,), (v,))[1]), directions, batch_size=_CHUNK
-    )
-    frobenius = jnp.sum(pushed, axis=0) if jacobian == "exact" else jnp.mean(pushed, axis=0)
+    size = lambda v: sum_per_example(jnp.square, jax.jvp(reconstruct, (x,), (v,))[1])
+    frobenius = jnp.sum(jax.lax.map(size, unit_vectors(x), batch_size=_CHUNK), axis=0)
     return sum_per_example(jnp.square, combine((1.0, r), (-1.0, x))) + jnp.square(std) * frobenius
 
 

@@ -113,9 +113,7 @@ def test_values_and_what_is_not_allowed():
     for message, call in {
         r"width must be at most the 3\^4 = 81 sequences, got 82": lambda: ar.beam_search(chain(), L, 82),
         "model must be one of codes": lambda: ar.beam_search(ar.ar_process([0.5]), L, 2),
-        r"utility must return shape \(200, 200\), got \(200,\)": lambda: ar.minimum_bayes_risk(
-            x, x, lambda c, x: c[:, 0]
-        ),
+        r"utility must return shape \(200, 200\)": lambda: ar.minimum_bayes_risk(x, x, lambda c, x: c[:, 0]),
         "candidates and samples must have shapes": lambda: ar.hamming_agreement(EVERY, EVERY[:, :2]),
         r"log_weights must have shape \(81,\)": lambda: ar.minimum_bayes_risk(EVERY, EVERY, log_weights=np.zeros(3)),
         "utility must be finite": lambda: ar.minimum_bayes_risk(x, x, lambda c, x: jnp.full((200, 200), jnp.nan)),

@@ -30,17 +30,10 @@ def main(_) -> None:
     found = {dim: objectives.moments(dim, STDS, _NUM.value) for dim in DIMS}
     tables = objectives.tables(found, objectives.costs(TIMED, STDS[0], _TURNS.value))
     print(tables_as_text(tables))
-    panels = {
-        f"noise {std:g}, data of deviation 0.5": {
-            name: [found[dim][std][name][1] for dim in DIMS] for name in objectives.OBJECTIVES
-        }
-        for std in STDS
-    }
-    path = curves.panels(
-        out / "objectives.png", np.array(DIMS), panels, log_x=True, xlabel="dimension",
-        ylabel="standard deviation of the loss",
-    )  # fmt: skip
-    print(path)
+    deviations = lambda std: {name: [found[dim][std][name][1] for dim in DIMS] for name in objectives.OBJECTIVES}
+    panels = {f"noise {std:g}, data of deviation 0.5": deviations(std) for std in STDS}
+    label = "standard deviation of the loss"
+    print(curves.panels(out / "objectives.png", np.array(DIMS), panels, log_x=True, xlabel="dimension", ylabel=label))
     runs = {}
     for name in ring.RUNS:
         runs[name] = ring.measure(name, ring.train(name, _SEEDS.value, _STEPS.value))

@@ -87,26 +87,18 @@ def energy(params: list[Array], x: Array) -> Array:
     return h @ params[-1] - 0.5 * jnp.sum(x**2, axis=-1)
 
 
-def steps(dim: int, std: float) -> dict[str, Callable]:
-    """The compiled gradient of every objective, of a batch."""
-    rng = np.random.default_rng(0)
-    sizes = [(dim, WIDTH), (WIDTH, WIDTH), (WIDTH,)]
-    params = [jnp.asarray(rng.normal(size=s) / s[0] ** 0.5, jnp.float32) for s in sizes]
-    x, key = data(dim).sample(jax.random.key(0), (BATCH,)), jax.random.key(1)
-    found = {}
-    for name, objective in OBJECTIVES.items():
-        loss = lambda params, key, x, objective=objective: objective(key, lambda y: energy(params, y), x, std).mean()
-        step = jax.jit(jax.grad(loss))
-        jax.block_until_ready(step(params, key, x))
-        found[name] = lambda step=step: step(params, key, x)
-    return found
-
-
 def costs(dims: list[int], std: float, turns: int) -> dict[int, dict[str, float]]:
     """CPU time of a gradient step of an energy network over the one of denoising, the median over rounds."""
-    found = {}
+    found, key, rng = {}, jax.random.key(0), np.random.default_rng(0)
     for dim in dims:
-        calls = {name: (lambda call=call: [call() for _ in range(5)]) for name, call in steps(dim, std).items()}
+        sizes = [(dim, WIDTH), (WIDTH, WIDTH), (WIDTH,)]
+        params = [jnp.asarray(rng.normal(size=s) / s[0] ** 0.5, jnp.float32) for s in sizes]
+        x, calls = data(dim).sample(key, (BATCH,)), {}
+        for name, each in OBJECTIVES.items():
+            loss = lambda params, key, x, each=each: each(key, lambda y: energy(params, y), x, std).mean()
+            step = jax.jit(jax.grad(loss))
+            calls[name] = lambda step=step, x=x, params=params: [step(params, key, x) for _ in range(5)]
+        rounds(calls, 1)  # compiles
         seconds = {name: np.array(each) for name, each in rounds(calls, turns, time.process_time).items()}
         found[dim] = {name: float(np.median(each / seconds["denoising"])) for name, each in seconds.items()}
     return found

@@ -1,5 +1,6 @@
 """Networks trained on the ring by each objective: their samples, and what energies have that scores have not."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from scorekit.metrics import energy_distance
 from scorekit.networks import MLP
 from scorekit.process import perturb
 from scorekit.trees import expand
-from scorekit.typing import Array, Denoiser
+from scorekit.typing import Array
 
 SCHEDULE = schedules.cosine()
 BATCH, LEARNING_RATE, T_MIN, T_MAX, SAMPLES = 512, 3e-3, 0.02, 0.995, 4000
@@ -25,8 +26,7 @@ LEVELS = (0.05, 0.2, 0.5)
 
 
 def _output(params: Any, x: Array, t: Array) -> Array:
-    t = jnp.broadcast_to(t, x.shape[:1])
-    return MLP(features=64).apply(params, x, 0.25 * SCHEDULE.log_snr(t))
+    return MLP(features=64).apply(params, x, 0.25 * SCHEDULE.log_snr(jnp.broadcast_to(t, x.shape[:1])))
 
 
 def score(params: Any, x: Array, t: Array) -> Array:
@@ -61,14 +61,12 @@ def _differences(key, s, f, x0, t):
     return sm.finite_difference_denoising_loss(key, scaled, alpha * x0 / sigma, 1.0, step=0.1) / sigma[:, 0] ** 2
 
 
+_REDUCED = _without_noise(lambda key, s, f, x: sm.implicit_loss(key, s, x, divergence="rademacher"))
 _IMPLICIT = _without_noise(lambda key, s, f, x: sm.implicit_loss(None, s, x))
 RUNS: dict[str, tuple[bool, Callable]] = {
     "score, denoising": (False, _denoising),
     "score, implicit": (False, _IMPLICIT),
-    "score, sliced, reduced variance": (
-        False,
-        _without_noise(lambda key, s, f, x: sm.implicit_loss(key, s, x, divergence="rademacher")),
-    ),
+    "score, sliced, reduced variance": (False, _REDUCED),
     "score, sliced": (False, _without_noise(lambda key, s, f, x: sm.sliced_loss(key, s, x))),
     "energy, denoising": (True, _denoising),
     "energy, implicit": (True, _IMPLICIT),
@@ -104,13 +102,6 @@ def train(name: str, seeds: int, steps: int) -> list[Any]:
     return [fit(jax.random.key(seed)) for seed in range(seeds)]
 
 
-def denoiser(name: str, params: Any) -> Denoiser:
-    """The denoiser of a trained network."""
-    if RUNS[name][0]:
-        return denoiser_from_log_density(lambda x, t: log_density(params, x, t), SCHEDULE)
-    return denoiser_from_score(lambda x, t: score(params, x, t), SCHEDULE)
-
-
 def measure(name: str, trained: list[Any]) -> list[dict[str, float]]:
     """Energy distance of samples; the antisymmetric part of the Jacobian of the score; of energies log-densities.
 
@@ -118,13 +109,15 @@ def measure(name: str, trained: list[Any]) -> list[dict[str, float]]:
     mean square of the difference after its mean is taken away, in nats.
     """
     solver, ts = samplers.recommended(SCHEDULE, 50, t_max=T_MAX, t_min=T_MIN)
+    is_energy, _ = RUNS[name]
+    make, network = (denoiser_from_log_density, log_density) if is_energy else (denoiser_from_score, score)
     at = lambda t: densities.ring().marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t))
 
     @jax.jit
     def compare(key, params):
         for_sampler, for_start, for_data, *for_levels = jax.random.split(key, 3 + len(LEVELS))
         draw = lambda key, t: at(t).sample(key, (SAMPLES,))
-        denoise = denoiser(name, params)
+        denoise = make(functools.partial(network, params), SCHEDULE)
         drawn = samplers.sample(for_sampler, denoise, SCHEDULE, solver, draw(for_start, T_MAX), ts)
         found = {"energy distance": energy_distance(drawn, draw(for_data, T_MIN))}
         for key, t in zip(for_levels, LEVELS, strict=True):
@@ -133,26 +126,23 @@ def measure(name: str, trained: list[Any]) -> list[dict[str, float]]:
             size = lambda j: jnp.linalg.norm(j, axis=(1, 2))
             curl = size(jacobian - jacobian.swapaxes(1, 2)) / (2 * size(jacobian))
             found[f"antisymmetry, t = {t:g}"] = jnp.mean(curl)
-            if RUNS[name][0]:
+            if is_energy:
                 ours, truth = log_density(params, x, jnp.asarray(t)), at(t).log_density(x)
                 found[f"correlation, t = {t:g}"] = jnp.corrcoef(ours, truth)[0, 1]
                 found[f"RMSE, t = {t:g}"] = jnp.std(ours - truth)
         return found
 
-    each = [compare(jax.random.key(seed), params) for seed, params in enumerate(trained)]
-    return [{name: float(value) for name, value in found.items()} for found in each]
+    return [jax.tree.map(float, compare(jax.random.key(seed), params)) for seed, params in enumerate(trained)]
 
 
 def table(found: dict[str, list[dict[str, float]]], steps: int) -> Table:
     """A row for each run, with the standard deviation over seeds."""
     names = list(dict.fromkeys(name for rows in found.values() for row in rows for name in row))
     cell = lambda v: f"{np.mean(v):.3g} ± {np.std(v):.2g}" if len(v) else ""
-    rows: list[list[Cell]] = [
-        [run, *(cell([row[name] for row in each if name in row]) for name in names)] for run, each in found.items()
-    ]
-    seeds = len(next(iter(found.values())))
+    row = lambda each: [cell([one[name] for one in each if name in one]) for name in names]
+    rows: list[list[Cell]] = [[run, *row(each)] for run, each in found.items()]
     caption = (
-        f"The ring after {steps:,} steps, mean ± deviation of {seeds} seeds. Antisymmetry is |J - J'| / 2 |J| of the "
-        "score; correlation and RMSE (nats) are of the log-density of noisy data, up to a constant."
+        f"The ring after {steps:,} steps, mean ± deviation over seeds. Antisymmetry is |J - J'| / 2 |J| of the score; "
+        "correlation and RMSE (nats) are of the log-density of noisy data, up to a constant."
     )
     return Table(["network and objective", *names], rows, caption)

@@ -71,15 +71,6 @@ def guided_tables(folder: str, scales: list[float], temperatures: list[float]) -
     return [*tables, joint.joint_table(run, temperatures, particles, _DRAWN.value, temperature=True)]
 
 
-def trap_tables(folder: str) -> list[Table]:
-    """The quality of samples against their information, and its plot."""
-    name, num, seeds = as_path(folder).name, _DRAWN.value, _SEEDS.value
-    rows, _ = trap.measure(opened("trap", folder, [1.0]), num, seeds)
-    if _PICTURES.value:
-        print(f"wrote {trap.figure(as_path(_PICTURES.value) / f'trap_{name}.png', name, rows)}")
-    return [trap.table(name, rows, num, seeds)]
-
-
 def main(_: ConfigDict) -> None:
     if not (_RUNS.value or _COUNTED.value or _GUIDED.value or _TRAP.value):
         given = "--runs=…, --counted=…, --guided=… or --trap=…"
@@ -93,7 +84,10 @@ def main(_: ConfigDict) -> None:
             tables += counted.tables(opened("counted", _COUNTED.value, scales), scales, temperatures)
         tables += guided_tables(_GUIDED.value, scales, temperatures) if _GUIDED.value else []
     for folder in _TRAP.value:
-        tables += trap_tables(folder)
+        name, rows = as_path(folder).name, trap.measure(opened("trap", folder, [1.0]), _DRAWN.value, _SEEDS.value)
+        tables.append(trap.table(name, rows, _DRAWN.value, _SEEDS.value))
+        if _PICTURES.value:
+            print(f"wrote {trap.figure(as_path(_PICTURES.value) / f'trap_{name}.png', name, rows)}")
     print(tables_as_text(tables))
     if out is not None:
         print(f"wrote {write_results(out, [table.records() for table in tables])}")

@@ -5,6 +5,7 @@ Samples of the changed conditionals and decisions have an information under the 
 Quality is the accuracy of a classifier of images, of piano rolls the distance of their statistics from held-out pieces.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -38,14 +39,7 @@ _HISTOGRAMS = ("pitch classes", "intervals", "lengths", "polyphony")
 
 
 class Quality(NamedTuple):
-    """What is measured of samples.
-
-    Attributes:
-      measure: ``(codes, labels) -> metrics by name``, the first of which is drawn.
-      real: the metrics of real data, of those that have them.
-      of_few: the names of those that a sample of each class has.
-      decode: codes as the values that a distance is taken of, or None.
-    """
+    """Metrics of ``(codes, labels)`` and of real data, those ``of_few`` samples, and codes as values, or None."""
 
     measure: Callable[[np.ndarray, np.ndarray], dict[str, float]]
     real: dict[str, float]
@@ -60,9 +54,8 @@ def quality(run: Run, num: int) -> Quality:
 
         def distances(states):
             found = {name: value for name, (value, _) in statistics.distances(states, reference).items()}
-            histograms = float(np.mean([found[name] for name in _HISTOGRAMS]))
-            rest = {name: found[name] for name in ("onsets", "notes", "similarity")}
-            return {"total variation of histograms": histograms, **rest}
+            histograms = [found.pop(name) for name in _HISTOGRAMS]
+            return {"total variation of histograms": float(np.mean(histograms)), **found}
 
         states = lambda codes: np.asarray(rolls.from_codes(codes.reshape(len(codes), -1, rolls.VOICES)))
         return Quality(lambda codes, labels: distances(states(codes)), distances(others), ("similarity",), None)
@@ -77,14 +70,7 @@ def quality(run: Run, num: int) -> Quality:
 
 
 class Row(NamedTuple):
-    """Samples or decisions of one setting, with a value for each seed, or one value where nothing is drawn.
-
-    Attributes:
-      rule: the name of the rule.
-      setting: the text at its point.
-      information: ``-log p`` in nats, an array for each seed.
-      metrics: metrics of each seed.
-    """
+    """Samples or decisions of a rule at a setting: ``-log p`` in nats and metrics, for each seed that drew them."""
 
     rule: str
     setting: str
@@ -92,7 +78,7 @@ class Row(NamedTuple):
     metrics: list[dict[str, float]]
 
 
-def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
+def measure(run: Run, num: int, seeds: int) -> list[Row]:
     """Samples of every rule and setting, then the beams and the decisions of least risk of each class."""
     model, found = run.model, []
     if model.process is not None:
@@ -106,13 +92,9 @@ def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
     def information(x, y):
         return -in_blocks(lambda at: log_prob(params, x[at], y[at]), np.arange(len(y)), min(size, len(y)))
 
-    def draws(rule, of_top):
-        @jax.jit
-        def draw(params, key, value):
-            transform = lambda logits: rule(logits, of_top or value)
-            return ar.sample(key, conditionals(model, params, labels), num, model.length, transform=transform)
-
-        return draw
+    def sample(rule, params, key, value):
+        transform = lambda logits: rule(logits, value)
+        return ar.sample(key, conditionals(model, params, labels), num, model.length, transform=transform)
 
     def row(rule, setting, drawn, y=labels):
         info = [information(x, y) for x in drawn]
@@ -123,17 +105,14 @@ def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
 
     plain = []
     for name, (rule, values) in RULES.items():
-        draw = None
+        draw = jax.jit(functools.partial(sample, rule), static_argnums=2 if rule is ar.top_k else ())
         for value in values:
-            of_top = min(value, model.num_codes) if rule is ar.top_k else None  # a shape
-            draw = draws(rule, of_top) if draw is None or of_top else draw
+            value = min(value, model.num_codes) if rule is ar.top_k else value
             drawn = [np.asarray(draw(params, jax.random.key(seed), value)) for seed in range(seeds)]
             plain = drawn if (name, value) == PLAIN else plain
             found.append(row(name, f"{value:g}", drawn))
-    beams = jax.jit(
-        lambda params, y, width: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0],
-        static_argnums=2,
-    )
+    search = lambda params, y, width: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0]
+    beams = jax.jit(search, static_argnums=2)
     most = WIDTHS[-2] if model.length > LONG else model.num_codes**model.length
     for width in (width for width in WIDTHS if width <= most):
         found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
@@ -147,9 +126,8 @@ def measure(run: Run, num: int, seeds: int) -> tuple[list[Row], Quality]:
             [ar.minimum_bayes_risk(x[labels == y], x[labels == y], utility).x for y in few]
         )
         found.append(row("minimum Bayes risk", name, [decide(x) for x in plain], few))
-    test = run.dataset.test
-    info = information(test["x"], test["label"])
-    return [*found, Row("held-out data", "", [info], [scored.real])], scored
+    real = information(run.dataset.test["x"], run.dataset.test["label"])
+    return [*found, Row("held-out data", "", [real], [scored.real])]
 
 
 def entropy_band(rows: list[Row]) -> tuple[float, float]:
@@ -165,14 +143,14 @@ def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
     names = list(rows[0].metrics[0])
 
     def cell(values) -> Cell:
-        values = np.asarray([np.nan if v is None else v for v in values], float)
+        values = np.asarray(values, float)
         error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
         return "" if np.isnan(values).any() else f"{values.mean():.3f}{error}"
 
     def cells(row: Row) -> list[Cell]:
         inside = typicality.typical_set(-np.concatenate(row.information), entropy, epsilon)
         away = (np.mean([x.mean() for x in row.information]) - entropy) / epsilon
-        metrics = (cell([each.get(metric) for each in row.metrics]) for metric in names)
+        metrics = (cell([each.get(metric, np.nan) for each in row.metrics]) for metric in names)
         return [row.rule, row.setting, cell([x.mean() for x in row.information]), f"{away:+.2f}",
                 float(np.mean(inside)), *metrics]  # fmt: skip
 
