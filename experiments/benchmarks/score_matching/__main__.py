@@ -1,6 +1,6 @@
 """Why denoising: bias, variance and cost of the objectives of score matching, and networks of the ring by each of them.
 
-    python -m experiments.benchmarks.score_matching --out=docs/noise_and_scale
+    python -m experiments.benchmarks.score_matching --out=docs/score_matching
 
 The first tables are of the loss of one score of noisy data by dimension, whose mean is known, and of the CPU time of a
 gradient step. The last one is of score networks and energies that are trained on a ring of eight modes: the energy
@@ -17,7 +17,7 @@ from experiments.cli.endings import one_line
 from experiments.reporting import curves
 from experiments.reporting.report import tables_as_text
 
-_OUT = shared.out("folder for the picture", "docs/noise_and_scale")
+_OUT = shared.out("folder for the picture", "docs/score_matching")
 _NUM = shared.count("num", 8000, "Examples of each variance.", 100)
 _STEPS = shared.count("steps", 1500, "Steps of training on the ring.")
 _SEEDS = shared.count("seeds", 2, "Seeds of the networks of the ring.", 1)

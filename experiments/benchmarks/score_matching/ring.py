@@ -69,7 +69,6 @@ RUNS: dict[str, tuple[bool, Callable]] = {
     "score, sliced, reduced variance": (False, _REDUCED),
     "score, sliced": (False, _without_noise(lambda key, s, f, x: sm.sliced_loss(key, s, x))),
     "energy, denoising": (True, _denoising),
-    "energy, implicit": (True, _IMPLICIT),
     "energy, FD-DSM": (True, _differences),
 }
 """Whether the network is an energy, and its objective ``(key, score, log_density, x0, t)``."""

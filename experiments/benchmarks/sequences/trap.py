@@ -151,16 +151,16 @@ def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
         inside = typicality.typical_set(-np.concatenate(row.information), entropy, epsilon)
         away = (np.mean([x.mean() for x in row.information]) - entropy) / epsilon
         metrics = (cell([each.get(metric, np.nan) for each in row.metrics]) for metric in names)
-        return [row.rule, row.setting, cell([x.mean() for x in row.information]), f"{away:+.2f}",
-                float(np.mean(inside)), *metrics]  # fmt: skip
+        name, info = f"{row.rule} {row.setting}".strip(), cell([x.mean() for x in row.information])
+        return [name, info, f"{away:+.2f}", float(np.mean(inside)), *metrics]
 
     caption = (
         f"{name}: {num} samples of each of {seeds} seeds of sampling, one trained model; beams and decisions are "
         f"one for each of {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats; errors are of "
         "the seeds."
     )
-    return Table(["rule", "setting", "-log p, nats", "from H, in ε", "share in H ± ε", *names],
-                 [cells(row) for row in rows], caption)  # fmt: skip
+    header = ["rule", "-log p, nats", "from H, in ε", "share in H ± ε", *names]
+    return Table(header, [cells(row) for row in rows], caption)
 
 
 def figure(path: Path, name: str, rows: list[Row]) -> Path:

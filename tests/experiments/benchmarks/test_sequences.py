@@ -169,7 +169,7 @@ def test_information_of_samples_beams_and_decisions_is_that_of_the_counted_model
     assert found["temperature", "0.3"] < found["temperature", "0.7"] < entropy < found["temperature", "1.5"]
     assert ("minimum Bayes risk", "distance") in found
     header, shown, caption = trap.table("runs", rows, 400, 2)
-    row = dict(zip(header, next(cells for cells in shown if cells[1] == "1"), strict=True))
+    row = dict(zip(header, next(cells for cells in shown if cells[0] == "temperature 1"), strict=True))
     assert row["from H, in ε"] == "+0.00"
     assert f"H = {entropy:.1f} nats" in caption
     assert trap.figure(tmp_path / "trap.png", "runs", rows).stat().st_size > 1000
