@@ -156,7 +156,7 @@ def finite_difference_denoising_loss(
 
     Source: Pang et al. 2020, eq. 15 (https://arxiv.org/abs/2007.03317).
     """
-    for_noise, for_probes = (None, None) if key is None else jax.random.split(key)
+    for_noise, for_probes = jax.random.split(key)
     v = jax.tree.map(lambda leaf: leaf[0], _directions(for_probes, x, probes, 1))
     eps = normal_like(for_noise, x)
     below, above = (_values(log_density, combine((1.0, x), (std, eps), (h, v))) for h in (-step, step))

@@ -22,7 +22,9 @@ def data(kind, dim):
     mean, covariance = 0.3 * np.arange(dim) / dim, 0.7 * np.eye(dim) + 0.2
     if kind == "gaussian":
         return densities.gaussian(jnp.asarray(mean), covariance=covariance)
-    return densities.mixture([1, 2], [densities.gaussian(jnp.asarray(m), std=0.6) for m in (mean - 0.8, mean + 0.5)])
+    return densities.mixture(
+        np.array([1, 2]), [densities.gaussian(jnp.asarray(m), std=0.6) for m in (mean - 0.8, mean + 0.5)]
+    )
 
 
 def log_density(x):
@@ -52,8 +54,8 @@ def quadrature(density, dim, n=60):
     nodes, weights = np.polynomial.hermite_e.hermegauss(n)
     z = np.array(list(itertools.product(nodes, repeat=dim)))
     w = np.prod(list(itertools.product(weights / weights.sum(), repeat=dim)), axis=1)
-    parts = [density] if isinstance(density, densities.Gaussian) else [density.component(k) for k in range(2)]
-    shares = np.ones(1) if len(parts) == 1 else np.exp(density.log_weights)
+    mixed = isinstance(density, densities.Mixture)
+    parts, shares = [density.component(k) for k in range(2)] if mixed else [density], [1 / 3, 2 / 3] if mixed else [1.0]
     x = [np.asarray(p.mean) + z @ np.linalg.cholesky(np.asarray(p.covariance(), float)).T for p in parts]
     return np.concatenate(x), np.concatenate([share * w for share in shares])
 

@@ -18,7 +18,7 @@ _OTHER_UNIT = Data(_UNIT[::-1].copy())
 _STATE = Data(X, "shape", alias="t")
 
 
-def _quadratic(x, t):
+def _quadratic(x, t=0.0):
     return -0.5 * jnp.sum(jnp.square(x), axis=-1)
 
 

@@ -51,7 +51,7 @@ OBJECTIVES: dict[str, Callable] = {
 def data(dim: int) -> densities.Mixture:
     """Two Gaussians."""
     mean = np.full(dim, 1.0 / np.sqrt(dim))
-    return densities.mixture([1, 2], [densities.gaussian(jnp.asarray(m), std=0.5) for m in (-mean, mean)])
+    return densities.mixture(np.array([1, 2]), [densities.gaussian(jnp.asarray(m), std=0.5) for m in (-mean, mean)])
 
 
 def moments(dim: int, stds: tuple[float, ...], num: int) -> dict[float, dict[str, tuple[float, float]]]:

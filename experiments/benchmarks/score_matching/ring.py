@@ -26,7 +26,7 @@ LEVELS = (0.05, 0.2, 0.5)
 
 
 def _output(params: Any, x: Array, t: Array) -> Array:
-    return MLP(features=64).apply(params, x, 0.25 * SCHEDULE.log_snr(jnp.broadcast_to(t, x.shape[:1])))
+    return jnp.asarray(MLP(features=64).apply(params, x, 0.25 * SCHEDULE.log_snr(jnp.broadcast_to(t, x.shape[:1]))))
 
 
 def score(params: Any, x: Array, t: Array) -> Array:
@@ -121,7 +121,7 @@ def measure(name: str, trained: list[Any]) -> list[dict[str, float]]:
         found = {"energy distance": energy_distance(drawn, draw(for_data, T_MIN))}
         for key, t in zip(for_levels, LEVELS, strict=True):
             x = draw(key, t)
-            jacobian = jax.vmap(jax.jacfwd(lambda x, t=t: denoise(x[None], t).eps[0]))(x[:500])
+            jacobian = jax.vmap(jax.jacfwd(lambda x, t=t: denoise(x[None], jnp.asarray(t)).eps[0]))(x[:500])
             size = lambda j: jnp.linalg.norm(j, axis=(1, 2))
             curl = size(jacobian - jacobian.swapaxes(1, 2)) / (2 * size(jacobian))
             found[f"antisymmetry, t = {t:g}"] = jnp.mean(curl)

@@ -94,7 +94,7 @@ def measure(run: Run, num: int, seeds: int) -> list[Row]:
 
     def sample(rule, params, key, value):
         transform = lambda logits: rule(logits, value)
-        return ar.sample(key, conditionals(model, params, labels), num, model.length, transform=transform)
+        return ar.sample(key, conditionals(model, params, jnp.asarray(labels)), num, model.length, transform=transform)
 
     def row(rule, setting, drawn, y=labels):
         info = [information(x, y) for x in drawn]
@@ -117,11 +117,11 @@ def measure(run: Run, num: int, seeds: int) -> list[Row]:
     for width in (width for width in WIDTHS if width <= most):
         found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
 
-    def near(candidates, samples):
-        flat = lambda x: jnp.asarray(scored.decode(np.asarray(x)), float).reshape(len(x), -1)
-        return -jnp.linalg.norm(flat(candidates)[:, None] - flat(samples)[None], axis=-1)
-
-    for name, utility in (("Hamming", ar.hamming_agreement), *([("distance", near)] if scored.decode else [])):
+    utilities, decode = {"Hamming": ar.hamming_agreement}, scored.decode
+    if decode is not None:
+        flat = lambda x: jnp.asarray(decode(np.asarray(x)), float).reshape(len(x), -1)
+        utilities["distance"] = lambda c, x: -jnp.linalg.norm(flat(c)[:, None] - flat(x)[None], axis=-1)
+    for name, utility in utilities.items():
         decide = lambda x, utility=utility: np.stack(
             [ar.minimum_bayes_risk(x[labels == y], x[labels == y], utility).x for y in few]
         )
