@@ -1,7 +1,6 @@
 """Objectives of a denoiser and of a classifier of noisy data.
 
-Those of encoders are in :mod:`~scorekit.losses.contrastive`, score matching without noise in
-:mod:`~scorekit.losses.score_matching`.
+Of encoders: :mod:`~scorekit.losses.contrastive`; without noise: :mod:`~scorekit.losses.score_matching`.
 """
 
 from scorekit.losses import contrastive, score_matching

@@ -36,7 +36,7 @@ MODELS = {
 beam = jax.jit(ar.beam_search, static_argnums=(1, 2))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["chain", "wavenet", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_a_full_beam_is_every_sequence_in_order(name):
     model = MODELS[name]()
     log_p = np.asarray(ar.log_prob(model, jnp.asarray(EVERY)))
@@ -106,8 +106,7 @@ def test_values_and_what_is_not_allowed():
     x = jax.random.normal(KEY, (200, 2))
     chosen = ar.minimum_bayes_risk(x, x, near)
     assert np.argmin(np.linalg.norm(x[:, None] - x[None], axis=-1).mean(axis=1)) == np.argmax(chosen.expected)
-    traced = jax.jit(lambda c: ar.minimum_bayes_risk(c, x, near))(x.at[0].set(jnp.nan))
-    assert np.isnan(traced.x).all()
+    assert np.isnan(jax.jit(lambda c: ar.minimum_bayes_risk(c, x, near).x)(x.at[0].set(jnp.nan))).all()
     bad = jax.jit(lambda c: ar.minimum_bayes_risk(c, c, lambda c, x: jnp.full((len(c), len(x)), jnp.nan)).x)
     assert bad(EVERY).tolist() == [-1] * L
     for message, call in {

@@ -62,10 +62,9 @@ def _differences(key, s, f, x0, t):
 
 
 _REDUCED = _without_noise(lambda key, s, f, x: sm.implicit_loss(key, s, x, divergence="rademacher"))
-_IMPLICIT = _without_noise(lambda key, s, f, x: sm.implicit_loss(None, s, x))
 RUNS: dict[str, tuple[bool, Callable]] = {
     "score, denoising": (False, _denoising),
-    "score, implicit": (False, _IMPLICIT),
+    "score, implicit": (False, _without_noise(lambda key, s, f, x: sm.implicit_loss(None, s, x))),
     "score, sliced, reduced variance": (False, _REDUCED),
     "score, sliced": (False, _without_noise(lambda key, s, f, x: sm.sliced_loss(key, s, x))),
     "energy, denoising": (True, _denoising),

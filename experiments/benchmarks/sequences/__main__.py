@@ -73,8 +73,7 @@ def guided_tables(folder: str, scales: list[float], temperatures: list[float]) -
 
 def main(_: ConfigDict) -> None:
     if not (_RUNS.value or _COUNTED.value or _GUIDED.value or _TRAP.value):
-        given = "--runs=…, --counted=…, --guided=… or --trap=…"
-        raise ConfigError(f"{given} must be given: folders of runs of experiments.train")
+        raise ConfigError("--runs=…, --counted=…, --guided=… or --trap=… must be given: runs of experiments.train")
     out = shared.results(_OUT, None, "") if _OUT.value else None
     tables = bits.likelihood_table(_RUNS.value, _EXAMPLES.value, _SAMPLES.value) if _RUNS.value else []
     if _COUNTED.value or _GUIDED.value:

@@ -117,7 +117,8 @@ def measure(run: Run, num: int, seeds: int) -> list[Row]:
     for width in (width for width in WIDTHS if width <= most):
         found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
 
-    utilities, decode = {"Hamming": ar.hamming_agreement}, scored.decode
+    utilities: dict[str, Callable] = {"Hamming": ar.hamming_agreement}
+    decode = scored.decode
     if decode is not None:
         flat = lambda x: jnp.asarray(decode(np.asarray(x)), float).reshape(len(x), -1)
         utilities["distance"] = lambda c, x: -jnp.linalg.norm(flat(c)[:, None] - flat(x)[None], axis=-1)
@@ -126,8 +127,8 @@ def measure(run: Run, num: int, seeds: int) -> list[Row]:
             [ar.minimum_bayes_risk(x[labels == y], x[labels == y], utility).x for y in few]
         )
         found.append(row("minimum Bayes risk", name, [decide(x) for x in plain], few))
-    real = information(run.dataset.test["x"], run.dataset.test["label"])
-    return [*found, Row("held-out data", "", [real], [scored.real])]
+    test = run.dataset.test
+    return [*found, Row("held-out data", "", [information(test["x"], test["label"])], [scored.real])]
 
 
 def entropy_band(rows: list[Row]) -> tuple[float, float]:
@@ -167,7 +168,7 @@ def figure(path: Path, name: str, rows: list[Row]) -> Path:
     """The first metric against the information, a line for each rule, over the band ``H ± ε``."""
     entropy, epsilon = entropy_band(rows)
     metric, lines = next(iter(rows[0].metrics[0])), {}
-    for rule in dict.fromkeys(row.rule for row in rows[:-1] if metric in row.metrics[0]):
+    for rule in dict.fromkeys(row.rule for row in rows if metric in row.metrics[0]):
         mine = [row for row in rows if row.rule == rule]
         x = [np.mean([info.mean() for info in row.information]) for row in mine]
         lines[rule] = (x, [np.mean([each[metric] for each in row.metrics]) for row in mine], [r.setting for r in mine])
