@@ -87,7 +87,7 @@ def test_every_objective_is_the_fisher_divergence_within_monte_carlo_error(kind,
             assert error < 0.08 * dim, name
 
 
-@pytest.mark.parametrize("dim", [2, 16])
+@pytest.mark.parametrize("dim", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_the_variance_falls_from_sliced_to_implicit(dim):
     """The exact trace, then its estimate with the mean square, then the square along a direction."""
     x = data("gaussian", dim).sample(jax.random.key(1), (4000,))
@@ -99,13 +99,13 @@ def test_the_variance_falls_from_sliced_to_implicit(dim):
 @in_float64
 def test_finite_differences_are_of_second_order():
     x = data("mixture", 3).sample(jax.random.key(1), (50,))
-    exact = sm.sliced_loss(jax.random.key(2), score, x)
+    exact = jax.jit(lambda x: sm.sliced_loss(jax.random.key(2), score, x))(x)
     found = jax.jit(lambda step: sm.finite_difference_loss(jax.random.key(2), log_density, x, step=step))
     of = lambda step: jnp.mean(jnp.abs(found(step) - exact))
     assert abs(np.log2(of(0.02) / of(0.01)) - 2) < 0.05
 
 
-@pytest.mark.parametrize("dim", [1, 16])
+@pytest.mark.parametrize("dim", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_denoising_is_implicit_score_matching_of_noisy_data(dim):
     """``E|s + eps / sigma|^2 / 2 = E loss(x_t) + D / (2 sigma^2)``, of the loss of the library and of FD-DSM."""
     schedule, n = schedules.rectified_flow(), 40_000
