@@ -45,17 +45,17 @@ def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_objectives_of_score_matching_agree_and_energies_are_conservative(program, tmp_path, monkeypatch):
+def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_program, capsys, tmp_path, monkeypatch):
     """Means within error of the truth; the noise of few examples; antisymmetry of an energy at rounding."""
     ring = importlib.import_module("experiments.benchmarks.score_matching.ring")
     monkeypatch.setattr(ring, "RUNS", {name: ring.RUNS[name] for name in ("score, sliced", "energy, FD-DSM")})
-    module = importlib.import_module("experiments.benchmarks.score_matching.__main__")
+    module = load_program("experiments.benchmarks.score_matching.__main__")
     monkeypatch.setattr(module, "DIMS", (2,))
     monkeypatch.setattr(module, "TIMED", [2])
-    out = program("score_matching.__main__", num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
-    biases = [float(z) for z in re.findall(r"\(([+-]\d\.\d)\)", out)]
-    assert len(biases) == 12
-    assert max(map(abs, biases)) < 4
+    give(num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
+    module.main(None)
+    biases = [float(z) for z in re.findall(r"\(([+-]\d\.\d)\)", out := capsys.readouterr().out)]
+    assert (len(biases), max(map(abs, biases)) < 4) == (12, True)
     rows = {row.split("  ")[0]: re.findall(r"(-?[\d.e-]+) ±", row) for row in out.splitlines() if "±" in row}
     curl, distance = (float(rows["energy, FD-DSM"][i]) for i in (0, 6))  # after three correlations
     assert distance < 0.3
