@@ -54,8 +54,8 @@ def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_p
     monkeypatch.setattr(module, "TIMED", [2])
     give(num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
     module.main(None)
-    biases = [float(z) for z in re.findall(r"\(([+-]\d\.\d)\)", out := capsys.readouterr().out)]
-    assert (len(biases), max(map(abs, biases)) < 4) == (12, True)
+    biases = re.findall(r"\(([+-]\d\.\d)\)", out := capsys.readouterr().out)
+    assert (len(biases), max(abs(float(z)) for z in biases) < 4) == (12, True)
     rows = {row.split("  ")[0]: re.findall(r"(-?[\d.e-]+) ±", row) for row in out.splitlines() if "±" in row}
     curl, distance = (float(rows["energy, FD-DSM"][i]) for i in (0, 6))  # after three correlations
     assert distance < 0.3
