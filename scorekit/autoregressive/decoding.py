@@ -9,16 +9,15 @@ Args:
 
 >>> from scorekit.autoregressive import markov_chain
 >>> chain = markov_chain(jnp.log(jnp.array([0.6, 0.4])), jnp.log(jnp.array([[0.55, 0.45], [0.1, 0.9]])))
->>> beams = beam_search(chain, 2, width=4)  # of all four sequences
+>>> beams: Beams = beam_search(chain, 2, width=4)  # of all four sequences
 >>> beams.x.tolist(), [f"{p:.2f}" for p in jnp.exp(beams.log_prob)]
 ([[1, 1], [0, 0], [0, 1], [1, 0]], ['0.36', '0.33', '0.27', '0.04'])
 >>> beam_search(chain, 2, width=1).x.tolist()  # greedy
 [[0, 0]]
 >>> samples = jnp.array([[0, 0], [0, 1], [1, 1]])
->>> hamming_agreement(samples, samples)[0].round(2).tolist()
-[1.0, 0.5, 0.0]
->>> minimum_bayes_risk(samples, samples).x.tolist()
-[0, 1]
+>>> decision: BayesDecision = minimum_bayes_risk(samples, samples)
+>>> hamming_agreement(samples, samples)[0].round(2).tolist(), decision.x.tolist()
+([1.0, 0.5, 0.0], [0, 1])
 """
 
 from collections.abc import Callable
