@@ -17,8 +17,8 @@ LAYERS = {
         *("_scales", "_shape_checks", "_sharded"),
     ),
     1: ("schedules", "predictions", "weightings", "times", "densities"),
-    2: ("process", "denoisers", "losses", "guidance"),
-    3: ("solvers", "_integration"),
+    2: ("process", "denoisers", "losses", "guidance", "_integration"),
+    3: ("solvers",),
     4: (
         *("samplers", "likelihood", "typicality", "flow_maps"),
         *("interpolants", "discrete", "autoregressive", "forcing"),

@@ -126,13 +126,21 @@ def metric_panels(
 
 
 def trade_off(
-    path: PathLike, curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]], *, xlabel: str, ylabel: str
+    path: PathLike,
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike, Sequence[str]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    bands: Mapping[str, tuple[float, float]] | None = None,
 ) -> Path:
     """Two metrics against each other, a line through the settings of each curve in their order.
 
-    ``curves`` has ``(n,)`` values of the one, ``(n,)`` of the other, and the text at each point.
+    ``curves`` has ``(n,)`` values of the one, ``(n,)`` of the other, and the text at each point; ``bands`` are ranges
+    of the first that are shaded.
     """
     figure, axes = _axes(None, xlabel, ylabel)
+    for name, (low, high) in (bands or {}).items():
+        axes.axvspan(low, high, color="0.9", label=name)
     for (name, (x, y, texts)), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         x, y = np.asarray(x, float), np.asarray(y, float)
         axes.plot(x, y, "o-", color=colour, linewidth=1.8, markersize=4, label=name)

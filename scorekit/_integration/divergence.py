@@ -130,6 +130,11 @@ def with_hutch_plus_plus(
     return value, (jnp.sum(spanned, axis=0) + (ends[-1] - len(span)) * rest).T
 
 
+def unit_vectors(y: PyTree) -> PyTree:
+    """The directions of the exact trace, along each of the D values of every example: leaves ``(D, B, ...)``."""
+    return jax.vmap(functools.partial(_basis, y))(jnp.arange(event_size(y)))
+
+
 def _basis(y: PyTree, index: Array) -> PyTree:
     """The unit vector along one value of every example, indexed over all leaves."""
     leaves, treedef = jax.tree.flatten(y)

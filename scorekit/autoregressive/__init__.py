@@ -9,6 +9,7 @@ draws all positions at once to be like one of these. ``docs/autoregressive.md`` 
 """
 
 from scorekit.autoregressive.conditionals import Categorical, Conditional, LogisticMixture, Normal
+from scorekit.autoregressive.decoding import BayesDecision, Beams, beam_search, hamming_agreement, minimum_bayes_risk
 from scorekit.autoregressive.distillation import density_distillation_loss
 from scorekit.autoregressive.exact import (
     ARProcess,
@@ -29,6 +30,8 @@ from scorekit.autoregressive.truncation import nucleus, temperature, top_k, typi
 
 __all__ = [
     "ARProcess",
+    "BayesDecision",
+    "Beams",
     "Categorical",
     "Conditional",
     "GaussianSequence",
@@ -39,14 +42,17 @@ __all__ = [
     "Normal",
     "SequenceModel",
     "ar_process",
+    "beam_search",
     "bits_per_sample",
     "classifier_free",
     "condition_on_noise",
     "density_distillation_loss",
     "gaussian_sequence",
+    "hamming_agreement",
     "log_prob",
     "log_prob_table",
     "markov_chain",
+    "minimum_bayes_risk",
     "model_from_network",
     "nucleus",
     "position_log_probs",

@@ -15,6 +15,7 @@ import numpy as np
 
 from scorekit._codes import as_index, draw_codes, is_missing
 from scorekit.arguments import Fraction, PositiveInt, checked
+from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
 from scorekit.samplers.particles import ParticleResult
@@ -70,14 +71,12 @@ def sample_joint(
         raise ValueError("key must be a PRNG key, got None")
     if not isinstance(model, GuidedModel) or jnp.ndim(model.guidance_scale):
         raise ValueError(f"model must be of classifier_free, with a scalar guidance_scale, got {model}")
-    axes = _particle_axes(model, particles, length)
+    axes = batch_axes(model, particles, length)
 
     def resample(key, log_weights, x, state):
         rows = systematic_resample(key, log_weights).astype(jnp.int32)
-        leaves, treedef = jax.tree.flatten(state)
-        taken = [v if axis is None else jnp.take(v, rows, axis) for v, axis in zip(leaves, axes, strict=True)]
         gained = jax.nn.logsumexp(log_weights) - jnp.log(particles)
-        return rows, jnp.zeros_like(log_weights), gained, x[rows], jax.tree.unflatten(treedef, taken)
+        return rows, jnp.zeros_like(log_weights), gained, x[rows], take_rows(state, axes, rows)
 
     def keep(key, log_weights, x, state):
         return jnp.arange(particles, dtype=jnp.int32), log_weights, jnp.zeros(()), x, state
@@ -109,13 +108,3 @@ def sample_joint(
         jnp.append(ess, effective_sample_size(log_weights)),
         resampled,
     )
-
-
-def _particle_axes(model, particles, length):
-    """The axis of the particles in each leaf of the state, None for what they share: the one that grows with them."""
-    try:
-        shapes = [jax.eval_shape(lambda n=n: model.init_state(n, length)) for n in (particles, particles + 1)]
-    except ValueError as error:
-        raise ValueError(f"model must have conditions that are the same for all particles, got {error}") from error
-    pairs = zip(*map(jax.tree.leaves, shapes), strict=True)
-    return [next((i for i in range(a.ndim) if a.shape[i] != b.shape[i]), None) for a, b in pairs]

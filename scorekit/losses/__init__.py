@@ -1,6 +1,9 @@
-"""Objectives of a denoiser and of a classifier of noisy data; of encoders in :mod:`~scorekit.losses.contrastive`."""
+"""Objectives of a denoiser and of a classifier of noisy data.
 
-from scorekit.losses import contrastive
+Of encoders: :mod:`~scorekit.losses.contrastive`; without noise: :mod:`~scorekit.losses.score_matching`.
+"""
+
+from scorekit.losses import contrastive, score_matching
 from scorekit.losses.denoising import (
     Binned,
     ClassificationAux,
@@ -23,5 +26,6 @@ __all__ = [
     "contrastive",
     "denoising_loss",
     "denoising_loss_at",
+    "score_matching",
     "uncertainty_weighted",
 ]

@@ -135,7 +135,7 @@ test_particles_validate = raising(
     {
         "model must be of classifier_free, with a scalar guidance_scale, got MarkovChain": lambda: PAIR[0],
         "model must be of classifier_free": lambda: ar.classifier_free(*PAIR, jnp.ones(8)),
-        "model must have conditions that are the same for all particles, got labels": lambda: ar.classifier_free(
+        "model must have conditions that are the same for all sequences, got labels": lambda: ar.classifier_free(
             labelled(), labelled(), 2.0
         ),
     },

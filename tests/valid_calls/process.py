@@ -18,7 +18,7 @@ _OTHER_UNIT = Data(_UNIT[::-1].copy())
 _STATE = Data(X, "shape", alias="t")
 
 
-def _quadratic(x, t):
+def _quadratic(x, t=0.0):
     return -0.5 * jnp.sum(jnp.square(x), axis=-1)
 
 
@@ -48,7 +48,7 @@ USUAL = {
         "density": _NORMAL,
         **dict.fromkeys(("pictures", "captions", "after"), Data(_UNIT)),
         **dict.fromkeys(("before", "end"), _OTHER_UNIT),
-        "weight": 0.5,
+        **dict.fromkeys(("weight", "std"), 0.5),
     },
 }
 ROWS = {
@@ -134,6 +134,15 @@ ROWS = {
     "losses.contrastive.closest": call(
         candidates=Data(np.ones((2, 4, 3), np.float32)), target=Data(_UNIT, alias="candidates")
     ),
+    **dict.fromkeys(
+        ["losses.score_matching.implicit_loss", "losses.score_matching.sliced_loss"],
+        call(score=lambda x: -x, x=Data(X, "shape")),
+    ),
+    **dict.fromkeys(
+        [f"losses.score_matching.finite_difference_{name}" for name in ("loss", "denoising_loss")],
+        call(log_density=_quadratic, x=Data(X, alias="log_density"), step=0.1),
+    ),
+    "losses.score_matching.contractive_loss": call(reconstruct=lambda x: 0.5 * x, x=Data(X, "shape")),
     "interpolants.couplings.pair": call(
         assign=lambda cost: jnp.argsort(cost[0]),
         x0=Data(X, "nan: the data of that pair stay NaN"),

@@ -18,6 +18,7 @@ _GUIDED = autoregressive.classifier_free(_CHAIN, _CHAIN, 2.0)
 _PROCESS = autoregressive.ar_process([0.5])
 _CODES = Classes(np.array([[0, 1], [1, 1]]), num_classes=2)
 _VALUES = Data(ones(2, 3, 1))
+_ANY_CODES = Data(_VALUES.value, "integer", alias="samples")
 _ANY_LOGITS = "shape: any leading axes, and one code; empty: no logits"
 _LOGITS = Data(np.zeros((2, 3), np.float32), _ANY_LOGITS)
 _OUTPUTS, _ONE_VALUE = Data(_LOGITS.value, "integer"), Data(np.zeros((2, 1), np.float32), "integer", alias="outputs")
@@ -85,6 +86,11 @@ ROWS = {
     "autoregressive.sample_joint": call(model=_GUIDED, particles=2, length=3, answer=lambda found: found.x),
     "autoregressive.sample": call(length=3),
     "autoregressive.sample/prefix": call(length=3, prefix=_CODES),
+    "autoregressive.beam_search": call(width=2, answer=lambda found: found.log_prob),
+    "autoregressive.hamming_agreement": call(
+        candidates=_ANY_CODES, samples=Data(_VALUES.value, "integer", alias="candidates")
+    ),
+    "autoregressive.minimum_bayes_risk": call(candidates=_ANY_CODES, samples=_ANY_CODES),
     "autoregressive.temperature": call(logits=_LOGITS, temperature=0.5),
     "autoregressive.top_k": call(logits=_LOGITS, k=1, answer=jax.nn.softmax),
     "autoregressive.nucleus": call(logits=_LOGITS, mass=0.5, answer=jax.nn.softmax),

@@ -1,5 +1,6 @@
 """Every benchmark at its smallest setting, in this process."""
 
+import importlib
 import re
 
 import numpy as np
@@ -41,6 +42,25 @@ def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     assert "sliced Wasserstein distance" in out
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'quality.png'}"
     assert (tmp_path / "quality.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_program, capsys, tmp_path, monkeypatch):
+    """Means within error of the truth; the noise of few examples; antisymmetry of an energy at rounding."""
+    ring = importlib.import_module("experiments.benchmarks.score_matching.ring")
+    monkeypatch.setattr(ring, "RUNS", {name: ring.RUNS[name] for name in ("score, sliced", "energy, FD-DSM")})
+    module = load_program("experiments.benchmarks.score_matching.__main__")
+    monkeypatch.setattr(module, "DIMS", (2,))
+    monkeypatch.setattr(module, "TIMED", [2])
+    give(num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
+    module.main(None)
+    biases = re.findall(r"\(([+-]\d\.\d)\)", out := capsys.readouterr().out)
+    assert (len(biases), max(abs(float(z)) for z in biases) < 4) == (12, True)
+    rows = {row.split("  ")[0]: re.findall(r"(-?[\d.e-]+) ±", row) for row in out.splitlines() if "±" in row}
+    curl, distance = (float(rows["energy, FD-DSM"][i]) for i in (0, 6))  # after three correlations
+    assert distance < 0.3
+    assert curl < 1e-5 < 1e-3 < float(rows["score, sliced"][0])
+    assert (tmp_path / "objectives.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks.sequences import counted
+from experiments.benchmarks.sequences import counted, trap
 from experiments.benchmarks.sequences import joint as joint_sequences
 from experiments.benchmarks.sequences.bits import check_same_data
 from experiments.benchmarks.sequences.counted import of_conditionals
@@ -98,12 +98,14 @@ def run():
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, LENGTH), int))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape), s.dtype), shapes)
-    measure = lambda x, labels: {"class accuracy": float(np.mean(x[:, 0] == labels)), "recall": 0.5}
+    measure = lambda x, labels: {"class accuracy": float(np.mean(x[:, 0] == labels)), "precision": 1.0, "recall": 0.5}
     dataset = types.SimpleNamespace(
         num_classes=CLASSES,
         name="codes",
         from_model=lambda x: jnp.float32(x),
         scorer=lambda: Scorer({"class accuracy": 1.0, "recall": 1.0}, measure, ""),
+        evaluation_batch=64,
+        test={"x": rng.integers(0, V, (20, LENGTH)), "label": np.arange(20) % CLASSES},
         train={"x": rng.integers(0, V, (400, LENGTH)), "label": np.arange(400) % CLASSES},
     )
     return types.SimpleNamespace(
@@ -154,11 +156,33 @@ def test_the_table_has_the_divergence_of_the_conditionals_and_the_entropy_of_the
     assert 0 <= many["bits to the joint"] < 0.2 * single["bits to the joint"]
 
 
+@pytest.mark.slow
+def test_information_of_samples_beams_and_decisions_is_that_of_the_counted_model(run, tmp_path):
+    rows = trap.measure(run, 400, 2)
+    log_p = np.stack([np.ravel(table_of(run, label)) for label in range(CLASSES)])
+    p = np.exp(log_p)
+    entropy, epsilon = trap.entropy_band(rows)
+    assert entropy == pytest.approx(-(p * log_p).sum(axis=1).mean(), abs=0.1)
+    assert epsilon == pytest.approx(np.sqrt((p * log_p**2).sum(axis=1).mean() - entropy**2), abs=0.15)
+    found = {(row.rule, row.setting): np.mean([x.mean() for x in row.information]) for row in rows}
+    assert found["beam search", "16"] == pytest.approx(-log_p.max(axis=1).mean(), abs=1e-4)
+    assert found["temperature", "0.3"] < found["temperature", "0.7"] < entropy < found["temperature", "1.5"]
+    assert ("minimum Bayes risk", "distance") in found
+    header, shown, caption = trap.table("runs", rows, 400, 2)
+    row = dict(zip(header, next(cells for cells in shown if cells[0] == "temperature 1"), strict=True))
+    assert row["from H, in ε"] == "+0.00"
+    assert f"H = {entropy:.1f} nats" in caption
+    assert trap.figure(tmp_path / "trap.png", "runs", rows).stat().st_size > 1000
+    assert rows[-1].metrics[0]["recall"] == 1.0
+
+
 def test_a_diffusion_and_data_without_metrics_are_errors(run):
     diffusion = types.SimpleNamespace(model=run.model._replace(process=object()), dataset=run.dataset)
     with pytest.raises(ConfigError, match="--guided=runs/a: must be an autoregressive run, this one is a diffusion"):
         joint_sequences.check(diffusion, "runs/a")
     sounds = types.SimpleNamespace(model=run.model, dataset=types.SimpleNamespace(name="sounds", scorer=lambda: None))
+    with pytest.raises(ConfigError, match="--trap: must be autoregressive runs, this one is a diffusion"):
+        trap.measure(diffusion, 10, 1)
     with pytest.raises(ConfigError, match="--guided=runs/a: must be a run of images, sounds has no metrics"):
         joint_sequences.check(sounds, "runs/a")
 

@@ -1,0 +1,1 @@
+"""Score matching with and without noise: ``python -m experiments.benchmarks.score_matching``."""
