@@ -142,7 +142,6 @@ def _level(dataset: Any, grids: list[tuple[int, ...]], level: int | None) -> Cod
         )
     grid, sizes = grids[level - 1], [math.prod(each) for each in grids[:level]]
     flat = jax.jit(lambda x: jnp.concatenate([each.reshape(len(x), -1) for each in dataset.code_levels(x)[:level]], 1))
-
     ends, factor = np.cumsum(sizes), dataset.shape[0] // grid[0]
 
     def split(found: Array) -> list[Array]:

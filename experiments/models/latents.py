@@ -25,7 +25,7 @@ from scorekit.io import as_path, parse_json, read_file, read_json, regular_file,
 from scorekit.io.formats import autoencoder_kl
 from scorekit.io.reading import read_weights
 from scorekit.io.tensors import Tensors
-from scorekit.networks import Autoencoder, AutoencoderKL, nearest_code
+from scorekit.networks import AutoencoderKL, nearest_code
 from scorekit.typing import Array, PyTree
 
 STATISTICS = "latents.json"
@@ -110,8 +110,7 @@ class Latents(Encoded):
     @property
     def code_grids(self) -> list[tuple[int, ...]]:
         """The shape of the codes of each level, coarsest first; nothing for continuous latents."""
-        module = self._built.module
-        factors = module.levels if isinstance(module, Autoencoder) and module.codes is not None else ()
+        factors = () if self.num_codes is None else getattr(self._built.module, "levels", ())
         return [tuple(side // factor for side in self.shape[:-1]) for factor in factors]
 
     @functools.cached_property

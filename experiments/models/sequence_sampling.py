@@ -240,5 +240,4 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     ):
         if (value := lookup(theirs, field)) != allowed:
             raise ConfigError(f"{given}: must be a run with config.{field}={to_text(allowed)}, it has {to_text(value)}")
-    scales = (theirs.sampling.guidance_scale,)
-    return open_run(theirs, as_path(config.sampling.coarser), None, scales)
+    return open_run(theirs, as_path(config.sampling.coarser), None, (theirs.sampling.guidance_scale,))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from scorekit.checks import check_classes
 from scorekit.networks._levels import LatentNetwork, check_sides
-from scorekit.networks.quantise import lookup, residual_quantise
+from scorekit.networks.quantise import residual_quantise
 from scorekit.typing import Array
 
 
@@ -23,6 +23,9 @@ class CodeLevel(NamedTuple):
       index: their indices in the codebook of the level, int32 ``(B, ... / level)``.
       codebook: the loss of its codes, see :class:`~scorekit.networks.Quantised`.
       commitment: the loss that commits the vectors to codes.
+
+    >>> CodeLevel._fields
+    ('values', 'target', 'index', 'codebook', 'commitment')
     """
 
     values: Array
@@ -85,13 +88,14 @@ class CodedNetwork(LatentNetwork):
             raise ValueError(f"index must have sides in the ratios of levels = {levels}, they are of latents {sides}")
         for each in index:
             check_classes(self.codes, index=each)
-        return self._sum(index)
+        return self._sum([jnp.where(each < 0, self.codes, each) for each in index])
 
     def _sum(self, index: Sequence[Array]) -> Array:
         """As :meth:`from_codes`, not checked."""
         total, start = None, 0
         for books, _, up in self._scales():
-            vectors = list(map(lookup, index[start:], books))
+            pairs = zip(index[start:], books, strict=False)
+            vectors = [jnp.take(book, k, axis=0, mode="fill") for k, book in pairs]  # NaN for the index K
             start += len(vectors)
             if vectors:
                 total = _added(up, functools.reduce(operator.add, vectors), total)

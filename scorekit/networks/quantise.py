@@ -98,7 +98,7 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
-    chosen = lookup(index, codes)
+    chosen = _lookup(index, codes)
     fixed = jax.lax.stop_gradient
     return Quantised(
         values=x + fixed(chosen - x),
@@ -122,7 +122,7 @@ def residual_quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     rest, total, levels = x, jnp.zeros_like(x), []
     for book in codes:
         found = quantise(rest, book)
-        chosen = jax.lax.stop_gradient(lookup(found.index, book))
+        chosen = jax.lax.stop_gradient(_lookup(found.index, book))
         total, rest = total + chosen, rest - chosen
         levels.append(found._replace(values=x + jax.lax.stop_gradient(total - x)))
     return Quantised(*map(jnp.stack, zip(*levels, strict=True)))
@@ -144,10 +144,10 @@ def sum_of_codes(index: ArrayLike, codes: ArrayLike) -> Array:
             f"index must be (m, ...) with 1 <= m <= M of codes (M, K, D), got {index.shape} and {codes.shape}"
         )
     check_classes(codes.shape[1], index=index)
-    return functools.reduce(operator.add, map(lookup, index, codes))
+    return functools.reduce(operator.add, map(_lookup, index, codes))
 
 
-def lookup(index: Array, codes: Array) -> Array:
+def _lookup(index: Array, codes: Array) -> Array:
     """The codes of indices; NaN for the index K, which is no code, and for any other one out of range."""
     return jnp.take(codes, _in_range(index, codes.shape[0]), axis=0, mode="fill")
 

@@ -1,4 +1,13 @@
-"""An autoencoder of phrases at 1 kHz with three levels of codes: two at 15.6 codes a second and one at 31.25."""
+r"""An autoencoder of phrases at 1 kHz with three levels of codes: two at 15.6 codes a second and one at 31.25.
+
+    python -m experiments.train --config=experiments/configs/latents/phrases_levels.py --workdir=runs/phrases_levels
+
+Without the auxiliary training of the first levels: --config.loss.auxiliary=0
+One level of as many codes a second: --config.autoencoder.levels=1 --config.autoencoder.factors=4,2
+
+2.6 CPU minutes: held-out phrases are decoded with a log-spectral distance of 7.96 ± 0.12 dB from the first level,
+7.67 ± 0.13 dB from all three (docs/hierarchy.md).
+"""
 
 from experiments.configs.latents import phrases_latent
 

@@ -1,6 +1,6 @@
 """Hierarchies of codes of sounds: reconstructions from the first levels, and the models of each level.
 
-    python -m experiments.latents.levels --autoencoders=runs/phrases_vq,runs/phrases_levels \
+    python -m experiments.music.levels --autoencoders=runs/phrases_vq,runs/phrases_levels \
         --priors=runs/phrases_vq_prior,runs/phrases_levels_1,runs/phrases_levels_2,runs/phrases_levels_3
 
 ``--autoencoders`` are runs with codes. The first table has a row for each number of levels: codes a second and the bits
