@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -161,6 +162,11 @@ class Dataset:
         it is rounded or clipped is NaN (:func:`keep_not_finite`).
         """
         raise NotImplementedError
+
+    def decoded(self, part: Batch) -> np.ndarray:
+        """Examples of this set, with the codes that they are conditioned on, as data."""
+        rows = {name: part[name] for name in ("x", "given") if name in part}
+        return in_blocks(jax.jit(lambda rows: self.from_model(rows["x"], rows)), rows, min(25, len(part["x"])))
 
     def real(self, part: Batch) -> np.ndarray:
         """The examples of ``part`` in the representation of samples."""
@@ -335,11 +341,11 @@ def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:
     return rows_of(dataset.test, [next(rows[label]) for label in labels])
 
 
-def in_blocks(run: Callable[[Any], Any], x: np.ndarray, size: int) -> Any:
-    """``run`` on blocks of exactly ``size`` rows, the last one padded; trees of numpy arrays, joined."""
-    parts = []
-    for start in range(0, len(x), size):
-        part = x[start : start + size]
-        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        parts.append(jax.tree.map(np.asarray, run(padded)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *parts)
+def in_blocks(run: Callable[[Any], Any], x: Any, size: int) -> Any:
+    """``run`` on blocks of exactly ``size`` rows of an array or a tree of arrays, the last one padded; trees of numpy
+    arrays, joined."""
+    parts, length = [], len(jax.tree.leaves(x)[0])
+    for start in range(0, length, size):
+        block = jax.tree.map(operator.itemgetter(np.minimum(np.arange(start, start + size), length - 1)), x)
+        parts.append(jax.tree.map(np.asarray, run(block)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:length], *parts)

@@ -6,6 +6,8 @@ Args:
   codes: size of the vocabulary.
   factor: keeps the low frequencies alone, at a sample rate that is lower by this factor.
   length: events of an example; shorter sequences are filled up with their end, longer ones are cut.
+  level: of the codes of an autoencoder with several levels, the one that is modelled, given all coarser ones; the
+    coarsest is 1.
   levels: levels of brightness, to which the values are rounded down; all values of the data by default. 2 is one bit.
   resolution: a step of the times of events, in seconds; the longest shift of time is a second.
   slices: copies along each side, which it divides.
@@ -44,6 +46,9 @@ class Coding(NamedTuple):
       decode: the other way round, to samples.
       exact: whether decoding gives back every example.
       split: codes that one value of an example takes.
+      given: codes of coarser levels, which come flat before the codes of the level, then flat too, in what ``encode``
+        returns and ``decode`` takes.
+      condition: codes of coarser levels ``(B, given)`` as a map of the network ``(B, *grid, C)``.
     """
 
     num_codes: int
@@ -56,6 +61,8 @@ class Coding(NamedTuple):
     """Values that ``split`` codes tell apart; None: as many as codes."""
     end: int | None = None
     """The code that nothing else follows, with which sequences are filled up; None for sequences of one length."""
+    given: int = 0
+    condition: Callable[[Array], Array] | None = None
 
     @property
     def num_values(self) -> int:
@@ -115,8 +122,12 @@ def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1
     return Coding(codes, (length // factor,), encode, decode, exact=False)
 
 
-def codes(dataset: Any) -> Coding:
-    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent."""
+def codes(dataset: Any, level: Annotated[int, Count(1, 1024)] | None = None) -> Coding:
+    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent, or one level of them."""
+    if len(grids := getattr(dataset, "code_grids", ())) > 1:
+        return _level(dataset, grids, level)
+    if level is not None and level > 1:
+        raise ValueError(f"level must be None or 1: {dataset.name} has one level of codes, got {level}")
     if getattr(dataset, "codes", None) is None:
         raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
     table = np.asarray(dataset.codes, np.float64)
@@ -127,6 +138,31 @@ def codes(dataset: Any) -> Coding:
 
     decode = lambda found: dataset.from_model(dataset.codes[found])
     return Coding(len(table), tuple(dataset.shape[:-1]), encode, decode, exact=False)
+
+
+def _level(dataset: Any, grids: list[tuple[int, ...]], level: int | None) -> Coding:
+    """The codes of one of several levels; its map is the latent of all coarser ones, folded to its positions."""
+    if level is None or level > len(grids):
+        raise ValueError(
+            f"level must be from 1, the coarsest, to {len(grids)}, the levels of {dataset.name}, got {level}"
+        )
+    grid, sizes = grids[level - 1], [math.prod(each) for each in grids[:level]]
+    flat = jax.jit(lambda x: jnp.concatenate([each.reshape(len(x), -1) for each in dataset.code_levels(x)[:level]], 1))
+    ends, factor = np.cumsum(sizes), dataset.shape[0] // grid[0]
+
+    def split(found: Array) -> list[Array]:
+        parts = zip(ends, sizes, grids, strict=False)
+        return [found[:, end - size : end].reshape(-1, *shape) for end, size, shape in parts if end <= found.shape[1]]
+
+    def condition(given: Array) -> Array:
+        folded = dataset.from_codes(split(given)).reshape(len(given), *(n for side in grid for n in (side, factor)), -1)
+        axes = range(1, folded.ndim - 1)
+        return folded.transpose(0, *axes[::2], *axes[1::2], -1).reshape(len(given), *grid, -1)
+
+    given, decode = sum(sizes[:-1]), lambda found: dataset.decode_codes(split(found.reshape(len(found), -1)))
+    return Coding(
+        dataset.num_codes, grid, flat, decode, exact=False, given=given, condition=condition if given else None
+    )
 
 
 def roll(dataset: Any) -> Coding:
@@ -224,11 +260,12 @@ class Symbols(Encoded):
     def test(self) -> Batch:
         return self._in_blocks(self.inner.test)
 
-    def _encode(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.coding.encode(x)).reshape(len(x), -1)[:, self._order]
+    def _encode(self, x: np.ndarray) -> Batch:
+        found, given = np.asarray(self.coding.encode(x)).reshape(len(x), -1), self.coding.given
+        return {"x": found[:, given:][:, self._order], **({"given": found[:, :given]} if given else {})}
 
     def _in_blocks(self, part: Batch) -> Batch:
-        return {"x": in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
+        return {**in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
 
     def batch(self, seed, step, size):
         return self._encoded(self.inner.batch(seed, step, size))
@@ -238,7 +275,7 @@ class Symbols(Encoded):
             yield from map(self._encoded, found)
 
     def _encoded(self, batch: Batch) -> Batch:
-        return {"x": self._encode(batch["x"]), "label": batch["label"]}
+        return {**self._encode(batch["x"]), "label": batch["label"]}
 
     @property
     def positions(self) -> np.ndarray | None:
@@ -249,12 +286,21 @@ class Symbols(Encoded):
         each = [np.eye(size, dtype=np.float32)[at] for size, at in zip(self.coding.grid, coordinates, strict=True)]
         return np.concatenate(each, axis=1)
 
+    @property
+    def condition(self) -> Callable[[Array], Array] | None:
+        """The codes of coarser levels as a map of the network ``(B, L, C)``; None without any."""
+        make = self.coding.condition
+        return make and (lambda given: make(given).reshape(len(given), *self.shape, -1)[:, self._order])
+
     def to_model(self, x):
         return jnp.asarray(x, jnp.int32)
 
     def from_model(self, x, conditions=None):
-        codes = jnp.asarray(x)[:, self._back].reshape(len(x), *self.coding.grid)
-        return self.coding.decode(codes)
+        """Samples as data; ``conditions["given"]`` are the codes of coarser levels, if there are any."""
+        codes = jnp.asarray(x)[:, self._back]
+        if self.coding.given:
+            return self.coding.decode(jnp.concatenate([(conditions or {})["given"], codes], axis=1))
+        return self.coding.decode(codes.reshape(len(x), *self.coding.grid))
 
     def real(self, part):
         """Real examples of the data, such as the preview's, not of sequences."""

@@ -16,7 +16,7 @@ from experiments.evaluation import AT_END, SAMPLES
 from experiments.models.devices import spread, spread_jit
 from experiments.models.samples import PartialSamples, check_samples, one_bar
 from experiments.models.sampling import Generate
-from experiments.models.sequences import Sequences, conditionals, token_denoiser
+from experiments.models.sequences import Sequences, conditionals, map_of, token_denoiser
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Count, Each
@@ -102,8 +102,7 @@ def evaluate(
     if scorer is not None:
         rows["real test data"] = scorer.real
         if not dataset.coding.exact:
-            decoded = in_blocks(jax.jit(dataset.from_model), dataset.test["x"], min(50, len(dataset.test["x"])))
-            measured = scorer.samples(decoded, dataset.test["label"])
+            measured = scorer.samples(dataset.decoded(dataset.test), dataset.test["label"])
             rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
         with one_bar(partial, len(scales), num, size):
             for scale in scales:
@@ -120,18 +119,19 @@ def evaluate(
 def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:
     """The exact code length of an autoregressive model, or the variational bound of a diffusion."""
 
-    def values(params, key, x, labels):
-        x, labels = spread((x, labels))
+    def values(params, key, part):
+        part = spread(part)
+        x, labels, dense_map = part["x"], part["label"], map_of(model, part)
         if model.process is None:
-            return ar.bits_per_sample(conditionals(model, params, labels), x).bits_per_dim
-        denoiser, num_times = token_denoiser(model, params, labels), config.evaluation.bound_times
+            return ar.bits_per_sample(conditionals(model, params, labels, dense_map=dense_map), x).bits_per_dim
+        denoiser, num_times = token_denoiser(model, params, labels, dense_map), config.evaluation.bound_times
         bound = discrete.variational_bound(key, denoiser, model.process, x, num_times=num_times)
         return bound.total / (model.length * math.log(2))
 
     run = spread_jit(values)
     few = rows_of(dataset.test, slice(dataset.max_evaluated))
     examples, key = len(few["x"]), jax.random.fold_in(jax.random.key(config.seed), _OF_BITS)
-    block = lambda at: run(params, jax.random.fold_in(key, int(at[0])), few["x"][at], few["label"][at])
+    block = lambda at: run(params, jax.random.fold_in(key, int(at[0])), rows_of(few, at))
     bits = in_blocks(block, np.arange(examples), min(dataset.evaluation_batch, examples))
     check_samples(bits, config.model, "bits per symbol of test examples")
     error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan

@@ -47,6 +47,13 @@ FIELDS = Section(
             Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""),
         commitment=Field(0.25, NON_NEGATIVE, "Codes: weight of the term that draws latents to their codes."),
         revival=Field(0.1, NON_NEGATIVE, "Codes: weight of the term that draws unused codes to the latents."),
+        code_rate=Field(1.0, POSITIVE, """
+            Codes: their learning rate as a multiple of the networks'. Latents move faster at the beginning of training;
+            codes that they leave behind are not used until they have caught up."""),
+        auxiliary=Field(1.0, NON_NEGATIVE, """
+            Several levels of codes: weight of the loss of reconstructions from the first levels alone, in the training
+            of encoder and codes. The decoder is trained on it with weight 1 in any case: with 0 it decodes the
+            information that the first levels have without it."""),
     ),
     evaluation=Section(
         num_samples=Field(500, Count(1), "Most test examples that distances are measured on."),
@@ -91,10 +98,25 @@ def init_params(built: Latent, seed: int) -> PyTree:
     params = jax.jit(module.init)(key, x[:1])
     if module.codes is None:
         return params
-    z = np.asarray(jax.jit(module.apply, static_argnames="method")(params, x, method="encode"))
-    vectors = z.reshape(-1, z.shape[-1])
-    chosen = np.random.default_rng(seed).choice(len(vectors), module.codes, replace=len(vectors) < module.codes)
-    return {"params": {**params["params"], "codebook": jnp.asarray(vectors[chosen])}}
+    apply, rng = jax.jit(module.apply, static_argnames="method"), np.random.default_rng(seed)
+    z, books = apply(params, x, method="encode"), np.array(codebooks(params))
+    for m in range(len(books)):  # the vectors of a level depend on the codes of those before
+        vectors = np.asarray(apply(params, z, method="code_levels")[m].target).reshape(-1, z.shape[-1])
+        books[m] = vectors[rng.choice(len(vectors), module.codes, replace=len(vectors) < module.codes)]
+        codebook = jnp.asarray(books).reshape(params["params"]["codebook"].shape)
+        params = {"params": {**params["params"], "codebook": codebook}}
+    return params
+
+
+def codebooks(params: PyTree) -> Array:
+    """The codes of each level, ``(M, K, D)``."""
+    codebook = params["params"]["codebook"]
+    return codebook.reshape(-1, *codebook.shape[-2:])
+
+
+def num_levels(module: networks.Autoencoder | networks.AutoencoderKL) -> int:
+    """The levels of the codes of an autoencoder, 0 of one without codes."""
+    return len(module.levels) if isinstance(module, networks.Autoencoder) and module.codes is not None else 0
 
 
 def make_prepare(built: Latent):
@@ -102,7 +124,10 @@ def make_prepare(built: Latent):
 
     def prepare(key: Key, batch: Batch) -> dict[str, Array]:
         x = built.dataset.to_model(batch["x"])
-        return {"x": x, "eps": jax.random.normal(key, (len(x), *built.module.latent_shape(x.shape[1:])))}
+        found = {"x": x, "eps": jax.random.normal(key, (len(x), *built.module.latent_shape(x.shape[1:])))}
+        if (levels := num_levels(built.module)) > 1:
+            found["levels"] = jax.random.randint(jax.random.fold_in(key, 1), (len(x),), 1, levels)
+        return found
 
     return prepare
 
@@ -114,7 +139,7 @@ def make_loss(built: Latent):
     def apply(params: PyTree, x: Any, method: str) -> Any:
         return module.apply(params, x, method=method)
 
-    def decode_loss(params: PyTree, x: Array, z: Array, rest: Array):
+    def decode_loss(params: PyTree, x: Array, z: Array, rest: Array | float):
         """``rest``, with the distances of the decoded ``z`` from ``x``."""
         y = apply(params, z, "decode")
         squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
@@ -133,27 +158,34 @@ def make_loss(built: Latent):
             return decode_loss(params, x, module.scale(posterior.sample(batch["eps"])), weights.kl * posterior.kl())
         z = apply(params, x, "encode")
         if module.codes is None:
-            decoded = z + weights.noise * batch["eps"]
             rest = weights.kl * networks.fixed_noise_kl(z, weights.noise)
-        else:
-            codebook = params["params"]["codebook"]
-            found = networks.quantise(z, codebook)
-            decoded = found.values
-            positions = tuple(range(1, found.index.ndim))
-            rest = jnp.mean(found.codebook + weights.commitment * found.commitment, axis=positions)
-            rest += weights.revival * networks.revival_loss(z, codebook, found.index)
-        return decode_loss(params, x, decoded, rest)
+            return decode_loss(params, x, z + weights.noise * batch["eps"], rest)
+        levels, rest = apply(params, z, "code_levels"), 0.0
+        for book, level in zip(codebooks(params), levels, strict=True):
+            positions = tuple(range(1, level.index.ndim))
+            rest += jnp.mean(level.codebook + weights.commitment * level.commitment, axis=positions)
+            rest += weights.revival * networks.revival_loss(level.target, book, level.index)
+        value, terms = decode_loss(params, x, levels[-1].values, rest)
+        if len(levels) == 1:
+            return value, terms
+        of_first = jnp.stack([level.values for level in levels])[batch["levels"] - 1, jnp.arange(len(x))]
+        fixed = jax.lax.stop_gradient(of_first)
+        auxiliary, _ = decode_loss(params, x, fixed + weights.auxiliary * (of_first - fixed), 0.0)
+        return value + auxiliary, {**terms, "first levels": auxiliary}
 
     return loss
 
 
 def make_encode(built: Latent, params: PyTree):
-    """Raw examples to latents, quantised to codes where there are codes."""
+    """Raw examples to latents, quantised to codes where there is one level of codes.
+
+    The codes of several levels cannot be found again from the sum of their vectors.
+    """
 
     @jax.jit
     def encode(x):
         z = built.module.apply(params, built.dataset.to_model(x), method="encode")
-        return built.module.apply(params, z, method="quantise")
+        return built.module.apply(params, z, method="quantise") if num_levels(built.module) == 1 else z
 
     return encode
 
@@ -174,7 +206,8 @@ def compression(built: Latent) -> dict[str, float]:
     found = {"values of an example": float(size), "values of its latent": float(values)}
     found["compression factor"] = size / values
     if built.module.codes is not None:
-        bits = math.log2(built.module.codes) * math.prod(latent[:-1])
+        positions = sum(math.prod(side // level for side in latent[:-1]) for level in built.module.levels)
+        bits = math.log2(built.module.codes) * positions
         found["bits of its codes"] = bits
         found["compression factor in bits"] = size * dataset.bits_per_value() / bits
     return found
@@ -184,8 +217,30 @@ def measure(built: Latent, params: PyTree, part: Batch, batch_size: int = 50) ->
     """Distances of reconstructions from the originals, and the scale of the latent, as means over examples.
 
     Root mean square errors are in units of the network's input; ``error, share of power`` is a ratio of squares. Also
-    the distances of the kind of data, and the perplexity of codes.
+    the distances of the kind of data, and the perplexity of codes; of several levels of codes also the distances of
+    reconstructions from the first levels alone.
     """
+    found, index, z = reconstruct(built, params, part, batch_size)
+    metrics, count = {}, len(found)
+    for k, values in zip(range(count, 0, -1), reversed(found), strict=True):
+        error, power, _ = (values.pop(name) for name in ("error", "power", "y"))
+        means = {"RMSE": float(np.sqrt(error.mean())), "error, share of power": float(error.mean() / power.mean())}
+        means.update({name: float(each.mean()) for name, each in values.items()})
+        metrics.update({name + f", {k} of {count} levels" * (k < count): value for name, value in means.items()})
+    metrics.update({"latent mean": float(z.mean()), "latent standard deviation": float(z.std())})
+    for m, level in enumerate(index, 1):
+        assert built.module.codes is not None
+        counts, of = networks.code_counts(jnp.asarray(level), built.module.codes), f", level {m}" * (count > 1)
+        metrics["perplexity of the codes" + of] = float(networks.perplexity(counts))
+        metrics["codes in use" + of] = float((counts > 0).sum())
+    return metrics
+
+
+def reconstruct(
+    built: Latent, params: PyTree, part: Batch, batch_size: int = 50
+) -> tuple[list[dict[str, np.ndarray]], list[np.ndarray], np.ndarray]:
+    """The reconstruction ``y`` of each example with its distances, by name, from the first level of codes, from two, …,
+    from all levels; the codes of each level; and the latents. Continuous latents count as one level without codes."""
     module, dataset = built.module, built.dataset
 
     def apply(x: Any, method: str) -> Any:
@@ -194,21 +249,13 @@ def measure(built: Latent, params: PyTree, part: Batch, batch_size: int = 50) ->
     @jax.jit
     def run(x):
         x = dataset.to_model(x)
-        z = apply(x, "encode")
-        y = apply(apply(z, "quantise"), "decode")
-        axes = tuple(range(1, x.ndim))
-        found = {"error": jnp.mean((y - x) ** 2, axes), "power": jnp.mean(x**2, axes), **dataset.distances(y, x)}
-        if module.codes is not None:
-            found["index"] = networks.nearest_code(z, params["params"]["codebook"])
-        return found, z
+        z, axes = apply(x, "encode"), tuple(range(1, x.ndim))
+        levels = apply(z, "code_levels") if num_levels(module) else []
+        found = []
+        for values in [level.values for level in levels[:-1]] + [apply(z, "quantise")]:
+            y = apply(values, "decode")
+            error, power = jnp.mean((y - x) ** 2, axes), jnp.mean(x**2, axes)
+            found.append({"y": y, "error": error, "power": power, **dataset.distances(y, x)})
+        return found, [level.index for level in levels], z
 
-    found, z = in_blocks(run, part["x"], min(batch_size, len(part["x"])))
-    error, power, index = found.pop("error"), found.pop("power"), found.pop("index", None)
-    metrics = {"RMSE": float(np.sqrt(error.mean())), "error, share of power": float(error.mean() / power.mean())}
-    metrics.update({name: float(values.mean()) for name, values in found.items()})
-    metrics.update({"latent mean": float(z.mean()), "latent standard deviation": float(z.std())})
-    if index is not None and module.codes is not None:
-        counts = networks.code_counts(jnp.asarray(index), module.codes)
-        metrics["perplexity of the codes"] = float(networks.perplexity(counts))
-        metrics["codes in use"] = float((counts > 0).sum())
-    return metrics
+    return in_blocks(run, part["x"], min(batch_size, len(part["x"])))

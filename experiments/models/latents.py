@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ class Latents(Encoded):
     def to_model(self, x):
         return jnp.asarray(x)
 
-    def _method(self, x: Array, method: str) -> Any:
+    def _method(self, x: Any, method: str) -> Any:
         return self._built.module.apply(self._params, x, method=method)
 
     def quantise(self, x: Array) -> Array:
@@ -101,10 +102,34 @@ class Latents(Encoded):
 
     @property
     def codes(self) -> Array | None:
-        """The codes, standardised, ``(K, D)``; None for continuous latents."""
-        if self._built.module.codes is None:
+        """The codes, standardised, ``(K, D)``; None for continuous latents and for several levels of codes."""
+        if autoencoder.num_levels(self._built.module) != 1:
             return None
         return (self._params["params"]["codebook"] - self._mean) / self._std
+
+    @property
+    def code_grids(self) -> list[tuple[int, ...]]:
+        """The shape of the codes of each level, coarsest first; nothing for continuous latents."""
+        factors = () if self.num_codes is None else getattr(self._built.module, "levels", ())
+        return [tuple(side // factor for side in self.shape[:-1]) for factor in factors]
+
+    @functools.cached_property
+    def code_levels(self) -> Callable[[Any], list[Array]]:
+        """Standardised latents to the codes of each level, coarsest first."""
+        return jax.jit(lambda x: [level.index for level in self._method(x * self._std + self._mean, "code_levels")])
+
+    @property
+    def num_codes(self) -> int | None:
+        """The number of codes of each level; None for continuous latents."""
+        return self._built.module.codes
+
+    def from_codes(self, index: Sequence[Array]) -> Array:
+        """The latent of the codes of the first levels, standardised."""
+        return (self._method(index, "from_codes") - self._mean) / self._std
+
+    def decode_codes(self, index: Sequence[Array]) -> Array:
+        """The codes of the first levels as data."""
+        return self.inner.from_model(self._method(self._method(index, "from_codes"), "decode"))
 
     def index(self, x: Array) -> Array:
         """The nearest code of each vector."""

@@ -11,20 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, call, choice, require, require_field
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, narrowed
-from experiments.data.dataset import held_out_of
+from experiments.cli.config import Config, ConfigError, call, choice, lookup, require, require_field, to_text
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, Text, narrowed
+from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
-from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, restore
+from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, config_of, restore
 from experiments.models.runs import Run
 from experiments.models.samples import NotFinite, PartialSamples, check_codes, check_samples, digest_of
 from experiments.models.sampling import Generate
-from experiments.models.sequences import Sequences, conditionals, is_diffusion, null_labels, token_denoiser
+from experiments.models.sequences import Sequences, conditionals, is_diffusion, map_of, null_labels, token_denoiser
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
+from scorekit.io import as_path
 from scorekit.typing import Array
 
 SOLVERS = narrowed(
@@ -55,6 +56,9 @@ FIELDS = Section(
         noise."""),
     solver=Choices(SOLVERS, None, "Diffusion: what takes a step; None is ancestral."),
     steps=Field(None, Count(1, 10**6), "Diffusion: steps of the solver, equal in t; None is the number of symbols."),
+    coarser=Field(None, Text("a folder, or None"), """
+        Codes of one of several levels: the run of the next coarser level, whose samples are given; its own
+        ``sampling.coarser`` is the level above. None: the codes of held-out examples are given."""),
     ema=SAMPLED,
     batch_size=Field(500, Count(1, 2**20), "Samples that are drawn at once, on all devices together."),
 )  # fmt: skip
@@ -113,13 +117,16 @@ def transform_of(options: Config) -> Callable[[Array], Array] | None:
     return transform if names else None
 
 
-def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
+def make_sampler(config: Config, model: Sequences, dataset: Symbols, coarser: Run | None = None) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as data, in batches of one compiled size.
+
+    ``coarser`` draws the codes that are given; by default they are of held-out examples.
 
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
     ``generate`` raises :class:`~experiments.models.samples.NotFinite` for parameters or samples that are not finite.
-    ``generate.trace`` and ``generate.evaluations`` are as in :func:`experiments.models.sampling.make_sampler`.
+    ``generate.trace`` and ``generate.evaluations`` are as in :func:`experiments.models.sampling.make_sampler`;
+    ``generate.codes`` are samples as rows of codes, after the codes that were given.
     """
     options, transform = config.sampling, transform_of(config.sampling)
     kept, fits = options.given or 0, (options.top_k or 1) <= model.num_codes
@@ -129,18 +136,19 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
     solver = build_solver(config) if model.process is not None else None
     times = jnp.linspace(1.0, 0.0, (options.steps or model.length) + 1)
 
-    def codes(params, key, labels, scale, first, guided):
-        labels, first = spread((labels, first))
-        nulls, batch = null_labels(model, labels), len(labels)
+    def codes(params, key, labels, scale, first, given, guided):
+        labels, first, given = spread((labels, first, given))
+        nulls, batch, dense_map = null_labels(model, labels), len(labels), map_of(model, {"given": given})
         if model.process is None:
-            current = conditionals(model, params, labels)
+            current = conditionals(model, params, labels, dense_map=dense_map)
             if guided:
-                current = ar.classifier_free(current, conditionals(model, params, nulls), scale)
+                uncond = conditionals(model, params, nulls, dense_map=dense_map)
+                current = ar.classifier_free(current, uncond, scale)
             prefix = first if kept else None
             return ar.sample(key, current, batch, model.length, prefix=prefix, transform=transform)
-        denoiser = token_denoiser(model, params, labels)
+        denoiser = token_denoiser(model, params, labels, dense_map)
         if guided:
-            denoiser = discrete.classifier_free(denoiser, token_denoiser(model, params, nulls), scale)
+            denoiser = discrete.classifier_free(denoiser, token_denoiser(model, params, nulls, dense_map), scale)
         if transform is not None:
             plain, change = denoiser, transform
             denoiser = lambda z, t: jax.nn.log_softmax(change(plain(z, t)))
@@ -151,20 +159,30 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
             return discrete.first_hitting_sample(for_steps, denoiser, model.process, z)
         return discrete.sample(for_steps, denoiser, model.process, solver, z, times)
 
-    run, decode = spread_jit(codes, static_argnames="guided"), jax.jit(dataset.from_model)
+    run, decode = spread_jit(codes, static_argnames="guided"), jax.jit(lambda part: dataset.from_model(part["x"], part))
     all_finite = jax.jit(lambda params: jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(params)])))
 
-    def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
+    def codes_given(seed: int, labels: np.ndarray) -> np.ndarray:
+        if not dataset.coding.given:
+            return np.zeros((len(labels), 0), np.int32)
+        if coarser is None:
+            return held_out_of(dataset, labels)["given"]
+        return coarser.generate.codes(coarser.params, seed + 1, labels)
+
+    def draw_codes(
+        params, seed: int, labels, guidance_scale: float = options.guidance_scale, partial: PartialSamples | None = None
+    ) -> np.ndarray:
         labels, params = np.asarray(labels, np.int32), everywhere(params)
         if not all_finite(params):
             raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
         first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
-        size, key = min(options.batch_size, len(labels)), jax.random.key(seed)
+        size, key, given = min(options.batch_size, len(labels)), jax.random.key(seed), codes_given(seed, labels)
 
         def draw(i: int) -> np.ndarray:
             at = np.minimum(np.arange(i * size, (i + 1) * size), len(labels) - 1)  # of one compiled size
             scale, guided = np.float32(guidance_scale), guidance_scale != 1
-            return np.asarray(run(params, jax.random.fold_in(key, i), labels[at], scale, first[at], guided=guided))
+            drawn = run(params, jax.random.fold_in(key, i), labels[at], scale, first[at], given[at], guided=guided)
+            return np.asarray(drawn)
 
         num = -(-len(labels) // size)
         if partial is None or num == 1:
@@ -172,19 +190,25 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
             if partial is not None:
                 partial.advance()
         else:
-            digest = digest_of(config, seed, labels, guidance_scale, params, first)
+            digest = digest_of(config, seed, labels, guidance_scale, params, first, given)
             parts = partial.batches(digest, num, size, draw)
         by = f"guidance scale {guidance_scale:g}, {config.model}"
-        check_codes(np.concatenate(parts)[: len(labels)], by)
-        samples = np.concatenate([np.asarray(decode(part)) for part in parts])[: len(labels)]
-        return check_samples(samples, by)
+        found = check_codes(np.concatenate(parts)[: len(labels)], by)
+        return np.concatenate([given, found], axis=1)
+
+    def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
+        found = draw_codes(params, seed, labels, guidance_scale, partial)
+        part = {"x": found[:, dataset.coding.given :], "given": found[:, : dataset.coding.given]}
+        samples = in_blocks(decode, part, min(options.batch_size, len(found)))
+        return check_samples(samples, f"guidance scale {guidance_scale:g}, {config.model}")
 
     def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
         labels, first = np.asarray(labels, np.int32), np.zeros((len(labels), kept), np.int32)
         scale, guided = np.float32(guidance_scale), guidance_scale != 1
-        return run.trace(params, jax.random.key(0), labels, scale, first, guided=guided)
+        given = np.zeros((len(labels), dataset.coding.given), np.int32)
+        return run.trace(params, jax.random.key(0), labels, scale, first, given, guided=guided)
 
-    cast(Any, generate).trace = trace
+    cast(Any, generate).trace, cast(Any, generate).codes = trace, draw_codes
     cast(Any, generate).evaluations = model.length if solver is None else len(times) - 1
     return generate
 
@@ -198,4 +222,22 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     model = sequences.build_model(config, dataset)
     like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    return Run(dataset, model, make_sampler(config, model, dataset), params, found)
+    sampler = make_sampler(config, model, dataset, open_coarser(config, dataset) if config.sampling.coarser else None)
+    return Run(dataset, model, sampler, params, found)
+
+
+def open_coarser(config: Config, dataset: Symbols) -> Run:
+    """The run of the next coarser level, ``config.sampling.coarser``."""
+    given = f"config.sampling.coarser={config.sampling.coarser}"
+    if not dataset.coding.given:
+        raise ConfigError(f"{given}: must be None: no codes of a coarser level are given to this model")
+    fields = Section(data=sequences.DATA, **sequences.FIELDS, sampling=FIELDS)
+    theirs = config_of(config.sampling.coarser, given, "sequence", fields)
+    for field, allowed in (
+        ("data.name", config.data.name),
+        ("data.latents", config.data.latents),
+        ("symbols.level", config.symbols.level - 1),
+    ):
+        if (value := lookup(theirs, field)) != allowed:
+            raise ConfigError(f"{given}: must be a run with config.{field}={to_text(allowed)}, it has {to_text(value)}")
+    return open_run(theirs, as_path(config.sampling.coarser), None, (theirs.sampling.guidance_scale,))

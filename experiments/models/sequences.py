@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from experiments import data
 from experiments.cli.config import Config, call, choice, require_field, resolve
 from experiments.cli.fields import FRACTION, Choices, Field, Section, narrowed
 from experiments.data.symbols import CODINGS, ORDERS, Symbols
@@ -44,6 +45,7 @@ class Sequences(NamedTuple):
       positions: coordinates of each position ``(L, P)``, a map of the network; None for none.
       process: the noise of a diffusion; None for an autoregressive model.
       end: the code that nothing else follows; None for none.
+      condition: codes of coarser levels to further channels of the map, ``(B, L, C)``; None without any.
     """
 
     module: nn.Module
@@ -53,8 +55,10 @@ class Sequences(NamedTuple):
     positions: np.ndarray | None
     process: discrete.Process | None
     end: int | None = None
+    condition: Callable[[Array], Array] | None = None
 
 
+DATA = data.FIELDS.but("captions", "embeddings", "map", "tokens", "vector")  # classes and coarser codes are given
 FIELDS = Section(
     model=Field("autoregressive", OneOf("autoregressive", "masked", "uniform"), """
         "autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""),
@@ -108,8 +112,8 @@ def build_process(config: Config, num_codes: int) -> discrete.Process | None:
     return make(num_codes, schedule)
 
 
-def _network(config: Config, num_codes: int, num_classes: int, length: int, positions: np.ndarray | None):
-    features = None if positions is None else positions.shape[1]
+def _network(config: Config, num_codes: int, num_classes: int, length: int, features: int | None):
+    """The network, with a map of so many channels."""
     supplied: dict[str, Any] = {"num_classes": num_classes}
     if is_diffusion(config):
         supplied["map_shape"] = None if features is None else (length, features)
@@ -130,10 +134,12 @@ def build_model(config: Config, dataset: Symbols, *, with_positions: bool = True
     """Puts the parts of the config together; the network may be one that does not get the coordinates of positions."""
     positions = dataset.positions if with_positions else None
     codes, (length,) = dataset.coding.num_codes, dataset.shape
-    module = _network(config, codes, dataset.num_classes, length, positions)
-    return Sequences(
-        module, codes, length, dataset.num_classes, positions, build_process(config, codes), dataset.coding.end
-    )
+    features, condition = 0 if positions is None else positions.shape[1], dataset.condition
+    if condition is not None:
+        features += jax.eval_shape(condition, jax.ShapeDtypeStruct((1, dataset.coding.given), jnp.int32)).shape[-1]
+    module = _network(config, codes, dataset.num_classes, length, features or None)
+    process, end = build_process(config, codes), dataset.coding.end
+    return Sequences(module, codes, length, dataset.num_classes, positions, process, end, condition)
 
 
 def init_params(model: Sequences, key: Key) -> PyTree:
@@ -149,11 +155,17 @@ def null_labels(model: Sequences, labels: Array) -> Array:
     return jnp.full_like(labels, model.num_classes)
 
 
-def _map(model: Sequences, batch: int) -> Array | None:
-    """The coordinates as a condition of the network."""
+def map_of(model: Sequences, batch: Mapping[str, Array]) -> Array | None:
+    """The codes of coarser levels of a batch, ``given``, as a condition of the network; None without any."""
+    return None if model.condition is None else model.condition(jnp.asarray(batch["given"]))
+
+
+def _map(model: Sequences, batch: int, dense_map: Array | None) -> Array | None:
+    """The coordinates, and the map of the codes of coarser levels, as a condition of the network."""
     if model.positions is None:
-        return None
-    return jnp.broadcast_to(jnp.asarray(model.positions), (batch, *model.positions.shape))
+        return dense_map
+    positions = jnp.broadcast_to(jnp.asarray(model.positions), (batch, *model.positions.shape))
+    return positions if dense_map is None else jnp.concatenate([positions, dense_map], axis=-1)
 
 
 _NEVER = -1e5
@@ -193,25 +205,29 @@ class _Ended:
         return _only(self.end, (state[0] > 0) & (previous == self.end), logits), after
 
 
-def conditionals(model: Sequences, params: PyTree, labels: Array, batch: int | None = None) -> ar.SequenceModel:
+def conditionals(
+    model: Sequences, params: PyTree, labels: Array, batch: int | None = None, dense_map: Array | None = None
+) -> ar.SequenceModel:
     """The autoregressive model of these classes ``(B,)``, or of one class for ``batch`` sequences."""
     family, batch = ar.Categorical(num_codes=model.num_codes), len(labels) if batch is None else batch
-    found = ar.model_from_network(model.module, params, family, labels=labels, dense_map=_map(model, batch))
+    dense_map = _map(model, batch, dense_map)
+    found = ar.model_from_network(model.module, params, family, labels=labels, dense_map=dense_map)
     return found if model.end is None else _Ended(model=found, end=model.end)
 
 
-def token_denoiser(model: Sequences, params: PyTree, labels: Array) -> TokenDenoiser:
+def token_denoiser(model: Sequences, params: PyTree, labels: Array, dense_map: Array | None = None) -> TokenDenoiser:
     """The denoiser of a diffusion for these classes ``(B,)``; the network is called with the noise ``4 sigma(t)``."""
     process = model.process
     assert process is not None
 
-    def logits(params, labels, z_t, t):
+    def logits(params, labels, dense_map, z_t, t):
         states = jax.nn.one_hot(z_t, process.num_states) * np.sqrt(process.num_states)
         noise = jnp.broadcast_to(4.0 * process.schedule.sigma(t), z_t.shape[:1])
-        found = jnp.asarray(model.module.apply(params, states, noise, labels, dense_map=_map(model, len(labels))))
+        dense_map = _map(model, len(labels), dense_map)
+        found = jnp.asarray(model.module.apply(params, states, noise, labels, dense_map=dense_map))
         return found if model.end is None or process.mask is None else _possible(model.end, process.mask, z_t, found)
 
-    return discrete.denoiser_from_network(Partial(logits, params, labels), process)
+    return discrete.denoiser_from_network(Partial(logits, params, labels, dense_map), process)
 
 
 def _possible(end: int, mask: int, z_t: Array, logits: Array) -> Array:
@@ -238,6 +254,8 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
         x = dataset.to_model(batch["x"])
         given, null = {"labels": jnp.asarray(batch["label"])}, {"labels": jnp.int32(model.num_classes)}
         found = {"x": x, **drop_conditions(for_dropout, given, null, rates)}
+        if model.condition is not None:
+            found["map"] = map_of(model, batch)
         if dropout:
             found["dropout"] = jax.random.bits(jax.random.fold_in(key, 3), x.shape[:1], "uint32")
         if model.process is None:
@@ -251,15 +269,16 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
 def _log_prob(model: Sequences, params: PyTree, batch: Mapping[str, Array]) -> Array:
     """Log-probabilities of an autoregressive model, nats ``(B,)``; where the batch has seeds, with dropout of each."""
     if "dropout" not in batch:
-        return ar.log_prob(conditionals(model, params, batch["labels"]), batch["x"])
+        return ar.log_prob(conditionals(model, params, batch["labels"], dense_map=batch.get("map")), batch["x"])
 
-    def one(seed, label, x):
-        rngs = {"dropout": jax.random.key(seed)}
-        outputs = model.module.apply(params, x[None], labels=label[None], dense_map=_map(model, 1), rngs=rngs)
+    def one(seed, label, x, dense_map):
+        rngs, dense_map = {"dropout": jax.random.key(seed)}, _map(model, 1, dense_map)
+        outputs = model.module.apply(params, x[None], labels=label[None], dense_map=dense_map, rngs=rngs)
         outputs = _after_end(model.end, x[None], jnp.asarray(outputs))
         return jnp.sum(ar.Categorical(num_codes=model.num_codes).log_prob(outputs, x[None]))
 
-    return jax.vmap(one)(batch["dropout"], batch["labels"], batch["x"])
+    maps = batch["map"][:, None] if "map" in batch else None
+    return jax.vmap(one)(batch["dropout"], batch["labels"], batch["x"], maps)
 
 
 def make_loss(model: Sequences):
@@ -271,7 +290,7 @@ def make_loss(model: Sequences):
             value = -_log_prob(model, params, batch)
         else:
             drawn = times.Times(batch["t"], batch["weight"])
-            denoiser = token_denoiser(model, params, batch["labels"])
+            denoiser = token_denoiser(model, params, batch["labels"], batch.get("map"))
             value, _ = discrete.token_loss_at(denoiser, model.process, x, batch["z"], drawn)
         return value / model.length, {}
 

@@ -3,13 +3,12 @@
 import time
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from experiments import tasks
 from experiments.audio import phrase_statistics
 from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import evenly, in_blocks, rows_of
+from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import latents
 from experiments.reporting.report import Table
@@ -44,8 +43,7 @@ def draw(folder: str, config: Config, labels: np.ndarray, scale: float, seed: in
     seconds = (time.process_time() - start) / len(labels)
     if not config.data.latents:
         return Drawn(sounds, None, seconds)
-    test = run.dataset.test["x"]
-    return Drawn(sounds, in_blocks(jax.jit(run.dataset.from_model), test, min(25, len(test))), seconds)
+    return Drawn(sounds, run.dataset.decoded(run.dataset.test), seconds)
 
 
 def table(folders: list[str], clips: int, scale: float, seed: int) -> Table:

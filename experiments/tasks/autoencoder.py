@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments import data
 from experiments.cli import distributed
@@ -26,7 +27,7 @@ from experiments.reporting.report import Figure, Heading, Section, Table
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import reconstruction_table
 from experiments.tasks import task
-from experiments.training import loop
+from experiments.training import build_optimizer, loop
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 
@@ -50,7 +51,12 @@ def stages(config, dataset, model, workdir):
     prepare, loss = autoencoder.make_prepare(model.built), autoencoder.make_loss(model.built)
     params = autoencoder.init_params(model.built, config.seed)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+    optimizer = build_optimizer(config.training)
+    if (rate := config.loss.code_rate) != 1:
+        is_code = lambda params: jax.tree_util.tree_map_with_path(lambda at, _: "codebook" in str(at[-1]), params)
+        optimizer = optax.chain(optimizer, optax.masked(optax.scale(rate), is_code))
+    fit = loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
+    return (yield fit._replace(optimizer=optimizer))
 
 
 open_run = functools.partial(task.open_run, check, load, build)

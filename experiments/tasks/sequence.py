@@ -4,7 +4,6 @@ import functools
 
 import jax
 
-from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.evaluation import LEFT_OUT, sequence_metrics
@@ -20,7 +19,7 @@ from experiments.training import build_optimizer, loop
 
 FIELDS = task.fields(
     "sequence",
-    data.FIELDS.but("captions", "embeddings", "map", "tokens", "vector"),  # classes are the only condition
+    sequences.DATA,
     **sequences.FIELDS,
     sampling=sequence_sampling.FIELDS,
     evaluation=sequence_metrics.FIELDS,

@@ -107,7 +107,7 @@ Args:
 
 from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
-from scorekit.networks.autoencoder import Autoencoder, fixed_noise_kl
+from scorekit.networks.autoencoder import Autoencoder, CodeLevel, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
 from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
@@ -122,7 +122,16 @@ from scorekit.networks.dit import DiT
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
 from scorekit.networks.features import features, layer_names, pool
 from scorekit.networks.mlp import MLP
-from scorekit.networks.quantise import Quantised, code_counts, nearest_code, perplexity, quantise, revival_loss
+from scorekit.networks.quantise import (
+    Quantised,
+    code_counts,
+    nearest_code,
+    perplexity,
+    quantise,
+    residual_quantise,
+    revival_loss,
+    sum_of_codes,
+)
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
 from scorekit.networks.translation import TranslationNetwork, reverse_gradient
 from scorekit.networks.unets import (
@@ -156,6 +165,7 @@ __all__ = [
     "CausalTransformer",
     "CausalWaveNet",
     "Classifier",
+    "CodeLevel",
     "Conditioning",
     "DDPMUNet",
     "DiT",
@@ -197,9 +207,11 @@ __all__ = [
     "perplexity",
     "pool",
     "quantise",
+    "residual_quantise",
     "reverse_gradient",
     "revival_loss",
     "song_unet",
+    "sum_of_codes",
     "timestep_features",
     "vdm_unet",
     "with_new_parameters",

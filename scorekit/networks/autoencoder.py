@@ -4,6 +4,7 @@ Returns:
   float32: latents ``(B, *latent_shape)``, images ``(B, H, W, C)`` or signals ``(B, L, C)``.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,16 +13,16 @@ import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeInt, PositiveFloat, PositiveInt, checked
 from scorekit.checks import check_floating
-from scorekit.networks._levels import LatentNetwork, ascend, descend
+from scorekit.networks._code_levels import CodedNetwork, CodeLevel
+from scorekit.networks._levels import ascend, descend
 from scorekit.networks._module import Sizes, SomeSizes
 from scorekit.networks._spatial import DType, depth_to_space, space_to_depth
-from scorekit.networks.quantise import nearest_code
 from scorekit.typing import Array
 
-__all__ = ["Autoencoder", "fixed_noise_kl"]
+__all__ = ["Autoencoder", "CodeLevel", "fixed_noise_kl"]
 
 
-class Autoencoder(LatentNetwork):
+class Autoencoder(CodedNetwork):
     """A deterministic convolutional encoder and decoder; the latent has few channels at a fraction of the resolution.
 
     Signals ``(B, L, C)`` become ``(B, L / stride, latent_channels)`` and images likewise along both sides, with
@@ -37,9 +38,16 @@ class Autoencoder(LatentNetwork):
     latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
     :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
 
+    With ``levels``, the codes form a hierarchy, coarsest first, and ``params["params"]["codebook"]`` is ``(M, K, D)``.
+    Equal levels in a row quantise the residual of the one before. A level that differs has networks of its own: its
+    vectors are a function of the latent and of the values ``h_k`` of the coarser levels, and an upsampling network adds
+    them to these: ``q = code(down(z, h_k))``, ``h_{k+1} = h_k + up(q)``. The first levels alone can be decoded.
+
     Attributes:
       blocks: residual blocks per level, in the encoder and in the decoder.
       codes: number of codes; None: no codebook.
+      levels: positions of the latent per code of each level of codes, along each side; each is a multiple of the next
+        one, the last is 1. ``(1, 1)`` is residual quantisation, ``(4, 1)`` has a coarse level at a quarter of the rate.
 
     >>> import jax
     >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
@@ -49,8 +57,15 @@ class Autoencoder(LatentNetwork):
     >>> network.latent_shape((64, 1)), z.shape, y.shape
     ((8, 3), (2, 8, 3), (2, 64, 1))
 
+    >>> network = network.clone(codes=16, levels=(2, 1))
+    >>> params = jax.jit(network.init)(jax.random.key(0), jnp.ones((1, 32, 1)))
+    >>> coarse, fine = network.apply(params, jnp.ones((2, 8, 3)), method="code_levels")
+    >>> coarse.index.shape, fine.index.shape, network.apply(params, [coarse.index], method="from_codes").shape
+    ((2, 4), (2, 8), (2, 8, 3))
+
     Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (arXiv:2112.10752),
-    where norms are taken over the image and the variance of the posterior is learned.
+    where norms are taken over the image and the variance of the posterior is learned; Razavi, van den Oord and Vinyals
+    2019, "Generating diverse high-fidelity images with VQ-VAE-2" (arXiv:1906.00446).
     """
 
     data_channels: PositiveInt = 1
@@ -61,6 +76,7 @@ class Autoencoder(LatentNetwork):
     patch: PositiveInt = 1
     factors: Sizes = ()
     codes: PositiveInt | None = None
+    levels: SomeSizes = (1,)
     dtype: DType = jnp.float32
 
     def setup(self):
@@ -68,8 +84,11 @@ class Autoencoder(LatentNetwork):
         self.encoder = _Encoder(*sizes, features=self.latent_channels)
         self.decoder = _Decoder(*sizes, features=self.data_channels)
         if self.codes is not None:
-            shape = (self.codes, self.latent_channels)
+            shape = (len(self.levels), self.codes, self.latent_channels)[len(self.levels) == 1 :]
             self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape, jnp.float32)
+            self.down, self.up = (
+                [self._between(half, factor) for factor, _ in itertools.groupby(self.levels)] for half in _HALVES
+            )
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -92,11 +111,25 @@ class Autoencoder(LatentNetwork):
         """Decodes a latent to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32."""
         return self.decoder(self._checked_latent(z))
 
-    def quantise(self, z: Array) -> Array:
-        """Replaces each latent vector by its nearest code, NaN by NaN; the identity without a codebook."""
-        if self.codes is None:
-            return z
-        return jnp.take(self.codebook, nearest_code(z, self.codebook), axis=0, mode="fill")
+    def __call__(self, x: Array) -> Array:
+        """The reconstruction ``decode(encode(x))``, without quantisation."""
+        z = self.encode(x)
+        if self.is_initializing() and self.codes is not None:
+            self.code_levels(z)
+        return self.decode(z)
+
+    def _scales(self):
+        books = self.codebook.reshape(len(self.levels), self.codes, self.latent_channels)
+        ends = itertools.accumulate(len(list(equal)) for _, equal in itertools.groupby(self.levels))
+        return zip(jnp.split(books, list(ends)[:-1]), self.down, self.up, strict=True)
+
+    def _between(self, half: "type[_Half]", factor: int) -> "_Half | None":
+        """From the latent to the vectors of a level, or back; None is the identity."""
+        if factor == 1 and (half is _Decoder or set(self.levels) == {1}):
+            return None
+        steps = (factor,) * (factor > 1)
+        widths = (self.channels * self.multipliers[-1],) * (1 + len(steps))
+        return half(widths, self.blocks, 1, steps, self.dtype, features=self.latent_channels)
 
 
 class _Half(nn.Module):
@@ -147,6 +180,9 @@ class _Decoder(_Half):
 
         h = ascend(h, len(self.widths), self.blocks, self._block, double)
         return depth_to_space(_close(h, self.features * self.patch**rank, "data"), (self.patch,) * rank)
+
+
+_HALVES = (_Encoder, _Decoder)
 
 
 class _Block(nn.Module):

@@ -7,11 +7,12 @@ decoder that reads ``e`` plus
     b |x - sg(e)|^2         commits the vectors to their codes,
 
 and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantisation were the identity (the
-straight-through estimator).
+straight-through estimator). Residual quantisation adds a code of each of M codebooks: every codebook quantises the
+residual of the sum so far.
 
 Args:
   x: vectors ``(..., D)``, floating.
-  codes: codes ``(K, D)``, floating, K >= 1.
+  codes: codes ``(K, D)``, floating, K >= 1; ``(M, K, D)``, M >= 1, for M levels of residual quantisation.
   index: indices of codes, integers of any shape.
 
 Returns:
@@ -27,11 +28,18 @@ Returns:
 0.245
 >>> round(float(perplexity(jnp.array([5, 5, 0, 0]))), 4)
 2.0
+>>> books = jnp.array([[[0.0], [1.0]], [[0.0], [0.25]]])
+>>> found = residual_quantise(jnp.array([[1.3]]), books)
+>>> found.index.tolist(), found.values.tolist(), sum_of_codes(found.index, books).tolist()
+([[1], [1]], [[[1.0]], [[1.25]]], [[1.25]])
 
 Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representation learning"
-(https://arxiv.org/abs/1711.00937).
+(https://arxiv.org/abs/1711.00937); Zeghidour et al. 2021, "SoundStream: an end-to-end neural audio codec"
+(https://arxiv.org/abs/2107.03312).
 """
 
+import functools
+import operator
 from typing import Annotated, NamedTuple
 
 import jax
@@ -42,7 +50,16 @@ from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["Quantised", "code_counts", "nearest_code", "perplexity", "quantise", "revival_loss"]
+__all__ = [
+    "Quantised",
+    "code_counts",
+    "nearest_code",
+    "perplexity",
+    "quantise",
+    "residual_quantise",
+    "revival_loss",
+    "sum_of_codes",
+]
 
 
 class Quantised(NamedTuple):
@@ -81,7 +98,7 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
-    chosen = jnp.take(codes, index, axis=0, mode="fill")  # NaN for the index K
+    chosen = _lookup(index, codes)
     fixed = jax.lax.stop_gradient
     return Quantised(
         values=x + fixed(chosen - x),
@@ -89,6 +106,50 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
         codebook=jnp.mean((fixed(x) - chosen) ** 2, axis=-1),
         commitment=jnp.mean((x - fixed(chosen)) ** 2, axis=-1),
     )
+
+
+def residual_quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
+    """Quantises vectors by the first codebook and the residual by the next one; a leading axis M is the levels.
+
+    ``r_1 = x``, ``e_m`` the code of codebook m that is nearest to ``r_m``, and ``r_{m+1} = r_m - sg(e_m)``. Then
+    ``values[m]`` is ``e_1 + … + e_m``, whose gradient passes straight through to ``x``, and the two losses of level m
+    are those of ``r_m`` and ``e_m``. The choice is greedy: another sum of M codes may be nearer to ``x``.
+    """
+    if jnp.ndim(codes) != 3:
+        raise ValueError(f"codes must be (M, K, D), got {jnp.shape(codes)}")
+    check_floating(x=x, codes=codes)
+    x, codes = jnp.asarray(x), jnp.asarray(codes)
+    rest, total, levels = x, jnp.zeros_like(x), []
+    for book in codes:
+        found = quantise(rest, book)
+        chosen = jax.lax.stop_gradient(_lookup(found.index, book))
+        total, rest = total + chosen, rest - chosen
+        levels.append(found._replace(values=x + jax.lax.stop_gradient(total - x)))
+    return Quantised(*map(jnp.stack, zip(*levels, strict=True)))
+
+
+def sum_of_codes(index: ArrayLike, codes: ArrayLike) -> Array:
+    """The vectors that residual codes stand for: ``e_1 + … + e_m`` of the first ``m <= M`` levels, ``(..., D)``.
+
+    NaN for a traced index out of range.
+
+    Args:
+      index: indices ``(m, ...)`` of the first m levels, m >= 1.
+      codes: codes ``(M, K, D)``.
+    """
+    check_floating(codes=codes)
+    index, codes = jnp.asarray(index), jnp.asarray(codes)
+    if codes.ndim != 3 or index.ndim < 1 or not 1 <= len(index) <= len(codes):
+        raise ValueError(
+            f"index must be (m, ...) with 1 <= m <= M of codes (M, K, D), got {index.shape} and {codes.shape}"
+        )
+    check_classes(codes.shape[1], index=index)
+    return functools.reduce(operator.add, map(_lookup, index, codes))
+
+
+def _lookup(index: Array, codes: Array) -> Array:
+    """The codes of indices; NaN for the index K, which is no code, and for any other one out of range."""
+    return jnp.take(codes, _in_range(index, codes.shape[0]), axis=0, mode="fill")
 
 
 def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
@@ -105,7 +166,7 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     check_classes(size, index=index)
     if vectors.shape[0] == 0:
         raise ValueError("x must hold at least one vector, got none")
-    unused = jnp.ones(size, bool).at[_in_range(index, size)].set(False, mode="drop")
+    unused = jnp.ones(size, bool).at[_in_range(index, size).ravel()].set(False, mode="drop")
     partners = vectors[(jnp.arange(size) * vectors.shape[0]) // size]
     return jnp.mean(jnp.where(unused, jnp.mean((partners - codes) ** 2, axis=-1), 0.0))
 
@@ -118,12 +179,12 @@ def code_counts(index: Array, num_codes: PositiveInt) -> Array:
       num_codes: K.
     """
     check_classes(num_codes, index=index)
-    return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes)].add(1, mode="drop")
+    return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes).ravel()].add(1, mode="drop")
 
 
 def _in_range(index: ArrayLike, size: int) -> Array:
-    """Flat indices; negative ones, which would count from the end, become ``size``."""
-    index = jnp.ravel(jnp.asarray(index))
+    """Indices, of which negative ones, which would count from the end, become ``size``."""
+    index = jnp.asarray(index)
     return jnp.where(index < 0, size, index)
 
 

@@ -222,6 +222,12 @@ ROWS = {
         codes=Data(_CODES, "nan: K, which is no code"),
     ),
     "networks.quantise": call(x=Data(_PAIRS, "empty: no vectors, no codes", alias="codes"), codes=Data(_CODES)),
+    "networks.residual_quantise": call(
+        x=Data(_PAIRS, "empty: no vectors, no codes", alias="codes"), codes=Data(_CODES[None])
+    ),
+    "networks.sum_of_codes": call(
+        index=Classes(np.array([[0, 1]]), num_classes=2), codes=Data(_CODES[None], alias="index")
+    ),
     "networks.revival_loss": call(
         x=Data(_PAIRS, "nan: a vector that no unused code is paired with", alias="codes"),
         codes=Data(_CODES, "nan: a code in use has no part in this loss"),
