@@ -133,7 +133,7 @@ def _check_one_jump(config: Config, ts: Array) -> None:
     must("sampling.steps", len(ts) == 2, f"1 {for_it}, which is one jump")
     must("sampling.grid.t_max", float(ts[0]) == 1.0, f"1 {for_it}, which starts at pure noise")
     if name == "adversarial":
-        windows = config.loss.flow_map.windows or ()
+        windows = tuple(config.loss.flow_map.windows or (1,))
         fit = not any(window % windows[0] for window in windows)
         must("loss.flow_map.windows", fit, f"multiples of the first {for_it}")
         must("loss.divergence", config.loss.divergence is None, f"None {for_it}")

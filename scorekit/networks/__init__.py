@@ -107,8 +107,8 @@ Args:
 
 from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
-from scorekit.networks.autoencoder import Autoencoder, CodeLevel, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
+from scorekit.networks.autoencoders import Autoencoder, CodeLevel, TranslationNetwork, fixed_noise_kl, reverse_gradient
 from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.discriminators import (
@@ -133,7 +133,6 @@ from scorekit.networks.quantise import (
     sum_of_codes,
 )
 from scorekit.networks.text_encoder import TextEncoder, TextFeatures
-from scorekit.networks.translation import TranslationNetwork, reverse_gradient
 from scorekit.networks.unets import (
     ADM,
     EDM2,

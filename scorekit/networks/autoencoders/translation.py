@@ -89,7 +89,7 @@ class TranslationNetwork(Module):
         return z / jnp.sqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
 
     def decode(self, z: Array, domain: ArrayLike) -> Array:
-        """Frames ``(B, T, C)`` of latents ``(B, T, Z)``, by the decoders of the domains ``(B,)``."""
+        """Frames ``(B, T, C)`` of latents ``z`` ``(B, T, Z)``, by the decoders of the domains ``domain`` ``(B,)``."""
         check_floating(z=z)
         check_classes(self.domains, domain=domain)
         domain = jnp.asarray(domain)
@@ -103,7 +103,7 @@ class TranslationNetwork(Module):
         return jax.vmap(run)(jax.tree.map(own, self.decoders), z)
 
     def classify(self, z: Array) -> Array:
-        """The logits of the domain ``(B, domains)`` of latents ``(B, T, Z)``: means over frames."""
+        """The logits of the domain ``(B, domains)`` of latents ``z`` ``(B, T, Z)``: means over frames."""
         return self.classifier(z).mean(axis=1)
 
 
