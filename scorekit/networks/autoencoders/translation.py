@@ -4,6 +4,9 @@ One encoder learns from all domains, families of instruments for instance; the d
 loss of a classifier of latents reaches the encoder through :func:`reverse_gradient`, so that the encoder removes the
 domain from the latent, and another decoder renders the same notes in its own domain.
 
+Args:
+  domain: the domain of each example, integers ``(B,)``.
+
 >>> import jax
 >>> network = TranslationNetwork(domains=3, data_channels=8, channels=16, latent_channels=4)
 >>> x, domain = jnp.ones((2, 6, 8)), jnp.array([0, 2])
@@ -89,7 +92,7 @@ class TranslationNetwork(Module):
         return z / jnp.sqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
 
     def decode(self, z: Array, domain: ArrayLike) -> Array:
-        """Frames ``(B, T, C)`` of latents ``z`` ``(B, T, Z)``, by the decoders of the domains ``domain`` ``(B,)``."""
+        """Frames ``(B, T, C)`` of latents ``z`` ``(B, T, Z)``, by the decoders of their domains."""
         check_floating(z=z)
         check_classes(self.domains, domain=domain)
         domain = jnp.asarray(domain)
