@@ -1,6 +1,6 @@
-"""The images of the README and of pages: samples of a run on digits, paths, errors, and two divergences.
+"""The images of the README and of pages: samples of a run on digits, paths, errors, divergences, guidance.
 
-python docs/figures.py runs/digits     (from the root of a checkout; half a minute)
+python -m docs.figures runs/digits     (from the root of a checkout; three minutes)
 """
 
 import sys
@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import scorekit as sk
+from experiments.configs import base
+from experiments.models.runs import open_run
 from scorekit.solvers import grids
 
 OUT = Path(__file__).parent / "images"
@@ -122,8 +124,40 @@ def divergences() -> None:
     save(figure, "divergences.png")
 
 
+def trade_off(workdir: Path, num: int = 500) -> None:
+    """Class accuracy, precision and recall of the run on digits by guidance scale, and by temperature of the score."""
+    config, labels = base.saved(str(workdir)), np.arange(num, dtype=np.int32) % 10
+    scales, temperatures = (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0), (1.5, 1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    figure, axes = plt.subplots(1, 2, figsize=(5.8, 2.6), sharey=True)
+
+    def measure(run, scale):
+        real = run.dataset.real(run.dataset.test)
+        train = run.dataset.train
+        classifier = sk.metrics.fit_reference_classifier(run.dataset.real(train), train["label"])
+        x = np.asarray(run.generate(run.params, 0, labels, scale))
+        near = sk.metrics.precision_recall(real.reshape(len(real), -1), x.reshape(num, -1))
+        return float(sk.metrics.class_accuracy(classifier, x, labels)), float(near.precision), float(near.recall)
+
+    guided = open_run(config, workdir, None, scales)
+    rows = {"guidance scale γ": [measure(guided, scale) for scale in scales], "temperature of the score τ": []}
+    for tau in temperatures:
+        cooled = config.copy_and_resolve_references()
+        cooled.guidance = ("conditional", "temperature")
+        cooled.rules.temperature.tau = tau
+        rows["temperature of the score τ"].append(measure(open_run(cooled, workdir, None, (1.0,)), 1.0))
+    for axis, (name, found), at in zip(axes, rows.items(), (scales, temperatures), strict=True):
+        for label, values in zip(("class accuracy", "precision", "recall"), zip(*found, strict=True), strict=True):
+            print(name, label, [f"{a:g}: {value:.3f}" for a, value in zip(at, values, strict=True)])
+            axis.plot(at, values, "o-", ms=3, lw=1, label=label)
+        axis.set(xlabel=name, ylim=(0, 1.02))
+    axes[0].set_ylabel("fraction of 500 samples (recall: of scans)")
+    axes[0].legend(frameon=False, loc="lower right")
+    save(figure, "trade_off.png")
+
+
 if __name__ == "__main__":
     paths()
     errors()
     divergences()
     samples(Path(sys.argv[1]))
+    trade_off(Path(sys.argv[1]))

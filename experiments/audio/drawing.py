@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.audio import note_evaluators
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.flags import check_writable
 from experiments.configs import base
-from experiments.data.dataset import Batch
+from experiments.data.dataset import Batch, evenly
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
+from experiments.evaluation import note_evaluators
 from experiments.models import flows
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import at_steps, build_sampler, make_sampler
@@ -94,8 +94,11 @@ class NoteMetrics(NamedTuple):
     def __call__(self, sounds: np.ndarray, target: Batch) -> dict[str, float]:
         features = features_of(sounds, int(self.evaluators.sample_rate))
         distance = float(jax.jit(metrics.frechet_distance)(features, self.features))
+        limit = jax.jit(metrics.extrapolated_frechet_distance)(jax.random.key(0), features, self.features)
+        near = jax.jit(metrics.precision_recall)(self.features[evenly(len(self.features), len(features))], features)
         found = note_evaluators.evaluate_notes(self.evaluators, sounds, target)
-        return {**found, "Fréchet distance": distance}
+        shares = {"precision": float(near.precision), "recall": float(near.recall)}
+        return {**found, "Fréchet distance": distance, "without its bias": float(limit), **shares}
 
     def caption(self, num: int, batch: int) -> str:
         """The columns of a table of so many notes in each row, drawn in batches."""
@@ -103,8 +106,9 @@ class NoteMetrics(NamedTuple):
             f"{num} notes each. Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the "
             f"{len(self.evaluators.clear)} instruments with nine in ten training notes found. Family: a support "
             f"vector machine of log-mel statistics. Fréchet distance: of log_mel_statistics to "
-            f"{len(self.features):,} training notes, squared nepers. Evaluations of the network, each of two branches "
-            f"where γ is not 0 or 1. Seconds in batches of {batch}."
+            f"{len(self.features):,} training notes, squared nepers; without its bias: extrapolated to infinitely many "
+            f"notes. Precision, recall: k = 3, against as many training notes. Evaluations of the network, each of two "
+            f"branches where γ is not 0 or 1. Seconds in batches of {batch}."
         )
 
 

@@ -8,7 +8,7 @@ Every note has the instrument, pitch and velocity of a held-out one and the same
 steps. Prints a table and writes ``report.html`` with audio widgets, ``table.json`` and the sounds as WAV files into
 ``workdir/notes``. ``--others`` names further runs on the same data, with the sampling that they were saved with.
 
-Columns: :mod:`experiments.audio.note_evaluators` for pitch and family; the Fréchet distance is the distance of
+Columns: :mod:`experiments.evaluation.note_evaluators` for pitch and family; the Fréchet distance is the distance of
 :func:`scorekit.audio.log_mel_statistics` to the real training notes, in the real row the distance of as many held-out
 notes; the real-time factor is seconds of computing for a second of sound, below 1 faster than real time.
 """
@@ -37,7 +37,7 @@ _OTHERS = flags.DEFINE_list("others", [], "Folders of further runs on the same n
 _STEP, _SEED = shared.step(), shared.seed()
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scales; by default from config.evaluation.")
 _STEPS = flags.DEFINE_list("steps", None, "Numbers of solver steps; by default from config.sampling.")
-_NUM = shared.count("num", 512, "Number of notes.", 2)
+_NUM = shared.count("num", 512, "Number of notes.", 8)
 _SHOWN = shared.count("shown", 8, "Number of notes with audio widgets.")
 REAL = "real held-out notes"
 

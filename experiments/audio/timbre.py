@@ -5,7 +5,7 @@
 
 A note is encoded to noise by the probability-flow ODE with its own conditions, and decoded with the same pitch and
 velocity but another instrument, by the solver and the grid of ``--config.sampling``. Evaluators that are independent of
-the model (:mod:`experiments.audio.note_evaluators`) predict the family and track the pitch. Decoding with the own
+the model (:mod:`experiments.evaluation.note_evaluators`) predict the family and track the pitch. Decoding with the own
 conditions shows the error of the round trip. A model of controls (``config.data.representation.name=controls``) also
 samples the other instrument given the pitch and the loudness of the note, frame by frame, as an inverse problem that
 ``mmps`` solves. Prints a table, and writes ``timbre.html`` with audio widgets and ``timbre.json`` into
@@ -17,17 +17,18 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments.audio import note_evaluators
 from experiments.audio.drawing import check_results, open_kind
-from experiments.audio.transfer import FAMILY, compare, transfer
+from experiments.audio.transfer import transfer
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
+from experiments.evaluation import note_evaluators
 from experiments.models.runs import facts, write_results
 from experiments.reporting.audio_widgets import write_sound_report
+from experiments.reporting.timbre import FAMILY, compare
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
 _STEP = shared.step()

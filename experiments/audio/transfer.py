@@ -1,4 +1,4 @@
-"""Notes of one instrument as another would play them, and how well pitch, family and loudness are kept."""
+"""Notes of one instrument as another would play them, by the flow of one model."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.audio import note_evaluators, synthesised
+from experiments.audio import synthesised
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, preprocess
@@ -17,17 +17,12 @@ from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
-from experiments.reporting.report import Table
-from scorekit import audio, samplers
+from scorekit import samplers
 
-FAMILY = 8
-"""Instruments of a family of General MIDI."""
 OBSERVED = "observed pitch and loudness"
 """The name of samples given both."""
 MISFIT = 0.1
 """The standard deviation of an observation: a tenth of a unit of the pitch, and 0.9 dB."""
-LOUDNESS_WINDOW = 0.064
-"""Seconds of a frame whose loudness is compared."""
 
 
 def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,44 +58,3 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
     for name, x in sounds.items():
         check_samples(x, sampler_of(config, 1.0), f"sounds ({name})")
     return {"held out": run.dataset.real(batch), **sounds}
-
-
-def compare(
-    evaluators: note_evaluators.NoteEvaluators,
-    sounds: dict[str, np.ndarray],
-    batch: Batch,
-    targets: np.ndarray,
-    rate: int,
-) -> Table:
-    """Whether the pitch is kept, and the predicted family; of notes with a clear pitch on both sides."""
-    clear = np.isin(batch["label"], evaluators.clear) & np.isin(targets, evaluators.clear)
-    true = sounds["held out"]
-    rows = []
-    for name, x in sounds.items():
-        family = evaluators.family.predict(note_evaluators.family_features(x, rate))
-        pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
-        other = name != "held out"
-        same = float(np.mean(audio.log_spectral_distance(x, true, rate))) if other else None
-        alike = loudness_correlation(x, true, rate) if other else None
-        rows.append(
-            [name, float(np.mean(pitch)) if len(pitch) else None, float(np.mean(family == batch["label"] // FAMILY)),
-             float(np.mean(family == targets // FAMILY)), same, alike]
-        )  # fmt: skip
-    header = ["", "pitch kept", "own family predicted", "target family predicted", "LSD to the note (dB)",
-              "correlation of loudness"]  # fmt: skip
-    caption = (
-        f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
-    )
-    return Table(header, rows, caption)
-
-
-def loudness_correlation(x: np.ndarray, y: np.ndarray, rate: int) -> float | None:
-    """The mean correlation of the loudness ``log(RMS + 0.001)`` of frames of two sets of sounds ``(N, L)``.
-
-    Notes of constant loudness do not count.
-    """
-    size = round(LOUDNESS_WINDOW * rate)
-    frames = [np.asarray(audio.frame(jnp.asarray(sound), size, size // 2)) for sound in (x, y)]
-    levels = [np.log(np.sqrt(np.mean(each**2, -1)) + 1e-3) for each in frames]
-    clear = np.sqrt(np.prod([level.var(-1) for level in levels], axis=0)) > 1e-6
-    return float(np.asarray(audio.correlation(*levels))[clear].mean()) if clear.any() else None

@@ -58,7 +58,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
     _check_flow_map(config, scales)
-    _check_drifting(config, ts)
+    _check_one_jump(config, ts)
     _check_frame_levels(config)
     _check_guidance(config, schedule, scales)
 
@@ -122,15 +122,22 @@ def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
         require(1 <= scale <= (most or 1), field, scale, allowed)
 
 
-def _check_drifting(config: Config, ts: Array) -> None:
-    """Validates that drifting is one jump from pure noise, in batches of one part, and that of conditions it has the
-    class alone."""
-    if config.loss.flow_map.name != "drifting":
+def _check_one_jump(config: Config, ts: Array) -> None:
+    """Validates that drifting and adversarial training have one jump from pure noise; drifting, that a batch has one
+    part, and the class is the only condition; adversarial training, that the windows fit each other."""
+    name = config.loss.flow_map.name
+    if name not in ("adversarial", "drifting"):
         return
-    must, for_it = functools.partial(require_field, config), "for config.loss.flow_map.name=drifting"
+    must, for_it = functools.partial(require_field, config), f"for config.loss.flow_map.name={name}"
     must("sampling.solver.name", config.sampling.solver.name == "flow_map", f"flow_map {for_it}")
     must("sampling.steps", len(ts) == 2, f"1 {for_it}, which is one jump")
     must("sampling.grid.t_max", float(ts[0]) == 1.0, f"1 {for_it}, which starts at pure noise")
+    if name == "adversarial":
+        windows = tuple(config.loss.flow_map.windows or (1,))
+        fit = not any(window % windows[0] for window in windows)
+        must("loss.flow_map.windows", fit, f"multiples of the first {for_it}")
+        must("loss.divergence", config.loss.divergence is None, f"None {for_it}")
+        return
     must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
     for section in conditioning.SECTIONS.values():
         must(f"data.{section}.name", config.data[section].name == "none", f"none {for_it}, which has classes alone")

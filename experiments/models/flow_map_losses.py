@@ -3,15 +3,21 @@
 Args:
   bandwidths: of the kernels, in units of the mean distance between samples and data.
   base: divisor of the distance of the two points on a path, applied after every stage.
+  channels: channels of the first layer of each discriminator.
+  depth: halvings of each discriminator.
   diagonal: the fraction of the batch with s = t, which is flow matching.
+  form: the losses: "softplus" (non-saturating) or "hinge".
   levels: number of levels of step sizes.
   kernel: "gaussian" or "laplace".
   normalise: offset of the norm of the tangent.
   offset: offset of the adaptive weight, added to the loss.
+  penalty: of the squared gradient of the logits of data with respect to the data (R1); 0 for none.
   power: power of the adaptive weight; 0 is none.
+  rate: the learning rate of the discriminators over that of the generator.
   scale: scale of the pseudo-Huber distance.
   stages: number of stages of equal length; the first compares low noise with clean data.
   warmup: fraction of the training in which the tangent grows to its full size.
+  windows: positions along each axis that each discriminator sees; multiples of the first.
 """
 
 import functools
@@ -23,7 +29,7 @@ import jax.numpy as jnp
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, narrowed
 from experiments.models.devices import over_all_rows
-from scorekit import flow_maps
+from scorekit import flow_maps, networks
 from scorekit.arguments import Between, Count, Each
 from scorekit.times import TimeSampler, draw
 from scorekit.trees import expand
@@ -42,6 +48,9 @@ class FlowMapLoss(NamedTuple):
       guided: whether ``velocity`` may be the velocity of a guided ODE, or the loss takes γ itself.
       of_batch: whether the loss compares the examples with each other: it takes ``weights`` of
         :func:`scorekit.flow_maps.drift_weights` as well.
+      critic: makes the discriminators for the conditions of a model; the loss takes ``critic``, a function
+        ``(x, fixed=False) -> logits``, where ``fixed`` stops the gradient to the parameters.
+      critic_rate: the learning rate of the discriminators over that of the network.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]
@@ -49,6 +58,8 @@ class FlowMapLoss(NamedTuple):
     ends_only: bool = False
     guided: bool = True
     of_batch: bool = False
+    critic: Callable[..., networks.RandomWindowDiscriminator] | None = None
+    critic_rate: float = 1.0
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
@@ -141,6 +152,17 @@ def _drift(of_kernel, flow_map: FlowMap, schedule, x0, eps, times, progress, wei
     return over_all_rows(drifting, samples, x0, weights)
 
 
+def _against(form, penalty, flow_map: FlowMap, schedule, x0, eps, times, progress, critic):
+    """The samples of one jump from pure noise against the discriminators, and the discriminators against them."""
+    del progress
+    samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
+    on_fake = critic(jax.lax.stop_gradient(samples))
+    learned = flow_maps.discriminator_loss(critic(x0), on_fake, form)
+    if penalty:
+        learned += penalty * flow_maps.gradient_penalty(critic, x0)
+    return flow_maps.adversarial_loss(critic(samples, fixed=True), form) + learned
+
+
 def _adaptive(power, offset, residual, *args, **further):
     return flow_maps.adaptive_weighted(residual(*args, **further), power, offset)
 
@@ -180,8 +202,23 @@ def _drifting(
     return FlowMapLoss(_pure_noise, functools.partial(_drift, of_kernel), True, of_batch=True)
 
 
+def _adversarial(
+    windows: Annotated[tuple[int, ...], Each(Count(1), least=1)] = (256, 512, 1024),
+    channels: int = 32,
+    depth: int = 3,
+    form: flow_maps.AdversarialForm = "softplus",
+    penalty=1.0,
+    rate=1.0,
+) -> FlowMapLoss:
+    """A generator of one jump from pure noise, against discriminators of random windows (GAN-TTS)."""
+    critic = functools.partial(networks.RandomWindowDiscriminator, windows, channels, depth=depth)
+    against = functools.partial(_against, form, penalty)
+    return FlowMapLoss(_pure_noise, against, True, False, critic=critic, critic_rate=rate)
+
+
 LOSSES = narrowed(
     {
+        "adversarial": _adversarial,
         "consistency_tuning": _consistency_tuning,
         "drifting": _drifting,
         "eulerian": _self_distilled(
@@ -208,7 +245,8 @@ LOSSES = narrowed(
         "shortcut": _shortcuts,
         "stable_consistency": _stable_consistency,
     },
-    base=Between(1, open="low"), diagonal=FRACTION, levels=Count(1, 20), normalise=POSITIVE, offset=POSITIVE,
-    power=NON_NEGATIVE, scale=POSITIVE, stages=Count(1, 20), warmup=Between(0, 1, "low"),
+    base=Between(1, open="low"), channels=Count(1, 2**16), depth=Count(0, 20), diagonal=FRACTION, levels=Count(1, 20),
+    normalise=POSITIVE, offset=POSITIVE, penalty=NON_NEGATIVE, power=NON_NEGATIVE, rate=POSITIVE, scale=POSITIVE,
+    stages=Count(1, 20), warmup=Between(0, 1, "low"),
 )  # fmt: skip
 """The losses by name."""

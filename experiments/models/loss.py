@@ -85,6 +85,8 @@ def make_prepare(
         if model.flow_map is not None and model.flow_map.of_batch:
             labels = jnp.where(given["labels"] == model.num_classes, -1, given["labels"])
             further["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
+        if model.critic is not None:
+            further["place"] = model.critic.draw(jax.random.fold_in(key, 8), x.shape[0])
         return {
             **further,
             "x": x,
@@ -108,8 +110,11 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
     def of_map(objective, params, batch):
         times, found = batch["times"], flow_map(model, params, batch["conditions"], batch.get("dropout"))
         x, eps = batch["x"], batch["eps"]
+        source: dict[str, Any]
         if "drift_weights" in batch:
             source = {"weights": batch["drift_weights"]}
+        elif model.critic is not None:
+            source = {"critic": functools.partial(model.critic.logits, params, batch["conditions"], batch["place"])}
         elif teacher is not None:
             source = {"teacher": teacher(batch["conditions"])}
         else:

@@ -15,7 +15,8 @@ from experiments import data
 from experiments.cli.config import Config, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import choices
+from experiments.models import choices, critics
+from experiments.models.critics import CRITIC
 from experiments.models.flow_map_losses import FlowMapLoss
 from scorekit import denoisers, flow_maps
 from scorekit.io import preconditioning
@@ -65,6 +66,8 @@ class Model(NamedTuple):
     """Which noise goes with which example; None for independent noise."""
     divergence: float | None = None
     """The weight of the loss of the divergence head of a flow map; None for a network without one."""
+    critic: critics.Critic | None = None
+    """The discriminators that a generator is trained against."""
     frame_levels: bool = False
     """Whether every frame has a noise level of its own in training."""
 
@@ -104,6 +107,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         coupling=coupling,
         guidance_max=config.loss.guidance_max,
         divergence=config.loss.divergence,
+        critic=critics.build(config, dataset.shape, num_classes, sizes),
         frame_levels=config.loss.levels == "frame",
     )
 
@@ -132,6 +136,9 @@ def init_params(model: Model, key: Key) -> PyTree:
         params = {**params, LOG_VARIANCE: init_log_variance(model, key)}
     if model.learns_schedule:
         params = {**params, SCHEDULE: init_schedule(model.schedule)}
+    if model.critic is not None:
+        seen = model.critic.inputs(jnp.zeros((1, *model.shape)), {"labels": labels})
+        params = {**params, CRITIC: _initialise(model.critic.module, jax.random.fold_in(key, 2), **seen)}
     return params
 
 
@@ -188,7 +195,7 @@ def network(
         named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}
     dropped = (GUIDANCE,) if takes_labels(model) else (GUIDANCE, "labels")
     named = {name: value for name, value in named.items() if name not in dropped}
-    of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE)}
+    of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE, CRITIC)}
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
     else:

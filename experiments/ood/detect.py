@@ -37,6 +37,7 @@ def check(config: Config) -> None:
     """Validates a config before anything is loaded."""
     check_fields(config)
     choice("kind", config.kind, MODELS)
+    require(config.kind != "flow" or config.run, "run", config.run, "the folder of a flow for config.kind=flow")
     for name in config.near:
         require(name in NEAR, "near", config.near, f"of {', '.join(NEAR)}")
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")

@@ -10,13 +10,17 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError
 from experiments.models.samples import check_samples
 from experiments.ood.data import NEAR, InDistribution, load_images
-from experiments.ood.model import ScoredModel, noisy, open_model
+from experiments.ood.model import ScoredModel, open_model
 from experiments.ood.scores import Separation, make_scores, rejected_by_batch, separate
 from experiments.ood.statistics import Statistics, measure
 from scorekit import typicality
 
 CALIBRATION, OWN = "calibration", "in distribution"
 """Names of the two halves of the held-out in-distribution images."""
+
+
+_OF_FLOWS = 0.02
+"""Step of the ascent on the density of a flow, which no noise smooths, in units of the variance of ``t_min``."""
 
 
 class Ascent(NamedTuple):
@@ -74,10 +78,12 @@ def ascend(
     @jax.jit
     def climb(key, x):
         for_noise, for_probes = jax.random.split(key)
-        start = noisy(for_noise, schedule, x, t_min)
+        start = scored.noised(for_noise, x)
         top = x
-        for t in (schedule.time_at(jnp.float32(config.ascent_log_snr)), t_min):
-            top = typicality.seek_mode(scored.denoiser, schedule, top, t, steps=config.ascent_steps)
+        first = (schedule.time_at(jnp.float32(config.ascent_log_snr)),) if scored.has_levels else ()
+        size = 1.0 if scored.has_levels else _OF_FLOWS
+        for t in (*first, t_min):
+            top = typicality.seek_mode(scored.denoiser, schedule, top, t, steps=config.ascent_steps, step_size=size)
         return top, scored.log_density(for_probes, start), scored.log_density(for_probes, schedule.alpha(t_min) * top)
 
     top, before, after = jax.tree.map(np.asarray, climb(jax.random.key(config.seed), x))

@@ -1,5 +1,6 @@
-"""The model that scores images: a density fitted in closed form, or a network."""
+"""The model that scores images: a density fitted in closed form, a network, or an invertible flow."""
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,17 @@ from experiments import training
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.configs import base
 from experiments.data.dataset import Dataset
+from experiments.models import flows
 from experiments.models.devices import COPIES, param_shapes
 from experiments.models.model import Model, at_params, build_model, init_params, map_likelihood, unconditional
 from experiments.models.run_files import averaged
 from experiments.models.runs import open_run
-from experiments.tasks import diffusion
+from experiments.tasks import diffusion, saved
 from experiments.training import loop
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
 from scorekit.typing import Array, Denoiser, Key, Schedule
 
-MODELS = ("network", "gaussian", "mixture")
+MODELS = ("network", "gaussian", "mixture", "flow")
 
 
 class ScoredModel(NamedTuple):
@@ -31,10 +33,12 @@ class ScoredModel(NamedTuple):
     Attributes:
       denoiser: without labels, of any batch of images in [-1, 1].
       schedule: its noise schedule.
-      log_density: ``(key, x_t) -> log p`` of images with the noise of ``t_min``, nats.
+      log_density: ``(key, x_t) -> log p`` of images with the noise of ``noised``, nats.
       t_min: time at which a grey value is four standard deviations of the noise wide.
       name: description for people.
+      noised: ``(key, x) -> x_t``: images with the noise at which the density is taken.
       map_density: ``log_density`` by the jumps of a flow map with a divergence head; None for another model.
+      has_levels: whether the denoiser is of every noise level, and not of the one density of a flow.
     """
 
     denoiser: Denoiser
@@ -42,7 +46,9 @@ class ScoredModel(NamedTuple):
     log_density: Callable[[Key, Array], Array]
     t_min: Array
     name: str
+    noised: Callable[[Key, Array], Array]
     map_density: Callable[[Key, Array], Array] | None = None
+    has_levels: bool = True
 
 
 def first_time(schedule: Schedule, bins: int) -> Array:
@@ -52,14 +58,17 @@ def first_time(schedule: Schedule, bins: int) -> Array:
 
 def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
     """The model that ``config.kind`` names: fitted, loaded from ``config.run``, or trained into ``workdir/model``."""
-    if choice("kind", config.kind, MODELS) != "network":
+    kind = choice("kind", config.kind, MODELS)
+    if kind in ("gaussian", "mixture"):
         return _fitted(config, dataset)
     if config.run:
-        folder = Path(config.run).expanduser().absolute()
-        run = open_run(base.saved(config.run), folder)
+        folder, of_flow = Path(config.run).expanduser().absolute(), kind == "flow"
+        run = flows.open_run(saved(config.run, "flow"), folder) if of_flow else open_run(base.saved(config.run), folder)
         if run.dataset.shape != dataset.shape or run.dataset.bins != dataset.bins:
             had = f"{run.dataset.name}, {run.dataset.shape} with {run.dataset.bins} grey values"
             raise ConfigError(f"config.run={config.run}: was trained on {had}, and not on {dataset.name} as configured")
+        if of_flow:
+            return _of_flow(config, run.model, run.params, dataset, f"flow {folder.name}, step {run.step:,}")
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
     model = build_model(options, dataset)
@@ -86,7 +95,28 @@ def _network(config: Config, model: Model, params, dataset: Dataset, name: str) 
     log_density = along_flow(denoiser, model.schedule, t_min, config.likelihood_steps, config.probes)
     null = lambda x_t: jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
     by_map = lambda key, x_t: map_likelihood(model, params, null(x_t), x_t, config.jumps, t_min, 0.999).log_p
-    return ScoredModel(denoiser, model.schedule, log_density, t_min, name, None if model.divergence is None else by_map)
+    noised = functools.partial(noisy, model.schedule, t_min)
+    by_map = None if model.divergence is None else by_map
+    return ScoredModel(denoiser, model.schedule, log_density, t_min, name, noised, by_map)
+
+
+def _of_flow(config: Config, model: flows.Flows, params, dataset: Dataset, name: str) -> ScoredModel:
+    """The exact density of a flow of all classes together, each equally likely, with the noise of dequantisation."""
+    if model.extracts:
+        raise ConfigError(f"config.run={config.run}: must be a flow without conditions apart from the class")
+    schedule, classes = schedules.cosine(), jnp.arange(model.module.num_classes or 1)
+    assert dataset.bins is not None
+
+    def log_density(key, x_t):
+        del key
+        given = lambda k: {"labels": jnp.full(x_t.shape[0], k, jnp.int32)}
+        of_class = jax.vmap(lambda k: flows.log_prob(model, params, x_t, given(k)))(classes)
+        return jax.scipy.special.logsumexp(of_class, axis=0) - math.log(len(classes))
+
+    denoiser = denoisers.denoiser_from_log_density(lambda x_t, t: log_density(None, x_t), schedule)
+    noised = lambda key, x: flows.dequantised(model, key, {"x": x})
+    t_min = first_time(schedule, dataset.bins)
+    return ScoredModel(denoiser, schedule, log_density, t_min, name, noised, has_levels=False)
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int):
@@ -126,9 +156,10 @@ def _fitted(config: Config, dataset: Dataset) -> ScoredModel:
         return noisy.log_density(x_t.reshape(x_t.shape[0], -1))
 
     kind = "one Gaussian" if len(parts) == 1 else f"mixture of {len(parts)} Gaussians, one a class"
-    return ScoredModel(denoiser, schedule, log_density, t_min, f"{kind}, rank {config.rank}, exact denoiser")
+    noised = functools.partial(noisy, schedule, t_min)
+    return ScoredModel(denoiser, schedule, log_density, t_min, f"{kind}, rank {config.rank}, exact denoiser", noised)
 
 
-def noisy(key: Key, schedule: Schedule, x: Array, t: Array) -> Array:
+def noisy(schedule: Schedule, t: Array, key: Key, x: Array) -> Array:
     """Images with the noise of time t."""
     return process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, schedule)

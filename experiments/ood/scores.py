@@ -34,7 +34,14 @@ def _all(found: Statistics) -> np.ndarray:
 def make_scores(calibration: Statistics) -> dict[str, Score]:
     """The rows of the table, fitted to the statistics of the calibration set alone."""
     entropy = float(typicality.monte_carlo_entropy(calibration["log p"][:, 0]).value)
-    bits = lambda found: found["bound"][:, 0] / np.log(2.0) - found["code length"][:, 0]
+    nats = lambda found: found["bound"][:, 0] if "bound" in found else -found["log p"][:, 0]
+    exact: dict[str, Score] = {
+        "likelihood": lambda found: -found["log p"][:, 0],
+        "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
+        "input complexity": lambda found: nats(found) / np.log(2.0) - found["code length"][:, 0],
+    }
+    if "bound" not in calibration:
+        return exact
     kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
     by_map: dict[str, Score] = {}
     if "map log p" in calibration:
@@ -45,11 +52,9 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     without_correlation = lambda found: np.asarray(decorrelated(_all(found)))
     select = lambda name: lambda found: found[name]
     return {
-        "likelihood": lambda found: -found["log p"][:, 0],
         "variational bound": lambda found: found["bound"][:, 0],
-        "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
+        **exact,
         **by_map,
-        "input complexity": bits,
         "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda found: np.log(found["norms"] + 1e-6), calibration),
         "reconstruction, one step": _fitted(z, select("one step"), calibration),
         "reconstruction, many steps (DDPM-OOD)": _fitted(z, select("many steps"), calibration),

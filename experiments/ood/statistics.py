@@ -18,7 +18,7 @@ from experiments.data.dataset import in_blocks
 from experiments.models.runs import write_arrays
 from experiments.models.samples import check_samples
 from experiments.ood.data import InDistribution
-from experiments.ood.model import ScoredModel, noisy
+from experiments.ood.model import ScoredModel
 from scorekit import solvers, typicality
 from scorekit.io.files import write_atomic
 from scorekit.likelihood import variational_bound
@@ -44,7 +44,7 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
 
     def log_p(density, key, x):
         for_noise, for_probes = jax.random.split(key)
-        return density(for_probes, noisy(for_noise, schedule, x, scored.t_min))[:, None]
+        return density(for_probes, scored.noised(for_noise, x))[:, None]
 
     def bound(key, x):
         options = {"num_times": config.bound_times, "t_min": scored.t_min, "bins": bins}
@@ -69,9 +69,9 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
         return typicality.score_curvature(key, denoiser, schedule, x, curved, probes=config.probes)
 
     cost = 4 * config.likelihood_steps * (1 + config.probes)
-    cost = cost if config.kind == "network" else 1  # the density of a fitted one has a closed form
-    found = {
-        "log p": (functools.partial(log_p, scored.log_density), cost),
+    cost = cost if config.kind == "network" else 1  # the density of the others has a closed form
+    found: dict[str, tuple[Callable, int]] = {"log p": (functools.partial(log_p, scored.log_density), cost)}
+    of_levels: dict[str, tuple[Callable, int]] = {
         "bound": (bound, config.bound_times),
         "norms": (norms, len(ts)),
         "one step": (one_step, len(ts)),
@@ -79,6 +79,7 @@ def make_statistics(config: Config, scored: ScoredModel, bins: int) -> dict[str,
         "path": (along_path, config.path_steps),
         "curvature": (curvature, len(curved) * (1 + config.probes)),
     }
+    found |= of_levels if scored.has_levels else {}
     if scored.map_density is not None:
         found["map log p"] = functools.partial(log_p, scored.map_density), config.jumps
     return {name: Statistic(jax.jit(compute), cost) for name, (compute, cost) in found.items()}
@@ -94,7 +95,7 @@ def measure(
 
     Returns:
       By set: "log p", of a flow map with a divergence head "map log p", "bound", "norms", "one step", "many steps",
-      "path", "curvature" and "code length".
+      "path", "curvature" and "code length"; of a flow "log p" and "code length".
     """
     assert dataset.bins is not None
     statistics = make_statistics(config, scored, dataset.bins)

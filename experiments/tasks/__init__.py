@@ -18,6 +18,7 @@ from experiments.tasks import (
     sequence,
     student,
     transcriber,
+    translation,
 )
 from experiments.tasks.task import Asked, Fit, Model, Task
 
@@ -30,6 +31,7 @@ TASKS: Mapping[str, Task] = {
     "autoencoder": autoencoder,
     "dual_encoder": dual_encoder,
     "transcriber": transcriber,
+    "translation": translation,
     "posterior": posterior,
     "flow": flow,
     "student": student,

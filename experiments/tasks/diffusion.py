@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
+import optax
 
 from experiments import data, evaluation, models
 from experiments.cli import distributed
@@ -19,6 +20,7 @@ from experiments.evaluation.run_metrics import scorer_of
 from experiments.models import checks, latents, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
+from experiments.models.critics import CRITIC
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.sampling import make_sampler
 from experiments.reporting.pictures import by_map_picture, drawing, ema_sweep_picture, final_pictures, loss_picture
@@ -67,9 +69,19 @@ def fit(config: Config, dataset: Dataset, model: built.Model, workdir: Path, dra
         ema=config.sampling.ema,
         held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
         draw=draw,
-        optimizer=build_optimizer(config.training, module=model.module),
+        optimizer=_optimizer(config, model),
         gathers=getattr(model.module, "gathers", ()),
     )
+
+
+def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformation:
+    """One for the network, and one for its discriminators."""
+    network = build_optimizer(config.training, module=model.module)
+    if model.critic is None or model.flow_map is None:
+        return network
+    critic = build_optimizer(config.training, config.training.learning_rate * model.flow_map.critic_rate)
+    of = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
+    return optax.multi_transform({"network": network, "critic": critic}, of)
 
 
 def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:

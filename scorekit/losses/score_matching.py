@@ -98,7 +98,7 @@ def sliced_loss(
     probes: _Probes = "rademacher",
     num_probes: PositiveInt = 1,
 ) -> Array:
-    """Sliced score matching: ``(v . s(x))^2 / 2 + v . J(x) v`` along random directions.
+    """Sliced score matching: ``(v^T s(x))^2 / 2 + v^T J(x) v`` along random directions.
 
     The square has a variance that the mean over directions, ``|s|^2 / 2``, has not: :func:`implicit_loss` with the same
     probes is the variant with reduced variance.

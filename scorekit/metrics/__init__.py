@@ -25,7 +25,13 @@ from scorekit.metrics.calibration import (
     tarp,
 )
 from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
-from scorekit.metrics.distances import energy_distance, frechet_distance, sliced_wasserstein, vendi_score
+from scorekit.metrics.distances import (
+    energy_distance,
+    extrapolated_frechet_distance,
+    frechet_distance,
+    sliced_wasserstein,
+    vendi_score,
+)
 from scorekit.metrics.feature_statistics import (
     FeatureStatistics,
     feature_statistics,
@@ -78,6 +84,7 @@ __all__ = [
     "density_coverage",
     "energy_distance",
     "expected_coverage",
+    "extrapolated_frechet_distance",
     "feature_statistics",
     "fid",
     "fit_linear_probe",

@@ -10,10 +10,13 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 :class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
+:class:`TranslationNetwork` is an autoencoder with a decoder for each family of instruments.
+
 :mod:`~scorekit.networks.flows` holds invertible networks, whose density is exact.
 
 Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
-a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms.
+a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms. A generator learns from
+nothing else with :class:`RandomWindowDiscriminator`, on windows of sounds or images.
 
 Attributes are checked when a network is made. An input or condition of the wrong shape or dtype is an error when the
 network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
@@ -104,8 +107,8 @@ Args:
 
 from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
-from scorekit.networks.autoencoder import Autoencoder, CodeLevel, fixed_noise_kl
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
+from scorekit.networks.autoencoders import Autoencoder, CodeLevel, TranslationNetwork, fixed_noise_kl, reverse_gradient
 from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.discriminators import (
@@ -113,6 +116,7 @@ from scorekit.networks.discriminators import (
     FeatureDiscriminator,
     MultiPeriodDiscriminator,
     MultiScaleDiscriminator,
+    RandomWindowDiscriminator,
 )
 from scorekit.networks.dit import DiT
 from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
@@ -173,10 +177,12 @@ __all__ = [
     "MultiScaleDiscriminator",
     "Posterior",
     "Quantised",
+    "RandomWindowDiscriminator",
     "SongUNet",
     "TextEncoder",
     "TextFeatures",
     "TieredNetwork",
+    "TranslationNetwork",
     "UNet",
     "VDMUNet",
     "WaveNet",
@@ -201,6 +207,7 @@ __all__ = [
     "pool",
     "quantise",
     "residual_quantise",
+    "reverse_gradient",
     "revival_loss",
     "song_unet",
     "sum_of_codes",

@@ -1,8 +1,8 @@
-"""Discriminators: heads on the features of a network that is trained already, and networks of waveforms.
+"""Discriminators: heads on the features of a network that is trained already, and networks of sounds and images.
 
-Those of waveforms are at several time scales (MelGAN), or of samples one period apart (HiFi-GAN). They return their
-features with the logits, for :func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are
-leaky.
+Those of waveforms are at several time scales (MelGAN), or of samples one period apart (HiFi-GAN); those of random
+windows (GAN-TTS) take sounds or images, and conditions. They return their features with the logits, for
+:func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are leaky.
 
 Args:
   max_channels: bound of the channels, which grow from layer to layer.
@@ -25,21 +25,32 @@ Returns:
 ...     print([logits.shape for logits in found.logits])
 [(2, 4), (2, 2), (2, 1)]
 [(2, 8), (2, 9)]
+>>> of_windows, place = RandomWindowDiscriminator((16, 64), channels=4, depth=1), jnp.array([[[0.5], [0.0]]] * 2)
+>>> found = jax.jit(of_windows.init_with_output)(jax.random.key(0), x, place)[0]
+>>> [logits.shape for logits in found.logits]
+[(2, 8), (2, 8)]
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeInt, PositiveInt
-from scorekit.checks import check_floating
+from scorekit.checks import check_between, check_floating
 from scorekit.networks._module import Module, SomeSizes
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["DiscriminatorOutput", "FeatureDiscriminator", "MultiPeriodDiscriminator", "MultiScaleDiscriminator"]
+__all__ = [
+    "DiscriminatorOutput",
+    "FeatureDiscriminator",
+    "MultiPeriodDiscriminator",
+    "MultiScaleDiscriminator",
+    "RandomWindowDiscriminator",
+]
 
 
 class FeatureDiscriminator(Module):
@@ -189,6 +200,89 @@ class MultiPeriodDiscriminator(Module):
         h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_middle")
         logits = _normalised(1, (3, 1), name=f"period{period}_logits")(h)
         return logits.reshape(batch, -1), tuple(features)
+
+
+class RandomWindowDiscriminator(Module):
+    """For each length of window a discriminator of one window of every example, at a random place, with conditions.
+
+    A longer window is folded, ``f`` neighbours into ``f`` times the channels (``f^2`` in images), so that every
+    discriminator has as many positions as the shortest window: their costs are alike, and the long ones see the
+    conditions at work, the short ones the detail. ``depth`` convolutions of stride 2 follow one of stride 1. With an
+    embedding ``e`` of class and vector the logits are ``w h + b + <V e, h> / sqrt(channels)``, as in
+    :class:`FeatureDiscriminator`; without conditions ``w h + b``. A map of conditions is further channels of ``x``.
+
+    Attributes:
+      windows: lengths of the windows, along every axis; multiples of the first.
+      channels: channels of the first layer; they double from layer to layer.
+      num_classes: classes; None for none.
+      vector_size: length of the conditioning vector; None for none.
+
+    Source: Binkowski et al. 2019, "GAN-TTS" (https://arxiv.org/abs/1909.11646).
+    """
+
+    windows: SomeSizes = (256, 512, 1024)
+    channels: PositiveInt = 32
+    max_channels: PositiveInt = 256
+    depth: NonNegativeInt = 3
+    num_classes: PositiveInt | None = None
+    vector_size: PositiveInt | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Array, place: Array, labels: ArrayLike | None = None, vector: Any = None
+    ) -> DiscriminatorOutput:
+        """Evaluates the discriminators on ``x`` ``(B, L, C)`` or ``(B, H, W, C)``.
+
+        ``place`` ``(B, windows, axes)`` in [0, 1] is where each window is: 0 at the beginning, 1 at the end. ``vector``
+        may be a :class:`~scorekit.networks.conditioning.Masked`.
+        """
+        check_floating(x=x, place=place)
+        check_between(0, 1, place=place)
+        axes, first = x.ndim - 2, self.windows[0]
+        if axes not in (1, 2) or min(x.shape[1:-1]) < max(self.windows):
+            raise ValueError(f"x must be (B, L, C) or (B, H, W, C), at least {max(self.windows)} long, got {x.shape}")
+        if any(window % first for window in self.windows):
+            raise ValueError(f"windows must be multiples of the first, got {tuple(self.windows)}")
+        if place.shape != (x.shape[0], len(self.windows), axes):
+            raise ValueError(f"place must be {(x.shape[0], len(self.windows), axes)}, got {place.shape}")
+        embedding = None
+        if self.num_classes is not None or self.vector_size is not None:
+            of_conditions = Conditioning(128, self.num_classes, self.vector_size, name="conditioning")
+            embedding = of_conditions(0.0, labels, x.shape[0], vector)
+        x, found = jnp.asarray(x, jnp.float32), []
+        for i, window in enumerate(self.windows):
+            folded = _folded(jax.vmap(_window, (0, 0, None))(x, place[:, i], window), window // first)
+            found.append(self._logits(folded, embedding, f"window{i}"))
+        return DiscriminatorOutput(*zip(*found, strict=True))
+
+    def _logits(self, h, embedding, name):
+        features, width, taps = [], self.channels, (3,) * (h.ndim - 2)
+        h = _layer(features, h, 0.2, width, taps, name=f"{name}_input")
+        for i in range(self.depth):
+            width = min(2 * width, self.max_channels)
+            strides = (2,) * len(taps)
+            h = _layer(features, h, 0.2, width, tuple(2 * n - 1 for n in taps), name=f"{name}_down{i}", strides=strides)
+        logits = _normalised(1, taps, name=f"{name}_logits")(h)[..., 0]
+        if embedding is not None:
+            of_class = nn.Dense(width, name=f"{name}_projection")(embedding) * width**-0.5
+            logits += jnp.sum(h * jnp.expand_dims(of_class, range(1, h.ndim - 1)), axis=-1)
+        return logits.reshape(h.shape[0], -1), tuple(features)
+
+
+def _window(x, place, size):
+    """The window of one example whose first position is at this fraction of those that it can have."""
+    room = jnp.array(x.shape[:-1]) - size
+    start = jnp.clip(jnp.floor(place * (room + 1)), 0, room).astype(jnp.int32)
+    return jax.lax.dynamic_slice(x, (*start, 0), (size,) * (x.ndim - 1) + x.shape[-1:])
+
+
+def _folded(x, factor):
+    """``factor`` neighbours along every axis as channels."""
+    batch, *sizes, channels = x.shape
+    split = x.reshape(batch, *(n for size in sizes for n in (size // factor, factor)), channels)
+    axes = len(sizes)
+    order = (0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+    return split.transpose(order).reshape(batch, *(size // factor for size in sizes), channels * factor**axes)
 
 
 def _layer(features, h, slope, channels, taps, **sizes):

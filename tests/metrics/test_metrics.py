@@ -12,6 +12,7 @@ from scorekit.metrics._distances import CHUNK, map_distances
 
 energy = jax.jit(metrics.energy_distance)
 frechet = jax.jit(metrics.frechet_distance)
+extrapolated = jax.jit(metrics.extrapolated_frechet_distance)
 precision_recall = jax.jit(metrics.precision_recall, static_argnames="k")
 density_coverage = jax.jit(metrics.density_coverage, static_argnames="k")
 sliced = jax.jit(metrics.sliced_wasserstein, static_argnames="num_projections")
@@ -92,6 +93,34 @@ def test_frechet_distance_matches_scipy_sqrtm():
     cross = np.trace(linalg.sqrtm(a @ b).real)
     exact = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * cross
     np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("d", "shift"), [(1, 0.0), (2, 0.0), (16, 0.0), (16, 0.5)])
+def test_extrapolated_frechet_distance_has_a_tenth_of_the_bias(d, shift):
+    """Of Gaussians whose distance is known; the mean over sets, within two of its standard errors."""
+    y, exact = normal(20_000, d, 0), d * shift**2
+    plain, found = [], []
+    for i in range(1, 25):
+        x = normal(200, d, i) + np.float32(shift)
+        plain.append(float(frechet(x, y)) - exact)
+        found.append(float(extrapolated(jax.random.key(i), x, y)) - exact)
+    error = np.std(found) / 24**0.5
+    assert abs(np.mean(found)) < 0.1 * np.mean(plain) + 2 * error
+    assert d < 16 or np.mean(plain) > 5 * error  # the bias that is removed is no accident
+
+
+def test_extrapolated_frechet_distance_is_the_intercept_of_a_line():
+    x, y, key = normal(80, 3, 0), normal(50, 3, 1), jax.random.key(3)
+    sizes, repeats = np.unique(np.round(80 / np.linspace(4, 1, 6)).astype(int)), 2
+    values = []
+    for size in sizes:
+        keys = jax.random.split(jax.random.fold_in(key, size), repeats)
+        values.append(np.mean([frechet(jax.random.permutation(k, x)[:size], y) for k in keys]))
+    expected = np.polyfit(1.0 / sizes, values, 1)[1]
+    np.testing.assert_allclose(metrics.extrapolated_frechet_distance(key, x, y, repeats), expected, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"x must be \(N, D\) with N >= 8"):
+        metrics.extrapolated_frechet_distance(key, x[:7], y)
 
 
 @pytest.mark.parametrize("n", [5, 100])  # fewer points than dimensions, and more

@@ -121,9 +121,57 @@ def test_weights_of_waveform_discriminators_are_normalised():
     np.testing.assert_allclose(apply(larger, WAVES).logits[1], apply(variables, WAVES).logits[1], rtol=1e-4, atol=1e-6)
 
 
+WINDOWS = networks.RandomWindowDiscriminator((8, 32), channels=4, depth=1, num_classes=3, vector_size=2)
+PLACE = np.array([[[0.0], [0.5]], [[1.0], [0.999]]], np.float32)
+VECTORS = np.array([[0.1, -1.0], [2.0, 0.3]], np.float32)
+
+
+def test_random_windows_are_where_they_should_be_and_nothing_else_is_seen():
+    _, apply = randomised(WINDOWS, WAVES, PLACE, LABELS[:2], VECTORS)
+    apply = jax.jit(apply)
+    logits = lambda x: apply(x, PLACE, LABELS[:2], VECTORS).logits
+    slopes = jax.jit(jax.jacrev(lambda x: [each.sum(1) for each in logits(x)]))(WAVES)
+    for window, first, slope in zip((8, 32), ((0, 142), (59, 118)), slopes, strict=True):
+        for example, start in enumerate(first):
+            seen = np.flatnonzero(np.abs(slope[example, example, :, 0]) > 1e-9)
+            assert (seen[0], seen[-1]) == (start, start + window - 1)
+            assert not np.any(slope[example, 1 - example])
+    assert [each.shape for each in logits(WAVES)] == [(2, 4), (2, 4)]  # 8 positions each, halved once
+
+
+def test_random_windows_of_images_are_folded_into_channels():
+    """With the first layer as the identity its output is the neighbours of each position, and only them."""
+    module = networks.RandomWindowDiscriminator((2, 4), channels=4, depth=0)
+    x, place = np.arange(36, dtype=np.float32).reshape(1, 6, 6, 1), np.array([[[1.0, 0.0], [0.5, 0.999]]], np.float32)
+    variables = jax.jit(module.init)(jax.random.key(0), x, place)
+    kernel = np.zeros((3, 3, 4, 4), np.float32)
+    kernel[1, 1] = np.eye(4)
+    params = variables["params"]
+    params["window1_input"] = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(4)}
+    found = jax.jit(module.apply)(variables, x, place).features[1][0]
+    window = x[0, 1:5, 2:6, 0]
+    expected = window.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(2, 2, 4)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+def test_logits_of_random_windows_are_of_their_class_and_vector():
+    _, apply = randomised(WINDOWS, WAVES, PLACE, LABELS[:2], VECTORS)
+    apply = jax.jit(apply)
+    first = apply(WAVES, PLACE, LABELS[:2], VECTORS)
+    for labels, vectors in ((LABELS[:2] * 0 + 1, VECTORS), (LABELS[:2], VECTORS[::-1])):
+        other = apply(WAVES, PLACE, labels, vectors)
+        for a, b in zip(first.logits, other.logits, strict=True):
+            assert np.abs(a - b).max() > 1e-3
+        for a, b in zip(jax.tree.leaves(first.features), jax.tree.leaves(other.features), strict=True):
+            np.testing.assert_array_equal(a, b)  # the conditions are in the logits alone
+
+
 @pytest.mark.parametrize(
     ("module", "inputs", "message"),
     [
+        (WINDOWS, (WAVES[:, :20], PLACE), r"x must be \(B, L, C\) or \(B, H, W, C\), at least 32 long, got"),
+        (WINDOWS, (WAVES, PLACE[:, :1]), r"place must be \(2, 2, 1\), got \(2, 1, 1\)"),
+        (WINDOWS.clone(windows=(8, 20)), (WAVES, PLACE), r"windows must be multiples of the first, got \(8, 20\)"),
         (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
         (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),
         (networks.FeatureDiscriminator(), ({"a": NOISE}, NOISE), r"features must be arrays \(B, ..., C\) of one B"),

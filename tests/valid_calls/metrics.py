@@ -29,6 +29,7 @@ _LEVEL = {"alpha": Number(0.8), "sigma": Number(0.6)}
 _OF_STATES, _SCORES = Data(_X[:4], "integer"), floats(0.0, 2.0, 1.0, 4.0)
 _DATA, _PATH = Data(_POINT.value, alias="x_t"), Data(floats(0.75, 0.25))
 _EACH = Data(_SCORES, "integer, shape, empty")
+_TEN = Data(np.concatenate([_X, _X + 0.5]), "integer", alias="x")
 
 
 def _methods(name, density, x):
@@ -78,6 +79,7 @@ _FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_sc
 ROWS = {
     **{f"metrics.{name}": call(k=1) for name in ("precision_recall", "density_coverage")},
     "metrics.bootstrap_interval": call(metric=metrics.auroc, resamples=4),
+    "metrics.extrapolated_frechet_distance": call(x=_TEN, y=_TEN, repeats=1),
     "metrics.sliced_wasserstein": call(num_projections=4),
     "metrics.retrieval_accuracy": call(scores=_VALID, right=np.eye(2, dtype=bool)[_LABEL]),
     "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, groups=5),

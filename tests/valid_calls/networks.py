@@ -155,6 +155,19 @@ ROWS = {
     "networks.MultiPeriodDiscriminator": of(
         networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR), lambda output: output.logits[0], x=Data(_SOUND)
     ),
+    "networks.RandomWindowDiscriminator": of(
+        networks.RandomWindowDiscriminator((4,), **_SMALL_DISCRIMINATOR),
+        lambda output: output.logits[0],
+        x=Data(_SOUND, "nan: not in a window"),
+        place=Data(np.full((len(_SOUND), 1, 1), 0.5, np.float32), alias="x"),
+    ),
+    "networks.TranslationNetwork": of(
+        networks.TranslationNetwork(domains=3, data_channels=SIGNALS.shape[-1], channels=4, blocks=1),
+        run=shapes,
+        x=Data(SIGNALS, f"empty; {_ONLY_TRACED}"),
+        domain=Classes(np.array([0, 2]), num_classes=3),
+    ),
+    "networks.reverse_gradient": call(x=Data(SIGNALS, "shape; nan: NaN stays NaN"), scale=0.5),
     "networks.DualEncoder": of(
         networks.DualEncoder(features=3, **_SMALL),
         lambda output: jnp.concatenate(output[:2]),

@@ -46,10 +46,13 @@ SCRATCH: Mapping[str, Any] = {**CLOCK, "schedule.name": "rectified_flow", "loss.
 """MeanFlow's schedule and target, with a noise input whose derivative along a path is bounded."""
 TUNING: Mapping[str, Any] = {"loss.times.name": "log_normal_sigma", "sampling.grid.t_max": 0.95}
 _LARGE: Mapping[str, Any] = {"training.batch_size": 256, "sampling.steps": 1}  # a class has several samples in a batch
+_WINDOWS: Mapping[str, Any] = {
+    "loss.flow_map.windows": (4, 8), "loss.flow_map.depth": 1, "loss.flow_map.penalty": 0.1, "sampling.steps": 1,
+}  # fmt: skip
 
 
 def _any_steps(setting: Setting, config: Config, model: Model, trained: Trained) -> Iterator[Ready]:
-    for n in setting.steps if config.loss.flow_map.name != "drifting" else (1,):
+    for n in setting.steps if config.loss.flow_map.name not in ("adversarial", "drifting") else (1,):
         changed = config.copy_and_resolve_references()
         changed.sampling.steps = n
         yield Ready(n, changed, model, trained)
@@ -152,6 +155,7 @@ METHODS: Mapping[str, Method] = {
         f"data_{name}": functools.partial(scratch, name, SCRATCH)
         for name in ("mean_flow", "improved_mean_flow", "eulerian", "lagrangian", "progressive", "shortcut")
     },
+    "data_adversarial": functools.partial(scratch, "adversarial", {**SCRATCH, **_WINDOWS}),
     "data_drifting": functools.partial(scratch, "drifting", {**SCRATCH, **_LARGE}),
     "data_any_scale": functools.partial(scratch, "improved_mean_flow", {**SCRATCH, "loss.guidance_max": 4.0}),
     "data_stable_consistency": functools.partial(scratch, "stable_consistency", CLOCK),

@@ -30,10 +30,11 @@ FIELDS = Section(
     side=Field(8, Count(1, 4096), "Every set is brought to this resolution and number of grey values first."),
     bins=Field(17, Count(2, 256), "Grey values of every set."),
     examples=Field(500, Count(1), "At most so many of each set."),
-    kind=Field("network", Text("network, gaussian or mixture"), """
-        "network", or a density in closed form: "gaussian" or "mixture" (a Gaussian for each class)."""),
+    kind=Field("network", Text("network, flow, gaussian or mixture"), """
+        "network", an invertible "flow" of config.run, or a density in closed form: "gaussian" or "mixture" (a Gaussian
+        for each class)."""),
     run=Field("", Text("a folder, or nothing"), """
-        A folder of experiments.train to take the network from; trained here if empty."""),
+        A folder of experiments.train to take the network or the flow from; a network is trained here if empty."""),
     rank=Field(40, Count(0, 2**16), "Principal directions of a Gaussian."),
     floor=Field(0.05, POSITIVE, "Smallest standard deviation of the other directions."),
     log_snrs=Field((6.0, 4.0, 2.0, 0.0, -2.0), Each(Between(), least=1), """

@@ -10,11 +10,12 @@ from sound_sets import RATE, note_set
 
 from experiments import data as data_sets
 from experiments.audio import synthesised, transfer
-from experiments.audio.note_evaluators import NoteEvaluators
 from experiments.configs.notes import notes_controls, notes_smoke
+from experiments.evaluation.note_evaluators import NoteEvaluators
 from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
+from experiments.reporting import timbre
 from scorekit import audio, data
 from scorekit.typing import Prediction
 
@@ -63,7 +64,7 @@ def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monke
     batch = {**dataset.test, "x": np.round(dataset.test["x"] * np.exp(-np.arange(2048) / 800)).astype(np.int16)}
     sounds = transfer.transfer(config, run, batch, 1 - batch["label"])
     assert list(sounds) == ["held out", "round trip", "transferred", "new sample", transfer.OBSERVED]
-    same = {name: transfer.loudness_correlation(x, sounds["held out"], RATE) for name, x in sounds.items()}
+    same = {name: timbre.loudness_correlation(x, sounds["held out"], RATE) for name, x in sounds.items()}
     assert same[transfer.OBSERVED] > 0.9
     assert same["new sample"] < 0.6
     again = {"x": audio.float_to_pcm(sounds[transfer.OBSERVED]), "pitch": batch["pitch"]}
@@ -81,9 +82,9 @@ def test_loudness_correlation_compares_envelopes(program):
     n = np.arange(2048)
     rising, falling = (np.sin(0.5 * n) * np.exp(s * n / 500) for s in (0.5, -0.5))
     other = np.cos(0.3 * n) * np.exp(-n / 1000)
-    assert transfer.loudness_correlation(other[None], falling[None], RATE) > 0.99
-    assert transfer.loudness_correlation(rising[None], falling[None], RATE) < -0.99
-    assert transfer.loudness_correlation(np.zeros((1, 2048)), falling[None], RATE) is None
+    assert timbre.loudness_correlation(other[None], falling[None], RATE) > 0.99
+    assert timbre.loudness_correlation(rising[None], falling[None], RATE) < -0.99
+    assert timbre.loudness_correlation(np.zeros((1, 2048)), falling[None], RATE) is None
 
 
 class Predicts:
@@ -102,7 +103,7 @@ def test_compare_counts_pitches_and_families(program):
     tone = lambda pitch: 0.2 * np.sin(2 * np.pi * 440 * 2 ** ((pitch[:, None] - 69) / 12) * np.arange(4096) / RATE)
     sounds = {"held out": tone(pitch), "transferred": 0.5 * tone(pitch + np.array([0, 1, 0]))}
     evaluators = NoteEvaluators(RATE, np.array([0, 8, 24, 32]), Predicts([0, 1, 2], [3, 1, 5]))
-    table = transfer.compare(evaluators, sounds, {"label": label, "pitch": pitch}, label + 24, RATE)
+    table = timbre.compare(evaluators, sounds, {"label": label, "pitch": pitch}, label + 24, RATE)
     first, second = table.rows
     assert first[:4] == ["held out", 1.0, 1.0, 0.0]
     assert first[4] is None

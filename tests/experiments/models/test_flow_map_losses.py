@@ -9,6 +9,7 @@ from parameters import random_params
 from programs import changed
 
 from experiments.cli.config import ConfigError
+from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
 from experiments.models import checks, flow_map_losses
@@ -22,7 +23,7 @@ SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name in flow_map_losses.LOSSES if name not in ("none", "lagrangian", "mean_flow")]
+    "name", [name for name in flow_map_losses.LOSSES if name not in ("none", "adversarial", "lagrangian", "mean_flow")]
 )
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
@@ -87,6 +88,71 @@ def test_sampling_in_one_step_is_one_jump_of_the_map():
     tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
     np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
     assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
+
+
+ADVERSARIAL = (
+    "loss.flow_map.name=adversarial",
+    "loss.flow_map.windows=4,8",
+    "loss.flow_map.channels=4",
+    "loss.flow_map.depth=1",
+    "guidance=conditional",
+    "sampling.solver.name=flow_map",
+    "sampling.grid.name=uniform",
+    "sampling.guidance_scale=1.0",
+    "sampling.steps=1",
+    "evaluation.guidance_scales=1.0",
+)
+
+
+@pytest.mark.slow
+def test_generator_and_discriminators_get_their_own_gradients():
+    config = changed(smoke, *ADVERSARIAL, "loss.flow_map.penalty=0.3")
+    checks.check(config)
+    dataset = load(config)
+    model = build_model(config, dataset)
+    params = random_params(model, 0.2)
+    prepared = jax.jit(make_prepare(model, dataset))(jax.random.key(1), dataset.batch(0, 0, 8))
+    given, place, noise = prepared["conditions"], prepared["place"], model.schedule.sigma(1.0) * prepared["eps"]
+
+    def parts(network, critic):
+        """The loss of the generator, and of the discriminators, written out."""
+        samples = flow_map({**params, **network}, noise, jnp.ones(8), jnp.zeros(8)).x0
+        logits = lambda x: model.critic.logits({"critic": critic}, given, place, x)
+        softplus = lambda x, sign: sum(jnp.mean(jax.nn.softplus(sign * each)) for each in logits(x))
+        mean = lambda x: sum(each.mean(1) for each in logits(x)).sum()
+        penalty = 0.5 * jnp.sum(jax.grad(mean)(prepared["x"]) ** 2) / 8
+        return softplus(samples, -1), softplus(prepared["x"], -1) + softplus(samples, 1) + 0.3 * penalty
+
+    flow_map = lambda params, x, t, s: denoiser(model, params, given)(x, t, s)
+    network = {name: leaf for name, leaf in params.items() if name != "critic"}
+    loss = lambda params: make_loss(model)(params, prepared)[0].mean()
+    value, slopes = jax.jit(jax.value_and_grad(loss))(params)
+    of_network = jax.jit(jax.grad(lambda network: parts(network, params["critic"])[0]))(network)
+    of_critic = jax.jit(jax.grad(lambda critic: parts(network, critic)[1]))(params["critic"])
+    np.testing.assert_allclose(value, sum(jax.jit(parts)(network, params["critic"])), rtol=1e-4)
+    for name, expected in {**of_network, "critic": of_critic}.items():
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+        jax.tree.map(close, slopes[name], expected)
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("sampling.steps=2", "config.sampling.steps=2: must be 1 for config.loss.flow_map.name=adversarial"),
+        ("loss.flow_map.windows=4,6", r"config.loss.flow_map.windows=\(4, 6\): must be multiples of the first"),
+        ("loss.flow_map.windows=4,16", r"config.loss.flow_map.windows=\(4, 16\): must be at most 8, the positions"),
+    ],
+)
+def test_adversarial_training_is_one_jump_and_its_windows_fit(change, words):
+    config = changed(smoke, *ADVERSARIAL, change)
+
+    def build():
+        checks.check(config)
+        build_model(config, load(config))
+
+    with pytest.raises(ConfigError, match=words):
+        build()
 
 
 DRIFTING = "loss.flow_map.name=drifting"

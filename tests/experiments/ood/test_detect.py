@@ -6,13 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from programs import give
+from programs import give, given, succeeds
 
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError
+from experiments.models import flows
 from experiments.ood import experiment, report
 from experiments.ood.experiment import Outcome
+from experiments.ood.model import open_model
 from experiments.ood.scores import Separation
+from experiments.tasks import saved
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +80,30 @@ def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(finished):
     assert len(finished[0].left_out) == 1
 
 
+@pytest.mark.slow
+def test_a_flow_is_scored_by_its_exact_density_of_all_classes(make_config, tmp_path):
+    fields = "network.features=8 network.steps=1 training.steps=40 training.warmup_steps=1 evaluation.at_end=False"
+    folder = tmp_path / "flow"
+    succeeds("train", *given("images/digits_flow", fields), f"--workdir={folder}")
+    config = make_config(kind="flow", run=str(folder), near="shifted")
+    outcome = experiment.run(config, tmp_path / "ood")
+    assert {row.score for row in outcome.rows} == {"likelihood", "typicality |-log p - H|", "input complexity"}
+    assert np.all(outcome.ascent.log_p_after > outcome.ascent.log_p_before)
+    dataset = experiment.InDistribution(config.in_distribution, config.side, config.bins)
+    run = flows.open_run(saved(str(folder), "flow"), folder)
+    scored, x = open_model(config, dataset, tmp_path), dataset.to_model(dataset.test["x"][:3])
+    given_class = [flows.log_prob(run.model, run.params, x, {"labels": np.full(3, k)}) for k in range(10)]
+    expected = np.logaddexp.reduce(np.asarray(given_class, np.float64)) - np.log(10)
+    np.testing.assert_allclose(scored.log_density(None, x), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
         ("near", "()", r"config.near=\(\): must be at least one set"),
         ("near", "upside_down", r"config.near=\('upside_down',\): must be of mirrored, shifted"),
         ("curvature_levels", "9", "config.curvature_levels=9: must be from 1 to the 5"),
+        ("kind", "flow", "config.run=: must be the folder of a flow for config.kind=flow"),
         ("in_distribution", "mnist", "config.train.data.name=sklearn_digits: must be mnist"),
     ],
 )

@@ -49,7 +49,9 @@ def test_network_is_trained_once_and_then_loaded(make_config, tmp_path):
 
 def test_unknown_kind_of_model_is_an_error(config):
     override(config, "kind", "gausian")
-    with pytest.raises(ConfigError, match=r"must be one of network, gaussian, mixture \(did you mean gaussian\?\)"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of network, gaussian, mixture, flow \(did you mean gaussian\?\)"
+    ):
         open_model(config, None, None)
 
 

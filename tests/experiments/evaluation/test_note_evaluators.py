@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.audio.note_evaluators import (
+from experiments.evaluation.note_evaluators import (
     clear_classes,
     evaluate_notes,
     fit_note_evaluators,

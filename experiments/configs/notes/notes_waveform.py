@@ -1,0 +1,38 @@
+r"""Notes as waveforms at 4 kHz, by one network in two ways: a generator against discriminators, or a diffusion model.
+
+    python -m experiments.train --config=experiments/configs/notes/notes_waveform.py --workdir=runs/notes_gan
+    python -m experiments.train --config=experiments/configs/notes/notes_waveform.py:diffusion \
+        --workdir=runs/notes_waveform
+    python -m experiments.audio.evaluate_notes --workdir=runs/notes_gan --others=runs/notes_waveform
+"""
+
+from experiments.cli.config import choice
+from experiments.configs import base
+
+
+def get_config(argument="adversarial"):
+    choice("objective", argument, ("adversarial", "diffusion"))
+    config = base.get_config()
+    config.data.name = "soundfont_notes/4khz"
+    config.data.peak = 0.9
+    config.data.representation.update(name="waveform", scale=4.0)
+    config.data.vector.name = "pitch_velocity"
+    config.data.map.name = "pulses"
+    config.network.update(channels=64, multipliers=(1, 2), patch=16, factors=(4,))
+    config.loss.update(label_dropout=0.0, vector_dropout=0.0, map_dropout=0.0)
+    config.sampling.update(guidance_scale=1.0, batch_size=64)
+    config.evaluation.update(num_samples=256, guidance_scales=(1.0,))
+    config.training.update(batch_size=32, checkpoint_every=250, sample_every=5000, warmup_steps=50)
+    config.training.update(ema_decays=(0.99,))
+    config.sampling.ema = "0.99"
+    if argument == "diffusion":
+        config.noise_factor = 2.0
+        config.training.update(steps=1200, optimizer="muon", learning_rate=2e-3)
+        return config
+    config.loss.flow_map.update(name="adversarial", windows=(256, 1024, 4096), channels=16, penalty=1.0)
+    config.guidance = ("conditional",)
+    config.sampling.solver.name = "flow_map"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = 1
+    config.training.update(steps=1200, learning_rate=3e-4, betas=(0.5, 0.99), final_fraction=1.0)
+    return config

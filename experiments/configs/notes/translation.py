@@ -1,0 +1,16 @@
+"""Notes at 4 kHz from one family of instruments to another: one encoder, a decoder for each family.
+
+python -m experiments.train --config=experiments/configs/notes/translation.py --workdir=runs/translation
+"""
+
+from experiments.configs import base
+
+
+def get_config():
+    config = base.get_config("translation")
+    config.data.update(name="soundfont_notes/4khz", label="family")
+    config.data.representation.update(name="log_magnitudes", by_frames=True)
+    config.training.update(steps=3000, batch_size=64, learning_rate=2e-3, warmup_steps=100)
+    config.training.update(ema_decays=(0.99,), checkpoint_every=1000, sample_every=3000)
+    config.evaluation.ema = "0.99"
+    return config

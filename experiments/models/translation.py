@@ -1,0 +1,142 @@
+"""An autoencoder of notes with a decoder for each family of instruments, from a config: network, loss, translations."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import data
+from experiments.cli.config import Config, require_field
+from experiments.cli.fields import NON_NEGATIVE, Field, Section
+from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.data.notes import Notes
+from experiments.models.run_files import EVALUATED, check_average
+from scorekit import audio, metrics
+from scorekit.arguments import Count
+from scorekit.networks import TranslationNetwork, reverse_gradient
+from scorekit.typing import Array, Key, PyTree
+
+PROBED = 2000
+"""Most examples that the probe of families is fitted to."""
+FIELDS = Section(
+    translation=Section(
+        channels=Field(128, Count(1, 2**16), "Width of the hidden layers of encoder, decoders and classifier."),
+        latent_channels=Field(16, Count(1, 2**16), "Numbers of the latent of a frame."),
+        blocks=Field(3, Count(0, 1024), "Residual blocks of each of the three."),
+    ),
+    loss=Section(
+        confusion=Field(0.3, NON_NEGATIVE, """
+            Weight, in the encoder's loss, of the error of the classifier of families; 0 confuses nothing."""),
+        noise=Field(0.3, NON_NEGATIVE, "Standard deviation of the noise on latents, whose mean square is 1."),
+    ),
+    evaluation=Section(
+        num_samples=Field(192, Count(8, 10**6), "Held-out notes that are translated."),
+        shown=Field(6, Count(1, 10**6), "Notes with audio widgets."),
+        ema=EVALUATED,
+    ),
+)  # fmt: skip
+"""The sections of the config beside ``data`` and ``training``."""
+
+
+class Translation(NamedTuple):
+    """The network of a config, the section ``loss``, and its data."""
+
+    module: TranslationNetwork
+    loss: Config
+    dataset: Dataset
+
+
+def check(config: Config) -> None:
+    """Validates relations between fields; compiles nothing."""
+    must, options = functools.partial(require_field, config), config.data
+    must("data.name", issubclass(data.kind_of(config), Notes), "a data set of notes")
+    must("data.label", options.label == "family", "family: each has a decoder")
+    must("data.representation.by_frames", bool(options.representation.by_frames), "True: positions are frames")
+    check_average(config, "evaluation.ema")
+
+
+def build(config: Config, dataset: Dataset) -> Translation:
+    """Puts the parts of the config together."""
+    module = TranslationNetwork(dataset.num_classes, dataset.shape[-1], **config.translation)
+    return Translation(module, config.loss, dataset)
+
+
+def init_params(built: Translation, key: Key) -> PyTree:
+    """The initial parameters."""
+    return jax.jit(built.module.init)(key, jnp.zeros((1, *built.dataset.shape)), jnp.zeros(1, jnp.int32))
+
+
+def make_prepare(built: Translation):
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
+
+    def prepare(key: Key, batch: Batch) -> dict[str, Array]:
+        x = built.dataset.to_model(batch["x"])
+        eps = jax.random.normal(key, (*x.shape[:2], built.module.latent_channels))
+        return {"x": x, "label": jnp.asarray(batch["label"]), "eps": eps}
+
+    return prepare
+
+
+def make_loss(built: Translation):
+    """``(params, prepared batch) -> (loss of each example, its terms)``."""
+    module, options = built.module, built.loss
+
+    def loss(params: PyTree, batch: Mapping[str, Array]):
+        run: Any = functools.partial(module.apply, params)
+        z = run(batch["x"], method="encode") + options.noise * batch["eps"]
+        y = run(z, batch["label"], method="decode")
+        logits = run(reverse_gradient(z, options.confusion), method="classify")
+        squared = jnp.mean((y - batch["x"]) ** 2, axis=(1, 2))
+        entropy = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return squared + entropy, {"train/squared error": squared, "train/family": entropy}
+
+    return loss
+
+
+def encode(built: Translation, params: PyTree, sounds: np.ndarray) -> np.ndarray:
+    """The latents of raw sounds."""
+    run = jax.jit(lambda x: built.module.apply(params, built.dataset.to_model(x), method="encode"))
+    return np.asarray(in_blocks(run, sounds, min(64, len(sounds))))
+
+
+def decode(built: Translation, params: PyTree, z: np.ndarray, family: np.ndarray) -> np.ndarray:
+    """The sounds of latents by the decoders of families ``(B,)``."""
+
+    @jax.jit
+    def run(z, family):
+        return built.dataset.from_model(cast(Array, built.module.apply(params, z, family, method="decode")))
+
+    return np.asarray(run(z, family))
+
+
+def with_phase_of(note: np.ndarray, sounds: np.ndarray) -> np.ndarray:
+    """The magnitudes of the short-time Fourier transform of sounds ``(N, L)`` with the phase of other ones.
+
+    >>> n = np.arange(1024)[None]
+    >>> note = np.sin(0.3 * n)
+    >>> bool(np.abs(with_phase_of(note, 0.5 * np.cos(0.3 * n)) - 0.5 * note)[:, 256:-256].max() < 1e-3)
+    True
+    """
+    window, hop = audio.hann(256), 64
+    transform = lambda x: audio.stft(jnp.asarray(x, jnp.float32), window, hop)
+    spectrum = audio.from_polar(audio.magnitude(transform(sounds)), audio.phase(transform(note)))
+    return np.asarray(audio.istft(spectrum, window, hop, sounds.shape[1]))
+
+
+def family_in_latents(built: Translation, params: PyTree) -> dict[str, float]:
+    """The accuracy of a new linear probe of the family, of means and deviations over time: of latents and of frames."""
+    parts = [
+        {name: part[name][:PROBED] for name in ("x", "label")} for part in (built.dataset.train, built.dataset.test)
+    ]
+    frames = lambda x: np.asarray(in_blocks(jax.jit(built.dataset.to_model), x, min(64, len(x))))
+    found = {}
+    for name, read in {"frames": frames, "latents": functools.partial(encode, built, params)}.items():
+        values = [read(part["x"]) for part in parts]
+        train, test = (np.concatenate([z.mean(1), z.std(1)], axis=1) for z in values)
+        probe = metrics.fit_linear_probe(train, parts[0]["label"], built.dataset.num_classes)
+        found[name] = metrics.probe_accuracy(probe, test, parts[1]["label"])
+    return found
