@@ -4,6 +4,9 @@ r"""Notes as waveforms at 4 kHz, by one network in two ways: a generator against
     python -m experiments.train --config=experiments/configs/notes/notes_waveform.py:diffusion \
         --workdir=runs/notes_waveform
     python -m experiments.audio.evaluate_notes --workdir=runs/notes_gan --others=runs/notes_waveform
+
+Six CPU minutes each, in which neither learns notes (docs/audio.md): of 256 notes the diffusion model has 0.37 of the
+pitches right and a Fréchet distance of 557, the generator 0.02 and 810.
 """
 
 from experiments.cli.config import choice
@@ -29,10 +32,10 @@ def get_config(argument="adversarial"):
         config.noise_factor = 2.0
         config.training.update(steps=1200, optimizer="muon", learning_rate=2e-3)
         return config
-    config.loss.flow_map.update(name="adversarial", windows=(256, 1024, 4096), channels=16, penalty=1.0)
+    config.loss.flow_map.update(name="adversarial", windows=(256, 1024, 4096), channels=16, penalty=0.1)
     config.guidance = ("conditional",)
     config.sampling.solver.name = "flow_map"
     config.sampling.grid.name = "uniform"
     config.sampling.steps = 1
-    config.training.update(steps=1200, learning_rate=3e-4, betas=(0.5, 0.99), final_fraction=1.0)
+    config.training.update(steps=600, learning_rate=1e-3, betas=(0.5, 0.99), final_fraction=1.0)
     return config
