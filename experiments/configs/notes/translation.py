@@ -1,6 +1,6 @@
 """Notes at 4 kHz from one family of instruments to another: one encoder, a decoder for each family.
 
-python -m experiments.train --config=experiments/configs/notes/translation.py --workdir=runs/translation
+    python -m experiments.train --config=experiments/configs/notes/translation.py --workdir=runs/translation
 
 Nine CPU minutes: of translated held-out notes 0.86 keep their pitch (0.99 with the phase of the note), 0.13 have the
 family that they are translated to, and 0.13 their own; 0.07 and 0.29 with ``loss.confusion=0`` (docs/audio.md).
