@@ -49,7 +49,7 @@ def test_examples_that_are_too_long_are_cut_and_counted(capsys):
     assert "12 held-out examples have more than 40 events and are cut" in capsys.readouterr().out
     assert coding.grid == (40,)
     with pytest.raises(ValueError, match="name must be codes, mu_law or pixels: tone has no notes"):
-        events(types.SimpleNamespace(condition=None, name="tone"))
+        events(types.SimpleNamespace(name="tone"))
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_nothing_but_the_end_follows_an_end(module):
     """Of all sequences of three codes: probabilities sum to 1, and a code after an end has probability 0."""
     config = small(module)
     config.data.label = "none"
-    coding = types.SimpleNamespace(condition=None, num_codes=3, end=0)
+    coding = types.SimpleNamespace(num_codes=3, end=0)
     dataset = types.SimpleNamespace(condition=None, coding=coding, shape=(3,), num_classes=1, positions=None)
     model = sequences.build_model(config, dataset)
     params = random_like(sequences.init_params(model, jax.random.key(0)), 0.5)
