@@ -47,13 +47,13 @@ FIELDS = Section(
             Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""),
         commitment=Field(0.25, NON_NEGATIVE, "Codes: weight of the term that draws latents to their codes."),
         revival=Field(0.1, NON_NEGATIVE, "Codes: weight of the term that draws unused codes to the latents."),
-        code_rate=Field(1.0, POSITIVE, """
-            Codes: their learning rate as a multiple of the networks'. Latents move faster at the beginning of training;
-            codes that they leave behind are not used until they have caught up."""),
-        auxiliary=Field(1.0, NON_NEGATIVE, """
+        code_rate=Field(None, POSITIVE, """
+            Codes: their learning rate as a multiple of the networks'; None is 1. Latents move faster at the beginning
+            of training; codes that they leave behind are not used until they have caught up."""),
+        auxiliary=Field(None, NON_NEGATIVE, """
             Several levels of codes: weight of the loss of reconstructions from the first levels alone, in the training
-            of encoder and codes. The decoder is trained on it with weight 1 in any case: with 0 it decodes the
-            information that the first levels have without it."""),
+            of encoder and codes; None is 1. The decoder is trained on it with weight 1 in any case: with 0 it decodes
+            the information that the first levels have without it."""),
     ),
     evaluation=Section(
         num_samples=Field(500, Count(1), "Most test examples that distances are measured on."),
@@ -170,7 +170,8 @@ def make_loss(built: Latent):
             return value, terms
         of_first = jnp.stack([level.values for level in levels])[batch["levels"] - 1, jnp.arange(len(x))]
         fixed = jax.lax.stop_gradient(of_first)
-        auxiliary, _ = decode_loss(params, x, fixed + weights.auxiliary * (of_first - fixed), 0.0)
+        weight = 1.0 if weights.auxiliary is None else weights.auxiliary
+        auxiliary, _ = decode_loss(params, x, fixed + weight * (of_first - fixed), 0.0)
         return value + auxiliary, {**terms, "first levels": auxiliary}
 
     return loss

@@ -52,7 +52,7 @@ def stages(config, dataset, model, workdir):
     params = autoencoder.init_params(model.built, config.seed)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
     optimizer = build_optimizer(config.training)
-    if (rate := config.loss.code_rate) != 1:
+    if (rate := config.loss.code_rate) is not None:
         is_code = lambda params: jax.tree_util.tree_map_with_path(lambda at, _: "codebook" in str(at[-1]), params)
         optimizer = optax.chain(optimizer, optax.masked(optax.scale(rate), is_code))
     fit = loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)

@@ -27,8 +27,8 @@ SLOW = {
     "losses": "denoising",
     "metrics": "detection inception resize vgg",
     "networks": """
-        autoencoder autoencoder_kl causal causal.causal_transformer causal.causal_wavenet
-        causal.tiered discriminators features mlp text_encoder unets.encoders wavenet""",
+        autoencoders.autoencoder autoencoders.translation autoencoder_kl causal causal.causal_transformer
+        causal.causal_wavenet causal.tiered discriminators features mlp text_encoder unets.encoders wavenet""",
     "samplers": "adaptive_stochastic annealing chains editing inversion log_prob parallel particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",

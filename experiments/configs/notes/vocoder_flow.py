@@ -3,7 +3,8 @@
     python -m experiments.train --config=experiments/configs/notes/vocoder_flow.py --workdir=runs/vocoder_flow
     python -m experiments.audio.vocode --workdir=runs/vocoder_flow
 
-Not run here to its end.
+Not run here to its end: after 400 of the 1,500 steps, two CPU minutes, the log-spectral distance of 24 notes is 27 dB,
+where Griffin and Lim's algorithm has 11.
 """
 
 from experiments.configs import base
