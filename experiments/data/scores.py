@@ -5,6 +5,7 @@ They are read from the installed package, whose corpus has terms of its own (doc
 """
 
 import importlib
+import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW, MidiFiles, Song, key_of
 from scorekit.data.phrases import Note
+from scorekit.io import write_atomic
 
 COLLECTIONS: dict[str, str] = {"chorales": "bach", "fiddle": "ryansMammoth", "folk": "essenFolksong"}
 """Folders of the corpus."""
@@ -74,10 +76,9 @@ def _kept(path: Path, collection: str, most: int | None) -> list[Piece]:
     if not path.exists():
         pieces = list(itertools.islice(read_pieces(collection), most))
         rows = [(i, j, *note) for i, piece in enumerate(pieces) for j, part in enumerate(piece) for note in part]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npy")
-        np.save(part, np.asarray(rows, np.float64))
-        part.replace(path)
+        file = io.BytesIO()
+        np.save(file, np.asarray(rows, np.float64))
+        write_atomic(path, file.getvalue())
     found: dict[int, dict[int, list[Note]]] = {}
     for i, j, pitch, velocity, start, end in np.load(path):
         found.setdefault(int(i), {}).setdefault(int(j), []).append(Note(int(pitch), int(velocity), start, end))

@@ -136,7 +136,6 @@ def _check_one_jump(config: Config, ts: Array) -> None:
         windows = tuple(config.loss.flow_map.windows or (1,))
         fit = not any(window % windows[0] for window in windows)
         must("loss.flow_map.windows", fit, f"multiples of the first {for_it}")
-        must("loss.divergence", config.loss.divergence is None, f"None {for_it}")
         return
     must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
     for section in conditioning.SECTIONS.values():

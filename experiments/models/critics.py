@@ -12,7 +12,7 @@ from scorekit.networks import ABSENT, RandomWindowDiscriminator
 from scorekit.typing import Array, PyTree
 
 CRITIC = "critic"
-"""Where the parameters of the discriminators are among those of the network."""
+"""Where the variables of the discriminators are among the variables of a model."""
 
 
 class Critic(NamedTuple):
@@ -21,7 +21,7 @@ class Critic(NamedTuple):
     Attributes:
       module: their network.
       axes: number of spatial axes of an example.
-      map_shape: shape of the dense map that they see beside the example, if it has the same positions.
+      map_shape: shape of the dense map that they see with the example, if it has the same positions.
     """
 
     module: RandomWindowDiscriminator
@@ -33,7 +33,7 @@ class Critic(NamedTuple):
         return jax.random.uniform(key, (batch, len(self.module.windows), self.axes))
 
     def inputs(self, x: Array, given: Mapping[str, Any], place: Array | None = None) -> dict[str, Any]:
-        """What the network takes for examples and their conditions, all of them absent by default."""
+        """The inputs of the network for examples and their conditions; a vector and a dense map may be absent."""
         found = {"x": x, "place": jnp.zeros((len(x), len(self.module.windows), self.axes)) if place is None else place}
         if self.module.num_classes is not None:
             found["labels"] = given["labels"]

@@ -13,7 +13,7 @@ Args:
   offset: offset of the adaptive weight, added to the loss.
   penalty: of the squared gradient of the logits of data with respect to the data (R1); 0 for none.
   power: power of the adaptive weight; 0 is none.
-  rate: the learning rate of the discriminators over that of the generator.
+  rate: the learning rate of the discriminators over the learning rate of the generator.
   scale: scale of the pseudo-Huber distance.
   stages: number of stages of equal length; the first compares low noise with clean data.
   warmup: fraction of the training in which the tangent grows to its full size.
@@ -50,7 +50,7 @@ class FlowMapLoss(NamedTuple):
         :func:`scorekit.flow_maps.drift_weights` as well.
       critic: makes the discriminators for the conditions of a model; the loss takes ``critic``, a function
         ``(x, fixed=False) -> logits``, where ``fixed`` stops the gradient to the parameters.
-      critic_rate: the learning rate of the discriminators over that of the network.
+      critic_rate: the learning rate of the discriminators over the learning rate of the network.
     """
 
     draw: Callable[[Key, int, TimeSampler, Schedule], dict[str, Array]]

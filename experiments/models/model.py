@@ -180,6 +180,11 @@ def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
     return cast(Array, model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4))
 
 
+def own_variables(variables: PyTree) -> dict[str, Any]:
+    """The variables that the network takes, without those of its loss."""
+    return {name: value for name, value in variables.items() if name not in (LOG_VARIANCE, SCHEDULE, CRITIC)}
+
+
 def network(
     model: Model,
     params: PyTree,
@@ -195,7 +200,7 @@ def network(
         named = {**named, "scalars": scalars(model, named, jnp.zeros(jnp.shape(named["labels"])))}
     dropped = (GUIDANCE,) if takes_labels(model) else (GUIDANCE, "labels")
     named = {name: value for name, value in named.items() if name not in dropped}
-    of_network = {name: variables for name, variables in params.items() if name not in (LOG_VARIANCE, SCHEDULE, CRITIC)}
+    of_network = own_variables(params)
     if dropout is None:
         bound = Partial(model.module.apply, of_network, **named)
     else:

@@ -118,6 +118,11 @@ def as_loaded(run: Run) -> Loaded:
             f"config.loss.divergence={run.model.divergence:g}: a network with a divergence head cannot be exported: "
             "its file would not say which channels are the head"
         )
+    if run.model.flow_map is not None:
+        raise ConfigError(
+            "config.loss.flow_map: a flow map cannot be exported: its file would not say that the network takes the "
+            "length of a jump"
+        )
     try:
         check_finite(params=run.params)
     except ValueError as error:

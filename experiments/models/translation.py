@@ -39,7 +39,7 @@ FIELDS = Section(
         ema=EVALUATED,
     ),
 )  # fmt: skip
-"""The sections of the config beside ``data`` and ``training``."""
+"""The sections of the config other than ``data`` and ``training``."""
 
 
 class Translation(NamedTuple):
@@ -110,7 +110,7 @@ def decode(built: Translation, params: PyTree, z: np.ndarray, family: np.ndarray
     def run(z, family):
         return built.dataset.from_model(cast(Array, built.module.apply(params, z, family, method="decode")))
 
-    return np.asarray(run(z, family))
+    return in_blocks(lambda at: run(z[at], family[at]), np.arange(len(z)), min(64, len(z)))
 
 
 def with_phase_of(note: np.ndarray, sounds: np.ndarray) -> np.ndarray:

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.models.critics import CRITIC
-from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model
+from experiments.models.model import Model, own_variables
 from scorekit import flow_maps, networks
 from scorekit import times as time_samplers
 from scorekit.arguments import Between, Count, Each, OneOf
@@ -155,11 +154,10 @@ def build(model: Model, teacher: PyTree, options: Config) -> Adversary | None:
 
 def _features_at(model: Model, variables: PyTree, given: Mapping[str, Any], layers: tuple[str, ...]) -> Network:
     """``(x_t, t) -> {layer: output}`` inside the preconditioning of the model."""
-    of_network = {name: value for name, value in variables.items() if name not in (LOG_VARIANCE, SCHEDULE, CRITIC)}
     given = dict(given) if model.flow_map is None else {"scalars": 0.0, **given}
 
     def read(x, noise):
-        found = networks.features(model.module, of_network, x, noise, layers=layers, **given)
+        found = networks.features(model.module, own_variables(variables), x, noise, layers=layers, **given)
         return {name: jax.tree.leaves(output)[0] for name, output in found.items()}
 
     return precondition(read, model.preconditioning)

@@ -63,7 +63,7 @@ class EventCode:
     The tokens are, in this order: the end; for each pitch from ``lowest`` to ``highest`` a note-on, then for each a
     note-off, which ends the oldest note of its key; "next", by which the note-off after it ends a later one; shifts of
     time by 1 to ``shifts`` steps; ``velocities`` bins of velocities, if there is more than one; with ``programs`` the
-    128 instruments of General MIDI. Before any is said, the velocity is that of the middle bin and the instrument 0.
+    128 instruments of General MIDI. Before any is said, the velocity is the middle bin's and the instrument 0.
 
     Attributes:
       resolution: a step, in seconds.
@@ -136,7 +136,7 @@ class EventCode:
         Args:
           notes: times in seconds, in any order.
           programs: the instrument, one for all or one for each note; without effect unless the code has ``programs``.
-          seconds: time of the end; by default, and at least, that of the last note.
+          seconds: time of the end; by default, and at least, the end of the last note.
           window: whether ``seconds`` is known without being said: notes that last until then have no note-off, and
             what is later is left out.
 
@@ -203,7 +203,7 @@ class EventCode:
         """The score of any sequence of tokens; tokens after the first end are left out.
 
         Remarks say how many note-offs had no note, how many "next" had no note-off with so many notes before it, how
-        many notes had no end and last until that of the sequence, and that the sequence had none.
+        many notes had no end and last until the sequence ends, and that the sequence had no end.
 
         Args:
           seconds: the end of a window, where notes without a note-off end and what is later is left out, with a remark;

@@ -1,7 +1,7 @@
 """Discriminators: heads on the features of a network that is trained already, and networks of sounds and images.
 
-Those of waveforms are at several time scales (MelGAN), or of samples one period apart (HiFi-GAN); those of random
-windows (GAN-TTS) take sounds or images, and conditions. They return their features with the logits, for
+Discriminators of waveforms see several time scales (MelGAN), or samples one period apart (HiFi-GAN); discriminators of
+random windows (GAN-TTS) take sounds or images, and conditions. They return their features with the logits, for
 :func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are leaky.
 
 Args:

@@ -113,7 +113,7 @@ def residual_quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
 
     ``r_1 = x``, ``e_m`` the code of codebook m that is nearest to ``r_m``, and ``r_{m+1} = r_m - sg(e_m)``. Then
     ``values[m]`` is ``e_1 + … + e_m``, whose gradient passes straight through to ``x``, and the two losses of level m
-    are those of ``r_m`` and ``e_m``. The choice is greedy: another sum of M codes may be nearer to ``x``.
+    compare ``r_m`` with ``e_m``. The choice is greedy: another sum of M codes may be nearer to ``x``.
     """
     if jnp.ndim(codes) != 3:
         raise ValueError(f"codes must be (M, K, D), got {jnp.shape(codes)}")

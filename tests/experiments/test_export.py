@@ -75,6 +75,8 @@ def test_a_run_that_has_diverged_is_not_exported(ring_run):
     params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
     with_head = opened._replace(model=opened.model._replace(divergence=0.5))
     assert "divergence=0.5: a network with a divergence head cannot be exported" in error_of(as_loaded, with_head)
+    of_jumps = opened._replace(model=opened.model._replace(flow_map=object()))
+    assert "config.loss.flow_map: a flow map cannot be exported" in error_of(as_loaded, of_jumps)
     message = error_of(as_loaded, opened._replace(params=params))
     assert re.search("step 1 of the run cannot be exported: params must be finite.* --step", message)
 

@@ -3,7 +3,7 @@
     python -m experiments.train --config=experiments/configs/music/performances.py --workdir=runs/performances
     python -m experiments.music.expression --workdir=runs/performances
 
-Three CPU minutes: 1.91 bits a token, 134 a second; timing and velocities like those of held-out performances.
+Three CPU minutes: 1.91 bits a token, 134 a second; timing and velocities as in held-out performances.
 """
 
 from experiments.configs.music import events_transformer

@@ -109,6 +109,6 @@ class CodedNetwork(LatentNetwork):
 
 
 def _added(up: Callable | None, values: Array, total: Array | None) -> Array:
-    """The values of a run of levels at the rate of the latent, added to those of the coarser ones."""
+    """The values of a run of levels at the rate of the latent, added to the values of the coarser levels."""
     values = values if up is None else up(values)
     return values if total is None else total + values

@@ -51,9 +51,8 @@ def reverse_gradient(x: PyTree, scale: FiniteScalar = 1.0) -> PyTree:
 class TranslationNetwork(Module):
     """One encoder, a decoder for each domain, and a classifier of domains.
 
-    All three are residual blocks of ``gelu`` over three neighbouring frames, d frames apart in block
-    ``i`` with ``d = 2^(i mod 3)``. The parameters of the decoders are stacked, and those of the domain of each example
-    are used.
+    All three are residual blocks of ``gelu`` over three neighbouring frames, ``2^(i mod 3)`` frames apart in block i.
+    The parameters of the decoders are stacked; each example is decoded by the decoder of its domain.
 
     Attributes:
       domains: number of domains, each with a decoder.

@@ -171,7 +171,7 @@ def relative_logits(query: Array, distances: Array, index: Array | None = None, 
     """Relative attention: ``q_i . e_min(i - j, R - 1) / sqrt(d)`` for positions j up to i, ``(B, heads, L, S)``.
 
     For all positions of queries ``(B, L, heads, d)``, S = L, or for the one query at ``index`` and ``length`` S. The
-    distances, embeddings ``(R, heads, d)``, are multiplied at once and shifted into place: the memory is that of the
+    distances, embeddings ``(R, heads, d)``, are multiplied at once and shifted into place: they need the memory of the
     logits. What is behind i is arbitrary.
     """
     scaled, size = query / query.shape[-1] ** 0.5, query.shape[1]
