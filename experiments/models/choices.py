@@ -159,7 +159,7 @@ _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
     "attention_levels": Each(Count(0, 1023)),
     **dict.fromkeys(("blocks", "cycle", "depth", "dilation_base", "layers", "token_depth"), _DEPTH),
-    **dict.fromkeys(("channels", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
+    **dict.fromkeys(("channels", "columns", "features", "group_channels", "groups", "head_channels", "heads"), _WIDTH),
     **dict.fromkeys(("latent_channels", "patch", "width", "window"), _WIDTH),
     "codes": Count(2, 2**24),
     "conditioning_layers": Count(0, 1024),
@@ -208,7 +208,9 @@ NETWORKS: Mapping[str, Callable] = {
     **CAUSAL_DENOISERS,
 }
 CAUSAL_NETWORKS = _sized(
-    causal_transformer=_module(networks.CausalTransformer), causal_wavenet=_module(networks.CausalWaveNet)
+    causal_transformer=_module(networks.CausalTransformer),
+    causal_wavenet=_module(networks.CausalWaveNet),
+    pixel_cnn=_module(networks.PixelCNN, "shifted"),
 )
 FLOWS = _sized(
     couplingflow=_module(networks.flows.CouplingFlow), autoregressiveflow=_module(networks.flows.AutoregressiveFlow)

@@ -7,7 +7,7 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two and
 :class:`DDPMUNet` ``tokens``, such as the output of a :class:`TextEncoder`.
 
-:class:`CausalWaveNet`, :class:`CausalTransformer` and :class:`TieredNetwork` are autoregressive, for
+:class:`CausalWaveNet`, :class:`CausalTransformer`, :class:`PixelCNN` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
 
 :class:`TranslationNetwork` is an autoencoder with a decoder for each family of instruments.
@@ -109,7 +109,7 @@ from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
 from scorekit.networks.autoencoders import Autoencoder, CodeLevel, TranslationNetwork, fixed_noise_kl, reverse_gradient
-from scorekit.networks.causal import CausalTransformer, CausalWaveNet, TieredNetwork
+from scorekit.networks.causal import CausalTransformer, CausalWaveNet, PixelCNN, TieredNetwork
 from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
 from scorekit.networks.discriminators import (
     DiscriminatorOutput,
@@ -175,6 +175,7 @@ __all__ = [
     "Masked",
     "MultiPeriodDiscriminator",
     "MultiScaleDiscriminator",
+    "PixelCNN",
     "Posterior",
     "Quantised",
     "RandomWindowDiscriminator",

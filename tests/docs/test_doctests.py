@@ -28,7 +28,8 @@ SLOW = {
     "metrics": "detection inception resize vgg",
     "networks": """
         autoencoders.autoencoder autoencoders.translation autoencoder_kl causal causal.causal_transformer
-        causal.causal_wavenet causal.tiered discriminators features mlp text_encoder unets.encoders wavenet""",
+        causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features mlp text_encoder unets.encoders
+        wavenet""",
     "samplers": "adaptive_stochastic annealing chains editing inversion log_prob parallel particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",

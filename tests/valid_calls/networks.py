@@ -134,6 +134,7 @@ ROWS = {
         vector=Data(ones(2, 2), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.CausalWaveNet": of(_WAVENET, x=Data(SIGNALS)),
+    "networks.PixelCNN": of(networks.PixelCNN(columns=1, outputs=2, channels=4, layers=1), x=Data(SIGNALS)),
     "networks.CausalTransformer": of(
         networks.CausalTransformer(outputs=2, depth=1, width=4, heads=2, window=2), x=Data(SIGNALS)
     ),

@@ -3,8 +3,8 @@
     python -m experiments.train --config=experiments/configs/notes/vocoder_flow.py --workdir=runs/vocoder_flow
     python -m experiments.audio.vocode --workdir=runs/vocoder_flow
 
-Not run here to its end: after 400 of the 1,500 steps, two CPU minutes, the log-spectral distance of 24 notes is 27 dB,
-where Griffin and Lim's algorithm has 11.
+Five CPU minutes: the log-spectral distance of 64 held-out notes is 19.2 dB, where Griffin and Lim's algorithm has 11.0
+(docs/audio.md).
 """
 
 from experiments.configs import base
@@ -18,5 +18,5 @@ def get_config():
     config.loss.update(label_dropout=0.0, map_dropout=0.0)
     config.training.update(steps=1500, batch_size=16, learning_rate=1e-3)
     config.training.update(ema_decays=(0.99,), sample_every=5000, checkpoint_every=300)
-    config.sampling.update(ema="0.99", temperature=0.7, batch_size=16)
+    config.sampling.update(ema="0.99", temperature=0.3, batch_size=16)
     return config

@@ -10,7 +10,8 @@ Returns:
 >>> transformer = CausalTransformer(**sizes, depth=1, width=8, heads=2, pattern="strided", window=2)
 >>> wavenet = CausalWaveNet(**sizes, channels=8, layers=2, cycle=2, map_size=3)
 >>> upper = CausalWaveNet(outputs=2 * 3, channels=4, layers=1, cycle=1)
->>> for network in (transformer, wavenet, TieredNetwork(upper=upper, lower=wavenet, factor=2)):
+>>> pixels = PixelCNN(columns=2, **sizes, channels=8, layers=2)
+>>> for network in (transformer, wavenet, pixels, TieredNetwork(upper=upper, lower=wavenet, factor=2)):
 ...     outputs, params = jax.jit(network.init_with_output)(jax.random.key(0), x)
 ...     state = network.apply(params, 2, 4, method=network.init_state)
 ...     output, state = jax.jit(lambda state: network.apply(params, state, x[:, 0], method=network.step))(state)
@@ -18,10 +19,12 @@ Returns:
 (2, 4, 4) (2, 4)
 (2, 4, 4) (2, 4)
 (2, 4, 4) (2, 4)
+(2, 4, 4) (2, 4)
 """
 
 from scorekit.networks.causal.causal_transformer import CausalTransformer
 from scorekit.networks.causal.causal_wavenet import CausalWaveNet
+from scorekit.networks.causal.pixel_cnn import PixelCNN
 from scorekit.networks.causal.tiered import TieredNetwork
 
-__all__ = ["CausalTransformer", "CausalWaveNet", "TieredNetwork"]
+__all__ = ["CausalTransformer", "CausalWaveNet", "PixelCNN", "TieredNetwork"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, TieredNetwork
+from scorekit.networks import CausalTransformer, CausalWaveNet, Masked, PixelCNN, TieredNetwork
 from scorekit.networks.causal._causal import attends, causal_attention, relative_logits
 
 KEY = jax.random.key(0, impl="rbg")
@@ -24,6 +24,9 @@ NETWORKS = {
     "local": CausalTransformer(outputs=2, pattern="local", **ATTENTION),
     "strided": CausalTransformer(outputs=2, pattern="strided", **ATTENTION),
     "relative": CausalTransformer(outputs=2, relative=4, **ATTENTION),
+    "pixels": PixelCNN(columns=4, outputs=2, channels=4, layers=1),
+    "pixels with 5 taps": PixelCNN(columns=3, outputs=2, channels=4, layers=1, taps=5),
+    "pixels without a blind spot": PixelCNN(columns=4, outputs=2, channels=4, layers=3),
     "tiered": TieredNetwork(
         upper=CausalWaveNet(outputs=3 * 2, channels=4, layers=1, cycle=1),
         lower=CausalWaveNet(outputs=2, channels=4, layers=1, cycle=1, map_size=2),
@@ -38,6 +41,8 @@ WITH_CODES = {
     "full": CausalTransformer(outputs=CODES, num_codes=CODES, **ATTENTION, **SIZES),
     "local": CausalTransformer(outputs=CODES, num_codes=CODES, pattern="local", **ATTENTION, **SIZES),
     "relative": CausalTransformer(outputs=CODES, num_codes=CODES, relative=4, **ATTENTION, **SIZES),
+    "pixels": PixelCNN(columns=4, outputs=CODES, num_codes=CODES, channels=4, layers=2, **SIZES),
+    "pixels with 5 taps": PixelCNN(columns=4, outputs=CODES, num_codes=CODES, channels=4, layers=2, taps=5, **SIZES),
     "tiered": TieredNetwork(upper=UPPER, lower=LOWER, factor=3),
 }
 
@@ -55,6 +60,8 @@ def reach(network):
         place = jnp.arange(LENGTH)
         near = attends(network.pattern, network.window, network.heads, place[:, None], place + 1)
         return np.asarray(near.any(0))
+    if isinstance(network, PixelCNN):
+        return reach_of_pixels(network)
     i, j = np.indices((LENGTH, LENGTH))
     if isinstance(network, TieredNetwork):
         frames = i // network.factor - j // network.factor
@@ -63,7 +70,23 @@ def reach(network):
     return (j < i) & (i - j <= network.receptive_field)
 
 
-FAST = ("wavenet",)
+def reach_of_pixels(network):
+    """Backwards through the stacks, one layer and one position at a time; row r of v starts as the inputs of r - 1."""
+    side, rows, columns = (network.taps - 1) // 2, LENGTH // network.columns, network.columns
+    found = np.zeros((LENGTH, LENGTH), bool)
+    for place in np.ndindex(rows, columns):
+        h, v = {place}, set()
+        for _ in range(network.layers):
+            v |= h  # by link
+            v = {(r - a, c + b) for r, c in v for a in range(side + 1) for b in range(-side, side + 1)}
+            h = {(r, c - b) for r, c in h for b in range(side + 1)}
+        inputs = [r * columns + c - 1 for r, c in h if c >= 0]
+        inputs += [(r - 1) * columns + c for r, c in v if r >= 1 and 0 <= c < columns]
+        found[place[0] * columns + place[1], [j for j in inputs if j >= 0]] = True
+    return found
+
+
+FAST = ("wavenet", "pixels")
 EACH = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NETWORKS]
 
 
@@ -238,15 +261,16 @@ def test_dropout_is_active_when_it_has_a_key_and_differs_in_every_block(name):
     assert np.median(np.abs(near - exact)) < 0.02 * np.std(exact)
 
 
-def test_state_of_a_wavenet_does_not_grow_with_the_length():
+@pytest.mark.parametrize("name", ["wavenet", "pixels"])
+def test_state_of_convolutions_does_not_grow_with_the_length(name):
     bytes_of = lambda network, length: sum(
         leaf.size * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(
             jax.eval_shape(lambda: network.init_with_output(KEY, 1, length, method="init_state")[0])
         )
     )
-    wavenet, full = NETWORKS["wavenet"], NETWORKS["full"]
-    assert bytes_of(wavenet, 10) == bytes_of(wavenet, 1000)
+    convolutions, full = NETWORKS[name], NETWORKS["full"]
+    assert bytes_of(convolutions, 10) == bytes_of(convolutions, 1000)
     grows = bytes_of(full, 1000) - bytes_of(full, 500)
     assert grows == bytes_of(full, 1500) - bytes_of(full, 1000) > 0
 

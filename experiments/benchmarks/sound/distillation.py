@@ -1,0 +1,181 @@
+"""A WaveNet of notes with normal conditionals, and students that draw all samples of a note at once.
+
+The teacher and the students are given the log-mel spectrogram of a note. Each student is an inverse autoregressive
+flow. It is trained on the closed-form divergence from the teacher, on a distance of spectra from the note of the
+spectrogram, or on both. Prints, for held-out notes, the divergence from the teacher and the loudness and spectra of
+what is drawn; and how loud the teacher is at lower temperatures, for notes that are noise and notes that are tones.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+from jax.tree_util import Partial
+
+from experiments import data
+from experiments.cli import progress
+from experiments.configs.notes import vocoder_flow
+from experiments.data.dataset import evenly, preprocess, rows_of
+from experiments.models.runs import write_results
+from experiments.reporting.report import Table, tables_as_text
+from scorekit import audio, autoregressive
+from scorekit.networks import CausalWaveNet, flows
+from scorekit.typing import Array, Key, PyTree
+
+LENGTH, HOP, BATCH = 1024, 64, 8
+LEARNING_RATE, REGULARISATION = 2e-3, 4.0
+SILENCE = -60.0
+"""The loudness in dB below which a note is not counted."""
+WEIGHTS = {"divergence": (1.0, 0.0), "divergence and spectra": (1.0, 1.0), "spectra": (0.0, 1.0)}
+"""For each student the weights of the divergence, in nats a sample, and of the distance of spectra."""
+TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
+"""Of the variance of each sample given those before."""
+Loss = Callable[[PyTree, Key, Array, Array], Array]
+
+
+def networks(features: int) -> tuple[CausalWaveNet, flows.AutoregressiveFlow]:
+    """The teacher and the student, which sees as far in two layers."""
+    teacher = CausalWaveNet(outputs=2, channels=32, layers=16, cycle=8, map_size=features)
+    student = flows.AutoregressiveFlow(
+        parallel="sampling", alternate=False, layers=2, channels=32, depth=8, cycle=8, map_size=features
+    )
+    return teacher, student
+
+
+def teacher_loss(network: CausalWaveNet) -> Loss:
+    """Nats a sample."""
+
+    def loss(params, key, x, rows):
+        model = autoregressive.model_from_network(network, params, autoregressive.Normal(), dense_map=rows)
+        return -autoregressive.log_prob(model, x).mean() / x.shape[1]
+
+    return loss
+
+
+def student_loss(
+    network: flows.AutoregressiveFlow,
+    teacher: CausalWaveNet,
+    teacher_params: PyTree,
+    distance: Callable,
+    weights: tuple,
+) -> Loss:
+    """The divergence in nats a sample and the distance of the spectra of each sound, weighted."""
+
+    def loss(params, key, x, rows):
+        model = autoregressive.model_from_network(teacher, teacher_params, autoregressive.Normal(), dense_map=rows)
+        z = jax.random.normal(key, x.shape)
+        drawn, log_scale = cast(Any, network).apply(params, z, None, None, rows, method="scales")
+        total = jnp.zeros(())
+        if weights[0]:
+            nats = autoregressive.density_distillation_loss(model, drawn, z, log_scale, REGULARISATION)
+            total += weights[0] * nats.mean() / x.shape[1]
+        if weights[1]:
+            total += weights[1] * distance(drawn, x).mean()
+        return total
+
+    return loss
+
+
+def fit(loss: Loss, params: PyTree, batches: Callable[[int], tuple[Array, Array]], steps: int, label: str) -> PyTree:
+    """Parameters after so many steps of Adam, with a bar of progress."""
+    rate = optax.warmup_cosine_decay_schedule(0.0, LEARNING_RATE, max(steps // 10, 1), steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+
+    @jax.jit
+    def step(params, state, key, x, rows):
+        updates, state = optimizer.update(jax.grad(loss)(params, key, x, rows), state)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    with progress.Progress(steps, batch_size=BATCH, label=label) as bar:
+        for i in range(steps):
+            params, state = step(params, state, jax.random.key(i), *batches(i))
+            bar.update(1 + i)
+    return params
+
+
+def loudness(x: Array) -> Array:
+    """The power of each sound, in dB."""
+    return 10 * jnp.log10(jnp.mean(x**2, axis=-1) + 1e-12)
+
+
+def measure(drawn: Array, truth: Array, rate: int) -> list[float]:
+    """Loudness relative to the truth in dB, log-spectral distance in dB and the loss of the spectra: means of notes."""
+    over = lambda values: float(jnp.mean(values, where=loudness(truth) > SILENCE))
+    return [
+        over(loudness(drawn) - loudness(truth)),
+        over(audio.log_spectral_distance(drawn, truth, rate)),
+        over(audio.multi_resolution_stft_loss(drawn, truth, rate)),
+    ]
+
+
+def flatness(x: Array) -> Array:
+    """The geometric over the arithmetic mean of the power of each spectrum: 0 for a tone, 0.56 for white noise."""
+    power = jnp.abs(jnp.fft.rfft(x * jnp.hanning(x.shape[-1]))) ** 2
+    return jnp.exp(jnp.mean(jnp.log(power + 1e-12), axis=-1)) / (jnp.mean(power, axis=-1) + 1e-12)
+
+
+def by_temperature(draw: Callable[[float], Array], truth: Array, rate: int) -> Table:
+    """Loudness of what is drawn at each temperature for the quarters of the notes that are least and most flat."""
+    order = np.argsort(flatness(truth))
+    order = order[np.asarray(loudness(truth) > SILENCE)[order]]
+    quarter = max(len(order) // 4, 1)
+    parts = {"tones": order[:quarter], "noise": order[-quarter:]}
+    levels = {name: float(flatness(truth[part]).mean()) for name, part in parts.items()}
+    rows = []
+    for temperature in TEMPERATURES:
+        drawn = draw(temperature)[..., 0]
+        measured = [measure(drawn[part], truth[part], rate)[:2] for part in parts.values()]
+        rows.append([f"temperature {temperature:g}", *(value for pair in measured for value in pair)])
+    header = ["teacher", *(f"{name}: {value} (dB)" for name in parts for value in ("loudness", "LSD"))]
+    flat = ", ".join(f"{name} {level:.2g}" for name, level in levels.items())
+    return Table(header, rows, f"{quarter} notes each, of the spectral flatness {flat}; loudness over the notes")
+
+
+def run(options: flags.FlagValues, folder: Path) -> Path:
+    """Trains the teacher and the students and prints their table."""
+    config = vocoder_flow.get_config()
+    config.data.crop = LENGTH
+    dataset: Any = data.load(config)
+    features = jax.jit(dataset.maps["log_mel"](dataset, hop=HOP))
+
+    def given(part):
+        batch = preprocess(dataset, part)
+        return batch["x"], jnp.repeat(features({"raw": batch["raw"]}), HOP, axis=1)[:, :LENGTH]
+
+    batches = lambda i: given(dataset.batch(options.seed, i, BATCH))
+    x, rows = given(rows_of(dataset.test, evenly(len(dataset.test["x"]), options.num)))
+    teacher, student = networks(rows.shape[-1])
+    start = jax.jit(teacher.init)(jax.random.key(options.seed), x, dense_map=rows)
+    began = time.process_time()
+    trained = fit(teacher_loss(teacher), start, batches, options.updates, "teacher")
+    model = autoregressive.model_from_network(teacher, trained, autoregressive.Normal(), dense_map=rows)
+
+    @jax.jit
+    def draw(temperature):
+        cooler = lambda outputs: outputs + jnp.stack([0.0, 0.5 * jnp.log(temperature)])  # of means and log std
+        return autoregressive.sample(jax.random.key(options.seed), model, *x.shape[:2], transform=cooler)
+
+    truth, rate = x[..., 0], dataset.sample_rate
+    line = lambda drawn, divergence: [divergence, *measure(drawn[..., 0], truth, rate), time.process_time() - began]
+    table = [["teacher", float(teacher_loss(teacher)(trained, start, x, rows)), *line(draw(1.0), None)]]
+    z = jax.random.normal(jax.random.key(1 + options.seed), x.shape)
+    for name, weights in WEIGHTS.items():
+        began = time.process_time()
+        start = jax.jit(Partial(student.init, dense_map=rows))(jax.random.key(options.seed), z)
+        loss = student_loss(student, teacher, trained, dataset.perceptual_loss, weights)
+        params = fit(loss, start, batches, options.updates, name)
+        drawn, log_scale = jax.jit(Partial(student.apply, method="scales"))(params, z, None, None, rows)
+        divergence = autoregressive.density_distillation_loss(model, drawn, z, log_scale).mean() / LENGTH
+        table.append([f"student, {name}", None, *line(drawn, float(divergence))])
+    header = ["", "nats a sample", "divergence", "loudness (dB)", "LSD (dB)", "MR-STFT loss", "CPU s"]
+    caption = f"{options.updates} steps each; {len(x)} held-out notes of {LENGTH / rate:.3f} s; loudness over the notes"
+    tables = [Table(header, table, caption), by_temperature(draw, truth, rate)]
+    print(tables_as_text(tables))
+    return write_results(folder / "distillation.json", [row for each in tables for row in each.records()])
