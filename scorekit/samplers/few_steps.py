@@ -110,14 +110,15 @@ def few_steps(
     sigma_data: PositiveScalar = 1.0,
     guidance_scale: GuidanceScale | None = None,
 ) -> tuple[FewSteps, Array]:
-    """A solver and its grid for 5 to 24 evaluations, with tabulated noise levels and weights.
+    """A solver and its grid for 4 to 24 evaluations, with tabulated noise levels and weights.
 
     ``log_snr(ts[k]) = table[k] - 2 log(sigma_data)`` between the ends: the same noise levels, relative to the data, on
     every schedule. The network is evaluated at the inner times and, in the first step, at a level below ``ts[0]``.
 
     Args:
       schedule: the schedule of the network.
-      steps: evaluations of the network: 5 to 8, 10, 12, 14, 15, 16, 18, 20 or 24; with a guidance scale 8.
+      steps: evaluations of the network: 4 to 8, 10, 12, 14, 15, 16, 18, 20 or 24; with a guidance scale 5, 6, 8, 10,
+        12, 16 or 20.
       t_max: the first time, with more noise than the first evaluation.
       t_min: the last time, with less noise than the last evaluation.
       sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images.

@@ -7,8 +7,7 @@ from scorekit.predictions import Target, TargetName, as_target
 from scorekit.samplers._tabulated import GuidanceScale, counts
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
-from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike, Schedule, Solver
+from scorekit.typing import Array, Schedule, Solver
 
 __all__ = ["recommended"]
 
@@ -42,10 +41,10 @@ def recommended(
       schedule: the schedule of the network.
       steps: number of steps.
       stochastic: a solver that adds noise, which forgets the errors of earlier steps and needs more of them.
-      sigma_data: standard deviation of the data around 0, if it is known: with 5 to 8, 10, 12, 14, 15, 16, 18, 20 or 24
+      sigma_data: standard deviation of the data around 0, if it is known: with 4 to 8, 10, 12, 14, 15, 16, 18, 20 or 24
         steps the pair of :func:`few_steps`, better by 1.2 to 2.5 on mixtures, whose solver needs its own grid.
-      guidance_scale: gamma of guided sampling, from 1 to 8: with sigma_data and 8 steps the guided :func:`few_steps` up
-        to a gamma of 4, which must not be traced; otherwise the same pair as without sigma_data.
+      guidance_scale: gamma of guided sampling, from 1 to 8: with sigma_data and 5, 6, 8, 10, 12, 16 or 20 steps the
+        guided :func:`few_steps`; otherwise the same pair as without sigma_data.
       target: the target of the network, of which the grid begins where it is defined: for "eps" and "score" at 0.999 if
         alpha is 0 at ``t_max``. None for any that is defined at ``t_max``, as x0, v and velocity are.
       t_max: the first time.
@@ -70,7 +69,7 @@ def recommended(
     if sigma_data is not None:
         if stochastic:
             raise ValueError(f"sigma_data must be left out of a stochastic pair, got {sigma_data}")
-        if steps in counts(guidance_scale) and (guidance_scale is None or _is_won(guidance_scale)):
+        if steps in counts(guidance_scale):
             return few_steps(schedule, steps, t_max, t_min, sigma_data=sigma_data, guidance_scale=guidance_scale)
     if kind is not None:
         t_max = _defined_from(kind, schedule, t_max)
@@ -78,11 +77,6 @@ def recommended(
         return DPMSolverPP2MSDE(), grids.vp_quadratic(schedule, steps, t_max, t_min)
     solver = _DETERMINISTIC[max(first for first in _DETERMINISTIC if first <= steps)]
     return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=_POWER)
-
-
-def _is_won(guidance_scale: ArrayLike) -> bool:
-    """Whether the guided tables are better than the usual pairs, which above 4 they are not on all problems."""
-    return not is_traced(guidance_scale) and float(jnp.asarray(guidance_scale)) <= 4.0
 
 
 def _defined_from(target: Target, schedule: Schedule, t_max: Fraction) -> Array:

@@ -1,9 +1,10 @@
 """A WaveNet of notes with normal conditionals, and students that draw all samples of a note at once.
 
 The teacher and the students are given the log-mel spectrogram of a note. Each student is an inverse autoregressive
-flow. It is trained on the closed-form divergence from the teacher, on a distance of spectra from the note of the
-spectrogram, or on both. Prints, for held-out notes, the divergence from the teacher and the loudness and spectra of
-what is drawn; and how loud the teacher is at lower temperatures, for notes that are noise and notes that are tones.
+flow. It is trained on the closed-form divergence from the teacher, on a distance from the note of the spectrogram, or
+on both: of the power of each frequency over time, or of spectra. Prints, for held-out notes, the divergence from the
+teacher and the loudness and spectra of what is drawn; and how loud the teacher is at lower temperatures, for notes that
+are noise and notes that are tones.
 """
 
 import time
@@ -32,8 +33,13 @@ LENGTH, HOP, BATCH = 1024, 64, 8
 LEARNING_RATE, REGULARISATION = 2e-3, 4.0
 SILENCE = -60.0
 """The loudness in dB below which a note is not counted."""
-WEIGHTS = {"divergence": (1.0, 0.0), "divergence and spectra": (1.0, 1.0), "spectra": (0.0, 1.0)}
-"""For each student the weights of the divergence, in nats a sample, and of the distance of spectra."""
+STUDENTS = {
+    "divergence": (1.0, ""),
+    "divergence and power": (1.0, "power"),
+    "divergence and spectra": (1.0, "spectra"),
+    "spectra": (0.0, "spectra"),
+}
+"""For each student the weight of the divergence, in nats a sample, and the distance that is added."""
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
 """Of the variance of each sample given those before."""
 Loss = Callable[[PyTree, Key, Array, Array], Array]
@@ -58,25 +64,35 @@ def teacher_loss(network: CausalWaveNet) -> Loss:
     return loss
 
 
+def power_distance(y: Array, x: Array) -> Array:
+    """The mean difference of the logarithms of the power of each frequency, averaged over time, ``(B,)``.
+
+    Source: van den Oord et al. 2018, Parallel WaveNet (https://arxiv.org/abs/1711.10433), whose power loss is the
+    square of the difference without a logarithm.
+    """
+    window = audio.hann(256)
+    floor = window.sum() ** 2 * 10 ** (SILENCE / 10) / 256
+    power = lambda s: jnp.mean(audio.magnitude(audio.stft(s[..., 0], window, HOP)) ** 2, axis=-2)
+    return jnp.mean(jnp.abs(jnp.log(power(y) + floor) - jnp.log(power(x) + floor)), axis=-1)
+
+
 def student_loss(
     network: flows.AutoregressiveFlow,
     teacher: CausalWaveNet,
     teacher_params: PyTree,
-    distance: Callable,
-    weights: tuple,
+    weight: float,
+    distance: Callable | None,
 ) -> Loss:
-    """The divergence in nats a sample and the distance of the spectra of each sound, weighted."""
+    """The weighted divergence in nats a sample, and a distance from the sound of the same spectrogram."""
 
     def loss(params, key, x, rows):
         model = autoregressive.model_from_network(teacher, teacher_params, autoregressive.Normal(), dense_map=rows)
         z = jax.random.normal(key, x.shape)
         drawn, log_scale = cast(Any, network).apply(params, z, None, None, rows, method="scales")
-        total = jnp.zeros(())
-        if weights[0]:
+        total = jnp.zeros(()) if distance is None else distance(drawn, x).mean()
+        if weight:
             nats = autoregressive.density_distillation_loss(model, drawn, z, log_scale, REGULARISATION)
-            total += weights[0] * nats.mean() / x.shape[1]
-        if weights[1]:
-            total += weights[1] * distance(drawn, x).mean()
+            total += weight * nats.mean() / x.shape[1]
         return total
 
     return loss
@@ -166,10 +182,11 @@ def run(options: flags.FlagValues, folder: Path) -> Path:
     line = lambda drawn, divergence: [divergence, *measure(drawn[..., 0], truth, rate), time.process_time() - began]
     table = [["teacher", float(teacher_loss(teacher)(trained, start, x, rows)), *line(draw(1.0), None)]]
     z = jax.random.normal(jax.random.key(1 + options.seed), x.shape)
-    for name, weights in WEIGHTS.items():
+    distances = {"": None, "power": power_distance, "spectra": dataset.perceptual_loss}
+    for name, (weight, distance) in STUDENTS.items():
         began = time.process_time()
         start = jax.jit(Partial(student.init, dense_map=rows))(jax.random.key(options.seed), z)
-        loss = student_loss(student, teacher, trained, dataset.perceptual_loss, weights)
+        loss = student_loss(student, teacher, trained, weight, distances[distance])
         params = fit(loss, start, batches, options.updates, name)
         drawn, log_scale = jax.jit(Partial(student.apply, method="scales"))(params, z, None, None, rows)
         divergence = autoregressive.density_distillation_loss(model, drawn, z, log_scale).mean() / LENGTH
