@@ -1,7 +1,7 @@
 """Tunes tables of :func:`scorekit.samplers.few_steps`: noise levels and weights for few evaluations.
 
     python -m experiments.benchmarks.few_steps_tuning --nfe=8 --out=/tmp/few_steps.json
-    python -m experiments.benchmarks.few_steps_tuning --nfe=8,16 --guidance_scale=4 --out=/tmp/few_steps.json
+    python -m experiments.benchmarks.few_steps_tuning --nfe=8,16 --guidance_scale=4 --rate=0.05 --updates=1200
 
 The sampler works on ``u = x / hypot(alpha, sigma)`` by the angle ``atan(sigma / alpha)``, on which data of variance 1
 stand still. Step k from angle ``a_k`` to ``a_k+1`` has free weights of the last five slopes, and a free factor of u:

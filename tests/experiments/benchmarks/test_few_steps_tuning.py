@@ -73,5 +73,5 @@ def test_the_file_of_tables_is_tuned(load_program, tmp_path, monkeypatch, capsys
     assert {scale: tables[scale] for scale in TABLES} == TABLES
     (rows,) = tables["3"].values()
     assert [len(row) for row in rows] == [3, 4, 5, 6, 7]
-    change = np.abs(np.concatenate(rows) - np.concatenate(TABLES["1"]["5"]))  # from where it starts
+    change = np.abs(np.concatenate(rows) - np.concatenate(TABLES["2"]["5"]))  # from where it starts
     assert 1e-4 < np.max(change) < 0.1
