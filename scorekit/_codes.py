@@ -18,6 +18,17 @@ def no_code(dtype: DTypeLike) -> int:
     return int(np.array(-1).astype(dtype))
 
 
+def in_range(index: ArrayLike, size: int) -> Array:
+    """Indices as integers of at least 32 bits, of which negative ones, which would count from the end, become ``size``.
+
+    >>> in_range(np.array([1, -1], np.int8), 128).tolist()
+    [1, 128]
+    """
+    index = jnp.asarray(index)
+    index = index.astype(jnp.promote_types(index.dtype, jnp.int32))
+    return jnp.where(index < 0, size, index)
+
+
 def draw_codes(key: Key, logits: Array) -> Array:
     """A code drawn from each conditional ``(..., V)``, int32; -1 where the largest logit is not finite.
 

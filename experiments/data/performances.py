@@ -92,6 +92,8 @@ class Performances(Rolls):
         for table, notes in zip(found, music, strict=True):
             few = np.asarray(notes[:_MOST_NOTES]).reshape(-1, 4)
             table[: len(few)] = few
+        if cut := sum(len(notes) > _MOST_NOTES for notes in music):
+            print(f"{cut} of {len(music)} pieces have more than {_MOST_NOTES} notes and are cut", flush=True)
         return found
 
     def to_model(self, x):

@@ -194,7 +194,7 @@ def events(
         return found
 
     def raw(found):
-        decoded = [code.decode(row, seconds) for row in found]
+        decoded = [code.decode(row, seconds) for row in np.asarray(found)]
         if wrong := [score.remarks[0] for score in decoded if score.remarks]:
             print(f"{len(wrong)} of {len(found)} sequences of events repaired, such as: {wrong[0]}", flush=True)
         return np.asarray(dataset.of_notes([score.notes for score in decoded]), np.float32)

@@ -93,8 +93,9 @@ def check(config: Config) -> None:
     must("data.latents", bool(config.data.latents) == of_codes, allowed)
     allowed = "None for symbols.name=mu_law, which are codes of the samples"
     must("data.representation.name", not of_samples or config.data.representation.name is None, allowed)
-    allowed = "raster for symbols.name=mu_law, whose codes have no rows and columns"
-    must("order.name", not of_samples or config.order.name == "raster", allowed)
+    allowed = f"raster for symbols.name={config.symbols.name}, whose codes have no rows and columns"
+    in_line = config.symbols.name in ("events", "mu_law")
+    must("order.name", not in_line or config.order.name == "raster", allowed)
     for field, value in config.schedule.items():
         allowed = "None for config.model=autoregressive, which has no noise"
         must(f"schedule.{field}", value is None or is_diffusion(config), allowed)

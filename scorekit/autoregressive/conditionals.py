@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_index, check_drawn, draw_codes, is_missing
+from scorekit._codes import as_index, check_drawn, draw_codes, in_range, is_missing
 from scorekit.arguments import Count, PositiveInt
 from scorekit.checks import check, check_axes, check_classes
 from scorekit.trees import pytree_dataclass, static
@@ -75,8 +75,7 @@ class Categorical:
         check_classes(self.num_codes, x=x)
         _check_outputs(self, outputs, jnp.shape(x))
         log_p = jax.nn.log_softmax(_wide(outputs))
-        x = jnp.where(jnp.asarray(x) < 0, self.num_codes, x)  # a negative index would count from the end
-        return jnp.take_along_axis(log_p, x[..., None], axis=-1, mode="fill")[..., 0]
+        return jnp.take_along_axis(log_p, in_range(x, self.num_codes)[..., None], axis=-1, mode="fill")[..., 0]
 
     def sample(self, key: Key, outputs: Array) -> Array:
         """A code of each conditional, int32; an error, or if traced -1, where the largest logit is not finite."""

@@ -25,13 +25,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit._codes import no_code
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_finite, check_not_nan
+from scorekit.checks import check, check_finite, check_not_nan
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["BayesDecision", "Beams", "beam_search", "hamming_agreement", "minimum_bayes_risk"]
@@ -148,21 +149,23 @@ def minimum_bayes_risk(
       :class:`BayesDecision`; of equal candidates the first.
 
     Raises:
-      ValueError: for utilities that are not finite: if traced, the result is NaN and codes are -1.
+      ValueError: for utilities that are not finite, or weights that are all zero: if traced, the result is NaN and
+        codes are -1.
 
     Source: Kumar & Byrne 2004, "Minimum Bayes-risk decoding"; Eikema & Aziz 2020 (https://arxiv.org/abs/2005.10283).
     """
     candidates, samples = _alike(candidates, samples)
-    table, shape = utility(candidates, samples), (len(candidates), len(samples))
-    if jnp.shape(table) != shape:
-        raise ValueError(f"utility must return shape {shape}, got {jnp.shape(table)}")
+    table, shape = jnp.asarray(utility(candidates, samples)), (len(candidates), len(samples))
+    if table.shape != shape:
+        raise ValueError(f"utility must return shape {shape}, got {table.shape}")
     check_finite(utility=table)
+    table = table.astype(jnp.promote_types(table.dtype, jnp.float32))
     if log_weights is None:
         expected = jnp.mean(table, axis=1)
     else:
         if jnp.shape(log_weights) != shape[1:]:
             raise ValueError(f"log_weights must have shape {shape[1:]}, got {jnp.shape(log_weights)}")
-        check_not_nan(log_weights=log_weights)
+        check(lambda w: np.isfinite(np.max(w)), "finite where they are largest", log_weights=log_weights)
         expected = table @ jax.nn.softmax(jnp.asarray(log_weights, table.dtype))
     found = candidates[jnp.argmax(expected)]
     nothing = jnp.nan if jnp.issubdtype(found.dtype, jnp.floating) else no_code(found.dtype)

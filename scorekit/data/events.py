@@ -91,6 +91,8 @@ class EventCode:
         if self.lowest > self.highest:
             allowed = "lowest and highest must satisfy 0 <= lowest <= highest <= 127"
             raise ValueError(f"{allowed}, got {self.lowest} and {self.highest}")
+        if not isinstance(self.programs, (bool, np.bool_)):
+            raise ValueError(f"programs must be True or False, got {self.programs!r}")
 
     @functools.cached_property
     def _events(self) -> list[tuple[str, int]]:
@@ -122,6 +124,9 @@ class EventCode:
     def tokens(self, names: Iterable[str]) -> list[int]:
         """The tokens of words, the inverse of :meth:`names`."""
         words = {name: token for token, name in enumerate(self.names(range(self.num_tokens)))}
+        names = [names] if isinstance(names, str) else list(names)
+        if unknown := [name for name in names if name not in words]:
+            raise ValueError(f"names must be words for tokens, such as {', '.join(words)[:60]}…, got {unknown[0]!r}")
         return [words[name] for name in names]
 
     def encode(
@@ -144,7 +149,8 @@ class EventCode:
           ValueError: for notes that are none, or have pitches outside the code.
         """
         notes = list(notes)
-        of_each: list[Any] = [programs] * len(notes) if isinstance(programs, int) else list(programs)
+        one: Any = programs
+        of_each: list[Any] = [one] * len(notes) if np.ndim(one) == 0 else list(one)
         if len(of_each) != len(notes):
             raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
         played = []
@@ -154,10 +160,11 @@ class EventCode:
             if not self.lowest <= note.pitch <= self.highest:
                 raise ValueError(f"notes must have pitches from {self.lowest} to {self.highest}, got {note.pitch}")
             velocity = self._middle((note.velocity - 1) * self.velocities // 127)
-            times = self._step(note.start), self._step(note.end)
-            played.append(_Played(times[0], note.pitch, program * self.programs, velocity, times[1]))
-        last = self._step(0.0 if seconds is None else seconds)
-        found = [*self._in_order(sorted(played), last, window), ("end", 0)]
+            times = (self._step(time, "notes must have times") for time in (note.start, note.end))
+            first, last = times
+            played.append(_Played(first, note.pitch, program * self.programs, velocity, last))
+        end = self._step(0.0 if seconds is None else seconds)
+        found = [*self._in_order(sorted(played), end, window), ("end", 0)]
         return np.asarray([self._tokens[event] for event in found], np.int32)
 
     def _in_order(self, played: list[_Played], end: int, window: bool) -> Iterator[tuple[str, int]]:
@@ -247,12 +254,13 @@ class EventCode:
         said["next"] += older
         if end is None:
             end, said["open"] = now, sum(last < 0 for *_, last in found)
-        said["late"] = sum(first >= end for first, *_ in found) if end < now else 0
+        else:
+            said["late"] = sum(first >= end for first, *_ in found)
         second = lambda step: float(step * self.resolution)
         notes = [
             (Note(pitch, velocity, second(first), second(end if last < 0 else min(last, end))), program)
             for first, pitch, velocity, program, last in found
-            if first < end or end >= now
+            if first < end or seconds is None
         ]
         notes.sort(key=lambda each: (each[0].start, *each))
         remarks = [f"{text}: {said[kind]}" for kind, text in _REMARKS.items() if said[kind]]
@@ -265,14 +273,18 @@ class EventCode:
         low, high = (-(-127 * (bin_ + i) // self.velocities) for i in (0, 1))
         return 1 + (low + high - 1) // 2
 
-    def _step(self, seconds: float) -> int:
+    def _step(self, seconds: float, must: str = "seconds must be") -> int:
         if not 0 <= seconds <= _MOST_SECONDS:
-            raise ValueError(f"seconds must be from 0 to {_MOST_SECONDS:g}, got {seconds}")
+            raise ValueError(f"{must} from 0 to {_MOST_SECONDS:g}, got {seconds}")
         return round(seconds / self.resolution)
 
     def _read(self, tokens: Iterable[int]) -> list[tuple[str, int]]:
-        array = np.asarray(list(tokens) or np.zeros(0, int))
-        if array.ndim != 1:
-            raise ValueError(f"tokens must have shape (L,), got {array.shape}")
+        listed: Any = tokens if hasattr(tokens, "__array__") else list(tokens)
+        try:
+            array = np.asarray(listed if np.size(listed) else np.zeros(0, int))
+        except ValueError as error:
+            raise ValueError(f"tokens must have shape (L,), got {listed}") from error
+        if array.ndim != 1 or array.dtype.kind not in "biuf":
+            raise ValueError(f"tokens must be integers (L,), got {array.dtype} {array.shape}")
         check_classes(self.num_tokens, tokens=array)
         return [self._events[token] for token in array.tolist()]

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit._codes import in_range
 from scorekit.networks.conditioning import ABSENT, Masked
 from scorekit.typing import Array, ArrayLike
 
@@ -54,7 +55,7 @@ def as_labels(labels: ArrayLike | None, num_classes: int | None, batch: int) -> 
     labels = per_example("labels", num_classes if labels is None else labels, batch)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers, got dtype {labels.dtype}")
-    return jnp.where(labels < 0, num_classes + 1, labels)  # negative indices would count from the end
+    return in_range(labels, num_classes + 1)
 
 
 def per_position(name: str, value: ArrayLike, batch: int, positions: int | None) -> Array:

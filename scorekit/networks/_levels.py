@@ -89,10 +89,10 @@ def check_attention_levels(attention_levels: Sequence[int], levels: int, name: s
         raise ValueError(f"{name} must be among the levels 0 to {levels - 1}, got {tuple(attention_levels)}")
 
 
-def check_sides(sides: tuple[int, ...], stride: int) -> None:
-    """Raises ``ValueError`` unless the stride divides all sides of ``x``."""
+def check_sides(sides: tuple[int, ...], stride: int, name: str = "x") -> None:
+    """Raises ``ValueError`` unless the stride divides all sides of the array of this name."""
     if any(side % stride for side in sides):
-        raise ValueError(f"x must have sides divisible by the stride {stride}, got {sides}")
+        raise ValueError(f"{name} must have sides divisible by the stride {stride}, got {sides}")
 
 
 class LatentNetwork(Module):

@@ -249,6 +249,8 @@ class RandomWindowDiscriminator(Module):
         if self.num_classes is not None or self.vector_size is not None:
             of_conditions = Conditioning(128, self.num_classes, self.vector_size, name="conditioning")
             embedding = of_conditions(0.0, labels, x.shape[0], vector)
+        elif labels is not None or vector is not None:
+            raise ValueError("labels and vector must be None without num_classes and vector_size")
         x, found = jnp.asarray(x, jnp.float32), []
         for i, window in enumerate(self.windows):
             folded = _folded(jax.vmap(_window, (0, 0, None))(x, place[:, i], window), window // first)

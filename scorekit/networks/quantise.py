@@ -46,6 +46,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import in_range
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
@@ -149,7 +150,7 @@ def sum_of_codes(index: ArrayLike, codes: ArrayLike) -> Array:
 
 def _lookup(index: Array, codes: Array) -> Array:
     """The codes of indices; NaN for the index K, which is no code, and for any other one out of range."""
-    return jnp.take(codes, _in_range(index, codes.shape[0]), axis=0, mode="fill")
+    return jnp.take(codes, in_range(index, codes.shape[0]), axis=0, mode="fill")
 
 
 def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
@@ -166,7 +167,7 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     check_classes(size, index=index)
     if vectors.shape[0] == 0:
         raise ValueError("x must hold at least one vector, got none")
-    unused = jnp.ones(size, bool).at[_in_range(index, size).ravel()].set(False, mode="drop")
+    unused = jnp.ones(size, bool).at[in_range(index, size).ravel()].set(False, mode="drop")
     partners = vectors[(jnp.arange(size) * vectors.shape[0]) // size]
     return jnp.mean(jnp.where(unused, jnp.mean((partners - codes) ** 2, axis=-1), 0.0))
 
@@ -179,13 +180,7 @@ def code_counts(index: Array, num_codes: PositiveInt) -> Array:
       num_codes: K.
     """
     check_classes(num_codes, index=index)
-    return jnp.zeros(num_codes, jnp.int32).at[_in_range(index, num_codes).ravel()].add(1, mode="drop")
-
-
-def _in_range(index: ArrayLike, size: int) -> Array:
-    """Indices, of which negative ones, which would count from the end, become ``size``."""
-    index = jnp.asarray(index)
-    return jnp.where(index < 0, size, index)
+    return jnp.zeros(num_codes, jnp.int32).at[in_range(index, num_codes).ravel()].add(1, mode="drop")
 
 
 @checked

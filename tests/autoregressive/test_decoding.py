@@ -109,7 +109,15 @@ def test_values_and_what_is_not_allowed():
     assert np.isnan(jax.jit(lambda c: ar.minimum_bayes_risk(c, x, near).x)(x.at[0].set(jnp.nan))).all()
     bad = jax.jit(lambda c: ar.minimum_bayes_risk(c, c, lambda c, x: jnp.full((len(c), len(x)), jnp.nan)).x)
     assert bad(EVERY).tolist() == [-1] * L
+    weights = np.array([0.9, 0.0, 0.9], np.float32)
+    counted, exact = np.array([[0, 3, 0], [2, 0, 2], [0, 0, 0]]), np.exp(weights) / np.exp(weights).sum()
+    for table in (counted, counted > 0, counted.astype(np.float16)):
+        decision = ar.minimum_bayes_risk(EVERY[:3], EVERY[:3], lambda c, x, u=table: u, log_weights=weights)
+        np.testing.assert_allclose(decision.expected, table @ exact, rtol=1e-3)
     for message, call in {
+        "log_weights must be finite where they are largest, got": lambda: ar.minimum_bayes_risk(
+            EVERY, EVERY, log_weights=np.full(81, -np.inf)
+        ),
         r"width must be at most the 3\^4 = 81 sequences, got 82": lambda: ar.beam_search(chain(), L, 82),
         "model must be one of codes": lambda: ar.beam_search(ar.ar_process([0.5]), L, 2),
         r"utility must return shape \(200, 200\)": lambda: ar.minimum_bayes_risk(x, x, lambda c, x: c[:, 0]),

@@ -89,6 +89,9 @@ def test_a_window_has_no_note_offs_at_its_end():
     assert code.decode(tokens, 2.0) == (tuple(notes), (0, 0), 2.0, ())
     late = code.decode(code.encode([*notes, Note(64, 64, 2.0, 3.0)]), 2.0)
     assert late == (tuple(notes), (0, 0), 2.0, ("notes after the window, left out: 1",))
+    for words in (["shift 10", "on 60", "end"], ["shift 10", "on 60", "off 60", "shift 1", "end"]):
+        at_the_end = code.decode(np.array(code.tokens(words)), 1.0)
+        assert at_the_end == ((), (), 1.0, ("notes after the window, left out: 1",))
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -126,7 +129,13 @@ def test_bad_input_is_an_error():
         r"tokens must hold classes from 0 to 231, got \[  0 232\]": lambda: code.decode([0, 232]),
         r"tokens must hold classes from 0 to 231, got \[-1\]": lambda: code.names(np.array([-1])),
         "tokens must hold integers, got dtype float": lambda: code.decode([0.5]),
-        r"tokens must have shape \(L,\), got \(1, 2\)": lambda: code.decode(np.zeros((1, 2), int)),
+        r"tokens must be integers \(L,\), got int64 \(1, 2\)": lambda: code.decode(np.zeros((1, 2), int)),
+        r"tokens must be integers \(L,\), got <U1 \(3,\)": lambda: code.decode("abc"),
+        r"tokens must have shape \(L,\), got \[\[1, 2\], \[3\]\]": lambda: code.decode([[1, 2], [3]]),
+        "names must be words for tokens, such as end, on 36, .*, got 'on 200'": lambda: code.tokens(["on 200"]),
+        "programs must be True or False, got 2": lambda: EventCode(programs=2),
+        "programs must hold integers from 0 to 127, got float64": lambda: code.encode(phrase, 2.5),
+        "notes must have times from 0 to 14400, got 20000": lambda: code.encode([Note(60, 80, 0.0, 20000.0)]),
         "notes must have pitches from 36 to 84, got 30": lambda: code.encode([Note(30, 80, 0.0, 1.0)]),
         "velocity must hold integers from 1 to 127, got 0": lambda: code.encode([Note(60, 0, 0.0, 1.0)]),
         "start and end must be finite with 0 <= start": lambda: code.encode([Note(60, 80, 1.0, float("nan"))]),

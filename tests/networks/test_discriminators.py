@@ -171,6 +171,7 @@ def test_logits_of_random_windows_are_of_their_class_and_vector():
     [
         (WINDOWS, (WAVES[:, :20], PLACE), r"x must be \(B, L, C\) or \(B, H, W, C\), at least 32 long, got"),
         (WINDOWS, (WAVES, PLACE[:, :1]), r"place must be \(2, 2, 1\), got \(2, 1, 1\)"),
+        (WINDOWS.clone(num_classes=None, vector_size=None), (WAVES, PLACE, LABELS), "labels and vector must be None"),
         (WINDOWS.clone(windows=(8, 20)), (WAVES, PLACE), r"windows must be multiples of the first, got \(8, 20\)"),
         (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
         (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),

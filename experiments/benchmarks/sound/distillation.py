@@ -65,15 +65,14 @@ def teacher_loss(network: CausalWaveNet) -> Loss:
 
 
 def power_distance(y: Array, x: Array) -> Array:
-    """The mean difference of the logarithms of the power of each frequency, averaged over time, ``(B,)``.
+    """The squared difference of the power of all frequencies, averaged over time, relative to the second, ``(B,)``.
 
-    Source: van den Oord et al. 2018, Parallel WaveNet (https://arxiv.org/abs/1711.10433), whose power loss is the
-    square of the difference without a logarithm.
+    Source: van den Oord et al. 2018, the power loss of Parallel WaveNet (https://arxiv.org/abs/1711.10433).
     """
     window = audio.hann(256)
-    floor = window.sum() ** 2 * 10 ** (SILENCE / 10) / 256
+    floor = window.sum() ** 2 * 10 ** (SILENCE / 10)
     power = lambda s: jnp.mean(audio.magnitude(audio.stft(s[..., 0], window, HOP)) ** 2, axis=-2)
-    return jnp.mean(jnp.abs(jnp.log(power(y) + floor) - jnp.log(power(x) + floor)), axis=-1)
+    return jnp.sum(jnp.square(power(y) - power(x)), axis=-1) / (jnp.sum(jnp.square(power(x)), axis=-1) + floor**2)
 
 
 def student_loss(

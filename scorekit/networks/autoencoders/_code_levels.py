@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
+from scorekit._codes import in_range
 from scorekit.checks import check_classes
 from scorekit.networks._levels import LatentNetwork, check_sides
 from scorekit.networks.quantise import residual_quantise
@@ -61,7 +62,7 @@ class CodedNetwork(LatentNetwork):
     def code_levels(self, z: Array) -> tuple[CodeLevel, ...]:
         """The codes of a latent, coarsest level first, with the losses that train them."""
         z = self._checked_latent(z)
-        check_sides(z.shape[1:-1], self.levels[0])
+        check_sides(z.shape[1:-1], self.levels[0], "z")
         found, total = [], None
         for books, down, up in self._scales():
             x = z if down is None else down(z if total is None else jnp.concatenate([z, total], -1))
@@ -83,12 +84,14 @@ class CodedNetwork(LatentNetwork):
             raise ValueError(
                 f"index must have from 1 to {len(levels)} levels of a network with codes, got {len(index)}"
             )
-        sides = [tuple(side * level for side in each.shape[1:]) for each, level in zip(index, levels, strict=False)]
-        if len(set(sides)) > 1:
-            raise ValueError(f"index must have sides in the ratios of levels = {levels}, they are of latents {sides}")
+        pairs = zip(index, levels, strict=False)
+        sides = [(*each.shape[:1], *(side * level for side in each.shape[1:])) for each, level in pairs]
+        if len(set(sides)) > 1 or len(sides[0]) < 2:
+            allowed = f"(B, ...) with sides in the ratios of levels = {levels}"
+            raise ValueError(f"index must have shapes {allowed}, they are of latents {sides}")
         for each in index:
             check_classes(self.codes, index=each)
-        return self._sum([jnp.where(each < 0, self.codes, each) for each in index])
+        return self._sum([in_range(each, self.codes) for each in index])
 
     def _sum(self, index: Sequence[Array]) -> Array:
         """As :meth:`from_codes`, not checked."""

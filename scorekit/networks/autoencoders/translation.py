@@ -44,8 +44,18 @@ def reverse_gradient(x: PyTree, scale: FiniteScalar = 1.0) -> PyTree:
       scale: the weight of the adversary.
     """
     check_floating(x=x)
-    fixed = jax.lax.stop_gradient(x)
-    return jax.tree.map(lambda leaf, same: same - scale * (leaf - same), x, fixed)
+    return jax.tree.map(lambda leaf: _reversed(jnp.asarray(leaf), scale), x)
+
+
+@jax.custom_jvp
+def _reversed(x: Array, scale: ArrayLike) -> Array:
+    return x
+
+
+@_reversed.defjvp
+def _reversed_tangent(primals, tangents):
+    (x, scale), (dx, _) = primals, tangents
+    return x, -jnp.asarray(scale, dx.dtype) * dx
 
 
 class TranslationNetwork(Module):
@@ -92,12 +102,11 @@ class TranslationNetwork(Module):
 
     def decode(self, z: Array, domain: ArrayLike) -> Array:
         """Frames ``(B, T, C)`` of latents ``z`` ``(B, T, Z)``, by the decoders of their domains."""
-        check_floating(z=z)
+        self._check_latents(z)
         check_classes(self.domains, domain=domain)
         domain = jnp.asarray(domain)
-        if z.ndim != 3 or z.shape[-1] != self.latent_channels or domain.shape != z.shape[:1]:
-            allowed = f"(B, T, {self.latent_channels}) with a domain for each example"
-            raise ValueError(f"z must be {allowed}, got {z.shape} and {domain.shape}")
+        if domain.shape != z.shape[:1]:
+            raise ValueError(f"domain must be {z.shape[:1]}, one for each example, got {domain.shape}")
         decoder = _Blocks(self.channels, self.data_channels, self.blocks, parent=None)
         known = jnp.where((domain >= 0) & (domain < self.domains), domain, self.domains)
         own = lambda leaf: jnp.asarray(leaf).at[known].get(mode="fill", fill_value=jnp.nan)
@@ -106,7 +115,13 @@ class TranslationNetwork(Module):
 
     def classify(self, z: Array) -> Array:
         """The logits of the domain ``(B, domains)`` of latents ``z`` ``(B, T, Z)``: means over frames."""
+        self._check_latents(z)
         return self.classifier(z).mean(axis=1)
+
+    def _check_latents(self, z: Array) -> None:
+        check_floating(z=z)
+        if z.ndim != 3 or z.shape[-1] != self.latent_channels:
+            raise ValueError(f"z must be (B, T, {self.latent_channels}), got {z.shape}")
 
 
 class _Blocks(nn.Module):

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from scorekit.arguments import PositiveInt
 from scorekit.checks import check_floating
+from scorekit.networks._conditions import as_masked
 from scorekit.networks.causal.causal_wavenet import CausalWaveNet
+from scorekit.networks.conditioning import Masked
 from scorekit.networks.flows._steps import Flow, num_outputs, summed, transformed
 from scorekit.typing import Array, ArrayLike
 
@@ -96,12 +98,15 @@ class AutoregressiveFlow(Flow, kw_only=True):
         if h.ndim != 3 or h.shape[-1] != self.data_channels:
             allowed = f"(B, L, {self.data_channels})" + (" or (B, D)" if self.data_channels == 1 else "")
             raise ValueError(f"x must have shape {allowed}, got {x.shape}")
+        shape = None if self.map_size is None else (h.shape[1], self.map_size)
+        dense_map = as_masked("dense_map", dense_map, shape, h.shape[0])
         total, order = jnp.zeros_like(h), range(self.layers)
         for i in reversed(order) if inverse else order:
             layer = self._sequential if inverse and not self.is_initializing() else self._at_once
             turned = self.alternate and i % 2 == 1
-            found = layer(self.networks[i], _turned(h, turned), labels, vector, _turned(dense_map, turned))
-            h, log_slope = _turned(found, turned)
+            given = None if dense_map is None else Masked(_turned(dense_map.value, turned), dense_map.present)
+            found = layer(self.networks[i], _turned(h, turned), labels, vector, given)
+            h, log_slope = (_turned(part, turned) for part in found)
             total = total + log_slope
         return h.reshape(x.shape), total.reshape(x.shape)
 
@@ -114,11 +119,12 @@ class AutoregressiveFlow(Flow, kw_only=True):
         network, variables = network.unbind()
         batch, length, _ = v.shape
         start = network.apply(variables, batch, length, 0.0, labels, vector, method="init_state")
-        rows = None if dense_map is None else jax.tree.map(lambda a: a.swapaxes(0, 1) if a.ndim == 3 else a, dense_map)
+        rows = None if dense_map is None else dense_map.value.swapaxes(0, 1)
 
         def step(carry, at):
             state, previous = carry
             value, row = at
+            row = None if dense_map is None else Masked(row, dense_map.present)
             raw, state = network.apply(variables, state, previous, row, method="step")
             u, log_slope = transformed(value, raw.reshape(*value.shape, -1), self.bound, inverse=True)
             return (state, u), (u, log_slope)
@@ -128,6 +134,6 @@ class AutoregressiveFlow(Flow, kw_only=True):
         return u.swapaxes(0, 1), log_slope.swapaxes(0, 1)
 
 
-def _turned(sequences, turned: bool):
-    """Arrays ``(B, L, C)`` of a tree in the opposite order; other arrays are masks of examples."""
-    return jax.tree.map(lambda a: jnp.asarray(a)[:, ::-1] if turned and jnp.ndim(a) == 3 else a, sequences)
+def _turned(sequences: Array, turned: bool) -> Array:
+    """Sequences ``(B, L, C)`` in the opposite order, or as they are."""
+    return sequences[:, ::-1] if turned else sequences

@@ -132,7 +132,7 @@ config.loss.map_noise=0.5
 """
 SEQUENCE = """
     model=masked | config.network.name=causal_transformer: must be dit or wavenet for config.model=masked
-    network.name=dit | config.network.name=dit: must be causal_transformer or causal_wavenet for
+    network.name=dit | config.network.name=dit: must be causal_transformer or causal_wavenet or pixel_cnn for
     network.channels=8 | config.network.channels=8: must be left out
     schedule.name=linear | config.schedule.name=linear: must be None for config.model=autoregressive
     sampling.steps=5 | config.sampling.steps=5: must be None for config.model=autoregressive
@@ -141,7 +141,8 @@ SEQUENCE = """
 config.loss.label_dropout=0
     symbols.name=codes | config.data.latents=None: must be the folder of an autoencoder with codes
     data.latents=runs/x | config.data.latents=runs/x: must be None without config.symbols.name=codes
-    symbols.name=mu_law order.name=subscale | config.order.name=subscale: must be raster for symbols.name
+    symbols.name=mu_law order.name=subscale | config.order.name=subscale: must be raster for symbols.name=mu_law
+    symbols.name=events order.name=subscale | config.order.name=subscale: must be raster for symbols.name=events
 """
 MASKED = """
     schedule.name=log_linear schedule.alpha_min=0.5 | config.schedule.alpha_min=0.5: must be in

@@ -193,7 +193,9 @@ def test_codes_that_do_not_fit_are_named(params):
     for index, words in (
         ([], "index must have from 1 to 3 levels of a network with codes, got 0"),
         ([coarse, coarse + 5], r"index must hold classes from 0 to 4, got \[\[5 5\]"),
-        ([coarse, coarse, coarse], r"index must have sides in the ratios of levels = \(2, 2, 1\)"),
+        ([coarse, coarse[:1]], r"index must have shapes \(B, ...\) with sides in the ratios"),
+        ([coarse[0]], r"index must have shapes \(B, ...\) with sides in the ratios"),
+        ([coarse, coarse, coarse], r"index must have shapes .* sides in the ratios of levels = \(2, 2, 1\)"),
     ):
         with pytest.raises(ValueError, match=words):
             SMALL.apply(params, index, method="from_codes")

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scorekit.networks import Masked
 from scorekit.networks.flows import AutoregressiveFlow, CouplingFlow
 from scorekit.networks.flows._splines import num_parameters, spline
 
@@ -148,6 +149,25 @@ def test_conditions_change_the_density_and_both_directions_alike(flow):
         assert np.abs(np.asarray(null - z)).max() > 1e-4, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["density", "sampling"])
+def test_a_map_of_some_examples_or_one_for_all_is_inverted_as_well(parallel):
+    flow = AutoregressiveFlow(channels=4, depth=1, cycle=1, map_size=2, parallel=parallel)
+    x, value = jax.random.normal(jax.random.key(0), (3, 3)), jax.random.normal(jax.random.key(1), (3, 3, 2))
+    params = perturbed(jax.jit(flow.init)(jax.random.key(0), x, dense_map=value), 0.3)
+    run = jax.jit(lambda x, dense_map: flow.apply(params, x, dense_map=dense_map))
+    back = jax.jit(lambda z, dense_map: flow.apply(params, z, dense_map=dense_map, method="inverse"))
+    for batch in (3, 2):
+        for present in (jnp.array([True, False, True])[:batch], jnp.array(True), jnp.array(False)):
+            some = Masked(value[:batch], present)
+            z, log_det = run(x[:batch], some)
+            y, of_inverse = back(z, some)
+            np.testing.assert_allclose(y, x[:batch], atol=1e-5)
+            np.testing.assert_allclose(of_inverse, -log_det, atol=1e-5)
+    for found, expected in zip(run(x, value[0]), run(x, jnp.stack([value[0]] * 3)), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("flow", "shape", "message"),
     [
@@ -170,6 +190,8 @@ def test_errors_name_what_is_wrong(flow, shape, message):
             init(jnp.zeros(shape))
 
 
-def test_labels_need_classes():
+def test_conditions_need_a_place():
+    with pytest.raises(ValueError, match="dense_map must be None for vectors"):
+        jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), None, None, jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="labels and vector must be None for a flow with num_classes=None"):
         jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))
