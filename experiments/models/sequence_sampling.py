@@ -117,10 +117,10 @@ def transform_of(options: Config) -> Callable[[Array], Array] | None:
     return transform if names else None
 
 
-def make_sampler(config: Config, model: Sequences, dataset: Symbols, coarser: Run | None = None) -> Generate:
+def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples`` as data, in batches of one compiled size.
 
-    ``coarser`` draws the codes that are given; by default they are of held-out examples.
+    Codes that are given are drawn by ``config.sampling.coarser``; by default they are of held-out examples.
 
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
@@ -129,6 +129,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols, coarser: Ru
     ``generate.codes`` are samples as rows of codes, after the codes that were given.
     """
     options, transform = config.sampling, transform_of(config.sampling)
+    coarser = open_coarser(config, dataset) if options.coarser else None
     kept, fits = options.given or 0, (options.top_k or 1) <= model.num_codes
     require_field(config, "sampling.top_k", fits, f"at most the {model.num_codes} codes")
     allowed = f"below the {model.length} symbols: none would be left to draw"
@@ -222,8 +223,7 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     model = sequences.build_model(config, dataset)
     like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    sampler = make_sampler(config, model, dataset, open_coarser(config, dataset) if config.sampling.coarser else None)
-    return Run(dataset, model, sampler, params, found)
+    return Run(dataset, model, make_sampler(config, model, dataset), params, found)
 
 
 def open_coarser(config: Config, dataset: Symbols) -> Run:

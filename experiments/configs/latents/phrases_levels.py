@@ -3,6 +3,7 @@ r"""An autoencoder of phrases at 1 kHz with three levels of codes: two at 15.6 c
     python -m experiments.train --config=experiments/configs/latents/phrases_levels.py --workdir=runs/phrases_levels
 
 Without the auxiliary training of the first levels: --config.loss.auxiliary=0
+Two levels at 31.25 codes a second: --config.autoencoder.levels=1,1
 One level of as many codes a second: --config.autoencoder.levels=1 --config.autoencoder.factors=4,2
 
 2.6 CPU minutes: held-out phrases are decoded with a log-spectral distance of 7.96 ± 0.12 dB from the first level,
