@@ -44,9 +44,8 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._integration.divergence import draw_probes, unit_vectors, with_divergence
-from scorekit._shape_checks import output_like
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
-from scorekit.checks import check_finite, check_floating
+from scorekit.checks import check_finite, check_floating, check_like
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, Key, PyTree
 
@@ -85,7 +84,7 @@ def implicit_loss(
     eq. 8 (https://arxiv.org/abs/1905.07088).
     """
     directions = _directions(key, x, divergence, num_probes)
-    s, traces = with_divergence(lambda y: output_like("score", score, y), x, directions, _CHUNK)
+    s, traces = with_divergence(lambda y: _like("score", score, y), x, directions, _CHUNK)
     return 0.5 * sum_per_example(jnp.square, s) + jnp.mean(traces, axis=1)
 
 
@@ -106,7 +105,7 @@ def sliced_loss(
     Source: Song et al. 2019, eq. 7 (https://arxiv.org/abs/1905.07088).
     """
     directions = _directions(key, x, probes, num_probes)
-    s, traces = with_divergence(lambda y: output_like("score", score, y), x, directions, _CHUNK)
+    s, traces = with_divergence(lambda y: _like("score", score, y), x, directions, _CHUNK)
     along = jax.vmap(lambda v: _dot(v, s))(directions).T
     return jnp.mean(0.5 * jnp.square(along) + traces, axis=1)
 
@@ -179,7 +178,7 @@ def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Po
     """
     check_floating(x=x)
     check_finite(x=x)
-    r = output_like("reconstruct", reconstruct, x)
+    r = _like("reconstruct", reconstruct, x)
     size = lambda v: sum_per_example(jnp.square, jax.jvp(reconstruct, (x,), (v,))[1])
     frobenius = jnp.sum(jax.lax.map(size, unit_vectors(x), batch_size=_CHUNK), axis=0)
     return sum_per_example(jnp.square, combine((1.0, r), (-1.0, x))) + jnp.square(std) * frobenius
@@ -189,11 +188,19 @@ def _directions(key: Key | None, x: PyTree, name: _Trace, count: int) -> PyTree 
     """Probes ``(count, B, ...)``, or None for the exact trace."""
     check_floating(x=x)
     check_finite(x=x)
+    batch_size(x)
     if name == "exact":
         return None
     if key is None:
         raise ValueError("key must be a PRNG key for random directions, got None")
     return draw_probes(key, name, x, count)
+
+
+def _like(name: str, function: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
+    """The output of a function, which must be shaped like ``x``."""
+    output = function(x)
+    check_like("x", x, **{name: output})
+    return output
 
 
 def _values(log_density: Callable[[PyTree], Array], x: PyTree) -> Array:

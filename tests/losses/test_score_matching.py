@@ -162,5 +162,7 @@ def test_what_is_not_allowed_is_an_error():
         sm.implicit_loss(None, score, x, divergence="gaussian")
     with pytest.raises(ValueError, match=r"log_density must return shape \(2,\), got \(2, 3\)"):
         sm.finite_difference_loss(jax.random.key(0), lambda x: x, x)
+    with pytest.raises(ValueError, match=r"score must have the structure and the shapes of x, \(2, 3\), got \(2, 1\)"):
+        sm.implicit_loss(None, lambda x: x[:, :1], jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="x must hold values"):
         sm.implicit_loss(None, score, x[:0])
