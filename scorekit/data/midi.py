@@ -125,7 +125,9 @@ def write_score(
         check_note(note)
     last = max((note.end for note in notes), default=0.0)
     end = last if seconds is None else seconds
-    check(lambda x: np.isfinite(x) & (x >= last), f"finite and at least {last:g}, the end of the notes", seconds=end)
+    most = 3600.0 * _MOST_HOURS
+    allowed = f"at least {last:g}, the end of the notes, and at most {most:g}"
+    check(lambda x: (x >= last) & (x <= most), allowed, seconds=end)
     tempo = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=_TEMPO)])
     song = mido.MidiFile(type=1, ticks_per_beat=_TICKS_PER_BEAT, tracks=[tempo])
     for program, channel in zip(used, _CHANNELS, strict=False):

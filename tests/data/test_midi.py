@@ -202,7 +202,10 @@ def test_what_else_cannot_be_written(tmp_path):
     path, note, roll = tmp_path / "a.mid", Note(60, 80, 0.0, 1.0), np.ones((4, 128), np.uint8)
     for message, call in {
         "programs must hold integers from 0 to 127, got 128": lambda: write_score(path, [note], 128),
-        "seconds must be finite and at least 1": lambda: write_score(path, [note], seconds=0.5),
+        "seconds must be at least 1, the end of the notes, and at most 14400": lambda: write_score(
+            path, [note], seconds=0.5
+        ),
+        "seconds must be at least 15000": lambda: write_score(path, [note._replace(end=15000.0)]),
         "programs must be one or one for each of 1 notes, got 2": lambda: write_score(path, [note], [1, 2]),
         "programs must be at most 15 different ones, got 16": lambda: write_score(path, [note] * 16, range(16)),
         r"roll must be \(T, 128\)": lambda: write_midi(path, roll[:, :88]),
