@@ -255,6 +255,7 @@ def test_a_room_is_learned_by_gradient_descent():
     np.testing.assert_allclose(found, room, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "pitch"), [(0, 60), (73, 72), (48, 57)])
 def test_the_controls_of_a_recording_play_it_again(program, pitch):
     """Recorded instruments: the sound of the controls is nearer than that of another note, and as loud."""

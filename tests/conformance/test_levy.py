@@ -56,6 +56,7 @@ def agree(values, weights, found, error=5.0):
         assert abs(each.mean() - exact) < error * each.std(ddof=1) / len(each) ** 0.5 + 8e-3, f
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LEVY_LAWS)
 def test_one_increment(law, draws):
     weights = masses(law) * np.exp(-0.5 * ((0.7 * GRID - 0.5) / 0.4) ** 2)

@@ -14,7 +14,7 @@ SLOW = {
     "audio": """
         ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features representations
         stft structure""",
-    "autoregressive": "exact models smoothing",
+    "autoregressive": "exact models particles smoothing",
     "bridges": "diffrax numpyro",
     "data": "augmentation",
     "densities": "mixture random_fields spectra",
@@ -25,11 +25,11 @@ SLOW = {
     "io": "loading",
     "likelihood": "bound densities exact",
     "losses": "denoising",
-    "metrics": "detection inception resize vgg",
+    "metrics": "detection distances inception neighbours resize vgg",
     "networks": """
         autoencoders.autoencoder autoencoders.translation autoencoder_kl causal causal.causal_transformer
-        causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features mlp text_encoder unets.encoders
-        wavenet""",
+        causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows
+        flows.autoregressive_flow mlp text_encoder unets.encoders wavenet""",
     "samplers": "adaptive_stochastic annealing chains editing inversion log_prob parallel particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",

@@ -30,7 +30,8 @@ def error(network, variables, arrays, *conditions):
     return np.abs(jax.jit(network.apply)(variables, x, *conditions) - y).max() / np.abs(y).max()
 
 
-@pytest.mark.parametrize("kind", [pytest.param("ddpmpp", marks=pytest.mark.slow), "ncsnpp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_network_by_the_names_of_edm_is_that_of_physicsnemo(kind):
     tensors, arrays = edm(kind)
     network, variables = song_unet.convert(Tensors({f"model.{name}": t for name, t in tensors.items()}))

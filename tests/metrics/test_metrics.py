@@ -110,6 +110,7 @@ def test_extrapolated_frechet_distance_has_a_tenth_of_the_bias(d, shift):
     assert d < 16 or np.mean(plain) > 5 * error  # the bias that is removed is no accident
 
 
+@pytest.mark.slow
 def test_extrapolated_frechet_distance_is_the_intercept_of_a_line():
     x, y, key = normal(80, 3, 0), normal(50, 3, 1), jax.random.key(3)
     sizes, repeats = np.unique(np.round(80 / np.linspace(4, 1, 6)).astype(int)), 2

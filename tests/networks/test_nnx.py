@@ -15,7 +15,11 @@ def perturbed(state):
     return jax.tree.map(lambda leaf: np.asarray(0.1 + 0.1 * rng.normal(size=leaf.shape), leaf.dtype), state)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+FAST = ("networks.MLP", "networks.Conditioning", "networks.CausalWaveNet")
+EACH = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_networks_equal_their_linen_selves_in_graph_and_tree_mode(name):
     network, inputs = NETWORKS[name], ROWS[name].plain().values()
     model = nnx.bridge.lazy_init(nnx.bridge.ToNNX(network, rngs=nnx.Rngs(0)), *inputs)

@@ -83,6 +83,7 @@ def test_mixture_posterior_by_quadrature(observed):
     assert found.ess.min() > 0.1 * COUNT
 
 
+@pytest.mark.slow
 def test_bias_of_few_steps():
     """The variance of a Gaussian posterior; where all of x is observed, one draw has no other error."""
     schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)

@@ -57,6 +57,7 @@ def pipeline(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffusers(pipeline, tmp_path, capsys):
     path = captioned_squares(tmp_path)
     overrides = ["data.name=folder", f"data.path={path}", "data.image_size=8", f"init_from={pipeline}"]
@@ -143,6 +144,7 @@ def test_images_without_labels_have_one_class_which_the_network_does_not_see(str
     assert build_model(config, dataset).module.num_classes is None
 
 
+@pytest.mark.slow
 def test_a_model_without_labels_is_sampled_without_guidance():
     config = changed(mixture_2d, "data.label=none", "network.features=8", "sampling.steps=3")
     words = "config.guidance=classifier: must be a rule without a classifier for config.data.label=none"
