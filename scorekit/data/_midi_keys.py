@@ -24,6 +24,15 @@ def check_bytes(least: int, **named: Any) -> None:
             raise ValueError(f"{name} must hold integers from {least} to 127, got {array[wrong].flat[0]}")
 
 
+def program_of_each(programs: Any, count: int) -> list[int]:
+    """The instruments of so many notes, from one for all or one for each; raises ``ValueError`` for other numbers."""
+    of_each = [programs] * count if np.ndim(programs) == 0 else list(programs)
+    if len(of_each) != count:
+        raise ValueError(f"programs must be one or one for each of {count} notes, got {len(of_each)}")
+    check_bytes(0, programs=np.asarray(of_each, None if of_each else int))
+    return of_each
+
+
 def check_note(note: Any) -> None:
     """Raises ``ValueError`` for a note whose pitch, velocity or times are not allowed."""
     check_bytes(0, pitch=note.pitch)

@@ -30,7 +30,7 @@ import numpy as np
 
 from scorekit.arguments import Between, Count
 from scorekit.checks import check_classes
-from scorekit.data._midi_keys import SevenBits, check_bytes, check_note
+from scorekit.data._midi_keys import SevenBits, check_note, program_of_each
 from scorekit.data.midi import Score
 from scorekit.data.phrases import Note
 from scorekit.trees import pytree_dataclass, static
@@ -149,14 +149,9 @@ class EventCode:
           ValueError: for notes that are none, or have pitches outside the code.
         """
         notes = list(notes)
-        one: Any = programs
-        of_each: list[Any] = [one] * len(notes) if np.ndim(one) == 0 else list(one)
-        if len(of_each) != len(notes):
-            raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
         played = []
-        for note, program in zip(notes, of_each, strict=True):
+        for note, program in zip(notes, program_of_each(programs, len(notes)), strict=True):
             check_note(note)
-            check_bytes(0, programs=program)
             if not self.lowest <= note.pitch <= self.highest:
                 raise ValueError(f"notes must have pitches from {self.lowest} to {self.highest}, got {note.pitch}")
             velocity = self._middle((note.velocity - 1) * self.velocities // 127)

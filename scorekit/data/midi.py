@@ -38,7 +38,7 @@ import numpy as np
 from scorekit._files import read_file
 from scorekit.arguments import Between, PositiveFloat, checked
 from scorekit.checks import check, warn_caller
-from scorekit.data._midi_keys import Keyboard, SevenBits, check_bytes, check_note
+from scorekit.data._midi_keys import Keyboard, SevenBits, check_bytes, check_note, program_of_each
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
 
 __all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "write_score"]
@@ -113,11 +113,7 @@ def write_score(
     ValueError: path must be a file that can be written, got '/nowhere/a.mid': ...
     """
     mido, notes = _mido(), list(notes)
-    given: Any = programs
-    of_each: list[int] = [given] * len(notes) if np.ndim(given) == 0 else list(given)
-    if len(of_each) != len(notes):
-        raise ValueError(f"programs must be one or one for each of {len(notes)} notes, got {len(of_each)}")
-    check_bytes(0, programs=np.asarray(of_each, None if of_each else int))
+    of_each = program_of_each(programs, len(notes))
     used = sorted(set(of_each)) or [0]
     if len(used) > len(_CHANNELS):
         raise ValueError(f"programs must be at most {len(_CHANNELS)} different ones, got {len(used)}")

@@ -23,6 +23,7 @@ from experiments import data
 from experiments.cli import progress
 from experiments.configs.notes import vocoder_flow
 from experiments.data.dataset import evenly, preprocess, rows_of
+from experiments.data.sounds import SILENCE
 from experiments.models.runs import write_results
 from experiments.reporting.report import Table, tables_as_text
 from scorekit import audio, autoregressive
@@ -31,8 +32,6 @@ from scorekit.typing import Array, Key, PyTree
 
 LENGTH, HOP, BATCH = 1024, 64, 8
 LEARNING_RATE, REGULARISATION = 2e-3, 4.0
-SILENCE = -60.0
-"""The loudness in dB below which a note is not counted."""
 STUDENTS = {
     "divergence": (1.0, ""),
     "divergence and power": (1.0, "power"),
@@ -70,7 +69,7 @@ def power_distance(y: Array, x: Array) -> Array:
     Source: van den Oord et al. 2018, the power loss of Parallel WaveNet (https://arxiv.org/abs/1711.10433).
     """
     window = audio.hann(256)
-    floor = window.sum() ** 2 * 10 ** (SILENCE / 10)
+    floor = (window.sum() * SILENCE) ** 2
     power = lambda s: jnp.mean(audio.magnitude(audio.stft(s[..., 0], window, HOP)) ** 2, axis=-2)
     return jnp.sum(jnp.square(power(y) - power(x)), axis=-1) / (jnp.sum(jnp.square(power(x)), axis=-1) + floor**2)
 
@@ -120,9 +119,14 @@ def loudness(x: Array) -> Array:
     return 10 * jnp.log10(jnp.mean(x**2, axis=-1) + 1e-12)
 
 
+def audible(x: Array) -> Array:
+    """Whether a note is counted, which has to be louder than silence."""
+    return loudness(x) > 20 * np.log10(SILENCE)
+
+
 def measure(drawn: Array, truth: Array, rate: int) -> list[float]:
     """Loudness relative to the truth in dB, log-spectral distance in dB and the loss of the spectra: means of notes."""
-    over = lambda values: float(jnp.mean(values, where=loudness(truth) > SILENCE))
+    over = lambda values: float(jnp.mean(values, where=audible(truth)))
     return [
         over(loudness(drawn) - loudness(truth)),
         over(audio.log_spectral_distance(drawn, truth, rate)),
@@ -139,7 +143,7 @@ def flatness(x: Array) -> Array:
 def by_temperature(draw: Callable[[float], Array], truth: Array, rate: int) -> Table:
     """Loudness of what is drawn at each temperature for the quarters of the notes that are least and most flat."""
     order = np.argsort(flatness(truth))
-    order = order[np.asarray(loudness(truth) > SILENCE)[order]]
+    order = order[np.asarray(audible(truth))[order]]
     quarter = max(len(order) // 4, 1)
     parts = {"tones": order[:quarter], "noise": order[-quarter:]}
     levels = {name: float(flatness(truth[part]).mean()) for name, part in parts.items()}

@@ -76,7 +76,7 @@ class PixelCNN(CausalNetwork):
         above, size = (self.taps - 1) // 2, self.channels
         each = (above, self.columns, size), (1, self.columns, 2 * size), (1, above, size)
         stacks = tuple(jnp.zeros((self.layers, batch, *shape), self.dtype) for shape in each)
-        return jnp.zeros((batch, self.columns + 1, size), self.dtype), *stacks
+        return jnp.zeros((batch, self.columns, size), self.dtype), *stacks
 
     def _run(self, h, local, condition, cache, index):
         """The layers on ``(B, L, channels)``; with a cache, on one position."""
@@ -84,14 +84,14 @@ class PixelCNN(CausalNetwork):
         if cache is None:
             if h.shape[1] % self.columns:
                 raise ValueError(f"x must have a length divisible by columns = {self.columns}, got {h.shape[1]}")
-            last, stacks = jnp.pad(h, ((0, 0), (self.columns, 0), (0, 0))), None
+            last, stacks = jnp.pad(h, ((0, 0), (self.columns - 1, 0), (0, 0)))[:, : h.shape[1]], None
             column, shape = None, (batch, -1, self.columns, self.channels)
         else:
             last, *stacks = cache
             last = jnp.concatenate([last[:, 1:], h], axis=1)
             column, shape = index % self.columns, (batch, 1, 1, self.channels)
-        # Position i of h holds input i - 1, so that input i - columns, above position i, is at i + 1 - columns.
-        v = last[:, 1 : 1 + max(h.shape[1], self.columns)].reshape(batch, -1, self.columns, self.channels)
+        # Position i of h holds input i - 1, so that input i - columns, above position i, is columns - 1 before it.
+        v = last.reshape(batch, -1, self.columns, self.channels)
         h = h.reshape(shape)
         if local is not None:
             local = local.reshape(shape)

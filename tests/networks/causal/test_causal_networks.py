@@ -26,6 +26,7 @@ NETWORKS = {
     "relative": CausalTransformer(outputs=2, relative=4, **ATTENTION),
     "pixels": PixelCNN(columns=4, outputs=2, channels=4, layers=1),
     "pixels with 5 taps": PixelCNN(columns=3, outputs=2, channels=4, layers=1, taps=5),
+    "pixels with 2 layers": PixelCNN(columns=6, outputs=2, channels=4, layers=2),
     "pixels without a blind spot": PixelCNN(columns=4, outputs=2, channels=4, layers=3),
     "tiered": TieredNetwork(
         upper=CausalWaveNet(outputs=3 * 2, channels=4, layers=1, cycle=1),
@@ -79,9 +80,9 @@ def reach_of_pixels(network):
         for _ in range(network.layers):
             v |= h  # by link
             v = {(r - a, c + b) for r, c in v for a in range(side + 1) for b in range(-side, side + 1)}
-            h = {(r, c - b) for r, c in h for b in range(side + 1)}
-        inputs = [r * columns + c - 1 for r, c in h if c >= 0]
-        inputs += [(r - 1) * columns + c for r, c in v if r >= 1 and 0 <= c < columns]
+            v = {(r, c) for r, c in v if r >= 1 and 0 <= c < columns}
+            h = {(r, c - b) for r, c in h for b in range(side + 1) if c >= b}
+        inputs = [r * columns + c - 1 for r, c in h] + [(r - 1) * columns + c for r, c in v]
         found[place[0] * columns + place[1], [j for j in inputs if j >= 0]] = True
     return found
 
