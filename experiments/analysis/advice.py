@@ -156,8 +156,11 @@ def summary(scales: Scales, dataset: Dataset) -> str:
 def scale_table(scales: Scales, dataset: Dataset) -> Table:
     """The noise level above which each octave of frequencies, or each principal component, is lost."""
     schedule = schedules.shifted(schedules.cosine(), rounded(spectral_factor(scales)))
-    lost = lambda sigma: [f"{sigma:.3g}", f"{-2 * math.log(sigma):.2f}",
-                          f"{float(schedule.time_at(-2 * math.log(sigma))):.2f}"]  # fmt: skip
+    lost = lambda sigma: [
+        f"{sigma:.3g}",
+        f"{-2 * math.log(sigma):.2f}",
+        f"{float(schedule.time_at(-2 * math.log(sigma))):.2f}",
+    ]
     last = ["lost above sigma/alpha", "log-SNR", "t, shifted cosine"]
     if scales.bands is None:
         power = scales.power[scales.power > 0]

@@ -136,10 +136,14 @@ def spectrum_figure(path: Path, found: Spectral) -> Path:
     floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-2, 0, 2, 4, 6)}
     panel = {name: values[shown] for name, values in {"data (centred)": power, **floors}.items()}
     return curves.panels(
-        path, frequency[shown], {"": panel}, xlabel=f"frequency ({unit})", log_x=octaves,
+        path,
+        frequency[shown],
+        {"": panel},
+        xlabel=f"frequency ({unit})",
+        log_x=octaves,
         ylabel="power per coefficient (white noise of variance 1 is 1)",
         title="Power spectrum and the floors of white noise",
-    )  # fmt: skip
+    )
 
 
 def figures(folder: Path, found: Spectral) -> list[Section]:
@@ -152,25 +156,33 @@ def figures(folder: Path, found: Spectral) -> list[Section]:
         Figure(spectrum_figure(folder / "spectrum.png", found), "Bands where the data exceed the noise."),
         Figure(
             draw(
-                folder / "cutoff.png", found.levels, {"": {"Wiener filter": wiener, "network": network}},
-                ylabel=f"frequency ({found.axis.unit})", title="The highest frequency of which half is recovered",
+                folder / "cutoff.png",
+                found.levels,
+                {"": {"Wiener filter": wiener, "network": network}},
+                ylabel=f"frequency ({found.axis.unit})",
+                title="The highest frequency of which half is recovered",
             ),
             "Noise level is feature scale.",
         ),
         Figure(
             draw(
-                folder / "errors.png", found.levels,
+                folder / "errors.png",
+                found.levels,
                 {"network": found.named(found.relative), "Wiener filter": found.named(1 - found.gain)},
                 shades={"network": found.named(found.spread)},
-                ylabel="error of x0 / power of the band", title="What is lost of each band",
+                ylabel="error of x0 / power of the band",
+                title="What is lost of each band",
             ),
             "Left of its transition a band is lost, right of it known. Shades: one standard error over the examples.",
         ),
         Figure(
             draw(
-                folder / "weightings.png", fine, {"": found.named(weights)},
-                ylabel="λ per unit of log-SNR (1/nat)", title="weightings.band of each band",
+                folder / "weightings.png",
+                fine,
+                {"": found.named(weights)},
+                ylabel="λ per unit of log-SNR (1/nat)",
+                title="weightings.band of each band",
             ),
             "The rate at which each band is recovered: what a loss weighted for it looks at.",
         ),
-    ]  # fmt: skip
+    ]

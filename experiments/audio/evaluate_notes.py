@@ -76,8 +76,13 @@ def main(config: Config) -> Path:
     table = metrics_table(rows, evaluator.caption(num, config.sampling.batch_size))
     write_results(out / "table.json", rows)
     names = [note_name(row, test, instrument_names(dataset)) for row in shown]
-    widgets = audio_widgets(out / "sounds", sounds, dataset.sample_rate, row_labels=names,
-                            caption="Held-out notes; samples with their instrument, pitch and velocity.")  # fmt: skip
+    widgets = audio_widgets(
+        out / "sounds",
+        sounds,
+        dataset.sample_rate,
+        row_labels=names,
+        caption="Held-out notes; samples with their instrument, pitch and velocity.",
+    )
     sections = [table, Heading("Sounds"), widgets, ConfigSection((workdir / "config.json").read_text())]
     summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name}
     summary["device"] = jax.devices()[0].device_kind

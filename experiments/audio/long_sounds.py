@@ -215,8 +215,12 @@ def keys_of(config: Config) -> tuple[int, int]:
 
 def check_roll(config: Config) -> None:
     """Validates that a model is conditioned on a piano roll."""
-    require(config.data.map.name in ("piano_roll", "tones"), "data.map.name", config.data.map.name,
-            "piano_roll or tones: the model must be conditioned on the roll")  # fmt: skip
+    require(
+        config.data.map.name in ("piano_roll", "tones"),
+        "data.map.name",
+        config.data.map.name,
+        "piano_roll or tones: the model must be conditioned on the roll",
+    )
 
 
 def read_notes(keys: tuple[int, int], path: str, octaves: bool = False) -> list[Note]:

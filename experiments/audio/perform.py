@@ -88,9 +88,15 @@ def main(config: Config) -> Path:
     write_results(out / "perform.json", [row for table in tables for row in table.records()])
     shown = {name: x[: _SHOWN.value] for name, x in sounds.items()}
     return write_sound_report(
-        out / "perform.html", "scorekit: phrases from piano rolls", {**facts(run), "guidance scale": scale}, tables,
-        shown, rate, row_labels=labels, further=[Heading("Piano rolls"), *figures],
-    )  # fmt: skip
+        out / "perform.html",
+        "scorekit: phrases from piano rolls",
+        {**facts(run), "guidance scale": scale},
+        tables,
+        shown,
+        rate,
+        row_labels=labels,
+        further=[Heading("Piano rolls"), *figures],
+    )
 
 
 if __name__ == "__main__":

@@ -50,8 +50,11 @@ _CONDITION = flags.DEFINE_string("condition", "own", "Conditions of the prior: t
 _TRAINED = flags.DEFINE_list("trained", [], "Folders of runs that were trained for the task.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
 _NOISE = flags.DEFINE_float(
-    "noise_std", None, "Noise of the observation, in units of the model's data; for controls the misfit of levels, "
-    f"which is not added. {_DEFAULTS.noise_std}, or {_OF_CONTROLS.noise_std} for controls, by default.")  # fmt: skip
+    "noise_std",
+    None,
+    "Noise of the observation, in units of the model's data; for controls the misfit of levels, "
+    f"which is not added. {_DEFAULTS.noise_std}, or {_OF_CONTROLS.noise_std} for controls, by default.",
+)
 _DATA_STD = flags.DEFINE_float("data_std", _DEFAULTS.data_std, "replacement, pigdm: standard deviation of the data.")
 _SIZES = f"{_DEFAULTS.step_size}, or {_OF_CONTROLS.step_size} for controls, by default"
 _SIZE = flags.DEFINE_float("step_size", None, f"dps: size of the normalised step; {_SIZES}.")

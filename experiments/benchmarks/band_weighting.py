@@ -63,9 +63,13 @@ def main(config: Config) -> Path:
             name if name == "λ = 1" else f"band {name}": np.mean(each, axis=0)[:, i] for name, each in relative.items()
         }
     curves.panels(
-        out, LOG_SNRS, panels, xlabel=NOISE_AXIS,
-        ylabel="error of x0 / power of the band", title="Trained with λ = 1, or with the weighting of one band",
-    )  # fmt: skip
+        out,
+        LOG_SNRS,
+        panels,
+        xlabel=NOISE_AXIS,
+        ylabel="error of x0 / power of the band",
+        title="Trained with λ = 1, or with the weighting of one band",
+    )
     return out
 
 

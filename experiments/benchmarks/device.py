@@ -33,10 +33,17 @@ HEADERS = {
     "speeds": ["", "measured", "published"],
     "attention": ["batch × tokens × heads × features", "implementation", "forward and backward", "of the peak"],
     "recipe": [
-        "config", "program", "batch", "step or evaluation", "bound", "of the bound", "examples a second",
-        "memory, planned", "in use at most",
+        "config",
+        "program",
+        "batch",
+        "step or evaluation",
+        "bound",
+        "of the bound",
+        "examples a second",
+        "memory, planned",
+        "in use at most",
     ],
-}  # fmt: skip
+}
 
 _OUT = shared.out("Folder of rows and table, one for each machine.", "runs/device")
 _CONFIGS = flags.DEFINE_list("configs", [*PUBLISHED, *LARGE], "Config files to measure.")

@@ -31,13 +31,21 @@ _LOSSES = r"\d+ of \d+ different captions "
 
 
 FIELDS = Section(
-    encoder=Field(None, Text("a folder, or a file .npz"), """
+    encoder=Field(
+        None,
+        Text("a folder, or a file .npz"),
+        """
         The frozen encoder of text: a folder with ``model.safetensors``, ``config.json`` and ``tokenizer.json``, or a
         file ``.npz`` with ``captions`` (N texts), ``states`` (N, T, C), ``mask`` (N, T) and ``pooled`` (N, D) of an
-        encoder of your own; None is all-MiniLM-L6-v2."""),
-    length=Field(None, Count(3, 512), """
-        Tokens of a caption at most, the marks of beginning and end included; None is 64."""),
-)  # fmt: skip
+        encoder of your own; None is all-MiniLM-L6-v2.""",
+    ),
+    length=Field(
+        None,
+        Count(3, 512),
+        """
+        Tokens of a caption at most, the marks of beginning and end included; None is 64.""",
+    ),
+)
 """The section ``data.captions``."""
 
 

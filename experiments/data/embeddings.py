@@ -16,11 +16,15 @@ EMBEDDING = "embedding"
 
 
 FIELDS = Section(
-    encoder=Field(None, Text("a folder"), """
+    encoder=Field(
+        None,
+        Text("a folder"),
+        """
         Folder of a run of contrastive encoders, whose embeddings of the pictures are a condition
-        (``vector.name`` is "embedding") or the examples; None is for neither."""),
+        (``vector.name`` is "embedding") or the examples; None is for neither.""",
+    ),
     as_examples=Field(None, bool, "The examples are the embeddings, for a prior; None is False."),
-)  # fmt: skip
+)
 """The section ``data.embeddings``."""
 
 

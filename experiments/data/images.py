@@ -184,9 +184,16 @@ class Images(Dataset):
         else:
             transform = _without_class if self._unlabelled else _without_text
             parts = streamed(
-                self._source, transform, self._on_error, seed=seed, batch_size=size, start=first_step * size,
-                process_index=process_index, process_count=process_count, workers=workers,
-            )  # fmt: skip
+                self._source,
+                transform,
+                self._on_error,
+                seed=seed,
+                batch_size=size,
+                start=first_step * size,
+                process_index=process_index,
+                process_count=process_count,
+                workers=workers,
+            )
         return self._augmented(parts, seed, first_step, rows.start)
 
     def _augmented(self, parts, seed, first_step, first_row):

@@ -64,8 +64,11 @@ def read_pieces(collection: str) -> Iterator[Piece]:
         parts = []
         for part in score.parts or [score]:
             found = part.stripTies().flatten().notes
-            spans = [(float(x.offset), float(x.offset + x.quarterLength), max(p.midi for p in x.pitches)) for x in found
-                     if x.pitches and "Harmony" not in x.classes]  # fmt: skip
+            spans = [
+                (float(x.offset), float(x.offset + x.quarterLength), max(p.midi for p in x.pitches))
+                for x in found
+                if x.pitches and "Harmony" not in x.classes
+            ]
             parts.append([Note(pitch, 64, QUARTER * start, QUARTER * end) for start, end, pitch in spans])
         if len(parts) in _VOICES and all(parts):
             yield parts
@@ -108,8 +111,9 @@ class Scores(MidiFiles):
         try:
             pieces = _kept(path, collection, most)
         except ImportError as error:
-            raise ConfigError(f"config.data.name={config.data.name}: needs music21, {error}; "
-                              "pip install 'scorekit[scores]'") from error  # fmt: skip
+            raise ConfigError(
+                f"config.data.name={config.data.name}: needs music21, {error}; pip install 'scorekit[scores]'"
+            ) from error
         songs = [song_of_parts(piece) for piece in pieces]
         held_out = [song for i, song in enumerate(songs) if i % _EVERY == _EVERY - 1]
         rest = [song for i, song in enumerate(songs) if i % _EVERY != _EVERY - 1]

@@ -77,9 +77,12 @@ class SoundFiles(Sounds):
         """Clips to train on, and held-out ones."""
         options = config.data
         opened = lambda path: data.recordings(
-            path, length=options.crop, sample_rate=options.sample_rate, channels=options.channels or 1,
+            path,
+            length=options.crop,
+            sample_rate=options.sample_rate,
+            channels=options.channels or 1,
             on_error=self._on_error or "raise",
-        )  # fmt: skip
+        )
         train, test = open_splits(config, opened) or opened(Path(options.path).expanduser()).held_out()
         rates = train.sample_rate, test.sample_rate
         require(len({*rates}) == 1, "data.sample_rate", None, "set: the sets have files of {} and {} Hz".format(*rates))
@@ -123,9 +126,16 @@ class SoundFiles(Sounds):
 
     def _stream(self, seed, first_step, size, process_index=0, process_count=1, workers=0):
         parts = streamed(
-            self._source, dict, self._on_error or "raise", seed=seed, batch_size=size, start=first_step * size,
-            process_index=process_index, process_count=process_count, workers=workers,
-        )  # fmt: skip
+            self._source,
+            dict,
+            self._on_error or "raise",
+            seed=seed,
+            batch_size=size,
+            start=first_step * size,
+            process_index=process_index,
+            process_count=process_count,
+            workers=workers,
+        )
         with contextlib.closing(parts):
             yield from map(self._finished, parts)
 

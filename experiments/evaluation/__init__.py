@@ -18,8 +18,12 @@ from scorekit.metrics.resize import CONVENTIONS
 AT_END = Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate.")
 LEFT_OUT = {"evaluation": "left out; experiments.evaluate finds the metrics"}
 """The facts of a report without them."""
-SAMPLES = Field(None, Count(1, 10**8), """
-    Samples that metrics are computed on; None is as many as there are training examples, at most 1500.""")  # fmt: skip
+SAMPLES = Field(
+    None,
+    Count(1, 10**8),
+    """
+    Samples that metrics are computed on; None is as many as there are training examples, at most 1500.""",
+)
 FIELDS = Section(
     at_end=AT_END,
     num_samples=SAMPLES,

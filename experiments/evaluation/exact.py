@@ -93,10 +93,17 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
         if jumps:
             return map_likelihood(model, params, given, x, jumps, t_min, t_max)
         return likelihood.log_likelihood(
-            None if kind == "exact" else key, denoiser(model, params, given), schedule, x, divergence=kind,
-            probes=options.exact_probes, t_min=t_min, t_max=t_max, rtol=options.exact_tolerance,
+            None if kind == "exact" else key,
+            denoiser(model, params, given),
+            schedule,
+            x,
+            divergence=kind,
+            probes=options.exact_probes,
+            t_min=t_min,
+            t_max=t_max,
+            rtol=options.exact_tolerance,
             atol=options.exact_tolerance,
-        )  # fmt: skip
+        )
 
     def code(jumps, params, key, batch):
         found = []

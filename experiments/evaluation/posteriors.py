@@ -19,14 +19,22 @@ FIELDS = Section(
     observations=Field(500, Count(20, 10**6), "Held-out rows, at most, whose posteriors are tested."),
     samples=Field(200, Count(10, 10**6), "Samples of each of these posteriors."),
     densities=Field(50, Count(0, 10**6), "Of these rows those with log-densities of 50 samples; 0 for none."),
-    composed=Field((), Each(Count(1, 10**4)), """
+    composed=Field(
+        (),
+        Each(Count(1, 10**4)),
+        """
         Numbers of independent observations of one parameter, such as (1, 10, 100), whose posterior is composed from
-        single ones: of a simulator with exact posteriors."""),
-    compared=Field(3, Count(0, 10**4), """
+        single ones: of a simulator with exact posteriors.""",
+    ),
+    compared=Field(
+        3,
+        Count(0, 10**4),
+        """
         Of these rows those whose posterior is compared with exact samples by a classifier, where a simulator has
-        them; 0 for none."""),
+        them; 0 for none.""",
+    ),
     exact_tolerance=Field(1e-4, POSITIVE, "Relative and absolute tolerance of the steps of log-densities."),
-)  # fmt: skip
+)
 LEVELS = np.linspace(0.05, 0.95, 19)
 """Nominal coverages."""
 _DENSITIES = 50

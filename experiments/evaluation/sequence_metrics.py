@@ -27,7 +27,7 @@ FIELDS = Section(
     num_samples=SAMPLES,
     guidance_scales=Field((1.0, 2.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
     bound_times=Field(32, Count(1, 10**6), "Diffusion: noise levels per test example in the variational bound."),
-)  # fmt: skip
+)
 """The section ``evaluation`` of a config of sequences."""
 
 
@@ -94,8 +94,12 @@ def evaluate(
     partial: PartialSamples | None = None,
 ) -> SequenceEvaluation:
     """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
-    require(config.sampling.given is None, "sampling.given", config.sampling.given,
-            "None in an evaluation: given notes are of the test data that samples are compared with")  # fmt: skip
+    require(
+        config.sampling.given is None,
+        "sampling.given",
+        config.sampling.given,
+        "None in an evaluation: given notes are of the test data that samples are compared with",
+    )
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
     scales, num, size = config.evaluation.guidance_scales, dataset.num_samples(config), config.sampling.batch_size
     rows, labels = {}, np.arange(num, dtype=np.int32) % dataset.num_classes

@@ -118,8 +118,16 @@ def _step(key: Key, state: Any, x: Array, row: Any, denoiser: Any, solver: Any) 
 
 _repaint = jax.jit(
     lambda key, denoiser, schedule, x, ts, keep, y, jump_length, resamples: samplers.repaint(
-        key, denoiser, schedule, solvers.Ancestral(), x, ts, jnp.broadcast_to(keep, x.shape[1:]), y,
-        jump_length=jump_length, resamples=resamples,
+        key,
+        denoiser,
+        schedule,
+        solvers.Ancestral(),
+        x,
+        ts,
+        jnp.broadcast_to(keep, x.shape[1:]),
+        y,
+        jump_length=jump_length,
+        resamples=resamples,
     ),
     static_argnames=("jump_length", "resamples"),
-)  # fmt: skip
+)

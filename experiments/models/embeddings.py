@@ -36,10 +36,14 @@ from scorekit.typing import PyTree
 _BLOCK = 100
 
 FIELDS = Section(
-    dual_encoder=Choices(choices.DUAL_ENCODERS, "unet_encoder", """
-        What is trained: vectors of norm 1 of pictures, and of their captions."""),
+    dual_encoder=Choices(
+        choices.DUAL_ENCODERS,
+        "unet_encoder",
+        """
+        What is trained: vectors of norm 1 of pictures, and of their captions.""",
+    ),
     evaluation=Section(ema=EVALUATED),
-)  # fmt: skip
+)
 """The sections of a config of contrastive encoders beside ``data`` and ``training``."""
 
 

@@ -69,9 +69,15 @@ def _two_times(diagonal, key, n, sampler, schedule):
 def _mean_flow(improved, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
     del progress
     return flow_maps.eulerian_loss(
-        flow_map, schedule, x0, eps, times["t"], times["s"],
-        velocity=teacher or velocity, tangent=flow_map if improved else None,
-    )  # fmt: skip
+        flow_map,
+        schedule,
+        x0,
+        eps,
+        times["t"],
+        times["s"],
+        velocity=teacher or velocity,
+        tangent=flow_map if improved else None,
+    )
 
 
 def _mixed(mask, one, other, *state) -> Prediction:
@@ -123,9 +129,17 @@ def _one_time(key, n, sampler, schedule):
 
 def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None):
     return flow_maps.eulerian_loss(
-        flow_map, schedule, x0, eps, times["t"], times["s"], velocity=teacher or velocity,
-        coordinate="angle", normalise=normalise, warmup=jnp.clip(progress / warmup, 0.0, 1.0),
-    )  # fmt: skip
+        flow_map,
+        schedule,
+        x0,
+        eps,
+        times["t"],
+        times["s"],
+        velocity=teacher or velocity,
+        coordinate="angle",
+        normalise=normalise,
+        warmup=jnp.clip(progress / warmup, 0.0, 1.0),
+    )
 
 
 def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):

@@ -123,9 +123,17 @@ def make_loss(model: Model, teacher: Callable[[Mapping[str, Any]], Denoiser] | N
         if model.divergence is not None:
             head = divergence_head(model, params, batch["conditions"], batch.get("dropout"))
             value += model.divergence * flow_maps.divergence_loss(
-                head, found, model.schedule, x, eps, times["t"], times["s"],
-                fraction=batch["fraction"], probe=batch["probe"], velocity=source.get("teacher"),
-            )  # fmt: skip
+                head,
+                found,
+                model.schedule,
+                x,
+                eps,
+                times["t"],
+                times["s"],
+                fraction=batch["fraction"],
+                probe=batch["probe"],
+                velocity=source.get("teacher"),
+            )
         log_snr = bounded_log_snr(times["t"], model.schedule)
         if model.log_variance is not None:
             value = losses.uncertainty_weighted(value, log_variance(model, params, log_snr))

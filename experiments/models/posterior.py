@@ -137,9 +137,14 @@ class Posterior:
             return denoiser(model, params, jax.tree.map(repeat, observation))(x, t)
 
         product = guidance.composed(
-            conditional, self.conditions(observed, 1), prior, model.schedule, "gaussian",
-            covariances=covariances, prior_covariance=of_prior,
-        )  # fmt: skip
+            conditional,
+            self.conditions(observed, 1),
+            prior,
+            model.schedule,
+            "gaussian",
+            covariances=covariances,
+            prior_covariance=of_prior,
+        )
         solver, ts = build_sampler(self.config, model.schedule)
         for_prior, for_steps = jax.random.split(jax.random.key(seed))
         x = process.sample_prior(for_prior, model.schedule, jnp.zeros((number, *self.dataset.shape)), ts[0])

@@ -34,15 +34,28 @@ from scorekit.typing import PyTree
 
 SNAPSHOTS = "snapshots"
 """The folder of a run with the snapshots of its power-function averages."""
-EVALUATED = Field("0.999", Text("a decay, none, or power_<width>"), """
+EVALUATED = Field(
+    "0.999",
+    Text("a decay, none, or power_<width>"),
+    """
     Which average is evaluated and used: one of training.ema_decays, "none", or "power_<width>" with a width of
-    training.power_ema.""")  # fmt: skip
-SAMPLED = Field("0.999", Text("a decay, none, or power_<width>"), """
+    training.power_ema.""",
+)
+SAMPLED = Field(
+    "0.999",
+    Text("a decay, none, or power_<width>"),
+    """
     Which average to sample from: one of training.ema_decays, "none", or, of a run with training.power_ema, any
-    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept.""")  # fmt: skip
+    relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept.""",
+)
 
-NETWORKS = {"classifier": "classifier", "autoencoder": "autoencoder", "dual_encoder": "dual_encoder",
-            "transcriber": "transcriber", "symbols": "sequence"}  # fmt: skip
+NETWORKS = {
+    "classifier": "classifier",
+    "autoencoder": "autoencoder",
+    "dual_encoder": "dual_encoder",
+    "transcriber": "transcriber",
+    "symbols": "sequence",
+}
 """The task of runs whose config has a section of this name; only those are asked that say no task themselves."""
 
 

@@ -29,8 +29,12 @@ FIELDS = Section(
         blocks=Field(3, Count(0, 1024), "Residual blocks of each of the three."),
     ),
     loss=Section(
-        confusion=Field(0.3, NON_NEGATIVE, """
-            Weight, in the encoder's loss, of the error of the classifier of families; 0 confuses nothing."""),
+        confusion=Field(
+            0.3,
+            NON_NEGATIVE,
+            """
+            Weight, in the encoder's loss, of the error of the classifier of families; 0 confuses nothing.""",
+        ),
         noise=Field(0.3, NON_NEGATIVE, "Standard deviation of the noise on latents, whose mean square is 1."),
     ),
     evaluation=Section(
@@ -38,7 +42,7 @@ FIELDS = Section(
         shown=Field(6, Count(1, 10**6), "Notes with audio widgets."),
         ema=EVALUATED,
     ),
-)  # fmt: skip
+)
 """The sections of the config other than ``data`` and ``training``."""
 
 

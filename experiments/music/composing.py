@@ -164,8 +164,12 @@ def check(config: Config, given_later: bool = False) -> None:
     require(config.order.name == "raster", "order.name", config.order.name, "raster, which draws the steps in order")
     require(config.model != "uniform", "model", config.model, "masked or autoregressive, which keep given notes")
     causal = config.model == "autoregressive"
-    require(not (given_later and causal), "model", config.model,
-            "masked for --fill and --harmonise; a causal model composes from nothing or continues")  # fmt: skip
+    require(
+        not (given_later and causal),
+        "model",
+        config.model,
+        "masked for --fill and --harmonise; a causal model composes from nothing or continues",
+    )
     if config.model == "masked":
         name = config.sampling.solver.name or "ancestral"
         require(name in _KEEP, "sampling.solver.name", name, f"one that keeps given notes: {', '.join(_KEEP)}")

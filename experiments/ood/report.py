@@ -61,8 +61,16 @@ def effect_table(outcome: Outcome) -> Table:
         likelier, near = log_p[name] > np.median(log_p[OWN]), np.abs(log_p[name] - typical) <= width
         cells = [bits.mean() / values, log_p[name].mean() / values, np.mean(likelier), np.mean(near)]
         rows.append([name, *map(float, cells), *(None if name == OWN else auroc[name, score] for score in scores)])
-    header = ["set", "PNG bits/value", "log p, nats/value", "more likely", "typical",
-              "AUROC likelihood", "AUROC typicality", "AUROC best"]  # fmt: skip
+    header = [
+        "set",
+        "PNG bits/value",
+        "log p, nats/value",
+        "more likely",
+        "typical",
+        "AUROC likelihood",
+        "AUROC typicality",
+        "AUROC best",
+    ]
     return Table(header, sorted(rows, key=lambda row: row[1]), EFFECT.format(best=outcome.best))
 
 
@@ -104,9 +112,15 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
     sections += _histograms(workdir, outcome)
     sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
     curve = curves.curve(
-        workdir / "batches.png", config.batches, outcome.rejected, xlabel="images in a batch, M",
-        ylabel="share rejected", log_x=True, lines={"level of the test": 0.05}, title="Power of the typicality test",
-    )  # fmt: skip
+        workdir / "batches.png",
+        config.batches,
+        outcome.rejected,
+        xlabel="images in a batch, M",
+        ylabel="share rejected",
+        log_x=True,
+        lines={"level of the test": 0.05},
+        title="Power of the typicality test",
+    )
     sections += [Figure(curve, "The typicality test on batches: two-sided in the mean of -log p.")]
     sections += [Heading("Most and least typical images"), *_extremes(workdir, config, outcome)]
     sections += [Heading("The mode is not typical"), *_ascent(workdir, outcome.ascent)]

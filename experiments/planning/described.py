@@ -61,8 +61,9 @@ class _BlackCaptioned(CaptionedPictures):
         x = np.zeros((_ROWS, options.image_size, options.image_size, 3), np.uint8)
         words, zeros = [f"a picture of thing {i}" for i in range(_ROWS)], np.zeros(_ROWS, np.int32)
         captions = tuple((text, text) for text in words)
-        found = CaptionedSet(x=x, captions=captions, names=tuple(words), style=zeros, styles=("noto",), label=zeros,
-                             classes=("things",))  # fmt: skip
+        found = CaptionedSet(
+            x=x, captions=captions, names=tuple(words), style=zeros, styles=("noto",), label=zeros, classes=("things",)
+        )
         return Pictures(found, options.label or "none")
 
 

@@ -302,5 +302,7 @@ def groups_of(attributes: str) -> tuple[tuple[int, ...], ...]:
 def _permuted(dims: Sequence[int], order: str | None) -> list[int]:
     axes = [int(n) for n in order.split(",")] if order else list(range(len(dims)))
     strides = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
-    return [sum(a * b for a, b in zip(place, (strides[i] for i in axes), strict=True))
-            for place in itertools.product(*(range(dims[i]) for i in axes))]  # fmt: skip
+    return [
+        sum(a * b for a, b in zip(place, (strides[i] for i in axes), strict=True))
+        for place in itertools.product(*(range(dims[i]) for i in axes))
+    ]

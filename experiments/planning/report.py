@@ -59,8 +59,17 @@ def lines(plan: Plan) -> list[str]:
     return [*found, *_hours(plan), *_sampling(plan), *([] if plan.left >= 0 else ["", advice(plan)])]
 
 
-HEADER = ("topology", "batch", "state", "in all", "operations an example", "binds", "examples a second",
-          "device-hours", "samples a second and chip")  # fmt: skip
+HEADER = (
+    "topology",
+    "batch",
+    "state",
+    "in all",
+    "operations an example",
+    "binds",
+    "examples a second",
+    "device-hours",
+    "samples a second and chip",
+)
 
 
 def markdown(plan: Plan) -> str:

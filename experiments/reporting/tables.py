@@ -53,8 +53,13 @@ def bound_table(bound: Bound) -> Table:
     cells: list[tuple[str, Any]] = [("bits/dim", bound.total)]
     if bound.exact is not None:
         cells.append(("exact", bound.exact))
-    cells += [("standard error", bound.error), ("prior", bound.prior), ("reconstruction", bound.reconstruction),
-              ("diffusion", bound.diffusion), ("dequantisation", kind)]  # fmt: skip
+    cells += [
+        ("standard error", bound.error),
+        ("prior", bound.prior),
+        ("reconstruction", bound.reconstruction),
+        ("diffusion", bound.diffusion),
+        ("dequantisation", kind),
+    ]
     caption = (
         f"Monte-Carlo variational bound on {bound.examples} test examples given their conditions, "
         f"{bound.times} noise levels each, t from {bound.t_min:.3g} to {bound.t_max:g}."

@@ -32,11 +32,23 @@ def compare(
         same = float(np.mean(audio.log_spectral_distance(x, true, rate))) if other else None
         alike = loudness_correlation(x, true, rate) if other else None
         rows.append(
-            [name, float(np.mean(pitch)) if len(pitch) else None, float(np.mean(family == batch["label"] // FAMILY)),
-             float(np.mean(family == targets // FAMILY)), same, alike]
-        )  # fmt: skip
-    header = ["", "pitch kept", "own family predicted", "target family predicted", "LSD to the note (dB)",
-              "correlation of loudness"]  # fmt: skip
+            [
+                name,
+                float(np.mean(pitch)) if len(pitch) else None,
+                float(np.mean(family == batch["label"] // FAMILY)),
+                float(np.mean(family == targets // FAMILY)),
+                same,
+                alike,
+            ]
+        )
+    header = [
+        "",
+        "pitch kept",
+        "own family predicted",
+        "target family predicted",
+        "LSD to the note (dB)",
+        "correlation of loudness",
+    ]
     caption = (
         f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
     )

@@ -65,8 +65,12 @@ def build_encoders(config: Config, dataset: Dataset) -> DualEncoders:
     assert isinstance(dataset, Images)
     for part in (dataset.train, dataset.test):
         without = int(np.sum(~part["caption_mask"].any(1)))
-        require(without == 0, "data.name", config.data.name, f"of pictures with captions, {without} of "
-                f"{len(part['x'])} have none")  # fmt: skip
+        require(
+            without == 0,
+            "data.name",
+            config.data.name,
+            f"of pictures with captions, {without} of {len(part['x'])} have none",
+        )
     return DualEncoders(resolve(config, "dual_encoder", choices.DUAL_ENCODERS), dataset)
 
 

@@ -46,8 +46,12 @@ def check(config):
     allowed = f"{' or '.join(kinds)} for config.task=posterior"
     require_field(config, "data.name", config.data.name in kinds, allowed)
     data.check(config)
-    require(bool(conditions_chosen(config.data)), "data.vector.name", config.data.vector.name,
-            "columns, or data.tokens.name=set or data.map.name=sequence: a posterior needs an observation")  # fmt: skip
+    require(
+        bool(conditions_chosen(config.data)),
+        "data.vector.name",
+        config.data.vector.name,
+        "columns, or data.tokens.name=set or data.map.name=sequence: a posterior needs an observation",
+    )
     known = not config.evaluation.composed or config.data.simulator in OF_SEVERAL
     allowed = f"() unless data.simulator={' or '.join(OF_SEVERAL)}: no other posterior of several observations is known"
     require(known, "evaluation.composed", config.evaluation.composed, allowed)

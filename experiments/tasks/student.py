@@ -74,8 +74,12 @@ def config_of_student(teacher: str, of_teacher: Config, method: str) -> Config:
 
 def check(config):
     options = config.distillation
-    require(config.training.steps > config.training.warmup_steps, "training.steps", config.training.steps,
-            f"above training.warmup_steps = {config.training.warmup_steps}")  # fmt: skip
+    require(
+        config.training.steps > config.training.warmup_steps,
+        "training.steps",
+        config.training.steps,
+        f"above training.warmup_steps = {config.training.warmup_steps}",
+    )
     students.check(options)
 
 
@@ -135,10 +139,16 @@ def published(own: Config, options: Config, schedule: Schedule) -> Config:
 def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
     run, own, options = model.plan
     scale, most, steps = own.sampling.guidance_scale, options.get("guidance_max"), options.steps
-    distillation.keep_recipe(workdir, {
-        **distillation.facts(options), "config.distillation.checkpoint": run.step,
-        "config.sampling.guidance_scale": scale, "config.guidance": own.guidance, "config.rules": own.rules.to_dict(),
-    })  # fmt: skip
+    distillation.keep_recipe(
+        workdir,
+        {
+            **distillation.facts(options),
+            "config.distillation.checkpoint": run.step,
+            "config.sampling.guidance_scale": scale,
+            "config.guidance": own.guidance,
+            "config.rules": own.rules.to_dict(),
+        },
+    )
     guided = f"γ {f'= {scale:g}' if most is None else f'from 1 to {most:g}'}, {' + '.join(own.guidance)}"
     count = f"{steps} step{'s' * (steps > 1)}"
     print(f"distilling step {run.step:,} at {guided} into {count} by {options.method} …", flush=True)

@@ -74,10 +74,12 @@ def evaluate(config, run, workdir, asked: task.Asked):
     own, other = dataset.named(batch["label"]), dataset.named(targets // FAMILY)
     folder = as_path(asked.figures(distributed.folder(workdir), "translations"))
     widgets = audio_widgets(
-        folder, {name: x[shown] for name, x in sounds.items()}, dataset.sample_rate,
+        folder,
+        {name: x[shown] for name, x in sounds.items()},
+        dataset.sample_rate,
         row_labels=[f"{own[i]} as {other[i]}, pitch {batch['pitch'][i]}" for i in shown],
         caption="Held-out notes, decoded by the decoder of their own family and of another one.",
-    )  # fmt: skip
+    )
     return Findings(
         {"translation": table.records(), "family": probes},
         [table, Table(["family read from", "accuracy"], [list(row) for row in probes.items()], about)],

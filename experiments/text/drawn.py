@@ -34,15 +34,33 @@ def draw_all(
         prior, begin = embeddings.open_prior(cascade.prior_config, str(cascade.prior), stages[0]), time.monotonic()
         embedding = embeddings.from_captions(prior, seed, labels, prompts, negative, typed)
         seconds, sampling = time.monotonic() - begin, cascade.prior_config.sampling
-        rows.append([f"prior {prior.stage.name}", "", prior.stage.run.step, sampling.steps, sampling.guidance_scale,
-                     None, seconds / len(labels)])  # fmt: skip
+        rows.append(
+            [
+                f"prior {prior.stage.name}",
+                "",
+                prior.stage.run.step,
+                sampling.steps,
+                sampling.guidance_scale,
+                None,
+                seconds / len(labels),
+            ]
+        )
     each = draw(stages, seed, labels, prompts, negative, embedding, typed)
     for stage, (x, seconds) in zip(stages, each, strict=True):
         sampling, noise = stage.config.sampling, stage.config.sampling.map_noise or 0.0
         done = f"{x.shape[1]} x {x.shape[2]} pixels, {sampling.steps} steps, γ = {sampling.guidance_scale:g}"
         print(f"{stage.name}: {done}, noise {noise:g}, {progress.duration(seconds)}", flush=True)
-        rows.append([stage.name, f"{x.shape[1]} x {x.shape[2]}", stage.run.step, sampling.steps,
-                     sampling.guidance_scale, noise, seconds / len(x)])  # fmt: skip
+        rows.append(
+            [
+                stage.name,
+                f"{x.shape[1]} x {x.shape[2]}",
+                stage.run.step,
+                sampling.steps,
+                sampling.guidance_scale,
+                noise,
+                seconds / len(x),
+            ]
+        )
         pictures.append(x)
     return pictures, rows
 

@@ -23,8 +23,12 @@ from scorekit.typing import PyTree
 
 RECIPE = "distillation.json"
 """The file of a student with its teacher, method and settings."""
-_BEFORE = {"--workdir": "config.distillation.teacher", "--step": "config.distillation.checkpoint",
-           "--method": "config.distillation.method", "--steps": "config.distillation.steps"}  # fmt: skip
+_BEFORE = {
+    "--workdir": "config.distillation.teacher",
+    "--step": "config.distillation.checkpoint",
+    "--method": "config.distillation.method",
+    "--steps": "config.distillation.steps",
+}
 """Names of settings in the files of students that were once trained by a program of their own."""
 
 

@@ -25,9 +25,15 @@ LOSSES: Mapping[str, str] = {
 """The loss of ``config.loss.flow_map`` that is given the velocity of the teacher, by method."""
 
 
-_GUIDED = Section(guidance_max=Field(None, Between(1, open="low"), """
+_GUIDED = Section(
+    guidance_max=Field(
+        None,
+        Between(1, open="low"),
+        """
     The student takes γ as a condition, drawn for each example from 1 to this, for sampling.guidance_scale to
-    choose; None is a student of the γ of the teacher."""))  # fmt: skip
+    choose; None is a student of the γ of the teacher.""",
+    )
+)
 _TWO_TIMES = Section(
     divergence=Field(None, POSITIVE, "Weight of the loss of a divergence head, as in config.loss; None is no head."),
     diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
@@ -39,17 +45,25 @@ SECTIONS: Mapping[str, Section] = {
     "eulerian": _TWO_TIMES.but(power=0.5),
     "lagrangian": _TWO_TIMES,
     "semigroup": Section(
-        levels=Field(5, Count(1, 20), """
-            Lengths of the jumps, each half of the one before; the halves of the shortest are steps of the teacher."""),
+        levels=Field(
+            5,
+            Count(1, 20),
+            """
+            Lengths of the jumps, each half of the one before; the halves of the shortest are steps of the teacher.""",
+        ),
         **_TWO_TIMES,
     ),
     "stable_consistency": Section(
         normalise=Field(0.1, POSITIVE, "Offset of the norm of the tangent."),
-        warmup=Field(0.1, Between(0, 1, "low"), """
-            Share of the training in which the tangent grows to its full size."""),
+        warmup=Field(
+            0.1,
+            Between(0, 1, "low"),
+            """
+            Share of the training in which the tangent grows to its full size.""",
+        ),
         **_GUIDED,
     ),
-}  # fmt: skip
+}
 """The fields of ``config.distillation`` for each method."""
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {name: {"steps": 2000, "learning_rate": 1e-3} for name in LOSSES}

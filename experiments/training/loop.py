@@ -159,10 +159,16 @@ def fit(one: Fit) -> TrainState:
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(
-                jax.devices(), jax_version=jax.__version__, data=dataset.summary(), examples=dataset.examples,
-                parameters=sum(x.size for x in jax.tree.leaves(state.params)), batch_size=options.batch_size,
-                steps=options.steps, workdir=str(workdir), first_step=first,
-            )  # fmt: skip
+                jax.devices(),
+                jax_version=jax.__version__,
+                data=dataset.summary(),
+                examples=dataset.examples,
+                parameters=sum(x.size for x in jax.tree.leaves(state.params)),
+                batch_size=options.batch_size,
+                steps=options.steps,
+                workdir=str(workdir),
+                first_step=first,
+            )
             print("\n".join(summary), flush=True)
         place = lambda rows: training.place_batch(agreement.mark(rows, stop()), mesh)
         with (
@@ -195,8 +201,11 @@ def fit(one: Fit) -> TrainState:
                     if held is not None:
                         held.check()
                 if log:
-                    values = {"train/loss": metrics["loss"], "train/grad_norm": metrics["grad_norm"],
-                              "train/skipped": state.skipped}  # fmt: skip
+                    values = {
+                        "train/loss": metrics["loss"],
+                        "train/grad_norm": metrics["grad_norm"],
+                        "train/skipped": state.skipped,
+                    }
                     further = {name: np.mean(x) for name, x in metrics["aux"].items() if name.startswith("train/")}
                     values.update(further)
                     if further and save:

@@ -154,9 +154,15 @@ def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher,
     def loss(params, batch):
         given = batch["conditions"]
         value, aux = flow_maps.progressive_loss(
-            network(model, params, given), teacher(given), model.schedule, batch["x"], batch["eps"], batch["steps"],
-            target=model.target, weighting=weightings.v,
-        )  # fmt: skip
+            network(model, params, given),
+            teacher(given),
+            model.schedule,
+            batch["x"],
+            batch["eps"],
+            batch["steps"],
+            target=model.target,
+            weighting=weightings.v,
+        )
         return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
 
     return TrainingTask(_copy(start), prepare, loss, lambda params: params)
@@ -184,9 +190,17 @@ def consistency(
         given, t, s = batch["conditions"], batch["t"], batch["s"]
         student = denoiser(model, params, given)
         value = flow_maps.consistency_distillation_loss(
-            student, student, teacher(given), model.schedule, batch["x"], batch["eps"], t, s,
-            t_min=ts[-1], distance=lambda a, b: flow_maps.pseudo_huber(a, b, hyper.scale),
-        )  # fmt: skip
+            student,
+            student,
+            teacher(given),
+            model.schedule,
+            batch["x"],
+            batch["eps"],
+            t,
+            s,
+            t_min=ts[-1],
+            distance=lambda a, b: flow_maps.pseudo_huber(a, b, hyper.scale),
+        )
         return value, {}
 
     return TrainingTask(_copy(start), prepare, loss, lambda params: params)
@@ -237,9 +251,14 @@ def matching(
         at, teach = Times(*batch["times"]), teacher(given)
         matched = lambda x: flow_maps.matching_loss(x, fake, teach, schedule, batch["eps"], at) / event_size(x)
         followed, _ = flow_maps.fake_score_loss(
-            network(model, params["fake"], given), x, schedule, batch["eps_fake"], Times(*batch["times_fake"]),
-            target=model.target, weighting=weightings.v,
-        )  # fmt: skip
+            network(model, params["fake"], given),
+            x,
+            schedule,
+            batch["eps_fake"],
+            Times(*batch["times_fake"]),
+            target=model.target,
+            weighting=weightings.v,
+        )
         if adversary is None:
             return matched(x) + followed, {}
         discriminated, metrics = adversary.discriminator(params, batch, x)

@@ -25,8 +25,15 @@ _TEXTS = ("txt", "json", "cls")
 class TarFiles(Files):
     """The files in tar files with one of the ``suffixes``, of at most ``limit`` bytes; ``what`` they are."""
 
-    def __init__(self, paths: Any, suffixes: tuple[str, ...], what: str, limit: int, index_folder: Any = None,
-                 by_folder: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        paths: Any,
+        suffixes: tuple[str, ...],
+        what: str,
+        limit: int,
+        index_folder: Any = None,
+        by_folder: bool = False,
+    ):
         self._paths = _found(paths)
         kind = _Kind(suffixes, what, limit)
         found = [_index(path, index_folder, kind) for path in self._paths]

@@ -92,9 +92,15 @@ class Process:
         alpha, sigma = (jnp.broadcast_to(f(times), times.shape) for f in (self.schedule.alpha, self.schedule.sigma))
         rate = time_derivative(self.schedule.sigma, t)
         return Row(
-            noise=self.noise, t=t, s=s, alpha_t=alpha[..., 1], sigma_t=sigma[..., 1],
-            alpha_s=alpha[..., 0], sigma_s=sigma[..., 0], sigma_rate=rate,
-        )  # fmt: skip
+            noise=self.noise,
+            t=t,
+            s=s,
+            alpha_t=alpha[..., 1],
+            sigma_t=sigma[..., 1],
+            alpha_s=alpha[..., 0],
+            sigma_s=sigma[..., 0],
+            sigma_rate=rate,
+        )
 
 
 @checked

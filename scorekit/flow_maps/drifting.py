@@ -163,9 +163,15 @@ def drifting_loss(
         points, total = fixed / unit, jnp.zeros_like(fixed[:b])
         for bandwidth in bandwidths:
             drift = kernel_drift(
-                points[:b], points[b:], points, bandwidth * size,
-                data_weights=weights.data, sample_weights=weights.repelling, kernel=kernel, joint=joint,
-            )  # fmt: skip
+                points[:b],
+                points[b:],
+                points,
+                bandwidth * size,
+                data_weights=weights.data,
+                sample_weights=weights.repelling,
+                kernel=kernel,
+                joint=joint,
+            )
             rms = jnp.sqrt(jnp.mean(jnp.square(drift)))
             total += drift / jnp.where(rms == 0, 1.0, rms)
         return jnp.mean(jnp.square(_rows(x) / unit - points[:b] - total), axis=1)

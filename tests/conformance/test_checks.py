@@ -125,10 +125,12 @@ RUNS = {
     "weights": (functools.partial(heun, weight=0.4), {"order": 2}, ["order"]),
     "ratio of NaN": (nan_ratio, {}, ["finite", "last step", "mean", "spread", "density", "modes"]),
     "too much noise": (
-        functools.partial(ancestral, share=1.3), {"order": 1, "stochastic": True}, ["order", "spread", "density"],
+        functools.partial(ancestral, share=1.3),
+        {"order": 1, "stochastic": True},
+        ["order", "spread", "density"],
     ),
     "no noise": (functools.partial(ancestral, share=0.0), {"stochastic": True}, ["spread", "density"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -107,9 +107,7 @@ def test_a_table_has_classes_and_captions(tmp_path):
     source = recordings(tmp_path, length=40)
     assert (source.classes, source.padded) == (("a", "b"), 1)
     assert [int(source[i]["label"]) for i in range(3)] == [1, 0, 1]
-    assert [source[i]["caption"] for i in range(3)] == source.captions() == [
-        "sound 0", "sound 1", "sound 2"
-    ]  # fmt: skip
+    assert [source[i]["caption"] for i in range(3)] == source.captions() == ["sound 0", "sound 1", "sound 2"]
     np.testing.assert_array_equal(source[0]["x"], [*range(30), *[0] * 10])  # a short file, and silence
     np.testing.assert_array_equal(source.draw(0, np.random.default_rng(0))["x"], source[0]["x"])
 
@@ -128,7 +126,7 @@ BROKEN = {
     "slow.wav": (lambda path: write(path, np.zeros(99), 8), r"slow\.wav cannot be read: its sample rate must be an in"),
     "half.flac": (damaged, r"half\.flac cannot be read: "),
     "nan.wav": (lambda path: write(path, np.full(99, np.nan, np.float32)), r"nan\.wav cannot .*it holds NaN or inf"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

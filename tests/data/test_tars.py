@@ -105,8 +105,13 @@ def test_the_index_is_kept_until_the_file_changes(shards, monkeypatch, tmp_path)
 
 def test_json_holds_a_class_and_a_caption(tmp_path):
     fields = {"label": 2, "text": "a cat"}
-    members = [("1.png", png()[1]), ("1.json", json.dumps(fields).encode()),
-               ("2.png", png()[1]), ("2.json", b'{"caption": "a dog"}'), ("2.cls", b"1")]  # fmt: skip
+    members = [
+        ("1.png", png()[1]),
+        ("1.json", json.dumps(fields).encode()),
+        ("2.png", png()[1]),
+        ("2.json", b'{"caption": "a dog"}'),
+        ("2.cls", b"1"),
+    ]
     source = tar(write(tmp_path / "a.tar", members))
     assert [(int(source[i]["label"]), source[i]["caption"]) for i in range(2)] == [(2, "a cat"), (1, "a dog")]
 
@@ -147,9 +152,14 @@ def test_damaged_tar_files_are_named(tmp_path, shards):
     with tarfile.open(path) as file:
         end = [member.offset_data for member in file][-1] + 512
     bad = tmp_path / "bad.tar"
-    cuts = {"in a member": content[:2100], "in a header": content[: 512 * 3 + 100], "no end": content[:end],
-            "header overwritten": content[:1024] + b"\x07" * 512 + content[1536:], "no tar": b"hello" * 1000,
-            "empty": b""}  # fmt: skip
+    cuts = {
+        "in a member": content[:2100],
+        "in a header": content[: 512 * 3 + 100],
+        "no end": content[:end],
+        "header overwritten": content[:1024] + b"\x07" * 512 + content[1536:],
+        "no tar": b"hello" * 1000,
+        "empty": b"",
+    }
     for cut, damaged in cuts.items():
         bad.write_bytes(damaged)
         try:

@@ -31,5 +31,11 @@ def phrase_set(x, roll=None, instrument=None, name="phrases"):
     """Phrases ``(N, L)`` of 16 bits, by default of four instruments without notes."""
     roll = np.zeros((len(x), 1 + x.shape[1] // 64, 128), np.uint8) if roll is None else roll
     instrument = np.arange(len(x)) if instrument is None else instrument
-    return PhraseSet(x=np.asarray(x, np.int16), roll=roll, instrument=np.asarray(instrument, np.int32),
-                     sample_rate=RATE, frame_rate=62.5, name=name)  # fmt: skip
+    return PhraseSet(
+        x=np.asarray(x, np.int16),
+        roll=roll,
+        instrument=np.asarray(instrument, np.int32),
+        sample_rate=RATE,
+        frame_rate=62.5,
+        name=name,
+    )

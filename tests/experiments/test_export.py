@@ -116,14 +116,24 @@ def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported)
 
 
 def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_that_mend_it(ring_run, exported):
-    texts = ["network.features=16", "network.blocks=2", "loss.target.name=eps", "preconditioning.noise.name=vp",
-             "preconditioning.sigma_data=0.5"]  # fmt: skip
+    texts = [
+        "network.features=16",
+        "network.blocks=2",
+        "loss.target.name=eps",
+        "preconditioning.noise.name=vp",
+        "preconditioning.sigma_data=0.5",
+    ]
     config = changed(base.saved(ring_run), f"init_from={exported}", *texts)
     head, found = error_of(take_unset, config).split(" must have its values: ")
     assert head == f"config.init_from={exported}: the config"
     _, wanted = command_line.split_overrides(shlex.split(found))
-    assert dict(wanted) == {"network.features": "8", "network.blocks": "1", "loss.target.name": "v",
-                            "preconditioning.noise.name": "log_snr", "preconditioning.sigma_data": "None"}  # fmt: skip
+    assert dict(wanted) == {
+        "network.features": "8",
+        "network.blocks": "1",
+        "loss.target.name": "v",
+        "preconditioning.noise.name": "log_snr",
+        "preconditioning.sigma_data": "None",
+    }
     for field, text in wanted:
         command_line.override(config, field, text)
     start(config)

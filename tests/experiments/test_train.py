@@ -95,8 +95,16 @@ def copied(finished, tmp_path):
 def test_a_run_writes_its_report_metrics_and_pictures(finished):
     workdir, out, err = finished
     assert all(line.startswith(("training ", "sampling ", "bound ")) for line in err.splitlines()), err
-    for name in ("config.json", "metrics.jsonl", "evaluation.json", "report.html", "samples.png", "guidance.png",
-                 "training.png", "loss_by_noise_level.png"):  # fmt: skip
+    for name in (
+        "config.json",
+        "metrics.jsonl",
+        "evaluation.json",
+        "report.html",
+        "samples.png",
+        "guidance.png",
+        "training.png",
+        "loss_by_noise_level.png",
+    ):
         assert (workdir / name).stat().st_size > 0, name
     rows = [row for row in read_metrics(workdir / "metrics.jsonl") if "train/loss" in row]
     falling = [0.01 + 0.495 * (1 + np.cos(np.pi * part)) for part in (4 / 7, 6 / 7)]  # of 7 steps after the warm-up

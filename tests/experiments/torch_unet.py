@@ -196,8 +196,14 @@ def copy_params(module: UNet, params: Mapping[str, Any]) -> UNet:
             for part in path:
                 there = there[part]
             norm, table = "scale" in there, "embedding" in there
-            value = np.asarray(there[{"weight": "scale" if norm else "embedding" if table else "kernel",
-                                      "bias": "shift" if norm else "bias"}[last]])  # fmt: skip
+            value = np.asarray(
+                there[
+                    {
+                        "weight": "scale" if norm else "embedding" if table else "kernel",
+                        "bias": "shift" if norm else "bias",
+                    }[last]
+                ]
+            )
             if value.ndim == 4:
                 value = value.transpose(3, 2, 0, 1)
             elif value.ndim == 2 and not table:

@@ -44,10 +44,17 @@ def test_the_mean_target_of_a_head_is_the_integral_of_the_divergence(name, t, s)
     def gradient(h):
         return jax.grad(
             lambda h: divergence_loss(
-                lambda *_: h, exact, schedule, x0, eps, *times,
-                fraction=places, probe=probe, velocity=exact_denoiser(data, schedule),
+                lambda *_: h,
+                exact,
+                schedule,
+                x0,
+                eps,
+                *times,
+                fraction=places,
+                probe=probe,
+                velocity=exact_denoiser(data, schedule),
             ).sum()
-        )(h)  # fmt: skip
+        )(h)
 
     best = -gradient(jnp.zeros_like(x0)).mean(0) * data.dim / 2
     x_t = (1 - t) * x0[:1] + t * eps[:1]

@@ -13,9 +13,16 @@ COMMON = {"down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["Up
 COMMON |= {"block_out_channels": [8, 16, 16], "norm_num_groups": 4, "in_channels": 3, "out_channels": 3}
 CASES = {
     "quant": {**COMMON, "latent_channels": 4, "layers_per_block": 1, "scaling_factor": 0.18215},
-    "plain": {**COMMON, "latent_channels": 6, "layers_per_block": 2, "scaling_factor": 1.5305, "shift_factor": 0.0609,
-              "use_quant_conv": False, "use_post_quant_conv": False},
-}  # fmt: skip
+    "plain": {
+        **COMMON,
+        "latent_channels": 6,
+        "layers_per_block": 2,
+        "scaling_factor": 1.5305,
+        "shift_factor": 0.0609,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    },
+}
 
 shapes, arrays, rng = {}, {}, np.random.RandomState(0)
 for case, config in CASES.items():

@@ -60,9 +60,15 @@ def main() -> None:
     output = np.moveaxis(jax.jit(network.apply)(variables, *inputs), -1, 1)
     about = {"dewml": importlib.metadata.version("dewml"), "jax": jax.__version__, "sizes": SIZES}
     random_tensors.save(
-        "edm2", shapes | shapes_of_head, about,
-        x=x, noise=noise, labels=labels, output=output, log_variance=head.apply(of_head, noise),
-    )  # fmt: skip
+        "edm2",
+        shapes | shapes_of_head,
+        about,
+        x=x,
+        noise=noise,
+        labels=labels,
+        output=output,
+        log_variance=head.apply(of_head, noise),
+    )
 
 
 if __name__ == "__main__":

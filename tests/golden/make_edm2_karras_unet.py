@@ -110,9 +110,16 @@ def main() -> None:
     freqs = np.float32(2 * np.pi) * np.concatenate([turns, turns])  # sines, which are late cosines, and cosines
     phases = np.repeat(np.float32([-np.pi / 2, 0]), WIDTH // 2)
     random_tensors.save(
-        "edm2_karras_unet", shapes, about,
-        x=x, noise=noise, labels=labels, output=output, freqs=freqs, phases=phases,
-    )  # fmt: skip
+        "edm2_karras_unet",
+        shapes,
+        about,
+        x=x,
+        noise=noise,
+        labels=labels,
+        output=output,
+        freqs=freqs,
+        phases=phases,
+    )
 
 
 if __name__ == "__main__":

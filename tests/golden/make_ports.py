@@ -157,9 +157,13 @@ def hackable_diffusion(call, start):
 
 
 PACKAGES: dict[str, Callable] = {
-    "diffusers": diffusers, "k_diffusion": k_diffusion, "edm": edm, "score_sde": score_sde, "azula": azula,
+    "diffusers": diffusers,
+    "k_diffusion": k_diffusion,
+    "edm": edm,
+    "score_sde": score_sde,
+    "azula": azula,
     "hackable_diffusion": hackable_diffusion,
-}  # fmt: skip
+}
 
 
 def use_torch() -> Callable:

@@ -38,8 +38,14 @@ def main() -> None:
             if step % EVERY == 0:
                 averages.append(np.stack([_weight(each) for each in ema.ema_models]))
         found = np.stack([_weight(ema.synthesize_ema_model(sigma_rel=width)) for width in WANTED])
-    about = {"ema-pytorch": version("ema-pytorch"), "torch": torch.__version__, "every": EVERY, "stored": STORED,
-             "wanted": WANTED, "gammas": list(ema.gammas)}  # fmt: skip
+    about = {
+        "ema-pytorch": version("ema-pytorch"),
+        "torch": torch.__version__,
+        "every": EVERY,
+        "stored": STORED,
+        "wanted": WANTED,
+        "gammas": list(ema.gammas),
+    }
     save("post_hoc_ema", {}, about, walk=walk, averages=np.stack(averages), reconstructed=found)
 
 

@@ -28,9 +28,14 @@ CONFIGS = {
 """Config files of the programs that train."""
 
 RUNS: Mapping[str, Any] = {
-    "digits": smoke, "notes": notes_smoke, "phrases": phrases, "vocoder": vocoder,
-    "low": phrases_1khz, "high": phrases_4khz, "transcriber": transcriber,
-}  # fmt: skip
+    "digits": smoke,
+    "notes": notes_smoke,
+    "phrases": phrases,
+    "vocoder": vocoder,
+    "low": phrases_1khz,
+    "high": phrases_4khz,
+    "transcriber": transcriber,
+}
 KINDS = {
     "audio.evaluate_notes": "notes",
     "audio.perform": "phrases",

@@ -23,9 +23,34 @@ SECTIONS: dict[str, Section] = {
     **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
 KINDS = {name: section for name, section in SECTIONS.items() if name != "student"}
-TEXTS = ("", "a", "-1", "0", "1", "2.5", "-0.0", "1e38", "1e400", "nan", "inf", "-inf", "9" * 30, "None", "true",
-         "()", "(1,", "1,2", "a,b", "[1]", "{'a': 1}", "../../etc/passwd", "'; import os", "é", "\x00",
-         "a" * 9_999)  # fmt: skip
+TEXTS = (
+    "",
+    "a",
+    "-1",
+    "0",
+    "1",
+    "2.5",
+    "-0.0",
+    "1e38",
+    "1e400",
+    "nan",
+    "inf",
+    "-inf",
+    "9" * 30,
+    "None",
+    "true",
+    "()",
+    "(1,",
+    "1,2",
+    "a,b",
+    "[1]",
+    "{'a': 1}",
+    "../../etc/passwd",
+    "'; import os",
+    "é",
+    "\x00",
+    "a" * 9_999,
+)
 """What somebody, or somebody's script, may write after the equals sign."""
 
 

@@ -18,8 +18,13 @@ import numpy as np
 from scorekit.training import restore_params
 
 ROOT = Path(__file__).parents[2]
-TRAIN = ("train", "--config=experiments/configs/images/smoke.py", "--config.training.steps=40",
-         "--config.training.sample_every=1000", "--config.evaluation.num_samples=20")  # fmt: skip
+TRAIN = (
+    "train",
+    "--config=experiments/configs/images/smoke.py",
+    "--config.training.steps=40",
+    "--config.training.sample_every=1000",
+    "--config.evaluation.num_samples=20",
+)
 """A run of some seconds with a checkpoint every two steps."""
 LIMIT = 600.0
 """Seconds that a program has to end."""

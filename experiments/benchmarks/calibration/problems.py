@@ -46,8 +46,11 @@ def _fourier(x: Array) -> Array:
 
 
 OPERATORS: dict[str, Callable[[Array], Array]] = {
-    "denoise": lambda x: x, "deconvolve": _deconvolve, "inpaint": _inpaint, "fourier": _fourier,
-}  # fmt: skip
+    "denoise": lambda x: x,
+    "deconvolve": _deconvolve,
+    "inpaint": _inpaint,
+    "fourier": _fourier,
+}
 
 
 def matrix_of(name: str) -> Array:

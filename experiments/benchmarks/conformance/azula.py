@@ -33,9 +33,14 @@ def sampler_of(name: str, stochastic: bool = False, **options: Any):
 
 def types_of(module: Any, **changed: Any) -> Any:
     """A module with some of its functions replaced, for one that uses it."""
-    return type(module.__name__, (), {**{k: staticmethod(v) if callable(v) else v for k, v in vars(module).items()}, **{
-        k: staticmethod(v) for k, v in changed.items()
-    }})  # fmt: skip
+    return type(
+        module.__name__,
+        (),
+        {
+            **{k: staticmethod(v) if callable(v) else v for k, v in vars(module).items()},
+            **{k: staticmethod(v) for k, v in changed.items()},
+        },
+    )
 
 
 def subjects() -> dict[str, Any]:

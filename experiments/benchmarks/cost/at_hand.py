@@ -119,10 +119,15 @@ def _rows(
     calls, limit = max(cost.evaluations, 1), bound(cost, devices.chip, devices.size, dtype)
     used = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     yield [
-        *names, f"{batch:,}" if batch == wanted else f"{batch:,} of {wanted:,}",
-        duration_of(taken / calls), f"{duration_of(limit.seconds / calls)}, {limit.binds}",
-        f"{limit.seconds / taken:.0%}", human(batch / taken / longer), size(cost.total), size(used) if used else "–",
-    ]  # fmt: skip
+        *names,
+        f"{batch:,}" if batch == wanted else f"{batch:,} of {wanted:,}",
+        duration_of(taken / calls),
+        f"{duration_of(limit.seconds / calls)}, {limit.binds}",
+        f"{limit.seconds / taken:.0%}",
+        human(batch / taken / longer),
+        size(cost.total),
+        size(used) if used else "–",
+    ]
 
 
 def _run(lowered: programs.Lowered, devices: Topology, program: str) -> tuple[float | None, Cost]:

@@ -47,9 +47,13 @@ SCRATCH: Mapping[str, Any] = {**CLOCK, "schedule.name": "rectified_flow", "loss.
 TUNING: Mapping[str, Any] = {"loss.times.name": "log_normal_sigma", "sampling.grid.t_max": 0.95}
 _LARGE: Mapping[str, Any] = {"training.batch_size": 256, "sampling.steps": 1}  # a class has several samples in a batch
 _WINDOWS: Mapping[str, Any] = {
-    "loss.flow_map.windows": (4, 8), "loss.flow_map.depth": 1, "loss.flow_map.penalty": 0.3, "sampling.steps": 1,
-    "training.learning_rate": 4e-4, "training.betas": (0.5, 0.99),
-}  # fmt: skip
+    "loss.flow_map.windows": (4, 8),
+    "loss.flow_map.depth": 1,
+    "loss.flow_map.penalty": 0.3,
+    "sampling.steps": 1,
+    "training.learning_rate": 4e-4,
+    "training.betas": (0.5, 0.99),
+}
 
 
 def _any_steps(setting: Setting, config: Config, model: Model, trained: Trained) -> Iterator[Ready]:

@@ -140,10 +140,15 @@ def run(config: Config, options: flags.FlagValues, folder: Path) -> Path:
     setting, scorer = opened(config, options)
     score, found = make_score(setting.run, scorer, options), []
     facts = {
-        "workdir": str(as_path(options.workdir).absolute()), "step": setting.run.step,
-        "scale": config.sampling.guidance_scale, "num": options.num, "seed": options.seed, "seeds": options.seeds,
-        "steps": setting.steps, "config": kept_rows.overridden(config, base.saved(options.workdir)),
-    }  # fmt: skip
+        "workdir": str(as_path(options.workdir).absolute()),
+        "step": setting.run.step,
+        "scale": config.sampling.guidance_scale,
+        "num": options.num,
+        "seed": options.seed,
+        "seeds": options.seeds,
+        "steps": setting.steps,
+        "config": kept_rows.overridden(config, base.saved(options.workdir)),
+    }
     if options.teacher:
         chosen = {"updates": options.updates, "solvers": list(options.solvers), "grids": list(options.grids)}
         tuned = folder if options.updates else None

@@ -54,9 +54,12 @@ flags.DEFINE_list(
     f"tuning: which of {', '.join(tuned.SOLVERS)}.",
 )
 flags.DEFINE_integer(
-    "samples", None, "Samples: 512 of solvers (16 times as many for distances in two dimensions), 256 of few_steps, "
-    "4096 of tuning, to tune and as many to test, a quarter for selection.", lower_bound=16,
-)  # fmt: skip
+    "samples",
+    None,
+    "Samples: 512 of solvers (16 times as many for distances in two dimensions), 256 of few_steps, "
+    "4096 of tuning, to tune and as many to test, a quarter for selection.",
+    lower_bound=16,
+)
 flags.DEFINE_list(
     "grids",
     ["karras7 .002", "logsnr .03", "VP t^2", "VP t^3", "flow t"],

@@ -164,15 +164,28 @@ def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
         joint = at_temperature(log_p, temperature)
         changed = of_conditionals(log_p, lambda logits: ar.temperature(logits, temperature))
         accuracy = lambda table: jnp.sum(jnp.exp(table).ravel() * hits)
-        return (entropy_bits(joint), accuracy(joint), jnp.exp(joint.max()), total_variation(changed, joint),
-                entropy_bits(changed), accuracy(changed))  # fmt: skip
+        return (
+            entropy_bits(joint),
+            accuracy(joint),
+            jnp.exp(joint.max()),
+            total_variation(changed, joint),
+            entropy_bits(changed),
+            accuracy(changed),
+        )
 
     rows: list[list[Cell]] = []
     for t in temperatures:
         classes = [measure(log_p, counted.predicted == k, np.float32(t)) for k, log_p in enumerate(counted.cond)]
         rows.append([f"{t:g}", *map(float, np.asarray(classes).mean(axis=0))])
-    header = ["T", "entropy, joint", "accuracy, joint", "most probable sequence", "total variation",
-              "entropy, conditionals", "accuracy, conditionals"]  # fmt: skip
+    header = [
+        "T",
+        "entropy, joint",
+        "accuracy, joint",
+        "most probable sequence",
+        "total variation",
+        "entropy, conditionals",
+        "accuracy, conditionals",
+    ]
     caption = "The joint p(x | y)^(1/T) alongside the conditionals at the same temperature; means over classes."
     return Table(header, rows, caption)
 
@@ -194,8 +207,16 @@ def modes_table(counted: Counted, run: Run) -> Table:
         codes = " ".join(str(mode // np.prod(shape[i + 1 :], dtype=int) % shape[i]) for i in range(len(shape)))
         rows.append([k, codes, float(p[mode]), float(information[mode]), float(np.sum(p * information)), spread,
                      float(np.mean(seen[train["label"] == k] == mode)), int(counted.predicted[mode])])  # fmt: skip
-    header = ["class", "most probable codes", "probability", "information, bits", "entropy, bits",
-              "standard deviation of the information", "of real data", "class seen"]  # fmt: skip
+    header = [
+        "class",
+        "most probable codes",
+        "probability",
+        "information, bits",
+        "entropy, bits",
+        "standard deviation of the information",
+        "of real data",
+        "class seen",
+    ]
     return Table(header, rows, "The most probable sequence of each class, which a temperature near 0 draws alone.")
 
 

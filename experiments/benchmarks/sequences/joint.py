@@ -142,8 +142,16 @@ def joint_table(run: Run, scales: Sequence[float], particles: Sequence[int], num
             apart = (log_z - found.log_normalizer) / math.log(2)
             rows.append([f"{scale:g}", n, measured["class accuracy"], measured["recall"], diversity(images, labels),
                          float(bits.mean()), float(apart.mean()), float(found.ess.mean())])  # fmt: skip
-    header = ["T" if temperature else "γ", "particles", "class accuracy", "recall", "Vendi score of a class",
-              "bits per sequence", "bits to the joint", "least share of effective particles"]  # fmt: skip
+    header = [
+        "T" if temperature else "γ",
+        "particles",
+        "class accuracy",
+        "recall",
+        "Vendi score of a class",
+        "bits per sequence",
+        "bits to the joint",
+        "least share of effective particles",
+    ]
     what = "p(x | y)^(1/T)" if temperature else "p(x | y)^γ p(x)^(1 - γ)"
     caption = (
         f"{num} samples of each row for the joint {what}; one particle samples the changed conditionals, which are the "

@@ -215,8 +215,9 @@ class Table(Vectors):
             entry, names = int(beyond[row].argmax()), ", ".join(self._given)
             warnings.warn(
                 f"observation {row + 1}: entry {entry + 1} of {names} is {beyond[row, entry]:.2g} standard deviations "
-                "outside the range of the training conditions; the posterior there is an extrapolation", stacklevel=2
-            )  # fmt: skip
+                "outside the range of the training conditions; the posterior there is an extrapolation",
+                stacklevel=2,
+            )
 
     @classmethod
     def check(cls, config):

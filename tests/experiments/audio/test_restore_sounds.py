@@ -109,8 +109,16 @@ def tones(monkeypatch):
 
 def tiny_controls(**fields):
     """The config of controls with a tiny network."""
-    return small(notes_controls, **{"data.crop": None, "network.heads": 1, "data.representation.bands": 5,
-                                    "data.representation.partials": 4, **fields})  # fmt: skip
+    return small(
+        notes_controls,
+        **{
+            "data.crop": None,
+            "network.heads": 1,
+            "data.representation.bands": 5,
+            "data.representation.partials": 4,
+            **fields,
+        },
+    )
 
 
 def test_methods_must_apply_to_what_is_played(program, tmp_path):

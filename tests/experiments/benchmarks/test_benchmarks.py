@@ -29,9 +29,15 @@ def program(load_program, capsys):
 @pytest.mark.slow
 def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "quality.__main__", problems="ring", solvers="DDIM,AB3 flow,DDPM", grids="VP t^2", nfe="20", samples="16",
-        peers="0", workdir=str(tmp_path),
-    )  # fmt: skip
+        "quality.__main__",
+        problems="ring",
+        solvers="DDIM,AB3 flow,DDPM",
+        grids="VP t^2",
+        nfe="20",
+        samples="16",
+        peers="0",
+        workdir=str(tmp_path),
+    )
     rows = re.findall(r"^(.*) \[VP t\^2\] +(.*) \|", out, re.MULTILINE)
     errors = {solver: [float(cell) for cell in cells.split()] for solver, cells in rows}
     assert errors["AB3 flow"][0] < 0.5 * errors["DDIM"][0]
@@ -66,9 +72,17 @@ def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_p
 @pytest.mark.slow
 def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "cost.__main__", solvers="AB3 flow", detailed="", steps="2", batches="4", large="4", turns="1", first="1",
-        unet="0", workdir=str(tmp_path),
-    )  # fmt: skip
+        "cost.__main__",
+        solvers="AB3 flow",
+        detailed="",
+        steps="2",
+        batches="4",
+        large="4",
+        turns="1",
+        first="1",
+        unet="0",
+        workdir=str(tmp_path),
+    )
     assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
     assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
     assert (tmp_path / "cost.png").stat().st_size > 1000
@@ -113,9 +127,16 @@ def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path
 @pytest.mark.slow
 def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
     out = program(
-        "quality.__main__", table="tuning", problems="ring", solvers="AB2", nfe="6", samples="1024", steps="40",
-        starts="1", out=str(tmp_path / "tuning.png"),
-    )  # fmt: skip
+        "quality.__main__",
+        table="tuning",
+        problems="ring",
+        solvers="AB2",
+        nfe="6",
+        samples="1024",
+        steps="40",
+        starts="1",
+        out=str(tmp_path / "tuning.png"),
+    )
     untuned, grid, coefficients = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
     assert coefficients < grid < untuned
     assert (tmp_path / "tuning.png").stat().st_size > 1000

@@ -219,7 +219,13 @@ def test_notes_of_a_flow_map_are_compared_with_those_of_its_teacher(program, tmp
 
 def test_of_the_samplers_of_a_teacher_the_closest_has_a_row():
     row = lambda of, n, distance: {"of": of, "evaluations": n, "Fréchet distance": distance}
-    rows = {"real": row("data", None, 1.0), "a": row("teacher", 2, 3.0), "b": row("teacher", 2, 2.0),
-            "c": row("teacher", 2, 2.0), "d": row("teacher", 4, 5.0), "map": row("student", 2, 9.0)}  # fmt: skip
+    rows = {
+        "real": row("data", None, 1.0),
+        "a": row("teacher", 2, 3.0),
+        "b": row("teacher", 2, 2.0),
+        "c": row("teacher", 2, 2.0),
+        "d": row("teacher", 4, 5.0),
+        "map": row("student", 2, 9.0),
+    }
     assert list(best(rows)) == ["real", "b", "d", "map"]
     assert best(rows)["b"] == {"evaluations": 2, "Fréchet distance": 2.0}

@@ -22,9 +22,9 @@ def test_slopes_are_of_the_guided_mixture(dim):
     u, angle = jax.random.normal(jax.random.key(0), (2, dim)), 0.7
     noise = jnp.cos(angle), jnp.sin(angle)
     own = data.predict(u, *noise).x0
-    of_class = jnp.stack([
-        jax.tree.map(lambda leaf, k=k: leaf[k::3], data).predict(x, *noise).x0 for k, x in enumerate(u)
-    ])  # fmt: skip
+    of_class = jnp.stack(
+        [jax.tree.map(lambda leaf, k=k: leaf[k::3], data).predict(x, *noise).x0 for k, x in enumerate(u)]
+    )
     for scale in (0.0, 1.0, 3.0):
         expected = (noise[0] * u - own - scale * (of_class - own)) / noise[1]
         found = tabulation.slope(data, in_class, jnp.asarray(scale), u, angle)

@@ -25,9 +25,17 @@ def four_sines(monkeypatch):
         pitch, instrument = np.array([40, 60, 72, 84], np.int32), np.arange(4, dtype=np.int32)
         n = np.arange(rate // 1000 * 1024)
         x = 0.5 * np.sin(2 * np.pi * 440 / rate * 2 ** ((pitch[:, None] - 69) / 12) * n)
-        return NoteSet(x=np.round(32767 * x).astype(np.int16), pitch=pitch, velocity=np.full(4, 90, np.int32),
-                       instrument=instrument, family=instrument // 2, instruments=tuple("abcd"), families=("e", "f"),
-                       sample_rate=rate, name=name)  # fmt: skip
+        return NoteSet(
+            x=np.round(32767 * x).astype(np.int16),
+            pitch=pitch,
+            velocity=np.full(4, 90, np.int32),
+            instrument=instrument,
+            family=instrument // 2,
+            instruments=tuple("abcd"),
+            families=("e", "f"),
+            sample_rate=rate,
+            name=name,
+        )
 
     monkeypatch.setattr(data, "load_notes", load)
 

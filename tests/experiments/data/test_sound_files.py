@@ -65,10 +65,15 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
 @pytest.mark.parametrize("name", ["waveform", "spectrogram", "compressed"])
 def test_channels_are_represented_alike_and_come_back(own, tmp_path, name):
     stereo, mono = (
-        data.load(changed(config_of(own, channels=c, peak=0.5), "data.representation.scale=None",
-                          f"data.representation.name={name}"))
+        data.load(
+            changed(
+                config_of(own, channels=c, peak=0.5),
+                "data.representation.scale=None",
+                f"data.representation.name={name}",
+            )
+        )
         for c in (2, 1)
-    )  # fmt: skip
+    )
     assert stereo.shape == (*mono.shape[:-1], 2 * mono.shape[-1])
     x = stereo.test["x"]
     np.testing.assert_allclose(np.abs(x).max(axis=(1, 2)), 2**14, atol=1)

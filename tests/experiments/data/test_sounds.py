@@ -42,8 +42,14 @@ def small_sets(monkeypatch):
                     sample_rate=RATE, instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
     roll = np.zeros((4, 33, 128), np.uint8)
     roll[0, 4:9, 69], roll[0, 6:12, 60], roll[1, :, 84] = 127, 64, 100
-    songs = PhraseSet(x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16), roll=roll, instrument=instrument,
-                      sample_rate=RATE, frame_rate=62.5, name="phrases")  # fmt: skip
+    songs = PhraseSet(
+        x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16),
+        roll=roll,
+        instrument=instrument,
+        sample_rate=RATE,
+        frame_rate=62.5,
+        name="phrases",
+    )
     monkeypatch.setattr(data, "load_notes", lambda *_: notes)
     monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
     return notes, songs

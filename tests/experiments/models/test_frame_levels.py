@@ -35,9 +35,14 @@ CAUSAL = {
 @pytest.fixture
 def songs(monkeypatch):
     rng = np.random.default_rng(0)
-    found = PhraseSet(x=rng.integers(-9000, 9000, (6, CROP), np.int16), roll=np.zeros((6, 17, 128), np.uint8),
-                      instrument=np.arange(6, dtype=np.int32) % 2, sample_rate=RATE, frame_rate=62.5,
-                      name="phrases")  # fmt: skip
+    found = PhraseSet(
+        x=rng.integers(-9000, 9000, (6, CROP), np.int16),
+        roll=np.zeros((6, 17, 128), np.uint8),
+        instrument=np.arange(6, dtype=np.int32) % 2,
+        sample_rate=RATE,
+        frame_rate=62.5,
+        name="phrases",
+    )
     monkeypatch.setattr(data, "load_phrases", lambda *_: found)
 
 

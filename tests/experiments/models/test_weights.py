@@ -146,9 +146,16 @@ def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tm
     dataset = data.load(config)
     params = model.init_params(model.build_model(config, dataset), jax.random.key(0))
     monkeypatch.setattr(loop, "build_optimizer", lambda options: optax.sgd(0.1))
-    one = loop.Fit(config, workdir, dataset, params=params, prepare=lambda key, batch: batch,
-                   loss=lambda params, batch: (0.0 * batch["label"], {}), ema="none",
-                   held_out=lambda params: 0.0)  # fmt: skip
+    one = loop.Fit(
+        config,
+        workdir,
+        dataset,
+        params=params,
+        prepare=lambda key, batch: batch,
+        loss=lambda params, batch: (0.0 * batch["label"], {}),
+        ema="none",
+        held_out=lambda params: 0.0,
+    )
     fit = lambda: loop.fit(one)
     with pytest.raises(ConfigError, match=r"config.schedule.name=sigmoid: the weights in .* trained with cosine"):
         fit()

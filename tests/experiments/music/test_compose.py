@@ -180,8 +180,12 @@ def test_errors_are_of_one_sentence(tmp_path):
     assert pieces.read("fill", str(tmp_path / "low.mid"), octaves=True).states.max() > 0
     low = str(tmp_path / "low.mid")
     assert pieces.gap(low, "2-3", None) == (round(2 / 0.064), round(6 / 0.064))
-    for bars, span, words in [("x", None, "--bars=x: must be a range"), (None, None, "--bars=2-3 or --span"),
-                              ("0-1", None, "bar 1 or later"), (None, "3-2", "a range of seconds")]:  # fmt: skip
+    for bars, span, words in [
+        ("x", None, "--bars=x: must be a range"),
+        (None, None, "--bars=2-3 or --span"),
+        ("0-1", None, "bar 1 or later"),
+        (None, "3-2", "a range of seconds"),
+    ]:
         with pytest.raises(ConfigError, match=words):
             pieces.gap(low, bars, span)
     with pytest.raises(ValueError, match="must be inside the piece, of 1"):

@@ -63,8 +63,11 @@ def test_a_sine_is_in_the_bin_of_its_key_whatever_the_window(pitch):
     assert abs(x[0, 32, :, 1].argmax() - middle) <= 1
     full = (np.log(0.5) + 6) / 2
     assert np.all((full - 1.0 < x[0, 32, middle]) & (x[0, 32, middle] < full + 0.01))  # wide filters average its peak
-    np.testing.assert_allclose(spectrogram.encode(0.05 * tone(pitch, 1.0)[None])[0, 32, middle] - x[0, 32, middle],
-                               spectrogram.step(jnp.float32(-20.0)), atol=0.02)  # fmt: skip
+    np.testing.assert_allclose(
+        spectrogram.encode(0.05 * tone(pitch, 1.0)[None])[0, 32, middle] - x[0, 32, middle],
+        spectrogram.step(jnp.float32(-20.0)),
+        atol=0.02,
+    )
 
 
 def batch(seeds=(0, 1)):
@@ -267,10 +270,17 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
 def test_training_measures_and_reports(tmp_path, monkeypatch):
     one = batch((0, 1, 2, 3))
     monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(one["x"], one["roll"]))
-    given = ["train", "--config=experiments/configs/music/transcriber.py", f"--workdir={tmp_path}",
-             "--config.transcriber.channels=4", "--config.transcriber.blocks=1", "--config.transcriber.windows=0.128,",
-             "--config.training.batch_size=8", "--config.training.warmup_steps=1",
-             "--config.evaluation.shown=2"]  # fmt: skip
+    given = [
+        "train",
+        "--config=experiments/configs/music/transcriber.py",
+        f"--workdir={tmp_path}",
+        "--config.transcriber.channels=4",
+        "--config.transcriber.blocks=1",
+        "--config.transcriber.windows=0.128,",
+        "--config.training.batch_size=8",
+        "--config.training.warmup_steps=1",
+        "--config.evaluation.shown=2",
+    ]
     out = succeeds(*given, "--config.training.steps=2")
     assert "with noise 20 dB below" in out
     table = json.loads((tmp_path / "evaluation.json").read_text())

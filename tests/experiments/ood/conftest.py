@@ -21,9 +21,16 @@ def make_config(no_fetched_data):
     def make(**overrides):
         config = ood_digits_gaussian.get_config()
         fields = {
-            "near": "mirrored", "far": "photos,mnist", "examples": "120", "bound_times": "4", "path_steps": "6",
-            "reconstruction_steps": "3", "batch_size": "120", "ascent_steps": "50", "batches": "1,8",
-        }  # fmt: skip
+            "near": "mirrored",
+            "far": "photos,mnist",
+            "examples": "120",
+            "bound_times": "4",
+            "path_steps": "6",
+            "reconstruction_steps": "3",
+            "batch_size": "120",
+            "ascent_steps": "50",
+            "batches": "1,8",
+        }
         for field, text in {**fields, **overrides}.items():
             override(config, field, text)
         return config

@@ -92,8 +92,16 @@ def test_measure_continues_unless_the_config_or_a_set_has_changed(make_config, t
     first = measure()
     assert computed.count("norms") == 3  # batches of 4 and 2, and of 3
     assert first["photos"]["norms"].shape == (3, 5)
-    assert first["photos"].keys() == {"log p", "bound", "norms", "one step", "many steps", "path", "curvature",
-                                      "code length"}  # fmt: skip
+    assert first["photos"].keys() == {
+        "log p",
+        "bound",
+        "norms",
+        "one step",
+        "many steps",
+        "path",
+        "curvature",
+        "code length",
+    }
     ts = scored.schedule.time_at(jnp.asarray(config.log_snrs, jnp.float32))
     x = dataset.to_model(sets["calibration"])
     expected = jax.jit(lambda x: typicality.score_norms(None, scored.denoiser, scored.schedule, x, ts))(x)

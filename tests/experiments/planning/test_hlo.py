@@ -64,8 +64,12 @@ def test_slices_of_a_loop_count_as_slices_and_its_body_as_often_as_it_runs():
     assert program.memory_bytes() == turns * (reads_row_and_index + all_reduce + writes_row_in_place + compares)
     (one,) = program.collectives()
     assert (one.kind, one.moved, one.calls, one.overlaps, one.groups) == (
-        "all-reduce", 2.0 * turns * ROW, turns, False, ((0, 1),),
-    )  # fmt: skip
+        "all-reduce",
+        2.0 * turns * ROW,
+        turns,
+        False,
+        ((0, 1),),
+    )
 
 
 def test_a_loop_whose_turns_the_compiler_knows():

@@ -205,8 +205,14 @@ def test_the_smallest_slice_and_the_largest_batch_are_suggested(monkeypatch):
 
 
 def planned(topology, cache, *further):
-    command = [sys.executable, "-m", "experiments.plan", "--config=experiments/configs/images/smoke.py",
-               f"--topology={topology}", *further]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.plan",
+        "--config=experiments/configs/images/smoke.py",
+        f"--topology={topology}",
+        *further,
+    ]
     environment = {**os.environ, "SCOREKIT_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     return found.returncode, found.stdout, found.stderr

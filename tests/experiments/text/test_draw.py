@@ -160,8 +160,16 @@ def test_captions_through_a_cascade(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
     names, out = f"--stages={runs('low')},{runs('crops')}", tmp_path / "drawn"
     captions = ("--caption=a red square:1.5 + a green square:0.5", "--caption=a blue square")
-    text = succeeds("text.draw", names, *captions, "--negative=a green square", "--num=2", "--map_noise=0.2",
-                    "--config.guidance=classifier_free,dynamic_threshold", f"--out={out}")  # fmt: skip
+    text = succeeds(
+        "text.draw",
+        names,
+        *captions,
+        "--negative=a green square",
+        "--num=2",
+        "--map_noise=0.2",
+        "--config.guidance=classifier_free,dynamic_threshold",
+        f"--out={out}",
+    )
     found = np.load(f"{out}.npz")
     assert found["x"].shape == (4, 16, 16, 3)
     assert found["stage_0"].shape == (4, 8, 8, 3)
@@ -177,8 +185,13 @@ def test_captions_through_a_cascade(runs, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_classes_through_a_cascade(runs, tmp_path):
-    succeeds("text.draw", f"--stages={runs('digits_4')},{runs('digits_8')}", "--labels=3,1", "--num=2",
-             f"--out={tmp_path / 'digits'}")  # fmt: skip
+    succeeds(
+        "text.draw",
+        f"--stages={runs('digits_4')},{runs('digits_8')}",
+        "--labels=3,1",
+        "--num=2",
+        f"--out={tmp_path / 'digits'}",
+    )
     found = np.load(tmp_path / "digits.npz")
     assert found["x"].shape == (4, 8, 8, 1)
     assert found["label"].tolist() == [3, 3, 1, 1]
@@ -231,8 +244,14 @@ def test_every_stage_is_trained_and_evaluated_by_one_command(trained):
 def test_pictures_are_drawn_through_all_trained_stages(runs, trained, tmp_path):
     drawn = {}
     for name, prior in (("base", ()), ("decoder", (f"--prior={runs('prior')}",))):
-        succeeds("text.draw", f"--stages={trained / name},{trained / 'upper'}", *prior, "--num=2",
-                 "--caption=a red square", f"--out={tmp_path / name}")  # fmt: skip
+        succeeds(
+            "text.draw",
+            f"--stages={trained / name},{trained / 'upper'}",
+            *prior,
+            "--num=2",
+            "--caption=a red square",
+            f"--out={tmp_path / name}",
+        )
         found = np.load(tmp_path / f"{name}.npz")
         assert (found["stage_0"].shape, found["x"].shape) == ((2, 8, 8, 3), (2, 16, 16, 3))
         assert np.isfinite(found["x"]).all()

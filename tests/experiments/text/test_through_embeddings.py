@@ -91,9 +91,15 @@ def test_a_prior_is_trained_and_pictures_are_drawn_through_it(runs, tmp_path):
     file = save_resolved(runs.config(smoke_prior, "contrastive"), tmp_path / "prior.json")
     out = succeeds("train", f"--config={file}", f"--workdir={tmp_path / 'prior'}")
     assert "energy distance" in out
-    succeeds("text.draw", f"--prior={tmp_path / 'prior'}", f"--stages={runs('decoder')}", "--num=2",
-             "--caption=a red square", "--caption=a red square:1.5 + a green square:0.5",
-             f"--out={tmp_path / 'drawn'}")  # fmt: skip
+    succeeds(
+        "text.draw",
+        f"--prior={tmp_path / 'prior'}",
+        f"--stages={runs('decoder')}",
+        "--num=2",
+        "--caption=a red square",
+        "--caption=a red square:1.5 + a green square:0.5",
+        f"--out={tmp_path / 'drawn'}",
+    )
     assert np.load(tmp_path / "drawn.npz")["x"].shape == (4, 8, 8, 3)
     saved = restore_extra(tmp_path / "prior" / "checkpoints")
     assert saved["encoder"] == encoders.open_encoder(runs("contrastive"), "--encoder").checksum
@@ -155,8 +161,13 @@ def test_each_caption_has_an_embedding_of_its_own(runs):
         drawn.append((seed, given["vector"].value))
         return np.eye(4)[np.arange(4) % 2] + given["vector"].value[:, :4]
 
-    run = types.SimpleNamespace(model=types.SimpleNamespace(extracts={"vector": None}, module=types.SimpleNamespace(
-        vector_size=6), map_noise=None), generate=generate, params=None)  # fmt: skip
+    run = types.SimpleNamespace(
+        model=types.SimpleNamespace(
+            extracts={"vector": None}, module=types.SimpleNamespace(vector_size=6), map_noise=None
+        ),
+        generate=generate,
+        params=None,
+    )
     prior = embeddings.Prior(Stage("prior", runs.config(smoke_prior, "contrastive"), run), encoder)
     each = embeddings.from_captions(prior, 3, labels, prompts, SQUARES[2], "--caption")
     assert len({seed for seed, _ in drawn}) == 1

@@ -112,8 +112,15 @@ def test_discriminator_continues_from_a_checkpoint_and_explodes_into_a_skipped_s
 
 
 def test_default_layer_is_the_deepest_and_others_are_named():
-    shapes = {"input": (2, 8, 8, 4), "middle": (2, 4, 4, 8), "middle/conv": (2, 2, 2, 8), "up": (2, 4, 4, 8),
-              "time": (2, 16), "wide": (2, 8, 8, 4), "output": (2, 8, 8, 1)}  # fmt: skip
+    shapes = {
+        "input": (2, 8, 8, 4),
+        "middle": (2, 4, 4, 8),
+        "middle/conv": (2, 2, 2, 8),
+        "up": (2, 4, 4, 8),
+        "time": (2, 16),
+        "wide": (2, 8, 8, 4),
+        "output": (2, 8, 8, 1),
+    }
     assert adversarial._deepest(shapes, 3) == "up"
     flat = {"input": (2, 8), "close_0": (2, 8), "norm_out": (2, 8), "output": (2, 2)}
     assert adversarial._deepest(flat, 1) == "norm_out"

@@ -64,8 +64,13 @@ def prepare(scratch):
 def start(scratch, line):
     """Runs a command there: exit code, output, seconds."""
     arguments = [a.replace("=experiments/", f"={ROOT}/experiments/") for a in shlex.split(line)[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-                   "SCOREKIT_CACHE": str(scratch / "compiled")}  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "SCOREKIT_CACHE": str(scratch / "compiled"),
+    }
     begin = time.monotonic()
     done = subprocess.run([sys.executable, *arguments], cwd=scratch, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr, time.monotonic() - begin

@@ -82,8 +82,11 @@ def test_the_density_integrates_to_one(name):
 def test_the_density_of_a_linear_flow_is_that_of_its_gaussian():
     flow, _, x = case("16 dimensions")
     params = jax.jit(flow.init)(jax.random.key(1), x)  # couplings begin as the identity
-    parts = {name: {k: np.asarray(v, np.float64) for k, v in p.items()} for name, p in params["params"].items()
-             if name.startswith(("norms", "mixes"))}  # fmt: skip
+    parts = {
+        name: {k: np.asarray(v, np.float64) for k, v in p.items()}
+        for name, p in params["params"].items()
+        if name.startswith(("norms", "mixes"))
+    }
 
     def step(h, i):
         norm = parts[f"norms_{i}"]
@@ -180,7 +183,7 @@ def test_a_map_of_some_examples_or_one_for_all_is_inverted_as_well(parallel):
         (AutoregressiveFlow(), (2, 4, 2), r"x must have shape \(B, L, 1\) or \(B, D\), got \(2, 4, 2\)"),
         (AutoregressiveFlow(data_channels=2), (2, 4), r"x must have shape \(B, L, 2\), got \(2, 4\)"),
     ],
-)  # fmt: skip
+)
 def test_errors_name_what_is_wrong(flow, shape, message):
     init = functools.partial(jax.eval_shape, flow.init, jax.random.key(0))
     if message is None:
