@@ -15,17 +15,16 @@ Args:
 import functools
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from scorekit import audio
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 PITCH_RANGE_HZ = (50.0, 1200.0)
 """The range of the fundamental for Praat: MIDI 32 to 86. The lower end sets its window, three periods or 60 ms."""
@@ -122,8 +121,13 @@ def _family_features(x, sample_rate: float):
     return jnp.concatenate(means, axis=-1)
 
 
-def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float) -> Pipeline:
+def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float) -> "Pipeline":
     """A support vector machine of 80 principal components of :func:`family_features` of notes, also with noise."""
+    from sklearn.decomposition import PCA  # takes a second, which programs without notes need not wait
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     if len(np.unique(family)) < 2:
         raise ValueError(f"family must hold at least two families, got {np.unique(family)}")
     rng, peak = np.random.default_rng(0), np.abs(x).max(axis=1, keepdims=True)
@@ -151,7 +155,7 @@ class NoteEvaluators(NamedTuple):
 
     sample_rate: float
     clear: np.ndarray
-    family: Pipeline
+    family: "Pipeline"
 
 
 def fit_note_evaluators(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> NoteEvaluators:
