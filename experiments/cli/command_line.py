@@ -14,6 +14,7 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 """
 
 import ast
+import gc
 import importlib.util
 import io
 import logging as standard_logging
@@ -238,6 +239,10 @@ def run(
       config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
       check: validates the fields of the config, overrides included, before anything is loaded or written.
     """
+
+    if not gc.isenabled():  # since the start of the program
+        gc.freeze()  # the program is no garbage
+        gc.enable()
 
     def flags_parser(argv: list[str]) -> Any:
         if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):

@@ -7,7 +7,7 @@ _PRODUCTS = {"attention": 2, "attention_gradient": 5, "attention_tangent": 6}  #
 
 
 def flops(jaxpr: Any) -> float:
-    """Twice the multiplications of matrix products and convolutions of all devices.
+    """Twice the multiplications of matrix products and convolutions of all devices, without those by inserted zeros.
 
     The body of a scan counts as often as it runs, the body of ``shard_map`` once for each device, of branches the one
     with the most. Kernels count as much as they say.
@@ -28,7 +28,8 @@ def _of_equation(equation: Any) -> float:
         return 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
     if name == "conv_general_dilated":
         kernel, features = equation.invars[1].aval.shape, parameters["dimension_numbers"].rhs_spec[0]
-        return 2.0 * equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
+        products = equation.outvars[0].aval.size * math.prod(kernel) / kernel[features]
+        return 2.0 * products / math.prod(parameters["lhs_dilation"])
     if name in _PRODUCTS:
         query, key = (each.aval for each in equation.invars[:2])
         return 2.0 * _PRODUCTS[name] * query.size * key.shape[1]

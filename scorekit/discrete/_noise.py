@@ -158,7 +158,9 @@ class Uniform:
         """``(scale, log rates)``: ``(sigma' / (alpha V)) p_t(z with y) / p_t(z)`` is the rate of change to y."""
         itself = _one_hot(z, self.num_tokens, log_p.dtype) > 0
         log_rates = jnp.where(itself, -jnp.inf, self.log_scores(log_p, z, row))
-        return row.sigma_rate / (self.num_tokens * row.alpha_t), log_rates
+        gone = row.alpha_t <= 0  # where rounding may leave 0 / 0 or a wrong sign
+        scale = jnp.where(gone, jnp.inf, row.sigma_rate / (self.num_tokens * jnp.where(gone, 1.0, row.alpha_t)))
+        return scale, log_rates
 
     def loss(self, log_p: Array, x0: Array, z: Array, row: "Row") -> Array:
         """``(sigma' / (alpha V)) sum_y (s - r + r log(r / s))`` of each token, the derivative of the bound in t.

@@ -45,15 +45,16 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.arguments import Positive, checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import checked_steps
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
 from scorekit.solvers.ode import Euler
-from scorekit.trees import as_pytree, combine, event_size, sum_per_example
+from scorekit.trees import as_pytree, combine, event_size, is_traced, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
 __all__ = [
@@ -68,6 +69,8 @@ __all__ = [
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
+_ROUNDING = 1e-6
+"""Of times that are equal."""
 
 
 def _to_end(denoiser, schedule, t_min, x_t, t):
@@ -144,7 +147,9 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
 
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     check_per_example(x_t, weight=weight)
-    weight = jnp.where(s > t, jnp.nan, weight)
+    if not is_traced(t_min):
+        check(lambda s: ~(s < np.asarray(t_min) - _ROUNDING), f">= t_min = {t_min}", s=s)
+    weight = jnp.where((s > t) | (s < t_min - _ROUNDING), jnp.nan, weight)
     end = consistency_function(target, schedule, t_min)(x_s, s)
     return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
 
@@ -176,7 +181,7 @@ def consistency_distillation_loss(
         cost.
 
     Raises:
-      ValueError: for a stochastic solver, or unless ``s <= t`` (traced, the losses are NaN).
+      ValueError: for a stochastic solver, or unless ``t_min <= s <= t`` (traced, the losses are NaN).
 
     Source: Song et al. 2023, alg. 2 (https://arxiv.org/abs/2303.01469).
     """

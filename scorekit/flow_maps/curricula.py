@@ -84,7 +84,7 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
 
 @checked
 def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
-    """``1 / (clock(t) - clock(s))``: converts the distance of adjacent points into a rate along the path.
+    """``1 / |clock(t) - clock(s)|``: converts the distance of adjacent points into a rate along the path.
 
     Args:
       s: the adjacent earlier times.
@@ -100,7 +100,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
     check_like("t", t, s=s)
     check_order(t, s)
     clock = lambda u: frame(coordinate, schedule.alpha(u), schedule.sigma(u)).clock
-    return jnp.where(jnp.asarray(s) > t, jnp.nan, 1.0 / (clock(t) - clock(s)))
+    return jnp.where(jnp.asarray(s) > t, jnp.nan, 1.0 / jnp.abs(clock(t) - clock(s)))
 
 
 @checked

@@ -40,7 +40,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import Between, Each, Positive, checked
-from scorekit.checks import check, check_broadcasts, check_floating, check_like
+from scorekit.checks import check, check_broadcasts, check_floating, check_like, check_per_example
 from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -120,6 +120,7 @@ def drift_weights(
     for name, classes in {"labels": labels, "data_labels": data_labels}.items():
         if classes.ndim != 1 or not classes.size or not jnp.issubdtype(classes.dtype, jnp.integer):
             raise ValueError(f"{name} must hold integers, one per example, got {classes.dtype} {classes.shape}")
+    check_per_example(labels, guidance_scale=guidance_scale)
     own, scale = labels[:, None], jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None]
     same = (own == labels).astype(float) * (1.0 - jnp.eye(len(labels)))
     same = same / jnp.maximum(jnp.sum(same, axis=1, keepdims=True), 1.0)
@@ -142,7 +143,8 @@ def drifting_loss(
 
     A leaf is a space of its own, of data or of features, with the mean distance of samples and data, over ``sqrt(D)``,
     as unit. V is a sum over bandwidths of drifts, each of which is divided by its root mean square over the batch:
-    the value of the loss is meaningless.
+    the value of the loss is meaningless. A sample without others, of its class where the weights are of classes and γ
+    is 1, does not move.
 
     Args:
       samples: samples of the generator or features of them, leaves ``(B, ...)``; differentiable.

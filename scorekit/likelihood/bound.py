@@ -12,7 +12,7 @@ Returns:
 """
 
 import math
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -220,9 +220,15 @@ def _check_data(x0: PyTree, bins: int | None) -> None:
     if bins is None:
         return
     index = lambda x: (np.asarray(x, np.float64) + 1.0) * (bins - 1) / 2.0
-    is_value = lambda i: (np.abs(i - np.round(i)) < 0.1) & (np.abs(i - 0.5 * (bins - 1)) < 0.5 * bins)
     for leaf in jax.tree.leaves(x0):
-        check(lambda x: is_value(index(x)) | np.isnan(x), f"of the values linspace(-1, 1, bins={bins})", x0=leaf)
+        allowed = f"of the values linspace(-1, 1, bins={bins})"
+        check(lambda x: _is_value(index(x), bins) | np.isnan(x), allowed, x0=leaf)
+
+
+def _is_value(index: Any, bins: int) -> Any:
+    """Whether a position among the values is that of one, up to rounding."""
+    nearest = index.round()
+    return (abs(index - nearest) < 0.1) & (nearest >= 0) & (nearest < bins)
 
 
 def _prior(schedule: Schedule, x0: PyTree, t: ArrayLike) -> Array:
@@ -244,8 +250,9 @@ def _discrete_reconstruction(eps: PyTree, x0: PyTree, noise: Array, bins: int) -
     def leaf(x, eps):
         x = x.astype(jnp.float32)
         logits = -0.5 * jnp.square((x + noise * eps)[..., None] - values) / jnp.square(noise)
-        index = jnp.round((x + 1.0) * (bins - 1) / 2.0).astype(jnp.int32)
-        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.clip(index, 0, bins - 1)[..., None], axis=-1)
-        return jnp.where((index >= 0) & (index < bins), -log_p[..., 0], jnp.nan)
+        index = (x + 1.0) * (bins - 1) / 2.0
+        value = jnp.clip(jnp.round(index), 0, bins - 1).astype(jnp.int32)
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), value[..., None], axis=-1)
+        return jnp.where(_is_value(index, bins), -log_p[..., 0], jnp.nan)
 
     return sum_per_example(lambda x: x, jax.tree.map(leaf, x0, eps))

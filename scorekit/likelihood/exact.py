@@ -150,12 +150,15 @@ def log_likelihood(
         raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
     _check(key, divergence, probes, ts)
+    if ts is None:
+        check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     if log_det is not None:
+        if divergence != "exact":
+            raise ValueError(f"divergence must be 'exact' with log_det, which is none of an ODE, got {divergence!r}")
         times = jnp.asarray([t_max, t_min] if ts is None else ts, dtype)[::-1]
         return _by_map(denoiser, schedule, x0, times, log_det)
     if ts is None:
         check_relative_tolerance(dtype, rtol)
-        check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
         ends, clocks = (jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)), None
     else:
         times = jnp.asarray(ts, dtype)[::-1]

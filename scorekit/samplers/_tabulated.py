@@ -45,11 +45,11 @@ def encloses(
 
 def table(steps: int, guidance_scale: ArrayLike | None = None) -> tuple[Array, Array, Array]:
     """Log-SNR of the evaluations ``(n,)``, d ``(n,)`` and weights ``(n, 5)``, linear in the logarithm of the scale."""
-    if steps not in counts(guidance_scale):
+    if str(steps) not in map(str, counts(guidance_scale)):  # 8.0 is not
         guided = "" if guidance_scale is None else " with a guidance scale"
         raise ValueError(f"steps must be one of {', '.join(map(str, counts(guidance_scale)))}{guided}, got {steps}")
     scales = ["1"] if guidance_scale is None else list(TABLES)
-    padded = [[(*row, *[0.0] * (3 + HISTORY - len(row))) for row in TABLES[scale][f"{steps:d}"]] for scale in scales]
+    padded = [[(*row, *[0.0] * (3 + HISTORY - len(row))) for row in TABLES[scale][str(steps)]] for scale in scales]
     rows = jnp.asarray(padded, float)
     if guidance_scale is not None:
         rows = jnp.tensordot(jnp.maximum(0.0, 1.0 - jnp.abs(jnp.log2(guidance_scale) - _OCTAVES)), rows, 1)

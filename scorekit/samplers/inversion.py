@@ -8,6 +8,7 @@ from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
+from scorekit.samplers.few_steps import FewSteps
 from scorekit.solvers import SolverBase, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
@@ -52,7 +53,7 @@ def invert(
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop.
       schedule: the noise schedule of the denoiser.
-      solver: any deterministic solver.
+      solver: any deterministic solver that computes its coefficients: not one of ``few_steps``.
       x: the data, or data with the noise of ``ts[-1]``.
       ts: decreasing times ``(n + 1,)``, as for :func:`scorekit.samplers.sample`.
       trajectory: also return the state after every step.
@@ -62,7 +63,7 @@ def invert(
       leaves of ``states`` are ``(n, B, ...)`` at the times ``ts[n - 1], ..., ts[0]``.
 
     Raises:
-      ValueError: for a stochastic or precomputed solver; called eagerly, also for noise that is not finite.
+      ValueError: for a stochastic, precomputed or tabulated solver; called eagerly, also for noise that is not finite.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
@@ -80,10 +81,9 @@ def invert(
             "solver must be deterministic, since noise that was drawn cannot be recovered; "
             f"got the stochastic {type(solver).__name__}"
         )
-    if isinstance(solver, PrecomputedSolver):
-        raise ValueError(
-            "solver must compute its coefficients, got a PrecomputedSolver, whose coefficients are for sampling"
-        )
+    if isinstance(solver, PrecomputedSolver | FewSteps):
+        name = type(solver).__name__
+        raise ValueError(f"solver must compute its coefficients, got {name}, whose coefficients are for sampling")
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
     found = integrate(None, plain, schedule, backwards, x, times[::-1], trajectory)

@@ -113,7 +113,7 @@ def parallel_sample(
       denoiser: ``(x_t, t) -> Prediction`` that takes a time per example, ``t`` of shape ``(window * B,)``.
       schedule: the noise schedule of the denoiser.
       solver: a deterministic solver whose state holds nothing, or only earlier slopes that its methods ``slope`` and
-        ``combine`` read (:class:`scorekit.solvers.LinearSolver`): any of the library but UniPC.
+        ``combine`` read (:class:`scorekit.solvers.LinearSolver`): any of the library but UniPC and FewSteps.
       x_init: the start, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``.
       tolerance: largest change of a state that has settled, relative to ``hypot(alpha, sigma)``, about the standard

@@ -44,16 +44,16 @@ def nested_shapes(tree: PyTree) -> Nested:
     return nest({names: leaf(x) for names, x in named_leaves(tree)})
 
 
-def differences(saved: Nested, wanted: Nested) -> list[str]:
+def differences(saved: Nested, wanted: Nested, place: str = "checkpoint") -> list[str]:
     """The differences that prevent restoring ``saved`` as ``wanted``, one sentence each."""
     there = {"/".join(names) or "(one array)": x for names, x in named_leaves(saved)}
     here = {"/".join(names) or "(one array)": x for names, x in named_leaves(wanted)}
-    found = [f"{name} is not in the checkpoint" for name in here if name not in there]
-    found += [f"{name} is only in the checkpoint" for name in there if name not in here]
+    found = [f"{name} is not in the {place}" for name in here if name not in there]
+    found += [f"{name} is only in the {place}" for name in there if name not in here]
     for name in here.keys() & there.keys():
         a, b = ((tuple(x.shape), jnp.dtype(x.dtype).name) for x in (there[name], here[name]))
         if a != b:
-            found.append(f"{name} is {a[1]}{list(a[0])} in the checkpoint and {b[1]}{list(b[0])} here")
+            found.append(f"{name} is {a[1]}{list(a[0])} in the {place} and {b[1]}{list(b[0])} here")
     return sorted(found)
 
 

@@ -30,6 +30,8 @@ Source: Karras et al. 2024, "Analyzing and improving the training dynamics of di
 (https://arxiv.org/abs/2312.02696).
 """
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +79,8 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
     names = [*(str(float(decay)) for decay in decays), *(f"{POWER_EMA_PREFIX}{float(width)}" for width in widths)]
+    if len(names) != len(set(names)):
+        raise ValueError(f"decays and widths must differ from each other, got {decays} and {widths}")
     return {name: jax.tree.map(copy, params) for name in names}
 
 
@@ -128,6 +132,8 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative) -> 
 
     def average(name, tree):
         width = power_ema_width(name)
+        if width is None and not re.fullmatch(r"[\d.e-]+", name):
+            raise ValueError(f"ema must have the names of init_ema, decays or power_<relative width>, got {name!r}")
         rate = 1 - ema_decay(float(name), updates) if width is None else power_ema_rate(width, updates)
         return jax.tree.map(lambda e, p: e + rate * (p.astype(jnp.float32) - e), tree, params)
 

@@ -84,7 +84,7 @@ def make_optimizer(
     clip_norm: Positive | None = 1.0,
     weight_decay: NonNegative = 0.0,
     name: OptimizerName = "adamw",
-    betas: Annotated[tuple[float, float], Each(Between(0, 1, "high"), 2)] = (0.9, 0.999),
+    betas: Annotated[tuple[float, float], Each(Between(0, 1, "high"))] = (0.9, 0.999),
     decay_start: PositiveInt | None = None,
 ) -> optax.GradientTransformation:
     """AdamW or Muon with clipping by the global norm and the rate of :func:`learning_rate_schedule`.

@@ -211,6 +211,6 @@ def _placed(nested: Nested, like: PyTree | None, directory: str | PathLike) -> P
     wanted = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32, sharding=x.sharding), nested_shapes(like)
     )
-    if wrong := differences(nested, wanted):
+    if wrong := differences(nested, wanted, "snapshot"):
         raise ValueError(f"snapshots in {directory} do not fit: {'; '.join(wrong[:6])}")
     return from_nested(jax.tree.map(lambda x, to: place(x, to.sharding), nested, wanted), like)

@@ -174,6 +174,16 @@ def test_truncation_does_not_leave_out_what_is_not_a_number():
         assert jax.jit(ar.Categorical(num_codes=3).sample)(jax.random.key(0), logits)[0] == -1
 
 
+def test_the_whole_mass_keeps_all_and_sums_of_half_precision_are_single():
+    logits = 3.0 * jax.random.normal(jax.random.key(0), (64, 512))
+    for rule in (ar.nucleus, ar.typical):
+        np.testing.assert_array_equal(rule(logits, 1.0), logits)
+        half = rule(logits.astype(jnp.bfloat16), 0.9)
+        p = jax.nn.softmax(logits.astype(jnp.bfloat16).astype(jnp.float32))
+        assert half.dtype == jnp.bfloat16
+        assert jnp.sum(p, axis=1, where=jnp.isfinite(half)).min() > 0.9 - 1e-5
+
+
 def test_typical_sampling_may_leave_out_the_most_probable():
     logits = jnp.log(jnp.array([0.4, 0.15, 0.15, 0.15, 0.15]))
     typical, nucleus = jax.jit(lambda x: (ar.typical(x, 0.5), ar.nucleus(x, 0.4)))(logits)

@@ -46,6 +46,13 @@ def test_ancestral_steps_are_exact_for_one_token_and_converge_for_several(noise)
     assert 1.7 < first / second < 2.2
 
 
+def test_tau_leaping_begins_where_the_noise_has_no_rate_of_change():
+    process, one = discrete.uniform(V, schedules.cosine()), jnp.log(jnp.array([0.3, 0.7]))
+    denoiser = discrete.exact_denoiser(one, process)
+    first, second = (distance(LAW(process, discrete.TauLeaping(), denoiser, n, 1), one) for n in (32, 64))
+    assert second < 0.55 * first < 0.02
+
+
 def test_one_step_draws_the_tokens_independently():
     process = discrete.absorbing(V)
     p = jnp.exp(JOINT)

@@ -200,6 +200,14 @@ def test_step_weights():
     flow = flow_maps.step_weight(t, s, schedules.cosine())
     assert np.isfinite(flow).all()
     assert flow_maps.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
+    assert np.all(flow_maps.step_weight(t, s, schedules.cosine(), "signal") > 0)  # alpha / sigma, which falls with t
+
+
+def test_times_before_the_end_of_the_paths_are_nan_if_traced():
+    model, schedule = lambda x, t: Prediction(x, x), schedules.cosine()
+    run = lambda s: flow_maps.consistency_training_loss(model, model, schedule, X, X, T, s, t_min=0.2)
+    losses = jax.jit(run)(jnp.array([0.1, 0.2]))
+    assert np.isnan(losses).tolist() == [True, False]
 
 
 X, T = jnp.ones((2, 2)), jnp.array([0.5, 0.6])
@@ -208,6 +216,7 @@ test_invalid_arguments_raise = raising(
         "solver must be deterministic, got Ancestral": {"solver": solvers.Ancestral()},
         r"t must have shape \(2,\), one per example, got \(\)": {"t": 0.5},
         r"s must have shape \(2,\), one per example, got \(\)": {"s": 0.1},
+        "s must be >= t_min = 0.28": {"t_min": 0.28},
     },
     lambda changes: flow_maps.consistency_distillation_loss(
         *[lambda x, t: Prediction(x, x)] * 3,

@@ -271,3 +271,8 @@ def test_the_terms_at_the_ends_are_those_of_the_bound(bins):
     np.testing.assert_allclose(prior, bound.prior, rtol=1e-6)
     np.testing.assert_allclose(reconstruction, bound.reconstruction, rtol=1e-6)
     np.testing.assert_allclose(prior, 0.5 * math.exp(-3.0) * np.sum(np.square(x0), axis=1), rtol=1e-5)
+
+
+def test_traced_values_that_are_not_of_the_data_are_nan():
+    run = jax.jit(lambda x0: boundary_terms(schedules.cosine(), x0, jnp.zeros((4, 1)), t_min=0.1, bins=2)[1])
+    assert np.isfinite(run(jnp.array([[-1.0], [1.0], [-1.4], [0.3]]))).tolist() == [True, True, False, False]

@@ -333,6 +333,12 @@ test_invalid_arguments_raise = raising(
         },
         "rtol must be in": {"rtol": 1e-9},
         "t_max must be > t_min = 0.5, got 0.4": {"t_min": 0.5, "t_max": 0.4},
+        "t_max must be > t_min = 0.5, got 0.5": {"t_min": 0.5, "t_max": 0.5, "log_det": lambda *_: 0.0},
+        "divergence must be 'exact' with log_det": {
+            "divergence": "rademacher",
+            "key": jax.random.key(0),
+            "log_det": lambda *_: 0.0,
+        },
         r"ts must have shape \(n \+ 1,\)": {"ts": [0.5]},
         "ts must decrease strictly": {"ts": [0.1, 0.5]},
     },

@@ -11,6 +11,7 @@ from problems import level
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
+from scorekit.samplers import few_steps
 from scorekit.samplers.inversion import invert
 from scorekit.solvers.precomputed import precomputed
 from scorekit.typing import Prediction
@@ -184,9 +185,10 @@ def test_invert_steps_the_solver_backwards(solver):
 
 ERRORS = {
     "solver must be deterministic, since noise .* got the stochastic Ancestral": {"solver": solvers.Ancestral()},
-    "solver must compute its coefficients, got a PrecomputedSolver": {
+    "solver must compute its coefficients, got PrecomputedSolver": {
         "solver": precomputed(solvers.Euler(), schedules.cosine(), [1.0, 0.0])
     },
+    "solver must compute its coefficients, got FewSteps": {"solver": few_steps(schedules.cosine(), 5)[0]},
     "ts must decrease strictly": {"ts": [0.0, 1.0]},
 }
 ARGUMENTS = {"schedule": schedules.cosine(), "solver": solvers.Euler(), "x": jnp.ones((1, 2)), "ts": [1.0, 0.0]}

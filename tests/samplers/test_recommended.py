@@ -182,6 +182,7 @@ test_few_steps_of_another_grid_raise = raising(
             FLOW, grids.uniform(5)
         ),
         "steps must be one of 4, 5, ": lambda: SOLVER.plan(FLOW, grids.uniform(3)),
+        "steps must be one of 4, 5, .* got 8.0": lambda: few_steps(FLOW, 8.0),
         "one of 5, 6, 8, 10, 12, 16, 20 with a guidance scale, got 7": lambda: few_steps(FLOW, 7, guidance_scale=2.0),
         r"guidance_scale must be in \[1, 8\], got 9.0": lambda: recommended(FLOW, 8, guidance_scale=9.0),
         "for this schedule, sigma_data and guidance_scale, got": lambda: few_steps(FLOW, 8)[0].plan(

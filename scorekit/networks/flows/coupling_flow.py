@@ -87,7 +87,7 @@ class CouplingFlow(Flow, kw_only=True):
             channels *= self.patch**rank
             if channels < 2 or (level < self.levels - 1 and channels % 2):
                 raise ValueError(
-                    f"x must have an even number of channels at each level but the last, and at least 2 there, got "
+                    f"x must have at least 2 channels at each level, and an even number at each but the last, got "
                     f"{channels} at level {level} of {self.levels}"
                 )
             channels //= 1 if level == self.levels - 1 else 2

@@ -127,6 +127,16 @@ def test_operations_are_those_of_all_devices():
     assert flops(jax.make_jaxpr(chosen)(x).jaxpr) == 2 * 8 * 8 * 4
 
 
+def test_operations_of_a_convolution_with_strides_and_of_its_gradients():
+    """The gradient by the input is a convolution of the gradient with zeros in between, which are no operations."""
+    x, kernel, y = jnp.ones((2, 16, 16, 4)), jnp.ones((3, 3, 4, 8)), jnp.ones((2, 8, 8, 8))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    run = lambda x, k: jax.lax.conv_general_dilated(x, k, (2, 2), "SAME", dimension_numbers=numbers)
+    once = 2 * y.size * 3 * 3 * 4
+    assert flops(jax.make_jaxpr(run)(x, kernel).jaxpr) == once
+    assert flops(jax.make_jaxpr(lambda *of: jax.vjp(run, *of)[1](y))(x, kernel).jaxpr) == 3 * once
+
+
 @pytest.mark.parametrize(("implementation", "products"), [("xla", [2, 6]), ("fused", [2, 2 + 5])])
 def test_operations_of_attention(implementation, products):
     """The gradient of the fused one computes the weights once more."""

@@ -176,9 +176,13 @@ def test_a_map_of_some_examples_or_one_for_all_is_inverted_as_well(parallel):
     [
         (CouplingFlow(), (3,), r"x must have shape \(B, D\), \(B, L, C\) or \(B, H, W, C\), got \(3,\)"),
         (CouplingFlow(), (2, 6, 6, 1), r"sides of x must be divisible by patch \*\* levels = 4, got \(6, 6\)"),
-        (CouplingFlow(levels=1), (2, 1), "at least 2 there, got 1 at level 0 of 1"),
+        (
+            CouplingFlow(levels=1),
+            (2, 1),
+            "at least 2 channels at each level, and an .*, got 1 at level 0",
+        ),
         (CouplingFlow(levels=2), (2, 6), None),
-        (CouplingFlow(levels=3), (2, 6), "even number of channels at each level but the last, .*, got 3 at level 1"),
+        (CouplingFlow(levels=3), (2, 6), "even number at each but the last, got 3 at level 1"),
         (CouplingFlow(map_shape=(2, 1)), (2, 4), "map_shape must be None for vectors"),
         (AutoregressiveFlow(), (2, 4, 2), r"x must have shape \(B, L, 1\) or \(B, D\), got \(2, 4, 2\)"),
         (AutoregressiveFlow(data_channels=2), (2, 4), r"x must have shape \(B, L, 2\), got \(2, 4\)"),
