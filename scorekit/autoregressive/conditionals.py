@@ -74,12 +74,12 @@ class Categorical:
         """The log-probability of the codes; NaN for one that is out of range."""
         check_classes(self.num_codes, x=x)
         _check_outputs(self, outputs, jnp.shape(x))
-        log_p = jax.nn.log_softmax(_wide(outputs))
+        log_p = jax.nn.log_softmax(wide(outputs))
         return jnp.take_along_axis(log_p, in_range(x, self.num_codes)[..., None], axis=-1, mode="fill")[..., 0]
 
     def sample(self, key: Key, outputs: Array) -> Array:
         """A code of each conditional, int32; an error, or if traced -1, where the largest logit is not finite."""
-        drawn = draw_codes(key, _wide(outputs))
+        drawn = draw_codes(key, wide(outputs))
         check_drawn("have a finite largest logit", outputs=drawn)
         return drawn
 
@@ -115,7 +115,7 @@ class Normal:
 
     def parameters(self, outputs: Array) -> tuple[Array, Array]:
         """The means and the log standard deviations, two arrays ``(..., C)``."""
-        mean, log_std = jnp.split(_wide(outputs), 2, axis=-1)
+        mean, log_std = jnp.split(wide(outputs), 2, axis=-1)
         return mean, jnp.maximum(log_std, self.min_log_std)
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
@@ -177,7 +177,7 @@ class LogisticMixture:
     def parameters(self, outputs: Array) -> tuple[Array, Array, Array]:
         """Log-weights, means and log-scales, three arrays ``(..., C, K)``."""
         k = self.components
-        outputs = _wide(outputs).reshape(*outputs.shape[:-1], self.channels, 3 * k)
+        outputs = wide(outputs).reshape(*outputs.shape[:-1], self.channels, 3 * k)
         logits, means, log_scales = jnp.split(outputs, 3, axis=-1)
         spread = jnp.asarray((2.0 * np.arange(k) + 1.0) / k - 1.0, outputs.dtype)
         log_scales = jnp.maximum(log_scales - math.log(2.0 * k), self.min_log_scale)
@@ -226,7 +226,7 @@ def _log_bins(centred: Array, inverse: Array, x: ArrayLike, bins: int) -> Array:
     return jnp.where(x < half - 1.0, log_above, jnp.where(x > 1.0 - half, log_below, inner))
 
 
-def _wide(outputs: Array) -> Array:
+def wide(outputs: Array) -> Array:
     """The outputs in at least float32."""
     return jnp.asarray(outputs, jnp.promote_types(jnp.result_type(outputs), jnp.float32))
 

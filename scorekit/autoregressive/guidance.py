@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from scorekit._numerics import log_ratio, tilt
 from scorekit.arguments import Finite, checked
-from scorekit.autoregressive.conditionals import Categorical, Conditional
+from scorekit.autoregressive.conditionals import Categorical, Conditional, wide
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
@@ -63,8 +63,8 @@ class GuidedModel:
 
     def _tilt(self, cond: Array, uncond: Array) -> Array:
         """``log p(x_i | x_<i) + gamma log(p(x_i | x_<i, y) / p(x_i | x_<i))`` of the logits of both models."""
-        log_c, log_u = (jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)) for logits in (cond, uncond))
-        return tilt(log_u, log_ratio(log_c, log_u), expand(jnp.asarray(self.guidance_scale, jnp.float32), log_u))
+        log_c, log_u = (jax.nn.log_softmax(wide(logits)) for logits in (cond, uncond))
+        return tilt(log_u, log_ratio(log_c, log_u), expand(jnp.asarray(self.guidance_scale, log_u.dtype), log_u))
 
 
 @checked

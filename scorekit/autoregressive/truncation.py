@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
+from scorekit.autoregressive.conditionals import wide
 from scorekit.checks import check_floating, check_not_nan
 from scorekit.typing import Array, ArrayLike
 
@@ -80,7 +81,7 @@ def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
     """
     logits = _checked(logits)
-    log_p = jax.nn.log_softmax(_wide(logits))
+    log_p = jax.nn.log_softmax(wide(logits))
     possible = jnp.isfinite(log_p)
     entropy = -jnp.sum(jnp.where(possible, jnp.exp(log_p) * jnp.where(possible, log_p, 0.0), 0.0), -1, keepdims=True)
     distance = jnp.where(possible, jnp.abs(jnp.where(possible, log_p, 0.0) + entropy), jnp.inf)
@@ -90,7 +91,7 @@ def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
 def _first(logits, order, keep):
     """The logits of the codes that are kept, of their probabilities ``(..., V)`` in increasing ``order``."""
     ranks = jnp.argsort(order, axis=-1, stable=True)
-    kept = keep(jnp.take_along_axis(jax.nn.softmax(_wide(logits)), ranks, axis=-1))
+    kept = keep(jnp.take_along_axis(jax.nn.softmax(wide(logits)), ranks, axis=-1))
     kept = jnp.take_along_axis(jnp.broadcast_to(kept, ranks.shape), jnp.argsort(ranks, axis=-1), axis=-1)
     return jnp.where(kept | jnp.isnan(logits), logits, -jnp.inf)
 
@@ -99,10 +100,6 @@ def _lacks(p, mass):
     """Whether the probabilities before each have less than ``mass``; rounding must not take codes away from all."""
     total = jnp.cumsum(p, axis=-1)
     return (jnp.concatenate([jnp.zeros_like(total[..., :1]), total[..., :-1]], axis=-1) < mass) | (mass >= 1)
-
-
-def _wide(logits):
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def _checked(logits: ArrayLike) -> Array:

@@ -213,6 +213,17 @@ def test_guided_chains_are_the_counted_guided_conditionals_and_not_the_joint():
     assert 0.01 < variation[0.5] < variation[3.0]
 
 
+def test_guided_conditionals_of_float64_are_float64():
+    with jax.enable_x64(True):
+        cond, uncond = (jax.tree.map(lambda leaf: jnp.asarray(leaf, float), markov(seed)) for seed in (1, 2))
+        x = jnp.array([[0, 2, 1]])
+        found = ar.classifier_free(cond, uncond, 3.0).outputs(x)
+        of = lambda model: jax.nn.log_softmax(model.outputs(x))
+        expected = jax.nn.log_softmax(3.0 * of(cond) - 2.0 * of(uncond))
+    assert found.dtype == jnp.float64
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 @pytest.mark.slow
 def test_samples_of_a_guided_chain_have_the_counted_probabilities():
     model = ar.classifier_free(markov(1), markov(2), jnp.full(20_000, 2.0))
