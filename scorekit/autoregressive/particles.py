@@ -19,7 +19,7 @@ from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
 from scorekit.samplers.particles import ParticleResult
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
 from scorekit.typing import Key
 
 __all__ = ["sample_joint"]
@@ -87,7 +87,7 @@ def sample_joint(
         tilted, state = model._tilted_step(state, as_index(previous))
         log_weights = log_weights + jax.nn.logsumexp(tilted, axis=-1)
         ess = effective_sample_size(log_weights)
-        few = ess < threshold * particles
+        few = is_due(ess, particles, threshold)
         rows, log_weights, gained, x, state = jax.lax.cond(few, resample, keep, for_rows, log_weights, x, state)
         drawn = draw_codes(for_codes, tilted[rows])
         drawn = jnp.where(is_missing(previous[rows]), -1, drawn)

@@ -40,12 +40,12 @@ def log_density(priors: PyTree, log_likelihood: Callable[[PyTree], Array] | None
     """
     for prior in jax.tree.leaves(priors, is_leaf=_is_density) or [priors]:
         if not _is_density(prior):
-            raise ValueError(f"priors must be a density with log_density(x), or a tree of them, got {prior!r}")
+            raise ValueError(f"priors must be a density with log_density(x), or a tree of them, got {priors!r}")
     return Partial(_log_density, priors, None if log_likelihood is None else as_pytree(log_likelihood))
 
 
 def _is_density(prior) -> bool:
-    return callable(getattr(prior, "log_density", None))
+    return callable(getattr(prior, "log_density", None)) and not isinstance(prior, type)
 
 
 def _log_density(priors, log_likelihood, position):

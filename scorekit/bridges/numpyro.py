@@ -1,7 +1,8 @@
 """Densities as distributions of NumPyro: priors of a model, or whatever ``sample`` has. Needs ``scorekit[numpyro]``.
 
 A :class:`~scorekit.likelihood.ModelDensity` has the score as the gradient of its log-density, also under ``jit``,
-``vmap`` and inside ``numpyro.infer``; the distributions of :mod:`scorekit.densities` are distributions as well.
+``vmap`` and inside ``numpyro.infer``. The other distributions are Gaussian, Mixture, GaussianMirage and RandomField of
+:mod:`scorekit.densities`.
 
 >>> import jax.numpy as jnp
 >>> from scorekit import densities, denoisers, likelihood, schedules

@@ -23,7 +23,8 @@ class Metric:
     Attributes:
       value: function ``(x, y) -> float`` of sets ``(N, D)`` and ``(M, D)``.
       kind: "frechet" for ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))``, "mmd" for the squared maximum mean discrepancy
-        of the kernel ``exp(-|x - y|^2 / 2)``, "c2st" for the accuracy of a classifier, "distance" for any other.
+        of the kernel ``exp(-|x - y|^2 / 2)``, "c2st" for the accuracy of a classifier, "distance" for any other that
+        falls to 0 for equal laws, with the number of vectors or its root.
       count: number of vectors of a set.
     """
 
@@ -47,7 +48,12 @@ class Metric:
             yield compared("closed form", values.mean(), error, exact, tolerance=0.03 * exact, text=text)
         null = 0.5 if self.kind == "c2st" else 0.0
         same = np.array([self.value(x, p.sample(rng, self.count)) for x, _ in pairs])
-        text, error = "{measured} for two sets of one law", same.std(ddof=1) / np.sqrt(_BLOCKS)
+        text = "{measured} for two sets of one law"
+        if self.kind == "distance":  # that of a root falls with the root of the number
+            quarter = max(self.count // 4, 1)
+            same = 2 * same - [self.value(x[:quarter], p.sample(rng, quarter)) for x, _ in pairs]
+            text += f", extrapolated from {quarter} and {self.count} vectors"
+        error = same.std(ddof=1) / np.sqrt(_BLOCKS)
         yield compared("null", same.mean(), error, null, tolerance=0.03 * values.mean(), text=text)
         x, y = pairs[0]
         noise = 4 * values.std(ddof=1) if self.kind == "c2st" else 1e-5 * values[0]  # of the fit of a classifier

@@ -66,7 +66,12 @@ class Posterior:
             x0 = prior.sample(rng, 1)[0]
             return x0, operator @ x0 + noise * rng.standard_normal(2)
 
-        draw = lambda problem, operator, y, n: np.asarray(self.sample(problem, operator, y, noise, n, rng), float)
+        def draw(problem, operator, y, n):
+            x = np.asarray(self.sample(problem, operator, y, noise, n, rng), float)
+            if x.shape != (n, problem.dim):
+                raise ValueError(f"sample must return shape ({n}, {problem.dim}), got {x.shape}")
+            return x
+
         _, y = observed()
         exact = prior.posterior(operator, y, noise)
         z = (draw(prior, operator, y, self.draws) - exact.mean) @ exact.bases[0] / np.sqrt(exact.variances[0])

@@ -170,7 +170,7 @@ class Mixture:
         return z / np.cos(angles[-1])
 
     def posterior(self, operator: _Numbers, observation: _Numbers, noise: float) -> "Mixture":
-        """The law of x0 given ``y = A x0 + noise n``: again a mixture.
+        """The law of x0 given ``y = A x0 + noise n``: again a mixture, without components whose weight is 0.
 
         Args:
           operator: A, ``(M, D)``.
@@ -178,6 +178,7 @@ class Mixture:
           noise: standard deviation of the noise of y, above 0.
         """
         check(lambda value: value > 0, "> 0", noise=noise)
+        check_finite(operator=operator, observation=observation)
         a, y, c = np.asarray(operator, float), np.asarray(observation, float), self.covariances
         if a.shape != (*y.shape, self.dim):
             raise ValueError(f"operator must have shape (M, {self.dim}) and observation (M,), got {a.shape}, {y.shape}")
@@ -185,7 +186,9 @@ class Mixture:
         gain, rest = np.linalg.solve(s, a @ c).swapaxes(1, 2), y - self.means @ a.T
         fit = np.einsum("km,km->k", rest, np.linalg.solve(s, rest[..., None])[..., 0]) + np.linalg.slogdet(s)[1]
         weights = self.weights * np.exp(-0.5 * (fit - fit.min()))
-        return mixture(weights, self.means + np.einsum("kdm,km->kd", gain, rest), c - gain @ a @ c)
+        left = np.eye(self.dim) - gain @ a  # the sum of two squares stays positive for little noise
+        spread = left @ c @ left.swapaxes(1, 2) + noise**2 * gain @ gain.swapaxes(1, 2)
+        return mixture(weights, self.means + np.einsum("kdm,km->kd", gain, rest), spread)
 
 
 def _softmax(logits):
@@ -264,7 +267,11 @@ class Chain:
 
     def index(self, x: np.ndarray) -> np.ndarray:
         """The row of ``states`` of each sequence, ``(N,)``."""
-        return np.asarray(x) @ self.mask ** np.arange(self.states.shape[1])[::-1]
+        x = np.asarray(x)
+        allowed = f"tokens 0 to {self.mask - 1} of shape (N, {self.states.shape[1]})"
+        if x.ndim != 2 or x.shape[1] != self.states.shape[1] or not np.isin(x, np.arange(self.mask)).all():
+            raise ValueError(f"x must hold {allowed}, got {x.tolist()}")
+        return x.astype(int) @ self.mask ** np.arange(self.states.shape[1])[::-1]
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws ``(n, L)``."""
@@ -278,6 +285,7 @@ class Chain:
         """``p(token i | visible tokens)`` of sequences in which hidden tokens are :attr:`mask`, ``(N, L, V)``."""
         hidden = np.asarray(x)[:, None] == self.mask
         agree = np.all(hidden | (np.asarray(x)[:, None] == self.states), axis=-1) * self.probabilities
+        check(lambda p: p > 0, "> 0", **{"the probability of the visible tokens": agree.sum(1)})
         each = np.einsum("ns,slv->nlv", agree, self.states[..., None] == np.arange(self.mask))
         return each / each.sum(-1, keepdims=True)
 

@@ -147,6 +147,7 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
 
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     check_per_example(x_t, weight=weight)
+    check_time(t_min=t_min)
     if not is_traced(t_min):
         check(lambda s: ~(s < np.asarray(t_min) - _ROUNDING), f">= t_min = {t_min}", s=s)
     weight = jnp.where((s > t) | (s < t_min - _ROUNDING), jnp.nan, weight)

@@ -155,8 +155,9 @@ def composed(
     ``x0 = m_0 + (C_0^-1 + sum_i (C_i^-1 - C_0^-1))^-1 sum_i C_i^-1 (m_i - m_0)``: the module describes the methods.
 
     A call evaluates n + 1 denoisers in one batch; ``jacobian`` also D tangents of each, and factorises n matrices of D
-    by D for each example. Jacobians of networks are neither symmetric nor positive: the symmetric part is taken, its
-    eigenvalues are raised above rounding errors, and the eigenvalues of the sum to 0.1 times the prior's precision.
+    by D for each example. Jacobians of networks are neither symmetric nor positive: the symmetric part is taken and its
+    eigenvalues are raised above rounding errors. For both, the eigenvalues of the sum are raised to 0.1 times the
+    prior's precision: posteriors that are a little too wide would add up to a negative one.
 
     Args:
       conditional: ``(theta_t, t, observation) -> Prediction``, the posterior given one observation, which has no
@@ -164,7 +165,8 @@ def composed(
       observations: leaves ``(n, ...)``, n >= 1.
       prior: the denoiser of the prior.
       method: "jacobian", "gaussian" or "sum".
-      covariances: of "gaussian" the covariance of each posterior, ``(n, D, D)``, such as of its samples.
+      covariances: of "gaussian" the covariance of each posterior, ``(n, D, D)``, such as of its samples; at most twice
+        the prior's in every direction.
       prior_covariance: of "gaussian" the covariance of the prior, ``(D, D)``.
 
     Returns:
@@ -216,9 +218,17 @@ def _precisions(n: int, covariances: Any, prior_covariance: Any) -> tuple[Array,
     _check_positive_definite("covariances", each)
     _check_positive_definite("prior_covariance", prior)
     of_each, of_prior = jax.vmap(_inverse)(each), _inverse(prior)
-    total = of_prior + jnp.sum(of_each - of_prior, axis=0)
-    _check_positive_definite("the precision of covariances minus n - 1 times the prior's", total)
-    return of_each, total
+    if n == 1:
+        return of_each, of_each[0]
+    root = jnp.linalg.cholesky(of_prior)
+    white = lambda matrix: solve_triangular(root, matrix, lower=True)
+    relative = jax.vmap(lambda matrix: white(white(matrix).T))(of_each)
+    if not is_traced(relative) and (least := np.linalg.eigvalsh(relative).min()) < 0.5:
+        allowed = "at most twice prior_covariance in every direction"
+        raise ValueError(f"covariances must be {allowed}, got {1 / least:.3g} times in one")
+    identity = jnp.eye(len(root), dtype=root.dtype)
+    total = identity + jnp.sum(relative - identity, axis=0)
+    return of_each, root @ _floored(total, _FLOOR) @ root.T
 
 
 def _check_positive_definite(name: str, matrices: Array) -> None:

@@ -25,7 +25,7 @@ size. At ``sigma = 0`` all formulas are finite.
 
 Args:
   operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
-  observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``. Masked values must be 0 if ``noise_std`` is.
+  observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``. Masked values must be 0.
   noise_std: standard deviation of the noise of y, a scalar or ``(B,)``.
   denoiser: the prior; differentiable.
   data_std: standard deviation of the data.
@@ -68,6 +68,7 @@ __all__ = ["dps", "mmps", "pigdm", "replacement"]
 def _linearised(operator, x0, observation):
     """``A``, ``A'`` at x0 and the residual ``y - A(x0)``."""
     predicted, forward = jax.linearize(operator, x0)
+    observation = jax.tree.map(lambda y, like: jnp.asarray(y, like.dtype), observation, predicted)
     check_like("operator(x0)", predicted, observation=observation)
     transposed = jax.linear_transpose(forward, x0)
     return forward, lambda u: transposed(u)[0], combine((1.0, observation), (-1.0, predicted))

@@ -29,11 +29,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from scorekit._grids import check_grid, check_samples
-from scorekit.arguments import Fraction, Positive, PositiveFloat, PositiveInt, checked
+from scorekit.arguments import Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
 from scorekit.samplers.sampling import sample
 from scorekit.schedules import cosine
 from scorekit.trees import is_traced
@@ -76,7 +76,7 @@ def annealed_posterior(
     ts: ArrayLike,
     operator: Operator,
     observation: PyTree,
-    noise_std: Positive,
+    noise_std: PositiveScalar,
     *,
     stages: PositiveInt = 40,
     sweeps: PositiveInt = 1,
@@ -133,11 +133,15 @@ def annealed_posterior(
     times = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
     check_finite(x_init=x_init, observation=observation)
+    like, (x_init, observation) = x_init, jax.tree.map(_wide, (x_init, observation))
     unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x_init))[1]
     observed = _decomposed(operator, unravel, x_init, observation, noise_std)
     last = 1.0 / jnp.sqrt(observed.precision.max())
     least = schedule.sigma(0.0) / schedule.alpha(0.0)
-    check(lambda level: level > 0, "above the noise of the schedule at t = 0", noise_std_over_norm_of_A=last - least)
+    if not is_traced(last):
+        limit = float(least * noise_std / last)
+        allowed = f"> {limit:.3g}, the norm of the operator times the noise of the schedule at t = 0"
+        check(lambda std: std > limit, allowed, noise_std=noise_std)
     most = jnp.exp(-0.5 * bounded_log_snr(times[0], schedule))
     grid, inner = (1.0 - jnp.arange(steps + 1) / steps) ** power, cosine()
 
@@ -159,7 +163,7 @@ def annealed_posterior(
         log_weights = log_weights + observed.log_likelihood(z, level) - log_like
         gained = jax.nn.logsumexp(log_weights)  # of normalised weights
         log_weights, ess = log_weights - gained, effective_sample_size(log_weights)
-        few = ess < threshold * len(z)
+        few = is_due(ess, len(z), threshold)
         pick = lambda: (z[systematic_resample(for_resampling, log_weights)], jnp.full(len(z), -jnp.log(len(z))))
         z, log_weights = jax.lax.cond(few, pick, lambda: (z, log_weights))
         (z, _), _ = jax.lax.scan(sweep, (z, level), jax.random.split(for_sweeps, sweeps))
@@ -172,6 +176,7 @@ def annealed_posterior(
     (z, _, _, log_weights, log_evidence), (levels, ess) = jax.lax.scan(stage, start, inputs)
     z = z[systematic_resample(for_last, log_weights)]
     x = check_samples(jax.vmap(unravel)(z), times, schedule, x_init=x_init)
+    x = jax.tree.map(lambda leaf, given: leaf.astype(given.dtype), x, like)
     misfit = observed.misfit(z)
     if not is_traced(misfit) and misfit > 1.0 + 10.0 / jnp.sqrt(observed.rank):
         raise ValueError(
@@ -180,6 +185,10 @@ def annealed_posterior(
             "small for these steps and stages"
         )
     return AnnealedResult(x, log_evidence + observed.log_constant, levels, ess, misfit)
+
+
+def _wide(leaf: ArrayLike) -> Array:
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
 def _flat(x: PyTree) -> Array:
@@ -248,7 +257,7 @@ def _decomposed(operator, unravel, x_init, observation, noise_std) -> _Observed:
     check(
         lambda value: value > 0,
         "an operator that observes something: all of its singular values are 0",
-        rank=kept.sum(),
+        operator=kept.sum(),
     )
     precision = jnp.where(kept, jnp.square(scale / noise_std), 0.0)
     value = jnp.where(kept, (left.T @ y) / jnp.where(kept, scale, 1.0), 0.0)

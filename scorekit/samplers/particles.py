@@ -27,14 +27,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit._grids import check_grid, check_samples
 from scorekit._numerics import as_time
-from scorekit.arguments import Fraction, NonNegative, checked
-from scorekit.checks import check_finite, check_floating, check_prediction
+from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
+from scorekit.checks import check, check_finite, check_floating, check_prediction
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
@@ -75,9 +76,9 @@ def twisted_sample(
     x_init: PyTree,
     ts: ArrayLike,
     log_likelihood: Callable[[PyTree], Array],
-    guidance_scale: Number = 1.0,
+    guidance_scale: FiniteScalar = 1.0,
     *,
-    softening: NonNegative = 10.0,
+    softening: NonNegativeScalar = 10.0,
     twist: Callable[[PyTree, Array], Array] | None = None,
     threshold: Fraction = 0.5,
 ) -> ParticleResult:
@@ -105,6 +106,7 @@ def twisted_sample(
       denoiser: ``(x_t, t) -> Prediction``, unguided; differentiated in ``x_t`` unless ``twist`` is given.
       schedule: the noise schedule of the denoiser.
       log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
+        Below -inf nothing: with a likelihood of 0 somewhere, give a finite ``twist``.
       guidance_scale: gamma, the power of the likelihood.
       softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
@@ -133,7 +135,7 @@ def twisted_sample(
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):
             raise ValueError(f"log_likelihood and twist must return shape (B,), got {jnp.shape(value)}")
-        return jnp.asarray(as_time(power) * as_time(value), float)
+        return jnp.asarray(jnp.where(power == 0, 0.0, as_time(power) * as_time(value)), float)
 
     def guess_and_prediction(x, t):
         prediction = check_prediction(denoiser(x, t))
@@ -205,6 +207,9 @@ def product_sample(
         raise ValueError(
             f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
         )
+    if any(map(jnp.ndim, weights)):
+        raise ValueError(f"weights must be scalars, got shapes {[jnp.shape(weight) for weight in weights]}")
+    check(np.isfinite, "finite", weights=jnp.stack([jnp.asarray(weight, float) for weight in weights]))
     rows = _checked_rows(solver, schedule, x_init, ts)
     scales = [as_time(weight) for weight in weights]
 
@@ -254,7 +259,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
         log_factor, move = propose(x, past, row)
         log_weights = log_weights + log_factor
         ess = effective_sample_size(log_weights)
-        few = ess < threshold * b
+        few = is_due(ess, b, threshold)
         log_weights, gained, move = jax.lax.cond(few, resample, keep, for_resampling, log_weights, move)
         z = normal_like(for_noise, x)
         x = combine((1.0, move.mean), (row.std, z))
@@ -272,6 +277,8 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     (x, past, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, (rows, *keys))
     check_samples(x, ts, schedule, x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
+    allowed = "possible for a sample at least, and finite for all unless twist is given"
+    check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_likelihood=log_weights)
     return ParticleResult(
         x,
         jax.nn.log_softmax(log_weights),

@@ -243,10 +243,17 @@ def accuracy(x, y):
         (accuracy, "c2st", []),
         (lambda x, y: 2 * accuracy(x, y) - 1, "c2st", ["closed form", "null"]),
         (lambda x, y: np.mean(x) - np.mean(y), "distance", ["symmetry", "rotation"]),
+        (lambda x, y: np.sqrt(np.sum((x.mean(0) - y.mean(0)) ** 2)), "distance", []),
+        (lambda x, y: 0.2 + np.sqrt(np.sum((x.mean(0) - y.mean(0)) ** 2)), "distance", ["null"]),
     ],
 )
 def test_metrics(value, kind, expected):
     assert failed(c.Metric(value=value, kind=kind, count=400)) == expected
+
+
+def test_a_sampler_that_returns_another_number_of_samples_is_named():
+    few = lambda problem, a, y, noise, n, rng: problem.posterior(a, y, noise).sample(rng, n - 1)
+    assert "sample must return shape (50, 4), got (49, 4)" in str(c.check("", {"": c.Posterior(sample=few, draws=50)}))
 
 
 # ---- reports -------------------------------------------------------------------------------------------------------

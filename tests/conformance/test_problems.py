@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from errors import raising
 from tables import in_float64
 
 from scorekit import conformance, densities
@@ -47,6 +48,25 @@ def test_posterior_is_bayes_rule():
     fit = -0.5 * np.sum((y - x @ operator.T) ** 2, axis=1) / noise**2
     evidence = problem.log_density(x) + fit - problem.posterior(operator, y, noise).log_density(x)
     np.testing.assert_allclose(evidence, evidence[0], rtol=1e-9)
+
+
+def test_posterior_of_hardly_any_noise_is_positive():
+    problem = conformance.gaussian([0.3, -0.2], [[0.5, 0.3], [0.3, 0.8]])
+    for noise in (1e-7, 1e-9):
+        posterior = problem.posterior(np.eye(2), [0.1, 0.2], noise)
+        np.testing.assert_allclose(posterior.variances, noise**2, rtol=1e-6)
+
+
+CHAIN = conformance.chain([1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], length=2)
+PLANE = conformance.gaussian([0.3, -0.2], np.eye(2))
+test_what_is_no_sequence_or_observation_is_named = raising(
+    {
+        r"x must hold tokens 0 to 1 of shape \(N, 2\), got \[\[0, 2\]\]": lambda: CHAIN.index([[0, 2]]),
+        "x must hold tokens 0 to 1": lambda: CHAIN.log_density([[1, -1]]),
+        "the probability of the visible tokens must be > 0": lambda: CHAIN.denoiser([[1, 2]]),
+        "observation must be finite": lambda: PLANE.posterior(np.eye(2), [np.nan, 0.2], 1.0),
+    }
+)
 
 
 def test_flow_of_a_gaussian_scales_the_deviations():

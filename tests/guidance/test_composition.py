@@ -162,6 +162,16 @@ def test_jacobians_that_are_no_covariances_give_finite_answers_and_gradients():
     assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.ones((2, 2)))))
 
 
+def test_covariances_a_little_wider_than_the_prior_give_a_tenth_of_its_precision():
+    """A hundred precisions of 1 / 1.02 would add up to -0.96."""
+    given = {"covariances": np.full((100, 1, 1), 1.02), "prior_covariance": np.eye(1)}
+    none = lambda x, t, y=None: Prediction(0.0 * x, x)
+    conditional = lambda x, t, y: Prediction(0.0 * x + 0.01, x)
+    rule = composed(conditional, jnp.zeros((100, 1)), none, SCHEDULES["vp"], method="gaussian", **given)
+    at_noise = rule(jnp.zeros((1, 1)), 1.0).x0
+    np.testing.assert_allclose(at_noise, (100 * 0.01 / 1.02) / 0.1, rtol=1e-3)
+
+
 OBSERVED, EYE = jnp.zeros((2, 3)), np.eye(3)
 
 
@@ -175,7 +185,7 @@ OBSERVED, EYE = jnp.zeros((2, 3)), np.eye(3)
         ({"covariances": np.stack([EYE])}, r"covariances must be \(n, D, D\) with n = 2"),
         ({"covariances": np.stack([EYE, -EYE])}, "covariances must be symmetric and positive definite, got a smallest"),
         ({"prior_covariance": EYE + np.eye(3, k=1)}, "prior_covariance must be symmetric and positive"),
-        ({"prior_covariance": 0.4 * EYE}, "the precision of covariances minus .* must be symmetric and positive"),
+        ({"prior_covariance": 0.4 * EYE}, "covariances must be at most twice prior_covariance in .* got 2.5 times"),
     ],
 )
 def test_bad_input_is_named(changes, message):

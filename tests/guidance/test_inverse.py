@@ -218,6 +218,14 @@ def test_trees_and_bfloat16():
         assert bool(jnp.isfinite(found.x0["b"]).all())
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_an_observation_of_another_dtype_is_taken_as_that_of_the_data(name):
+    prior, x = full(COSINE), jnp.asarray(X, jnp.float32)
+    single, half = (RULES[name](prior, COSINE, project, jnp.asarray(Y, d), 0.5) for d in (jnp.float32, jnp.bfloat16))
+    assert half(x.astype(jnp.bfloat16), 0.5).x0.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half(x, 0.5).x0, single(x, 0.5).x0, atol=0.1)
+
+
 def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
     guided = classifier_free(full(COSINE), full(COSINE), 3.0)

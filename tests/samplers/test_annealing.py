@@ -111,6 +111,16 @@ def test_trees_of_arrays_and_mapped_observations():
     np.testing.assert_allclose(x["b"].var((1, 2)), 1.0, atol=0.3)
 
 
+def test_particles_in_half_precision_are_annealed_in_single():
+    x_init, y = noise(schedules.cosine(), 2, count=400), jnp.array([1.0, 0.0])
+    half, single = (
+        run(exact_denoiser(DATA, schedules.cosine()), schedules.cosine(), x, OPERATORS["identity"], y, 0.5).x
+        for x in (x_init.astype(jnp.bfloat16), x_init)
+    )
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32).mean(0), single.mean(0), atol=0.02)
+
+
 def _calling(y=(1.0, 0.0), s=0.5, operator=OPERATORS["identity"], schedule=None, prior=None, **options):
     schedule = schedules.cosine() if schedule is None else schedule
     prior = exact_denoiser(DATA, schedule) if prior is None else prior
@@ -122,11 +132,14 @@ _POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(
 test_bad_arguments = raising(
     {
         "noise_std must be": _calling(s=0.0),
-        "observes something: all of its singular values are 0": _calling(operator=operators.mask(jnp.zeros(2, bool))),
+        r"noise_std must be a scalar, got shape \(2,\)": _calling(s=jnp.array([0.1, 1.0])),
+        "operator must be an operator that observes something: all of its singular values are 0": _calling(
+            operator=operators.mask(jnp.zeros(2, bool))
+        ),
         "operator must be within 0.01 of linear": _calling(operator=jnp.tanh),
         "observation must have the 2 values": _calling(y=(1.0, 2.0, 3.0)),
         "observation must be finite": _calling(y=(np.nan, 1.0)),
-        "noise of the schedule at t = 0": _calling(s=0.005, schedule=schedules.geometric_ve(0.01, 50.0)),
+        "noise_std must be > 0.01, .* got 0.005": _calling(s=0.005, schedule=schedules.geometric_ve(0.01, 50.0)),
         "observation must be possible under the prior, but its samples miss it by": _calling(
             y=(30.0, 0.0), s=0.1, prior=_POINT
         ),

@@ -181,9 +181,9 @@ def test_a_condition_named_twice_has_the_sum_of_its_scales():
 def test_particles_are_redrawn_below_the_threshold_and_numbers_do_not_recompile():
     twisted(2.0, 1.0, 0.0, 0.5)
     before = len(traces)
-    for threshold in (0.0, 0.7, 0.9):
+    for threshold in (0.0, 0.7, 0.9, 1.0):
         result = twisted(2.5, 1.0, 0.0, threshold)
-        np.testing.assert_array_equal(result.resampled, result.ess[:-1] < 64 * threshold)
+        np.testing.assert_array_equal(result.resampled, (result.ess[:-1] < 64 * threshold) | (threshold == 1))
     assert np.any(result.resampled)
     assert len(traces) == before
 
@@ -216,6 +216,14 @@ def test_trees_and_dtypes():
         assert len(np.unique(result.ess)) > 2
 
 
+def in_half(x):
+    return jnp.where(x[:, 0] > 0, 0.0, -jnp.inf)
+
+
+def call_product(weights):
+    return product_sample(KEY, UNCOND, [COND], weights, SCHEDULE, Ancestral(), X, TS)
+
+
 def call(solver=Ancestral(), ts=TS, log_likelihood=log_likelihood, **options):  # noqa: B008
     return twisted_sample(KEY, UNCOND, SCHEDULE, solver, X, ts, log_likelihood, **options)
 
@@ -227,11 +235,20 @@ test_particle_samplers_validate_their_arguments = raising(
         "ts must decrease": lambda: call(ts=TS[::-1]),
         r"must return shape \(B,\), got \(64, 1\)": lambda: call(log_likelihood=lambda x: x),
         r"must return shape \(B,\), got \(\)": lambda: call(twist=lambda x, t: x.sum()),
-        "weights must be one for each condition, at least one, got 2 for 1 conditions": lambda: product_sample(
-            KEY, UNCOND, [COND], [1.0, 2.0], SCHEDULE, Ancestral(), X, TS
-        ),
+        "log_likelihood must be possible .* finite for all unless twist": lambda: call(log_likelihood=in_half),
+        r"guidance_scale must be a scalar, got shape \(64,\)": lambda: call(guidance_scale=jnp.ones(64)),
+        "weights must be one for each condition, at least one, got 2 for 1": lambda: call_product([1.0, 2.0]),
+        r"weights must be scalars, got shapes \[\(64,\)\]": lambda: call_product([jnp.ones(64)]),
+        "weights must be finite": lambda: call_product([np.nan]),
     }
 )
+
+
+def test_a_likelihood_of_0_somewhere_has_the_mass_of_the_rest_with_a_finite_twist():
+    found = [call(log_likelihood=in_half, twist=lambda x, t: 0.0 * x[:, 0], guidance_scale=g) for g in (1.0, 0.0)]
+    share = np.mean(np.asarray(found[0].x) > 0)
+    np.testing.assert_allclose(found[0].log_normalizer, np.log(share), atol=0.3)
+    np.testing.assert_allclose(found[1].log_normalizer, 0.0, atol=1e-6)
 
 
 # ---- the correction ------------------------------------------------------------------------------------------------

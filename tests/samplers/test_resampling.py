@@ -40,6 +40,13 @@ def test_copies_are_right_on_average_and_never_off_by_one(weights):
     np.testing.assert_allclose(counts.mean(0), expected, atol=4.5 * np.sqrt((share * (1 - share)).max() / 4000) + 1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_weights_in_half_precision_are_summed_in_single(dtype):
+    equal = jnp.zeros(1000, dtype)
+    np.testing.assert_array_equal(systematic_resample(jax.random.key(0), equal), np.arange(1000))
+    np.testing.assert_allclose(effective_sample_size(equal), 1000, rtol=1e-5)
+
+
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 def test_effective_sample_size_against_numpy(weights):
     with np.errstate(divide="ignore"):

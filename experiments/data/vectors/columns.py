@@ -67,7 +67,7 @@ def moments_of(
     """Mean and standard deviation of the columns over the rows ``kept``."""
     rows = elements_of(values[kept], None if present is None else present[kept])
     mean, std = rows.mean(axis=0), rows.std(axis=0)
-    if not np.all(std > 0):
+    if not np.all(rows.max(axis=0) > rows.min(axis=0)):
         raise ValueError(f"one of the columns {', '.join(names)} is the same in all training rows; leave it out")
     return mean, std
 

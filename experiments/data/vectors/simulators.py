@@ -48,16 +48,19 @@ def _crescent(key: Key, shape: tuple[int, ...]) -> Array:
 def _moons_posterior(key: Key, observations: Array, number: int) -> Array:
     """Exact samples given one observation: the crescent is shifted back, on either side with probability 1/2.
 
-    Draws outside the prior are left out.
+    Draws outside the prior are left out, near its corners nearly all.
     """
     assert len(observations) == 1, "the moons of several observations have no closed form"
-    for_noise, for_side = jax.random.split(key)
-    shift = observations[0] - _crescent(for_noise, (4 * number + 100,))
-    side = jnp.where(jax.random.bernoulli(for_side, 0.5, shift.shape[:1]), 1.0, -1.0)
-    total, difference = -side * shift[:, 0] * math.sqrt(2), shift[:, 1] * math.sqrt(2)
-    theta = jnp.stack([total - difference, total + difference], axis=-1) / 2
-    fits = (jnp.abs(theta) < 1).all(-1) & (shift[:, 0] < 0)
-    return theta[fits][:number]
+    found = jnp.zeros((0, 2))
+    while len(found) < number:
+        key, for_noise, for_side = jax.random.split(key, 3)
+        shift = observations[0] - _crescent(for_noise, (4 * number + 100,))
+        side = jnp.where(jax.random.bernoulli(for_side, 0.5, shift.shape[:1]), 1.0, -1.0)
+        total, difference = -side * shift[:, 0] * math.sqrt(2), shift[:, 1] * math.sqrt(2)
+        theta = jnp.stack([total - difference, total + difference], axis=-1) / 2
+        fits = (jnp.abs(theta) < 1).all(-1) & (shift[:, 0] < 0)
+        found = jnp.concatenate([found, theta[fits]])
+    return found[:number]
 
 
 def two_moons() -> Simulator:

@@ -81,11 +81,13 @@ class Statistics(NamedTuple):
         """The bijections of the data."""
         return densities.bounds(self.lower, self.upper)
 
-    def standardise(self, x: ArrayLike) -> Array:
-        """Data as the network receives them."""
-        free = np.isinf(self.lower).all() and np.isinf(self.upper).all()
-        x = jnp.asarray(x, float)
-        return ((x if free else self.bounds.to_unconstrained(x)) - self.mean) / self.std
+    def standardise(self, x: ArrayLike) -> np.ndarray:
+        """Data as the network receives them, in float64 (``bounds`` has float32): years lie close to each other."""
+        x = np.asarray(x, np.float64)
+        low, high = np.isfinite(self.lower), np.isfinite(self.upper)
+        with np.errstate(divide="ignore", invalid="ignore"):  # infinite at a bound, NaN beyond
+            below, above = np.log(np.where(low, x - self.lower, 1.0)), np.log(np.where(high, self.upper - x, 1.0))
+        return (np.where(low | high, 0.0, x) + below - above - self.mean) / self.std
 
 
 class Table(Vectors):
@@ -134,7 +136,7 @@ class Table(Vectors):
             lower, upper = self._bounds(options.bounds, x.shape[1])
             x = inside(x, lower, upper, self.entries)
             self.statistics = Statistics(lower, upper, *(np.zeros(x.shape[1]), np.ones(x.shape[1])), *[np.zeros(0)] * 4)
-            self._u = np.asarray(self.statistics.standardise(x), np.float64)
+            self._u = self.statistics.standardise(x)
             (mean, std), of_condition = (
                 moments_of(values, kept, names, there)
                 for values, names, there in ((self._u, self.columns, None), (condition, self._given, present))
@@ -191,9 +193,13 @@ class Table(Vectors):
 
         Raises a ``ValueError`` for other columns or widths; warns of observations outside the training range.
         """
-        found = {name: np.asarray(value) for name, value in found.items()}
         if missing := [name for name in self._given if name not in found]:
             raise ValueError(f"observation must have the columns {', '.join(self._given)}, it has no {missing[0]}")
+        found = {name: np.asarray(value) for name, value in found.items() if name in (*self._given, self._mask)}
+        shapes = {name: value.shape for name, value in found.items()}
+        rows = {shape[:1] for shape in shapes.values()}
+        if len(rows) > 1 or not rows.isdisjoint({(), (0,)}):
+            raise ValueError(f"observation must have one or more rows, as many in each column, got shapes {shapes}")
         condition, present = self._conditions(found)
         width = self.statistics.center.shape[0]
         if condition.shape[-1] != width:

@@ -68,8 +68,9 @@ def test_bounded_parameters_are_unconstrained_and_come_back():
     theta = np.asarray(dataset.real(dataset.train))
     assert np.abs(theta).max() < 1
     np.testing.assert_allclose(dataset.as_batch(theta)["x"], dataset.train["x"], atol=1e-3)
-    slopes = jax.vmap(jax.jacfwd(lambda x: dataset.statistics.standardise(x)))(jnp.asarray(theta[:9]))
-    np.testing.assert_allclose(dataset.log_det(theta[:9]), jnp.linalg.slogdet(slopes)[1], rtol=1e-4, atol=1e-4)
+    above, below = (dataset.statistics.standardise(theta[:9].astype(float) + step) for step in (1e-6, -1e-6))
+    slopes = (above - below) / 2e-6  # of each column by itself
+    np.testing.assert_allclose(dataset.log_det(theta[:9]), np.log(slopes).sum(1), rtol=1e-4, atol=1e-4)
 
 
 def test_a_simulator_of_ones_own_draws_sets_with_masks():
@@ -135,6 +136,19 @@ def test_observations_outside_the_training_range_are_warned_of_with_their_distan
         dataset.observed({"x": np.zeros((1, 3))})
     with pytest.raises(ValueError, match="observation must have the columns x, it has no x"):
         dataset.observed({"y": np.zeros((1, 2))})
+    for x in (0.5, np.zeros((0, 2))):
+        with pytest.raises(ValueError, match="observation must have one or more rows, as many in each column, got"):
+            dataset.observed({"x": x})
+    assert len(dataset.observed({"x": np.zeros((1, 2)), "another": np.zeros(5)})["condition"]) == 1
+
+
+@pytest.mark.parametrize("theta", [(0.999, 0.999), (-0.999, -0.999), (0.0, 0.0)])
+def test_exact_samples_near_the_corners_of_the_prior_are_as_many_as_were_asked_for(theta):
+    moons = simulators.two_moons()
+    x = moons.simulate(jax.random.key(0), jnp.array([theta]))
+    found = moons.posterior(jax.random.key(1), x, 500)
+    assert found.shape == (500, 2)
+    assert jnp.abs(found).max() <= 1
 
 
 NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
@@ -144,7 +158,7 @@ NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
     ("theta", "x", "fields", "words"),
     [
         (NAN, RNG.normal(size=(40, 2)), (), "row 4, column theta: must be a finite number, got 'nan'"),
-        (RNG.normal(size=(40, 2)), np.ones((40, 2)), (), "one of the columns x is the same in all training rows"),
+        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), (), "one of the columns x is the same in all training rows"),
         (
             np.linspace(-3, 3, 40),
             RNG.normal(size=40),

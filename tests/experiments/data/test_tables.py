@@ -27,6 +27,16 @@ def load(path, **fields):
     return data.load(config)
 
 
+def test_years_and_times_keep_their_differences_and_the_ends_of_their_bounds(tmp_path):
+    year, seconds = np.linspace(2000, 2020, 60), 1.7e9 + 100 * ROWS[:, 0]
+    rows = np.stack([year, seconds, ROWS[:, 2]], axis=1)
+    dataset = load(write(tmp_path / "t.csv", rows), x="a,b", bounds="2000:2020,:")
+    kept = np.delete(np.arange(60), np.linspace(0, 59, 6).round().astype(int))
+    expected = (seconds[kept] - seconds[kept].mean()) / seconds[kept].std()
+    np.testing.assert_allclose(dataset.train["x"][:, 1], expected, atol=1e-5)
+    assert np.isfinite(dataset.test["x"]).all()
+
+
 def test_columns_are_standardised_by_the_training_set_and_samples_have_their_units(tmp_path):
     dataset = load(write(tmp_path / "t.csv"), x="c,a")
     assert (dataset.columns, dataset.shape, dataset.examples, len(dataset.test["x"])) == (("c", "a"), (2,), 54, 6)
