@@ -19,7 +19,7 @@ import numpy as np
 
 from scorekit._grids import check_grid, check_samples
 from scorekit.arguments import Between, PositiveInt, checked
-from scorekit.checks import check_floating, check_positive
+from scorekit.checks import check, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
@@ -150,7 +150,7 @@ def metropolis_langevin(
       are ``(num_steps, B, ...)``.
 
     Raises:
-      ValueError: if ``log_density`` does not return ``(B,)``.
+      ValueError: if ``log_density`` does not return ``(B,)`` or, called eagerly, is not finite at the start.
 
     >>> log_density = lambda x: -0.5 * jnp.sum(x**2, -1)
     >>> start = jax.random.normal(jax.random.key(0), (100, 2))
@@ -190,7 +190,9 @@ def metropolis_langevin(
         value = jnp.where(accept, value_y, value)
         return (x, value, slope, accepted + accept), (x if trajectory else None)
 
-    start = (x, *evaluate(x), jnp.zeros(b, jnp.int32))
+    value, slope = evaluate(x)
+    check(lambda value: np.isfinite(value), "finite at the start x", log_density=value)
+    start = x, value, slope, jnp.zeros(b, jnp.int32)
     (last, _, _, accepted), states = _scan(body, key, start, steps)
     check_samples(last, advice="log_density must keep the chain finite", x=x)
     result = MetropolisResult(last, accepted / num_steps)

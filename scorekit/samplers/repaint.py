@@ -7,7 +7,7 @@ import numpy as np
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import stacked_rows
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_broadcasts, check_floating, check_like
+from scorekit.checks import check, check_broadcasts, check_floating, check_like
 from scorekit.process import perturb, transition
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
@@ -104,6 +104,8 @@ def repaint(
     check_floating(x_init=x_init, observation=observation)
     check_like("x_init", x_init, observation=observation)
     check_broadcasts("x_init", x_init, mask=mask)
+    for leaf in jax.tree.leaves(mask):
+        check(lambda m: (m == 0) | (m == 1), "True or 1 where the data are known, else False or 0", mask=leaf)
     path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
     falls = np.diff(path) > 0
     rows = _falling_rows(solver, schedule, ts, path)

@@ -264,6 +264,9 @@ X, TS = jnp.ones((2, 2)), np.array([0.5, 0.0])
 
 ERRORS = {
     r"step_size must be a number or have shape \(2,\)": lambda: langevin(KEY, score, X, jnp.ones(3), 2),
+    "log_density must be finite at the start x, got": lambda: metropolis_langevin(
+        KEY, lambda x: jnp.where(x[:, 0] > 2, 0.0, -jnp.inf), X, 0.1, 2
+    ),
     r"log_density must return shape \(2,\)": lambda: metropolis_langevin(KEY, lambda x: x, X, 0.1, 2),
     r"step_sizes must have shape \(n,\) with n >= 1": lambda: sgld(KEY, lambda k, x: x, X, 0.1),
     r"step_sizes must have shape \(n,\)": lambda: sgld(KEY, lambda k, x: x, X, jnp.ones(0)),

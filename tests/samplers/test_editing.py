@@ -235,6 +235,11 @@ def test_repaint_needs_single_rows():
 
 
 @pytest.mark.slow
+def test_repaint_knows_no_fractions_of_values():
+    with pytest.raises(ValueError, match=r"mask must be True or 1 where the data are known, .* got \[0.5 1. \]"):
+        repaint(jax.random.key(0), PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS, np.array([0.5, 1.0]), Y)
+
+
 def test_repaint_takes_trees():
     tree, both = lambda x: {"a": x, "b": x.astype(jnp.bfloat16)}, of_leaves(a=PRIOR, b=PRIOR)
     mask = {"a": KNOWN, "b": ~KNOWN}
