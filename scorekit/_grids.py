@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.checks import check_finite, check_real, nan_unless
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule
@@ -38,8 +38,8 @@ def check_grid(ts: ArrayLike) -> Array:
         times = np.asarray(ts)
         if not (np.all(np.diff(times) < 0) and times[0] <= 1 and times[-1] >= 0):
             raise ValueError(f"ts must decrease strictly within [0, 1], got {times}")
-        return as_time(ts)
-    ts = as_time(ts)
+        return wide(ts)
+    ts = wide(ts)
     rounding = 1e-6  # a tuned grid may end this far outside, or repeat a time
     inside = (ts[0] <= 1 + rounding) & (ts[-1] >= -rounding)
     return nan_unless(inside & jnp.all(jnp.diff(ts) <= rounding), ts)

@@ -11,10 +11,10 @@ from scorekit.typing import Array, ArrayLike
 Values: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, open="low")]
 
 
-def as_time(t: ArrayLike) -> Array:
-    """``t`` as an array of at least float32, whatever the precision of the state."""
-    t = jnp.asarray(t)
-    return t.astype(jnp.promote_types(t.dtype, jnp.float32))
+def wide(x: ArrayLike) -> Array:
+    """``x`` as an array of at least float32: times, and sums over states of any precision."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def clip_to_interior(t: ArrayLike) -> Array:
@@ -23,7 +23,7 @@ def clip_to_interior(t: ArrayLike) -> Array:
     >>> float(clip_to_interior(1.0)) < 1.0
     True
     """
-    t = as_time(t)
+    t = wide(t)
     return jnp.clip(t, 1e-15, 1.0 - 32 * jnp.finfo(t.dtype).epsneg)
 
 
@@ -53,6 +53,11 @@ def tilt(log_p: Array, ratio: Array, scale: Array) -> Array:
     """``log_p + scale ratio``, not normalised; a probability of 0 stays 0, and a scale of 0 ignores the ratio."""
     possible = jnp.isfinite(log_p) & (scale != 0)
     return log_p + jnp.where(possible, scale * jnp.where(possible, ratio, 0.0), 0.0)
+
+
+def is_due(ess: Array, particles: int, threshold: ArrayLike) -> Array:
+    """Whether particles are resampled at this effective sample size: below a fraction, at 1 unless it is NaN."""
+    return (ess < threshold * particles) | ((jnp.asarray(threshold) >= 1) & ~jnp.isnan(ess))
 
 
 def band_fractions(power: Values, count: Values | None) -> tuple[Array, Array]:

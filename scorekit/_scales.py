@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Finite
 from scorekit.checks import check, check_levels, check_like
 from scorekit.typing import Array, Prediction, PyTree
@@ -19,7 +19,7 @@ def value_at(parameter: Scale, x_t: PyTree, t: Array, name: str = "guidance_scal
 
     Raises a ``ValueError`` unless the value is a scalar or one value for each example, or each frame, of ``x_t``.
     """
-    value = as_time(parameter(as_time(t)) if callable(parameter) else parameter)
+    value = wide(parameter(wide(t)) if callable(parameter) else parameter)
     check_levels(x_t, **{name: value})
     return value
 

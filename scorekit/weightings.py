@@ -41,7 +41,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import Values, as_time, band_fractions, clip_to_interior
+from scorekit._numerics import Values, band_fractions, clip_to_interior, wide
 from scorekit.arguments import Finite, NonNegative, Positive, checked
 from scorekit.checks import nan_unless
 from scorekit.schedules import time_derivative
@@ -72,7 +72,7 @@ def eps(log_snr: Array) -> Array:
 
     Source: Ho et al. 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
     """
-    log_snr = as_time(log_snr)
+    log_snr = wide(log_snr)
     return jnp.where(jnp.isnan(log_snr), log_snr, 1.0)
 
 

@@ -122,7 +122,7 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
         raise ConfigError(f"{given}: must be an .npz file of arrays: {error}") from error
     for name, value in {"resize": extract.convention, "weights": extract.checksum}.items():
         if name in found and str(found[name]) != value:
-            raise ConfigError(f"{given}: its features are of {name} {found[name]}, those of the samples of {value}")
+            raise ConfigError(f"{given}: its features have {name} {found[name]}, the samples have {value}")
     count = int(found["num_images"]) if "num_images" in found else None
     network = extract.network
     own = [

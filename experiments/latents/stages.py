@@ -30,7 +30,7 @@ def check(configs: Sequence[Config], names: Sequence[str]) -> None:
     """Raises an error for stages that do not continue each other."""
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
         if config.data.name != configs[0].data.name:
-            raise ConfigError(f"--stages: {name} is of {config.data.name}, {names[0]} of {configs[0].data.name}")
+            raise ConfigError(f"--stages: {name} has data {config.data.name}, {names[0]} {configs[0].data.name}")
         if i == 0:
             continue
         if config.data.map.name != "low_rate":

@@ -110,7 +110,7 @@ def describe(config: Config, shape: tuple[int, ...] | None = None, classes: int 
 def _check_loaded(name: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
     if shape is not None or classes is not None:
         flag = "shape" if shape is not None else "classes"
-        raise ConfigError(f"--{flag}: must be left out for config.data.name={name}, whose data say it")
+        raise ConfigError(f"--{flag}: must be left out for config.data.name={name}, whose data determine it")
 
 
 def _shape_of(config: Config) -> tuple[int, ...]:

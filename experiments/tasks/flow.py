@@ -56,7 +56,7 @@ def stages(config, dataset, model, workdir):
 def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
-            raise ConfigError(f"--{flag}: not of a flow, whose exact bits per dimension are always evaluated")
+            raise ConfigError(f"--{flag}: not for a flow, whose exact bits per dimension are always evaluated")
     pictures, drawn = [], (config, run.dataset, run.generate, run.params)
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"

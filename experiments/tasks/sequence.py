@@ -72,7 +72,7 @@ def drawn_by(config):
 def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
-            raise ConfigError(f"--{flag}: not of a model of sequences, whose bits per symbol are always evaluated")
+            raise ConfigError(f"--{flag}: not for a model of sequences, whose bits per symbol are always evaluated")
     arguments, pictures = (config, run.model, run.dataset, run.params, run.generate), []
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"

@@ -72,7 +72,7 @@ def facts(options: Config) -> dict[str, Any]:
 def check_student(folder: Path) -> None:
     """Raises an error if the run in ``folder`` is no student."""
     if (folder / "config.json").exists() and not (folder / RECIPE).exists():
-        raise ConfigError(f"--workdir={folder}: there is a run of no student, which is kept; use another folder")
+        raise ConfigError(f"--workdir={folder}: it holds a run that is not a student and is kept; use another folder")
 
 
 def recipe_of(folder: Path) -> dict[str, Any]:

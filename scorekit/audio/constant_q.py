@@ -10,7 +10,7 @@ has at most ``M`` non-zero bins in a band and is inverted by an inverse Fourier 
 (the frame is "painless"). With the same ``M`` for all bands the frame is tight, hence its own dual: the inverse is the
 transpose, and energy is preserved.
 
-The transform is of a full clip and periodic.
+The transform takes a full clip, which it treats as periodic.
 
 Args:
   frame: frame of the transform, from :func:`constant_q_frame`.
@@ -35,6 +35,7 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import Count, FiniteScalar, PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
 from scorekit.trees import pytree_dataclass, static
@@ -143,7 +144,7 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
     x = jnp.asarray(x)
     if x.shape[-1:] != (frame.length,):
         raise ValueError(f"x must be (..., {frame.length}), the length of the frame, got {x.shape}")
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     spectrum = jnp.fft.rfft(x) * _scale(frame.length, x.dtype)
     return jnp.fft.ifft(spectrum[..., frame.bins] * jnp.asarray(frame.weights, x.dtype), norm="ortho")
 

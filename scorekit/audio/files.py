@@ -49,7 +49,7 @@ def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mon
 
     Args:
       sample_rate: sample rate of the result, in Hz; ``None`` keeps the rate of the file.
-      mono: mean of the channels instead of all of them.
+      mono: whether to return the mean of the channels instead of all channels.
     """
     soundfile = _extra("soundfile")
     try:

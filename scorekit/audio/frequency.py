@@ -31,6 +31,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import check_signal
 from scorekit.audio.stft import from_polar, magnitude, phase
@@ -54,7 +55,7 @@ def phase_from_frequency(frequency: ArrayLike) -> Array:
     """
     check_signal("(..., frames, bins)", frequency=frequency)
     frequency = jnp.asarray(frequency)
-    frequency = frequency.astype(jnp.promote_types(frequency.dtype, jnp.float32))
+    frequency = wide(frequency)
     add = lambda a, b: _wrap(a + b)
     return math.pi * _wrap(jax.lax.associative_scan(add, frequency, axis=frequency.ndim - 2))
 

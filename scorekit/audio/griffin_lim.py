@@ -18,6 +18,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
 from scorekit.checks import check_at_least, check_floating
@@ -68,7 +69,7 @@ def griffin_lim(
         raise ValueError(f"magnitudes must be of a floating type, got {magnitudes.dtype}")
     check_floating(magnitudes=magnitudes)
     check_at_least(0, magnitudes=magnitudes)
-    magnitudes = magnitudes.astype(jnp.promote_types(magnitudes.dtype, jnp.float32))
+    magnitudes = wide(magnitudes)
     norm = lambda spectrum: jnp.sqrt(jnp.sum(_both_halves(spectrum**2, jnp.size(window)), axis=(-2, -1)))
     total = norm(magnitudes)
 

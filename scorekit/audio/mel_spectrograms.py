@@ -47,6 +47,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import FftSize, NonNegativeArray, Rate
 from scorekit.audio.stft import istft, magnitude, stft
@@ -248,7 +249,7 @@ def match_mel(
 
 def _check(mel: ArrayLike, bank: ArrayLike) -> tuple[Array, Array]:
     mel, shape = jnp.asarray(mel), jnp.shape(bank)
-    mel = mel.astype(jnp.promote_types(mel.dtype, jnp.float32))
+    mel = wide(mel)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"bank must be (bins, num_mels) and not empty, got {shape}")
     if mel.ndim < 1 or mel.shape[-1] != shape[1] or not mel.size:

@@ -36,6 +36,7 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit._quantisation import from_unit, to_unit
 from scorekit.arguments import Count, Positive, PositiveScalar, checked
 from scorekit.audio._checks import check_signal
@@ -141,7 +142,7 @@ def mu_law_decode(codes: ArrayLike, num_codes: _Codes = 256) -> Array:
 def _sign_and_magnitude(x: ArrayLike) -> tuple[Array, Array]:
     """``(sign, |x|)`` in at least float32, such that gradients of odd functions of x are correct at 0."""
     x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     sign = jnp.where(x < 0, -1.0, 1.0).astype(x.dtype)
     return sign, sign * x
 

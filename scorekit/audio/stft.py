@@ -42,6 +42,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, check_signal
 from scorekit.checks import check_floating, check_like
@@ -97,7 +98,7 @@ def stft(x: ArrayLike, window: FiniteArray, hop: PositiveInt) -> Array:
     """
     check_signal(x=x)
     x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     size = _check_window(window)
     frames = num_frames(x.shape[-1], hop)
     before = size // 2

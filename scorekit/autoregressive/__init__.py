@@ -5,7 +5,7 @@ after the other from a cached state (``init_state``, ``step``), for sampling. A 
 mean: :class:`Categorical`, :class:`LogisticMixture`, :class:`Normal`. :func:`model_from_network` makes a model of a
 :class:`scorekit.networks.CausalWaveNet`, ``CausalTransformer`` or ``TieredNetwork``; :func:`ar_process`,
 :func:`gaussian_sequence` and :func:`markov_chain` are exact. :func:`density_distillation_loss` trains a model that
-draws all positions at once to be like one of these. ``docs/autoregressive.md`` shows them together.
+draws all positions at once to imitate one of these models. ``docs/autoregressive.md`` shows them together.
 """
 
 from scorekit.autoregressive.conditionals import Categorical, Conditional, LogisticMixture, Normal

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, check_drawn, draw_codes, in_range, is_missing
+from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt
 from scorekit.checks import check, check_axes, check_classes
 from scorekit.trees import pytree_dataclass, static
@@ -49,7 +50,7 @@ class Conditional(Protocol):
         ...
 
     def zeros(self, batch: int) -> Array:
-        """One position of ``batch`` sequences: what stands before the first value, and is ignored."""
+        """One position of ``batch`` sequences: a placeholder before the first value, which is ignored."""
         ...
 
 
@@ -78,7 +79,7 @@ class Categorical:
         return jnp.take_along_axis(log_p, in_range(x, self.num_codes)[..., None], axis=-1, mode="fill")[..., 0]
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """A code of each conditional, int32; an error, or if traced -1, where the largest logit is not finite."""
+        """A code of each conditional, int32. Where the largest logit is not finite: an error; if traced, -1."""
         drawn = draw_codes(key, wide(outputs))
         check_drawn("have a finite largest logit", outputs=drawn)
         return drawn
@@ -197,7 +198,7 @@ class LogisticMixture:
         return jnp.sum(jax.nn.logsumexp(log_weights + each, axis=-1), axis=-1)
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1]; NaN of weights that are."""
+        """Draws a component, then a logistic, which ``bins`` rounds and clips to [-1, 1]; NaN if weights are NaN."""
         for_component, for_value = jax.random.split(key)
         log_weights, means, log_scales = self.parameters(outputs)
         chosen = draw_codes(for_component, log_weights)
@@ -224,11 +225,6 @@ def _log_bins(centred: Array, inverse: Array, x: ArrayLike, bins: int) -> Array:
     inner = log_above + log_below + jnp.log(-jnp.expm1(-2.0 * half * inverse))
     x = jnp.asarray(x)[..., None]
     return jnp.where(x < half - 1.0, log_above, jnp.where(x > 1.0 - half, log_below, inner))
-
-
-def wide(outputs: Array) -> Array:
-    """The outputs in at least float32."""
-    return jnp.asarray(outputs, jnp.promote_types(jnp.result_type(outputs), jnp.float32))
 
 
 def _check_outputs(conditional: Conditional, outputs: Array, shape: tuple[int, ...]) -> None:

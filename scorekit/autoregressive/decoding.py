@@ -1,7 +1,7 @@
 """Decoding: the most probable sequences by beam search, and the sequence of least risk.
 
 The mode of a model of many positions is far from its typical set (:mod:`scorekit.typicality`), and beam search
-approximates it. Minimum-Bayes-risk decoding chooses what agrees best with samples of the model, however probable it is.
+approximates it. Minimum-Bayes-risk decoding chooses the candidate that agrees best with samples, probable or not.
 
 Args:
   model: a model of codes.
@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import no_code
+from scorekit._numerics import wide
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.conditionals import Categorical
@@ -93,7 +94,7 @@ def beam_search(model: SequenceModel, length: PositiveInt, width: PositiveInt) -
     def body(carry, index):
         x, previous, state, log_p = carry
         logits, state = model.step(state, previous)
-        steps = jax.nn.log_softmax(jnp.asarray(logits, jnp.promote_types(logits.dtype, jnp.float32)))
+        steps = jax.nn.log_softmax(wide(logits))
         total = jnp.where(log_p[:, None] == -jnp.inf, -jnp.inf, log_p[:, None] + steps)
         broken = jnp.isnan(total).any()
         log_p, best = jax.lax.top_k(total.ravel(), width)
@@ -159,7 +160,7 @@ def minimum_bayes_risk(
     if table.shape != shape:
         raise ValueError(f"utility must return shape {shape}, got {table.shape}")
     check_finite(utility=table)
-    table = table.astype(jnp.promote_types(table.dtype, jnp.float32))
+    table = wide(table)
     if log_weights is None:
         expected = jnp.mean(table, axis=1)
     else:

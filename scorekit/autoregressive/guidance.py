@@ -1,7 +1,7 @@
 """Guidance of sequential conditionals: each ``p(x_i | x_<i)`` is guided and normalised by itself.
 
-It samples the law that :func:`scorekit.guidance.sequences.guide_sequentially` computes, which is not the guided joint;
-:func:`scorekit.autoregressive.sample_joint` weights its samples towards that. The joint of continuous sequences is
+It samples the law of :func:`scorekit.guidance.sequences.guide_sequentially`, not the guided joint;
+:func:`scorekit.autoregressive.sample_joint` weights the samples towards the joint. The joint of continuous sequences is
 guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(log_prob, model)``.
 
 Args:
@@ -13,9 +13,9 @@ Args:
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import log_ratio, tilt
+from scorekit._numerics import log_ratio, tilt, wide
 from scorekit.arguments import Finite, checked
-from scorekit.autoregressive.conditionals import Categorical, Conditional, wide
+from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, draw_codes, is_missing
+from scorekit._numerics import is_due
 from scorekit.arguments import Fraction, PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
 from scorekit.samplers.particles import ParticleResult
-from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.typing import Key
 
 __all__ = ["sample_joint"]
@@ -70,7 +71,7 @@ def sample_joint(
     if key is None:
         raise ValueError("key must be a PRNG key, got None")
     if not isinstance(model, GuidedModel) or jnp.ndim(model.guidance_scale):
-        raise ValueError(f"model must be of classifier_free, with a scalar guidance_scale, got {model}")
+        raise ValueError(f"model must be a result of classifier_free with a scalar guidance_scale, got {model}")
     axes = batch_axes(model, particles, length)
 
     def resample(key, log_weights, x, state):

@@ -248,7 +248,7 @@ class Chain:
 
     Attributes:
       states: all sequences, ``(V^L, L)``.
-      probabilities: of each of them, ``(V^L,)``.
+      probabilities: probability of each sequence, ``(V^L,)``.
 
     >>> two: Chain = chain([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], length=2)
     >>> two.states.tolist(), two.index([[1, 0]]).tolist()

@@ -73,7 +73,7 @@ def compared(
       measured: measured value; fails if it is not finite.
       error: standard error of it.
       expected: right value.
-      tolerance: largest deviation without an error.
+      tolerance: largest deviation that passes if ``error`` is 0.
       text: sentence, in which ``{measured}`` stands for the value and its error.
       at_least: whether larger values pass as well.
 

@@ -47,6 +47,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import Fraction, NonNegativeInt, checked
 from scorekit.checks import check_floating
 from scorekit.typing import Array, ArrayLike, Key
@@ -171,7 +172,7 @@ def _resample(image: Array, inverse: Array, shift: Array) -> Array:
     first = jnp.floor(position)
     weights = _cubic(position - first)  # (4, H, W, 2)
     at = jnp.stack([_mirror(first.astype(jnp.int32) + k, size) for k in range(-1, 3)])
-    values = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+    values = wide(image)
 
     def of_row(k):
         return jnp.sum(weights[..., 0, None] * values[at[k, ..., 1], at[..., 0]], axis=0)

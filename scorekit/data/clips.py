@@ -54,7 +54,7 @@ def recordings(
       length: samples of a clip, at ``sample_rate``.
       sample_rate: sample rate of the clips, in Hz; None is the rate of the first file.
       channels: 1 for the mean of all channels of a file; 2 for files that have two.
-      on_error: consequence of a file that cannot be opened: an error that names it, or a warning without it.
+      on_error: consequence of a file that cannot be opened: an error that names it, or a warning and no clips of it.
 
     Raises:
       ValueError: for no recordings, and one that cannot be opened, is empty, has more than 24 hours, 8 GiB, or another
@@ -141,7 +141,7 @@ class _Recordings:
         return [self._files.record(index).caption for index in self._parts[:, 0].tolist()]
 
     def held_out(self) -> tuple["_Recordings", "_Recordings"]:
-        """Clips to train on, and others of every class: a tenth of its files, at least one, or of its only file the
+        """Clips to train on, and others: of every class a tenth of its files, at least one, or of its only file the
         last tenth. No second of sound is in both.
         """
         train, test = [], []

@@ -13,11 +13,11 @@ __all__ = ["folder"]
 def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> PictureSource:
     """The images in a folder, read on access: a source for :func:`scorekit.data.stream`.
 
-    ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with ``"caption"`` if there are captions. Their class
-    is the subfolder they are in (at any depth below it), numbered in the order of their names; without subfolders there
+    ``source[i]`` is ``{"x": uint8 (H, W, C), "label": int32}``, with ``"caption"`` if there are captions. The class
+    of an image is its subfolder (at any depth below it), numbered in the order of the names; without subfolders there
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
     "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder, where ``"label": "cats"`` is a class
-    in place of the subfolder. Names that begin with a dot are left out. They are in the order of the paths. Links may
+    in place of the subfolder. Names that begin with a dot are left out. Images are in path order. Links may
     not lead out of the folder. The source has ``name``, ``num_classes``, ``classes``, ``captioned`` and ``shape``
     ``(H, W, C)``.
 

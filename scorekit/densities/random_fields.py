@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import Between, Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
@@ -64,7 +65,7 @@ class RandomField:
     def _filter(self, x: Array, gain: Array) -> Array:
         """Multiplies each Fourier coefficient of ``x`` by ``gain`` (grid,), which is even in the frequency."""
         half = gain[..., : self.power.shape[-1] // 2 + 1, None]
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = wide(x)
         return jnp.fft.irfftn(jnp.fft.rfftn(x, axes=self._axes) * half, s=self.power.shape, axes=self._axes)
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:

@@ -53,6 +53,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import Between, checked
 from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_prediction, check_shape
 from scorekit.trees import combine, normal_like, pytree_dataclass
@@ -126,7 +127,7 @@ def band_power(x: Array, bands: Bands) -> Array:
     """
     _check_on_grid(bands, x=x)
     x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     coefficients = jnp.fft.fftn(x, axes=range(1, x.ndim - 1), norm="ortho")
     squares = jnp.mean(jnp.square(coefficients.real) + jnp.square(coefficients.imag), axis=-1)
     rows = squares.reshape(x.shape[0], -1).T

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index
+from scorekit._numerics import wide
 from scorekit.checks import check, check_per_example
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
@@ -57,11 +58,7 @@ def predict(denoiser, z: Array, t: ArrayLike, num_tokens: int) -> Array:
         shape = (*jnp.shape(z), num_tokens)
         raise ValueError(f"denoiser must return log-probabilities of shape {shape}, got {jnp.shape(log_p)}")
     of_library = getattr(getattr(denoiser, "func", None), "is_normalised", False)
-    return jnp.asarray(log_p, _wide(log_p)) if of_library else normalised(log_p, "denoiser")
-
-
-def _wide(log_p):
-    return jnp.promote_types(log_p.dtype, jnp.float32)
+    return wide(log_p) if of_library else normalised(log_p, "denoiser")
 
 
 def normalised(log_p: Array, name: str) -> Array:
@@ -70,7 +67,7 @@ def normalised(log_p: Array, name: str) -> Array:
     The sum may be off by 1e-3, in half precision by 4e-2: rounding all of ``-log V`` in bfloat16 costs up to 3e-2.
     """
     tolerance = 4e-2 if log_p.dtype.itemsize < 4 else 1e-3
-    log_p = jnp.asarray(log_p, _wide(log_p))
+    log_p = wide(log_p)
     total = jnp.sum(jnp.exp(jax.lax.stop_gradient(log_p)), axis=-1)
     off = jnp.abs(total - 1.0)
     if not is_traced(off) and np.any(off > tolerance):  # NaN stays NaN

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_not_nan, check_per_example
 from scorekit.discrete._checks import check_codes
@@ -40,7 +41,7 @@ def _from_network(network, process, target, z_t, t):
     logits, v = network(z_t, t), process.num_tokens
     if jnp.shape(logits) not in ((*jnp.shape(z_t), v), (*jnp.shape(z_t), process.num_states)):
         raise ValueError(f"network must return logits of shape {(*jnp.shape(z_t), v)}, got {jnp.shape(logits)}")
-    logits = jnp.asarray(logits, jnp.promote_types(logits.dtype, jnp.float32))[..., :v]
+    logits = wide(logits)[..., :v]
     if process.mask is not None:
         log_p = jax.nn.log_softmax(logits)
         kept = log(jax.nn.one_hot(z_t, v, dtype=log_p.dtype))
@@ -144,4 +145,4 @@ def exact_denoiser(log_prob: Array, process: Process) -> TokenDenoiser:
     if not shape or any(size != process.num_tokens for size in shape):
         raise ValueError(f"log_prob must have axes of length {process.num_tokens}, one for each token, got {shape}")
     log_prob = jnp.asarray(log_prob)
-    return Partial(_exact, log_prob.astype(jnp.promote_types(log_prob.dtype, jnp.float32)), process)
+    return Partial(_exact, wide(log_prob), process)

@@ -36,7 +36,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_per_example, check_time
 from scorekit.discrete._checks import check_codes, check_ends, check_where
@@ -87,7 +87,7 @@ class Process:
         Returns:
           A row of ``t, s, alpha_t, sigma_t, alpha_s, sigma_s, sigma_rate`` (``d sigma / dt`` at t), leading axes kept.
         """
-        times = as_time(times)
+        times = wide(times)
         s, t = times[..., 0], times[..., 1]
         alpha, sigma = (jnp.broadcast_to(f(times), times.shape) for f in (self.schedule.alpha, self.schedule.sigma))
         rate = time_derivative(self.schedule.sigma, t)
@@ -156,7 +156,7 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     check_time(t=t, s=s)
     check_per_example(z_t, t=t, s=s)
     check(lambda later: later > s, f"> s = {s}", t=t)
-    row = process.row(jnp.stack(jnp.broadcast_arrays(as_time(s), as_time(t)), axis=-1))
+    row = process.row(jnp.stack(jnp.broadcast_arrays(wide(s), wide(t)), axis=-1))
     known = log(jax.nn.one_hot(x0, process.num_tokens, dtype=row.alpha_t.dtype))
     possible = jnp.isfinite(process.noise.log_likelihood(z_t, row.alpha_t, row.sigma_t))
     possible = jnp.take_along_axis(possible, jnp.asarray(x0)[..., None], axis=-1, mode="clip")

@@ -23,7 +23,7 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Between, Positive
 from scorekit.discrete._checks import check_ends
 from scorekit.trees import as_pytree, pytree_dataclass
@@ -55,16 +55,16 @@ class _Polynomial(_Keep):
     power: Positive = 1.0
 
     def sigma(self, t):
-        return jnp.power(as_time(t), self.power)
+        return jnp.power(wide(t), self.power)
 
     def alpha(self, t):
-        t = as_time(t)
+        t = wide(t)
         inside = ~((t <= 0) | (t >= 1))  # NaN stays NaN
         alpha = -jnp.expm1(self.power * jnp.log(jnp.where(inside, t, 0.5)))
         return jnp.where(inside, alpha, jnp.where(t > 0, 0.0, 1.0))
 
     def time_at(self, log_snr):
-        return jnp.power(jax.nn.sigmoid(-as_time(log_snr)), 1.0 / self.power)
+        return jnp.power(jax.nn.sigmoid(-wide(log_snr)), 1.0 / self.power)
 
 
 @pytree_dataclass
@@ -72,15 +72,15 @@ class _Cosine(_Keep):
     """See :func:`cosine`."""
 
     def sigma(self, t):
-        return jnp.sin(0.5 * jnp.pi * as_time(t))
+        return jnp.sin(0.5 * jnp.pi * wide(t))
 
     def alpha(self, t):
-        t = as_time(t)
+        t = wide(t)
         late = 2.0 * jnp.square(jnp.sin(0.25 * jnp.pi * (1.0 - t)))  # without cancellation
         return jnp.where(t < 0.5, 1.0 - self.sigma(t), late)
 
     def time_at(self, log_snr):
-        return jnp.arcsin(jax.nn.sigmoid(-as_time(log_snr))) / (0.5 * jnp.pi)
+        return jnp.arcsin(jax.nn.sigmoid(-wide(log_snr))) / (0.5 * jnp.pi)
 
 
 @pytree_dataclass
@@ -90,14 +90,14 @@ class _LogLinear(_Keep):
     alpha_min: _Kept = 1e-3
 
     def sigma(self, t):
-        return (1.0 - self.alpha_min) * as_time(t)
+        return (1.0 - self.alpha_min) * wide(t)
 
     def alpha(self, t):
-        t = as_time(t)
+        t = wide(t)
         return (1.0 - t) + self.alpha_min * t
 
     def time_at(self, log_snr):
-        return jax.nn.sigmoid(-as_time(log_snr)) / (1.0 - self.alpha_min)
+        return jax.nn.sigmoid(-wide(log_snr)) / (1.0 - self.alpha_min)
 
 
 @pytree_dataclass
@@ -110,10 +110,10 @@ class _FromFunction(_Keep):
         return 1.0 - self.alpha(t)
 
     def alpha(self, t):
-        return jnp.asarray(self.function(as_time(t)))
+        return jnp.asarray(self.function(wide(t)))
 
     def time_at(self, log_snr):
-        alpha = jax.nn.sigmoid(as_time(log_snr))
+        alpha = jax.nn.sigmoid(wide(log_snr))
 
         def halve(_, ends):
             low, high = ends

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._codes import as_index, draw_codes, is_missing
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Fraction, NonNegative, PositiveInt
 from scorekit.discrete._checks import predict
 from scorekit.discrete._noise import Row, log
@@ -71,7 +71,7 @@ class TokenSolver:
 
     def plan(self, process: Process, ts: ArrayLike) -> Any:
         """The rows of every step of a grid ``(n + 1,)``, stacked."""
-        ts = as_time(ts)
+        ts = wide(ts)
         return self.row(process, jnp.stack([ts[1:], ts[:-1]], axis=-1))
 
     def init(self, z: Array) -> PyTree:
@@ -196,7 +196,7 @@ class PredictorCorrector(TokenSolver):
 
     def row(self, process, times, num_past=0):
         del num_past
-        times = as_time(times)
+        times = wide(times)
         s, t = times[..., 0], times[..., 1]
         u = jnp.maximum(s + jnp.asarray(self.size) * (t - s), s)
         return _Corrected(process.row(times), process.row(jnp.stack([s, u], axis=-1)))

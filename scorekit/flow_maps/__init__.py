@@ -1,7 +1,7 @@
 """Flow maps: models of two times that sample in 1 to 4 evaluations, and distillation.
 
-A denoiser predicts the direction of the probability-flow ODE at ``x_t``, a flow map ``(x_t, t, s)`` where its path is
-at s.
+A denoiser predicts the direction of the probability-flow ODE at ``x_t``; a flow map ``(x_t, t, s)`` predicts the state
+at s on the path through ``x_t``.
 
 =============  ===========================================================  =====================================
 method         what is learned                                              sampled with

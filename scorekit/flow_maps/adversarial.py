@@ -6,7 +6,7 @@ The discriminator returns logits D, positive for data. At its optimum, on noised
 
 the adversarial gradient of ``-D`` is then the gradient of the reverse KL divergence
 (:mod:`scorekit.flow_maps.matching`), and for ``softplus(-D)`` that gradient times ``q_t / (p_t + q_t)``. A
-discriminator of *data* does not inherit the errors of a teacher. With a trained discriminator it is the gradient of a
+discriminator of *data* does not inherit the errors of a teacher. With a trained discriminator the gradient is that of a
 classifier.
 
 Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
@@ -133,7 +133,7 @@ def optimal_logits(
     Args:
       real: the data distribution p.
       fake: the distribution q of the samples.
-      x_t: noised points ``(B, D)``, of the D of both.
+      x_t: noised points ``(B, D)``, with D the dimension of both distributions.
     """
     check_floating(x_t=x_t)
     check_time(t=t)
@@ -150,12 +150,12 @@ def optimal_logits(
 
 
 def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Array:
-    """R1, ``||grad_x D(x)||^2 / 2``, exactly; times gamma and at data, it keeps a discriminator smooth.
+    """The penalty R1, ``||grad_x D(x)||^2 / 2``, exactly; taken at data, times gamma, it keeps a discriminator smooth.
 
-    Of a head on fixed features, x are the features (ADD, LADD): nothing is differentiated through the network below.
+    For a head on fixed features, x are the features (ADD, LADD): nothing is differentiated through the network below.
 
     Args:
-      discriminator: ``x -> logits``, leaves ``(B, ...)``, each example of its own x.
+      discriminator: ``x -> logits``, leaves ``(B, ...)``; the logits of an example depend on its x alone.
       x: data, or features of data, leaves ``(B, ...)``.
 
     Source: Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406); Sauer et al. 2023, "ADD"

@@ -70,7 +70,7 @@ __all__ = [
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
 _ROUNDING = 1e-6
-"""Of times that are equal."""
+"""The largest difference of times that count as equal."""
 
 
 def _to_end(denoiser, schedule, t_min, x_t, t):

@@ -43,7 +43,7 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
 
     Args:
       ts: decreasing times of a grid; finer grids are more accurate.
-      steps: the number of steps of the path; NaN where one below 1 is traced.
+      steps: the number of steps of the path, at least 1; a smaller traced number gives NaN.
 
     Raises:
       ValueError: unless ``ts`` decreases.
@@ -109,11 +109,10 @@ def tuning_time(
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 
-    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t; s is t where t and every r
-    are pure noise. Stage 1 compares low noise
-    with clean data, which is denoising; each stage divides the distance of the points by ``base``. The loss is
-    :func:`consistency_training_loss` with :func:`step_weight` in the "sigma" coordinate and starts from a trained
-    network.
+    r and w are the noise-to-signal ratios ``sigma / alpha`` at the earlier time s and at t; s is t where t is pure
+    noise and the formula asks for more than 0. Stage 1 compares low noise with clean data, which is denoising; each
+    stage divides the distance of the points by ``base``. The loss is :func:`consistency_training_loss` with
+    :func:`step_weight` in the "sigma" coordinate and starts from a trained network.
 
     Args:
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.

@@ -47,7 +47,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._coordinates import frame
-from scorekit._numerics import clip_to_interior
+from scorekit._numerics import clip_to_interior, wide
 from scorekit.arguments import Fraction, NonNegative, Positive, checked
 from scorekit.checks import check, check_like, check_per_example
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
@@ -247,7 +247,6 @@ def _pair(velocity, x0, eps, x_t, t) -> Prediction:
 def _slope(coordinate, schedule, pair, t) -> PyTree:
     """``d(x / scale) / d clock`` of a pair, in at least float32."""
     at = frame(coordinate, schedule.alpha(t), schedule.sigma(t))
-    wide = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
     return combine((at.noise, jax.tree.map(wide, pair.eps)), (at.signal, jax.tree.map(wide, pair.x0)))
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time, sqrt_one_minus_square
+from scorekit._numerics import sqrt_one_minus_square, wide
 from scorekit.arguments import BelowOne, Fraction
 from scorekit.solvers import SolverBase, noise_levels
 from scorekit.trees import combine, normal_like, pytree_dataclass
@@ -58,7 +58,7 @@ class FlowMapSolver(SolverBase):
         return self.gamma is not None
 
     def row(self, schedule, times, num_past) -> _Jump:
-        times = as_time(times)
+        times = wide(times)
         s = noise_levels(schedule, times[..., 0])
         if self.gamma is None:
             return _Jump(times[..., 1], s.t, s.alpha, s.sigma)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from scorekit._grids import check_samples
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_time
 from scorekit.forcing import _steps
@@ -83,4 +83,4 @@ def _check(key, solver, x_init, levels) -> Array:
     check_ends_at_zero("levels", levels)
     if not is_traced(levels) and not np.all(np.diff(np.asarray(levels, float), axis=0) <= 0):
         raise ValueError("levels must fall or stay from row to row, and some rise")
-    return as_time(levels)
+    return wide(levels)

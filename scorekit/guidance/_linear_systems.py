@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, PyTree
 
@@ -41,13 +41,13 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
 
 
 def _dot(a: PyTree, b: PyTree) -> Array:
-    products = jax.tree.map(lambda x, y: x.astype(jnp.promote_types(x.dtype, jnp.float32)) * y, a, b)
+    products = jax.tree.map(lambda x, y: wide(x) * y, a, b)
     return sum_per_example(lambda x: x, products)
 
 
 def evaluation_point(schedule, t, x_t):
     """The time and the state at which J is evaluated: the given ones, unless alpha / sigma is too small there."""
-    t = as_time(t)
+    t = wide(t)
     tiny = jnp.finfo(t.dtype).eps
     at = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
     scale = jnp.where(at < t, schedule.sigma(at) / schedule.sigma(t), 1.0)

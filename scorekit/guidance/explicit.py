@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Finite, checked
 from scorekit.checks import check
 from scorekit.trees import as_pytree
@@ -50,7 +50,7 @@ _LogDensity: TypeAlias = Callable[..., Array]
 def _weighted_sum(weights, log_densities, *arguments: Any):
     total = jnp.zeros(())
     for weight, log_density in zip(weights, log_densities, strict=True):
-        weight, value = as_time(weight), as_time(log_density(*arguments))
+        weight, value = wide(weight), wide(log_density(*arguments))
         if value.shape and total.shape and value.shape != total.shape:
             raise ValueError(f"log_density must have one shape in all terms, got {total.shape} and {value.shape}")
         total = total + jnp.where(weight == 0, 0.0, weight) * jnp.where(weight == 0, 0.0, value)
@@ -102,4 +102,4 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
 
     Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """
-    return log_product((1.0 - as_time(guidance_scale), uncond), (guidance_scale, cond))
+    return log_product((1.0 - wide(guidance_scale), uncond), (guidance_scale, cond))

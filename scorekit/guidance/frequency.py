@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit._scales import Scale, value_at
 from scorekit.checks import check
 from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
@@ -18,7 +18,7 @@ __all__ = ["frequency_decoupled"]
 
 def _by_bands(predictions, x_t, t, scale, *factors):
     cond, uncond = predictions
-    scales = [1.0 + as_time(factor) * (value_at(scale, x_t, t) - 1.0) for factor in factors]
+    scales = [1.0 + wide(factor) * (value_at(scale, x_t, t) - 1.0) for factor in factors]
 
     def half(c, u):
         bands = laplacian_pyramid(c - u, len(scales))

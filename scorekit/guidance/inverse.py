@@ -52,7 +52,7 @@ Array([[0.707]], dtype=float32)
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit._scales import check_prediction
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example
@@ -76,7 +76,7 @@ def _linearised(operator, x0, observation):
 
 def _shares(variance, noise_std):
     """``variance`` and ``noise_std^2`` over their sum; (1, 0) where both vanish."""
-    noise = jnp.square(as_time(noise_std))
+    noise = jnp.square(wide(noise_std))
     total = variance + noise
     safe = jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, variance / safe, 1.0), noise / safe
@@ -84,7 +84,7 @@ def _shares(variance, noise_std):
 
 def _isotropic(schedule, t, data_std):
     """``r_t^2 / sigma^2``, finite at both ends."""
-    variance = jnp.square(as_time(data_std))
+    variance = jnp.square(wide(data_std))
     return variance / (jnp.square(schedule.alpha(t)) * variance + jnp.square(schedule.sigma(t)))
 
 
@@ -133,7 +133,7 @@ class _Guided:
         share, rest = _shares(variance / alpha, self.noise_std)  # of (sigma^2 / alpha) J and the noise
         pull = lambda u: jacobian(back(u))[0]
         if self.covariance == "none":
-            move = combine((variance / alpha / jnp.square(as_time(self.noise_std)), pull(residual)))
+            move = combine((variance / alpha / jnp.square(wide(self.noise_std)), pull(residual)))
         else:
             if self.covariance == "jacobian":
                 system = lambda u: combine((rest, u), (share, forward(pull(u))))

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._numerics import as_time, sqrt
+from scorekit._numerics import sqrt, wide
 from scorekit._scales import Scale, value_at
 from scorekit.arguments import Between, Finite, checked
 from scorekit.guidance.rules import guidance_rule, rule
@@ -35,7 +35,6 @@ __all__ = ["apg", "cfg_zero_star", "tangential"]
 
 def _dot(a: PyTree, b: PyTree) -> Array:
     """The inner product per example, ``(B,)``, in at least float32."""
-    wide = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return sum_per_example(lambda x: x, jax.tree.map(lambda x, y: wide(x) * wide(y), a, b))
 
 
@@ -52,7 +51,7 @@ def _projected(predictions, x_t, t, schedule, scale, parallel, norm_threshold):
 
 def _projected_with_momentum(state, predictions, x_t, t, schedule, scale, parallel, norm_threshold, momentum):
     cond, uncond = predictions
-    difference = combine((as_time(momentum), state), (1.0, cond.x0), (-1.0, uncond.x0))
+    difference = combine((wide(momentum), state), (1.0, cond.x0), (-1.0, uncond.x0))
     return _decomposed(cond, difference, t, schedule, value_at(scale, x_t, t), parallel, norm_threshold), difference
 
 
@@ -62,7 +61,7 @@ def _decomposed(cond, difference, t, schedule, scale, parallel, norm_threshold):
     shrink = jnp.where(long, jnp.where(long, norm_threshold, 1.0) / jnp.where(long, norm, 1.0), 1.0)
     along = _ratio(_dot(difference, cond.x0), _dot(cond.x0, cond.x0))  # the parallel component is this times cond.x0
     strength = (scale - 1.0) * shrink
-    x0 = combine((1.0 + strength * (as_time(parallel) - 1.0) * along, cond.x0), (strength, difference))
+    x0 = combine((1.0 + strength * (wide(parallel) - 1.0) * along, cond.x0), (strength, difference))
     return with_x0(cond, x0, t, schedule)
 
 

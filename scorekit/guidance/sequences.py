@@ -41,7 +41,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time, log_ratio, tilt
+from scorekit._numerics import log_ratio, tilt, wide
 from scorekit.arguments import FiniteScalar, checked
 from scorekit.checks import check_like, check_not_nan
 from scorekit.typing import Array
@@ -85,7 +85,7 @@ def joint_log_prob(logits: Sequence[Array]) -> Array:
     _check_log_probs(logits=logits)
     total = jnp.zeros(())
     for table in logits:
-        total = total[..., None] + jax.nn.log_softmax(as_time(table))
+        total = total[..., None] + jax.nn.log_softmax(wide(table))
     return total
 
 
@@ -105,7 +105,7 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
     _check_log_probs(log_prob=log_prob)
     if jnp.ndim(log_prob) < 1:
         raise ValueError(f"log_prob must have an axis for each symbol, got {log_prob}")
-    marginals = [as_time(log_prob)]  # of x_<=k, for k = n down to 1
+    marginals = [wide(log_prob)]  # of x_<=k, for k = n down to 1
     while marginals[-1].ndim > 1:
         marginals.append(jax.nn.logsumexp(marginals[-1], axis=-1))
     return tuple(jax.nn.log_softmax(marginal) for marginal in reversed(marginals))
@@ -115,7 +115,7 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
 def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
     """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once."""
     _check_shapes(cond, uncond)
-    tilted = tilt(uncond, log_ratio(cond, uncond), as_time(guidance_scale))
+    tilted = tilt(uncond, log_ratio(cond, uncond), wide(guidance_scale))
     guided = tilted - jax.nn.logsumexp(tilted)
     return GuidedSequences(guided, guided - uncond)
 
@@ -127,7 +127,7 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):
         possible = jnp.isfinite(log_prob)[..., None]  # avoids NaN after a prefix of probability 0
-        factor = jax.nn.log_softmax(jnp.where(possible, tilt(u, log_ratio(c, u), as_time(guidance_scale)), 0.0))
+        factor = jax.nn.log_softmax(jnp.where(possible, tilt(u, log_ratio(c, u), wide(guidance_scale)), 0.0))
         log_prob = log_prob[..., None] + factor
     return GuidedSequences(log_prob, log_prob - uncond)
 

@@ -15,7 +15,7 @@ https://arxiv.org/abs/2205.11487).
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import sqrt
+from scorekit._numerics import sqrt, wide
 from scorekit.arguments import AboveZero, Fraction, Positive, checked
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
@@ -77,8 +77,7 @@ def _rescaled(predictions, x_t, t, schedule, factor):
     guided, plain = predictions
 
     def std(x):
-        wide = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
-        return sqrt(jnp.var(wide, axis=1))
+        return sqrt(jnp.var(wide(x.reshape(x.shape[0], -1)), axis=1))
 
     def rescaled(g, p):
         gain = jnp.where(std(g) > 0, std(p) / jnp.where(std(g) > 0, std(g), 1.0), 1.0)

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit._scales import Scale
 from scorekit.arguments import Finite, Positive, checked
 
@@ -21,7 +21,7 @@ def _cosine(noise, data, t):
 
 
 def _power(noise, data, power, t):
-    return noise + (data - noise) * (1.0 - as_time(t)) ** power
+    return noise + (data - noise) * (1.0 - wide(t)) ** power
 
 
 @checked

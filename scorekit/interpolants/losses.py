@@ -26,6 +26,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_like
 from scorekit.interpolants.scales import Interpolant, interpolate
@@ -97,5 +98,5 @@ def interpolant_loss_at(
         truth = {"ends": (x0, x1), "x0": x0, "x1": x1, "z": z}[target]
     output = network(x_t, times.t)
     check_like("the target", truth, output=output)
-    error = jax.tree.map(lambda a, e: a.astype(jnp.promote_types(a.dtype, jnp.float32)) - e, output, truth)
+    error = jax.tree.map(lambda a, e: wide(a) - e, output, truth)
     return times.weight * sum_per_example(jnp.square, error) / event_size(truth)

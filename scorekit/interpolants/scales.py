@@ -25,7 +25,7 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import NonNegative, checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.trees import combine, pytree_dataclass
@@ -55,7 +55,7 @@ class _Bell:
 
     def gamma(self, t):
         """The scale of the noise z."""
-        t = as_time(t)
+        t = wide(t)
         return self.noise * jnp.sqrt(jnp.clip(t * (1.0 - t), 0.0))
 
 
@@ -67,11 +67,11 @@ class Linear(_Bell):
 
     def alpha(self, t):
         """The scale of x0."""
-        return 1.0 - as_time(t)
+        return 1.0 - wide(t)
 
     def beta(self, t):
         """The scale of x1."""
-        return as_time(t)
+        return wide(t)
 
 
 @pytree_dataclass
@@ -82,11 +82,11 @@ class Trigonometric(_Bell):
 
     def alpha(self, t):
         """The scale of x0."""
-        return jnp.sin(0.5 * jnp.pi * (1.0 - as_time(t)))
+        return jnp.sin(0.5 * jnp.pi * (1.0 - wide(t)))
 
     def beta(self, t):
         """The scale of x1."""
-        return jnp.sin(0.5 * jnp.pi * as_time(t))
+        return jnp.sin(0.5 * jnp.pi * wide(t))
 
 
 @checked

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Fraction
 from scorekit.interpolants.scales import Interpolant
 from scorekit.solvers import SolverBase
@@ -53,7 +53,7 @@ class BridgeAncestral(SolverBase):
     stochastic = True
 
     def row(self, schedule: Interpolant, times: ArrayLike, num_past: ArrayLike) -> _Step:
-        times = as_time(times)
+        times = wide(times)
         s, t = times[..., 0], times[..., 1]
         alpha, beta, gamma = schedule.alpha(s), schedule.beta(s), schedule.gamma(s)
         before = schedule.beta(t) * alpha

@@ -1,4 +1,4 @@
-"""Bits per dimension, together with the offset and the kind of dequantisation, without which they do not compare.
+"""Bits per dimension, together with the offset and the kind of dequantisation, needed for any comparison.
 
 Integers ``0..bins-1`` become continuous as ``z = 2 (x + u) / bins - 1`` in [-1, 1] with ``u`` in [0, 1): a bin has
 volume ``(2 / bins)^D``, which is the offset ``log2(bins / 2)`` bits per dimension.
@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check_classes, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
@@ -78,7 +79,7 @@ def bits_per_dim(
     if dequantisation != "none" and bins is None:
         raise ValueError(f"bins must be an integer >= 2 with {dequantisation} dequantisation, got None")
     log_p = jnp.asarray(log_p)
-    log_p = log_p.astype(jnp.promote_types(log_p.dtype, jnp.float32))
+    log_p = wide(log_p)
     offset = jnp.asarray(math.log2(bins / 2) if bins else 0.0, log_p.dtype)
     bits = -log_p / (event_size * math.log(2.0)) + offset
     return BitsPerDim(bits_per_dim=bits, offset=offset, dequantisation=dequantisation)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_prediction
 from scorekit.process import perturb
@@ -149,7 +149,7 @@ def discrete_variational_bound(
     """
     _check_data(x0, bins)
     check_grid(ts)
-    ts = as_time(ts)
+    ts = wide(ts)
     end = schedule.log_snr(ts[-1])
     check(np.isfinite, "finite", **{"log_snr(ts[-1])": end})
 

@@ -41,9 +41,9 @@ class LogLikelihood(NamedTuple):
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
-      nfe: evaluations of the network, in the block of examples that needed most. On a fixed grid and for at most 3
-        tangents each evaluation has D tangents (exact) or one per probe; an adaptive step takes 6. Otherwise it takes
-        9: 3 with these tangents, the others with one tangent. By a flow map, the number of jumps.
+      nfe: evaluations of the network, in the block of examples that needed most. By a flow map, the number of jumps.
+        On a fixed grid each has D tangents (exact) or one per probe. So it is for adaptive steps with at most 3
+        tangents, which take 6 evaluations; with more tangents a step takes 3 with all of them and 6 with one.
       success: whether the ODE was solved to the end in all blocks.
 
     >>> one = jnp.ones(1)
@@ -121,7 +121,7 @@ def log_likelihood(
         where small operations are faster, 80 if an example has at most 256 values. A ``denoiser`` that takes only full
         batches, such as one that holds class labels, always gets all examples by default.
       log_det: the log-determinant ``(x_t, t, s) -> (B,)`` of a flow map, from :mod:`scorekit.flow_maps.divergence`. By
-        a divergence head log p takes one evaluation for each jump between ``ts``, or for one from ``t_min`` to
+        a divergence head log p takes one evaluation for each jump between ``ts``, or one in all, from ``t_min`` to
         ``t_max``.
 
     Returns:
@@ -154,7 +154,7 @@ def log_likelihood(
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     if log_det is not None:
         if divergence != "exact":
-            raise ValueError(f"divergence must be 'exact' with log_det, which is none of an ODE, got {divergence!r}")
+            raise ValueError(f"divergence must be 'exact' with log_det, which replaces the ODE, got {divergence!r}")
         times = jnp.asarray([t_max, t_min] if ts is None else ts, dtype)[::-1]
         return _by_map(denoiser, schedule, x0, times, log_det)
     if ts is None:

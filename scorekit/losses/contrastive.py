@@ -25,6 +25,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import Between, FiniteScalar, checked
 from scorekit.checks import check, check_floating, check_like
 from scorekit.typing import Array, ArrayLike
@@ -55,7 +56,7 @@ def contrastive_loss(
     _check_vectors(pictures=pictures)
     check_floating(captions=captions)
     check_like("pictures", pictures, captions=captions)
-    p, c = (jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32)) for x in (pictures, captions))
+    p, c = (wide(x) for x in (pictures, captions))
     logits = jnp.matmul(p, c.T, precision=jax.lax.Precision.HIGHEST) * jnp.exp(-jnp.asarray(log_temperature, p.dtype))
     right = jnp.diagonal(logits)
     if subjects is not None:

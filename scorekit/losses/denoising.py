@@ -46,6 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
+from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check, check_classes, check_floating, check_like
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
@@ -147,7 +148,7 @@ def denoising_loss_at(
     output = network(perturb(x0, eps, times.t, schedule), times.t)
     check_like("x0", x0, output=output)
     truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
-    error = jax.tree.map(lambda a, e: a.astype(jnp.promote_types(a.dtype, jnp.float32)) - e, output, truth)
+    error = jax.tree.map(lambda a, e: wide(a) - e, output, truth)
     target_mse = sum_per_example(jnp.square, error) / event_size(x0)
     log_snr = bounded_log_snr(times.t, schedule)
     scale = jnp.square(target.eps_scale(times.t, schedule))
@@ -217,7 +218,7 @@ def classification_loss_at(
     if logits.ndim != 2 or logits.shape[0] != b:
         raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
     check_classes(logits.shape[1], labels=labels)
-    log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    log_p = jax.nn.log_softmax(wide(logits))
     chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="clip")[:, 0]
     chosen = jnp.where((labels >= 0) & (labels < logits.shape[1]), chosen, jnp.nan)
     log_snr = bounded_log_snr(times.t, schedule)

@@ -4,7 +4,7 @@ Distances between two sets of feature vectors ``(N, D)``, real and generated; th
 metrics of its features, and the VGG network; separation of two sets of scores; retrieval from a gallery; linear probes
 of features; the peak signal-to-noise ratio; standard errors by the jackknife; the calibration of posteriors.
 
-A ``ValueError`` names an argument whose shape is not the described one, or of which a value is not finite; in a traced
+A ``ValueError`` names an argument whose shape is not the described one, or that has a non-finite value; in a traced
 program such a value gives NaN.
 
 Returns:

@@ -1,7 +1,7 @@
 """Is a posterior calibrated? Ranks, coverage, and two-sample and predictive tests of the samples of a posterior.
 
 Each of N simulations draws a truth from the prior, an observation from the simulator, and S samples from the posterior
-that is tested. Of an exact posterior the truth is one more such sample, so that its place among them is uniform:
+that is tested. For an exact posterior the truth is one more such sample, so that its place among them is uniform:
 
 =====================  ================================================================================================
 function               what is ordered
@@ -250,7 +250,7 @@ def coverage_test(coverage: ArrayLike, levels: _Levels, count: PositiveInt) -> C
         :func:`tarp`.
 
     Returns:
-      Statistics and p-values ``()`` or ``(D,)``. Of D parameters, ``D min(p)`` is the p-value of all.
+      Statistics and p-values ``()`` or ``(D,)``. For D parameters, ``D min(p)`` is the p-value of all together.
     """
     levels = _checked_levels(levels)
     check_finite(coverage=coverage)

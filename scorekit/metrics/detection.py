@@ -70,7 +70,7 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
 @checked
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar = 0.95) -> Array:
-    """Accepted fraction of the out-of-distribution examples if ``tpr`` of the others are accepted: FPR95 by default.
+    """The fraction of out-of-distribution examples accepted with a fraction ``tpr`` of the others: FPR95 by default.
 
     ``fraction = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
     ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).

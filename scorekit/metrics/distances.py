@@ -1,11 +1,11 @@
 """Distances between the distributions of two sets (energy, Fréchet, sliced Wasserstein), and the diversity of one.
 
 Args:
-  x: features ``(N, D)``, N >= 2, of the sliced distance N >= 1.
+  x: features ``(N, D)``, N >= 2; for the sliced distance N >= 1.
   y: features ``(M, D)``, likewise.
 
 Returns:
-  A scalar in the units of the features, of the Fréchet distance in their squared units; the Vendi score is in [1, N].
+  A scalar in the units of the features, squared for the Fréchet distance; the Vendi score is in [1, N].
 
 >>> x = jnp.array([[0.0], [1.0]])
 >>> print(energy_distance(x, x + 3.0), sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))
@@ -78,7 +78,7 @@ def _between(x: Array, mean: Array, factor: Array) -> Array:
 
 @checked
 def extrapolated_frechet_distance(key: Key, x: ArrayLike, y: ArrayLike, repeats: PositiveInt = 4) -> Array:
-    """The Fréchet distance that N to infinity points would have: the intercept of a line in ``1 / N``.
+    """The Fréchet distance in the limit of infinitely many points of ``x``: the intercept of a line in ``1 / N``.
 
     The estimate of :func:`frechet_distance` is too large by about ``a / N`` with an unknown a, so that sets of other
     sizes, and models with other a, cannot be compared. The line is fitted to its values at six sizes from ``N / 4`` to

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.typing import Array, ArrayLike
@@ -24,7 +25,7 @@ def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Ar
     20.0
     """
     x, truth = (jnp.asarray(a) for a in (x, truth))
-    x, truth = (a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (x, truth))
+    x, truth = (wide(a) for a in (x, truth))
     if x.shape != truth.shape or x.ndim < 1 or not x.size:
         raise ValueError(f"x and truth must be (B, ...) of one shape, not empty, got {x.shape} and {truth.shape}")
     check_finite(x=x, truth=truth)

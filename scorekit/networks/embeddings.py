@@ -163,7 +163,7 @@ def with_new_parameters(trained: Mapping[str, Any], fresh: Mapping[str, Any]) ->
       fresh: the variables of the same network after ``init`` with the new inputs.
     """
     if extra := set(trained) - set(fresh):
-        raise ValueError(f"trained must hold parameters of fresh alone, which has no {', '.join(sorted(extra))}")
+        raise ValueError(f"trained must hold no parameters that fresh lacks, got {', '.join(sorted(extra))}")
     found = {}
     for name, value in fresh.items():
         old = trained.get(name, value)

@@ -27,7 +27,7 @@ class MLP(Conditioned):
 
     With ``encoder_blocks`` the conditions have encoders, whose outputs are added: residual blocks for the vector; for
     the tokens, a set of any size, the same blocks with the mean of the set in each (a deep set); for a map ``(T, C)``,
-    a sequence, a causal WaveNet with the mean over positions. Without them the vector has a linear map.
+    a sequence, a causal WaveNet with the mean over positions. Without encoders the vector has a linear map.
 
     Attributes:
       features: width, even and at least 4.

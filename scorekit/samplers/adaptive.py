@@ -109,7 +109,7 @@ def adaptive_ode(
       save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
       coordinate: "flow", "angle" or, where alpha > 0, "sigma".
       block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
-        where small operations are faster, 64 if an example has at most 256 values. A ``denoiser`` that takes only full
+        where small operations are faster, 80 if an example has at most 256 values. A ``denoiser`` that takes only full
         batches, such as one that holds class labels, always gets all examples by default. Set it to B if examples
         depend on each other.
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from scorekit._grids import check_samples
 from scorekit._integration.probability_flow import check_relative_tolerance
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction
 from scorekit.process import posterior
@@ -118,12 +118,12 @@ def adaptive_sde(
     (https://doi.org/10.3934/dcdsb.2017133) for rejection without bias; El Alaoui & Montanari 2022
     (https://arxiv.org/abs/2109.11925) for the process v.
     """
-    wide, b = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init)), batch_size(x_init)
-    _check(x_init, wide, schedule, t_start, t_end, rtol)
-    clock = lambda t: jax.nn.softplus(schedule.log_snr(jnp.asarray(t, wide))).astype(wide)
+    dtype, b = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init)), batch_size(x_init)
+    _check(x_init, dtype, schedule, t_start, t_end, rtol)
+    clock = lambda t: jax.nn.softplus(schedule.log_snr(jnp.asarray(t, dtype))).astype(dtype)
     u_end, keys = clock(t_end), jax.random.split(key, b)
     narrow = lambda x: jax.tree.map(lambda a, like: a.astype(jnp.result_type(like)), x, x_init)
-    widen = lambda x: jax.tree.map(lambda a: jnp.asarray(a, wide), x)
+    widen = lambda x: jax.tree.map(lambda a: jnp.asarray(a, dtype), x)
     once = jax.jit(lambda x, t: check_prediction(denoiser(x, t)).x0)
     estimate = lambda x, t: widen(once(narrow(x), t))
 
@@ -133,8 +133,8 @@ def adaptive_sde(
     def body(state: _State) -> _State:
         x, x0, has_x0, t, node, _, accepted, rejected = state
         u, last = _end(node, u_end)
-        s = jnp.clip(schedule.time_at(u + jnp.log(-jnp.expm1(-u))), t_end, t).astype(wide)
-        s = jnp.where(last, jnp.asarray(t_end, wide), s)
+        s = jnp.clip(schedule.time_at(u + jnp.log(-jnp.expm1(-u))), t_end, t).astype(dtype)
+        s = jnp.where(last, jnp.asarray(t_end, dtype), s)
         (past, slope), std = posterior(schedule, t, s)
         first = combine((past, x), (slope, x0), (std, _increment(keys, node, x)))
         found = estimate(where(has_x0, first, x), jnp.where(has_x0, s, t))
@@ -160,7 +160,7 @@ def adaptive_sde(
         )
 
     x, zero, no = widen(x_init), jnp.zeros(b, jnp.int32), jnp.zeros(b, bool)
-    t, u = (jnp.full(b, value, wide) for value in (t_start, clock(t_start)))
+    t, u = (jnp.full(b, value, dtype) for value in (t_start, clock(t_start)))
     node = _Node(u, jnp.minimum(_FIRST, u_end - u), zero, zero, zero)
     state = _State(x, jax.tree.map(jnp.zeros_like, x), no, t, node, no, zero, zero)
     state = jax.lax.while_loop(lambda state: jnp.any(live(state)), body, state)
@@ -229,12 +229,12 @@ def _next(node: _Node, accept: Array, error: Array, u_end: Array) -> _Node:
     return where(over, _Node(begin, length, zero, zero, node.step + 1), node._replace(depth=depth, index=index))
 
 
-def _check(x_init, wide, schedule, t_start, t_end, rtol) -> None:
+def _check(x_init, dtype, schedule, t_start, t_end, rtol) -> None:
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
-    check_relative_tolerance(wide, rtol)
+    check_relative_tolerance(dtype, rtol)
     check(lambda t: t < t_start, f"< t_start = {t_start}", t_end=t_end)
-    check(np.isfinite, f"finite: raise t_end = {t_end}", **{"log_snr(t_end)": schedule.log_snr(as_time(t_end))})
+    check(np.isfinite, f"finite: raise t_end = {t_end}", **{"log_snr(t_end)": schedule.log_snr(wide(t_end))})
 
 
 def _raise_if_failed(result: AdaptiveResult, max_steps: int) -> None:

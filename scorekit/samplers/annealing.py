@@ -29,11 +29,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._numerics import is_due, wide
 from scorekit.arguments import Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.samplers.sampling import sample
 from scorekit.schedules import cosine
 from scorekit.trees import is_traced
@@ -47,7 +48,7 @@ class AnnealedResult(NamedTuple):
 
     Attributes:
       x: the samples, of equal weight, leaves ``(B, ...)``.
-      log_evidence: estimate of ``log p(U'y)``, with U the left singular vectors of the operator that it observes.
+      log_evidence: estimate of ``log p(U'y)``; U has the left singular vectors of singular values above 0.
       levels: rho of every stage, ``(stages,)``.
       ess: effective sample size after the change to each level, before resampling, ``(stages,)``.
       misfit: mean of ``|y - A x|^2 / (m s^2)`` over samples and the m observed directions; near 1 or below.
@@ -87,8 +88,8 @@ def annealed_posterior(
 ) -> AnnealedResult:
     """Samples of ``p(x0 | y)`` for one observation, exact in the limit of many particles and small steps.
 
-    Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, and at
-    most the one that a geometric sequence to the last level, ``rho = s / |A|``, would have next; stages that are left
+    Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, but not
+    above the next level of a geometric sequence to the last level, ``rho = s / |A|``; stages that are left
     repeat the last level. The result is biased by the error of ``steps`` steps and by the finite number of
     particles; the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + stages sweeps steps`` evaluations of
     the batch and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
@@ -106,7 +107,7 @@ def annealed_posterior(
       stages: number of levels.
       sweeps: number of pairs of draws at each level.
       steps: number of steps of each second draw.
-      power: exponent of their grid, ``t_i = (1 - i / steps)^power``.
+      power: exponent of the grid of these steps, ``t_i = (1 - i / steps)^power``.
       pace: least fraction of the effective sample size that a level keeps; 1 is the geometric sequence.
       threshold: particles are resampled where the effective sample size is below this fraction of B.
 
@@ -133,7 +134,7 @@ def annealed_posterior(
     times = check_grid(ts)
     check_floating(x_init=x_init, observation=observation)
     check_finite(x_init=x_init, observation=observation)
-    like, (x_init, observation) = x_init, jax.tree.map(_wide, (x_init, observation))
+    like, (x_init, observation) = x_init, jax.tree.map(wide, (x_init, observation))
     unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x_init))[1]
     observed = _decomposed(operator, unravel, x_init, observation, noise_std)
     last = 1.0 / jnp.sqrt(observed.precision.max())
@@ -185,10 +186,6 @@ def annealed_posterior(
             "small for these steps and stages"
         )
     return AnnealedResult(x, log_evidence + observed.log_constant, levels, ess, misfit)
-
-
-def _wide(leaf: ArrayLike) -> Array:
-    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
 def _flat(x: PyTree) -> Array:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import FractionScalar, PositiveScalar, checked
 from scorekit.checks import nan_unless
 from scorekit.samplers._tabulated import HISTORY, GuidanceScale, encloses, table
@@ -50,7 +50,7 @@ class FewSteps(SolverBase):
 
     Attributes:
       sigma_data: the standard deviation of the data that the levels of the grid are multiples of.
-      guidance_scale: the scale of guided sampling, between whose tables it takes; None without guidance.
+      guidance_scale: the scale of guided sampling, to which the tables are interpolated; None without guidance.
 
     >>> FewSteps(sigma_data=0.5).order
     1
@@ -67,7 +67,7 @@ class FewSteps(SolverBase):
         raise ValueError("solver must have coefficients for single steps, got FewSteps, whose weights need its grid")
 
     def plan(self, schedule, ts):
-        ts = as_time(ts)
+        ts = wide(ts)
         levels, keep, weights = table(jnp.shape(ts)[0] - 1, self.guidance_scale)
         radius, angle = _polar(schedule, ts, self.sigma_data)
         belongs = jnp.all(jnp.abs(angle[1:-1] - _angles(levels)[1:]) < _TOLERANCE)
@@ -122,8 +122,8 @@ def few_steps(
       t_max: the first time, with more noise than the first evaluation.
       t_min: the last time, with less noise than the last evaluation.
       sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images.
-      guidance_scale: gamma of classifier-free guidance, from 1 to 8: the tables for 1 (unguided), 2, 4 and 8, between
-        these linear in log gamma. None, and not 1, allows the numbers of steps without guidance.
+      guidance_scale: gamma of classifier-free guidance, from 1 to 8. Tables are for 1 (unguided), 2, 4 and 8; between
+        these they are linear in log gamma. Only None, not 1, allows the numbers of steps without guidance.
 
     Returns:
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.

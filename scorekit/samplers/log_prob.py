@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
 from scorekit.samplers._gaussian_rows import gaussian_rows
@@ -152,7 +153,6 @@ def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
     """``log N(x; mean, std^2)`` summed over each example, ``(B,)``; 0 for ``std = 0``."""
     noisy = std > 0
     std = jnp.where(noisy, std, 1.0)
-    wide = lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
     z = jax.tree.map(lambda a, b: (wide(a) - wide(b)) / std, x, mean)
     value = -0.5 * sum_per_example(jnp.square, z) - event_size(x) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
     return jnp.where(noisy, value, 0.0)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._numerics import wide
 from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import batch_size, combine, event_size, expand
@@ -207,7 +208,6 @@ def parallel_sample(
             converged=converged,
         )
 
-    wide = lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
     y = jax.tree.map(lambda x: jnp.broadcast_to(wide(x) / scale[0], (size + 1, *x.shape)), x_init)
     zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[1:]), y)
     first = _Sweep(

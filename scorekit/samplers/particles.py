@@ -30,12 +30,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid, check_samples
-from scorekit._numerics import as_time
+from scorekit._numerics import is_due, wide
 from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.samplers.resampling import effective_sample_size, is_due, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
@@ -106,7 +106,7 @@ def twisted_sample(
       denoiser: ``(x_t, t) -> Prediction``, unguided; differentiated in ``x_t`` unless ``twist`` is given.
       schedule: the noise schedule of the denoiser.
       log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
-        Below -inf nothing: with a likelihood of 0 somewhere, give a finite ``twist``.
+        Only with a ``twist`` may it be -inf somewhere.
       guidance_scale: gamma, the power of the likelihood.
       softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
@@ -135,7 +135,7 @@ def twisted_sample(
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):
             raise ValueError(f"log_likelihood and twist must return shape (B,), got {jnp.shape(value)}")
-        return jnp.asarray(jnp.where(power == 0, 0.0, as_time(power) * as_time(value)), float)
+        return jnp.asarray(jnp.where(power == 0, 0.0, wide(power) * wide(value)), float)
 
     def guess_and_prediction(x, t):
         prediction = check_prediction(denoiser(x, t))
@@ -211,7 +211,7 @@ def product_sample(
         raise ValueError(f"weights must be scalars, got shapes {[jnp.shape(weight) for weight in weights]}")
     check(np.isfinite, "finite", weights=jnp.stack([jnp.asarray(weight, float) for weight in weights]))
     rows = _checked_rows(solver, schedule, x_init, ts)
-    scales = [as_time(weight) for weight in weights]
+    scales = [wide(weight) for weight in weights]
 
     def propose(x, carry, row):
         means, states = zip(

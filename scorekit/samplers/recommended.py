@@ -45,8 +45,8 @@ def recommended(
         steps the pair of :func:`few_steps`, better by 1.2 to 2.5 on mixtures, whose solver needs its own grid.
       guidance_scale: gamma of guided sampling, from 1 to 8: with sigma_data and 5, 6, 8, 10, 12, 16 or 20 steps the
         guided :func:`few_steps`; otherwise the same pair as without sigma_data.
-      target: the target of the network, of which the grid begins where it is defined: for "eps" and "score" at 0.999 if
-        alpha is 0 at ``t_max``. None for any that is defined at ``t_max``, as x0, v and velocity are.
+      target: the target of the network; the grid begins where it is defined, for "eps" and "score" at 0.999 if
+        alpha is 0 at ``t_max``. None for any target that is defined at ``t_max``, such as x0, v and velocity.
       t_max: the first time.
       t_min: the last time.
 

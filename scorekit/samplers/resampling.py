@@ -60,11 +60,6 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     return jnp.where(jnp.isfinite(cumulative[-1]), found, n)
 
 
-def is_due(ess: Array, particles: int, threshold: ArrayLike) -> Array:
-    """Whether particles are resampled at this effective sample size: below a fraction, at 1 unless it is NaN."""
-    return (ess < threshold * particles) | ((jnp.asarray(threshold) >= 1) & ~jnp.isnan(ess))
-
-
 def _checked(log_weights: ArrayLike) -> Array:
     log_weights = jnp.asarray(log_weights, jnp.promote_types(jnp.result_type(float, log_weights), jnp.float32))
     if log_weights.ndim != 1 or log_weights.shape[0] < 1:

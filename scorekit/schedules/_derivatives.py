@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 
@@ -22,5 +22,5 @@ def time_derivative(fn: Callable[[Array], Array], t: ArrayLike) -> Array:
     >>> time_derivative(lambda t: t**2, 3.0)
     Array(6., dtype=float32)
     """
-    t = as_time(t)
+    t = wide(t)
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import NonNegative, Positive
 from scorekit.checks import check
 from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
@@ -46,11 +46,11 @@ class SubVP:
         return -total - 2.0 * jnp.log(-jnp.expm1(-total))
 
     def time_at(self, log_snr):
-        total = 2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * as_time(log_snr)))
+        total = 2.0 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * wide(log_snr)))
         return time_of_integrated_beta(self.beta_min, self.beta_max, total)
 
     def drift(self, t):
-        return -0.5 * (self.beta_min + as_time(t) * (self.beta_max - self.beta_min))
+        return -0.5 * (self.beta_min + wide(t) * (self.beta_max - self.beta_min))
 
     def diffusion_squared(self, t):
         total = integrated_beta(self.beta_min, self.beta_max, t)
@@ -73,10 +73,10 @@ class GeometricVE:
 
     def _log_sigma(self, t):
         low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
-        return low + as_time(t) * (high - low)
+        return low + wide(t) * (high - low)
 
     def alpha(self, t):
-        return jnp.ones_like(as_time(t))
+        return jnp.ones_like(wide(t))
 
     def sigma(self, t):
         return jnp.exp(self._log_sigma(t))
@@ -86,10 +86,10 @@ class GeometricVE:
 
     def time_at(self, log_snr):
         low, high = jnp.log(self.sigma_min), jnp.log(self.sigma_max)
-        return (-0.5 * as_time(log_snr) - low) / (high - low)
+        return (-0.5 * wide(log_snr) - low) / (high - low)
 
     def drift(self, t):
-        return jnp.zeros_like(as_time(t))
+        return jnp.zeros_like(wide(t))
 
     def diffusion_squared(self, t):
         rate = jnp.log(self.sigma_max) - jnp.log(self.sigma_min)
@@ -111,10 +111,10 @@ class EDM:
         positive = jnp.asarray(self.sigma_min) > 0  # the power is not differentiable at sigma_min = 0
         low = jnp.where(positive, jnp.power(jnp.where(positive, self.sigma_min, 1.0), 1.0 / self.rho), 0.0)
         high = jnp.power(self.sigma_max, 1.0 / self.rho)
-        return low + as_time(t) * (high - low), high - low
+        return low + wide(t) * (high - low), high - low
 
     def alpha(self, t):
-        return jnp.ones_like(as_time(t))
+        return jnp.ones_like(wide(t))
 
     def sigma(self, t):
         return jnp.power(self._root(t)[0], self.rho)
@@ -124,10 +124,10 @@ class EDM:
 
     def time_at(self, log_snr):
         low, width = self._root(0.0)
-        return (jnp.exp(-0.5 * as_time(log_snr) / self.rho) - low) / width
+        return (jnp.exp(-0.5 * wide(log_snr) / self.rho) - low) / width
 
     def drift(self, t):
-        return jnp.zeros_like(as_time(t))
+        return jnp.zeros_like(wide(t))
 
     def diffusion_squared(self, t):
         root, width = self._root(t)
@@ -139,23 +139,23 @@ class RectifiedFlow:
     """See :func:`rectified_flow`."""
 
     def alpha(self, t):
-        return 1.0 - as_time(t)
+        return 1.0 - wide(t)
 
     def sigma(self, t):
-        return as_time(t)
+        return wide(t)
 
     def log_snr(self, t):
-        t = as_time(t)
+        t = wide(t)
         return 2.0 * (jnp.log1p(-t) - jnp.log(t))
 
     def time_at(self, log_snr):
-        return jax.nn.sigmoid(-0.5 * as_time(log_snr))
+        return jax.nn.sigmoid(-0.5 * wide(log_snr))
 
     def drift(self, t):
-        return -1.0 / (1.0 - as_time(t))
+        return -1.0 / (1.0 - wide(t))
 
     def diffusion_squared(self, t):
-        t = as_time(t)
+        t = wide(t)
         return 2.0 * t / (1.0 - t)
 
 

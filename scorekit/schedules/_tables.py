@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Between, Finite, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.schedules._variance_preserving import VariancePreserving
@@ -28,12 +28,12 @@ class Tabulated(VariancePreserving):
 
     def log_snr(self, t):
         table = jnp.asarray(self.table)
-        position = as_time(t) * (table.shape[0] - 1)
+        position = wide(t) * (table.shape[0] - 1)
         index = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, table.shape[0] - 2)
         return table[index] + (position - index) * (table[index + 1] - table[index])
 
     def time_at(self, log_snr):
-        table, log_snr = jnp.asarray(self.table), as_time(log_snr)
+        table, log_snr = jnp.asarray(self.table), wide(log_snr)
         index = jnp.clip(jnp.searchsorted(-table, -log_snr, side="right") - 1, 0, table.shape[0] - 2)
         fraction = (log_snr - table[index]) / (table[index + 1] - table[index])
         return (index + fraction) / (table.shape[0] - 1)
@@ -98,7 +98,7 @@ class Learned(VariancePreserving):
 
     def log_snr(self, t):
         knots, slopes, chords = self._knots()
-        position = as_time(t) * chords.shape[0]
+        position = wide(t) * chords.shape[0]
         k = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, chords.shape[0] - 1)
         u = position - k
         a, b, chord = slopes[k], slopes[k + 1], chords[k]
@@ -108,7 +108,7 @@ class Learned(VariancePreserving):
 
     def time_at(self, log_snr):
         knots, slopes, chords = self._knots()
-        y = (as_time(log_snr) - self.log_snr_max) / (jnp.asarray(self.log_snr_min) - self.log_snr_max)
+        y = (wide(log_snr) - self.log_snr_max) / (jnp.asarray(self.log_snr_min) - self.log_snr_max)
         y = jnp.where(y < 0, 0.0, jnp.where(y > 1, 1.0, y))  # values beyond the ends are clipped
         k = jnp.clip(jnp.searchsorted(knots, y, side="right") - 1, 0, chords.shape[0] - 1)
         a, b, chord = slopes[k], slopes[k + 1], chords[k]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._kinds import check_kind
-from scorekit._numerics import as_time, sqrt
+from scorekit._numerics import sqrt, wide
 from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_like
 from scorekit.schedules._derivatives import time_derivative
@@ -27,7 +27,7 @@ class Shifted:
 
         Alpha of the base at the shifted time would lose digits near t = 1, where times are coarse.
         """
-        t = as_time(t)
+        t = wide(t)
         finite = jnp.isfinite(self.base.log_snr(t))  # the shift does not change an infinite log-SNR
         log_snr = self.log_snr(jnp.where(finite, t, 0.5))
         time = self.base.time_at(log_snr)
@@ -45,7 +45,7 @@ class Shifted:
         return self.base.log_snr(t) + self.shift
 
     def time_at(self, log_snr):
-        return self.base.time_at(as_time(log_snr) - self.shift)
+        return self.base.time_at(wide(log_snr) - self.shift)
 
 
 @checked
@@ -106,7 +106,7 @@ class ZeroTerminalSNR(VariancePreserving):
 
     def time_at(self, log_snr):
         start, end, gap = self._ends()
-        log_snr = as_time(log_snr)
+        log_snr = wide(log_snr)
         alpha = jnp.sqrt(jax.nn.sigmoid(log_snr))
         one_minus_alpha = jax.nn.sigmoid(-log_snr) / (1.0 + alpha)
         base_alpha = alpha * (start - end) / start + end
@@ -143,18 +143,18 @@ class FromFunctions:
     time_at_fn: Callable[[Array], Array] | None = static(default=None)
 
     def alpha(self, t):
-        return self.alpha_fn(as_time(t))
+        return self.alpha_fn(wide(t))
 
     def sigma(self, t):
-        return self.sigma_fn(as_time(t))
+        return self.sigma_fn(wide(t))
 
     def log_snr(self, t):
         if self.log_snr_fn is not None:
-            return self.log_snr_fn(as_time(t))
+            return self.log_snr_fn(wide(t))
         return 2.0 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
     def time_at(self, log_snr):
-        log_snr = as_time(log_snr)
+        log_snr = wide(log_snr)
         return self.time_at_fn(log_snr) if self.time_at_fn is not None else _bisect(self.log_snr, log_snr)
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import as_time, between_ends, sqrt
+from scorekit._numerics import between_ends, sqrt, wide
 from scorekit.arguments import Finite, NonNegative, Positive
 from scorekit.checks import check
 from scorekit.trees import pytree_dataclass
@@ -41,7 +41,7 @@ class VariancePreserving:
 
 
 def integrated_beta(beta_min: Number, beta_max: Number, t: ArrayLike) -> Array:
-    t = as_time(t)
+    t = wide(t)
     return t * (beta_min + 0.5 * t * (beta_max - beta_min))
 
 
@@ -77,14 +77,14 @@ class LinearVP:
         return -total - jnp.log(-jnp.expm1(-total))
 
     def time_at(self, log_snr):
-        total = jax.nn.softplus(-as_time(log_snr))
+        total = jax.nn.softplus(-wide(log_snr))
         return time_of_integrated_beta(self.beta_min, self.beta_max, total)
 
     def drift(self, t):
         return -0.5 * self.diffusion_squared(t)
 
     def diffusion_squared(self, t):
-        return self.beta_min + as_time(t) * (self.beta_max - self.beta_min)
+        return self.beta_min + wide(t) * (self.beta_max - self.beta_min)
 
 
 @pytree_dataclass
@@ -95,7 +95,7 @@ class Cosine:
 
     def _angles(self, t):
         """``(start, gap, rest)``: the angle at t = 0, its increase up to t, and the remainder to pi/2."""
-        t, quarter = as_time(t), 0.5 * math.pi / (1.0 + self.s)
+        t, quarter = wide(t), 0.5 * math.pi / (1.0 + self.s)
         return quarter * self.s, quarter * t, quarter * (1.0 - t)
 
     def alpha(self, t):
@@ -113,7 +113,7 @@ class Cosine:
         return 2.0 * jnp.log(jnp.sin(rest)) - jnp.log(jnp.sin(gap) * jnp.sin(gap + 2.0 * start))
 
     def time_at(self, log_snr):
-        log_snr, start = as_time(log_snr), self._angles(0.0)[0]
+        log_snr, start = wide(log_snr), self._angles(0.0)[0]
         noise = jax.nn.sigmoid(-log_snr) * jnp.square(jnp.cos(start))  # sin(gap) sin(gap + 2 start)
         signal = jnp.sqrt(jax.nn.sigmoid(log_snr)) * jnp.cos(start)  # cos of the angle at t
         angle = jnp.arctan2(jnp.sqrt(noise + jnp.square(jnp.sin(start))), signal)
@@ -156,11 +156,11 @@ class Sigmoid(VariancePreserving):
             past, rest = t * half, (1.0 - t) * half
             return rest - past + jnp.log(jnp.expm1(-2.0 * rest) / jnp.expm1(-2.0 * past)) + self._log_odds()
 
-        return between_ends(inner, as_time(t))
+        return between_ends(inner, wide(t))
 
     def time_at(self, log_snr):
         half = self._half_width()
-        log_odds = as_time(log_snr) - self._log_odds()
+        log_odds = wide(log_snr) - self._log_odds()
         grown = half + jnp.log(-jnp.expm1(-2.0 * half)) - jnp.logaddexp(log_odds, -half)
         return jnp.minimum(jax.nn.softplus(grown) / (2.0 * half), 1.0)
 
@@ -178,10 +178,10 @@ class Laplace(VariancePreserving):
             tail = jnp.log(2.0 * jnp.where(early, t, 1.0 - t))
             return self.mean + self.scale * jnp.where(early, -tail, tail)
 
-        return between_ends(inner, as_time(t))
+        return between_ends(inner, wide(t))
 
     def time_at(self, log_snr):
-        z = (as_time(log_snr) - self.mean) / self.scale
+        z = (wide(log_snr) - self.mean) / self.scale
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z > 0, tail, 1.0 - tail)
 

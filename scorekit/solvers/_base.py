@@ -26,7 +26,7 @@ import numpy as np
 
 from scorekit._coordinates import CoordinateName
 from scorekit._integration.steps import stacked_rows
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Count, NonNegativeInt, checked
 from scorekit.checks import check_prediction
 from scorekit.trees import combine, normal_like
@@ -73,7 +73,7 @@ def noise_levels(schedule: Schedule, times: ArrayLike, max_past: NonNegativeInt 
     Returns:
       Times, alpha and sigma, shaped like the (padded) times.
     """
-    t = as_time(times)
+    t = wide(times)
     if max_past is not None and t.shape[-1] < 2 + max_past:
         oldest = jnp.broadcast_to(t[..., -1:], (*t.shape[:-1], 2 + max_past - t.shape[-1]))
         t = jnp.concatenate([t, oldest], axis=-1)
@@ -134,7 +134,7 @@ class SolverBase:
 
     def plan(self, schedule: Schedule, ts: ArrayLike) -> Any:
         """The rows of every step of a grid ``(n + 1,)``, stacked; the history grows from nothing."""
-        ts = as_time(ts)
+        ts = wide(ts)
         k = np.arange(ts.shape[0] - 1)
         window = np.stack([k + 1, *(np.maximum(k - j, 0) for j in range(1 + self.max_past))], axis=-1)
         times = ts.at[window].get(mode="promise_in_bounds")

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time, sqrt
+from scorekit._numerics import sqrt, wide
 from scorekit.arguments import NonNegative
 from scorekit.solvers._base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
@@ -88,4 +88,4 @@ class DPS(SolverBase):
             return jnp.sum(sqrt(sum_per_example(jnp.square, gap))), stepped
 
         gradient, (x_s, state) = jax.grad(residual, has_aux=True)(x_t)
-        return combine((1.0, x_s), (-as_time(self.step_size), gradient)), state
+        return combine((1.0, x_s), (-wide(self.step_size), gradient)), state

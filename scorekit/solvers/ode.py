@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.solvers._base import LinearSolver, NoiseLevels, Order3, Row, noise_levels
 from scorekit.solvers._multi_stage import MultiStage
 from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
@@ -36,7 +36,7 @@ class Euler(LinearSolver):
     stochastic = False
 
     def row(self, schedule, times, num_past):
-        times = as_time(times)
+        times = wide(times)
         s = noise_levels(schedule, times[..., 0])
         return Row(times[..., 1], x0=s.alpha, eps=s.sigma)
 

@@ -23,7 +23,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import AboveZero, BelowOne, PositiveInt, checked
 from scorekit.checks import check_like, check_time
 from scorekit.times._ranges import check_range
@@ -109,7 +109,7 @@ def update_adaptive(sampler: Adaptive, t: Array, loss: Array) -> Adaptive:
     """
     check_time(t=t)
     check_like("t", t, loss=loss)
-    t, loss = as_time(t), as_time(loss)
+    t, loss = wide(t), wide(loss)
     if t.ndim != 1:
         raise ValueError(f"t and loss must have shape (B,), got {t.shape}")
     moment = jnp.asarray(sampler.second_moment)

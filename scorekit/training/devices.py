@@ -56,8 +56,8 @@ def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
 
 
 def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
-    """The sharding of a train state: of each array the longest axis that ``fsdp`` divides is split, those first whose
-    parts fill the tiles of a TPU.
+    """The sharding of a train state: each array is split along its longest axis that ``fsdp`` divides, preferably one
+    whose parts fill the tiles of a TPU.
 
     An array without such an axis is replicated. Parameters, averages and optimiser moments of one shape have the same
     sharding.

@@ -5,7 +5,7 @@ Args:
   warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
   total_steps: updates until the end of the cosine; the rate is constant afterwards.
   final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
-  decay_start: updates until the rate falls by the inverse square root, at any ``total_steps``; None for the cosine.
+  decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
 
 Returns:
   An optax transformation, or a learning rate as a function of the number of updates done.
@@ -159,7 +159,7 @@ def projected(
 ) -> optax.GradientTransformation:
     """An optimiser after whose update the parameters are projected: ``params <- project(params + updates)``.
 
-    The averages of the parameters are of projected ones, and are not projected themselves.
+    Averages are means of projected parameters, and are not projected themselves.
 
     Args:
       optimizer: an optax transformation.

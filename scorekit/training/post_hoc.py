@@ -54,7 +54,7 @@ def post_hoc_weights(
 
     Args:
       updates: ``(n,)`` number of updates at each snapshot.
-      widths: ``(n,)`` their relative widths; no two snapshots have both in common.
+      widths: ``(n,)`` their relative widths; no two snapshots may have both the same updates and the same width.
       at: number of updates of the average.
       width: its relative width.
 

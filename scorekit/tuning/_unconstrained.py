@@ -7,7 +7,7 @@ ends of every schedule. The gaps of a grid are a softmax: it stays strictly decr
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.checks import check
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
@@ -41,7 +41,7 @@ def logits_to_grid(
     signal = top + (end - top) * jnp.cumsum(share)[:-1]
     noise = bottom + (end - top) * jnp.cumsum(share[::-1])[::-1][1:]
     inner = schedule.time_at(2.0 * (jnp.log(signal) - jnp.log(noise)))
-    ends = as_time(t_max)[None], as_time(t_min)[None]
+    ends = wide(t_max)[None], wide(t_min)[None]
     return jnp.concatenate([inner, ends[1]] if free_start else [ends[0], inner, ends[1]])
 
 

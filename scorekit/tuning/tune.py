@@ -46,7 +46,7 @@ import optax
 
 from scorekit._grids import check_grid
 from scorekit._integration.steps import integrate
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.samplers.sampling import sample
@@ -114,7 +114,7 @@ def _fine_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayL
     )
     inner = jnp.exp(jnp.linspace(clock(t_max), clock(t_min), n + 1)[1:-1])
     times = schedule.time_at(2.0 * (jnp.log(1.0 - k * inner) - jnp.log(inner - k)))
-    return jnp.concatenate([as_time(t_max)[None], times, as_time(t_min)[None]])
+    return jnp.concatenate([wide(t_max)[None], times, wide(t_min)[None]])
 
 
 @checked
@@ -174,7 +174,7 @@ def distances(
       noise: one batch of standard normal draws z, leaves ``(B, ...)``; sampling starts from ``sigma(ts[0]) z``.
       end: the reference, shaped like ``noise``.
     """
-    ts = as_time(ts)
+    ts = wide(ts)
     check_grid(ts)
     check_floating(noise=noise, end=end)
     check_like("noise", noise, end=end)
@@ -227,7 +227,7 @@ def tune(
       learning_rate: learning rate of Adam, with cosine decay to 0.
       progress: called after every update with (updates done, total updates, training error).
     """
-    grids = {name: as_time(ts) for name, ts in grids.items()}
+    grids = {name: wide(ts) for name, ts in grids.items()}
     batches = _check(schedule, solver, grids, pairs, held_out)
     denoiser, t_max = as_pytree(denoiser), jnp.max(jnp.stack([ts[0] for ts in grids.values()]))
     # XLA on CPU differentiates a convolution many times slower inside a loop than outside.

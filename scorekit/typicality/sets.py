@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid
+from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, PositiveScalar, checked
 from scorekit.checks import check_finite, check_floating, check_not_nan, check_prediction, nan_unless_finite
 from scorekit.trees import combine, event_size, sum_per_example
@@ -39,7 +40,7 @@ def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
     Source: Cover & Thomas 2006.
     """
     log_density = jnp.asarray(log_density)
-    log_density = log_density.astype(jnp.promote_types(log_density.dtype, jnp.float32))
+    log_density = wide(log_density)
     check_not_nan(log_density=log_density)
     return nan_unless_finite(-log_density - entropy, entropy)
 

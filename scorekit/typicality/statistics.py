@@ -46,7 +46,7 @@ import numpy as np
 from scorekit._grids import check_grid
 from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit._integration.steps import integrate
-from scorekit._numerics import as_time
+from scorekit._numerics import wide
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.process import perturb
@@ -67,7 +67,7 @@ def _check_data(x: PyTree) -> None:
 def _check_times(ts: ArrayLike) -> Array:
     if np.ndim(ts) != 1 or np.shape(ts)[0] < 1:
         raise ValueError(f"ts must have shape (n,) with n >= 1 times, got shape {np.shape(ts)}")
-    return as_time(ts)
+    return wide(ts)
 
 
 def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
@@ -155,7 +155,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     """
     check_grid(ts)
     _check_data(x)
-    ts = as_time(ts)[::-1]
+    ts = wide(ts)[::-1]
 
     def step(carry, times):
         x_t, before, sums = carry

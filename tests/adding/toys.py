@@ -48,7 +48,7 @@ SCHEDULE = Toy(
         import jax
         import jax.numpy as jnp
 
-        from scorekit._numerics import as_time, between_ends
+        from scorekit._numerics import wide, between_ends
         from scorekit.arguments import Positive
         from scorekit.schedules._variance_preserving import VariancePreserving
         from scorekit.trees import pytree_dataclass
@@ -61,10 +61,10 @@ SCHEDULE = Toy(
             slope: Positive = 2.0
 
             def log_snr(self, t):
-                return between_ends(lambda t: self.slope * (jnp.log1p(-t) - jnp.log(t)), as_time(t))
+                return between_ends(lambda t: self.slope * (jnp.log1p(-t) - jnp.log(t)), wide(t))
 
             def time_at(self, log_snr):
-                return jax.nn.sigmoid(-as_time(log_snr) / self.slope)
+                return jax.nn.sigmoid(-wide(log_snr) / self.slope)
 
 
         def toy(slope: Positive = 2.0) -> _Toy:

@@ -133,8 +133,8 @@ def labelled():
 
 test_particles_validate = raising(
     {
-        "model must be of classifier_free, with a scalar guidance_scale, got MarkovChain": lambda: PAIR[0],
-        "model must be of classifier_free": lambda: ar.classifier_free(*PAIR, jnp.ones(8)),
+        "model must be a result of classifier_free with a scalar guidance_scale, got MarkovChain": lambda: PAIR[0],
+        "model must be a result of classifier_free": lambda: ar.classifier_free(*PAIR, jnp.ones(8)),
         "model must have conditions that are the same for all sequences, got labels": lambda: ar.classifier_free(
             labelled(), labelled(), 2.0
         ),

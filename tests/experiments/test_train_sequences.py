@@ -68,7 +68,7 @@ def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
     assert (workdir / "evaluation_6.html").exists()
     for program, flag, words in (
         ("evaluate", "--config.network.width=32", "config.network.width=32: the weights in"),
-        ("evaluate", "--bits_per_dim", "--bits_per_dim: not of a model of sequences"),
+        ("evaluate", "--bits_per_dim", "--bits_per_dim: not for a model of sequences"),
         ("tune", "--power=1", "this run is a model of sequences"),
     ):
         assert words in fails(program, f"--workdir={workdir}", flag, at_once=False)

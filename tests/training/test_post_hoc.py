@@ -184,7 +184,7 @@ def test_wrong_folders_files_and_steps_are_named(run, tmp_path):
         post_hoc_ema(tmp_path / "nowhere", 0.07)
     with pytest.raises(FileNotFoundError, match=r"at step 15, only at \[10, 20, "):
         post_hoc_ema(folder, 0.07, step=15)
-    with pytest.raises(ValueError, match=r"do not fit: a/w is float32\[4\] in the checkpoint and float32\[5\] here"):
+    with pytest.raises(ValueError, match=r"do not fit: a/w is float32\[4\] in the snapshot and float32\[5\] here"):
         post_hoc_ema(folder, 0.07, like={"a": {"w": jnp.zeros(5)}})
     (folder / "0000050_50_0.05.npz").write_bytes(b"PK\3\4 nothing")
     with pytest.raises(ValueError, match=r"snapshot .*0000050_50_0.05.npz is damaged .*; remove it to do without"):

@@ -28,6 +28,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from scorekit._numerics import wide
 from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, NonNegativeArray, Rate, check_signal
 from scorekit.audio.stft import hann, num_frames, overlap_add
@@ -52,7 +53,7 @@ def upsample(
     """
     check_signal("(..., frames, C)", controls=controls)
     controls = jnp.asarray(controls)
-    controls = controls.astype(jnp.promote_types(controls.dtype, jnp.float32))
+    controls = wide(controls)
     frames = num_frames(length, hop)
     if controls.shape[-2] != frames:
         raise ValueError(
@@ -75,7 +76,7 @@ def exp_sigmoid(x: ArrayLike) -> Array:
     if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
         raise ValueError(f"x must be real, got {jnp.result_type(x)}")
     x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = wide(x)
     return 2.0 * jnp.exp(math.log(10.0) * jax.nn.log_sigmoid(x)) + 1e-7
 
 

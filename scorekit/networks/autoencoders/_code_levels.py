@@ -88,7 +88,7 @@ class CodedNetwork(LatentNetwork):
         sides = [(*each.shape[:1], *(side * level for side in each.shape[1:])) for each, level in pairs]
         if len(set(sides)) > 1 or len(sides[0]) < 2:
             allowed = f"(B, ...) with sides in the ratios of levels = {levels}"
-            raise ValueError(f"index must have shapes {allowed}, they are of latents {sides}")
+            raise ValueError(f"index must have shapes {allowed}, for latents {sides}")
         for each in index:
             check_classes(self.codes, index=each)
         return self._sum([in_range(each, self.codes) for each in index])

@@ -66,7 +66,7 @@ class CouplingFlow(Flow, kw_only=True):
         x = jnp.asarray(x, jnp.float32)
         self._check(x)
         if x.ndim == 2 and dense_map is not None:
-            raise ValueError("dense_map must be None for vectors, whose conditions are labels and vector")
+            raise ValueError("dense_map must be None for data (B, D), whose conditions are labels and vector")
         total = None
         if self.num_classes is not None or self.vector_size is not None:
             total = self.conditioning(0.0, labels, x.shape[0], vector)

@@ -118,8 +118,8 @@ def test_distances_of_vgg_features_are_never_called_fid(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"resize": "clean"}, "of resize clean, those of the samples of tf1"),
-        ({"weights": "1" * 64}, "of weights 1{64}, those of the samples of 0{64}"),
+        ({"resize": "clean"}, "features have resize clean, the samples have tf1"),
+        ({"weights": "1" * 64}, "have weights 1{64}, the samples have 0{64}"),
         ({"x": np.zeros(2)}, "must hold mu and sigma, or images as arr_0; it has x"),
         ({"mu": np.zeros(4), "sigma": np.eye(4)}, r"must be \(5,\) and \(5, 5\), got \(\(4,\), \(4, 4\)\)"),
         ({"arr_0": np.zeros((3, 4, 4, 3))}, r"uint8 images \(N, H, W, 3\), at least 2, got float64 \(3, 4, 4, 3\)"),

@@ -85,6 +85,6 @@ def test_a_run_is_trained_evaluated_and_sampled(tmp_path):
     succeeds("evaluate", f"--workdir={workdir}")
     again = json.loads((workdir / "evaluation_5.json").read_text())
     assert again["exact/bits per dim"] == pytest.approx(values["exact/bits per dim"], abs=1e-5)
-    words = "--bits_per_dim: not of a flow, whose exact bits per dimension are always evaluated"
+    words = "--bits_per_dim: not for a flow, whose exact bits per dimension are always evaluated"
     assert words in fails("evaluate", f"--workdir={workdir}", "--bits_per_dim", at_once=False)
     assert "this run is a flow, which this program does not take" in fails("tune", f"--workdir={workdir}", "--power=1")

@@ -198,7 +198,7 @@ def test_errors_name_what_is_wrong(flow, shape, message):
 
 
 def test_conditions_need_a_place():
-    with pytest.raises(ValueError, match="dense_map must be None for vectors"):
+    with pytest.raises(ValueError, match=r"dense_map must be None for data \(B, D\)"):
         jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), None, None, jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="labels and vector must be None for a flow with num_classes=None"):
         jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))
