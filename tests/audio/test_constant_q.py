@@ -36,6 +36,7 @@ def test_inverse_constant_q_is_exact(case):
     np.testing.assert_allclose(back, x, atol=3e-6)
 
 
+@pytest.mark.slow
 def test_inverse_constant_q_is_the_transpose(case):
     _, _, (_, _, transposed, inverse) = case
     np.testing.assert_allclose(inverse, transposed, atol=3e-5)

@@ -228,6 +228,7 @@ def test_loudness_is_the_root_mean_square_of_what_is_played():
     np.testing.assert_allclose(slope, np.array([[0.5, 0.3, 0.2, 0.0, 0.0]]) / (2 * power), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_controls_of_a_representation_are_what_it_plays():
     representation = ddsp.note_controls(256, 4000.0, partials=3, bands=5)
     x = np.random.default_rng(0).normal(size=(2, 4, 16)).astype(np.float32)

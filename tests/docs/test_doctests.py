@@ -12,14 +12,15 @@ import scorekit
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 SLOW = {
     "audio": """
-        ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features representations
-        stft structure""",
-    "autoregressive": "exact models particles smoothing",
-    "bridges": "diffrax numpyro",
-    "data": "augmentation",
+        ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features mel_spectrograms
+        representations stft structure""",
+    "autoregressive": "conditionals exact models particles smoothing",
+    "bridges": "blackjax diffrax numpyro",
+    "conformance": "levy",
+    "data": "arrays augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",
-    "flow_maps": "adversarial consistency curricula matching progressive residuals",
+    "flow_maps": "adversarial consistency curricula divergence drifting matching progressive residuals",
     "forcing": "losses rolling",
     "guidance": "composition inverse sequences",
     "io": "loading",

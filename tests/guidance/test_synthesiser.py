@@ -81,6 +81,7 @@ def moments_of_flow(rule, case):
     return ends[0], moved.T @ moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degraded", DEGRADED)
 @pytest.mark.parametrize("partials", [1, 2, 12])
 def test_the_adjoint_of_a_degraded_synthesiser_is_the_transpose_of_its_matrix(partials, degraded):

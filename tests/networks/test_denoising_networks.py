@@ -95,6 +95,7 @@ def test_output_is_float32_shaped_like_the_input_and_zero_at_initialisation(case
     assert not y.any()
 
 
+@pytest.mark.slow
 def test_missing_conditions_are_the_null_branch(case):
     full = case()
     for name in case.conditions:

@@ -36,6 +36,7 @@ def test_a_set_has_no_order_and_its_padding_is_not_seen():
     assert not np.allclose(apply()[0], found[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_set_is_known_by_its_size_and_by_each_element():
     apply = made(token_size=C)
     twice = jnp.concatenate([VALUE, VALUE], axis=1)

@@ -39,6 +39,7 @@ def test_networks_equal_their_linen_selves_in_graph_and_tree_mode(name):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [True, False])
 def test_a_module_is_the_network_of_a_loss_and_of_a_denoiser(graph):
     """Its gradient in nnx.grad is that of the Linen network in jax.grad, and its samples are the same."""

@@ -111,6 +111,7 @@ def test_trees_of_arrays_and_mapped_observations():
     np.testing.assert_allclose(x["b"].var((1, 2)), 1.0, atol=0.3)
 
 
+@pytest.mark.slow
 def test_particles_in_half_precision_are_annealed_in_single():
     x_init, y = noise(schedules.cosine(), 2, count=400), jnp.array([1.0, 0.0])
     half, single = (

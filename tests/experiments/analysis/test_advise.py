@@ -195,6 +195,7 @@ def test_a_set_has_the_first_config_of_it_or_of_its_kind(name, config):
     assert named_data.known_config(name).endswith(f"experiments/configs/{config}.py")
 
 
+@pytest.mark.slow
 def test_the_advice_on_digits_builds():
     out, found = advised("--data=digits")
     assert out.startswith("sklearn_digits: 1,500 training examples of 8 x 8 x 1, 17 values in [-1, 1], 10 classes\n")

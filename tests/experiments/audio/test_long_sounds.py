@@ -79,6 +79,7 @@ def test_what_is_performed_is_written_as_midi(tmp_path):
         assert (tmp_path / f"{i}_roll.png").samefile(figure.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hop", [64, 128])
 def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
     monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))

@@ -74,6 +74,7 @@ def notes():
     return x, jax.jit(NOTES.decode)(x)[..., None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gap", "bandwidth", "phase"])
 def test_gradients_of_observed_levels_are_finite_differences(notes, name):
     """Along random directions of the controls, but for the bits of the pitch, which are rounded."""

@@ -15,6 +15,7 @@ from scorekit import densities
 from scorekit.samplers._tabulated import TABLES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [2, 8])
 def test_slopes_are_of_the_guided_mixture(dim):
     data = tabulation.random_mixture(np.random.default_rng(dim), dim)
@@ -41,6 +42,7 @@ def test_references_are_exact_flows():
     np.testing.assert_allclose(found, one.flow(sigma * noise, (alpha, sigma), (1.0, 0.0)), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 8, 20])
 def test_tables_pass_through_their_free_parameters_and_the_file(n):
     rows = TABLES["1"][str(n)]

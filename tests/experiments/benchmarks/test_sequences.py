@@ -120,6 +120,7 @@ def table_of(run, label):
     return ar.log_prob(joint_sequences.conditionals(run.model, run.params, labels), every).reshape((V,) * LENGTH)
 
 
+@pytest.mark.slow
 def test_draws_have_the_integral_and_the_frequencies_of_the_counted_joint(run):
     cond, uncond = (table_of(run, label) for label in (0, CLASSES))
     integral = jax.nn.logsumexp(3.0 * cond - 2.0 * uncond)
@@ -133,6 +134,7 @@ def test_draws_have_the_integral_and_the_frequencies_of_the_counted_joint(run):
     np.testing.assert_allclose(joint_sequences.log_integrals(found, np.arange(400) % CLASSES)[0], integral, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_table_has_the_divergence_of_the_conditionals_and_the_entropy_of_the_joint(run):
     table = joint_sequences.joint_table(run, [0.5], [1, 64], 300, temperature=True)
     real, single, many = (dict(zip(table.header, row, strict=True)) for row in table.rows)

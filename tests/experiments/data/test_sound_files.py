@@ -62,6 +62,7 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
     np.testing.assert_allclose(np.abs(x).max(axis=1), 2**14, atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["waveform", "spectrogram", "compressed"])
 def test_channels_are_represented_alike_and_come_back(own, tmp_path, name):
     stereo, mono = (

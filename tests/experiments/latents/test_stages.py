@@ -23,7 +23,7 @@ def test_check_accepts_only_stages_that_continue_each_other():
     for configs, words in (
         ([low, low], "high must have config.data.map.name=low_rate, it has none"),
         ([high, high], "high is conditioned on 1 / 4 of the sample rate, low draws 1 / 1 of it"),
-        ([low, other], "high is of soundfont_phrases/8khz, low of soundfont_phrases/4khz"),
+        ([low, other], "high has data soundfont_phrases/8khz, low soundfont_phrases/4khz"),
     ):
         assert words in error_of(stages.check, configs, ["low", "high"])
 

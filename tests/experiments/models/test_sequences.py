@@ -160,6 +160,7 @@ def test_parameters_that_are_not_finite_draw_nothing(built):
         make_sampler(config, model, dataset)(broken, 0, np.zeros(2, np.int32), 1.0)
 
 
+@pytest.mark.slow
 def test_outputs_that_are_not_finite_are_no_samples_and_have_no_bits(built):
     """Of parameters that are finite, as after a training that diverged."""
     config, dataset, model, params = built

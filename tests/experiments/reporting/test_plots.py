@@ -230,6 +230,7 @@ def test_levels_that_depend_on_nothing_differ_from_every_curve(tmp_path, monkeyp
 # ---- posteriors
 
 
+@pytest.mark.slow
 def test_pair_plots_show_every_pair_the_reference_and_the_truth(tmp_path, figures):
     x = np.random.default_rng(0).normal(size=(200, 3))
     calibration.pair_plot(tmp_path / "pair.png", x, reference=x + 1.0, truth=x[0], title="Posterior")

@@ -29,6 +29,7 @@ def opened(name):
     return dataset, model, jax.tree.map(perturb, model.init(jax.random.key(0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bits_are_those_of_the_density_in_the_unit_of_the_data(name):
     dataset, model, params = opened(name)

@@ -44,6 +44,7 @@ def test_encode_and_decode_shapes(case):
     assert np.std(z) > 1e-2
 
 
+@pytest.mark.slow
 def test_examples_do_not_mix(case):
     _, _, apply, x, _ = case
     other = np.concatenate([x[:1], np.full_like(x[1:], 7.0)])

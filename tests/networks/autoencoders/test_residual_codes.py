@@ -72,6 +72,7 @@ def test_one_level_is_the_quantiser_bit_for_bit(case):
     np.testing.assert_array_equal(to_codes, to_books[0])
 
 
+@pytest.mark.slow
 def test_gradients_of_values_and_losses(case):
     x, books, rtol = case
     index, weight = np.asarray(residual_quantise(x, books).index), RNG.normal(size=x.shape).astype(x.dtype)
@@ -139,6 +140,7 @@ def apply(params, *args, method, network=SMALL):
     return jax.jit(lambda params, *args: network.apply(params, *args, method=method))(params, *args)
 
 
+@pytest.mark.slow
 def test_levels_are_decoded_from_their_codes_alone(params):
     levels, books = apply(params, Z, method="code_levels"), params["params"]["codebook"]
     assert [level.index.shape for level in levels] == [(2, 2), (2, 2), (2, 4)]

@@ -19,6 +19,7 @@ def params():
     return jax.tree.map(lambda leaf: jnp.asarray(0.3 * rng.normal(size=leaf.shape), jnp.float32), variables)
 
 
+@pytest.mark.slow
 def test_each_example_has_the_decoder_of_its_domain(params):
     decoders = params["params"]["decoders"]
     z = NETWORK.apply(params, X, method="encode")

@@ -60,6 +60,7 @@ def test_both_directions_are_inverse_with_the_determinant_of_the_dense_jacobian(
     np.testing.assert_allclose(back, -log_det, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["images, affine", "inverse"])
 def test_results_are_float32_under_x64(name):
     flow, params, x = case(name)
@@ -70,6 +71,7 @@ def test_results_are_float32_under_x64(name):
     np.testing.assert_allclose(y, x, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one dimension", "one step in two dimensions"])
 def test_the_density_integrates_to_one(name):
     flow, params, x = case(name)
@@ -102,6 +104,7 @@ def test_the_density_of_a_linear_flow_is_that_of_its_gaussian():
     np.testing.assert_allclose(flow.apply(params, x, method="log_prob"), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_latents_of_the_first_batch_have_mean_zero_and_variance_one():
     flow = CouplingFlow(features=8, levels=1, steps=3)
     x = 5.0 + 3.0 * jax.random.normal(jax.random.key(0), (64, 4))
@@ -127,6 +130,7 @@ def test_a_spline_is_monotone_and_meets_the_identity_at_its_ends():
     np.testing.assert_allclose(zeros, 0.0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flow",
     [

@@ -62,6 +62,7 @@ def test_the_convolution_that_downsamples_is_a_full_convolution_and_the_filter(t
     np.testing.assert_allclose(found[0, ..., 0], np.einsum("ijab,ab->ij", patches, f) + 0.5, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddpmpp-cifar10", "ncsnpp-cifar10"])
 def test_published_sizes_have_the_published_number_of_parameters(name):
     assert count(name) == COUNTS[name]
