@@ -19,7 +19,7 @@ import numpy as np
 
 from scorekit._grids import check_grid, check_samples
 from scorekit.arguments import Between, PositiveInt, checked
-from scorekit.checks import check, check_floating, check_positive
+from scorekit.checks import check, check_finite, check_floating, check_positive
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
@@ -163,6 +163,7 @@ def metropolis_langevin(
     (https://doi.org/10.1111/1467-9868.00123) for the tuning.
     """
     check_floating(x=x)
+    check_finite(x=x)
     steps, b = _step_sizes(step_size, num_steps), batch_size(x)
 
     def evaluate(x):
