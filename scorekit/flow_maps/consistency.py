@@ -147,12 +147,11 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
 
 def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
     check_per_example(x_t, weight=weight)
-    check_time(t_min=t_min)
+    end, end_of_target = (consistency_function(denoiser, schedule, t_min) for denoiser in (student, target))
     if not is_traced(t_min):
         check(lambda s: ~(s < np.asarray(t_min) - _ROUNDING), f">= t_min = {t_min}", s=s)
     weight = jnp.where((s > t) | (s < t_min - _ROUNDING), jnp.nan, weight)
-    end = consistency_function(target, schedule, t_min)(x_s, s)
-    return weight * distance(consistency_function(student, schedule, t_min)(x_t, t), jax.lax.stop_gradient(end))
+    return weight * distance(end(x_t, t), jax.lax.stop_gradient(end_of_target(x_s, s)))
 
 
 @checked

@@ -123,13 +123,22 @@ def _inverse(matrix: Array) -> Array:
 def _by_covariance(origin: Array, jacobian: Array, means: Array, jacobians: Array) -> Array:
     """The mean of one example from covariances up to a common factor, in coordinates where the prior's is 1."""
     root = jnp.linalg.cholesky(_floored(jacobian))
-    white = lambda matrix: solve_triangular(root, matrix, lower=True)
-    precision = jax.vmap(lambda matrix: _inverse(_floored(white(white(matrix).T))))(jacobians)
-    steps = jnp.einsum("nij,jn->i", precision, white((means - origin).T))
-    identity = jnp.eye(len(root), dtype=root.dtype)
-    total = identity + jnp.sum(precision - identity, axis=0)
-    total = _floored(total, _FLOOR if len(means) > 1 else 0.0)  # one observation needs no bound: x0 is its own
-    return origin + root @ cho_solve((jnp.linalg.cholesky(total), True), steps)
+    precision = jax.vmap(lambda matrix: _inverse(_floored(_white(root, matrix))))(jacobians)
+    steps = jnp.einsum("nij,jn->i", precision, solve_triangular(root, (means - origin).T, lower=True))
+    return origin + root @ cho_solve((jnp.linalg.cholesky(_total(precision)), True), steps)
+
+
+def _white(root: Array, matrix: Array) -> Array:
+    """The matrix in coordinates where the one with this Cholesky factor is 1."""
+    once = solve_triangular(root, matrix, lower=True)
+    return solve_triangular(root, once.T, lower=True)
+
+
+def _total(precisions: Array) -> Array:
+    """The precision given all observations, from those given one, ``(n, D, D)``, where the prior's is 1."""
+    identity = jnp.eye(precisions.shape[1], dtype=precisions.dtype)
+    total = identity + jnp.sum(precisions - identity, axis=0)
+    return _floored(total, _FLOOR if len(precisions) > 1 else 0.0)  # one observation needs no bound: x0 is its own
 
 
 def _by_precision(signal: Array, noise: Array, steps: Array, precisions: Array, total: Array) -> Array:
@@ -221,14 +230,11 @@ def _precisions(n: int, covariances: Any, prior_covariance: Any) -> tuple[Array,
     if n == 1:
         return of_each, of_each[0]
     root = jnp.linalg.cholesky(of_prior)
-    white = lambda matrix: solve_triangular(root, matrix, lower=True)
-    relative = jax.vmap(lambda matrix: white(white(matrix).T))(of_each)
+    relative = jax.vmap(_white, in_axes=(None, 0))(root, of_each)
     if not is_traced(relative) and (least := np.linalg.eigvalsh(relative).min()) < 0.5:
         allowed = "at most twice prior_covariance in every direction"
         raise ValueError(f"covariances must be {allowed}, got {1 / least:.3g} times in one")
-    identity = jnp.eye(len(root), dtype=root.dtype)
-    total = identity + jnp.sum(relative - identity, axis=0)
-    return of_each, root @ _floored(total, _FLOOR) @ root.T
+    return of_each, root @ _total(relative) @ root.T
 
 
 def _check_positive_definite(name: str, matrices: Array) -> None:

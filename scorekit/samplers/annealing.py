@@ -139,7 +139,7 @@ def annealed_posterior(
     observed = _decomposed(operator, unravel, x_init, observation, noise_std)
     last = 1.0 / jnp.sqrt(observed.precision.max())
     least = schedule.sigma(0.0) / schedule.alpha(0.0)
-    if not is_traced(last):
+    if not is_traced(last - least):
         limit = float(least * noise_std / last)
         allowed = f"> {limit:.3g}, the norm of the operator times the noise of the schedule at t = 0"
         check(lambda std: std > limit, allowed, noise_std=noise_std)

@@ -192,7 +192,7 @@ def metropolis_langevin(
         return (x, value, slope, accepted + accept), (x if trajectory else None)
 
     value, slope = evaluate(x)
-    check(lambda value: np.isfinite(value), "finite at the start x", log_density=value)
+    check(np.isfinite, "finite at the start x", log_density=value)
     start = x, value, slope, jnp.zeros(b, jnp.int32)
     (last, _, _, accepted), states = _scan(body, key, start, steps)
     check_samples(last, advice="log_density must keep the chain finite", x=x)
