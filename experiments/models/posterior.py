@@ -94,7 +94,8 @@ class Posterior:
 
     def conditions(self, observed: Observations, number: int) -> dict[str, Any]:
         """The conditions of the network, each observation ``number`` times."""
-        batch = observed if "label" in observed else self.dataset.observed(observed)
+        of_table = observed.keys() - {"present"} == {"x", "label", "condition"}  # rows of it, not columns of a file
+        batch = observed if of_table else self.dataset.observed(observed)
         given = jax.tree.map(np.asarray, conditions(self.run.model, batch))
         return jax.tree.map(lambda leaf: np.repeat(leaf, number, axis=0), given)
 

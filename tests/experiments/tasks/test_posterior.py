@@ -13,6 +13,7 @@ from experiments import tasks
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke as images
 from experiments.configs.posterior import smoke
+from experiments.data.dataset import rows_of
 from experiments.evaluation import posteriors
 from experiments.models.posterior import Posterior
 from experiments.models.runs import Run
@@ -51,6 +52,17 @@ def test_composition_needs_a_prior_and_one_observation_composes_to_itself():
     )
     found = untrained(0, "data.simulator=gaussian_linear", "sampling.steps=8")
     assert isinstance(found.prior()(jnp.zeros((1, 10)), 0.5).x0, jax.Array)
+
+
+def test_a_column_of_an_observation_may_be_called_label(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "table.npz", theta=rng.normal(size=(60, 2)), label=rng.normal(size=(60, 1)))
+    found = untrained(0, "data.name=table", f"data.path={tmp_path}/table.npz", "data.condition=label")
+    one = found.conditions({"label": np.array([[0.5]])}, 2)
+    other = found.conditions({"label": np.array([[-0.5]])}, 2)
+    assert not np.array_equal(one["vector"], other["vector"])
+    of_rows = found.conditions(rows_of(found.dataset.test, slice(3)), 1)
+    assert [len(leaf) for leaf in jax.tree.leaves(of_rows)] == [3] * len(jax.tree.leaves(of_rows))
 
 
 @pytest.mark.slow
