@@ -153,7 +153,8 @@ class Between(Bound):
             if jnp.issubdtype(value.dtype, jnp.complexfloating):
                 raise ValueError(f"{name} must be {self}, got {value.dtype}")
         elif not self.allows(value):
-            raise ValueError(f"{name} must be {self}, got {value if _is_numeric(value) else repr(value)}")
+            also = " and not empty" if _is_empty(value) else ""
+            raise ValueError(f"{name} must be {self}{also}, got {value if _is_numeric(value) else repr(value)}")
 
     def __str__(self) -> str:
         opening, closing = "[("[self.open in ("low", "both")], "])"[self.open in ("high", "both")]
@@ -176,6 +177,10 @@ class Between(Bound):
         high = self.high - 1e-3 * min(span, 1.0) * (self.open in ("high", "both"))
         middle = low + 0.5 * span if abs(low) < math.inf > span else low + 1.0
         return tuple(float(x) for x in dict.fromkeys((low, middle, high)) if abs(x) < math.inf) or (-1.5, 0.0, 1.5)
+
+
+def _is_empty(value: Any) -> bool:
+    return value.size == 0 if hasattr(value, "dtype") else isinstance(value, list | tuple) and not value
 
 
 def _is_numeric(value: Any) -> bool:

@@ -34,7 +34,7 @@ class Schedule:
     Attributes:
       alpha: factor of the signal.
       sigma: standard deviation of the noise.
-      times: times to check at, ``(n,)``, from data to noise.
+      times: times to check at, ``(n,)``, n at least 3, from data to noise.
       kind: "vp" if ``alpha^2 + sigma^2 = 1``, "ve" if ``alpha = 1``, "flow" if ``alpha + sigma = 1``, else None.
       log_snr: ``log(alpha^2 / sigma^2)``, or None.
       drift: f, or None.
@@ -55,7 +55,9 @@ class Schedule:
 
     def checks(self) -> Iterator[Check]:
         """Seven results: finite, monotone, ends, kind, log-SNR, drift, diffusion."""
-        t = np.asarray(self.times)
+        t = np.asarray(self.times, float)
+        if t.ndim != 1 or len(t) < 3:
+            raise ValueError(f"times must be (n,) with n >= 3, got shape {t.shape}")
         alpha, sigma = (np.asarray(each(t), float) for each in (self.alpha, self.sigma))
         with np.errstate(all="ignore"):
             bad = ~np.isfinite(alpha) | ~np.isfinite(sigma) | (alpha < 0) | (sigma < 0) | (alpha + sigma == 0)
@@ -83,8 +85,7 @@ class Schedule:
                 exact,
                 "log-SNR is {measured} times log(alpha^2 / sigma^2)",
             )
-            t = np.asarray(t[inner], float)
-            h = 1e-5 * abs(t[-1] - t[0])
+            h, t = 1e-5 * abs(t[-1] - t[0]), t[inner]
             slope = lambda function: (np.asarray(function(t + h), float) - function(t - h)) / (2 * h)
             needs = self.drift is not None or self.diffusion_squared is not None
             f = slope(lambda t: np.log(self.alpha(t))) if needs else 0.0

@@ -52,7 +52,7 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
     ordered = jnp.sort(in_scores)
     below = jnp.searchsorted(ordered, out_scores, side="left")
     not_above = jnp.searchsorted(ordered, out_scores, side="right")
-    area = jnp.sum(0.5 * (below + not_above)) / (in_scores.shape[0] * out_scores.shape[0])
+    area = jnp.sum(0.5 * (below + not_above)) / float(in_scores.shape[0] * out_scores.shape[0])
     return nan_unless_finite(area.astype(in_scores.dtype), in_scores, out_scores)
 
 

@@ -49,7 +49,7 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
 
 def _spread(x: Array) -> Array:
     """The mean distance between two different points of ``x``."""
-    return jnp.sum(map_distances(lambda i, d: jnp.sum(d.at[i].set(0.0)), x, x)) / (x.shape[0] * (x.shape[0] - 1))
+    return jnp.mean(map_distances(lambda i, d: jnp.sum(d.at[i].set(0.0)), x, x)) / (x.shape[0] - 1)
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:

@@ -87,7 +87,7 @@ def discrete(ts: _Times, weights: Values | None = None, *, stratified: bool = Tr
     Args:
       ts: the times ``(K,)`` or a scalar.
       weights: weight of each, ``(K,)``; equal by default.
-      stratified: the number of draws of each time is its expectation, up to one example.
+      stratified: the number of draws of each time is its expectation, up to two examples.
 
     Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders"; Geras & Sutton
     2016, "Composite denoising autoencoders".

@@ -105,7 +105,7 @@ def power_ema_gamma(width: Width) -> float:
     The largest real root of ``g^3 + 7 g^2 + (16 - width^-2) g + 12 - width^-2``, because the density
     ``(g + 1) s^g`` on [0, 1] has the variance ``(g + 1) / ((g + 2)^2 (g + 3))``.
     """
-    roots = np.roots([1.0, 7.0, 16.0 - width**-2, 12.0 - width**-2])
+    roots = np.roots([1.0, 7.0 * width, 16.0 * width**2 - 1.0, 12.0 * width**3 - width]) / width  # of g * width
     return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
 
 

@@ -132,12 +132,13 @@ class TypicalityTest(NamedTuple):
 
     Attributes:
       statistic: ``|mean(-log p) - H|`` in nats.
-      threshold: the quantile of the bootstrap at the level of the test.
-      p_value: the fraction of bootstrap batches at least as far from H.
+      threshold: the bootstrap batch above which ``p_value <= level``; infinite if there are too few, below
+        ``1 / level - 1``.
+      p_value: ``(1 + n) / (1 + resamples)`` with n the number of bootstrap batches at least as far from H.
       rejected: True where the statistic is above the threshold, so that the batch is classified as out of distribution,
         or NaN, which only traced arguments can give.
 
-    >>> test = TypicalityTest(jnp.array([0.1, 2.0]), jnp.array(1.0), jnp.array([0.9, 0.0]), jnp.array([False, True]))
+    >>> test = TypicalityTest(jnp.array([0.1, 2.0]), jnp.array(1.0), jnp.array([0.9, 0.01]), jnp.array([False, True]))
     >>> bool(jnp.all(test.rejected == (test.statistic > test.threshold)))
     True
     """
@@ -196,5 +197,8 @@ def typicality_test(
         return deviation(known[jax.random.randint(key, (m,), 0, known.shape[0])])
 
     null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
-    statistic, threshold = deviation(log_density), jnp.quantile(null, 1.0 - jnp.asarray(level, float))
-    return TypicalityTest(statistic, threshold, p_values(null, statistic), ~(statistic <= threshold))
+    allowed = jnp.floor(jnp.asarray(level, float) * (resamples + 1) * (1 + 1e-6)).astype(int)  # of 1 + n
+    threshold = jnp.where(allowed < 1, jnp.inf, jnp.sort(null)[resamples - jnp.maximum(allowed, 1)])
+    statistic = deviation(log_density)
+    rejected = ~(statistic <= threshold) | jnp.isinf(statistic)
+    return TypicalityTest(statistic, threshold, p_values(null, statistic), rejected)

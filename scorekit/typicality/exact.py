@@ -28,7 +28,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln
+from jax.scipy.special import gammaln, xlog1py
 
 from scorekit.arguments import Between, Positive, PositiveInt, checked
 from scorekit.checks import check, check_not_nan
@@ -80,12 +80,27 @@ def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: P
     Args:
       p: probability of heads.
       n: number of tosses.
+
+    Source: Loader 2000, "Fast and accurate computation of binomial probabilities", for the mass, in which no large
+    terms cancel.
     """
     p = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
     log_sequence = heads * jnp.log(p) + (n - heads) * jnp.log1p(-p)
-    log_count = gammaln(n + 1.0) - gammaln(heads + 1.0) - gammaln(n - heads + 1.0)
-    return CoinTable(heads, log_sequence, log_count, log_sequence + log_count)
+    h, rest = (jnp.asarray(jnp.clip(count, 1, max(n - 1, 1)), p.dtype) for count in (heads, n - heads))
+    whole = jnp.asarray(n, p.dtype)
+    remainder = _stirling(whole) - _stirling(h) - _stirling(rest) - _deviance(h, whole * p)
+    log_mass = remainder - _deviance(rest, whole * (1.0 - p)) - 0.5 * jnp.log(2 * math.pi * h * (rest / whole))
+    log_mass = jnp.where((heads == 0) | (heads == n), log_sequence, log_mass)
+    return CoinTable(heads, log_sequence, log_mass - log_sequence, log_mass)
+
+
+def _deviance(x: Array, mean: Array) -> Array:
+    """``x log(x / mean) + mean - x``, by a series where x is near the mean."""
+    v = (x - mean) / (x + mean)
+    near = jnp.clip(v, -0.1, 0.1)
+    series = sum(near ** (2 * j) / (2 * j + 1) for j in range(1, 8))
+    return jnp.where(jnp.abs(v) < 0.1, (x - mean) * v + 2.0 * x * v * series, x * jnp.log(x / mean) + mean - x)
 
 
 @checked
@@ -125,7 +140,7 @@ def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
     nodes, weights = jnp.asarray(_NODES, dim.dtype), jnp.asarray(_WEIGHTS, dim.dtype)
     # r = sqrt(K) (1 + w)
     w = (low[..., None] + half[..., None] * (1.0 + nodes)) / middle[..., None] - 1.0
-    exponent = (dim[..., None] - 1.0) * jnp.log1p(w) - dim[..., None] * w * (1.0 + 0.5 * w)
+    exponent = xlog1py(dim[..., None] - 1.0, w) - dim[..., None] * w * (1.0 + 0.5 * w)
     return half * jnp.sum(weights * jnp.exp(exponent - _stirling(0.5 * dim)[..., None]), axis=-1) / math.sqrt(math.pi)
 
 

@@ -44,6 +44,15 @@ def test_schedules(change, expected):
     assert failed(c.Schedule(**(VP | change))) == expected
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_a_schedule_is_checked_at_a_few_times(count):
+    flow = {"alpha": lambda t: 1 - t, "sigma": lambda t: t, "kind": "flow", "times": np.linspace(0, 1, count)}
+    rates = {"drift": lambda t: -1 / (1 - t), "diffusion_squared": lambda t: 2 * t / (1 - t)}
+    assert [each.status for each in c.Schedule(**flow, **rates).checks()][-2:] == ["pass", "pass"]
+    with pytest.raises(ValueError, match=r"times must be \(n,\) with n >= 3, got shape \(2,\)"):
+        list(c.Schedule(**{**flow, "times": np.array([0.0, 1.0])}).checks())
+
+
 def test_the_factor_is_named():
     report = c.check("", {"": c.Schedule(**(VP | {"alpha": lambda t: ALPHA(t, 2), "sigma": lambda t: SIGMA(t, 2)}))})
     assert "g^2 is 0.5 times d sigma^2 / dt - 2 f sigma^2" in str(report)

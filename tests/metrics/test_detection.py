@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
@@ -46,6 +47,7 @@ def test_auroc_of_exchanged_sets():
     np.testing.assert_allclose(
         all_three(in_scores, out_scores)[0] + all_three(out_scores, in_scores)[0], 1.0, rtol=1e-6
     )
+    assert metrics.auroc(jnp.arange(50_000.0), jnp.arange(50_000.0)) == 0.5  # the number of pairs is no int32
 
 
 @pytest.mark.slow

@@ -49,6 +49,11 @@ def test_energy_distance_matches_numpy_and_scipy():
     np.testing.assert_allclose(energy(x, y), with_self - within_x / 9 - within_y / 14, rtol=1e-4)
 
 
+def test_the_number_of_pairs_may_exceed_32_bits():
+    many, few = jax.ShapeDtypeStruct((50_000, 1), jnp.float32), jax.ShapeDtypeStruct((3, 1), jnp.float32)
+    assert jax.eval_shape(metrics.energy_distance, many, few).shape == ()
+
+
 def test_energy_distance_is_unbiased_for_unequal_sizes():
     # X ~ N(0, 1), Y ~ N(1, 1): E|X - Y| of N(1, 2) by the folded normal, E|X - X'| = 2 / sqrt(pi).
     across = np.sqrt(2) * stats.foldnorm(1 / np.sqrt(2)).mean()

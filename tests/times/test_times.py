@@ -213,6 +213,7 @@ INVALID = {
     r"t_max must be in \(t_min = 0.5, 1\], got 0.5": lambda: times.uniform(0.5, 0.5),
     r"log_snr\(t_min\) must be finite": lambda: times.uniform_log_snr(0.0).quantile(jnp.array([0.5]), cosine()),
     r"log_snr\(t_max\) must be finite": lambda: times.uniform_log_snr(t_max=1.0).quantile(jnp.array([0.5]), cosine()),
+    r"ts must be in \[0, 1\] and not empty, got \[\]": lambda: times.discrete([]),
     r"ts and weights must share a shape \(K,\)": lambda: times.discrete([0.5], [1.0, 2.0]),
 }
 

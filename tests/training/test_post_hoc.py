@@ -28,6 +28,10 @@ from scorekit.training import (
 UPDATE = jax.jit(update_ema)
 
 
+def test_the_exponent_of_a_tiny_width_is_its_inverse():
+    np.testing.assert_allclose(power_ema_gamma(1e-200), 1e200)
+
+
 def profile(width, updates, steps=None):
     """The weight of each step in the average: the integral of the density over a step."""
     k = np.arange(1, (steps or updates) + 1, dtype=float)

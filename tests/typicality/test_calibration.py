@@ -120,6 +120,21 @@ def test_typicality_test_is_uniform_for_in_distribution_batches():
     np.testing.assert_allclose(found.threshold, grid[np.searchsorted(mass, 0.95)], rtol=0.08)
 
 
+@pytest.mark.parametrize("resamples", [1, 18, 19, 39, 200])
+def test_a_batch_is_rejected_where_its_p_value_is_at_most_the_level(resamples):
+    calibration, batches = (jax.random.normal(jax.random.key(i), size) for i, size in enumerate([(500,), (2000, 5)]))
+    for level in (0.05, 0.29):
+        found = typicality.typicality_test(
+            jax.random.key(2), 0.0, calibration, batches, level=level, resamples=resamples
+        )
+        np.testing.assert_array_equal(found.rejected, found.p_value <= jnp.float32(level))
+        assert np.isinf(found.threshold) == (level * (resamples + 1) < 1)
+    impossible = typicality.typicality_test(
+        jax.random.key(2), 0.0, calibration, jnp.full((1, 5), -jnp.inf), resamples=resamples
+    )
+    assert impossible.rejected.tolist() == [True]
+
+
 @pytest.mark.slow
 def test_power_grows_with_the_size_of_the_batch():
     """Against data a little too near to the mode, which likelihood prefers: power rises from the level to 1."""

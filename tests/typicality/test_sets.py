@@ -133,6 +133,15 @@ def test_coin_table_matches_scipy():
     assert np.argmax(ours[:, 2]) == 12  # the likeliest number of heads is 12
 
 
+def test_no_terms_of_a_long_coin_table_cancel():
+    for p, n in ((0.5, 1), (0.3, 2), (0.01, 100), (0.5, 10**6), (0.3, 10**6)):
+        table = typicality.coin_table(p, n)
+        assert table.log_mass.dtype == jnp.float32
+        exact = scipy.stats.binom.logpmf(np.arange(n + 1), n, p)
+        np.testing.assert_allclose(table.log_mass[exact > -30], exact[exact > -30], atol=3e-5)
+        np.testing.assert_allclose(jnp.exp(table.log_mass).sum(), 1.0, rtol=3e-6)
+
+
 @in_float64
 def test_shell_mass_of_high_dimensional_gaussians():
     """The essay: just over 84 % in [9, 11], more than 99 % in [8, 12], about 0.2 % below 8; and most of the mass in a
@@ -161,6 +170,8 @@ def test_shell_mass_matches_the_chi_distribution():
     np.testing.assert_allclose(mass(dims, 0 * low, 0 * low + np.inf), 1.0, rtol=1e-12)
     with jax.enable_x64(False):  # where the incomplete gamma function is off by 0.03
         found = jax.jit(typicality.shell_mass)(1e6, 999.0, 1000.5)
+        around_0 = typicality.shell_mass(np.array([1, 1, 2]), 0.0, np.array([0.0, 1e-6, 0.0]))
+    np.testing.assert_allclose(around_0, [0.0, 1e-6 * np.sqrt(2 / np.pi), 0.0], rtol=1e-6)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, scipy.stats.chi.cdf(1000.5, 1e6) - scipy.stats.chi.cdf(999.0, 1e6), atol=1e-3)
 

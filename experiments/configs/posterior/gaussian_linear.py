@@ -2,7 +2,7 @@ r"""Ten Gaussian parameters seen with Gaussian noise: the posterior is known, al
 
 python -m experiments.train --config=experiments/configs/posterior/gaussian_linear.py --workdir=runs/gaussian_linear
 
-Minutes on two cores (docs/posteriors.md).
+Four minutes on two cores, most of them the evaluation (docs/posteriors.md).
 """
 
 from experiments.configs.posterior import two_moons

@@ -6,8 +6,8 @@ A flow maps data x to latents z of the same shape, which are standard normal, an
 
 ``flow.apply(params, x)`` is z with the logarithm of the determinant, ``method="inverse"`` the data of latents, and
 ``method="log_prob"`` the density. Training minimises ``-log_prob``. The identity, up to a rotation and a scale for each
-channel, is the flow at initialisation; :class:`CouplingFlow` begins with latents of mean 0 and variance 1 for the batch
-that it is initialised with.
+channel, is the flow at initialisation; :class:`CouplingFlow` begins with latents of mean 0 for the batch that it is
+initialised with, and of variance 1 before the last rotation of each level.
 
 Args:
   transform: the bijection of each value: ``v + b`` ("additive"), ``v exp(a) + b`` ("affine", a in [-3, 3]), or a
