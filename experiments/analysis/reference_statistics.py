@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -83,4 +82,4 @@ def main(_) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.cost import at_hand
 from experiments.benchmarks.options import LARGE, PUBLISHED, chosen
@@ -99,7 +98,7 @@ def table(files: dict[str, Path]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main(_: Any) -> Path | None:
+def main(_) -> Path | None:
     sources = {"speeds": "", "attention": ""}
     sources |= {f"{Path(path).parent.name}/{Path(path).stem}": path for path in _CONFIGS.value}
     minutes = {step: 2.0 if source else 1.0 for step, source in sources.items()}
@@ -128,4 +127,4 @@ def main(_: Any) -> Path | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

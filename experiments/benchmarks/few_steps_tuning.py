@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks import tabulation
 from experiments.benchmarks.tabulation import TOP, Table
@@ -97,4 +96,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

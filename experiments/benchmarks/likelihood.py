@@ -14,7 +14,6 @@ import importlib.util
 
 from absl import flags
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.log_densities import (
     Row,
@@ -83,4 +82,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.cli import command_line
 
@@ -59,4 +58,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

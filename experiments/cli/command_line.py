@@ -226,8 +226,8 @@ def parse(
 
 def run(
     main: Callable[[ConfigDict], Any],
-    config_file: Callable[[], ConfigDict | str | None],
-    check: Callable[[ConfigDict], Any],
+    config_file: Callable[[], ConfigDict | str | None] = ConfigDict,
+    check: Callable[[ConfigDict], Any] = lambda config: None,
     argv: list[str] | None = None,
 ) -> None:
     """``absl.app.run`` for ``main(config)``: parses the command line and prints errors as one line.
@@ -236,10 +236,10 @@ def run(
 
     Args:
       main: receives the locked config, overrides included; its result, if any, is printed as the place of the results.
-      config_file: called once absl's flags are parsed; returns the config or its path (``.py`` or ``.json``).
+      config_file: called once absl's flags are parsed; returns the config, empty by default, or its path (``.py`` or
+        ``.json``).
       check: validates the fields of the config, overrides included, before anything is loaded or written.
     """
-
     if not gc.isenabled():  # since the start of the program
         gc.freeze()  # the program is no garbage
         gc.enable()

@@ -12,7 +12,6 @@ autoencoder of a run, and through its codes if it has any: what a model of laten
 """
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.cli import command_line
 from experiments.cli import flags as shared
@@ -28,7 +27,7 @@ _SEED = shared.seed()
 _OUT = shared.out("JSON file of the table; none by default.")
 
 
-def main(_: ConfigDict) -> None:
+def main(_) -> None:
     if not _RUNS.value:
         raise ConfigError("--runs=… must be given: folders of runs of experiments.train on phrases")
     out = shared.results(_OUT, None, "") if _OUT.value else None
@@ -39,4 +38,4 @@ def main(_: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

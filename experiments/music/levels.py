@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments import tasks
 from experiments.audio import phrase_statistics
@@ -119,7 +118,7 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(value, "value", value) for name, value in row.items()} | errors
 
 
-def main(_: ConfigDict) -> None:
+def main(_) -> None:
     if not (_AUTOENCODERS.value or _PRIORS.value):
         raise ConfigError("--autoencoders=… or --priors=… must be given: folders of runs of experiments.train")
     out = shared.results(_OUT, None, "") if _OUT.value else None
@@ -131,4 +130,4 @@ def main(_: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -17,7 +17,6 @@ import itertools
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.calibration import cells, digits, methods, problems
 from experiments.benchmarks.options import chosen
@@ -97,4 +96,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

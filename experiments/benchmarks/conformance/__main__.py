@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.options import chosen
 from experiments.cli import command_line
@@ -73,4 +72,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -69,12 +69,6 @@ flags.DEFINE_list("topologies", [], "input: chips and shapes to plan for: v5e:4x
 flags.DEFINE_integer("devices", 8, "layouts: most devices, simulated on the CPU.")
 
 
-def check(config: Config) -> None:
-    """Validates the config of a step; the other tables have none."""
-    if _TABLE.value == "step":
-        base.check_fields(config)
-
-
 def main(config: Config) -> None:
     if _TABLE.value != "step" and _CONFIG.value:
         raise ConfigError(f"--config={_CONFIG.value}: is of --table=step, not of --table={_TABLE.value}")
@@ -98,4 +92,8 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value if _TABLE.value == "step" else ConfigDict(), check)
+    command_line.run(
+        main,
+        lambda: _CONFIG.value if _TABLE.value == "step" else ConfigDict(),
+        lambda config: base.check_fields(config) if _TABLE.value == "step" else None,
+    )

@@ -12,7 +12,6 @@ within a class. The energy and Fréchet distances measure both. All rules start 
 import functools
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.guidance import cost, quality
 from experiments.benchmarks.guidance.problems import digits_problem, mixture_problem
@@ -64,4 +63,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

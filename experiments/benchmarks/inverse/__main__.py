@@ -11,7 +11,6 @@ conditional model and the methods for inverse problems, at the same numbers of e
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.inverse import images, posteriors
 from experiments.cli import command_line
@@ -43,4 +42,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

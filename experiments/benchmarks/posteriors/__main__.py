@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks import options
 from experiments.benchmarks.posteriors import published, recipes
@@ -101,7 +100,7 @@ def table(cells: dict[tuple[str, int], list[float]], out: Path) -> Table:
     return Table(header, rows, f"Means over observations. {published.SOURCE}")
 
 
-def main(_: ConfigDict) -> Path:
+def main(_) -> Path:
     names = options.chosen("tasks", _TASKS.value, recipes.RECIPES)
     out, cells = Path(_OUT.value).absolute(), {}
     for number in map(int, _NUMBERS.value):
@@ -118,4 +117,4 @@ def main(_: ConfigDict) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
 from experiments.benchmarks.options import chosen, with_defaults
@@ -92,4 +91,4 @@ def main(_) -> Path | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)

@@ -18,7 +18,6 @@ and typical sampling, beam search and minimum Bayes risk, with the typical set; 
 """
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from experiments import tasks
 from experiments.benchmarks.sequences import bits, counted, joint, trap
@@ -71,7 +70,7 @@ def guided_tables(folder: str, scales: list[float], temperatures: list[float]) -
     return [*tables, joint.joint_table(run, temperatures, particles, _DRAWN.value, temperature=True)]
 
 
-def main(_: ConfigDict) -> None:
+def main(_) -> None:
     if not (_RUNS.value or _COUNTED.value or _GUIDED.value or _TRAP.value):
         raise ConfigError("--runs=…, --counted=…, --guided=… or --trap=… must be given: runs of experiments.train")
     out = shared.results(_OUT, None, "") if _OUT.value else None
@@ -93,4 +92,4 @@ def main(_: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, ConfigDict, lambda config: None)
+    command_line.run(main)
