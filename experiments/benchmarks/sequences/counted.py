@@ -163,15 +163,8 @@ def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
     def measure(log_p, hits, temperature):
         joint = at_temperature(log_p, temperature)
         changed = of_conditionals(log_p, lambda logits: ar.temperature(logits, temperature))
-        accuracy = lambda table: jnp.sum(jnp.exp(table).ravel() * hits)
-        return (
-            entropy_bits(joint),
-            accuracy(joint),
-            jnp.exp(joint.max()),
-            total_variation(changed, joint),
-            entropy_bits(changed),
-            accuracy(changed),
-        )
+        (distance, accuracy, entropy), (_, *of_joint) = _rows(changed, joint, hits)
+        return *of_joint[::-1], jnp.exp(joint.max()), distance, entropy, accuracy
 
     rows: list[list[Cell]] = []
     for t in temperatures:
