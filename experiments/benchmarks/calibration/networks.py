@@ -19,7 +19,7 @@ from scorekit.io import write_atomic
 from scorekit.networks import fourier_features
 from scorekit.predictions import with_x0
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import Array, Key, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Prediction, PyTree, Schedule
 
 LOWEST, HIGHEST = 2e-3, 20.0
 """Noise levels sigma / alpha of the training."""
@@ -52,26 +52,24 @@ class LevyDenoiser:
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         wiener = self.linear.predict(x_t, alpha, sigma)
         level = jnp.clip(sigma / alpha, LOWEST, HIGHEST)
-        variances = self.linear.variances
-        c = jnp.sqrt(jnp.mean(variances * level**2 / (variances + level**2)))
+        c = jnp.sqrt(_linear_error(self.linear, level))
         d = jnp.diff(wiener.x0, prepend=0.0)
         rest = _Rest().apply(self.params, jnp.concatenate([d / self.std, jnp.arcsinh(d / level)], -1), level)
         return with_x0(wiener, wiener.x0 + c * rest, t, self.schedule)
 
 
-def initial(key: Key, signals: LevySignals, schedule: Schedule) -> LevyDenoiser:
-    """The linear denoiser."""
-    linear = densities.gaussian(jnp.zeros(signals.dim), covariance=signals.covariance())
-    params = _Rest().init(key, jnp.zeros((1, 2 * signals.dim)), jnp.ones(()))
-    return LevyDenoiser(params=params, linear=linear, std=float(signals.std), schedule=schedule)
+def _linear_error(linear: densities.Gaussian, level: Array) -> Array:
+    """The mean square of the error of the linear denoiser."""
+    return jnp.mean(linear.variances * level**2 / (linear.variances + level**2))
 
 
 def trained(path: Path, signals: LevySignals, schedule: Schedule, steps: int, seed: int = 0) -> LevyDenoiser:
     """The denoiser saved at ``path``, or else a new one, trained on fresh signals."""
-    start = initial(jax.random.key(seed), signals, schedule)
+    linear = densities.gaussian(jnp.zeros(signals.dim), covariance=signals.covariance())
+    start = _Rest().init(jax.random.key(seed), jnp.zeros((1, 2 * signals.dim)), jnp.ones(()))
+    of = lambda params: LevyDenoiser(params=params, linear=linear, std=float(signals.std), schedule=schedule)
     if path.exists():
-        params = flax.serialization.from_bytes(start.params, path.read_bytes())
-        return LevyDenoiser(params=params, linear=start.linear, std=start.std, schedule=schedule)
+        return of(flax.serialization.from_bytes(start, path.read_bytes()))
     optimizer, size, chunk = optax.adam(optax.cosine_decay_schedule(2e-3, steps)), (16, 64), 100
 
     def loss(params, key):
@@ -83,9 +81,7 @@ def trained(path: Path, signals: LevySignals, schedule: Schedule, steps: int, se
         def one(x0, eps, level):
             t = schedule.time_at(-2.0 * jnp.log(level))
             x_t = schedule.alpha(t) * x0 + schedule.sigma(t) * eps
-            network = LevyDenoiser(params=params, linear=start.linear, std=start.std, schedule=schedule)
-            square = jnp.mean(jnp.square(network(x_t, t).x0 - x0))
-            return square / jnp.mean(start.linear.variances * level**2 / (start.linear.variances + level**2))
+            return jnp.mean(jnp.square(of(params)(x_t, t).x0 - x0)) / _linear_error(linear, level)
 
         return jnp.mean(jax.vmap(one)(x0, eps, levels))
 
@@ -99,10 +95,10 @@ def trained(path: Path, signals: LevySignals, schedule: Schedule, steps: int, se
 
         return jax.lax.scan(body, carry, jax.random.split(key, chunk))
 
-    carry = start.params, optimizer.init(start.params)
+    carry = start, optimizer.init(start)
     with Progress(max(steps // chunk, 1), batch_size=chunk, label=path.stem) as bar:
         for i in range(max(steps // chunk, 1)):
             carry, values = update(carry, jax.random.fold_in(jax.random.key(seed), i))
             bar.update(i + 1, loss=float(values.mean()))
     write_atomic(path, flax.serialization.to_bytes(carry[0]))
-    return trained(path, signals, schedule, steps, seed)
+    return of(carry[0])
