@@ -68,7 +68,7 @@ def observed(cell: Cell, law: problems.Law):
     for_signals, for_noise = jax.random.split(jax.random.key(cell.seed))
     x, matrix = law.data.sample(for_signals, (cell.signals,)), problems.matrix_of(cell.operator)
     seen = np.abs(np.asarray(matrix)).sum(1) > 1e-6
-    return x, problems.times_matrix(matrix)(x) + cell.noise * seen * jax.random.normal(for_noise, x.shape)
+    return x, x @ matrix.T + cell.noise * seen * jax.random.normal(for_noise, x.shape)
 
 
 def _exact(cell, law, matrix, y, folder, draws) -> problems.Exact:

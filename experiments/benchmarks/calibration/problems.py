@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
 from experiments.benchmarks.calibration.networks import trained
 from experiments.benchmarks.inverse.posteriors import condition
@@ -56,15 +55,6 @@ OPERATORS: dict[str, Callable[[Array], Array]] = {
 def matrix_of(name: str) -> Array:
     """A, ``(64, 64)``."""
     return OPERATORS[name](jnp.eye(DIM)).T
-
-
-def times_matrix(matrix: Array) -> operators.Operator:
-    """``x -> A x`` of batches; a matrix of another operator does not retrace."""
-    return Partial(_apply, matrix)
-
-
-def _apply(matrix, x):
-    return x @ matrix.T
 
 
 class Law(NamedTuple):

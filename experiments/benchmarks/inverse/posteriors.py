@@ -46,6 +46,15 @@ def condition(prior: densities.Gaussian, matrix: np.ndarray, y: np.ndarray, nois
     return densities.gaussian(jnp.asarray(mean + gain @ gap), covariance=0.5 * (rest + rest.T) + floor), log_p
 
 
+def times_matrix(matrix: Array) -> operators.Operator:
+    """``x -> A x`` of batches; another matrix of the same shape does not retrace."""
+    return jax.tree_util.Partial(_apply, matrix)
+
+
+def _apply(matrix, x):
+    return x @ matrix.T
+
+
 def _covariance(rng: np.random.Generator) -> np.ndarray:
     basis = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0]
     return basis * np.geomspace(0.05, 3.0, DIM) @ basis.T
@@ -58,7 +67,7 @@ def problems() -> dict[str, Posterior]:
     truth = np.asarray(prior.mean) + np.linalg.cholesky(np.asarray(prior.covariance())) @ rng.normal(size=DIM)
     matrix = rng.normal(size=(OBSERVED, DIM)) / 4
     y = matrix @ truth + NOISE * rng.normal(size=OBSERVED)
-    projection = jax.tree_util.Partial(_project, jnp.asarray(matrix))
+    projection = times_matrix(jnp.asarray(matrix))
     gaussian = Posterior(prior, projection, jnp.asarray(y), NOISE, condition(prior, matrix, y, NOISE)[0])
     keep = np.arange(DIM) % 2 == 0
     exact, _ = condition(prior, np.eye(DIM)[keep], truth[keep], 0.0)
@@ -78,10 +87,6 @@ def problems() -> dict[str, Posterior]:
         f"Gaussian, {keep.sum()} of {DIM} coordinates, no noise": masked,
         f"mixture of 5, {projections}": mixed,
     }
-
-
-def _project(matrix, x):
-    return x @ matrix.T
 
 
 @functools.partial(jax.jit, static_argnames="n")

@@ -6,6 +6,7 @@ import pytest
 from programs import give
 
 from experiments.benchmarks.calibration import cells, problems
+from experiments.benchmarks.inverse.posteriors import times_matrix
 from experiments.cli.config import ConfigError
 from scorekit import densities
 
@@ -31,7 +32,7 @@ def test_operators_are_linear_and_observe_what_they_say():
     assert ranks["inpaint"] == int(np.asarray(problems.matrix_of("inpaint")).sum()) < 64
     x = jax.random.normal(jax.random.key(0), (3, 64))
     for name, operator in problems.OPERATORS.items():
-        np.testing.assert_allclose(problems.times_matrix(problems.matrix_of(name))(x), operator(x), atol=1e-4)
+        np.testing.assert_allclose(times_matrix(problems.matrix_of(name))(x), operator(x), atol=1e-4)
 
 
 def test_scores_of_exact_samples_and_of_narrow_ones(tmp_path):
