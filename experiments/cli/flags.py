@@ -215,6 +215,22 @@ def _place(flag: Flag, default: Path | None) -> tuple[Path, str, bool]:
     return found, f"--{flag.name}={flag.value}", found == default
 
 
+def all_of(
+    name: str, items: Sequence[str], kind: Callable[[str], T], good: Callable[[T], bool], allowed: str
+) -> list[T]:
+    """The values of a list flag, at least one and all of them good.
+
+    >>> all_of("noise", ["0.1", "-1"], float, lambda std: std > 0, "numbers above 0")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --noise=0.1,-1: must be numbers above 0
+    """
+    values = _values(items, kind)
+    if not values or not all(map(good, values)):
+        raise ConfigError(f"--{name}={','.join(items)}: must be {allowed}")
+    return values
+
+
 def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[float]:
     """The values of a list flag, which must increase and start above ``above``.
 
@@ -236,7 +252,7 @@ def guidance_scales(name: str, items: Sequence[str]) -> list[float]:
     >>> guidance_scales("scales", ["1", "2.5"])
     [1.0, 2.5]
     """
-    return _all(name, items, float, lambda scale: 0 <= scale < math.inf, "numbers >= 0, as in 1,2")
+    return all_of(name, items, float, lambda scale: 0 <= scale < math.inf, "numbers >= 0, as in 1,2")
 
 
 def relative_widths(name: str, items: Sequence[str]) -> list[float]:
@@ -257,7 +273,7 @@ def times(name: str, items: Sequence[str]) -> list[float]:
     >>> times("strength", ["0.4", "1"])
     [0.4, 1.0]
     """
-    return _all(name, items, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
+    return all_of(name, items, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
 
 
 def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
@@ -268,7 +284,7 @@ def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
     ...
     experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
     """
-    return _all(name, items, int, lambda steps: steps >= 1, f"numbers of steps, as in {example}")
+    return all_of(name, items, int, lambda steps: steps >= 1, f"numbers of steps, as in {example}")
 
 
 _LISTED = 40
@@ -296,14 +312,6 @@ def classes(name: str, items: Sequence[str], num_classes: int, class_names: Sequ
     listed = [*class_names[:_LISTED], *["…"] * (len(class_names) > _LISTED)]
     allowed = f"{', '.join(listed)}{f' or 0 to {num_classes - 1}' if numbered else ''}"
     raise ConfigError(f"--{name}={wrong}: must be {allowed}{hint(wrong, class_names)}")
-
-
-def _all(name: str, items: Sequence[str], kind: Callable[[str], T], good: Callable[[T], bool], allowed: str) -> list[T]:
-    """The values of a list flag, at least one and all of them good."""
-    values = _values(items, kind)
-    if not values or not all(map(good, values)):
-        raise ConfigError(f"--{name}={','.join(items)}: must be {allowed}")
-    return values
 
 
 def _values(items: Sequence[str], kind: Callable[[str], T]) -> list[T] | None:

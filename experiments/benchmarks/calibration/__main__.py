@@ -22,7 +22,6 @@ from experiments.benchmarks.calibration import cells, digits, methods, problems
 from experiments.benchmarks.options import chosen
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import ConfigError
 from experiments.reporting.report import Table, tables_as_text
 from scorekit.io import write_atomic
 
@@ -39,16 +38,6 @@ _DRAWS = shared.count("draws", 200, "Sweeps of each of two Gibbs chains for exac
 _SEED = shared.seed("Seed of signals, noise and samples.")
 _DIGITS = flags.DEFINE_string("digits", None, "Folder of a run on images, to measure it instead of signals.")
 _WORKDIR = shared.out("folder for networks, cells and the table", "runs/calibration", "workdir")
-
-
-def _numbers(flag, kind, most: float) -> list:
-    try:
-        found = [kind(value) for value in flag.value]
-    except ValueError:
-        found = []
-    if not found or not all(0 < value <= most for value in found):
-        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be numbers above 0, at most {most:g}")
-    return found
 
 
 def row(result: dict) -> list:
@@ -72,8 +61,10 @@ def show(table: Table, folder: Path) -> None:
 
 def main(_) -> None:
     laws, operators = chosen("law", _LAW.value, problems.LAWS), chosen("operator", _OPERATOR.value, problems.OPERATORS)
-    named, noises = chosen("method", _METHOD.value, methods.METHODS), _numbers(_NOISE, float, 10.0)
-    steps, folder = _numbers(_STEPS, int, 1000), shared.results_folder(_WORKDIR, kind="calibration", continues=True)
+    named = chosen("method", _METHOD.value, methods.METHODS)
+    noises = shared.all_of("noise", _NOISE.value, float, lambda std: 0 < std <= 10, "numbers above 0, at most 10")
+    steps = shared.all_of("steps", _STEPS.value, int, lambda n: 0 < n <= 1000, "numbers above 0, at most 1000")
+    folder = shared.results_folder(_WORKDIR, kind="calibration", continues=True)
     sizes, results = (_SIGNALS.value, _SAMPLES.value), []
     if _DIGITS.value:
         path, size = Path(_DIGITS.value).expanduser(), (_SIGNALS.value, _SAMPLES.value)

@@ -17,7 +17,6 @@ from experiments.benchmarks.guidance import cost, quality
 from experiments.benchmarks.guidance.problems import digits_problem, mixture_problem
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.reporting import plots
 from scorekit.networks import UNet
@@ -35,10 +34,9 @@ _WORKDIR = shared.out("folder for the plots", "runs/guidance", "workdir")
 
 def main(_) -> None:
     fast = _FAST.value
-    scales = [0.0, 4.0] if fast else sorted(map(float, _SCALES.value))
+    given = shared.all_of("scales", _SCALES.value, float, lambda scale: 0 <= scale <= 10, "in 0 to 10")
+    scales = [0.0, 4.0] if fast else sorted(given)
     samples, steps = (40, 4) if fast else (_SAMPLES.value, _STEPS.value)
-    if not scales or scales[0] < 0 or scales[-1] > 10:
-        raise ConfigError(f"--scales={','.join(_SCALES.value)}: must lie in 0 to 10")
     folder = shared.results_folder(_WORKDIR, kind="plots of guidance rules")
     makers = [functools.partial(mixture_problem, 4 * samples)] if _MIXTURE.value else []
     if _DIGITS.value:

@@ -33,7 +33,7 @@ from experiments.benchmarks.quality.problems import (
     exact_problem,
     trained_problem,
 )
-from experiments.cli.config import ConfigError
+from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.reporting import curves
 from scorekit.metrics import sliced_wasserstein
@@ -137,9 +137,7 @@ def run(options: flags.FlagValues, path: Path) -> None:
     names = chosen("solvers", options.solvers, [*DETERMINISTIC, *STOCHASTIC])
     deterministic, stochastic = ([name for name in table if name in names] for table in (DETERMINISTIC, STOCHASTIC))
     grids = [grid for grid in GRIDS if grid in chosen("grids", options.grids, GRIDS)]
-    nfes = sorted(map(int, options.nfe))
-    if not nfes or nfes[0] < 1 or nfes[-1] > MAX_STEPS:
-        raise ConfigError(f"--nfe={','.join(options.nfe)}: must be from 1 to {MAX_STEPS}")
+    nfes = sorted(shared.all_of("nfe", options.nfe, int, lambda n: 1 <= n <= MAX_STEPS, f"from 1 to {MAX_STEPS}"))
     others = peers.load() if options.peers else {}
     makers = {n: functools.partial(exact_problem, n, options.schedule, options.samples) for n in options.problems}
     if options.digits:
