@@ -94,7 +94,7 @@ def table(cells: dict[tuple[str, int], list[float]], out: Path) -> Table:
     rows = []
     for (name, number), found in cells.items():
         seconds = json.loads((out / f"{name}_{number}" / "seconds.json").read_text())
-        known = published.NPE.get((name, number)), published.SNPE.get((name, number))
+        known = published.C2ST[name].get(number, (None, None))
         rows.append([name, number, float(np.mean(found)), max(found), *known, sum(seconds.values()) / 60])
     header = ["task", "simulations", "C2ST", "largest", "NPE", "SNPE", "CPU minutes"]
     return Table(header, rows, f"Means over observations. {published.SOURCE}")
