@@ -18,34 +18,31 @@ Energy = Callable[[Array], Array]
 WIDTH, BATCH = 128, 256
 
 
-def denoising(key, log_density: Energy, x: Array, std: float) -> Array:
-    """``|s(x + std eps) + eps / std|^2 / 2 - D / (2 std^2)``, which has the mean of the others on noisy data."""
+def denoising(key, score: Callable, log_density: Energy, x: Array, std) -> Array:
+    """``|s(x + std eps) + eps / std|^2 / 2``; the log-density is not used."""
     eps = jax.random.normal(key, x.shape)
-    s = score_from_log_density(log_density)(x + std * eps)
-    return 0.5 * jnp.sum((s + eps / std) ** 2, axis=-1) - 0.5 * x.shape[-1] / std**2
+    return 0.5 * jnp.sum((score(x + std * eps) + eps / std) ** 2, axis=-1)
 
 
 def _on_noisy(objective: Callable) -> Callable:
-    def run(key, log_density, x, std):
+    def run(key, score, log_density, x, std):
         for_noise, for_probes = jax.random.split(key)
-        return objective(for_probes, log_density, x + std * jax.random.normal(for_noise, x.shape))
+        return objective(for_probes, score, log_density, x + std * jax.random.normal(for_noise, x.shape))
 
     return run
 
 
 OBJECTIVES: dict[str, Callable] = {
-    "denoising": denoising,
-    "implicit, exact divergence": _on_noisy(lambda k, f, x: sm.implicit_loss(None, score_from_log_density(f), x)),
-    "sliced, reduced variance": _on_noisy(
-        lambda k, f, x: sm.implicit_loss(k, score_from_log_density(f), x, divergence="rademacher")
-    ),
-    "sliced": _on_noisy(lambda k, f, x: sm.sliced_loss(k, score_from_log_density(f), x)),
-    "FD-SSM": _on_noisy(lambda k, f, x: sm.finite_difference_loss(k, f, x)),
-    "FD-DSM": lambda k, f, x, std: (
+    "denoising": lambda k, s, f, x, std: denoising(k, s, f, x, std) - 0.5 * x.shape[-1] / std**2,
+    "implicit, exact divergence": _on_noisy(lambda k, s, f, x: sm.implicit_loss(None, s, x)),
+    "sliced, reduced variance": _on_noisy(lambda k, s, f, x: sm.implicit_loss(k, s, x, divergence="rademacher")),
+    "sliced": _on_noisy(lambda k, s, f, x: sm.sliced_loss(k, s, x)),
+    "FD-SSM": _on_noisy(lambda k, s, f, x: sm.finite_difference_loss(k, f, x)),
+    "FD-DSM": lambda k, s, f, x, std: (
         sm.finite_difference_denoising_loss(k, f, x, std, step=0.1 * std) - 0.5 * x.shape[-1] / std**2
     ),
 }
-"""``(key, log_density, x, std) -> (B,)``, all with the mean ``F - E|grad log p_std|^2 / 2``."""
+"""``(key, score, log_density, x, std) -> (B,)``, all with the mean ``F - E|grad log p_std|^2 / 2``."""
 
 
 def data(dim: int) -> densities.Mixture:
@@ -67,9 +64,9 @@ def moments(dim: int, stds: tuple[float, ...], num: int) -> dict[float, dict[str
         exact, wrong = density.marginal(1.0, std), density.marginal(1.0, 2**0.5 * std)
         x = density.sample(for_x, (num,))
         noisy = x + std * jax.random.normal(for_noise, x.shape)
-        s, best = (score_from_log_density(each.log_density)(noisy) for each in (wrong, exact))
-        truth = 0.5 * jnp.sum((s - best) ** 2 - best**2, axis=-1)
-        return truth, {name: each(for_loss, wrong.log_density, x, std) for name, each in OBJECTIVES.items()}
+        score, best = score_from_log_density(wrong.log_density), score_from_log_density(exact.log_density)(noisy)
+        truth = 0.5 * jnp.sum((score(noisy) - best) ** 2 - best**2, axis=-1)
+        return truth, {name: each(for_loss, score, wrong.log_density, x, std) for name, each in OBJECTIVES.items()}
 
     def summary(std):
         truth, losses = jax.tree.map(lambda v: np.asarray(v, float), run(jax.random.key(dim), std))
@@ -95,7 +92,11 @@ def costs(dims: list[int], std: float, turns: int) -> dict[int, dict[str, float]
         params = [jnp.asarray(rng.normal(size=s) / s[0] ** 0.5, jnp.float32) for s in sizes]
         x, calls = data(dim).sample(key, (BATCH,)), {}
         for name, each in OBJECTIVES.items():
-            loss = lambda params, key, x, each=each: each(key, lambda y: energy(params, y), x, std).mean()
+
+            def loss(params, key, x, each=each):
+                f = lambda x: energy(params, x)
+                return each(key, score_from_log_density(f), f, x, std).mean()
+
             step = jax.jit(jax.grad(loss))
             calls[name] = lambda step=step, x=x, params=params: [step(params, key, x) for _ in range(5)]
         rounds(calls, 1)  # compiles

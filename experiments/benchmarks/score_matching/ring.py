@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.benchmarks.score_matching.objectives import OBJECTIVES, denoising
 from experiments.reporting.report import Cell, Table
 from scorekit import densities, samplers, schedules
 from scorekit.denoisers import denoiser_from_log_density, denoiser_from_score, score_from_log_density
 from scorekit.losses import score_matching as sm
 from scorekit.metrics import energy_distance
 from scorekit.networks import MLP
-from scorekit.process import perturb
 from scorekit.trees import expand
 from scorekit.typing import Array
 
@@ -39,38 +39,21 @@ def log_density(params: Any, x: Array, t: Array) -> Array:
     return -0.5 * jnp.sum(x * _output(params, x, t), axis=-1) / SCHEDULE.sigma(t)
 
 
-def _denoising(key, s, f, x0, t):
-    eps = jax.random.normal(key, x0.shape)
-    x, sigma = perturb(x0, eps, t, SCHEDULE), SCHEDULE.sigma(t)
-    return 0.5 * jnp.sum((s(x, t) + eps / sigma[:, None]) ** 2, axis=-1)
-
-
-def _without_noise(objective: Callable) -> Callable:
-    def loss(key, s, f, x0, t):
-        for_noise, for_probes = jax.random.split(key)
-        x = perturb(x0, jax.random.normal(for_noise, x0.shape), t, SCHEDULE)
-        return objective(for_probes, lambda y: s(y, t), lambda y: f(y, t), x)
-
-    return loss
-
-
-def _differences(key, s, f, x0, t):
+def _differences(key, score, log_density, x, std):
     """FD-DSM with the noise level of each example: in units of the noise, of which the standard deviation is 1."""
-    alpha, sigma = (expand(c(t), x0) for c in (SCHEDULE.alpha, SCHEDULE.sigma))
-    scaled = lambda y: f(sigma * y, t)
-    return sm.finite_difference_denoising_loss(key, scaled, alpha * x0 / sigma, 1.0, step=0.1) / sigma[:, 0] ** 2
+    scaled = lambda y: log_density(std * y)
+    return sm.finite_difference_denoising_loss(key, scaled, x / std, 1.0, step=0.1) / std[:, 0] ** 2
 
 
-_REDUCED = _without_noise(lambda key, s, f, x: sm.implicit_loss(key, s, x, divergence="rademacher"))
 RUNS: dict[str, tuple[bool, Callable]] = {
-    "score, denoising": (False, _denoising),
-    "score, implicit": (False, _without_noise(lambda key, s, f, x: sm.implicit_loss(None, s, x))),
-    "score, sliced, reduced variance": (False, _REDUCED),
-    "score, sliced": (False, _without_noise(lambda key, s, f, x: sm.sliced_loss(key, s, x))),
-    "energy, denoising": (True, _denoising),
+    "score, denoising": (False, denoising),
+    "score, implicit": (False, OBJECTIVES["implicit, exact divergence"]),
+    "score, sliced, reduced variance": (False, OBJECTIVES["sliced, reduced variance"]),
+    "score, sliced": (False, OBJECTIVES["sliced"]),
+    "energy, denoising": (True, denoising),
     "energy, FD-DSM": (True, _differences),
 }
-"""Whether the network is an energy, and its objective ``(key, score, log_density, x0, t)``."""
+"""Whether the network is an energy, and its objective, as in :data:`.objectives.OBJECTIVES`."""
 
 
 def train(name: str, seeds: int, steps: int) -> list[Any]:
@@ -82,9 +65,10 @@ def train(name: str, seeds: int, steps: int) -> list[Any]:
         for_data, for_times, for_loss = jax.random.split(key, 3)
         x0 = data.sample(for_data, (BATCH,))
         t = T_MIN + (T_MAX - T_MIN) * (jnp.arange(BATCH) + jax.random.uniform(for_times)) / BATCH
-        f = lambda x, t: log_density(params, x, t)
-        s = score_from_log_density(f) if is_energy else lambda x, t: score(params, x, t)
-        return jnp.mean(SCHEDULE.sigma(t) ** 2 * objective(for_loss, s, f, x0, t))
+        f = lambda x: log_density(params, x, t)
+        s = score_from_log_density(f) if is_energy else lambda x: score(params, x, t)
+        alpha, sigma = (expand(c(t), x0) for c in (SCHEDULE.alpha, SCHEDULE.sigma))
+        return jnp.mean(SCHEDULE.sigma(t) ** 2 * objective(for_loss, s, f, alpha * x0, sigma))
 
     @jax.jit
     def fit(key):
