@@ -8,7 +8,7 @@ are kept, as on GPU and TPU. It computes bfloat16 in float32 there, so that thos
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import jax
@@ -33,14 +33,6 @@ class Unrolled(DiT):
             return super().__call__(*args, **kwargs)
 
 
-class Cost(NamedTuple):
-    """CPU seconds to trace and compile, bytes of temporary memory, floating-point operations."""
-
-    seconds: float
-    temporary: int
-    flops: float
-
-
 def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet, int]]:
     """Network and number of micro-batches, by switch; the U-Net has attention at half the resolution."""
 
@@ -61,8 +53,11 @@ def switches(name: str, options: flags.FlagValues) -> dict[str, tuple[DiT | UNet
     }
 
 
-def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> Cost:
-    """Compiles a step of AdamW on the denoising loss, whose gradient is a mean over micro-batches."""
+def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> tuple[float, float, float]:
+    """CPU seconds to trace and compile a step of AdamW on the denoising loss, temporary memory in MB, and GFLOP.
+
+    The gradient is a mean over micro-batches.
+    """
     optimizer = optax.adamw(1e-4)
 
     def loss(params, key, x):
@@ -90,7 +85,7 @@ def measure(network: DiT | UNet, accumulate: int, options: flags.FlagValues) -> 
     keep: Any = {"xla_disable_hlo_passes": "cse_barrier_expander"} if jax.default_backend() == "cpu" else None
     memory: Any = lowered.compile(keep).memory_analysis()
     seconds = time.process_time() - start
-    return Cost(seconds, memory.temp_size_in_bytes, flops(jax.make_jaxpr(step)(*arguments).jaxpr))
+    return seconds, memory.temp_size_in_bytes / 2**20, flops(jax.make_jaxpr(step)(*arguments).jaxpr) / 1e9
 
 
 def run(options: flags.FlagValues) -> None:
@@ -103,6 +98,5 @@ def run(options: flags.FlagValues) -> None:
         print(f"\n{name:18}{'compile, CPU s':>15}{'temporary MB':>14}{'GFLOP':>9}")
         for switch, (network, accumulate) in table.items():
             if switch in rows:
-                cost = measure(network, accumulate, options)
-                temporary, operations = cost.temporary / 2**20, cost.flops / 1e9
-                print(f"{switch:18}{cost.seconds:15.1f}{temporary:14.1f}{operations:9.2f}", flush=True)
+                seconds, temporary, operations = measure(network, accumulate, options)
+                print(f"{switch:18}{seconds:15.1f}{temporary:14.1f}{operations:9.2f}", flush=True)
