@@ -79,7 +79,9 @@ def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angl
 
 def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Array, steps: int = 160) -> Array:
     """Runge-Kutta of order 4 on fine steps from ``sigma / alpha = 80``, and of order 2 in the last, tiny one."""
-    levels = vp_angles(steps, 3.0)
+    vp = schedules.linear_vp()
+    ts = jnp.linspace(vp.time_at(jnp.asarray(-2.0 * np.log(80.0))) ** (1 / 3.0), 0.0, steps + 1) ** 3.0
+    levels = jnp.arctan2(vp.sigma(ts), vp.alpha(ts)).at[0].set(TOP).at[-1].set(0.0)
     nodes = jnp.broadcast_to(jnp.array([0.0, 0.5, 0.5, 1.0]), (steps, 4)).at[-1, 3].set(0.5)
     weights = jnp.broadcast_to(jnp.array([1.0, 2.0, 2.0, 1.0]) / 6.0, (steps, 4)).at[-1].set(jnp.arange(4) == 1)
 
@@ -95,13 +97,6 @@ def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Ar
         return u + change * total, None
 
     return jax.lax.scan(body, jnp.sin(TOP) * noise, (levels[:-1], jnp.diff(levels), nodes, weights))[0]
-
-
-def vp_angles(steps: int, power: float) -> Array:
-    """The angles of a power grid on linear VP, from ``TOP`` to 0."""
-    vp = schedules.linear_vp()
-    ts = jnp.linspace(vp.time_at(jnp.asarray(-2.0 * np.log(80.0))) ** (1 / power), 0.0, steps + 1) ** power
-    return jnp.arctan2(vp.sigma(ts), vp.alpha(ts)).at[0].set(TOP).at[-1].set(0.0)
 
 
 def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float = 0.0) -> list[Problems]:

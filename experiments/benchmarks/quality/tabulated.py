@@ -57,17 +57,14 @@ def measure(
 
     def tabulated(nfe):
         solver, ts = recommended(problem.schedule, nfe, t_max=problem.top, sigma_data=sigma_data, guidance_scale=guided)
-        return errors(draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference)
+        return errors(_draw(None, problem.denoiser, problem.schedule, solver, problem.x_init, ts), problem.reference)
 
     found = {name: [usual(*STRATEGIES[name], nfe) for nfe in nfes] for name in names}
     found["recommended"] = [problem.error(*problem.recommended(n)) for n in nfes]
     return found | {"tabulated": [tabulated(n) for n in nfes]}
 
 
-@jax.jit
-def draw(denoiser, schedule, solver, x, ts):
-    """One run; compiled for each number of steps, to which the tabulated solver belongs."""
-    return sample(None, denoiser, schedule, solver, x, ts)
+_draw = jax.jit(sample)  # compiled for each number of steps, to which the tabulated solver belongs
 
 
 def print_ratios(rows: dict[str, np.ndarray]) -> None:
