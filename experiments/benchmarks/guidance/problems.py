@@ -71,10 +71,9 @@ CLASSES, MODES = 4, 3
 
 def classes_in_the_plane() -> densities.Mixture:
     """Twelve overlapping modes on a circle; every fourth one belongs to the same class, with weights 5 : 3 : 2."""
-    angles = 2 * np.pi * np.arange(CLASSES * MODES) / (CLASSES * MODES)
-    means = 1.4 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ring = densities.ring(CLASSES * MODES, 1.4, 0.3)
     weights = np.repeat([0.5, 0.3, 0.2], CLASSES)  # mode k has class k % 4
-    return densities.mixture(weights, [densities.gaussian(jnp.asarray(m, float), std=0.3) for m in means])
+    return densities.mixture(weights, [ring.component(k) for k in range(CLASSES * MODES)])
 
 
 def _of_class(data, schedule, x, t, label):
