@@ -5,28 +5,17 @@ followed in brackets by the ratio of the two minima.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jax.tree_util import Partial
 
-from experiments.benchmarks.cost.samplers import SCHEDULE, grid, on_mlp, solver_of
+from experiments.benchmarks.cost.samplers import SCHEDULE, forward, grid, on_mlp, solver_of
 from experiments.benchmarks.measuring import in_turns
 from scorekit import denoisers, samplers
 from scorekit.typing import Array, Network
-
-
-def forward(layers: Iterable[Callable], x: Array, t: Array) -> Array:
-    """The MLP of :mod:`.samplers` with any library's layers."""
-    h = jnp.concatenate([x, jnp.broadcast_to(t, (x.shape[0], 1))], axis=1)
-    *inner, last = layers
-    for layer in inner:
-        h = jax.nn.silu(layer(h))
-    return last(h)
 
 
 def linen(weights: list[Array]) -> Network:

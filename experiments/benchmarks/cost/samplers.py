@@ -7,7 +7,7 @@ figure is the median of the ratio within a repetition, followed in brackets by t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,12 +77,18 @@ def grid(n: int) -> Array:
 # ---- the networks ------------------------------------------------------------------------------------------------
 
 
-def mlp(params, x, t):
-    """Three hidden layers of 128, conditioned on the time."""
+def forward(layers: Iterable[Callable], x: Array, t: Array) -> Array:
+    """A perceptron of these layers, conditioned on the time."""
     h = jnp.concatenate([x, jnp.broadcast_to(t, (x.shape[0], 1))], axis=1)
-    for weight in params[:-1]:
-        h = jax.nn.silu(h @ weight)
-    return h @ params[-1]
+    *inner, last = layers
+    for layer in inner:
+        h = jax.nn.silu(layer(h))
+    return last(h)
+
+
+def mlp(params, x, t):
+    """Three hidden layers of 128."""
+    return forward([lambda h, w=w: h @ w for w in params], x, t)
 
 
 def on_mlp(batch: int) -> Arguments:
