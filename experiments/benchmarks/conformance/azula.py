@@ -1,13 +1,14 @@
 """azula: samplers of a denoiser whose schedule is ``x0 + t eps``, and its own schedules."""
 
 import importlib
+import types
 from typing import Any
 
 import numpy as np
 
 from scorekit.conformance import Posterior, Sampler, Schedule
 
-NAME, PACKAGE = "azula", "azula"
+NAME = "azula"
 
 
 def sampler_of(name: str, stochastic: bool = False, **options: Any):
@@ -24,23 +25,12 @@ def sampler_of(name: str, stochastic: bool = False, **options: Any):
                 return denoise.DiracPosterior(torch.tensor(np.array(denoiser(x.numpy(), float(t)))))
 
         if stochastic:
-            sample.torch = types_of(torch, randn_like=lambda x: torch.tensor(rng.standard_normal(x.shape)))
+            normal = lambda x: torch.tensor(rng.standard_normal(x.shape))
+            sample.torch = types.SimpleNamespace(**{**vars(torch), "randn_like": normal})
         kind = type(name, (getattr(sample, name),), {"timesteps": torch.tensor(np.array(sigmas))})
         return kind(Exact(), silent=True, **options)(torch.tensor(np.array(x))).numpy()
 
     return run
-
-
-def types_of(module: Any, **changed: Any) -> Any:
-    """A module with some of its functions replaced, for one that uses it."""
-    return type(
-        module.__name__,
-        (),
-        {
-            **{k: staticmethod(v) if callable(v) else v for k, v in vars(module).items()},
-            **{k: staticmethod(v) for k, v in changed.items()},
-        },
-    )
 
 
 def subjects() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scorekit.conformance import Sampler
 
-NAME, PACKAGE = "diffrax", "diffrax"
+NAME = "diffrax"
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -8,7 +8,7 @@ import numpy as np
 
 from scorekit.conformance import Sampler, Schedule
 
-NAME, PACKAGE = "diffusers", "diffusers"
+NAME = "diffusers"
 
 
 def of_sigmas(name: str, repeats: int = 1, scaled: bool = False, **options: Any):

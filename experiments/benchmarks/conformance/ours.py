@@ -12,7 +12,7 @@ from scorekit.conformance import Likelihood, Loss, Metric, Posterior, Sampler, S
 from scorekit.metrics import frechet_distance
 from scorekit.solvers import LinearSolver, grids
 
-NAME, PACKAGE = "scorekit", "scorekit"
+NAME = "scorekit"
 
 
 def schedule(made: Any, kind: Any) -> Schedule:
