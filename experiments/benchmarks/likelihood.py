@@ -15,16 +15,7 @@ import importlib.util
 from absl import flags
 from matplotlib.figure import Figure
 
-from experiments.benchmarks.log_densities import (
-    Row,
-    at_equal_error,
-    estimator_errors,
-    in_blocks,
-    low_rank_mixture,
-    measure,
-    ours,
-    with_diffrax,
-)
+from experiments.benchmarks import log_densities
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.reporting import plots
@@ -39,7 +30,7 @@ _TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "tangents of 
 _OUT = shared.out("where to save the plot of error against time", "likelihood.png")
 
 
-def print_rows(title: str, points: int, rows: list[Row]) -> None:
+def print_rows(title: str, points: int, rows: list[log_densities.Row]) -> None:
     """Prints the table of one density."""
     print(f"\n{title}, {points} points")
     print(f"{'':18}{'rtol':>8}{'nfe':>7}{'mean |error|':>14}{'bias':>11}{'s per 1000':>12}")
@@ -50,25 +41,26 @@ def print_rows(title: str, points: int, rows: list[Row]) -> None:
 
 def main(_) -> None:
     out = shared.results(_OUT, None, "")
-    solvers = {"scorekit": ours, "scorekit, whole": lambda data: ours(data, _POINTS.value)}
+    solvers = {"scorekit": log_densities.ours, "scorekit, whole": lambda data: log_densities.ours(data, _POINTS.value)}
     if importlib.util.find_spec("diffrax") is None:
         print("diffrax is not installed (pip install diffrax): its rows are skipped")
     else:
-        solvers["diffrax"] = with_diffrax
-        solvers["diffrax, blocks"] = lambda data: in_blocks(with_diffrax(data), _BLOCK.value)
+        make = log_densities.with_diffrax
+        solvers |= {"diffrax": make, "diffrax, blocks": lambda data: log_densities.in_blocks(make(data), _BLOCK.value)}
+    peers = [name for name in solvers if name.startswith("diffrax")]
     figure = Figure(figsize=(9, 4), layout="constrained")
     cases = {
         "ring of 8 modes, 2-d": (densities.ring(), _POINTS.value),
-        "low-rank mixture, 64-d": (low_rank_mixture(), _POINTS.value // 2),
+        "low-rank mixture, 64-d": (log_densities.low_rank_mixture(), _POINTS.value // 2),
     }
     for axes, (title, (data, points)) in zip(figure.subplots(1, 2), cases.items(), strict=True):
-        rows = measure(data, points, solvers, [*map(float, _TOLERANCES.value)], _TURNS.value)
+        rows = log_densities.measure(data, points, solvers, [*map(float, _TOLERANCES.value)], _TURNS.value)
         print_rows(title, points, rows)
         for name in solvers:
             mine = [row for row in rows if row.solver == name]
             axes.loglog([row.seconds for row in mine], [row.error for row in mine], "o-", label=name)
-        for name in (n for n in solvers if n.startswith("scorekit") and "diffrax" in solvers):
-            times = {other: at_equal_error(rows, name, other) for other in solvers if other.startswith("diffrax")}
+        for name in (n for n in solvers if peers and n not in peers):
+            times = {other: log_densities.at_equal_error(rows, name, other) for other in peers}
             better = min(times, key=lambda other: times[other])
             shown = ", ".join(f"{ratio:.2f} x as fast as {other}" for other, ratio in times.items())
             print(f"{name} at equal error: {shown}; {times[better]:.2f} x as fast as the better, {better}")
@@ -76,7 +68,7 @@ def main(_) -> None:
         axes.legend()
     print("\ntangents  RMSE in nats, 64-d")
     for tangents in map(int, _TANGENTS.value):
-        errors = estimator_errors(low_rank_mixture(), 20, tangents)
+        errors = log_densities.estimator_errors(log_densities.low_rank_mixture(), 20, tangents)
         print(f"{tangents:8d}  " + ", ".join(f"{name} {show(error)}" for name, error in errors.items()))
     print(f"\nsaved {plots.save(figure, out)}")
 

@@ -19,13 +19,7 @@ from experiments.models.sequences import conditionals
 from experiments.reporting.report import Cell, Table
 from scorekit import autoregressive as ar
 from scorekit import metrics
-from scorekit.guidance.sequences import (
-    conditional_log_probs,
-    guide_joint,
-    guide_sequentially,
-    joint_log_prob,
-    total_variation,
-)
+from scorekit.guidance import sequences
 from scorekit.typing import Array
 
 MOST, BLOCK = 2**17, 4096
@@ -119,7 +113,7 @@ def temperature_of_entropy(log_p: Array, bits: Array) -> Array:
 
 def of_conditionals(log_p: Array, transform: Callable[[Array], Array]) -> Array:
     """The joint whose conditionals are changed by a function of logits."""
-    return joint_log_prob([transform(table) for table in conditional_log_probs(log_p)])
+    return sequences.joint_log_prob([transform(table) for table in sequences.conditional_log_probs(log_p)])
 
 
 def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
@@ -129,7 +123,7 @@ def guided_rows(counted: Counted, scale: float) -> tuple[Row, Row]:
 
 @jax.jit
 def _guided(cond: Array, uncond: Array, scale: float) -> list[Array]:
-    return [rule(cond, uncond, scale).log_prob for rule in (guide_sequentially, guide_joint)]
+    return [rule(cond, uncond, scale).log_prob for rule in (sequences.guide_sequentially, sequences.guide_joint)]
 
 
 def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tuple[Row, Row]:
@@ -145,7 +139,7 @@ def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tup
 
 @jax.jit
 def _rows(changed: Array, joint: Array, hits: Array) -> list[tuple[Array, ...]]:
-    distance = total_variation(changed, joint)
+    distance = sequences.total_variation(changed, joint)
     return [(distance, jnp.sum(jnp.exp(log_p).ravel() * hits), entropy_bits(log_p)) for log_p in (changed, joint)]
 
 
