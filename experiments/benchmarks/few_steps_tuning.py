@@ -84,12 +84,12 @@ def main(_) -> None:
     out = shared.results(_OUT, None, "")
     tables: Tables = json.loads(resources.files("scorekit.samplers").joinpath("few_steps.json").read_text())
     name = f"{_SCALE.value:g}"
+    scale = 0.0 if name == "1" else _SCALE.value
     with jax.enable_x64(True):
-        problems = tabulation.make_problems(0, SIZES, 0.0 if name == "1" else _SCALE.value)
+        problems = tabulation.make_problems(0, SIZES, scale)
     problems = jax.tree.map(lambda leaf: np.asarray(leaf, bool if leaf.dtype == bool else np.float32), problems)
     for n in map(int, _NFE.value):
         free = tabulation.free_of(nearest(tables, n, _SCALE.value), n)
-        scale = 0.0 if name == "1" else _SCALE.value
         table = tabulation.tune(free, problems, scale, _UPDATES.value, _RATE.value)
         tables.setdefault(name, {})[str(n)] = as_rows(table)
         out.write_text(as_text(tables))

@@ -17,12 +17,6 @@ from scorekit.solvers import grids
 from scorekit.typing import Denoiser
 
 
-def two_calls(conditional, labels, null, schedule, gamma):
-    """CFG of two denoisers that share no computation."""
-    cond, uncond = (guidance.branches(conditional, jnp.full(len(labels), c, jnp.int32))[0] for c in (labels, null))
-    return guidance.classifier_free(cond, uncond, gamma)
-
-
 def nested(c, u, s, g):
     """A composition of most rules."""
     guided = guidance.rescale(guidance.apg(c, u, s, g, momentum=-0.5), c, s, 0.5)
@@ -41,10 +35,11 @@ def show(module: UNet, batch: int, steps: int, turns: int) -> None:
 
     conditional, gamma = Partial(apply, params), jnp.float32(3.0)
     cond, uncond = guidance.branches(conditional, labels, 10)
+    one, other = (guidance.branches(conditional, jnp.full(batch, c, jnp.int32))[0] for c in (labels, 10))
     rules = {
         "CFG": RULES["CFG"](cond, uncond, schedule, gamma),
         "no guidance": cond,
-        "CFG, two calls": two_calls(conditional, labels, 10, schedule, gamma),
+        "CFG, two calls": guidance.classifier_free(one, other, gamma),  # which share no computation
         **{name: rule(cond, uncond, schedule, gamma) for name, rule in RULES.items() if name != "CFG"},
         "nested": nested(cond, uncond, schedule, gamma),
     }
