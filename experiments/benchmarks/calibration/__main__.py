@@ -67,8 +67,8 @@ def main(_) -> None:
     folder = shared.results_folder(_WORKDIR, kind="calibration", continues=True)
     sizes, results = (_SIGNALS.value, _SAMPLES.value), []
     if _DIGITS.value:
-        path, size = Path(_DIGITS.value).expanduser(), (_SIGNALS.value, _SAMPLES.value)
-        show(digits.measured(path, folder / "digits.png", *size, noises[0], _STAGES.value, steps[0]), folder)
+        path = Path(_DIGITS.value).expanduser()
+        show(digits.measured(path, folder / "digits.png", *sizes, noises[0], _STAGES.value, steps[0]), folder)
         return
     (folder / "cells").mkdir(exist_ok=True)
     (folder / "networks").mkdir(exist_ok=True)
