@@ -48,18 +48,6 @@ elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-LITTLE_OPTIMISED = {
-    *("bridges", "experiments", "networks", "test_arguments.py", "test_blocks.py", "test_checkpoints.py"),
-    *("test_contracts.py", "test_devices.py", "test_docs.py", "test_inversion.py", "test_parallel.py"),
-    *("test_restoring.py", "test_tune.py"),
-}
-"""Folders and files whose tests mostly compile and run little: tests with thousands of examples would become slower."""
-FAST_ONES = {
-    *("autoregressive", "densities", "discrete", "flow_maps", "forcing", "guidance", "interpolants", "likelihood"),
-    *("samplers", "solvers", "typicality"),
-}
-"""Folders of which this holds for the fast tests."""
-
 BEYOND_THE_CORE = [
     *("adding", "audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
     *("tuning", "docs", "test_arguments.py", "test_kit.py"),
@@ -82,10 +70,7 @@ def little_optimised(request):
     import jax  # late: the environment is set above
     from jax._src.interpreters import mlir
 
-    slow = any(item.path == request.path and is_slow(item) for item in request.session.items)
-    parts = request.path.relative_to(TESTS).parts
-    fast = not (slow or as_users or FAST_ONES.isdisjoint(parts))
-    wanted = fast or not LITTLE_OPTIMISED.isdisjoint(parts)
+    wanted = not as_users and request.path.name != "test_colabs.py"  # notebooks train for minutes
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
         if is_known:
