@@ -13,23 +13,18 @@ from typing import get_args
 import jax
 import numpy as np
 import pytest
-from valid_calls import is_made, public_names, required_arguments, rows
+from valid_calls import is_made, public_bounds, public_names, rows
 from valid_calls.exempt import EXEMPT
-from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped, attacks, attempt, call
+from valid_calls.kinds import Choice, Classes, Count, Data, Number, Shaped, attacks, attempt, call
 from valid_calls.networks import NETWORKS, attributes
 from valid_calls.out_of_range import OTHER_SHAPES, OUT_OF_RANGE, TRACED, WITHOUT_ANSWER
 
 from scorekit import arguments, audio, discrete, likelihood, losses, metrics, schedules, solvers, typing
 from scorekit._kinds import check_kind
-from scorekit.arguments import Each, OneOf, bounds_of
+from scorekit.arguments import Each, OneOf
 from scorekit.networks import code_counts, nearest_code, quantise
 
-ROWS, NAMES = rows(), public_names()
-BOUNDED = {
-    name: bounds
-    for name, thing in NAMES.items()
-    if not (inspect.isclass(thing) and thing.__init__ is object.__init__) and (bounds := bounds_of(thing))
-}
+ROWS, NAMES, BOUNDED = rows(), public_names(), public_bounds()
 
 
 def outside(bound):
@@ -58,13 +53,8 @@ def test_defaults_are_within_the_bounds():
 
 
 def valid_call(name):
-    """The row of a function or of the attributes of a network, or a call with values inside its bounds; else None."""
-    if name in NETWORKS:
-        return attributes(name, ROWS[name])
-    required = required_arguments(NAMES[name])
-    if name not in ROWS and all(key in BOUNDED[name] for key in required):
-        return Call(NAMES[name], {key: BOUNDED[name][key].bound.inside()[0] for key in required})
-    return ROWS.get(name)
+    """The row of a function or of the attributes of a network; else None."""
+    return attributes(name, ROWS[name]) if name in NETWORKS else ROWS.get(name)
 
 
 def ends(bound):
@@ -244,10 +234,8 @@ def test_other_shapes_are_rejected_while_tracing(name):
 def test_every_public_function_has_a_row_or_a_reason():
     made = {name for name, thing in NAMES.items() if is_made(thing)}
     with_row = {name.partition("/")[0] for name in ROWS}
-    needs_more = lambda name: not set(required_arguments(NAMES[name])) <= BOUNDED.get(name, {}).keys()
     takes_nothing = {name for name in NAMES if not inspect.signature(NAMES[name]).parameters}
-    bounded = takes_nothing | {name for name in BOUNDED if not needs_more(name)}
-    assert sorted(NAMES.keys() - with_row - EXEMPT.keys() - made - bounded) == []
+    assert sorted(NAMES.keys() - with_row - EXEMPT.keys() - made - takes_nothing) == []
     assert sorted((with_row | EXEMPT.keys()) - NAMES.keys()) == [], "rows of functions that do not exist"
     assert sorted(EXEMPT.keys() & (with_row | made)) == []
 

@@ -2,20 +2,21 @@
 
 Each file holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second row of the same
 function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: by the names of modules, the values of the required
-arguments that a row leaves out, by the name of the argument; :mod:`valid_calls.common` has those of all modules. A
-function whose required arguments are all there has a row without being named; functions without a row and the reasons
-are in :mod:`valid_calls.exempt`.
+arguments that a row leaves out, by the name of the argument; :mod:`valid_calls.common` has those of all modules. What
+is in neither has a value in the middle of the bound in its annotation. A function whose required arguments are all
+there has a row without being named; functions without a row and the reasons are in :mod:`valid_calls.exempt`.
 """
 
 import collections
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import scorekit
+from scorekit.arguments import Bound, bounds_of
 from scorekit.typing import Array, Denoiser, PyTree
 from valid_calls.exempt import EXEMPT
 from valid_calls.kinds import Call, call
@@ -33,18 +34,34 @@ def rows() -> dict[str, Call]:
         for modules, values in getattr(table, "USUAL", {}).items():
             for module in modules.split():
                 usual[module] |= values
-    names, found = public_names(), {}
+    names, bounds, found = public_names(), public_bounds(), {}
     for name in [*given, *sorted(names.keys() - given.keys() - EXEMPT.keys())]:
-        public, (function, arguments, then, answer) = names[name.partition("/")[0]], given.get(name, call())
-        package, module = name.partition(".")[0], name.partition("/")[0].rpartition(".")[0]
+        dotted = name.partition("/")[0]
+        public, (function, arguments, then, answer) = names[dotted], given.get(name, call())
+        package, module = dotted.partition(".")[0], dotted.rpartition(".")[0]
         if then is None:
             then = () if function else _RETURNED.get(inspect.signature(public).return_annotation, "").split()
         required = [*required_arguments(function or public), *then]
-        known = usual["scorekit"] | usual[package] | usual[module]
+        known = {key: _middle(each.bound) for key, each in bounds.get(dotted, {}).items()}
+        known |= usual["scorekit"] | usual[package] | usual[module]
         arguments = {key: known[key] for key in required if key in known} | arguments
-        if name in given or (required and arguments.keys() >= set(required) and not is_made(public)):
+        is_known = (required or dotted in bounds) and arguments.keys() >= set(required) and not is_made(public)
+        if name in given or is_known:
             found[name] = Call(function or public, arguments, then, answer)
     return found
+
+
+def _middle(bound: Bound) -> Any:
+    """A value inside a bound: its middle, or the second from its end."""
+    values = bound.inside()
+    return values[len(values) // 2]
+
+
+def public_bounds() -> dict[str, Mapping[str, Any]]:
+    """The bounds in the annotations of every public name that has some, by argument."""
+    has_none = lambda thing: inspect.isclass(thing) and thing.__init__ is object.__init__
+    found = {name: bounds_of(thing) for name, thing in public_names().items() if not has_none(thing)}
+    return {name: bounds for name, bounds in found.items() if bounds}
 
 
 def required_arguments(function: Callable) -> list[str]:

@@ -13,7 +13,6 @@ _SPECTRUM = np.ones((2, 5), np.complex64)
 _SIZE, _BANK = ones(2, 5), ones(5, 3)
 _FRAME = audio.constant_q_frame(64, 1000.0, f_min=200.0, bins_per_octave=2)
 _LOG_MEL = audio.make_log_mel(1000.0, num_mels=3, fft_size=64, hop=16)
-_ONE_SAMPLE = {"hop": 2, "length": 1}
 _FRAMES, _ANY, _SIZES = Data(ones(2, 3), "integer"), Data(_X, "integer, shape, empty"), Data(_SIZE, "integer")
 _PAIR = {"x": Data(_X, "integer"), "y": Data(_X + 0.1, "integer")}
 _PITCHES, _KEYS = Classes(np.array([60, 61]), num_classes=128), {"lowest": 0, "highest": 127}
@@ -40,16 +39,12 @@ USUAL = {
         "sample_rate": 1000.0,
         "bank": Data(_BANK, "integer"),
         "x": Data(_X, "integer, shape"),
-        "length": 2,
         "window": Data(_WINDOW, "integer; empty: raises"),
-        **dict.fromkeys(("hop", "count"), 2),
         "fft_size": 64,
         **dict.fromkeys(("mel", "bands", "amplitudes", "estimate"), _FRAMES),
         "f0": Data(np.zeros(2, np.float32), "integer", alias="amplitudes"),
         "spectrum": Data(_SPECTRUM, "integer, shape, empty"),
         "frame": _FRAME,
-        "num_mels": 1,
-        "factor": 4,
     }
 }
 ROWS = {
@@ -57,7 +52,7 @@ ROWS = {
         spectrum=Data(_SPECTRUM, "integer: a real spectrum is one without phases"),
         length=Count(1, alias="spectrum", least=0),
     ),
-    "audio.frame": call(x=Data(_X, "integer"), size=8),
+    "audio.frame": call(x=Data(_X, "integer")),
     "audio.overlap_add": call(frames=Data(ones(3, 4), "integer, shape")),
     "audio.from_polar": call(magnitude=Data(_SIZE, "integer", alias="phase"), phase=_SIZES),
     "audio.random_phase": call(like=Data(_SIZE, "shape, empty; nan: only its shape and dtype are read")),
@@ -84,7 +79,7 @@ ROWS = {
     "audio.decode_spectrum": call(channels=Data(ones(5, 3, 2), "integer")),
     "audio.frequency_to_hz": call(frequency=Data(_SIZE[0], "integer")),
     "audio.mel_to_hz": call(mel=Number(10.0)),
-    "audio.mel_filter_bank/corners": call(num_mels=3, f_min=50.0, f_max=Number(400.0, low=50.0, high=501.0)),
+    "audio.mel_filter_bank/corners": call(f_min=50.0, f_max=Number(400.0, low=50.0, high=501.0)),
     "audio.magnitude_from_mel": call(iterations=2),
     "audio.magnitude_from_mel/range": call(
         lambda mel: audio.magnitude_from_mel(np.full(3, mel), _BANK), mel=Number(1.0, low=-1.0)
@@ -106,14 +101,12 @@ ROWS = {
     **{f"audio.{name}": call(x=_ANY) for name in ("float_to_pcm", "mu_law_compress", "mu_law_encode")},
     "audio.ddsp.exp_sigmoid": call(x=_ANY),
     **{f"audio.{name}": call(**_PAIR) for name in ("log_spectral_distance", "multi_resolution_stft_loss")},
-    **{f"audio.{name}": call(sample_rate=4000.0) for name in ("log_mel_frames", "log_mel_statistics")},
     "audio.mu_law_expand": call(y=_ANY),
     "audio.ddsp.accumulate_phase": call(f0=Data(0.0 * _X, "integer, shape")),
     "audio.ddsp.harmonics": call(
         f0=Data(0.0 * _X, "integer", alias="amplitudes"), amplitudes=Data(ones(16, 2), "integer")
     ),
-    "audio.ddsp.upsample": call(controls=Data(_FRAMES.value, "integer; nan: NaN gives NaN"), **_ONE_SAMPLE),
-    **{f"audio.ddsp.{name}": call(**_ONE_SAMPLE) for name in ("filtered_noise", "synthesise")},
+    "audio.ddsp.upsample": call(controls=Data(_FRAMES.value, "integer; nan: NaN gives NaN")),
     "audio.ddsp.reverberate": call(x=Data(_X, "shape", alias="response"), response=Data(_X[:4], "shape")),
     "audio.ddsp.analyse": call(
         x=Data(_X[1:2], "integer", alias="f0"), f0=Data(100.0 * ones(2), "integer"), bands=2, hop=1, window=8
@@ -126,10 +119,10 @@ ROWS = {
         hop=4, window=32, x=Data(_X, "integer", alias="f0"), f0=Number(100.0, low=0.0, high=500.0)
     ),
     "audio.ddsp.loudness": call(floor=0.001),
-    "audio.ddsp.note_controls": call(length=2, bands=2, hop=1, window=8),
+    "audio.ddsp.note_controls": call(bands=2, hop=1, window=8),
     "audio.pcm_to_float": call(codes=Classes(np.array([0, 1, -2]), "negative: signed", num_classes=2), bits=2),
     "audio.mu_law_decode": call(codes=Classes(np.array([0, 1]), num_classes=2), num_codes=2),
-    "audio.normalise_peak": call(sound=Data(_X, "integer, shape"), peak=0.5),
+    "audio.normalise_peak": call(sound=Data(_X, "integer, shape")),
     "audio.pulse_train": call(pitch=Data(69.0 * ones(1), "integer")),
     "audio.harmonic_tones": call(roll=Data(np.zeros((1, 2, 128), np.float32), "integer"), **_KEYS),
     "audio.pitch_velocity_features": call(pitch=_PITCHES, velocity=_PITCHES, **_KEYS),
@@ -140,7 +133,6 @@ ROWS = {
         seams=Count(5, least=2, of=lambda seam: [seam]),
     ),
     "audio.spectrogram_images": call(sounds=Data(np.stack([_X] * 2), "integer")),
-    "audio.resample": call(rate_from=2.0, rate_to=1.0),
     "audio.read": call(in_folder(_read), sample_rate=1),
     "audio.write": call(
         in_folder(_write), x=Data(_X, "integer; shape: a first axis holds the channels"), sample_rate=1000

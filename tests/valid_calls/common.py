@@ -73,6 +73,7 @@ USUAL = {
         "schedule": FLOW,
         "network": zero,
         "t": Time(T),
+        "guidance_scale": 2.0,
         **dict.fromkeys(("x0", "x1", "z", "eps"), Data(X)),
     }
 }

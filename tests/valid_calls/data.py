@@ -134,7 +134,6 @@ _SHAPES = jax.eval_shape(_MLP.init, KEY, np.ones((1, 2), np.float32), 0.0)
 _WEIGHTS = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _SHAPES)
 USUAL = {
     "data": {
-        "program": 0,
         "x": Data(_IMAGES, "integer; nan: pixels are moved, not computed with"),
         "font": _one_tone(),
         "notes": [data.phrases.Note(60, 100, 0.0, 0.1)],
@@ -143,7 +142,6 @@ USUAL = {
     },
     "training tuning": {
         "params": Data(_PARAMS, "shape, empty; nan: the parameters of the caller"),
-        "width": 0.1,
         "optimizer": _OPTIMIZER,
         "denoiser": _DENOISER,
         "solver": solvers.Euler(),
@@ -151,7 +149,7 @@ USUAL = {
 }
 ROWS = {
     "data.stream": call(_stream, seed=0, workers=0),
-    "data.prefetch": call(_prefetch, size=2),
+    "data.prefetch": call(_prefetch),
     "data.recordings": call(in_folder(_recordings, _picture), length=64, sample_rate=4000),
     "data.folder": call(in_folder(_folder, _picture)),
     "data.tar": call(in_folder(_tar, _picture)),
@@ -161,10 +159,8 @@ ROWS = {
         name=Choice("sklearn_digits"),
         split=Choice("train[:1%]"),
     ),
-    "data.random_crop": call(padding=1),
     "data.edm_augment": call(x=Data(_IMAGES)),
-    "data.synthesis.render_note": call(pitch=69, velocity=100, held=0.05, **_SOUND),
-    "data.phrases.piano_roll": call(frames=3),
+    "data.synthesis.render_note": call(pitch=69, **_SOUND),
     "data.phrases.render_phrase": call(**_SOUND),
     "data.midi.read_midi": call(in_folder(data.midi.read_midi, _silence)),
     "data.midi.write_midi": call(in_folder(_write_and_read_roll), roll=_ROLLS, program=0, rate=62.5),
@@ -182,9 +178,7 @@ ROWS = {
         arrays=Data(
             ones(3), "shape; integer: any rows; nan: any rows", alias="x", of=lambda x: {"x": x, "label": _CODES}
         ),
-        seed=0,
         step=Count(1, least=0, most=2**61 - 1),
-        batch_size=2,
     ),
     "data.load": call(
         in_folder(lambda folder, name, split: data.load(name, split, folder).x),
@@ -202,26 +196,23 @@ ROWS = {
     "training.restore_params": call(
         _of_nothing(training.restore_params), decay=Number(0.9, "text: the key of an average", low=-0.1, high=1.0)
     ),
-    "training.check_finite": call(state=_STATE, limit=1),
-    "training.init_ema": call(decays=(0.9,)),
+    "training.check_finite": call(state=_STATE),
     "training.init_state": call(answer=lambda state: state.params),
     "training.post_hoc_weights": call(
         lambda updates, widths, **given: training.post_hoc_weights(np.array([updates]), np.array([widths]), **given),
         updates=5,
-        widths=0.1,
         at=5,
         width=0.1,
     ),
     "training.post_hoc_ema": call(_of_nothing(training.post_hoc_ema), width=0.1),
     "training.save_snapshots": call(in_folder(_saved), dtype="bfloat16"),
-    "training.update_ema": call(ema={"0.9": _PARAMS}, params=Shaped(_PARAMS), updates=3),
+    "training.update_ema": call(ema={"0.9": _PARAMS}, params=Shaped(_PARAMS)),
     "training.make_train_step": call(
         prepare=lambda key, batch: batch, loss=lambda params, batch: (batch["x"], {}), parallel="jit", accumulate=1
     ),
     "tuning.distances": call(ts=Data(TS), noise=Data(_X, alias="end"), end=Data(0.5 * _X)),
     "tuning.fine_pairs": call(
         like=Data(_X, "nan: only its shape and dtype are read; shape: any that the denoiser takes", alias="x_t"),
-        batches=1,
         steps=4,
     ),
     "tuning.tune": call(

@@ -40,7 +40,7 @@ REASONS = {
     "takes a result or a tree of any values": """
         autoregressive.gaussian_sequence metrics.merge_over_processes networks.normalise_weights""",
     "a target, whose arguments convert and denoiser_from_network check": """
-        predictions.EDMTarget predictions.Eps predictions.Score predictions.V predictions.Velocity predictions.X0""",
+        predictions.Eps predictions.Score predictions.V predictions.Velocity predictions.X0""",
     "the same as metrics.vgg_input": "metrics.vgg.vgg_input",
     "tests/audio/test_structure.py has its errors": "audio.structure.autocorrelation audio.structure.self_similarity",
     "tests/bridges/test_inference.py has its errors": "bridges.blackjax.log_density bridges.numpyro.distribution",

@@ -59,8 +59,7 @@ USUAL = {
         **dict.fromkeys(("uncond", "weak", "plain"), _UNCOND),
         "unwanted": _COND,
         "conditions": [_COND],
-        **dict.fromkeys(("guidance_scale", "negative_scale"), 2.0),
-        "tau": 0.5,
+        "negative_scale": 2.0,
         "operator": lambda x: x,
         "observation": Data(_X),
         "x_t": Data(_X, alias="t"),
@@ -76,7 +75,6 @@ USUAL = {
         "z_t": Classes(np.array([[2, 1], [1, 2]]), num_classes=3),
         "denoiser": _LogProbs(_tokens),
         **dict.fromkeys(("cond", "uncond"), _tokens),
-        "guidance_scale": 2.0,
         "ts": Data(TS, "integer: only [1, 0] could be meant"),
         "z_init": Classes(_MASKED, num_classes=3),
         "solver": discrete.Ancestral(),
@@ -128,7 +126,6 @@ ROWS = {
     ),
     "guidance.windowed": call(denoiser=_mean_time, x_t=Data(_X, "shape", alias="t"), hop=2),
     "guidance.windowed/prediction": call(denoiser=Shaped(ones(6, 2, 1), alias="prediction", of=fixed), x_t=_X, t=0.5),
-    "guidance.dps": call(noise_std=0.5),
     "guidance.log_product": call(
         lambda weight, x: guidance.log_product((weight, lambda x: -x), (1.0, lambda x: 0.0 * x))(x),
         weight=Number(2.0),
@@ -145,14 +142,14 @@ ROWS = {
     "guidance.operators.adjoint": call(
         lambda like: guidance.operators.adjoint(lambda x: 2.0 * x, like)(like), like=Data(_SIGNAL, "shape")
     ),
-    "guidance.operators.average_pool": call(factor=2, x=Data(_SIGNAL, "shape")),
+    "guidance.operators.average_pool": call(x=Data(_SIGNAL, "shape")),
     "guidance.operators.blur": call(kernel=Data(ones(3), "integer")),
-    "guidance.operators.clip": call(level=1.0, intact=Shaped(np.ones((2, 4, 3), bool))),
+    "guidance.operators.clip": call(intact=Shaped(np.ones((2, 4, 3), bool))),
     "guidance.operators.grayscale": call(weights=Data(ones(3), "integer")),
     "guidance.operators.mask": call(keep=Shaped(np.ones((4, 3), bool))),
     "guidance.sequences.conditional_log_probs": call(log_prob=Data(_LOG, "integer; shape: one symbol more")),
     "guidance.sequences.joint_log_prob": call(logits=Data(_LOG[0], "integer", of=lambda logits: [logits, _LOG])),
-    "guidance.windows.blend_windows": call(parts=Data(ones(4, 2, 3), "shape"), count=2),
+    "guidance.windows.blend_windows": call(parts=Data(ones(4, 2, 3), "shape")),
     "guidance.windows.cut_windows": call(x=Data(_SIGNAL, "shape, integer")),
     "guidance.windows.windowed": call(denoiser=lambda x, t: Prediction(x, x), x_t=Data(_SIGNAL, "shape"), t=0.5),
     **{f"discrete.{name}": call(then="z_t t", z_t=_MASKED, t=0.5) for name in ("classifier_free", "rate_guidance")},
@@ -163,7 +160,6 @@ ROWS = {
         lambda target, logits, z_t: jnp.exp(
             discrete.denoiser_from_network(constant(logits), _PROCESS, target)(z_t, 0.5)
         ),
-        target="posterior",
         logits=Data(np.zeros((2, 2, 2), np.float32), "integer; nan: of a mask that stays", alias="network"),
     ),
     "discrete.discrete_variational_bound": call(denoiser=_TRACED),

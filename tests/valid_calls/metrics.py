@@ -56,7 +56,7 @@ USUAL = {
         "out_scores": Data(np.arange(7, dtype=np.float32) + 2, "integer"),
         "bands": spectra.radial_bands((4,)),
         "images": Data(np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1), "integer"),
-        "convention": "tf1",
+        "levels": floats(0.5, 0.9),
         "power": Data(floats(4.0, 1.0, 0.5), "integer"),
         "log_snr": Data(floats(0.0, 1.0), "integer, shape, empty"),
     },
@@ -64,7 +64,6 @@ USUAL = {
     "typicality": {
         "denoiser": denoisers.exact_denoiser(densities.gaussian(np.zeros(2, np.float32), std=1.0), COSINE),
         "schedule": COSINE,
-        "entropy": 1.0,
         "ts": Data(floats(0.5, 0.25), "integer"),
         **dict.fromkeys(("log_density", "scores"), _EACH),
         "statistics": _OF_STATES,
@@ -73,7 +72,7 @@ USUAL = {
     },
 }
 _PLACED = Data(np.arange(24, dtype=np.float32).reshape(4, 3, 2) % 7, "integer")
-_TRUTH, _LEVELS = Data(floats([1.0, 3.0], [2.0, 0.5], [5.0, 3.0], [4.0, 2.0]), "integer"), floats(0.5, 0.9)
+_TRUTH = Data(floats([1.0, 3.0], [2.0, 0.5], [5.0, 3.0], [4.0, 2.0]), "integer")
 _CURVE = Data(floats(0.5, 0.8), "integer; shape: one column is one parameter")
 _FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_score"
 ROWS = {
@@ -85,7 +84,7 @@ ROWS = {
     "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, groups=5),
     "metrics.vendi_score": call(bandwidth=1.0),
     "metrics.vendi_score/cosine": call(),
-    "metrics.fit_linear_probe": call(label=Classes(0 * _LABEL, num_classes=2), num_classes=2),
+    "metrics.fit_linear_probe": call(label=Classes(0 * _LABEL, num_classes=2)),
     "metrics.probe_accuracy": call(probe=metrics.fit_linear_probe(_X, _LABEL, 2), label=Classes(_LABEL, num_classes=2)),
     "metrics.fit_reference_classifier": call(x=_ANY_SHAPE),
     "metrics.class_accuracy": call(classifier=metrics.fit_reference_classifier(_X, _LABEL)),
@@ -101,17 +100,13 @@ ROWS = {
         covariance=Data(_STATISTICS.covariance, "integer", alias="x"),
     ),
     "metrics.posterior_ranks": call(samples=_PLACED, truth=_TRUTH),
-    **{
-        f"metrics.{name}": call(samples=_PLACED, truth=_TRUTH, levels=_LEVELS) for name in ("interval_coverage", "tarp")
-    },
-    "metrics.tarp/references": call(samples=_PLACED, truth=_TRUTH, levels=_LEVELS, references=_TRUTH),
+    **{f"metrics.{name}": call(samples=_PLACED, truth=_TRUTH) for name in ("interval_coverage", "tarp")},
+    "metrics.tarp/references": call(samples=_PLACED, truth=_TRUTH, references=_TRUTH),
     "metrics.expected_coverage": call(
         log_density_samples=Data(_PLACED.value[..., 0], "integer"),
         log_density_truth=Data(_TRUTH.value[:, 0], "integer"),
-        levels=_LEVELS,
     ),
-    "metrics.coverage_band": call(levels=_LEVELS, count=20),
-    "metrics.coverage_test": call(coverage=_CURVE, levels=_LEVELS, count=20),
+    "metrics.coverage_test": call(coverage=_CURVE),
     "metrics.rank_test": call(ranks=np.array([0, 2, 3]), num_samples=3),
     "metrics.two_sample_test": call(
         x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), folds=2
@@ -119,7 +114,7 @@ ROWS = {
     "metrics.predictive_p_values": call(replicated=_PLACED, observed=_TRUTH),
     "metrics.kid": call(subsets=2, subset_size=3),
     "metrics.inception_score": call(logits=_VALID, splits=2),
-    "metrics.resize": call(size=3),
+    "conformance.chain": call(initial=floats(0.5, 0.5), transitions=np.eye(2, dtype=np.float32)),
     "conformance.gaussian": call(
         mean=Data(floats(0.0, 1.0), "integer", alias="means"),
         covariance=Data(floats([1.0, 0.5], [0.5, 1.0]), alias="covariances"),
@@ -161,12 +156,10 @@ ROWS = {
     "densities.power_law": call(grid=Count(4, least=2, of=lambda size: (size,))),
     **{f"typicality.{name}": call(then="statistics", calibration=_OF_STATES) for name in _FITTED.split()},
     "typicality.shell_mass": call(
-        dim=3.0,
         low=Number(1.0, "inf: the mass beyond any radius is 0", alias="high", high=3.0),
         high=Number(2.0, "inf: the mass up to any radius", low=0.5),
     ),
     "typicality.lambert_w_exp": call(y=Number(1.0)),
-    "typicality.typical_set": call(epsilon=1.0),
     "typicality.monte_carlo_entropy": call(log_density=Data(_SCORES, "integer")),
     "typicality.local_typicality": call(states=Data(np.stack([_DATA.value] * 2), alias="x_t"), ts=_PATH),
     "typicality.seek_mode": call(

@@ -71,7 +71,6 @@ USUAL = {
         "noise": _NOISE,
         "z": Data(ones(2, 4, 4), f"empty; {_ONLY_TRACED}"),
         "index": Classes(np.array([0, 1]), num_classes=2),
-        "weight": 0.5,
     }
 }
 ROWS = {
@@ -183,11 +182,8 @@ ROWS = {
         trained=Shaped({"bias": ones(2)}),
         fresh={"bias": np.zeros(2, np.float32), "scalars": {"bias": np.zeros(2, np.float32)}},
     ),
-    "networks.drop_labels": call(
-        key=KEY, labels=np.array([0, 2]), rate=0.5, null_label=Classes(3, "negative, too large", num_classes=4)
-    ),
+    "networks.drop_labels": call(labels=np.array([0, 2]), null_label=Classes(3, "negative, too large", num_classes=4)),
     "networks.drop_conditions": call(
-        key=KEY,
         conditions=Data(
             ones(2, 2),
             "shape, integer; nan: any values",
@@ -215,7 +211,6 @@ ROWS = {
     "networks.pool": call(
         lambda feature, cells: networks.pool(jnp.asarray(feature), cells),
         feature=Data(ones(1, 2, 2, 1), "empty, integer"),
-        cells=1,
     ),
     "networks.fixed_noise_kl": call(z=Data(VECTORS, "empty, shape"), noise=0.5),
     "networks.nearest_code": call(
@@ -233,7 +228,6 @@ ROWS = {
         x=Data(_PAIRS, "nan: a vector that no unused code is paired with", alias="codes"),
         codes=Data(_CODES, "nan: a code in use has no part in this loss"),
     ),
-    "networks.code_counts": call(num_codes=2),
     "networks.perplexity": call(counts=Data(floats(1.0, 2.0), "integer, shape")),
 }
 for _name in ("Autoencoder", "Classifier", "SongUNet", "UNet"):  # two levels, since their attributes are only traced

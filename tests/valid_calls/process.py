@@ -34,21 +34,18 @@ USUAL = {
         **dict.fromkeys(("coefficient", "power"), FLOATS),
         "leaf": X,
         "fn": jnp.square,
-        "n": 3,
         "base": FLOW,
     },
     "denoisers losses interpolants": {
         "t": Data(T, ENDS),
         "x_t": SAME,
         "interpolant": _SCALES,
-        "target": "v",
         "times": Data(Times(T, EACH), ENDS, alias="t"),
         "labels": Classes(np.array([0, 2]), num_classes=3),
         **dict.fromkeys(("loss", "log_variance"), FLOATS),
         "density": _NORMAL,
         **dict.fromkeys(("pictures", "captions", "after"), Data(_UNIT)),
         **dict.fromkeys(("before", "end"), _OTHER_UNIT),
-        **dict.fromkeys(("weight", "std"), 0.5),
     },
 }
 ROWS = {
@@ -89,7 +86,6 @@ ROWS = {
         sigma=Shaped(np.linspace(0.1, 0.9, 33), of=constant),
         log_snr=Data(np.linspace(5.0, -5.0, 33), of=constant),
     ),
-    "schedules.shifted": call(noise_factor=2.0),
     "schedules.sigmoid": call(end=Number(3.0, low=-3.0)),
     "schedules.time_derivative": call(t=Data(_THREE, _ANY)),
     "schedules.zero_terminal_snr": call(base=COSINE),
@@ -127,7 +123,7 @@ ROWS = {
     ),
     "losses.bin_by_noise_level": call(values=FLOATS, log_snr=FLOATS, edges=Data(floats(0.0, 1.0, 2.0))),
     "losses.contrastive.contrastive_loss": call(
-        log_temperature=0.0, subjects=Classes(np.array([0, 1]), "negative, too large", num_classes=2)
+        subjects=Classes(np.array([0, 1]), "negative, too large", num_classes=2)
     ),
     "losses.contrastive.slerp": call(start=Data(_UNIT, alias="end")),
     "losses.contrastive.text_difference": call(picture=Data(_UNIT, alias="before")),

@@ -45,20 +45,16 @@ USUAL = {
     "autoregressive forcing": {
         "model": _CHAIN,
         "model_at": constant(_PROCESS),
-        **dict.fromkeys(("length", "batch", "frames"), 2),
         "ts": Data(TS),
         "x": _CODES,
-        "chunk": 1,
         "schedule": COSINE,
         "denoiser": _independent,
         "network": _zero,
         "solver": solvers.Euler(),
         "density": _PAIR,
         **dict.fromkeys(("outputs", "transitions"), _TWO),
-        "guidance_scale": 2.0,
         "t": Time(_AT.t),
         **dict.fromkeys(("x0", "x_t", "eps", "noise"), Data(_X)),
-        "stabilisation": 0.1,
     }
 }
 ROWS = {
@@ -83,25 +79,23 @@ ROWS = {
             jnp.zeros((1, 2), int)
         )
     ),
-    "autoregressive.sample_joint": call(model=_GUIDED, particles=2, length=3, answer=lambda found: found.x),
+    "autoregressive.sample_joint": call(model=_GUIDED, length=3, answer=lambda found: found.x),
     "autoregressive.sample": call(length=3),
     "autoregressive.sample/prefix": call(length=3, prefix=_CODES),
-    "autoregressive.beam_search": call(width=2, answer=lambda found: found.log_prob),
+    "autoregressive.beam_search": call(answer=lambda found: found.log_prob),
     "autoregressive.hamming_agreement": call(
         candidates=_ANY_CODES, samples=Data(_VALUES.value, "integer", alias="candidates")
     ),
     "autoregressive.minimum_bayes_risk": call(candidates=_ANY_CODES, samples=_ANY_CODES),
-    "autoregressive.temperature": call(logits=_LOGITS, temperature=0.5),
+    "autoregressive.temperature": call(logits=_LOGITS),
     "autoregressive.top_k": call(logits=_LOGITS, k=1, answer=jax.nn.softmax),
-    "autoregressive.nucleus": call(logits=_LOGITS, mass=0.5, answer=jax.nn.softmax),
-    "autoregressive.typical": call(logits=_LOGITS, mass=0.5, answer=jax.nn.softmax),
+    **{f"autoregressive.{name}": call(logits=_LOGITS, answer=jax.nn.softmax) for name in ("nucleus", "typical")},
     "autoregressive.condition_on_noise": call(
         lambda scale: autoregressive.condition_on_noise(_MODEL, COSINE, scale)(0.5).conditions, scale=0.25
     ),
     "autoregressive.smoothed_log_density": call(then="x t", x=_VALUES, t=0.5),
     "autoregressive.smoothed_loss": call(x0=_VALUES),
-    "forcing.pyramid": call(delay=1),
-    "forcing.draw_times": call(sampler=times.uniform(), batch=1),
+    "forcing.draw_times": call(sampler=times.uniform()),
     "forcing.denoising_loss": call(x0=_STATE),
     "forcing.denoising_loss_at": call(times=_AT),
     "forcing.denoising_loss_at/times": call(
@@ -114,7 +108,6 @@ ROWS = {
     "forcing.roll_out": call(
         functools.partial(forcing.roll_out, _independent, COSINE, solvers.Euler()),
         answer=lambda found: found.levels,
-        window=2,
         context=0,
         chunk=1,
         stabilisation=0.1,
