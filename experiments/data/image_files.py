@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.dataset import evenly
-from experiments.data.images import Images
+from experiments.data.images import Images, by_fields
 from scorekit import data
 from scorekit.io import resolved
 
@@ -50,9 +50,11 @@ class ImageFiles(Images):
         with reading(config):
             opened = lambda path: OPENERS[kind](path, size=options.image_size, mode=options.image_mode)
             train, test = open_splits(config, opened) or _divided(opened(root))
-            for part in (train, test):
-                if len(part) < LEAST:
-                    raise ValueError(f"there must be at least {LEAST} pictures to train with and {LEAST} to test with")
+            if min(len(train), len(test)) < LEAST:
+                raise ValueError(
+                    f"there must be at least {LEAST} pictures to train with and {LEAST} to test with, "
+                    f"there are {len(train)} and {len(test)}"
+                )
             self.fill_from(config, root.name or str(root), 256, train, test)
 
     @classmethod
@@ -71,8 +73,7 @@ def reading(config: Config) -> Iterator[None]:
     except ConfigError:
         raise
     except (ValueError, OSError, ImportError) as error:
-        message = str(error).replace("size= makes", "config.data.image_size=… makes")
-        raise ConfigError(f"config.data.path={config.data.path}: {message}") from error
+        raise ConfigError(f"config.data.path={config.data.path}: {by_fields(str(error))}") from error
 
 
 def open_splits(config: Config, opened: Callable[[Path], Any]) -> tuple[Any, Any] | None:

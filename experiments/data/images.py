@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
@@ -299,7 +300,14 @@ def streamed(source: Any, transform: Callable, on_error: Any, **options: Any) ->
         try:
             yield from batches
         except ValueError as error:
-            raise ConfigError(f"config.data: {error}; config.data.on_error=skip replaces such examples") from error
+            why = by_fields(str(error))
+            raise ConfigError(f"config.data: {why}; config.data.on_error=skip replaces such examples") from error
+
+
+def by_fields(message: str) -> str:
+    """A message about pictures with the fields of a config in the place of arguments."""
+    message = message.replace("size= makes", "config.data.image_size=… makes")
+    return re.sub("mode=('RGB')? (makes|converts)", r"config.data.image_mode=RGB \2", message)
 
 
 def _flat(x) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The files in a folder, with the classes and captions that its subfolders, texts and table give them."""
 
 import os
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,33 +19,25 @@ class FolderFiles(Files):
         root = Path(path).expanduser()
         if not root.is_dir():
             raise ValueError(f"path must be a folder of {what}, got {os.fspath(path)!r}")
-        self._root, texts, self.names = root, set(), []
-        for name in _files(root):
-            if name.lower().endswith(suffixes):
-                self.names.append(name)
-            elif name.endswith(".txt"):
-                texts.add(name.removesuffix(".txt"))
+        self._root, files = root, sorted(_files(root))
+        self.names = [name for name in files if name.lower().endswith(suffixes)]
         if not self.names:
             raise ValueError(f"path must be a folder of {what} ({', '.join(suffixes)}), {root} has none")
-        self.names.sort()
-        self._captions, labels = _read_table(root)
-        known = {name: labels[name] for name in self.names if name in labels}
-        class_of = known if labels else folders_of(self.names, what)
+        self._captions, labels = _read_table(root, {*self.names}, what)
+        class_of = labels or folders_of(self.names, what)
         number = numbered(class_of.values())
         self._labels = {name: number[each] for name, each in class_of.items()}
-        self._texts = {name for name in self.names if os.path.splitext(name)[0] in texts}
+        texts = {name[:-4]: name for name in files if name.lower().endswith(".txt")}
+        stems = {name: os.path.splitext(name)[0] for name in self.names}
+        self._texts = {name: texts[stem] for name, stem in stems.items() if stem in texts}
         captioned = bool(self._captions or self._texts)
-        super().__init__(root.name, max(1, len(number)), tuple(number), captioned)
+        super().__init__(root.name, max(1, len(number)), tuple(number), captioned, labelled=bool(number))
 
     def record(self, index):
         name = self.names[index]
         path, caption = self._root / name, self._captions.get(name)
         if name in self._texts:
-            try:
-                text = read_file(path.with_suffix(".txt"), within=self._root, limit=MOST_TEXT)
-                caption = text.decode().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"{path} cannot be read: {error}") from error
+            caption = _text(self._root / self._texts[name], self._root, MOST_TEXT).strip()
         return Record(str(path), self._labels.get(name), caption, path, within=self._root)
 
 
@@ -63,28 +56,43 @@ def _files(root: Path) -> Iterator[str]:
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
 
-def _read_table(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _text(path: Path, root: Path, limit: int) -> str:
+    """The content of a file in UTF-8, with or without a byte order mark."""
+    try:
+        return read_file(path, within=root, limit=limit).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _read_table(root: Path, names: set[str], what: str) -> tuple[dict[str, str], dict[str, str]]:
     """The captions, and the names of classes, of the files that the lines of a table name."""
     path = next((root / name for name in _CAPTIONS if (root / name).exists()), None)
     found: dict[str, dict[str, str]] = {"text": {}, "label": {}}
     if path is None:
         return found["text"], found["label"]
-    number = 0
-    try:
-        content = read_file(path, within=root, limit=_MOST_CAPTIONS)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    try:
-        for line in content.decode().splitlines():
-            number += 1
-            if line.strip():
-                record = parse_json(line, path)
-                given = {field: record[field] for field in ("text", "label") if field in record}
-                if not given or not all(isinstance(value, str) for value in (record["file_name"], *given.values())):
-                    raise TypeError
-                for field, value in given.items():
-                    found[field][record["file_name"]] = value
-    except (KeyError, TypeError, ValueError) as error:
-        line = '{"file_name": "a/1.jpg", "text": "a caption", "label": "a class"}, or one of the latter'
-        raise ValueError(f"{path}, line {number}, must hold {line}") from error
+    for number, line in enumerate(_text(path, root, _MOST_CAPTIONS).split("\n"), 1):
+        if line.strip():
+            for field, name, value in _entries(line, f"{path}, line {number},"):
+                if name not in names:
+                    raise ValueError(f"{path}, line {number}, must name one of the {what} in {root}, got {name!r}")
+                if name in found[field]:
+                    raise ValueError(f"{path}, line {number}, must not give {name} a second {field}")
+                found[field][name] = value
     return found["text"], found["label"]
+
+
+def _entries(line: str, where: str) -> list[tuple[str, str, str]]:
+    """The caption and the class of a line of a table: the field, the path of the file and the text."""
+    try:
+        record = parse_json(line, where)
+        given = {field: record[field] for field in ("file_name", "text", "label") if field in record}
+        name = posixpath.normpath(given.pop("file_name"))
+        if not given:
+            raise KeyError
+    except (KeyError, TypeError, ValueError) as error:
+        form = '{"file_name": "a/1.jpg", "text": "a caption", "label": "a class"}, or one of the latter'
+        raise ValueError(f"{where} must hold {form}") from error
+    for field, value in given.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{where} must hold a string as {field}, got {value!r}")
+    return [(field, name, value) for field, value in given.items()]

@@ -93,12 +93,14 @@ def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.
     except Exception as error:  # of many kinds, SyntaxError among them
         why = "is not a picture" if isinstance(error, Image.UnidentifiedImageError) else f"is damaged: {error}"
         raise ValueError(f"{name} {why}") from error
-    if mode is None and picture.mode not in ("L", "RGB"):
-        raise ValueError(f"{name} must be RGB or L (grey), it is {picture.mode}; mode='RGB' converts")
     if picture.mode not in _CONVERTIBLE:
         raise ValueError(f"{name} must have 8 bits a channel, it is {picture.mode}")
-    if mode is not None and picture.mode != mode:
-        if picture.has_transparency_data:
+    clear = picture.has_transparency_data
+    if mode is None and (clear or picture.mode not in ("L", "RGB")):
+        found = picture.mode + " with a transparent colour" * (clear and picture.mode in ("L", "RGB"))
+        raise ValueError(f"{name} must be RGB or L (grey), it is {found}; mode='RGB' converts")
+    if mode is not None and (clear or picture.mode != mode):
+        if clear:
             rgba = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), rgba)
         picture = picture.convert(mode)

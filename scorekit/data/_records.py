@@ -86,12 +86,14 @@ class Files:
     Attributes:
       names: names of the files, in their order.
       num_classes: number of classes, at least 1; those of tar files may have no names.
+      labelled: whether any file has a class, so that all must.
     """
 
     names: list[str]
 
-    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool):
-        self.name, self.num_classes, self.classes, self.captioned = name, num_classes, classes, captioned
+    def __init__(self, name: str, num_classes: int, classes: tuple[str, ...], captioned: bool, labelled: bool):
+        self.name, self.num_classes, self.classes = name, num_classes, classes
+        self.captioned, self.labelled = captioned, labelled
 
     def record(self, index: int) -> Record:
         """The example of an index from 0 to N - 1; a ``ValueError`` names one that cannot be read."""
@@ -99,7 +101,7 @@ class Files:
 
     def fields(self, record: Record) -> dict[str, Any]:
         """Its ``"label"``, and ``"caption"`` if there are captions; a ``ValueError`` where others have one."""
-        if record.label is None and self.num_classes > 1:
+        if record.label is None and self.labelled:
             raise ValueError(f"{record.name} must have a class, as others do")
         if record.caption is None and self.captioned:
             raise ValueError(f"{record.name} must have a caption, as others do")

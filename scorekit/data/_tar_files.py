@@ -14,7 +14,7 @@ from scorekit._files import parse_json, read_file, regular_file
 from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
 from scorekit.io import write_atomic
 
-_VERSION = 3
+_VERSION = 4
 _BLOCK = 512
 _NO_CLASS, _MOST_CLASSES = -2, 2**20
 _MOST_INDEX = 4  # bytes of an index for each byte of its tar file, in which names are shorter than in JSON
@@ -51,7 +51,8 @@ class TarFiles(Files):
             if class_of := folders_of(inside, what):
                 number = numbered(class_of.values())
                 self._labels = np.asarray([number[class_of[name]] for name in inside])
-        super().__init__(self._paths[0].stem, max(1, 1 + int(self._labels.max())), tuple(number), captioned)
+        most = int(self._labels.max())
+        super().__init__(self._paths[0].stem, max(1, 1 + most), tuple(number), captioned, labelled=most >= 0)
 
     def record(self, index):
         path = self._paths[self._shard[index]]
@@ -62,7 +63,7 @@ class TarFiles(Files):
         try:
             with open(path, "rb") as file:
                 text, fields = (_read(file, *span) for span in others)
-            caption = text.decode() if text is not None else _caption(parse_json(fields, "json")) if fields else None
+            caption = text.decode("utf-8-sig") if text is not None else _caption(fields and parse_json(fields, "json"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{name} cannot be read: {error}") from error
         return Record(name, None if label < 0 else label, caption and caption.strip(), path, offset, length)
@@ -159,7 +160,8 @@ def _scan(path: Path, kind: _Kind) -> dict[str, Any]:
     for member in _members(path):
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
-        part = "file" if f".{suffix.lower()}" in kind.suffixes else suffix
+        lower = suffix.lower()
+        part = "file" if f".{lower}" in kind.suffixes else lower if lower in _TEXTS else suffix
         span = stored.get(member.linkname) if member.islnk() else None
         if member.isfile() and not member.issparse():
             span = stored[member.name] = member.offset_data, member.size

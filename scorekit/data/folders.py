@@ -17,16 +17,17 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
     of an image is its subfolder (at any depth below it), numbered in the order of the names; without subfolders there
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
     "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder, where ``"label": "cats"`` is a class
-    in place of the subfolder. Names that begin with a dot are left out. Images are in path order. Links may
-    not lead out of the folder. The source has ``name``, ``num_classes``, ``classes``, ``captioned`` and ``shape``
-    ``(H, W, C)``.
+    in place of the subfolder; each names an image, and none twice. Names that begin with a dot are left out. Images
+    are in path order. Links may not lead out of the folder. The source has ``name``, ``num_classes``, ``classes``,
+    ``captioned`` and ``shape`` ``(H, W, C)``.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
 
     Raises:
-      ValueError: for no images, or images both in subfolders and alongside them; ``source[i]`` for one that is
-        damaged, of another size or mode, or has no caption where others have one.
+      ValueError: for no images, images both in subfolders and alongside them, or a line that is none of these;
+        ``source[i]`` for one that is damaged, of another size or mode, or has no class or caption where others have
+        one.
 
     >>> import tempfile
     >>> from PIL import Image

@@ -57,10 +57,42 @@ def test_captions_are_lines_of_a_table(tmp_path, name):
     line = {"file_name": "a/1.png", "text": "one"}
     (tmp_path / name).write_text(json.dumps(line) + "\n\n")
     assert folder(tmp_path)[0]["caption"] == "one"
-    for bad in ('{"file_name": "a/1.png"}', "[1]", "{", '{"file_name": "a/1.png", "text": 3}'):
+    for bad, words in (
+        ('{"file_name": "a/1.png"}', "hold {"),
+        ("[1]", "hold {"),
+        ("{", "hold {"),
+        ('{"file_name": "a/1.png", "text": 3}', "hold a string as text, got 3"),
+        ('{"file_name": "a/1.png", "label": 3}', "hold a string as label, got 3"),
+        ('{"file_name": "./a/1.png", "text": "two"}', "not give a/1.png a second text"),
+        ('{"file_name": "1.png", "label": "b"}', rf"name one of the pictures in {tmp_path}, got '1.png'"),
+    ):
         (tmp_path / name).write_text(f"{json.dumps(line)}\n{bad}\n")
-        with pytest.raises(ValueError, match=rf"{name}, line 2, must hold"):
+        with pytest.raises(ValueError, match=rf"{name}, line 2, must {words}"):
             folder(tmp_path)
+
+
+def test_text_may_have_a_byte_order_mark_line_separators_and_a_suffix_in_capitals(tmp_path):
+    for name in ("1", "2", "3"):
+        save(tmp_path / f"{name}.png")
+    lines = [{"file_name": "./1.png", "text": "one\u2028and\x85more"}, {"file_name": "2.png", "text": "two"}]
+    text = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    (tmp_path / "captions.jsonl").write_text(text, "utf-8-sig", newline="")
+    (tmp_path / "3.TXT").write_text("three", "utf-8-sig")
+    source = folder(tmp_path)
+    assert [source[i]["caption"] for i in range(3)] == ["one\u2028and\x85more", "two", "three"]
+    (tmp_path / "3.TXT").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"3\.TXT cannot be read: 'utf-8'"):
+        source[2]
+
+
+def test_a_table_with_the_class_of_some_pictures_only_is_an_error(tmp_path):
+    for name in ("cats/1.png", "dogs/1.png", "dogs/2.png"):
+        save(tmp_path / name)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "dogs/2.png", "label": "wolf"}')
+    source = folder(tmp_path)
+    assert (source.classes, int(source[2]["label"])) == (("wolf",), 0)
+    with pytest.raises(ValueError, match=r"cats/1\.png must have a class, as others do$"):
+        source[0]
 
 
 def test_pictures_are_resized_and_cropped_about_their_middle(tmp_path):
@@ -91,8 +123,21 @@ def test_modes_are_converted_on_request_only(tmp_path):
     assert shown[0, 0].tolist() == [255, 0, 0]
     assert shown[1, 1].tolist() == [255, 255, 255]
     Image.fromarray(np.zeros((6, 8), np.uint16)).save(tmp_path / "4.png")
-    with pytest.raises(ValueError, match=r"4.png must have 8 bits a channel, it is I;16"):
-        folder(tmp_path, mode="L")[3]
+    for mode in ("L", None):
+        with pytest.raises(ValueError, match=r"4.png must have 8 bits a channel, it is I;16"):
+            folder(tmp_path, mode=mode)[3]
+
+
+@pytest.mark.parametrize(("kind", "colour", "other"), [("RGB", (9, 0, 0), (0, 9, 0)), ("L", 9, 5)])
+def test_a_transparent_colour_is_white(tmp_path, kind, colour, other):
+    picture = Image.new(kind, (8, 6), colour)
+    picture.putpixel((0, 0), other)
+    picture.save(tmp_path / "1.png", transparency=colour)
+    shown = read_picture(tmp_path / "1.png", mode=kind)
+    np.testing.assert_array_equal(shown[0, 0], np.ravel(other))
+    assert np.unique(shown[1:]).tolist() == [255]
+    with pytest.raises(ValueError, match=rf"it is {kind} with a transparent colour; mode='RGB' converts"):
+        read_picture(tmp_path / "1.png")
 
 
 def test_pictures_are_upright(tmp_path):

@@ -116,6 +116,18 @@ def test_json_holds_a_class_and_a_caption(tmp_path):
     assert [(int(source[i]["label"]), source[i]["caption"]) for i in range(2)] == [(2, "a cat"), (1, "a dog")]
 
 
+def test_suffixes_ignore_case_and_texts_may_have_a_byte_order_mark(tmp_path):
+    parts = [("0.PNG", png()[1]), ("0.TXT", b"\xef\xbb\xbfzero"), ("0.Cls", b"2")]
+    example = tar(write(tmp_path / "a.tar", parts))[0]
+    assert (example["caption"], int(example["label"])) == ("zero", 2)
+
+
+def test_an_example_without_a_class_is_an_error_where_others_have_the_class_0(tmp_path):
+    source = tar(write(tmp_path / "a.tar", [("1.png", png()[1]), ("1.cls", b"0"), ("2.png", png()[1])]))
+    with pytest.raises(ValueError, match="2 must have a class, as others do"):
+        source[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -61,6 +61,7 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
     odd = pictures / "odd"
     assert f"config.data.path={odd}: there must be at least 8 pictures" in error_of(load, name="folder", path=odd)
+    assert "there are 6 and 8" in error_of(load, name="folder", path=odd)
     words = "config.data.path=/nowhere: path must be a folder of pictures"
     assert error_of(load, name="folder", path="/nowhere").startswith(words)
     batch = dataset.batch(0, 3, 6)
@@ -122,6 +123,16 @@ def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
     assert dataset.streaming
     assert (dataset.examples, len(dataset.train["x"]), len(dataset.test["x"])) == (1500, 100, 100)
     assert not load(streaming=False).streaming
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(("shape", "words"), [((8, 8, 3), "makes all alike"), ((8, 8, 4), "converts")])
+def test_errors_of_modes_name_the_field(tmp_path, streaming, shape, words):
+    for i in range(30):
+        write(tmp_path / f"{i:02}.png", np.zeros(shape if i in (5, 16) else (8, 8), np.uint8))
+    fields = {"name": "folder", "path": tmp_path, "streaming": streaming}
+    message = error_of(lambda: list(itertools.islice(load(**fields).batches(0, 0, 8), 5)))
+    assert f"; config.data.image_mode=RGB {words}" in message
 
 
 def test_folders_of_the_splits_are_the_sets(tmp_path):
