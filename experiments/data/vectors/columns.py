@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,16 @@ from experiments.cli.config import require
 from scorekit.io import read_arrays, read_file
 
 _BYTES = 2**30
+_STDS = (1e-30, 1e30)
+"""Standard deviations of columns, whose samples are float32."""
 
 
 def read_columns(path: Path) -> dict[str, np.ndarray]:
     """The columns of a .csv or .npz file by name."""
-    if path.suffix not in READERS:
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
         raise ValueError(f"must be a file with the suffix {' or '.join(READERS)}")
-    return READERS[path.suffix](path)
+    return READERS[suffix](path)
 
 
 def parse_bounds(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,11 +68,18 @@ def elements_of(values: np.ndarray, present: np.ndarray | None) -> np.ndarray:
 def moments_of(
     values: np.ndarray, kept: np.ndarray, names: tuple[str, ...], present: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the columns over the rows ``kept``."""
+    """Mean and standard deviation of the columns over the rows ``kept``; a ``ValueError`` names one without scale."""
     rows = elements_of(values[kept], None if present is None else present[kept])
-    mean, std = rows.mean(axis=0), rows.std(axis=0)
-    if not np.all(rows.max(axis=0) > rows.min(axis=0)):
-        raise ValueError(f"one of the columns {', '.join(names)} is the same in all training rows; leave it out")
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        mean, std = rows.mean(axis=0), rows.std(axis=0)
+    constant = rows.max(axis=0) == rows.min(axis=0)
+    if np.any(constant):
+        given = ", ".join(itertools.compress(names, constant))
+        raise ValueError(f"columns that are the same in all training rows must be left out, got {given}")
+    for name, value in zip(names, std, strict=True):
+        if not _STDS[0] <= value <= _STDS[1]:
+            allowed = "from {:g} to {:g}".format(*_STDS)
+            raise ValueError(f"column {name}: must have a standard deviation {allowed}, got {value:g}; change its unit")
     return mean, std
 
 
@@ -110,11 +121,23 @@ def _number(text: str) -> float:
 
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
     """The columns of a CSV file whose first row has their names, as text."""
-    lines = list(csv.reader(io.StringIO(read_file(path, limit=_BYTES).decode("utf-8-sig"), newline="")))
-    rows = [row for row in lines if row]
+    try:
+        text = read_file(path, limit=_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the file must be UTF-8: {error}") from error
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        why = f"{error}; is a closing quote missing before?"
+        raise ValueError(f"line {reader.line_num}: must be a line of a CSV file: {why}") from error
     names = [name.strip() for name in rows[0]] if rows else []
     if not names or len({*names}) < len(names) or not all(names):
         raise ValueError(f"the first row must have different names of columns, it has {', '.join(names) or 'none'}")
+    if np.all(np.isfinite([_number(name) for name in names])):
+        raise ValueError(f"the first row must have names of columns, it has the numbers {', '.join(names)}")
+    if len(rows) < 2:
+        raise ValueError("there must be at least one row below the names, there is none")
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(names):
             raise ValueError(f"row {number}: must have {len(names)} columns, it has {len(row)}")

@@ -137,9 +137,11 @@ class Table(Vectors):
             x = inside(x, lower, upper, self.entries)
             self.statistics = Statistics(lower, upper, *(np.zeros(x.shape[1]), np.ones(x.shape[1])), *[np.zeros(0)] * 4)
             self._u = self.statistics.standardise(x)
+            elements = {name: condition.reshape(-1, condition.shape[-1]) for name in self._given}
+            given = entries(elements if self._is_array else found, self._given)
             (mean, std), of_condition = (
                 moments_of(values, kept, names, there)
-                for values, names, there in ((self._u, self.columns, None), (condition, self._given, present))
+                for values, names, there in ((self._u, self.entries, None), (condition, given, present))
             )
             rows = elements_of(condition[kept], None if present is None else present[kept])
             ends = (rows.min(0), rows.max(0)) if self._given else (np.zeros(0),) * 2

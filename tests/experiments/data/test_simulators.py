@@ -158,7 +158,7 @@ NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
     ("theta", "x", "fields", "words"),
     [
         (NAN, RNG.normal(size=(40, 2)), (), "row 4, column theta: must be a finite number, got 'nan'"),
-        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), (), "one of the columns x is the same in all training rows"),
+        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), (), "in all training rows must be left out, got x_1, x_2"),
         (
             np.linspace(-3, 3, 40),
             RNG.normal(size=40),

@@ -88,7 +88,15 @@ def spoiled(row, column, value):
         (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
         (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
         (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be some of the columns a, b, c, place, each once"),
-        (spoiled(slice(None), 0, 3.0), {"x": "a,b"}, "one of the columns a, b is the same in all training rows"),
+        (spoiled(slice(None), [0, 2], 3.0), {"x": "a,b,c"}, "the same in all training rows must be left out, got a, c"),
+        *[
+            (
+                ROWS * [1, scale, 1],
+                {"x": "a,b"},
+                f"column b: must have a standard deviation from 1e-30 to 1e+30, got {std}",
+            )
+            for scale, std in ((1e200, "inf"), (1e-300, "0;"), (1e-60, ""))
+        ],
         (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
     ],
 )
@@ -104,12 +112,16 @@ def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, word
         ("t.csv", "a,a\n1,2\n", "the first row must have different names of columns, it has a, a"),
         ("t.csv", "", "the first row must have different names of columns, it has none"),
         ("t.npz", "no zip", "t.npz: must be an .npz file of arrays"),
+        ("t.csv", "a,b\n\n", "there must be at least one row below the names, there is none"),
+        ("t.csv", "1,2.5\n3,4\n", "the first row must have names of columns, it has the numbers 1, 2.5"),
+        ("t.csv", 'a,b\n1,"2\n' + "3,4\n" * 40_000, "must be a line of a CSV file: field larger than field limit"),
+        ("T.CSV", b"a,\xe4\n1,2\n", "the file must be UTF-8: 'utf-8' codec can't decode byte 0xe4"),
         ("t.txt", "a\n1\n", "must be a file with the suffix .csv or .npz"),
     ],
 )
 def test_what_is_no_table_is_one_sentence(tmp_path, name, content, words):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert words in error_of(lambda: load(path))
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(4))
     assert "arrays must be (N,), (N, D) or (N, T, C) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
