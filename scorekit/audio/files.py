@@ -30,6 +30,7 @@ from scorekit.typing import ArrayLike
 __all__ = ["Sound", "read", "resample", "write"]
 
 _Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
+_MOST_CHANNELS = 64
 
 
 class Sound(NamedTuple):
@@ -72,7 +73,7 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
     ``pcm_to_float(float_to_pcm(x, dither=key))``, which is written without further loss.
 
     Args:
-      x: floats ``(length,)`` or ``(channels, length)``, finite, full scale [-1, 1).
+      x: floats ``(length,)`` or ``(channels, length)`` of at most 64 channels, finite, full scale [-1, 1).
       subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
 
     >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
@@ -80,9 +81,15 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
     ValueError: path must be a file that can be written as PCM_16, got '/nowhere/a.wav': ...
     """
     soundfile = _extra("soundfile")
-    x = np.asarray(x, np.float32)
-    if x.ndim not in (1, 2) or not x.size:
-        raise ValueError(f"x must be (length,) or (channels, length), not empty, got {x.shape}")
+    x = np.asarray(x)
+    check_signal(x=x)
+    if x.ndim > 2 or (x.ndim == 2 and len(x) > _MOST_CHANNELS):
+        raise ValueError(
+            f"x must be (length,) or (channels, length) of at most {_MOST_CHANNELS} channels, got {x.shape}"
+        )
+    if np.issubdtype(x.dtype, np.integer) and not -1 <= x.min() <= x.max() <= 1:
+        raise ValueError(f"x must be floats of full scale [-1, 1), got {x.dtype}; scorekit.audio.pcm_to_float converts")
+    x = x.astype(np.float32)
     if not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite, got {np.sum(~np.isfinite(x))} values that are not")
     if subtype in ("PCM_16", "PCM_24"):  # libsndfile would round down
@@ -112,7 +119,7 @@ def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
 
 @checked
 def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
-    """Changes the sample rate, band-limited and without delay (SoX, high quality).
+    """Changes the sample rate, band-limited and without delay (SoX, high quality); at least one sample is left.
 
     Args:
       x: floats ``(..., length)``, not empty.
@@ -124,4 +131,5 @@ def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
     x = np.asarray(x, np.float32)
     columns = x.reshape(-1, x.shape[-1]).T
     y = soxr.resample(np.ascontiguousarray(columns), rate_from, rate_to)
+    y = y if len(y) else columns.mean(axis=0, keepdims=True)
     return np.ascontiguousarray(y.T).reshape(*x.shape[:-1], -1)

@@ -32,7 +32,8 @@ def export(folder: str | Path, loaded: Any, facts: Mapping[str, Any] | None = No
     ``config.json`` holds the attributes of the network, its preconditioning and the SHA-256 of the weights,
     ``model.safetensors`` the parameters with names joined by dots (``blocks.qkv.kernel``; constants after
     ``constants/``), ``autoencoder.safetensors`` the weights of an autoencoder if there is one, ``README.md`` a model
-    card. What ``load`` would not read is not written, such as parameters that do not fit the network.
+    card. Earlier files of these names are replaced. What ``load`` would not read is not written, such as parameters
+    that do not fit the network.
 
     Args:
       folder: the folder to write; made if it does not exist.

@@ -222,11 +222,16 @@ def read_pickle(path: str | Path) -> Any:
     :class:`Inert`.
     """
     check_regular(path)
+    size = Path(path).stat().st_size
+    if not size:
+        raise ValueError(f"{path}: it is empty")
     try:
-        size = Path(path).stat().st_size
         if zipfile.is_zipfile(path):
             return _from_zip(zipfile.ZipFile(path), path, size)
         with open(path, "rb") as file:
+            if file.read(4) == b"PK\3\4":
+                raise ValueError("refused an incomplete zip file (was its download cut off?)")
+            file.seek(0)
             return _unpickle(file, size)
     except OSError:
         raise

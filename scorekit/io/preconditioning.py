@@ -194,13 +194,14 @@ BETAS: Mapping[str, Callable[[int, float, float], np.ndarray]] = {
 }
 """The tables of betas by the names that diffusers gives them; the third is the cosine schedule of iDDPM."""
 
-_Beta: TypeAlias = Annotated[float, Between(0, 1, "both")]
+_COUNT, _BETA = Count(2, 2**20), Between(0, 1, "both")
+_Beta: TypeAlias = Annotated[float, _BETA]
 
 
 @checked
 def beta_table(
     name: Annotated[str, OneOf(*BETAS)] = "linear",
-    count: Annotated[int, Count(2, 2**20)] = 1000,
+    count: Annotated[int, _COUNT] = 1000,
     start: _Beta = 1e-4,
     end: _Beta = 0.02,
 ) -> np.ndarray:
@@ -261,7 +262,9 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     name, betas = str(config.get("_class_name", "without _class_name")), config.get("trained_betas")
     if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
         check_none(unsupported(config, {"invert_sigmas": (False,)}))
-        return flow(config.get("num_train_timesteps", 1000))
+        last = config.get("num_train_timesteps", 1000)
+        Between(0, open="low", scalar=True).check("num_train_timesteps", last)
+        return flow(last)
     if name.startswith("EDM"):
         check_none(unsupported(config, {"prediction_type": ("epsilon",)}))
         return edm(config.get("sigma_data", 0.5), config.get("sigma_min", 0.002), config.get("sigma_max", 80.0))
@@ -272,8 +275,11 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     only |= {"timestep_type": ("discrete",)} if config["prediction_type"] == "v_prediction" else {}
     check_none(unsupported(config, only))
     if betas is None:
-        ends = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
-        betas = beta_table(config["beta_schedule"], config.get("num_train_timesteps", 1000), *ends)
+        given = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02} | config
+        bounds = {"num_train_timesteps": _COUNT, "beta_start": _BETA, "beta_end": _BETA}
+        for field, bound in bounds.items():
+            bound.check(field, given[field])
+        betas = beta_table(config["beta_schedule"], *(given[field] for field in bounds))
     found = ddpm(betas, _PREDICTIONS[config["prediction_type"]])
     if config.get("rescale_betas_zero_snr"):
         schedule = schedules.zero_terminal_snr(found.schedule)

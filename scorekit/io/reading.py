@@ -59,7 +59,8 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.suffix == ".safetensors":
-        return Weights(read_safetensors(path), {})
+        with naming(path):
+            return Weights(_nonempty(read_safetensors(path)), {})
     if path.suffix not in PICKLES:
         raise ValueError(f"path must end in {', '.join(WEIGHTS)}, got {str(path)!r}")
     found = read_pickle(path)

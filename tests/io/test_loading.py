@@ -168,6 +168,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path, pipeline):
     one = np.ones(1, np.float32)
     cases = {
         r"no layout \(adm, .*\) has tensors of the names a.b, c": (write("a.safetensors", {"a.b": one, "c": one}), {}),
+        "empty.safetensors: holds no tensors": (write("empty.safetensors", {}), {}),
         "does not use: extra": (write("b.safetensors", {**DIFFUSERS, "extra": one}), {"heads": 2}),
         "options must be among heads, keep_variance for the layout dit, got 'head'": (pipeline, {"head": 2}),
         "revision must be None": (pipeline, {"revision": "main"}),

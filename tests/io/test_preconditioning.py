@@ -98,7 +98,12 @@ def test_given_betas_and_zero_terminal_signal():
         ),
         ({"_class_name": "FlowMatchHeunDiscreteScheduler", "invert_sigmas": True}, "invert_sigmas must be False"),
         ({"beta_schedule": "linear", "prediction_type": "flow"}, "prediction_type must be 'epsilon' or 'v_pre"),
-        ({"beta_schedule": "linear", "num_train_timesteps": 1}, "count must be an integer from 2 to 1048576, got 1"),
+        (
+            {"beta_schedule": "linear", "num_train_timesteps": 1},
+            "num_train_timesteps must be an integer from 2 to 1048576, got 1",
+        ),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 0}, "num_train_timesteps must be"),
+        ({"beta_schedule": "linear", "beta_start": 0.0}, r"beta_start must be in \(0, 1\), got 0.0"),
     ],
 )
 def test_other_schedulers_are_refused(config, message):
