@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from experiments.cli import distributed, interrupts, progress
-from experiments.cli.config import Config, ConfigError, leaves, save_resolved
+from experiments.cli.config import Config, ConfigError, leaves, require, save_resolved
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import run_files
@@ -130,6 +130,7 @@ def fit(one: Fit) -> TrainState:
     """Trains to ``config.training.steps``, from the newest checkpoint in ``workdir`` if there is one.
 
     Raises:
+      ConfigError: for fewer steps than the run has made, or another meaning of its weights.
       ProgramError: if another process trains into ``workdir``, all its checkpoints are damaged, or the loss stays not
         finite.
       SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
@@ -156,6 +157,8 @@ def fit(one: Fit) -> TrainState:
             run_files.check_encoder(config, dataset.encoder, restored.extra, workdir)
             run_files.check_class_names(dataset.class_names, restored.extra, workdir)
             first, state = restored.step, training.place_state(restored.state, mesh)
+            allowed = f"at least {first}, the steps that the run in {workdir} has made"
+            require(options.steps >= first, "training.steps", options.steps, allowed)
         if distributed.is_first():
             save_resolved(config, workdir / "config.json")
             summary = progress.summary_lines(

@@ -181,6 +181,10 @@ def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
 def test_a_run_is_not_continued_with_another_config(finished):
     err = fails("train", *train_arguments(finished[0]), "--config.training.learning_rate=0.5")
     assert "config.training.learning_rate=0.5: the run in" in err
+    written = (finished[0] / "config.json").read_text()
+    err = fails("train", *train_arguments(finished[0], STEPS - 1))
+    assert f"config.training.steps={STEPS - 1}: must be at least {STEPS}, the steps that the run in" in err
+    assert (finished[0] / "config.json").read_text() == written
 
 
 def wait_for_step(process, workdir, step):
