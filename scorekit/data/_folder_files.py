@@ -65,19 +65,23 @@ def _text(path: Path, root: Path, limit: int) -> str:
 
 
 def _read_table(root: Path, names: set[str], what: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The captions, and the names of classes, of the files that the lines of a table name."""
+    """The captions, and the names of classes, of the files that the lines of a table name: at least one of them."""
     path = next((root / name for name in _CAPTIONS if (root / name).exists()), None)
     found: dict[str, dict[str, str]] = {"text": {}, "label": {}}
     if path is None:
         return found["text"], found["label"]
+    others = None
     for number, line in enumerate(_text(path, root, _MOST_CAPTIONS).split("\n"), 1):
         if line.strip():
             for field, name, value in _entries(line, f"{path}, line {number},"):
                 if name not in names:
-                    raise ValueError(f"{path}, line {number}, must name one of the {what} in {root}, got {name!r}")
-                if name in found[field]:
+                    others = others or f"line {number} names {name!r}"
+                elif name in found[field]:
                     raise ValueError(f"{path}, line {number}, must not give {name} a second {field}")
-                found[field][name] = value
+                else:
+                    found[field][name] = value
+    if others and not any(found.values()):
+        raise ValueError(f"{path} must name {what} in {root}, but {others}")
     return found["text"], found["label"]
 
 

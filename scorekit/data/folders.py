@@ -17,9 +17,9 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
     of an image is its subfolder (at any depth below it), numbered in the order of the names; without subfolders there
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
     "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder, where ``"label": "cats"`` is a class
-    in place of the subfolder; each names an image, and none twice. Names that begin with a dot are left out. Images
-    are in path order. Links may not lead out of the folder. The source has ``name``, ``num_classes``, ``classes``,
-    ``captioned`` and ``shape`` ``(H, W, C)``.
+    in place of the subfolder; none is given twice, and at least one names an image. Names that begin with a dot are
+    left out. Images are in path order. Links may not lead out of the folder. The source has ``name``, ``num_classes``,
+    ``classes``, ``captioned`` and ``shape`` ``(H, W, C)``.
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.

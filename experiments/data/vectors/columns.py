@@ -134,7 +134,8 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
     names = [name.strip() for name in rows[0]] if rows else []
     if not names or len({*names}) < len(names) or not all(names):
         raise ValueError(f"the first row must have different names of columns, it has {', '.join(names) or 'none'}")
-    if np.all(np.isfinite([_number(name) for name in names])):
+    counted = [str(i) for i in range(len(names))]  # the names that pandas gives
+    if names != counted and np.all(np.isfinite([_number(name) for name in names])):
         raise ValueError(f"the first row must have names of columns, it has the numbers {', '.join(names)}")
     if len(rows) < 2:
         raise ValueError("there must be at least one row below the names, there is none")

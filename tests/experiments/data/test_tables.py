@@ -10,6 +10,7 @@ from experiments import data
 from experiments.configs.points import table
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import preprocess
+from experiments.data.vectors.columns import read_columns
 
 NAMES = ("a", "b", "c", "place")
 ROWS = np.random.default_rng(0).standard_normal((60, 3)) * [1, 20, 1e4] + [0, 5, 1e6]
@@ -125,6 +126,11 @@ def test_what_is_no_table_is_one_sentence(tmp_path, name, content, words):
     assert words in error_of(lambda: load(path))
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(4))
     assert "arrays must be (N,), (N, D) or (N, T, C) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
+
+
+def test_columns_may_be_counted_from_0(tmp_path):
+    (tmp_path / "t.csv").write_text("0,1\n3,4\n")
+    assert read_columns(tmp_path / "t.csv")["1"].tolist() == ["4"]
 
 
 @pytest.mark.slow
