@@ -25,6 +25,7 @@ Array([1. , 0.5, 0. ], dtype=float32)
 
 from typing import Annotated
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -130,11 +131,19 @@ def vp_quadratic(
       power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
     """
     _check_ends(t_max, t_min)
+    is_plain = jax.tree_util.treedef_is_leaf(jax.tree.structure(schedule))  # an object that jit does not take
+    return (_vp_quadratic if is_plain else _compiled)(schedule, n, t_max, t_min, power)
+
+
+def _vp_quadratic(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike, power: ArrayLike) -> Array:
     vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
     first, last = vp.time_at(log_snr)
     ts = schedule.time_at(vp.log_snr(_quadratic(n, first, last, power)))
     return _valid(t_max, t_min, jnp.clip(ts, t_min, t_max).at[0].set(t_max).at[-1].set(t_min))
+
+
+_compiled = jax.jit(_vp_quadratic, static_argnums=1)  # eagerly, forty programs would be compiled
 
 
 @checked
