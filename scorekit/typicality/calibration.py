@@ -198,7 +198,8 @@ def typicality_test(
 
     null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
     allowed = jnp.floor(jnp.asarray(level, float) * (resamples + 1) * (1 + 1e-6)).astype(int)  # of 1 + n
-    threshold = jnp.where(allowed < 1, jnp.inf, jnp.sort(null)[resamples - jnp.maximum(allowed, 1)])
+    quantile = jnp.sort(null)[resamples - jnp.maximum(allowed, 1)]
+    threshold = nan_unless_finite(jnp.where(allowed < 1, jnp.inf, quantile), calibration)
     statistic = deviation(log_density)
     rejected = ~(statistic <= threshold) | jnp.isinf(statistic)
     return TypicalityTest(statistic, threshold, p_values(null, statistic), rejected)
