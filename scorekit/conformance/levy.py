@@ -13,7 +13,7 @@ law                  variances v               v given the increment d
 ==================== ========================= ====================================================
 
 and d given v and y is Gaussian. The support of the sparse law is drawn with d integrated out, one indicator after the
-other, and neighbours exchange theirs: a jump moves along the signal in one step.
+other, and neighbours exchange their indicators: a jump moves along the signal in one step.
 
 >>> signals = levy("laplace", 2, std=1.0)
 >>> x = gibbs(jax.random.key(0), signals, jnp.eye(2), jnp.array([0.5, 3.0]), 0.1, draws=200)
@@ -158,7 +158,7 @@ def gibbs(
     burn_in: NonNegativeInt = 100,
     mean: bool = False,
 ) -> Array:
-    """Samples of ``p(x | y)`` by one Markov chain; ``vmap`` over keys for several, over observations for several y.
+    """Samples of ``p(x | y)`` by one Markov chain; ``vmap`` over keys for more chains, over observations for more y.
 
     Args:
       key: PRNG key.

@@ -1,8 +1,8 @@
 """Checks of a training loss, ``w(sigma) mean_d (D(x0 + sigma eps, sigma) - x0)^2`` for a denoiser D.
 
 At the exact denoiser its expectation is ``w(sigma)`` times the mean squared error of ``E[x0 | x]``, its derivative in
-every direction is 0, and its second difference in a constant direction c is ``2 w(sigma) c^2``: whatever the network
-predicts, and however the loss is written.
+every direction is 0, and its second difference in a constant direction c is ``2 w(sigma) c^2``. This holds whatever the
+network predicts, and however the loss is written.
 """
 
 from collections.abc import Callable, Iterator

@@ -23,8 +23,8 @@ class Metric:
     Attributes:
       value: function ``(x, y) -> float`` of sets ``(N, D)`` and ``(M, D)``.
       kind: "frechet" for ``|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))``, "mmd" for the squared maximum mean discrepancy
-        of the kernel ``exp(-|x - y|^2 / 2)``, "c2st" for the accuracy of a classifier, "distance" for any other that
-        falls to 0 for equal laws, with the number of vectors or its root.
+        of the kernel ``exp(-|x - y|^2 / 2)``, "c2st" for the accuracy of a classifier, "distance" for any other metric
+        that, for equal laws, falls to 0 with the number of vectors or its root.
       count: number of vectors of a set.
     """
 

@@ -20,8 +20,8 @@ class Likelihood:
     """A log-density to check.
 
     Attributes:
-      log_prob: function ``(problem, x) -> (N,)`` in nats, for the denoiser of a Gaussian with ``problem.mean`` and
-        ``problem.covariance``, so that it can be written for automatic differentiation.
+      log_prob: function ``(problem, x) -> (N,)`` in nats, for the denoiser of a Gaussian; ``problem.mean`` and
+        ``problem.covariance`` allow a denoiser with automatic differentiation.
       count: number of points.
     """
 

@@ -1,6 +1,6 @@
 """Exact laws as NumPy callables: Gaussians, mixtures, a ring, chains of tokens.
 
-Everything is float64 and has no JAX in it, so that a network of any package can be replaced by it. Noisy states are
+Everything is float64 and free of JAX, so that the denoisers can replace a network of any package. Noisy states are
 ``x = alpha x0 + sigma eps``, by default with ``alpha = 1``; sigma and alpha are scalars or one for each row of x.
 
 Args:

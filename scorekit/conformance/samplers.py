@@ -60,8 +60,8 @@ class Sampler:
 
     Attributes:
       run: function ``(denoiser, x, sigmas, rng) -> x`` from x ``(N, D)`` at ``sigmas[0]`` to ``sigmas[-1]``, float64.
-        ``denoiser(x, sigma) -> x0`` takes and gives NumPy arrays, sigmas ``(n + 1,)`` decrease; a sampler that has its
-        own grid uses their ends and their number. All noise is ``rng.standard_normal(shape)``.
+        ``denoiser(x, sigma) -> x0`` takes and gives NumPy arrays, sigmas ``(n + 1,)`` decrease; a sampler with a grid
+        of its own uses only the ends and the number of sigmas. All noise is ``rng.standard_normal(shape)``.
       order: claimed order of convergence, or None.
       stochastic: whether it draws noise.
       to_zero: whether sigmas may end with 0.
@@ -174,7 +174,7 @@ class TokenSampler:
     Attributes:
       run: function ``(denoiser, n, length, rng) -> (n, L)``, integers; ``denoiser(x) -> (n, L, V)`` gives the
         probabilities of each token given those that are not V, the mask.
-      bias: largest total variation that is not an error: of a sampler that draws several tokens at once.
+      bias: largest total variation that is not an error, for samplers that draw several tokens at once.
     """
 
     run: Callable[..., np.ndarray]

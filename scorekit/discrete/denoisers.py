@@ -62,9 +62,9 @@ def denoiser_from_network(
     """A denoiser from a network that returns logits: ``log p(x_i | z_t) = log_softmax(logits + log q(z_i | x_i))``.
 
     With masks, a token without one is carried over, ``p(x_i | z_t) = [x_i = z_i]``, and the mask has probability 0: its
-    logit, if there is one, is dropped. With uniform noise the network may predict the token from the others alone
-    (``leave_one_out``, what UDLM substitutes for x0), which does not have to learn how probable it is that the token
-    has been kept; or ``posterior``, whose logits are of ``p(x_i | z_t)`` itself. With masks both are the same.
+    logit, if there is one, is dropped. With uniform noise ``leave_one_out`` predicts the token from the others alone
+    (UDLM substitutes this for x0), so that the network does not learn how probable it is that the token has been kept;
+    with ``posterior`` the logits are of ``p(x_i | z_t)`` itself. With masks both are the same.
 
     Args:
       network: ``(z_t, t) -> logits``, ``(B, ..., V)`` or with the mask ``(B, ..., V + 1)``, of any precision.

@@ -186,9 +186,9 @@ def discrete_variational_bound(
     """A Monte-Carlo estimate of the bound of the ancestral sampler with the steps ``ts``: all steps, one draw each.
 
     ``-log p_n(x0) <= KL(q(z_1 | x0) || prior) + sum_k E KL(q(z_s | z_t, x0) || p(z_s | z_t))``; the last step, to 0, is
-    the reconstruction. It bounds ``-log p_n(x0)``, p_n the law of that sampler with these n steps, which can lie below
-    ``-log p(x0)``. As the grid is refined it goes to :func:`variational_bound`; for the exact posterior its mean over
-    the data decreases, while for a single x0 it may increase.
+    the reconstruction. The bound is on ``-log p_n(x0)``, p_n the law of this sampler with these n steps, and can lie
+    below ``-log p(x0)``. As the grid is refined, it converges to :func:`variational_bound`; for the exact posterior its
+    mean over the data then decreases, while for a single x0 it may increase.
 
     Args:
       denoiser: ``(z_t, t) -> log p``, called with a scalar t.

@@ -62,9 +62,9 @@ def sample(
       trajectory: also return the tokens after every step.
 
     Raises:
-      ValueError: for no mask to reveal, a solver that needs masks with uniform noise, or log-probabilities that are NaN
-        or do not sum to 1: if traced, the tokens drawn from them are -1 (the largest value of an unsigned type), to the
-        end.
+      ValueError: if there is no mask to reveal, if a solver that needs masks gets uniform noise, or if
+        log-probabilities are NaN or do not sum to 1; if these are traced, tokens drawn from them are -1 (the largest
+        value of an unsigned type) to the end.
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
@@ -88,8 +88,8 @@ def sample(
 def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_init: Array) -> Array:
     """Reveals one mask at a time, in random order and at the times of the continuous process: no discretisation error.
 
-    With n masks at the noise level sigma the next is revealed at ``sigma u^(1 / n)``, u uniform. One evaluation for
-    each token; with an exact denoiser the samples are exact. It is sampling from an order-agnostic autoregressive
+    With n masks at the noise level sigma the next mask is revealed at ``sigma u^(1 / n)``, u uniform. Each token costs
+    one evaluation; with an exact denoiser the samples are exact. This is sampling from an order-agnostic autoregressive
     model.
 
     Args:

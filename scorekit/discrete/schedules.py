@@ -1,9 +1,10 @@
 """Schedules of discrete diffusion: the probability ``alpha(t)`` that a token is kept.
 
 ``q(z_t | x0) = alpha(t) [z_t = x0] + sigma(t) pi(z_t)`` with ``sigma = 1 - alpha``: the nouns of
-:mod:`scorekit.schedules`, where signal and noise are mixed, not exchanged. ``log_snr(t) = log(alpha / sigma)``, so that
-the samplers of :mod:`scorekit.times` and the grids of :mod:`scorekit.solvers.grids` take these schedules. alpha
-decreases from 1 to 0. ``sigma`` is computed without cancellation: the weight of the loss divides by it.
+:mod:`scorekit.schedules`, which however mixes signal and noise instead of exchanging them.
+``log_snr(t) = log(alpha / sigma)``, so that the samplers of :mod:`scorekit.times` and the grids of
+:mod:`scorekit.solvers.grids` take these schedules. alpha decreases from 1 to 0. ``sigma`` is computed without
+cancellation: the weight of the loss divides by it.
 
 Returns:
   The schedule.

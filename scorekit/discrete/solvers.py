@@ -1,8 +1,8 @@
 """Solvers of the reverse process of tokens, on the contract of :mod:`scorekit.solvers`: ``row``, ``init``, ``step``.
 
 A step is drawn token by token from probabilities that the denoiser gives, so that two tokens that change in one step
-are independent: the only error, of order one in the step unless the table says otherwise. ``transition`` returns
-these probabilities.
+are independent. This is the only error, of order one in the step unless the table says otherwise. ``transition``
+returns these probabilities.
 
 ======================  ========  =========  =============================================================
 solver                  NFE/step  noise      step
@@ -220,8 +220,8 @@ class ConfidenceOrdered(TokenSolver):
     """Draws all masked tokens and keeps those with the largest ``log p(x_i | z_t) + temperature s Gumbel`` (MaskGIT).
 
     Of n masks ``round(n sigma_s / sigma_t)`` remain, at most n - 1. It is fast and biased: the order depends on the
-    drawn values, which favours probable tokens. A large temperature is a random order; with as many steps as tokens
-    that is exact (:func:`scorekit.discrete.first_hitting_sample`).
+    drawn values, which favours probable tokens. A large temperature gives a random order, which is exact with as many
+    steps as tokens (:func:`scorekit.discrete.first_hitting_sample`).
 
     Attributes:
       temperature: temperature of the order; multiplied by the time at the end of the step.

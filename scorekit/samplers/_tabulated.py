@@ -21,7 +21,7 @@ _OCTAVES = np.log2([float(scale) for scale in TABLES])
 
 
 def counts(guidance_scale: ArrayLike | None = None) -> list[int]:
-    """The numbers of steps that have a table; with a guidance scale those that have one for each scale."""
+    """The numbers of steps that have a table; with a guidance scale, the numbers that have a table for each scale."""
     return [int(n) for n in TABLES["1"] if guidance_scale is None or all(n in tables for tables in TABLES.values())]
 
 

@@ -1,11 +1,12 @@
 """The probability-flow ODE with adaptive steps.
 
-In a coordinate of :mod:`scorekit._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
-``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
-x0 has no eps at sigma = 0, one that predicts eps no x0 at alpha = 0, and near such an end one of them is rounding error
-divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
-epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at that distance.
-The resulting error is of the order of the rounding error that it avoids, and the same in both directions.
+In a coordinate of :mod:`scorekit._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with ``y = x / scale``;
+"flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts x0 has no eps at
+sigma = 0, and a network that predicts eps has no x0 at alpha = 0. Near such an end the missing one is rounding error
+divided by a small number. The slope is therefore never evaluated closer to such an end than
+``sqrt(machine epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at
+that distance. The resulting error is of the order of the rounding error that it avoids, and the same in both
+directions.
 """
 
 import functools
@@ -34,8 +35,8 @@ class AdaptiveResult(NamedTuple):
     Attributes:
       x: the state at ``t_end``, shaped and typed like ``x_init``; NaN in blocks that failed.
       saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
-      nfe: network evaluations: 2 for the first step size and 6 for every step tried; here and below, of the block
-        that needed most.
+      nfe: network evaluations, 2 for the first step size and 6 for every step tried; this and the next two counts are
+        of the block that needed most.
       accepted: steps taken.
       rejected: steps tried and rejected.
       success: whether ``t_end`` was reached in all blocks.

@@ -5,12 +5,12 @@ noise is a Brownian motion in q and the only slope, the clean estimate, is bound
 constant slope is the posterior ``q(x_s | x_t, x0)``; a weighted mean of the slopes at both ends is Heun's. They are
 the embedded pair. Steps are measured by the clock ``u = log(1 + SNR)``: about q at high noise, log q at low noise.
 
-To draw new noise after a rejection, as the published algorithm does, keeps the increments that happen to make a small
-error, and their sum is no longer Gaussian (in a test here its variance grows by a quarter). Instead, a rejected step is
-halved (and again), and the increment of a half follows from the one already drawn by the Brownian bridge. In units of
-standard deviations that is a rotation: if the left half holds the fraction f of the variance, ``left = sqrt(f) xi +
-sqrt(1 - f) z`` and ``right = sqrt(1 - f) xi - sqrt(f) z``. The z of a split is a function of the key and of its
-position in the tree, so that no increments are stored.
+The published algorithm draws new noise after a rejection. It thus keeps the increments that happen to make a small
+error, whose sum is no longer Gaussian (in a test here its variance grows by a quarter). Here a rejected step is halved,
+repeatedly if needed, and the increment of a half follows from the increment already drawn, by the Brownian bridge. In
+units of standard deviations this is a rotation: if the left half holds the fraction f of the variance,
+``left = sqrt(f) xi + sqrt(1 - f) z`` and ``right = sqrt(1 - f) xi - sqrt(f) z``. The z of a split is a function of the
+key and of its position in the tree, so that no increments are stored.
 """
 
 from typing import NamedTuple

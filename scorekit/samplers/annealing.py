@@ -1,7 +1,8 @@
 """Posterior samples for linear operators, exact in the limit of many steps: annealing with an added noise.
 
-With ``y = A x0 + s z`` take ``u = x0 + rho w``, where the noise w shares its observed part with z. As long as ``rho^2 A
-A' <= s^2``, u is a noisy copy of x0 of level ``rho`` and y depends on u alone, so that the two draws
+With ``y = A x0 + s z`` take ``u = x0 + rho w``, where the noise w shares its observed part with z. As long as
+``rho^2 A A' <= s^2``, u is a noisy copy of x0 of level ``rho`` and y given u does not depend on x0, so that the two
+draws
 
     ``u | x0, y``: a Gaussian,     ``x0 | u``: from a noisy copy to data,
 
@@ -14,9 +15,10 @@ Along a right singular vector, with ``g = min((rho a / s)^2, 1)`` and c for y ov
 
     ``u = x0 + g (c - x0) + rho sqrt(1 - g) w``:
 
-an observed coordinate moves to its observation. The second is the flow of the data ``d = (x0 - u) / rho`` from noise to
-0: if ``x_t = alpha d + sigma eps`` with ``alpha^2 + sigma^2 = 1``, then ``u + rho alpha x_t`` is a noisy copy of x0 of
-level ``rho sigma`` and holds all that u and x_t tell of x0. Hence any denoiser of the prior gives the one of the flow,
+an observed coordinate moves to its observation. The second draw is the flow of the data ``d = (x0 - u) / rho`` from
+noise to 0: if ``x_t = alpha d + sigma eps`` with ``alpha^2 + sigma^2 = 1``, then ``u + rho alpha x_t`` is a noisy copy
+of x0 of level ``rho sigma`` and holds all information of u and x_t on x0. Hence any denoiser of the prior gives the
+denoiser of the flow,
 
     ``E[d | x_t, u] = (E[x0 | u + rho alpha x_t] - u) / rho``.
 """
@@ -88,11 +90,11 @@ def annealed_posterior(
 ) -> AnnealedResult:
     """Samples of ``p(x0 | y)`` for one observation, exact in the limit of many particles and small steps.
 
-    Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, but not
-    above the next level of a geometric sequence to the last level, ``rho = s / |A|``; stages that are left
-    repeat the last level. The result is biased by the error of ``steps`` steps and by the finite number of
-    particles; the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + stages sweeps steps`` evaluations of
-    the batch and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
+    Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, or the
+    next level of a geometric sequence to the last level, ``rho = s / |A|``, if that is smaller. Any remaining stages
+    repeat the last level. The result is biased by the error of ``steps`` steps and by the finite number of particles;
+    the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + stages sweeps steps`` evaluations of the batch
+    and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
 
     Args:
       key: PRNG key.

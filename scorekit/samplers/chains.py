@@ -217,11 +217,12 @@ def corrupt_denoise(
     ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(x_t, ts)``.
 
     If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver maps back to the data: a
-    stochastic one by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by transport.
-    The data distribution is thus stationary for both, and the only one, since the noise has full support. For Gaussian
-    data of variance ``s^2`` the correlation between rounds is ``r^2`` with the stochastic solver and the larger r with
-    the flow, ``r = alpha s / sqrt(alpha^2 s^2 + sigma^2)``: the flow mixes half as fast. With finite steps the chain
-    converges to where the errors of the solver balance, and a last time above 0 adds its noise in every round.
+    stochastic solver by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by
+    transport. The data distribution is thus stationary for both, and is the only stationary law, since the noise has
+    full support. For Gaussian data of variance ``s^2`` the correlation between rounds is ``r^2`` with the stochastic
+    solver and the larger r with the flow, ``r = alpha s / sqrt(alpha^2 s^2 + sigma^2)``: the flow mixes half as fast.
+    With finite steps the chain converges to where the errors of the solver balance, and a last time above 0 adds its
+    noise in every round.
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``.

@@ -73,9 +73,9 @@ def translate(
     """Encodes with one denoiser and decodes with another, deterministically: inversion editing, dual bridges.
 
     ``x' = sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is editing
-    by (DDIM) inversion; with two models it is their dual diffusion implicit bridge, which meets in the noise. With
-    ``source`` as ``target`` it returns ``x`` up to the error of the steps, see :func:`scorekit.samplers.invert`. For
-    models with different schedules call ``invert`` and ``sample``.
+    by (DDIM) inversion; with two models it is their dual diffusion implicit bridge, whose halves meet in the noise.
+    With ``source`` as ``target`` it returns ``x`` up to the error of the steps, see :func:`scorekit.samplers.invert`.
+    For models with different schedules call ``invert`` and ``sample``.
 
     Args:
       source: the denoiser of the condition or domain of the input.

@@ -1,15 +1,15 @@
 r"""Few steps without training for it: noise levels and weights of a multistep solver, chosen once for all data.
 
 Noise levels are the angle ``a = atan(sigma / (alpha sigma_data))``, and states are ``u = x / r`` with
-``r = hypot(alpha sigma_data, sigma)``: data of that standard deviation around 0 stand still on them, whatever the
-schedule. The probability-flow ODE is ``du/da = v = cos(a) eps - sin(a) x0 / sigma_data``, and step k is
+``r = hypot(alpha sigma_data, sigma)``: data of standard deviation ``sigma_data`` around 0 do not move in u, whatever
+the schedule. The probability-flow ODE is ``du/da = v = cos(a) eps - sin(a) x0 / sigma_data``, and step k is
 
     ``u_k+1 = (1 + d_k) u_k + (a_k+1 - a_k) sum_j w_kj v_k-j``,  j = 0 to 4.
 
 The table holds the levels, as log-SNR for ``sigma_data = 1``, the weights w and d. They were optimised together, on
 random mixtures of Gaussians (``experiments.benchmarks.few_steps_tuning``), so that the grid and the weights belong to
 each other. Other tables are for guidance scales of 2, 4 and 8, where slopes change faster. The first slope is taken at
-a lower noise level than the start, where a network could only return the mean.
+a lower noise level than the start, because a network can only return the mean at the start.
 """
 
 from typing import NamedTuple
@@ -122,8 +122,8 @@ def few_steps(
       t_max: the first time, with more noise than the first evaluation.
       t_min: the last time, with less noise than the last evaluation.
       sigma_data: standard deviation of the data around 0, over all values; 0.5 for many images.
-      guidance_scale: gamma of classifier-free guidance, from 1 to 8. Tables are for 1 (unguided), 2, 4 and 8; between
-        these they are linear in log gamma. Only None, not 1, allows the numbers of steps without guidance.
+      guidance_scale: gamma of classifier-free guidance, from 1 to 8. Tables are for 1 (unguided), 2, 4 and 8, and are
+        interpolated linearly in log gamma. The numbers of steps without guidance need None, not 1.
 
     Returns:
       ``(solver, ts)``, as :func:`scorekit.samplers.sample` takes them; they belong to each other and to the schedule.

@@ -33,9 +33,9 @@ def invert(
 
     Both directions approximate the same ODE, so that ``sample(invert(x))`` returns to ``x`` up to an error that falls
     with the number of steps at the order of the solver, or one order better if the order is even (the leading errors
-    cancel). The first steps of a multistep solver, here the steps at the data, are of low order and must be short for
-    this, and a step of sampling to ``sigma = 0`` is first order. RMS in data of standard deviation 1, on a mixture of
-    six Gaussians with a cosine schedule and 64 equal steps:
+    cancel). For this the first steps of a multistep solver, here the steps at the data, must be short, since they are
+    of low order; a step of sampling to ``sigma = 0`` is first order. RMS in data of standard deviation 1, on a mixture
+    of six Gaussians with a cosine schedule and 64 equal steps:
 
     =======================================  ===============  ========  =====================  ========
     solver                                   log-SNR +-4      order     t from 0 to 1          order

@@ -51,7 +51,7 @@ def sample_with_log_probs(
 
     A step without noise, such as the last one to ``sigma = 0``, is deterministic and counts 0: a policy gradient
     ignores the effect of the parameters on that step. To differentiate, pass the trajectory to
-    :func:`trajectory_log_probs`: here it depends on the parameters too.
+    :func:`trajectory_log_probs`: here the trajectory depends on the parameters, too.
 
     Args:
       key: PRNG key.
@@ -102,8 +102,8 @@ def trajectory_log_probs(
     """The log-probability of each step of a given trajectory, under this denoiser.
 
     With the denoiser that made the trajectory these are the values of :func:`sample_with_log_probs`, up to rounding.
-    The gradient of their sum times a reward is the policy gradient, ``exp(new - old)`` the importance ratio. All n
-    evaluations are differentiated through: wrap the network in ``jax.checkpoint`` to keep the memory of one. For a
+    The gradient of their sum times a reward is the policy gradient, ``exp(new - old)`` the importance ratio. The
+    gradient goes through all n evaluations: wrap the network in ``jax.checkpoint`` to need the memory of one. For a
     one-step solver a part ``trajectory[a : b + 1]``, ``ts[a : b + 1]`` may be given alone; a multistep solver rebuilds
     its history from the start of the trajectory.
 

@@ -6,7 +6,7 @@ With ``f_k`` the k-th step of a solver, ``x_{k+1} = f_k(x_k)``, and ``c = hypot(
 
 the exact answer for standard normal data. Sweep i makes at least the first i states exact, so that n sweeps give the
 sequential answer; in practice far fewer do. Triangular Anderson acceleration extrapolates each state from the last few
-sweeps by a least-squares fit to the residuals of that state and of the ones before it, never after.
+sweeps by a least-squares fit to the residuals of this state and of earlier states, not of later ones.
 """
 
 from typing import Any, NamedTuple
@@ -92,12 +92,12 @@ def parallel_sample(
     ``NamedSharding(mesh, PartitionSpec("data"))``; the states cross the mesh once a sweep.
 
     The loop stops when the RMS change of every state of every example is at most ``tolerance * hypot(alpha, sigma)``
-    (the criterion of ParaDiGMS, with the scale of the state, as the scale of the noise vanishes at the end); under
-    ``vmap`` each example has its own. Steps whose states have settled leave the window, and later ones enter. The
-    result can be differentiated in forward mode only.
+    (the criterion of ParaDiGMS, but with the scale of the state, because the scale of the noise vanishes at the end);
+    under ``vmap`` each example stops by itself. Steps whose states have settled leave the window, and later ones enter.
+    The result can be differentiated in forward mode only.
 
-    The examples of a batch share the sweeps, and the slowest decides: the number grows with the batch. Sweeps (and
-    evaluations of each example) for 64 equal steps of Adams-Bashforth, tolerance 1e-3, cosine schedule:
+    The examples of a batch share the sweeps, and the slowest example decides their number, which grows with the batch.
+    Sweeps (and evaluations of each example) for 64 equal steps of Adams-Bashforth, tolerance 1e-3, cosine schedule:
 
     ===========================  ========  ===========  ===========  ============  ============
     data                         examples  Picard       Anderson     window of 32  window of 16

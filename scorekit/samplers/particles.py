@@ -10,8 +10,8 @@ With ``p(x_s | x_t) = N(m(x_t), v)`` a step of the model, the two samplers weigh
     ``prior prod p(x_s | x_t) p(y | x_0)^gamma``           :func:`twisted_sample`, for a likelihood of clean data,
     ``prior prod p(x_s | x_t)^(1 - gamma) p(x_s | x_t, y)^gamma``   :func:`product_sample`, for conditional denoisers.
 
-The first samples the tilted distribution of the sampler with any number of steps. The second does so in the limit
-of small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
+The first samples the tilted distribution of the sampler with any number of steps. The second samples it in the limit of
+small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
 ``p(path)^(1 - gamma) p(path | y)^gamma = p(x_0)^(1 - gamma) p(x_0 | y)^gamma q(path | x_0)``.
 
 Args:
@@ -90,13 +90,13 @@ def twisted_sample(
         ``x_s ~ N(m + v grad log psi_t(x_t), v)``,   ``p(x_s | x_t) psi_s(x_s) / (r(x_s | x_t) psi_t(x_t))``
 
     with r the density of the proposal, and ``psi`` exact at the last time. For gamma = 1 this is posterior sampling
-    with any likelihood. For any guess, ``E[exp(log_normalizer)]`` is the integral of ``p(x) p(y | x)^gamma`` with any
-    number of particles, and the estimates converge with that number, faster for a better guess. The law p is the law of
-    the data up to the error of the steps, and so is the integral: for data and a measurement ``N(x, 0.5^2)`` of 2.0 in
-    one dimension, data ``N(0, 1)`` and 96 equal steps of the cosine schedule ``log_normalizer`` is 0.005 above the
-    evidence with ``DPMSolverPP2MSDE`` and 0.044 below it with ``Ancestral``. An overconfident guess gives a few
-    particles nearly all the weight in a few of many runs; the effective sample size of the other runs does not show
-    this, the scatter of their ``log_normalizer`` does.
+    with any likelihood. For any guess and any number of particles, ``E[exp(log_normalizer)]`` is the integral of
+    ``p(x) p(y | x)^gamma``; the estimates converge with the number of particles, faster for a better guess. The law p
+    is the law of the data up to the error of the steps, which the integral shares: for data and a measurement
+    ``N(x, 0.5^2)`` of 2.0 in one dimension, data ``N(0, 1)`` and 96 equal steps of the cosine schedule
+    ``log_normalizer`` is 0.005 above the evidence with ``DPMSolverPP2MSDE`` and 0.044 below it with ``Ancestral``. With
+    an overconfident guess, a few particles have nearly all the weight in a few of many runs; the effective sample size
+    of the other runs does not show this, but the scatter of ``log_normalizer`` over runs does.
 
     The guess is ``p(y | x0(x_t))^(gamma c)`` at the clean estimate, flatter with more noise: ``c = SNR / (SNR + k)``.
     For data of variance 1 and a Gaussian likelihood of standard deviation d, ``k = gamma / d^2`` is about right, and

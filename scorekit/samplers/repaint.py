@@ -19,9 +19,9 @@ __all__ = ["repaint", "repaint_path"]
 def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: PositiveInt) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
-    With one step left, and at every ``jump_length`` steps before it, it goes back by ``jump_length`` steps, in one
-    move, until it has been there ``resamples`` times. The last step is made once. Fewer than ``jump_length + 1`` steps
-    have no jump.
+    With one step left, and at every ``jump_length`` steps before it, the path goes back by ``jump_length`` steps, in
+    one move, until it has visited this index ``resamples`` times. The last step is made once. Fewer than
+    ``jump_length + 1`` steps have no jump.
 
     Args:
       steps: the number of steps n of the grid.
@@ -29,7 +29,7 @@ def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: Positi
       resamples: number of times that each group of steps is made.
 
     Returns:
-      Indices from 0 to n; where one is smaller than the one before, RePaint jumps back.
+      Indices from 0 to n; where an index is smaller than the index before, RePaint jumps back.
 
     >>> repaint_path(5, 2, 2)
     [0, 1, 2, 0, 1, 2, 3, 4, 2, 3, 4, 5]

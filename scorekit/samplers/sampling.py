@@ -31,15 +31,15 @@ def sample(
 
     ``x_{k+1}, state = solver.step(key_k, state, x_k, rows[k], denoiser)`` with ``rows = solver.plan(schedule, ts)``.
 
-    Called eagerly it works but compiles at every call, which a second such call of a program says once, in a warning;
-    wrap it in ``jax.jit``. The network is traced once.
-    A last time above 0 leaves that much noise in the result; ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
+    Called eagerly it works but compiles at every call; wrap it in ``jax.jit``. The second eager call of a program gives
+    one warning. The network is traced once. A last time above 0 leaves that much noise in the result;
+    ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
 
     Args:
       key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop. If it has a state
-        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it. For
-        :class:`scorekit.flow_maps.FlowMapSolver` a flow map.
+        (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it. :class:`scorekit.flow_maps.FlowMapSolver`
+        takes a flow map instead.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers` or your own.
       x_init: the start, from :func:`scorekit.process.sample_prior`.

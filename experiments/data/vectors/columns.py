@@ -100,7 +100,7 @@ def numbers(found: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarr
     for name in names:
         column = found[name].reshape(len(found[name]), -1)
         if column.dtype.kind not in "biufU":
-            raise ValueError(f"column {name}: must be of numbers, it is {column.dtype}")
+            raise ValueError(f"column {name}: must hold numbers, it holds {column.dtype}")
         try:
             values = column.astype(np.float64)
         except ValueError:  # which of them is found out one by one

@@ -117,7 +117,7 @@ class Simulations(Table):
         names = ("x", "x_mask") if isinstance(found, tuple) else ("x",)
         arrays = [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
         if {len(one) for one in arrays} != {len(theta)}:
-            raise ValueError(f"x must have {len(theta)} rows as theta has, it has shape {arrays[0].shape}")
+            raise ValueError(f"x must have {len(theta)} rows, as many as theta, it has shape {arrays[0].shape}")
         return dict(zip(names, arrays, strict=True))
 
     @classmethod
