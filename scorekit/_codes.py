@@ -29,6 +29,16 @@ def in_range(index: ArrayLike, size: int) -> Array:
     return jnp.where(index < 0, size, index)
 
 
+def as_codes(codes: ArrayLike) -> Array:
+    """Codes as integers of at least 32 bits, in which a number of classes and the code of nothing have room.
+
+    >>> as_codes(np.array([1, 255], np.uint8)).dtype
+    dtype('int32')
+    """
+    codes = jnp.asarray(codes)
+    return codes if codes.dtype.itemsize >= 4 else codes.astype(jnp.int32)
+
+
 def draw_codes(key: Key, logits: Array) -> Array:
     """A code drawn from each conditional ``(..., V)``, int32; -1 where the largest logit is not finite.
 
@@ -43,7 +53,7 @@ def draw_codes(key: Key, logits: Array) -> Array:
 
 def is_missing(codes: Array) -> Array:
     """Where nothing could be drawn."""
-    return codes == no_code(codes.dtype)
+    return codes == np.array(no_code(codes.dtype), codes.dtype)
 
 
 def as_index(codes: ArrayLike) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from scorekit._codes import as_index
 from scorekit._numerics import wide
@@ -28,11 +29,20 @@ def check_codes(num_codes: int, **named: ArrayLike) -> None:
     for name, codes in named.items():
         if np.size(codes) == 0:
             raise ValueError(f"{name} must hold at least one token, got shape {np.shape(codes)}")
-        if not jnp.issubdtype(jnp.result_type(codes), jnp.integer):
-            raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(codes)}")
+        dtype = jnp.asarray(codes).dtype
+        if not jnp.issubdtype(dtype, jnp.integer):
+            raise ValueError(f"{name} must hold integers, got dtype {dtype}")
         if not is_traced(codes) and not np.all((np.asarray(codes) >= 0) & (np.asarray(codes) < num_codes)):
             wrong = np.asarray(codes)[(np.asarray(codes) < 0) | (np.asarray(codes) >= num_codes)]
             raise ValueError(f"{name} must hold codes from 0 to {num_codes - 1}, got {wrong.flat[0]}")
+
+
+def check_room(num_states: int, **named: DTypeLike) -> None:
+    """Raises a ``ValueError`` unless the integer types hold all states."""
+    for name, dtype in named.items():
+        if np.iinfo(dtype).max < num_states - 1:
+            allowed = f"of an integer type that holds 0 to {num_states - 1}"
+            raise ValueError(f"{name} must be {allowed}, got {np.dtype(dtype)}")
 
 
 def check_where(z: Array, where: ArrayLike | None) -> Array | None:

@@ -172,8 +172,10 @@ class Uniform:
         counts = (_one_hot(z, self.num_tokens, log_p.dtype) == 0) & jnp.isfinite(log_r)
         apart = jnp.where(counts, log_s, 0.0) - jnp.where(counts, log_r, 0.0)
         entropy = jnp.where(counts, jnp.exp(log_r), 0.0) * (jnp.expm1(apart) - apart)  # r (s / r - 1 - log(s / r))
-        weight = _ratio(row.sigma_rate, row.alpha_t) / self.num_tokens
-        return expand(weight, z) * jnp.sum(entropy, axis=-1)
+        weight = expand(_ratio(row.sigma_rate, row.alpha_t) / self.num_tokens, z)
+        total = jnp.sum(entropy, axis=-1)
+        none = (total == 0) & (weight == jnp.inf)  # no noise, of a schedule that is infinitely steep there
+        return jnp.where(none, 0.0, jnp.where(none, 1.0, weight) * total)
 
     def divergence(self, log_p: Array, x0: Array, z: Array, row: "Row") -> Array:
         """``KL(q(z_s | z_t, x0) || p(z_s | z_t))`` of each token."""

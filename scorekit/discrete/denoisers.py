@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._codes import as_codes
 from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_not_nan, check_per_example
@@ -38,16 +39,17 @@ def _levels(process, t):
 def _from_network(network, process, target, z_t, t):
     check_codes(process.num_states, z_t=z_t)
     check_per_example(z_t, t=t)
-    logits, v = network(z_t, t), process.num_tokens
+    z_t, v = as_codes(z_t), process.num_tokens
+    logits = network(z_t, t)
     if jnp.shape(logits) not in ((*jnp.shape(z_t), v), (*jnp.shape(z_t), process.num_states)):
         raise ValueError(f"network must return logits of shape {(*jnp.shape(z_t), v)}, got {jnp.shape(logits)}")
     logits = wide(logits)[..., :v]
     if process.mask is not None:
         log_p = jax.nn.log_softmax(logits)
         kept = log(jax.nn.one_hot(z_t, v, dtype=log_p.dtype))
-        return jnp.where((jnp.asarray(z_t) == process.mask)[..., None], log_p, kept)
+        return jnp.where((z_t == process.mask)[..., None], log_p, kept)
     if target == "leave_one_out":
-        likelihood = process.noise.log_likelihood(jnp.asarray(z_t), *_levels(process, t))
+        likelihood = process.noise.log_likelihood(z_t, *_levels(process, t))
         possible = jnp.isfinite(likelihood)
         logits = jnp.where(possible, logits + jnp.where(possible, likelihood, 0.0), -jnp.inf)
     return jax.nn.log_softmax(logits)
@@ -105,7 +107,7 @@ def _exact(log_prob, process, z_t, t):
     n = log_prob.ndim
     if jnp.ndim(z_t) < 1 or z_t.shape[-1] != n:
         raise ValueError(f"z_t must have shape (..., {n}), a token for each axis of log_prob, got {jnp.shape(z_t)}")
-    z_t = jnp.asarray(z_t)
+    z_t = as_codes(z_t)
     levels = _levels(process, t)
     if process.mask is not None:  # the posterior does not depend on them: a condition is possible at alpha = 0 as well
         levels = tuple(jnp.where(level <= 0, 1.0, level) for level in levels)

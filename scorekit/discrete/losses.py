@@ -35,6 +35,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_codes
 from scorekit._grids import check_grid
 from scorekit.arguments import PositiveInt, checked
 from scorekit.discrete._checks import check_codes, check_where, predict
@@ -92,6 +93,7 @@ def token_loss(
     """
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)
+    x0 = as_codes(x0)
     for_times, for_noise = jax.random.split(key)
     times = uniform_times() if times is None else times
     drawn = draw(for_times, jnp.shape(x0)[0], times, process.schedule)
@@ -122,7 +124,7 @@ def token_loss_at(
     check_codes(process.num_tokens, x0=x0)
     check_codes(process.num_states, z_t=z_t)
     _check_batch(x0)
-    x0, z_t = jnp.asarray(x0), jnp.asarray(z_t)
+    x0, z_t = as_codes(x0), as_codes(z_t)
     if z_t.shape != x0.shape:
         raise ValueError(f"z_t must have the shape of x0, {x0.shape}, got {z_t.shape}")
     for name, value in zip(Times._fields, times, strict=True):
@@ -162,7 +164,7 @@ def variational_bound(
     Source of the bound of uniform noise: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
     check_codes(process.num_tokens, x0=x0)
-    b = _check_batch(x0)
+    b, x0 = _check_batch(x0), as_codes(x0)
     for_times, for_noise = jax.random.split(key)
     u = jax.vmap(lambda k: stratified_uniform(k, num_times))(jax.random.split(for_times, b)).T
 
@@ -201,7 +203,7 @@ def discrete_variational_bound(
     """
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)
-    ts, x0 = check_grid(ts), jnp.asarray(x0)
+    ts, x0 = check_grid(ts), as_codes(x0)
     if not is_traced(ts) and float(ts[-1]) != 0.0:
         raise ValueError(f"ts must end at 0, got {float(ts[-1])}")
     rows = process.row(jnp.stack([ts[1:], ts[:-1]], axis=-1))

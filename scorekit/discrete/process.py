@@ -36,10 +36,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_codes
 from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_per_example, check_time
-from scorekit.discrete._checks import check_codes, check_ends, check_where
+from scorekit.discrete._checks import check_codes, check_ends, check_room, check_where
 from scorekit.discrete._noise import Absorbing, Row, Uniform, log
 from scorekit.discrete.schedules import linear
 from scorekit.schedules import time_derivative
@@ -134,6 +135,7 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
     check_finite(t=t)  # tokens cannot be NaN
     check_per_example(x0, t=t)
     x0 = jnp.asarray(x0)
+    check_room(process.num_states, x0=x0.dtype)
     where = check_where(x0, where)
     z = process.noise.renew(key, x0, process.schedule.sigma(t))
     return z if where is None else jnp.where(where, z, x0)
@@ -157,10 +159,11 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     check_per_example(z_t, t=t, s=s)
     check(lambda later: later > s, f"> s = {s}", t=t)
     row = process.row(jnp.stack(jnp.broadcast_arrays(wide(s), wide(t)), axis=-1))
+    x0, z_t = as_codes(x0), as_codes(z_t)
     known = log(jax.nn.one_hot(x0, process.num_tokens, dtype=row.alpha_t.dtype))
     possible = jnp.isfinite(process.noise.log_likelihood(z_t, row.alpha_t, row.sigma_t))
-    possible = jnp.take_along_axis(possible, jnp.asarray(x0)[..., None], axis=-1, mode="clip")
-    return jnp.where(possible, process.noise.reverse(known, jnp.asarray(z_t), row), jnp.nan)
+    possible = jnp.take_along_axis(possible, x0[..., None], axis=-1, mode="clip")
+    return jnp.where(possible, process.noise.reverse(known, z_t, row), jnp.nan)
 
 
 @checked
@@ -176,6 +179,7 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
     dtype = jnp.result_type(like)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"like must hold integers, got dtype {dtype}")
+    check_room(process.num_states, like=dtype)
     if 0 in jnp.shape(like):
         raise ValueError(f"like must hold at least one token, got shape {jnp.shape(like)}")
     for_tokens, for_noise = jax.random.split(key)

@@ -23,7 +23,7 @@ def history_guidance(
     level: AboveZeroScalar = 1.0,
     clean: FractionScalar = 0.0,
 ) -> Denoiser:
-    """Guidance by the history, the frames with ``t <= clean``: ``masked + gamma (full - masked)`` for all others.
+    """Guidance by the history, the frames with ``t == clean``: ``masked + gamma (full - masked)`` for all others.
 
     ``masked`` is the prediction with the history noised further, to ``level``. With level 1 and ``alpha(1) = 0``
     nothing of the history is left: classifier-free guidance with the history as the condition. Below 1 a rough history
@@ -35,7 +35,7 @@ def history_guidance(
       noise: standard normal noise shaped like the state, the same at every evaluation.
       guidance_scale: gamma; 1 is the denoiser itself, 0 forgets the history.
       level: the time to which the history is noised.
-      clean: the time that the sampler passes for frames of the history: 0, or its ``stabilisation``.
+      clean: the time that the sampler passes for frames of the history, exactly: 0, or its ``stabilisation``.
 
     Returns:
       ``(x_t, t) -> Prediction``, the guided denoiser.

@@ -161,5 +161,6 @@ def exact_ends(joint: Gaussian | Mixture, interpolant: Interpolant) -> Denoiser:
     if isinstance(joint, Gaussian):
         joint = Mixture(log_weights=jnp.zeros(1), components=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], joint))
     if not isinstance(joint, Mixture) or joint.dim % 2:
-        raise ValueError(f"joint must be a Gaussian or a Mixture of an even dimension, got {joint!r}")
+        got = f"the dimension {joint.dim}" if isinstance(joint, Mixture) else repr(joint)
+        raise ValueError(f"joint must be a Gaussian or a Mixture of an even dimension, got {got}")
     return Partial(_exact, joint, interpolant)

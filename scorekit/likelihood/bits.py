@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import in_range
 from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check_classes, check_like, nan_unless
@@ -123,7 +124,7 @@ def dequantised_bits_per_dim(
     z = jax.tree.map(lambda x, u: 2.0 * (x + u) / bins - 1.0, x, u)
     log_p = log_density(for_density, z)
     check_like("one value for every example", jnp.zeros(batch_size(x)), **{"log_density(key, z)": log_p})
-    within = [jnp.all((leaf >= 0) & (leaf < bins)) for leaf in jax.tree.leaves(x) if is_traced(leaf)]
+    within = [jnp.all(in_range(leaf, bins) < bins) for leaf in jax.tree.leaves(x) if is_traced(leaf)]
     found = bits_per_dim(
         log_p - log_q,
         event_size(x),

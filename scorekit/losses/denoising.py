@@ -46,6 +46,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
+from scorekit._codes import in_range
 from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check, check_classes, check_floating, check_like
@@ -219,8 +220,8 @@ def classification_loss_at(
         raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
     check_classes(logits.shape[1], labels=labels)
     log_p = jax.nn.log_softmax(wide(logits))
-    chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="clip")[:, 0]
-    chosen = jnp.where((labels >= 0) & (labels < logits.shape[1]), chosen, jnp.nan)
+    labels = in_range(labels, logits.shape[1])
+    chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="fill")[:, 0]  # else NaN
     log_snr = bounded_log_snr(times.t, schedule)
     return -times.weight * chosen, ClassificationAux(times.t, log_snr, -chosen, jnp.argmax(log_p, axis=1) == labels)
 

@@ -257,6 +257,34 @@ ERRORS = {
 test_errors_say_what_is_allowed = raising(ERRORS)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32])
+@pytest.mark.parametrize("process", [discrete.uniform(256), discrete.absorbing(255), discrete.absorbing(127)])
+def test_tokens_of_small_integers_are_those_of_large_ones(process, dtype):
+    v, seen = process.num_tokens, []
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(256, v)), jnp.float32)
+    network = lambda z, t: seen.append(z) or logits[z]
+    denoiser, times = discrete.denoiser_from_network(network, process), Times(jnp.array([0.5]), jnp.ones(1))
+    x0, top = np.array([[1, 0, 3]]), min(process.num_states - 1, np.iinfo(dtype).max)
+    z_t = np.array([[1, top, 7]])
+    exact, found = (
+        discrete.token_loss_at(denoiser, process, x0.astype(kind), z_t.astype(kind), times)[0]
+        for kind in (np.int32, dtype)
+    )
+    np.testing.assert_array_equal(found, exact)
+    assert np.isfinite(found).all()
+    assert int(seen[-1][0, 1]) == top
+    z_s = discrete.posterior(process, z_t[:, :1].astype(dtype), x0[:, :1].astype(dtype), 0.5, 0.2)
+    np.testing.assert_allclose(z_s.sum(-1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(jnp.exp(denoiser(np.array([[0, 7]], dtype), 0.5)).sum(-1), 1.0, rtol=1e-5)
+
+
+def test_no_noise_of_an_infinitely_steep_schedule_costs_nothing():
+    process = discrete.uniform(3, schedules.polynomial(0.5))
+    denoiser = discrete.denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 3)), process)
+    x, times = jnp.array([[1, 2]]), Times(jnp.zeros(1), jnp.ones(1))
+    assert discrete.token_loss_at(denoiser, process, x, x, times)[0].tolist() == [0.0]
+
+
 @pytest.mark.slow
 def test_a_tiny_network_learns_a_chain():
     """The loss of a table of pairs goes to the entropy of two tokens that are equal."""

@@ -155,6 +155,12 @@ ERRORS = {
     "x0 must hold at least one token": lambda: discrete.perturb(
         jax.random.key(0), ABSORBING, jnp.zeros((2, 0), int), 0.5
     ),
+    "x0 must be of an integer type that holds 0 to 256, got uint8": lambda: discrete.perturb(
+        jax.random.key(0), discrete.absorbing(256), jnp.zeros((1, 3), jnp.uint8), 0.5
+    ),
+    "like must be of an integer type that holds 0 to 299, got int8": lambda: discrete.sample_prior(
+        jax.random.key(0), discrete.uniform(300), jnp.zeros((1, 3), jnp.int8)
+    ),
     "t must be > s": lambda: discrete.posterior(ABSORBING, TWO, TWO, 0.2, 0.2),
     "z_t must have the shape of x0": lambda: discrete.posterior(ABSORBING, TWO[:, :1], TWO, 0.5, 0.2),
     r"alpha\(1\) must be": lambda: discrete.absorbing(3, ENDLESS),

@@ -94,6 +94,13 @@ def test_trees_and_jit():
     assert (uniform.dequantisation, variational.dequantisation) == ("uniform", "variational")
 
 
+@pytest.mark.parametrize(("dtype", "bins"), [(np.uint8, 256), (np.int8, 128), (np.uint16, 65536)])
+def test_small_integers_count_all_bins_when_compiled(dtype, bins):
+    bits = lambda x: dequantised_bits_per_dim(jax.random.key(0), lambda key, z: jnp.zeros(1), x, bins).bits_per_dim
+    x = np.array([[0, bins - 1]], dtype)
+    assert jax.jit(bits)(x).tolist() == bits(x).tolist() == [math.log2(bins) - 1]
+
+
 test_invalid_arguments_raise = raising(
     {
         "bins must be None without dequantisation, got 256": {"bins": 256},

@@ -147,6 +147,14 @@ def test_traced_labels_out_of_range_give_nan():
     np.testing.assert_array_equal(np.isnan(jax.jit(at)(labels)), [False, False, True, True])
 
 
+def test_labels_of_small_integers_count_all_classes():
+    x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(2), jnp.ones(2))
+    for dtype in (np.uint8, np.int8, np.uint32):
+        labels = np.array([0, 3], dtype)
+        loss, _ = losses.classification_loss_at(lambda x, t: jnp.zeros((2, 256)), cosine(), x0, x0, drawn, labels)
+        np.testing.assert_allclose(loss, np.log(256), rtol=1e-6)
+
+
 def at(classifier=lambda x, t: x, labels=np.ones(2, int), n=2):  # noqa: B008
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(n), jnp.ones(n))
     return losses.classification_loss_at(classifier, cosine(), x0, x0, drawn, labels)
