@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
-from scorekit.checks import check_finite, check_not_nan, nan_unless, nan_unless_finite
+from scorekit.checks import check, check_finite, check_not_nan, nan_unless, nan_unless_finite
 from scorekit.densities import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
@@ -132,8 +132,8 @@ class TypicalityTest(NamedTuple):
 
     Attributes:
       statistic: ``|mean(-log p) - H|`` in nats.
-      threshold: the bootstrap batch above which ``p_value <= level``; infinite if there are too few, below
-        ``1 / level - 1``.
+      threshold: the bootstrap batch above which ``p_value <= level``; infinite if a traced level is below
+        ``1 / (resamples + 1)``.
       p_value: ``(1 + n) / (1 + resamples)`` with n the number of bootstrap batches at least as far from H.
       rejected: True where the statistic is above the threshold, so that the batch is classified as out of distribution,
         or NaN, which only traced arguments can give.
@@ -171,7 +171,7 @@ def typicality_test(
       calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
       log_density: ``log p`` in nats of the batches to test, ``(..., M)``; a batch with an infinite value is rejected.
       level: significance level, the fraction of in-distribution batches that may be rejected.
-      resamples: number of bootstrap batches.
+      resamples: number of bootstrap batches, at least ``1 / level - 1``.
 
     Returns:
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
@@ -189,6 +189,8 @@ def typicality_test(
         raise ValueError(f"log_density must have shape (..., M) with M >= 1, got {log_density.shape}")
     check_finite(calibration=calibration)
     check_not_nan(log_density=log_density)
+    least = 1 / (resamples + 1)
+    check(lambda x: x >= (1 - 1e-6) * least, f">= 1 / (resamples + 1) = {least:g}, else none is rejected", level=level)
     known: Array = nan_unless_finite(calibration, calibration)
     m = log_density.shape[-1]
     deviation = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)

@@ -178,7 +178,7 @@ ROWS = {
             np.stack([_SCORES, _SCORES]),
             "integer; shape: any number of batches is allowed; empty: no batch gives no result",
         ),
-        resamples=4,
+        resamples=19,
     ),
     "typicality.score_norms": call(key=None, x=_DATA),
     "typicality.reconstruction_errors": call(solver=solvers.Euler(), x=_DATA, steps=2),
