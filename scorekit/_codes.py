@@ -18,25 +18,24 @@ def no_code(dtype: DTypeLike) -> int:
     return int(np.array(-1).astype(dtype))
 
 
-def in_range(index: ArrayLike, size: int) -> Array:
-    """Indices as integers of at least 32 bits, of which negative ones, which would count from the end, become ``size``.
-
-    >>> in_range(np.array([1, -1], np.int8), 128).tolist()
-    [1, 128]
-    """
-    index = jnp.asarray(index)
-    index = index.astype(jnp.promote_types(index.dtype, jnp.int32))
-    return jnp.where(index < 0, size, index)
-
-
 def as_codes(codes: ArrayLike) -> Array:
-    """Codes as integers of at least 32 bits, in which a number of classes and the code of nothing have room.
+    """Codes as integers of at least 32 bits, in which the number of classes has room.
 
     >>> as_codes(np.array([1, 255], np.uint8)).dtype
     dtype('int32')
     """
     codes = jnp.asarray(codes)
     return codes if codes.dtype.itemsize >= 4 else codes.astype(jnp.int32)
+
+
+def in_range(index: ArrayLike, size: int) -> Array:
+    """Indices as integers of at least 32 bits, of which negative ones, which would count from the end, become ``size``.
+
+    >>> in_range(np.array([1, -1], np.int8), 128).tolist()
+    [1, 128]
+    """
+    index = as_codes(index)
+    return jnp.where(index < 0, size, index)
 
 
 def draw_codes(key: Key, logits: Array) -> Array:

@@ -99,7 +99,8 @@ def two_sample(posterior: Posterior, rows: Batch, seed: int) -> float | None:
     """The mean accuracy of a classifier that tells samples from exact ones, over a few observations.
 
     It stops at the smallest loss of a tenth of the rows. One that is fitted to the end, as in the benchmark SBIBM,
-    learns its rows by heart: in 10 dimensions it takes 100 times as long and finds less of a spread 10 % too small.
+    learns its rows by heart: in 10 dimensions it takes 100 times as long, and in 2 it finds less of a spread 10 % too
+    small.
     """
     dataset, number = posterior.dataset, posterior.config.evaluation.compared
     if not number or not isinstance(dataset, Simulations) or dataset.simulator.posterior is None:
