@@ -1,4 +1,4 @@
-"""Objects of a kind: noise schedules, solvers and keys; not a name, a class or a seed in their place."""
+"""Objects of a kind: noise schedules, solvers, keys and functions; not a name, a class or a seed in their place."""
 
 import types
 from collections.abc import Callable
@@ -48,3 +48,14 @@ def check_kind(kind: Any, name: str, value: Any, optional: bool = False) -> None
         got = repr(value) if value is None or isinstance(value, str | int) else f"a {type(value).__name__}"
         held = ", which holds one: its .schedule" if kind is Schedule and hasattr(value, "schedule") else ""
         raise ValueError(f"{name} must be {words}, got {got}{held}")
+
+
+def check_function(name: str, value: Any, optional: bool = False) -> None:
+    """Raises a ``ValueError`` unless ``value`` can be called; with ``optional``, None passes.
+
+    >>> check_function("denoiser", 3.0)
+    Traceback (most recent call last):
+    ValueError: denoiser must be a function, got 3.0
+    """
+    if not callable(value) and not (optional and value is None):
+        raise ValueError(f"{name} must be a function, got {value!r:.60}")

@@ -98,6 +98,7 @@ def _score_of(log_density, x, *t):
     return jax.grad(lambda x: jnp.sum(log_density(x, *t)))(x)
 
 
+@checked
 def score_from_log_density(log_density: Callable[..., Array]) -> Callable[..., PyTree]:
     """The score ``grad_x log p`` of any differentiable log-density, by automatic differentiation.
 

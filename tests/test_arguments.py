@@ -8,7 +8,9 @@ import inspect
 import math
 import re
 import sys
-from typing import get_args
+import types
+from collections.abc import Callable
+from typing import Union, get_args, get_origin
 
 import jax
 import numpy as np
@@ -192,6 +194,34 @@ def test_names_classes_and_seeds_for_objects_are_named(kind):
                             thing(**{name: value})
                         tried += 1
     assert tried > 40
+
+
+BENEATH = (
+    *("arguments.", "checks.", "trees.", "guidance.init_denoiser_state", "guidance.predict", "guidance.with_state"),
+    *("guidance.operators.adjoint", "schedules.time_derivative", "bridges.blackjax"),
+)
+"""Beginnings of names whose functions take functions from callers that have checked them."""
+
+
+def members(annotation):
+    """The members of a union, without their parameters."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return set().union(*map(members, get_args(annotation)))
+    return {origin or annotation}
+
+
+def test_what_is_no_function_is_named():
+    """By every public function with an argument that is one, before anything else of the function runs."""
+    tried = 0
+    for name, thing in NAMES.items():
+        for argument, parameter in inspect.signature(thing).parameters.items() if inspect.isfunction(thing) else ():
+            found = members(parameter.annotation)
+            if Callable in found and found <= {Callable, type(None)} and not name.startswith(BENEATH):
+                with pytest.raises(ValueError, match=rf"^{argument} must be a function, got 3.5"):
+                    thing(**{argument: 3.5})
+                tried += 1
+    assert tried > 150
 
 
 def test_keys_of_both_kinds_and_arrays_of_keys_pass():

@@ -11,7 +11,7 @@ class; a ``Literal`` is a bound as well. Concrete values are checked, every elem
 call. Relations between arguments stay in the function.
 
 Arguments annotated :class:`~scorekit.typing.Schedule`, :class:`~scorekit.typing.Solver` or ``Key`` are checked to be
-objects of that kind: not a name, a class or a seed.
+objects of that kind: not a name, a class or a seed. Arguments annotated ``Callable`` are checked to be functions.
 """
 
 import functools
@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from scorekit._kinds import KINDS, check_kind
+from scorekit._kinds import KINDS, check_function, check_kind
 from scorekit.arguments._bounds import Between, Bound, Count, Each, OneOf
 from scorekit.typing import Number
 
@@ -109,10 +109,14 @@ def _parts(annotation: Any) -> Iterator[Any]:
             yield from _parts(get_args(annotation)[0])
 
 
+def _is_function(part: Any) -> bool:
+    return get_origin(part) is Callable or part is Callable
+
+
 def _bounded(annotation: Any) -> _Bounded | None:
     parts = list(_parts(annotation))
     found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
-    functions = [part for part in parts if get_origin(part) is Callable or part is Callable]
+    functions = [part for part in parts if _is_function(part)]
     names = [part for part in parts if get_origin(part) is Literal]
     if len(names) + len(functions) + (type(None) in parts) == len(parts):  # else a name stands for an object
         found += [OneOf(*get_args(part)) for part in names]
@@ -145,6 +149,8 @@ def _checks_of(function: Callable) -> dict[str, list[Callable[[str, Any], None]]
             if kind in parts:
                 is_object = functools.partial(check_kind, kind, optional=type(None) in parts)
                 checks[name] = [*checks.get(name, []), is_object]
+        if any(map(_is_function, parts)) and all(_is_function(part) or part is type(None) for part in parts):
+            checks[name] = [functools.partial(check_function, optional=type(None) in parts)]
     return checks
 
 

@@ -75,6 +75,7 @@ def _smoothed(model_at, x_t, t):
     return log_prob(model_at(t), x_t)
 
 
+@checked
 def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable[[Array, Array], Array]:
     """The log-density of noisy sequences, ``log p_t(x_t) = sum_i log p_t(x_i | x_<i)``.
 

@@ -46,6 +46,7 @@ from jax.tree_util import Partial
 from scorekit._numerics import log_ratio, tilt
 from scorekit._scales import Scale, value_at
 from scorekit.arguments import checked
+from scorekit.checks import check_like
 from scorekit.discrete._checks import normalised, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
@@ -61,6 +62,7 @@ def _value(scale, z_t, t, log_p):
 
 def _classifier_free(cond, uncond, guidance_scale, z_t, t):
     log_u, log_c = normalised(uncond(z_t, t), "uncond"), normalised(cond(z_t, t), "cond")
+    check_like("uncond(z_t, t)", log_u, **{"cond(z_t, t)": log_c})
     tilted = tilt(log_u, log_ratio(log_c, log_u), _value(guidance_scale, z_t, t, log_u))
     return jax.nn.log_softmax(tilted)
 

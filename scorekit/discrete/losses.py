@@ -101,6 +101,7 @@ def token_loss(
     return token_loss_at(denoiser, process, x0, z_t, drawn, where=where)
 
 
+@checked
 def token_loss_at(
     denoiser: TokenDenoiser,
     process: Process,

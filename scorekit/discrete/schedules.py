@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._numerics import wide
-from scorekit.arguments import Between, Positive
+from scorekit.arguments import Between, Positive, checked
 from scorekit.discrete._checks import check_ends
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
@@ -164,6 +164,7 @@ def log_linear(alpha_min: _Kept = 1e-3) -> Schedule:
     return _LogLinear(alpha_min=alpha_min)
 
 
+@checked
 def schedule_from_function(alpha: Callable[[Array], Array]) -> Schedule:
     """A schedule from any function that decreases from 1 at t = 0 to 0 at t = 1.
 

@@ -149,6 +149,7 @@ def optimal_logits(
     return jax.vmap(one)(x_t, jnp.broadcast_to(jnp.asarray(t), x_t.shape[:1]))
 
 
+@checked
 def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Array:
     """The penalty R1, ``||grad_x D(x)||^2 / 2``, exactly; taken at data, times gamma, it keeps a discriminator smooth.
 

@@ -123,6 +123,7 @@ class _Branch:
         return self.call.evaluate(x_t, t, (self.index,))[0]
 
 
+@checked
 def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *conditions: PyTree) -> tuple[Denoiser, ...]:
     """One denoiser per condition; a rule built from several of them evaluates all of them in one network call.
 
@@ -191,6 +192,7 @@ class _Rule(StatefulDenoiser):
         return prediction, (tuple(new_states), of_formulas)
 
 
+@checked
 def rule(
     function: Callable, denoisers: Sequence[Denoiser], *parameters: Any, init_state: Callable | None = None
 ) -> StatefulDenoiser:

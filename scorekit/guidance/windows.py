@@ -125,6 +125,7 @@ class _Windowed:
         return blend_windows(prediction, count, self.hop)
 
 
+@checked
 def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     """A denoiser of signals that are longer than those the model was trained on.
 

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit.arguments import checked
 from scorekit.checks import check_axes, check_floating, check_like, check_per_example, check_time
 from scorekit.densities import Gaussian, Mixture
 from scorekit.interpolants.scales import Interpolant
@@ -66,6 +67,7 @@ def _of_network(network, interpolant, x_t, t):
     return _with_noise(x0, x1, x_t, jnp.asarray(t), interpolant)
 
 
+@checked
 def ends_denoiser(network: Callable[[PyTree, Array], tuple[PyTree, PyTree]], interpolant: Interpolant) -> Denoiser:
     """The denoiser of a network that predicts both ends: ``z = (x_t - alpha x0 - beta x1) / gamma``.
 
@@ -81,6 +83,7 @@ def _of_pair(network, interpolant, x1, x_t, t):
     return _with_noise(x0, x1, x_t, jnp.asarray(t), interpolant)
 
 
+@checked
 def paired_denoiser(network: Network, interpolant: Interpolant, x1: PyTree) -> Denoiser:
     """The denoiser between pairs, where x1 is known: ``z = (x_t - alpha x0 - beta x1) / gamma``.
 
@@ -100,6 +103,7 @@ def _velocity_prediction(denoiser, interpolant, x_t, t) -> Prediction:
     return Velocity().to_prediction(speed, x_t, jnp.asarray(t), rectified_flow())
 
 
+@checked
 def velocity_denoiser(denoiser: Callable[[PyTree, Array], Ends], interpolant: Interpolant) -> Denoiser:
     """The ODE of an interpolant for every deterministic solver, with the schedule ``rectified_flow()``.
 

@@ -154,6 +154,7 @@ def _on_noise_input(network, noise_input, x, log_snr):
     return network(x, noise_input(log_snr))
 
 
+@checked
 def precondition(network: Network, found: Preconditioning) -> Network:
     """The network ``(x_t, t) -> output`` from one inside a preconditioning, ``F(c_in x_t, c_noise)``.
 

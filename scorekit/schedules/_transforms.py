@@ -181,6 +181,7 @@ def _bisect(decreasing: Callable[[Array], Array], value: Array) -> Array:
     return t + jnp.where(steep, change / jnp.where(steep, rate, 1.0), 0.0)
 
 
+@checked
 def schedule_from_functions(
     alpha: Callable[[Array], Array],
     sigma: Callable[[Array], Array],

@@ -154,6 +154,7 @@ def _by_name(params):
     return jax.tree_util.tree_map_with_path(choose, params)
 
 
+@checked
 def projected(
     optimizer: optax.GradientTransformation, project: Callable[[PyTree], PyTree]
 ) -> optax.GradientTransformation:

@@ -188,7 +188,10 @@ def _gradient(loss, accumulate, mesh):
     """``(params, rows) -> (mean loss, its gradient, loss per example, aux)`` of one device, over its micro-batches."""
 
     def mean_loss(params, batch):
-        per_example, aux = loss(params, batch)
+        found = loss(params, batch)
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+            raise ValueError(f"loss must return (loss per example, aux per example), aux a dict, got {found!r:.60}")
+        per_example, aux = found
         if per_example.shape != (batch_size(batch),):
             raise ValueError(
                 f"loss must return one value per example, shape ({batch_size(batch)},), got {per_example.shape}"

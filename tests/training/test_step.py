@@ -170,3 +170,10 @@ def test_loss_must_be_per_example():
     step = make_train_step(prepare, lambda p, b: (jnp.mean(loss(p, b)[0]), {}), OPTIMIZER, mesh=ONE)
     with pytest.raises(ValueError, match=r"one value per example, shape \(48,\), got \(\)"):
         step(start(), BATCH)
+
+
+@pytest.mark.parametrize("wrong", [lambda pair: pair[0], lambda pair: (pair[0], pair[0]), list])
+def test_loss_must_be_a_pair(wrong):
+    step = make_train_step(prepare, lambda p, b: wrong(loss(p, b)), OPTIMIZER, mesh=ONE)
+    with pytest.raises(ValueError, match=r"loss must return \(loss per example, aux per example\), aux a dict, got"):
+        step(start(), BATCH)

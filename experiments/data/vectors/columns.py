@@ -125,7 +125,7 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
         text = read_file(path, limit=_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"the file must be UTF-8: {error}") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         rows = [row for row in reader if row]
     except csv.Error as error:

@@ -116,6 +116,7 @@ def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, word
         ("t.csv", "a,b\n\n", "there must be at least one row below the names, there is none"),
         ("t.csv", "1,2.5\n3,4\n", "the first row must have names of columns, it has the numbers 1, 2.5"),
         ("t.csv", 'a,b\n1,"2\n' + "3,4\n" * 40_000, "must be a line of a CSV file: field larger than field limit"),
+        ("t.csv", 'a,b\n1,"2\n3,4\n5,6\n', "a CSV file: unexpected end of data; is a closing quote missing"),
         ("T.CSV", b"a,\xe4\n1,2\n", "the file must be UTF-8: 'utf-8' codec can't decode byte 0xe4"),
         ("t.txt", "a\n1\n", "must be a file with the suffix .csv or .npz"),
     ],
