@@ -121,8 +121,11 @@ def drift_weights(
         if classes.ndim != 1 or not classes.size or not jnp.issubdtype(classes.dtype, jnp.integer):
             raise ValueError(f"{name} must hold integers, one per example, got {classes.dtype} {classes.shape}")
     check_per_example(labels, guidance_scale=guidance_scale)
-    own, scale = labels[:, None], jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None]
-    same = (own == labels).astype(float) * (1.0 - jnp.eye(len(labels)))
+    own, scale = (
+        jnp.maximum(labels, -1)[:, None],
+        jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None],
+    )
+    same = (own == own.T).astype(float) * (1.0 - jnp.eye(len(labels)))
     same = same / jnp.maximum(jnp.sum(same, axis=1, keepdims=True), 1.0)
     of_all = (1.0 - 1.0 / scale) * jnp.full(data_labels.shape, 1.0 / len(data_labels))
     attract = (own == data_labels) | (own < 0)
@@ -190,9 +193,8 @@ def _product(a, b):
 
 
 def _squared(x, y):
-    """Squared distances ``(B, N)``, from the mean of y so that little cancels."""
-    x, y = x - jnp.mean(y, axis=0), y - jnp.mean(y, axis=0)
-    return jnp.maximum(jnp.sum(x**2, axis=1)[:, None] + jnp.sum(y**2, axis=1) - 2.0 * _product(x, y.T), 0.0)
+    """Squared distances ``(B, N)``, of differences: products would cancel between modes that are far apart."""
+    return jnp.sum(jnp.square(x[:, None] - y), axis=-1)
 
 
 def _log_kernel(kernel, x, y, bandwidth):

@@ -257,15 +257,18 @@ def flow_density(
 ) -> ModelDensity:
     """The density of a model with the exact value, ``log N(x_1; 0, sigma(t_max)^2) + log |det dx_1/dx|``.
 
-    Where the ODE is not solved the value is NaN, which a Hamiltonian sampler counts as a divergence.
+    Where the ODE is not solved the value is NaN in ``jax.jit``, which a Hamiltonian sampler counts as a divergence.
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
-      divergence: "exact", or the estimate by "rademacher" or "gaussian" probes: the same ones for every x, so that the
-        value is a function, whose error is a function of x too.
-      probes: number of probes.
+      divergence: "exact", or an estimate by "rademacher", "gaussian" or "hutch++" probes: the same for every x, so that
+        the value is a function, whose error is a function of x too.
+      probes: number of probes; at least 3 for "hutch++".
       rtol: relative tolerance of a step.
       atol: absolute tolerance of a step.
+
+    Raises:
+      RuntimeError: outside of ``jax.jit``, by the value where the ODE is not solved.
     """
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")

@@ -56,6 +56,8 @@ def check_rows(batch: PyTree, mesh: Mesh, accumulate: int = 1) -> None:
     """Raises ``ValueError`` unless all devices and micro-batches get the same number of rows of a batch."""
     rows = NamedSharding(mesh, PartitionSpec(AXES))
     for x in jax.tree.leaves(batch):
+        if not jnp.shape(x) or not (hasattr(x, "sharding") or isinstance(x, np.ndarray)):
+            raise ValueError(f"the batch must hold arrays with a row for each example, got {x!r:.60}")
         given = getattr(x, "sharding", None) != rows and not rows.is_fully_addressable
         size = x.shape[0] * (jax.process_count() if given else 1)
         if size < 1 or size % (mesh.size * accumulate):

@@ -196,6 +196,12 @@ def _gradient(loss, accumulate, mesh):
             raise ValueError(
                 f"loss must return one value per example, shape ({batch_size(batch)},), got {per_example.shape}"
             )
+        for name, value in aux.items():
+            if any(jnp.shape(leaf)[:1] != per_example.shape for leaf in jax.tree.leaves(value)):
+                rows = f"one row per example, ({batch_size(batch)}, ...)"
+                raise ValueError(
+                    f"loss must return aux with {rows}, got {name} of shape {jax.tree.map(jnp.shape, value)}"
+                )
         return jnp.mean(per_example, dtype=jnp.float32), (per_example, dict(aux))
 
     # XLA on CPU differentiates a convolution 100x slower inside a loop than outside: unroll there.

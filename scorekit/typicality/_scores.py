@@ -157,8 +157,8 @@ def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
 def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     """Minus the log-density of one Gaussian with full covariance, fitted to the standardised statistics.
 
-    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance: the order of the
-    Mahalanobis distances from the calibration data.
+    ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance, whose correlations
+    are multiplied by 0.999: the order of the Mahalanobis distances from the calibration data.
 
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
     """

@@ -39,6 +39,17 @@ def test_gaussian_drift_is_the_difference_of_scores_in_double_precision():
     check_scores(2, np.float64, 1e-12)
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+def test_modes_that_are_far_apart_do_not_change_the_drift_within_one(kernel):
+    x, data, samples = drawn(2, 5, 7, 6)
+    near = flow_maps.kernel_drift(x, data, samples, 0.5, kernel=kernel)
+    far = lambda points: jnp.concatenate([points, jnp.round(points * 64) / 64 + 4096.0])  # exact in float32
+    found = flow_maps.kernel_drift(far(x), far(data), far(samples), 0.5, kernel=kernel)
+    np.testing.assert_allclose(found[: len(x)], near, atol=2e-3)  # of positions near 4,096
+    rounded = [jnp.round(points * 64) / 64 for points in (x, data, samples)]
+    np.testing.assert_allclose(found[len(x) :], flow_maps.kernel_drift(*rounded, 0.5, kernel=kernel), atol=2e-3)
+
+
 def test_drift_of_large_batches_of_gaussians_is_that_of_their_exact_scores():
     p, q = (densities.gaussian(jnp.array([m, -m]), std=s) for m, s in ((0.4, 0.5), (-0.3, 0.8)))
     data, samples = p.sample(jax.random.key(0), (40_000,)), q.sample(jax.random.key(1), (40_000,))
@@ -77,6 +88,8 @@ def test_weights_are_those_of_classes_and_the_data_of_all_repel_a_guided_sample(
     np.testing.assert_array_equal(weights.data, [[1, 0, 0], [1, 0, 0], [0, 1, 1], [1, 1, 1]])
     repelling = [[0, 1, 0, 0, 0, 0, 0], [0.25, 0, 0, 0, 0.25, 0.25, 0.25], [0] * 7, [0] * 7]
     np.testing.assert_allclose(weights.repelling, repelling)
+    without = flow_maps.drift_weights(jnp.array([-1, -7]), of_data)  # none is none
+    np.testing.assert_array_equal(without.repelling, [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
 
 
 def test_guided_samples_are_in_equilibrium_at_the_guided_density():

@@ -172,6 +172,19 @@ def test_loss_must_be_per_example():
         step(start(), BATCH)
 
 
+def test_auxiliary_values_must_be_per_example():
+    step = make_train_step(prepare, lambda p, b: (loss(p, b)[0], {"norm": jnp.zeros(())}), OPTIMIZER, mesh=ONE)
+    with pytest.raises(ValueError, match=r"aux with one row per example, \(48, ...\), got norm of shape \(\)"):
+        step(start(), BATCH)
+
+
+@pytest.mark.parametrize("wrong", [0.1, np.float32(0.1), [1.0] * 48])
+def test_a_batch_must_hold_arrays_of_rows(wrong):
+    step = make_train_step(prepare, loss, OPTIMIZER, mesh=ONE)
+    with pytest.raises(ValueError, match=r"the batch must hold arrays with a row for each example, got (1|0\.1|np)"):
+        step(start(), {**BATCH, "rate": wrong})
+
+
 @pytest.mark.parametrize("wrong", [lambda pair: pair[0], lambda pair: (pair[0], pair[0]), list])
 def test_loss_must_be_a_pair(wrong):
     step = make_train_step(prepare, lambda p, b: wrong(loss(p, b)), OPTIMIZER, mesh=ONE)

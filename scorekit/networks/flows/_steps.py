@@ -133,6 +133,8 @@ class Conditioner(nn.Module):
                 return nn.Dense(features, dtype=dtype, name=name, **options)
             return nn.Conv(features, (side,) * rank, kernel_dilation=dilation, dtype=dtype, name=name, **options)
 
+        if total is not None and not self.blocks:
+            raise ValueError("blocks must be >= 1 for a coupling with labels or a vector, which enter them, got 0")
         h = layer(self.features, "input")(x)
         h = add_map(h, dense_map, self.map_shape, dtype) if rank else h
         for i in range(self.blocks):

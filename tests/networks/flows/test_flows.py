@@ -206,3 +206,6 @@ def test_conditions_need_a_place():
         jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), None, None, jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="labels and vector must be None for a flow with num_classes=None"):
         jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))
+    flow = CouplingFlow(levels=1, blocks=0, num_classes=2)
+    with pytest.raises(ValueError, match="blocks must be >= 1 for a coupling with labels or a vector"):
+        jax.eval_shape(flow.init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))
