@@ -56,6 +56,21 @@ def check_flags() -> None:
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
     shared.times("strength", _STRENGTH.value)
+    where, task_is_method = f"with --task={_TASK.value}", _TASK.value in editing.EDITS
+    if task_is_method:
+        shared.idle(where, _STEPS, _NOISE, _CONDITION, *([_STRENGTH] if _TASK.value == "invert" else []))
+    else:
+        shared.idle(where, _TO, _STRENGTH)
+    if task_is_method or _METHOD.value:
+        where = where if task_is_method else f"with --method={','.join(_METHOD.value)}"
+        of_methods = (
+            (_DATA_STD, {"replacement", "pigdm"}),
+            (_SIZE, {"dps"}),
+            (_ITERATIONS, {"mmps"}),
+            (_JUMP, {"repaint"}),
+            (_RESAMPLES, {"repaint"}),
+        )
+        shared.idle(where, *(flag for flag, names in of_methods if not names & {*(_METHOD.value or ())}))
 
 
 def options() -> methods.Options:

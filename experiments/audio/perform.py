@@ -52,6 +52,10 @@ def check(config: Config) -> None:
         raise ConfigError(f"--seconds={_SECONDS.value}: must be finite and > 0")
     if _PROGRAM.value not in PROGRAMS:
         raise ConfigError(f"--program={_PROGRAM.value}: must be one of {', '.join(map(str, PROGRAMS))}")
+    if _MIDI.value is None:
+        shared.idle("without --midi", _PROGRAM, _OCTAVES)
+    else:
+        shared.idle("with --midi", _NUM, _SECONDS)
 
 
 def scores_and_programs(config: Config):

@@ -21,7 +21,7 @@ from experiments.audio.drawing import check_results, open_kind
 from experiments.audio.log_densities import noisy_log_density, of_clips, typicality_tests
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.representation import check_needs_no_pitch
 from experiments.data.sounds import Sounds
@@ -46,7 +46,10 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
     num, batch, held_out = _NUM.value, _BATCH.value, run.dataset.test["x"]
-    require(len(held_out) >= num + batch, "data.test_split", len(held_out), f"a split of at least {num + batch} clips")
+    for clips, needed, kind in ((held_out, num + batch, "held-out"), (run.dataset.train["x"], num, "training")):
+        if len(clips) < needed:
+            asked = f"--num={num} --batch={batch}"
+            raise ConfigError(f"{asked}: take {needed} {kind} clips, this data set has {len(clips)}")
     log_density = noisy_log_density(run, _NOISE.value, _GRID.value)
     clips = {
         "train": run.dataset.train["x"][:num],

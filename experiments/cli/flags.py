@@ -101,6 +101,17 @@ LONGEST = 24 * 3600.0
 """Seconds of a sound or piece."""
 
 
+def idle(where: str, *given: Flag) -> None:
+    """Raises an error for a flag that has been given and would do nothing.
+
+    Args:
+      where: the words after "must be left out", as in "without --fill".
+    """
+    for flag in given:
+        if flag.present:
+            raise ConfigError(f"--{flag.name}: must be left out {where}, it would do nothing")
+
+
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     """An integer flag from ``lower_bound`` to :data:`MOST`."""
     flag = define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)

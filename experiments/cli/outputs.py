@@ -1,11 +1,12 @@
 """Results where a flag says: nothing that the program did not write is written over, the rest only with --overwrite.
 
-What a program has written to the path of a flag is noted, with its size, in :data:`RECORD` of the same folder. A file
-that is not there, or has another size, is of somebody else; so is a run, and the folder of its checkpoints.
+What a program has written to the path of a flag is noted, with its digest, in :data:`RECORD` of the same folder. A file
+that is not there, or was changed, is of somebody else; so is a run, and the folder of its checkpoints.
 """
 
 import atexit
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from experiments.cli import interrupts
 from experiments.cli.config import ConfigError
 
 RECORD = ".scorekit_outputs"
-"""JSON: names of files with their sizes, and under "." what the folder is for, if all of it is of one program."""
+"""JSON: names of files with their digests, and under "." what the folder is for, if all of it is of one program."""
 OF_RUNS = (
     "accuracy.png", "ascent.png", "batches.png", "evaluation.json", "extremes.png", "guidance.png", "histograms.png",
     "loss_by_noise_level.png", "maps.png", "metrics.jsonl", "ood.html", "ood.json", "report.html", "samples.png",
@@ -44,7 +45,7 @@ def check_files(given: str, paths: Iterable[Path], replace: bool, usual: bool = 
         _check_place(path, given)
         if not path.exists():
             continue
-        if _recorded(path.parent).get(path.name) != path.stat().st_size:
+        if _recorded(path.parent).get(path.name) != _digest(path):
             raise ConfigError(f"{given}: {path} was not written by this flag and is kept; use another path")
         _check_replace(path, given, replace)
     if not usual:
@@ -108,6 +109,11 @@ def _check_replace(path: Path, given: str, replace: bool) -> None:
         raise ConfigError(f"{given}: {path} exists; replace it with --overwrite, or use another path")
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _recorded(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / RECORD).read_text())
@@ -129,7 +135,7 @@ def record() -> None:
         path = _paths.pop()
         with contextlib.suppress(OSError):  # a program that ends says why by itself
             if path.is_file():
-                _record(path.parent, {path.name: path.stat().st_size})
+                _record(path.parent, {path.name: _digest(path)})
 
 
 interrupts.BEFORE_LEAVING.append(record)

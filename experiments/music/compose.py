@@ -52,10 +52,10 @@ def sketch() -> tuple[composing.Sketch, Song | None]:
     named = [flag for flag in (_CONTINUE, _FILL, _HARMONISE) if flag.value is not None]
     if len(named) > 1:
         raise ConfigError(f"--{named[1].name}: must not come with --{named[0].name}; a piece has one beginning")
-    for flag, needed in ((_BARS, _FILL.value), (_SPAN, _FILL.value), (_OCTAVES, named)):
-        if flag.present and not needed:
-            other = "a MIDI file" if flag is _OCTAVES else "--fill"
-            raise ConfigError(f"--{flag.name}: must be left out without {other}, it would do nothing")
+    if not _FILL.value:
+        shared.idle("without --fill", _BARS, _SPAN)
+    if not named:
+        shared.idle("without a MIDI file", _OCTAVES)
     if _SECONDS.present and named and named[0] is not _CONTINUE:
         raise ConfigError(f"--seconds: must be left out with --{named[0].name}; the piece is as long as the file")
     steps = round(_SECONDS.value / rolls.STEP) if np.isfinite(_SECONDS.value) else 0

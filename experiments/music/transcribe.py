@@ -37,7 +37,8 @@ def main(config: Config) -> Path:
     out = (shared.path(_OUT) if _OUT.value else path).with_suffix("")
     shared.check_writable(out.parent, f"--out={out}.mid")
     written = [Path(f"{out}{ending}") for ending in (".mid", ".png", ".html", "_sound.wav", "_sound.png")]
-    outputs.check_files(f"--out={out}.mid", written, not _OUT.value or shared.overwrite())
+    given = f"--out={out}.mid" if _OUT.value else f"--sound={_SOUND.value}, whose notes go beside it without --out"
+    outputs.check_files(given, written, not _OUT.value or shared.overwrite())
     try:
         sound = audio.read(path, mono=True)
     except ValueError as error:

@@ -81,9 +81,14 @@ def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]
     starts = initial_grids(schedule, ts)
     count = min(options.starts, len(starts))
     with Progress(count * options.updates, batch_size=size, label="tuning") as bar:
-        how = {"coefficients": options.coefficients, "per_value": options.per_value}
-        how |= {"power": options.power, "steps": options.updates}
-        shown = lambda done, total, error: bar.update(done, error)
         given = (denoiser, schedule, solver, starts, pairs, held_out)
-        tuned = tuning.tune(*given, **how, starts=count, progress=shown)
+        tuned = tuning.tune(
+            *given,
+            coefficients=options.coefficients,
+            per_value=options.per_value,
+            power=options.power,
+            steps=options.updates,
+            starts=count,
+            progress=lambda done, total, error: bar.update(done, error),
+        )
     return tuned, count

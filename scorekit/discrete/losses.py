@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit._codes import as_codes
 from scorekit._grids import check_grid
@@ -205,8 +206,8 @@ def discrete_variational_bound(
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)
     ts, x0 = check_grid(ts), as_codes(x0)
-    if not is_traced(ts) and float(ts[-1]) != 0.0:
-        raise ValueError(f"ts must end at 0, got {float(ts[-1])}")
+    if not is_traced(ts) and np.asarray(ts)[-1] != 0.0:  # an index of a jax array is traced in jit
+        raise ValueError(f"ts must end at 0, got {np.asarray(ts)[-1]}")
     rows = process.row(jnp.stack([ts[1:], ts[:-1]], axis=-1))
 
     def divergence(args: tuple[Array, Row]):

@@ -305,3 +305,13 @@ def test_a_tiny_network_learns_a_chain():
     assert losses[:10].mean() > 1.25 * entropy
     assert losses[-50:].mean() < 1.15 * entropy
     assert np.all(jnp.argmax(weights[:3], axis=1) == jnp.arange(3))
+
+
+def test_a_grid_of_the_enclosing_function_is_compiled_in():
+    process, x0 = discrete.absorbing(2), jnp.array([[0, 1], [1, 1]])
+    denoiser = discrete.exact_denoiser(jnp.log(jnp.full((2, 2), 0.25)), process)
+    ts = jnp.linspace(1.0, 0.0, 3)
+    bound = lambda key: discrete.discrete_variational_bound(key, denoiser, process, x0, ts).total
+    np.testing.assert_allclose(jax.jit(bound)(jax.random.key(0)), bound(jax.random.key(0)), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"ts must end at 0, got 0\.5"):
+        discrete.discrete_variational_bound(jax.random.key(0), denoiser, process, x0, jnp.array([1.0, 0.5]))

@@ -23,6 +23,10 @@ from experiments.inverse import methods
         ("--step_size=nan", "--step_size=nan: must be a finite number >= 0"),
         ("--strength=0.5,2", "--strength=0.5,2: must be times in (0, 1], as in 0.4,0.8"),
         ("--strength=much", "--strength=much: must be times"),
+        ("--task=denoise --to=3", "--to: must be left out with --task=denoise, it would do nothing"),
+        ("--task=sdedit --steps=7", "--steps: must be left out with --task=sdedit, it would do nothing"),
+        ("--task=invert --strength=0.5", "--strength: must be left out with --task=invert, it would do nothing"),
+        ("--method=dps,mmps --jump_length=2", "--jump_length: must be left out with --method=dps,mmps, it would do"),
     ],
 )
 def test_invalid_flags_raise_before_anything_is_loaded(no_data, digits_run, flags, words):

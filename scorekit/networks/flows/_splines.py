@@ -58,15 +58,25 @@ def spline(x: Array, parameters: Array, bound: float, inverse: bool = False) -> 
     width, height = take(xs, 1) - x_0, take(ys, 1) - y_0
     s = height / width
     curve = d_0 + d_1 - 2.0 * s
-    if inverse:
-        rise = safe - y_0
-        a, b, c = height * (s - d_0) + rise * curve, height * d_0 - rise * curve, -s * rise
-        v = 2.0 * c / (-b - jnp.sqrt(jnp.maximum(jnp.square(b) - 4.0 * a * c, 0.0)))
-    else:
-        v = (safe - x_0) / width
+    shares = (safe - y_0) / height, (take(ys, 1) - safe) / height
+    v = _root(*shares, s, d_0, d_1) if inverse else (safe - x_0) / width
     w = v * (1.0 - v)
     q = s + curve * w
     y = v * width + x_0 if inverse else y_0 + height * (s * jnp.square(v) + d_0 * w) / q
     slope = jnp.square(s) * (d_1 * jnp.square(v) + 2.0 * s * w + d_0 * jnp.square(1.0 - v)) / jnp.square(q)
     log_slope = jnp.where(within, -jnp.log(slope) if inverse else jnp.log(slope), 0.0)
     return jnp.where(within, y, x), log_slope
+
+
+def _root(below: Array, above: Array, s: Array, d_0: Array, d_1: Array) -> Array:
+    """The v in [0, 1] at which a share ``below`` of the height of the bin is reached: ``(s - b) v^2 + b v = s below``.
+
+    Nothing cancels: of the two forms of the root and of its discriminant, each is taken where its terms are positive.
+    """
+    b = d_0 * above + (2.0 * s - d_1) * below
+    steep = 4.0 * s * jnp.abs(b - s)
+    root = jnp.sqrt(jnp.where(b > s, jnp.square(b - 2.0 * s) + steep * above, jnp.square(b) + steep * below))
+    falls = b < 0
+    return jnp.where(
+        falls, (root - b) / (2.0 * jnp.where(falls, s - b, 1.0)), 2.0 * s * below / jnp.where(falls, 1.0, b + root)
+    )

@@ -15,6 +15,14 @@ from experiments.configs.phrases import phrases
         ("perform", phrases, {"overlap": "1"}, {}, r"--overlap=1.0: must be in \[0, 1\)"),
         ("perform", phrases, {"seconds": "0"}, {}, "--seconds=0.0: must be finite and > 0"),
         ("perform", phrases, {"program": "5"}, {}, "--program=5: must be one of 0, 4, "),
+        ("perform", phrases, {"octaves": "1"}, {}, "--octaves: must be left out without --midi, it would do nothing"),
+        (
+            "perform",
+            phrases,
+            {"midi": "x.mid", "num": "3"},
+            {},
+            "--num: must be left out with --midi, it would do nothi",
+        ),
         (
             "perform",
             phrases,
