@@ -50,9 +50,10 @@ def check_flags() -> None:
     choices = (*tasks.TASKS, *editing.EDITS)
     if _TASK.value not in choices:
         raise ConfigError(f"--task={_TASK.value}: must be one of {', '.join(choices)}{hint(_TASK.value, choices)}")
-    if _METHOD.value and _TASK.value in editing.EDITS:
-        raise ConfigError(f"--method={_METHOD.value[0]}: must be left out, --task={_TASK.value} is a method itself")
-    methods.check_options(_METHOD.value or (), options())
+    named = _METHOD.value or ()
+    if named and _TASK.value in editing.EDITS:
+        raise ConfigError(f"--method={named[0]}: must be left out, --task={_TASK.value} is a method itself")
+    methods.check_options(named, options())
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
     shared.times("strength", _STRENGTH.value)
@@ -61,8 +62,8 @@ def check_flags() -> None:
         shared.idle(where, _STEPS, _NOISE, _CONDITION, *([_STRENGTH] if _TASK.value == "invert" else []))
     else:
         shared.idle(where, _TO, _STRENGTH)
-    if task_is_method or _METHOD.value:
-        where = where if task_is_method else f"with --method={','.join(_METHOD.value)}"
+    if task_is_method or named:
+        where = where if task_is_method else f"with --method={','.join(named)}"
         of_methods = (
             (_DATA_STD, {"replacement", "pigdm"}),
             (_SIZE, {"dps"}),
@@ -70,7 +71,7 @@ def check_flags() -> None:
             (_JUMP, {"repaint"}),
             (_RESAMPLES, {"repaint"}),
         )
-        shared.idle(where, *(flag for flag, names in of_methods if not names & {*(_METHOD.value or ())}))
+        shared.idle(where, *(flag for flag, names in of_methods if not names & {*named}))
 
 
 def options() -> methods.Options:
