@@ -39,7 +39,7 @@ from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_floating, check_levels, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.densities.random_fields import RandomField
-from scorekit.predictions import Score, Target, TargetName, as_target, bounded_log_snr
+from scorekit.predictions import Score, Target, TargetName, as_target, seen_log_snr
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule
 
@@ -157,14 +157,15 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
 
 
 def _log_snr_network(network, schedule, scale, x_t, t):
-    return network(x_t, scale * bounded_log_snr(t, schedule))
+    return network(x_t, scale * seen_log_snr(schedule.log_snr(t)))
 
 
 @checked
 def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0.25) -> Network:
     """A network of ``(x_t, t)`` from one conditioned on the noise level, which is called with ``scale * log_snr(t)``.
 
-    The log-SNR is clipped to +-60 nats. A network that is conditioned on the noise level instead of the time may be
+    The log-SNR is clipped to +-20 nats: at pure noise, t = 1, and for clean data the network gets an input of the range
+    that it has seen in training. A network that is conditioned on the noise level instead of the time may be
     trained with one schedule and sampled with another.
 
     Args:

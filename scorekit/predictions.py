@@ -62,10 +62,12 @@ __all__ = [
     "bounded_log_snr",
     "convert",
     "edm_target",
+    "seen_log_snr",
     "with_x0",
 ]
 
 _LOG_SNR_LIMIT = 60.0
+_SEEN = 20.0
 
 
 class Target(Protocol):
@@ -95,6 +97,18 @@ def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
       The log-SNR in nats, shaped like ``t``.
     """
     return jnp.clip(schedule.log_snr(t), -_LOG_SNR_LIMIT, _LOG_SNR_LIMIT)
+
+
+def seen_log_snr(log_snr: ArrayLike) -> Array:
+    """A log-SNR as the input of a network, clipped to +-20 nats: training draws hardly any time beyond.
+
+    Args:
+      log_snr: in nats, any shape.
+
+    >>> float(seen_log_snr(jnp.inf))
+    20.0
+    """
+    return jnp.clip(jnp.asarray(log_snr), -_SEEN, _SEEN)
 
 
 def _radius(t, schedule):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tables import PRESERVING, SCHEDULES, B, D, in_float64
 
-from scorekit.predictions import TARGETS, as_target, bounded_log_snr, convert, edm_target, with_x0
+from scorekit.predictions import TARGETS, as_target, bounded_log_snr, convert, edm_target, seen_log_snr, with_x0
 from scorekit.process import perturb
 from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow, sigmoid, sub_vp
 from scorekit.typing import Prediction
@@ -141,6 +141,10 @@ def test_with_x0_preserves_x_t_and_does_not_change_eps_without_noise():
     kept = perturb(out.x0, out.eps, t, schedule)
     np.testing.assert_allclose(kept[1:], perturb(old.x0, old.eps, t, schedule)[1:], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(out.eps[0], old.eps[0])
+
+
+def test_networks_are_not_called_with_levels_that_training_hardly_draws():
+    np.testing.assert_array_equal(seen_log_snr(jnp.array([-jnp.inf, -20.5, -3.0, 61.0])), [-20.0, -20.0, -3.0, 20.0])
 
 
 def test_bounded_log_snr():

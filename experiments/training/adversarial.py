@@ -16,7 +16,7 @@ from scorekit import times as time_samplers
 from scorekit.arguments import Between, Count, Each, OneOf
 from scorekit.flow_maps import AdversarialForm
 from scorekit.io.preconditioning import precondition
-from scorekit.predictions import bounded_log_snr
+from scorekit.predictions import seen_log_snr
 from scorekit.process import perturb
 from scorekit.times import Times
 from scorekit.trees import expand, sum_per_example
@@ -136,7 +136,7 @@ class Adversary(NamedTuple):
         return read(perturb(x, eps, t, self.model.schedule), t)
 
     def _logits(self, params, batch, features):
-        noise = bounded_log_snr(Times(*batch["times_adversarial"]).t, self.model.schedule) / 4
+        noise = seen_log_snr(self.model.schedule.log_snr(Times(*batch["times_adversarial"]).t)) / 4
         return self.head.apply(params["discriminator"], features, noise, batch["conditions"]["labels"])
 
 

@@ -40,7 +40,7 @@ from scorekit.arguments import Finite, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import NetworkModel, SequenceModel
-from scorekit.predictions import bounded_log_snr
+from scorekit.predictions import seen_log_snr
 from scorekit.process import perturb
 from scorekit.times import TimeSampler, draw, uniform
 from scorekit.trees import as_pytree
@@ -50,7 +50,7 @@ __all__ = ["condition_on_noise", "smoothed_log_density", "smoothed_loss"]
 
 
 def _at_noise(model, schedule, scale, t):
-    conditions = {**model.conditions, "noise": scale * bounded_log_snr(t, schedule)}
+    conditions = {**model.conditions, "noise": scale * seen_log_snr(schedule.log_snr(t))}
     return NetworkModel(
         network=model.network,
         conditional=model.conditional,
@@ -66,7 +66,7 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 
 
     Args:
       model: a model of continuous values.
-      scale: factor of the log-SNR, which is clipped to +-60 nats.
+      scale: factor of the log-SNR, which is clipped to +-20 nats.
     """
     return Partial(_at_noise, model, schedule, scale)
 

@@ -47,9 +47,9 @@ from jax.tree_util import Partial
 
 from scorekit import schedules
 from scorekit.arguments import Between, Count, Finite, OneOf, Positive, PositiveScalar, checked
-from scorekit.denoisers import condition_on_log_snr, scale_input
+from scorekit.denoisers import scale_input
 from scorekit.io._naming import check_none, unsupported
-from scorekit.predictions import Eps, Target, as_target, edm_target
+from scorekit.predictions import Eps, Target, as_target, bounded_log_snr, edm_target, seen_log_snr
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Network, Number, Prediction, Schedule
 
@@ -73,7 +73,7 @@ __all__ = [
 
 @pytree_dataclass
 class LogSNRInput:
-    """The noise input ``scale log_snr + offset``.
+    """The noise input ``scale log_snr + offset``, of a log-SNR that is clipped to +-20 nats.
 
     Attributes:
       scale: factor of the log-SNR.
@@ -84,7 +84,7 @@ class LogSNRInput:
     offset: Finite = 0.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
-        return self.scale * jnp.asarray(log_snr) + self.offset
+        return self.scale * seen_log_snr(log_snr) + self.offset
 
 
 @pytree_dataclass
@@ -150,8 +150,8 @@ class Preconditioning(NamedTuple):
     sigma_data: float | None = None
 
 
-def _on_noise_input(network, noise_input, x, log_snr):
-    return network(x, noise_input(log_snr))
+def _on_noise_input(network, noise_input, schedule, x_t, t):
+    return network(x_t, noise_input(bounded_log_snr(t, schedule)))
 
 
 @checked
@@ -165,8 +165,7 @@ def precondition(network: Network, found: Preconditioning) -> Network:
     >>> precondition(lambda x, c_noise: x + c_noise, ddpm())(jnp.zeros(1), 1.0).round(2)
     Array([999.], dtype=float32)
     """
-    conditioned = Partial(_on_noise_input, as_pytree(network), found.noise_input)
-    timed = condition_on_log_snr(conditioned, found.schedule, 1.0)
+    timed = Partial(_on_noise_input, as_pytree(network), found.noise_input, found.schedule)
     return timed if found.sigma_data is None else scale_input(timed, found.schedule, found.sigma_data)
 
 

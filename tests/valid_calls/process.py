@@ -64,6 +64,7 @@ ROWS = {
     **dict.fromkeys(["weightings.band", "times.band"], call(count=FLOATS)),
     "weightings.per_log_snr": call(weighting=weightings.eps),
     "predictions.bounded_log_snr": call(t=Data(T, _ANY)),
+    "predictions.seen_log_snr": call(log_snr=Data(T, _ANY)),
     "predictions.as_target": call(target=Choice("v")),
     "predictions.convert": call(output=Shaped(X), x_t=Data(X, "empty"), source=Choice("v"), target=Choice("x0")),
     "predictions.with_x0": call(prediction=Shaped(Prediction(X, X)), x0=Data(X, "empty"), t=Data(T, ENDS)),
