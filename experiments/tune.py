@@ -2,7 +2,6 @@
 
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=8 --config.sampling.solver.name=unipc
     python -m experiments.tune --workdir=runs/digits --config.sampling.steps=6 --coefficients --out=runs/digits/six.json
-    python -m experiments.tune --workdir=runs/digits --config.sampling.steps=5 --coefficients --per_value --draws=2000
 
 Solver, steps and guidance come from the config; the configured grid gives the first and last time and is one of the
 initial grids. Writes ``workdir/grid.json``, which any program takes as
@@ -25,9 +24,6 @@ from scorekit import tuning
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _COEFFICIENTS = flags.DEFINE_bool("coefficients", False, "Also tune the solver's coefficients; needs more draws.")
-_PER_VALUE = flags.DEFINE_bool(
-    "per_value", False, "With --coefficients, one for each value of an example; needs ten times the draws."
-)
 _UPDATES = shared.count("updates", 200, "Updates per initial grid.")
 _STARTS = shared.count("starts", 2, "How many of the initial grids are tuned, the best.")
 _BATCH = shared.count("batch_size", 50, "Samples in a batch, the classes in turn.")
@@ -51,13 +47,10 @@ def main(config: Config) -> str:
     workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     if not 0 <= _POWER.value < math.inf:
         raise ConfigError(f"--power={_POWER.value}: must be finite and >= 0")
-    if _PER_VALUE.value and not _COEFFICIENTS.value:
-        raise ConfigError("--per_value: is for --coefficients, which must be given too")
     out = shared.results(_OUT, workdir / "grid.json", "")
     run = open_run(config, workdir, _STEP.value, (scale,))
     options = Options(
         coefficients=_COEFFICIENTS.value,
-        per_value=_PER_VALUE.value,
         updates=_UPDATES.value,
         starts=_STARTS.value,
         batch_size=_BATCH.value,

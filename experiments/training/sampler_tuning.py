@@ -22,7 +22,6 @@ class Options(NamedTuple):
     """The flags of :mod:`experiments.tune` by their names."""
 
     coefficients: bool
-    per_value: bool
     updates: int
     starts: int
     batch_size: int
@@ -81,14 +80,8 @@ def tune(config: Config, run: Run, options: Options) -> tuple[tuning.Tuned, int]
     starts = initial_grids(schedule, ts)
     count = min(options.starts, len(starts))
     with Progress(count * options.updates, batch_size=size, label="tuning") as bar:
+        how = {"coefficients": options.coefficients, "power": options.power, "steps": options.updates}
+        shown = lambda done, total, error: bar.update(done, error)
         given = (denoiser, schedule, solver, starts, pairs, held_out)
-        tuned = tuning.tune(
-            *given,
-            coefficients=options.coefficients,
-            per_value=options.per_value,
-            power=options.power,
-            steps=options.updates,
-            starts=count,
-            progress=lambda done, total, error: bar.update(done, error),
-        )
+        tuned = tuning.tune(*given, **how, starts=count, progress=shown)
     return tuned, count

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from scorekit._grids import check_grid
 from scorekit.arguments import checked
 from scorekit.solvers._base import SolverBase
-from scorekit.trees import batch_size, pytree_dataclass
+from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
 
 __all__ = ["PrecomputedSolver", "precomputed"]
@@ -27,8 +27,7 @@ class PrecomputedSolver(SolverBase):
     Step k uses ``rows[k]`` at any times: the solver belongs to the grid and the schedule that it was made for.
 
     Attributes:
-      rows: the result of ``base.plan(schedule, ts)``, leaves ``(n, ...)``; all of them are leaves of the solver. A
-        coefficient ``(n, 1, ...)`` with the shape of an example has a value for each value of an example.
+      rows: the result of ``base.plan(schedule, ts)``, leaves ``(n, ...)``; all of them are leaves of the solver.
       base: the solver that made them.
     """
 
@@ -69,9 +68,7 @@ class PrecomputedSolver(SolverBase):
         return self.base.init(x)
 
     def step(self, key, state, x_t, row, denoiser):
-        size = batch_size(x_t)
-        in_batch = lambda leaf: leaf if jnp.ndim(leaf) < 2 else jnp.broadcast_to(leaf, (size, *leaf.shape[1:]))
-        return self.base.step(key, state, x_t, jax.tree.map(in_batch, row), denoiser)
+        return self.base.step(key, state, x_t, row, denoiser)
 
 
 @checked

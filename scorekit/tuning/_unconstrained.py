@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from scorekit._numerics import wide
 from scorekit.checks import check
 from scorekit.solvers.precomputed import PrecomputedSolver
-from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
 
 _MIN_GAP = 1e-5  # as a share of the full range, so that float32 separates two noise levels
@@ -46,12 +45,9 @@ def logits_to_grid(
     return jnp.concatenate([inner, ends[1]] if free_start else [ends[0], inner, ends[1]])
 
 
-def zero_adjustments(solver: Solver, schedule: Schedule, ts: ArrayLike, shape: tuple[int, ...] = ()) -> PyTree:
-    """The free parameters of a solver's coefficients on a grid, all 0: no change.
-
-    A coefficient of a step has one, or ``shape`` of them: ``(1, ...)`` with the shape of an example.
-    """
-    return jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape, *shape), float), solver.plan(schedule, ts))
+def zero_adjustments(solver: Solver, schedule: Schedule, ts: ArrayLike) -> PyTree:
+    """The free parameters of a solver's coefficients on a grid, all 0: no change."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, float), solver.plan(schedule, ts))
 
 
 def adjusted(solver: Solver, schedule: Schedule, ts: ArrayLike, adjustments: PyTree) -> PrecomputedSolver:
@@ -66,7 +62,7 @@ def adjusted(solver: Solver, schedule: Schedule, ts: ArrayLike, adjustments: PyT
             return value
         size = jnp.abs(value)
         size = jnp.maximum(size, _ADJUSTMENT * jnp.minimum(jnp.max(size), 1.0))
-        return expand(value, adjustment) + _ADJUSTMENT * expand(jax.lax.stop_gradient(size), adjustment) * adjustment
+        return value + _ADJUSTMENT * jax.lax.stop_gradient(size) * adjustment
 
     return PrecomputedSolver(
         rows=jax.tree_util.tree_map_with_path(leaf, solver.plan(schedule, ts), adjustments), base=solver

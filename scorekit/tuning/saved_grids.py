@@ -136,7 +136,7 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     if saved.rows is None:
         return solver
     likes, structure = jax.tree.flatten(jax.eval_shape(lambda: solver.plan(schedule, saved.ts)))
-    if [like.shape for like in likes] != [row.shape[: like.ndim] for like, row in zip(likes, saved.rows, strict=False)]:
+    if [like.shape for like in likes] != [row.shape for row in saved.rows]:
         raise ValueError(f"saved must hold coefficients of {solver!r}, got {len(saved.rows)} arrays of other shapes")
     rows = [jnp.asarray(row, like.dtype) for row, like in zip(saved.rows, likes, strict=True)]
     return PrecomputedSolver(rows=jax.tree.unflatten(structure, rows), base=solver)

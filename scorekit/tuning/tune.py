@@ -199,7 +199,6 @@ def tune(
     held_out: Pairs,
     *,
     coefficients: bool = False,
-    per_value: bool = False,
     free_start: bool = True,
     starts: PositiveInt | None = None,
     power: Annotated[float, Between(0, scalar=True)] = 1.0,
@@ -221,8 +220,6 @@ def tune(
       pairs: training noise and ends, from :func:`fine_pairs` or your own; finite, of one shape.
       held_out: others, for the selection.
       coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
-      per_value: with ``coefficients``, tune one for each value of an example, such as each pixel, and not one for all:
-        steps are no longer combinations of evaluations alone. This needs still more training pairs, of one array.
       free_start: allow a first noise level below the pairs' own.
       starts: number of grids to tune, in the order of their error on ``held_out``; all by default.
       power: p of the power mean of the distances: 2 is the RMSE, 1 the mean, 0 the geometric mean.
@@ -232,9 +229,6 @@ def tune(
     """
     grids = {name: wide(ts) for name, ts in grids.items()}
     batches = _check(schedule, solver, grids, pairs, held_out)
-    shape = _shape_of_coefficients(pairs) if per_value else ()
-    if per_value and not coefficients:
-        raise ValueError("per_value must be False without coefficients=True, got True")
     denoiser, t_max = as_pytree(denoiser), jnp.max(jnp.stack([ts[0] for ts in grids.values()]))
     # XLA on CPU differentiates a convolution many times slower inside a loop than outside.
     unroll = jax.default_backend() == "cpu"
@@ -277,7 +271,7 @@ def tune(
         start, least = grids[name], trials[name].before
         params = (
             grid_to_logits(schedule, start, t_max if free_start else None),
-            zero_adjustments(solver, schedule, start, shape) if coefficients else (),
+            zero_adjustments(solver, schedule, start) if coefficients else (),
         )
         state = optimizer.init(params)
         for k in range(steps):
@@ -314,13 +308,6 @@ def _check(schedule, solver, grids, pairs, held_out) -> int:
     if jax.tree.map(lambda x: jnp.shape(x)[1:], pairs) != jax.tree.map(lambda x: jnp.shape(x)[1:], held_out):
         raise ValueError("held_out must hold batches with the structure and shapes of the batches of pairs")
     return jax.tree.leaves(pairs)[0].shape[0]
-
-
-def _shape_of_coefficients(pairs: Pairs) -> tuple[int, ...]:
-    """``(1, ...)`` with the shape of an example."""
-    if not hasattr(pairs.noise, "shape"):
-        raise ValueError("per_value must be False for trees, got True for pairs of more than one array")
-    return (1, *pairs.noise.shape[2:])
 
 
 def _log_power_mean(distance: Array, power: float) -> Array:

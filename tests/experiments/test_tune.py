@@ -31,7 +31,7 @@ def test_initial_grids_share_length_and_ends(schedule):
 def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     workdir = shutil.copytree(ring_run, tmp_path / "run")
     solver = "--config.sampling.solver.name=adams_bashforth"
-    code, out, err = run("tune", f"--workdir={workdir}", *SMALL, solver, "--coefficients", "--per_value")
+    code, out, err = run("tune", f"--workdir={workdir}", *SMALL, solver, "--coefficients")
     assert code == 0, err
     path = workdir / "grid.json"
     assert str(path) in out.splitlines()[-1]
@@ -40,15 +40,10 @@ def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     fields = json.loads(path.read_text())
     assert fields["error_after"] <= fields["error_before"]
     assert fields["solver"].startswith("AdamsBashforth(order=3")
-    assert {np.shape(row) for row in fields["rows"]} <= {(3,), (3, 1, 2)}
     use = [solver, *overridden(f"sampling.grid.name=file sampling.grid.path={path} sampling.steps=3")]
     succeeds("sample", f"--workdir={workdir}", "--num=8", *use)
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert np.isfinite(archive["x"]).all()
-
-
-def test_coefficients_per_value_are_coefficients(ring_run):
-    assert "--per_value: is for --coefficients" in fails("tune", f"--workdir={ring_run}", "--per_value")
 
 
 def test_a_stochastic_solver_is_a_config_error(ring_run):

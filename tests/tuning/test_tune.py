@@ -188,37 +188,6 @@ def test_tune_reports_the_power_mean_of_the_distances():
         np.testing.assert_allclose(value, expected ** (0.5 if power == 2 else 1), rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_coefficients_for_each_value_are_exact_where_values_are_independent_normal_variables():
-    """The flow scales each of them by its own factor, which no multiple of one evaluation does for all."""
-    stds = np.geomspace(0.05, 2.0, 6)
-    data = densities.gaussian(jnp.zeros(6), covariance=np.diag(stds**2))
-    denoiser, noise = denoisers.exact_denoiser(data, FLOW), jax.random.normal(jax.random.key(0), (4, 32, 6))
-    train, held_out = Pairs(noise[:2], stds * noise[:2]), Pairs(noise[2:], stds * noise[2:])
-    given = denoiser, FLOW, solvers.Euler(), {"one": jnp.array([0.9, 0.0])}, train, held_out
-    for_all, for_each = (
-        tune(*given, coefficients=True, per_value=each, steps=400, learning_rate=1.0) for each in (False, True)
-    )
-    assert for_each.after < 0.1 * for_all.after
-    leaves = [leaf.shape for leaf in jax.tree.leaves(for_each.solver) if leaf.ndim > 1]
-    assert set(leaves) == {(1, 1, 6)}
-    start = FLOW.sigma(for_each.ts[0]) * noise[3]
-    x = samplers.sample(None, denoiser, FLOW, for_each.solver, start, for_each.ts)
-    np.testing.assert_allclose(x, stds * noise[3], atol=0.03)
-
-
-@pytest.mark.parametrize("solver", [*FAMILIES, solvers.Heun(), solvers.Midpoint()], ids=str)
-def test_equal_coefficients_for_each_value_are_one_for_all(solver):
-    x, ts = np.random.default_rng(0).normal(size=(3, 2, 1)), np.array(UNEVEN)
-
-    @jax.jit
-    def ends():
-        for_each = adjusted(solver, FLOW, ts, zero_adjustments(solver, FLOW, ts, (1, 2, 1)))
-        return [samplers.sample(None, smooth, FLOW, each, x, ts) for each in (solver, for_each)]
-
-    np.testing.assert_allclose(*ends(), rtol=1e-6)
-
-
 test_tune_validates_its_arguments = raising(
     {
         "solver must be deterministic.*got EulerMaruyama": {"solver": solvers.EulerMaruyama()},
@@ -227,11 +196,6 @@ test_tune_validates_its_arguments = raising(
         r"grids\['up'\] must be strictly decreasing": {"grids": {"up": jnp.linspace(0, 1, 5)}},
         "pairs must have noise and end of one shape": {"pairs": Pairs(jnp.zeros((1, 2, 2)), jnp.zeros((1, 3, 2)))},
         r"held_out must .*\(N, B, ...\), got \(2,\)": {"held_out": Pairs(jnp.zeros(2), jnp.zeros(2))},
-        "per_value must be False without coefficients=True": {"per_value": True},
-        "per_value must be False for trees, got True": {
-            **dict.fromkeys(("pairs", "held_out"), Pairs(*2 * [(jnp.zeros((1, 2, 3)),)])),
-            **dict.fromkeys(("coefficients", "per_value"), True),
-        },
     },
     lambda changes: tune(
         RING_DENOISER,
