@@ -121,10 +121,8 @@ def drift_weights(
         if classes.ndim != 1 or not classes.size or not jnp.issubdtype(classes.dtype, jnp.integer):
             raise ValueError(f"{name} must hold integers, one per example, got {classes.dtype} {classes.shape}")
     check_per_example(labels, guidance_scale=guidance_scale)
-    own, scale = (
-        jnp.maximum(labels, -1)[:, None],
-        jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None],
-    )
+    own = jnp.maximum(labels, -1)[:, None]  # all labels below 0 are one class, none
+    scale = jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None]
     same = (own == own.T).astype(float) * (1.0 - jnp.eye(len(labels)))
     same = same / jnp.maximum(jnp.sum(same, axis=1, keepdims=True), 1.0)
     of_all = (1.0 - 1.0 / scale) * jnp.full(data_labels.shape, 1.0 / len(data_labels))
