@@ -58,8 +58,8 @@ def spline(x: Array, parameters: Array, bound: float, inverse: bool = False) -> 
     width, height = take(xs, 1) - x_0, take(ys, 1) - y_0
     s = height / width
     curve = d_0 + d_1 - 2.0 * s
-    shares = (safe - y_0) / height, (take(ys, 1) - safe) / height
-    v = _root(*shares, s, d_0, d_1) if inverse else (safe - x_0) / width
+    below, above = (safe - y_0) / height, (take(ys, 1) - safe) / height
+    v = _root(below, above, s, d_0, d_1) if inverse else (safe - x_0) / width
     w = v * (1.0 - v)
     q = s + curve * w
     y = v * width + x_0 if inverse else y_0 + height * (s * jnp.square(v) + d_0 * w) / q
@@ -77,6 +77,8 @@ def _root(below: Array, above: Array, s: Array, d_0: Array, d_1: Array) -> Array
     steep = 4.0 * s * jnp.abs(b - s)
     root = jnp.sqrt(jnp.where(b > s, jnp.square(b - 2.0 * s) + steep * above, jnp.square(b) + steep * below))
     falls = b < 0
-    return jnp.where(
-        falls, (root - b) / (2.0 * jnp.where(falls, s - b, 1.0)), 2.0 * s * below / jnp.where(falls, 1.0, b + root)
+    rising, falling = (
+        2.0 * s * below / jnp.where(falls, 1.0, b + root),
+        (root - b) / jnp.where(falls, 2.0 * (s - b), 1.0),
     )
+    return jnp.where(falls, falling, rising)

@@ -21,7 +21,7 @@ from experiments.configs.phrases import phrases
             phrases,
             {"midi": "x.mid", "num": "3"},
             {},
-            "--num: must be left out with --midi, it would do nothi",
+            "--num: must be left out with --midi, it would do nothing",
         ),
         (
             "perform",
