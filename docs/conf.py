@@ -1,6 +1,7 @@
 """The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages.
 
-Notebooks that no test has executed are executed, but with ``-D notebooks_execute=0``. With the address of the site,
+Notebooks that no test has executed stand without outputs, but with ``-D notebooks_execute=1``, which takes most of an
+hour for all, and on Read the Docs, which executes them. With the address of the site,
 ``-D html_baseurl=https://...`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
 """
 
@@ -47,6 +48,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
+notebooks_execute = "READTHEDOCS" in os.environ
 
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True

@@ -99,7 +99,7 @@ def divergences() -> None:
     data = sk.densities.mixture(
         jnp.array([0.6, 0.4]), [sk.densities.gaussian(jnp.array([m]), std=0.5) for m in (-2.0, 2.0)]
     )
-    x = jnp.linspace(-8.0, 8.0, 4001)
+    x = jnp.linspace(-20.0, 20.0, 10001)
     log_p, width = data.log_density(x[:, None]), x[1] - x[0]
     student = (
         lambda mean, log_std: -0.5 * jnp.square((x - mean) * jnp.exp(-log_std)) - log_std - 0.5 * jnp.log(2 * jnp.pi)

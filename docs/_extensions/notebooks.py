@@ -1,8 +1,8 @@
 """The notebooks of ``colabs/`` as pages with their outputs, with links to download them and the wheel they install.
 
-A notebook that the tests have not executed is executed here, in an environment of the wheel alone; the outputs are
-kept in ``build/notebooks``. ``-D notebooks_execute=0`` leaves out those that are missing there. With the address of
-the site, ``-D html_baseurl=https://...``, notebooks install its wheel from there, and open in Colab.
+``-D notebooks_execute=1`` executes those that the tests have not executed, in an environment of the wheel alone; the
+outputs are kept in ``build/notebooks``. Without it they stand without outputs. With the address of the site, ``-D
+html_baseurl=https://...``, notebooks install its wheel from there, and open in Colab.
 """
 
 import importlib.metadata
@@ -100,8 +100,8 @@ def execute_missing(paths: list[Path], wheel: Path) -> None:
         folder = Path(temporary)
         python = make_environment(folder, wheel)
         shutil.copy(wheel, folder)
-        for path in paths:
-            logger.info("executing %s", path.name)
+        for number, path in enumerate(paths, start=1):
+            logger.info("executing notebook %d of %d: %s", number, len(paths), path.name)
             try:
                 execute(Path(shutil.copy(path, folder)), python)
             except Exception as error:
@@ -124,6 +124,8 @@ def make_pages(app) -> None:
     missing = [path for path in stored if with_outputs(path) is None]
     if missing and app.config.notebooks_execute:
         execute_missing(missing, wheel)
+    elif missing:
+        logger.info("%d of %d notebooks stand without outputs: -D notebooks_execute=1", len(missing), len(stored))
     pages = Path(app.srcdir) / FOLDER
     for folder in (pages, out / FOLDER):
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,6 +150,6 @@ def make_pages(app) -> None:
 
 
 def setup(app):
-    app.add_config_value("notebooks_execute", True, "env", types=[bool])
+    app.add_config_value("notebooks_execute", False, "env", types=[bool])
     app.connect("builder-inited", make_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

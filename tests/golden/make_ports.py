@@ -156,6 +156,20 @@ def hackable_diffusion(call, start):
         return {"x": sampler(inference_fn, jax.random.key(0), jax.numpy.asarray(start))[0].xt}
 
 
+def flow_matching(call, start):
+    import flow_matching.solver
+    import torch
+    import torchdyn.core
+
+    class Model(torch.nn.Module):
+        def forward(self, t, x, **_):
+            clean = denoised(x, t, 1 - t)
+            return clean - (x - t * clean) / (1 - t)
+
+    names = vars(torchdyn.core) | vars(flow_matching.solver)
+    return {"x": eval(call, names | {"model": Model(), "torch": torch, "x": start})}
+
+
 PACKAGES: dict[str, Callable] = {
     "diffusers": diffusers,
     "k_diffusion": k_diffusion,
@@ -163,6 +177,7 @@ PACKAGES: dict[str, Callable] = {
     "score_sde": score_sde,
     "azula": azula,
     "hackable_diffusion": hackable_diffusion,
+    "flow_matching": flow_matching,
 }
 
 

@@ -24,6 +24,7 @@ SCRIPTS = {
     "vgg": (["torch", "torchvision"], ["vgg"], 1e-4, 1e-5),
     "post_hoc_ema": (["ema_pytorch"], ["post_hoc_ema"], 1e-5, 1e-6),
     **{f"ports {name}": ([name], [f"ports_{name}"], 0.0, 1e-9) for name in PORTED},
+    "ports flow_matching": (["flow_matching", "torchdyn"], ["ports_flow_matching"], 0.0, 1e-9),
     **{f"ports {name}": ([f"PORTS/{name}"], [f"ports_{name}"], 0.0, 1e-9) for name in ("edm", "score_sde")},
 }
 """By script, and its argument: the packages, the files, and how far arrays may be off, relatively and absolutely."""

@@ -8,11 +8,10 @@ Not run here: no accelerator was at hand.
 
 Published: FID 1.79 with 35 network evaluations (Karras et al. 2022, abstract; the least of three sets of samples;
 https://arxiv.org/abs/2206.00364). 55,735,299 parameters: 55,733,891 of the unconditional network, as in the
-implementation of physicsnemo, and 1,408 of the classes. Device-hours: two days on eight V100, 384 V100-hours (from
-memory).
+implementation of physicsnemo, and 1,408 of the classes. Device-hours: two days on eight V100, 384 V100-hours (README
+of the repository edm).
 
-Values: the paper's table of hyper-parameters (from memory); the decay of the average is a half-life of 500,000
-images.
+Values: the defaults of its ``train.py``; the decay of the average is a half-life of 500,000 images.
 
 Differences: images are flipped in 6 % of the draws, as one of the six transformations, there always in half of them;
 the wavelet filters of the augmentation are cubic convolution here; the average warms up by (1 + n) / (10 + n), there

@@ -6,9 +6,9 @@ r"""Unconditional CIFAR-10 by flow matching on straight paths: the first rectifi
 
 Not run here: no accelerator was at hand.
 
-Published: FID 2.58 with 127 network evaluations of an adaptive Runge-Kutta method of order 4 to 5 ("1-rectified
-flow", from memory; https://arxiv.org/abs/2209.03003). 61,804,419 parameters; 61,805,827 here, of which the 1,408 of
-the classes are not used. Device-hours: not stated by the authors.
+Published: "1-rectified flow" with an adaptive Runge-Kutta method of order 4 to 5, whose FID is in the paper
+(https://arxiv.org/abs/2209.03003). 61,804,419 parameters; 61,805,827 here, of which the 1,408 of the classes are not
+used. Device-hours: not stated by the authors.
 
 Values: the config ``cifar10_rf_gaussian_ddpmpp`` and the defaults of CIFAR-10 of their repository RectifiedFlow.
 

@@ -8,9 +8,9 @@ r"""Class-conditional ImageNet at 256 x 256 by DiT-XL/2, on latents of 32 x 32 x
 
 Not run here: no accelerator was at hand.
 
-Published: FID 2.27 with guidance of 1.5 and 250 steps (abstract of https://arxiv.org/abs/2212.09748), 9.62 without
-(from memory). 675,129,632 parameters with the positions and the channels of the variance; 674,816,272 here: without
-these 294,912 and 18,448. 5.7 steps a second on a TPU v3-256 pod (the paper): 340 hours of the pod.
+Published: FID 2.27 with guidance of 1.5 and 250 steps (abstract of https://arxiv.org/abs/2212.09748). 675,129,632
+parameters with the positions and the channels of the variance; 674,816,272 here: without these 294,912 and 18,448. 5.7
+steps a second on a TPU v3-256 pod (the paper): 340 hours of the pod.
 
 Values: the training set-up of the paper; a tenth of the labels is dropped (from memory).
 

@@ -9,11 +9,11 @@ r"""Class-conditional ImageNet at 512 x 512 by EDM2-S, on latents of 64 x 64 x 4
 
 Not run here: no accelerator was at hand.
 
-Published: FID 2.56 without guidance (from memory) at a relative width of the average of 0.13, 2.23 guided by an
-unconditional network (as listed by Papers with Code; https://arxiv.org/abs/2312.02696), 63 network evaluations each.
-280.2 million parameters, here as well. Device-hours: not stated for this size (from memory).
+Published: FID 2.56 without guidance at a relative width of the average of 0.13, 2.23 guided by an unconditional
+network (repository edm2; https://arxiv.org/abs/2312.02696), 63 network evaluations each. 280.2 million parameters,
+here as well.
 
-Values: the paper's table of hyper-parameters (from memory); 2^31 images and the width are part of the name of the
+Values: the preset ``edm2-img512-s`` of its ``train_edm2.py``; 2^31 images and the width are part of the name of the
 published network.
 
 Latents have the standard deviation 1 here (nearly: the one scale of the autoencoder for all channels), there 0.5 by

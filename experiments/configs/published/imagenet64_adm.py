@@ -6,9 +6,8 @@ r"""Class-conditional ImageNet at 64 x 64 by ADM with dropout (Dhariwal & Nichol
 
 Not run here: no accelerator was at hand.
 
-Published: FID 2.07 (README of guided-diffusion; https://arxiv.org/abs/2105.05233), without guidance and with 250
-steps (from memory). 295,904,454 parameters with the channels of the variance; 295,900,035 here: without these 5,187,
-and with a null label of 768. Device-hours: 906 V100-days, 22,000 V100-hours (from memory).
+Published: FID 2.07 (README of guided-diffusion; https://arxiv.org/abs/2105.05233), without guidance. 295,904,454
+parameters with the channels of the variance; 295,900,035 here: without these 5,187, and with a null label of 768.
 
 Values: sizes, dropout and schedule from the README of guided-diffusion; batch, steps and learning rate from the paper
 (from memory).

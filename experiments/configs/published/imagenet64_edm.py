@@ -9,10 +9,9 @@ Not run here: no accelerator was at hand.
 
 Published: FID 1.36 with 511 network evaluations of the stochastic sampler (abstract;
 https://arxiv.org/abs/2206.00364). 295,899,267 parameters; 295,900,035 here, with a null label of 768 that is not
-used. Device-hours: 13 days on 32 A100, 10,000 A100-hours (from memory).
+used. Device-hours: 13 days on 32 A100, 10,000 A100-hours (README of the repository edm).
 
-Values: the paper's tables of hyper-parameters and of the sampler (from memory), with a half-life of the average of 50
-million images.
+Values: the commands of that README for training and sampling, with a half-life of the average of 50 million images.
 
 Differences: bfloat16 in place of float16; the filter that resizes images; and the differences of ``cifar10_edm.py``
 that do not concern its augmentation.

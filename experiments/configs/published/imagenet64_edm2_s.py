@@ -7,16 +7,15 @@ r"""Class-conditional ImageNet at 64 x 64 by EDM2-S (Karras et al. 2024).
 
 Not run here: no accelerator was at hand.
 
-Published: FID 1.58 with 63 network evaluations, at a relative width of the average of 0.075 (from memory;
-https://arxiv.org/abs/2312.02696). 280.2 million parameters, here as well. Device-hours: not stated for this size
-(from memory).
+Published: FID 1.58 with 63 network evaluations, at a relative width of the average of 0.075 (repository edm2;
+https://arxiv.org/abs/2312.02696). 280.2 million parameters, here as well.
 
-Values: the paper's table of hyper-parameters (from memory); 2^30 images and the width are part of the name of the
+Values: the preset ``edm2-img64-s`` of its ``train_edm2.py``; 2^30 images and the width are part of the name of the
 published network.
 
 Differences: bfloat16 in place of float16; a null label that is not used; noise is clipped to sigma in [0.002, 80] in
 training; the filter that resizes images; the last step, from sigma = 0.002 to 0, is left out: 62 evaluations; 20
-snapshots of the averages, there one every 8 million images (from memory).
+snapshots of the averages, there one every 8 million images.
 """
 
 from experiments.configs import base
