@@ -174,5 +174,17 @@ def test_the_site_offers_notebooks_that_install_its_wheel(site, monkeypatch, tmp
         assert f"#fileId=https%3A%2F%2Fhost%2Fsk%2Fnotebooks%2F{path.name}" in page
 
 
+def test_the_site_says_which_notebook_it_executes(site, monkeypatch, tmp_path):
+    said, wheel = [], tmp_path / "wheel.whl"
+    wheel.touch()
+    monkeypatch.setattr(site, "make_environment", lambda *_: None)
+    monkeypatch.setattr(site, "execute", lambda path, python: said.append(path.name))
+    monkeypatch.setattr(site.logger, "info", lambda text, *values: said.append(text % values))
+    site.execute_missing(COLABS[:2], wheel)
+    first, second = (path.name for path in COLABS[:2])
+    assert said[::2] == [f"executing notebook 1 of 2: {first}", f"executing notebook 2 of 2: {second}"]
+    assert said[1::2] == [first, second]
+
+
 def test_there_are_notebooks():
     assert COLABS
