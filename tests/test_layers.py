@@ -13,7 +13,7 @@ ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: (
         *("typing", "arguments", "trees", "checks", "_version"),
-        *("_codes", "_coordinates", "_files", "_grids", "_kinds", "_numerics", "_quantisation"),
+        *("_codes", "_coordinates", "_files", "_grids", "_kinds", "_meshes", "_numerics", "_quantisation"),
         *("_scales", "_shape_checks", "_sharded"),
     ),
     1: ("schedules", "predictions", "weightings", "times", "densities"),

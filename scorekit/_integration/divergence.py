@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import scan, typed_as
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, PyTree
 
@@ -57,6 +58,7 @@ def with_divergence(
     rounds = -(-total // chunk)
 
     def one(direction):
+        direction = typed_as(direction, y)
         value, pushed = jax.jvp(function, (y,), (direction,))
         return value, sum_per_example(lambda x: x, jax.tree.map(jnp.multiply, direction, pushed))
 
@@ -77,7 +79,7 @@ def with_divergence(
     if rounds == 1:
         value, parts = some(empty, jax.tree.map(lambda leaf: leaf[0], blocks))
     else:
-        value, parts = jax.lax.scan(some, empty, blocks)
+        value, parts = scan(some, empty, blocks)
     parts = parts.reshape(rounds * chunk, batch_size(y))[:total].T
     return value, jnp.sum(parts, axis=1, keepdims=True) if probes is None else parts
 
@@ -116,7 +118,8 @@ def with_hutch_plus_plus(
 
     def products(v):  # of J and (m, B, D) directions
         parts = [part.reshape(-1, *leaf.shape) for part, leaf in zip(jnp.split(v, ends[:-1], -1), leaves, strict=True)]
-        return matrix(jax.lax.map(push, jax.tree.unflatten(treedef, parts), batch_size=min(chunk, len(v))))
+        typed_push = lambda direction: push(typed_as(direction, y))
+        return matrix(jax.lax.map(typed_push, jax.tree.unflatten(treedef, parts), batch_size=min(chunk, len(v))))
 
     first, last = jnp.split(matrix(probes), 2)
     pushed = products(first)

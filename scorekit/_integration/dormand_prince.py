@@ -32,6 +32,7 @@ from scorekit._integration.embedded_pair import (
     norm,
     slopes_of,
 )
+from scorekit._meshes import cond, most_of_devices, vary_alike, while_loop
 from scorekit.typing import Array, ArrayLike, PyTree
 
 
@@ -115,7 +116,12 @@ def dormand_prince(
     scalar = lambda x: jnp.asarray(x, dtype)
     start, end = scalar(start), scalar(end)
     saves = None if save_at is None else jnp.clip(scalar(save_at), jnp.minimum(start, end), jnp.maximum(start, end))
+    tolerances = scalar(rtol), scalar(atol)
     hoisted = closure_convert(slope, start, y)
+    given = y, start, end, saves, tolerances
+    y, start, end, saves, tolerances = varying = vary_alike(given, hoisted[1])
+    if varying is not given:  # in shard_map
+        hoisted = closure_convert(slope, start, y)
     _check_like(y, jax.eval_shape(*hoisted, start, y))
     pure, held = zip(hoisted, (None, None) if integrand is None else closure_convert(integrand, start, y), strict=True)
     run = functools.partial(_run, pure, max_steps)
@@ -129,7 +135,7 @@ def dormand_prince(
         return _outputs(last, end), (last.tape, last.accepted, last.num_saved, start, end, saves, held)
 
     solve.defvjp(forward, functools.partial(_backward, pure))
-    out = solve(y, start, end, saves, (scalar(rtol), scalar(atol)), held)
+    out = solve(y, start, end, saves, tolerances, held)
     valid = jnp.where(out.success, 1.0, jnp.nan).astype(dtype)  # a factor, so that gradients become NaN as well
     mark = functools.partial(jax.tree.map, lambda leaf: leaf * valid.astype(leaf.dtype))
     return out._replace(y=mark(out.y), saved=mark(out.saved), quadrature=mark(out.quadrature))
@@ -173,7 +179,7 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
         total = loop.total
         if integrand is not None:
             part = functools.partial(gauss, integrand, loop.clock, h, loop.y, slopes)
-            total = jax.lax.cond(accept, lambda: jax.tree.map(jnp.add, loop.total, part()), lambda: loop.total)
+            total = cond(accept, lambda: jax.tree.map(jnp.add, loop.total, part()), lambda: loop.total)
         tape = loop.tape
         if record:  # a rejected step is written over by the next one
             write = lambda buffer, value: buffer.at[loop.accepted].set(value)
@@ -196,14 +202,15 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
         )
 
     first, h, finite = first_step(slope, y, start, end, rtol, atol)
-    none, buffer = jnp.zeros((), jnp.int32), lambda leaf: jnp.zeros((max_steps, *jnp.shape(leaf)), leaf.dtype)
+    none = jnp.zeros((), jnp.int32)
+    buffer = lambda leaf: jnp.zeros_like(jnp.broadcast_to(leaf, (max_steps, *leaf.shape)))
     saved = None
     if saves is not None:
         saved = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*saves.shape, *jnp.shape(leaf))), y)
     total = None
     if integrand is not None:
         total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(integrand, start, y))
-    return jax.lax.while_loop(
+    return while_loop(
         unfinished,
         body,
         _Loop(
@@ -240,7 +247,7 @@ def _save(saves, saved, num_saved, limit, direction, within):
         return i + 1, jax.tree.map(lambda buffer, leaf: buffer.at[i].set(leaf), saved, within(at(i)))
 
     due = lambda carry: (carry[0] < total) & ((at(carry[0]) - limit) * direction <= 0)
-    num_saved, saved = jax.lax.while_loop(due, write, (num_saved, saved))
+    num_saved, saved = while_loop(due, write, (num_saved, saved))
     return saved, num_saved
 
 
@@ -273,7 +280,9 @@ def _backward(pure, residuals, cotangents):
 
     def body(carry):
         i, to_save, ct_y, ct_floats, ct_start, ct_end, ct_saves = carry
-        clock, h, y = clocks[i], hs[i], jax.tree.map(lambda buffer: buffer[i], ys)
+        live, last = i < accepted, jnp.minimum(i, accepted - 1)
+        clock, h, y = jax.tree.map(lambda buffer: buffer[last], (clocks, hs, ys))
+        where_live = functools.partial(jax.tree.map, lambda x, other: jnp.where(live, x, other))
         (_, slopes, _), pull = jax.vjp(step, clock, h, y, floats)
         direct = zeros((clock, h, y, slopes))
         if saves is not None:
@@ -281,7 +290,7 @@ def _backward(pure, residuals, cotangents):
             def within_step(carry):
                 left, _, _ = carry
                 later = (saves[jnp.maximum(left - 1, 0)] - clock) * direction > 0
-                return (left > 0) & (later | (i == 0))
+                return live & (left > 0) & (later | (i == 0))
 
             def collect(carry):
                 left, direct, ct_saves = carry
@@ -290,17 +299,19 @@ def _backward(pure, residuals, cotangents):
                 *parts, ct_at = pull_one(jax.tree.map(lambda ct: ct[j], cotangents.saved))
                 return j, add(direct, tuple(parts)), ct_saves.at[j].set(ct_at)
 
-            to_save, direct, ct_saves = jax.lax.while_loop(within_step, collect, (to_save, direct, ct_saves))
-        ct_clock, ct_h, ct_y, ct_held = pull((ct_y, direct[3], cotangents.quadrature))
-        ct_clock, ct_h, ct_y = add((ct_clock, ct_h, ct_y), direct[:3])
+            to_save, direct, ct_saves = while_loop(within_step, collect, (to_save, direct, ct_saves))
+        given = ct_y, direct[3], cotangents.quadrature
+        ct_clock, ct_h, ct_step, ct_held = pull(where_live(given, zeros(given)))
+        ct_clock, ct_h, ct_step = add((ct_clock, ct_h, ct_step), direct[:3])
         w = (clock - start) / width
         ct_start += (1.0 - w) * ct_clock - ct_h * h / width
         ct_end += w * ct_clock + ct_h * h / width
-        return i - 1, to_save, ct_y, add(ct_floats, ct_held), ct_start, ct_end, ct_saves
+        return i - 1, to_save, where_live(ct_step, ct_y), add(ct_floats, ct_held), ct_start, ct_end, ct_saves
 
     zero = jnp.zeros_like(start)
-    carry = (accepted - 1, num_saved, cotangents.y, zeros(floats), zero, zero, zeros(saves))
-    _, _, ct_y, ct_floats, ct_start, ct_end, ct_saves = jax.lax.while_loop(lambda c: c[0] >= 0, body, carry)
+    # All devices of shard_map make as many rounds: a sum over devices may be part of one.
+    carry = (most_of_devices(accepted) - 1, num_saved, cotangents.y, zeros(floats), zero, zero, zeros(saves))
+    _, _, ct_y, ct_floats, ct_start, ct_end, ct_saves = while_loop(lambda c: c[0] >= 0, body, carry)
     queue = iter(ct_floats)
     none = lambda x: np.zeros(x.shape, jax.dtypes.float0)  # the tangent of an integer
     ct_held = [next(queue) if d else none(x) for x, d in zip(held, differentiable, strict=True)]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import scan
 from scorekit.trees import expand
 from scorekit.typing import Array, PyTree
 
@@ -64,7 +65,7 @@ def slopes_of(slope: Slope, clock: Array, y: PyTree, h: Array, first: PyTree, co
         new = slope(clock + nodes[i] * h, along(y, h * rows[i], slopes))
         return jax.tree.map(lambda ks, k: ks.at[i].set(k), slopes, new)
 
-    slopes = jax.tree.map(lambda k: jnp.zeros((count, *k.shape), k.dtype).at[0].set(k), first)
+    slopes = jax.tree.map(lambda k: jnp.pad(k[None], [(0, count - 1), *[(0, 0)] * k.ndim]), first)
     return jax.lax.fori_loop(1, count, stage, slopes)
 
 
@@ -106,7 +107,7 @@ def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) ->
 
     shape = jax.eval_shape(function, *jax.eval_shape(point, points[0]))
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    return jax.lax.scan(add, zero, (points, weights))[0]
+    return scan(add, zero, (points, weights))[0]
 
 
 def first_step(
@@ -133,7 +134,7 @@ def first_step(
         h = jnp.sign(end - start) * guess(found)
         return (start + h, jax.tree.map(lambda y, k: y + h * k, y, found)), found
 
-    _, found = jax.lax.scan(probe, (start, y), length=2)
+    _, found = scan(probe, (start, y), length=2)
     first, second = jax.tree.map(lambda k: k[0], found), jax.tree.map(lambda k: k[1], found)
     h, speed = guess(first), norm(first, scale)
     change = norm(jax.tree.map(jnp.subtract, second, first), scale) / jnp.where(h > 0, h, 1.0)

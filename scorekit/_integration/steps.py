@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit._meshes import scan
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
@@ -41,7 +42,7 @@ def integrate(
         (x, state), denoiser_state = with_state(once, denoiser_state, step)
         return (x, state, denoiser_state), (x if trajectory else None)
 
-    (x, _, _), states = jax.lax.scan(body, (x, solver.init(x), once.init(x)), (rows, keys), unroll=unroll)
+    (x, _, _), states = scan(body, (x, solver.init(x), once.init(x)), (rows, keys), unroll=unroll)
     return (x, states) if trajectory else x
 
 

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import no_code
+from scorekit._meshes import scan, unsplit
 from scorekit._numerics import wide
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
@@ -106,7 +107,7 @@ def beam_search(model: SequenceModel, length: PositiveInt, width: PositiveInt) -
     dtype = jnp.result_type(jax.eval_shape(model.step, state, start)[0].dtype, jnp.float32)
     log_p = jnp.full(width, -jnp.inf, dtype).at[0].set(0.0)
     carry = jnp.zeros((width, length), jnp.int32), start, state, log_p
-    (x, _, _, log_p), _ = jax.lax.scan(body, carry, jnp.arange(length))
+    (x, _, _, log_p), _ = scan(body, carry, jnp.arange(length))
     check_not_nan(model=log_p)
     return Beams(x, log_p)
 
@@ -121,7 +122,7 @@ def hamming_agreement(candidates: ArrayLike, samples: ArrayLike) -> Array:
     Returns:
       ``(N, M)``.
     """
-    candidates, samples = _alike(candidates, samples)
+    candidates, samples = unsplit(_alike(candidates, samples))
     flat = lambda x: x.reshape(len(x), -1)
     return jax.lax.map(lambda c: jnp.mean(c == flat(samples), axis=1, dtype=float), flat(candidates), batch_size=64)
 
@@ -155,7 +156,7 @@ def minimum_bayes_risk(
 
     Source: Kumar & Byrne 2004, "Minimum Bayes-risk decoding"; Eikema & Aziz 2020 (https://arxiv.org/abs/2005.10283).
     """
-    candidates, samples = _alike(candidates, samples)
+    candidates, samples = unsplit(_alike(candidates, samples))
     table, shape = jnp.asarray(utility(candidates, samples)), (len(candidates), len(samples))
     if table.shape != shape:
         raise ValueError(f"utility must return shape {shape}, got {table.shape}")

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.autoregressive.conditionals import Categorical, Normal
 from scorekit.autoregressive.likelihoods import log_prob
@@ -72,7 +73,8 @@ class ARProcess:
         # no reduction over an axis of the values: XLA has compiled the one of (B, L, p) wrongly, where B L is large
         terms = (self.predictors[order, k] * value for k, value in enumerate(past))
         mean = sum(terms, jnp.zeros((), self.stds.dtype))
-        return jnp.stack([mean, jnp.broadcast_to(jnp.log(self.stds)[order], mean.shape)], axis=-1)
+        log_std = jnp.broadcast_to(jnp.log(self.stds)[order], mean.shape)
+        return jnp.stack([mean, typed_as(log_std, mean)], axis=-1)
 
 
 @checked
@@ -139,7 +141,7 @@ class GaussianSequence:
         z = jax.scipy.linalg.solve_triangular(self.factor, (x[..., 0] - self.mean).T, lower=True).T
         diagonal = jnp.diagonal(self.factor)
         mean = self.mean + z @ jnp.tril(self.factor, -1).T
-        return jnp.stack([mean, jnp.broadcast_to(jnp.log(diagonal), mean.shape)], axis=-1)
+        return jnp.stack([mean, typed_as(jnp.broadcast_to(jnp.log(diagonal), mean.shape), mean)], axis=-1)
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """The position, the noise z so far, and the last mean."""
@@ -156,7 +158,7 @@ class GaussianSequence:
         found = jnp.where(index > 0, (previous[:, 0] - last) / diagonal[before], 0.0)
         z = z.at[:, before].set(found.astype(z.dtype))
         mean = self.mean[index] + z @ jnp.tril(self.factor, -1)[index]
-        outputs = jnp.stack([mean, jnp.broadcast_to(jnp.log(diagonal[index]), mean.shape)], axis=-1)
+        outputs = jnp.stack([mean, typed_as(jnp.broadcast_to(jnp.log(diagonal[index]), mean.shape), mean)], axis=-1)
         return outputs, (index + 1, z, mean)
 
 
@@ -200,7 +202,7 @@ class MarkovChain:
     def outputs(self, x: Array) -> Array:
         """All conditionals at once."""
         first = jnp.broadcast_to(self.initial, (x.shape[0], 1, len(self.initial)))
-        return jnp.concatenate([first, self.transitions[x[:, :-1]]], axis=1)
+        return jnp.concatenate([typed_as(first, x), self._after(x[:, :-1])], axis=1)
 
     def init_state(self, batch: int, length: int) -> PyTree:
         """Whether the next code is the first."""
@@ -208,7 +210,10 @@ class MarkovChain:
 
     def step(self, state: PyTree, previous: Array) -> tuple[Array, PyTree]:
         """The next conditional."""
-        return jnp.where(state, self.initial, self.transitions[previous]), jnp.zeros((), bool)
+        return jnp.where(state, self.initial, self._after(previous)), jnp.zeros((), bool)
+
+    def _after(self, codes):
+        return typed_as(self.transitions[unsplit(codes)], codes)
 
 
 def markov_chain(initial: ArrayLike, transitions: ArrayLike) -> MarkovChain:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, draw_codes, is_missing
+from scorekit._meshes import cond, scan
 from scorekit._numerics import is_due
 from scorekit.arguments import Fraction, PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
@@ -89,7 +90,7 @@ def sample_joint(
         log_weights = log_weights + jax.nn.logsumexp(tilted, axis=-1)
         ess = effective_sample_size(log_weights)
         few = is_due(ess, particles, threshold)
-        rows, log_weights, gained, x, state = jax.lax.cond(few, resample, keep, for_rows, log_weights, x, state)
+        rows, log_weights, gained, x, state = cond(few, resample, keep, for_rows, log_weights, x, state)
         drawn = draw_codes(for_codes, tilted[rows])
         drawn = jnp.where(is_missing(previous[rows]), -1, drawn)
         x = jax.lax.dynamic_update_index_in_dim(x, drawn, index, 1)
@@ -99,7 +100,7 @@ def sample_joint(
     inputs = jnp.arange(length), jax.random.split(for_rows, length), jax.random.split(for_codes, length)
     start, x = model.conditional.zeros(particles), jnp.zeros((particles, length), jnp.int32)
     carry = x, start, model.init_state(particles, length), jnp.zeros(particles), jnp.zeros(())
-    (x, _, _, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, inputs)
+    (x, _, _, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, inputs)
     log_normalizer = log_normalizer + jax.nn.logsumexp(log_weights) - jnp.log(particles)
     check(np.isfinite, "one that gives some sequences a finite log-probability", model=log_normalizer)
     return ParticleResult(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._codes import as_index, check_drawn, is_missing
+from scorekit._meshes import scan, typed_as
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Categorical
@@ -66,7 +67,9 @@ def sample(
             raise ValueError(
                 f"prefix must have shape ({batch}, K, ...) with K from 1 to {length}, got {jnp.shape(prefix)}"
             )
-        given = given.at[:count].set(jnp.moveaxis(prefix, 1, 0).astype(start.dtype))
+        prefix = jnp.moveaxis(prefix, 1, 0).astype(start.dtype)
+        start = typed_as(start, prefix[0])
+        given = jnp.pad(prefix, [(0, length - count), *[(0, 0)] * start.ndim])
 
     def body(carry, inputs):
         previous, state = carry
@@ -74,12 +77,12 @@ def sample(
         outputs, state = model.step(state, as_index(previous) if of_codes else previous)
         outputs = outputs if transform is None else transform(outputs)
         x = model.conditional.sample(key, outputs).astype(start.dtype)
-        x = x if prefix is None else jnp.where(is_given, value, x)
+        x = x if prefix is None else jnp.where(is_given, value, typed_as(x, value))
         x = jnp.where(is_missing(previous), previous, x) if of_codes else x
         return (x, state), x
 
     inputs = jax.random.split(key, length), given, jnp.arange(length) < count
-    _, x = jax.lax.scan(body, (start, model.init_state(batch, length)), inputs)
+    _, x = scan(body, (start, model.init_state(batch, length)), inputs)
     x = jnp.moveaxis(x, 0, 1)
     if of_codes:
         check_drawn("give outputs with a finite largest logit", model=x)

@@ -30,6 +30,7 @@ Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), with a mode
 condition.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -108,4 +109,4 @@ def smoothed_loss(
     model = model_at(drawn.t)
     x0 = check_sequences(model.conditional, x0, "x0")
     x_t = perturb(x0, jax.random.normal(for_noise, x0.shape, x0.dtype), drawn.t, schedule)
-    return -drawn.weight * log_prob(model, x_t) / x0[0].size
+    return -drawn.weight * log_prob(model, x_t) / math.prod(x0.shape[1:])

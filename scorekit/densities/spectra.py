@@ -130,9 +130,9 @@ def band_power(x: Array, bands: Bands) -> Array:
     x = wide(x)
     coefficients = jnp.fft.fftn(x, axes=range(1, x.ndim - 1), norm="ortho")
     squares = jnp.mean(jnp.square(coefficients.real) + jnp.square(coefficients.imag), axis=-1)
-    rows = squares.reshape(x.shape[0], -1).T
-    total = jax.ops.segment_sum(rows, jnp.ravel(bands.index), jnp.shape(bands.frequency)[0])
-    return total.T / jnp.asarray(bands.count, total.dtype)
+    index, count = jnp.ravel(bands.index), jnp.asarray(bands.count, squares.dtype)
+    total = jax.vmap(lambda row: jax.ops.segment_sum(row, index, len(count)))(squares.reshape(x.shape[0], -1))
+    return total / count
 
 
 def _check_on_grid(bands: Bands, **named: ArrayLike) -> None:

@@ -30,6 +30,7 @@ Array([1.386], dtype=float32)
 Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -236,6 +237,6 @@ def _total(per_token, where):
 
 
 def _bound(process, x0, diffusion, alpha, reconstruction=None):
-    prior = jnp.full(x0.shape[:1], x0[0].size) * process.noise.prior_divergence(alpha)
+    prior = jnp.full(x0.shape[:1], math.prod(x0.shape[1:])) * process.noise.prior_divergence(alpha)
     zero = jnp.zeros_like(diffusion)
     return VariationalBound(prior, zero if reconstruction is None else reconstruction, diffusion)

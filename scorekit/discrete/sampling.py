@@ -17,12 +17,15 @@ Returns:
 [[0, 0]]
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import check_drawn, draw_codes, no_code
 from scorekit._grids import check_grid
+from scorekit._meshes import scan
 from scorekit.arguments import checked
 from scorekit.discrete._checks import check_codes, predict
 from scorekit.discrete.denoisers import TokenDenoiser
@@ -79,7 +82,7 @@ def sample(
         carry = solver.step(key, state, z, row, denoiser)
         return carry, (carry[0] if trajectory else None)
 
-    (z, _), states = jax.lax.scan(body, (z, solver.init(z)), (rows, jax.random.split(key, times.shape[0] - 1)))
+    (z, _), states = scan(body, (z, solver.init(z)), (rows, jax.random.split(key, times.shape[0] - 1)))
     check_drawn(_MUST, denoiser=z)
     return (z, states) if trajectory else z
 
@@ -103,7 +106,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
     z = _start(process, z_init)
     if process.mask is None:
         raise ValueError(f"process must be absorbing to reveal one mask at a time, got {process.noise}")
-    b, length = z.shape[0], z[0].size
+    b, length = z.shape[0], math.prod(z.shape[1:])
 
     def body(carry, key):
         z, sigma = carry
@@ -114,7 +117,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
         t = process.schedule.time_at(jnp.log1p(-sigma) - jnp.log(sigma))
         place = jax.random.categorical(for_place, jnp.where(masked, 0.0, -jnp.inf))
         log_p = predict(denoiser, z, t, process.num_tokens).reshape(b, length, process.num_tokens)
-        token = draw_codes(for_token, log_p[jnp.arange(b), place])
+        token = draw_codes(for_token, jnp.take_along_axis(log_p, place[:, None, None], axis=1)[:, 0])
         revealed = masked & (jnp.arange(length) == place[:, None])
         return (
             jnp.where(revealed.reshape(z.shape), token.reshape(b, *(1,) * (z.ndim - 1)).astype(z.dtype), z),
@@ -122,7 +125,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
         ), None
 
     sigma = jnp.broadcast_to(process.schedule.sigma(1.0), (b,))
-    (z, _), _ = jax.lax.scan(body, (z, sigma), jax.random.split(key, length))
+    (z, _), _ = scan(body, (z, sigma), jax.random.split(key, length))
     check_drawn(_MUST, denoiser=z)
     return z
 

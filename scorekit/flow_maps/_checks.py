@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import typed_as
 from scorekit.checks import check, check_floating, check_time
 from scorekit.trees import batch_size, is_traced
 from scorekit.typing import Array, ArrayLike, PyTree
@@ -36,7 +37,7 @@ def checked_steps(
 def forward_derivative(function, primals, tangents):
     """``jax.jvp``, with an error that says what to do for a network without it."""
     try:
-        return jax.jvp(function, primals, tangents)
+        return jax.jvp(function, primals, typed_as(tangents, primals))
     except TypeError as error:
         if "custom_vjp" not in str(error):
             raise

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._coordinates import CoordinateName, frame
+from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import Between, NonNegative, PositiveInt, checked
 from scorekit.checks import check, check_like, check_time
 from scorekit.flow_maps._checks import check_order
@@ -56,8 +57,9 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
         check_like("t", t, steps=steps)
     ts, steps = jnp.asarray(ts), jnp.asarray(steps)
     positions = jnp.linspace(0.0, 1.0, ts.shape[0])
-    position = jnp.interp(-jnp.asarray(t), -ts, positions)
-    return jnp.where(steps >= 1, jnp.interp(jnp.minimum(position + 1.0 / steps, 1.0), positions, ts), jnp.nan)
+    position = jnp.interp(-unsplit(jnp.asarray(t)), -ts, positions)
+    earlier = jnp.interp(jnp.minimum(position + 1.0 / unsplit(steps), 1.0), positions, ts)
+    return typed_as(jnp.where(steps >= 1, earlier, jnp.nan), t)
 
 
 @checked

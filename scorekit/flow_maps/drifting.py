@@ -39,6 +39,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._meshes import unsplit
 from scorekit.arguments import Between, Each, Positive, checked
 from scorekit.checks import check, check_broadcasts, check_floating, check_like, check_per_example
 from scorekit.trees import batch_size
@@ -86,6 +87,7 @@ def kernel_drift(
     check_floating(x=x, data=data, samples=samples)
     check(lambda w: ~(w < 0), ">= 0", data_weights=data_weights, sample_weights=sample_weights)
     rows, shares = _rows(x), []
+    data, samples = unsplit((data, samples))
     for name, points, weights in (("data", data, data_weights), ("samples", samples, sample_weights)):
         if jnp.shape(points)[1:] != jnp.shape(x)[1:] or not jnp.size(points) or not rows.size:
             raise ValueError(f"{name} must be points like those of x, {jnp.shape(x)}, got {jnp.shape(points)}")
@@ -121,6 +123,7 @@ def drift_weights(
         if classes.ndim != 1 or not classes.size or not jnp.issubdtype(classes.dtype, jnp.integer):
             raise ValueError(f"{name} must hold integers, one per example, got {classes.dtype} {classes.shape}")
     check_per_example(labels, guidance_scale=guidance_scale)
+    labels, data_labels, guidance_scale = unsplit((labels, data_labels, guidance_scale))
     own = jnp.maximum(labels, -1)[:, None]  # all labels below 0 are one class, none
     scale = jnp.broadcast_to(jnp.asarray(guidance_scale, float), labels.shape)[:, None]
     same = (own == own.T).astype(float) * (1.0 - jnp.eye(len(labels)))
@@ -153,13 +156,13 @@ def drifting_loss(
       weights: by default, all data attract and all other samples repel.
     """
     check_floating(samples=samples, data=data)
-    first = lambda tree: jax.tree.map(lambda leaf: leaf[:1], tree)
+    first = lambda tree: jax.tree.map(lambda leaf: leaf[:1], unsplit(tree))
     check_like("an example of samples", first(samples), data=first(data))
     b, n = batch_size(samples), batch_size(data)
     weights = drift_weights(jnp.zeros(b, int), jnp.zeros(n, int)) if weights is None else weights
 
     def of_space(x, y):
-        fixed = jax.lax.stop_gradient(jnp.concatenate([_rows(x), _rows(y)]))
+        fixed = jax.lax.stop_gradient(jnp.concatenate([_rows(unsplit(x)), _rows(unsplit(y))]))
         size = jnp.sqrt(fixed.shape[1])
         distance = jnp.mean(jnp.sqrt(_squared(fixed[:b], fixed[b:])))
         unit = jnp.where(distance == 0, 1.0, distance / size)

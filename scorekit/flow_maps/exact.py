@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit._coordinates import frame
+from scorekit._meshes import scan
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
@@ -87,5 +88,5 @@ def _integrated(steps, density, x_t, start, end):
         return (y + h * slope, total + slope / steps), None
 
     y = x_t / first.scale
-    (_, average), _ = jax.lax.scan(step, (y, jnp.zeros_like(y)), jnp.arange(steps))
+    (_, average), _ = scan(step, (y, jnp.zeros_like(y)), jnp.arange(steps))
     return Prediction(y - first.clock * average, y + (1.0 - first.clock) * average)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from scorekit._meshes import repeat_rows
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
@@ -58,7 +59,7 @@ def _exact(density: Gaussian, schedule: Schedule, seen: Array, x_t: Array, t: Ar
     covariance, mask = density.covariance(), seen.reshape(frames * size, -1)
 
     def one(x, t):
-        alpha, sigma = (jnp.repeat(value(t), size) for value in (schedule.alpha, schedule.sigma))
+        alpha, sigma = (repeat_rows(value(t), size) for value in (schedule.alpha, schedule.sigma))
         factor = jnp.linalg.cholesky(alpha[:, None] * covariance * alpha + jnp.diag(sigma**2))
         centred = x.reshape(-1) - alpha * density.mean
         # solved together: batched solves that run at once can block each other in the thread pool of jaxlib 0.10

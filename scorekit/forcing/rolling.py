@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._meshes import scan
 from scorekit.arguments import BelowOneScalar, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_like
 from scorekit.forcing import _steps
@@ -124,7 +125,7 @@ class RollOut:
             return x, None
 
         rows = _steps.rows_of(self.solver, self.schedule, levels)
-        x = jax.lax.scan(body, state.x, (rows, levels[:-1], levels[1:], keys))[0]
+        x = scan(body, state.x, (rows, levels[:-1], levels[1:], keys))[0]
         done = jax.tree.map(lambda leaf: leaf[:, self.context : self.context + self.chunk], x)
         first = self.levels[0, -1]
         new = sample_prior(for_noise, self.schedule, jax.tree.map(lambda leaf: leaf[:, : self.chunk], x), first)
@@ -217,7 +218,7 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
     else:
         state = sampler.init(for_start, history)
     count = -(-length // sampler.chunk) + sampler.delay
-    _, chunks = jax.lax.scan(lambda state, key: sampler.step(key, state), state, jax.random.split(for_steps, count))
+    _, chunks = scan(lambda state, key: sampler.step(key, state), state, jax.random.split(for_steps, count))
 
     def joined(chunks):
         frames = jnp.moveaxis(chunks[sampler.delay :], 0, 1)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from scorekit._grids import check_samples
+from scorekit._meshes import scan
 from scorekit._numerics import wide
 from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_time
@@ -67,7 +68,7 @@ def sample(
         return _steps.step(key, denoiser, schedule, solver, x, row, t, s, stabilisation), None
 
     rows = _steps.rows_of(solver, schedule, levels)
-    x = jax.lax.scan(body, x_init, (rows, levels[:-1], levels[1:], keys))[0]
+    x = scan(body, x_init, (rows, levels[:-1], levels[1:], keys))[0]
     return check_samples(x, levels, schedule, x_init=x_init)
 
 

@@ -8,10 +8,17 @@ import jax.numpy as jnp
 from scorekit.typing import Array
 
 
+def _padded(x, count, axis):
+    """The first and the last value along an axis repeated; nothing is cut along the batch, which may be split."""
+    ends = (jax.lax.index_in_dim(x, k, axis) for k in (0, -1))
+    first, last = (jnp.concatenate([end] * count, axis=axis) for end in ends)
+    return jnp.concatenate([first, x, last], axis=axis)
+
+
 def _downsample(x, axis):
     """Every second value along an axis, after the binomial filter (1, 4, 6, 4, 1) / 16."""
     n = x.shape[axis]
-    padded = jnp.pad(x, [(2, 2) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
+    padded = _padded(x, 2, axis)
     a, b, c, d, e = (jax.lax.slice_in_dim(padded, k, k + n, stride=2, axis=axis) for k in range(5))
     return (a + 4 * b + 6 * c + 4 * d + e) / 16
 
@@ -19,7 +26,7 @@ def _downsample(x, axis):
 def _upsample(x, n, axis):
     """``n`` values from half as many: zeros in between, then twice the same filter."""
     m = x.shape[axis]
-    padded = jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
+    padded = _padded(x, 1, axis)
     before, here, after = (jax.lax.slice_in_dim(padded, k, k + m, axis=axis) for k in range(3))
     pairs = jnp.stack([(before + 6 * here + after) / 8, (here + after) / 2], axis=axis + 1)
     return jax.lax.slice_in_dim(pairs.reshape(*x.shape[:axis], 2 * m, *x.shape[axis + 1 :]), 0, n, axis=axis)

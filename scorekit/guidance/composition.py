@@ -30,6 +30,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from scorekit._meshes import typed_as, unsplit
 from scorekit._scales import check_prediction
 from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating, check_per_example
@@ -81,7 +82,8 @@ class _Composed:
             size = len(self.precisions[1])
             if size != rows.shape[1]:
                 raise ValueError(f"x_t must have D = {size} values an example, as the covariances, got {rows.shape[1]}")
-            signal, noise = (jnp.broadcast_to(jnp.square(f(t)), len(rows)) for f in (schedule.alpha, schedule.sigma))
+            each = lambda f: typed_as(jnp.broadcast_to(jnp.square(f(t)), len(rows)), rows)
+            signal, noise = map(each, (schedule.alpha, schedule.sigma))
             total = signal + noise
             step = jax.vmap(_by_precision, in_axes=(0, 0, 0, None, None))
             x0 = origin[0] + step(signal / total, noise / total, found[0] - origin[0][:, None], *self.precisions)
@@ -93,14 +95,15 @@ class _Composed:
 
 def _rows(tree: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
     """The values of each example as a row, in at least float32, and the way back."""
-    flat, back = ravel_pytree(jax.tree.map(lambda x: x[0], tree))
+    flat, back = ravel_pytree(jax.tree.map(lambda x: x[0], unsplit(tree)))
     rows = jax.vmap(lambda x: ravel_pytree(x)[0])(tree)
     return rows.astype(jnp.promote_types(flat.dtype, jnp.float32)), lambda x: jax.vmap(back)(x.astype(flat.dtype))
 
 
 def _with_jacobian(function, rows):
     """Values ``(B, D)`` and Jacobians ``(B, D, D)`` of a function that also returns something else, by D tangents."""
-    column = lambda tangent: jax.jvp(function, (rows,), (jnp.broadcast_to(tangent, rows.shape),), has_aux=True)
+    along = lambda tangent: typed_as(jnp.broadcast_to(tangent, rows.shape), rows)
+    column = lambda tangent: jax.jvp(function, (rows,), (along(tangent),), has_aux=True)
     (values, tangents, also) = jax.vmap(column, out_axes=(None, 2, None))(jnp.eye(rows.shape[1], dtype=rows.dtype))
     return values, tangents, also
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit._meshes import cond
 from scorekit._scales import check_prediction
 from scorekit.arguments import Between, checked
 from scorekit.checks import check, check_floating, check_levels, nan_unless
@@ -40,7 +40,7 @@ class _Interval(StatefulDenoiser):
         log_snr = self.schedule.log_snr(t)
         inside = (log_snr >= -2.0 * jnp.log(self.noise_max)) & (log_snr < -2.0 * jnp.log(self.noise_min))
         if jnp.ndim(t) == 0:
-            return jax.lax.cond(inside, self._guided, self._plain, state, x_t, t)
+            return cond(inside, self._guided, self._plain, state, x_t, t)
         return trees.where(inside, self._guided(state, x_t, t), self._plain(state, x_t, t))
 
     def _guided(self, state, x_t, t):

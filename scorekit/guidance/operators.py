@@ -55,8 +55,7 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
     Array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
     check_floating(like=like)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), like)
-    transposed = jax.linear_transpose(operator, shapes)
+    transposed = jax.linear_transpose(operator, like)
 
     def apply(y):
         try:
@@ -129,7 +128,8 @@ class _Blur:
         if kernel.ndim != spatial:
             raise ValueError(f"kernel must have the {spatial} spatial axes of x, got shape {kernel.shape}")
         before_after = [((size - 1) // 2, size // 2) for size in kernel.shape]
-        padded = jnp.pad(x, [(0, 0), *before_after, (0, 0)], mode="constant" if self.edge == "zero" else self.edge)
+        mode = "constant" if self.edge == "zero" else self.edge
+        padded = jax.vmap(lambda image: jnp.pad(image, [*before_after, (0, 0)], mode=mode))(x)
         rows = jnp.moveaxis(padded, -1, 1)  # every channel is a separate image
         flipped = jnp.flip(kernel)[None, None]  # a convolution, where lax correlates
         out = jax.lax.conv_general_dilated(

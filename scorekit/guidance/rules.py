@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from scorekit._meshes import repeat_rows, typed_as
 from scorekit._scales import check_prediction
 from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_levels, check_like
@@ -101,12 +102,13 @@ class _Conditions:
             shape = jnp.broadcast_shapes(*(jnp.shape(v) for v in values)) or (n,)
             if shape[0] != n:
                 raise ValueError(f"conditions must have a leading axis of {n}, one for each example, got shape {shape}")
+            longest = max(values, key=jnp.ndim)
             chosen = [jnp.broadcast_to(values[i], shape).astype(jnp.result_type(*values)) for i in which]
-            return jnp.stack(chosen, axis=1).reshape(n * k, *shape[1:])
+            return jnp.stack([typed_as(each, longest) for each in chosen], axis=1).reshape(n * k, *shape[1:])
 
         check_levels(x_t, t=t)
-        longer = jax.tree.map(lambda x: jnp.repeat(x, k, axis=0), x_t)
-        times = jnp.repeat(t, k, axis=0) if jnp.ndim(t) else t
+        longer = jax.tree.map(lambda x: repeat_rows(x, k), x_t)
+        times = repeat_rows(t, k) if jnp.ndim(t) else t
         prediction = self.conditional(longer, times, jax.tree.map(rows, *self.values))
         check_like(f"x_t, {k} rows per example", Prediction(longer, longer), prediction=prediction)
         return [jax.tree.map(lambda x, i=i: x.reshape(n, k, *x.shape[1:])[:, i], prediction) for i in range(k)]

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import repeat_rows
 from scorekit._scales import check_prediction
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_per_example
@@ -90,7 +91,7 @@ def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree
         num_windows(size, size, hop)
         weights = _weights(size, hop, count)
         parts = leaf.reshape(-1, count, *leaf.shape[1:])
-        total = jnp.zeros((parts.shape[0], size + (count - 1) * hop, *leaf.shape[2:]), leaf.dtype)
+        total = jnp.zeros_like(jnp.pad(parts[:, 0], [(0, 0), (0, (count - 1) * hop), *[(0, 0)] * (leaf.ndim - 2)]))
         for i in range(count):
             weight = jnp.asarray(weights[i], leaf.dtype).reshape(-1, *[1] * (leaf.ndim - 2))
             total = total.at[:, i * hop : i * hop + size].add(weight * parts[:, i])
@@ -118,7 +119,7 @@ class _Windowed:
         check_floating(x_t=x_t)
         check_per_example(x_t, t=t)
         count = num_windows(jax.tree.leaves(x_t)[0].shape[1], self.size, self.hop)
-        t = jnp.repeat(t, count) if jnp.ndim(t) else t
+        t = repeat_rows(t, count) if jnp.ndim(t) else t
         parts = cut_windows(x_t, self.size, self.hop)
         prediction = self.denoiser(parts, t)
         check_prediction(parts, prediction)

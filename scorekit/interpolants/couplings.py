@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_time
 from scorekit.trees import batch_size, event_size, sum_per_example
@@ -53,6 +54,7 @@ def squared_distances(x0: PyTree, eps: PyTree) -> Array:
         return jnp.concatenate(flat, axis=1)
 
     a, b = rows(x0), rows(eps)
+    b = unsplit(b)
     inner = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.maximum(jnp.sum(a * a, 1)[:, None] + jnp.sum(b * b, 1) - 2.0 * inner, 0.0)
 
@@ -98,7 +100,8 @@ def pair(
         labels = jnp.asarray(labels)
         if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
             raise ValueError(f"labels must be integers of shape ({n},), got {labels.dtype} of shape {labels.shape}")
-    order, found = functools.partial(_order, assign), []
+    order, found, like = functools.partial(_order, assign), [], eps
+    x0, eps, labels = unsplit((x0, eps, labels))
     permutations = functools.partial(_checked_permutations, otherwise=n)
     if whole := n // size * size:
         split = lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:])
@@ -107,7 +110,7 @@ def pair(
     if n > whole:
         found.append(whole + permutations(order(*jax.tree.map(lambda leaf: leaf[whole:], (x0, eps, labels)))))
     chosen = jnp.concatenate(found)
-    return jax.tree.map(lambda leaf: jnp.take(leaf, chosen, axis=0, mode="fill"), eps)
+    return typed_as(jax.tree.map(lambda leaf: jnp.take(leaf, chosen, axis=0, mode="fill"), eps), like)
 
 
 def _order(assign: Callable[[Array], Array], x0: PyTree, eps: PyTree, labels: Array | None) -> Array:

@@ -19,6 +19,7 @@ from scorekit._integration.divergence import DivergenceName, draw_probes, with_d
 from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
+from scorekit._meshes import scan
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.flow_maps import LogDet, transport
@@ -241,7 +242,7 @@ def _by_map(flow_map, schedule, x0, times, log_det) -> LogLikelihood:
         return (transport(flow_map, schedule, x, *ends), total + found.astype(total.dtype)), None
 
     start = x0, jnp.zeros(batch_size(x0), times.dtype)
-    (x_1, total), _ = jax.lax.scan(jump, start, (times[:-1], times[1:]))
+    (x_1, total), _ = scan(jump, start, (times[:-1], times[1:]))
     prior, count = _prior(schedule, times[-1], x_1), jnp.array(len(times) - 1)
     return LogLikelihood(prior + total, jnp.zeros_like(prior), prior, total, x_1, count, jnp.array(True))
 
@@ -259,9 +260,9 @@ def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
             k = slope(clock + share * h, combine((1.0, y), (share * h, k)))
             return (k, combine((1.0, total), (weight * h, k))), None
 
-        return jax.lax.scan(stage, (jax.tree.map(jnp.zeros_like, y), y), (shares, weights))[0][1], None
+        return scan(stage, (jax.tree.map(jnp.zeros_like, y), y), (shares, weights))[0][1], None
 
-    return jax.lax.scan(step, y, (clocks[:-1], clocks[1:]))[0]
+    return scan(step, y, (clocks[:-1], clocks[1:]))[0]
 
 
 def _check(key, divergence, probes, ts) -> None:

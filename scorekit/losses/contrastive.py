@@ -25,6 +25,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from scorekit._meshes import unsplit
 from scorekit._numerics import wide
 from scorekit.arguments import Between, FiniteScalar, checked
 from scorekit.checks import check, check_floating, check_like
@@ -57,14 +58,16 @@ def contrastive_loss(
     check_floating(captions=captions)
     check_like("pictures", pictures, captions=captions)
     p, c = (wide(x) for x in (pictures, captions))
-    logits = jnp.matmul(p, c.T, precision=jax.lax.Precision.HIGHEST) * jnp.exp(-jnp.asarray(log_temperature, p.dtype))
-    right = jnp.diagonal(logits)
+    scale = jnp.exp(-jnp.asarray(log_temperature, p.dtype))
+    logits = jnp.matmul(p, unsplit(c).T, precision=jax.lax.Precision.HIGHEST) * scale
+    own = jnp.eye(len(p), dtype=bool)
+    right = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
     if subjects is not None:
         integer = jnp.issubdtype(jnp.result_type(subjects), jnp.integer)
         if jnp.shape(subjects) != right.shape or not integer:
             raise ValueError(f"subjects must be integers {right.shape}, got {subjects}")
         subjects = jnp.asarray(subjects)
-        others = (subjects[:, None] == subjects) & ~jnp.eye(len(right), dtype=bool)
+        others = (subjects[:, None] == unsplit(subjects)) & ~own
         logits = jnp.where(others, -jnp.inf, logits)
     both = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1)
     return 0.5 * both - right

@@ -264,9 +264,9 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
     check(lambda e: np.diff(e) > 0, "increasing", edges=edges)
     bins = edges.shape[0] - 1
     values = jnp.where(jnp.isnan(log_snr), jnp.nan, values)
-    k = jnp.clip(jnp.searchsorted(edges, log_snr, side="right") - 1, 0, bins - 1)
-    ones = jnp.ones_like(values)
-    return Binned(jax.ops.segment_sum(values, k, bins), jax.ops.segment_sum(ones, k, bins), edges)
+    k = bins - 1 - jnp.sum(log_snr[:, None] < edges[1:-1], axis=1)
+    inside = k[:, None] == jnp.arange(bins)  # sums and no scatter, which a split batch does not have
+    return Binned(*(jnp.sum(jnp.where(inside, x[:, None], 0), axis=0) for x in (values, jnp.ones_like(values))), edges)
 
 
 def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:

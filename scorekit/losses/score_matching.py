@@ -44,6 +44,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._integration.divergence import draw_probes, unit_vectors, with_divergence
+from scorekit._meshes import typed_as
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.checks import check_finite, check_floating, check_like
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
@@ -179,7 +180,7 @@ def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Po
     check_floating(x=x)
     check_finite(x=x)
     r = _like("reconstruct", reconstruct, x)
-    size = lambda v: sum_per_example(jnp.square, jax.jvp(reconstruct, (x,), (v,))[1])
+    size = lambda v: sum_per_example(jnp.square, jax.jvp(reconstruct, (x,), (typed_as(v, x),))[1])
     frobenius = jnp.sum(jax.lax.map(size, unit_vectors(x), batch_size=_CHUNK), axis=0)
     return sum_per_example(jnp.square, combine((1.0, r), (-1.0, x))) + jnp.square(std) * frobenius
 

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._meshes import cond, scan, take_rows, unsplit
 from scorekit._numerics import is_due, wide
 from scorekit.arguments import Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating
@@ -39,7 +40,7 @@ from scorekit.predictions import bounded_log_snr
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.samplers.sampling import sample
 from scorekit.schedules import cosine
-from scorekit.trees import is_traced
+from scorekit.trees import event_size, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, PyTree, Schedule, Solver
 
 __all__ = ["AnnealedResult", "annealed_posterior"]
@@ -137,7 +138,7 @@ def annealed_posterior(
     check_floating(x_init=x_init, observation=observation)
     check_finite(x_init=x_init, observation=observation)
     like, (x_init, observation) = x_init, jax.tree.map(wide, (x_init, observation))
-    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], x_init))[1]
+    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], unsplit(x_init)))[1]
     observed = _decomposed(operator, unravel, x_init, observation, noise_std)
     last = 1.0 / jnp.sqrt(observed.precision.max())
     least = schedule.sigma(0.0) / schedule.alpha(0.0)
@@ -167,17 +168,18 @@ def annealed_posterior(
         gained = jax.nn.logsumexp(log_weights)  # of normalised weights
         log_weights, ess = log_weights - gained, effective_sample_size(log_weights)
         few = is_due(ess, len(z), threshold)
-        pick = lambda: (z[systematic_resample(for_resampling, log_weights)], jnp.full(len(z), -jnp.log(len(z))))
-        z, log_weights = jax.lax.cond(few, pick, lambda: (z, log_weights))
-        (z, _), _ = jax.lax.scan(sweep, (z, level), jax.random.split(for_sweeps, sweeps))
+        drawn = lambda: take_rows(z, systematic_resample(for_resampling, log_weights))
+        pick = lambda: (drawn(), jnp.full(len(z), -jnp.log(len(z))))
+        z, log_weights = cond(few, pick, lambda: (z, log_weights))
+        (z, _), _ = scan(sweep, (z, level), jax.random.split(for_sweeps, sweeps))
         return (z, level, observed.log_likelihood(z, level), log_weights, log_evidence + gained), (level, ess)
 
     for_prior, for_stages, for_last = jax.random.split(key, 3)
     z = _flat(sample(for_prior, denoiser, schedule, solver, x_init, times))
     start = z, jnp.asarray(most, z.dtype), jnp.zeros(len(z)), jnp.full(len(z), -jnp.log(len(z))), jnp.zeros(())
     inputs = jax.random.split(for_stages, stages), jnp.arange(stages, 0, -1)
-    (z, _, _, log_weights, log_evidence), (levels, ess) = jax.lax.scan(stage, start, inputs)
-    z = z[systematic_resample(for_last, log_weights)]
+    (z, _, _, log_weights, log_evidence), (levels, ess) = scan(stage, start, inputs)
+    z = take_rows(z, systematic_resample(for_last, log_weights))
     x = check_samples(jax.vmap(unravel)(z), times, schedule, x_init=x_init)
     x = jax.tree.map(lambda leaf, given: leaf.astype(given.dtype), x, like)
     misfit = observed.misfit(z)
@@ -242,7 +244,7 @@ class _Observed(NamedTuple):
 
 
 def _decomposed(operator, unravel, x_init, observation, noise_std) -> _Observed:
-    dim = _flat(jax.tree.map(lambda leaf: leaf[:1], x_init)).shape[1]
+    dim = event_size(x_init)
     apply = lambda rows: _flat(operator(jax.vmap(unravel)(rows)))
     y = ravel_pytree(observation)[0]
     matrix = apply(jnp.eye(dim, dtype=y.dtype)).T
@@ -279,6 +281,6 @@ def _next_level(observed, z, log_like, log_weights, bounds, pace, left) -> Array
         return (jnp.where(good, low, middle), jnp.where(good, middle, high)), None
 
     ends = jnp.log(last), jnp.log(level)
-    (_, high), _ = jax.lax.scan(halve, ends, length=40)
+    (_, high), _ = scan(halve, ends, length=40)
     by_size = jnp.where(kept(jnp.log(last)) >= pace, last, jnp.exp(high))
     return jnp.clip(by_size, last, level * (last / level) ** (1.0 / left))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._meshes import scan
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_positive
 from scorekit.process import perturb
@@ -266,7 +267,7 @@ def corrupt_denoise(
 def _scan(body, key, carry, per_step):
     """``body(carry, (key_k, per_step[k]))`` over all k."""
     keys = jax.random.split(key, per_step.shape[0])
-    return jax.lax.scan(body, carry, (keys, per_step))
+    return scan(body, carry, (keys, per_step))
 
 
 def _step_sizes(step_size: ArrayLike, num_steps: int) -> Array:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._meshes import scan
 from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
@@ -90,7 +91,7 @@ def sample_with_log_probs(
 
     keys = jax.random.split(key, ts.shape[0] - 1)
     start = (x_init, solver.init(x_init))
-    (x, _), (states, log_probs) = jax.lax.scan(body, start, (rows, keys))
+    (x, _), (states, log_probs) = scan(body, start, (rows, keys))
     trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), x_init, states)
     return LoggedSample(check_samples(x, ts, schedule, x_init=x_init), trajectory, log_probs)
 
@@ -146,7 +147,7 @@ def trajectory_log_probs(
 
     before, after = (jax.tree.map(lambda leaf, k=k: leaf[k : k + n], trajectory) for k in (0, 1))
     start = solver.init(jax.tree.map(lambda leaf: leaf[0], trajectory))
-    return jax.lax.scan(body, start, (before, after, rows))[1]
+    return scan(body, start, (before, after, rows))[1]
 
 
 def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid, check_samples
+from scorekit._meshes import cond, scan, take_rows
 from scorekit._numerics import is_due, wide
 from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction
@@ -247,8 +248,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
 
     def resample(key, log_weights, move):
         indices = systematic_resample(key, log_weights)
-        move = jax.tree.map(lambda leaf: leaf[indices], move)
-        return jnp.zeros_like(log_weights), log_mean(log_weights), move
+        return jnp.zeros_like(log_weights), log_mean(log_weights), take_rows(move, indices)
 
     def keep(key, log_weights, move):
         return log_weights, jnp.zeros_like(log_mean(log_weights)), move
@@ -260,7 +260,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
         log_weights = log_weights + log_factor
         ess = effective_sample_size(log_weights)
         few = is_due(ess, b, threshold)
-        log_weights, gained, move = jax.lax.cond(few, resample, keep, for_resampling, log_weights, move)
+        log_weights, gained, move = cond(few, resample, keep, for_resampling, log_weights, move)
         z = normal_like(for_noise, x)
         x = combine((1.0, move.mean), (row.std, z))
         if move.pull is not None:
@@ -274,7 +274,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     for_noise, for_resampling = jax.random.split(key)
     keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
     carry = x_init, start, jnp.zeros(b), jnp.zeros(())
-    (x, past, log_weights, log_normalizer), (ess, resampled) = jax.lax.scan(body, carry, (rows, *keys))
+    (x, past, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, (rows, *keys))
     check_samples(x, ts, schedule, x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
     allowed = "possible for a sample at least, and finite for all unless twist is given"

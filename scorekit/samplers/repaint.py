@@ -6,6 +6,7 @@ import numpy as np
 
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import stacked_rows
+from scorekit._meshes import cond, scan
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_broadcasts, check_floating, check_like
 from scorekit.process import perturb, transition
@@ -126,11 +127,11 @@ def repaint(
 
     def body(carry, inputs):
         (x, state), (key, falls, begin, end, row) = carry, inputs
-        return jax.lax.cond(falls, down, up, key, state, x, begin, end, row), None
+        return cond(falls, down, up, key, state, x, begin, end, row), None
 
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
-    found = jax.lax.scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+    found = scan(body, (x_init, solver.init(x_init)), moves)[0][0]
     return check_samples(found, ts, schedule, x_init=x_init, observation=observation)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._meshes import unsplit
 from scorekit.arguments import checked
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
@@ -51,7 +52,7 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
 
     Source: Carpenter, Clifford & Fearnhead 1999 (https://doi.org/10.1049/ip-rsn:19990255).
     """
-    log_weights = _checked(log_weights)
+    log_weights = unsplit(_checked(log_weights))
     n = log_weights.shape[0]
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
     points = (jax.random.uniform(key) + jnp.arange(n)) / n

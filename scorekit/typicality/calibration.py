@@ -27,6 +27,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan, nan_unless, nan_unless_finite
 from scorekit.densities import Gaussian, gaussian
@@ -121,7 +122,8 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
         raise ValueError(f"calibration must have shape (N,) with N >= 1, got {calibration.shape}")
     scores = jnp.asarray(scores, float)
     check_not_nan(calibration=calibration, scores=scores)
-    below = jnp.searchsorted(jnp.sort(calibration), scores, side="left")
+    calibration = unsplit(calibration)
+    below = typed_as(jnp.searchsorted(jnp.sort(calibration), unsplit(scores), side="left"), scores)
     n = calibration.shape[0]
     values = jnp.where(jnp.isnan(scores), jnp.nan, (1.0 + n - below) / (n + 1.0))
     return nan_unless(~jnp.any(jnp.isnan(calibration)), values)

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-import jax
 import jax.numpy as jnp
 
+from scorekit._meshes import scan
 from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import combine
@@ -57,4 +57,4 @@ def seek_mode(
         target = check_prediction(denoiser(combine((alpha, x)), t)).x0
         return combine((1.0 - step_size, x), (step_size, target)), None
 
-    return jax.lax.scan(climb, x, length=steps)[0]
+    return scan(climb, x, length=steps)[0]

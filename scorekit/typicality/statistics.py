@@ -46,6 +46,7 @@ import numpy as np
 from scorekit._grids import check_grid
 from scorekit._integration.divergence import draw_probes, with_divergence
 from scorekit._integration.steps import integrate
+from scorekit._meshes import scan
 from scorekit._numerics import wide
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
@@ -170,7 +171,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     first = check_prediction(denoiser(start, ts[0])).eps
     # The first slope is between two equal predictions, 0 for any time difference.
     times = ts, jnp.concatenate([ts[:1] - 1.0, ts[:-1]]), jnp.concatenate([ts[1:], ts[-1:]])
-    (_, _, sums), _ = jax.lax.scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
+    (_, _, sums), _ = scan(step, (start, first, jnp.zeros((batch_size(x), 6))), times)
     return sums.at[:, 4].set(jnp.sqrt(sums[:, 4]))
 
 

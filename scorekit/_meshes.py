@@ -1,0 +1,109 @@
+"""Values on the devices of a mesh: loops and branches of ``jax.lax``, and operations across a batch that is split.
+
+In ``jax.shard_map`` the type of a value says over which axes of the mesh it varies, and on an explicit mesh how it is
+split. ``jax.lax`` raises where a step or a branch returns another type. Here, values that are the same on all devices,
+or are not split, are cast to the other type first. Without such a mesh nothing is cast.
+
+>>> scan(lambda total, x: (total + x, total), 0, jnp.arange(3))[1].tolist(), int(cond(True, abs, jnp.sign, -2))
+([0, 0, 1], 2)
+>>> float(while_loop(lambda x: x < 5, lambda x: 2 * x, 1.0))
+8.0
+>>> take_rows(jnp.arange(3), jnp.array([2, 0])).tolist(), repeat_rows(jnp.arange(2), 2).tolist()
+([2, 0], [0, 0, 1, 1])
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from scorekit.typing import Array, PyTree
+
+
+def scan(step: Callable, start: PyTree, xs: PyTree = None, length: int | None = None, unroll: bool = False) -> Any:
+    """``jax.lax.scan``."""
+    one = lambda carry: step(carry, jax.tree.map(lambda x: x[0], xs))[0]
+    return jax.lax.scan(step, _stable(one, start), xs, length, unroll=unroll)
+
+
+def while_loop(condition: Callable, step: Callable, start: PyTree) -> Any:
+    """``jax.lax.while_loop``."""
+    return jax.lax.while_loop(condition, step, _stable(step, start))
+
+
+def cond(predicate: Any, on_true: Callable, on_false: Callable, *operands: Any) -> Any:
+    """``jax.lax.cond``."""
+    if not _is_typed():
+        return jax.lax.cond(predicate, on_true, on_false, *operands)
+    types = [jax.make_jaxpr(branch)(*operands).out_avals for branch in (on_false, on_true)]
+    branches = [
+        lambda *operands, branch=branch, other=other: _cast(branch(*operands), other)
+        for branch, other in zip((on_true, on_false), types, strict=True)
+    ]
+    return jax.lax.cond(predicate, *branches, *operands)
+
+
+def vary_alike(tree: PyTree, others: PyTree) -> PyTree:
+    """The tree with arrays that vary over all axes over which one of them, or of the others, varies."""
+    if not _is_typed():
+        return tree
+    axes = frozenset().union(*(jax.typeof(leaf).mat.varying for leaf in jax.tree.leaves((tree, others))))
+    return jax.tree.map(lambda leaf: _vary(leaf, axes), tree)
+
+
+def most_of_devices(count: Array) -> Array:
+    """The largest count on the devices of ``shard_map`` over which it varies."""
+    axes = tuple(jax.typeof(count).mat.varying)
+    return jax.lax.pmax(count, axes) if axes else count
+
+
+def unsplit(tree: PyTree) -> PyTree:
+    """The tree with full arrays on every device of an explicit mesh."""
+    if not jax.sharding.get_abstract_mesh().explicit_axes:
+        return tree
+    return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, PartitionSpec()), tree)
+
+
+def typed_as(tree: PyTree, like: PyTree) -> PyTree:
+    """The tree with arrays that are split over a mesh, or vary over its axes, where those of another tree do."""
+    return _cast(tree, map(jax.typeof, jax.tree.leaves(like))) if _is_typed() else tree
+
+
+def take_rows(tree: PyTree, index: Array) -> PyTree:
+    """The rows of arrays ``(B, ...)`` at an index ``(B,)``, split as the arrays are."""
+    return typed_as(jax.tree.map(lambda leaf: leaf[index], unsplit(tree)), tree)
+
+
+def repeat_rows(x: Array, count: int) -> Array:
+    """``jnp.repeat`` along the first axis, which may be split."""
+    return jnp.broadcast_to(x[:, None], (len(x), count, *x.shape[1:])).reshape(-1, *x.shape[1:])
+
+
+def _is_typed() -> bool:
+    mesh = jax.sharding.get_abstract_mesh()
+    return bool(mesh.manual_axes or mesh.explicit_axes)
+
+
+def _stable(step: Callable, start: PyTree) -> PyTree:
+    """``start`` with the types that ``step`` gives it; each round of steps reaches at least one more leaf."""
+    types = []
+    while _is_typed() and types != (types := jax.make_jaxpr(step)(start).out_avals):
+        start = _cast(start, types)
+    return start
+
+
+def _cast(tree: PyTree, types: Iterable) -> PyTree:
+    leaves, treedef = jax.tree.flatten(tree)
+    return jax.tree.unflatten(treedef, [_as(leaf, other) for leaf, other in zip(leaves, types, strict=True)])
+
+
+def _as(leaf: Array, other: Any) -> Array:
+    spec = PartitionSpec(*other.sharding.spec[: jnp.ndim(leaf)])
+    leaf = _vary(leaf, other.mat.varying)
+    return jax.sharding.reshard(leaf, spec) if any(spec) else leaf
+
+
+def _vary(leaf: Array, axes: frozenset) -> Array:
+    return jax.lax.pcast(leaf, tuple(axes - jax.typeof(leaf).mat.varying), to="varying")
