@@ -89,7 +89,7 @@ def main(_: ConfigDict) -> None:
     print(f"{name}: {known[name].about}, {times[name]} of CPU time", flush=True)
     commands = [command for each in figures.chain(known, name) for command in known[each].commands]
     table = compare(known[name], runs, [output_of(command, runs) for command in commands][-1])
-    print(f"\n{tables_as_text([table])}Tolerances: {known[name].reason}.")
+    print(f"\n{tables_as_text([table])}", end="")
     if wrong := [str(row[0]) for row in table.rows if row[-1] != "agrees"]:
         raise ProgramError(f"{len(wrong)} of {len(table.rows)} values of {name} do not agree: {', '.join(wrong)}")
 

@@ -1,36 +1,108 @@
-"""Exact log-likelihood: error in nats and seconds per 1000 points, compared with diffrax.
+"""Exact log-likelihood: error in nats and seconds per 1000 points.
 
     python -m experiments.benchmarks.likelihood --out=/tmp/likelihood.png
 
 The data are mixtures of known density, the network predicts their exact eps, the schedule is linear VP. The error is
 against the density of the model, whose prior differs slightly from the noisy data: ``log p_0(x) + log N(x_1) - log
-p_1(x_1)``. All solvers use the Dormand-Prince pair at the same tolerances. The library chooses its blocks of points
-itself, or integrates all points together. diffrax integrates the drift in t, as is usual, with all directions of the
-divergence at once, for all points together and in blocks. Each figure is a median over repetitions that alternate
-between the solvers. The last table is the error of the estimators of the divergence in 64 dimensions.
+p_1(x_1)``. The library chooses its blocks of points itself, or integrates all points together. Each figure is a median
+over repetitions that alternate between both. The last table is the error of the estimators of the divergence in 64
+dimensions.
 """
 
-import importlib.util
+import functools
+import math
+import statistics
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from absl import flags
+from jax.scipy.stats import norm
 from matplotlib.figure import Figure
 
-from experiments.benchmarks import log_densities
+from experiments.benchmarks.measuring import rounds
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.reporting import plots
 from experiments.reporting.report import show
-from scorekit import densities
+from scorekit import denoisers, densities, schedules
+from scorekit.likelihood import log_likelihood
+from scorekit.typing import Array, Denoiser
 
 _POINTS = flags.DEFINE_integer("points", 400, "points of the ring; half as many in 64 dimensions")
-_BLOCK = flags.DEFINE_integer("block", 100, "points in one block of diffrax")
 _TURNS = flags.DEFINE_integer("turns", 3, "repetitions of each measurement")
 _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of all solvers")
 _TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "tangents of each estimator of the divergence")
 _OUT = shared.out("where to save the plot of error against time", "likelihood.png")
+SCHEDULE = schedules.linear_vp()
 
 
-def print_rows(title: str, points: int, rows: list[log_densities.Row]) -> None:
+class Row(NamedTuple):
+    """One choice of blocks at one tolerance."""
+
+    solver: str
+    tolerance: float
+    nfe: float
+    error: float
+    bias: float
+    seconds: float
+
+
+def low_rank_mixture(dim: int = 64, rank: int = 4, modes: int = 5) -> densities.Mixture:
+    """Five modes, each wide along four directions and narrow along the others."""
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(modes, dim, rank)) / math.sqrt(rank)
+    means = rng.normal(size=(modes, dim))
+    parts = [densities.gaussian(jnp.asarray(m), std=0.3, factor=f) for m, f in zip(means, factors, strict=True)]
+    return densities.mixture(np.ones(modes), parts)
+
+
+def exact_denoiser(data: densities.Mixture) -> Denoiser:
+    """A denoiser through eps alone, as from a network: exact x0 and eps separately would take twice the time."""
+    network = lambda x, t: data.predict(x, SCHEDULE.alpha(t), SCHEDULE.sigma(t)).eps
+    return denoisers.denoiser_from_network(network, SCHEDULE, "eps")
+
+
+@jax.jit
+def exact(data: densities.Mixture, x: Array, x_1: Array) -> Array:
+    """The density of the model at ``x``, given its latent."""
+    last = data.marginal(SCHEDULE.alpha(1.0), SCHEDULE.sigma(1.0))
+    return data.log_density(x) + norm.logpdf(x_1, scale=SCHEDULE.sigma(1.0)).sum(-1) - last.log_density(x_1)
+
+
+def measure(data: densities.Mixture, points: int, tolerances: list[float], turns: int) -> list[Row]:
+    """Both choices of blocks at every tolerance, in alternation."""
+    x = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,))
+    denoiser, cells = exact_denoiser(data), {}
+    for name, block_size in (("scorekit", None), ("scorekit, whole", points)):
+        solve = functools.partial(log_likelihood, None, denoiser, SCHEDULE, block_size=block_size)
+        compiled = jax.jit(lambda x, tolerance, solve=solve: solve(x, rtol=tolerance, atol=tolerance))
+        cells |= {(name, tolerance): functools.partial(compiled, x, tolerance) for tolerance in tolerances}
+    results = {cell: jax.block_until_ready(run()) for cell, run in cells.items()}
+    seconds, rows = rounds(cells, turns), []
+    for (name, tolerance), result in results.items():
+        error = np.asarray(result.log_p - exact(data, x, result.x_1), float)
+        cost = statistics.median(seconds[name, tolerance]) * 1000 / points
+        rows.append(Row(name, tolerance, float(result.nfe), float(np.abs(error).mean()), float(error.mean()), cost))
+    return rows
+
+
+def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws: int = 16) -> dict[str, float]:
+    """Root-mean-square error in nats of each estimator of the divergence, against the exact trace on the same grid."""
+    x, denoiser = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,)), exact_denoiser(data)
+    solve = functools.partial(log_likelihood, probes=tangents, ts=np.linspace(1.0, 0.0, 33))
+    exactly = jax.jit(lambda: solve(None, denoiser, SCHEDULE, x).log_p)()
+    errors = {}
+    for name in ("gaussian", "rademacher", "hutch++"):
+        once = functools.partial(solve, divergence=name)
+        log_p = jax.jit(jax.vmap(lambda key, once=once: once(key, denoiser, SCHEDULE, x).log_p))
+        squares = jnp.square(log_p(jax.random.split(jax.random.key(1), draws)) - exactly)
+        errors[name] = float(jnp.sqrt(jnp.mean(squares)))
+    return errors
+
+
+def print_rows(title: str, points: int, rows: list[Row]) -> None:
     """Prints the table of one density."""
     print(f"\n{title}, {points} points")
     print(f"{'':18}{'rtol':>8}{'nfe':>7}{'mean |error|':>14}{'bias':>11}{'s per 1000':>12}")
@@ -41,34 +113,22 @@ def print_rows(title: str, points: int, rows: list[log_densities.Row]) -> None:
 
 def main(_) -> None:
     out = shared.results(_OUT, None, "")
-    solvers = {"scorekit": log_densities.ours, "scorekit, whole": lambda data: log_densities.ours(data, _POINTS.value)}
-    if importlib.util.find_spec("diffrax") is None:
-        print("diffrax is not installed (pip install diffrax): its rows are skipped")
-    else:
-        make = log_densities.with_diffrax
-        solvers |= {"diffrax": make, "diffrax, blocks": lambda data: log_densities.in_blocks(make(data), _BLOCK.value)}
-    peers = [name for name in solvers if name.startswith("diffrax")]
     figure = Figure(figsize=(9, 4), layout="constrained")
     cases = {
         "ring of 8 modes, 2-d": (densities.ring(), _POINTS.value),
-        "low-rank mixture, 64-d": (log_densities.low_rank_mixture(), _POINTS.value // 2),
+        "low-rank mixture, 64-d": (low_rank_mixture(), _POINTS.value // 2),
     }
     for axes, (title, (data, points)) in zip(figure.subplots(1, 2), cases.items(), strict=True):
-        rows = log_densities.measure(data, points, solvers, [*map(float, _TOLERANCES.value)], _TURNS.value)
+        rows = measure(data, points, [*map(float, _TOLERANCES.value)], _TURNS.value)
         print_rows(title, points, rows)
-        for name in solvers:
+        for name in dict.fromkeys(row.solver for row in rows):
             mine = [row for row in rows if row.solver == name]
             axes.loglog([row.seconds for row in mine], [row.error for row in mine], "o-", label=name)
-        for name in (n for n in solvers if peers and n not in peers):
-            times = {other: log_densities.at_equal_error(rows, name, other) for other in peers}
-            better = min(times, key=lambda other: times[other])
-            shown = ", ".join(f"{ratio:.2f} x as fast as {other}" for other, ratio in times.items())
-            print(f"{name} at equal error: {shown}; {times[better]:.2f} x as fast as the better, {better}")
         axes.set(title=title, xlabel="seconds per 1000 points", ylabel="mean |error|, nats")
         axes.legend()
     print("\ntangents  RMSE in nats, 64-d")
     for tangents in map(int, _TANGENTS.value):
-        errors = log_densities.estimator_errors(log_densities.low_rank_mixture(), 20, tangents)
+        errors = estimator_errors(low_rank_mixture(), 20, tangents)
         print(f"{tangents:8d}  " + ", ".join(f"{name} {show(error)}" for name, error in errors.items()))
     print(f"\nsaved {plots.save(figure, out)}")
 

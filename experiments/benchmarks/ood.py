@@ -3,10 +3,10 @@
     python -m experiments.ood.fetch mnist fashion_mnist
     python -m experiments.benchmarks.ood --workdir=runs/ood
 
-Runs ``experiments.ood.detect`` with the configs ``ood_fashion`` and ``ood_mnist`` (``--kind=mixture`` needs no
-training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their results; the same command
-continues a run that was stopped. The published values are for Fashion-MNIST against MNIST, with their sources below the
-table; the models differ from these and from each other.
+Runs ``experiments.ood.detect`` with the configs ``ood_fashion.py`` and ``ood_fashion.py:mnist`` (``--kind=mixture``
+needs no training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their results; the same
+command continues a run that was stopped. The published values are for Fashion-MNIST against MNIST, with their sources
+below the table; the models differ from these and from each other.
 """
 
 import json
@@ -33,6 +33,7 @@ PUBLISHED = {
 https://github.com/gabrielraya/ddos reports 0.98 for reconstruction by the reverse SDE.)"""
 OTHER = {"fashion": "mnist", "mnist": "fashion_mnist"}
 """The out-of-distribution set by the in-distribution one."""
+CONFIGS = {"fashion": "ood_fashion.py", "mnist": "ood_fashion.py:mnist"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,7 +42,7 @@ def main(_) -> None:
     for name in _SETS.value:
         workdir = Path(_WORKDIR.value).expanduser().absolute() / f"{name}_{_KIND.value}"
         options = [f"--config.{field}" for field in (f"kind={_KIND.value}", *_OVERRIDES.value)]
-        config = f"--config={ROOT / 'experiments' / 'configs' / 'ood' / f'ood_{name}.py'}"
+        config = f"--config={ROOT / 'experiments' / 'configs' / 'ood' / CONFIGS[name]}"
         command = [sys.executable, "-m", "experiments.ood.detect", config, f"--workdir={workdir}", *options]
         subprocess.run(command, check=True, cwd=ROOT)
         found[name] = json.loads((workdir / "ood.json").read_text())

@@ -5,17 +5,30 @@ named.
 """
 
 from experiments import tasks
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.cli.config_help import declared_by
 from experiments.tasks.task import SEED
 
-__all__ = ["FIELDS", "SEED", "check_fields", "get_config", "saved"]
+__all__ = ["FIELDS", "SEED", "check_argument", "check_fields", "get_config", "saved"]
 FIELDS = tasks.diffusion.FIELDS
 
 
 def get_config(task: str = "diffusion") -> Config:
     """The common defaults of a task."""
     return tasks.TASKS[task].fields().defaults()
+
+
+def check_argument(argument: str, *allowed: str) -> None:
+    """Validates the argument of a config file, ``--config=file.py:argument``; without one it is empty.
+
+    >>> check_argument("bond", "band", "latents")
+    Traceback (most recent call last):
+    ...
+    experiments.cli.config.ConfigError: --config=….py:bond: must be band or latents, or nothing (did you mean band?)
+    """
+    if argument not in ("", *allowed):
+        words = f"must be {' or '.join(allowed)}, or nothing{hint(argument, allowed)}"
+        raise ConfigError(f"--config=….py:{argument}: {words}")
 
 
 @declared_by(lambda config: FIELDS)

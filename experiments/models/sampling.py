@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, cast
 
 import jax
@@ -132,11 +132,6 @@ def at_steps(config: Config, steps: int) -> Config:
 def has_listed_times(config: Config) -> bool:
     """Whether its grid holds times and not a rule for any number of them."""
     return config.sampling.grid.name in ("file", "times")
-
-
-def possible_steps(config: Config, steps: Sequence[int]) -> list[int]:
-    """The numbers of steps that the sampler takes: its own alone where the times of its grid are listed."""
-    return [config.sampling.steps] if has_listed_times(config) else list(steps)
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Generate:

@@ -59,15 +59,10 @@ def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Co
     """Compiles a program for a described topology and reads its costs.
 
     With ``fast`` the compiler of TPUs spends the least effort, for convolutions a tenth of the time: programs need more
-    memory and move more bytes than those that run.
+    memory and move more bytes than those that run. A program that the compiler finds too large has ``needed``.
     """
     quick = {"exec_time_optimization_effort": -1.0} if fast else {}
-    options = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
-    return compiled_and_cost(lowered, topology, options)[1]
-
-
-def compiled_and_cost(lowered: Lowered, topology: Topology, options: Any = None) -> tuple[Any, Cost]:
-    """The compiled program and its costs. Of one that the compiler finds too large, None and costs with ``needed``."""
+    options: Any = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
     start = time.monotonic()
     try:
         compiled = lowered.program.compile(compiler_options=options)
@@ -75,14 +70,14 @@ def compiled_and_cost(lowered: Lowered, topology: Topology, options: Any = None)
         needed, seconds = _needed(str(error)), time.monotonic() - start
         if needed is None:
             raise
-        return None, too_large(lowered, needed, seconds)
+        return too_large(lowered, needed, seconds)
     seconds, sizes, text = time.monotonic() - start, compiled.memory_analysis(), compiled.as_text()
     assert sizes is not None
     assert text is not None
     program = Program(text)
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     near, far, overlapping = traffic(program.collectives(), topology)
-    return compiled, Cost(
+    return Cost(
         lowered.state, sizes.temp_size_in_bytes, max(kept - lowered.state, 0), sizes.generated_code_size_in_bytes,
         lowered.flops, program.memory_bytes(), near, far, overlapping, lowered.examples, lowered.evaluations,
         lowered.parameters, seconds,

@@ -7,9 +7,7 @@ A figure is a table of ``experiments/figures.toml``, with the fields of :class:`
     page = "README.md"
     minutes = 4
     commands = ["python -m experiments.train --config=… --workdir=runs/digits"]
-    reason = "…"
-    [digits.values]
-    accuracy = {value = 0.993, tolerance = 0.01, read = ["runs/digits/evaluation.json", "γ = 1/class accuracy"]}
+    values.accuracy = {value = 0.993, tolerance = 0.01, read = ["runs/digits/evaluation.json", "γ = 1/class accuracy"]}
 
 ``read`` is a JSON file and the way to the value in it (keys; in a list an index, or the first value of an item), or
 ``["printed", row, column]`` of a table that the last command prints; a fourth text stands above that table.
@@ -53,11 +51,10 @@ class Figure(NamedTuple):
     """Values that the same commands give.
 
     Attributes:
-      about: what is measured.
+      about: what is measured, and what the tolerances allow for.
       page: file where the figure is published.
       minutes: CPU minutes of its own commands.
       commands: commands of Python, which write below ``runs/``.
-      reason: what the tolerances allow for.
       values: its values by name.
       after: figures whose commands run before.
     """
@@ -66,7 +63,6 @@ class Figure(NamedTuple):
     page: str
     minutes: float
     commands: list[str]
-    reason: str
     values: dict[str, Value]
     after: tuple[str, ...] = ()
 
@@ -83,7 +79,7 @@ def load(path: Path) -> dict[str, Figure]:
 def chain(figures: Mapping[str, Figure], name: str) -> list[str]:
     """The figures whose commands run for one of them, in order, each once.
 
-    >>> one = Figure("", "", 1, [], "", {})
+    >>> one = Figure("", "", 1, [], {})
     >>> chain({"a": one, "b": one._replace(after=("a",)), "c": one._replace(after=("a", "b"))}, "c")
     ['a', 'b', 'c']
     """
@@ -94,7 +90,7 @@ def text(figures: Mapping[str, Figure], name: str) -> str:
     """A value as pages show it, by ``figure.value``, or ``figure.value %`` in per cent.
 
     >>> value = Value(Decimal("0.980"), Decimal("0.01"), [], Decimal("0.005"))
-    >>> text({"a": Figure("", "", 1, [], "", {"b": value})}, "a.b %")
+    >>> text({"a": Figure("", "", 1, [], {"b": value})}, "a.b %")
     '98.0 ± 0.5 %'
     """
     path, percent, _ = name.partition(" %")

@@ -48,7 +48,6 @@ def digits(digits_run, tmp_path):
         "benchmarks.sequences --runs=RUN --out=RUN/config.json",
         "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN",
         "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN/../own",
-        f"benchmarks.band_weighting --config={CONFIGS}/images/smoke.py --out=RUN/config.json",
         "benchmarks.few_steps_tuning --nfe= --out=RUN/config.json",
         "benchmarks.likelihood --out=RUN/config.json",
         "benchmarks.quality --workdir=RUN/../own",

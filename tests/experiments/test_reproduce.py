@@ -21,7 +21,6 @@ about = "The figure before"
 page = "README.md"
 minutes = 90
 commands = ['''python -c "open('runs/first.txt', 'a').write('.')"''']
-reason = "none"
 values = {}
 [toy]
 about = "A toy"
@@ -29,7 +28,6 @@ page = "README.md"
 minutes = 2
 after = ["first"]
 commands = ['''python FOLDER/toy.py runs/toy.json''']
-reason = "another seed"
 [toy.values]
 x = {value = 0.250, tolerance = 0.01, read = ["runs/toy.json", "x"]}
 row = {value = 1.5, tolerance = 0.1, error = 0.05, read = ["runs/toy.json", "rows", "b", "error"]}

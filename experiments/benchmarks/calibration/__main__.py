@@ -7,7 +7,7 @@
 
 Signals of 64 values, by laws of :mod:`.problems`, are observed through 4 operators with noise. Gaussians and their
 mixture have the exact denoiser, the Lévy laws a network that is trained first (minutes). A cell is one method on the
-signals of one law, operator and noise level; those that are in the folder are not computed again. Columns: coverage of
+signals of one law, operator and noise level. Columns: coverage of
 central intervals of 50 and 90 % with its standard error over signals; the excess of the squared error of the mean over
 the smallest possible (1 / samples for exact samples); the mean error of the weight of a mode; the mean error of the
 log-evidence and its standard deviation; batched evaluations of the denoiser for one posterior and their gradients.

@@ -1,1 +1,1 @@
-"""The cost of sampling, of a training step, and of devices: the tables of ``python -m experiments.benchmarks.cost``."""
+"""The cost of sampling and of a training step: the tables of ``python -m experiments.benchmarks.cost``."""

@@ -1,10 +1,6 @@
-"""Rows of the tables of images and points: metrics of samples with their standard errors.
-
-Those of ``methods`` are kept as JSON, one file for each method.
-"""
+"""Rows of the tables of images and points: metrics of samples with their standard errors."""
 
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +12,7 @@ from absl import flags
 
 from experiments.benchmarks.few_steps import methods, teacher
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
 from experiments.data.display import Scorer
-from experiments.evaluation import kept_rows
 from experiments.models import guidance
 from experiments.models.model import Model
 from experiments.models.runs import Run, open_run
@@ -107,15 +101,9 @@ def of_teacher(
     return rows
 
 
-def kept(folder: Path, name: str, facts: dict[str, Any], make: Callable[[], list[dict[str, Any]]]):
-    """The rows in the file of this name, which must be of these facts; made and written if there is none."""
-    path = folder / f"{re.sub('[^a-z0-9_]+', '_', name.lower())}.json"
-    if path.exists():
-        found = json.loads(path.read_text())
-        kept_rows.check_same(path, found["facts"], facts)
-        return found["rows"]
-    rows = make()
-    write_atomic(path, json.dumps({"facts": facts, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+def written(folder: Path, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Writes the rows of a method as JSON and returns them."""
+    write_atomic(folder / f"{name}.json", json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
     jax.clear_caches()  # of the programs of this method
     return rows
 
@@ -139,24 +127,12 @@ def run(config: Config, options: flags.FlagValues, folder: Path) -> Path:
     """Trains the chosen methods and prints their table, by default with rows of the teacher."""
     setting, scorer = opened(config, options)
     score, found = make_score(setting.run, scorer, options), []
-    facts = {
-        "workdir": str(as_path(options.workdir).absolute()),
-        "step": setting.run.step,
-        "scale": config.sampling.guidance_scale,
-        "num": options.num,
-        "seed": options.seed,
-        "seeds": options.seeds,
-        "steps": setting.steps,
-        "config": kept_rows.overridden(config, base.saved(options.workdir)),
-    }
     if options.teacher:
-        chosen = {"updates": options.updates, "solvers": list(options.solvers), "grids": list(options.grids)}
         tuned = folder if options.updates else None
-        found += kept(folder, "teacher", facts | chosen, lambda: of_teacher(setting, score, options, tuned))
+        found += written(folder, "teacher", of_teacher(setting, score, options, tuned))
     for name in options.methods:
         print(f"{name} …", flush=True)
-        trained = {**facts, "seconds": setting.seconds}
-        found += kept(folder, name, trained, lambda name=name: of_method(name, setting, score))
+        found += written(folder, name, of_method(name, setting, score))
     print_table(found, scorer.caption)
     return folder
 

@@ -5,8 +5,7 @@ r"""Classifier two-sample tests of posteriors on the tasks of SBIBM, beside publ
 
 Needs the extra ``sbibm`` and Python 3.12. For each task and number of simulations it draws a table, trains a posterior,
 draws 10,000 samples given each of the ten stored observations, and finds the accuracy of a classifier between these and
-the stored reference samples: 0.5 is perfect, 1 is the worst. Everything is kept in the folder ``--out``: the same
-command continues where it was stopped.
+the stored reference samples: 0.5 is perfect, 1 is the worst. The same command continues a training that was stopped.
 """
 
 import importlib
@@ -57,12 +56,9 @@ def trained(config: Config, folder: Path) -> Posterior:
 
 
 def samples_of(name: str, number: int, folder: Path) -> None:
-    """Writes the samples given the ten stored observations, with the CPU seconds that they took, unless they exist."""
-    if (folder / "samples.npz").exists():
-        return
+    """Writes the samples given the ten stored observations, with the CPU seconds that they took."""
     task, recipe, start = task_of(name), recipes.RECIPES[name], time.process_time()
-    if not (folder / "simulations.npz").exists():
-        write_arrays(folder / "simulations.npz", **recipes.simulations(task, recipe, number))
+    write_arrays(folder / "simulations.npz", **recipes.simulations(task, recipe, number))
     simulated = time.process_time()
     config = recipes.config_of(task, recipe, str(folder / "simulations.npz"), number, _STEPS.value)
     found = trained(config, folder / "run")
@@ -75,18 +71,16 @@ def samples_of(name: str, number: int, folder: Path) -> None:
 
 
 def accuracies_of(name: str, folder: Path, observations: int) -> list[float]:
-    """The accuracy of the classifier for each observation; each is kept as soon as it is found."""
-    task, path = task_of(name), folder / "accuracies.json"
-    found = json.loads(path.read_text()) if path.exists() else []
+    """The accuracy of the classifier for each observation."""
+    task, found = task_of(name), []
     with np.load(folder / "samples.npz") as file:
         samples = file["theta"]
     with progress.Progress(observations, batch_size=1, label=f"{name}, classifiers", unit="observations") as bar:
-        for i in range(len(found), observations):
+        for i in range(observations):
             reference = np.asarray(task.get_reference_posterior_samples(i + 1))
             found.append(float(metrics.two_sample_test(reference, samples[i, : len(reference)]).statistic))
-            write_results(path, found)
             bar.update(i + 1)
-    return found[:observations]
+    return found
 
 
 def table(cells: dict[tuple[str, int], list[float]], out: Path) -> Table:

@@ -1,62 +1,48 @@
 """Quality per network evaluation: solvers on grids, the tabulated sampler, and tuned samplers.
 
     python -m experiments.benchmarks.quality --workdir=runs/quality
-    python -m experiments.benchmarks.quality --solvers=all --grids=all              # 15 minutes on 2 cores
+    python -m experiments.benchmarks.quality --grids=all                           # 15 minutes on 2 cores
     python -m experiments.benchmarks.quality --problems= --digits=runs/digits      # a trained network
     python -m experiments.benchmarks.quality --table=few_steps                     # 10 minutes of one core
-    python -m experiments.benchmarks.quality --table=tuning --out=/tmp/tuning.png
+    python -m experiments.benchmarks.quality --table=tuning --samples=4096 --out=/tmp/tuning.png
     python -m experiments.benchmarks.quality --table=tuning --nfe=6,8 --problems= --digits=runs/digits --solvers=AB3
 
-``solvers``: every solver on every grid, compared with other packages (:mod:`.solvers`). ``few_steps``:
+``solvers``: every solver on every grid (:mod:`.solvers`). ``few_steps``:
 :func:`scorekit.samplers.recommended` with ``sigma_data`` against the usual pairs (:mod:`.tabulated`). ``tuning``:
 untuned grids, a tuned grid, and a tuned grid with tuned coefficients (:mod:`.tuned`). Denoisers are exact, or with
 ``--digits`` the network of a run.
 """
 
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
-from experiments.benchmarks.options import chosen, with_defaults
+from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality import problems, solvers, tabulated, tuned
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "solvers": {
-        "problems": ["ring", "low_rank"], "nfe": ["5", "8", "10", "20", "50", "100"], "samples": 512,
-        "solvers": ["DDIM", "Heun flow", "DPM++2M", "EAB3 eps", "AB2 flow", "AB3 flow", "AB4 flow", "AB3 angle",
-                    "UniPC2", "UniPC3", "UniPC2 flow", "DDPM", "DPM++2M SDE", "SA3", "EDM churn"],
-    },
-    "few_steps": {
-        "problems": list(problems.DATA), "nfe": ["5", "6", "8", "10", "12", "16", "20", "24", "50", "100"],
-        "samples": 256, "solvers": list(tabulated.STRATEGIES),
-    },
-    "tuning": {
-        "problems": list(tuned.EXACT), "nfe": ["5", "6", "8", "10"], "samples": 4096, "solvers": list(tuned.SOLVERS),
-    },
-}  # fmt: skip
-
-_TABLE = flags.DEFINE_enum("table", "solvers", list(DEFAULTS), "Table to print.")
+_TABLE = flags.DEFINE_enum("table", "solvers", ["solvers", "few_steps", "tuning"], "Table to print.")
 _WORKDIR = shared.out("solvers: folder for the plot.", "runs/quality", "workdir")
 _OUT = shared.out("tuning: file for the plot of error against evaluations.", "tuning.png")
-flags.DEFINE_list("problems", None, f"Exact denoisers, which of {', '.join(problems.DATA)}; tuning: ring, low_rank.")
+flags.DEFINE_list(
+    "problems", ["all"], f"Exact denoisers, which of {', '.join(problems.DATA)}; tuning: ring, low_rank; or all."
+)
 flags.DEFINE_string("digits", None, "Folder of a trained run, to measure its network too.")
-flags.DEFINE_list("nfe", None, "Network evaluations.")
+flags.DEFINE_list("nfe", ["5", "8", "10", "20"], "Network evaluations.")
 flags.DEFINE_list(
     "solvers",
-    None,
-    f"solvers: which of {'; '.join([*DETERMINISTIC, *STOCHASTIC])}; or all. few_steps: pairs, in quotes. "
-    f"tuning: which of {', '.join(tuned.SOLVERS)}.",
+    ["all"],
+    f"solvers: which of {'; '.join([*DETERMINISTIC, *STOCHASTIC])}. few_steps: pairs, in quotes. "
+    f"tuning: which of {', '.join(tuned.SOLVERS)}; or all.",
 )
 flags.DEFINE_integer(
     "samples",
-    None,
-    "Samples: 512 of solvers (16 times as many for distances in two dimensions), 256 of few_steps, "
-    "4096 of tuning, to tune and as many to test, a quarter for selection.",
+    256,
+    "Samples; of solvers 16 times as many for distances in two dimensions; of tuning as many to test, a quarter for "
+    "selection.",
     lower_bound=16,
 )
 flags.DEFINE_list(
@@ -67,7 +53,6 @@ flags.DEFINE_list(
 flags.DEFINE_enum(
     "schedule", "edm", list(problems.SCHEDULES), "solvers: schedule of exact denoisers; noise levels are the same."
 )
-flags.DEFINE_bool("peers", True, "solvers: measure other packages as well, where they are installed.")
 flags.DEFINE_float("guidance_scale", 1.0, "few_steps: guidance scale; of exact denoisers to a third of the modes.")
 flags.DEFINE_float("sigma_data", 1.0, "few_steps: sigma_data of the tabulated sampler on it.", lower_bound=0.01)
 flags.DEFINE_integer("steps", 250, "tuning: updates per initial grid.", lower_bound=1)
@@ -76,8 +61,7 @@ flags.DEFINE_float("power", 1.0, "tuning: power of the minimised mean: 2 RMSE, 1
 
 
 def main(_) -> Path | None:
-    table = _TABLE.value
-    options = with_defaults(DEFAULTS[table])
+    table, options = _TABLE.value, flags.FLAGS
     options.problems = chosen("problems", options.problems, tuned.EXACT if table == "tuning" else problems.DATA)
     if not options.problems and not options.digits:
         raise ConfigError("--problems or --digits must name a denoiser to measure")

@@ -1,4 +1,4 @@
-"""Every solver on every grid, compared with other packages.
+"""Every solver on every grid.
 
 Deterministic solvers: the error against the exact probability-flow map from the same noise, as RMSE over all samples
 and as the median over samples of the RMSE of one sample (in 64 dimensions a few samples that end in another mode
@@ -22,14 +22,12 @@ from absl import flags
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
 from experiments.benchmarks.options import chosen
-from experiments.benchmarks.quality import peers
 from experiments.benchmarks.quality.problems import (
     DATA,
     GRIDS,
     MAX_STEPS,
     Errors,
     Problem,
-    errors,
     exact_problem,
     trained_problem,
 )
@@ -38,24 +36,16 @@ from experiments.cli.endings import one_line
 from experiments.reporting import curves
 from scorekit.metrics import sliced_wasserstein
 
-PUBLISHED = {("DPM++2M", "karras7 .002"): "k-diffusion DPM++2M"}
-
 Cells = dict[tuple[str, str, int], Errors]
 """Errors by solver, grid and evaluations."""
 
 
-def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int], others) -> Cells:
-    """Every solver, and every sampler of another package, on every grid; and the recommended pair on its own."""
+def deterministic_cells(problem: Problem, names: list[str], grids: list[str], nfes: list[int]) -> Cells:
+    """Every solver on every grid, and the recommended pair on its own."""
     cells = {("recommended", "its grid", n): problem.error(*problem.recommended(n)) for n in nfes}
     for name, grid, nfe in itertools.product(names, grids, nfes):
         solver = DETERMINISTIC[name]
         cells[name, grid, nfe] = problem.error(solver, problem.times(grid, max(1, nfe // solver.evals_per_step)))
-    for name, peer in others.items():
-        for grid, nfe in itertools.product(grids, nfes):
-            times = problem.times(grid, peer.steps(nfe))
-            alpha, sigma = problem.schedule.alpha(times), problem.schedule.sigma(times)
-            x = peer.solve(problem, np.asarray(problem.x_init / alpha[0]), np.asarray(sigma / alpha))
-            cells[name, grid, nfe] = errors(x, problem.reference)
     return cells
 
 
@@ -109,8 +99,7 @@ def print_table(title: str, nfes: list[int], cells: Mapping[Any, Any], *blocks: 
     line = lambda name, cells: f"{name:38}" + " |".join("".join(f"{cell:>8}" for cell in block) for block in cells)
     print(f"\n{title}\n{line('NFE', [nfes] * len(blocks))}")
     for solver, grid in dict.fromkeys(key[:2] for key in cells):
-        note = f"{solver} [{grid}]" + (" *" if (solver, grid) in PUBLISHED else "")
-        print(line(note, [[short(value(cells[solver, grid, n])) for n in nfes] for value in blocks]))
+        print(line(f"{solver} [{grid}]", [[short(value(cells[solver, grid, n])) for n in nfes] for value in blocks]))
 
 
 def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]], nfes: list[int]) -> None:
@@ -138,7 +127,6 @@ def run(options: flags.FlagValues, path: Path) -> None:
     deterministic, stochastic = ([name for name in table if name in names] for table in (DETERMINISTIC, STOCHASTIC))
     grids = [grid for grid in GRIDS if grid in chosen("grids", options.grids, GRIDS)]
     nfes = sorted(shared.all_of("nfe", options.nfe, int, lambda n: 1 <= n <= MAX_STEPS, f"from 1 to {MAX_STEPS}"))
-    others = peers.load() if options.peers else {}
     makers = {n: functools.partial(exact_problem, n, options.schedule, options.samples) for n in options.problems}
     if options.digits:
         makers["digits"] = functools.partial(trained_problem, options.digits, min(options.samples, 128))
@@ -148,7 +136,7 @@ def run(options: flags.FlagValues, path: Path) -> None:
         with jax.enable_x64(name != "digits"), one_line():
             problem = make()
             exact = problem.data is not None
-            cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes, others if exact else {})
+            cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes)
             title = f"{name}, schedule {options.schedule if exact else 'of the run'}"
             of_kinds = lambda cell: cell.rmse, lambda cell: cell.median
             print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, cells, *of_kinds)
@@ -157,9 +145,6 @@ def run(options: flags.FlagValues, path: Path) -> None:
                 found, floor = swd[name] = distances(problem, stochastic, grids, nfes, draws)
                 of = f"two exact sets: {short(floor)}"
                 print_table(f"{title}: sliced Wasserstein distance ({of})", nfes, found, float)
-    for (solver, grid), package in PUBLISHED.items():
-        if solver in deterministic and grid in grids:
-            print(f"\n* {solver} [{grid}] is {package}")
     bands = {f"NFE {n}": [n] for n in nfes}
     bands |= {"below 20 NFE": [n for n in nfes if n < 20], "from 20 NFE": [n for n in nfes if n >= 20]}
     for band, members in bands.items():

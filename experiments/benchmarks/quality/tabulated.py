@@ -3,7 +3,7 @@
 Every sampler starts at ``sigma / alpha = 80`` from the same noise; the error is the distance to the end of a fine
 solution from it, as RMSE and as median and 90th percentile of the RMSE of a sample. ``STRATEGIES`` are the pairs of
 solver and grid that are defaults, or best at few evaluations, in diffusers, k-diffusion, azula, dpm_solver and hackable
-diffusion; see :mod:`.peers` for the packages themselves, and ``docs/solvers.md`` for what differs.
+diffusion; ``docs/solvers.md`` says what differs.
 """
 
 import jax

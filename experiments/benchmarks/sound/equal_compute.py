@@ -4,8 +4,7 @@ Every method has a budget of floating-point operations for training on phrases o
 XLA's ``cost_analysis`` counts them in the gradient of one batch; this determines the number of steps of each network.
 The flat model uses the full budget; autoencoder and prior, and low-rate model and upsampler, share it as ``SHARES``
 says. Encoding the training set is part of the budget of the prior. Networks are trained with
-:func:`experiments.training.loop.fit`. The same command continues a run that was stopped; the samples of a method are
-stored and not drawn again.
+:func:`experiments.training.loop.fit`. The same command continues a training that was stopped.
 
 Then phrases of each method, with the instruments of the test phrases, are compared with the test phrases:
 Fréchet distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
@@ -15,7 +14,6 @@ are measured for comparison. Sampling time excludes the first call.
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +27,7 @@ from experiments import tasks
 from experiments.audio.phrase_statistics import distances, statistics
 from experiments.benchmarks.options import chosen
 from experiments.cli import progress
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.sounds import Sounds
@@ -37,7 +35,7 @@ from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
 from experiments.models.latents import STATISTICS, load_data
 from experiments.models.run_files import averaged
-from experiments.models.runs import Run, write_arrays, write_results
+from experiments.models.runs import Run, write_results
 from experiments.reporting import curves
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
@@ -162,15 +160,7 @@ class Drawn(NamedTuple):
 
 
 def drawn(method: str, folder: Path, flops: float, labels: np.ndarray, options: flags.FlagValues) -> Drawn:
-    """Trains a method and draws phrases, or reads the phrases of an earlier call."""
-    path = folder / f"{method}.npz"
-    if path.exists():
-        with np.load(path) as archive:
-            facts = json.loads(str(archive["facts"]))
-            sounds = {name: archive[name] for name in archive.files if name != "facts"}
-        if facts["flops"] != flops:
-            raise ConfigError(f"--flops={flops:g}: {path} was drawn after {facts['flops']:g}; use another --out")
-        return Drawn(sounds, facts["seconds"], {part: Cost(*cost) for part, cost in facts["costs"].items()})
+    """Trains a method and draws phrases."""
     stages, costs = fit_method(method, folder, flops, options)
     print(f"{method}: drawing {len(labels)} phrases …", flush=True)
     draw(stages, 1, labels[:25])
@@ -181,10 +171,7 @@ def drawn(method: str, folder: Path, flops: float, labels: np.ndarray, options: 
         parts = [latents.test["x"][i : i + 25] for i in range(0, len(latents.test["x"]), 25)]
         back = [np.asarray(latents.from_model(latents.to_model(part))) for part in parts]
         sounds["test phrases, autoencoded"] = np.concatenate(back)
-    each = sum(seconds) / len(labels)
-    facts = {"flops": flops, "seconds": each, "costs": {part: list(cost) for part, cost in costs.items()}}
-    write_arrays(path, facts=json.dumps(facts), **sounds)
-    return Drawn(sounds, each, costs)
+    return Drawn(sounds, sum(seconds) / len(labels), costs)
 
 
 def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section]:

@@ -2,8 +2,6 @@ r"""Notes in 1, 2 or 4 steps: improved MeanFlow from the weights of ``flow_map_n
 
     python -m experiments.train --config=experiments/configs/notes/flow_map_notes.py --workdir=runs/notes_mean_flow \
         --config.init_from=weights/notes_teacher
-    python -m experiments.benchmarks.few_steps --table=notes --workdir=runs/notes_teacher \
-        --students=runs/notes_mean_flow
 
 200 steps after 4.5 CPU minutes for the teacher (docs/flow_maps.md).
 """

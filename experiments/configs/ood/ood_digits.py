@@ -9,6 +9,11 @@ MNIST and Fashion-MNIST take part once the first command has downloaded them.
 
 Four minutes on two cores for the network (README.md). Density of states has an AUROC of 0.949 against mirrored digits
 and 0.998 against MNIST, the likelihood 0.913 and 0.897 (docs/typicality.md).
+
+``ood_digits.py:flow`` takes the invertible flow of ``images/digits_flow.py``, whose density is exact, by
+``--config.run=runs/digits_flow``; a minute for the scores: the likelihood has an AUROC of 0.92 against mirrored digits,
+0.980 against MNIST and 0.921 against Fashion-MNIST. ``ood_digits.py:gaussian`` is one Gaussian, whose denoiser and
+density are exact: no training, seconds.
 """
 
 from dataclasses import replace
@@ -58,8 +63,10 @@ FIELDS = Section(
 )  # fmt: skip
 
 
-def get_config() -> Config:
+def get_config(argument="") -> Config:
+    base.check_argument(argument, "flow", "gaussian")
     config = FIELDS.defaults()
     with config.unlocked():
         config.train = digits.get_config()  # the config of the network that is trained here, as of experiments.train
+    config.kind = argument or config.kind
     return config.lock()

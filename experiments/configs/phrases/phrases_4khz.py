@@ -1,4 +1,4 @@
-"""The last model of a cascade: phrases at 4 kHz from their signal at 1 kHz, trained on pieces of 1.024 s.
+r"""The last model of a cascade: phrases at 4 kHz from their signal at 1 kHz, trained on pieces of 1.024 s.
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
     python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz
@@ -7,12 +7,26 @@
 The network is convolutional throughout and looks 0.5 s to either side, so that it draws full phrases.
 
 3,000 steps of each stage.
+
+``phrases_4khz.py:16khz`` is the last of three stages: phrases at 16 kHz from their signal at 4 kHz, for one GPU. The
+stages before are the same models as at 4 kHz, of the same set:
+
+    python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz \
+        --config.data.name=soundfont_phrases/16khz --config.data.representation.factor=16
+    python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz \
+        --config.data.name=soundfont_phrases/16khz --config.data.crop=16384 \
+        --config.data.representation.name=low_rate --config.data.representation.factor=4 --config.data.map.factor=16
+    python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py:16khz --workdir=runs/phrases_16khz
+    python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
+
+Not run here, but for its smoke test: no accelerator was at hand.
 """
 
 from experiments.configs import base
 
 
-def get_config():
+def get_config(argument=""):
+    base.check_argument(argument, "16khz")
     config = base.get_config()
     config.data.name = "soundfont_phrases/4khz"
     config.data.representation.update(name="waveform", scale=4.0)
@@ -23,4 +37,9 @@ def get_config():
     config.training.update(steps=3000, batch_size=16, learning_rate=1e-3)
     config.sampling.update(map_noise=0.1, guidance_scale=1.0, batch_size=20)
     config.evaluation.bound_times = 4
+    if argument == "16khz":
+        config.data.update(name="soundfont_phrases/16khz", crop=16384)
+        config.network.update(channels=192, layers=30, cycle=10, patch=8, dtype="bfloat16")
+        config.training.update(steps=200_000, batch_size=32, learning_rate=3e-4, warmup_steps=5000)
+        config.training.update(sample_every=10_000, checkpoint_every=10_000)
     return config

@@ -1,7 +1,6 @@
 """A rectified flow of the ring of eight Gaussians from noise that optimal transport pairs with it.
 
     python -m experiments.train --config=experiments/configs/points/coupled_2d.py --workdir=runs/coupled_2d
-    python -m experiments.benchmarks.few_steps --table=straightness --workdir=runs/coupled_2d
 
 97 CPU seconds on a busy machine: a straightness of 0.004, of independent pairs 0.498; an energy distance of 0.0038 in
 two Euler steps (docs/couplings.md).

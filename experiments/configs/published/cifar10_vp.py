@@ -14,6 +14,9 @@ Values: the config ``vp/cifar10_ddpmpp_continuous`` and the defaults of CIFAR-10
 Differences: stratified times; sampling is ancestral, whose last step to t = 0 draws no noise, in place of
 Euler-Maruyama to t = 0.001 whose last noise is left out; the average of the last step, not the best of 26
 checkpoints.
+
+``cifar10_vp.py:sub_vp`` has the sub-VP SDE, whose likelihood is the better one. Published: 3.02 bits/dim and FID 3.16
+by the probability-flow ODE, FID 2.61 by the SDE. The noise enters as 999 times the time of this SDE.
 """
 
 from experiments.configs import base
@@ -21,11 +24,12 @@ from experiments.configs.published import unconditional, use_preset
 from scorekit.networks import SongUNet
 
 
-def get_config():
+def get_config(argument=""):
+    base.check_argument(argument, "sub_vp")
     config = base.get_config()
     config.data.update(name="cifar10", augment="flip")
     unconditional(config)
-    config.schedule.name = "linear_vp"
+    config.schedule.name = argument or "linear_vp"
     use_preset(config, SongUNet, "ddpmpp")
     config.preconditioning.noise.update(name="time", scale=999.0)
     config.loss.target.name = "eps"

@@ -9,8 +9,7 @@ from picture_runs import transformer
 from programs import give, save_untrained, succeeds
 
 from experiments.cli.config import save_resolved
-from experiments.configs.images import digits_band, digits_bridge, digits_superres
-from experiments.configs.points import coupled_2d
+from experiments.configs.images import digits, digits_bridge, digits_superres
 
 
 @pytest.fixture
@@ -35,7 +34,6 @@ def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
         grids="VP t^2",
         nfe="20",
         samples="16",
-        peers="0",
         workdir=str(tmp_path),
     )
     rows = re.findall(r"^(.*) \[VP t\^2\] +(.*) \|", out, re.MULTILINE)
@@ -89,15 +87,6 @@ def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_p
 
 
 @pytest.mark.slow
-def test_sampling_with_a_network_of_any_library_gives_the_same_and_has_a_row(program):
-    out = program("cost.__main__", table="libraries", steps="2", batches="4,3", turns="2")
-    rows = dict(re.findall(r"^(Flax Linen|Flax NNX|Equinox) +(\d.*)$", out, re.MULTILINE))
-    assert {"Flax Linen", "Flax NNX"} <= {*rows}
-    assert all(float(ratio) > 0 for row in rows.values() for ratio in re.findall(r"[\d.]+", row))
-    assert {len(row.split()) for row in rows.values()} == {4}
-
-
-@pytest.mark.slow
 def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
     sizes = dict(depth="2", width="64", side="8", batch="16")
     out = program("cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)
@@ -111,10 +100,10 @@ def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
 
 @pytest.mark.slow
 def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
-    sizes = dict(points="20", block="10", turns="1", tolerances="1e-3,1e-5", tangents="6")
+    sizes = dict(points="20", turns="1", tolerances="1e-3,1e-5", tangents="6")
     out = program("likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
     rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
-    solvers = {"scorekit", "scorekit, whole", "diffrax", "diffrax, blocks"}
+    solvers = {"scorekit", "scorekit, whole"}
     assert {solver for solver, *_ in rows} == solvers
     assert len(rows) == 2 * 2 * len(solvers)
     for solver, tolerance, error, bias in rows:
@@ -176,18 +165,6 @@ def test_the_tabulated_sampler_is_compared_with_the_usual_ones(program):
 
 
 @pytest.mark.slow
-def test_paths_of_a_rectified_flow_are_measured(program, tmp_path):
-    config = coupled_2d.get_config()
-    config.network.update(features=8, blocks=1)
-    run = save_untrained(tmp_path / "run", config)
-    out = program("few_steps.__main__", table="straightness", workdir=str(run), num="16")
-    (row,) = re.findall(rf"^{run} +(.*)$", out, re.MULTILINE)
-    straightness, two, four, eight = map(float, row.split())
-    assert straightness > 0
-    assert two > four > eight > 0
-
-
-@pytest.mark.slow
 def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inverse_problems(program, tmp_path):
     runs = []
     for name, config in (("bridge", digits_bridge.get_config()), ("model", digits_superres.get_config())):
@@ -204,12 +181,11 @@ def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inve
 
 
 @pytest.mark.slow
-def test_every_band_and_mean_has_a_line(tmp_path):
-    config = transformer(digits_band.get_config())
+def test_every_band_has_a_line(tmp_path):
+    config = transformer(digits.get_config("band"))
     config.training.update(steps=2, warmup_steps=1)
     config.data.test_split = "test[:50]"
     save_resolved(config, tmp_path / "config.json")
-    flags = [f"--config={tmp_path}/config.json", "--seeds=1", "--edges=0.3", f"--out={tmp_path}/b.png"]
+    flags = [f"--config={tmp_path}/config.json", "--seeds=1", "--edges=0.3"]
     out = succeeds("benchmarks.band_weighting", *flags)
-    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 6
-    assert (tmp_path / "b.png").stat().st_size > 1000
+    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 2

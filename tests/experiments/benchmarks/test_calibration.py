@@ -1,4 +1,4 @@
-"""The benchmark of posteriors at its smallest: exact numbers of its problems, cells that are kept, and flags."""
+"""The benchmark of posteriors at its smallest: exact numbers of its problems, cells, and flags."""
 
 import jax
 import numpy as np
@@ -57,15 +57,11 @@ def test_scores_of_exact_samples_and_of_narrow_ones(tmp_path):
 
 
 @pytest.mark.slow
-def test_cells_are_computed_once(program, tmp_path):
+def test_every_cell_has_a_row(program, tmp_path):
     flags = dict(law="gaussian,laplace", operator="inpaint", method="mmps,annealed", signals="2", samples="16")
     flags |= dict(stages="3", steps="2", training="100", draws="4", workdir=str(tmp_path / "found"))
     out = program(**flags)
     assert out.count("annealed") == out.count("mmps") == 2
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "found").rglob("*.json")}
-    assert len(files) == 4
-    assert program(**flags) == out
-    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "found").rglob("*.json")}
     assert (tmp_path / "found" / "table.txt").read_text().strip() == out.strip()
 
 

@@ -1,15 +1,10 @@
-"""Structure at equal compute: operations, fractions, distances of sets, and saved samples."""
-
-import io
-import json
+"""Structure at equal compute: operations, fractions, and distances of sets."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
-
-from experiments.cli.config import ConfigError
 
 
 @pytest.fixture
@@ -52,19 +47,6 @@ def test_distances_are_zero_for_the_same_set_and_large_for_noise(hierarchy):
     for name in near:
         assert abs(near[name]) < 1e-2 * far[name], name
         assert far[name] > 0.1
-
-
-def test_saved_samples_are_read_unless_the_operations_differ(hierarchy, tmp_path):
-    archive = io.BytesIO()
-    facts = {"flops": 5.0, "seconds": 0.25, "costs": {"flat": [1.0, 5, 5.0, 2.0]}}
-    np.savez(archive, facts=json.dumps(facts), flat=np.ones((2, 8)))
-    (tmp_path / "flat.npz").write_bytes(archive.getvalue())
-    found = hierarchy.drawn("flat", tmp_path, 5.0, np.zeros(2, int), flags.FLAGS)
-    assert found.seconds == 0.25
-    assert found.costs["flat"] == hierarchy.Cost(1.0, 5, 5.0, 2.0)
-    np.testing.assert_array_equal(found.sounds["flat"], 1)
-    with pytest.raises(ConfigError, match=r"--flops=6: .*flat.npz was drawn after 5; use another --out"):
-        hierarchy.drawn("flat", tmp_path, 6.0, np.zeros(2, int), flags.FLAGS)
 
 
 def test_figures_plot_the_mean_statistics_by_lag(hierarchy, tmp_path):

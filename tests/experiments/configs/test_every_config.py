@@ -6,19 +6,37 @@ from pathlib import Path
 import pytest
 
 from experiments import configs, tasks, training
-from experiments.cli.config import check_config
+from experiments.cli.config import ConfigError, check_config
 from experiments.configs.ood import ood_digits
 
 FOLDER = Path(configs.__file__).parent
+ARGUMENTS = """\
+    images/digits:band images/digits:autoencoder images/digits:latents images/mnist:fashion_mnist
+    latents/phrases_latent:16khz latents/phrases_of_latents:16khz music/rolls_masked:chorales
+    notes/notes_waveform:diffusion notes/sounds:waveform notes/sounds:mel notes/vocoder_student:mean_flow
+    ood/ood_digits:flow ood/ood_digits:gaussian ood/ood_fashion:mnist phrases/phrases_4khz:16khz
+    phrases/phrases_forcing:causal posterior/two_moons:gaussian_linear published/cifar10_vp:sub_vp
+    text/contrastive:evaluator text/emoji_16:decoder
+""".split()  # noqa: SIM905
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py") if path.stem[0] != "_")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *ARGUMENTS])
 def test_a_config_is_valid(name):
-    config = importlib.import_module(f"experiments.configs.{name.replace('/', '.')}").get_config()
+    file, *argument = name.split(":")
+    config = importlib.import_module(f"experiments.configs.{file.replace('/', '.')}").get_config(*argument)
     if "in_distribution" in config:
         check_config(config, ood_digits.get_config())
         config = config.train
     tasks.check_fields(config)
     tasks.of(config).check(config)
     training.check(config)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_argument_of_a_config_changes_it_and_another_is_an_error(name):
+    file, argument = name.split(":")
+    module = importlib.import_module(f"experiments.configs.{file.replace('/', '.')}")
+    assert module.get_config(argument) != module.get_config()
+    with pytest.raises(ConfigError, match=rf"{argument}x: must be .*did you mean {argument}\?"):
+        module.get_config(f"{argument}x")

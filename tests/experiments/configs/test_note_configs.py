@@ -1,5 +1,7 @@
 """The configs of notes: each validates, and its network has a loss on its representation of sounds."""
 
+import importlib
+
 import jax
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ from programs import changed, check_config
 
 from experiments import data as data_sets
 from experiments import training
-from experiments.configs.notes import notes, notes_complex, notes_controls, notes_gpu, notes_spectrogram
+from experiments.configs.notes import notes, notes_complex, notes_controls, notes_spectrogram
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
+from experiments.models.run_files import fields_of
 from scorekit import data
 from scorekit.data.sounds import NoteSet
 
@@ -56,7 +59,6 @@ def loss_of(config, run):
 
 SHAPES = {
     notes: (128, 64),
-    notes_gpu: (512, 64),
     notes_complex: (64, 256),
     notes_controls: (32, 97),
     notes_spectrogram: (128, 128),
@@ -75,3 +77,26 @@ def test_config_validates_and_its_network_takes_the_representation(four_sines, m
     small = changed(module, "network.channels=8", "network.heads=1", "network.blocks=1")
     _, loss = loss_of(small, jax.jit(lambda f, *rest: f(*rest), static_argnums=0))
     assert np.all(np.isfinite(loss))
+
+
+STUDENTS = {
+    "consistency_notes": "flow_map_notes_teacher",
+    "flow_map_notes": "flow_map_notes_teacher",
+    "vocoder_student": "vocoder",
+    "vocoder_student:mean_flow": "vocoder",
+}
+
+
+def config_of(name):
+    file, *argument = name.split(":")
+    return importlib.import_module(f"experiments.configs.notes.{file}").get_config(*argument)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_has_the_network_of_its_teacher(name):
+    student, teacher = (fields_of(config_of(each)) for each in (name, STUDENTS[name]))
+    differ = {field for field in {*student, *teacher} if student.get(field) != teacher.get(field)}
+    own = ("loss.flow_map.", "loss.times.", "data.representation.iterations")
+    assert not [field for field in differ if not field.startswith(own)]
+    assert teacher["preconditioning.noise.name"] == "clock"
+    assert config_of(name).sampling.ema == config_of(STUDENTS[name]).sampling.ema

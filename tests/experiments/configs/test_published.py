@@ -68,7 +68,7 @@ EDM2_S: dict[str, Any] = {
 }
 RECIPES = {
     "cifar10_vp": Recipe(**DDPMPP, **SCORE_SDE, average=0.9999),
-    "cifar10_sub_vp": Recipe(**DDPMPP, **SCORE_SDE, average=0.9999),
+    "cifar10_vp:sub_vp": Recipe(**DDPMPP, **SCORE_SDE, average=0.9999),
     "cifar10_ve": Recipe(**NCSNPP, **SCORE_SDE, average=0.999),
     "cifar10_edm": Recipe(55_733_891, 1408, 1e-3, 512, 200e6, 0.5 ** (512 / 500e3), 0.13, 1.0),
     "cifar10_flow_matching": Recipe(**DDPMPP, **{**SCORE_SDE, "dropout": 0.15, "loss": 1.0 + 0.5**2}, average=0.999999),
@@ -101,11 +101,14 @@ class Noise(Images):
 
 
 def config_of(name):
-    return importlib.import_module(f"experiments.configs.published.{name}").get_config()
+    file, *argument = name.split(":")
+    return importlib.import_module(f"experiments.configs.published.{file}").get_config(*argument)
 
 
 def test_every_recipe_is_here():
-    assert {path.stem for path in Path(published.__file__).parent.glob("[!_]*.py")} == set(RECIPES)
+    assert {path.stem for path in Path(published.__file__).parent.glob("[!_]*.py")} == {
+        name.split(":")[0] for name in RECIPES
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -229,7 +232,7 @@ def test_noise_enters_the_networks_as_published():
     given = lambda name, log_snr: float(choices.build_noise_input(config_of(name), schedule(name))(log_snr))
     at = lambda name, t: schedule(name).log_snr(t)
     of_sigma = lambda sigma: -2 * math.log(sigma)
-    for name in ("cifar10_vp", "cifar10_sub_vp", "cifar10_flow_matching"):
+    for name in ("cifar10_vp", "cifar10_vp:sub_vp", "cifar10_flow_matching"):
         assert given(name, at(name, 0.25)) == pytest.approx(999 / 4, rel=1e-4)
     assert given("cifar10_ve", of_sigma(100.0)) == pytest.approx(math.log(50.0))
     for name in ("cifar10_edm", "imagenet64_edm", "imagenet64_edm2_s"):

@@ -11,7 +11,7 @@ from parameters import random_like
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.music import chorales, events_masked, events_transformer, performances, smoke_rolls
+from experiments.configs.music import events_masked, events_transformer, performances, rolls_masked, smoke_rolls
 from experiments.data import rolls, scores
 from experiments.data.performances import performed_phrase, window
 from experiments.data.symbols import events
@@ -116,7 +116,7 @@ def test_performances_deviate_from_the_phrases_and_are_windows_of_notes():
 def test_other_symbols_and_collections_are_errors():
     for message, config in {
         "symbols.name=roll: must be events for data.name=performances": small(smoke_rolls, name="performances"),
-        "data.name=scores/opera: must be one of scores/chorales, ": small(chorales, name="scores/opera"),
+        "data.name=scores/opera: must be one of scores/chorales, ": small(rolls_masked, name="scores/opera"),
         "data.train_split=all: must be train, or of it": small(smoke_rolls, train_split="all"),
     }.items():
         with pytest.raises(ConfigError, match=message):
@@ -136,7 +136,9 @@ def test_the_voices_of_parts_are_kept_and_pitches_moved_by_octaves():
 @pytest.mark.external
 def test_scores_of_music21_are_voices_of_a_melody_that_is_theirs(tmp_path):
     pytest.importorskip("music21")
-    config = small(chorales, data_dir=str(tmp_path), train_split="train[:9]", test_split="test[:1]")
+    config = small(
+        rolls_masked, name="scores/chorales", data_dir=str(tmp_path), train_split="train[:9]", test_split="test[:1]"
+    )
     dataset = data.load(config)
     assert len(dataset.songs) == 9
     assert "322" not in dataset.summary()

@@ -13,7 +13,7 @@ from experiments.data import load
 from experiments.evaluation.run_metrics import sample_metrics
 from experiments.evaluation.semigroup import semigroup
 from experiments.models.model import build_model, init_params
-from experiments.models.sampling import at_steps, make_sampler, possible_steps
+from experiments.models.sampling import at_steps, make_sampler
 
 
 def small():
@@ -47,14 +47,6 @@ def test_each_number_of_steps_is_a_row_of_its_own_sampler():
     still = semigroup(config, model, dataset, initial, 1)  # whose velocity is zero
     assert still["semigroup error"] == pytest.approx(0, abs=1e-10)
     assert semigroup(config, model._replace(flow_map=None), dataset, initial, 1) == {}
-
-
-def test_a_grid_of_listed_times_has_its_own_number_of_steps():
-    config = base.get_config()
-    assert possible_steps(config, [1, 2, 4]) == [1, 2, 4]
-    config.sampling.grid.update(name="times", times=(1.0, 0.5, 0.0))
-    config.sampling.steps = 2
-    assert possible_steps(config, [1, 2, 4]) == [2]
 
 
 def test_rows_are_those_of_the_scales_alone_unless_steps_are_compared():

@@ -5,8 +5,7 @@ import pytest
 from programs import changed
 
 from experiments.configs import base
-from experiments.configs.images import digits_band
-from experiments.configs.latents import digits_autoencoder
+from experiments.configs.images import digits
 from experiments.models import checks, choices
 from scorekit import weightings
 
@@ -42,5 +41,5 @@ def test_a_config_names_a_band_and_the_times_of_a_denoising_autoencoder():
     np.testing.assert_allclose(schedule.log_snr(band.quantile(np.float32([0.5]), schedule).t), -np.log(0.5), rtol=1e-5)
     annealed = choices.build_times(with_loss("times.name=annealed", "times.first=0.8", "times.last=0.1"))
     assert (annealed.first, annealed.last) == (0.8, 0.1)
-    for module in (digits_band, digits_autoencoder):
-        checks.check(module.get_config())
+    for argument in ("band", "autoencoder"):
+        checks.check(digits.get_config(argument))

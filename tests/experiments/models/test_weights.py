@@ -12,8 +12,7 @@ from programs import changed, error_of, fails, save_run, succeeds
 from experiments import data
 from experiments.cli.config import ConfigError, load_resolved
 from experiments.configs import base
-from experiments.configs.images import smoke
-from experiments.configs.latents import digits_of_latents
+from experiments.configs.images import digits, smoke
 from experiments.models import model, run_files
 from experiments.training import loop
 from scorekit import training
@@ -64,7 +63,7 @@ def test_other_fields_are_free(recorded, capsys, text):
 
 
 def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
-    config, moved = digits_of_latents.get_config(), digits_of_latents.get_config()
+    config, moved = digits.get_config("latents"), digits.get_config("latents")
     moved.data.latents = "elsewhere"
     assert run_files.fields_of(config) == run_files.fields_of(moved)
     assert "data.latents" not in run_files.fields_of(smoke.get_config())

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.cli.command_line import override
-from experiments.configs.ood import ood_digits_gaussian
+from experiments.configs.ood import ood_digits
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def make_config(no_fetched_data):
     """Makes the config of one Gaussian with an exact denoiser, few images and noise levels; overrides as text."""
 
     def make(**overrides):
-        config = ood_digits_gaussian.get_config()
+        config = ood_digits.get_config("gaussian")
         fields = {
             "near": "mirrored",
             "far": "photos,mnist",
