@@ -16,13 +16,11 @@ Returns:
 >>> flow, two = rectified_flow(), Prediction(jnp.zeros(2), jnp.ones(2))
 >>> print(perturb(jnp.ones(2), jnp.zeros(2), 0.25, flow), score(two, 0.5, flow))
 [0.75 0.75] [-2. -2.]
->>> [round(float(f(flow, 0.5)), 3) for f in (drift, autodiff_drift, diffusion_squared, autodiff_diffusion_squared)]
-[-2.0, -2.0, 2.0, 2.0]
+>>> [round(float(f(flow, 0.5)), 3) for f in (drift, diffusion_squared)]
+[-2.0, 2.0]
 >>> kernels: list[Kernel] = [kernel(flow, 0.8, 0.5) for kernel in (transition, posterior)]
 >>> [(*(round(float(scale), 3) for scale in kernel.scales), round(float(kernel.std), 3)) for kernel in kernels]
 [(0.4, 0.775), (0.156, 0.469, 0.484)]
->>> print(snr_drop(flow, 1.0, 0.0))
-1.0
 """
 
 from typing import NamedTuple
@@ -38,15 +36,12 @@ from scorekit.typing import Array, ArrayLike, Key, Prediction, PyTree, Schedule
 
 __all__ = [
     "Kernel",
-    "autodiff_diffusion_squared",
-    "autodiff_drift",
     "diffusion_squared",
     "drift",
     "perturb",
     "posterior",
     "sample_prior",
     "score",
-    "snr_drop",
     "transition",
 ]
 
@@ -72,7 +67,7 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
     """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
     exact = getattr(schedule, "drift", None)
-    return exact(t) if exact is not None else autodiff_drift(schedule, t)
+    return exact(t) if exact is not None else time_derivative(schedule.alpha, t) / schedule.alpha(t)
 
 
 @checked
@@ -80,21 +75,9 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
     """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation."""
     check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
-    return exact(t) if exact is not None else autodiff_diffusion_squared(schedule, t)
-
-
-@checked
-def autodiff_drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = alpha'(t) / alpha(t)`` by forward-mode differentiation."""
-    check_time(t=t)
-    return time_derivative(schedule.alpha, t) / schedule.alpha(t)
-
-
-@checked
-def autodiff_diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = -sigma^2 d log_snr / dt`` by forward-mode differentiation."""
-    check_time(t=t)
-    return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)
+    if exact is not None:
+        return exact(t)
+    return -jnp.square(schedule.sigma(t)) * time_derivative(schedule.log_snr, t)  # without a difference of large terms
 
 
 class Kernel(NamedTuple):
@@ -109,8 +92,7 @@ class Kernel(NamedTuple):
     std: Array
 
 
-@checked
-def snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
+def _snr_drop(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Array:
     """``1 - SNR(t) / SNR(s)`` for ``s <= t``, from 0 to 1; exact where alpha(t) or sigma(s) vanishes."""
     check_time(t=t, s=s)
     if not is_traced(t):
@@ -126,7 +108,7 @@ def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
 
     ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
     """
-    drop = snr_drop(schedule, t, s)
+    drop = _snr_drop(schedule, t, s)
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
 
 
@@ -137,7 +119,7 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
     """
-    drop, sigma_s = snr_drop(schedule, t, s), schedule.sigma(s)
+    drop, sigma_s = _snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
     return Kernel((noise, schedule.alpha(s) * drop), sigma_s * jnp.sqrt(drop))
 

@@ -32,11 +32,9 @@ if is_known:
     # without MLIR, programs compile in half the time, and in one part in nine tenths of it; a jaxlib that does not know
     # a flag would end the process
     flags = f"{flags} --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-if "xla_force_host_platform_device_count" not in flags:
-    flags = f"{flags} --xla_force_host_platform_device_count=4"
 os.environ["XLA_FLAGS"] = flags.strip()
-# for processes that have one device, or set another number
-os.environ["SCOREKIT_TEST_XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", flags).strip()
+# for processes that have one device, or set another number; a worker has the flags of the main process
+os.environ.setdefault("SCOREKIT_TEST_XLA_FLAGS", flags.strip())
 
 CACHE = None
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
@@ -47,6 +45,9 @@ elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, "main")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+import chex  # noqa: E402  (imports jax: the environment is set above)
+
+chex.set_n_cpu_devices(4)
 
 BEYOND_THE_CORE = [
     *("adding", "audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),

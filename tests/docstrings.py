@@ -25,7 +25,6 @@ PROTOCOL_METHODS = {
     "densities": "dim sample log_density entropy marginal predict",
     "autoregressive.SequenceModel": "conditional outputs init_state step",
     "autoregressive.Conditional": "num_outputs log_prob sample zeros",
-    "interpolants": "alpha beta gamma",
     "flax.linen.Module": "setup",
     "arguments.Bound": "allows holds check outside inside",
 }

@@ -1,6 +1,5 @@
 """Problems with known answers that several files share; functions, since the precision may be enabled later."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -50,11 +49,6 @@ def doubling_steps(n, low, high):
         steps.append(steps[-1] / 2)
     first = low + np.cumsum(steps[::-1])
     return np.concatenate([[low], first, np.linspace(first[-1], high, round((high - first[-1]) / h) + 1)[1:]])
-
-
-def shapes(tree):
-    """Shapes and dtypes of the leaves."""
-    return jax.tree.map(lambda leaf: (jnp.shape(leaf), str(leaf.dtype)), tree)
 
 
 def lagged(size, coefficient):

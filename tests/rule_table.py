@@ -4,11 +4,12 @@ The tests of guidance and the contract tests run through this table. A new rule 
 needed only for hyper-parameters without a default and for values that the contract tests should use.
 """
 
+import functools
 import inspect
 
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from scorekit import denoisers, densities, guidance, schedules
 
@@ -76,8 +77,7 @@ def nests(count):
     return {f"nest_{k}": (*bases[k::count], *wrappers[k::count]) for k in range(count)}
 
 
-def same(one, other, rtol=1e-5, atol=1e-6):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), one, other)
+same = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
 
 
 def once(rule, x, t):

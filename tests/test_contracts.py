@@ -6,6 +6,7 @@ on single blocks is the reference for everything that runs many blocks or many h
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,8 +155,7 @@ def reference(solver):
     return np.stack([compiled(solver)(NUMBERS, KEYS[i], X[i], TS) for i in range(BLOCKS)])
 
 
-def assert_same(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-5), a, b)
+assert_same = functools.partial(chex.assert_trees_all_close, rtol=2e-5, atol=2e-5)
 
 
 CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SOLVERS]

@@ -54,7 +54,7 @@ norm = sk.trees.sum_per_example(jnp.square, x)
 
 # two-time models, two data sets, tokens, factorised models, frames
 consistency = sk.flow_maps.consistency_function(learned, sk.schedules.edm())
-ends = sk.interpolants.ends_denoiser(lambda x, t: (0 * x, x), sk.interpolants.linear(noise=1.0))
+pinned = sk.interpolants.bridge_noise(x0, x0, x0, 0.5, sk.interpolants.brownian_schedule())
 tokens = sk.discrete.absorbing(3)
 logits = sk.discrete.denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 3)), tokens)
 next_one = sk.autoregressive.Categorical(num_codes=256).log_prob(jnp.zeros((1, 256)), jnp.array([17]))
@@ -62,5 +62,5 @@ pair = sk.densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.
 frames = forcing.exact_denoiser(pair, schedule, 2)(jnp.ones((1, 2, 1)), jnp.array([[0.0, 1.0]]))
 
 print(loss.mean(), aux, rescaled(x0, jnp.array(0.5)).x0.shape, eps.shape, x_0.shape, solved.x.shape, x_s.shape)
-print(bits.bits_per_dim, scores.shape, norm.shape, consistency(x0, jnp.array(0.5)), ends(x0, jnp.array(0.5)))
+print(bits.bits_per_dim, scores.shape, norm.shape, consistency(x0, jnp.array(0.5)), pinned.shape)
 print(logits(jnp.zeros((1, 4), int), jnp.array(0.5)).shape, next_one, frames.x0)

@@ -22,17 +22,10 @@ from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, i
 from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
 from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
 from scorekit.audio.files import Sound, read, resample, write
-from scorekit.audio.frequency import (
-    decode_spectrum,
-    encode_spectrum,
-    frequency_to_hz,
-    instantaneous_frequency,
-    phase_from_frequency,
-)
+from scorekit.audio.frequency import decode_spectrum, encode_spectrum
 from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
 from scorekit.audio.mel_features import LogMel, log_mel_frames, log_mel_statistics, make_log_mel
 from scorekit.audio.mel_spectrograms import (
-    apply_gains,
     hz_to_mel,
     log_mel,
     magnitude_from_mel,
@@ -63,7 +56,6 @@ from scorekit.audio.stft import (
     num_frames,
     overlap_add,
     phase,
-    random_phase,
     randomise_phase,
     spectrogram_images,
     stft,
@@ -75,7 +67,6 @@ __all__ = [
     "LogMel",
     "Representation",
     "Sound",
-    "apply_gains",
     "chroma",
     "constant_q",
     "constant_q_frame",
@@ -85,14 +76,12 @@ __all__ = [
     "encode_spectrum",
     "float_to_pcm",
     "frame",
-    "frequency_to_hz",
     "from_polar",
     "griffin_lim",
     "hann",
     "harmonic_tones",
     "high_rate",
     "hz_to_mel",
-    "instantaneous_frequency",
     "inverse_constant_q",
     "istft",
     "log_mel",
@@ -119,10 +108,8 @@ __all__ = [
     "overlap_add",
     "pcm_to_float",
     "phase",
-    "phase_from_frequency",
     "pitch_velocity_features",
     "pulse_train",
-    "random_phase",
     "randomise_phase",
     "read",
     "representations",

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from scorekit._numerics import wide
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
-from scorekit.audio.stft import from_polar, istft, magnitude, phase, random_phase, stft
+from scorekit.audio.stft import from_polar, istft, magnitude, phase, stft
 from scorekit.checks import check_at_least, check_floating
 from scorekit.typing import Array, ArrayLike, Key, Number
 
@@ -85,7 +85,8 @@ def griffin_lim(
         x, spectrum, convergence = project(phase(ahead))
         return (spectrum, spectrum + momentum * (spectrum - previous), x), convergence
 
-    x, spectrum, first = project(random_phase(key, magnitudes))
+    phases = jax.random.uniform(key, magnitudes.shape, magnitudes.dtype, -jnp.pi, jnp.pi)
+    x, spectrum, first = project(phases)
     (_, _, x), rest = jax.lax.scan(step, (spectrum, spectrum, x), length=iterations)
     return GriffinLim(x=x, convergence=jnp.concatenate([first[None], rest]))
 

@@ -7,7 +7,7 @@ are not interchangeable: a vocoder needs the ones that it was trained with.
 A bank has fewer filters than the transform has bins, so that the magnitudes are not determined.
 :func:`magnitude_from_mel` is a non-negative least-squares fit, for :func:`scorekit.audio.griffin_lim`;
 :func:`mel_envelope` interpolates the mean magnitude of each filter, smooth and positive where the mel spectrogram is.
-:func:`match_mel` matches the mel spectrogram of a signal to a given one by time-varying gains, :func:`apply_gains`.
+:func:`match_mel` matches the mel spectrogram of a signal to a given one by time-varying gains.
 
 Args:
   scale: mel scale.
@@ -33,8 +33,6 @@ Returns:
 True
 >>> bool(jnp.allclose(mel_envelope(3.0 * bank.sum(0), bank), 3.0))
 True
->>> bool(jnp.allclose(apply_gains(x, jnp.full((17, 129), 0.5), window, 64), x / 2, atol=1e-5))
-True
 >>> bool(jnp.allclose(match_mel(0.1 * x, mel, bank, window, 64), x, atol=1e-4))
 True
 
@@ -55,7 +53,6 @@ from scorekit.checks import check_not_nan
 from scorekit.typing import Array, ArrayLike
 
 __all__ = [
-    "apply_gains",
     "hz_to_mel",
     "log_mel",
     "magnitude_from_mel",
@@ -212,20 +209,12 @@ def mel_envelope(mel: ArrayLike, bank: NonNegativeArray) -> Array:
     return jnp.matmul(mel, jnp.asarray(interpolation / weights.sum(0)[:, None], mel.dtype), precision="highest")
 
 
-@checked
-def apply_gains(x: ArrayLike, gains: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
+def _apply_gains(x: ArrayLike, gains: Array, window: ArrayLike, hop: int) -> Array:
     """A time-varying filter: ``istft(gains * stft(x))``. For smooth gains ``1 / gains`` is nearly its inverse.
-
-    Args:
-      gains: gains ``(..., frames, N // 2 + 1)``, or ``(N // 2 + 1,)`` for all frames.
 
     Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
     """
-    x, spectrum = jnp.asarray(x), stft(x, window, hop)
-    shape, (frames, bins) = jnp.shape(gains), spectrum.shape[-2:]
-    if shape[-1:] != (bins,) or shape[-2:-1] not in ((), (1,), (frames,)):
-        raise ValueError(f"gains must be ({bins},) or (..., {frames}, {bins}), as the spectrum of x, got {shape}")
-    return istft(spectrum * gains, window, hop, x.shape[-1])
+    return istft(stft(x, window, hop) * gains, window, hop, jnp.shape(x)[-1])
 
 
 @checked
@@ -244,7 +233,7 @@ def match_mel(
     if jnp.shape(mel)[-2:] != own.shape[-2:]:
         wanted = ", ".join(map(str, own.shape[-2:]))
         raise ValueError(f"mel must be (..., {wanted}), the frames of x and the filters, got {jnp.shape(mel)}")
-    return apply_gains(x, envelope(jnp.asarray(mel)) / envelope(own), window, hop)
+    return _apply_gains(x, envelope(jnp.asarray(mel)) / envelope(own), window, hop)
 
 
 def _check(mel: ArrayLike, bank: ArrayLike) -> tuple[Array, Array]:

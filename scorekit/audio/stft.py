@@ -26,8 +26,8 @@ True
 ((3, 11, 129), True)
 >>> frame(jnp.arange(6), 4, 2).tolist(), overlap_add(jnp.ones((2, 4)), 2).tolist()
 ([[0, 1, 2, 3], [2, 3, 4, 5]], [1.0, 1.0, 2.0, 2.0, 1.0, 1.0])
->>> randomise_phase(jax.random.key(0), x, hann(256), 64).shape, random_phase(jax.random.key(0), x).shape
-((3, 1000), (3, 1000))
+>>> randomise_phase(jax.random.key(0), x, hann(256), 64).shape
+(3, 1000)
 >>> hann(4).round(2).tolist(), hann(2, 4).tolist()
 ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
 >>> spectrogram_images(np.zeros((2, 1024))).shape
@@ -45,7 +45,7 @@ import numpy as np
 from scorekit._numerics import wide
 from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, check_signal
-from scorekit.checks import check_floating, check_like
+from scorekit.checks import check_like
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "num_frames",
     "overlap_add",
     "phase",
-    "random_phase",
     "randomise_phase",
     "spectrogram_images",
     "stft",
@@ -199,18 +198,8 @@ def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: PositiveInt)
     """A signal with the magnitudes of ``x`` and random phases, which shows the contribution of the phases."""
     x = jnp.asarray(x)
     size = magnitude(stft(x, window, hop))
-    return istft(from_polar(size, random_phase(key, size)), window, hop, x.shape[-1])
-
-
-@checked
-def random_phase(key: Key, like: Array) -> Array:
-    """Uniformly random phases in [-pi, pi), shaped like ``like``.
-
-    Args:
-      like: an array of the shape and floating dtype of the result.
-    """
-    check_floating(like=like)
-    return jax.random.uniform(key, like.shape, like.dtype, -math.pi, math.pi)
+    phases = jax.random.uniform(key, size.shape, size.dtype, -math.pi, math.pi)
+    return istft(from_polar(size, phases), window, hop, x.shape[-1])
 
 
 def _check_window(window: ArrayLike) -> int:

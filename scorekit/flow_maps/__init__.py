@@ -28,12 +28,9 @@ from scorekit.flow_maps.adversarial import (
     discriminator_loss,
     feature_matching_loss,
     gradient_penalty,
-    noised_logits,
-    optimal_logits,
 )
 from scorekit.flow_maps.consistency import (
     Distance,
-    boundary_coefficients,
     consistency_distillation_loss,
     consistency_function,
     consistency_training_loss,
@@ -45,8 +42,8 @@ from scorekit.flow_maps.divergence import LogDet, divergence_loss, exact_log_det
 from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
-from scorekit.flow_maps.matching import fake_score_loss, matching_loss, reverse_kl_gradient
-from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps, two_step_prediction
+from scorekit.flow_maps.matching import fake_score_loss, matching_loss
+from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps
 from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
 from scorekit.flow_maps.sampling import FlowMapSolver
 from scorekit.flow_maps.two_times import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
@@ -64,7 +61,6 @@ __all__ = [
     "adaptive_weighted",
     "adversarial_loss",
     "balancing_weight",
-    "boundary_coefficients",
     "chord",
     "clock",
     "condition_on_clocks",
@@ -92,11 +88,8 @@ __all__ = [
     "log_det_from_network",
     "matching_loss",
     "middle_time",
-    "noised_logits",
-    "optimal_logits",
     "progressive_loss",
     "pseudo_huber",
-    "reverse_kl_gradient",
     "semigroup_error",
     "semigroup_loss",
     "shortcut_steps",
@@ -105,6 +98,5 @@ __all__ = [
     "student_steps",
     "transport",
     "tuning_time",
-    "two_step_prediction",
     "two_times",
 ]

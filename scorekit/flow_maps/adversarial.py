@@ -16,26 +16,17 @@ Args:
   real_logits: logits of data, leaves ``(B, ...)``.
   fake_logits: logits of samples, shaped like ``real_logits``.
   form: the kind of loss.
-  schedule: the noise schedule.
-  t: time, scalar or ``(B,)``.
   real_features: features of data, leaves ``(B, ...)``.
   fake_features: features of samples, shaped like ``real_features``.
 
 Returns:
   ``(B,)``: the mean over the logits of a leaf, summed over leaves.
 
->>> from scorekit.densities import gaussian
->>> from scorekit.schedules import rectified_flow
 >>> real, fake = jnp.array([[2.0]]), jnp.array([[-0.5]])
 >>> discriminator_loss(real, fake, "hinge"), adversarial_loss(fake, "hinge")
 (Array([0.5], dtype=float32), Array([0.5], dtype=float32))
 >>> feature_matching_loss([real, real], [fake, 2 * fake])
 Array([5.5], dtype=float32)
->>> noised_logits(lambda x, t: x.sum(-1), jnp.ones((1, 3)), rectified_flow(), jnp.zeros((1, 3)), 0.5)
-Array([1.5], dtype=float32)
->>> p, q = (gaussian(jnp.full(1, m), std=1.0) for m in (1.0, -1.0))
->>> optimal_logits(p, q, rectified_flow(), jnp.array([[0.0], [1.0]]), 0.0)  # 2 x
-Array([0., 2.], dtype=float32)
 >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
 Array([12.5, 12.5], dtype=float32)
 
@@ -50,11 +41,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import NonNegativeScalar, PositiveScalar, checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_time
-from scorekit.densities import Gaussian, Mixture
-from scorekit.process import perturb
-from scorekit.trees import batch_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, PyTree, Schedule
+from scorekit.checks import check_floating, check_like, check_per_example
+from scorekit.trees import sum_per_example
+from scorekit.typing import Array, PyTree
 
 __all__ = [
     "AdversarialForm",
@@ -64,8 +53,6 @@ __all__ = [
     "discriminator_loss",
     "feature_matching_loss",
     "gradient_penalty",
-    "noised_logits",
-    "optimal_logits",
 ]
 
 AdversarialForm: TypeAlias = Literal["softplus", "hinge"]
@@ -105,48 +92,6 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     """
     _check_batch(fake_logits=fake_logits)
     return _mean(_GENERATOR[form], fake_logits)
-
-
-@checked
-def noised_logits(discriminator: Discriminator, x: PyTree, schedule: Schedule, eps: PyTree, t: ArrayLike) -> PyTree:
-    """The logits at one noise level, ``D(alpha x + sigma eps, t)``.
-
-    Noise makes the supports of data and samples overlap: the optimal logits are finite and their gradient is useful.
-
-    Args:
-      discriminator: ``(x_t, t) -> logits``.
-      x: data or samples, leaves ``(B, ...)``; differentiable.
-      eps: noise shaped like ``x``.
-
-    Source: Wang et al. 2022, "Diffusion-GAN" (https://arxiv.org/abs/2206.02262).
-    """
-    x_t = perturb(x, eps, t, schedule)
-    return discriminator(x_t, jnp.broadcast_to(jnp.asarray(t), (batch_size(x),)))
-
-
-@checked
-def optimal_logits(
-    real: Gaussian | Mixture, fake: Gaussian | Mixture, schedule: Schedule, x_t: Array, t: ArrayLike
-) -> Array:
-    """The logits of the best discriminator of two exact distributions, ``log p_t(x_t) - log q_t(x_t)``.
-
-    Args:
-      real: the data distribution p.
-      fake: the distribution q of the samples.
-      x_t: noised points ``(B, D)``, with D the dimension of both distributions.
-    """
-    check_floating(x_t=x_t)
-    check_time(t=t)
-    x_t = jnp.asarray(x_t)
-    if x_t.ndim != 2 or not x_t.shape[1] == real.dim == fake.dim:
-        raise ValueError(f"x_t must be (B, D) with D = {real.dim} and {fake.dim}, got {x_t.shape}")
-    check_per_example(x_t, t=t)
-
-    def one(x, t):
-        scales = schedule.alpha(t), schedule.sigma(t)
-        return real.marginal(*scales).log_density(x) - fake.marginal(*scales).log_density(x)
-
-    return jax.vmap(one)(x_t, jnp.broadcast_to(jnp.asarray(t), x_t.shape[:1]))
 
 
 @checked

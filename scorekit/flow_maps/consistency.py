@@ -30,8 +30,6 @@ Returns:
 >>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
 >>> f(jnp.ones(1), 0.0).round(5)
 Array([1.], dtype=float32)
->>> [float(c) for c in boundary_coefficients("velocity", 0.25, rectified_flow())]
-[1.0, -0.25]
 >>> d = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "v")
 >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
 >>> consistency_training_loss(d, d, rectified_flow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
@@ -51,7 +49,6 @@ from jax.tree_util import Partial
 from scorekit.arguments import Positive, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import checked_steps
-from scorekit.predictions import Target, TargetName, as_target
 from scorekit.process import perturb
 from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, combine, event_size, is_traced, sum_per_example
@@ -59,7 +56,6 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Sche
 
 __all__ = [
     "Distance",
-    "boundary_coefficients",
     "consistency_distillation_loss",
     "consistency_function",
     "consistency_training_loss",
@@ -99,29 +95,6 @@ def consistency_function(
     """
     check_time(t_min=t_min)
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
-
-
-@checked
-def boundary_coefficients(
-    target: "TargetName | Target", t: ArrayLike, schedule: Schedule, t_min: ArrayLike = 0.0
-) -> tuple[Array, Array]:
-    """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``, for a network of any target.
-
-    They are shaped like t, and (1, 0) at ``t_min``. For :func:`scorekit.predictions.edm_target` without noise at
-    ``t_min`` they equal the coefficients of Song et al. for their eps = 0.
-
-    Args:
-      target: the target of the network.
-
-    Source: Song et al. 2023, eq. 5 and app. C (https://arxiv.org/abs/2303.01469).
-    """
-    check_time(t=t, t_min=t_min)
-    t, kind = jnp.asarray(t), as_target(target)
-    one, zero = jnp.ones_like(schedule.alpha(t)), jnp.zeros_like(schedule.alpha(t))
-    ends = (schedule.alpha(t_min), schedule.sigma(t_min))
-    parts = (kind.to_prediction(zero, one, t, schedule), kind.to_prediction(one, zero, t, schedule))
-    skip, out = (ends[0] * part.x0 + ends[1] * part.eps for part in parts)
-    return skip, out
 
 
 def squared_error(a: PyTree, b: PyTree) -> Array:

@@ -18,16 +18,13 @@ Args:
   weighting: lambda, a function of log-SNR.
 
 Returns:
-  Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`; the gradient is shaped
-  like ``x_t``.
+  Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`.
 
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
 >>> from scorekit.schedules import rectified_flow
 >>> schedule = rectified_flow()
 >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), schedule) for m in (2.0, 0.0))
->>> reverse_kl_gradient(fake, real, schedule, jnp.ones((1, 1)), 0.5).round(4)
-Array([[1.]], dtype=float32)
 >>> at = Times(jnp.array([0.5]), jnp.ones(1))
 >>> jax.grad(lambda x: matching_loss(x, fake, real, schedule, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
 Array([[1.]], dtype=float32)
@@ -43,45 +40,15 @@ import jax.numpy as jnp
 
 from scorekit import weightings
 from scorekit.arguments import checked
-from scorekit.checks import check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check_floating, check_like
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName, bounded_log_snr
 from scorekit.process import perturb
 from scorekit.times import Times
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Network, PyTree, Schedule, Weighting
+from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule, Weighting
 
-__all__ = ["fake_score_loss", "matching_loss", "reverse_kl_gradient"]
-
-
-@checked
-def reverse_kl_gradient(
-    fake: Denoiser,
-    real: Denoiser,
-    schedule: Schedule,
-    x_t: PyTree,
-    t: ArrayLike,
-    *,
-    weighting: Weighting = weightings.eps,
-) -> PyTree:
-    """The gradient of the reverse KL divergence at one noise level with respect to the sample x0 inside ``x_t``.
-
-    ``lambda alpha (score_fake - score_real) = lambda SNR (x0_fake - x0_real)``, both at ``x_t``, with the log-SNR
-    clipped to +-60 nats.
-
-    Args:
-      x_t: noised samples, leaves ``(B, ...)``.
-      t: time, scalar or ``(B,)``.
-      weighting: lambda, a function of log-SNR. 1 (``weightings.eps``) is the divergence itself; ``weightings.x0`` gives
-        ``x0_fake - x0_real``, of the same magnitude at every noise level.
-    """
-    check_floating(x_t=x_t)
-    check_time(t=t)
-    check_per_example(x_t, t=t)
-    t = jnp.asarray(t)
-    factor, fake_x0, real_x0 = _factor(weighting, t, schedule), fake(x_t, t).x0, real(x_t, t).x0
-    check_like("x_t", x_t, fake=fake_x0, real=real_x0)
-    return combine((factor, fake_x0), (-factor, real_x0))
+__all__ = ["fake_score_loss", "matching_loss"]
 
 
 @checked
@@ -98,8 +65,9 @@ def matching_loss(
 ) -> Array:
     """The per-example loss with the gradient of the reverse KL divergence of a generator.
 
-    ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with g from :func:`reverse_kl_gradient` at ``x_t = alpha x + sigma eps``:
-    its gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
+    ``loss_i = w_i ||x - stop(x - g)||^2 / 2`` with ``g = lambda alpha (score_fake - score_real)``, which is
+    ``lambda SNR (x0_fake - x0_real)``, at ``x_t = alpha x + sigma eps`` and the log-SNR clipped to +-60 nats: its
+    gradient with respect to the sample x is ``w g``. With ``normalise`` g is divided by the mean of
     ``|x - x0_real|``, so that the magnitude of a step does not depend on the distance from the data. The value of
     the loss is meaningless: it is not a divergence and need not decrease. It is a sum over the example, not a mean, so
     that the gradient is g.

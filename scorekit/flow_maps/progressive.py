@@ -28,8 +28,6 @@ Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
 >>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), rectified_flow()), jnp.ones((2, 1))
->>> two_step_prediction(teacher, x, 1.0, 0.5, 0.0, rectified_flow()).x0.round(3).tolist()
-[[0.5], [0.5]]
 >>> progressive_loss(lambda x, t: 0 * x, teacher, rectified_flow(), x, -x, steps)[0].shape
 (2,)
 """
@@ -50,7 +48,7 @@ from scorekit.times import Times, stratified_uniform
 from scorekit.trees import batch_size, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
 
-__all__ = ["Steps", "chord", "halvings", "progressive_loss", "student_steps", "two_step_prediction"]
+__all__ = ["Steps", "chord", "halvings", "progressive_loss", "student_steps"]
 
 
 class Steps(NamedTuple):
@@ -127,9 +125,8 @@ def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedu
     )
 
 
-@checked
-def two_step_prediction(
-    teacher: Denoiser, x_t: PyTree, t: ArrayLike, middle: ArrayLike, s: ArrayLike, schedule: Schedule
+def _two_step_prediction(
+    teacher: Denoiser, x_t: PyTree, t: Array, middle: Array, s: Array, schedule: Schedule
 ) -> Prediction:
     """The prediction whose Euler (DDIM) step from t to s equals two Euler steps of the teacher, via ``middle``.
 
@@ -193,13 +190,13 @@ def progressive_loss(
       ``(loss, aux)`` as :func:`scorekit.denoising_loss`.
 
     Raises:
-      ValueError: for steps that are not ``(B,)``, or as :func:`two_step_prediction`.
+      ValueError: for steps that are not ``(B,)``, or unless ``s < middle < t``; traced, the loss is NaN.
     """
     for name, value in zip(Steps._fields, steps, strict=True):
         if jnp.shape(value) != (batch_size(x0),):
             raise ValueError(f"steps.{name} must have shape ({batch_size(x0)},), got {jnp.shape(value)}")
     x_t = perturb(x0, eps, steps.t, schedule)
-    pair = jax.lax.stop_gradient(two_step_prediction(teacher, x_t, *steps, schedule))
+    pair = jax.lax.stop_gradient(_two_step_prediction(teacher, x_t, *steps, schedule))
     times = Times(steps.t, jnp.ones_like(steps.t))
     return denoising_loss_at(network, schedule, pair.x0, pair.eps, times, target=target, weighting=weighting)
 

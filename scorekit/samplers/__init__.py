@@ -1,14 +1,12 @@
-"""Samplers: fixed grids, adaptive steps, parallel sampling, particles, inversion, editing, Markov chains."""
+"""Samplers: fixed grids, adaptive steps, particles, inversion, editing, Markov chains."""
 
 from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
-from scorekit.samplers.adaptive_stochastic import adaptive_sde
 from scorekit.samplers.annealing import AnnealedResult, annealed_posterior
 from scorekit.samplers.chains import MetropolisResult, corrupt_denoise, langevin, metropolis_langevin, sgld
 from scorekit.samplers.editing import sdedit, translate
 from scorekit.samplers.few_steps import FewSteps, few_steps
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.log_prob import LoggedSample, sample_with_log_probs, trajectory_log_probs
-from scorekit.samplers.parallel import ParallelResult, parallel_sample
 from scorekit.samplers.particles import ParticleResult, product_sample, twisted_sample
 from scorekit.samplers.recommended import recommended
 from scorekit.samplers.repaint import repaint, repaint_path
@@ -21,10 +19,8 @@ __all__ = [
     "FewSteps",
     "LoggedSample",
     "MetropolisResult",
-    "ParallelResult",
     "ParticleResult",
     "adaptive_ode",
-    "adaptive_sde",
     "annealed_posterior",
     "corrupt_denoise",
     "effective_sample_size",
@@ -33,7 +29,6 @@ __all__ = [
     "langevin",
     "metropolis_langevin",
     "nfe",
-    "parallel_sample",
     "product_sample",
     "recommended",
     "repaint",

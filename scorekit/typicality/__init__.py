@@ -1,10 +1,9 @@
 """Typicality: where the mass of a distribution lies, and whether an example belongs to it.
 
-Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_radii``, ``typical_mass``,
-``mirage_typical_radius`` and ``lambert_w_exp``. For any density: ``typical_set``, ``excess_information``,
-``monte_carlo_entropy``, ``local_typicality`` and ``seek_mode``. For a diffusion model: the statistics ``score_norms``,
-``reconstruction_errors``, ``path_statistics``, ``score_curvature`` and the host functions ``code_length`` and
-``complexity_corrected``. Calibrated on in-distribution data only: the densities ``density_of_states`` and
+Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_mass`` and ``mirage_typical_radius``. For any
+density: ``typical_set``, ``excess_information``, ``monte_carlo_entropy``, ``local_typicality`` and ``seek_mode``. For a
+diffusion model: the statistics ``score_norms``, ``reconstruction_errors``, ``path_statistics``, ``score_curvature`` and
+the host function ``code_length``. Calibrated on in-distribution data only: the densities ``density_of_states`` and
 ``gaussian_of_states``, the scores ``kernel_density_score``, ``gaussian_score`` and ``mean_z_score``, the transformation
 ``decorrelate``, and ``p_values`` and ``typicality_test``. ``scorekit.metrics`` measures how well scores separate.
 """
@@ -18,16 +17,14 @@ from scorekit.typicality.calibration import (
     p_values,
     typicality_test,
 )
-from scorekit.typicality.complexity import code_length, complexity_corrected
+from scorekit.typicality.complexity import code_length
 from scorekit.typicality.exact import (
     CoinTable,
     coin_table,
-    lambert_w_exp,
     log_sphere_area,
     mirage_typical_radius,
     shell_mass,
     typical_mass,
-    typical_radii,
 )
 from scorekit.typicality.modes import seek_mode
 from scorekit.typicality.sets import Entropy, excess_information, local_typicality, monte_carlo_entropy, typical_set
@@ -40,14 +37,12 @@ __all__ = [
     "TypicalityTest",
     "code_length",
     "coin_table",
-    "complexity_corrected",
     "decorrelate",
     "density_of_states",
     "excess_information",
     "gaussian_of_states",
     "gaussian_score",
     "kernel_density_score",
-    "lambert_w_exp",
     "local_typicality",
     "log_sphere_area",
     "mean_z_score",
@@ -62,7 +57,6 @@ __all__ = [
     "shell_mass",
     "standardise",
     "typical_mass",
-    "typical_radii",
     "typical_set",
     "typicality_test",
 ]

@@ -13,9 +13,7 @@ import zlib
 
 import numpy as np
 
-from scorekit.checks import check_not_nan
-
-__all__ = ["code_length", "complexity_corrected"]
+__all__ = ["code_length"]
 
 
 def code_length(x: np.ndarray) -> np.ndarray:
@@ -48,20 +46,3 @@ def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarra
     near_corner = np.abs(left + above - 2 * corner)
     use_left = (near_left <= near_above) & (near_left <= near_corner)
     return np.where(use_left, left, np.where(near_above <= near_corner, above, corner))
-
-
-def complexity_corrected(log_probability: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``-log2 p(x) - L(x)``, the code length of the model minus the compressor's; larger for out-of-distribution.
-
-    Args:
-      log_probability: ``log p(x)`` in nats, ``(B,)``, of the integers themselves (or a bound on it), so that both code
-        lengths refer to the same data; -inf gives an infinite difference, NaN is an error.
-
-    >>> print(complexity_corrected(np.array([-100.0]), np.zeros((1, 4, 4, 1), np.uint8)).round(1))
-    [56.3]
-    """
-    lengths, log_probability = code_length(x), np.asarray(log_probability, float)
-    if log_probability.shape != lengths.shape:
-        raise ValueError(f"log_probability must have shape {lengths.shape}, as x, got {log_probability.shape}")
-    check_not_nan(log_probability=log_probability)
-    return -log_probability / np.log(2.0) - lengths

@@ -31,7 +31,7 @@ SLOW = {
         autoencoders.autoencoder autoencoders.translation autoencoder_kl causal causal.causal_transformer
         causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows
         flows.autoregressive_flow mlp text_encoder unets.encoders wavenet""",
-    "samplers": "adaptive_stochastic annealing chains editing inversion log_prob parallel particles repaint sampling",
+    "samplers": "annealing chains editing inversion log_prob particles repaint sampling",
     "times": "samplers",
     "tuning": "tune",
     "typicality": "_scores calibration exact statistics",

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +103,7 @@ def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path):
     diffusion.check(config)
     dataset = data.load(config)
     found = diffusion.fit(config, dataset, build_model(config, dataset), tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, found.params, io.load(exported).params)
+    chex.assert_trees_all_equal(found.params, io.load(exported).params)
 
 
 def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
@@ -166,5 +167,5 @@ def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
 def test_the_preconditioning_is_that_of_the_config(ring_run, overrides, expected):
     config = changed(base.saved(ring_run), *overrides, "preconditioning.sigma_data=0.5")
     model = build_model(config, data.load(config))
-    jax.tree.map(np.testing.assert_allclose, model.noise_input, expected)
+    chex.assert_trees_all_close(model.noise_input, expected, rtol=1e-7)
     assert model.preconditioning.sigma_data == 0.5

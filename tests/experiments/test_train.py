@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 
-import jax
+import chex
 import numpy as np
 import pytest
 from programs import POINTS, end, fails, given, overridden, run, start, succeeds, wait_until
@@ -49,7 +49,7 @@ def started(tmp_path_factory):
 def assert_same_parameters(one, other, steps):
     (step, params), (other_step, others) = newest(one), newest(other)
     assert step == other_step == steps
-    jax.tree.map(np.testing.assert_array_equal, params, others)
+    chex.assert_trees_all_equal(params, others)
 
 
 def assert_same_run(one, other, steps=STEPS):

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,30 +33,40 @@ def draws(n):
     return jnp.asarray(rng.multivariate_normal([0.3, -0.2], COVARIANCE, n)), jnp.asarray(rng.normal(size=(n, 2)))
 
 
+def coefficients(target, t, schedule, t_min):
+    """``(c_skip, c_out)`` of ``f(x_t, t) = c_skip x_t + c_out output``: its values for ``(1, 0)`` and ``(0, 1)``."""
+
+    def value(x, output):
+        denoiser = denoisers.denoiser_from_network(lambda x, t: output + 0.0 * x, schedule, target)
+        return flow_maps.consistency_function(denoiser, schedule, t_min)(x, t)[:, 0]
+
+    one = jnp.ones((len(t), 1))
+    return value(one, 0.0), value(0.0 * one, 1.0)
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize("name", ["cosine", "edm", "sub_vp"])
 @in_float64
 def test_consistency_function_satisfies_the_boundary_condition(name, target):
     schedule, t_min = SCHEDULES[name].make(), 0.01
-    skip, out = flow_maps.boundary_coefficients(target, t_min, schedule, t_min)
-    np.testing.assert_allclose([skip, out], [1.0, 0.0], atol=1e-9)
     network = lambda x, t: jnp.tanh(3.0 * x) - t.reshape(-1, 1)
     f = flow_maps.consistency_function(denoisers.denoiser_from_network(network, schedule, target), schedule, t_min)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)))
     t = jnp.array([t_min, 0.3, 0.9])
-    skip, out = flow_maps.boundary_coefficients(target, t, schedule, t_min)
+    skip, out = coefficients(target, t, schedule, t_min)
+    np.testing.assert_allclose([skip[0], out[0]], [1.0, 0.0], atol=1e-9)
     expected = skip[:, None] * x + out[:, None] * network(x, t)
     np.testing.assert_allclose(f(x, t), expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(f(x, t)[0], x[0], rtol=1e-9)
 
 
 @in_float64
-def test_boundary_coefficients_match_the_paper():
+def test_the_coefficients_match_the_paper():
     """For the EDM network and no noise at the end: c_skip = s^2 / (w^2 + s^2), c_out = w s / sqrt(w^2 + s^2)."""
     schedule, s = schedules.edm(0.0, 80.0), 0.5
     t = jnp.linspace(0.0, 1.0, 9)
     w = schedule.sigma(t)
-    skip, out = flow_maps.boundary_coefficients(predictions.edm_target(s), t, schedule)
+    skip, out = coefficients(predictions.edm_target(s), t, schedule, 0.0)
     np.testing.assert_allclose(skip, s**2 / (w**2 + s**2), rtol=1e-12)
     np.testing.assert_allclose(out, w * s / np.sqrt(w**2 + s**2), rtol=1e-12)
 
@@ -165,16 +176,14 @@ def test_earlier_time_is_on_the_path_and_does_not_recompile():
     grid = np.asarray(ts)
     np.testing.assert_allclose(flow_maps.earlier_time(grid[:-1], ts, 64), grid[1:], atol=1e-6)
     np.testing.assert_allclose(flow_maps.earlier_time(grid[:-8], ts, 8), grid[8:], atol=1e-6)
-    traces = []
 
     @jax.jit
+    @chex.assert_max_traces(n=1)
     def earlier(t, progress):
-        traces.append(t)
         return flow_maps.earlier_time(t, ts, flow_maps.curriculum(progress, 4, 64))
 
     t = jnp.array([1.0, 0.4, 1e-3])
     early, late = earlier(t, 0.0), earlier(t, 1.0)
-    assert len(traces) == 1
     assert (early < late).all()
     assert (late < t).all()
     assert (early >= 0).all()

@@ -1,5 +1,6 @@
 """Progressive distillation: the student's target against the steps it replaces, on every schedule."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ from problems import moved, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, flow_maps, samplers, schedules, solvers, weightings
+from scorekit.flow_maps.progressive import _two_step_prediction
 from scorekit.predictions import as_target
 from scorekit.process import perturb
 from scorekit.typing import Prediction
@@ -24,15 +26,15 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
 
     @jax.jit
     def both(t, middle, s):
-        pair = flow_maps.two_step_prediction(teacher, x_t, t, middle, s, schedule)
+        pair = _two_step_prediction(teacher, x_t, t, middle, s, schedule)
         x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
         return perturb(*pair, s, schedule), x_s, schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
 
     t, middle, s = jnp.full(5, 0.8), jnp.linspace(0.5, 0.7, 5), jnp.linspace(0.1, 0.4, 5)
     x_m = perturb(*teacher(x_t, t), middle, schedule)
     chord = flow_maps.chord(x_t, perturb(*teacher(x_m, middle), s, schedule), t, s, schedule)
-    pair = flow_maps.two_step_prediction(teacher, x_t, t, middle, s, schedule)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8), chord, pair)
+    pair = _two_step_prediction(teacher, x_t, t, middle, s, schedule)
+    chex.assert_trees_all_close(chord, pair, rtol=1e-8)
     for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
         found, x_s, again = both(t, middle, s)
         scale = np.abs(x_s).max()
@@ -56,7 +58,7 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     teacher = denoisers.exact_denoiser(plane(), schedule)
     t, middle, s = 0.5, 0.499995, 0.49999
     exact = teacher(x, t)
-    pair = flow_maps.two_step_prediction(teacher, x, t, middle, s, schedule)
+    pair = _two_step_prediction(teacher, x, t, middle, s, schedule)
     np.testing.assert_allclose(pair.x0, exact.x0, atol=1e-4)
     x_s = perturb(*pair, s, schedule)
     assert np.abs(flow_maps.chord(x, x_s, t, s, schedule).x0 - exact.x0).max() > 1e-3
@@ -88,7 +90,7 @@ def exact_student(teacher, grid, schedule):
 
     def student(x, t):
         k = jnp.argmin(jnp.abs(grid[::2][:-1] - t))
-        return flow_maps.two_step_prediction(teacher, x, t, grid[2 * k + 1], grid[2 * k + 2], schedule)
+        return _two_step_prediction(teacher, x, t, grid[2 * k + 1], grid[2 * k + 2], schedule)
 
     return student
 
@@ -102,7 +104,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
     steps = flow_maps.student_steps(jax.random.key(0), 6, jnp.linspace(1.0, 0.0, 7))
 
     def pair_at(x):
-        return flow_maps.two_step_prediction(teacher, x, *steps, schedule)
+        return _two_step_prediction(teacher, x, *steps, schedule)
 
     @jax.jit
     def loss_of_the_target():

@@ -163,9 +163,7 @@ CONSUMERS = {
     "a plain call": lambda d: d(X, 0.5),
     "log_likelihood": lambda d: likelihood.log_likelihood(None, d, SCHEDULE, X),
     "adaptive_ode": lambda d: samplers.adaptive_ode(d, SCHEDULE, X),
-    "adaptive_sde": lambda d: samplers.adaptive_sde(KEY, d, SCHEDULE, X),
     "invert": lambda d: samplers.invert(d, SCHEDULE, solvers.Heun(), X, TS),
-    "parallel_sample": lambda d: samplers.parallel_sample(d, SCHEDULE, solvers.Euler(), X, TS),
     "log_probs": lambda d: samplers.sample_with_log_probs(KEY, d, SCHEDULE, solvers.Ancestral(), X, TS),
     "bound": lambda d: likelihood.variational_bound(KEY, d, SCHEDULE, X),
 }

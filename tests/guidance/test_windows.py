@@ -1,5 +1,6 @@
 """Windows: cutting, blending, and samples of a Gaussian process longer than what its denoiser has seen."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +30,7 @@ def test_blend_windows_inverts_cut_windows_with_the_documented_weights():
     assert parts["a"].shape == (9, 6, 2)
     np.testing.assert_array_equal(parts["a"][4], x["a"][1, 4:10])
     back = windows.blend_windows(parts, 3, 4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), back, x)
+    chex.assert_trees_all_close(back, x, rtol=1e-6)
     ones = windows.blend_windows(jnp.array([[1.0] * 6, [0.0] * 6]), 2, 4)[0]
     shape = np.sin(np.pi * (np.arange(6) + 0.5) / 6) ** 2
     shared = shape[4:] / (shape[4:] + shape[:2])

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,7 +165,7 @@ def test_probes_and_steps_of_a_grid_do_not_depend_on_blocks():
     run = jax.jit(run, static_argnums=3)
     whole, blocks = run(jax.random.key(0), x, mean, None), run(jax.random.key(0), x, mean, 2)
     assert float(whole.standard_error.min()) > 1e-3
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), blocks, whole)
+    chex.assert_trees_all_close(blocks, whole, rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.slow

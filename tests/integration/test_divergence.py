@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,7 @@ def test_the_trace_by_example_is_that_of_the_batch():
 
     y = {"a": np.ones((3, 2), np.float32), "b": np.arange(9, dtype=np.float32).reshape(3, 3)}
     run = jax.jit(lambda y: [with_divergence(function, y, None, 2, single) for single in (False, True)])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *run(y))
+    chex.assert_trees_all_close(*run(y), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,7 +124,7 @@ def test_gradients_are_those_of_the_same_steps_taken_by_hand():
     hand = jax.jit(
         jax.grad(lambda *a: sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(by_hand(*a))), argnums=(0, 1, 2, 3))
     )(p, y, start, end)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), end_only, hand)
+    chex.assert_trees_all_close(end_only, hand, rtol=1e-10)
     value = jax.jit(loss)
     for i in (0, 2, 3):  # with dense output; the steps change as well, so to the solver's accuracy only
         args = (p, y, start, end, at)

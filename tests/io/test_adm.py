@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_names_of_edm_with_its_preconditioning_give_the_same_parameters():
     network, params = dhariwal.convert(Tensors(edm))
     other, others, _ = converted("dhariwal")
     assert network == other
-    jax.tree.map(np.testing.assert_array_equal, params, others)
+    chex.assert_trees_all_equal(params, others)
     assert [f.recognises(random_tensors.load("adm_legacy")[0]) for f in (adm, dhariwal, terrain)] == [
         True,
         False,

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,7 +129,7 @@ def write(folder, tensors, **config):
 def test_a_folder_with_names_below_bert_is_read(tmp_path, converted):
     write(tmp_path, {f"bert.{name}": array for name, array in named_tensors().items()})
     loaded = bert.load(tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, loaded.params, converted[1])
+    chex.assert_trees_all_equal(loaded.params, converted[1])
     assert loaded.network == converted[0]
     assert len(loaded.checksum) == 64
 

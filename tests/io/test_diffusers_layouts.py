@@ -3,6 +3,7 @@
 import json
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +58,7 @@ def test_old_names_of_attention_are_read():
     assert renamed.keys() != named.keys()
     found = [autoencoder_kl.convert(Tensors(n).under("quant"), scaling_factor=1.0, groups=4) for n in (named, renamed)]
     assert found[0][0] == found[1][0]
-    jax.tree.map(np.testing.assert_array_equal, found[0][1], found[1][1])
+    chex.assert_trees_all_equal(found[0][1], found[1][1])
 
 
 def unet(case):
@@ -85,7 +86,7 @@ def test_a_variance_that_is_predicted_too_is_left_out():
     doubled = {name: np.concatenate([named[name], 1 + named[name]]) for name in ("conv_out.weight", "conv_out.bias")}
     sizes = ddpm.attributes({**config, "out_channels": 8})
     found = [ddpm.convert(Tensors(tensors), **sizes)[1] for tensors in (named, {**named, **doubled})]
-    jax.tree.map(np.testing.assert_array_equal, *found)
+    chex.assert_trees_all_equal(*found)
 
 
 def test_tensors_that_are_missing_or_left_over_are_named():

@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,7 +87,7 @@ def test_the_names_of_the_paper_give_the_same_parameters(converted):
     assert [dit.recognises(n) for n in (names, DIFFUSERS, ("x_embedder.proj.weight",))] == [True, True, False]
     network, params = dit.convert(Tensors(names), heads=2, keep_variance=True)
     assert network == converted[0]
-    jax.tree.map(np.testing.assert_array_equal, params, converted[1])
+    chex.assert_trees_all_equal(params, converted[1])
 
 
 def without(tensors, name):

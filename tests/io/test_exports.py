@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -159,7 +160,7 @@ def test_exports_that_were_changed_are_named(tmp_path, name):
 def test_exports_of_earlier_versions_are_read(tmp_path):
     """Without the SHA-256, and where the shape of an example was not known."""
     folder = rewritten(io.export(tmp_path / "out", LOADED))
-    jax.tree.map(np.testing.assert_array_equal, io.load(folder).params, PARAMS)
+    chex.assert_trees_all_equal(io.load(folder).params, PARAMS)
     assert io.load(rewritten(io.export(tmp_path / "out", LOADED), shape=None), shape=(2,)).shape == (2,)
 
 
@@ -229,7 +230,7 @@ def test_autoencoders_are_checked_too(tmp_path):
     network, inner = UNet(channels=8, multipliers=(1,)), parameters(AUTOENCODER, jnp.ones((1, 4, 4, 1)))
     params = parameters(network, jnp.ones((1, 4, 4, 2)), 0.0)
     folder = io.export(tmp_path / "out", Loaded(network, params, edm(), (4, 4, 2), (AUTOENCODER, inner)))
-    jax.tree.map(np.testing.assert_array_equal, io.load(folder).autoencoder[1], inner)
+    chex.assert_trees_all_equal(io.load(folder).autoencoder[1], inner)
     shutil.copy(folder / "model.safetensors", folder / "autoencoder.safetensors")
     with pytest.raises(ValueError, match=r"autoencoder.safetensors: parameter .* is missing"):
         io.load(folder)

@@ -7,6 +7,7 @@ import pickle
 import sys
 import types
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +89,7 @@ def test_nested_files_and_wrappers_are_opened(tmp_path, loaded):
     content = {"model": {}, "ema": {f"net.{name}": array for name, array in DIFFUSERS.items()}, "opt": {}}
     path.write_bytes(pickle.dumps(content))
     found = io.load(path, heads=2)
-    jax.tree.map(np.testing.assert_array_equal, found.params, loaded.params)
+    chex.assert_trees_all_equal(found.params, loaded.params)
     assert found.shape is None
     with pytest.raises(ValueError, match="shape must be given to load"):
         found.prior(jax.random.key(0), 1)
@@ -136,7 +137,7 @@ def test_wrappers_of_edm_tell_the_preconditioning(name):
     expected, facts = WRAPPERS[name]
     found = loading._of_class({"class": name, **facts})
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_allclose, found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("case", [edm(0.25), ve(), vp(), ddpm(np.linspace(0.01, 0.3, 10), "v")])
@@ -261,9 +262,9 @@ def test_what_is_exported_is_loaded_unchanged(tmp_path, case):
     after = io.load(tmp_path / "out")
     assert (after.module, after.shape) == (before.module, before.shape)
     assert set(load_file(tmp_path / "out" / "model.safetensors")) >= {"conditioning.labels.embedding"}
-    jax.tree.map(np.testing.assert_array_equal, after.params, before.params)
+    chex.assert_trees_all_equal(after.params, before.params)
     run = jax.jit(lambda d: d(jnp.ones((2, 2)), jnp.array([0.3, 0.9])))
-    jax.tree.map(np.testing.assert_array_equal, run(before.denoiser(labels=1)), run(after.denoiser(labels=1)))
+    chex.assert_trees_all_equal(run(before.denoiser(labels=1)), run(after.denoiser(labels=1)))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| data | points |" in card
     assert hub.sha256(tmp_path / "out" / "model.safetensors") in card
@@ -274,7 +275,7 @@ def test_scalars_stay_scalars_and_transposed_arrays_are_copied(tmp_path):
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.ones((1, 4, 4, 1)), 0.0)
     params = jax.tree.map(lambda leaf: np.array(random_tensors.draw("", leaf.shape), order="F"), shapes)
     after = io.load(io.export(tmp_path / "out", Loaded(module, params, edm(), (4, 4, 1))))
-    jax.tree.map(np.testing.assert_array_equal, after.params, params)
+    chex.assert_trees_all_equal(after.params, params)
     assert sum(leaf.shape == () for leaf in jax.tree.leaves(after.params)) > 1
     assert after.params["constants"]
 
@@ -292,5 +293,5 @@ def test_a_transformer_that_was_loaded_is_exported(tmp_path, loaded):
     folder = io.export(tmp_path / "dit", loaded)
     again = io.load(folder)
     assert isinstance(again.module, DiT)
-    jax.tree.map(np.testing.assert_array_equal, again.params, loaded.params)
-    jax.tree.map(np.testing.assert_allclose, again.preconditioning, loaded.preconditioning)
+    chex.assert_trees_all_equal(again.params, loaded.params)
+    chex.assert_trees_all_close(again.preconditioning, loaded.preconditioning, rtol=1e-7)

@@ -36,7 +36,6 @@ ON_THE_HOST = {
     "metrics.coverage_test",
     "metrics.two_sample_test",
     "metrics.predictive_p_values",
-    "typicality.complexity_corrected",
 }
 INFINITE_IS_ALLOWED = {
     ("metrics.expected_coverage", "log_density_samples"),
@@ -44,7 +43,6 @@ INFINITE_IS_ALLOWED = {
     ("typicality.excess_information", "log_density"),
     ("typicality.typical_set", "log_density"),
     ("typicality.typicality_test", "log_density"),
-    ("typicality.complexity_corrected", "log_probability"),
     ("typicality.p_values", "calibration"),
     ("typicality.p_values", "scores"),
 }

@@ -2,6 +2,7 @@
 
 import pickle
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def test_features_and_inputs_are_those_of_torchvision_from_either_file(tensors, 
     other = {"VGG16_0": {f"Conv_{i}": layer for i, layer in enumerate(layers)}, "NetLinLayer_0": {}}
     (tmp_path / "vgg16.ckpt").write_bytes(pickle.dumps(other))
     again = vgg.load(tmp_path / "vgg16.ckpt")
-    jax.tree.map(np.testing.assert_array_equal, again.params, params)
+    chex.assert_trees_all_equal(again.params, params)
     assert len(again.checksum) == 64
 
 

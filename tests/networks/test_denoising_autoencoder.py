@@ -1,5 +1,6 @@
 """Denoisers are autoencoders: predicting noise is predicting data with a skip connection."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +48,7 @@ def test_noise_prediction_is_data_prediction_with_a_skip_connection(schedule):
     values = jax.jit(both)(params)
     slopes = jax.jit(jax.jacrev(lambda p: [side[0].sum(axis=1) for side in both(p)]))(params)
     for pair in (values, slopes):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), *pair)
+        chex.assert_trees_all_close(*pair, rtol=1e-9, atol=1e-10)
     # and the two plain losses differ by the factor SNR alone: E|eps - eps_hat|^2 = SNR E|x0 - x0_hat|^2
     eps_mse, x0_mse = values[0][0]
     np.testing.assert_allclose(eps_mse, np.exp(schedule.log_snr(T)) * x0_mse, rtol=1e-9)

@@ -1,5 +1,6 @@
 """Every network as a module of Flax NNX, by ``nnx.bridge.ToNNX``, computes what it computes as one of Linen."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -62,4 +63,4 @@ def test_a_module_is_the_network_of_a_loss_and_of_a_denoiser(graph):
     with nnx.set_graph_mode(graph):
         found = nnx.grad(loss)(model)  # a State in graph mode, a module in tree mode
         found = nnx.to_pure_dict(found if graph else nnx.state(found, nnx.Param))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)

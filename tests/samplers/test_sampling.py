@@ -114,7 +114,6 @@ UNDEFINED_AT_NOISE = {
     ),
     "sample by EulerMaruyama": lambda: samplers.sample(KEY, DENOISER, SCHEDULE, solvers.EulerMaruyama(), X, TS),
     "trajectory": lambda: samplers.sample(None, EPS, SCHEDULE, EULER, X, TS, trajectory=True),
-    "parallel_sample": lambda: samplers.parallel_sample(EPS, SCHEDULE, EULER, X, TS),
     "sdedit": lambda: samplers.sdedit(KEY, EPS, SCHEDULE, EULER, X, TS),
     "translate": lambda: samplers.translate(DENOISER, EPS, SCHEDULE, EULER, X, TS),
     "repaint": lambda: samplers.repaint(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, jnp.zeros((3, 2)), X, jump_length=2),
@@ -137,7 +136,6 @@ NOT_FINITE = {
         X0, SCHEDULE, EULER, X, TS
     ),
     "t below 1": lambda: samplers.adaptive_ode(EPS, SCHEDULE, X, t_start=1.0, coordinate="flow", max_steps=1),
-    "t_start=0.999": lambda: samplers.adaptive_sde(KEY, EPS, SCHEDULE, X, max_steps=3),
     "must keep the chain finite, but 6 of": lambda: samplers.langevin(KEY, lambda x: 1e30 * x, X, 1.0, 3),
     "^x must be finite": lambda: samplers.metropolis_langevin(KEY, lambda x: -x[:, 0], X * jnp.nan, 1.0, 3),
 }

@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,8 +101,7 @@ def test_solver_is_a_frozen_pytree(name):
 # ---- plan, row, step -----------------------------------------------------------------------------------------------
 
 
-def assert_close(a, b, rtol=2e-5, atol=2e-6):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), a, b)
+assert_close = functools.partial(chex.assert_trees_all_close, rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", [*NAMES, *VARIANTS])
@@ -161,14 +161,16 @@ def test_rows_of_a_time_per_example_step_each_example_by_itself(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_network_is_traced_once_and_deterministic_solvers_draw_nothing(name):
-    solver, traces = build(name), []
+    solver = build(name)
+    chex.clear_trace_counter()  # of the other solvers
 
+    @chex.assert_max_traces(n=1)
     def denoiser(x, t):
-        traces.append((jnp.shape(t), t.dtype))
+        chex.assert_rank(t, 0)
+        chex.assert_type(t, jnp.float32)
         return DENOISER(x, t)
 
     program = jax.make_jaxpr(lambda x: sample(KEY, denoiser, SCHEDULE, solver, x, TIMES))(X)
-    assert traces == [((), jnp.float32)]
     assert ("random_bits" in str(program)) == solver.stochastic
 
 

@@ -1,5 +1,6 @@
 """Time samplers, by quadrature over the quantile and not by Monte Carlo."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,26 +188,20 @@ def test_at_progress_changes_annealed_samplers_only():
     np.testing.assert_allclose(each, [0.9, 0.5, 0.5, 0.1], rtol=1e-6)
     np.testing.assert_allclose(sampler.quantile(u, cosine()).t, 0.1, rtol=1e-6)  # without a progress: the end
     assert times.at_progress(times.discrete(0.3), 0.5).quantile(u, None).t[0] == jnp.float32(0.3)
-    traces = []
-    run = jax.jit(lambda s: (traces.append(1), s.quantile(u, cosine()).t)[1])
+    run = jax.jit(chex.assert_max_traces(lambda s: s.quantile(u, cosine()).t, n=1))
     run(times.at_progress(sampler, 0.2)), run(times.at_progress(times.annealed(0.5, 0.2), 0.3))
-    assert len(traces) == 1
 
 
 def test_samplers_are_pytrees_that_do_not_retrace():
-    traces = []
-
     @jax.jit
+    @chex.assert_max_traces(n=2)  # of two kinds
     def run(sampler, u):
-        traces.append(1)
         return sampler.quantile(u, cosine()).t
 
     u = jnp.array([0.3])
     assert run(times.logit_normal(0.0), u) != run(times.logit_normal(1.0), u)
-    assert len(traces) == 1
     sampler = times.adaptive(4)
     run(sampler, u), run(times.update_adaptive(sampler, jnp.array([0.3]), jnp.array([9.0])), u)
-    assert len(traces) == 2
 
 
 INVALID = {

@@ -1,5 +1,6 @@
 """Checkpoints: exact round trips, retention, and recovery from damage."""
 
+import functools
 import gc
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import warnings
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,11 +48,7 @@ def words(state):
     return jax.tree.map(lambda x: np.array(leaf(x)), state)
 
 
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(words(a)), jax.tree.leaves(words(b)), strict=True):
-        assert x.dtype == y.dtype
-        np.testing.assert_array_equal(x, y)
+assert_same = functools.partial(chex.assert_trees_all_equal, strict=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import functools
 from types import SimpleNamespace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,8 +98,7 @@ def test_result_is_independent_of_the_layout_up_to_rounding(layout):
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one_device[0]), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=atol)
-    for a, b in zip(jax.tree.leaves(metrics), jax.tree.leaves(one_device[1]), strict=True):
-        np.testing.assert_allclose(jax.device_get(a), b, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(metrics, one_device[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])

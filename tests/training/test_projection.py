@@ -1,5 +1,6 @@
 """Optimisers whose parameters are projected after each update, within the training step and its averages."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +37,8 @@ def test_parameters_satisfy_the_constraint_after_each_step_and_averages_are_of_t
         state, _ = step(state, batch)
         assert abs(np.sqrt(np.mean(np.square(moved["kernel"]), 0)) - 1).max() > 1e-3  # there is something to project
         np.testing.assert_allclose(np.sqrt(np.mean(np.square(state.params["kernel"]), 0)), 1, atol=2e-4)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, params)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.ema["0.9"], average)
+        chex.assert_trees_all_close(state.params, params, rtol=1e-4, atol=1e-6)
+        chex.assert_trees_all_close(state.ema["0.9"], average, rtol=1e-4, atol=1e-6)
 
 
 def test_parameters_must_be_given():

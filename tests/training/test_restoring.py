@@ -7,6 +7,7 @@ import shutil
 import warnings
 import zlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,11 +34,6 @@ def make_state(seed=0):
 STATES = {1: make_state(1), 2: make_state(2)}
 
 
-def same(a, b):
-    words = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-    return all(np.array_equal(words(x), words(y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-
 def open_directory(directory):
     return Checkpoints(directory, keep_best=1, metric="loss")
 
@@ -61,7 +57,7 @@ def test_restore_params_ignores_damaged_metrics(copy):
     (copy / "2" / "metrics" / "metrics").write_text('{"lo')
     step, params = restore_params(copy)
     assert step == 2
-    assert same(params, STATES[2].params)
+    chex.assert_trees_all_equal(params, STATES[2].params)
 
 
 @pytest.mark.slow
@@ -95,11 +91,11 @@ def test_checkpoints_of_v0_restore_bit_equal_and_are_continued(saved_by_v0):
     assert restore_extra(saved_by_v0) == {"position": 2}
     step, params = restore_params(saved_by_v0, decay=0.9)
     assert step == 2
-    assert same(params, STATES[2].ema["0.9"])
+    chex.assert_trees_all_equal(params, STATES[2].ema["0.9"])
     with Checkpoints(saved_by_v0, keep=1, keep_best=1, metric="loss") as checkpoints:
         restored = checkpoints.restore_latest(make_state())
         assert (restored.step, restored.extra) == (2, {"position": 2})
-        assert same(restored.state, STATES[2])
+        chex.assert_trees_all_equal(restored.state, STATES[2])
         assert checkpoints.save(3, STATES[1], {"loss": 1.5})
         assert checkpoints.steps() == [1, 3]  # the metrics of V0 are read: 1 is the best
     (saved_by_v0 / "3").rename(saved_by_v0.parent / "kept")
@@ -124,7 +120,7 @@ def test_a_renamed_checkpoint_is_reported_as_broken(copy):
     with pytest.warns(UserWarning, match=wrong):
         step, params = restore_params(copy)
     assert step == 1
-    assert same(params, STATES[1].params)
+    chex.assert_trees_all_equal(params, STATES[1].params)
     assert restore_extra(copy, step=7) is None
     with open_directory(copy) as checkpoints, pytest.warns(UserWarning, match=f"{wrong}; it is renamed to broken-7"):
         restored = checkpoints.restore_latest(make_state())
@@ -210,7 +206,7 @@ def test_restore_params_uses_the_sharding_of_like(saved):
     _, params = restore_params(saved, decay=0.9, like=like)
     assert params["w"].sharding.spec == PartitionSpec("fsdp")
     assert params["b"].sharding == like["b"].sharding
-    assert same(params, STATES[2].ema["0.9"])
+    chex.assert_trees_all_equal(params, STATES[2].ema["0.9"])
     assert restore_params(saved)[1]["w"].devices() == {jax.devices()[0]}
 
 
@@ -272,11 +268,11 @@ def test_no_damaged_file_leads_to_a_wrong_state(saved, tmp_path):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 step, params = restore_params(tmp_path)
-                assert same(params, STATES[step].params)
+                chex.assert_trees_all_equal(params, STATES[step].params)
                 with open_directory(tmp_path) as checkpoints:
                     restored = checkpoints.restore_latest(make_state())
                     assert restored is not None
-                    assert same(restored.state, STATES[restored.step])
+                    chex.assert_trees_all_equal(restored.state, STATES[restored.step])
                     assert restored.extra["position"] == restored.step
                     if restored.step == 1:
                         fallbacks += 1

@@ -1,5 +1,6 @@
 """The training step against a reference loop, and skipped steps."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,12 +45,6 @@ def run(step, state, batches):
     return state, metrics
 
 
-def assert_trees_close(a, b, **tolerance):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, **tolerance)
-
-
 @pytest.fixture(scope="module")
 def three_steps(step):
     return run(step, start(), [BATCH] * 3)
@@ -77,8 +72,8 @@ def test_step_matches_a_reference_loop(three_steps):
         for decay in ema:
             d = min(float(decay), (1 + n) / (10 + n))
             ema[decay] = jax.tree.map(lambda e, q, d=d: d * e + (1 - d) * q, ema[decay], p)
-    assert_trees_close(state.params, p, rtol=1e-5, atol=1e-6)
-    assert_trees_close(state.ema, ema, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(state.params, p, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(state.ema, ema, rtol=1e-5, atol=1e-6)
     assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 0, 0)
 
 
@@ -86,17 +81,16 @@ def test_step_matches_a_reference_loop(three_steps):
 def test_accumulation_does_not_change_the_result(three_steps, parallel, accumulate):
     step = make_train_step(prepare, loss, OPTIMIZER, mesh=ONE, parallel=parallel, accumulate=accumulate)
     state, metrics = run(step, start(), [BATCH] * 3)
-    assert_trees_close(state.params, three_steps[0].params, rtol=1e-5, atol=1e-6)
-    assert_trees_close(state.ema, three_steps[0].ema, rtol=1e-5, atol=1e-6)
-    assert_trees_close(metrics, three_steps[1], rtol=1e-4, atol=1e-5)  # and rows keep the order of the batch
+    chex.assert_trees_all_close(state.params, three_steps[0].params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(state.ema, three_steps[0].ema, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(metrics, three_steps[1], rtol=1e-4, atol=1e-5)  # and rows keep the order of the batch
 
 
 def test_resuming_is_exact(step, three_steps):
     state, _ = run(step, start(), [BATCH])
     state = jax.tree.map(jnp.array, jax.device_get(state))
     state, _ = run(step, state, [BATCH] * 2)
-    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(three_steps[0].params), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(state.params, three_steps[0].params)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
@@ -107,8 +101,7 @@ def test_non_finite_steps_are_skipped_and_counted(step, bad):
     before = jax.device_get((state.params, state.opt_state, state.ema))
     state, metrics = run(step, state, [broken])
     assert not np.isfinite(metrics[0]["loss"])
-    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves((state.params, state.opt_state, state.ema)), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(before, (state.params, state.opt_state, state.ema))
     assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 1, 1)
     state, _ = run(step, state, [broken])
     assert (int(state.skipped), int(state.skipped_in_a_row)) == (2, 2)
@@ -133,19 +126,12 @@ def test_steps_with_an_infinite_gradient_are_skipped():
 
 
 def test_step_donates_the_state_and_traces_once():
-    traces = []
-
-    def counting(p, batch):
-        traces.append(1)
-        return loss(p, batch)
-
-    step = make_train_step(prepare, counting, OPTIMIZER, mesh=ONE)
+    step = make_train_step(prepare, chex.assert_max_traces(loss, n=1), OPTIMIZER, mesh=ONE)
     state, _ = step(start(), BATCH)
     first = state.params["w"]
     for _ in range(2):
         state, _ = step(state, BATCH)
     assert first.is_deleted()
-    assert len(traces) == 1
 
 
 def test_bfloat16_loss_keeps_float32_parameters():

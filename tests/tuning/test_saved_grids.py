@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ def test_load_grid_restores_grid_and_solver(tmp_path, coefficients):
     assert (saved.before, saved.after) == (float(found.before), float(found.after))
     again = restore_solver(saved, solver, FLOW)
     assert jax.tree.structure(again) == jax.tree.structure(found.solver)
-    jax.tree.map(np.testing.assert_array_equal, again, found.solver)
+    chex.assert_trees_all_equal(again, found.solver)
 
 
 @pytest.fixture

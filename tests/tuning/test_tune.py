@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,7 +161,7 @@ def test_tune_is_deterministic_and_keeps_a_fixed_start():
         RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), free_start=False, starts=1, steps=8
     )
     one, other = run(), run()
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+    chex.assert_trees_all_equal(one, other)
     assert one.ts[0] == 1
     assert one.after < one.before
 
@@ -249,7 +250,7 @@ def test_zero_adjustments_give_the_plan_and_no_adjustment_moves_the_times():
         return solver.plan(FLOW, ts), adjusted(solver, FLOW, ts, zero).rows, adjusted(solver, FLOW, ts, one).rows
 
     plain, same, moved = run()
-    jax.tree.map(np.testing.assert_array_equal, same, plain)
+    chex.assert_trees_all_equal(same, plain)
     np.testing.assert_array_equal(moved[0].t, plain[0].t)
     np.testing.assert_array_equal(moved[3], plain[3])  # whether there is an earlier step
     np.testing.assert_allclose(moved[1].ratio[:3], 1.1 * plain[1].ratio[:3], rtol=1e-6)

@@ -55,7 +55,6 @@ ROWS = {
     "audio.frame": call(x=Data(_X, "integer")),
     "audio.overlap_add": call(frames=Data(ones(3, 4), "integer, shape")),
     "audio.from_polar": call(magnitude=Data(_SIZE, "integer", alias="phase"), phase=_SIZES),
-    "audio.random_phase": call(like=Data(_SIZE, "shape, empty; nan: only its shape and dtype are read")),
     "audio.griffin_lim": call(
         magnitudes=Data(_SIZE, alias="spectrum"),
         length=Count(1, alias="spectrum", least=0),
@@ -73,18 +72,14 @@ ROWS = {
     "audio.inverse_constant_q": call(
         coefficients=Data(np.ones(np.shape(_FRAME.bins), np.complex64), "integer: real coefficients have no phases")
     ),
-    "audio.instantaneous_frequency": call(phase=Data(_SIZE, "integer, shape")),
-    "audio.phase_from_frequency": call(frequency=Data(_SIZE, "integer, shape")),
     "audio.encode_spectrum": call(spectrum=Data(_SPECTRUM, "integer, shape")),
     "audio.decode_spectrum": call(channels=Data(ones(5, 3, 2), "integer")),
-    "audio.frequency_to_hz": call(frequency=Data(_SIZE[0], "integer")),
     "audio.mel_to_hz": call(mel=Number(10.0)),
     "audio.mel_filter_bank/corners": call(f_min=50.0, f_max=Number(400.0, low=50.0, high=501.0)),
     "audio.magnitude_from_mel": call(iterations=2),
     "audio.magnitude_from_mel/range": call(
         lambda mel: audio.magnitude_from_mel(np.full(3, mel), _BANK), mel=Number(1.0, low=-1.0)
     ),
-    "audio.apply_gains": call(x=Data(_X[:1], "integer, shape", alias="gains"), gains=_SIZES, window=_WINDOW),
     "audio.match_mel": call(x=Data(_X[1:2], "integer, shape", alias="mel"), window=_WINDOW),
     "audio.make_log_mel": call(num_mels=1, fft_size=64, f_min=0.0),
     "audio.LogMel/encode": call(_LOG_MEL.encode, sound=Data(ones(1, 64), "integer, shape", alias="x")),

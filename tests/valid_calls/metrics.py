@@ -159,7 +159,6 @@ ROWS = {
         low=Number(1.0, "inf: the mass beyond any radius is 0", alias="high", high=3.0),
         high=Number(2.0, "inf: the mass up to any radius", low=0.5),
     ),
-    "typicality.lambert_w_exp": call(y=Number(1.0)),
     "typicality.monte_carlo_entropy": call(log_density=Data(_SCORES, "integer")),
     "typicality.local_typicality": call(states=Data(np.stack([_DATA.value] * 2), alias="x_t"), ts=_PATH),
     "typicality.seek_mode": call(
@@ -184,5 +183,4 @@ ROWS = {
     "typicality.reconstruction_errors": call(solver=solvers.Euler(), x=_DATA, steps=2),
     "typicality.path_statistics": call(x=_DATA, ts=_PATH),
     "typicality.score_curvature": call(x=_DATA, probes=2),
-    "typicality.complexity_corrected": call(log_probability=Data(_SCORES[:2], "integer")),
 }

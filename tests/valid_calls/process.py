@@ -1,4 +1,4 @@
-"""Trees, schedules, times, weightings, targets and the forward process; denoisers, losses and interpolants."""
+"""Trees, schedules, times, weightings, targets and the forward process; denoisers, losses, couplings and bridges."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,13 +6,13 @@ import numpy as np
 from scorekit import densities, interpolants, losses, times, trees, weightings
 from scorekit.times import Times
 from scorekit.typing import Prediction
-from valid_calls.common import COSINE, EACH, ENDS, FLOATS, FLOW, KEY, OUTPUT, SAME, TS, T, X, constant, floats, zero
+from valid_calls.common import COSINE, EACH, ENDS, FLOATS, FLOW, OUTPUT, SAME, TS, T, X, constant, floats, zero
 from valid_calls.kinds import Choice, Classes, Data, Number, Shaped, Time, call
 
 _THREE = floats(0.25, 0.5, 0.75)
 _ANY = "shape, empty, integer"
 _PAIR = Data(Prediction(X, X), "empty, shape")
-_SCALES, _NORMAL = interpolants.linear(0.5), densities.gaussian(np.zeros(3), std=1.0)
+_NORMAL = densities.gaussian(np.zeros(3), std=1.0)
 _UNIT = np.eye(2, 3, dtype=np.float32)
 _OTHER_UNIT = Data(_UNIT[::-1].copy())
 _STATE = Data(X, "shape", alias="t")
@@ -20,11 +20,6 @@ _STATE = Data(X, "shape", alias="t")
 
 def _quadratic(x, t=0.0):
     return -0.5 * jnp.sum(jnp.square(x), axis=-1)
-
-
-def _network(target):
-    """A network with the outputs of a target of an interpolant."""
-    return (lambda x, t: (0.0 * x + jnp.sum(0.0 * t), x)) if target == "ends" else lambda x, t: x
 
 
 USUAL = {
@@ -39,7 +34,6 @@ USUAL = {
     "denoisers losses interpolants": {
         "t": Data(T, ENDS),
         "x_t": SAME,
-        "interpolant": _SCALES,
         "times": Data(Times(T, EACH), ENDS, alias="t"),
         "labels": Classes(np.array([0, 2]), num_classes=3),
         **dict.fromkeys(("loss", "log_variance"), FLOATS),
@@ -68,13 +62,8 @@ ROWS = {
     "predictions.as_target": call(target=Choice("v")),
     "predictions.convert": call(output=Shaped(X), x_t=Data(X, "empty"), source=Choice("v"), target=Choice("x0")),
     "predictions.with_x0": call(prediction=Shaped(Prediction(X, X)), x0=Data(X, "empty"), t=Data(T, ENDS)),
-    **dict.fromkeys(
-        [f"process.{prefix}{name}" for name in ("drift", "diffusion_squared") for prefix in ("", "autodiff_")],
-        call(t=Time(T, "axes, longer")),
-    ),
-    **dict.fromkeys(
-        ["process.snr_drop", "process.transition", "process.posterior"], call(t=Time(0.5, "axes"), s=Time(0.25, "axes"))
-    ),
+    **dict.fromkeys([f"process.{name}" for name in ("drift", "diffusion_squared")], call(t=Time(T, "axes, longer"))),
+    **dict.fromkeys(["process.transition", "process.posterior"], call(t=Time(0.5, "axes"), s=Time(0.25, "axes"))),
     "process.sample_prior": call(like=Data(X, "shape, empty; nan: only its shape and dtype are read"), t=Time(0.5)),
     "process.score": call(prediction=_PAIR, t=Time(0.5)),
     "schedules.edm": call(sigma_max=Number(80.0, low=0.002)),
@@ -151,30 +140,4 @@ ROWS = {
         states=Data(np.ones((3, 2, 1), np.float32), "shape"), ts=Data(TS, "integer: must decrease")
     ),
     "interpolants.bridge_noise": call(t=Time(T), schedule=interpolants.brownian_schedule()),
-    **dict.fromkeys(["interpolants.interpolate", "interpolants.velocity"], call(t=Time(T))),
-    "interpolants.score": call(z=Data(X, "shape"), t=Time(T)),
-    "interpolants.interpolant_loss": call(
-        lambda x0, x1, target: interpolants.interpolant_loss(KEY, _network(target), _SCALES, x0, x1, target=target),
-        x0=Data(X, "shape"),
-        target="ends",
-    ),
-    "interpolants.interpolant_loss_at": call(
-        lambda x0, x1, z, times, target: interpolants.interpolant_loss_at(
-            _network(target), _SCALES, x0, x1, z, times, target=target
-        ),
-        target="ends",
-    ),
-    "interpolants.ends_denoiser": call(
-        lambda x0, x1: interpolants.ends_denoiser(constant((x0, x1)), _SCALES)(X, 0.5), x0=Shaped(X), x1=Shaped(X)
-    ),
-    "interpolants.paired_denoiser": call(
-        lambda x0, x1: interpolants.paired_denoiser(constant(x0), _SCALES, x1)(X, 0.5), x0=Shaped(X)
-    ),
-    "interpolants.velocity_denoiser": call(
-        lambda x0: interpolants.velocity_denoiser(interpolants.ends_denoiser(constant((x0, X)), _SCALES), _SCALES)(
-            X, 0.5
-        ),
-        x0=Shaped(X),
-    ),
-    "interpolants.exact_ends": call(joint=densities.gaussian(np.zeros(6), std=1.0), t=Time(T)),
 }

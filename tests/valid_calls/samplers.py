@@ -106,7 +106,6 @@ ROWS = {
         ts=Data(_TS, "integer"),
     ),
     "samplers.adaptive_ode": call(**_ADAPTIVE, coordinate="flow", block_size=8),
-    "samplers.adaptive_sde": call(**_ADAPTIVE),
     "samplers.annealed_posterior": call(
         solver=solvers.DPMSolverPP2M(),
         ts=Data(floats(1.0, 0.5, 0.0), "integer"),
@@ -118,7 +117,6 @@ ROWS = {
     "samplers.few_steps": call(steps=Count(8, least=5), sigma_data=1.0, guidance_scale=3.0, t_max=0.9, t_min=0.001),
     "samplers.langevin": call(score=lambda x: -x),
     "samplers.metropolis_langevin": call(log_density=_log_density, answer=lambda found: found[0]),
-    "samplers.parallel_sample": call(tolerance=0.1, max_iterations=2, window=2),
     "samplers.product_sample": call(conditions=[_denoiser], weights=[2.0], solver=_ANCESTRAL),
     "samplers.recommended": call(sigma_data=1.0, t_max=0.9, t_min=0.001),
     "samplers.recommended/target": call(target=Choice("eps"), t_max=0.9, t_min=0.001),
@@ -198,13 +196,10 @@ ROWS = {
     "flow_maps.guided_velocity": call(example=Data(Prediction(X, X)), scale=2.0, x_t=X, t=_T),
     "flow_maps.tuning_time": call(t=_ANY_T),
     "flow_maps.consistency_function": call(then="x_t t", t=_NETWORK_T, t_min=_T_MIN),
-    "flow_maps.boundary_coefficients": call(target="v", t=_ANY_T, t_min=_T_MIN),
     "flow_maps.curriculum": call(progress=_ANY_T),
     "flow_maps.chord": call(x_t=Data(X, "empty, shape", alias="t")),
-    "flow_maps.two_step_prediction": call(teacher=PREDICTION),
     "flow_maps.progressive_loss": call(x0=Data(X, alias="steps"), steps=Data(Steps(_T, _MIDDLE, _S), alias="t")),
     "flow_maps.halvings": call(first=8, last=2),
-    "flow_maps.reverse_kl_gradient": call(real=Shaped(X, of=fixed)),
     "flow_maps.kernel_drift": call(
         x=Data(X, alias="data"),
         data=Data(X),
@@ -220,8 +215,6 @@ ROWS = {
     "flow_maps.drifting_loss": call(samples=Data(X, alias="data"), data=Data(X), bandwidths=(0.5,)),
     "flow_maps.discriminator_loss": call(real_logits=Data(X, "shape", alias="fake_logits")),
     "flow_maps.adversarial_loss": call(fake_logits=Data(X, "shape")),
-    "flow_maps.noised_logits": call(discriminator=lambda x_t, t: x_t, x=Data(X, alias="x0")),
-    "flow_maps.optimal_logits": call(real=_NORMAL, fake=_NORMAL, x_t=Data(X)),
     "flow_maps.gradient_penalty": call(
         discriminator=Data(
             X,

@@ -1,5 +1,6 @@
 """Flow maps of a config: every loss trains the two-time network, and only what fits together is accepted."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,7 +173,7 @@ def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
         step = training.make_train_step(prepare, loss, optimizer, mesh=mesh)
         state, metrics = step(state, dataset.batch(0, 0, 32))
         found.append(jax.tree.map(np.asarray, (state.params, metrics["loss"])))
-    jax.tree.map(lambda one, four: np.testing.assert_allclose(one, four, rtol=1e-4, atol=1e-5), *found)
+    chex.assert_trees_all_close(*found, rtol=1e-4, atol=1e-5)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0][0], params)
     assert max(jax.tree.leaves(moved)) > 1e-3
 

@@ -7,6 +7,7 @@ where ``r = snr std^2``.
 import dataclasses
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -200,9 +201,9 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
 
     io.export(tmp_path / "weights", as_loaded(run))
     loaded = io.load(tmp_path / "weights")
-    jax.tree.map(np.testing.assert_array_equal, loaded.schedule, schedule)
+    chex.assert_trees_all_equal(loaded.schedule, schedule)
     config.init_from = str(tmp_path / "weights")
-    jax.tree.map(np.testing.assert_array_equal, initial_params(config, model), run.params)
+    chex.assert_trees_all_equal(initial_params(config, model), run.params)
 
 
 def test_a_classifier_has_no_schedule_to_train():

@@ -1,5 +1,6 @@
 """Guidance by config: validation errors, and that composed rules are those of the library."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,9 +114,8 @@ def test_composed_rules_equal_those_of_the_library(ring):
         return both
 
     both = run(params, weak_params, x)
-    for i, (found, expected) in enumerate(both):
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5, err_msg=str(i))
+    for found, expected in both:
+        chex.assert_trees_all_close(found, expected, rtol=2e-4, atol=2e-5)
     at = lambda i: np.asarray(both[i][0][-1].x0)
     assert np.abs(at(5) - at(6)).max() > 1e-3  # the order matters, and is that of the config
     # At γ = 1 (None) nothing but the plain branch is left, whatever the rule.

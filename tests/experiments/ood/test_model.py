@@ -1,5 +1,6 @@
 """The model that scores images, and statistics of sets, which are saved one at a time and continue."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +112,7 @@ def test_measure_continues_unless_the_config_or_a_set_has_changed(make_config, t
     count(lambda name, statistic, *inputs: statistic.compute(*inputs))
     again = measure()
     assert set(computed) == {"one step"}
-    jax.tree.map(np.testing.assert_array_equal, again, first)
+    chex.assert_trees_all_equal(again, first)
     for change in (lambda: override(config, "path_steps", "7"), lambda: sets.update(photos=sets["photos"][::-1])):
         count(lambda *_: np.zeros((4, 1)))
         change()

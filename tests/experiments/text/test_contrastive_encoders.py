@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import optax
@@ -57,7 +58,7 @@ def test_a_step_does_not_depend_on_the_number_of_devices(runs):
         )
         state, metrics = step(state, batch)
         after.append((state.params, metrics["per_example_loss"]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *after)
+    chex.assert_trees_all_close(*after, atol=2e-5)
 
 
 def test_recall_counts_what_is_not_closer_than_the_right_one():

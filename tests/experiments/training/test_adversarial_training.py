@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +88,7 @@ def test_discriminator_continues_from_a_checkpoint_and_explodes_into_a_skipped_s
     step = training.make_train_step(task.prepare, task.loss, task.optimizer)
     fresh = lambda: training.init_state(jax.random.key(0), jax.tree.map(jnp.array, task.params), task.optimizer)
     batches = [teacher.dataset.batch(0, n, 8) for n in range(3)]
-    equal = lambda a, b: jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, a), b)
+    equal = lambda a, b: chex.assert_trees_all_equal(jax.tree.map(np.array, a), b)
     state = fresh()
     for batch in batches[:2]:  # the head starts at zero, and its hidden layer moves from the second step on
         state, metrics = step(state, batch)

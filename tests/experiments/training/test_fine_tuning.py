@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,10 +66,10 @@ def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffu
     words = "its network has no classes, the data have 1: add --config.data.label=none"
     assert error_of(started, config) == f"config.init_from={pipeline}: {words}"
     model, params = started(changed(base, *overrides, "data.label=none"))
-    jax.tree.map(np.testing.assert_array_equal, params, found.params)
+    chex.assert_trees_all_equal(params, found.params)
     assert model.module == found.module
     for ours, theirs in zip(model.preconditioning[1:], found.preconditioning[1:], strict=True):
-        jax.tree.map(np.testing.assert_allclose, ours, theirs)
+        chex.assert_trees_all_close(ours, theirs, rtol=1e-7)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert capsys.readouterr().out == f"{count:,} parameters from {pipeline} (DDPMUNet), none random\n"
 
@@ -94,8 +95,8 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     take_unset(config)
     base.FIELDS.check(config)
     noise_input = choices.build_noise_input(config, choices.build_schedule(config))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4), noise_input, found.noise_input)
-    jax.tree.map(np.testing.assert_allclose, choices.build_target(config), found.target)
+    chex.assert_trees_all_close(noise_input, found.noise_input, rtol=1e-4)
+    chex.assert_trees_all_close(choices.build_target(config), found.target, rtol=1e-7)
     assert config.preconditioning.sigma_data == found.sigma_data
     assert (config.network.name, config.network.features, config.network.blocks) == ("mlp", 4, 1)
     schedule, ts = schedules.linear_vp() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,9 +126,9 @@ def test_velocity_of_training_from_scratch_is_that_of_guidance_by_the_map_itself
         return guided_velocity(model, params, {"x": x0, "eps": eps, "conditions": {GUIDANCE: scale}})(x_t, t)
 
     expected = jax.tree.map(lambda e, u: u + scale[:, None] * (e - u), Prediction(x, eps), absent)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), velocity(x, eps), expected)
+    chex.assert_trees_all_close(velocity(x, eps), expected, atol=1e-4)
     same = velocity(*absent)  # an example like the map without conditions: no γ changes it
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), same, absent)
+    chex.assert_trees_all_close(same, absent, atol=1e-4)
 
 
 NO_TEACHER = "loss.flow_map.name=consistency_tuning loss.flow_map.diagonal=None loss.flow_map.power=None"

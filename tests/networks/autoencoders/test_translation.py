@@ -1,5 +1,6 @@
 """The network of translation: each example is decoded by its own domain, and the encoder confuses the classifier."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +62,7 @@ def test_the_encoder_increases_what_the_classifier_decreases(params):
     through = jax.grad(lambda p: entropy(NETWORK.apply(p, X, DOMAIN, 0.25)[1]))(params)["params"]
     plainly = lambda p: entropy(NETWORK.apply(p, NETWORK.apply(p, X, method="encode"), method="classify"))
     plain = jax.grad(plainly)(params)["params"]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), through["classifier"], plain["classifier"])
+    chex.assert_trees_all_close(through["classifier"], plain["classifier"], atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, -0.25 * b, atol=1e-5), through["encoder"], plain["encoder"])
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain["encoder"])) > 1e-2
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -236,8 +237,7 @@ def test_bfloat16_and_rematerialisation_compute_the_same():
     loss = lambda params, **changes: jnp.sum(jnp.square(network.clone(**changes).apply(params, x)))
     exact, gradient = jax.jit(jax.value_and_grad(loss))(params)
     _, again = jax.jit(jax.value_and_grad(functools.partial(loss, remat=True)))(params)
-    for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(gradient), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_close(again, gradient, rtol=1e-4, atol=1e-4)
     coarse = jax.jit(functools.partial(loss, dtype=jnp.bfloat16))(params)
     assert coarse.dtype == jnp.float32
     assert coarse != exact
