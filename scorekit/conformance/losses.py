@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from scorekit.conformance._subject import subject
+from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import gaussian
 from scorekit.conformance.report import Check, compared, not_applicable
 
 __all__ = ["Loss"]
 
 _EXAMPLES = 20_000
+_ERROR = 0.05
+"""Largest standard error of the value at the exact denoiser, of the value itself."""
 
 
 @subject
@@ -39,14 +41,11 @@ class Loss:
 
         def value(direction, size):
             def denoiser(x, sigma):
-                sigma = np.broadcast_to(np.asarray(sigma, float).reshape(-1), len(x))
+                sigma = np.broadcast_to(np.array(sigma).reshape(-1), len(x))
                 seen.append(sigma)
                 return problem.denoiser(x, sigma) + size * direction(np.asarray(x), sigma[:, None])
 
-            found = np.asarray(self.value(denoiser, x0, 0), float)
-            if found.shape != (len(x0),):
-                raise ValueError(f"value must return the loss of each example, ({len(x0)},), got {found.shape}")
-            return found
+            return call("value", self.value, denoiser, x0, 0, shape=(len(x0),))
 
         directions = (lambda x, sigma: np.ones_like(x), lambda x, sigma: x * sigma / (1.0 + sigma**2))
         sides = [[value(direction, size) for size in (0.1, -0.1)] for direction in directions]
@@ -62,11 +61,14 @@ class Loss:
         best = np.mean(variances * sigma[:, None] ** 2 / (variances + sigma[:, None] ** 2), axis=1)
         excess, scale = exact - weights * best, np.mean(weights * best)
         error, text = np.std(excess) / np.sqrt(len(x0)) / scale, "the loss of the exact denoiser is {measured} of it"
-        yield compared("value", float(1 + excess.mean() / scale), float(error), 1.0, tolerance=0.01, text=text)
-        if self.weight is None:
+        found, error = float(1 + excess.mean() / scale), float(abs(error))
+        yield compared("value", found, error, 1.0, tolerance=0.01, text=text, largest_error=_ERROR)
+        declared = self.weight
+        if declared is None:
             yield not_applicable("weighting", "no weight is declared")
         else:
-            ratio = weights / np.asarray(self.weight(sigma), float)
+            weight = lambda sigma: np.broadcast_to(declared(sigma), sigma.shape)  # a constant is a scalar
+            ratio = weights / call("weight", weight, sigma, shape=sigma.shape)
             off = ratio[np.argmax(np.abs(ratio - np.median(ratio)))] if np.ptp(ratio) > 1e-2 else np.median(ratio)
             text = "the weight is {measured} times the declared one"
             yield compared("weighting", float(off), expected=1.0, tolerance=1e-2, text=text)

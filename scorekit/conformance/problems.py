@@ -30,7 +30,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 import numpy as np
 
 from scorekit.arguments import Between, Count, NonNegativeScalar, PositiveInt, PositiveScalar, checked
-from scorekit.checks import check, check_finite
+from scorekit.checks import check, check_finite, check_real
 from scorekit.typing import ArrayLike
 
 __all__ = ["Chain", "Mixture", "Problem", "chain", "gaussian", "mixture", "ring"]
@@ -119,6 +119,7 @@ class Mixture:
 
     def _parts(self, x, sigma, alpha):
         """Offsets and variances along the bases, ``(N, K, D)``, and the log of each weighted density, ``(N, K)``."""
+        check_real(x=np.asarray(x), sigma=np.asarray(sigma), alpha=np.asarray(alpha))
         alpha, sigma = (np.reshape(np.asarray(each, float), (-1, 1, 1)) for each in (alpha, sigma))
         along = (np.asarray(x, float) @ self._columns).reshape(-1, *self.means.shape)
         z = along - alpha * (self.means[:, None] @ self.bases)[:, 0]

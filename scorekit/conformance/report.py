@@ -24,6 +24,8 @@ __all__ = ["Check", "Report", "Subject", "check", "compared", "not_applicable"]
 
 _ERRORS = 3.0
 """A deviation within the tolerance and this many standard errors passes."""
+_RESULTS = 1000
+"""Largest number of results of a subject."""
 
 
 class Check(NamedTuple):
@@ -65,8 +67,9 @@ def compared(
     tolerance: float,
     text: str,
     at_least: bool = False,
+    largest_error: float = math.inf,
 ) -> Check:
-    """A check that passes if ``|measured - expected| <= tolerance + 3 error``.
+    """A check that passes if ``|measured - expected| <= tolerance + 3 error`` and ``error <= largest_error``.
 
     Args:
       name: name of the check.
@@ -76,13 +79,16 @@ def compared(
       tolerance: largest deviation that passes if ``error`` is 0.
       text: sentence, in which ``{measured}`` stands for the value and its error.
       at_least: whether larger values pass as well.
+      largest_error: largest ``error`` that passes, for an error that is estimated from the subject's own results.
 
     Returns:
       The result.
     """
     off = (expected - measured) if at_least else abs(measured - expected)
-    passes = math.isfinite(measured) and math.isfinite(error) and off <= tolerance + _ERRORS * error
+    known = math.isfinite(error) and error <= largest_error
+    passes = math.isfinite(measured) and known and off <= tolerance + _ERRORS * error
     number = f"{measured:.4g}" + (f" ± {error:.1g}" if error else "")
+    text += "" if known else f"; its error must be at most {largest_error:.1g}"
     return Check(name, "pass" if passes else "fail", text.format(measured=number), measured, error, expected)
 
 
@@ -157,7 +163,7 @@ def check(title: str, subjects: Mapping[str, Subject]) -> Report:
 
     Args:
       title: title of the report: package and version.
-      subjects: what to check, by name.
+      subjects: what to check, by name; at least one, each with at most 1000 results.
 
     Returns:
       The report.
@@ -167,10 +173,18 @@ def check(title: str, subjects: Mapping[str, Subject]) -> Report:
     >>> print(str(check("mine", {"flow": flow})).splitlines()[0])
     mine: 0 of 7 checks failed
     """
+    if not subjects:
+        raise ValueError("subjects must hold at least one subject, got none")
     found: list[Check] = []
     for name, subject in subjects.items():
+        count = 0
         try:
-            found += [each._replace(subject=name) for each in subject.checks()]
+            for count, each in enumerate(subject.checks(), 1):
+                if count > _RESULTS:
+                    raise ValueError(f"checks must end after at most {_RESULTS} results")
+                found.append(each._replace(subject=name))
+            if not count:
+                raise ValueError("checks must give at least one result, got none")
         except Exception as error:
             text = f"raises {type(error).__name__}: {error}; the checks after it did not run"
             found.append(Check("runs", "fail", text, subject=name))

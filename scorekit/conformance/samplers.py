@@ -10,11 +10,12 @@ noise for a Gaussian, so that the response to one unit of each draw gives the la
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import numpy as np
 
-from scorekit.arguments import NonNegative, Positive, PositiveInt
-from scorekit.conformance._subject import subject
+from scorekit.arguments import BelowOneScalar, Count, PositiveScalar
+from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import Chain, Mixture, chain, gaussian, ring
 from scorekit.conformance.report import Check, compared, not_applicable
 
@@ -33,7 +34,7 @@ class _Denoiser:
         self.problem, self.sigmas, self.bad = problem, [], None
 
     def __call__(self, x, sigma):
-        x, sigma = np.asarray(x, float), np.asarray(sigma, float)
+        x, sigma = np.asarray(x), np.asarray(sigma)
         self.sigmas.append(float(np.max(sigma)))
         if self.bad is None and not np.all(np.isfinite(x)):
             self.bad = self.sigmas[-1]
@@ -69,10 +70,10 @@ class Sampler:
     """
 
     run: Callable[..., np.ndarray]
-    order: Positive | None = None
+    order: PositiveScalar | None = None
     stochastic: bool = False
     to_zero: bool = True
-    steps: PositiveInt = 64
+    steps: Annotated[int, Count(1, 10_000)] = 64
 
     def _grid(self, n, top=80.0):
         """Karras' noise levels, ending with 0 if the sampler can."""
@@ -83,7 +84,7 @@ class Sampler:
         """The samples from n exact states, the states, and the denoiser."""
         rng, denoiser = np.random.default_rng(0), _Denoiser(problem)
         x = problem.sample(rng, n) + sigmas[0] * rng.standard_normal((n, problem.dim))
-        return np.asarray(self.run(denoiser, x, sigmas, rng), float), x, denoiser
+        return call("run", self.run, denoiser, x, sigmas, rng, shape=x.shape), x, denoiser
 
     def checks(self) -> Iterator[Check]:
         """Seven results: finite, last step, order, mean, spread, density, modes."""
@@ -125,18 +126,20 @@ class Sampler:
 
     def _flow_error(self, n):
         problem, (start, end) = _smooth(), _flow()
-        x = np.asarray(self.run(problem.denoiser, start, _short_first(n), np.random.default_rng(0)), float)
+        rng = np.random.default_rng(0)
+        x = call("run", self.run, problem.denoiser, start, _short_first(n), rng, shape=start.shape)
         return np.sqrt(np.mean((x - end) ** 2))
 
     def _spread_error(self, n):
         """The relative error of the standard deviation at the end, for a Gaussian in one dimension."""
         problem, sigmas, count = gaussian([0.7], [[0.25]]), _short_first(n), _Impulses()
-        self.run(_Denoiser(problem), np.zeros((2, 1)), sigmas, count)
+        run = lambda x, noise: call("run", self.run, problem.denoiser, x, sigmas, noise, shape=x.shape)
+        run(np.zeros((2, 1)), count)
         if not count.draws:
             return np.inf
         x = np.full((count.draws + 2, 1), 0.7)
         x[1] += 1.0
-        found = np.asarray(self.run(_Denoiser(problem), x, sigmas, _Impulses()), float)[:, 0]
+        found = run(x, _Impulses())[:, 0]
         response = found[1:] - found[0]
         variance = response[0] ** 2 * (0.25 + sigmas[0] ** 2) + np.sum(response[1:] ** 2)
         return abs(np.sqrt(variance / (0.25 + sigmas[-1] ** 2)) - 1) + abs(found[0] - 0.7)
@@ -178,7 +181,7 @@ class TokenSampler:
     """
 
     run: Callable[..., np.ndarray]
-    bias: NonNegative = 0.0
+    bias: BelowOneScalar = 0.0
 
     def checks(self) -> Iterator[Check]:
         """One result: law."""

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from scorekit.conformance._subject import subject
+from scorekit.checks import check_real
+from scorekit.conformance._subject import call, subject
 from scorekit.conformance.report import Check, compared, not_applicable
 
 __all__ = ["Schedule"]
@@ -55,13 +56,16 @@ class Schedule:
 
     def checks(self) -> Iterator[Check]:
         """Seven results: finite, monotone, ends, kind, log-SNR, drift, diffusion."""
+        check_real(times=self.times)
         t = np.asarray(self.times, float)
         if t.ndim != 1 or len(t) < 3:
             raise ValueError(f"times must be (n,) with n >= 3, got shape {t.shape}")
-        alpha, sigma = (np.asarray(each(t), float) for each in (self.alpha, self.sigma))
+        one_each = lambda name: lambda t: np.broadcast_to(getattr(self, name)(t), t.shape)  # a constant is a scalar
+        at = lambda name, t: call(name, one_each(name), t, shape=t.shape)
+        alpha, sigma = at("alpha", t), at("sigma", t)
         with np.errstate(all="ignore"):
             bad = ~np.isfinite(alpha) | ~np.isfinite(sigma) | (alpha < 0) | (sigma < 0) | (alpha + sigma == 0)
-            log_snr = None if self.log_snr is None else np.asarray(self.log_snr(t), float)
+            log_snr = None if self.log_snr is None else at("log_snr", t)
             if log_snr is not None:
                 bad |= np.isnan(log_snr)
             where = f", the first at t = {t[bad.argmax()]:.4g}" if bad.any() else ""
@@ -86,13 +90,13 @@ class Schedule:
                 "log-SNR is {measured} times log(alpha^2 / sigma^2)",
             )
             h, t = 1e-5 * abs(t[-1] - t[0]), t[inner]
-            slope = lambda function: (np.asarray(function(t + h), float) - function(t - h)) / (2 * h)
+            slope = lambda function: (function(t + h) - function(t - h)) / (2 * h)
             needs = self.drift is not None or self.diffusion_squared is not None
-            f = slope(lambda t: np.log(self.alpha(t))) if needs else 0.0
-            drift = None if self.drift is None else np.asarray(self.drift(t), float)
+            f = slope(lambda t: np.log(at("alpha", t))) if needs else 0.0
+            drift = None if self.drift is None else at("drift", t)
             yield _ratio("drift", drift, f, "f is {measured} times d log alpha / dt")
-            square = None if self.diffusion_squared is None else np.asarray(self.diffusion_squared(t), float)
-            g = slope(lambda t: np.square(self.sigma(t))) - 2 * f * sigma[inner] ** 2 if needs else 0.0
+            square = None if self.diffusion_squared is None else at("diffusion_squared", t)
+            g = slope(lambda t: np.square(at("sigma", t))) - 2 * f * sigma[inner] ** 2 if needs else 0.0
             yield _ratio("diffusion", square, g, "g^2 is {measured} times d sigma^2 / dt - 2 f sigma^2")
 
 

@@ -135,9 +135,8 @@ def run(options: flags.FlagValues, path: Path) -> None:
     for name, make in makers.items():
         with jax.enable_x64(name != "digits"), one_line():
             problem = make()
-            exact = problem.data is not None
             cells = tables[name] = deterministic_cells(problem, deterministic, grids, nfes)
-            title = f"{name}, schedule {options.schedule if exact else 'of the run'}"
+            title = f"{name}, schedule {'of the run' if problem.data is None else options.schedule}"
             of_kinds = lambda cell: cell.rmse, lambda cell: cell.median
             print_table(f"{title}: RMSE | median of a sample's RMSE", nfes, cells, *of_kinds)
             if problem.data is not None and stochastic:

@@ -1,1 +1,0 @@
-"""The checks of scorekit.conformance on six packages."""
