@@ -5,8 +5,9 @@
     python -m experiments.plan --config=… --topology=h100:8 --suggest
 
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
-needs no device (``pip install '.[tpu]'``; an error names the packages for CUDA). Images are described by their
-shape and not loaded (``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published
+needs no device: ``pip install '.[tpu]'``, or the packages for CUDA that an error names, in an environment of its own,
+since with them programs without a device print messages. Images are described by their shape and not loaded
+(``--shape``, ``--classes``); other data are loaded. Times are lower bounds, from the published
 speeds of the chips. The compiler of TPUs takes long for convolutions; ``--fast`` is for U-Nets. Results are kept in
 ``~/.cache/scorekit/plans`` (or ``$SCOREKIT_CACHE``).
 """

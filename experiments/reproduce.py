@@ -41,9 +41,9 @@ def output_of(command: str, runs: Path) -> str:
     program = [re.sub(r"(?<![\w/.])runs/", lambda _: f"{runs}/", each) for each in shlex.split(command)]
     digest, command = hashlib.sha256(command.encode()).hexdigest()[:16], shlex.join(program)
     log, lines = runs / "logs" / f"{digest}.txt", [f"$ {command}\n"]
-    if log.exists():
+    if log.is_file():
         print(f"finished before, see {log}: {command}", flush=True)
-        return log.read_text()
+        return log.read_text(errors="replace")
     print(lines[0], end="", flush=True)
     options = {"cwd": ROOT, "env": {**os.environ, "PYTHONUNBUFFERED": "1"}, "text": True, "errors": "replace"}
     with Popen([sys.executable, *program[1:]], stdout=PIPE, stderr=STDOUT, **options) as process:

@@ -7,9 +7,10 @@
     python -m experiments.sample --workdir=runs/two_moons --observation=observed.csv --num=5000
 
 Writes a picture with a titled row for each class, and the samples as ``.npz`` (``x``, ``label``, and for sounds and
-tables their conditions, from held-out examples) into ``workdir/samples``. Everything about sampling (solver, grid,
-steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules, innermost first
-(:mod:`experiments.models.guidance` lists them), ``--config.rules.<rule>.…`` sets their fields.
+tables their conditions, from held-out examples) into ``workdir/samples``; of a table also ``sample.csv`` with the names
+of its columns, ``columns`` in the ``.npz``, of images and sounds each as ``sample/00000.png`` or ``.wav``. Everything
+about sampling (solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules,
+innermost first (:mod:`experiments.models.guidance` lists them), ``--config.rules.<rule>.…`` sets their fields.
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
 until these are written: the same command continues where it was killed.
@@ -22,14 +23,13 @@ import numpy as np
 from absl import flags
 
 from experiments import tasks
-from experiments.cli import command_line
+from experiments.cli import command_line, outputs
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import held_out_of
 from experiments.data.display import Sounds
 from experiments.models.posterior import samples_given
 from experiments.models.run_files import recorded_class_names
-from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
 from experiments.reporting import pictures
 from scorekit.io import as_path
@@ -51,15 +51,15 @@ def main(config: Config) -> str:
         shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
     if _OBSERVATION.value is not None and config.task != "posterior":
         raise ConfigError(f"--observation={_OBSERVATION.value}: must be left out, this run is no posterior")
-    out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", "_maps.png")
+    out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", ".csv", "_maps.png")
     scale = config.sampling.guidance_scale
     run = task.open_run(config, workdir, _STEP.value, (scale,))
     if _OBSERVATION.value is not None:
         found = samples_given(config, run, _OBSERVATION.value, _NUM.value, _SEED.value)
-        write_arrays(f"{out}.npz", **found)
         title = f"{run.dataset.name}, step {run.step:,}, given {_OBSERVATION.value}"
-        picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, found["x"], found["label"], title)
-        return f"{picture} and {out}.npz"
+        return pictures.write_samples(out, run.dataset, title, found)
+    if _OUT.value and not run.dataset.entries:
+        outputs.check_folder(f"--out={_OUT.value}", out, "samples", shared.overwrite())
     of = run.dataset.num_classes, run.dataset.class_names
     chosen = range(of[0]) if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)
@@ -70,13 +70,12 @@ def main(config: Config) -> str:
     samples = run.generate(run.params, _SEED.value, labels, scale, partial=partial)
     is_sound = isinstance(run.dataset.view(samples), Sounds)
     conditions = held_out_of(run.dataset, labels) if is_sound else run.dataset.shown_conditions(labels)
-    write_arrays(f"{out}.npz", **{**conditions, "x": samples, "label": labels})
-    partial.remove()
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
+    written = pictures.write_samples(out, run.dataset, title, {**conditions, "x": samples, "label": labels})
+    partial.remove()
     if pictures.shows_maps(run.model, run.dataset):
         pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
-    picture = pictures.picture_of(as_path(f"{out}.png"), run.dataset, samples, labels, title)
-    return f"{picture} and {out}.npz"
+    return written
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def test_integer_sounds_are_resampled_as_floats():
 )
 def test_sound_files_without_their_extra_name_it(monkeypatch, package, call):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{package}: pip install 'scorekit\[audio\]'"):
+    with pytest.raises(ImportError, match=rf"{package}: pip install 'scorekit\[sound\]'"):
         call()
 
 

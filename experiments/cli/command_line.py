@@ -44,8 +44,10 @@ def load_config(path: str) -> ConfigDict:
     path, arguments = (f"{file}.py", [argument]) if colon else (path, [])
     if not Path(path).is_file():
         folder, suffix = Path(path).parent, Path(path).suffix
-        others = [*folder.glob(f"*{suffix}"), *folder.parent.glob(f"*/*{suffix}")]
-        near = hint(path, (str(other) for other in others if other.is_file()))
+        places = folder.glob(f"*{suffix}"), folder.parent.glob(f"*/*{suffix}"), folder.glob(f"*/*{suffix}")
+        others = dict.fromkeys(other for place in places for other in place)
+        others = [str(other) for other in others if other.is_file()]
+        near = hint(path, [other for other in others if Path(other).name == Path(path).name] or others)
         raise ConfigError(f"no such config file: {to_text(path)}{near}")
     if Path(path).suffix == ".json":
         return load_resolved(path)

@@ -103,7 +103,7 @@ def to_text(value: Any) -> str:
 
 def hint(value: Any, allowed: Iterable[str]) -> str:
     """`` (did you mean …?)`` when one of ``allowed`` is near ``value``, else nothing."""
-    close = difflib.get_close_matches(str(value), list(allowed), n=1)
+    close = difflib.get_close_matches(str(value).replace("+", "p"), list(allowed), n=1)  # dpm++ is dpmpp_2m
     return f" (did you mean {close[0]}?)" if close else ""
 
 

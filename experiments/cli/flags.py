@@ -183,13 +183,14 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
     not be replaced; see :mod:`experiments.cli.outputs`.
 
     Args:
-      flag: names the path, absolute or not; may be unset.
+      flag: names the path, absolute or not, with one of the endings or none; may be unset.
       default: path otherwise, in the folder of ``--workdir``; the default of the flag, if None.
       *endings: endings of the files that are written, such as ".npz".
     """
     from scorekit.io import as_path  # late: a command line is parsed without jax
 
     found, given, usual = _place(flag, default)
+    found = found.with_suffix("") if found.suffix in endings else found
     if not processes.is_first():
         return processes.folder(found)
     check_writable(found.parent, given)

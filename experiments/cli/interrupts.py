@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
@@ -22,15 +21,15 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 BEFORE_LEAVING: list[Callable[[], object]] = []
 """What is called before the process ends at once."""
 
+STOPPING = b"\nstopping after the step under way, then saving; Ctrl-C again leaves without saving\n"
+"""What the first Ctrl-C prints in :func:`deferred`."""
+
 _received: list[int] = []
-_leaving = threading.Lock()
+_unannounced: list[bytes] = []
 
 
 def leave() -> NoReturn:
     """Ends the process at once. Files that are written atomically are either old or new."""
-    if not _leaving.acquire(blocking=False):
-        time.sleep(1)  # the thread or the handler of the signal is at it, whichever was first
-        os._exit(EXIT_CODES[signal.SIGINT])
     os.write(2, b"\ninterrupted again: left at once, without saving\n")  # sys.stderr may be in use
     leave_with(EXIT_CODES[signal.SIGINT])
 
@@ -55,11 +54,18 @@ def finish(code: object) -> None:
         leave_with(code)
 
 
+def _announce(number: int) -> None:
+    while number == signal.SIGINT and _unannounced:
+        with contextlib.suppress(IndexError):  # the thread or the handler of the signal, whichever is first
+            os.write(2, _unannounced.pop())
+
+
 def _watch(pipe: int) -> None:
     """Reads the numbers of signals as they arrive, also while the main thread is inside XLA."""
     interrupts = 0
     while number := os.read(pipe, 1):
         interrupts += number[0] == signal.SIGINT
+        _announce(number[0])
         if interrupts > 1:
             leave()
 
@@ -122,16 +128,19 @@ def handled() -> Iterator[None]:
 def deferred() -> Iterator[Callable[[], int | None]]:
     """A context that only notes SIGINT and SIGTERM; yields a function that returns the first of them, or None.
 
-    The caller calls it where it can stop, saves its results, and ends with the code of :data:`EXIT_CODES`. A second
-    Ctrl-C ends the process at once.
+    The caller calls it where it can stop, saves its results, and ends with the code of :data:`EXIT_CODES`. The first
+    Ctrl-C prints :data:`STOPPING`, a second one ends the process at once.
     """
     noted: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
         _received.append(number)
         noted.append(number)
-        if noted.count(signal.SIGINT) > 1:
-            leave()
+        _announce(number)
 
     with _installed(note):
-        yield lambda: noted[0] if noted else None
+        _unannounced.append(STOPPING)
+        try:
+            yield lambda: noted[0] if noted else None
+        finally:
+            _unannounced.clear()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.cli.fields import Choices, Field, Section, Text
 from experiments.data import captions, conditions, embeddings, representation
 from experiments.data.captioned import CaptionedPictures
@@ -144,7 +144,8 @@ def check(config: Config) -> None:
     name = config.data.name
     allowed = "the name of a data set, such as sklearn_digits or soundfont_notes/4khz"
     require(_NAME.fullmatch(name) is not None, "data.name", name, allowed)
-    kind = kind_of(config)
+    kind, near = kind_of(config), hint(name, KINDS)
+    require(kind is not Images or not near or config.data.path is None, "data.name", name, f"a kind of files{near}")
     kind.check(config)
     if "map" in config.data:
         conditions.check(config, kind)
@@ -153,7 +154,12 @@ def check(config: Config) -> None:
 def load(config: Config) -> Dataset:
     """The data set that ``config.data`` names; :func:`experiments.models.latents.load_data` wraps it as latents."""
     kind: Any = kind_of(config)
-    dataset: Dataset = kind(config)
+    try:
+        dataset: Dataset = kind(config)
+    except ConfigError as error:
+        near = hint(config.data.name, KINDS) if "must be a TFDS" in str(error) else ""
+        require(not near, "data.name", config.data.name, f"a TFDS data set or a kind of data{near}")
+        raise
     for part, what in ((dataset.train, "training examples"), (dataset.test, "test examples")):
         check_examples(part, f"config.data.name={config.data.name}", what)
     return dataset

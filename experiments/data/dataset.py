@@ -64,6 +64,8 @@ class Dataset:
       file_fields: likewise, of sounds in files and of tables.
       encoder: checksum of the weights that computed its embeddings, None without embeddings.
       credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
+      entries: names of the entries of an example of a table; empty of other data.
+      condition_entries: likewise, of the columns that are its condition.
       streaming: whether the training examples are read from disk as they are needed; ``train`` is a sample of them.
     """
 
@@ -91,6 +93,8 @@ class Dataset:
                                      "image_crop", "captions", "embeddings")  # fmt: skip
     file_fields: Collection[str] = ("sample_rate", "channels", *TABLE_FIELDS)
     encoder: str | None = None
+    entries: tuple[str, ...] = ()
+    condition_entries: tuple[str, ...] = ()
     credit: str = ""
     streaming: bool = False
 

@@ -72,7 +72,9 @@ def reading(config: Config) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (ValueError, OSError, ImportError) as error:
+    except ImportError as error:
+        raise ConfigError(f"config.data.name={config.data.name}: {error}") from error
+    except (ValueError, OSError) as error:
         raise ConfigError(f"config.data.path={config.data.path}: {by_fields(str(error))}") from error
 
 

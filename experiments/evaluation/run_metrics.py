@@ -108,9 +108,10 @@ def evaluate(
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
     inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
     parts = {"training data": dataset.train, "held-out data": dataset.test}
+    counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {dataset.num_samples(config):,}."
     return Evaluation(
         rows=rows,
-        caption="" if scorer is None else caption(model, scorer),
+        caption="" if scorer is None else f"{caption(model, scorer)} {counts}",
         bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
         quantisation=quantisation(config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},

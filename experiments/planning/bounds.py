@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -59,10 +60,21 @@ def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Co
     """Compiles a program for a described topology and reads its costs.
 
     With ``fast`` the compiler of TPUs spends the least effort, for convolutions a tenth of the time: programs need more
-    memory and move more bytes than those that run. A program that the compiler finds too large has ``needed``.
+    memory and move more bytes than those that run.
     """
     quick = {"exec_time_optimization_effort": -1.0} if fast else {}
-    options: Any = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
+    options = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
+    try:
+        return _cost(lowered, topology, options)
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        warnings.warn(f"--fast is left out: this compiler has no option {next(iter(options))}", stacklevel=2)
+        return _cost(lowered, topology)
+
+
+def _cost(lowered: Lowered, topology: Topology, options: Any = None) -> Cost:
+    """The costs of the compiled program; one that the compiler finds too large has ``needed``."""
     start = time.monotonic()
     try:
         compiled = lowered.program.compile(compiler_options=options)

@@ -144,9 +144,10 @@ class Topology(NamedTuple):
 
 def _missing(platform: str) -> str:
     if platform == "tpu":
-        return "needs libtpu: pip install 'scorekit[tpu]'"
+        return "needs libtpu, best in an environment of its own: pip install '.[tpu]'"
     plugins = " ".join(f"jax-cuda12-{part}=={jax.__version__}" for part in ("plugin", "pjrt"))
-    return f"needs the compiler of CUDA, but no driver: pip install {plugins} nvidia-cuda-nvcc-cu12"
+    how = f"in an environment of its own: pip install {plugins} nvidia-cuda-nvcc-cu12"
+    return f"needs the compiler of CUDA, but no driver, best {how}"
 
 
 def _target(kind: str) -> str:

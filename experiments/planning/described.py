@@ -101,6 +101,9 @@ def describe(config: Config, shape: tuple[int, ...] | None = None, classes: int 
         _check_loaded(options.name, shape, classes)
         found: Dataset = _BlackCaptioned(config)
         return found, f"{options.name} of {found.described()} (described, not loaded)"
+    if shape is not None and len(shape) != 3:
+        given = ",".join(map(str, shape))
+        raise ConfigError(f"--shape={given}: must be height, width and channels, such as 32,32,4")
     shape, count = shape or _shape_of(config), classes or SETS.get(options.name, (None, CLASSES))[1]
     name = f"latents of {options.name}" if options.get("latents") else options.name
     made = _Latents(name, shape, count) if options.get("latents") else _Black(config, _Zeros(name, shape, count))

@@ -4,8 +4,9 @@ Every picture has the waveform above, from -1 to 1, and the spectrogram below: a
 80 dB under a sine of amplitude 1. Pictures of one table may be compared.
 """
 
+import io
 import os
-import tempfile
+import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,12 +79,17 @@ def write_sound_report(
 
 def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Sound:
     """Writes ``x``, ``(length,)`` or ``(channels, length)``, as ``path.wav``, clipped at 1, and ``path.png``."""
-    wav, picture = as_path(f"{path}.wav"), as_path(f"{path}.png")
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder) / "sound.wav"
-        audio.write(local, np.asarray(x), sample_rate)
-        write_atomic(wav, local.read_bytes())
-    return Sound(wav, sound_picture(picture, x, sample_rate))
+    wav = write_wav(f"{path}.wav", x, sample_rate)
+    return Sound(wav, sound_picture(as_path(f"{path}.png"), x, sample_rate))
+
+
+def write_wav(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:
+    """Writes ``x``, ``(length,)`` or ``(channels, length)``, as 16-bit WAV, clipped at 1; needs no further package."""
+    codes, content = np.atleast_2d(np.asarray(audio.float_to_pcm(x))).astype("<i2"), io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((len(codes), 2, sample_rate, codes.shape[1], "NONE", ""))
+        file.writeframes(codes.T.tobytes())
+    return write_atomic(path, content.getvalue())
 
 
 def sound_picture(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:

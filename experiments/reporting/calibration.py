@@ -26,7 +26,7 @@ _LARGEST = 10
 
 def pair_plot(
     path: PathLike,
-    samples: ArrayLike,
+    samples: ArrayLike | Mapping[str, ArrayLike],
     *,
     reference: ArrayLike | None = None,
     truth: ArrayLike | None = None,
@@ -38,18 +38,18 @@ def pair_plot(
     Axes cover the central 99.8 % of what is drawn, and the truth.
 
     Args:
-      samples: of more than 10 parameters the first 10 are drawn.
+      samples: of more than 10 parameters the first 10 are drawn; or several sets of samples by name.
       reference: samples of the exact posterior ``(M, D)``.
       truth: parameters that the observation was simulated from, ``(D,)``.
       labels: names of the parameters, with their units; by default θ₁, θ₂, ….
     """
-    clouds = {"posterior": np.asarray(samples, float)}
-    if reference is not None:
-        clouds["reference"] = np.asarray(reference, float)
+    given = samples if isinstance(samples, Mapping) else {"posterior": samples}
+    given = given if reference is None else {**given, "reference": reference}
+    clouds = {name: np.asarray(x, float) for name, x in given.items()}
+    total = next(iter(clouds.values())).shape[-1]
     for name, x in clouds.items():
-        if x.ndim != 2 or not x.size or x.shape[1] != clouds["posterior"].shape[-1] or not np.all(np.isfinite(x)):
+        if x.ndim != 2 or not x.size or x.shape[1] != total or not np.all(np.isfinite(x)):
             raise ValueError(f"{name} must hold finite samples (S, D) of one D, got {x.shape}")
-    total = clouds["posterior"].shape[1]
     dim = min(total, _LARGEST)
     labels = [_name(i) for i in range(dim)] if labels is None else list(labels)
     point = None if truth is None else np.asarray(truth, float)
@@ -66,7 +66,7 @@ def pair_plot(
             if j > i:
                 axes.set_axis_off()
                 continue
-            for (name, x), colour in zip(clouds.items(), _cycle(2), strict=False):
+            for (name, x), colour in zip(clouds.items(), _cycle(len(clouds)), strict=True):
                 if i == j:
                     bins = np.linspace(*bounds[i], 40)
                     axes.hist(x[:, i], bins, density=True, histtype="step", color=colour, linewidth=1.5, label=name)
@@ -87,7 +87,7 @@ def pair_plot(
             if j == 0:
                 axes.set_ylabel("density" if i == 0 else labels[i])
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper right", frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=min(dim, 3), frameon=False)
     shown = f" (the first {dim} of {total} parameters)" if dim < total else ""
     if title or shown:
         figure.suptitle((title or "Posterior") + shown, fontsize=12)

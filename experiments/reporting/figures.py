@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.cli.config import hint
+from scorekit.io import read_file
 
 FILE = Path(__file__).parents[1] / "figures.toml"
 PRINTED = "printed"
@@ -115,7 +116,7 @@ def found(value: Value, runs: Path, printed: str) -> float:
     if source == PRINTED:
         return cell(printed, *way)
     try:
-        here = json.loads((runs / source.removeprefix("runs/")).read_text())
+        here = json.loads(read_file(runs / source.removeprefix("runs/")))
     except (OSError, ValueError) as error:
         raise LookupError(f"{source} cannot be read: {error}") from error
     for key in way:

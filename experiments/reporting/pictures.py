@@ -1,11 +1,14 @@
 """Pictures of samples of any kind of data, and the loss curves of a run."""
 
+import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import figure as figures
+from PIL import Image
 
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
@@ -18,13 +21,15 @@ from experiments.models.model import Model
 from experiments.models.runs import write_arrays
 from experiments.models.sampling import Generate
 from experiments.reporting import curves, plots
-from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.audio_widgets import audio_widgets, write_wav
+from experiments.reporting.calibration import pair_plot
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.training.writers import read_metrics
 from scorekit.audio import spectrogram_images
+from scorekit.io import as_path, write_atomic
 from scorekit.typing import PyTree
 
-_COLUMNS, _MOST_ROWS = 10, 40
+_COLUMNS, _MOST_ROWS, _COLOURED = 10, 40, 6
 
 
 def sample_picture(
@@ -34,6 +39,9 @@ def sample_picture(
     preview = dataset.preview()
     samples = generate(params, config.seed, preview.labels, config.sampling.guidance_scale)
     real = None if preview.reference is None else dataset.real(preview.reference)
+    if dataset.entries:
+        sets = {"samples": samples} if real is None else {"samples": samples, "data": real}
+        return pair_plot(path, sets, labels=dataset.entries, title=title)
     match dataset.view(samples):
         case Points(points):
             shown = None if real is None else dataset.view(real)
@@ -65,8 +73,15 @@ def ema_sweep_picture(path: Path, sweep: EmaSweep) -> Path:
 
 
 def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, labels: np.ndarray, title: str) -> Path:
-    """A picture of any samples: a titled row for each class, continued below where it has more than ten samples."""
+    """A picture of any samples: a titled row for each class, continued below where it has more than ten samples.
+
+    Of a table each pair of columns, given the first of several observations in a colour each.
+    """
     view, distinct = dataset.view(samples), list(dict.fromkeys(labels.tolist()))
+    if dataset.entries:
+        few = distinct[:_COLOURED]
+        sets = {f"observation {k + 1}": samples[labels == k] for k in few} if len(few) > 1 else {"samples": samples}
+        return pair_plot(path, sets, labels=dataset.entries, title=title)
     if isinstance(view, Points):
         return plots.points_2d(path, {"samples": view.points}, title=title)
     images = spectrogram_images(view.sounds) if isinstance(view, Sounds) else view.images
@@ -79,6 +94,38 @@ def picture_of(path: Path, dataset: Dataset, samples: np.ndarray, labels: np.nda
         cells += [own, np.full((-len(own) % columns, *own.shape[1:]), np.nan)]
         rows += [name, *[""] * (-(-len(own) // columns) - 1)]
     return plots.image_grid(path, np.concatenate(cells), columns=columns, row_labels=rows, title=title)
+
+
+def write_samples(out: Path, dataset: Dataset, title: str, found: Mapping[str, np.ndarray]) -> str:
+    """Writes samples as arrays, as a picture, and as data: a CSV file, or a PNG or WAV file each; returns the paths.
+
+    Args:
+      out: path without ending; earlier samples in a folder of this name are removed.
+      found: samples ``x``, their ``label``, and what belongs to each of them.
+    """
+    x, names = found["x"], {"columns": np.array(dataset.entries)} if dataset.entries else {}
+    arrays = write_arrays(f"{out}.npz", **found, **names)
+    picture, view = picture_of(as_path(f"{out}.png"), dataset, x, found["label"], title), dataset.view(x)
+    if dataset.entries:
+        given = found["condition"].T if "condition" in found else ()
+        columns = dict(zip((*dataset.entries, *dataset.condition_entries), (*x.T, *given), strict=False))
+        columns |= {name: found[name] for name in ("log_prob", "label")} if "log_prob" in found else {}
+        text = io.StringIO()
+        csv.writer(text).writerows([columns, *zip(*columns.values(), strict=True)])
+        write_atomic(f"{out}.csv", text.getvalue())
+        return f"{picture}, {out}.csv and {arrays}"
+    if not isinstance(view, Pictures | Sounds):
+        return f"{picture} and {arrays}"
+    for old in as_path(out).glob("[0-9][0-9][0-9][0-9][0-9].*"):
+        old.unlink()
+    for i, one in enumerate(view[0]):
+        if isinstance(view, Sounds):
+            write_wav(f"{out}/{i:05}.wav", one, view.sample_rate)
+            continue
+        png, codes = io.BytesIO(), np.round(127.5 * (np.clip(one, -1, 1) + 1)).astype(np.uint8)
+        Image.fromarray(codes.squeeze(-1) if codes.shape[-1] == 1 else codes).save(png, "png")
+        write_atomic(f"{out}/{i:05}.png", png.getvalue())
+    return f"{picture}, {out} and {arrays}"
 
 
 def write_versions(

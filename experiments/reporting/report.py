@@ -15,10 +15,14 @@ import html
 import numbers
 import os
 import re
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import scorekit
 from experiments.cli.outputs import encodable
 from scorekit.io import as_path, write_atomic
 
@@ -95,12 +99,20 @@ def write_report(
 ) -> Path:
     """Writes the report atomically and returns its path; text is escaped.
 
-    ``summary`` is shown first: what was trained, on what, for how long, the headline numbers.
+    ``summary`` is shown first, under the date, the version and the command: what was trained, on what, for how long,
+    the headline numbers.
     """
     facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
     body = "\n".join(_render(section) for section in sections)
-    page = _PAGE.format(title=_escape(title), style=_STYLE, facts=facts, body=body)
+    page = _PAGE.format(title=_escape(title), origin=_escape(_origin()), style=_STYLE, facts=facts, body=body)
     return write_atomic(path, encodable(page))
+
+
+def _origin() -> str:
+    """The date, the version of scorekit and the command of this process."""
+    module = getattr(sys.modules["__main__"].__spec__, "name", "").removesuffix(".__main__")
+    command = shlex.join([*(["python", "-m", module] if module else sys.argv[:1]), *sys.argv[1:]])
+    return f"{time.strftime('%Y-%m-%d %H:%M')}, scorekit {scorekit.__version__}, {command}"
 
 
 def show(cell: Cell) -> str:
@@ -225,6 +237,7 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <main>
 <h1>{title}</h1>
+<div class="origin">{origin}</div>
 <dl>{facts}</dl>
 {body}
 </main>
@@ -240,6 +253,7 @@ main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
 p { max-width: 45rem; }
+.origin { color: var(--quiet); font-size: .85rem; margin-bottom: 1rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: .75rem 1.5rem;
      margin: 0; padding: 1rem; border-radius: .5rem; background: var(--soft); }
 dt { font-size: .85rem; color: var(--quiet); }

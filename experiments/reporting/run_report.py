@@ -1,5 +1,6 @@
 """The findings of an evaluation, and ``report.html`` of a run that has been trained and evaluated."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ def write_run_report(config: Config, workdir: Path, run: Run, found: Findings, t
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(run.params)))} parameters",
         "steps": config.training.steps,
+        "seed": config.seed,
         "training time": progress.duration(trained),
         **found.facts,
     }
@@ -71,4 +73,5 @@ def write_evaluation_report(stem: str, run: Run, found: Findings, config_text: s
     """Writes ``<stem>.html`` of a run that was evaluated again."""
     sections = [*found.sections(), *found.figures, ConfigSection(config_text)]
     title = f"scorekit: {run.dataset.name}, evaluation"
-    return write_report(as_path(f"{stem}.html"), title, {**facts(run), **found.facts}, sections)
+    summary = {**facts(run), "seed": json.loads(config_text)["seed"], **found.facts}
+    return write_report(as_path(f"{stem}.html"), title, summary, sections)

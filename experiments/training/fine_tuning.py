@@ -164,6 +164,9 @@ def _load(config: Config) -> Loaded:
     try:
         return io.load(config.init_from)
     except (ValueError, OSError, ImportError) as error:
+        if "preconditioning must be given" in str(error):
+            allowed = "a pipeline that is saved with its scheduler, as by DDPMPipeline(unet, scheduler).save_pretrained"
+            raise ConfigError(f"{given}: must be {allowed}; a network alone does not say what it predicts") from error
         raise ConfigError(f"{given}: {error}") from error
 
 

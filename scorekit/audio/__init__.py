@@ -1,6 +1,6 @@
 """Audio: signals as arrays ``(..., length)``, their transforms, distances and features, and files.
 
-:mod:`scorekit.audio.files` reads, writes and resamples on the host (``pip install 'scorekit[audio]'``); all other
+:mod:`scorekit.audio.files` reads, writes and resamples on the host (``pip install 'scorekit[sound]'``); all other
 modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks,
 :mod:`scorekit.audio.structure` statistics of rhythm and harmony, :mod:`scorekit.audio.ddsp` a differentiable
 synthesiser.

@@ -1,7 +1,7 @@
 """Sound files and resampling on the host, by libsndfile (soundfile) and SoX (soxr).
 
 The last axis of arrays is time, ``(length,)`` or ``(channels, length)``, as in the rest of this package.
-Without the extra ``audio`` all functions raise an ``ImportError`` that says what to install.
+Without the extra ``sound`` all functions raise an ``ImportError`` that says what to install.
 
 Args:
   path: path of the file; to write, its folder must exist.
@@ -104,11 +104,11 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
 
 
 def _extra(package: str) -> Any:
-    """A package of the extra ``audio``."""
+    """A package of the extra ``sound``."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f"sound files and resampling need {package}: pip install 'scorekit[audio]'") from error
+        raise ImportError(f"sound files and resampling need {package}: pip install 'scorekit[sound]'") from error
 
 
 def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:

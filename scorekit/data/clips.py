@@ -200,8 +200,10 @@ class _Recordings:
 @contextlib.contextmanager
 def _opened(record: Record) -> Iterator[Any]:
     """The sound file of an example, and errors of reading it with its name and the reason."""
-    import soundfile
-
+    try:
+        import soundfile
+    except ImportError as error:
+        raise ImportError("sound files need soundfile: pip install 'scorekit[sound]'") from error
     try:
         with record.open() as content:
             if content.length > _MOST_BYTES:

@@ -1,6 +1,7 @@
 """Published figures are found again: toy figures, and the file of the project."""
 
 import json
+import os
 import re
 import shlex
 from decimal import Decimal
@@ -71,8 +72,18 @@ def test_values_that_agree_have_a_line_each_and_nothing_runs_twice(toy, tmp_path
     code, again, _ = toy(code="it ran again")  # everything has finished
     assert (code, again.count("finished before")) == (0, 2)
     assert (tmp_path / "own runs" / "first.txt").read_text() == "."
-    (tmp_path / "own runs" / "toy.json").unlink()
+    logs, result = [*(tmp_path / "own runs" / "logs").iterdir()], tmp_path / "own runs" / "toy.json"
+    for log in logs:
+        log.write_bytes(b"\xff\n" + log.read_bytes())
+    assert toy()[1] == again
+    result.unlink()
+    os.mkfifo(result)
     assert toy()[1].count("missing: runs/toy.json cannot be read") == 3
+    for path in (*logs, result):
+        path.unlink()
+    for log in logs:
+        os.mkfifo(log)
+    assert toy()[1].count("  agrees") == 4
 
 
 @pytest.mark.parametrize(

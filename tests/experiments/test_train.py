@@ -118,7 +118,10 @@ def test_a_run_writes_its_report_metrics_and_pictures(finished):
     assert str(workdir / "report.html") in out.splitlines()[-1]
     metrics = json.loads((workdir / "evaluation.json").read_text())
     assert 0 <= metrics["γ = 1/class accuracy"] <= 1
-    assert "<img" in (workdir / "report.html").read_text()
+    report = (workdir / "report.html").read_text()
+    assert "<img" in report
+    assert "<dt>seed</dt>" in report
+    assert "Real test data: 2,000 examples; samples: " in report
 
 
 @pytest.mark.slow

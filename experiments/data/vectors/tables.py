@@ -139,6 +139,7 @@ class Table(Vectors):
             self._u = self.statistics.standardise(x)
             elements = {name: condition.reshape(-1, condition.shape[-1]) for name in self._given}
             given = entries(elements if self._is_array else found, self._given)
+            self.condition_entries = () if self._is_array else given
             (mean, std), of_condition = (
                 moments_of(values, kept, names, there)
                 for values, names, there in ((self._u, self.entries, None), (condition, given, present))
@@ -164,7 +165,8 @@ class Table(Vectors):
     def _conditions(self, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """The conditions in float64, and which elements of sets there are, True for all but of sets."""
         if not self._is_array:
-            return numbers(found, self._given), None
+            apart = self.condition_entries and {*self.condition_entries} <= found.keys()  # an array as columns of a CSV
+            return numbers(found, self.condition_entries if apart else self._given), None
         (name,) = self._given
         array = np.asarray(found[name])
         if array.ndim == 2:
@@ -195,9 +197,13 @@ class Table(Vectors):
 
         Raises a ``ValueError`` for other columns or widths; warns of observations outside the training range.
         """
-        if missing := [name for name in self._given if name not in found]:
-            raise ValueError(f"observation must have the columns {', '.join(self._given)}, it has no {missing[0]}")
-        found = {name: np.asarray(value) for name, value in found.items() if name in (*self._given, self._mask)}
+        missing = [name for name in self._given if name not in found]
+        apart = [name for name in self.condition_entries if name not in found]
+        if missing and (apart or self._is_array):
+            allowed = " or ".join(dict.fromkeys(map(", ".join, (self._given, self.condition_entries or self._given))))
+            raise ValueError(f"observation must have the columns {allowed}, it has no {missing[0]}")
+        names = (*self._given, *self.condition_entries, self._mask)
+        found = {name: np.asarray(value) for name, value in found.items() if name in names}
         shapes = {name: value.shape for name, value in found.items()}
         rows = {shape[:1] for shape in shapes.values()}
         if len(rows) > 1 or not rows.isdisjoint({(), (0,)}):

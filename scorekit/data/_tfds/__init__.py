@@ -98,7 +98,7 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
         )
     elif isinstance(error, OSError):
         remedy = "data_dir must be a folder that can be written, with enough space"
-    elif isinstance(error, ImportError) and "scorekit[audio]" in str(error):
+    elif isinstance(error, ImportError) and "scorekit[" in str(error):
         remedy = "a package is missing"
     elif isinstance(error, ImportError):
         remedy = "this set needs TensorFlow to be prepared: pip install tensorflow-cpu"

@@ -10,6 +10,7 @@ import pytest
 from absl import flags
 from programs import ROOT, error_of
 
+from experiments.__main__ import programs
 from experiments.cli import command_line as lib
 from experiments.cli.config import save_resolved
 
@@ -137,6 +138,9 @@ def test_a_missing_config_file_raises_a_config_error(message_of, tmp_path):
     near = message_of(first=(f"--config={tmp_path}/digit.py",))
     assert "no such config file" in near
     assert f"did you mean {tmp_path}/digits.py?" in near
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "digit.py").touch()
+    assert f"did you mean {tmp_path}/images/digit.py?" in message_of(first=(f"--config={tmp_path}/digit.py",))
     (tmp_path / "folder.py").mkdir()
     assert "folder.py?" not in message_of(first=(f"--config={tmp_path}/folder.py",))
 
@@ -231,6 +235,7 @@ def test_callbacks_after_a_failed_restore_are_not_printed_by_their_threads(text,
 
 
 def test_a_program_prints_one_line_and_exits_with_2(tmp_path):
+    assert programs()["experiments.sample"] == "Draws samples from a trained model."
     (tmp_path / "digits.py").write_text(textwrap.dedent(CONFIG))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -38,6 +38,7 @@ def test_choice_returns_the_value_and_suggests_the_nearest_name():
     message = error_of(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
     assert message == ("config.sampling.solver.name=huen: must be one of euler, heun (did you mean heun?)")
     assert "did you mean" not in error_of(lib.choice, "solver", "zzz", ["euler", "heun"])
+    assert lib.hint("dpm++", ["heun", "dpm_solver", "dpmpp_2m"]) == " (did you mean dpmpp_2m?)"
 
 
 def test_require_names_the_field_the_value_and_what_is_allowed():

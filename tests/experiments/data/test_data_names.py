@@ -22,6 +22,9 @@ def test_names_of_tfds_are_accepted(name):
     data.check(changed(smoke, f"data.name={name}"))
 
 
-@pytest.mark.parametrize(("name", "words"), [("sklearn_digit", "did you mean sklearn_digits"), ("mnist/x", "mnist/x")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("sklearn_digit", "did you mean sklearn_digits"), ("mnist/x", "mnist/x"), ("foldr", "did you mean folder?")],
+)
 def test_unknown_names_are_config_errors(name, words):
     assert words in error_of(data.load, changed(smoke, f"data.name={name}"))

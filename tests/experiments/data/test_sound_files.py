@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 
 import jax
 import numpy as np
@@ -42,6 +43,11 @@ def load(path, **fields):
     config = config_of(path, **fields)
     validate(config, data.check)
     return data.load(config)
+
+
+def test_sounds_without_their_extra_name_it(own, monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    assert "config.data.name=sounds: sound files need soundfile: pip install 'scorekit[sound]'" in error_of(load, own)
 
 
 def test_clips_are_streamed_with_the_classes_of_their_folders(own):

@@ -75,6 +75,16 @@ def test_conditions_are_the_other_columns(tmp_path, suffix):
     assert "config.data.condition=a: must be set with data.vector.name=columns, data.tokens.name=set" in message
 
 
+def test_an_observation_in_columns_is_the_array_that_a_model_is_conditioned_on(tmp_path):
+    np.savez(tmp_path / "t.npz", a=ROWS[:, 0], bc=ROWS[:, 1:])
+    dataset = load(tmp_path / "t.npz", x="a", condition="bc", **{"vector.name": "columns"})
+    (tmp_path / "o.csv").write_text("bc_1,bc_2\n20,1e6\n5,1.01e6\n")
+    found = dataset.observed(read_columns(tmp_path / "o.csv"))["condition"]
+    np.testing.assert_array_equal(found, dataset.observed({"bc": [[20, 1e6], [5, 1.01e6]]})["condition"])
+    with pytest.raises(ValueError, match="must have the columns bc or bc_1, bc_2, it has no bc"):
+        dataset.observed({"bc_0": [1.0], "bc_1": [2.0]})
+
+
 def spoiled(row, column, value):
     rows = ROWS.astype(object)
     rows[row, column] = value
@@ -149,7 +159,10 @@ def test_a_table_is_learned_given_a_condition_in_the_units_of_the_file(tmp_path)
     code, _, err = run("sample", f"--workdir={tmp_path / 'run'}", "--num=200")
     assert code == 0, err
     with np.load(tmp_path / "run" / "samples" / "sample.npz") as found:
-        x, condition = found["x"], found["condition"]
+        x, condition, columns = found["x"], found["condition"], found["columns"]
+    written = read_columns(tmp_path / "run" / "samples" / "sample.csv")
+    assert (columns.tolist(), [*written]) == (["a", "b"], ["a", "b", "c"])
+    np.testing.assert_array_equal(np.stack([*written.values()], 1).astype(np.float32)[:, :2], x)
     held_out = rows[np.linspace(0, 1999, 200).round().astype(int)]
     assert abs(np.corrcoef(x[:, 0], held_out[:, 0])[0, 1]) > 0.9  # the condition of each sample is that of its row
     np.testing.assert_allclose(condition, held_out[:, 2:], atol=1e-5)

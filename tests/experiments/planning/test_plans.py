@@ -12,7 +12,7 @@ import pytest
 
 from experiments import tasks
 from experiments.cli.config import ConfigError
-from experiments.planning import plans, programs
+from experiments.planning import bounds, plans, programs
 from experiments.planning.bounds import Cost, bound, traffic
 from experiments.planning.chips import CHIPS, named, topology
 from experiments.planning.counting import flops
@@ -46,6 +46,17 @@ def test_bounds_are_work_over_published_speed():
     assert limit == pytest.approx((1.0, 0.5, 0.25, 0.0))
     assert (limit.seconds, limit.binds) == (1.0, "products")
     assert bound(COST, CHIPS["h100"], 16, "float32").products == pytest.approx(197 / (989 / 2))
+
+
+def test_an_option_that_the_compiler_does_not_know_is_left_out(monkeypatch):
+    def compiled(lowered, topology, options=None):
+        if options:
+            raise jax.errors.JaxRuntimeError(f"INVALID_ARGUMENT: No such compile option: '{next(iter(options))}'")
+        return COST
+
+    monkeypatch.setattr(bounds, "_cost", compiled)
+    with pytest.warns(UserWarning, match="--fast is left out: this compiler has no option exec_time"):
+        assert bounds.compile_cost(None, topology("v5e:2x2"), fast=True) == COST
 
 
 def test_device_hours_are_those_of_all_chips_to_the_last_step():
@@ -165,6 +176,9 @@ def test_a_shape_is_only_of_data_that_are_described():
     config = tasks.opened(str(ROOT / "experiments/configs/points/mixture_2d.py"))
     with pytest.raises(ConfigError, match="--shape: must be left out"):
         describe(config, (8, 8, 3))
+    for shape in ((32,), (8, 8, 1, 1, 1)):
+        with pytest.raises(ConfigError, match="must be height, width and channels"):
+            describe(config_of("cifar10_edm"), shape)
 
 
 def test_a_folder_of_images_of_no_size():

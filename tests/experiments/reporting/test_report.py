@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import scorekit
 from experiments.reporting import plots, report
 from experiments.reporting.report import ConfigSection, Figure, Heading, Table, Text
 
@@ -56,6 +57,7 @@ def test_a_report_embeds_every_section_in_one_file(page, tmp_path):
     ]
     read = page(sections, summary={"device": "1 × cpu", "bits/dim": 2.345678})
     assert read.texts("h1") == ["digits"]
+    assert f", scorekit {scorekit.__version__}, " in read.texts("div")[0]
     assert read.texts("dt") == ["device", "bits/dim"]
     assert read.texts("dd") == ["1 × cpu", "2.346"]
     assert read.texts("h2") == ["Samples"]

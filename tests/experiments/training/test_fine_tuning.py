@@ -65,6 +65,8 @@ def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffu
     found, config = io.load(pipeline), changed(base, *overrides)
     words = "its network has no classes, the data have 1: add --config.data.label=none"
     assert error_of(started, config) == f"config.init_from={pipeline}: {words}"
+    bare = changed(config, f"init_from={pipeline}/unet")
+    assert "unet: must be a pipeline that is saved with its scheduler" in error_of(started, bare)
     model, params = started(changed(base, *overrides, "data.label=none"))
     chex.assert_trees_all_equal(params, found.params)
     assert model.module == found.module
