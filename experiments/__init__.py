@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from experiments.cli.allocator import keep_freed_memory
-
 _excepthook = sys.excepthook
 
 
@@ -39,5 +37,4 @@ def _quiet(hook: Callable) -> Callable:
 sys.excepthook = _one_line
 sys.unraisablehook, threading.excepthook = _quiet(sys.unraisablehook), _quiet(threading.excepthook)
 if sys.argv[:1] == ["-m"]:  # python -m experiments.…: Python has not yet put the file of the program there
-    keep_freed_memory()  # before a library starts a thread: those that are there have arenas of their own
     gc.disable()  # until the command line has imported the program: collections are a tenth of the time of that

@@ -131,8 +131,8 @@ ORDER = (
     ("tasks",),
     ("configs",),
     ("inverse",),
-    ("audio", "analysis", "latents", "ood", "text"),
-    ("music",),
+    ("analysis", "latents"),
+    ("projects",),
     ("planning",),
     ("benchmarks",),
 )
@@ -179,6 +179,8 @@ def package_violations(found: Sources) -> list[str]:
                 continue
             if not rest or rest[0] not in RANK:
                 wrong.append(f"{module} imports {name}, which is in no package")
+            elif rest[0] == package == "projects" and rest[1:2] != inner[:1]:
+                wrong.append(f"{module} imports {name}, of another project")
             elif not (RANK[rest[0]] < rank or (inner and rest[0] == package)):
                 wrong.append(f"{module} imports {name}")
     return wrong
@@ -293,8 +295,8 @@ WRONG = {
         "import experiments.training.loop": "experiments.evaluation.run_metrics",
         "from experiments.configs import base": "experiments.models.runs",
         "def f():\n    from experiments.configs.images import digits": "experiments.reporting.tables",
-        "from experiments.ood.scores import score": "experiments.audio.vocode",
-        "from experiments import train": "experiments.analysis.autoencoder",
+        "from experiments.projects.ood.scores import score": "experiments.projects.audio.sound.vocode",
+        "from experiments import train": "experiments.projects.denoising.autoencoder",
         "from experiments.sample import main": "experiments.benchmarks.cost",
         "from experiments import sample": "experiments.train",
         "from ..models import model": "experiments.data.images",
@@ -323,8 +325,8 @@ RIGHT = {
     "packages": {
         "from experiments.models import runs\nfrom experiments.training import writers": "experiments.training.loop",
         "from experiments import data, training\nfrom experiments.configs import base": "experiments.train",
-        "from experiments.inverse import methods\nimport scorekit.audio": "experiments.audio.restore_sounds",
-        "from experiments.audio.problems import hidden": "experiments.benchmarks.cost",
+        "from experiments.inverse import methods\nimport scorekit.audio": "experiments.projects.audio.sound.vocode",
+        "from experiments.projects.audio.sound.problems import hidden": "experiments.benchmarks.cost",
     },
     "names": {
         "from scorekit.solvers import grids\nfrom scorekit import __version__": "experiments.models.sampling",

@@ -60,7 +60,7 @@ def _sections() -> Iterator[tuple[str, str, list[Row]]]:
     for title, (task, about) in KINDS.items():
         words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
         yield title, words, _without(in_sections(TASKS[task].fields().rows()), models)
-    words = "`experiments.ood.detect`: these, and a config of a model under `train`."
+    words = "`experiments.projects.ood.detect`: these, and a config of a model under `train`."
     yield "Out-of-distribution detection", words, _without(in_sections(ood_digits.FIELDS.rows()), models)
 
 

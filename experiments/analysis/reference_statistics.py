@@ -20,6 +20,7 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
+from experiments.data.builders import register
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.fid import KEPT
 from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
@@ -43,6 +44,7 @@ def opened() -> Any:
     try:
         if Path(_DATA.value).expanduser().is_dir():
             return data.folder(_DATA.value, size=_SIZE.value)
+        register()
         return data.open_images(_DATA.value, _SPLIT.value, _DATA_DIR.value)
     except ValueError as error:
         raise ConfigError(f"--data={_DATA.value}: {error}") from error

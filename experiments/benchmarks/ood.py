@@ -1,10 +1,10 @@
 """Fashion-MNIST against MNIST and the reverse: AUROCs compared with published ones.
 
-    python -m experiments.ood.fetch mnist fashion_mnist
+    python -m experiments.projects.ood.fetch mnist fashion_mnist
     python -m experiments.benchmarks.ood --workdir=runs/ood
 
-Runs ``experiments.ood.detect`` with the configs ``ood_fashion.py`` and ``ood_fashion.py:mnist`` (``--kind=mixture``
-needs no training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their results; the same
+Runs ``experiments.projects.ood.detect`` with the configs ``ood_fashion.py`` and ``ood_fashion.py:mnist``
+(``--kind=mixture`` needs no training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their results; the same
 command continues a run that was stopped. The published values are for Fashion-MNIST against MNIST, with their sources
 below the table; the models differ from these and from each other.
 """
@@ -43,7 +43,7 @@ def main(_) -> None:
         workdir = Path(_WORKDIR.value).expanduser().absolute() / f"{name}_{_KIND.value}"
         options = [f"--config.{field}" for field in (f"kind={_KIND.value}", *_OVERRIDES.value)]
         config = f"--config={ROOT / 'experiments' / 'configs' / 'ood' / CONFIGS[name]}"
-        command = [sys.executable, "-m", "experiments.ood.detect", config, f"--workdir={workdir}", *options]
+        command = [sys.executable, "-m", "experiments.projects.ood.detect", config, f"--workdir={workdir}", *options]
         subprocess.run(command, check=True, cwd=ROOT)
         found[name] = json.loads((workdir / "ood.json").read_text())
     print(f"\nAUROC, model: {_KIND.value}")

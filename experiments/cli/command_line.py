@@ -31,7 +31,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, outputs, progress
+from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, progress
 from experiments.cli.config import ConfigError, hint, kind_name, load_resolved, no_such_field, to_text
 
 
@@ -275,7 +275,6 @@ def run(
             if (written := main(config)) is not None:
                 print(progress.final_line(str(written), time.monotonic() - begin))
         finally:
-            outputs.record()
             distributed.finish()
 
     if isinstance(sys.stdout, io.TextIOWrapper):

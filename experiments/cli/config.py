@@ -262,26 +262,20 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return config
 
 
-def fill_missing(config: Config, defaults: ConfigDict) -> Config:
-    """Adds the fields that are None in ``defaults``, with their types, to a config that was read from a file.
+def with_types(config: Config, defaults: ConfigDict) -> Config:
+    """Gives the fields that are None in a config from a JSON file, which holds no types, the types of ``defaults``.
 
-    None means the default of the chosen factory, as in a config that was saved before the field existed; a JSON file
-    does not hold the type of such a field.
-
-    >>> defaults = ConfigDict({"rule": {"scale": None, "limit": None}, "steps": 5})
-    >>> fill_missing(ConfigDict({"rule": {"scale": 2.0}}), defaults).to_dict()
-    {'rule': {'limit': None, 'scale': 2.0}}
+    >>> config = with_types(ConfigDict({"steps": None}), ConfigDict({"steps": config_dict.placeholder(int)}))
+    >>> config.get_type("steps")
+    <class 'int'>
     """
-    unset = lambda value: all(v is None for _, v in leaves(value)) if isinstance(value, ConfigDict) else value is None
     with config.unlocked():
         for name, default in defaults.items():
-            if config.get(name) is None and unset(default):
-                if name in config:
-                    del config[name]  # with its type
-                is_section = isinstance(default, ConfigDict)
-                config[name] = default if is_section else config_dict.placeholder(defaults.get_type(name))
-            elif isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
-                fill_missing(config[name], default)
+            if isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
+                with_types(config[name], default)
+            elif name in config and config[name] is None and not isinstance(default, ConfigDict):
+                del config[name]  # with its type
+                config[name] = config_dict.placeholder(defaults.get_type(name))
     return config
 
 

@@ -130,7 +130,8 @@ def _choice(choice: Option, config: Config | None, detailed: bool, mark: str) ->
     yield from _wrapped(f"{mark} {choice.name}: {_plain(choice.meaning)}{packed}", "    ", "        ")
     if detailed:
         for argument, text in zip(choice.arguments, arguments, strict=True):
-            yield from _wrapped(f"{text}: {_plain(argument.meaning)}", "        ", "            ")
+            meaning = f": {_plain(argument.meaning)}" if argument.meaning else ""
+            yield from _wrapped(text + meaning, "        ", "            ")
 
 
 def _argument(argument: Argument, config: Config | None) -> str:

@@ -9,15 +9,13 @@ A section is a table of such rows::
     )
 
 From it come the config, its check, ``--help_config`` and the page of fields. A choice has no rows for its arguments:
-their values are bounded in the annotations of the chosen function (:mod:`scorekit.arguments`), and explained in its
-docstring or its module's. NaN and infinities are values of no field.
+their values are bounded in the annotations of the chosen function (:mod:`scorekit.arguments`), which its docstring
+explains. NaN and infinities are values of no field.
 """
 
 import functools
 import inspect
-import itertools
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
@@ -297,12 +295,7 @@ class _Described(NamedTuple):
 @functools.cache
 def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, _Described]:
     """The arguments of a choice that are fields; one of type float without a bound is any finite number."""
-    bounds, found = bounds_of(factory), {}
-    meanings: dict[str, str] = {}
-    for module in itertools.accumulate(getattr(factory, "__module__", "").split("."), "{}.{}".format):
-        meanings |= described_arguments(getattr(sys.modules.get(module), "__doc__", None) or "")
-    meanings |= described_arguments(inspect.getdoc(factory) or "")
-    meanings |= {name: words for name, words in getattr(factory, "meanings", {}).items() if words}
+    bounds, found, meanings = bounds_of(factory), {}, getattr(factory, "meanings", {})
     for key, parameter in inspect.signature(factory).parameters.items():
         if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
             kind = field_type(parameter)
@@ -356,17 +349,3 @@ def first_sentence(text: str) -> str:
     """
     paragraph = " ".join(text.split("\n\n")[0].split())
     return re.split(r"(?<=[^.\s][.])\s+(?=[A-Z`])", paragraph)[0]
-
-
-def described_arguments(text: str) -> dict[str, str]:
-    """The first sentence of each argument in ``Args:`` or ``Attributes:`` of a docstring.
-
-    >>> described_arguments("A.\\n\\nArgs:\\n  a: the slope\\n    of it. Not 0.\\n  b, c: ends.\\n\\nReturns:\\n  y.")
-    {'a': 'the slope of it.', 'b': 'ends.', 'c': 'ends.'}
-    """
-    found: dict[str, str] = {}
-    blocks = r"^(?:Args|Attributes):\n((?:(?:[ ]+.*)?\n?)+?)(?=^\S|\Z)"
-    for block in re.findall(blocks, text, re.MULTILINE):
-        for names, words in re.findall(r"^  (\w[\w, ]*): ((?:.|\n(?!  \w[\w, ]*: ))+)", block, re.MULTILINE):
-            found.update(dict.fromkeys((name.strip() for name in names.split(",")), first_sentence(words)))
-    return found

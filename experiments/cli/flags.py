@@ -199,19 +199,20 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
 
 
 def results_folder(
-    flag: Flag, default: Path | None = None, *, kind: str = "", names: Sequence[str] = (), continues: bool = False
+    flag: Flag, default: Path | None = None, *, names: Sequence[str] = (), continues: bool = False
 ) -> Path:
     """The folder of results, which is made, from ``flag`` or the default, as for :func:`results`.
 
     Args:
-      kind: kind of results, say "compositions", if the program writes files of any name.
-      names: names of the files that are written, if these are all.
+      flag: names the path, absolute or not; may be unset.
+      default: path otherwise, in the folder of ``--workdir``; the default of the flag, if None.
+      names: names of the files that are written; without them the program writes files of any name.
       continues: whether the program goes on with the results of an earlier call, which are not replaced.
     """
     found, given, usual = _place(flag, default)
-    if kind and not usual:
+    if not usual:
         check_writable(found.parent, given)
-        outputs.check_folder(given, found, kind, overwrite() or continues)
+        outputs.check_folder(given, found, bool(names) or overwrite() or continues)
     check_writable(found, given)
     outputs.check_files(given, [found / name for name in names], overwrite(), usual)
     return found

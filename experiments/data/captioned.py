@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from experiments.cli.config import require
+from experiments.data.builders import MissingArchives
+from experiments.data.builders import captioned as sets
+from experiments.data.builders.captioned import CaptionedSet
 from experiments.data.display import Preview
 from experiments.data.images import Images
-from scorekit import data
-from scorekit.data import CaptionedSet
-from scorekit.data.builders import MissingArchives
 
 LABELS = ("none", "style", "group")
 """What the class can be; none is a single class."""
 
 
 class Pictures:
-    """A :class:`scorekit.data.CaptionedSet` as a source of examples with a class and captions."""
+    """A ``CaptionedSet`` as a source of examples with a class and captions."""
 
     def __init__(self, found: CaptionedSet, label: str):
         self._found, self.shape, self.name = found, found.x.shape[1:], "captioned_emoji"
@@ -52,10 +52,13 @@ class CaptionedPictures(Images):
         require(label is None or label in LABELS, "data.label", label, f"one of {', '.join(LABELS)}")
 
     def open(self, options, split):
-        load = functools.partial(data.load_captioned, options.name, split, options.data_dir)
+        load = functools.partial(sets.load_captioned, options.name, split, options.data_dir)
         try:
             pictures = load()
-        except MissingArchives as missing:
+        except ValueError as error:
+            missing = error.__cause__
+            if not isinstance(missing, MissingArchives):
+                raise
             fetch_archives(missing, f"name={options.name!r} could not be prepared in data_dir={options.data_dir!s}")
             pictures = load()
         found = Pictures(pictures, options.label or "none")

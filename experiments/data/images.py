@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data import captions, embeddings, transforms
+from experiments.data.builders import register
 from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Pictures, Scorer
 from scorekit import data, metrics
@@ -93,6 +94,7 @@ class Images(Dataset):
 
     def open(self, options: Config, split: str) -> Any:
         """A source of the images of a split."""
+        register()
         return data.open_images(options.name, split, options.data_dir)
 
     def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:

@@ -4,9 +4,10 @@ from types import MappingProxyType
 
 import jax.numpy as jnp
 
+from experiments.data.builders import sets
 from experiments.data.dataset import moments
 from experiments.data.sounds import MAPS, Key, Sounds, check_keys
-from scorekit import audio, data
+from scorekit import audio
 
 
 def pitch_velocity(lowest: Key = 36, highest: Key = 84):
@@ -43,7 +44,7 @@ class Notes(Sounds):
 
     @staticmethod
     def load(*args):
-        return data.load_notes(*args)
+        return sets.load_notes(*args)
 
     def hop(self, loaded):
         self.instruments = loaded.instruments

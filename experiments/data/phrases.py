@@ -6,9 +6,10 @@ from typing import Annotated
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.data.builders import sets
 from experiments.data.dataset import rows_of
 from experiments.data.sounds import MAPS, Key, Sounds, check_keys
-from scorekit import audio, data
+from scorekit import audio
 from scorekit.arguments import Count
 
 
@@ -40,7 +41,7 @@ class Phrases(Sounds):
 
     @staticmethod
     def load(*args):
-        return data.load_phrases(*args)
+        return sets.load_phrases(*args)
 
     def hop(self, loaded):
         return round(loaded.sample_rate / loaded.frame_rate)

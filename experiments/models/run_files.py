@@ -18,12 +18,12 @@ from experiments.cli.config import (
     Config,
     ConfigError,
     choice,
-    fill_missing,
     leaves,
     load_resolved,
     lookup,
     require,
     to_text,
+    with_types,
 )
 from experiments.cli.fields import Field, Section, Text
 from experiments.cli.outputs import encodable
@@ -49,24 +49,6 @@ SAMPLED = Field(
     relative width in (0, 12^-1/2), as in "power_0.07"; while training one of those that are kept.""",
 )
 
-NETWORKS = {
-    "classifier": "classifier",
-    "autoencoder": "autoencoder",
-    "dual_encoder": "dual_encoder",
-    "transcriber": "transcriber",
-    "symbols": "sequence",
-}
-"""The task of runs whose config has a section of this name; only those are asked that say no task themselves."""
-
-
-def named_task(config: Config) -> Config:
-    """The config with the field ``task``, which older runs were saved without."""
-    if "task" not in config:
-        named = [task for section, task in NETWORKS.items() if section in config]
-        with config.unlocked():
-            config.task = (*named, "diffusion")[0]
-    return config
-
 
 def config_of(folder: str | Path, given: str, task: str | None = None, fields: Section | None = None) -> Config:
     """The config that the run in ``folder`` saved.
@@ -75,19 +57,21 @@ def config_of(folder: str | Path, given: str, task: str | None = None, fields: S
       folder: folder of the run.
       given: flag or field that names it, with which errors begin.
       task: task of the run; any by default.
-      fields: fields whose values are validated, and filled in where they were added since.
+      fields: fields whose values are validated.
     """
     path = as_path(folder) / "config.json"
     if not path.exists():
         raise ConfigError(f"{given}: there is no run here (no config.json); train one with experiments.train")
-    config = named_task(load_resolved(path))
+    config = load_resolved(path)
+    if "task" not in config:
+        raise ConfigError(f"{given}: {path} is not the config of a run: it has no field task")
     if task not in (None, config.task):
         kind = task.replace("_", " ")
         raise ConfigError(
             f"{given}: this run is no {kind} (config.task={config.task}); train one with experiments.train"
         )
     if fields is not None:
-        config = fill_missing(config, fields.defaults())
+        config = with_types(config, fields.defaults())
         fields.check_values(config)
     return config
 

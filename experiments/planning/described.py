@@ -8,11 +8,11 @@ import numpy as np
 
 from experiments import data, tasks
 from experiments.cli.config import Config, ConfigError
+from experiments.data.builders.captioned import CaptionedSet
 from experiments.data.captioned import CaptionedPictures, Pictures
 from experiments.data.dataset import Dataset
 from experiments.data.images import Images
 from experiments.data.transforms import Resized
-from scorekit.data import CaptionedSet
 from scorekit.io import as_path
 from scorekit.networks import AutoencoderKL
 

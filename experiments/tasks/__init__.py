@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.cli import command_line
-from experiments.cli.config import Config, ConfigError, check_config, choice, fill_missing, leaves
+from experiments.cli.config import Config, ConfigError, check_config, choice, leaves, with_types
 from experiments.cli.config_help import declared_by
 from experiments.cli.fields import Section
-from experiments.models.run_files import config_of, named_task
+from experiments.models.run_files import config_of
 from experiments.tasks import (
     autoencoder,
     classifier,
@@ -59,12 +59,11 @@ def check_fields(config: Config) -> None:
 
 def opened(path: str) -> Config:
     """The config of a file for a new run, which may be the ``config.json`` of another one."""
-    return named_task(command_line.load_config(path))
+    return command_line.load_config(path)
 
 
 def saved(workdir: str | Path | None, *names: str) -> Config:
-    """The config of the run in ``workdir``, of one of these tasks (any by default), with fields that were added since
-    and are None."""
+    """The config of the run in ``workdir``, of one of these tasks (any by default)."""
     if not workdir:
         raise ConfigError("--workdir=… must be given: the folder of a run of experiments.train")
     config = config_of(workdir, f"--workdir={workdir}")
@@ -72,12 +71,12 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
         allowed = " or ".join(names)
         raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY} (config.task must be {allowed})")
     defaults = fields_of(config).defaults()
-    config = fill_missing(config, defaults)
+    config = with_types(config, defaults)
     missing = dict(leaves(defaults)).keys() - dict(leaves(config)).keys()
     if missing:
         raise ConfigError(
-            f"--workdir={workdir}: this run was saved by an earlier version, without config.{min(missing)}; train it "
-            "again, into another folder"
+            f"--workdir={workdir}: its config.json has no field {min(missing)}; train the run again, into another "
+            "folder"
         )
     check_config(config, defaults)  # their values are checked once the command line has been read
     return config

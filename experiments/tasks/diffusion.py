@@ -3,20 +3,15 @@
 import functools
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, cast
 
-import jax
-import numpy as np
 import optax
 
 from experiments import data, evaluation, models
 from experiments.cli import distributed
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
-from experiments.data.images import Images
 from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate as all_metrics
-from experiments.evaluation.run_metrics import scorer_of
 from experiments.models import checks, latents, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
@@ -85,30 +80,7 @@ def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformati
 
 
 def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
-    draw, ahead = drawing(config, dataset, model.generate), list[Callable]()
-    if isinstance(dataset, Images) and jax.process_count() == 1:  # sets that are fitted to without a word
-        ahead += sampling_ahead(config, dataset, model)
-        if config.evaluation.at_end is not False:
-            ahead.append(functools.partial(scorer_of, dataset))
-    return (yield fit(config, dataset, model.built, workdir, draw)._replace(ahead=ahead))
-
-
-def sampling_ahead(config: Config, dataset: Dataset, model: Model) -> list[Callable]:
-    """Compiles the samplers of the pictures and of the metrics at the end, each at the size of its batch."""
-    params, own = jax.eval_shape(model.init, jax.random.key(0)), config.sampling.guidance_scale
-    columns, scales = dataset.guidance_labels(), config.evaluation.guidance_scales
-    counted = np.arange(dataset.num_samples(config), dtype=np.int32) % dataset.num_classes
-    asked = [(dataset.preview().labels, own, {})]
-    if columns is not None:
-        asked += [(columns, scale, {}) for scale in scales] + [(columns[:5], own, {"trajectory": True})]
-    if config.evaluation.at_end is not False and not config.evaluation.step_counts:
-        asked += [(counted, scale, {}) for scale in scales]
-    size, trace = config.sampling.batch_size, cast(Any, model.generate).trace
-
-    def program(labels, scale, how):
-        return lambda: trace(params, labels[:size], scale, **how).lower().compile()
-
-    return [program(*each) for each in asked]
+    return (yield fit(config, dataset, model.built, workdir, drawing(config, dataset, model.generate)))
 
 
 def open_run(config, workdir, step=None, scales=None):

@@ -30,7 +30,7 @@ FIELDS = task.fields(
     seed="Of the parameters, the batches and the augmentation of training.",
     **transcriber.FIELDS,
 )
-OPENED_BY = "is a transcriber; experiments.music.transcribe takes it"
+OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
 _NOISE_DB = 20.0
 load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
 fields = lambda config=None: FIELDS

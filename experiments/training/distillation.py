@@ -23,13 +23,6 @@ from scorekit.typing import PyTree
 
 RECIPE = "distillation.json"
 """The file of a student with its teacher, method and settings."""
-_BEFORE = {
-    "--workdir": "config.distillation.teacher",
-    "--step": "config.distillation.checkpoint",
-    "--method": "config.distillation.method",
-    "--steps": "config.distillation.steps",
-}
-"""Names of settings in the files of students that were once trained by a program of their own."""
 
 
 def teacher_of(config: Config, run: Run) -> students.Teacher:
@@ -81,8 +74,8 @@ def recipe_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return {str(_BEFORE.get(name, name)): value for name, value in json.loads(path.read_text()).items()}
-    except (ValueError, AttributeError) as error:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{path} is damaged ({error}); use another --workdir") from error
 
 

@@ -4,10 +4,9 @@ import contextlib
 import shlex
 import signal
 import warnings
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -52,8 +51,6 @@ class Fit(NamedTuple):
         samples are not finite.
       optimizer: optimiser; by default from ``training``.
       gathers: parameters that the network gathers itself, see :func:`scorekit.training.make_train_step`.
-      ahead: calls that a second thread makes after the first step, for what follows the training; an error of one is
-        left to what follows.
     """
 
     config: Config
@@ -67,7 +64,6 @@ class Fit(NamedTuple):
     draw: Callable[[Path, PyTree, int], Path] | None = None
     optimizer: optax.GradientTransformation | None = None
     gathers: Collection[str] = ()
-    ahead: Sequence[Callable[[], Any]] = ()
 
 
 def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
@@ -85,24 +81,13 @@ def run(stages: Generator[Fit, PyTree, PyTree]) -> PyTree:
         params = hold(averaged(fit(one), one.ema), one.config.training.fsdp)
 
 
-@contextlib.contextmanager
-def _second_thread() -> Iterator[ThreadPoolExecutor]:
-    """At the end the call in progress is waited for, and those after it are left out."""
-    thread = ThreadPoolExecutor(1)
-    try:
-        yield thread
-    finally:
-        thread.shutdown(cancel_futures=True)
-
-
 def check_same_run(config: Config, workdir: Path) -> None:
     """Raises an error if the run in ``workdir`` was trained with other values of fields that matter to it."""
     if not (workdir / "config.json").exists():
         return
     old, new = dict(leaves(config_of(workdir, f"--workdir={workdir}"))), dict(leaves(config))
     for field in new:
-        added = field not in old and new[field] == "none"  # by a later version, which offers it
-        if old.get(field) != new[field] and not added and not field.startswith(FREE):
+        if old.get(field) != new[field] and not field.startswith(FREE):
             raise ConfigError(
                 f"config.{field}={new[field]}: the run in {workdir} has {old.get(field)}; use another --workdir, "
                 f"or the old value to continue it"
@@ -135,7 +120,7 @@ def fit(one: Fit) -> TrainState:
         finite.
       SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
     """
-    config, workdir, dataset, params, prepare, loss, ema, held_out, draw, optimizer, gathers, ahead = one
+    config, workdir, dataset, params, prepare, loss, ema, held_out, draw, optimizer, gathers = one
     options = config.training
     key = jax.random.key(config.seed)
     if optimizer is None:
@@ -182,7 +167,6 @@ def fit(one: Fit) -> TrainState:
             interrupts.deferred() as stop,
             Profile(workdir) as profile,
             feed(config, dataset, first, place) as batches,
-            _second_thread() as thread,
         ):
             stopping, clock, speed, rate = None, Waiting(batches), Speed(options.batch_size), learning_rate(options)
             skipped = SkippedSteps(options.skip_limit, int(state.skipped_in_a_row))
@@ -193,9 +177,6 @@ def fit(one: Fit) -> TrainState:
                 skipped.add(done, metrics)
                 bar.update(done, metrics["loss"])
                 clock.start()  # the first step is waited for: its compilation is not counted
-                if done == first + 1:
-                    for call in ahead:
-                        thread.submit(call)
                 stopping = agreement.after(metrics, stop())
                 last = done == options.steps or stopping is not None
                 log, save = (last or done % every == 0 for every in (options.log_every, options.checkpoint_every))

@@ -1,15 +1,17 @@
-"""Images, notes and phrases in memory or on disk, batches as a pure function of the seed and position, augmentation.
+"""Images and sounds in memory or on disk, batches as a pure function of the seed and position, augmentation.
 
-* In memory: :func:`load`, :func:`load_notes`, :func:`load_phrases`, and :func:`batch_at` for the batch of a step.
+* In memory: :func:`load`, and :func:`batch_at` for the batch of a step.
 * Of any size: :func:`open_images`, :func:`folder`, :func:`tar` and, for sounds, :func:`recordings` are sources with
   random access, :func:`stream` makes batches of them, :func:`prefetch` places these on the device ahead of use.
 * Augmentation: :func:`random_flip`, :func:`random_crop`, :func:`edm_augment`.
-* Text: :func:`load_captioned` for captioned pictures, :func:`encode_captions` for captions as conditions.
+* Text: :func:`encode_captions` for captions as conditions.
 * Sounds rendered from a SoundFont: the modules :mod:`~scorekit.data.soundfont`, :mod:`~scorekit.data.synthesis` and
   :mod:`~scorekit.data.phrases`; notes and piano rolls in MIDI files: :mod:`~scorekit.data.midi`; notes as sequences of
   tokens: :mod:`~scorekit.data.events`.
 
-TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`, ``load_*``) only,
+* Other sets of TensorFlow Datasets: :mod:`scorekit.data.tfds` prepares and reads them without TensorFlow.
+
+TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
 
 Args:
@@ -33,31 +35,26 @@ Returns:
 """
 
 from scorekit._quantisation import dequantise, from_unit, to_unit
-from scorekit.data import builders, events, midi, phrases, soundfont, synthesis
+from scorekit.data import events, midi, phrases, soundfont, synthesis, tfds
 from scorekit.data._pictures import read_picture
-from scorekit.data.arrays import CaptionedSet, ImageSet, load, load_captioned, open_images
+from scorekit.data.arrays import ImageSet, load, open_images
 from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
 from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
 from scorekit.data.clips import recordings
 from scorekit.data.folders import folder
 from scorekit.data.prefetching import Prefetch, prefetch
-from scorekit.data.sounds import NoteSet, PhraseSet, load_notes, load_phrases
 from scorekit.data.streams import Source, Stream, batch_at, local_rows, stream
 from scorekit.data.tars import tar
 
 __all__ = [
     "EDM_LABELS",
     "CaptionEncoder",
-    "CaptionedSet",
     "EncodedCaptions",
     "ImageSet",
-    "NoteSet",
-    "PhraseSet",
     "Prefetch",
     "Source",
     "Stream",
     "batch_at",
-    "builders",
     "dequantise",
     "edm_augment",
     "encode_captions",
@@ -66,9 +63,6 @@ __all__ = [
     "from_unit",
     "load",
     "load_caption_encoder",
-    "load_captioned",
-    "load_notes",
-    "load_phrases",
     "local_rows",
     "midi",
     "open_images",
@@ -82,5 +76,6 @@ __all__ = [
     "stream",
     "synthesis",
     "tar",
+    "tfds",
     "to_unit",
 ]

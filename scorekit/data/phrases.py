@@ -1,7 +1,6 @@
 """Short polyphonic phrases with their piano roll, drawn from a seed and rendered from General MIDI instruments.
 
-They are the phrases of :func:`scorekit.data.load_phrases`; about the font and its licence see
-:mod:`scorekit.data.soundfont`.
+About the font and its licence see :mod:`scorekit.data.soundfont`.
 
 >>> notes = random_phrase(0)
 >>> len(notes) > 10, random_phrase(0) == notes, random_phrase(1) == notes

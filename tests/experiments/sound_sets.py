@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorekit.data.sounds import NoteSet, PhraseSet
+from experiments.data.builders.sets import NoteSet, PhraseSet
 
 RATE = 4000
 

@@ -109,5 +109,5 @@ def test_a_run_in_a_bucket_is_trained_continued_sampled_and_evaluated(bucket):
 
 
 def test_other_programs_name_the_flag():
-    err = fails("ood.detect", *given("ood/ood_digits"), "--workdir=gs://bucket/run")
+    err = fails("projects.ood.detect", *given("ood/ood_digits"), "--workdir=gs://bucket/run")
     assert "--workdir=gs://bucket/run: must be a folder of this machine" in err

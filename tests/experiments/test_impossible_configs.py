@@ -69,12 +69,12 @@ def test_rematerialisation_is_a_field_of_networks_with_blocks():
         ("train", "images/digits_classifier"),
         ("train", "latents/digits_latent"),
         ("train", "music/transcriber"),
-        ("ood.detect", "ood/ood_digits"),
+        ("projects.ood.detect", "ood/ood_digits"),
         ("benchmarks.band_weighting", "images/smoke"),
     ],
 )
 def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, program, config):
-    prefix = "train." if program == "ood.detect" else ""
+    prefix = "train." if program == "projects.ood.detect" else ""
     workdir = [] if program == "benchmarks.band_weighting" else [f"--workdir={tmp_path}/run"]
     for field in ("training.keep=0", "seed=-1", "training.learning_rate=-1"):
         err = fails(program, *given(config, f"{prefix}{field}"), *workdir)
@@ -82,8 +82,11 @@ def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, pr
     assert not (tmp_path / "run").exists()
 
 
-OPENING = ["sample", "evaluate", "edit", "tune", "analysis.autoencoder", "analysis.noise_and_scale", "audio.silence",
-           "audio.evaluate_notes", "audio.perform", "audio.restore_sounds", "audio.timbre", "audio.vocode"]  # fmt: skip
+ON_SOUNDS = ("silence", "evaluate_notes", "perform", "restore_sounds", "timbre", "vocode")
+OPENING = [
+    *("sample", "evaluate", "edit", "tune", "projects.denoising.autoencoder", "projects.denoising.noise_and_scale"),
+    *(f"projects.audio.sound.{name}" for name in ON_SOUNDS),
+]
 
 
 @pytest.mark.parametrize("program", [*OPENING, "train", "latents.cascade", "benchmarks.few_steps"])
@@ -131,18 +134,28 @@ def unloadable(tmp_path_factory):
         ("sample", "digits", "--num=1000000000000", "flag --num=1000000000000: must be at most 100000000"),
         ("evaluate", "digits", "--config.evaluation.num_samples=3", "evaluation.num_samples=3: must be at least 4"),
         ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
-        ("audio.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
-        ("audio.perform", "phrases", "--midi=/dev/null/x", "error: --midi=/dev/null/x: path must be a MIDI file"),
-        ("audio.perform", "digits", "--seconds=inf", "flag --seconds=inf: must be at most 86400"),
-        ("audio.evaluate_notes", "notes", "--others=/dev/null/x", "error: --workdir=/dev/null/x: there is no run"),
+        ("projects.audio.sound.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
+        (
+            "projects.audio.sound.perform",
+            "phrases",
+            "--midi=/dev/null/x",
+            "error: --midi=/dev/null/x: path must be a MIDI file",
+        ),
+        ("projects.audio.sound.perform", "digits", "--seconds=inf", "flag --seconds=inf: must be at most 86400"),
+        (
+            "projects.audio.sound.evaluate_notes",
+            "notes",
+            "--others=/dev/null/x",
+            "error: --workdir=/dev/null/x: there is no run",
+        ),
         *(
-            (f"audio.{name}", "digits", "--seed=0", "error: --workdir={}/digits: must hold a run on ")
+            (f"projects.audio.sound.{name}", "digits", "--seed=0", "error: --workdir={}/digits: must hold a run on ")
             for name in ("evaluate_notes", "perform", "restore_sounds", "silence", "vocode")
         ),
-        ("music.compose", "digits", "--seconds=1e30", "flag --seconds=1e+30: must be at most 86400"),
-        ("text.draw", None, "--stages=", "error: --stages=… must be given"),
-        ("text.evaluate", None, "--stages= --evaluator=/nowhere", "error: --stages=… must be given"),
-        ("text.variations", None, "--stages=", "error: --stages=… must be given"),
+        ("projects.audio.music.compose", "digits", "--seconds=1e30", "flag --seconds=1e+30: must be at most 86400"),
+        ("projects.text.draw", None, "--stages=", "error: --stages=… must be given"),
+        ("projects.text.evaluate", None, "--stages= --evaluator=/nowhere", "error: --stages=… must be given"),
+        ("projects.text.variations", None, "--stages=", "error: --stages=… must be given"),
     ],
 )
 def test_flags_and_kind_of_the_run_are_validated_first(no_data, unloadable, program, kind, flags, words):
@@ -152,7 +165,9 @@ def test_flags_and_kind_of_the_run_are_validated_first(no_data, unloadable, prog
     assert words.format(unloadable) in fails(program, *workdir, *flags.split())
 
 
-@pytest.mark.parametrize("program", ["analysis.autoencoder", "analysis.noise_and_scale", "audio.silence"])
+@pytest.mark.parametrize(
+    "program", ["projects.denoising.autoencoder", "projects.denoising.noise_and_scale", "projects.audio.sound.silence"]
+)
 def test_a_run_that_takes_no_results_is_an_error_first(no_data, unloadable, program, monkeypatch):
     def fail(**_):
         raise OSError(30, "Read-only file system", "the folder")

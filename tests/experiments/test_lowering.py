@@ -14,8 +14,8 @@ from experiments.configs.images import digits_classifier, digits_dit, flow_map_d
 from experiments.configs.music import transcriber
 from experiments.configs.sequences import smoke as sequences_smoke
 from experiments.configs.text import smoke_contrastive
+from experiments.data.builders import sets
 from experiments.planning import programs
-from scorekit import data
 
 SWITCHES = "training.batch_size=8 training.fsdp=2 network.dtype=bfloat16 network.attention=fused"
 SAMPLED = "sampling.batch_size=4 sampling.steps=2"
@@ -53,7 +53,7 @@ def config_of(name, folder, teacher=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CONFIGS, "student"])
 def test_training_and_sampling_lower_for_accelerators(name, monkeypatch, tmp_path, request):
-    monkeypatch.setattr(data, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
+    monkeypatch.setattr(sets, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = config_of(name, tmp_path, request.getfixturevalue("ring_run") if name == "student" else None)
     lower = lambda traced, *_: [traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cuda", "tpu")]
     monkeypatch.setattr(programs, "_lowered", lower)

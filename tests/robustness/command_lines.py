@@ -23,7 +23,7 @@ from scorekit import audio
 
 CONFIGS = {
     "train": "experiments/configs/images/smoke.py",
-    "ood.detect": "experiments/configs/ood/ood_digits.py",
+    "projects.ood.detect": "experiments/configs/ood/ood_digits.py",
 }
 """Config files of the programs that train."""
 
@@ -37,13 +37,13 @@ RUNS: Mapping[str, Any] = {
     "transcriber": transcriber,
 }
 KINDS = {
-    "audio.evaluate_notes": "notes",
-    "audio.perform": "phrases",
-    "audio.restore_sounds": "notes",
-    "audio.silence": "notes",
-    "audio.timbre": "notes",
-    "audio.vocode": "vocoder",
-    "music.transcribe": "transcriber",
+    "projects.audio.sound.evaluate_notes": "notes",
+    "projects.audio.sound.perform": "phrases",
+    "projects.audio.sound.restore_sounds": "notes",
+    "projects.audio.sound.silence": "notes",
+    "projects.audio.sound.timbre": "notes",
+    "projects.audio.sound.vocode": "vocoder",
+    "projects.audio.music.transcribe": "transcriber",
 }
 """The kind of the run that a program opens; digits for all others."""
 
@@ -102,10 +102,10 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
     if program == "analysis.advise":
         return [f"--data={folder / 'empty'}"]
-    if program == "music.circle":
+    if program == "projects.audio.music.circle":
         return [f"--performer={folder / 'phrases'}", f"--transcriber={folder / 'transcriber'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]
-    if program == "music.transcribe":
+    if program == "projects.audio.music.transcribe":
         return [*given, f"--sound={folder / 'silence.wav'}"]
     return given
 
@@ -115,7 +115,7 @@ def mistakes(program: str, own: Mapping[str, str], folder: Path) -> Iterator[tup
     yield "--nonsense=1", ("nonsense",)
     yield "stray", ("stray",)
     yield "--config.no.such=1", ("config.no",)
-    trained = "train." if program == "ood.detect" else ""
+    trained = "train." if program == "projects.ood.detect" else ""
     for field in ("seed=-1", "training.batch_size=0"):
         yield f"--config.{trained}{field}", (f"config.{trained}{field}",)
     if "workdir" in own:

@@ -33,15 +33,15 @@ def test_damage_is_seen_where_reading_does_not_validate(saved, tmp_path, monkeyp
 def test_programs_are_found():
     found = command_lines.programs()
     assert {"train", "sample", "evaluate", "edit", "tune"} <= set(found)
-    assert {"latents.cascade", "ood.detect", "audio.vocode"} <= set(found)
+    assert {"latents.cascade", "projects.ood.detect", "projects.audio.sound.vocode"} <= set(found)
 
 
 def test_mistakes_attack_the_flags_of_a_program(tmp_path):
     own = {"workdir": "string", "step": "int", "labels": "comma separated list of strings", "noise": "float"}
-    found = [mistake for mistake, _ in command_lines.mistakes("audio.silence", own, tmp_path)]
+    found = [mistake for mistake, _ in command_lines.mistakes("projects.audio.sound.silence", own, tmp_path)]
     assert {"--step=-1", "--noise=nan", "--nonsense=1", f"--workdir={tmp_path}/digits"} <= set(found)
     assert not any(mistake.startswith("--labels") for mistake in found)
-    assert command_lines.valid("audio.silence", tmp_path) == [f"--workdir={tmp_path}/notes"]
+    assert command_lines.valid("projects.audio.sound.silence", tmp_path) == [f"--workdir={tmp_path}/notes"]
     assert command_lines.valid("train", tmp_path)[1] == f"--workdir={tmp_path}/new"
 
 

@@ -64,7 +64,7 @@ def main(_) -> None:
     named = chosen("method", _METHOD.value, methods.METHODS)
     noises = shared.all_of("noise", _NOISE.value, float, lambda std: 0 < std <= 10, "numbers above 0, at most 10")
     steps = shared.all_of("steps", _STEPS.value, int, lambda n: 0 < n <= 1000, "numbers above 0, at most 1000")
-    folder = shared.results_folder(_WORKDIR, kind="calibration", continues=True)
+    folder = shared.results_folder(_WORKDIR, continues=True)
     sizes, results = (_SIGNALS.value, _SAMPLES.value), []
     if _DIGITS.value:
         path = Path(_DIGITS.value).expanduser()

@@ -22,7 +22,6 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
 
-KIND = "rows of few-step models"
 
 _TABLE = flags.DEFINE_enum("table", "students", ["students", "methods"], "Table to print.")
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
@@ -47,7 +46,7 @@ def main(config: Config) -> Path | str | None:
     options.methods = chosen("methods", options.methods, methods.METHODS)
     if _TABLE.value == "students":
         return of_students.run(config, options)
-    return rows.run(config, options, shared.results_folder(_OUT, kind=KIND))
+    return rows.run(config, options, shared.results_folder(_OUT))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def main(_) -> None:
     given = shared.all_of("scales", _SCALES.value, float, lambda scale: 0 <= scale <= 10, "in 0 to 10")
     scales = [0.0, 4.0] if fast else sorted(given)
     samples, steps = (40, 4) if fast else (_SAMPLES.value, _STEPS.value)
-    folder = shared.results_folder(_WORKDIR, kind="plots of guidance rules")
+    folder = shared.results_folder(_WORKDIR)
     makers = [functools.partial(mixture_problem, 4 * samples)] if _MIXTURE.value else []
     if _DIGITS.value:
         makers.append(functools.partial(digits_problem, _DIGITS.value, samples))

@@ -19,7 +19,7 @@ from experiments.data import rolls
 from experiments.data.dataset import in_blocks
 from experiments.models.runs import Run
 from experiments.models.sequences import conditionals
-from experiments.music import statistics
+from experiments.projects.audio.music import statistics
 from experiments.reporting import curves
 from experiments.reporting.report import Cell, Table
 from scorekit import autoregressive as ar

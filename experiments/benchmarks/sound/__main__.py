@@ -48,7 +48,7 @@ def main(config: Config) -> Path:
         return roll_out.run(config, flags.FLAGS)
     if _TABLE.value == "distillation":
         return distillation.run(flags.FLAGS, shared.results_folder(_OUT, names=("distillation.json",)))
-    folder = shared.results_folder(_OUT, kind="trainings at equal compute", continues=True)
+    folder = shared.results_folder(_OUT, continues=True)
     return equal_compute.run(flags.FLAGS, folder)
 
 

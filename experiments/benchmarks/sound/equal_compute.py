@@ -24,7 +24,6 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import tasks
-from experiments.audio.phrase_statistics import distances, statistics
 from experiments.benchmarks.options import chosen
 from experiments.cli import progress
 from experiments.cli.config import Config
@@ -36,6 +35,7 @@ from experiments.models import autoencoder
 from experiments.models.latents import STATISTICS, load_data
 from experiments.models.run_files import averaged
 from experiments.models.runs import Run, write_results
+from experiments.projects.audio.sound.phrase_statistics import distances, statistics
 from experiments.reporting import curves
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report

@@ -15,12 +15,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments.audio import drawing, long_sounds, segments
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.sounds import Sounds
 from experiments.models.runs import facts, write_results
 from experiments.models.samples import check_samples, sampler_of
+from experiments.projects.audio.sound import drawing, long_sounds, segments
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, tables_as_text, write_report
 from scorekit.guidance import windows

@@ -1,7 +1,7 @@
 """Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, five voices, given the key.
 
     python -m experiments.train --config=experiments/configs/music/rolls_masked.py --workdir=runs/rolls
-    python -m experiments.music.compose --workdir=runs/rolls --seconds=16 --key=Am
+    python -m experiments.projects.audio.music.compose --workdir=runs/rolls --seconds=16 --key=Am
 
 MIDI files of your own in place of drawn phrases: --config.data.name=midi --config.data.path=~/music
 
@@ -10,7 +10,7 @@ Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (docs/music.md)
 ``rolls_masked.py:chorales`` are the chorales of J. S. Bach (``pip install '.[scores]'``), to harmonise a melody:
 
     python -m experiments.train --config=experiments/configs/music/rolls_masked.py:chorales --workdir=runs/chorales
-    python -m experiments.music.compose --workdir=runs/chorales --harmonise=melody.mid
+    python -m experiments.projects.audio.music.compose --workdir=runs/chorales --harmonise=melody.mid
 
 Two CPU minutes: harmonies in the key of the melody, as dissonant as voices that do not belong together (docs/music.md).
 """

@@ -1,7 +1,7 @@
 """Music as the voices of piano rolls, one after the other: a causal transformer of 320 symbols, given the key.
 
     python -m experiments.train --config=experiments/configs/music/rolls_transformer.py --workdir=runs/rolls_transformer
-    python -m experiments.music.compose --workdir=runs/rolls_transformer --continue=song.mid
+    python -m experiments.projects.audio.music.compose --workdir=runs/rolls_transformer --continue=song.mid
 
 Eleven CPU minutes: 1.95 bits a step of held-out phrases (docs/music.md).
 """

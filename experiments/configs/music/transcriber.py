@@ -1,7 +1,7 @@
 """A transcriber of phrases at 4 kHz: sound to piano roll and MIDI.
 
     python -m experiments.train --config=experiments/configs/music/transcriber.py --workdir=runs/transcriber
-    python -m experiments.music.transcribe --workdir=runs/transcriber --sound=song.wav --out=song.mid
+    python -m experiments.projects.audio.music.transcribe --workdir=runs/transcriber --sound=song.wav --out=song.mid
 
 Six CPU minutes: on the held-out phrases, a frame F1 of 0.951 and an onset F1 of 0.931 (docs/music.md).
 """

@@ -1,7 +1,7 @@
 """A vocoder at 8 kHz: the magnitudes of a note from its mel spectrogram, by an image U-Net; phases by Griffin and Lim.
 
     python -m experiments.train --config=experiments/configs/notes/vocoder.py --workdir=runs/vocoder
-    python -m experiments.audio.vocode --workdir=runs/vocoder
+    python -m experiments.projects.audio.sound.vocode --workdir=runs/vocoder
 
 Twelve CPU minutes: held-out notes in 6 steps with a log-spectral distance of 8.51 dB, by 60 iterations of Griffin-Lim
 10.73 dB (docs/audio.md). Two steps are closer than these iterations too (docs/flow_maps.md, "Sounds").

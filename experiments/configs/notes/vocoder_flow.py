@@ -1,7 +1,7 @@
 """A vocoder at 8 kHz by a flow (WaveGlow): the waveform of a note from its mel spectrogram, in one pass.
 
     python -m experiments.train --config=experiments/configs/notes/vocoder_flow.py --workdir=runs/vocoder_flow
-    python -m experiments.audio.vocode --workdir=runs/vocoder_flow
+    python -m experiments.projects.audio.sound.vocode --workdir=runs/vocoder_flow
 
 Five CPU minutes: the log-spectral distance of 64 held-out notes is 19.2 dB, where Griffin and Lim's algorithm has 11.0
 (docs/audio.md).

@@ -1,8 +1,8 @@
 r"""Real 8x8 digits against photographs, MNIST and Fashion-MNIST at the same resolution. Trains a network, or loads one.
 
-    python -m experiments.ood.fetch
+    python -m experiments.projects.ood.fetch
     python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
-    python -m experiments.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood \
+    python -m experiments.projects.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood \
         --config.run=runs/digits
 
 MNIST and Fashion-MNIST take part once the first command has downloaded them.

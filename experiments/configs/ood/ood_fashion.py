@@ -1,7 +1,7 @@
 """Fashion-MNIST against MNIST, 28x28, where likelihood prefers the out-of-distribution set. Trains a small U-Net.
 
-    python -m experiments.ood.fetch
-    python -m experiments.ood.detect --config=experiments/configs/ood/ood_fashion.py --workdir=runs/ood_fashion
+    python -m experiments.projects.ood.fetch
+    python -m experiments.projects.ood.detect --config=experiments/configs/ood/ood_fashion.py --workdir=runs/ood_fashion
 
 Fifteen minutes of one core, five of them for the scores: the likelihood has an AUROC of 0.213 against MNIST, score
 norms 0.980 and input complexity 0.997 (docs/typicality.md).

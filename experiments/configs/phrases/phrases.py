@@ -1,7 +1,7 @@
 """Phrases at 4 kHz from their piano roll and instrument: MIDI to audio, a second at a time.
 
     python -m experiments.train --config=experiments/configs/phrases/phrases.py --workdir=runs/phrases
-    python -m experiments.audio.perform --workdir=runs/phrases
+    python -m experiments.projects.audio.sound.perform --workdir=runs/phrases
 
 Sixteen CPU minutes: held-out phrases of four seconds have a correlation of 0.84 in chroma and 0.46 in onsets with the
 rendered ones (docs/audio.md).

@@ -2,7 +2,7 @@ r"""Phrases at 4 kHz from their piano roll and instrument, as frames of log-magn
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_magnitudes.py \
         --workdir=runs/phrases_magnitudes
-    python -m experiments.audio.perform --workdir=runs/phrases_magnitudes
+    python -m experiments.projects.audio.sound.perform --workdir=runs/phrases_magnitudes
 
 Fifteen CPU minutes: a transcriber finds three of four notes, an onset F1 of 0.732 (docs/music.md).
 """

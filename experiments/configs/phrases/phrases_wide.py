@@ -2,7 +2,8 @@ r"""Phrases at 4 kHz from themselves below 500 Hz: bandwidth extension by a cond
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_wide.py --workdir=runs/phrases_wide
     python -m experiments.train --config=experiments/configs/phrases/phrases_bridge.py --workdir=runs/phrases_bridge
-    python -m experiments.audio.restore_sounds --workdir=runs/phrases_wide --task=bandwidth --condition=null \
+    python -m experiments.projects.audio.sound.restore_sounds --workdir=runs/phrases_wide --task=bandwidth \
+        --condition=null \
         --steps=10 --trained=runs/phrases_wide,runs/phrases_bridge
 
 Four CPU minutes each: held-out sounds in 10 steps with a log-spectral distance of 17.3 dB, 14.6 by the bridge and 21.3

@@ -6,7 +6,7 @@ r"""Phrases of 4.096 s at 4 kHz as 256 codes of a VQ autoencoder, revealed in an
         --workdir=runs/phrases_vq_masked
     python -m experiments.train --config=experiments/configs/latents/phrases_vq_rounded.py \
         --workdir=runs/phrases_vq_rounded
-    python -m experiments.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
+    python -m experiments.projects.audio.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
 
 The third command trains what it replaces: a continuous diffusion of the code vectors by a network of the same sizes,
 whose samples are rounded to codes; the last one compares both.

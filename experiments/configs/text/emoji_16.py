@@ -1,7 +1,7 @@
 r"""Emoji of 16 x 16 pixels from their captions: the base of a cascade.
 
     python -m experiments.train --config=experiments/configs/text/emoji_16.py --workdir=runs/emoji_16
-    python -m experiments.text.draw --stages=runs/emoji_16 --caption="red heart" --style=noto
+    python -m experiments.projects.text.draw --stages=runs/emoji_16 --caption="red heart" --style=noto
 
 10,000 steps of 0.19 s of one CPU core, 35 minutes with samples and metrics. Captions are encoded on first use, in about
 a minute. An evaluator finds the caption among the closest five for 52 % of the images of seen captions and 49 % of
@@ -12,7 +12,8 @@ are dropped in a tenth of the examples, the tokens of the caption in half of the
 
     python -m experiments.train --config=experiments/configs/text/emoji_16.py:decoder --workdir=runs/decoder \
         --config.data.embeddings.encoder=runs/contrastive
-    python -m experiments.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 --caption="red heart"
+    python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 \
+        --caption="red heart"
 
 33 CPU minutes: with the prior, an evaluator finds the caption among the closest five for 77 % of the images of seen
 captions at guidance scale 3.

@@ -1,7 +1,7 @@
 """Emoji of 32 x 32 pixels from a copy of 16 x 16 and their captions: the second stage of a cascade.
 
     python -m experiments.train --config=experiments/configs/text/emoji_32.py --workdir=runs/emoji_32
-    python -m experiments.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
+    python -m experiments.projects.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
 
 The network is an efficient U-Net: most of its channels are at low resolutions, it has no self-attention, and it attends
 to the caption at the lowest resolution. At 1.3 million parameters a step takes a third of the operations of the U-Net

@@ -180,8 +180,3 @@ def test_load_resolved_raises_on_a_broken_file(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_bytes(content.encode("latin-1"))
     assert error_of(lib.load_resolved, path).startswith(f"{path} is not a saved config: ")
-
-
-def test_fill_missing_leaves_out_fields_with_a_default_other_than_none():
-    found = lib.fill_missing(ConfigDict({"a": 1}), ConfigDict({"a": 2, "b": 3, "c": {"d": None, "e": 1}}))
-    assert found.to_dict() == {"a": 1}

@@ -18,14 +18,14 @@ SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
 
 
 def lacking(section):
-    """The fields, choices and arguments without a meaning or without a bound."""
+    """The fields and choices without a meaning, and fields and arguments without a bound."""
     for row in section.rows():
         if not row.meaning or not (row.allowed or row.choices):
             yield row.path
         for choice in row.choices:
             if not choice.meaning:
                 yield f"{row.path}={choice.name}"
-            yield from (a.path for a in choice.arguments if not (a.allowed and a.meaning))
+            yield from (a.path for a in choice.arguments if not a.allowed)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -48,7 +48,7 @@ def test_what_is_left_out_is_found():
         untold=Field(2, Count(), ""),
         shape=Choices(SHAPES, "line", "A shape."),
     )
-    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.slope", "shape.name=flat"]
+    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.name=flat"]
 
 
 def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
@@ -72,7 +72,7 @@ def test_a_pattern_selects_fields_and_choices():
     (field,) = matching(every, "wavenet")
     assert [choice.name for choice in field.choices] == ["wavenet", "causal_wavenet"]
     text = as_text([field], detailed=True)
-    assert re.search(r"^ +cycle = 10 \(int in \[1, 1024\]\): \w+", text, re.MULTILINE)
+    assert re.search(r"^ +cycle = 10 \(int in \[1, 1024\]\)", text, re.MULTILINE)
     with pytest.raises(ConfigError, match=r"--help_config=nothing: no field or choice has this .*training"):
         matching(every, "nothing")
 
@@ -93,7 +93,7 @@ DIGITS = "--config=experiments/configs/images/digits.py"
 
 def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_path):
     assert "training.steps = 1000" in shown("train", "--help_config")
-    assert "ascent_steps = 100" in shown("ood.detect", "--help_config")
+    assert "ascent_steps = 100" in shown("projects.ood.detect", "--help_config")
     out = shown("train", DIGITS, "--config.training.steps=7", "--help_config=training.steps")
     assert "training.steps = 7  (default 1000)" in out
     save_resolved(digits.get_config(), tmp_path / "config.json")

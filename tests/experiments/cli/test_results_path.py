@@ -58,17 +58,16 @@ def written(out, tmp_path, monkeypatch):
     replace = []
     monkeypatch.setattr(flags, "overwrite", lambda: bool(replace))
 
-    def write(value, *endings, overwrite=False, kind="", default=None, continues=False):
+    def write(value, *endings, overwrite=False, folder=False, default=None, continues=False):
         replace[:] = [True] * overwrite
         holder = out(f"{tmp_path}/{value}")
-        if kind:
-            folder = flags.results_folder(holder, default, kind=kind, continues=continues)
-            paths = [folder / name for name in endings]
+        if folder:
+            place = flags.results_folder(holder, default, continues=continues)
+            paths = [place / name for name in endings]
         else:
             paths = [Path(f"{flags.results(holder, default, *endings)}{ending}") for ending in endings]
         for path in paths:
             path.write_text("results")
-        outputs.record()
 
     return write
 
@@ -80,48 +79,37 @@ def saved_run(folder):
 
 
 def contents(folder):
-    found = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != outputs.RECORD}
-    assert found
-    return found
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files
+    return files
 
 
-def test_files_of_the_flag_are_replaced_with_overwrite_only_and_kept_once_they_were_changed(written, tmp_path):
+def test_files_of_the_flag_are_replaced_with_overwrite_only(written, tmp_path):
     written("a/x", ".npz", ".md")
     words = f"--out={tmp_path}/a/x: {tmp_path}/a/x.npz exists; replace it with --overwrite, or use"
     assert error_of(written, "a/x", ".npz", ".md").startswith(words)
     written("a/x", ".npz", ".md", overwrite=True)
-    written("a/y", ".npz")
     written("a/x", ".npz", default=tmp_path / "a" / "x")  # the default: as without the flag
-    (tmp_path / "a" / "x.md").write_text("results"[::-1])  # of the same size
-    assert "was not written by this flag and is kept" in error_of(written, "a/x", ".md", overwrite=True)
 
 
-NOT_OURS = "was not written by this flag and is kept"
 OF_A_RUN = "run/checkpoints is of a run, which alone writes into it"
-OTHERS = "must be a new or empty folder, the files in this one are no compositions"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
-    ("value", "endings", "kind", "words"),
+    ("value", "ending", "folder", "words"),
     [
-        ("own/notes", ".npz .md", "", f"own/notes.md {NOT_OURS}"),
-        ("run/config", ".json", "", f"run/config.json {NOT_OURS}"),
-        *[(value, ".json", "", OF_A_RUN) for value in ("run/checkpoints/x", "link/x", "run/checkpoints/6/new/x")],
-        *[(value, "0.mid", "compositions", OTHERS) for value in ("own", "others")],
-        ("run", "0.mid", "compositions", "there is a run in this folder, which is kept"),
-        *[(value, "0.mid", "compositions", OF_A_RUN) for value in ("run/checkpoints", "run/checkpoints/6")],
+        ("run/config", ".json", False, "run/config.json is of a run, which alone writes it"),
+        *[(value, ".json", False, OF_A_RUN) for value in ("run/checkpoints/x", "link/x", "run/checkpoints/6/new/x")],
+        ("run", "0.mid", True, "there is a run in this folder, which is kept"),
+        *[(value, "0.mid", True, OF_A_RUN) for value in ("run/checkpoints", "run/checkpoints/6")],
     ],
 )
-def test_other_files_and_folders_are_never_written_over(written, tmp_path, overwrite, value, endings, kind, words):
+def test_a_run_is_never_written_over(written, tmp_path, overwrite, value, ending, folder, words):
     saved_run(tmp_path / "run")
-    written("others", "0.mid", kind="transcribed performances")
     (tmp_path / "link").symlink_to(tmp_path / "run" / "checkpoints")
-    (tmp_path / "own").mkdir()
-    for name in ("notes.md", "0.mid"):
-        (tmp_path / "own" / name).write_text("mine")
     before = contents(tmp_path)
-    error = error_of(written, value, *endings.split(), kind=kind, overwrite=overwrite)
+    error = error_of(written, value, ending, folder=folder, overwrite=overwrite)
     assert error.startswith(f"--out={tmp_path}/{value}: ")
     assert words in error
     assert contents(tmp_path) == before
@@ -130,10 +118,10 @@ def test_other_files_and_folders_are_never_written_over(written, tmp_path, overw
 def test_a_folder_of_the_flag_is_replaced_with_overwrite_or_continued(written, tmp_path):
     (tmp_path / "empty").mkdir()
     for value in ("new/deep", "empty"):
-        written(value, "0.mid", kind="compositions")
-        assert f"{value} exists; replace it with --overwrite" in error_of(written, value, "0.mid", kind="compositions")
-        written(value, "0.mid", kind="compositions", overwrite=True)
-        written(value, "0.mid", kind="compositions", continues=True)
+        written(value, "0.mid", folder=True)
+        assert f"{value} exists; replace it with --overwrite" in error_of(written, value, "0.mid", folder=True)
+        written(value, "0.mid", folder=True, overwrite=True)
+        written(value, "0.mid", folder=True, continues=True)
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "samples.png"])

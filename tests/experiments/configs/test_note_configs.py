@@ -11,12 +11,12 @@ from programs import changed, check_config
 from experiments import data as data_sets
 from experiments import training
 from experiments.configs.notes import notes, notes_complex, notes_controls, notes_spectrogram
+from experiments.data.builders import sets
+from experiments.data.builders.sets import NoteSet
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.run_files import fields_of
-from scorekit import data
-from scorekit.data.sounds import NoteSet
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def four_sines(monkeypatch):
             name=name,
         )
 
-    monkeypatch.setattr(data, "load_notes", load)
+    monkeypatch.setattr(sets, "load_notes", load)
 
 
 def loss_of(config, run):

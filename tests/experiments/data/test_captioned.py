@@ -7,7 +7,7 @@ import ml_collections
 import pytest
 
 from experiments.data import captioned
-from scorekit.data.builders import Archive, MissingArchives
+from experiments.data.builders import Archive, MissingArchives
 
 ONE = Archive("one", "1", "0" * 64)
 
@@ -30,10 +30,10 @@ def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch
 
     def load(name, split, data_dir):
         if not fetched:
-            raise MissingArchives([ONE], tmp_path)
+            raise ValueError("not prepared") from MissingArchives([ONE], tmp_path)
         raise ValueError(f"{name} of {split} in {data_dir}")
 
-    monkeypatch.setattr(captioned.data, "load_captioned", load)
+    monkeypatch.setattr(captioned.sets, "load_captioned", load)
     monkeypatch.setattr(
         captioned, "fetch_archives", lambda missing, problem: fetched.append((missing.archives, problem))
     )

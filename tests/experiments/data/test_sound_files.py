@@ -10,11 +10,11 @@ import pytest
 from programs import changed, error_of, validate
 
 from experiments import data
-from experiments.audio.drawing import check_kind
 from experiments.configs.notes import sounds
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import preprocess
 from experiments.data.sounds import Sounds
+from experiments.projects.audio.sound.drawing import check_kind
 from experiments.reporting.audio_widgets import audio_widgets
 from scorekit import audio
 

@@ -13,6 +13,8 @@ from experiments.configs.notes import vocoder
 from experiments.configs.phrases import phrases
 from experiments.configs.sequences import phrases_codes
 from experiments.data import conditions
+from experiments.data.builders import sets
+from experiments.data.builders.sets import NoteSet, PhraseSet
 from experiments.data.dataset import preprocess
 from experiments.data.notes import pulses
 from experiments.data.phrases import tones
@@ -21,8 +23,7 @@ from experiments.models.conditioning import conditions_for
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from experiments.models.sequences import load_data
-from scorekit import audio, data
-from scorekit.data.sounds import NoteSet, PhraseSet
+from scorekit import audio
 from scorekit.networks import Masked
 
 RATE = 4000
@@ -50,8 +51,8 @@ def small_sets(monkeypatch):
         frame_rate=62.5,
         name="phrases",
     )
-    monkeypatch.setattr(data, "load_notes", lambda *_: notes)
-    monkeypatch.setattr(data, "load_phrases", lambda *_: songs)
+    monkeypatch.setattr(sets, "load_notes", lambda *_: notes)
+    monkeypatch.setattr(sets, "load_phrases", lambda *_: songs)
     return notes, songs
 
 

@@ -10,7 +10,7 @@ from programs import changed, error_of, fails, given, succeeds
 
 from experiments import tasks
 from experiments.models import autoencoder, sequences
-from experiments.music import levels
+from experiments.projects.audio.music import levels
 
 FEW = "data.train_split=train[:60] data.test_split=test[:60] training.warmup_steps=2 training.steps=4"
 SMALL = f"""{FEW} autoencoder.channels=4 autoencoder.codes=7 autoencoder.patch=2 autoencoder.multipliers=(1,)

@@ -8,16 +8,16 @@ from parameters import random_params
 from programs import changed, error_of, give, save_untrained
 
 from experiments import data as data_sets
-from experiments.audio import long_sounds, segments
 from experiments.configs.phrases import phrases, phrases_forcing
+from experiments.data.builders import sets
+from experiments.data.builders.sets import PhraseSet
 from experiments.evaluation.run_metrics import loss_by_noise_level
 from experiments.models.checks import check
 from experiments.models.guidance import NO_EXTRAS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model, denoiser
 from experiments.models.runs import Run
-from scorekit import data
-from scorekit.data.sounds import PhraseSet
+from experiments.projects.audio.sound import long_sounds, segments
 
 CROP, FRAMES, RATE = 1024, 16, 4000
 
@@ -43,7 +43,7 @@ def songs(monkeypatch):
         frame_rate=62.5,
         name="phrases",
     )
-    monkeypatch.setattr(data, "load_phrases", lambda *_: found)
+    monkeypatch.setattr(sets, "load_phrases", lambda *_: found)
 
 
 def run_of(config):

@@ -8,9 +8,9 @@ from programs import changed, error_of, given, succeeds
 from sound_sets import tones
 
 from experiments.configs.notes import translation as config
+from experiments.data.builders import sets
 from experiments.models import translation
 from experiments.tasks import translation as task
-from scorekit import data
 
 FIELDS = (
     "translation.channels=16 translation.blocks=1 translation.latent_channels=4 training.steps=60 "
@@ -21,7 +21,7 @@ SMALL = changed(config, *FIELDS.split())
 
 @pytest.mark.slow
 def test_a_run_is_trained_and_its_notes_are_translated(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load_notes", tones)
+    monkeypatch.setattr(sets, "load_notes", tones)
     workdir = tmp_path / "run"
     succeeds("train", *given("notes/translation", FIELDS), f"--workdir={workdir}")
     found = json.loads((workdir / "evaluation.json").read_text())

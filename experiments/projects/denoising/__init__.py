@@ -1,0 +1,1 @@
+"""Diffusion models as autoencoders: representations at each noise level, and the scales of features."""

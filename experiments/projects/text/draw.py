@@ -1,0 +1,100 @@
+"""Draws pictures from captions, or classes, through a cascade: a small picture, and models that each enlarge it.
+
+    python -m experiments.projects.text.draw --stages=runs/emoji_16,runs/emoji_32,runs/emoji_64 --caption="red heart"
+    python -m experiments.projects.text.draw --stages=… --caption="cat face:1.5 + red heart:0.5" --negative="dog face" \
+        --num=4
+    python -m experiments.projects.text.draw --stages=… --captions_file=captions.txt --style=noto --scales=5,1,1 \
+        --map_noise=0.1,0.2 --config.guidance=apg,dynamic_threshold --config.rules.dynamic_threshold.percentile=0.95
+    python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 \
+        --caption="red heart"
+    python -m experiments.projects.text.draw --stages=runs/digits_4,runs/digits_8 --labels=0,1,2,3
+
+Every stage is a run of experiments.train; those after the first are conditioned on a smaller copy
+(``config.data.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
+noise-conditioning augmentation (``config.loss.map_noise``) this copy is corrupted at the level of ``--map_noise``. A
+stage that was trained on crops draws full pictures.
+
+The first stage, or the only one, may be a model of latents: its samples are decoded by its autoencoder.
+
+With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
+drawn from the one that is closer to the caption's.
+
+Captions with weights are composed: ``u + sum_k w_k (c_k - u)`` takes the place of the conditional branch of every
+guidance rule. A negative caption takes the place of ``u``, the unconditional branch. Each caption, the negative one
+too, has its own embedding from the prior. The colon of a weight follows a letter or a space: ``12:30`` is text. Fields
+given as ``--config.…`` apply to the first stage, which decides what is drawn; the other stages keep their saved values.
+
+Writes a picture, the stages side by side with the caption under them, ``.html`` with it and the config of the first
+stage, and ``.npz`` (``x`` of the last stage and ``stage_<i>`` of the others, ``caption``, ``label``) into the folder
+``drawn`` of the last stage.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
+from experiments.projects.text import drawn, embeddings, prompts
+from experiments.projects.text.stages import check, first_config, labels_for, open_stages, saved_cascade
+
+_STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
+_PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
+_CAPTION = flags.DEFINE_multi_string("caption", [], "Caption; repeat for several. Weights as in a:1.5 + b:0.5.")
+_FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
+_STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
+_NEGATIVE = flags.DEFINE_string("negative", None, "A caption in place of the unconditional branch of guidance.")
+_LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers, of a model that has them.")
+_NUM, _SEED = shared.count("num", 1, "Pictures of each caption or class."), shared.seed("Seed of all noise.")
+_SCALES = flags.DEFINE_list("scales", None, "Guidance scale of each stage; as they were saved by default.")
+_NOISE = flags.DEFINE_list("map_noise", None, "Noise on the smaller copy, of each stage after the first.")
+_OUT = shared.out("Path of the results without ending; drawn/drawn in the last run by default.")
+shared.reinterpret_weights()
+
+
+def numbers(flag: shared.Flag, count: int) -> list[float]:
+    """The numbers of a flag, one for each of ``count`` stages; none if it is not given."""
+    values = [] if flag.value is None else shared.guidance_scales(flag.name, flag.value)
+    if flag.value is not None and len(values) != count:
+        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one per stage that has it")
+    return values
+
+
+def main(config: Config) -> str:
+    written = prompts.read(_CAPTION.value, _FILE.value, _STYLE.value)
+    if not written and _LABELS.value is None:
+        raise ConfigError("--caption=… must be given, or --captions_file, or --labels for a model of classes")
+    negative = None if _NEGATIVE.value is None else prompts.single(_NEGATIVE.value, "--negative")
+    for flag in (_NEGATIVE, _STYLE):
+        if flag.value is not None and not written and (flag is _NEGATIVE or _LABELS.value is not None):
+            raise ConfigError(f"--{flag.name}={flag.value}: must be left out without --caption")
+    cascade = saved_cascade(config, _STAGES.value, _PRIOR.value)
+    configs, names = cascade.configs, cascade.names
+    for one, scale in zip(configs, numbers(_SCALES, len(names)), strict=False):
+        one.sampling.guidance_scale = scale
+    for one, level in zip(configs[1:], numbers(_NOISE, len(names) - 1), strict=False):
+        one.sampling.map_noise = level
+    embeddings.check_prior(cascade, bool(written))
+    check(configs, names, bool(written), cascade.prior is not None)
+    out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz", ".html")
+    stages = open_stages(configs, names)
+    of = stages[0].run.dataset
+    chosen = None if _LABELS.value is None else shared.classes("labels", _LABELS.value, of.num_classes, of.class_names)
+    repeated = [prompt for prompt in written for _ in range(_NUM.value)]
+    if chosen is not None and not written:
+        chosen = [label for label in chosen for _ in range(_NUM.value)]
+    labels = labels_for(stages[0], chosen, _STYLE.value, len(repeated) or len(chosen or ()))
+    given = {"--caption": _CAPTION.value, "--captions_file": _FILE.value, "--negative": _NEGATIVE.value}
+    typed = ", ".join(name for name, value in given.items() if value)
+    print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
+    pictures, rows = drawn.draw_all(cascade, stages, _SEED.value, labels, repeated, negative, typed)
+    texts = [prompt.text for prompt in repeated] or of.named(labels)
+    title = f"{stages[-1].run.dataset.name}{'' if _STYLE.value is None else f', {_STYLE.value} style'}"
+    facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
+    return drawn.write(out, title, config, stages[-1], pictures, texts, labels, facts, rows)
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

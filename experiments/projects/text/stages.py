@@ -1,0 +1,271 @@
+"""Stages of a cascade of pictures: each after the first enlarges what the one before has drawn."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import data
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
+from experiments.data import captions
+from experiments.data.embeddings import EMBEDDING, are_examples
+from experiments.data.images import Images
+from experiments.models import run_files
+from experiments.models.embeddings import scaled
+from experiments.models.guidance import PROMPTS, Prompts
+from experiments.models.latents import Latents
+from experiments.models.runs import Run, open_run
+from experiments.projects.text.prompts import Prompt
+from scorekit.networks import Masked, noise_augmented
+
+
+class Stage(NamedTuple):
+    """An opened run, its config and its name."""
+
+    name: str
+    config: Config
+    run: Run
+
+
+class Embedded(NamedTuple):
+    """Embeddings of pictures to draw from, unit vectors ``(B, D)``.
+
+    ``parts`` are of the first, second, … caption of each prompt; one without prompts. ``negative`` is of its caption.
+    """
+
+    parts: Sequence[np.ndarray]
+    negative: np.ndarray | None = None
+
+
+def pictures_of(stage: Stage) -> Images:
+    """The data of a stage; of a model of latents the pictures that they are decoded to."""
+    dataset = stage.run.dataset
+    pictures = dataset.inner if isinstance(dataset, Latents) else dataset
+    assert isinstance(pictures, Images)
+    return pictures
+
+
+def saved_stage(name: str, flag: str = "stages") -> Config:
+    """The config of the run in the folder ``name``; errors are about the flag that holds it."""
+    with shared.named(flag):
+        return base.saved(name)
+
+
+def first_config(names: Sequence[str]) -> Config:
+    """The config of the first of the runs of ``--stages``, for full pictures."""
+    return for_full_pictures(saved_stage(names[0] if names else ""))
+
+
+class Cascade(NamedTuple):
+    """The configs of runs that enlarge pictures, their folders, and the prior of the first one, if it is a decoder."""
+
+    configs: list[Config]
+    names: list[str]
+    prior: str | None = None
+    prior_config: Config | None = None
+
+
+def saved_cascade(config: Config, names: Sequence[object], prior: str | None = None) -> Cascade:
+    """The cascade of runs of which the first has this config; ``prior`` is the folder of another run."""
+    names = [str(name) for name in names]
+    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
+    return Cascade(configs, names, prior, None if prior is None else saved_stage(prior, "prior"))
+
+
+def for_full_pictures(config: Config) -> Config:
+    """The config of a run, for full pictures where it was trained on crops."""
+    config.data.image_crop = None
+    return config
+
+
+def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, embedded: bool = False) -> None:
+    """Raises an error for stages that do not continue each other; nothing is loaded.
+
+    ``embedded``: whether the first stage draws from the embedding of a picture.
+    """
+    if configs[0].data.vector.name == EMBEDDING and not embedded:
+        raise ConfigError(
+            f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
+            f"one from a caption, or use experiments.projects.text.variations"
+        )
+    for i, (config, name) in enumerate(zip(configs, names, strict=True)):
+        if i and config.data.vector.name == EMBEDDING:
+            raise ConfigError(
+                f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
+                f"stage is on the embedding of a picture"
+            )
+        if are_examples(config):
+            raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
+        if not issubclass(data.kind_of(config), Images):
+            raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
+        if i and config.data.latents:
+            raise ConfigError(
+                f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
+                f"{config.data.latents}: only the first stage may be"
+            )
+        fields = (*run_files.PICTURES, "label")
+        run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
+        maps = config.data.map.name
+        if i == 0 and maps != "none":
+            raise ConfigError(
+                f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
+                f"config.data.map.name is {maps}"
+            )
+        if i > 0 and maps != "average_pool":
+            raise ConfigError(
+                f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has {maps}"
+            )
+    if with_captions and not embedded and not captions.wanted(configs[0]):
+        raise ConfigError(
+            f"--caption: {names[0]} has no captions, it is conditioned on "
+            f"{captions.describes(configs[0])}; draw its classes with --labels"
+        )
+
+
+def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
+    """Opens the runs."""
+    stages: list[Stage] = []
+    for config, name in zip(configs, names, strict=True):
+        folder = Path(name).expanduser().absolute()
+        with shared.named("stages"):
+            run = open_run(config, folder, None, (config.sampling.guidance_scale,), on_latents=True)
+        if stages:
+            factor = config.data.map.factor or 2
+            (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape
+            ours = [side // factor for side in ours]
+            if ours != theirs or channels != given:
+                raise ConfigError(
+                    f"--stages: {name} enlarges pictures of {_size(ours)} pixels and {channels} channels, "
+                    f"{names[len(stages) - 1]} draws {_size(theirs)} and {given}"
+                )
+            ours, theirs = (each.dataset.num_classes for each in (run, stages[0].run))
+            if ours != theirs:
+                raise ConfigError(f"--stages: {name} has {ours} classes, {names[0]} has {theirs}")
+        stages.append(Stage(name, config, run))
+    return stages
+
+
+def _size(sides: Sequence[int]) -> str:
+    return " x ".join(map(str, sides))
+
+
+def conditions(
+    stage: Stage,
+    labels: np.ndarray,
+    prompts: Sequence[Prompt],
+    negative: str | None,
+    low: np.ndarray | None,
+    key: Any,
+    embedding: Embedded | None = None,
+    typed: str | None = None,
+) -> dict[str, Any]:
+    """The conditions of a stage: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
+
+    Args:
+      labels: ``(B,)``.
+      prompts: one for each picture, or none.
+      negative: a caption to guide away from.
+      low: pictures ``(B, h, w, C)`` of the stage before.
+      key: PRNG key of the noise on them.
+      embedding: embeddings of the captions, where the vector is one.
+      typed: the flags of the captions, for error messages; None if they are of data.
+    """
+    model, config, number = stage.run.model, stage.config, len(labels)
+    given: dict[str, Any] = {"labels": labels}
+    if model.extracts.keys() & {"tokens", "vector"}:
+        none = {"tokens": lambda of: (number, 1, of.token_size), "vector": lambda of: (number, of.vector_size)}
+        shapes = {name: none[name](model.module) for name in ("tokens", "vector") if name in model.extracts}
+        given |= {n: Masked(np.zeros(s, np.float32), np.zeros(s[:-1], bool)) for n, s in shapes.items()}
+    if embedding is not None:
+        given["vector"] = _vector(embedding.parts[0])
+    if prompts and (captions.wanted(config) or embedding is not None):
+        of_parts = columns(prompts)
+        most, listed = len(of_parts), [*of_parts, *([] if negative is None else [[negative] * number])]
+        named = _encoded(config, listed, typed) if captions.wanted(config) else [{} for _ in listed]
+        if embedding is not None:
+            vectors = [*embedding.parts, *([] if embedding.negative is None else [embedding.negative])]
+            named = [{**each, "vector": _vector(x)} for each, x in zip(named, vectors, strict=True)]
+        weights = [[w for _, w in prompt.parts] + [0.0] * (most - len(prompt.parts)) for prompt in prompts]
+        plain = np.asarray(weights, np.float32)
+        given |= named[0]
+        others, last = (tuple(named[1:most]), None if negative is None else named[-1])
+        composed = most > 1 or bool(np.any(plain != 1))
+        if composed or last is not None:
+            given[PROMPTS] = Prompts(others, plain if composed else None, last)
+    if low is not None:
+        dense_map = Masked(np.asarray(low, np.float32), np.ones(number, bool))
+        if model.map_noise is not None:
+            level = config.sampling.map_noise or 0.0
+            dense_map = noise_augmented(dense_map, level, jax.random.normal(key, low.shape) if level else 0.0)
+        given["dense_map"] = jax.tree.map(np.asarray, dense_map)
+    return given
+
+
+def _vector(embedding: np.ndarray) -> Masked:
+    return Masked(scaled(embedding).astype(np.float32), np.ones(len(embedding), bool))
+
+
+def columns(prompts: Sequence[Prompt]) -> list[list[str]]:
+    """The first, second, … caption of each prompt; where one has no more, its first, whose weight is then 0.
+
+    >>> columns([Prompt("", (("a", 2.0), ("b", 1.0))), Prompt("", (("c", 1.0),))])
+    [['a', 'c'], ['b', 'c']]
+    """
+    most = max(len(prompt.parts) for prompt in prompts)
+    return [[(*prompt.parts, *[prompt.parts[0]] * most)[k][0] for prompt in prompts] for k in range(most)]
+
+
+def _encoded(config: Config, columns: list[list[str]], typed: str | None) -> list[dict[str, Any]]:
+    """Tokens and vector of each column of captions ``(B,)``, as far as the model has them."""
+    known = sorted({text for column in columns for text in column})
+    row = {text: i for i, text in enumerate(known)}
+    batch = {f"caption_{name}": v for name, v in captions.encode_given(config, known, typed)._asdict().items()}
+    found = {}
+    for name, chosen, kind in (
+        ("tokens", captions.TOKENS, captions.Tokens()),
+        ("vector", captions.POOLED, captions.Pooled()),
+    ):
+        if config.data[name].name == chosen:
+            found[name] = Masked(np.asarray(kind(batch)), np.asarray(kind.present(batch)))
+    index = [np.asarray([row[text] for text in column]) for column in columns]
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in index]
+
+
+def draw(
+    stages: Sequence[Stage],
+    seed: int,
+    labels: np.ndarray,
+    prompts: Sequence[Prompt],
+    negative: str | None = None,
+    embedding: Embedded | None = None,
+    typed: str | None = None,
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took.
+
+    The first stage draws from embeddings, where they are given; ``typed`` as for :func:`conditions`.
+    """
+    low = None
+    for i, stage in enumerate(stages):
+        start = time.monotonic()
+        key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1 - i)
+        given = conditions(stage, labels, prompts, negative, low, key, None if i else embedding, typed)
+        low = stage.run.generate(stage.run.params, seed + i, given, stage.config.sampling.guidance_scale)
+        yield low, time.monotonic() - start
+
+
+def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
+    """The class of each image: from ``--labels`` in turn, the style, the only class there is, or the null label."""
+    dataset = pictures_of(stage)
+    if style is not None and style not in dataset.styles:
+        known = ", ".join(dataset.styles) or "no styles"
+        raise ConfigError(f"--style={style}: must be one of the styles of {dataset.name}, which has {known}")
+    if chosen is None and style is not None and stage.config.data.label == "style":
+        chosen = [dataset.styles.index(style)]
+    if chosen is None:
+        chosen = [0 if dataset.num_classes == 1 else dataset.num_classes]
+    return np.resize(np.asarray(chosen, np.int32), number)

@@ -1,0 +1,99 @@
+"""Images from the embeddings of images: variations of one, interpolations between two, and edits by captions.
+
+    python -m experiments.projects.text.variations --stages=runs/decoder,runs/emoji_32 --picture=cat.png --num=8
+    python -m experiments.projects.text.variations --stages=runs/decoder --picture=cat.png --picture=dog.png --between=5
+    python -m experiments.projects.text.variations --stages=runs/decoder --picture=house.png --before="a house by day" \
+        --after="a house at night" --weights=0,0.25,0.5
+
+The first stage is a decoder; the encoder of its run embeds the images. Interpolations between two images are on the arc
+between their embeddings. An edit moves an embedding towards the difference of the embeddings of two captions. Images of
+one seed start from the same noise.
+
+Writes a picture, a row for each embedding with ``--num`` pictures of it, ``.html`` with it and the config of the
+decoder, and ``.npz`` (``x`` of the last stage ``(M, num, H, W, C)``, ``embedding`` ``(M, D)``, ``caption``) into the
+folder ``variations`` of the last stage.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config, ConfigError
+from experiments.configs import base
+from experiments.models.embeddings import encoder_of
+from experiments.models.runs import write_arrays
+from experiments.projects.text import embeddings
+from experiments.projects.text import stages as cascades
+from experiments.projects.text.stages import Embedded, first_config, saved_cascade
+from experiments.reporting.captioned import captioned_grid
+from experiments.reporting.report import ConfigSection, Figure, credits, write_report
+
+_STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
+_PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
+_BETWEEN = shared.count("between", 5, "Embeddings from the first of two pictures to the second, both included.", 2)
+_BEFORE = flags.DEFINE_string("before", None, "A caption of the picture as it is.")
+_AFTER = flags.DEFINE_string("after", None, "A caption of the edited image.")
+_WEIGHTS = flags.DEFINE_list("weights", ["0", "0.25", "0.5"], "Weights of the edit by captions, from 0 to 1.")
+_NUM, _SEED = shared.count("num", 4, "Pictures of each embedding."), shared.seed("Seed of all noise.")
+_OUT = shared.out("Path of the results without ending; in the last run by default.")
+shared.reinterpret_weights()
+
+
+def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
+    """Validates what to draw; returns the two captions of an edit, or none, and its weights."""
+    for flag, used in ((_BETWEEN, len(paths) == 2), (_WEIGHTS, _BEFORE.value is not None or _AFTER.value is not None)):
+        if flag.present and not used:
+            goes_with = "two --picture" if flag is _BETWEEN else "--before and --after"
+            raise ConfigError(f"--{flag.name}: must be left out, it goes with {goes_with}")
+    if not 1 <= len(paths) <= 2:
+        raise ConfigError(f"--picture: must be given once, or twice to interpolate, got {len(paths)}")
+    texts = [text.strip() for text in (_BEFORE.value, _AFTER.value) if text is not None]
+    if texts and (len(texts) != 2 or len(paths) > 1):
+        raise ConfigError("--before and --after: must be given together, with one --picture")
+    if texts and (texts[0] == texts[1] or not all(texts)):
+        raise ConfigError(f"--after={_AFTER.value}: must be another caption than --before, and neither empty")
+    weights = shared.guidance_scales("weights", _WEIGHTS.value)
+    if max(weights) > 1:
+        raise ConfigError(f"--weights={','.join(_WEIGHTS.value)}: must be from 0 to 1")
+    return texts, weights
+
+
+def main(config: Config) -> str:
+    paths = list(_PICTURE.value)
+    edit, weights = check_given(paths)
+    configs, names, *_ = saved_cascade(config, _STAGES.value)
+    embeddings.check_decoder(config, names[0])
+    cascades.check(configs, names, False, embedded=True)
+    usual = Path(names[-1]).expanduser().absolute() / "variations" / "variations"
+    out = shared.results(_OUT, usual, ".png", ".npz", ".html")
+    encoder = encoder_of(config, names[0])
+    stages = cascades.open_stages(configs, names)
+    mode = "L" if cascades.pictures_of(stages[0]).shape[2] == 1 else "RGB"
+    found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
+    texts = [f"variations of {Path(path).name}" for path in paths]
+    if len(paths) == 2:
+        found = embeddings.between(found, _BETWEEN.value)
+        texts = [f"{i / max(1, len(found) - 1):.2f} of the way" for i in range(len(found))]
+    elif edit:
+        found = embeddings.edited(found[0], encoder.embed_texts(edit, "--before, --after"), weights)
+        texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
+    labels = cascades.labels_for(stages[0], None, None, _NUM.value)
+    print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
+    from_one = lambda one: Embedded([np.tile(one, (len(labels), 1))])
+    last = lambda one: [x for x, _ in cascades.draw(stages, _SEED.value, labels, [], None, from_one(one))][-1]
+    x = np.stack([last(one) for one in found])
+    write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
+    title = f"{stages[-1].run.dataset.name}, from embeddings"
+    picture = captioned_grid(f"{out}.png", list(x.swapaxes(0, 1)), texts, columns=1, title=title)
+    facts = {"stages": ", ".join(names), "pictures": " and ".join(paths), "seed": _SEED.value}
+    shown = [Figure(picture, "Each row is of one embedding."), *credits(stages[-1].run.dataset.credit)]
+    sections = [*shown, ConfigSection(config.to_json_best_effort(indent=2))]
+    write_report(f"{out}.html", f"scorekit: {title}", facts, sections)
+    return f"{picture}, {out}.html and {out}.npz"
+
+
+if __name__ == "__main__":
+    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)

@@ -1,0 +1,77 @@
+"""``experiments.projects.audio.sound.evaluate_notes``: the files that it writes for a tiny run on tones."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from programs import give, save_untrained
+from sound_sets import RATE, tones
+
+from experiments import data as data_sets
+from experiments.cli import flags
+from experiments.cli.config import ConfigError
+from experiments.configs import base
+from experiments.configs.notes import notes_smoke
+from experiments.data.builders import sets
+from experiments.projects.audio.sound.drawing import note_metrics, note_name
+from scorekit import audio
+
+
+def tiny():
+    config = notes_smoke.get_config()
+    config.data.train_split, config.data.test_split = "train", "test"
+    config.network.update(multipliers=(1,), factors=(), attention_resolutions=())
+    config.sampling.steps, config.sampling.batch_size, config.sampling.ema = 2, 8, "none"
+    return config
+
+
+@pytest.mark.slow
+def test_every_combination_is_evaluated_and_written(load_program, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sets, "load_notes", tones)
+    workdir = save_untrained(tmp_path / "one", tiny())
+    other = shutil.copytree(workdir, tmp_path / "two")
+    program = load_program("experiments.projects.audio.sound.evaluate_notes")
+    give(workdir=workdir, scales="1,2", steps="1,2", num="24", shown="2", others=other)
+    program.main(base.saved(str(workdir)))
+    table = json.loads((workdir / "notes" / "table.json").read_text())
+    drawn = [f"one, γ = {scale}, {steps} steps" for steps in (1, 2) for scale in (1, 2)] + ["two, γ = 2, 2 steps"]
+    assert list(table) == ["real held-out notes", *drawn]
+    assert table["real held-out notes"]["pitch"] == 1.0
+    assert table["real held-out notes"]["family"] == 1.0
+    assert table["real held-out notes"]["Fréchet distance"] < 0.5 * table[drawn[0]]["Fréchet distance"]
+    assert [table[row]["evaluations"] for row in drawn] == [1, 1, 2, 2, 2]
+    for row in drawn:
+        assert table[row]["real-time factor"] == pytest.approx(table[row]["seconds a note"] / 0.512)
+    assert len(list((workdir / "notes" / "sounds").glob("*.wav"))) == 2 * (1 + len(drawn))
+    page = (workdir / "notes" / "report.html").read_text()
+    assert page.count("<audio") == 2 * (1 + len(drawn))
+    assert "Organ, A2, velocity 90" in page
+    assert audio.read(workdir / "notes" / "sounds" / "0_held_out.wav").sample_rate == RATE
+    assert "real held-out notes" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_note_metrics_are_best_for_real_notes(monkeypatch):
+    monkeypatch.setattr(sets, "load_notes", tones)
+    dataset = data_sets.load(tiny())
+    evaluate = note_metrics(dataset)
+    sounds = dataset.real(dataset.test)
+    right = evaluate(sounds, dataset.test)
+    hiss = 0.05 * np.random.default_rng(0).normal(size=sounds.shape).astype(np.float32)
+    worse = evaluate(sounds + hiss, dataset.test)
+    assert right["pitch"] == right["family"] == 1.0
+    assert worse["Fréchet distance"] > 10 * right["Fréchet distance"]
+
+
+def test_note_name_is_instrument_pitch_and_velocity():
+    test = {"pitch": np.array([60, 61]), "velocity": np.array([90, 50]), "instrument": np.array([1, 0])}
+    assert note_name(0, test, ("Piano", "Flute")) == "Flute, C4, velocity 90"
+    assert note_name(1, test, ("Piano", "Flute")) == "Piano, C♯4, velocity 50"
+
+
+def test_guidance_scales_are_finite_and_at_least_zero():
+    assert flags.guidance_scales("scales", ["0", "1.5"]) == [0.0, 1.5]
+    for given in (["-1"], ["1", "nan"], ["many"], []):
+        with pytest.raises(ConfigError, match=r"--scales=.*: must be numbers >= 0, as in 1,2"):
+            flags.guidance_scales("scales", given)

@@ -1,0 +1,234 @@
+"""Pictures through embeddings, end to end: encoders, a prior and a decoder, variations, and what cannot be drawn."""
+
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parameters import random_params
+from picture_runs import transformer
+from programs import SQUARES, succeeds
+
+from experiments import data
+from experiments.cli.config import ConfigError, save_resolved
+from experiments.configs.text import smoke_decoder, smoke_prior
+from experiments.data import captions
+from experiments.data.images import Images
+from experiments.models import embeddings as encoders
+from experiments.models import latents, run_files
+from experiments.models.conditioning import dropout_rates
+from experiments.models.embeddings import Embeddings
+from experiments.models.guidance import PROMPTS
+from experiments.models.loss import make_loss, make_prepare
+from experiments.models.model import build_model
+from experiments.projects.text import embeddings
+from experiments.projects.text.prompts import Prompt
+from experiments.projects.text.stages import Embedded, Stage, conditions
+from scorekit.data import CaptionEncoder
+from scorekit.losses.contrastive import slerp
+from scorekit.training.restoring import restore_extra
+
+
+@pytest.fixture(scope="session")
+def prior_data(runs):
+    return latents.load_data(runs.config(smoke_prior, "contrastive"))
+
+
+def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(runs, prior_data):
+    assert isinstance(prior_data, Embeddings)
+    encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
+    batch = prior_data.batch(0, 3, 8)
+    assert batch["x"].shape == (8, 4)
+    np.testing.assert_allclose(np.square(batch["x"]).mean(1), 1.0, rtol=1e-5)
+    pictures = prior_data.inner
+    raw = pictures.batch(0, 3, 8)
+    expected = 2.0 * encoder.embed_pictures(np.asarray(pictures.to_model(raw["x"])))
+    np.testing.assert_allclose(batch["x"], expected, atol=1e-5)
+    np.testing.assert_array_equal(batch["caption_pooled"], raw["caption_pooled"])
+    samples = prior_data.from_model(np.array([[3.0, 0, 0, 0], [np.inf, 0, 0, 0]]))
+    np.testing.assert_allclose(samples, [[2.0, 0, 0, 0], [np.nan] * 4])
+
+
+def test_embeddings_are_computed_once(runs, prior_data, monkeypatch):
+    monkeypatch.setattr(encoders.Encoder, "embed_pictures", None)
+    again = latents.load_data(runs.config(smoke_prior, "contrastive"))
+    np.testing.assert_array_equal(again.train["x"], prior_data.train["x"])
+
+
+def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
+    config = runs.config(smoke_decoder, "contrastive")
+    config.data.image_size = 4
+    dataset = latents.load_data(config)
+    assert dataset.shape == (4, 4, 3)
+    np.testing.assert_array_equal(dataset.train["embedding"], prior_data.train["x"])
+    np.testing.assert_array_equal(dataset.test["embedding"], prior_data.test["x"])
+
+
+@pytest.mark.slow
+def test_a_decoder_drops_embedding_and_caption_and_both_have_gradients(runs):
+    config = transformer(runs.config(smoke_decoder, "contrastive"))
+    config.loss.vector_dropout = 0.5
+    dataset = latents.load_data(config)
+    model = build_model(config, dataset)
+    prepare, loss = make_prepare(model, dataset, dropout_rates(config)), make_loss(model)
+    batch = prepare(jax.random.key(0), dataset.batch(0, 0, 16))
+    for name in ("vector", "tokens"):
+        kept = np.asarray(batch["conditions"][name].present).reshape(16, -1).all(1)
+        assert 0 < kept.sum() < 16, name
+    params = jax.tree.map(jnp.asarray, random_params(model, 0.1))
+    gradient = jax.jit(jax.grad(lambda params: loss(params, batch)[0].mean()))(params)
+    found = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(gradient) if "vector" in str(path)]
+    assert len(found) > 1
+    assert all(np.abs(leaf).max() > 0 for leaf in found)
+
+
+@pytest.mark.slow
+def test_a_prior_is_trained_and_pictures_are_drawn_through_it(runs, tmp_path):
+    file = save_resolved(runs.config(smoke_prior, "contrastive"), tmp_path / "prior.json")
+    out = succeeds("train", f"--config={file}", f"--workdir={tmp_path / 'prior'}")
+    assert "energy distance" in out
+    succeeds(
+        "projects.text.draw",
+        f"--prior={tmp_path / 'prior'}",
+        f"--stages={runs('decoder')}",
+        "--num=2",
+        "--caption=a red square",
+        "--caption=a red square:1.5 + a green square:0.5",
+        f"--out={tmp_path / 'drawn'}",
+    )
+    assert np.load(tmp_path / "drawn.npz")["x"].shape == (4, 8, 8, 3)
+    saved = restore_extra(tmp_path / "prior" / "checkpoints")
+    assert saved["encoder"] == encoders.open_encoder(runs("contrastive"), "--encoder").checksum
+
+
+@pytest.mark.slow
+def test_variations_interpolations_and_edits(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
+    stages, out = f"--stages={runs('decoder')}", f"--out={tmp_path / 'out'}"
+    picture, other = (f"--picture={runs.root / 'pictures' / name}" for name in ("00.png", "01.png"))
+    encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
+    paths = [str(runs.root / "pictures" / name) for name in ("00.png", "01.png")]
+    ends = encoder.embed_pictures(embeddings.read_pictures(paths, 8, "RGB"))
+    succeeds("projects.text.variations", stages, picture, other, "--between=3", "--num=2", out)
+    found = np.load(tmp_path / "out.npz")
+    assert found["x"].shape == (3, 2, 8, 8, 3)
+    np.testing.assert_allclose(found["embedding"][[0, 2]], ends, atol=1e-5)
+    np.testing.assert_allclose(found["embedding"][1], slerp(*ends, 0.5), atol=1e-5)
+    assert np.abs(found["x"][0] - found["x"][2]).max() > 0, "the decoder takes the embedding"
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<img") == page.count("<p>Data: Pictures by A, CC-BY 4.0.</p>") == 1
+    succeeds("projects.text.variations", stages, picture, "--before=a red square", "--after=a blue square",
+             "--weights=0,0.5", "--num=2", "--overwrite", out)  # fmt: skip
+    edit = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(edit["embedding"][0], ends[0], atol=1e-5)
+    np.testing.assert_array_equal(edit["x"][0], found["x"][0])
+
+
+def test_the_encoder_that_weights_belong_to_is_recorded(runs):
+    config, folder = runs.config(smoke_decoder, "contrastive"), Path("runs/decoder")
+    run_files.check_encoder(config, None, {}, folder)
+    run_files.check_encoder(config, "a", {"encoder": "a"}, folder)
+    with pytest.warns(UserWarning, match="runs/decoder: saved without a checksum of its encoder"):
+        run_files.check_encoder(config, "a", {}, folder)
+    one, other = (encoders.open_encoder(runs(name), "--encoder").checksum for name in ("contrastive", "other"))
+    assert one == encoders.open_encoder(runs("contrastive"), "--encoder").checksum != other
+
+
+def test_each_caption_has_an_embedding_of_its_own(runs):
+    """The decoder combines captions of different embeddings; the prior draws each alone, from the same noise."""
+    module = types.SimpleNamespace(token_size=6, vector_size=4)
+    model: Any = types.SimpleNamespace(extracts={"tokens": None, "vector": None}, module=module, map_noise=None)
+    run: Any = types.SimpleNamespace(model=model)
+    prompts = [Prompt("", ((SQUARES[0], 1.5), (SQUARES[1], 0.5))), Prompt("", ((SQUARES[2], 1.0),))]
+    labels = np.zeros(2)
+    first, second, third = (np.eye(4)[[k, k]] for k in range(3))
+    config = runs.config(smoke_decoder, "contrastive")
+    stage, embedded = Stage("decoder", config, run), Embedded([first, second], third)
+    given = conditions(stage, labels, prompts, SQUARES[2], None, None, embedded, "--caption")
+    (other,), found, negative = given[PROMPTS]
+    for vector, expected in ((given["vector"], first), (other["vector"], second), (negative["vector"], third)):
+        np.testing.assert_array_equal(vector.value, 2.0 * expected)
+    np.testing.assert_array_equal(found, [[1.5, 0.5], [1.0, 0.0]])
+    assert np.abs(given["tokens"].value - negative["tokens"].value)[0].max() > 0
+
+    drawn, encoder = [], encoders.open_encoder(runs("contrastive"), "--encoder")
+
+    def generate(params, seed, given, scale):
+        drawn.append((seed, given["vector"].value))
+        return np.eye(4)[np.arange(4) % 2] + given["vector"].value[:, :4]
+
+    run = types.SimpleNamespace(
+        model=types.SimpleNamespace(
+            extracts={"vector": None}, module=types.SimpleNamespace(vector_size=6), map_noise=None
+        ),
+        generate=generate,
+        params=None,
+    )
+    prior = embeddings.Prior(Stage("prior", runs.config(smoke_prior, "contrastive"), run), encoder)
+    each = embeddings.from_captions(prior, 3, labels, prompts, SQUARES[2], "--caption")
+    assert len({seed for seed, _ in drawn}) == 1
+    assert (len(each.parts), len(drawn)) == (2, 3)
+    np.testing.assert_array_equal(drawn[2][1][0], drawn[2][1][3])  # the negative caption, of every picture
+    np.testing.assert_array_equal(each.parts[0][1], each.negative[1])  # the second picture is of that caption
+    assert np.abs(each.parts[0][0] - each.parts[1][0]).max() > 0
+
+
+def test_there_is_no_arc_between_opposite_embeddings():
+    near = np.array([[1.0, 0, 0], [-1.0, 1e-5, 0]], np.float32)
+    with pytest.raises(ConfigError, match="--picture: the embeddings of the two pictures must not be opposite"):
+        embeddings.between(near, 3)
+    with pytest.raises(ConfigError, match="--picture: its embedding and the difference of --before and --after must"):
+        embeddings.edited(near[0], np.array([[0.8, 0, 0.6], [-0.8, 0, 0.6]], np.float32), [0.5])
+    with pytest.raises(ConfigError, match="--after: must be a caption of another embedding"):
+        embeddings.edited(near[0], np.array([[0, 1.0, 0], [0, 1.0, 0]], np.float32), [0.5])
+
+
+class Unknowing:
+    """A tokeniser that knows no word."""
+
+    def encode_batch(self, texts):
+        return [types.SimpleNamespace(ids=[2, 1, 3], tokens=["[CLS]", "[UNK]", "[SEP]"]) for _ in texts]
+
+
+def test_captions_that_are_typed_are_named_by_their_flag(monkeypatch):
+    config = smoke_prior.get_config()
+    network = types.SimpleNamespace(max_length=8)
+    encoder = CaptionEncoder(network=network, params={}, tokeniser=Unknowing(), checksum="")
+    zeros = np.zeros((1, 3, 2)), np.zeros((1, 2))
+    monkeypatch.setattr("scorekit.data.captions._run", lambda *args: zeros)
+    monkeypatch.setattr(captions.data, "load_caption_encoder", lambda path: encoder)
+    unknown = "1 of 1 different captions have characters that the vocabulary lacks"
+    with pytest.raises(ConfigError, match=rf"^--before, --after: {unknown}, the first 'a cat'; write them otherwise"):
+        captions.encode_given(config, ["a cat"], "--before, --after")
+    with pytest.warns(UserWarning, match=unknown):
+        assert captions.encode_given(config, ["a cat"], None).states.shape == (1, 3, 2)
+
+
+def test_a_warning_of_a_library_is_no_error_of_a_caption(monkeypatch):
+    def encode(config, texts, given=None):
+        warnings.warn("a library will change", UserWarning, stacklevel=2)
+        return texts
+
+    monkeypatch.setattr(captions, "encode", encode)
+    with pytest.warns(UserWarning, match="a library will change"):
+        assert captions.encode_given(smoke_prior.get_config(), ["a cat"], "--caption") == ["a cat"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data.embeddings.encoder": None}, "config.data.embeddings.encoder=None: must be a folder"),
+        ({"data.vector.name": "embedding"}, "config.data.vector.name=embedding: must be caption or none"),
+        ({"data.augment": "flip"}, "config.data.augment=flip: must be None"),
+        ({"data.map.name": "average_pool"}, "config.data.map.name=average_pool: must be none"),
+    ],
+)
+def test_fields_that_do_not_go_with_a_prior_are_named(fields, message):
+    config = smoke_prior.get_config()
+    config.update_from_flattened_dict(fields)
+    with pytest.raises(ConfigError, match=message):
+        data.check(config)
