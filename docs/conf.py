@@ -26,7 +26,6 @@ extensions = [
     "examples",
     "notebooks",
     "mathml",
-    "search_words",
     "file_links",
     "unbroken",
     "published",

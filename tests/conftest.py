@@ -50,7 +50,7 @@ import chex  # noqa: E402  (imports jax: the environment is set above)
 chex.set_n_cpu_devices(4)
 
 BEYOND_THE_CORE = [
-    *("adding", "audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
+    *("audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
     *("tuning", "docs", "test_arguments.py", "test_kit.py"),
     *("autoregressive/test_models.py", "autoregressive/test_particles.py", "guidance/test_synthesiser.py"),
     *("interpolants/test_couplings.py", "likelihood/test_bits.py"),

@@ -4,9 +4,9 @@
     python -m experiments.benchmarks.ood --workdir=runs/ood
 
 Runs ``experiments.projects.ood.detect`` with the configs ``ood_fashion.py`` and ``ood_fashion.py:mnist``
-(``--kind=mixture`` needs no training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their results; the same
-command continues a run that was stopped. The published values are for Fashion-MNIST against MNIST, with their sources
-below the table; the models differ from these and from each other.
+(``--kind=mixture`` needs no training) in ``WORKDIR/fashion_network`` and ``WORKDIR/mnist_network``, and reads their
+results; the same command continues a run that was stopped. The published values are for Fashion-MNIST against MNIST,
+with their sources below the table; the models differ from these and from each other.
 """
 
 import json

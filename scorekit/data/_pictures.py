@@ -70,9 +70,9 @@ def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mo
     Args:
       path: path of the file.
 
-    >>> read_picture("nowhere.png")
+    >>> read_picture("nowhere.png")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: nowhere.png cannot be read: [Errno 2] No such file or directory: 'nowhere.png'
+    ValueError: nowhere.png cannot be read: [Errno 2] No such file or directory: '...nowhere.png'
     """
     try:
         content = read_file(path, limit=MOST_PICTURE)

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 
 from scorekit import audio
 
@@ -37,11 +36,6 @@ def test_harmonic_tones_are_the_partials_of_the_active_keys():
     assert np.all(tones[0, frame >= 12] == 0)
     assert np.all(tones[1, :, 2:] == 0)  # 1046 Hz: its second partial is above 2 kHz
     assert np.abs(tones[1, :, 0]).max() > 0.7
-
-
-def test_harmonic_tones_validate_the_length():
-    with pytest.raises(ValueError, match="length must be a multiple of 32, the frames of the roll but one, got 2000"):
-        audio.harmonic_tones(np.zeros((1, 33, 128)), 2000, RATE)
 
 
 def test_pitch_velocity_features_are_one_hot_and_log_velocity():

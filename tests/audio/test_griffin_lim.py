@@ -73,8 +73,3 @@ def test_initial_phases_depend_on_the_key(results):
     again, other = (run(jax.random.key(i), MAGNITUDES, 0.99) for i in (0, 1))
     np.testing.assert_array_equal(again.x, results[0.99].x)
     assert np.abs(other.x - again.x)[:2].max() > 0.1
-
-
-def test_griffin_lim_validates_arguments():
-    with pytest.raises(ValueError, match="magnitudes must be of a floating type, got complex64"):
-        griffin_lim(jax.random.key(0), MAGNITUDES.astype(complex), WINDOW, HOP, LENGTH)

@@ -143,19 +143,6 @@ def test_waveform_and_low_rate_round_trips():
     np.testing.assert_allclose(low.encode(decoded), encoded, atol=1e-5)
 
 
-def test_representations_validate_sizes_and_powers():
-    with pytest.raises(ValueError, match=r"dct_power must be None without by_bins, got 0\.5"):
-        representations.log_magnitudes(1024, dct_power=0.5)
-    with pytest.raises(ValueError, match="by_frames must be False with by_bins"):
-        representations.log_magnitudes(1024, by_bins=True, by_frames=True)
-    with pytest.raises(ValueError, match="hop must divide the 2047 samples"):
-        representations.compressed(2047)
-    with pytest.raises(ValueError, match="fft_size be even, got 64 and 255"):
-        representations.log_magnitudes(2048, fft_size=255)
-    with pytest.raises(ValueError, match="factor must divide the 2048 samples, got 3"):
-        representations.low_rate(2048, 3)
-
-
 def test_spectrogram_images_show_decibels_from_low_to_high_frequencies():
     x = np.sin(2 * np.pi * np.array([[250.0], [1500.0]]) / RATE * np.arange(2048))
     images = audio.spectrogram_images(x)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from token_chains import markov
 
 from scorekit import autoregressive as ar
@@ -125,17 +124,6 @@ def test_a_code_that_is_none_has_no_log_probability():
     assert np.isnan(found).tolist() == [True, False, True]
 
 
-test_conditionals_validate = raising(
-    [
-        (r"outputs must have shape \(2, 3\)", (Categorical(num_codes=3), np.zeros((2, 4)), np.zeros(2, int))),
-        ("x must", (Normal(), np.zeros((2, 2)), np.zeros((2, 2)))),
-        (r"x must be one of 16 values on \[-1, 1\]", (DISCRETE, np.zeros((1, 9)), np.full((1, 1), 0.05))),
-        ("x must be one of 16 values", (DISCRETE, np.zeros((1, 9)), np.full((1, 1), 1.0 + 2 / 15))),
-    ],
-    lambda case: case[0].log_prob(*case[1:]),
-)
-
-
 # ---- truncation and guidance -----------------------------------------------------------------------------------------
 
 P = RNG.dirichlet(np.full(7, 0.6), size=20).astype(np.float32)
@@ -233,12 +221,3 @@ def test_samples_of_a_guided_chain_have_the_counted_probabilities():
     x = np.asarray(run(jax.random.key(0), model, 20_000, 3))
     counts = np.bincount(np.ravel_multi_index(tuple(x.T), (3, 3, 3)), minlength=27) / len(x)
     assert 0.5 * np.abs(counts - expected).sum() < 0.03
-
-
-test_changes_of_conditionals_validate = raising(
-    {
-        "k must be at most the number of codes, 3, got 4": lambda: ar.top_k(jnp.zeros(3), 4),
-        "cond must be a model of codes": lambda: ar.classifier_free(ar.ar_process([0.1]), markov(0), 1.0),
-        "cond must have the 3 codes of uncond, got 2": lambda: ar.classifier_free(markov(0, 2), markov(0), 1.0),
-    }
-)

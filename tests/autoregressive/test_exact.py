@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from jax.tree_util import Partial
 
 from scorekit import autoregressive as ar
@@ -89,9 +88,6 @@ def test_bits_of_a_markov_chain_approach_its_entropy():
     assert impossible == -jnp.inf
 
 
-CODES = ar.markov_chain(np.zeros(3), np.zeros((3, 3)))
-
-
 class Breaking:
     """Codes of which the second of three sequences has none from its third position on; it keeps what it is given."""
 
@@ -121,22 +117,6 @@ def test_a_sequence_without_a_possible_code_ends_there(transform):
     assert all(previous.min() >= 0 for previous in model.seen)
     with pytest.raises(ValueError, match="model must give outputs with a finite largest logit, but for 1 of 3"):
         draw(jax.random.key(0))
-
-
-KEY = jax.random.key(0)
-test_exact_models_validate = raising(
-    {
-        "coefficients must be those of a stationary process": lambda: ar.ar_process([0.5, 0.6]),
-        r"coefficients must have shape \(p,\)": lambda: ar.ar_process([]),
-        r"transitions must have shape \(2, 2\)": lambda: ar.markov_chain(np.zeros(2), np.zeros((2, 3))),
-        r"x must have shape \(B, L, 1\), with B and L at least 1, got": lambda: ar.log_prob(MODEL, np.zeros((2, 3))),
-        "model must be one of codes": lambda: ar.log_prob_table(MODEL, 2),
-        r"length must be at most 13 for 3 codes, got 40: 3\^40 sequences": lambda: ar.log_prob_table(CODES, 40),
-        "length must be at most 13 for 3 codes, got 1000000000": lambda: ar.log_prob_table(CODES, 10**9),
-        "prefix must have shape": lambda: ar.sample(KEY, MODEL, 2, 3, prefix=np.zeros((2, 4, 1))),
-        "key must be a PRNG key": lambda: ar.sample(None, MODEL, 2, 3),
-    }
-)
 
 
 def test_compiled_conditionals_of_many_long_sequences_are_those_of_single_ones():

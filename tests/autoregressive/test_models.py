@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 from scorekit import autoregressive as ar
 from scorekit import denoisers, schedules
@@ -144,9 +143,3 @@ def test_a_network_of_noisy_sequences_is_a_diffusion_model():
     np.testing.assert_allclose(score, slope, rtol=2e-2, atol=1e-2)
     np.testing.assert_allclose(at_each[1], at_one[1], rtol=1e-5)
     assert abs(float(at_each[0] - at_one[0])) > 1e-3, "the noise level matters"
-
-
-test_networks_must_have_the_outputs_of_the_conditionals = raising(
-    {"network must have 30 outputs for the conditionals, got 256": CausalWaveNet()},
-    lambda network: ar.model_from_network(network, {}, ar.LogisticMixture()),
-)

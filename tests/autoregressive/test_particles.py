@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from token_chains import markov
 
 from scorekit import autoregressive as ar
@@ -123,21 +122,3 @@ def test_a_joint_that_is_not_finite_has_no_samples(threshold):
         assert set(np.unique(result.x)) <= {-1, 0, 1}
         with pytest.raises(ValueError, match="model must be one that gives some sequences a finite log-probability"):
             ar.sample_joint(jax.random.key(0), model, 8, 3, threshold=threshold)
-
-
-def labelled():
-    network = CausalWaveNet(outputs=V, num_codes=V, num_classes=2, channels=4, layers=1, cycle=1)
-    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 2), int))
-    return ar.model_from_network(network, params, ar.Categorical(num_codes=V), labels=jnp.array([0, 1]))
-
-
-test_particles_validate = raising(
-    {
-        "model must be a result of classifier_free with a scalar guidance_scale, got MarkovChain": lambda: PAIR[0],
-        "model must be a result of classifier_free": lambda: ar.classifier_free(*PAIR, jnp.ones(8)),
-        "model must have conditions that are the same for all sequences, got labels": lambda: ar.classifier_free(
-            labelled(), labelled(), 2.0
-        ),
-    },
-    lambda make: ar.sample_joint(jax.random.key(0), make(), 2, 3),
-)

@@ -111,15 +111,3 @@ def test_all_pass_under_vmap_over_keys_and_batches():
     for augment in (random_flip, lambda k, x: random_crop(k, x, 2), lambda k, x: edm_augment(k, x)[0]):
         found = jax.jit(jax.vmap(augment))(keys, x)
         np.testing.assert_allclose(found[1], augment(keys[1], x[1]), atol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(8, 8, 3), (0, 8, 8, 3), (2, 8, 8)])
-def test_images_have_four_axes(shape):
-    for augment in (data.random_flip, lambda k, x: data.random_crop(k, x, 1), data.edm_augment):
-        with pytest.raises(ValueError, match=r"x must be images \(B, H, W, C\), none of them 0, got shape"):
-            augment(KEY, jnp.zeros(shape))
-
-
-def test_padding_beyond_the_image_is_an_error():
-    with pytest.raises(ValueError, match=r"padding must be at most 7 for images \(8, 8\) with mode='reflect', got 8"):
-        data.random_crop(KEY, X, 8)

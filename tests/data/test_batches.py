@@ -44,17 +44,3 @@ def test_batches_are_aligned_copies():
 def test_seeds_differ_and_large_steps_work():
     assert not np.array_equal(labels([0], 10, seed=0), labels([0], 10, seed=1))
     assert batch_at(DATA, seed=2**40, step=10**12, batch_size=4)["label"].shape == (4,)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"arrays": {}}, "arrays must be non-empty"),
-        ({"arrays": {"x": np.zeros((0, 2))}}, "arrays must be non-empty"),
-        ({"arrays": {"x": np.zeros(2), "y": np.zeros(3)}}, r"equal length, got lengths \{'x': 2, 'y': 3\}"),
-    ],
-)
-def test_batch_at_validates_arguments(change, message):
-    kwargs = {"arrays": DATA, "seed": 0, "step": 0, "batch_size": 2} | change
-    with pytest.raises(ValueError, match=message):
-        batch_at(kwargs.pop("arrays"), **kwargs)

@@ -143,12 +143,3 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path, name):
             found = next(batches)["x"]
     assert ["could not be read" in str(warning.message) for warning in warned] == [True]
     np.testing.assert_array_equal(found[:, :60], [np.arange(1, 61)] * 2)
-
-
-def test_what_is_no_set_of_recordings(tmp_path):
-    ramp(tmp_path / "1.wav", 0, 60)
-    with pytest.raises(ValueError, match=r"1\.wav cannot be read: it must have 2 channels for channels=2, it has 1"):
-        recordings(tmp_path, length=60, channels=2)
-    (tmp_path / "1.wav").rename(tmp_path / "1.txt")
-    with pytest.raises(ValueError, match=r"path must be a folder of recordings \(\.flac, \.ogg, \.wav\), .* has none"):
-        recordings(tmp_path, length=60)

@@ -184,38 +184,6 @@ def test_damaged_files_never_end_in_another_error(tmp_path):
             read_score(tmp_path / "b.mid")
 
 
-@pytest.mark.parametrize(
-    ("note", "message"),
-    [
-        (Note(128, 80, 0.0, 1.0), "pitch must hold integers from 0 to 127, got 128"),
-        (Note(60, 0, 0.0, 1.0), "velocity must hold integers from 1 to 127, got 0"),
-        (Note(60, 80, 1.0, 0.5), "start and end must be finite with 0 <= start <= end, got 1.0 and 0.5"),
-        (Note(60, 80, float("nan"), 0.5), "start and end must be finite"),
-    ],
-)
-def test_notes_that_cannot_be_written(tmp_path, note, message):
-    with pytest.raises(ValueError, match=message):
-        write_score(tmp_path / "a.mid", [note])
-
-
-def test_what_else_cannot_be_written(tmp_path):
-    path, note, roll = tmp_path / "a.mid", Note(60, 80, 0.0, 1.0), np.ones((4, 128), np.uint8)
-    for message, call in {
-        "programs must hold integers from 0 to 127, got 128": lambda: write_score(path, [note], 128),
-        "seconds must be at least 1, the end of the notes, and at most 14400": lambda: write_score(
-            path, [note], seconds=0.5
-        ),
-        "seconds must be at least 15000": lambda: write_score(path, [note._replace(end=15000.0)]),
-        "programs must be one or one for each of 1 notes, got 2": lambda: write_score(path, [note], [1, 2]),
-        "programs must be at most 15 different ones, got 16": lambda: write_score(path, [note] * 16, range(16)),
-        r"roll must be \(T, 128\)": lambda: write_midi(path, roll[:, :88]),
-        "roll must have a frame or more": lambda: write_midi(path, roll[:0]),
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            call()
-    assert not path.exists()
-
-
 def raw(track, ticks_per_beat=1):
     """A file of one track of these bytes."""
     return b"MThd" + struct.pack(">Lhhh", 6, 0, 1, ticks_per_beat) + b"MTrk" + struct.pack(">L", len(track)) + track

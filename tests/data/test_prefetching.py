@@ -103,10 +103,3 @@ def test_waited_is_the_time_of_the_consumer():
         time.sleep(0.05)
         list(items)
         assert items.waited < 0.05
-
-
-def test_arguments_are_named():
-    with pytest.raises(ValueError, match=r"iterator must be an iterator, got \[1\]"):
-        prefetch([1], lambda x: x)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="place must be a function"):
-        prefetch(iter([1]), 3)  # type: ignore[arg-type]

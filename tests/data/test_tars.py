@@ -314,9 +314,3 @@ def test_an_index_that_is_no_file_or_deep_is_made_anew(shards, tmp_path):
         assert kept.is_file()
         assert not kept.is_symlink()
     assert places.read_text() == "{}"
-
-
-def test_a_tar_file_must_be_a_regular_file(tmp_path):
-    os.mkfifo(tmp_path / "a.tar")
-    with pytest.raises(ValueError, match=r"a\.tar: must be a regular file, it is a pipe"):
-        tar(tmp_path / "a.tar")

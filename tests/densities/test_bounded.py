@@ -58,17 +58,3 @@ def test_at_a_bound_u_is_infinite_and_beyond_it_nan():
     assert limits.to_unconstrained(jnp.array([[0.0], [1.0]])).ravel().tolist() == [-np.inf, np.inf]
     assert bool(jnp.isnan(limits.to_unconstrained(jnp.array([[1.5]]))).all())
     assert limits.holds(jnp.array([[0.0], [0.5]])).tolist() == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("make", "lower", "upper", "words"),
-    [
-        (densities.bounds, [0.0], [0.0], "upper must be above lower"),
-        (densities.bounds, [0.0, 1.0], [2.0], r"must have one shape \(D,\), got \(2,\) and \(1,\)"),
-        (densities.bounds, [np.nan], [1.0], "lower"),
-        (densities.uniform, [0.0], [np.inf], "upper must be finite"),
-    ],
-)
-def test_bounds_that_are_none(make, lower, upper, words):
-    with pytest.raises(ValueError, match=words):
-        make(lower, upper)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import samples_agree
 from scipy import stats
 from tables import B, D, in_float64
@@ -223,24 +222,3 @@ def test_entropy_has_the_gradient_of_half_the_log_determinant():
     entropy = lambda factor: densities.gaussian(jnp.zeros(D), std=0.3, factor=factor).entropy()
     slope = jax.jit(jax.grad(entropy))(np.float32(FACTOR))
     np.testing.assert_allclose(slope, np.linalg.solve(GAUSSIANS["low_rank"][1], FACTOR), rtol=1e-3, atol=1e-4)
-
-
-INVALID = {
-    "mean must have shape": lambda: densities.gaussian(jnp.zeros((2, 2)), std=1.0),
-    "exactly one of std, covariance, or factor together with std": lambda: densities.gaussian(MEAN),
-    "got std=1.0, covariance=True": lambda: densities.gaussian(MEAN, std=1.0, covariance=FULL),
-    "std=None, covariance=True, factor=True": lambda: densities.gaussian(MEAN, covariance=FULL, factor=FACTOR),
-    "std=None, covariance=False, factor=True": lambda: densities.gaussian(MEAN, factor=FACTOR),
-    r"covariance must have shape \(4, 4\), got \(2, 2\)": lambda: densities.gaussian(MEAN, covariance=np.eye(2)),
-    "covariance must be symmetric": lambda: densities.gaussian(MEAN, covariance=np.eye(D) + np.eye(D, k=1)),
-    r"std must be a scalar, got shape \(4,\)": lambda: densities.gaussian(MEAN, std=np.ones(D)),  # type: ignore[arg-type]
-    "covariance_eigenvalues must be": lambda: densities.gaussian(MEAN, covariance=-FULL),
-    r"factor must have shape \(4, R\) with R < 4": lambda: densities.gaussian(MEAN, std=1.0, factor=ROOT),
-    r"weights must have shape \(1,\)": lambda: densities.mixture([1, 2], [densities.gaussian(MEAN, std=1.0)]),
-    "components must share": lambda: densities.mixture(
-        [1, 1], [densities.gaussian(MEAN, std=1.0), densities.gaussian(MEAN, std=1.0, factor=FACTOR)]
-    ),
-}
-
-
-test_invalid_arguments_raise = raising(INVALID)

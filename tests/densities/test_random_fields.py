@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import samples_agree
 from scipy import stats
 from tables import in_float64
@@ -139,13 +138,3 @@ def test_parameters_vmap_and_differentiate():
     values, slopes = jax.jit(jax.vmap(jax.value_and_grad(loss)))(exponents)
     assert values[0] > values[1]
     assert float(slopes[1]) == pytest.approx(float(values[3] - values[2]) / (2 * step), rel=1e-2)
-
-
-INVALID = {
-    "power must have the 1 to 3 axes": lambda: random_fields.random_field(1.0),
-    "power must be the same at f and -f": lambda: random_fields.random_field([1.0, 2.0, 3.0]),
-    r"grid must have 1 to 3 axes and at least 2 points, got \(1,\)": lambda: random_fields.power_law((1,)),
-}
-
-
-test_invalid_arguments_raise = raising(INVALID)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from token_chains import chain, distance, frequencies, law, log_forward, states
 
 from scorekit import discrete
@@ -18,7 +17,6 @@ CONDITIONAL = jnp.stack([chain(seed=5), chain(seed=6)])  # log p(x | y)
 COND = CONDITIONAL[1]
 UNCOND = jax.nn.logsumexp(CONDITIONAL + LABELS[:, None, None, None], axis=0)
 MAKE = {"absorbing": discrete.absorbing, "uniform": discrete.uniform}
-FLAT = lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
 LAW = jax.jit(law, static_argnames="length")
 
 
@@ -174,17 +172,3 @@ def test_guidance_of_logits_in_the_place_of_denoisers_is_an_error_and_nan_when_c
     with pytest.raises(ValueError, match="must return normalised log-probabilities"):
         guided(z, 0.5)
     assert np.isnan(jax.jit(guided)(z, 0.5)).all()
-
-
-test_a_classifier_returns_one_value_for_each_example = raising(
-    {r"log_likelihood must return one value for each example, \(2,\), got \(\)": lambda z, t: jnp.zeros(())},
-    lambda classifier: discrete.classifier_guidance(FLAT, classifier, 1.0)(jnp.full((2, 3), 2), 0.5),
-)
-
-
-def test_denoisers_of_other_numbers_of_tokens_are_an_error():
-    flat = lambda v: lambda z, t: jnp.full((*z.shape, v), -jnp.log(v))
-    for other in (1, 3):
-        words = rf"cond\(z_t, t\) must have .* of uncond\(z_t, t\), \(1, 2, 2\), got \(1, 2, {other}\)"
-        with pytest.raises(ValueError, match=words):
-            discrete.classifier_free(flat(other), flat(2), 2.0)(jnp.array([[0, 1]]), 0.5)

@@ -1,12 +1,9 @@
 """Schedules, forward process and denoisers of tokens, against matrices and tables."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from token_chains import chain, log_forward, states
 
 from scorekit import discrete, times
@@ -45,17 +42,6 @@ def test_published_formulas_of_schedules():
     tiny = jnp.array(1e-9)
     np.testing.assert_allclose(schedules.linear().sigma(tiny), 1e-9, rtol=1e-6)
     np.testing.assert_allclose(schedules.linear().alpha(1 - 1e-4), 1e-4, rtol=1e-3)
-
-
-test_a_schedule_must_begin_end_and_decrease = raising(
-    {
-        r"alpha\(1\) must be in \[0, 0.01\], else tokens are never replaced, got 0.5": lambda t: 1.0 - 0.5 * t,
-        r"alpha\(0\) must be 1, as data have no noise, got 0.89": lambda t: 0.9 * (1.0 - t),
-        "alpha must be decreasing in t": lambda t: (1.0 - t) * (1.0 + 3.0 * t),
-        "alpha must be an elementwise function of the time": lambda t: jnp.ones(()),
-    },
-    schedules.schedule_from_function,
-)
 
 
 def generator(process):
@@ -147,27 +133,3 @@ def test_a_network_of_the_other_tokens_is_the_same_as_the_posterior():
         np.testing.assert_allclose(from_others(z, t), exact(z, t), atol=1e-5)
         again = discrete.denoiser_from_network(exact, process, "posterior")
         np.testing.assert_allclose(again(z, t), exact(z, t), atol=1e-5)
-
-
-ABSORBING, TWO = discrete.absorbing(3), jnp.array([[0, 1]])
-ENDLESS = types.SimpleNamespace(alpha=lambda t: 1.0 - 0.9 * jnp.asarray(t))
-ERRORS = {
-    "x0 must hold at least one token": lambda: discrete.perturb(
-        jax.random.key(0), ABSORBING, jnp.zeros((2, 0), int), 0.5
-    ),
-    "x0 must be of an integer type that holds 0 to 256, got uint8": lambda: discrete.perturb(
-        jax.random.key(0), discrete.absorbing(256), jnp.zeros((1, 3), jnp.uint8), 0.5
-    ),
-    "like must be of an integer type that holds 0 to 299, got int8": lambda: discrete.sample_prior(
-        jax.random.key(0), discrete.uniform(300), jnp.zeros((1, 3), jnp.int8)
-    ),
-    "t must be > s": lambda: discrete.posterior(ABSORBING, TWO, TWO, 0.2, 0.2),
-    "z_t must have the shape of x0": lambda: discrete.posterior(ABSORBING, TWO[:, :1], TWO, 0.5, 0.2),
-    r"alpha\(1\) must be": lambda: discrete.absorbing(3, ENDLESS),
-    "network must return logits of shape": lambda: discrete.denoiser_from_network(lambda z, t: z, ABSORBING)(TWO, 0.5),
-    "log_prob must have axes of length 3": lambda: discrete.exact_denoiser(jnp.zeros((3, 2)), ABSORBING),
-    "z_t must have shape": lambda: discrete.exact_denoiser(jnp.zeros((3, 3, 3)), ABSORBING)(TWO, 0.5),
-}
-
-
-test_errors_say_what_is_allowed = raising(ERRORS)

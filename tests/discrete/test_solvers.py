@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from token_chains import chain, distance, frequencies, law, states
 
 from scorekit import discrete
@@ -244,35 +243,3 @@ def test_what_is_not_finite_is_no_token_and_stays_so(noise, name, dtype):
     assert all(np.all((z >= 0) & (z < process.num_states)) for z in seen)
     with pytest.raises(ValueError, match=r"denoiser must return .* but for 1 of 3 examples it does not"):
         draw(jnp.array(values))
-
-
-ABSORBING, UNIFORM, TS = discrete.absorbing(2), discrete.uniform(2), [1.0, 0.0]
-FLAT, KEY = (lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))), jax.random.key(0)
-MASKS = jnp.full((1, 2), 2)
-
-
-def run(z=MASKS, ts=TS, key=KEY, solver=None, process=ABSORBING, denoiser=FLAT):
-    return discrete.sample(key, denoiser, process, solver or discrete.Ancestral(), z, ts)
-
-
-ERRORS = {
-    "z_init must hold at least one token": lambda: run(MASKS[:, :0]),
-    "z_init must hold a mask, 2, that is to be revealed, got none": lambda: run(MASKS * 0),
-    "z_init must have shape": lambda: run(MASKS[0]),
-    "ts must decrease": lambda: run(ts=[0.0, 1.0]),
-    "key must be a PRNG key": lambda: run(key=None),
-    **{
-        f"process must be absorbing for the solver {type(solver).__name__}": lambda solver=solver: run(
-            MASKS * 0, solver=solver, process=UNIFORM
-        )
-        for solver in (discrete.Remasking(), discrete.ConfidenceOrdered())
-    },
-    "z_init must be of an integer type with at least 257 values, got uint8": lambda: run(
-        jnp.full((1, 2), 255, jnp.uint8), process=discrete.absorbing(255)
-    ),
-    "process must be absorbing to reveal": lambda: discrete.first_hitting_sample(KEY, FLAT, UNIFORM, MASKS * 0),
-    "denoiser must return log-probabilities": lambda: run(denoiser=lambda z, t: jnp.zeros((1, 2))),
-}
-
-
-test_errors_say_what_is_allowed = raising(ERRORS)

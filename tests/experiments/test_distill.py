@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from programs import ROOT, changed, error_of, fails, give, overridden, succeeds
+from programs import ROOT, changed, error_of, give, succeeds
 
 from experiments import tasks
 from experiments.cli.command_line import load_config
@@ -85,31 +85,6 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     assert sum(line.startswith(("progressive", "teacher")) for line in rows) == 3
 
 
-@pytest.mark.parametrize(
-    ("method", "overrides", "message"),
-    [
-        (
-            "progressive",
-            "guidance=cfg_plus_plus sampling.solver.name=ddim sampling.guidance_scale=1",
-            "must keep alpha x0 + sigma eps = x_t for config.distillation.method=progressive, which cfg_plus_plus does",
-        ),
-        (
-            "lagrangian",
-            "guidance=conditional sampling.guidance_scale=1 distillation.guidance_max=3",
-            "config.distillation.guidance_max=3.0: must be None with config.guidance=conditional, which has no",
-        ),
-        ("progressive", "training.steps=50", "config.training.steps=50: must be above training.warmup_steps = 50"),
-    ],
-)
-def test_configs_that_cannot_be_distilled_are_one_line_errors(ring_run, tmp_path, method, overrides, message):
-    config = f"--config=experiments/configs/distil.py:{ring_run},{method}"
-    err = fails(
-        "train", config, f"--workdir={tmp_path}", *overridden(f"distillation.steps=4 {overrides}"), at_once=False
-    )
-    assert message in err
-    assert err.count("\n") == 1
-
-
 def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
     old = {"--method": "matching", "--steps": 1, "--workdir": "runs/points", "--step": 2, "config.guidance": ["a"]}
     (tmp_path / distillation.RECIPE).write_text(json.dumps(old))
@@ -118,16 +93,3 @@ def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
     recipe = {**distillation.recipe_of(tmp_path), "config.guidance": ("b",)}
     words = f"config.guidance=['b']: the student in {tmp_path} has ['a']; use another --work"
     assert words in error_of(distillation.keep_recipe, tmp_path, recipe)
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("", "must be followed by :<folder of a run>,<method>"),
-        ("nowhere,matching", "--config.distillation.teacher=nowhere: there is no run here"),
-        ("RUN,fast", "config.distillation.method=fast: must be one of progressive, consistency, matching"),
-    ],
-)
-def test_a_student_needs_a_teacher_and_a_method(ring_run, tmp_path, argument, message):
-    given = f"--config=experiments/configs/distil.py:{argument.replace('RUN', str(ring_run))}"
-    assert message in fails("train", given, f"--workdir={tmp_path}/student")

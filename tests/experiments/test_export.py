@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, error_of, fails, run
-from safetensors.numpy import load_file, save_file
+from programs import changed, error_of, run
 
 from experiments import data
 from experiments.cli import command_line
@@ -88,16 +87,6 @@ def test_the_card_says_what_was_trained(exported):
         assert f"| {row} |" in card
 
 
-def test_export_validates_its_flags(ring_run, tmp_path):
-    (tmp_path / "file").write_text("")
-    for flags, message in (
-        ([], "--out=… must be given"),
-        ([f"--out={tmp_path}/x", "--ema=0.5"], "config.sampling.ema=0.5: must be one of"),
-        ([f"--out={tmp_path}/file"], f"--out={tmp_path}/file: must be a folder"),
-    ):
-        assert message in fails("export", f"--workdir={ring_run}", *flags, at_once=False)
-
-
 def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path):
     config = changed(base.saved(ring_run), f"init_from={exported}")
     diffusion.check(config)
@@ -138,19 +127,6 @@ def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_tha
     for field, text in wanted:
         command_line.override(config, field, text)
     start(config)
-
-
-def test_wrong_shapes_and_missing_files_are_named(ring_run, exported, tmp_path):
-    shutil.copytree(exported, tmp_path / "bad")
-    weights = tmp_path / "bad" / "model.safetensors"
-    save_file({**load_file(weights), "output.bias": np.zeros(5, np.float32)}, weights)
-    config = base.saved(ring_run)
-    words = "['output']['bias'] must have shape (2,), got (5,)"
-    assert words in error_of(start, changed(config, f"init_from={tmp_path / 'bad'}"))
-    words = "config.init_from=nowhere: must be a folder or file that exists"
-    assert words in error_of(take_unset, changed(config, "init_from=nowhere"))
-    words = f"init_from={ring_run}: is a run; train from what python -m experiments.export --workdir={ring_run} --out=…"
-    assert words in error_of(take_unset, changed(config, f"init_from={ring_run}"))
 
 
 @pytest.mark.parametrize(

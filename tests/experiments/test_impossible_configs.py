@@ -125,47 +125,6 @@ def unloadable(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("program", "kind", "flags", "words"),
-    [
-        ("train", "digits", "--workdir=/dev/null/x", "error: --workdir=/dev/null/x: must be a folder"),
-        ("sample", "digits", "--step=-1", "error: flag --step=-1: -1 is not a non-negative integer"),
-        ("sample", "digits", "--seed=-1", "--seed=-1"),
-        ("sample", "digits", "--seed=4294967296", "--seed=4294967296"),
-        ("sample", "digits", "--num=1000000000000", "flag --num=1000000000000: must be at most 100000000"),
-        ("evaluate", "digits", "--config.evaluation.num_samples=3", "evaluation.num_samples=3: must be at least 4"),
-        ("tune", "digits", "--power=nan", "error: --power=nan: must be finite and >= 0"),
-        ("projects.audio.sound.silence", "notes", "--noise=nan", "error: --noise=nan: must be finite and > 0"),
-        (
-            "projects.audio.sound.perform",
-            "phrases",
-            "--midi=/dev/null/x",
-            "error: --midi=/dev/null/x: path must be a MIDI file",
-        ),
-        ("projects.audio.sound.perform", "digits", "--seconds=inf", "flag --seconds=inf: must be at most 86400"),
-        (
-            "projects.audio.sound.evaluate_notes",
-            "notes",
-            "--others=/dev/null/x",
-            "error: --workdir=/dev/null/x: there is no run",
-        ),
-        *(
-            (f"projects.audio.sound.{name}", "digits", "--seed=0", "error: --workdir={}/digits: must hold a run on ")
-            for name in ("evaluate_notes", "perform", "restore_sounds", "silence", "vocode")
-        ),
-        ("projects.audio.music.compose", "digits", "--seconds=1e30", "flag --seconds=1e+30: must be at most 86400"),
-        ("projects.text.draw", None, "--stages=", "error: --stages=… must be given"),
-        ("projects.text.evaluate", None, "--stages= --evaluator=/nowhere", "error: --stages=… must be given"),
-        ("projects.text.variations", None, "--stages=", "error: --stages=… must be given"),
-    ],
-)
-def test_flags_and_kind_of_the_run_are_validated_first(no_data, unloadable, program, kind, flags, words):
-    workdir = [] if kind is None else [f"--workdir={unloadable / kind}"]
-    if program == "train":
-        workdir = [f"--config=experiments/configs/distil.py:{unloadable / kind},progressive"]
-    assert words.format(unloadable) in fails(program, *workdir, *flags.split())
-
-
-@pytest.mark.parametrize(
     "program", ["projects.denoising.autoencoder", "projects.denoising.noise_and_scale", "projects.audio.sound.silence"]
 )
 def test_a_run_that_takes_no_results_is_an_error_first(no_data, unloadable, program, monkeypatch):

@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 import pytest
-from programs import fails, succeeds, wait_until
+from programs import succeeds, wait_until
 from robustness.together import end, start
 
 from experiments.models.samples import PartialSamples
@@ -105,16 +105,3 @@ def test_two_processes_train_sample_and_evaluate_as_one_with_four_devices(tmp_pa
     np.testing.assert_allclose(
         *(np.load(path)["x"] for path in (tmp_path / "one.npz", samples / "sample.npz")), rtol=1e-4, atol=1e-4
     )
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        ([], "--coordinator=localhost:1: --process_id must be given with it"),
-        (["--process_id=2"], "--process_id=2: must be below --processes=2"),
-    ],
-)
-def test_flags_of_several_processes_are_validated(config, tmp_path, flags, words):
-    workdir = tmp_path / "run"
-    assert words in fails("train", config, f"--workdir={workdir}", "--coordinator=localhost:1", "--processes=2", *flags)
-    assert not workdir.exists() or not any(workdir.iterdir())

@@ -142,10 +142,3 @@ def test_results_that_cannot_be_written_are_known_before_the_run_is_opened(progr
     shutil.rmtree(workdir / "checkpoints")  # would fail if it were opened
     err = fails(program, f"--workdir={workdir}", f"--out={workdir}/config.json/x")
     assert err.startswith(f"error: --out={workdir}/config.json/x: must be a folder")
-
-
-@pytest.mark.parametrize("program", ["sample", "evaluate", "tune", "edit"])
-def test_a_saved_config_that_is_no_object_is_one_line(program, tmp_path):
-    (tmp_path / "config.json").write_text("[1, 2]")
-    message = "is not a saved config: must be a JSON object, got a list; train the run again"
-    assert fails(program, f"--workdir={tmp_path}") == f"error: {tmp_path}/config.json {message}\n"

@@ -7,7 +7,7 @@ import shutil
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import fails, overridden, run, succeeds
+from programs import overridden, run, succeeds
 
 from experiments.training.sampler_tuning import initial_grids
 from scorekit import schedules
@@ -44,10 +44,3 @@ def test_tuning_writes_a_grid_that_sampling_takes(ring_run, tmp_path):
     succeeds("sample", f"--workdir={workdir}", "--num=8", *use)
     with np.load(workdir / "samples" / "sample.npz") as archive:
         assert np.isfinite(archive["x"]).all()
-
-
-def test_a_stochastic_solver_is_a_config_error(ring_run):
-    err = fails("tune", f"--workdir={ring_run}", *SMALL, "--config.sampling.solver.name=ancestral", at_once=False)
-    assert err == (
-        "error: config.sampling.solver.name=ancestral: must be deterministic: tuning follows the reference's paths\n"
-    )

@@ -170,36 +170,3 @@ def test_covariances_a_little_wider_than_the_prior_give_a_tenth_of_its_precision
     rule = composed(conditional, jnp.zeros((100, 1)), none, SCHEDULES["vp"], method="gaussian", **given)
     at_noise = rule(jnp.zeros((1, 1)), 1.0).x0
     np.testing.assert_allclose(at_noise, (100 * 0.01 / 1.02) / 0.1, rtol=1e-3)
-
-
-OBSERVED, EYE = jnp.zeros((2, 3)), np.eye(3)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"observations": jnp.zeros((0, 3))}, "observations must have leaves .* n >= 1, got shapes .*0, 3"),
-        ({"observations": {"a": OBSERVED, "b": jnp.zeros(3)}}, "observations must have leaves .* of one n"),
-        ({"method": "jacobian"}, 'must be given for the method "gaussian" and no other'),
-        ({"covariances": None}, 'must be given for the method "gaussian" and no other'),
-        ({"covariances": np.stack([EYE])}, r"covariances must be \(n, D, D\) with n = 2"),
-        ({"covariances": np.stack([EYE, -EYE])}, "covariances must be symmetric and positive definite, got a smallest"),
-        ({"prior_covariance": EYE + np.eye(3, k=1)}, "prior_covariance must be symmetric and positive"),
-        ({"prior_covariance": 0.4 * EYE}, "covariances must be at most twice prior_covariance in .* got 2.5 times"),
-    ],
-)
-def test_bad_input_is_named(changes, message):
-    given = {"observations": OBSERVED, "method": "gaussian", "covariances": np.stack([EYE, EYE])}
-    given |= {
-        "prior_covariance": 2 * EYE,
-        "prior": lambda x, t: Prediction(x, x),
-        "schedule": SCHEDULES["vp"],
-    } | changes
-    with pytest.raises(ValueError, match=message):
-        composed(lambda x, t, y: Prediction(x, x), **given)
-
-
-def test_a_state_of_another_size_is_named():
-    rules, *_ = linear(SCHEDULES["vp"], 2, 1)
-    with pytest.raises(ValueError, match="x_t must"):
-        rules["gaussian"](jnp.ones((1, 3)), 0.5)

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from rule_table import COND, SCHEDULE, UNCOND, T, X, once, same
 
 from scorekit import Prediction, denoisers, predictions, samplers, schedules, solvers
@@ -62,11 +61,6 @@ def test_apg_has_a_gradient_where_the_branches_are_equal():
     loss = lambda x: once(apg(COND, COND, SCHEDULE, 4.0, momentum=0.3), x, T).x0.sum()
     plain = lambda x: COND(x, T).x0.sum()
     same(*jax.jit(lambda x: (jax.grad(loss)(x), jax.grad(plain)(x)))(X), atol=1e-4)
-
-
-test_invalid_arguments_raise = raising(
-    {"target must be one of .* got 'x'": lambda: tangential(COND, UNCOND, FLOW, 2.0, "x")}
-)
 
 
 def from_velocity(value):
@@ -199,15 +193,6 @@ def test_half_precision_and_trees():
     assert found.x0["a"].dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(found.x0["a"]), 1.1 * np.float32(x["a"]), rtol=0.02, atol=0.02)
     np.testing.assert_allclose(found.eps["b"], 1.1 * x["b"], rtol=1e-4, atol=1e-5)
-
-
-test_invalid_factors_raise = raising(
-    {
-        r"factors must be numbers, at least one, got \(\)": lambda: frequency_decoupled(COND, UNCOND, 2.0, ()),
-        "factors must be numbers": lambda: frequency_decoupled(COND, UNCOND, 2.0, ("low",)),
-        r"x must be \(B, ..., C\) .* got shape \(5, 2\)": lambda: frequency_decoupled(COND, UNCOND, 1.0)(X[:, 0], T),
-    }
-)
 
 
 # ---- thresholds and rescaling ----------------------------------------------------------------------------------------

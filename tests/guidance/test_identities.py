@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rule_table import CASES, COND, DATA, SCHEDULE, UNCOND, T, X, case, once, same, takes, traits
+from rule_table import CASES, COND, DATA, SCHEDULE, UNCOND, T, X, case, once, same, traits
 
 from scorekit import Prediction, denoisers
 from scorekit.guidance import branches, interval, rescale
@@ -174,8 +174,3 @@ def test_nested_rules_are_identities_at_one_and_for_equal_branches():
     same(equal, COND(X, T), rtol=1e-4, atol=2e-4)
     assert jnp.abs(guided.x0 - at_one.x0).max() > 0.05
     np.testing.assert_allclose(SCHEDULE.alpha(T) * guided.x0 + SCHEDULE.sigma(T) * guided.eps, X, rtol=1e-4, atol=1e-4)
-
-
-def test_the_table_has_bases_and_wrappers():
-    assert takes("interval", "denoiser")
-    assert not takes("apg", "denoiser")

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import samples_agree
 
 from scorekit import denoisers, densities, guidance, schedules
@@ -140,21 +139,6 @@ def test_impossible_sequences_remain_impossible():
     assert float(variation[4]) > 0.01
 
 
-test_invalid_arguments_raise = raising(
-    [
-        (
-            r"logits must have shapes .* got \[\(2,\), \(3, 2\)\]",
-            lambda: joint_log_prob([np.zeros(2), np.zeros((3, 2))]),
-        ),
-        (r"logits must have shapes .* got \[\]", lambda: joint_log_prob([])),
-        *(
-            (r"same shape, got \(2,\) and \(3,\)", lambda guide=guide: guide(jnp.zeros(2), jnp.zeros(3), 1.0))
-            for guide in (guide_joint, guide_sequentially)
-        ),
-    ]
-)
-
-
 # ---- explicit models, by Metropolis-Langevin -------------------------------------------------------------------------
 
 KEY = jax.random.key(0)
@@ -265,6 +249,3 @@ def test_log_product_weight_of_0_drops_its_term_and_new_weights_do_not_recompile
     product = lambda *weights: log_product(*zip(weights, (UNCOND, COND, nowhere), strict=True))
     np.testing.assert_allclose(value(product(2.0, -0.5, 0.0), x), 2.0 * UNCOND(x) - 0.5 * COND(x), rtol=1e-6)
     assert np.all(value(product(2.0, -0.5, 1.0), x) == -np.inf)
-
-
-test_log_product_without_terms_raises = raising({"terms must hold at least one pair": log_product})

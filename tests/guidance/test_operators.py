@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import lagged, posterior
 from scipy import ndimage, signal
 
@@ -75,19 +74,6 @@ def test_gaussian_kernel():
     i = np.arange(-2, 3)
     expected = np.exp(-(i[:, None] ** 2 + i**2) / (2 * 1.3**2))
     np.testing.assert_allclose(kernel, expected / expected.sum(), rtol=1e-5)
-
-
-test_invalid_arguments_raise = raising(
-    [
-        (r"multiples of factor = 4, got \(6, 4\)", lambda: operators.average_pool(4)(IMAGES)),
-        (r"kernel must have the 1 spatial axes of x, got shape \(3, 2\)", lambda: operators.blur(KERNEL)(SIGNALS)),
-        (r"x must be \(B, ..., C\)", lambda: operators.average_pool(2)(KERNEL)),
-        *(
-            ("operator must be linear to have an adjoint", lambda f=f: operators.adjoint(f, KERNEL)(KERNEL))
-            for f in (jnp.sin, jnp.square)
-        ),
-    ]
-)
 
 
 @pytest.mark.parametrize(("cutoff", "radius"), [(0.1, 20), (0.25, 7), (0.4, 32)])

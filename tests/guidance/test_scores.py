@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from jax.tree_util import Partial
 from rule_table import COND, DATA, SCHEDULE, UNCOND, same
 from tables import SCHEDULES
@@ -109,15 +108,6 @@ def test_a_scale_may_be_any_function_of_the_time():
 
     for scale in (Partial(noise_level), weight_schedule(0.0, 3.0)):
         same(*both(scale))
-
-
-COUNTS = "weights must be one for each condition, at least one, got {} for {} conditions"
-test_invalid_arguments_raise = raising(
-    {
-        COUNTS.format(2, 1): lambda: compose(UNCOND, [COND], [1.0, 2.0]),
-        COUNTS.format(0, 0): lambda: compose(UNCOND, [], []),
-    }
-)
 
 
 # ---- the gradient of a classifier ------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import lagged
 from rule_table import same
 
@@ -80,13 +79,3 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
     assert np.delete(apart, [15, 31]).min() > PHI - 0.02
     assert blended.min() > PHI - 0.05  # blending is not exact; 0.93 was measured
     assert blended.max() < PHI + 0.02
-
-
-test_windows_that_do_not_fit_raise = raising(
-    {
-        "hop must be from 1 to size = 4, got 5": lambda: guidance.windowed(exact(4), 4, 5),
-        "hop must be an integer >= 1": lambda: guidance.windowed(exact(4), 4, 0),
-        r"size \+ a multiple of hop = 4 \+ n 2": lambda: guidance.windowed(exact(4), 4, 2)(jnp.zeros((1, 7, 1)), 0.5),
-        "got 3": lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2),
-    }
-)

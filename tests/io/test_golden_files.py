@@ -54,9 +54,3 @@ def test_golden_files_are_reproduced(script, tmp_path):
             assert set(made) == set(stored)
             for array in set(stored) - {"header"}:
                 np.testing.assert_allclose(made[array], stored[array], rtol=rtol, atol=atol)
-
-
-def test_every_golden_file_has_a_script():
-    stored = {path.stem for path in random_tensors.FOLDER.glob("*.npz")} - {"torch_files"}  # tests/io/test_pickles.py
-    assert stored == {name for _, files, *_ in SCRIPTS.values() for name in files}
-    assert all((random_tensors.FOLDER / f"make_{script.split()[0]}.py").exists() for script in SCRIPTS)

@@ -1,7 +1,6 @@
 """Checkpoints of PyTorch and pickles of EDM's kind, read without either; hostile pickles do nothing."""
 
 import io
-import os
 import pickle
 import pickletools
 import struct
@@ -235,16 +234,6 @@ def test_small_files_take_neither_time_nor_memory(write, name):
         read_weights(write("large", data))
 
 
-@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
-def test_only_regular_files_are_read(tmp_path, ending):
-    fifo, link = tmp_path / f"fifo{ending}", tmp_path / f"link{ending}"
-    os.mkfifo(fifo)
-    link.symlink_to("/dev/zero")
-    for path in (fifo, link):
-        with pytest.raises(ValueError, match=f"{path}: must be a regular file"):
-            read_weights(path)
-
-
 def test_a_tensor_does_not_reach_beyond_its_storage(write):
     np.testing.assert_array_equal(read_pickle(write("good", tensor_of(1, (1,), (1,)))), [2.0])
     for case in [
@@ -259,26 +248,6 @@ def test_a_tensor_does_not_reach_beyond_its_storage(write):
             read_pickle(write("bad", tensor_of(*case)))
     with pytest.raises(ValueError, match="ends before the numbers"):
         read_pickle(write("short", tensor_of(0, (2,), (1,))[:-1]))
-
-
-def test_damaged_files_are_named(write):
-    whole = ARRAYS["file.state_zip"].tobytes()
-    for name, data, words in (
-        ("cut", whole[: len(whole) // 2], r"refused an incomplete zip file \(was its download cut off\?\)$"),
-        ("empty", b"", "it is empty$"),
-        ("text", b"not a pickle", "damaged, or not a file of PyTorch or pickle: "),
-    ):
-        with pytest.raises(ValueError, match=rf"{name}\.pt: {words}"):
-            read_weights(write(name, data))
-    with pytest.raises(ValueError, match="holds no tensors"):
-        read_weights(write("nothing", pickle.dumps({"epoch": 3})))
-    with pytest.raises(ValueError, match=r"path must end in .safetensors, .pt"):
-        read_weights(write("model", b"", ".onnx"))
-
-
-def test_numpy_arrays_of_objects_are_refused(write):
-    with pytest.raises(ValueError, match="not one of numbers"):
-        read_pickle(write("objects", pickle.dumps(np.array([None, 1], object))))
 
 
 def test_records_of_modules_keep_their_attributes_only(write):

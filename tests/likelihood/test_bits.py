@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 from scorekit import data
 from scorekit.likelihood import bits_per_dim, dequantised_bits_per_dim
@@ -99,12 +98,3 @@ def test_small_integers_count_all_bins_when_compiled(dtype, bins):
     bits = lambda x: dequantised_bits_per_dim(jax.random.key(0), lambda key, z: jnp.zeros(1), x, bins).bits_per_dim
     x = np.array([[0, bins - 1]], dtype)
     assert jax.jit(bits)(x).tolist() == bits(x).tolist() == [math.log2(bins) - 1]
-
-
-test_invalid_arguments_raise = raising(
-    {
-        "bins must be None without dequantisation, got 256": {"bins": 256},
-        "bins must be an integer >= 2 with uniform dequantisation, got None": {"dequantisation": "uniform"},
-    },
-    lambda options: bits_per_dim(jnp.zeros(2), 3, **options),
-)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from jax.scipy import stats
 from problems import COVARIANCE, level, low_rank_mixture, plane
 from scipy.stats import norm
@@ -322,28 +321,3 @@ def test_log_likelihood_failure_raises():
     assert np.isnan(found.log_p).all()
     with pytest.raises(RuntimeError, match="raise max_steps"):
         found.raise_if_failed()
-
-
-test_invalid_arguments_raise = raising(
-    {
-        "key must be a PRNG key for gaussian probes, got None": {"divergence": "gaussian"},
-        r"probes must be at least 3 for hutch\+\+, got 2": {
-            "divergence": "hutch++",
-            "probes": 2,
-            "key": jax.random.key(0),
-        },
-        "rtol must be in": {"rtol": 1e-9},
-        "t_max must be > t_min = 0.5, got 0.4": {"t_min": 0.5, "t_max": 0.4},
-        "t_max must be > t_min = 0.5, got 0.5": {"t_min": 0.5, "t_max": 0.5, "log_det": lambda *_: 0.0},
-        "divergence must be 'exact' with log_det": {
-            "divergence": "rademacher",
-            "key": jax.random.key(0),
-            "log_det": lambda *_: 0.0,
-        },
-        r"ts must have shape \(n \+ 1,\)": {"ts": [0.5]},
-        "ts must decrease strictly": {"ts": [0.1, 0.5]},
-    },
-    lambda changes: log_likelihood(
-        changes.pop("key", None), lambda x, t: Prediction(x, x), schedules.cosine(), jnp.zeros((2, 2)), **changes
-    ),
-)

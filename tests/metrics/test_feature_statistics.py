@@ -65,22 +65,6 @@ def test_the_distance_of_statistics_is_that_of_the_features():
     np.testing.assert_allclose(found, jax.jit(metrics.frechet_distance)(x, y), rtol=1e-5)
 
 
-def test_what_cannot_be_merged_or_compared_is_named():
-    one, two = metrics.feature_statistics(np.ones((1, 2))), metrics.feature_statistics(np.eye(3))
-    with pytest.raises(ValueError, match="parts must have the same D"):
-        metrics.merge_statistics([one, two])
-    with pytest.raises(ValueError, match="parts must hold at least one part"):
-        metrics.merge_statistics([])
-    with pytest.raises(ValueError, match="count of each of parts must be an integer >= 1, got None"):
-        metrics.merge_statistics([two, two._replace(count=None)])
-    with pytest.raises(ValueError, match="x must be of at least 2 examples, got 1"):
-        metrics.fid(one, one)
-    with pytest.raises(ValueError, match="y must have the D of x, 3, got 2"):
-        metrics.fid(two, FeatureStatistics(None, *one[1:]))
-    with pytest.raises(ValueError, match="y must have a symmetric covariance"):
-        metrics.fid(two, two._replace(covariance=np.triu(np.ones((3, 3)))))
-
-
 MERGE = """
 import sys
 

@@ -221,20 +221,6 @@ def test_vendi_score_of_copies_and_of_distant_points():
 # ---- contracts
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda x: metrics.energy_distance(x[:1], x), r"x must be \(N, D\) with N >= 2"),
-        (lambda x: metrics.energy_distance(x, x[:, :1]), r"same D, got \{'x': \(8, 2\), 'y': \(8, 1\)\}"),
-        (lambda x: metrics.precision_recall(x, x[:3], k=3), r"fake must be \(N, D\) with N >= 4"),
-        (lambda x: metrics.density_coverage(x[:5], x, k=5), r"real must be \(N, D\) with N >= 6"),
-    ],
-)
-def test_metrics_validate_arguments(call, message):
-    with pytest.raises(ValueError, match=message):
-        call(normal(8, 2, 0))
-
-
 def test_bfloat16_features_are_converted_to_float32():
     x, y = (jnp.asarray(normal(20, 3, seed), jnp.bfloat16) for seed in (0, 1))
     for metric in (energy, frechet):

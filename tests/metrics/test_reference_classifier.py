@@ -57,15 +57,3 @@ def test_fit_subsamples_large_sets_deterministically(monkeypatch, images):
 def test_fit_accepts_constant_images():
     classifier = rc.fit_reference_classifier(np.zeros((6, 2, 2, 1)), np.arange(6) % 2)
     assert rc.class_accuracy(classifier, np.zeros((4, 2, 2, 1)), np.arange(4) % 2) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("x", "label", "message"),
-    [
-        (np.zeros((3, 4)), np.zeros(3, int), "label must hold at least two classes"),
-        (np.zeros((3, 4)), np.arange(2), r"x must be \(N, ...\) and label \(N,\).*\(3, 4\) and \(2,\)"),
-    ],
-)
-def test_fit_raises_for_invalid_input(x, label, message):
-    with pytest.raises(ValueError, match=message):
-        rc.fit_reference_classifier(x, label)

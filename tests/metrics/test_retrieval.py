@@ -67,18 +67,3 @@ def test_nearest_distances_are_those_of_all_pairs():
     x, y = np.random.default_rng(0).normal(size=(2, 300, 4))
     expected = np.linalg.norm(x[:, None] - y[None], axis=-1).min(1)
     np.testing.assert_allclose(metrics.nearest_distances(x, y), expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: metrics.retrieval_accuracy(SCORES, RIGHT & False), "right must hold an entry for each example"),
-        (lambda: metrics.retrieval_accuracy(SCORES, RIGHT[:2]), r"right must be booleans \(3, 4\), got bool \(2, 4\)"),
-        (lambda: metrics.retrieval_accuracy(SCORES, RIGHT.astype(int)), "right must be booleans"),
-        (lambda: metrics.retrieval_accuracy(SCORES[0], RIGHT[0]), r"scores must be \(N, G\)"),
-        (lambda: metrics.jackknife_error(np.mean, np.zeros(3), groups=4), "N >= groups = 4"),
-    ],
-)
-def test_what_is_wrong_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -29,21 +29,6 @@ def test_as_masked_zeroes_absent_values_and_broadcasts():
     assert as_masked("vector", None, None, BATCH) is None
 
 
-@pytest.mark.parametrize(
-    ("condition", "shape", "message"),
-    [
-        (np.ones((BATCH, 3)), (2,), r"vector must have shape \(4, 2\), got \(4, 3\)"),
-        (np.ones((BATCH, 2, 2)), (2, 2, 1), r"vector must have shape \(4, 2, 2, 1\), got \(4, 2, 2\)"),
-        (Masked(np.ones((BATCH, 2)), np.ones(3, bool)), (2,), r"vector.present .*\(4,\) booleans, got \(3,\) bool"),
-        (Masked(np.ones((BATCH, 2)), np.ones(BATCH)), (2,), r"vector.present .*, got \(4,\) float"),
-        (np.ones((2, 2)), None, "vector must be None for a network that was built without it"),
-    ],
-)
-def test_as_masked_validates_shapes(condition, shape, message):
-    with pytest.raises(ValueError, match=message):
-        as_masked("vector", condition, shape, BATCH)
-
-
 def test_drop_labels_replaces_labels_at_the_given_rate():
     key = jax.random.key(0)
     labels = jnp.arange(10_000) % 10
@@ -123,15 +108,6 @@ def test_drop_conditions_drops_independently_and_jointly_at_the_given_rates():
     for name, original in MANY.items():
         kept = drop(jax.random.key(0), dict.fromkeys(rates, 0.0), 0.0)[name]
         assert jax.tree.all(jax.tree.map(np.array_equal, kept, original))
-
-
-def test_drop_conditions_validates_names_and_rates():
-    labels = {"labels": jnp.arange(3)}
-    with pytest.raises(ValueError, match=r"rates must have the names \['labels'\] of conditions, got \['vector'\]"):
-        drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"vector": 0.1})
-    with pytest.raises(ValueError, match=r"rates\[labels\] must be in \[0, 1\], got -1"):
-        drop_conditions(jax.random.key(0), labels, {"labels": 3}, {"labels": -1})
-    assert drop_conditions(jax.random.key(0), {}, {}, {}) == {}
 
 
 def test_noise_augmented_preserves_variance_and_appends_the_level():

@@ -164,21 +164,3 @@ def test_logits_of_random_windows_are_of_their_class_and_vector():
         for a, b in zip(first.logits, other.logits, strict=True):
             assert np.abs(a - b).max() > 1e-3
         chex.assert_trees_all_equal(first.features, other.features)  # the conditions are in the logits alone
-
-
-@pytest.mark.parametrize(
-    ("module", "inputs", "message"),
-    [
-        (WINDOWS, (WAVES[:, :20], PLACE), r"x must be \(B, L, C\) or \(B, H, W, C\), at least 32 long, got"),
-        (WINDOWS, (WAVES, PLACE[:, :1]), r"place must be \(2, 2, 1\), got \(2, 1, 1\)"),
-        (WINDOWS.clone(num_classes=None, vector_size=None), (WAVES, PLACE, LABELS), "labels and vector must be None"),
-        (WINDOWS.clone(windows=(8, 20)), (WAVES, PLACE), r"windows must be multiples of the first, got \(8, 20\)"),
-        (SCALES, (WAVES[0],), r"x must have shape \(B, L, C\) with L at least 8, got \(150, 1\)"),
-        (PERIODS, (WAVES[:, :4],), r"L at least 5, got \(2, 4, 1\)"),
-        (networks.FeatureDiscriminator(), ({"a": NOISE}, NOISE), r"features must be arrays \(B, ..., C\) of one B"),
-        (networks.FeatureDiscriminator(), (FEATURES, NOISE, LABELS), "labels must be None for a network with"),
-    ],
-)
-def test_invalid_inputs_are_named(module, inputs, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(module.init, jax.random.key(0), *inputs)

@@ -60,11 +60,9 @@ def test_conditions_add_and_absent_ones_are_null_tokens():
     np.testing.assert_allclose(absent, apply(tokens=VALUE), atol=1e-6)
 
 
-def test_without_encoders_the_parameters_are_what_they_were_and_a_set_is_an_error():
+def test_without_encoders_the_parameters_are_what_they_were():
     params = MLP(features=16, blocks=1, vector_size=3).init(KEYS[2], X, 0.0)["params"]
     assert set(params) == {"conditioning", "input", "film_0", "dense_0", "close_0", "norm_out", "output"}
-    with pytest.raises(ValueError, match="tokens must be None for an MLP without token_size and encoder_blocks"):
-        MLP(features=16, token_size=C).init(KEYS[2], X, 0.0)
 
 
 def test_dropout_needs_a_key_and_changes_the_output():

@@ -77,10 +77,3 @@ def test_a_divergence_head_is_a_second_output_that_leaves_the_first_what_it_was(
     np.testing.assert_array_equal(head, 0.0)
     params["params"]["divergence"]["bias"] += 1.0
     np.testing.assert_array_equal(both.apply(params, x, NOISE, scalars=SCALARS)[..., x.shape[-1] :], 1.0)
-
-
-def test_parameters_and_scalars_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match=r"trained must have the shapes of fresh, \(2,\) at bias, got \(3,\)"):
-        with_new_parameters({"bias": np.ones(3)}, {"bias": np.ones(2)})
-    with pytest.raises(ValueError, match=r"scalars must be a scalar or have shape \(2,\)"):
-        jax.eval_shape(MLP().init, jax.random.key(0), VECTORS, NOISE, scalars=np.ones(3))

@@ -1,7 +1,6 @@
 """Cross-attention on tokens: the formula, padding, the null token, dropping; where unused it changes nothing."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -132,40 +131,10 @@ def test_remat_is_the_same_network(case):
     np.testing.assert_allclose(found, case(VALUE, PRESENT), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "message"),
-    [
-        (np.ones((BATCH, TOKENS, 6)), r"tokens must have shape \(3, T, 5\), got \(3, 4, 6\)"),
-        (np.ones((2, TOKENS, SIZE)), r"tokens must have shape \(3, T, 5\), got \(2, 4, 5\)"),
-        (np.ones((BATCH, 0, SIZE)), r"tokens must have shape \(3, T, 5\), got \(3, 0, 5\)"),
-        (np.ones(SIZE), r"tokens must have shape \(3, T, 5\), got \(5,\)"),
-        (Masked(VALUE, PRESENT[:, :2]), r"tokens.present must be a boolean, \(3,\) or \(3, 4\) booleans, got \(3, 2\)"),
-        (Masked(VALUE, PRESENT.astype(int)), "tokens.present must be .* got .* int"),
-    ],
-)
-def test_tokens_of_the_wrong_shape_are_named(tokens, message):
-    with pytest.raises(ValueError, match=message):
-        as_tokens(tokens, SIZE, BATCH)
-
-
 def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
     value, present = as_tokens(Masked(VALUE[0], np.array([True, False, True])), SIZE, BATCH)
     np.testing.assert_array_equal(present, np.array([[True] * TOKENS, [False] * TOKENS, [True] * TOKENS]))
     np.testing.assert_array_equal(value, VALUE[0] * present[..., None])
-
-
-@pytest.mark.parametrize(
-    ("network", "tokens", "message"),
-    [
-        (KINDS["DiT"](), VALUE, "tokens must be None for a network that was built without them"),
-        (KINDS["UNet"](), VALUE, "tokens must be None for a network that was built without them"),
-        (UNet(channels=8, token_size=SIZE), None, "attention_resolutions or token_levels must not be empty"),
-        (UNet(channels=8, token_size=SIZE, token_levels=(2,)), None, "token_levels must be levels from 0 to 1"),
-    ],
-)
-def test_what_does_not_fit_the_network_is_named(network, tokens, message):
-    with pytest.raises(ValueError, match=message):
-        jax.eval_shape(lambda: network.init(jax.random.key(0), X, jnp.asarray(NOISE), tokens=tokens))
 
 
 def test_token_levels_attend_at_any_size_without_self_attention():

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 from scorekit import densities, process, schedules, solvers
-from scorekit.denoisers import denoiser_from_network, exact_denoiser
+from scorekit.denoisers import exact_denoiser
 from scorekit.guidance import operators
 from scorekit.samplers import annealed_posterior
 from scorekit.typing import Prediction
@@ -120,29 +119,3 @@ def test_particles_in_half_precision_are_annealed_in_single():
     )
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32).mean(0), single.mean(0), atol=0.02)
-
-
-def _calling(y=(1.0, 0.0), s=0.5, operator=OPERATORS["identity"], schedule=None, prior=None, **options):
-    schedule = schedules.cosine() if schedule is None else schedule
-    prior = exact_denoiser(DATA, schedule) if prior is None else prior
-    arguments = schedule, solvers.DPMSolverPP2M(), noise(schedule, 2, count=16), TS, operator, jnp.asarray(y), s
-    return lambda: annealed_posterior(KEY, prior, *arguments, stages=2, steps=2, **options)
-
-
-_POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(), "x0")
-test_bad_arguments = raising(
-    {
-        "noise_std must be": _calling(s=0.0),
-        r"noise_std must be a scalar, got shape \(2,\)": _calling(s=jnp.array([0.1, 1.0])),
-        "operator must be an operator that observes something: all of its singular values are 0": _calling(
-            operator=operators.mask(jnp.zeros(2, bool))
-        ),
-        "operator must be within 0.01 of linear": _calling(operator=jnp.tanh),
-        "observation must have the 2 values": _calling(y=(1.0, 2.0, 3.0)),
-        "observation must be finite": _calling(y=(np.nan, 1.0)),
-        "noise_std must be > 0.01, .* got 0.005": _calling(s=0.005, schedule=schedules.geometric_ve(0.01, 50.0)),
-        "observation must be possible under the prior, but its samples miss it by": _calling(
-            y=(30.0, 0.0), s=0.1, prior=_POINT
-        ),
-    }
-)

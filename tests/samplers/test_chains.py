@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 from scorekit import denoisers, densities, schedules
 from scorekit.samplers.chains import corrupt_denoise, langevin, metropolis_langevin, sgld
@@ -255,20 +254,3 @@ def test_a_new_step_does_not_retrace_and_gradients_pass():
     (value, slope), (above, _), (below, _) = (gradient(h, x) for h in (0.1, 0.101, 0.099))
     assert float(slope) == pytest.approx(float(above - below) / 0.002, rel=1e-2)
     assert np.isfinite(value)
-
-
-X, TS = jnp.ones((2, 2)), np.array([0.5, 0.0])
-
-
-ERRORS = {
-    r"step_size must be a number or have shape \(2,\)": lambda: langevin(KEY, score, X, jnp.ones(3), 2),
-    "log_density must be finite at the start x, got": lambda: metropolis_langevin(
-        KEY, lambda x: jnp.where(x[:, 0] > 2, 0.0, -jnp.inf), X, 0.1, 2
-    ),
-    r"log_density must return shape \(2,\)": lambda: metropolis_langevin(KEY, lambda x: x, X, 0.1, 2),
-    r"step_sizes must have shape \(n,\) with n >= 1": lambda: sgld(KEY, lambda k, x: x, X, 0.1),
-    r"step_sizes must have shape \(n,\)": lambda: sgld(KEY, lambda k, x: x, X, jnp.ones(0)),
-    "step_sizes must be finite and > 0": lambda: sgld(KEY, lambda k, x: x, X, -jnp.ones(2)),
-    "ts must decrease": lambda: corrupt_denoise(KEY, EXACT, SCHEDULE, Heun(), X, TS[::-1], 1),
-}
-test_errors = raising(ERRORS)

@@ -7,14 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from problems import level, moved, of_leaves
 from tables import in_float64
 
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.samplers import repaint, repaint_path, sdedit, translate
 from scorekit.solvers import DPS, grids
-from scorekit.typing import Prediction
 
 RNG = np.random.default_rng(0)
 D = 3
@@ -122,14 +120,6 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     assert bool(jnp.isfinite(samplers.sample(None, denoiser, SCHEDULE, perfect, x, grids.uniform(2))).all())
 
 
-ONES, DENOISER = jnp.ones((1, D)), lambda x, t: Prediction(x, x)
-ERRORS = {
-    "deterministic": lambda: translate(DENOISER, DENOISER, SCHEDULE, solvers.Ancestral(), ONES, grids.uniform(2)),
-    "decrease": lambda: sdedit(jax.random.key(0), DENOISER, SCHEDULE, solvers.Euler(), ONES, [0.1, 0.5]),
-}
-test_errors = raising(ERRORS)
-
-
 # ---- RePaint ---------------------------------------------------------------------------------------------------------
 
 TS = grids.uniform(6)
@@ -220,18 +210,6 @@ def test_multistep_history_restarts_after_every_jump(solver):
 
     run = lambda x: repaint(key, PRIOR, SCHEDULE, solver, x, TS, KNOWN, Y, jump_length=3, resamples=3)
     np.testing.assert_allclose(jax.jit(run)(NOISE), looped(NOISE), rtol=2e-4, atol=2e-5)
-
-
-def test_repaint_needs_single_rows():
-    solver = solvers.precomputed(solvers.Euler(), SCHEDULE, TS)
-    with pytest.raises(ValueError, match="solver must compute its coefficients for single steps"):
-        repaint(jax.random.key(0), PRIOR, SCHEDULE, solver, NOISE, TS, KNOWN, Y)
-
-
-@pytest.mark.slow
-def test_repaint_knows_no_fractions_of_values():
-    with pytest.raises(ValueError, match=r"mask must be True or 1 where the data are known, .* got \[0.5 1. \]"):
-        repaint(jax.random.key(0), PRIOR, SCHEDULE, solvers.Euler(), NOISE, TS, np.array([0.5, 1.0]), Y)
 
 
 def test_repaint_takes_trees():

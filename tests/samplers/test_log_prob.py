@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 from scipy import stats
 from tables import in_float64
 
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.samplers.log_prob import sample_with_log_probs, trajectory_log_probs
-from scorekit.typing import Prediction
 
 SOLVERS = {
     "ancestral": solvers.Ancestral(),
@@ -186,28 +184,3 @@ def test_checkpointed_network_needs_the_memory_of_one_evaluation():
         return analysis.temp_size_in_bytes
 
     assert memory(jax.checkpoint) < 0.3 * memory(lambda f: f)
-
-
-class NoStd(solvers.LinearSolver):
-    stochastic = True
-
-    def row(self, schedule, times, num_past):
-        return solvers.Euler().row(schedule, times, num_past)
-
-
-ARGUMENTS = {"schedule": SCHEDULE, "solver": solvers.Ancestral(), "ts": TS}
-ERRORS = {
-    "solver must be stochastic, got the deterministic Euler": {"solver": solvers.Euler()},
-    "one Gaussian .* got StochasticHeun, which has no method mean": {"solver": solvers.edm_stochastic(4)},
-    "one Gaussian .* got NoStd, whose row has no std": {"solver": NoStd()},
-    "ts must decrease strictly": {"ts": TS[::-1]},
-}
-OF_PATHS = {r"trajectory must hold the 5 states at ts, got lengths \[4\]": {"trajectory": jnp.zeros((4, 3, 2))}}
-identity = lambda x, t: Prediction(x, x)
-test_sampling_validates_its_arguments = raising(
-    ERRORS, lambda changes: sample_with_log_probs(KEY, identity, x_init=X, **{**ARGUMENTS, **changes})
-)
-test_evaluation_validates_its_arguments = raising(
-    ERRORS | OF_PATHS,
-    lambda changes: trajectory_log_probs(identity, **{"trajectory": jnp.zeros((5, 3, 2)), **ARGUMENTS, **changes}),
-)

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 from scorekit import densities, guidance, process, samplers, schedules, solvers
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
@@ -215,28 +214,8 @@ def in_half(x):
     return jnp.where(x[:, 0] > 0, 0.0, -jnp.inf)
 
 
-def call_product(weights):
-    return product_sample(KEY, UNCOND, [COND], weights, SCHEDULE, Ancestral(), X, TS)
-
-
 def call(solver=Ancestral(), ts=TS, log_likelihood=log_likelihood, **options):  # noqa: B008
     return twisted_sample(KEY, UNCOND, SCHEDULE, solver, X, ts, log_likelihood, **options)
-
-
-test_particle_samplers_validate_their_arguments = raising(
-    {
-        "solver must be stochastic, got the deterministic Euler": lambda: call(solver=solvers.Euler()),
-        "solver must take steps of one Gaussian": lambda: call(solver=solvers.edm_stochastic(5)),
-        "ts must decrease": lambda: call(ts=TS[::-1]),
-        r"must return shape \(B,\), got \(64, 1\)": lambda: call(log_likelihood=lambda x: x),
-        r"must return shape \(B,\), got \(\)": lambda: call(twist=lambda x, t: x.sum()),
-        "log_likelihood must be possible .* finite for all unless twist": lambda: call(log_likelihood=in_half),
-        r"guidance_scale must be a scalar, got shape \(64,\)": lambda: call(guidance_scale=jnp.ones(64)),
-        "weights must be one for each condition, at least one, got 2 for 1": lambda: call_product([1.0, 2.0]),
-        r"weights must be scalars, got shapes \[\(64,\)\]": lambda: call_product([jnp.ones(64)]),
-        "weights must be finite": lambda: call_product([np.nan]),
-    }
-)
 
 
 def test_a_likelihood_of_0_somewhere_has_the_mass_of_the_rest_with_a_finite_twist():

@@ -93,16 +93,6 @@ def test_nfe_counts_evaluations():
     assert samplers.nfe(solvers.Heun(), TS) == 10
 
 
-ARGUMENTS = {"denoiser": DENOISER, "schedule": SCHEDULE, "solver": solvers.Euler(), "x_init": X, "ts": TS}
-ERRORS = [
-    *(("ts must decrease strictly within", {"ts": jnp.array(ts)}) for ts in ([0.5, 0.8], [1.5, 0.5], [0.5, -0.1])),
-    ("ts must decrease strictly within", {"ts": jnp.array([0.5, jnp.nan])}),
-    *((r"ts must have shape \(n \+ 1,\)", {"ts": ts}) for ts in (jnp.array([0.5]), TS[None])),
-    ("key must be a PRNG key for the stochastic solver Ancestral", {"solver": solvers.Ancestral()}),
-]
-test_sample_validates_its_arguments = raising(ERRORS, lambda changes: samplers.sample(None, **{**ARGUMENTS, **changes}))
-
-
 EPS = denoisers.denoiser_from_network(lambda x, t: 0.1 * x, SCHEDULE, "eps")
 KEY, ANCESTRAL, EULER = jax.random.key(0), solvers.Ancestral(), solvers.Euler()
 X0 = denoisers.denoiser_from_network(lambda x, t: 0.1 * x, SCHEDULE, "x0")

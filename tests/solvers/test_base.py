@@ -1,7 +1,6 @@
 """The solver contract, for every solver of the table and for one that a user writes: row, plan, init, step."""
 
 import functools
-import inspect
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from errors import raising
-from solver_table import NAMES, NOT_SOLVERS, TIMES, WHOLE_GRID, build, x0_denoiser
+from solver_table import NAMES, TIMES, WHOLE_GRID, build, x0_denoiser
 from tables import in_float64
 
 from scorekit import schedules, solvers
@@ -80,11 +79,6 @@ def test_the_order_of_every_solver_is_measured():
     files = ("test_orders.py", "test_weak_order.py")
     measured = "".join((Path(__file__).parent / name).read_text() for name in files)
     assert {name for name in NAMES if not re.search(rf"\b{name}\b", measured)} == set(ELSEWHERE)
-
-
-def test_table_names_what_it_excludes():
-    assert set(NOT_SOLVERS) <= set(solvers.__all__)
-    assert all(not inspect.isclass(getattr(solvers, n)) or n in NOT_SOLVERS or n in NAMES for n in solvers.__all__)
 
 
 @pytest.mark.parametrize("name", NAMES)

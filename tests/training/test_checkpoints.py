@@ -177,11 +177,6 @@ def test_mode_max_keeps_the_largest_metric(tmp_path):
         assert checkpoints.steps() == [1, 2]
 
 
-def test_the_best_checkpoints_have_a_metric(tmp_path):
-    with pytest.raises(ValueError, match="metric must be the name of a metric when keep_best=1, got None"):
-        Checkpoints(tmp_path, keep_best=1)
-
-
 def test_restore_names_differences_of_structure(saved):
     directory, _ = saved
     narrow = make_state(shapes={"w": (3,), "b": (5,)})

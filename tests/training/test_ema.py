@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from errors import raising
 
 from scorekit.training import ema_decay, init_ema, update_ema
 
@@ -41,13 +40,3 @@ def test_averages_are_copies():
     ema = init_ema(params, (0.9, 0.99))
     pointers = {x.unsafe_buffer_pointer() for x in (params, *ema.values())}
     assert len(pointers) == 3
-
-
-W = jnp.ones(2)
-test_averages_have_the_names_of_their_decays_once = raising(
-    {
-        r"decays and widths must differ from each other, got \(0.5, 0.5\)": lambda: init_ema(W, (0.5, 0.5)),
-        "ema must have the names of init_ema, .* got 'foo'": lambda: update_ema({"foo": W}, W, 0),
-        "ema must have the names of init_ema, .* got 'power_x'": lambda: update_ema({"power_x": W}, W, 0),
-    }
-)

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from scorekit.networks import normalise_weights
 from scorekit.training import ema_decay, init_state, make_train_step, projected
@@ -39,9 +38,3 @@ def test_parameters_satisfy_the_constraint_after_each_step_and_averages_are_of_t
         np.testing.assert_allclose(np.sqrt(np.mean(np.square(state.params["kernel"]), 0)), 1, atol=2e-4)
         chex.assert_trees_all_close(state.params, params, rtol=1e-4, atol=1e-6)
         chex.assert_trees_all_close(state.ema["0.9"], average, rtol=1e-4, atol=1e-6)
-
-
-def test_parameters_must_be_given():
-    optimizer = projected(optax.sgd(0.1), normalise_weights)
-    with pytest.raises(ValueError, match="params must be given"):
-        optimizer.update({"kernel": jnp.ones(SHAPE)}, optimizer.init({"kernel": jnp.ones(SHAPE)}))

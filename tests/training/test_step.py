@@ -140,39 +140,3 @@ def test_bfloat16_loss_keeps_float32_parameters():
     state, metrics = make_train_step(no_noise, low, OPTIMIZER, mesh=ONE)(start(), BATCH)
     assert metrics["loss"].dtype == jnp.float32
     assert {x.dtype for x in jax.tree.leaves((state.params, state.ema))} == {jnp.dtype(jnp.float32)}
-
-
-def test_what_does_not_fit_the_devices_is_named():
-    with pytest.raises(ValueError, match=r"mesh must have axes \('data', 'fsdp'\), got \('batch',\)"):
-        make_train_step(prepare, loss, OPTIMIZER, mesh=jax.make_mesh((1,), ("batch",)))
-    with pytest.raises(ValueError, match="fsdp must divide the number of devices, 1, got 2"):
-        make_mesh(fsdp=2, devices=jax.devices()[:1])
-    step = make_train_step(prepare, loss, OPTIMIZER, accumulate=5, mesh=make_mesh(devices=jax.devices()[:1]))
-    with pytest.raises(ValueError, match=r"devices x accumulate = 1 x 5 = 5, got 48"):
-        step(start(), BATCH)
-
-
-def test_loss_must_be_per_example():
-    step = make_train_step(prepare, lambda p, b: (jnp.mean(loss(p, b)[0]), {}), OPTIMIZER, mesh=ONE)
-    with pytest.raises(ValueError, match=r"one value per example, shape \(48,\), got \(\)"):
-        step(start(), BATCH)
-
-
-def test_auxiliary_values_must_be_per_example():
-    step = make_train_step(prepare, lambda p, b: (loss(p, b)[0], {"norm": jnp.zeros(())}), OPTIMIZER, mesh=ONE)
-    with pytest.raises(ValueError, match=r"aux with one row per example, \(48, ...\), got norm of shape \(\)"):
-        step(start(), BATCH)
-
-
-@pytest.mark.parametrize("wrong", [0.1, np.float32(0.1), [1.0] * 48])
-def test_a_batch_must_hold_arrays_of_rows(wrong):
-    step = make_train_step(prepare, loss, OPTIMIZER, mesh=ONE)
-    with pytest.raises(ValueError, match=r"the batch must hold arrays with a row for each example, got (1|0\.1|np)"):
-        step(start(), {**BATCH, "rate": wrong})
-
-
-@pytest.mark.parametrize("wrong", [lambda pair: pair[0], lambda pair: (pair[0], pair[0]), list])
-def test_loss_must_be_a_pair(wrong):
-    step = make_train_step(prepare, lambda p, b: wrong(loss(p, b)), OPTIMIZER, mesh=ONE)
-    with pytest.raises(ValueError, match=r"loss must return \(loss per example, aux per example\), aux a dict, got"):
-        step(start(), BATCH)

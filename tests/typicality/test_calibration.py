@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from errors import raising
 from scipy import stats
 
 import scorekit as sk
@@ -152,19 +151,6 @@ def test_power_grows_with_the_size_of_the_batch():
     assert power[-1] > 0.95
 
 
-test_invalid_arguments_raise = raising(
-    {
-        r"statistics must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)": lambda: typicality.density_of_states(
-            jnp.zeros(3)
-        ),
-        r"calibration must have shape \(N,\) with N >= 1, got \(0,\)": lambda: typicality.p_values(jnp.zeros(0), 1.0),
-        r"log_density must have shape \(\.\.\., M\) with M >= 1, got \(\)": lambda: typicality.typicality_test(
-            jax.random.key(0), 0.0, jnp.zeros(3), 1.0
-        ),
-    }
-)
-
-
 # ---- scores ----------------------------------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(0)
@@ -252,15 +238,3 @@ def test_scores_are_jit_arguments_that_do_not_retrace():
         for calibration in (CALIBRATION[:50], CALIBRATION[50:100]):
             score = factory(calibration)
             np.testing.assert_allclose(evaluate(score, STATISTICS), score(STATISTICS), rtol=1e-3, atol=1e-3)
-
-
-FACTORIES = (kernel_density_score, gaussian_score, mean_z_score, decorrelate, standardise)
-test_invalid_calibration_raises = raising(
-    [
-        *(
-            (r"must have shape \(N, F\) with N >= 2 and F >= 1, got \(3,\)", lambda f=f: f(np.ones(3)))
-            for f in FACTORIES
-        ),
-        ("std of calibration must be > 0 for every statistic", lambda: gaussian_score(np.ones((9, 2)))),
-    ]
-)

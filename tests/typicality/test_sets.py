@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from errors import raising
 from tables import in_float64
 
 import scorekit as sk
@@ -233,8 +232,3 @@ def test_the_radius_is_where_the_information_is_the_entropy(dim):
     mirage, radius = gaussian_mirage(dim), typicality.mirage_typical_radius(dim)
     x = jnp.zeros(dim).at[0].set(radius)
     np.testing.assert_allclose(mirage.log_density(x), -mirage.entropy(), rtol=1e-12, atol=1e-12)
-
-
-test_invalid_arguments_raise = raising(
-    {r"high must be >= low = 3\.0, got 2\.0": lambda: typicality.shell_mass(3, 3.0, 2.0)}
-)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from errors import raising
 
 import scorekit as sk
 from scorekit import typicality
@@ -177,14 +176,3 @@ def test_code_length_is_that_of_the_best_filter(best):
     }
     assert min(bits, key=lambda kind: bits[kind]) == best
     assert typicality.code_length(image[None]) == [bits[best]]
-
-
-GRID = np.array([0.1, 0.5])
-test_invalid_arguments_raise = raising(
-    {
-        "ts must decrease strictly": lambda: typicality.path_statistics(DENOISER, SCHEDULE, X, GRID),
-        r"x must be uint8 with shape \(B, H, W, C\), got float32": lambda: typicality.code_length(
-            np.zeros((1, 2, 2, 1), np.float32)
-        ),
-    }
-)

@@ -1,10 +1,9 @@
-"""Valid calls of the public functions of ``scorekit``, a file for each group of modules.
+"""Valid calls of public functions of ``scorekit`` to which a wrong array would give an answer that looks right.
 
-Each file holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second row of the same
-function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: by the names of modules, the values of the required
-arguments that a row leaves out, by the name of the argument; :mod:`valid_calls.common` has those of all modules. What
-is in neither has a value in the middle of the bound in its annotation. A function whose required arguments are all
-there has a row without being named; functions without a row and the reasons are in :mod:`valid_calls.exempt`.
+A file of a group of modules holds ``ROWS``, from the dotted name below ``scorekit`` (with ``/`` and a word for a second
+row of the same function) to a :class:`~valid_calls.kinds.Call`, and ``USUAL``: by the names of modules, the values of
+the required arguments that a row leaves out, by the name of the argument; :mod:`valid_calls.common` has those of all
+modules. What is in neither has a value in the middle of the bound in its annotation.
 """
 
 import collections
@@ -18,8 +17,7 @@ from typing import Any
 import scorekit
 from scorekit.arguments import Bound, bounds_of
 from scorekit.typing import Array, Denoiser, PyTree
-from valid_calls.exempt import EXEMPT
-from valid_calls.kinds import Call, call
+from valid_calls.kinds import Call
 
 _RETURNED = {Denoiser: "x_t t", Callable[[PyTree], PyTree]: "x", Callable[[Array], Array]: "log_snr"}
 """The arguments of a function that is returned, by its annotation."""
@@ -35,9 +33,9 @@ def rows() -> dict[str, Call]:
             for module in modules.split():
                 usual[module] |= values
     names, bounds, found = public_names(), public_bounds(), {}
-    for name in [*given, *sorted(names.keys() - given.keys() - EXEMPT.keys())]:
+    for name, (function, arguments, then, answer) in given.items():
         dotted = name.partition("/")[0]
-        public, (function, arguments, then, answer) = names[dotted], given.get(name, call())
+        public = names[dotted]
         package, module = dotted.partition(".")[0], dotted.rpartition(".")[0]
         if then is None:
             then = () if function else _RETURNED.get(inspect.signature(public).return_annotation, "").split()
@@ -45,9 +43,7 @@ def rows() -> dict[str, Call]:
         known = {key: _middle(each.bound) for key, each in bounds.get(dotted, {}).items()}
         known |= usual["scorekit"] | usual[package] | usual[module]
         arguments = {key: known[key] for key in required if key in known} | arguments
-        is_known = (required or dotted in bounds) and arguments.keys() >= set(required) and not is_made(public)
-        if name in given or is_known:
-            found[name] = Call(function or public, arguments, then, answer)
+        found[name] = Call(function or public, arguments, then, answer)
     return found
 
 
@@ -67,11 +63,6 @@ def public_bounds() -> dict[str, Mapping[str, Any]]:
 def required_arguments(function: Callable) -> list[str]:
     """The names of the arguments without a default."""
     return [key for key, each in inspect.signature(function).parameters.items() if each.default is each.empty]
-
-
-def is_made(thing: object) -> bool:
-    """Whether a class is a named tuple, as results are, or a protocol."""
-    return inspect.isclass(thing) and (issubclass(thing, tuple) or getattr(thing, "_is_protocol", False))
 
 
 def public_names() -> dict[str, object]:

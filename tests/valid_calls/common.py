@@ -1,7 +1,5 @@
 """What the valid calls of several packages share: a key, schedules, small arrays, and functions that are constant."""
 
-import tempfile
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,16 +48,6 @@ def zero(x, t):
     return 0.0 * x
 
 
-def in_folder(function, prepare=str):
-    """A function of what ``prepare`` makes of a temporary folder and of named arguments, as one of these alone."""
-
-    def run(**arguments):
-        with tempfile.TemporaryDirectory() as folder:
-            return function(prepare(folder), **arguments)
-
-    return run
-
-
 X, EACH, T = ones(2, 3), ones(2), floats(0.25, 0.5)
 TS = floats(1.0, 0.5, 0.0)
 ENDS = "integer: 0 and 1 are times"
@@ -74,6 +62,6 @@ USUAL = {
         "network": zero,
         "t": Time(T),
         "guidance_scale": 2.0,
-        **dict.fromkeys(("x0", "x1", "z", "eps"), Data(X)),
+        **dict.fromkeys(("x0", "eps"), Data(X)),
     }
 }

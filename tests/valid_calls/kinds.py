@@ -1,8 +1,8 @@
 """Kinds of arguments, the hostile values of each, and the verdict on an answer.
 
-A row of these tables is a valid call. Its arguments are wrapped in what they are: :class:`Data`, :class:`Number`,
-:class:`Count`, :class:`Classes`, :class:`Choice`, :class:`Shaped` or :class:`Time`. Those that are not wrapped are
-passed as they are. :func:`attacks` makes the hostile values of one, :func:`attempt` gives the verdict:
+A row of these tables is a valid call. Its arrays are wrapped in what they are: :class:`Data`, :class:`Classes`,
+:class:`Shaped` or :class:`Time`. Other arguments are passed as they are. :func:`attacks` makes the hostile values of an
+array, :func:`attempt` gives the verdict:
 
 * "clear": an error that names the argument;
 * "documented": an answer that the function documents, or NaN from NaN: what is wrong stays visible;
@@ -81,39 +81,14 @@ class Shaped(Argument):
 
 
 @dataclasses.dataclass(frozen=True)
-class Number(Argument):
-    """A number in a range; ``low`` and ``high`` are values just outside it, None where there is no bound."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def hostile(self):
-        outside = {"below": self.low, "above": self.high, "nan": _NAN, "inf": float("inf"), "text": "a"}
-        outside["complex"] = np.complex64(self.value) if np.ndim(self.value) == 0 else None
-        return {name: value for name, value in outside.items() if value is not None}
-
-
-@dataclasses.dataclass(frozen=True)
 class Time(Argument):
-    """Times in [0, 1], a scalar or ``(B,)``: outside, NaN, text, complex, one axis more, one example more."""
+    """Times in [0, 1], a scalar or ``(B,)``: outside, NaN, complex, one axis more, one example more."""
 
     def hostile(self):
         t = np.asarray(self.value, np.float32)
-        wrong = {"below": t - 1.5, "above": t + 1.5, "nan": t + np.float32(_NAN), "text": "a", "axes": t[..., None]}
+        wrong = {"below": t - 1.5, "above": t + 1.5, "nan": t + np.float32(_NAN), "axes": t[..., None]}
         wrong["complex"] = t.astype(np.complex64)
         return wrong if t.ndim == 0 else {**wrong, "longer": np.append(t, t[-1:])}
-
-
-@dataclasses.dataclass(frozen=True)
-class Count(Argument):
-    """An integer of at least ``least``, and at most ``most`` if there is such a bound."""
-
-    least: int = 1
-    most: int | None = None
-
-    def hostile(self):
-        above = {} if self.most is None else {"above": self.most + 1, "huge": 2**70}
-        return {"below": self.least - 1, "negative": min(-1, self.least - 1), "fraction": 2.5, "text": "3", **above}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,14 +104,6 @@ class Classes(Argument):
             "too large": with_one(self.num_classes),
             "fraction": np.asarray(self.value, np.float32),
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice(Argument):
-    """A name out of a few."""
-
-    def hostile(self):
-        return {"unknown": "no such name"}
 
 
 class Call(NamedTuple):
@@ -167,7 +134,7 @@ def call(
     ``answer`` takes the part of what the function returns that counts. This is called with the arguments that are named
     in ``then``, by default those of the function in the annotation of the public function.
 
-    >>> call(abs, x=Number(1.0)).plain()
+    >>> call(abs, x=Data(1.0)).plain()
     {'x': 1.0}
     """
     return Call(function, arguments, None if then is None else then.split(), answer)
@@ -210,7 +177,7 @@ def attempt(row: Call, attack: Attack) -> Outcome:
         return Outcome("clear" if clear else "obscure", text.split("\n")[0][:200])
     if attack.name in argument.documented:
         return Outcome("documented", argument.answered)
-    if attack.name in ("nan", "inf") and any(_broken(leaf) for leaf in leaves):
+    if attack.name == "nan" and any(_broken(leaf) for leaf in leaves):
         return Outcome("documented", "NaN gives NaN")
     return Outcome("silent", str(found).replace("\n", " ")[:120])
 

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from scorekit import denoisers, densities, metrics, solvers
+from scorekit import denoisers, densities, metrics
 from scorekit import typicality as ty
-from scorekit.densities import random_fields, spectra
-from valid_calls.common import COSINE, KEY, floats, ones
-from valid_calls.kinds import Classes, Count, Data, Number, Shaped, call
+from scorekit.densities import spectra
+from valid_calls.common import COSINE, floats
+from valid_calls.kinds import Classes, Data, Shaped, call
 
 _X = floats([0.0, 1.0], [2.0, 0.5], [1.0, 3.0], [-1.0, 2.0], [0.5, -2.0])
 _LABEL = np.array([0, 0, 1, 1, 1])
@@ -19,31 +19,9 @@ _LABELS = Classes(_LABEL, "negative; too large: a class without training example
 _MEAN, _POWER = floats(0.0, 1.0), floats(4.0, 2.0, 1.0, 2.0)
 _GAUSSIAN, _MIXTURE = densities.gaussian(_MEAN, std=1.0), densities.ring(3)
 _POINT = Data(floats([0.5, -0.5]), "integer, empty")
-_DENSITIES = {
-    "Gaussian": (_GAUSSIAN, _POINT),
-    "Mixture": (_MIXTURE, _POINT),
-    "GaussianMirage": (densities.gaussian_mirage(2), _POINT),
-    "RandomField": (random_fields.random_field(_POWER), Data(_FIELDS[:1], "integer, empty")),
-}
-_LEVEL = {"alpha": Number(0.8), "sigma": Number(0.6)}
 _OF_STATES, _SCORES = Data(_X[:4], "integer"), floats(0.0, 2.0, 1.0, 4.0)
 _DATA, _PATH = Data(_POINT.value, alias="x_t"), Data(floats(0.75, 0.25))
 _EACH = Data(_SCORES, "integer, shape, empty")
-_TEN = Data(np.concatenate([_X, _X + 0.5]), "integer", alias="x")
-
-
-def _methods(name, density, x):
-    """Rows of the methods that a density has."""
-    flow = lambda x, alpha, sigma: density.flow(x, (alpha, sigma), (1.0, 0.1))
-    infinite = Number(0.6, "inf: infinite noise leaves the mean")
-    rows = {
-        "sample": call(lambda size: density.sample(KEY, (size,)), size=Count(2, alias="shape", least=0)),
-        "log_density": call(lambda x: density.log_density(x), x=x),
-        "predict": call(density.predict, x_t=x, **_LEVEL),
-        "marginal": call(lambda **level: density.marginal(**level), **_LEVEL),
-        "flow": call(flow, x=x, alpha=_LEVEL["alpha"], sigma=infinite),
-    }
-    return {f"densities.{name}/{method}": row for method, row in rows.items() if hasattr(density, method)}
 
 
 USUAL = {
@@ -51,7 +29,7 @@ USUAL = {
         **dict.fromkeys(("x", "real"), _VALID),
         **dict.fromkeys(("y", "fake", "reference", "truth"), Data(_X + 0.5, "integer")),
         **dict.fromkeys(("features", "samples"), _ANY_SHAPE),
-        **dict.fromkeys(("labels", "label", "test_label"), _LABELS),
+        **dict.fromkeys(("labels", "label"), _LABELS),
         "in_scores": Data(np.arange(5, dtype=np.float32), "integer"),
         "out_scores": Data(np.arange(7, dtype=np.float32) + 2, "integer"),
         "bands": spectra.radial_bands((4,)),
@@ -60,11 +38,9 @@ USUAL = {
         "power": Data(floats(4.0, 1.0, 0.5), "integer"),
         "log_snr": Data(floats(0.0, 1.0), "integer, shape, empty"),
     },
-    "densities": {"mean": Data(_MEAN, "integer")},
     "typicality": {
         "denoiser": denoisers.exact_denoiser(densities.gaussian(np.zeros(2, np.float32), std=1.0), COSINE),
         "schedule": COSINE,
-        "ts": Data(floats(0.5, 0.25), "integer"),
         **dict.fromkeys(("log_density", "scores"), _EACH),
         "statistics": _OF_STATES,
         "calibration": Data(_SCORES, "integer"),
@@ -75,25 +51,23 @@ _PLACED = Data(np.arange(24, dtype=np.float32).reshape(4, 3, 2) % 7, "integer")
 _TRUTH = Data(floats([1.0, 3.0], [2.0, 0.5], [5.0, 3.0], [4.0, 2.0]), "integer")
 _CURVE = Data(floats(0.5, 0.8), "integer; shape: one column is one parameter")
 _FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_score"
+_BY_USUAL = """
+    densities.spectra.band_snr densities.spectra.wiener_error densities.spectra.wiener_gain metrics.aupr
+    metrics.auroc metrics.energy_distance metrics.fpr_at_tpr metrics.frechet_distance metrics.inception_input
+    metrics.nearest_distances metrics.psnr metrics.resize metrics.vgg_input typicality.code_length
+    typicality.excess_information typicality.p_values typicality.typical_set
+"""
 ROWS = {
+    **dict.fromkeys(_BY_USUAL.split(), call()),
     **{f"metrics.{name}": call(k=1) for name in ("precision_recall", "density_coverage")},
-    "metrics.bootstrap_interval": call(metric=metrics.auroc, resamples=4),
-    "metrics.extrapolated_frechet_distance": call(x=_TEN, y=_TEN, repeats=1),
-    "metrics.sliced_wasserstein": call(num_projections=4),
     "metrics.retrieval_accuracy": call(scores=_VALID, right=np.eye(2, dtype=bool)[_LABEL]),
     "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, groups=5),
-    "metrics.vendi_score": call(bandwidth=1.0),
     "metrics.vendi_score/cosine": call(),
     "metrics.fit_linear_probe": call(label=Classes(0 * _LABEL, num_classes=2)),
     "metrics.probe_accuracy": call(probe=metrics.fit_linear_probe(_X, _LABEL, 2), label=Classes(_LABEL, num_classes=2)),
     "metrics.fit_reference_classifier": call(x=_ANY_SHAPE),
     "metrics.class_accuracy": call(classifier=metrics.fit_reference_classifier(_X, _LABEL)),
-    "metrics.classification_accuracy_score": call(test_x=Data(_X + 0.5, "integer, shape")),
     "metrics.feature_statistics": call(features=_VALID),
-    "metrics.merge_statistics": call(
-        lambda count: metrics.merge_statistics([_STATISTICS, _STATISTICS._replace(count=count)]),
-        count=Count(3, alias="parts"),
-    ),
     "metrics.fid": call(
         lambda mean, covariance: metrics.fid(metrics.FeatureStatistics(None, mean, covariance), _STATISTICS),
         mean=Data(_STATISTICS.mean, "integer", alias="x"),
@@ -107,45 +81,14 @@ ROWS = {
         log_density_truth=Data(_TRUTH.value[:, 0], "integer"),
     ),
     "metrics.coverage_test": call(coverage=_CURVE),
-    "metrics.rank_test": call(ranks=np.array([0, 2, 3]), num_samples=3),
     "metrics.two_sample_test": call(
         x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), folds=2
     ),
     "metrics.predictive_p_values": call(replicated=_PLACED, observed=_TRUTH),
     "metrics.kid": call(subsets=2, subset_size=3),
     "metrics.inception_score": call(logits=_VALID, splits=2),
-    "conformance.chain": call(initial=floats(0.5, 0.5), transitions=np.eye(2, dtype=np.float32)),
-    "conformance.gaussian": call(
-        mean=Data(floats(0.0, 1.0), "integer", alias="means"),
-        covariance=Data(floats([1.0, 0.5], [0.5, 1.0]), alias="covariances"),
-    ),
-    "conformance.mixture": call(
-        weights=Data(floats(0.25, 0.75), "integer"),
-        means=Data(floats([0.0, 1.0], [1.0, 0.0]), "integer"),
-        covariances=Data(np.stack([np.eye(2, dtype=np.float32)] * 2)),
-    ),
-    "densities.bounds": call(lower=Data(floats(0.0, 1.0)), upper=Data(floats(1.0, 2.0))),
-    "densities.uniform": call(lower=Data(floats(0.0, 1.0)), upper=Data(floats(1.0, 2.0))),
-    "densities.spectra.radial_bands": call(
-        grid=Count(4, of=lambda size: (size,)), edges=Data(floats(0.1, 0.3), "empty: without edges there is one band")
-    ),
     "densities.spectra.band_power": call(x=Data(_FIELDS, "integer")),
-    "densities.spectra.power_spectrum": call(bands=spectra.radial_bands((4,)), x=Data(_FIELDS, "integer")),
-    "densities.spectra.cutoff_frequency": call(gain=Data(floats(0.9, 0.6, 0.1), "integer")),
-    "densities.spectra.error_by_band": call(
-        denoiser=denoisers.exact_denoiser(random_fields.random_field(ones(4)), COSINE),
-        schedule=COSINE,
-        x0=Data(_FIELDS),
-        ts=Data(floats(0.3, 0.6), "integer"),
-    ),
-    **{key: row for name, (density, x) in _DENSITIES.items() for key, row in _methods(name, density, x).items()},
-    "densities.gaussian": call(std=1.0),
-    "densities.gaussian/covariance": call(
-        mean=_MEAN, covariance=Data(floats([2.0, 0.5], [0.5, 1.0]), alias="covariance_eigenvalues")
-    ),
-    "densities.gaussian/factor": call(mean=_MEAN, factor=Data(floats([1.0], [0.5]), "integer"), std=1.0),
     "densities.mixture": call(components=[_GAUSSIAN, _GAUSSIAN], weights=Data(_MEAN + 1.0, "integer")),
-    "densities.Mixture/responsibilities": call(_MIXTURE.responsibilities, x=_POINT),
     "densities.Mixture/component": call(_MIXTURE.component, k=Classes(np.array(1), num_classes=3)),
     "densities.fit_gaussian": call(
         x=Data(_X[:3].astype(float), "integer: raises if the data do not vary"), rank=1, floor=0.1
@@ -153,17 +96,9 @@ ROWS = {
     "densities.random_field": call(
         power=Data(_POWER, "integer"), mean=Shaped(np.zeros((4, 1), np.float32)), channels=2
     ),
-    "densities.power_law": call(grid=Count(4, least=2, of=lambda size: (size,))),
     **{f"typicality.{name}": call(then="statistics", calibration=_OF_STATES) for name in _FITTED.split()},
-    "typicality.shell_mass": call(
-        low=Number(1.0, "inf: the mass beyond any radius is 0", alias="high", high=3.0),
-        high=Number(2.0, "inf: the mass up to any radius", low=0.5),
-    ),
     "typicality.monte_carlo_entropy": call(log_density=Data(_SCORES, "integer")),
     "typicality.local_typicality": call(states=Data(np.stack([_DATA.value] * 2), alias="x_t"), ts=_PATH),
-    "typicality.seek_mode": call(
-        x=Data(_DATA.value, "empty: no starting point gives no end point", alias="x_t"), t=0.5
-    ),
     "typicality.density_of_states": call(
         lambda calibration, statistics: ty.density_of_states(calibration).log_density(statistics),
         calibration=Data(_X[:4], "integer", alias="statistics"),
@@ -179,8 +114,6 @@ ROWS = {
         ),
         resamples=19,
     ),
-    "typicality.score_norms": call(key=None, x=_DATA),
-    "typicality.reconstruction_errors": call(solver=solvers.Euler(), x=_DATA, steps=2),
     "typicality.path_statistics": call(x=_DATA, ts=_PATH),
-    "typicality.score_curvature": call(x=_DATA, probes=2),
+    "typicality.complexity_corrected": call(log_probability=Data(_SCORES[:2], "integer")),
 }

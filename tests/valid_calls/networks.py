@@ -10,7 +10,7 @@ import numpy as np
 from scorekit import networks
 from scorekit.arguments import bounds_of
 from valid_calls.common import EACH, FLOATS, KEY, floats, ones
-from valid_calls.kinds import Call, Choice, Classes, Count, Data, Number, Shaped, call
+from valid_calls.kinds import Call, Classes, Data, call
 
 VECTORS, SIGNALS, IMAGES = (np.ones(shape, np.float32) for shape in ((2, 3), (2, 4, 1), (2, 2, 2, 1)))
 _PICTURES, _SOUND = ones(2, 4, 4, 3), ones(1, 8, 1)
@@ -67,25 +67,10 @@ _CODES, _PAIRS = floats([0.0, 0.0], [1.0, 0.0]), ones(3, 2)
 _NOISE = Data(EACH, "shape, empty, integer")
 USUAL = {
     "networks": {
-        "labels": LABELS,
-        "noise": _NOISE,
-        "z": Data(ones(2, 4, 4), f"empty; {_ONLY_TRACED}"),
         "index": Classes(np.array([0, 1]), num_classes=2),
     }
 }
 ROWS = {
-    **{
-        f"networks.{kind.__name__}/preset": call(kind.preset, name=Choice(name))
-        for kind, name in {
-            networks.ADM: "lsun",
-            networks.AutoencoderKL: "sdxl",
-            networks.DDPMUNet: "cifar10",
-            networks.DiT: "DiT-S/2",
-            networks.EDM2: "img64-s",
-            networks.SongUNet: "ddpmpp",
-            networks.VDMUNet: "cifar10",
-        }.items()
-    },
     "networks.MLP": of(
         _MLP,
         x=Data(VECTORS, alias="dense_map"),
@@ -103,33 +88,22 @@ ROWS = {
         mask=np.ones((2, 2), bool),
     ),
     "networks.EDM2": _noisy(networks.EDM2(channels=8, multipliers=(1,), head_channels=8), IMAGES, "empty"),
+    "networks.code_counts": call(),
     "networks.LogVariance": of(networks.LogVariance(features=4), noise=_NOISE),
     "networks.SongUNet": _noisy(networks.SongUNet(**_SMALL), IMAGES, "empty"),
     "networks.UNet": _noisy(networks.UNet(**_SMALL), SIGNALS),
     "networks.DDPMUNet": _noisy(networks.DDPMUNet(**_SMALL, groups=2), _PICTURES, "empty"),
     "networks.VDMUNet": _noisy(networks.VDMUNet(channels=4, depth=1), SIGNALS),
-    "networks.VDMUNet/range": call(
-        lambda **given: shapes(networks.VDMUNet(channels=4, depth=1, **given), SIGNALS, EACH),
-        log_snr_max=Number(13.3, low=-5.0),
-        log_snr_min=Number(-5.0, alias="log_snr_max", high=13.3),
-    ),
     "networks.WaveNet": _noisy(networks.WaveNet(channels=4, layers=1), SIGNALS),
     "networks.Classifier": _noisy(networks.Classifier(num_classes=3, **_SMALL), SIGNALS),
     "networks.Autoencoder": of(_AUTOENCODER, x=Data(SIGNALS, "empty, shape")),
-    "networks.Autoencoder/decode": call(lambda z: shapes(_AUTOENCODER, z, method="decode")),
     "networks.AutoencoderKL": of(_KL, x=Data(_PICTURES, "empty")),
-    "networks.AutoencoderKL/encode": call(
-        lambda x, eps: shapes(_KL, x, eps, method="encode"),
-        x=Data(_PICTURES, f"empty; {_ONLY_TRACED}", alias="mean"),
-        eps=Data(ones(2, 2, 2, 4), f"integer; {_ONLY_TRACED}"),
-    ),
-    "networks.AutoencoderKL/decode": call(lambda z: shapes(_KL, z, method="decode")),
     "networks.Conditioning": of(
         networks.Conditioning(4, num_classes=3, vector_size=2),
         run=shapes,
         noise=Data(EACH, f"integer; {_ONLY_TRACED}"),
         labels=LABELS,
-        batch=Count(2, least=0),
+        batch=2,
         vector=Data(ones(2, 2), f"integer; {_ONLY_TRACED}"),
     ),
     "networks.CausalWaveNet": of(_WAVENET, x=Data(SIGNALS)),
@@ -167,68 +141,21 @@ ROWS = {
         x=Data(SIGNALS, f"empty; {_ONLY_TRACED}"),
         domain=Classes(np.array([0, 2]), num_classes=3),
     ),
-    "networks.reverse_gradient": call(x=Data(SIGNALS, "shape; nan: NaN stays NaN"), scale=0.5),
     "networks.DualEncoder": of(
         networks.DualEncoder(features=3, **_SMALL),
         lambda output: jnp.concatenate(output[:2]),
         x=Data(IMAGES),
         captions=Data(VECTORS),
     ),
-    "networks.fourier_features": call(
-        features=Count(4, least=4), lowest=Number(0.25, low=0.0, high=33.0), highest=Number(32.0, low=0.25)
-    ),
-    "networks.timestep_features": call(timestep=_NOISE, features=Count(4, least=2)),
-    "networks.with_new_parameters": call(
-        trained=Shaped({"bias": ones(2)}),
-        fresh={"bias": np.zeros(2, np.float32), "scalars": {"bias": np.zeros(2, np.float32)}},
-    ),
     "networks.drop_labels": call(labels=np.array([0, 2]), null_label=Classes(3, "negative, too large", num_classes=4)),
-    "networks.drop_conditions": call(
-        conditions=Data(
-            ones(2, 2),
-            "shape, integer; nan: any values",
-            alias="leading batch axis",
-            of=lambda vector: {"vector": networks.Masked(vector, np.ones(2, bool))},
-        ),
-        nulls={"vector": networks.ABSENT},
-        rates=Number(0.0, low=-0.1, high=1.1, of=lambda rate: {"vector": rate}),
-        joint_rate=Number(0.0, low=-0.1, high=1.1),
-    ),
-    "networks.noise_augmented": call(
-        condition=Data(SIGNALS, alias="level", of=networks.Masked),
-        level=Data(np.full(2, 0.5, np.float32), "integer: 0 and 1 are levels"),
-        eps=Data(SIGNALS, "integer"),
-    ),
-    "networks.noise_augmented/level": call(
-        condition=networks.Masked(SIGNALS), eps=SIGNALS, level=Number(0.5, low=-0.1, high=1.1)
-    ),
-    "networks.features": call(
-        lambda layers: jax.eval_shape(
-            lambda: networks.features(_MLP, _MLP.init(KEY, VECTORS, EACH), VECTORS, EACH, layers=[layers])
-        ),
-        layers=Choice("dense_0"),
-    ),
-    "networks.pool": call(
-        lambda feature, cells: networks.pool(jnp.asarray(feature), cells),
-        feature=Data(ones(1, 2, 2, 1), "empty, integer"),
-    ),
-    "networks.fixed_noise_kl": call(z=Data(VECTORS, "empty, shape"), noise=0.5),
     "networks.nearest_code": call(
         x=Data(_PAIRS, "nan: K, which is no code; empty: no vectors, no codes", alias="codes"),
         codes=Data(_CODES, "nan: K, which is no code"),
     ),
     "networks.quantise": call(x=Data(_PAIRS, "empty: no vectors, no codes", alias="codes"), codes=Data(_CODES)),
-    "networks.residual_quantise": call(
-        x=Data(_PAIRS, "empty: no vectors, no codes", alias="codes"), codes=Data(_CODES[None])
-    ),
     "networks.sum_of_codes": call(
         index=Classes(np.array([[0, 1]]), num_classes=2), codes=Data(_CODES[None], alias="index")
     ),
-    "networks.revival_loss": call(
-        x=Data(_PAIRS, "nan: a vector that no unused code is paired with", alias="codes"),
-        codes=Data(_CODES, "nan: a code in use has no part in this loss"),
-    ),
-    "networks.perplexity": call(counts=Data(floats(1.0, 2.0), "integer, shape")),
 }
 for _name in ("Autoencoder", "Classifier", "SongUNet", "UNet"):  # two levels, since their attributes are only traced
     NETWORKS[f"networks.{_name}"] = NETWORKS[f"networks.{_name}"].clone(multipliers=(1, 1))

@@ -22,7 +22,6 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
 
-
 _TABLE = flags.DEFINE_enum("table", "students", ["students", "methods"], "Table to print.")
 _WORKDIR = shared.workdir("Folder of the teacher's run.")
 _OUT = shared.out("methods: folder of the rows, a file for each method.")

@@ -18,7 +18,8 @@ times. A level that falls during training (scheduled), or several levels (compos
   --config.loss.times.name=annealed --config.loss.times.first=0.8 --config.loss.times.last=0.1
   --config.loss.times.ts=0.1,0.3,0.5,0.7
 ``experiments.projects.denoising.autoencoder`` trains all of them alongside a diffusion model, in eight minutes of one
-core: a ridge regression on the features of this one is right for 0.990 ± 0.006 of the test scans (docs/noise_and_scale.md).
+core: a ridge regression on the features of this one is right for 0.990 ± 0.006 of the test scans
+(docs/noise_and_scale.md).
 
 ``digits.py:latents`` models the latents of the autoencoder of ``latents/digits_latent.py`` in ``runs/digits_latent``,
 decoded to images. 258 seconds of one core after two minutes for the autoencoder: without guidance, class accuracy 0.995

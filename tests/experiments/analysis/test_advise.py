@@ -226,31 +226,8 @@ def test_the_advice_on_points_builds():
     assert len(found) == 2
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ([], "--data=… must be given: a folder of pictures"),
-        (["--data=/nowhere"], "--data=/nowhere: there is no such folder or file"),
-        (["--data=nothing_like_it"], "config.data: name must be a TFDS data set, got 'nothing_like_it'"),
-        (["--data=digits_classifier"], "config.task=classifier: must be diffusion: this program takes models"),
-        (["--data=digits", "--examples=1"], "flag --examples=1: 1 is not integer >= 2"),
-    ],
-)
-def test_bad_inputs_are_one_sentence(given, message):
-    assert fails("analysis.advise", *given).startswith(f"error: {message}")
-
-
 def test_a_folder_of_sounds_says_which_sounds_are_read(tmp_path):
     (tmp_path / "piano").mkdir()
     audio.write(tmp_path / "piano" / "a.wav", np.zeros(100, np.float32), 16_000)
     err = fails("analysis.advise", f"--data={tmp_path}")
     assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav): give a config with this folder as data")
-
-
-def test_pictures_that_are_all_alike_or_of_several_sizes_are_one_sentence(tmp_path):
-    for i in range(20):
-        Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(tmp_path / f"{i:02}.png")
-    err = fails("analysis.advise", f"--data={tmp_path}", at_once=False)
-    assert err.startswith("error: --data: all 12 examples of ")
-    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "05.png")
-    assert "config.data.image_size=… makes all alike" in fails("analysis.advise", f"--data={tmp_path}", at_once=False)

@@ -145,23 +145,6 @@ def test_a_missing_config_file_raises_a_config_error(message_of, tmp_path):
     assert "folder.py?" not in message_of(first=(f"--config={tmp_path}/folder.py",))
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("def get_config():\n    return 1", ["must return a ConfigDict"]),
-        ("x = 1\ny = x / 0", ["bad.py:2", "ZeroDivisionError"]),
-        ("import missing_package_xyz", ["bad.py:1", "missing_package_xyz"]),
-        ("def other(): pass", ["get_config"]),
-    ],
-)
-def test_an_error_in_a_config_file_is_reported_with_its_line(message_of, tmp_path, body, words):
-    path = tmp_path / "bad.py"
-    path.write_text(body)
-    message = message_of(first=(f"--config={path}",))
-    for word in words:
-        assert word in message
-
-
 def test_overrides_apply_to_a_saved_config(parse, message_of, tmp_path):
     config, _ = parse("--config.training.steps=77")
     saved = f"--config={save_resolved(config, tmp_path / 'config.json')}"

@@ -41,12 +41,6 @@ def test_choice_returns_the_value_and_suggests_the_nearest_name():
     assert lib.hint("dpm++", ["heun", "dpm_solver", "dpmpp_2m"]) == " (did you mean dpmpp_2m?)"
 
 
-def test_require_names_the_field_the_value_and_what_is_allowed():
-    lib.require(True, "training.steps", 5, "whatever")
-    message = error_of(lib.require, False, "training.steps", 0, "at least 1")
-    assert message == "config.training.steps=0: must be at least 1"
-
-
 def test_section_has_every_argument_of_every_factory_typed():
     section = shape().shape
     assert set(section) == {"name", "slope", "offset", "exponent"}
@@ -80,21 +74,6 @@ def test_resolve_takes_partials():
     assert lib.resolve(config, "shape", table) == ("line", 0.5, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (shape(name="lime"), ["config.shape.name=lime", "line, power", "did you mean line?"]),
-        (shape("line", exponent=2), ["config.shape.exponent=2", "line takes slope, offset"]),
-        (shape("power"), ["config.shape.exponent=None", "must be set for shape.name=power"]),
-        (shape("power", exponent=-1), ["config.shape (power)", "exponent must be >= 0, got -1"]),
-    ],
-)
-def test_resolve_names_the_field_of_an_invalid_choice(config, words):
-    message = error_of(lib.resolve, config, "shape", TABLE)
-    for word in words:
-        assert word in message
-
-
 DEFAULTS = ConfigDict({"training": {"steps": 10, "rate": 0.1, "ema": True, "decays": (0.9,), "note": None}})
 
 
@@ -115,19 +94,6 @@ def test_check_config_raises_on_unknown_fields_and_other_types(change, words):
     message = error_of(lib.check_config, config, DEFAULTS)
     for word in words:
         assert word in message
-
-
-def test_check_config_raises_on_a_missing_field_and_on_a_value_in_place_of_a_section():
-    short = DEFAULTS.training.to_dict()
-    del short["rate"]
-    message = error_of(lib.check_config, ConfigDict({"training": short}), DEFAULTS)
-    assert "config.training.rate: this field is missing" in message
-    for value in (3, None):
-        message = error_of(lib.check_config, ConfigDict({"training": value}), DEFAULTS)
-        assert message == f"config.training={value}: must be a section"
-    assert error_of(lib.check_config, ConfigDict(), DEFAULTS) == (
-        "config.training: this field is missing (its default is a section with decays, ema, note, rate, steps)"
-    )
 
 
 @pytest.mark.parametrize("value", ["x" * 9999, (2.0,) * 9999, {"x" * 9999: 1}, {f"a{i}": 1 for i in range(9999)}])

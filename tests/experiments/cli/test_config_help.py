@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from programs import error_of, fails, run
+from programs import error_of, run
 from robustness.configs import SECTIONS
 
 from experiments.cli import config_help
@@ -101,19 +101,3 @@ def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_pa
     out = shown("train", config, f"--workdir={tmp_path}", "--help_config=distillation")
     assert "distillation.student_rate = 0.2  (float > 0)" in out
     assert "teacher_steps" not in out
-
-
-def test_a_program_prints_the_fields_and_then_what_is_wrong(no_data):
-    code, out, err = run("train", DIGITS, "--config.training.steps=0", "--help_config=training.steps")
-    assert code == 2
-    assert "(int >= 1)" in out
-    assert err.startswith("error: config.training.steps=0: must be an integer from 1 to")
-    for flag in ("--help", "-h"):
-        code, out, _ = run("train", flag)
-        assert code == 0
-        assert out.startswith("Trains a model of any task")
-        for words in ("config=…  Config file", "workdir=…  Folder", "[no]distributed (off)  ", "heartbeat=100  "):
-            assert f"  --{words}" in out
-        assert out.count("\n  --") < 15, "flags of absl"
-        assert out.splitlines()[-1].startswith("--help_config prints the fields of the config")
-    assert fails("train", "--help_config=nothing").startswith("error: --help_config=nothing: no field")

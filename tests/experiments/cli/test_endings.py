@@ -42,14 +42,6 @@ def test_errors_are_one_line_and_an_exit_code(error, code, line, capsys):
     assert end_with(error, capsys) == (code, line)
 
 
-@pytest.mark.parametrize("number", sorted(endings._ADVICE))
-def test_errors_of_the_file_system_name_the_path_and_what_to_do(number, capsys):
-    code, line = end_with(OSError(number, "text", "/data/run"), capsys)
-    assert code == 1
-    assert line.startswith("error: /data/run: ")
-    assert any(word in line for word in ("use ", "free "))
-
-
 @pytest.mark.parametrize("error", [TypeError("a bug"), FileNotFoundError(errno.ENOENT, "a bug", "/a"), SystemExit(7)])
 def test_other_errors_pass(error):
     with pytest.raises(type(error)) as caught, endings.one_line():
@@ -67,11 +59,3 @@ def test_output_that_nothing_reads_ends_without_a_word(monkeypatch, capfd):
         print("and what comes later", flush=True)
     assert stop.value.code == 141
     assert capfd.readouterr() == ("", "")
-
-
-def test_another_broken_pipe_is_an_error(monkeypatch):
-    reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as pipe, os.fdopen(reader):
-        monkeypatch.setattr(sys, "stdout", pipe)
-        with pytest.raises(BrokenPipeError), endings.one_line(), endings.closed_output():
-            raise BrokenPipeError(errno.EPIPE, "of a worker")

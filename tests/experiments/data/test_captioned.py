@@ -1,7 +1,6 @@
 """Archives are fetched by npm where a set lacks them, and where npm cannot, the error is one sentence."""
 
 import subprocess
-from unittest import mock
 
 import ml_collections
 import pytest
@@ -41,19 +40,3 @@ def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="captioned_emoji of train in there"):
         captioned.CaptionedPictures.open(None, options, "train")
     assert fetched == [((ONE,), "name='captioned_emoji' could not be prepared in data_dir=there")]
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (FileNotFoundError("npm"), r"^it lacks one: .* fetched by npm: install Node.js, or copy one-1.tgz"),
-        (
-            subprocess.CalledProcessError(1, "npm", stderr="npm error\n  code ENOTFOUND"),
-            r"cannot fetch one: connect to the internet, .*ENOTFOUND",
-        ),
-    ],
-)
-def test_a_missing_npm_and_one_without_a_network_are_one_sentence(tmp_path, monkeypatch, error, message):
-    monkeypatch.setattr(subprocess, "run", mock.Mock(side_effect=error))
-    with pytest.raises(ValueError, match=message):
-        captioned.fetch_archives(MissingArchives([ONE], tmp_path), "it lacks one")

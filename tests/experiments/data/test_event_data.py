@@ -10,7 +10,6 @@ import pytest
 from parameters import random_like
 
 from experiments import data
-from experiments.cli.config import ConfigError
 from experiments.configs.music import events_masked, events_transformer, performances, rolls_masked, smoke_rolls
 from experiments.data import rolls, scores
 from experiments.data.performances import performed_phrase, window
@@ -111,16 +110,6 @@ def test_performances_deviate_from_the_phrases_and_are_windows_of_notes():
     onset = lambda part: np.sort(part[..., 2].ravel())
     np.testing.assert_allclose(onset(found), onset(x), atol=0.0051)
     assert dataset.view(found).images.shape == (12, 49, 32, 1)
-
-
-def test_other_symbols_and_collections_are_errors():
-    for message, config in {
-        "symbols.name=roll: must be events for data.name=performances": small(smoke_rolls, name="performances"),
-        "data.name=scores/opera: must be one of scores/chorales, ": small(rolls_masked, name="scores/opera"),
-        "data.train_split=all: must be train, or of it": small(smoke_rolls, train_split="all"),
-    }.items():
-        with pytest.raises(ConfigError, match=message):
-            sequences.check(config), data.check(config), data.load(config)
 
 
 def test_the_voices_of_parts_are_kept_and_pitches_moved_by_octaves():

@@ -125,16 +125,6 @@ def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
     assert not load(streaming=False).streaming
 
 
-@pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize(("shape", "words"), [((8, 8, 3), "makes all alike"), ((8, 8, 4), "converts")])
-def test_errors_of_modes_name_the_field(tmp_path, streaming, shape, words):
-    for i in range(30):
-        write(tmp_path / f"{i:02}.png", np.zeros(shape if i in (5, 16) else (8, 8), np.uint8))
-    fields = {"name": "folder", "path": tmp_path, "streaming": streaming}
-    message = error_of(lambda: list(itertools.islice(load(**fields).batches(0, 0, 8), 5)))
-    assert f"; config.data.image_mode=RGB {words}" in message
-
-
 def test_folders_of_the_splits_are_the_sets(tmp_path):
     for split, count in (("train", 9), ("val", 8)):
         for i in range(count):

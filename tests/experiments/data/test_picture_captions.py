@@ -1,7 +1,6 @@
 """Captions as conditions of a config: which are drawn, empty ones, the file of an encoder of one's own, crops."""
 
 import re
-import sys
 
 import jax
 import numpy as np
@@ -127,38 +126,6 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
     np.testing.assert_array_equal(small.test["x"][7], transforms.pooled(full.test["x"][7], 2))
     message = error_of(data.load, changed(digits, "data.image_size=3"))
     assert re.search("config.data.image_size=3: must be a divisor of the side .* 8 x 8 here", message)
-
-
-def test_what_captions_cannot_be_made_of_is_named(folder, monkeypatch):
-    for field, words in (
-        ("data.streaming=True", "must be False with captions"),
-        ("data.captions.encoder=no.npz", "must be a file .npz with"),
-        ("data.captions.encoder=nowhere", "path must be a folder"),
-    ):
-        assert f"{field}: {words}" in error_of(data.load, changed(config_of(folder), field))
-    config = changed(digits, "data.tokens.name=captions", "data.captions.encoder=None")
-    words = "data.tokens.name=captions: must be none for sklearn_digits, which has no"
-    assert words in error_of(data.load, config)
-    words = "has no caption 'a dog'; it has 3, such as 'a red square'"
-    assert words in error_of(captions.encode, config_of(folder), ["a red square", "a dog"])
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    words = "config.data.captions.encoder=None: captions need tokenizers: pip install"
-    assert words in error_of(captions.encode, config, ["a dog"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (
-            "network.name=adm network.token_levels=None network.attention_resolutions=None",
-            "network.name=adm: must be ddpmunet or dit or mlp or unet for config.data.tokens",
-        ),
-        ("loss.caption_dropout=None", "loss.caption_dropout=0.0: .* trained null token"),
-        ("sampling.keep_map=True", "sampling.keep_map=True: must be None without config.data"),
-    ],
-)
-def test_configs_of_captions_are_validated(folder, overrides, words):
-    assert re.search(words, error_of(checks.check, changed(config_of(folder), *overrides.split())))
 
 
 @pytest.mark.parametrize(

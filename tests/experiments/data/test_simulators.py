@@ -196,22 +196,6 @@ def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path, theta, x, fields, 
     assert words in error_of(lambda: table(tmp_path, theta, x, *fields))
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        (
-            ("data.simulator=three_moons",),
-            "data.simulator=three_moons: must be one of gaussian_linear, two_moons, or module",
-        ),
-        (("data.prior=a:b",), "data.prior=a:b: must be set for a simulator of your own alone"),
-        (("data.vector.name=none",), "data.condition=None: must be set with data.vector.name=columns"),
-        (("data.tokens.name=set",), "data.condition=None: must be one condition: one of data.vector.name=columns"),
-    ],
-)
-def test_what_is_wrong_with_a_simulator_is_one_sentence(fields, words):
-    assert words in error_of(lambda: load(*fields))
-
-
 @pytest.mark.parametrize("name", ["two_moons", "gaussian_linear"])
 def test_exact_posteriors_are_those_of_the_simulator(name):
     """Conjugate Gaussians; of the moons the radius of the crescent that each parameter implies, and both sides."""

@@ -124,23 +124,6 @@ def test_captions_are_a_condition_of_every_clip(own, tmp_path):
     assert "config.data.tokens.name=captions: must be none for bells, which has no captions" in message
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"crop": None}, "config.data.crop=None: must be set for data.name=sounds: samples of a clip"),
-        ({"path": None}, "config.data.path=None: must be set for data.name=sounds"),
-        ({"name": "sounds/a"}, "config.data.name=sounds/a: must be sounds, without a suffix"),
-        ({"channels": 2, "map.name": "log_mel"}, "config.data.map.name=log_mel: must be none with data.channels=2"),
-        ({"image_size": 8}, "config.data.image_size=8: must be left out: sounds has no use for it"),
-        ({"representation.name": "controls"}, "representation.name=controls: must be another one: sounds has no pitch"),
-        ({"path": "/nowhere"}, "config.data.path=/nowhere: paths must be a folder of tar files, one tar file, or"),
-        ({"x": "a"}, "config.data.x=a: must be left out: sounds has no use for it"),
-    ],
-)
-def test_what_is_wrong_with_a_config_is_one_sentence(own, fields, words):
-    assert words in error_of(lambda: load(**{"path": own, **fields}))
-
-
 def test_silent_clips_are_counted_and_sets_of_them_an_error(tmp_path):
     for i in range(4):
         audio.write(tmp_path / f"{i}.wav", np.full(3000, float(i == 1)), RATE)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from parameters import random_params
-from programs import changed, error_of
+from programs import changed
 
 from experiments import data as data_sets
 from experiments.configs import base
@@ -140,11 +140,6 @@ def test_peak_normalises_data_and_samples(small_sets):
     drawn = np.asarray(dataset.from_model(scaled))
     np.testing.assert_allclose(drawn[:3], dataset.real(dataset.test)[:3], atol=1e-4)  # louder or softer: the same
     assert not drawn[3].any()
-
-
-def test_magnitudes_need_a_map_of_mel_magnitudes():
-    words = "config.data.representation.name=magnitudes: must be another one without config.data.map.name=mel_mag"
-    assert words in error_of(data_sets.load, changed(vocoder, "data.map.name=none", "data.crop=2048"))
 
 
 def test_label_none_is_one_class():

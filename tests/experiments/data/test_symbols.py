@@ -8,7 +8,7 @@ import pytest
 
 from experiments import data
 from experiments.configs.sequences import smoke
-from experiments.data.symbols import CODINGS, Symbols, codes, mu_law, pixels, planes, raster, subscale
+from experiments.data.symbols import Symbols, codes, mu_law, pixels, planes, raster, subscale
 from scorekit.guidance.sequences import conditional_log_probs
 from scorekit.networks import nearest_code
 
@@ -126,26 +126,3 @@ def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     many = codes(types.SimpleNamespace(codes=jnp.asarray(table), shape=(4, 3), name="latents", from_model=None))
     x = np.random.default_rng(1).normal(size=(20, 4, 3)).astype(np.float32)
     np.testing.assert_array_equal(many.encode(x), nearest_code(x, table))
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda digits: pixels(digits, levels=18), "levels must be at most the 17 values of .*, got 18"),
-        (lambda digits: pixels(CODED), "name must be another one than pixels"),
-        (lambda digits: planes(CODED), "name must be another one than planes"),
-        (lambda digits: planes(digits, 17), "base must be below the 17 values of .*, got 17"),
-        (mu_law, "name must be another one than mu_law"),
-        (codes, "name=codes takes data.latents"),
-        (lambda digits: mu_law(TONE, factor=3), "factor must be a divisor of the 8 samples of tone, got 3"),
-        (lambda digits: subscale((8,)), r"slices must divide the rows and columns .* \(8,\), got 2"),
-        (lambda digits: subscale((8, 6), 4), "slices must divide"),
-    ],
-)
-def test_data_without_such_symbols_are_errors(digits, make, words):
-    with pytest.raises(ValueError, match=words):
-        make(digits)
-
-
-def test_every_coding_is_tested():
-    assert set(CODINGS) == {"codes", "events", "mu_law", "pixels", "planes", "roll"}

@@ -116,29 +116,6 @@ def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, word
     assert words in error_of(lambda: load(path, **fields))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("t.csv", "a,b\n1,2\n3\n", "row 2: must have 2 columns, it has 1"),
-        ("t.csv", "a,a\n1,2\n", "the first row must have different names of columns, it has a, a"),
-        ("t.csv", "", "the first row must have different names of columns, it has none"),
-        ("t.npz", "no zip", "t.npz: must be an .npz file of arrays"),
-        ("t.csv", "a,b\n\n", "there must be at least one row below the names, there is none"),
-        ("t.csv", "1,2.5\n3,4\n", "the first row must have names of columns, it has the numbers 1, 2.5"),
-        ("t.csv", 'a,b\n1,"2\n' + "3,4\n" * 40_000, "must be a line of a CSV file: field larger than field limit"),
-        ("t.csv", 'a,b\n1,"2\n3,4\n5,6\n', "a CSV file: unexpected end of data; is a closing quote missing"),
-        ("T.CSV", b"a,\xe4\n1,2\n", "the file must be UTF-8: 'utf-8' codec can't decode byte 0xe4"),
-        ("t.txt", "a\n1\n", "must be a file with the suffix .csv or .npz"),
-    ],
-)
-def test_what_is_no_table_is_one_sentence(tmp_path, name, content, words):
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert words in error_of(lambda: load(path))
-    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(4))
-    assert "arrays must be (N,), (N, D) or (N, T, C) with one N" in error_of(lambda: load(tmp_path / "two.npz"))
-
-
 def test_columns_may_be_counted_from_0(tmp_path):
     (tmp_path / "t.csv").write_text("0,1\n3,4\n")
     assert read_columns(tmp_path / "t.csv")["1"].tolist() == ["4"]

@@ -131,14 +131,6 @@ def test_references_that_do_not_fit_are_named(extract, tmp_path, arrays, message
         read(tmp_path / "reference.npz", extract)
 
 
-def test_files_that_are_no_references_are_named(extract, tmp_path):
-    (tmp_path / "projects.text.npz").write_text("no archive")
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    for name in ("projects.text.npz", "array.npy"):
-        with pytest.raises(ConfigError, match=r"reference: must be an \.npz file of arrays"):
-            read(tmp_path / name, extract)
-
-
 def test_the_section_is_checked_before_anything_is_loaded(small):
     config = smoke.get_config()
     evaluation.check(config)

@@ -97,11 +97,3 @@ def test_pitch_is_evaluated_on_instruments_of_clear_pitch(notes):
     fitted = fit_note_evaluators(sounds, {**labels, "pitch": pitch}, RATE)
     assert fitted.clear.tolist() == [0, 1, 2]
     assert evaluate_notes(fitted, sounds, {**labels, "pitch": pitch})["pitch"] == 1.0
-
-
-def test_fit_note_evaluators_validates_labels_and_families(notes):
-    sounds, labels = notes
-    with pytest.raises(ValueError, match="labels must be of the 79 sounds of x"):
-        fit_note_evaluators(sounds[1:], labels, RATE)
-    with pytest.raises(ValueError, match="family must hold at least two families"):
-        fit_note_evaluators(sounds, {**labels, "family": np.zeros(80, int)}, RATE)

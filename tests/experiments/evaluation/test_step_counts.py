@@ -6,7 +6,6 @@ import pytest
 
 from experiments import evaluation
 from experiments.cli import command_line
-from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
@@ -55,10 +54,3 @@ def test_rows_are_those_of_the_scales_alone_unless_steps_are_compared():
     command_line.override(config, "evaluation.step_counts", "5,10")
     command_line.override(config, "evaluation.guidance_scales", "1")
     assert evaluation.compared(config) == {"γ = 1, 5 steps": (1.0, 5), "γ = 1, 10 steps": (1.0, 10)}
-
-
-def test_numbers_of_steps_that_a_grid_of_listed_times_has_not_are_named():
-    config = small()
-    config.sampling.grid.update(name="times", times=(1.0, 0.0))
-    with pytest.raises(ConfigError, match=r"config\.evaluation\.step_counts=2: must be 1"):
-        evaluation.check(config)

@@ -5,32 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.cli.config import ConfigError
 from experiments.inverse import methods, tasks
 from scorekit import denoisers, densities, schedules
 from scorekit.guidance import operators
 
 GRAY, COLOUR = (8, 8, 1), (4, 4, 3)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: methods.check_applicable("saturate", tasks.TASKS["saturate"](GRAY), "pigdm"),
-            "--method=pigdm: needs a linear operator; --task=saturate can be solved by dps",
-        ),
-        (
-            lambda: methods.check_applicable("deblur", tasks.TASKS["deblur"](GRAY), "repaint"),
-            "--method=repaint: needs a mask; --task=deblur can be solved by replacement, dps, pigdm, mmps",
-        ),
-        (lambda: tasks.TASKS["colourise"](GRAY), "--task=colourise: needs images of 3 channels, these have 1"),
-        (lambda: tasks.TASKS["super_resolution"]((3, 4, 1)), "needs images of even sizes, not 3 x 4"),
-    ],
-)
-def test_a_method_or_task_that_does_not_apply_raises(call, message):
-    with pytest.raises(ConfigError, match=message):
-        call()
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)

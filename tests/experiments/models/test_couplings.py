@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, error_of
+from programs import changed
 
-from experiments.configs.images import digits, digits_bridge
+from experiments.configs.images import digits_bridge
 from experiments.configs.points import coupled_2d
 from experiments.data import load
-from experiments.models import checks, runs
+from experiments.models import checks
 from experiments.models.loss import make_prepare
 from experiments.models.model import build_model, init_params
 from experiments.models.sampling import make_sampler
@@ -56,14 +56,3 @@ def test_a_bridge_trains_between_the_example_and_its_map_and_starts_there():
     given = jax.tree.map(np.asarray, {"labels": batch["label"], **given})
     states, _ = make_sampler(config, model, dataset)(params, 0, given, 1.0, trajectory=True)
     np.testing.assert_allclose(states[0], end, atol=1e-6)
-
-
-def test_a_map_of_another_shape_is_no_end_of_a_bridge():
-    config = changed(BRIDGE, "data.map.name=average_pool")
-    assert "data.map.name=average_pool: must be a map of shape (8, 8, 1)" in error_of(build_model, config, load(config))
-
-
-def test_programs_that_need_a_score_say_so():
-    runs.check_score(digits.get_config(), "--workdir=a")
-    words = "--workdir=a: a model of config.loss.coupling.name=bridge has no score"
-    assert words in error_of(runs.check_score, digits_bridge.get_config(), "--workdir=a")

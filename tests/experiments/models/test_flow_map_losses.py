@@ -9,7 +9,6 @@ import pytest
 from parameters import random_params
 from programs import changed
 
-from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
@@ -46,14 +45,6 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes["params"]["conditioning"]["scalars"]))
     assert ends_only or np.all(slopes["params"]["divergence"]["bias"] != 0)
-
-
-def test_a_divergence_head_needs_jumps_to_any_time():
-    for name in ("none", "stable_consistency"):
-        with pytest.raises(
-            ConfigError, match=r"config\.loss\.divergence=0\.1: must be None without a flow map of jumps"
-        ):
-            checks.check(changed(SMALL, f"loss.flow_map.name={name}", "loss.divergence=0.1"))
 
 
 @pytest.mark.slow
@@ -137,25 +128,6 @@ def test_generator_and_discriminators_get_their_own_gradients():
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected)) > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("sampling.steps=2", "config.sampling.steps=2: must be 1 for config.loss.flow_map.name=adversarial"),
-        ("loss.flow_map.windows=4,6", r"config.loss.flow_map.windows=\(4, 6\): must be multiples of the first"),
-        ("loss.flow_map.windows=4,16", r"config.loss.flow_map.windows=\(4, 16\): must be at most 8, the positions"),
-    ],
-)
-def test_adversarial_training_is_one_jump_and_its_windows_fit(change, words):
-    config = changed(smoke, *ADVERSARIAL, change)
-
-    def build():
-        checks.check(config)
-        build_model(config, load(config))
-
-    with pytest.raises(ConfigError, match=words):
-        build()
-
-
 DRIFTING = "loss.flow_map.name=drifting"
 
 
@@ -176,16 +148,3 @@ def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
     chex.assert_trees_all_close(*found, rtol=1e-4, atol=1e-5)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0][0], params)
     assert max(jax.tree.leaves(moved)) > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("sampling.steps=2", "config.sampling.steps=2: must be 1 for config.loss.flow_map.name=drifting"),
-        ("training.accumulate=2", "config.training.accumulate=2: must be 1 for"),
-        ("sampling.grid.t_max=0.9", "config.sampling.grid.t_max=0.9: must be 1 for"),
-    ],
-)
-def test_drifting_is_one_jump_from_pure_noise_of_a_class(change, words):
-    with pytest.raises(ConfigError, match=words):
-        checks.check(changed(SMALL, DRIFTING, change))

@@ -201,13 +201,6 @@ def test_compression_counts_values_and_bits(run):
         assert found["compression factor in bits"] == pytest.approx(64 * np.log2(17) / 64)
 
 
-def test_stride_of_the_autoencoder_must_divide_the_data(digits):
-    config = latent_config()
-    config.autoencoder.update(multipliers=(1, 1, 1, 1, 1), patch=1)
-    words = "config.autoencoder: x must have sides divisible by the stride 16"
-    assert words in error_of(autoencoder.build_latent, config, digits)
-
-
 @pytest.mark.slow
 def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the_loss(digits):
     config = base.get_config("autoencoder")

@@ -125,8 +125,3 @@ def test_composed_rules_equal_those_of_the_library(ring):
     assert not rules.is_plain(changed(mixture_2d, "guidance=classifier"), 1)
     plain = jax.jit(lambda p: make_guided(config, built)(p, labels, None)(x, 0.5))(params)
     np.testing.assert_allclose(plain.x0, both[0][1][-1].x0, rtol=1e-4, atol=1e-5)
-
-
-def test_a_class_of_a_rule_must_exist(ring):
-    config = changed(mixture_2d, "guidance=negative", "rules.negative.label=8")
-    assert "its label 8 must be a class from 0 to 7" in error_of(make_guided, config, ring[0])

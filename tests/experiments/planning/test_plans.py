@@ -112,14 +112,6 @@ def test_a_sampler_that_does_not_fit_draws_fewer():
     assert "--config.sampling.batch_size=16" in advice(plan)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "v5e", "v5e:4", "v5:4x4", "v5e:0x4", "h100:12", "h100:2x4", "2*h100:8", "v5e:4x4x4"]
-)
-def test_a_topology_that_is_none(name):
-    with pytest.raises(ConfigError, match=r"--topology="):
-        topology(name)
-
-
 def test_kinds_of_devices():
     assert named("TPU v5 lite") is CHIPS["v5e"]
     assert named("TPU v5p") is CHIPS["v5p"]
@@ -179,13 +171,6 @@ def test_a_shape_is_only_of_data_that_are_described():
     for shape in ((32,), (8, 8, 1, 1, 1)):
         with pytest.raises(ConfigError, match="must be height, width and channels"):
             describe(config_of("cifar10_edm"), shape)
-
-
-def test_a_folder_of_images_of_no_size():
-    config = config_of("imagenet64_edm")
-    config.data.image_size = None
-    with pytest.raises(ConfigError, match=r"needs --shape=H,W,C"):
-        describe(config)
 
 
 @pytest.mark.slow

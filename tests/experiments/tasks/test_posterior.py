@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 from programs import changed, error_of, fails, given, succeeds
 
-from experiments import tasks
-from experiments.cli.config import save_resolved
-from experiments.configs.images import smoke as images
 from experiments.configs.posterior import smoke
 from experiments.data.dataset import rows_of
 from experiments.evaluation import posteriors
@@ -87,18 +84,6 @@ def test_a_run_is_trained_evaluated_and_sampled_given_observations(tmp_path):
     with np.load(workdir / "samples" / "sample.npz"):
         (workdir / "statistics.json").unlink()
     assert "must hold statistics.json" in error_of(lambda: task.open_posterior(workdir))
-
-
-def test_what_is_no_posterior_is_one_sentence(tmp_path):
-    words = "config.data.name=ring: must be simulator or table for config.task=posterior"
-    assert words in error_of(
-        task.check, changed(smoke, "data.name=ring", "data.simulator=None", "data.simulations=None")
-    )
-    save_resolved(images.get_config(), tmp_path / "config.json")
-    assert "must be left out, this run is no posterior" in fails(
-        "sample", f"--workdir={tmp_path}", "--observation=a.csv"
-    )
-    assert tasks.TASKS["posterior"] is task
 
 
 def test_calibration_accepts_exact_samples_and_finds_narrow_ones():

@@ -9,7 +9,6 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.cli.config import ConfigError
 from experiments.configs.points import mixture_2d
 from experiments.models.model import denoiser
 from experiments.training import adversarial, students
@@ -125,11 +124,6 @@ def test_default_layer_is_the_deepest_and_others_are_named():
     assert adversarial._deepest(shapes, 3) == "up"
     flat = {"input": (2, 8), "close_0": (2, 8), "norm_out": (2, 8), "output": (2, 2)}
     assert adversarial._deepest(flat, 1) == "norm_out"
-
-
-def test_unknown_layer_is_named(teacher):
-    with pytest.raises(ConfigError, match=r"config.distillation.adversarial.layers=nowhere: must be among .*close_0"):
-        adversarial.build(teacher.model, teacher.params, with_term(layers=("nowhere",)).adversarial)
 
 
 def test_facts_of_a_student_without_the_term_are_those_of_older_students():

@@ -154,23 +154,6 @@ def test_scales_that_were_not_trained_are_named(student_config, changes, words):
     assert words in error_of(check_config, config)
 
 
-def test_scale_as_a_condition_needs_a_rule_that_has_one(ring_config):
-    config, options = students.split_fields(students.with_fields(ring_config, "lagrangian"))
-    options.guidance_max = 4.0
-    flow_map_students.check(config, options)
-    config.guidance = ("conditional",)
-    words = "config.distillation.guidance_max=4.0: must be None with config.guidance="
-    assert words in error_of(flow_map_students.check, config, options)
-
-
-def test_scales_of_a_student_need_a_teacher_that_was_trained_without_labels_too(ring_config):
-    ring_config.loss.label_dropout = 0.0
-    check(ring_config, (1.0,))
-    message = error_of(check, ring_config, (1.0, 3.0))
-    assert message.startswith("config.loss.label_dropout=0.0: ")
-    assert " at γ = 3 needs a trained null token" in message
-
-
 def test_jumps_to_the_end_alone_are_sampled_with_fresh_noise(student_config):
     assert student_config("stable_consistency").sampling.solver.gamma == 1.0
     assert student_config("semigroup").sampling.solver.gamma is None

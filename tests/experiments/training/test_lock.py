@@ -119,14 +119,6 @@ def test_a_lock_that_is_not_readable_is_live_until_it_is_old(tmp_path, content):
         pass
 
 
-@pytest.mark.parametrize("make", [lambda path: path.symlink_to("nowhere"), os.mkfifo, os.mkdir])
-def test_a_lock_that_is_not_a_file_is_named(tmp_path, make):
-    """A dangling link can neither be made nor read, which is not the lock being released; reading a pipe never ends."""
-    make(tmp_path / lock.NAME)
-    with pytest.raises(ProgramError, match=rf"{lock.NAME}: must be a file that a training has made"):
-        lock.Lock(tmp_path / lock.NAME)
-
-
 @pytest.mark.parametrize("stale", [False, True])
 def test_exactly_one_of_many_takers_wins(tmp_path, gone, stale):
     path = tmp_path / lock.NAME

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from programs import changed, error_of
+from programs import changed
 
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs import base
@@ -55,18 +55,6 @@ def test_configured_grid_needs_a_grid_of_any_length(ring_config):
     config = changed(ring_config, "sampling.grid.name=file")
     with pytest.raises(ConfigError, match=r"config.sampling.grid.name=file: must be the name of a grid of any number"):
         students.configured_grid(config, schedules.cosine(), 4)
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ("1.0,0.0", "times must be 3 for sampling.steps = 2, got 2"),
-        ("1.0,0.5,0.7", "ts must decrease strictly within [0, 1]"),
-    ],
-)
-def test_times_of_a_student_are_validated(ring_config, times, message):
-    config = changed(ring_config, "sampling.steps=2", "sampling.grid.name=times", f"sampling.grid.times={times}")
-    assert f"config.sampling.grid (times): {message}" in error_of(build_sampler, config, choices.build_schedule(config))
 
 
 def no_teacher(given):

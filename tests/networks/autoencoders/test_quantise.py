@@ -127,9 +127,3 @@ def test_perplexity_is_the_exponential_of_the_entropy():
     share = np.array([0.5, 0.25, 0.25])
     assert perplexity(8 * share) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-6)
     np.testing.assert_array_equal(code_counts(jnp.array([[3, 0], [3, 3]]), 5), [1, 0, 0, 3, 0])
-
-
-@pytest.mark.parametrize("codes", [np.zeros((3, 5)), np.zeros(4), np.zeros((2, 3, 4))])
-def test_quantise_validates_the_shape_of_codes(codes):
-    with pytest.raises(ValueError, match=r"codes must be \(K, D\) with the D of x \(\.\.\., D\), got"):
-        quantise(X, codes)

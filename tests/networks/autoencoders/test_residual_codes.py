@@ -99,21 +99,6 @@ def test_vectors_that_are_not_finite_have_no_code_at_any_level():
     np.testing.assert_array_equal(np.isnan(beyond), [[False] * 2, [True] * 2, [True] * 2])
 
 
-@pytest.mark.parametrize(
-    ("index", "words"),
-    [
-        ([[0], [7]], "index must hold classes from 0 to 5, got "),
-        (np.zeros((0, 2), int), r"index must be \(m, ...\) with 1 <= m <= M of codes \(M, K, D\), got \(0, 2\) and"),
-        (np.zeros((4, 2), int), r"got \(4, 2\) and \(3, 6, 2\)"),
-    ],
-)
-def test_codes_beyond_the_book_and_levels_beyond_the_books_are_named(index, words):
-    with pytest.raises(ValueError, match=words):
-        sum_of_codes(np.asarray(index), np.zeros((3, 6, 2)))
-    with pytest.raises(ValueError, match=r"codes must be \(M, K, D\), got \(6, 2\)"):
-        residual_quantise(np.zeros((1, 2)), np.zeros((6, 2)))
-
-
 def test_unused_codes_of_each_level_are_drawn_to_the_vectors_of_that_level():
     x, books = RNG.normal(size=(12, 2)).astype(np.float32), RNG.normal(size=(2, 4, 2)).astype(np.float32)
     books[:, 3] = 50.0
@@ -173,31 +158,3 @@ def test_every_parameter_of_a_hierarchy_has_a_gradient(params):
         return rest + jnp.mean((SMALL.apply(params, levels[-1].values, method="decode") - X) ** 2)
 
     assert all(np.any(leaf) for leaf in jax.tree.leaves(jax.device_get(gradient(params))))
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"levels": (0,)}, r"levels must be a sequence of at least 1, each an integer >= 1, got \(0,\)"),
-        ({"levels": (3, 2, 1)}, r"levels must each be a multiple of the next one and end with 1, got \(3, 2, 1\)"),
-        ({"levels": (4, 2)}, r"levels must each be a multiple of the next one and end with 1, got \(4, 2\)"),
-        ({"levels": (2, 1), "codes": None}, r"levels must be \(1,\) without codes, got \(2, 1\)"),
-        ({"levels": (8, 1)}, r"x must have sides divisible by the stride 32, got \(16,\)"),
-    ],
-)
-def test_levels_that_do_not_fit_are_named(changes, words):
-    with pytest.raises(ValueError, match=words):
-        SMALL.clone(**changes).latent_shape((16, 1))
-
-
-def test_codes_that_do_not_fit_are_named(params):
-    coarse = np.zeros((2, 2), int)
-    for index, words in (
-        ([], "index must have from 1 to 3 levels of a network with codes, got 0"),
-        ([coarse, coarse + 5], r"index must hold classes from 0 to 4, got \[\[5 5\]"),
-        ([coarse, coarse[:1]], r"index must have shapes \(B, ...\) with sides in the ratios"),
-        ([coarse[0]], r"index must have shapes \(B, ...\) with sides in the ratios"),
-        ([coarse, coarse, coarse], r"index must have shapes .* sides in the ratios of levels = \(2, 2, 1\)"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            SMALL.apply(params, index, method="from_codes")

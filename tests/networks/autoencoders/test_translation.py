@@ -73,17 +73,3 @@ def test_a_reversed_gradient_leaves_values_and_dtypes_alone():
     assert y.dtype == jnp.bfloat16
     np.testing.assert_array_equal(y, x)
     np.testing.assert_array_equal(pull(jnp.ones_like(x))[0], [-0.5, -0.5])
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda p: NETWORK.apply(p, X[..., :4], method="encode"), r"x must be \(B, T, 5\), got \(4, 7, 4\)"),
-        (lambda p: NETWORK.apply(p, X, DOMAIN + 1), "domain must hold classes from 0 to 2"),
-        (lambda p: NETWORK.apply(p, X[..., :2], DOMAIN[:3], method="decode"), r"domain must be \(4,\), one for each"),
-        (lambda p: NETWORK.apply(p, X[:, 0], method="classify"), r"z must be \(B, T, 2\), got \(4, 5\)"),
-    ],
-)
-def test_invalid_inputs_are_named(params, call, message):
-    with pytest.raises(ValueError, match=message):
-        call(params)

@@ -195,39 +195,3 @@ def test_a_map_of_some_examples_or_one_for_all_is_inverted_as_well(parallel):
             np.testing.assert_allclose(of_inverse, -log_det, atol=1e-5)
     for found, expected in zip(run(x, value[0]), run(x, jnp.stack([value[0]] * 3)), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("flow", "shape", "message"),
-    [
-        (CouplingFlow(), (3,), r"x must have shape \(B, D\), \(B, L, C\) or \(B, H, W, C\), got \(3,\)"),
-        (CouplingFlow(), (2, 6, 6, 1), r"sides of x must be divisible by patch \*\* levels = 4, got \(6, 6\)"),
-        (
-            CouplingFlow(levels=1),
-            (2, 1),
-            "at least 2 channels at each level, and an .*, got 1 at level 0",
-        ),
-        (CouplingFlow(levels=2), (2, 6), None),
-        (CouplingFlow(levels=3), (2, 6), "even number at each but the last, got 3 at level 1"),
-        (CouplingFlow(map_shape=(2, 1)), (2, 4), "map_shape must be None for vectors"),
-        (AutoregressiveFlow(), (2, 4, 2), r"x must have shape \(B, L, 1\) or \(B, D\), got \(2, 4, 2\)"),
-        (AutoregressiveFlow(data_channels=2), (2, 4), r"x must have shape \(B, L, 2\), got \(2, 4\)"),
-    ],
-)
-def test_errors_name_what_is_wrong(flow, shape, message):
-    init = functools.partial(jax.eval_shape, flow.init, jax.random.key(0))
-    if message is None:
-        init(jnp.zeros(shape))
-    else:
-        with pytest.raises(ValueError, match=message):
-            init(jnp.zeros(shape))
-
-
-def test_conditions_need_a_place():
-    with pytest.raises(ValueError, match=r"dense_map must be None for data \(B, D\)"):
-        jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), None, None, jnp.zeros((2, 3)))
-    with pytest.raises(ValueError, match="labels and vector must be None for a flow with num_classes=None"):
-        jax.eval_shape(CouplingFlow(levels=1).init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))
-    flow = CouplingFlow(levels=1, blocks=0, num_classes=2)
-    with pytest.raises(ValueError, match="blocks must be >= 1 for a coupling with labels or a vector"):
-        jax.eval_shape(flow.init, jax.random.key(0), jnp.zeros((2, 4)), jnp.zeros(2, int))

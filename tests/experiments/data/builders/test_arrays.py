@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import requests
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
@@ -63,31 +62,6 @@ def test_digits_metadata_names_source_and_license(digits, folder):
     info = tfds.builder("sklearn_digits", data_dir=str(folder), file_format="array_record").info
     assert "10.24432/C50P49" in info.citation
     assert "CC BY 4.0" in info.redistribution_info.license
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "message"),
-    [
-        ("mnst", "train", r"name must be a TFDS data set, got 'mnst'; did you mean .*mnist"),
-        ("two words", "train", r"name='two words' cannot be opened"),
-        ("mnist:9.9.9", "train", r"only: 3\.0\.1"),
-        ("sklearn_digits", "validation", r"split must select examples of \['test', 'train'\].*'validation'"),
-        ("sklearn_digits", "train[", r"split must .*got 'train\['"),
-        ("sklearn_digits", None, r"split must be text, such as 'train' or 'train\[:80%\]', got None$"),
-        ("sklearn_digits", ["train"], r"split must be text, .* got \['train'\]$"),
-        (None, "train", r"name must be text, the name of a TFDS data set, got None$"),
-        ("sklearn_digits", "train[:0]", r"split must .*got 'train\[:0\]'"),
-    ],
-)
-def test_load_validates_name_and_split(digits, folder, name, split, message):
-    with pytest.raises(ValueError, match=message):
-        load(name, split, folder)
-
-
-def test_load_reports_a_directory_that_cannot_be_created(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"data_dir=.*file/x: data_dir must be a folder that can be written"):
-        load("sklearn_digits", "train", tmp_path / "file" / "x")
 
 
 @pytest.mark.parametrize(
@@ -176,25 +150,6 @@ def test_load_reports_damaged_files(tmp_path, damage):
             path.unlink()
     with pytest.raises(ValueError, match=r"1\.0\.0 is damaged or incomplete; delete it"):
         load("sklearn_digits", "train", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("error", "remedy"),
-    [
-        (requests.ConnectionError("no route"), "connect to the internet"),
-        (PermissionError("denied"), "must be a folder that can be written"),
-        (ImportError("No module named 'tensorflow'"), "pip install tensorflow-cpu"),
-        (RuntimeError("checksum"), "remove its files from data_dir/downloads"),
-    ],
-)
-def test_load_suggests_a_remedy_for_failed_preparations(tmp_path, monkeypatch, error, remedy):
-    monkeypatch.setattr(SklearnDigits, "download_and_prepare", lambda *args, **kwargs: _raise(error))
-    with pytest.raises(ValueError, match=f"name='sklearn_digits' could not be prepared.*{remedy}"):
-        load("sklearn_digits", "train", tmp_path)
-
-
-def _raise(error):
-    raise error
 
 
 def test_importing_scorekit_data_does_not_import_tfds():

@@ -1,7 +1,6 @@
 """The data set of single notes: labels, amplitudes, splits, determinism; and reading it and NSynth into memory."""
 
 import hashlib
-import json
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import tensorflow_datasets as tfds
 from experiments.data.builders import notes
 from experiments.data.builders.notes import NotesConfig, SoundfontNotes, is_test
 from experiments.data.builders.sets import load_notes
-from scorekit.data import load
 from scorekit.data.tfds.contexts import tensorflow_stand_in
 
 SMALL = {"sample_rate": 4000, "programs": (0, 40, 73), "pitches": range(60, 68), "velocities": (50, 127)}
@@ -155,32 +153,3 @@ def test_load_notes_reads_a_prepared_nsynth(nsynth):
     np.testing.assert_array_equal(read.family[order], [1, 0, 1])
     assert read.instruments == ("guitar_acoustic_001", "flute_acoustic_002")
     assert len(load_notes("nsynth/gansynth_subset", "train[:2]", nsynth).x) == 2
-
-
-def test_load_notes_suggests_a_remedy_for_an_unreadable_nsynth(nsynth, tmp_path):
-    with pytest.raises(ValueError, match=r"name='nsynth/full' must have been prepared in .*tfds build nsynth/full"):
-        load_notes("nsynth", "train", nsynth)
-    (info,) = nsynth.glob("nsynth/*/*/dataset_info.json")
-    copy = tmp_path / "nsynth" / "full" / "2.3.3"
-    copy.mkdir(parents=True)
-    copy.joinpath("features.json").write_bytes(info.with_name("features.json").read_bytes())
-    content = json.loads(info.read_text()) | {"fileFormat": "tfrecord", "configName": "full"}
-    copy.joinpath("dataset_info.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"holds tfrecord files, which only TensorFlow reads; convert them with `tfds"):
-        load_notes("nsynth/full", "train", tmp_path)
-
-
-def test_load_notes_validates_features_and_split(folder, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r"name must be a set with the features .*'sklearn_digits' lacks \['audio'"):
-        load_notes("sklearn_digits", "train", tmp_path)
-    monkeypatch.setattr(SoundfontNotes, "BUILDER_CONFIGS", [NotesConfig(name="small", description="", **SMALL)])
-    with pytest.raises(ValueError, match=r"split must select examples of \['test', 'train'\]"):
-        load_notes("soundfont_notes/small", "valid", folder)
-    with pytest.raises(ValueError, match="name must be a set with the feature 'image'"):
-        load("soundfont_notes/small", "train", folder)
-
-
-def test_load_notes_names_a_missing_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pretty_midi.constants", None)
-    with pytest.raises(ValueError, match=r"pip install 'scorekit\[audio\]'"):
-        load_notes("soundfont_notes/4khz", "train", tmp_path)

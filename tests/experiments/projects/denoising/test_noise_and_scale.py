@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 from parameters import random_params
-from programs import fails, give, succeeds
+from programs import give, succeeds
 
-from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset
 from experiments.data.display import FrequencyAxis
@@ -90,9 +89,3 @@ def test_a_run_of_images_has_a_report(digits_run, tmp_path):
     rows = [line.split() for line in out.splitlines() if line.startswith(("-8 ", "8 "))]
     assert len(rows) == 2
     assert float(rows[0][2]) == 0.0  # at the highest noise no band is recovered by the Wiener filter
-
-
-def test_edges_that_do_not_increase_are_a_config_error(tmp_path):
-    save_resolved(smoke.get_config(), tmp_path / "config.json")
-    err = fails("projects.denoising.noise_and_scale", f"--workdir={tmp_path}", "--edges=0.4,0.2")
-    assert err == "error: --edges=0.4,0.2: must be increasing numbers above 0, as in 1,2\n"

@@ -9,13 +9,6 @@ from experiments.cli.config import ConfigError
 from experiments.projects.ood import data, fetch
 
 
-def test_load_images_validates_the_set_and_the_resolution(no_fetched_data):
-    with pytest.raises(ConfigError, match="photo: must be one of photos, sklearn_digits, mnist, fashion_mnist"):
-        data.load_images("photo", "test", 8, 17)
-    with pytest.raises(ConfigError, match=r"config\.side=16: must be at most 8"):
-        data.load_images("sklearn_digits", "test", 16, 17)
-
-
 def test_resize_is_the_mean_over_areas():
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1))
     exact = images.reshape(3, 7, 4, 7, 4, 1).mean(axis=(2, 4))

@@ -8,7 +8,6 @@ import pytest
 from picture_runs import transformer
 
 from experiments.cli.command_line import override
-from experiments.cli.config import ConfigError
 from experiments.projects.ood import statistics
 from experiments.projects.ood.data import InDistribution
 from experiments.projects.ood.model import along_flow, first_time, open_model
@@ -46,14 +45,6 @@ def test_network_is_trained_once_and_then_loaded(make_config, tmp_path):
     loaded = open_model(config, dataset, tmp_path / "elsewhere")
     np.testing.assert_allclose(predict(loaded.denoiser, x).eps, first.eps, atol=1e-5)
     assert "step 2" in loaded.name
-
-
-def test_unknown_kind_of_model_is_an_error(config):
-    override(config, "kind", "gausian")
-    with pytest.raises(
-        ConfigError, match=r"must be one of network, gaussian, mixture, flow \(did you mean gaussian\?\)"
-    ):
-        open_model(config, None, None)
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
 from experiments.evaluation.retrieval import retrieval
-from experiments.models import embeddings
 from experiments.models.embeddings import open_encoder
 from experiments.tasks import dual_encoder
 from scorekit import training
@@ -83,27 +82,3 @@ def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():
     assert train[0] == train[1] != train[2] == test[0]
     train, test = subjects([["cat, noto", "cat, twitter"], ["dog"]], [["cat", "cat"], ["dog"]])
     assert train[0] == train[1] != test[0]
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"data.image_size": None}, "config.data.image_size=None: must be set"),
-        ({"data.image_crop": 4}, "config.data.image_crop=4: must be None"),
-        ({"data.vector.name": "none"}, "config.data.vector.name=none: must be caption"),
-        ({"data.name": "ring"}, "config.data.name=ring: must be a set of pictures with captions"),
-        ({"training.accumulate": 2}, "config.training.accumulate=2: must be 1: all pairs of a batch are compared"),
-        ({"training.batch_size": 1}, "config.training.batch_size=1: must be at least 2"),
-    ],
-)
-def test_what_cannot_be_compared_is_named(fields, message):
-    config = smoke_contrastive.get_config()
-    config.update_from_flattened_dict(fields)
-    both = lambda: (embeddings.check(config), dual_encoder.check_batch(config))
-    with pytest.raises(ConfigError, match=message):
-        both()
-
-
-def test_a_folder_without_such_a_run_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"^--encoder: there is no run here \(no config.json\)"):
-        open_encoder(tmp_path, "--encoder")

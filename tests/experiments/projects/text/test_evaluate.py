@@ -207,14 +207,6 @@ def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, t
     assert "classes, γ = 2" in text
 
 
-def test_an_evaluator_takes_pictures_of_a_multiple_of_its_size_alone():
-    evaluators.check_size("high", 32, "--evaluator=runs/evaluator", 16)
-    with pytest.raises(ConfigError, match="--evaluator=runs/evaluator: must take pictures of a multiple or a divisor"):
-        evaluators.check_size("high", 24, "--evaluator=runs/evaluator", 16)
-    with pytest.raises(ConfigError, match="of the same size that high draws, 8 x 8 pixels; it takes 4 x 4"):
-        evaluators.check_size("high", 8, "--evaluator=runs/evaluator", 4, exactly=True)
-
-
 def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
     save_resolved(digits_classifier.get_config(), tmp_path / "config.json")
     weights = jnp.eye(4, 3)

@@ -13,7 +13,6 @@ from parameters import random_params
 from picture_runs import transformer
 from programs import SQUARES, succeeds
 
-from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
@@ -28,7 +27,6 @@ from experiments.models.model import build_model
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Embedded, Stage, conditions
-from scorekit.data import CaptionEncoder
 from scorekit.losses.contrastive import slerp
 from scorekit.training.restoring import restore_extra
 
@@ -187,27 +185,6 @@ def test_there_is_no_arc_between_opposite_embeddings():
         embeddings.edited(near[0], np.array([[0, 1.0, 0], [0, 1.0, 0]], np.float32), [0.5])
 
 
-class Unknowing:
-    """A tokeniser that knows no word."""
-
-    def encode_batch(self, texts):
-        return [types.SimpleNamespace(ids=[2, 1, 3], tokens=["[CLS]", "[UNK]", "[SEP]"]) for _ in texts]
-
-
-def test_captions_that_are_typed_are_named_by_their_flag(monkeypatch):
-    config = smoke_prior.get_config()
-    network = types.SimpleNamespace(max_length=8)
-    encoder = CaptionEncoder(network=network, params={}, tokeniser=Unknowing(), checksum="")
-    zeros = np.zeros((1, 3, 2)), np.zeros((1, 2))
-    monkeypatch.setattr("scorekit.data.captions._run", lambda *args: zeros)
-    monkeypatch.setattr(captions.data, "load_caption_encoder", lambda path: encoder)
-    unknown = "1 of 1 different captions have characters that the vocabulary lacks"
-    with pytest.raises(ConfigError, match=rf"^--before, --after: {unknown}, the first 'a cat'; write them otherwise"):
-        captions.encode_given(config, ["a cat"], "--before, --after")
-    with pytest.warns(UserWarning, match=unknown):
-        assert captions.encode_given(config, ["a cat"], None).states.shape == (1, 3, 2)
-
-
 def test_a_warning_of_a_library_is_no_error_of_a_caption(monkeypatch):
     def encode(config, texts, given=None):
         warnings.warn("a library will change", UserWarning, stacklevel=2)
@@ -216,19 +193,3 @@ def test_a_warning_of_a_library_is_no_error_of_a_caption(monkeypatch):
     monkeypatch.setattr(captions, "encode", encode)
     with pytest.warns(UserWarning, match="a library will change"):
         assert captions.encode_given(smoke_prior.get_config(), ["a cat"], "--caption") == ["a cat"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"data.embeddings.encoder": None}, "config.data.embeddings.encoder=None: must be a folder"),
-        ({"data.vector.name": "embedding"}, "config.data.vector.name=embedding: must be caption or none"),
-        ({"data.augment": "flip"}, "config.data.augment=flip: must be None"),
-        ({"data.map.name": "average_pool"}, "config.data.map.name=average_pool: must be none"),
-    ],
-)
-def test_fields_that_do_not_go_with_a_prior_are_named(fields, message):
-    config = smoke_prior.get_config()
-    config.update_from_flattened_dict(fields)
-    with pytest.raises(ConfigError, match=message):
-        data.check(config)

@@ -11,7 +11,6 @@ from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
 from experiments.cli.config import ConfigError
-from experiments.configs.images import digits
 from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.data.builders import sets
@@ -90,8 +89,3 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     assert found.decoded is not None
     assert found.decoded.shape == (12, 16_384)
     assert found.seconds > 0
-
-
-def test_a_run_of_pictures_is_an_error():
-    with pytest.raises(ConfigError, match="--runs=runs/d: must be a run of sounds, this one is of sklearn_digits"):
-        drawn_phrases.phrases_of("runs/d", digits.get_config())

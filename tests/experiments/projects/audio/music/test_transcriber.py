@@ -10,10 +10,7 @@ from parameters import random_like
 from programs import fails, save_run, succeeds
 from sound_sets import RATE, phrase_set
 
-from experiments import tasks
-from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.music import transcriber as config_file
-from experiments.configs.phrases import phrases
 from experiments.data.builders import sets
 from experiments.evaluation import transcription
 from experiments.models import transcriber
@@ -190,36 +187,6 @@ def test_sounds_of_any_kind(found):
         transcription.transcribe(found, Sound(np.append(x, np.nan).astype(np.float32), 8000))
 
 
-def test_another_kind_of_run_is_named(tmp_path):
-    save_resolved(phrases.get_config(), tmp_path / "config.json")
-    with pytest.raises(ConfigError, match=r"this run is a diffusion model, which this program does not take"):
-        tasks.saved(tmp_path, "transcriber")
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("transcriber.lowest", 90, "must be at most transcriber.highest=84"),
-        ("data.crop", 8192, "must be None"),
-        ("data.representation.name", "compressed", "must be None"),
-        ("data.name", "soundfont_notes/4khz", "must be a data set of phrases"),
-    ],
-)
-def test_fields_that_do_not_go_together_are_named(field, value, message):
-    config = config_file.get_config()
-    config.update_from_flattened_dict({field: value})
-    with pytest.raises(ConfigError, match=f"config.{field}={value}: {message}"):
-        transcriber.check(config)
-
-
-def test_a_run_without_a_threshold_asks_for_one(tmp_path):
-    config = config_file.get_config()
-    save_resolved(config, tmp_path / "config.json")
-    (tmp_path / transcription.FILE).write_text(json.dumps({"sample_rate": RATE}))
-    with pytest.raises(ConfigError, match=r"--workdir=.*: the training has not ended, which chooses the threshold"):
-        transcription.open_transcriber(config, tmp_path)
-
-
 def test_the_threshold_is_the_best_one_on_the_phrases_that_are_given(found):
     """Probabilities of onsets are 0.42 at notes and 0.32 elsewhere."""
     given = batch()
@@ -255,7 +222,7 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
     assert read_score(tmp_path / "rest.mid").seconds == 1.0
     succeeds(*given, f"--sound={tmp_path}/rest.wav", "--overwrite")
     (tmp_path / "song.mid").write_text("my music")
-    (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "projects.text.wav").write_text("no sound")
     for flags, message in (
         ([f"--sound={tmp_path}/song.wav"], "song.mid exists; replace it with --overwrite"),
         ([f"--sound={tmp_path}/text.wav"], "path must be a sound file"),

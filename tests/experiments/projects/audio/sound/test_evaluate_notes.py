@@ -9,8 +9,6 @@ from programs import give, save_untrained
 from sound_sets import RATE, tones
 
 from experiments import data as data_sets
-from experiments.cli import flags
-from experiments.cli.config import ConfigError
 from experiments.configs import base
 from experiments.configs.notes import notes_smoke
 from experiments.data.builders import sets
@@ -68,10 +66,3 @@ def test_note_name_is_instrument_pitch_and_velocity():
     test = {"pitch": np.array([60, 61]), "velocity": np.array([90, 50]), "instrument": np.array([1, 0])}
     assert note_name(0, test, ("Piano", "Flute")) == "Flute, C4, velocity 90"
     assert note_name(1, test, ("Piano", "Flute")) == "Piano, C♯4, velocity 50"
-
-
-def test_guidance_scales_are_finite_and_at_least_zero():
-    assert flags.guidance_scales("scales", ["0", "1.5"]) == [0.0, 1.5]
-    for given in (["-1"], ["1", "nan"], ["many"], []):
-        with pytest.raises(ConfigError, match=r"--scales=.*: must be numbers >= 0, as in 1,2"):
-            flags.guidance_scales("scales", given)

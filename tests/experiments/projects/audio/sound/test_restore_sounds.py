@@ -121,17 +121,6 @@ def tiny_controls(**fields):
     )
 
 
-def test_methods_must_apply_to_what_is_played(program, tmp_path):
-    give(method="pigdm")
-    config = tiny_controls()
-    task = synthesised.by_levels(problems.PROBLEMS["gap"](jnp.ones((1, 2048, 1)), 4000), jnp.ones((1, 2048, 1)), 4000)
-    with pytest.raises(ConfigError, match="pigdm: needs a linear operator; --task=gap can be solved by dps, mmps"):
-        program.methods.check_applicable("gap", task.task, "pigdm")
-    assert program.method_options(config)[1::2] == (0.5, 0.3, 5)
-    give(noise_std=0.2)
-    assert program.method_options(config).noise_std == 0.2
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("tones")
 def test_controls_are_restored_through_their_synthesiser(program, tmp_path, monkeypatch):

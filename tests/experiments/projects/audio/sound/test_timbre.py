@@ -1,7 +1,5 @@
 """``experiments.projects.audio.sound.timbre``: the round trip, another instrument, and what the table counts."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from jax.tree_util import Partial
@@ -15,7 +13,7 @@ from experiments.evaluation.note_evaluators import NoteEvaluators
 from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import build_model
 from experiments.models.runs import Run
-from experiments.projects.audio.sound import synthesised, transfer
+from experiments.projects.audio.sound import transfer
 from experiments.reporting import timbre
 from scorekit import audio
 from scorekit.typing import Prediction
@@ -71,12 +69,6 @@ def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monke
     again = {"x": audio.float_to_pcm(sounds[transfer.OBSERVED]), "pitch": batch["pitch"]}
     deviations = [np.asarray(dataset.inputs(x))[:, 2:-2, 1] for x in (again, batch)]  # in tenths of a semitone
     assert np.median(np.abs(deviations[0] - deviations[1])) < 0.5
-
-
-def test_only_controls_have_a_loudness(program):
-    dataset: Any = data_sets.load(notes_smoke.get_config())
-    with pytest.raises(ValueError, match="x must be controls of a synthesiser, got waveform"):
-        synthesised.pitch_and_loudness(dataset).operator(np.zeros((1, 4, 1)))
 
 
 def test_loudness_correlation_compares_envelopes(program):
