@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -242,6 +242,19 @@ def all_of(
     if not values or not all(map(good, values)):
         raise ConfigError(f"--{name}={','.join(items)}: must be {allowed}")
     return values
+
+
+def chosen(flag: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The names that a flag holds, of which each must be known; ``all`` stands for all of them.
+
+    >>> chosen("solvers", ["all"], {"DDIM": 1, "Heun": 2})
+    ['DDIM', 'Heun']
+    """
+    known = list(known)
+    for name in names:
+        if name not in ("all", *known):
+            raise ConfigError(f"--{flag}={name}: must be some of {', '.join(known)}{hint(name, known)}")
+    return known if "all" in names else list(names)
 
 
 def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[float]:

@@ -85,7 +85,7 @@ def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) ->
 
 def write_wav(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:
     """Writes ``x``, ``(length,)`` or ``(channels, length)``, as 16-bit WAV, clipped at 1; needs no further package."""
-    codes, content = np.atleast_2d(np.asarray(audio.float_to_pcm(x))).astype("<i2"), io.BytesIO()
+    codes, content = np.atleast_2d(np.asarray(audio.float_to_pcm(np.asarray(x)))).astype("<i2"), io.BytesIO()
     with wave.open(content, "wb") as file:
         file.setparams((len(codes), 2, sample_rate, codes.shape[1], "NONE", ""))
         file.writeframes(codes.T.tobytes())

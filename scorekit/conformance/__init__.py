@@ -27,7 +27,6 @@ Each check passes, fails or is not applicable, and says what it measured, with i
 ['log p: log-density', 'log p: slope', 'metric: rotation', 'loss: minimiser', 'loss: value', 'tokens: law']
 """
 
-from scorekit.conformance.levy import LEVY_LAWS, LevySignals, gibbs, levy
 from scorekit.conformance.losses import Loss
 from scorekit.conformance.metrics import Metric
 from scorekit.conformance.posteriors import Likelihood, Posterior
@@ -38,4 +37,4 @@ from scorekit.conformance.schedules import Schedule
 
 __all__ = ["Chain", "Check", "Likelihood", "Loss", "Metric", "Mixture", "Posterior", "Problem", "Report", "Sampler"]
 __all__ += ["Schedule", "Subject", "TokenSampler", "chain", "check", "compared", "gaussian", "mixture"]
-__all__ += ["LEVY_LAWS", "LevySignals", "gibbs", "levy", "not_applicable", "ring"]
+__all__ += ["not_applicable", "ring"]

@@ -16,7 +16,6 @@ SLOW = {
         representations stft structure""",
     "autoregressive": "conditionals exact models particles smoothing",
     "bridges": "blackjax diffrax numpyro",
-    "conformance": "levy",
     "data": "arrays augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",

@@ -32,7 +32,6 @@ ROWS = {
     "audio.istft": call(spectrum=Data(_SPECTRUM, "integer: a real spectrum is one without phases"), length=1),
     "audio.from_polar": call(magnitude=Data(_SIZE, "integer", alias="phase"), phase=_SIZES),
     "audio.griffin_lim": call(magnitudes=Data(_SIZE, alias="spectrum"), length=1, iterations=1, window=_WINDOW),
-    "audio.apply_gains": call(x=Data(_X[:1], "integer, shape", alias="gains"), gains=_SIZES, window=_WINDOW),
     **{f"audio.{name}": call(**_PAIR) for name in ("log_spectral_distance", "multi_resolution_stft_loss")},
     "audio.ddsp.harmonics": call(
         f0=Data(0.0 * _X, "integer", alias="amplitudes"), amplitudes=Data(ones(16, 2), "integer")

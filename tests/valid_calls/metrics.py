@@ -115,5 +115,4 @@ ROWS = {
         resamples=19,
     ),
     "typicality.path_statistics": call(x=_DATA, ts=_PATH),
-    "typicality.complexity_corrected": call(log_probability=Data(_SCORES[:2], "integer")),
 }

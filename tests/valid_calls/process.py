@@ -46,9 +46,7 @@ ROWS = {
     ),
     "trees.where": call(condition=np.array([True, False]), on_true=Data(X, "integer"), on_false=Shaped(X)),
     "predictions.convert": call(output=Shaped(X), x_t=Data(X, "empty"), source="v", target="x0"),
-    **dict.fromkeys(
-        ["process.snr_drop", "process.transition", "process.posterior"], call(t=Time(0.5, "axes"), s=Time(0.25, "axes"))
-    ),
+    **dict.fromkeys(["process.transition", "process.posterior"], call(t=Time(0.5, "axes"), s=Time(0.25, "axes"))),
     "schedules.from_betas": call(betas=Data(np.full(3, 0.1))),
     "denoisers.denoiser_from_score": call(score=Shaped(X, of=constant)),
     "denoisers.denoiser_from_log_density": call(log_density=_quadratic, x_t=_STATE),

@@ -82,7 +82,6 @@ ROWS = {
         s=Data(_S, f"{ENDS}; nan: the network takes it"),
         target="velocity",
     ),
-    "flow_maps.two_step_prediction": call(teacher=PREDICTION),
     "flow_maps.kernel_drift": call(x=Data(X, alias="data"), data=Data(X), samples=Data(X)),
     "flow_maps.drift_weights": call(
         labels=Classes(np.array([0, 1]), "negative, too large", num_classes=2),

@@ -17,7 +17,7 @@ import optax
 from absl import flags
 
 import scorekit as sk
-from experiments.benchmarks.options import chosen
+from experiments.cli.flags import chosen
 from experiments.planning.counting import flops
 from scorekit.networks import DiT, UNet
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from experiments.benchmarks.cost import reference as reference_samplers
 from experiments.benchmarks.measuring import Timing, in_turns
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
-from experiments.benchmarks.options import chosen
+from experiments.cli.flags import chosen
 from experiments.reporting import plots
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet

@@ -16,10 +16,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments.benchmarks.few_steps import methods, of_students, rows, teacher
-from experiments.benchmarks.options import chosen
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
+from experiments.cli.flags import chosen
 from experiments.configs import base
 
 _TABLE = flags.DEFINE_enum("table", "students", ["students", "methods"], "Table to print.")

@@ -18,11 +18,11 @@ from pathlib import Path
 from absl import flags
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
-from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality import problems, solvers, tabulated, tuned
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
+from experiments.cli.flags import chosen
 
 _TABLE = flags.DEFINE_enum("table", "solvers", ["solvers", "few_steps", "tuning"], "Table to print.")
 _WORKDIR = shared.out("solvers: folder for the plot.", "runs/quality", "workdir")

@@ -21,7 +21,6 @@ import numpy as np
 from absl import flags
 
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
-from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality.problems import (
     DATA,
     GRIDS,
@@ -33,6 +32,7 @@ from experiments.benchmarks.quality.problems import (
 )
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
+from experiments.cli.flags import chosen
 from experiments.reporting import curves
 from scorekit.metrics import sliced_wasserstein
 

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality.problems import Errors, Problem, errors, exact_problem, trained_problem
 from experiments.cli.endings import one_line
+from experiments.cli.flags import chosen
 from scorekit import solvers
 from scorekit.samplers import recommended, sample
 from scorekit.typing import Solver

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments.benchmarks.options import chosen
 from experiments.benchmarks.quality.problems import GRIDS, Errors, Problem, exact_problem, trained_problem
 from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
+from experiments.cli.flags import chosen
 from experiments.cli.progress import duration
 from experiments.reporting import curves
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC

@@ -24,9 +24,9 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import tasks
-from experiments.benchmarks.options import chosen
 from experiments.cli import progress
 from experiments.cli.config import Config
+from experiments.cli.flags import chosen
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.sounds import Sounds

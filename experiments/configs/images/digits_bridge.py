@@ -1,7 +1,7 @@
 r"""Handwritten digits from their pixelated copies, by a diffusion bridge that starts at the copy (I2SB).
 
     python -m experiments.train --config=experiments/configs/images/digits_bridge.py --workdir=runs/digits_bridge
-    python -m experiments.benchmarks.inverse --table=bridge --workdir=runs/digits_bridge \
+    python -m experiments.projects.posteriors.inverse --table=bridge --workdir=runs/digits_bridge \
         --compare=runs/digits_superres
 
 With --config.training.steps=800 --config.network.channels=16, 100 CPU seconds: a PSNR of 21.7 dB in 10 steps and the

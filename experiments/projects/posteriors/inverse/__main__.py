@@ -1,8 +1,9 @@
 """Methods for inverse problems: their distance from the true posterior, and their restorations of images.
 
-    python -m experiments.benchmarks.inverse
-    python -m experiments.benchmarks.inverse --workdir=runs/digits
-    python -m experiments.benchmarks.inverse --table=bridge --workdir=runs/digits_bridge --compare=runs/digits_superres
+    python -m experiments.projects.posteriors.inverse
+    python -m experiments.projects.posteriors.inverse --workdir=runs/digits
+    python -m experiments.projects.posteriors.inverse --table=bridge --workdir=runs/digits_bridge \
+        --compare=runs/digits_superres
 
 ``methods``: problems whose posterior is known (:mod:`.posteriors`), and with ``--workdir`` PSNR, consistency and cost
 on held-out images with a trained model. ``bridge``: super-resolution by a diffusion bridge, and with ``--compare`` by a
@@ -12,9 +13,9 @@ conditional model and the methods for inverse problems, at the same numbers of e
 import jax
 from absl import flags
 
-from experiments.benchmarks.inverse import images, posteriors
 from experiments.cli import command_line
 from experiments.cli import flags as shared
+from experiments.projects.posteriors.inverse import images, posteriors
 from experiments.reporting.report import tables_as_text
 
 _TABLE = flags.DEFINE_enum("table", "methods", ["methods", "bridge"], "Table to print.")

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from experiments.cli.progress import Progress
+from experiments.projects.posteriors.calibration.levy import LevySignals
 from scorekit import densities
-from scorekit.conformance.levy import LevySignals
 from scorekit.io import write_atomic
 from scorekit.networks import fourier_features
 from scorekit.predictions import with_x0

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.calibration.networks import trained
-from experiments.benchmarks.inverse.posteriors import condition
+from experiments.projects.posteriors.calibration.levy import LEVY_LAWS, LevySignals, gibbs, levy
+from experiments.projects.posteriors.calibration.networks import trained
+from experiments.projects.posteriors.inverse.posteriors import condition
 from scorekit import denoisers, densities, schedules
-from scorekit.conformance.levy import LEVY_LAWS, LevySignals, gibbs, levy
 from scorekit.guidance import operators
 from scorekit.typing import Array, Denoiser, Key
 

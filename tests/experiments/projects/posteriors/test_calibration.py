@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from programs import give
 
-from experiments.benchmarks.calibration import cells, problems
-from experiments.benchmarks.inverse.posteriors import times_matrix
 from experiments.cli.config import ConfigError
+from experiments.projects.posteriors.calibration import cells, problems
+from experiments.projects.posteriors.inverse.posteriors import times_matrix
 from scorekit import densities
 
 
 @pytest.fixture
 def program(load_program, capsys):
-    module = load_program("experiments.benchmarks.calibration.__main__")
+    module = load_program("experiments.projects.posteriors.calibration.__main__")
 
     def run(**given):
         give(**given)

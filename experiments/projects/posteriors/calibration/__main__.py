@@ -1,9 +1,11 @@
 """Calibration of posterior samplers: coverage of intervals, means, modes and evidence against exact posteriors.
 
-    python -m experiments.benchmarks.calibration --workdir=runs/calibration
-    python -m experiments.benchmarks.calibration --method=annealed --signals=50 --noise=0.1,0.3
-    python -m experiments.benchmarks.calibration --law=gaussian --method=annealed --steps=2,4,8,16  # bias against cost
-    python -m experiments.benchmarks.calibration --digits=runs/digits --signals=20 --samples=64     # a trained model
+    python -m experiments.projects.posteriors.calibration --workdir=runs/calibration
+    python -m experiments.projects.posteriors.calibration --method=annealed --signals=50 --noise=0.1,0.3
+    python -m experiments.projects.posteriors.calibration --law=gaussian --method=annealed \
+        --steps=2,4,8,16  # bias against cost
+    python -m experiments.projects.posteriors.calibration --digits=runs/digits --signals=20 \
+        --samples=64     # a trained model
 
 Signals of 64 values, by laws of :mod:`.problems`, are observed through 4 operators with noise. Gaussians and their
 mixture have the exact denoiser, the Lévy laws a network that is trained first (minutes). A cell is one method on the
@@ -18,10 +20,10 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.benchmarks.calibration import cells, digits, methods, problems
-from experiments.benchmarks.options import chosen
 from experiments.cli import command_line
 from experiments.cli import flags as shared
+from experiments.cli.flags import chosen
+from experiments.projects.posteriors.calibration import cells, digits, methods, problems
 from experiments.reporting.report import Table, tables_as_text
 from scorekit.io import write_atomic
 

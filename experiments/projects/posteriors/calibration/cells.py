@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.benchmarks.calibration import methods, problems
 from experiments.cli.progress import Progress
+from experiments.projects.posteriors.calibration import methods, problems
 from scorekit import densities, metrics
 
 LEVELS = (0.5, 0.9)

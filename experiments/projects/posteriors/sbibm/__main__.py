@@ -1,7 +1,7 @@
 r"""Classifier two-sample tests of posteriors on the tasks of SBIBM, beside published figures.
 
-    python -m experiments.benchmarks.posteriors --out=runs/sbibm
-    python -m experiments.benchmarks.posteriors --out=runs/sbibm --tasks=two_moons,slcp --simulations=10000
+    python -m experiments.projects.posteriors.sbibm --out=runs/sbibm
+    python -m experiments.projects.posteriors.sbibm --out=runs/sbibm --tasks=two_moons,slcp --simulations=10000
 
 Needs the extra ``sbibm`` and Python 3.12. For each task and number of simulations it draws a table, trains a posterior,
 draws 10,000 samples given each of the ten stored observations, and finds the accuracy of a classifier between these and
@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks import options
-from experiments.benchmarks.posteriors import published, recipes
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.models.posterior import Posterior
 from experiments.models.runs import Run, write_arrays, write_results
+from experiments.projects.posteriors.sbibm import published, recipes
 from experiments.reporting.report import Table, tables_as_text
 from experiments.tasks import posterior
 from experiments.training import loop
@@ -95,7 +94,7 @@ def table(cells: dict[tuple[str, int], list[float]], out: Path) -> Table:
 
 
 def main(_) -> Path:
-    names = options.chosen("tasks", _TASKS.value, recipes.RECIPES)
+    names = shared.chosen("tasks", _TASKS.value, recipes.RECIPES)
     out, cells = Path(_OUT.value).absolute(), {}
     for number in map(int, _NUMBERS.value):
         for name in names:

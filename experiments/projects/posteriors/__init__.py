@@ -1,0 +1,1 @@
+"""Posteriors: simulators of SBIBM, inverse problems whose answer is known, and the calibration of intervals."""

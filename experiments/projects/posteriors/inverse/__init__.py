@@ -1,0 +1,1 @@
+"""Errors and costs for inverse problems: the tables of ``python -m experiments.projects.posteriors.inverse``."""
