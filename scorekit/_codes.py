@@ -18,13 +18,28 @@ def no_code(dtype: DTypeLike) -> int:
     return int(np.array(-1).astype(dtype))
 
 
+def as_array(codes: ArrayLike, name: str = "codes") -> Array:
+    """Codes as an array of JAX, whose integers may have 32 bits: larger ones are an error and do not wrap.
+
+    >>> as_array(np.array([2**32 + 1]), "labels")
+    Traceback (most recent call last):
+    ValueError: labels must hold integers that fit in int32, got [4294967297]
+    """
+    kept = jnp.asarray(codes)
+    if isinstance(codes, np.ndarray | np.generic) and codes.dtype.kind in "iu" and kept.dtype != codes.dtype:
+        limits = np.iinfo(kept.dtype)
+        if np.any((codes < limits.min) | (codes > limits.max)):
+            raise ValueError(f"{name} must hold integers that fit in {kept.dtype}, got {codes}")
+    return kept
+
+
 def as_codes(codes: ArrayLike) -> Array:
     """Codes as integers of at least 32 bits, in which the number of classes has room.
 
     >>> as_codes(np.array([1, 255], np.uint8)).dtype
     dtype('int32')
     """
-    codes = jnp.asarray(codes)
+    codes = as_array(codes)
     return codes if codes.dtype.itemsize >= 4 else codes.astype(jnp.int32)
 
 

@@ -18,6 +18,7 @@ Raises:
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,6 +103,24 @@ def check_unpacked(name: str, unpacked: int, packed: int) -> None:
         raise ValueError(
             f"{name} unpacks from {packed:,} to {unpacked:,} bytes, the limit is {_FREE:,} or {_RATIO} times the file"
         )
+
+
+_STATED = re.compile(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)")
+_UNKNOWN = 2**31 - 2**16
+"""Sizes from here on stand for an unknown one, in files that were written to a pipe."""
+
+
+def check_complete(log: str) -> None:
+    """Raises a ``ValueError`` if the log of libsndfile, ``extra_info``, says that a file is shorter than its header.
+
+    >>> check_complete("data : 16002 (should be 7979)")
+    Traceback (most recent call last):
+    ValueError: it ends after 7,979 of the 16,002 bytes that its header states (was its copy cut off?)
+    """
+    for stated, there in (map(int, found) for found in _STATED.findall(log)):
+        if there < stated < _UNKNOWN:
+            words = f"{there:,} of the {stated:,} bytes that its header states"
+            raise ValueError(f"it ends after {words} (was its copy cut off?)")
 
 
 def parse_json(content: str | bytes, name: str | os.PathLike[str], *, finite: bool = False) -> Any:

@@ -1,6 +1,7 @@
 """Checks of a time grid, and of the samples that a sampler made along it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,7 @@ def check_samples(
     x: PyTree,
     ts: Array | Sequence | None = None,
     schedule: Schedule | None = None,
+    solver: Any = None,
     /,
     advice: str = "denoiser must be finite along ts",
     **start: PyTree,
@@ -59,6 +61,7 @@ def check_samples(
       x: the samples.
       ts: the times of the sampler in their order, if it has any; of rows of times, the largest time of each row.
       schedule: the noise schedule, with ``ts``.
+      solver: the solver, with ``ts``, if it is the choice of the caller.
       advice: the value that must be finite, and a remedy.
       start: the state with which the sampler began, by the name of the argument.
 
@@ -76,7 +79,8 @@ def check_samples(
     if ts is not None and schedule is not None:
         t = np.max(ts[0])
         if schedule.alpha(t) == 0:
-            divide = "a network that predicts eps or the score, and the solver EulerMaruyama, divide by alpha"
+            also = ", and the solver EulerMaruyama," if type(solver).__name__ == "EulerMaruyama" else ""
+            divide = f"a network that predicts eps or the score{also} divide{'' if also else 's'} by alpha"
             message += f"; {divide}, which is 0 at t = {t:g}: begin at t_max=0.999"
         if schedule.sigma(t) == 0:
             message += f"; a network that predicts x0 divides by sigma, which is 0 at t = {t:g}: begin at t_min=0.001"

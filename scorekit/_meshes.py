@@ -13,7 +13,7 @@ or are not split, are cast to the other type first. Without such a mesh nothing 
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,18 @@ from jax.sharding import PartitionSpec
 
 from scorekit.typing import Array, PyTree
 
+T = TypeVar("T")
+
 
 def scan(step: Callable, start: PyTree, xs: PyTree = None, length: int | None = None, unroll: bool = False) -> Any:
     """``jax.lax.scan``."""
     one = lambda carry: step(carry, jax.tree.map(lambda x: x[0], xs))[0]
-    return jax.lax.scan(step, _stable(one, start), xs, length, unroll=unroll)
+    return jax.lax.scan(step, stable(one, start), xs, length, unroll=unroll)
 
 
 def while_loop(condition: Callable, step: Callable, start: PyTree) -> Any:
     """``jax.lax.while_loop``."""
-    return jax.lax.while_loop(condition, step, _stable(step, start))
+    return jax.lax.while_loop(condition, step, stable(step, start))
 
 
 def cond(predicate: Any, on_true: Callable, on_false: Callable, *operands: Any) -> Any:
@@ -45,7 +47,15 @@ def cond(predicate: Any, on_true: Callable, on_false: Callable, *operands: Any) 
     return jax.lax.cond(predicate, *branches, *operands)
 
 
-def vary_alike(tree: PyTree, others: PyTree) -> PyTree:
+def stable(step: Callable, start: PyTree) -> PyTree:
+    """``start`` with the types that ``step`` gives it; each round of steps reaches at least one more leaf."""
+    types = []
+    while _is_typed() and types != (types := jax.make_jaxpr(step)(start).out_avals):
+        start = _cast(start, types)
+    return start
+
+
+def vary_alike(tree: T, others: PyTree) -> T:
     """The tree with arrays that vary over all axes over which one of them, or of the others, varies."""
     if not _is_typed():
         return tree
@@ -59,19 +69,19 @@ def most_of_devices(count: Array) -> Array:
     return jax.lax.pmax(count, axes) if axes else count
 
 
-def unsplit(tree: PyTree) -> PyTree:
+def unsplit(tree: T) -> T:
     """The tree with full arrays on every device of an explicit mesh."""
     if not jax.sharding.get_abstract_mesh().explicit_axes:
         return tree
     return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, PartitionSpec()), tree)
 
 
-def typed_as(tree: PyTree, like: PyTree) -> PyTree:
+def typed_as(tree: T, like: PyTree) -> T:
     """The tree with arrays that are split over a mesh, or vary over its axes, where those of another tree do."""
     return _cast(tree, map(jax.typeof, jax.tree.leaves(like))) if _is_typed() else tree
 
 
-def take_rows(tree: PyTree, index: Array) -> PyTree:
+def take_rows(tree: T, index: Array) -> T:
     """The rows of arrays ``(B, ...)`` at an index ``(B,)``, split as the arrays are."""
     return typed_as(jax.tree.map(lambda leaf: leaf[index], unsplit(tree)), tree)
 
@@ -86,15 +96,7 @@ def _is_typed() -> bool:
     return bool(mesh.manual_axes or mesh.explicit_axes)
 
 
-def _stable(step: Callable, start: PyTree) -> PyTree:
-    """``start`` with the types that ``step`` gives it; each round of steps reaches at least one more leaf."""
-    types = []
-    while _is_typed() and types != (types := jax.make_jaxpr(step)(start).out_avals):
-        start = _cast(start, types)
-    return start
-
-
-def _cast(tree: PyTree, types: Iterable) -> PyTree:
+def _cast(tree: T, types: Iterable) -> T:
     leaves, treedef = jax.tree.flatten(tree)
     return jax.tree.unflatten(treedef, [_as(leaf, other) for leaf, other in zip(leaves, types, strict=True)])
 

@@ -73,9 +73,15 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
 
 
 def output_like(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -> PyTree:
-    """``network(x_t, *times)``, shaped and typed like the state; an error that only scalar times cause says so.
+    """:func:`call_network`, with an output typed like the state."""
+    output = call_network(name, network, x_t, *times)
+    return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
 
-    >>> output_like("output", lambda x, t: x * t[:, None], jnp.ones((4, 1)), 0.5)
+
+def call_network(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -> PyTree:
+    """``network(x_t, *times)``, real and shaped like the state; common errors of networks say the remedy.
+
+    >>> call_network("output", lambda x, t: x * t[:, None], jnp.ones((4, 1)), 0.5)
     Traceback (most recent call last):
     ValueError: t is a scalar when sampling and (B,) in the loss: jnp.broadcast_to(t, x.shape[:1])
     """
@@ -86,8 +92,15 @@ def output_like(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) ->
         if not any(map(jnp.ndim, times)) and _takes_batches_of_times(network, x_t, *times):
             advice = "t is a scalar when sampling and (B,) in the loss: jnp.broadcast_to(t, x.shape[:1])"
             raise ValueError(advice) from error
+        if _takes_batches_of_times(lambda x, *t: jax.vmap(network)(x, *t), x_t, *times):
+            advice = "network takes one example: lambda x, t: jax.vmap(network)(x, jnp.broadcast_to(t, x.shape[:1]))"
+            raise ValueError(advice) from error
+        if "from a different trace level" in str(error):
+            advice = "network must not change its state, as NNX does in training: model.eval(), or nnx.merge it inside"
+            raise ValueError(advice) from error
         raise
-    return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
+    check_real(**{name: output})
+    return output
 
 
 def _takes_batches_of_times(network: Callable, x_t: PyTree, *times: ArrayLike) -> bool:

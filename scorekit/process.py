@@ -139,6 +139,8 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
     >>> 49 < float(x.std()) < 51
     True
     """
+    if isinstance(like, tuple) and like and all(isinstance(size, int) for size in like):
+        raise ValueError(f"like must be an array or a jax.ShapeDtypeStruct, got the shape {like}: jnp.zeros({like})")
     check_floating(like=like)
     check_time(t=t)
     noise = normal_like(key, like)

@@ -235,6 +235,11 @@ def test_a_network_that_needs_a_batch_of_times_says_how(draw):
     assert isinstance(found.value.__cause__, IndexError)
     with pytest.raises(ZeroDivisionError):  # its own error, with any t
         run(lambda x, t: 1 / 0)
+    matrix = np.ones((3, x.shape[1]), np.float32)
+    with pytest.raises(ValueError, match=r"network takes one example: .* jax\.vmap\(network\)"):
+        run(lambda x, t: matrix.T @ (matrix @ x))
+    with pytest.raises(ValueError, match=r"output must hold real numbers, got dtype complex64"):
+        run(lambda x, t: 1j * x)
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: _joined(x, t) + s[:, None], schedule)
     with pytest.raises(ValueError, match=r"jnp\.broadcast_to"):
         flow_map(x, 1.0, 0.0)

@@ -122,7 +122,7 @@ def test_shard_map_with_its_checks(package):
 
 
 SCHEDULE, X = schedules.cosine(), np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-MEAN = np.float32([0.3, -0.2, 0.1])
+MEAN = np.array([0.3, -0.2, 0.1], np.float32)
 
 
 def model(mean):
@@ -137,7 +137,7 @@ def test_devices_with_their_own_guidance_scale_and_one_start(in_interval):
             denoiser = guidance.interval(denoiser, model(MEAN), SCHEDULE, 0.5, 2.0)
         return samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, solvers.grids.uniform(4))[None]
 
-    scales, specs = np.float32([1.5, 3.0]), (ROWS, PartitionSpec())
+    scales, specs = np.array([1.5, 3.0], np.float32), (ROWS, PartitionSpec())
     found = jax.jit(jax.shard_map(draw, mesh=mesh(), in_specs=specs, out_specs=ROWS))(scales, X)
     alone = jax.jit(draw)
     np.testing.assert_allclose(found, np.concatenate([alone(scale[None], X) for scale in scales]), atol=1e-5)
@@ -149,7 +149,7 @@ def test_gradients_in_shard_map_are_sums_over_devices(name):
 
     def total(mean, x):
         if name == "adaptive_ode":
-            solved = samplers.adaptive_ode(model(mean), SCHEDULE, x, save_at=[0.7, 0.2])
+            solved = samplers.adaptive_ode(model(mean), SCHEDULE, x, save_at=np.array([0.7, 0.2]))
             return jnp.sum(jnp.square(solved.x)) + jnp.sum(jnp.square(solved.saved)), solved.nfe[None]
         found = likelihood.log_likelihood(None, model(mean), SCHEDULE, x, t_min=0.01, chunk=1)
         return jnp.sum(found.log_p), found.nfe[None]

@@ -123,3 +123,8 @@ def test_score_is_the_gradient_of_the_conditional_log_density():
     x_t = process.perturb(x0, eps, t, schedule)
     log_density = lambda x: -0.5 * jnp.sum(jnp.square((x - schedule.alpha(t) * x0) / schedule.sigma(t)))
     np.testing.assert_allclose(process.score(Prediction(x0, eps), t, schedule), jax.grad(log_density)(x_t), rtol=1e-5)
+
+
+def test_a_shape_in_place_of_an_array_is_named_with_the_remedy():
+    with pytest.raises(ValueError, match=r"like must be an array .* shape \(256, 2\): jnp.zeros\(\(256, 2\)\)"):
+        process.sample_prior(jax.random.key(0), cosine(), (256, 2))

@@ -32,7 +32,7 @@ from scorekit._integration.embedded_pair import (
     norm,
     slopes_of,
 )
-from scorekit._meshes import cond, most_of_devices, vary_alike, while_loop
+from scorekit._meshes import cond, most_of_devices, stable, vary_alike, while_loop
 from scorekit.typing import Array, ArrayLike, PyTree
 
 
@@ -117,6 +117,7 @@ def dormand_prince(
     start, end = scalar(start), scalar(end)
     saves = None if save_at is None else jnp.clip(scalar(save_at), jnp.minimum(start, end), jnp.maximum(start, end))
     tolerances = scalar(rtol), scalar(atol)
+    y = stable(functools.partial(slope, start), y)
     hoisted = closure_convert(slope, start, y)
     given = y, start, end, saves, tolerances
     y, start, end, saves, tolerances = varying = vary_alike(given, hoisted[1])

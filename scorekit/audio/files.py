@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit._files import check_unpacked, regular_file
+from scorekit._files import check_complete, check_unpacked, regular_file
 from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
 from scorekit.typing import ArrayLike
@@ -55,6 +55,7 @@ def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mon
     soundfile = _extra("soundfile")
     try:
         with soundfile.SoundFile(regular_file(path)) as file:
+            check_complete(file.extra_info)
             rate, hours = file.samplerate, file.frames / file.samplerate / 3600
             check_unpacked(f"its {hours:.3g} hours", 4 * file.frames * file.channels, os.path.getsize(path))
             x = file.read(dtype="float32", always_2d=True)

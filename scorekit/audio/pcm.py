@@ -36,6 +36,7 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_array
 from scorekit._numerics import wide
 from scorekit._quantisation import from_unit, to_unit
 from scorekit.arguments import Count, Positive, PositiveScalar, checked
@@ -62,7 +63,7 @@ _MU = 255.0  # the constant of the North American and Japanese companding law, f
 @checked
 def pcm_to_float(codes: ArrayLike, bits: _Bits = 16) -> Array:
     """Linear PCM to floats: ``codes / 2^(bits - 1)``, exact in float32 up to 24 bits."""
-    codes = jnp.asarray(codes)
+    codes = as_array(codes)
     if not jnp.issubdtype(codes.dtype, jnp.integer):
         raise ValueError(f"codes must be of an integer type, got {codes.dtype}")
     full_scale = 2.0 ** (bits - 1)

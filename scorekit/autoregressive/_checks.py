@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_array
 from scorekit.autoregressive.conditionals import Conditional
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_finite, check_floating
@@ -27,7 +28,7 @@ def check_sequences(conditional: Conditional, x: ArrayLike, name: str = "x") -> 
     elif not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         raise ValueError(f"{name} must hold integers, got dtype {jnp.result_type(x)}")
     check_finite(**{name: x})
-    return jnp.asarray(x)
+    return as_array(x, name)
 
 
 def batch_axes(model: SequenceModel, batch: int, length: int) -> list[int | None]:

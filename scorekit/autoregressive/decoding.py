@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import no_code
+from scorekit._codes import as_array, no_code
 from scorekit._meshes import scan, unsplit
 from scorekit._numerics import wide
 from scorekit.arguments import PositiveInt, checked
@@ -90,6 +90,8 @@ def beam_search(model: SequenceModel, length: PositiveInt, width: PositiveInt) -
     v = model.conditional.num_codes
     if width > v**length:
         raise ValueError(f"width must be at most the {v}^{length} = {v**length} sequences, got {width}")
+    if width * v >= 2**31:
+        raise ValueError(f"width must be below 2^31 / {v}, as candidates are counted in int32, got {width}")
     axes, start = batch_axes(model, width, length), model.conditional.zeros(width)
 
     def body(carry, index):
@@ -180,4 +182,4 @@ def _alike(candidates: ArrayLike, samples: ArrayLike) -> tuple[Array, Array]:
     if not all(len(shape) > 1 and 0 not in shape for shape in shapes) or shapes[0][1:] != shapes[1][1:]:
         raise ValueError(f"candidates and samples must have shapes (N, ...) and (M, ...), none 0, got {shapes}")
     check_finite(candidates=candidates, samples=samples)
-    return jnp.asarray(candidates), jnp.asarray(samples)
+    return as_array(candidates, "candidates"), as_array(samples, "samples")

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_index, check_drawn, is_missing
+from scorekit._codes import as_index, check_drawn, in_range, is_missing
 from scorekit._meshes import scan, typed_as
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
-from scorekit.checks import check_classes
+from scorekit.checks import check_classes, check_like
 from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["sample"]
@@ -44,8 +44,8 @@ def sample(
       ``(B, L)`` int32 codes, or ``(B, L, C)`` values.
 
     Raises:
-      ValueError: for a prefix that is too long or of another kind, or logits of which the largest is not finite: if
-        traced, the code drawn from them and all later ones are -1.
+      ValueError: for a prefix that is too long or of another kind, a transform of another shape, a code of the prefix
+        out of range, or logits of which the largest is not finite: if traced, that code and all later ones are -1.
 
     >>> from scorekit.autoregressive import markov_chain
     >>> turns = markov_chain(jnp.zeros(2), jnp.array([[-jnp.inf, 0.0], [0.0, -jnp.inf]]))  # 0, 1, 0, 1, ...
@@ -61,12 +61,15 @@ def sample(
     if prefix is not None:
         prefix = check_sequences(model.conditional, prefix, "prefix")
         count = prefix.shape[1]
-        if isinstance(model.conditional, Categorical):
+        if of_codes:
             check_classes(model.conditional.num_codes, prefix=prefix)
         if prefix.shape[0] != batch or count > length:
             raise ValueError(
                 f"prefix must have shape ({batch}, K, ...) with K from 1 to {length}, got {jnp.shape(prefix)}"
             )
+        if of_codes:  # a traced code out of range is none, as are all after it
+            inside = in_range(prefix, model.conditional.num_codes) < model.conditional.num_codes
+            prefix = jnp.where(inside, prefix.astype(start.dtype), -1)
         prefix = jnp.moveaxis(prefix, 1, 0).astype(start.dtype)
         start = typed_as(start, prefix[0])
         given = jnp.pad(prefix, [(0, length - count), *[(0, 0)] * start.ndim])
@@ -75,7 +78,10 @@ def sample(
         previous, state = carry
         key, value, is_given = inputs
         outputs, state = model.step(state, as_index(previous) if of_codes else previous)
-        outputs = outputs if transform is None else transform(outputs)
+        if transform is not None:
+            changed = transform(outputs)
+            check_like("the outputs of the model", outputs, transform=changed)
+            outputs = changed
         x = model.conditional.sample(key, outputs).astype(start.dtype)
         x = x if prefix is None else jnp.where(is_given, value, typed_as(x, value))
         x = jnp.where(is_missing(previous), previous, x) if of_codes else x

@@ -44,7 +44,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import checked
-from scorekit.checks import check_floating, check_like, check_time
+from scorekit.checks import check_floating, check_like, check_real, check_time
 from scorekit.predictions import Velocity
 from scorekit.process import diffusion_squared, drift
 from scorekit.trees import as_pytree, combine
@@ -77,6 +77,7 @@ def _predict(denoiser, x, t):
     check_floating(x=x)
     prediction = denoiser(x, t)
     check_like("x", Prediction(x, x), prediction=prediction)
+    check_real(prediction=prediction)
     return prediction
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from scorekit._files import check_unpacked
+from scorekit._files import check_complete, check_unpacked
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.audio import resample
 from scorekit.checks import warn_caller
@@ -23,6 +23,8 @@ __all__ = ["recordings"]
 _SUFFIXES = (".flac", ".ogg", ".wav")
 _MOST_HOURS, _MOST_BYTES = 24, 2**33
 """Hours and bytes of a file."""
+_MOST_PEAK = 2.0
+"""Largest value of a file of floats: values beyond 1, full scale, are clipped, and many make a square wave."""
 _RATE = Count(100, 768_000)
 _Rate: TypeAlias = Annotated[int, _RATE]
 _MARGIN = 160
@@ -108,6 +110,7 @@ class _Recordings:
         record = self._files.record(index)
         label = int(self._files.fields(record)["label"])
         with _opened(record) as file:
+            check_complete(file.extra_info)
             _RATE.check("its sample rate", file.samplerate)
             hours = file.frames / file.samplerate / 3600
             if not 0 < hours <= _MOST_HOURS:
@@ -189,6 +192,8 @@ class _Recordings:
             if x.shape[1] != count or not np.isfinite(x).all():
                 what = "holds NaN or infinities" if x.shape[1] == count else f"ends after {begin + x.shape[1]:,} frames"
                 raise ValueError(f"it {what}")
+            if (peak := np.abs(x).max(initial=0.0)) > _MOST_PEAK:
+                raise ValueError(f"it must have values of full scale [-1, 1], it has {peak:.3g}: divide it by its peak")
         x = x.mean(axis=0) if self.channels == 1 else x
         x = x if rate == self.sample_rate else resample(x, rate, self.sample_rate)
         x = x[..., skipped : skipped + self.length]

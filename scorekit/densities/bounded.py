@@ -65,7 +65,10 @@ class Bounds:
         )
         x = jnp.where(low, lower + jnp.exp(jnp.where(low & ~high, u, 0.0)), u)
         x = jnp.where(high, upper - jnp.exp(jnp.where(high & ~low, -u, 0.0)), x)
-        return jnp.where(low & high, between, x)
+        x = jnp.where(low & high, between, x)
+        next_up = lambda end, to: end + jnp.maximum(jnp.abs(jnp.nextafter(end, to) - end), jnp.finfo(end.dtype).tiny)
+        x = jnp.where(low, jnp.maximum(x, next_up(lower, jnp.inf)), x)  # rounding may reach a bound
+        return jnp.where(high, jnp.minimum(x, -next_up(-upper, jnp.inf)), x)
 
     def log_det(self, x: Array) -> Array:
         """``log |du/dx|``, which turns a log-density of u into one of x; ``(..., D) -> (...)``."""
@@ -132,6 +135,12 @@ def bounds(lower: ArrayLike, upper: ArrayLike) -> Bounds:
     if low.ndim != 1 or low.shape != high.shape or not low.size:
         raise ValueError(f"lower and upper must have one shape (D,), got {low.shape} and {high.shape}")
     check(lambda x: np.all(low < x), f"above lower = {low.tolist()}", upper=high)
+    dtype = jnp.empty(0, float).dtype
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.stack([low, high]).astype(dtype)
+        rounded = (np.isfinite(ends) != np.isfinite([low, high])).any() or np.any(ends[0] >= ends[1])
+        if rounded or np.any(np.isinf(ends[1] - ends[0]) & np.isfinite(ends).all(0)):
+            raise ValueError(f"lower and upper must be apart and finitely far in {dtype}, got {low} and {high}")
     return Bounds(lower=jnp.asarray(low, float), upper=jnp.asarray(high, float))
 
 

@@ -39,9 +39,10 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_array
 from scorekit._meshes import unsplit
 from scorekit.arguments import Between, Each, Positive, checked
-from scorekit.checks import check, check_broadcasts, check_floating, check_like, check_per_example
+from scorekit.checks import check, check_broadcasts, check_finite, check_floating, check_like, check_per_example
 from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -85,6 +86,7 @@ def kernel_drift(
       sample_weights: ``(B, M)`` likewise.
     """
     check_floating(x=x, data=data, samples=samples)
+    check_finite(x=x, data=data, samples=samples)
     check(lambda w: ~(w < 0), ">= 0", data_weights=data_weights, sample_weights=sample_weights)
     rows, shares = _rows(x), []
     data, samples = unsplit((data, samples))
@@ -93,7 +95,9 @@ def kernel_drift(
             raise ValueError(f"{name} must be points like those of x, {jnp.shape(x)}, got {jnp.shape(points)}")
         pairs = jax.ShapeDtypeStruct((len(rows), len(points)), rows.dtype)
         check_broadcasts(f"the pairs of x and {name}", pairs, **{f"{name.removesuffix('s')}_weights": weights})
-        shares.append(_log_kernel(kernel, rows, _rows(points), bandwidth) + jnp.log(jnp.asarray(weights, rows.dtype)))
+        logits = _log_kernel(kernel, rows, _rows(points), bandwidth)
+        logits = jnp.where(jnp.all(jnp.isneginf(logits), axis=1, keepdims=True), jnp.nan, logits)  # infinitely far
+        shares.append(logits + jnp.log(jnp.asarray(weights, rows.dtype)))
     if joint:
         both = jnp.concatenate(shares, axis=1)
         near, far = jnp.split(jnp.sqrt(_softmax(both, 1) * _softmax(both, 0)), [len(data)], axis=1)
@@ -118,7 +122,7 @@ def drift_weights(
       data_labels: classes of the data, ``(N,)``.
       guidance_scale: γ, scalar or ``(B,)``.
     """
-    labels, data_labels = jnp.asarray(labels), jnp.asarray(data_labels)
+    labels, data_labels = as_array(labels, "labels"), as_array(data_labels, "data_labels")
     for name, classes in {"labels": labels, "data_labels": data_labels}.items():
         if classes.ndim != 1 or not classes.size or not jnp.issubdtype(classes.dtype, jnp.integer):
             raise ValueError(f"{name} must hold integers, one per example, got {classes.dtype} {classes.shape}")

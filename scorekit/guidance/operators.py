@@ -21,7 +21,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit.arguments import Between, NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.checks import check_axes, check_broadcasts, check_finite, check_floating
+from scorekit.checks import check, check_axes, check_broadcasts, check_finite, check_floating
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, PyTree
 
@@ -69,7 +69,8 @@ def adjoint(operator: Operator, like: PyTree) -> Operator:
 def _masked(keep, x):
     check_floating(x=x)
     check_broadcasts("x", x, keep=keep)
-    return jax.tree.map(lambda leaf, k: leaf * jnp.asarray(k, leaf.dtype), x, keep)
+    exact = lambda k: jnp.where((k == 0) | (k == 1), k, jnp.nan)  # a traced mask
+    return jax.tree.map(lambda leaf, k: leaf * exact(jnp.asarray(k, leaf.dtype)), x, keep)
 
 
 def mask(keep: PyTree) -> Operator:
@@ -81,6 +82,8 @@ def mask(keep: PyTree) -> Operator:
     >>> mask(jnp.array([True, False]))(jnp.full((1, 2), 3.0))
     Array([[3., 0.]], dtype=float32)
     """
+    for leaf in jax.tree.leaves(keep):
+        check(lambda m: (m == 0) | (m == 1), "True or 1 where the data are observed, else False or 0", keep=leaf)
     return Partial(_masked, keep)
 
 

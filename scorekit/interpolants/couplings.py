@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit._codes import as_array
 from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_time
@@ -97,7 +98,7 @@ def pair(
     if n == 0:
         raise ValueError("x0 must hold at least one example, got none")
     if labels is not None:
-        labels = jnp.asarray(labels)
+        labels = as_array(labels, "labels")
         if labels.shape != (n,) or not jnp.issubdtype(labels.dtype, jnp.integer):
             raise ValueError(f"labels must be integers of shape ({n},), got {labels.dtype} of shape {labels.shape}")
     order, found, like = functools.partial(_order, assign), [], eps

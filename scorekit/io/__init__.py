@@ -45,6 +45,8 @@ _LATE = {"Loaded": "loading", "export": "_exporting", "load": "loading"}
 def __getattr__(name: str) -> Any:
     """Imports functions that need the networks on first use: paths need nothing but Python."""
     if name in _LATE:
+        from scorekit._extras import flax  # noqa: F401
+
         return getattr(importlib.import_module(f"scorekit.io.{_LATE[name]}"), name)
     if name in __all__:
         return importlib.import_module(f"scorekit.io.{name}")

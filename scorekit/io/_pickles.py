@@ -180,6 +180,14 @@ _HASHED = {
 _CALLS = (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INST)
 
 
+def _sized(self: Any) -> None:
+    """The operation BYTEARRAY8, which would allocate as many bytes as the file states."""
+    stated = int.from_bytes(self.read(8), "little")
+    if stated > self._size:
+        raise pickle.UnpicklingError(f"refused {stated:,} bytes in a file of {self._size:,}")
+    self.append(bytearray(self.read(stated)))
+
+
 class _Unpickler(_Base):
     """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers."""
 
@@ -187,11 +195,13 @@ class _Unpickler(_Base):
         **_Base.dispatch,
         **{opcode[0]: _hashing(opcode, keys) for opcode, keys in _HASHED.items()},
         **{opcode[0]: _calling(opcode) for opcode in _CALLS},
+        pickle.BYTEARRAY8[0]: _sized,
     }
 
     def __init__(self, file: Any, size: int, storage: Callable[[str, np.dtype, int], Storage] | None = None):
         super().__init__(file, encoding="latin1")
         self._storage, self.budget = storage, 2**20 + 8 * size
+        self._size = size
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) in _KNOWN:

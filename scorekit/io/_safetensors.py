@@ -14,6 +14,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError  # late: the other files need nothing
     from safetensors.numpy import load, load_file
 
+    from scorekit._extras import safetensors  # noqa: F401
+
     assert jnp.bfloat16  # numpy knows this dtype once jax is imported
     check_regular(path)
     with naming(path):

@@ -239,6 +239,13 @@ def ddpm(betas: str | Sequence[float] | np.ndarray = "linear", target: Any = "ep
     return Preconditioning(schedule, as_target(target), TimestepInput(schedule=schedule, last=last), 1.0)
 
 
+_SCHEDULERS = """
+    CogVideoXDDIM CogVideoXDPM DDIM DDIMInverse DDIMParallel DDPM DDPMParallel DEISMultistep DPMSolverMultistep
+    DPMSolverMultistepInverse DPMSolverSDE DPMSolverSinglestep EDMDPMSolverMultistep EDMEuler EulerAncestralDiscrete
+    EulerDiscrete FlowMatchEulerDiscrete FlowMatchHeunDiscrete FlowMatchLCM HeunDiscrete KDPM2AncestralDiscrete
+    KDPM2Discrete LCM LMSDiscrete PNDM RePaint SASolver TCD UnCLIP UniPCMultistep
+"""
+"""The known classes of diffusers, without the word Scheduler."""
 _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
@@ -260,6 +267,9 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     """
     config = {"prediction_type": "epsilon", "beta_schedule": None, **config}
     name, betas = str(config.get("_class_name", "without _class_name")), config.get("trained_betas")
+    other = f"config must be of a scheduler of betas, of EDM or of flow matching, got that of {name}"
+    if "_class_name" in config and name.removeprefix("Flax").removesuffix("Scheduler") not in _SCHEDULERS.split():
+        raise ValueError(other)
     if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
         check_none(unsupported(config, {"invert_sigmas": (False,)}))
         last = config.get("num_train_timesteps", 1000)
@@ -269,7 +279,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
         check_none(unsupported(config, {"prediction_type": ("epsilon",)}))
         return edm(config.get("sigma_data", 0.5), config.get("sigma_min", 0.002), config.get("sigma_max", 80.0))
     if betas is None and config["beta_schedule"] is None:
-        raise ValueError(f"config must be of a scheduler of betas, of EDM or of flow matching, got that of {name}")
+        raise ValueError(other)
     only: dict[str, tuple[Any, ...]] = {"prediction_type": tuple(_PREDICTIONS), "snr_shift_scale": (None, 1.0)}
     only |= {} if betas is not None else {"beta_schedule": tuple(BETAS)}
     only |= {"timestep_type": ("discrete",)} if config["prediction_type"] == "v_prediction" else {}
@@ -280,6 +290,9 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
         for field, bound in bounds.items():
             bound.check(field, given[field])
         betas = beta_table(config["beta_schedule"], *(given[field] for field in bounds))
+    elif config.get("num_train_timesteps", len(betas)) != len(betas):
+        steps = config["num_train_timesteps"]
+        raise ValueError(f"trained_betas must have num_train_timesteps = {steps} values, got {len(betas)}")
     found = ddpm(betas, _PREDICTIONS[config["prediction_type"]])
     if config.get("rescale_betas_zero_snr"):
         schedule = schedules.zero_terminal_snr(found.schedule)

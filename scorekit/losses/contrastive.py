@@ -25,6 +25,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from scorekit._codes import as_array
 from scorekit._meshes import unsplit
 from scorekit._numerics import wide
 from scorekit.arguments import Between, FiniteScalar, checked
@@ -66,7 +67,7 @@ def contrastive_loss(
         integer = jnp.issubdtype(jnp.result_type(subjects), jnp.integer)
         if jnp.shape(subjects) != right.shape or not integer:
             raise ValueError(f"subjects must be integers {right.shape}, got {subjects}")
-        subjects = jnp.asarray(subjects)
+        subjects = as_array(subjects, "subjects")
         others = (subjects[:, None] == unsplit(subjects)) & ~own
         logits = jnp.where(others, -jnp.inf, logits)
     both = jax.nn.logsumexp(logits, axis=0) + jax.nn.logsumexp(logits, axis=1)

@@ -46,8 +46,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
-from scorekit._codes import in_range
+from scorekit._codes import as_array, in_range
 from scorekit._numerics import wide
+from scorekit._shape_checks import call_network
 from scorekit.arguments import checked
 from scorekit.checks import check, check_classes, check_floating, check_like
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
@@ -146,8 +147,7 @@ def denoising_loss_at(
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
-    output = network(perturb(x0, eps, times.t, schedule), times.t)
-    check_like("x0", x0, output=output)
+    output = call_network("output", network, perturb(x0, eps, times.t, schedule), times.t)
     truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
     error = jax.tree.map(lambda a, e: wide(a) - e, output, truth)
     target_mse = sum_per_example(jnp.square, error) / event_size(x0)
@@ -211,7 +211,7 @@ def classification_loss_at(
     Args:
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
     """
-    b, labels = _examples(x0), jnp.asarray(labels)
+    b, labels = _examples(x0), as_array(labels, "labels")
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers of shape ({b},), got {labels.dtype} of shape {labels.shape}")
     _check_times(times, b)
@@ -266,7 +266,8 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
     values = jnp.where(jnp.isnan(log_snr), jnp.nan, values)
     k = bins - 1 - jnp.sum(log_snr[:, None] < edges[1:-1], axis=1)
     inside = k[:, None] == jnp.arange(bins)  # sums and no scatter, which a split batch does not have
-    return Binned(*(jnp.sum(jnp.where(inside, x[:, None], 0), axis=0) for x in (values, jnp.ones_like(values))), edges)
+    sums = jnp.sum(jnp.where(inside, values[:, None], 0), axis=0)
+    return Binned(sums, jnp.sum(inside, axis=0, dtype=values.dtype), edges)
 
 
 def uncertainty_weighted(loss: Array, log_variance: Array) -> Array:

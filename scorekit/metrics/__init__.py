@@ -11,6 +11,7 @@ Returns:
   A scalar, where no other result is named.
 """
 
+from scorekit._extras import flax  # noqa: F401
 from scorekit.metrics import inception, vgg
 from scorekit.metrics.calibration import (
     CalibrationTest,

@@ -56,7 +56,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
-from scorekit.checks import check_finite, check_not_nan
+from scorekit.checks import check, check_finite, check_not_nan
 from scorekit.typing import ArrayLike
 
 __all__ = [
@@ -158,7 +158,9 @@ def expected_coverage(
 
     Source: Hermans et al. 2022 (https://arxiv.org/abs/2110.06581).
     """
-    check_not_nan(log_density_samples=log_density_samples, log_density_truth=log_density_truth)
+    named = {"log_density_samples": log_density_samples, "log_density_truth": log_density_truth}
+    check_not_nan(**named)
+    check(lambda x: x < np.inf, "below infinity, which would tie", **named)
     samples, truth = np.asarray(log_density_samples, float), np.asarray(log_density_truth, float)
     if samples.ndim != 2 or truth.shape != samples.shape[:1] or samples.size == 0:
         raise ValueError(
@@ -202,6 +204,8 @@ def tarp(
     r = np.asarray(references, float)
     if r.shape != truth.shape:
         raise ValueError(f"references must be shaped like truth, {truth.shape}, got {r.shape}")
+    unit = np.frexp(np.abs(truth).max(axis=0))[1]  # powers of 2, so that squares neither overflow nor vanish
+    samples, truth, r = (np.ldexp(x, -unit) for x in (samples, truth, r))
     scale = truth.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     distance = lambda x: np.sqrt(np.sum(np.square((x - r[:, None]) / scale), axis=-1))

@@ -56,6 +56,8 @@ def two_sample_test(
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.ndim != 2 or x.shape != y.shape or len(x) < folds or x.shape[1] < 1:
         raise ValueError(f"x and y must be (N, D) of one shape with N >= folds = {folds}, got {x.shape} and {y.shape}")
+    unit = np.frexp(np.abs(x).max(axis=0))[1]  # powers of 2, so that squares neither overflow nor vanish
+    x, y = np.ldexp(x, -unit), np.ldexp(y, -unit)
     mean, scale = x.mean(axis=0), x.std(axis=0, ddof=1)
     if not np.all(scale > 0):
         raise ValueError(f"x must vary in every column, got the standard deviations {scale}")

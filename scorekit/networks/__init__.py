@@ -105,6 +105,7 @@ Args:
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
+from scorekit._extras import flax  # noqa: F401
 from scorekit.networks import attention, autoencoder_kl, dit, flows
 from scorekit.networks._magnitude import LogVariance, normalise_weights
 from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._codes import in_range
+from scorekit._codes import as_array, in_range
 from scorekit.networks.conditioning import ABSENT, Masked
 from scorekit.typing import Array, ArrayLike
 
@@ -76,7 +76,7 @@ def along_positions(condition: Array) -> Array:
 
 def per_example(name: str, value: ArrayLike, batch: int) -> Array:
     """A scalar or ``(B,)`` as ``(B,)``."""
-    value = jnp.asarray(value)
+    value = as_array(value, name)
     if value.shape not in ((), (batch,)):
         raise ValueError(f"{name} must be a scalar or have shape ({batch},), got shape {value.shape}")
     return jnp.broadcast_to(value, (batch,))

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
+from scorekit._codes import as_array
 from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_floating, check_like, check_per_example
 from scorekit.trees import expand
@@ -67,7 +68,7 @@ def drop_labels(key: Key, labels: ArrayLike, rate: Fraction, null_label: ArrayLi
     for name, value in (("labels", labels), ("null_label", null_label)):
         if not jnp.issubdtype(jnp.result_type(value), jnp.integer):
             raise ValueError(f"{name} must be integers, got dtype {jnp.result_type(value)}")
-    labels = jnp.asarray(labels)
+    labels = as_array(labels, "labels")
     dropped = jax.random.bernoulli(key, rate, labels.shape)
     return jnp.where(dropped, jnp.asarray(null_label, labels.dtype), labels)
 

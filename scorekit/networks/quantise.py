@@ -46,7 +46,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import in_range
+from scorekit._codes import as_array, in_range
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
@@ -139,7 +139,7 @@ def sum_of_codes(index: ArrayLike, codes: ArrayLike) -> Array:
       codes: codes ``(M, K, D)``.
     """
     check_floating(codes=codes)
-    index, codes = jnp.asarray(index), jnp.asarray(codes)
+    index, codes = as_array(index, "index"), jnp.asarray(codes)
     if codes.ndim != 3 or index.ndim < 1 or not 1 <= len(index) <= len(codes):
         raise ValueError(
             f"index must be (m, ...) with 1 <= m <= M of codes (M, K, D), got {index.shape} and {codes.shape}"

@@ -24,7 +24,7 @@ denoiser of the flow,
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ from jax.flatten_util import ravel_pytree
 from scorekit._grids import check_grid, check_samples
 from scorekit._meshes import cond, scan, take_rows, unsplit
 from scorekit._numerics import is_due, wide
-from scorekit.arguments import Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
-from scorekit.checks import check, check_finite, check_floating
+from scorekit.arguments import Count, Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
+from scorekit.checks import check, check_finite, check_floating, nan_unless
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
@@ -82,7 +82,7 @@ def annealed_posterior(
     observation: PyTree,
     noise_std: PositiveScalar,
     *,
-    stages: PositiveInt = 40,
+    stages: Annotated[int, Count(1, 2**20)] = 40,
     sweeps: PositiveInt = 1,
     steps: PositiveInt = 12,
     power: PositiveFloat = 1.75,
@@ -119,7 +119,7 @@ def annealed_posterior(
 
     Raises:
       ValueError: for an operator that is not linear or observes nothing, a last level below the noise of the schedule
-        at ``t = 0`` and, called eagerly, a prior without samples near the observation.
+        at ``t = 0``, and a prior without samples near the observation; traced, everything is NaN.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
     >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
@@ -141,6 +141,7 @@ def annealed_posterior(
     unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], unsplit(x_init)))[1]
     observed = _decomposed(operator, unravel, x_init, observation, noise_std)
     last = 1.0 / jnp.sqrt(observed.precision.max())
+    check(lambda t: t <= 0.01, "at most 0.01, where the data have no noise", **{"ts[-1]": times[-1]})
     least = schedule.sigma(0.0) / schedule.alpha(0.0)
     if not is_traced(last - least):
         limit = float(least * noise_std / last)
@@ -183,13 +184,15 @@ def annealed_posterior(
     x = check_samples(jax.vmap(unravel)(z), times, schedule, x_init=x_init)
     x = jax.tree.map(lambda leaf, given: leaf.astype(given.dtype), x, like)
     misfit = observed.misfit(z)
-    if not is_traced(misfit) and misfit > 1.0 + 10.0 / jnp.sqrt(observed.rank):
+    possible = misfit <= 1.0 + 10.0 / jnp.sqrt(observed.rank)
+    if not is_traced(possible) and not possible:
         raise ValueError(
             f"observation must be possible under the prior, but its samples miss it by {float(misfit) ** 0.5:.3g} "
             f"standard deviations of the noise: the prior has no samples near it, or noise_std = {noise_std} is too "
             "small for these steps and stages"
         )
-    return AnnealedResult(x, log_evidence + observed.log_constant, levels, ess, misfit)
+    result = AnnealedResult(x, log_evidence + observed.log_constant, levels, ess, misfit)
+    return nan_unless(possible & (noise_std > 0) & (last > least), result)
 
 
 def _flat(x: PyTree) -> Array:

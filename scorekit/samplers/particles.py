@@ -33,7 +33,7 @@ from scorekit._grids import check_grid, check_samples
 from scorekit._meshes import cond, scan, take_rows
 from scorekit._numerics import is_due, wide
 from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
-from scorekit.checks import check, check_finite, check_floating, check_prediction
+from scorekit.checks import check, check_finite, check_floating, check_prediction, check_real
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
@@ -136,6 +136,7 @@ def twisted_sample(
     def log_power(value, power):
         if jnp.shape(value) != (batch_size(x_init),):
             raise ValueError(f"log_likelihood and twist must return shape (B,), got {jnp.shape(value)}")
+        check_real(**{"the result of log_likelihood or twist": value})
         return jnp.asarray(jnp.where(power == 0, 0.0, wide(power) * wide(value)), float)
 
     def guess_and_prediction(x, t):
@@ -155,7 +156,8 @@ def twisted_sample(
 
     start = solver.init(x_init), jnp.zeros(batch_size(x_init))
     last_factor = lambda x, carry: log_power(log_likelihood(x), guidance_scale) - carry[1]
-    return _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold)
+    finite = f"denoiser and {'log_likelihood' if twist is None else 'twist'}, with their gradients,"
+    return _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold, finite)
 
 
 @checked
@@ -227,7 +229,7 @@ def product_sample(
         return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, states)
 
     start = (solver.init(x_init),) * (1 + len(conditions))
-    return _run(key, ts, schedule, rows, x_init, start, propose, lambda x, carry: 0.0, threshold)
+    return _run(key, ts, schedule, rows, x_init, start, propose, lambda x, carry: 0.0, threshold, "base and conditions")
 
 
 class _Move(NamedTuple):
@@ -238,7 +240,7 @@ class _Move(NamedTuple):
     carry: PyTree
 
 
-def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold) -> ParticleResult:
+def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold, finite) -> ParticleResult:
     """Weight, resample and move the particles along ``rows``.
 
     ``propose(x, carry, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
@@ -275,7 +277,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
     carry = x_init, start, jnp.zeros(b), jnp.zeros(())
     (x, past, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, (rows, *keys))
-    check_samples(x, ts, schedule, x_init=x_init)
+    check_samples(x, ts, schedule, advice=f"{finite} must be finite along ts", x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
     allowed = "possible for a sample at least, and finite for all unless twist is given"
     check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_likelihood=log_weights)

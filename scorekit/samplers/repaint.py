@@ -117,7 +117,8 @@ def repaint(
         for_step, for_known = jax.random.split(key)
         x, state = solver.step(for_step if solver.stochastic else None, state, x, row, once)
         known = perturb(observation, normal_like(for_known, x), s, schedule)
-        x = jax.tree.map(lambda a, b, m: jnp.where(jnp.asarray(m, bool), b.astype(a.dtype), a), x, known, mask)
+        masked = lambda a, b, m: jnp.where(m == 1, b.astype(a.dtype), jnp.where(m == 0, a, jnp.nan))
+        x = jax.tree.map(masked, x, known, mask)
         return x, state
 
     def up(key, state, x, s, t, row):

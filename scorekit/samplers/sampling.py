@@ -69,7 +69,7 @@ def sample(
     found = integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
     if not any(map(is_traced, jax.tree.leaves(found))):
         _note_eager_call(type(solver), times.shape, str(jax.tree.map(np.shape, x_init)))
-    return check_samples(found, times, schedule, x_init=x_init)
+    return check_samples(found, times, schedule, solver, x_init=x_init)
 
 
 _EAGER: set[tuple] = set()

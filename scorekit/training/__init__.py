@@ -4,6 +4,7 @@ Returns:
   The state, the parameters with their step, or their average.
 """
 
+from scorekit._extras import flax, optax, orbax  # noqa: F401
 from scorekit._sharded import Shard, gathered
 from scorekit.training.assignment import optimal_assignment
 from scorekit.training.checkpoints import Checkpoints, Restored

@@ -48,6 +48,16 @@ def test_resample_leaves_at_least_one_sample():
     np.testing.assert_array_equal(resample(np.array([[1.0, 0.5], [0.0, 0.0]]), 44100, 8000), [[0.75], [0.0]])
 
 
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("aiff", "PCM_16")])
+@pytest.mark.parametrize("cut", [4, 9000])
+def test_a_file_that_was_cut_off_is_an_error(tmp_path, suffix, subtype, cut):
+    path = tmp_path / f"a.{suffix}"
+    write(path, np.zeros(8000), 8000, subtype=subtype)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ValueError, match=rf"a.{suffix}': it ends after [\d,]+ of the [\d,]+ bytes that its header"):
+        read(path)
+
+
 def test_a_header_of_many_hours_is_an_error(tmp_path):
     path = tmp_path / "a.flac"
     write(path, np.zeros(8000), 8000)

@@ -14,6 +14,7 @@ from scorekit.networks.flows import AutoregressiveFlow
 KEY, LENGTH = jax.random.key(0), 4
 EVERY, X = np.array(list(itertools.product(range(3), repeat=LENGTH))), jnp.zeros((1, LENGTH, 1))
 CHAIN, TWO = ar.markov_chain(np.zeros(3), np.zeros((3, 3))), ar.markov_chain(np.zeros(2), np.zeros((2, 2)))
+BEYOND = np.array([[2**32 + 1]])
 PROCESS, MIXTURE = ar.ar_process([0.5]), ar.LogisticMixture(components=3, bins=16)
 FLOW = AutoregressiveFlow(channels=8, depth=2, cycle=2, parallel="sampling")
 
@@ -47,6 +48,12 @@ test_errors_name_the_argument = raising(
         ("model must", lambda: ar.log_prob_table(PROCESS, 2)),
         ("length must", lambda: ar.log_prob_table(CHAIN, 10**9)),
         ("prefix must", lambda: ar.sample(KEY, PROCESS, 2, 3, prefix=np.zeros((2, 4, 1)))),
+        ("x must hold integers that fit in int32", lambda: ar.log_prob(CHAIN, BEYOND)),
+        ("x must hold", lambda: ar.bits_per_sample(CHAIN, BEYOND)),
+        ("prefix must hold", lambda: ar.sample(KEY, CHAIN, 1, 3, prefix=BEYOND)),
+        ("samples must hold", lambda: ar.hamming_agreement(np.zeros((1, 1), int), BEYOND)),
+        ("transform must", lambda: ar.sample(KEY, CHAIN, 1, 3, transform=lambda logits: jnp.tile(logits, 2))),
+        ("width must", lambda: ar.beam_search(CHAIN, 99, 2**40)),
         ("network must", lambda: ar.model_from_network(CausalWaveNet(), {}, ar.LogisticMixture())),
         ("model must", lambda: joint(CHAIN)),
         ("model must", lambda: joint(ar.classifier_free(CHAIN, CHAIN, jnp.ones(8)))),

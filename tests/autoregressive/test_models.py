@@ -143,3 +143,12 @@ def test_a_network_of_noisy_sequences_is_a_diffusion_model():
     np.testing.assert_allclose(score, slope, rtol=2e-2, atol=1e-2)
     np.testing.assert_allclose(at_each[1], at_one[1], rtol=1e-5)
     assert abs(float(at_each[0] - at_one[0])) > 1e-3, "the noise level matters"
+
+
+CHAIN = ar.markov_chain(jnp.zeros(4), jnp.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("code", [-1, 4, 7])
+def test_a_traced_prefix_out_of_range_leaves_no_codes_from_there(code):
+    run = jax.jit(lambda prefix: ar.sample(KEY, CHAIN, 1, 4, prefix=prefix))
+    assert run(jnp.array([[2, code]])).tolist() == [[2, -1, -1, -1]]

@@ -143,3 +143,12 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path, name):
             found = next(batches)["x"]
     assert ["could not be read" in str(warning.message) for warning in warned] == [True]
     np.testing.assert_array_equal(found[:, :60], [np.arange(1, 61)] * 2)
+
+
+def test_floats_far_beyond_full_scale_are_an_error(tmp_path):
+    for name, peak in (("loud", 1.5), ("codes", 32767.0)):
+        audio.write(tmp_path / f"{name}.wav", np.linspace(-peak, peak, 100), 8000, subtype="FLOAT")
+    source = recordings(tmp_path, length=50)
+    with pytest.raises(ValueError, match=r"codes.wav cannot be read: .* full scale \[-1, 1\], it has 3.28e\+04"):
+        source[0]
+    assert source[2]["x"].min() == -32768

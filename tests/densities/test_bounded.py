@@ -58,3 +58,11 @@ def test_at_a_bound_u_is_infinite_and_beyond_it_nan():
     assert limits.to_unconstrained(jnp.array([[0.0], [1.0]])).ravel().tolist() == [-np.inf, np.inf]
     assert bool(jnp.isnan(limits.to_unconstrained(jnp.array([[1.5]]))).all())
     assert limits.holds(jnp.array([[0.0], [0.5]])).tolist() == [False, True]
+
+
+def test_no_point_reaches_a_bound():
+    limits = densities.bounds([0.0, 0.0, -2.0, -1.0, 3.0], [1.0, np.inf, 5.0, 0.0, 3e38])
+    u = jnp.array([[17.0], [-17.0], [80.0], [-1e3], [jnp.inf], [-jnp.inf]]) * jnp.ones(5)
+    x = jax.jit(limits.from_unconstrained)(jnp.where(jnp.arange(5) == 1, -jnp.abs(u), u))
+    assert limits.holds(x).all()
+    assert jnp.isfinite(limits.to_unconstrained(x)).all()

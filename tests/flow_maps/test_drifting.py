@@ -71,6 +71,17 @@ def test_drift_is_0_for_equal_sets_and_changes_sign_with_them(kernel, joint):
     np.testing.assert_array_equal(none, 0.0)
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+def test_drift_of_a_point_that_is_infinitely_far_is_nan(kernel):
+    x, data, samples = drawn(2, 5, 7, 6)
+    run = jax.jit(lambda x: flow_maps.kernel_drift(x, data, samples, 0.5, kernel=kernel))
+    for far in (jnp.inf, -1e30):  # the squares of the latter overflow
+        found = jnp.isnan(run(x.at[2].set(far)))
+        assert found.all(1).tolist() == found.any(1).tolist() == [False, False, True, False, False]
+    with pytest.raises(ValueError, match="x must be finite, but 1 of 10 values are not"):
+        flow_maps.kernel_drift(x.at[0, 0].set(jnp.inf), data, samples, 0.5)
+
+
 def test_laplace_drift_of_the_paper_is_its_sum_over_pairs():
     """``sum_ij a_i b_j (y_i - z_j)``, with the roots of the softmax over both sets and of that over the points x."""
     x, data, samples = (np.asarray(a, np.float64) for a in drawn(3, 4, 5, 6))

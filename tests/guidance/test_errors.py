@@ -34,6 +34,8 @@ test_errors_name_the_argument = raising(
         ("same shape", lambda: sequences.guide_sequentially(jnp.zeros(2), jnp.zeros(3), 1.0)),
         ("terms must", guidance.log_product),
         ("factor", lambda: operators.average_pool(4)(IMAGES)),
+        ("keep must be True or 1", lambda: operators.mask(np.array([0.5, 2.0]))),
+        ("keep must be True or 1", lambda: operators.mask(np.array(["yes", ""]))),
         ("kernel must", lambda: operators.blur(np.ones((3, 2)))(SIGNALS)),
         ("operator must", lambda: operators.adjoint(jnp.square, X)(X)),
         ("conditions must", lambda: guidance.classifier_free_batched(same, jnp.arange(4), 9, 2.0)(X, 0.5)),

@@ -12,7 +12,7 @@ from golden import random_tensors
 from safetensors.numpy import save_file
 
 from scorekit import io
-from scorekit.io.formats import autoencoder_kl, ddpm
+from scorekit.io.formats import autoencoder_kl, bert, ddpm
 from scorekit.io.formats._shared import NEW_ATTENTION, OLD_ATTENTION
 from scorekit.io.tensors import Tensors
 from scorekit.networks import AutoencoderKL, DDPMUNet
@@ -90,6 +90,7 @@ def test_a_variance_that_is_predicted_too_is_left_out():
 
 
 REASONS = {
+    "norm_eps": (1e30, r"in \[0, 0.1\], got 1e\+30"),
     "act_fn": ("mish", "'silu' or 'swish', got 'mish'"),
     "attention_head_dim": (3, r"divisors of block_out_channels = \[8, 16, 20\], got 3"),
     "attn_norm_num_groups": (2, "None or norm_num_groups = 4, got 2"),
@@ -152,6 +153,8 @@ def test_a_pipeline_opens_with_one_call(pipeline):
     [
         (ddpm, {"_class_name": "UNetMotionModel"}, "_class_name must be 'UNet2DModel' or 'UNet2DConditionModel', got"),
         (autoencoder_kl, {"use_quant_conv": False}, "use_post_quant_conv must be False, as use_quant_conv"),
+        (autoencoder_kl, {"scaling_factor": 1e300}, r"scaling_factor must be in \[1e-06, 1e\+06\], got 1e\+300"),
+        (bert, {"layer_norm_eps": 1e30}, r"layer_norm_eps must be in \[0, 0.1\], got 1e\+30"),
         (autoencoder_kl, {"block_out_channels": [64, 96]}, "block_out_channels must be multiples of the first"),
         (autoencoder_kl, {"up_block_types": ["AttnUpBlock2D"]}, r"must be \['UpDecoderBlock2D'\], got"),
     ],

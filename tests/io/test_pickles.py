@@ -144,6 +144,7 @@ HOSTILE = {
     "zip": (zipped(pickle.dumps(Call(eval, MARK))), "refused builtins.eval"),
     "reference": (b"\x80\x02X\x03\x00\x00\x00abcQ.", "refused the reference 'abc'"),
     "object": (OBJECT, "refused to rebuild"),
+    "size": (b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"x.", "refused 8,589,934,592 bytes in a file of 13"),
 }
 
 

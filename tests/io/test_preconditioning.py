@@ -103,6 +103,11 @@ def test_given_betas_and_zero_terminal_signal():
             "num_train_timesteps must be an integer from 2 to 1048576, got 1",
         ),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 0}, "num_train_timesteps must be"),
+        (
+            {"_class_name": "UnheardScheduler", "beta_schedule": "linear"},
+            "got that of UnheardScheduler",
+        ),
+        ({"trained_betas": [0.1, 0.2], "num_train_timesteps": 3}, "must have num_train_timesteps = 3 values, got 2"),
         ({"beta_schedule": "linear", "beta_start": 0.0}, r"beta_start must be in \(0, 1\), got 0.0"),
     ],
 )

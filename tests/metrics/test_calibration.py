@@ -149,6 +149,24 @@ def test_one_level_has_the_exact_binomial_band_and_several_hold_together():
     np.testing.assert_array_equal(p <= 0.05, outside)
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-200, 1e305, 1e-300])
+def test_a_change_of_unit_changes_nothing(unit):
+    truth, samples = (np.random.default_rng(0).normal(size=shape) for shape in ((99, 2), (99, 30, 2)))
+    expected = metrics.tarp(0.5 * samples, truth, LEVELS)
+    np.testing.assert_array_equal(metrics.tarp(0.5 * unit * samples, unit * truth, LEVELS), expected)
+    x, y = truth, 0.5 * samples[:, 0]
+    found = [metrics.two_sample_test(u * x, u * y, QuadraticDiscriminantAnalysis()).statistic for u in (1.0, unit)]
+    assert found[0] == found[1] > 0.6
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_infinite_density_is_an_error(which):
+    densities = [np.zeros((9, 5)), np.zeros(9)]
+    densities[which].flat[3] = np.inf
+    with pytest.raises(ValueError, match=r"log_density_(samples|truth) must be below infinity"):
+        metrics.expected_coverage(*densities, LEVELS)
+
+
 def test_ties_are_broken_evenly_and_predictive_p_values_count():
     ranks = metrics.posterior_ranks(np.zeros((4000, 3, 1)), np.zeros((4000, 1)))
     assert stats.chisquare(np.bincount(ranks[:, 0])).pvalue > 0.01

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scorekit import densities, process, schedules, solvers
-from scorekit.denoisers import exact_denoiser
+from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.guidance import operators
 from scorekit.samplers import annealed_posterior
 from scorekit.typing import Prediction
@@ -119,3 +119,15 @@ def test_particles_in_half_precision_are_annealed_in_single():
     )
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32).mean(0), single.mean(0), atol=0.02)
+
+
+_POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(), "x0")
+
+
+@pytest.mark.parametrize("std", [-1.0, 0.0, 1e-9, 1e-4])
+def test_a_traced_noise_that_is_impossible_or_out_of_reach_gives_nan(std):
+    schedule = schedules.cosine()
+    given = schedule, solvers.DPMSolverPP2M(), noise(schedule, 2, count=16), TS, OPERATORS["identity"]
+    run = lambda s: annealed_posterior(KEY, _POINT, *given, jnp.array([3.0, 0.0]), s, stages=2, steps=2)
+    found = jax.jit(run)(std)
+    assert all(bool(jnp.isnan(leaf).all()) for leaf in jax.tree.leaves(found))

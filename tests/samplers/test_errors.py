@@ -46,9 +46,10 @@ def adaptive(**changes):
     return samplers.adaptive_ode(same, **{"schedule": COSINE, "x_init": X, **changes})
 
 
-def annealed(observation=(1.0, 0.0), noise_std=0.5, operator=lambda x: x, schedule=COSINE, prior=NORMAL):
-    given = operator, jnp.asarray(observation), noise_std
-    return samplers.annealed_posterior(KEY, prior, schedule, solvers.DPMSolverPP2M(), X, TS, *given, stages=2, steps=2)
+def annealed(observation=(1.0, 0.0), noise_std=0.5, operator=lambda x: x, schedule=COSINE, prior=NORMAL, **options):
+    solver, given = solvers.DPMSolverPP2M(), (operator, jnp.asarray(observation), noise_std)
+    options = {"ts": TS, "stages": 2, "steps": 2, **options}
+    return samplers.annealed_posterior(KEY, prior, schedule, solver, X, options.pop("ts"), *given, **options)
 
 
 def twisted(solver=ANCESTRAL, ts=TS, log_likelihood=each, **options):
@@ -84,6 +85,8 @@ test_errors_name_the_argument = raising(
         ("noise_std must", lambda: annealed(noise_std=0.005, schedule=schedules.geometric_ve(0.01, 50.0))),
         ("operator must", lambda: annealed(operator=operators.mask(jnp.zeros(2, bool)))),
         ("operator must", lambda: annealed(operator=jnp.tanh)),
+        ("ts\\[-1\\] must", lambda: annealed(ts=jnp.linspace(1.0, 0.2, 9))),
+        ("stages must", lambda: annealed(stages=2**40)),
         ("observation must have the 2", lambda: annealed((1.0, 2.0, 3.0))),
         ("observation must be finite", lambda: annealed((np.nan, 1.0))),
         ("observation must be possible", lambda: annealed((30.0, 0.0), 0.1, prior=POINT)),
@@ -117,6 +120,8 @@ test_errors_name_the_argument = raising(
         ("must return shape", lambda: twisted(log_likelihood=lambda x: x)),
         ("must return shape", lambda: twisted(twist=lambda x, t: scalar(x))),
         ("log_likelihood must", lambda: twisted(log_likelihood=lambda x: jnp.where(each(x) < -1, -jnp.inf, 0.0))),
+        ("log_likelihood, with their gradients, must", lambda: twisted(log_likelihood=lambda x: jnp.nan * each(x))),
+        ("log_likelihood or twist must", lambda: twisted(log_likelihood=lambda x: 1j * each(x))),
         ("guidance_scale must", lambda: twisted(guidance_scale=jnp.ones(3))),
         *(
             ("weights must", lambda weights=weights: product(weights))

@@ -33,7 +33,7 @@ def parse_bounds(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         pairs = [part.split(":") for part in text.split(",")]
-        found = [(float(low or "-inf"), float(high or "inf")) for low, high in pairs]
+        found = [(_number(low or "-inf"), _number(high or "inf")) for low, high in pairs]
     except ValueError:
         found = []
     found = found * size if len(found) == 1 else found
@@ -103,6 +103,8 @@ def numbers(found: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarr
             raise ValueError(f"column {name}: must hold numbers, it holds {column.dtype}")
         try:
             values = column.astype(np.float64)
+            if column.dtype.kind == "U":  # Python reads 1_000 as a number
+                values[np.char.count(column, "_") > 0] = math.nan
         except ValueError:  # which of them is found out one by one
             values = np.vectorize(_number, otypes=[float])(column)
         for row, i in np.argwhere(~np.isfinite(values))[:1]:
@@ -114,7 +116,7 @@ def numbers(found: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarr
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan
 

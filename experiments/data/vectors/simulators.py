@@ -45,14 +45,20 @@ def _crescent(key: Key, shape: tuple[int, ...]) -> Array:
     return jnp.stack([radius * jnp.cos(angle) + 0.25, radius * jnp.sin(angle)], axis=-1)
 
 
+_ROUNDS = 100
+"""Rounds of proposals of the posterior of the moons after which one must have been within the prior."""
+
+
 def _moons_posterior(key: Key, observations: Array, number: int) -> Array:
     """Exact samples given one observation: the crescent is shifted back, on either side with probability 1/2.
 
     Draws outside the prior are left out, near its corners nearly all.
     """
     assert len(observations) == 1, "the moons of several observations have no closed form"
-    found = jnp.zeros((0, 2))
+    found, rounds = jnp.zeros((0, 2)), 0
     while len(found) < number:
+        if (rounds := rounds + 1) > _ROUNDS and not len(found):
+            raise ValueError(f"observations must be possible, but none of {_ROUNDS} rounds of draws is in the prior")
         key, for_noise, for_side = jax.random.split(key, 3)
         shift = observations[0] - _crescent(for_noise, (4 * number + 100,))
         side = jnp.where(jax.random.bernoulli(for_side, 0.5, shift.shape[:1]), 1.0, -1.0)

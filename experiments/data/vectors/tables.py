@@ -125,7 +125,8 @@ class Table(Vectors):
             if len(x) < LEAST:
                 raise ValueError(f"there must be at least {LEAST} rows, there are {len(x)}")
             share = options.validation
-            number = min(len(x) // 10, HELD_OUT) if share is None else min(max(round(share * len(x)), 1), len(x) - 1)
+            number = min(len(x) // 10, HELD_OUT) if share is None else round(share * len(x))
+            require(2 <= number <= len(x) - 2, "data.validation", share, f"two of {len(x)} rows at least, and not all")
             held_out = evenly(len(x), number)
             kept = np.delete(np.arange(len(x)), held_out)
             self._is_array, self._mask = _is_array(config), masks[0] if masks else None
@@ -173,7 +174,10 @@ class Table(Vectors):
             array = array[..., None]
         require(array.ndim == 3, "data.condition", name, f"an array (N, T, C), it has shape {array.shape}")
         shape, mask = array.shape, found.get(self._mask or "")
-        present = np.ones(shape[:2], bool) if mask is None else np.asarray(mask, bool)
+        present = np.ones(shape[:2], bool) if mask is None else np.asarray(mask)
+        booleans = present.dtype.kind in "biuf" and np.all((present == 0) | (present == 1))
+        require(booleans, "data.condition", name, f"with a mask {self._mask} of booleans, or of 0 and 1")
+        present = present.astype(bool)
         require(present.shape == shape[:2], "data.condition", name, f"of the shape of its mask, {present.shape}")
         values = np.where(present[..., None], array, 0.0)
         return numbers({name: values}, (name,)).reshape(shape), present

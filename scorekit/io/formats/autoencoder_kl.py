@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scorekit.arguments import Between
 from scorekit.io._naming import check_none, unsupported
 from scorekit.io.formats._shared import Params, attention, count, fitted, floats, residual_block
 from scorekit.io.tensors import Tensors
@@ -39,6 +40,8 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
         problems.append(f"use_post_quant_conv must be {config.get('use_quant_conv', True)}, as use_quant_conv")
     check_none(problems)
     factor, shift = config.get("scaling_factor", 0.18215), config.get("shift_factor") or 0.0
+    Between(1e-6, 1e6).check("scaling_factor", factor)
+    Between(-1e6, 1e6).check("shift_factor", shift)
     mean, std = config.get("latents_mean"), config.get("latents_std")
     if mean is not None and std is not None:
         factor, shift = (factor / np.asarray(std, np.float64)).tolist(), list(mean)

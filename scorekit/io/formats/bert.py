@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
+from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.io._naming import naming
 from scorekit.io.files import read_json
 from scorekit.io.formats._shared import count, fitted
@@ -78,6 +78,7 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     for field, allowed in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if config.get(field, allowed) != allowed:
             raise ValueError(f"{field} of config.json must be {allowed!r}, got {config[field]!r}")
+    Between(0, 0.1).check("layer_norm_eps", config.get("layer_norm_eps", 0.0))
     named = {"num_attention_heads": "heads", "layer_norm_eps": "epsilon"}
     return {ours: config[field] for field, ours in named.items() if field in config}
 

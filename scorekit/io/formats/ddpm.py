@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scorekit.arguments import Between
 from scorekit.io._naming import check_none, unsupported
 from scorekit.io.formats._shared import Params, attention, count, fitted, floats, residual_block, with_null_row
 from scorekit.io.tensors import Tensors
@@ -96,6 +97,7 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     each = heads if isinstance(heads, list) else [width if heads is None else heads for width in widths]
     fits = all(not use or width % size == 0 for use, width, size in zip(used, widths, each, strict=False))
     must("attention_head_dim", fits, f"divisors of block_out_channels = {widths}")
+    must("norm_eps", Between(0, 0.1).allows(get("norm_eps", 1e-5)), "in [0, 0.1]")
     check_none(problems)
     numbers = [size if conditional else width // size for width, size in zip(widths, each, strict=True)]
     return {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
-from scorekit._codes import in_range
+from scorekit._codes import as_array, in_range
 from scorekit.checks import check_classes
 from scorekit.networks._levels import LatentNetwork, check_sides
 from scorekit.networks.quantise import residual_quantise
@@ -79,7 +79,7 @@ class CodedNetwork(LatentNetwork):
         Args:
           index: integers ``(B, ... / level)`` of each of these levels.
         """
-        index, levels = [jnp.asarray(each) for each in index], tuple(self.levels)
+        index, levels = [as_array(each, "index") for each in index], tuple(self.levels)
         if self.codes is None or not 1 <= len(index) <= len(levels):
             raise ValueError(
                 f"index must have from 1 to {len(levels)} levels of a network with codes, got {len(index)}"

@@ -149,6 +149,8 @@ def test_exact_samples_near_the_corners_of_the_prior_are_as_many_as_were_asked_f
     found = moons.posterior(jax.random.key(1), x, 500)
     assert found.shape == (500, 2)
     assert jnp.abs(found).max() <= 1
+    with pytest.raises(ValueError, match="observations must be possible, but none of 100 rounds"):
+        moons.posterior(jax.random.key(1), jnp.full((1, 2), 9.0), 5)
 
 
 NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))

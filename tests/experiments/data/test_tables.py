@@ -95,6 +95,9 @@ def spoiled(row, column, value):
     ("rows", "fields", "words"),
     [
         (spoiled(7, 1, "nan"), {"x": "a,b"}, "row 8, column b: must be a finite number, got 'nan'"),
+        (spoiled(7, 2, "1_000"), {"x": "c"}, "row 8, column c: must be a finite number, got '1_000'"),
+        (ROWS, {"x": "a,b", "bounds": "1_0:2_0"}, "config.data.bounds=1_0:2_0: must be 2 pairs such as 0:1"),
+        (ROWS, {"x": "a", "validation": "1e-4"}, "config.data.validation=0.0001: must be two of 60 rows at least"),
         (spoiled(7, 2, ""), {"x": "c"}, "row 8, column c: must be a finite number, got ''"),
         (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
         (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
