@@ -1,9 +1,4 @@
-"""Packages that an extra installs: importing one from here raises an ``ImportError`` that names the extra.
-
->>> from scorekit._extras import flax
->>> flax.__name__
-'flax'
-"""
+"""Packages that an extra installs: importing one from here raises an ``ImportError`` that names the extra."""
 
 import importlib
 from typing import Any

@@ -45,12 +45,12 @@ def test_import_loads_jax_and_numpy_only():
     assert report["arrays"] == 0  # nothing is computed at import
 
 
-MISSING = {"networks": ("flax", "io"), "io.loading": ("flax", "io"), "tuning": ("optax", "experiments")}
+MISSING = {"networks": ("flax", "io"), "io": ("flax", "io"), "tuning": ("optax", "experiments")}
 
 
 @pytest.mark.parametrize("module", MISSING)
 def test_a_missing_package_names_the_extra_that_installs_it(module):
     package, extra = MISSING[module]
-    blocked = f"import sys; sys.modules[{package!r}] = None; import scorekit.{module}"
+    blocked = f"import sys; sys.modules[{package!r}] = None; from scorekit.{module} import *"
     error = subprocess.run([sys.executable, "-c", blocked], capture_output=True, check=False, text=True).stderr
     assert f"needs {package}: pip install 'scorekit[{extra}]'" in error

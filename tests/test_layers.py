@@ -13,8 +13,8 @@ ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: (
         *("typing", "arguments", "trees", "checks", "_version"),
-        *("_codes", "_coordinates", "_files", "_grids", "_kinds", "_meshes", "_numerics", "_quantisation"),
-        *("_scales", "_shape_checks", "_sharded"),
+        *("_codes", "_coordinates", "_extras", "_files", "_grids", "_kinds", "_meshes", "_numerics"),
+        *("_quantisation", "_scales", "_shape_checks"),
     ),
     1: ("schedules", "predictions", "weightings", "times", "densities"),
     2: ("process", "denoisers", "losses", "guidance", "_integration"),

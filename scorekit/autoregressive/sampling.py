@@ -61,15 +61,14 @@ def sample(
     if prefix is not None:
         prefix = check_sequences(model.conditional, prefix, "prefix")
         count = prefix.shape[1]
-        if of_codes:
-            check_classes(model.conditional.num_codes, prefix=prefix)
+        if isinstance(model.conditional, Categorical):  # a traced code out of range is none, as are all after it
+            num_codes = model.conditional.num_codes
+            check_classes(num_codes, prefix=prefix)
+            prefix = jnp.where(in_range(prefix, num_codes) < num_codes, prefix.astype(start.dtype), -1)
         if prefix.shape[0] != batch or count > length:
             raise ValueError(
                 f"prefix must have shape ({batch}, K, ...) with K from 1 to {length}, got {jnp.shape(prefix)}"
             )
-        if of_codes:  # a traced code out of range is none, as are all after it
-            inside = in_range(prefix, model.conditional.num_codes) < model.conditional.num_codes
-            prefix = jnp.where(inside, prefix.astype(start.dtype), -1)
         prefix = jnp.moveaxis(prefix, 1, 0).astype(start.dtype)
         start = typed_as(start, prefix[0])
         given = jnp.pad(prefix, [(0, length - count), *[(0, 0)] * start.ndim])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit._sharded import gathered
+from scorekit._meshes import gathered
 from scorekit.arguments import Between, Count, Each, PositiveInt, checked
 from scorekit.typing import Array, ArrayLike
 

@@ -5,7 +5,7 @@ Returns:
 """
 
 from scorekit._extras import flax, optax, orbax  # noqa: F401
-from scorekit._sharded import Shard, gathered
+from scorekit._meshes import Shard, gathered
 from scorekit.training.assignment import optimal_assignment
 from scorekit.training.checkpoints import Checkpoints, Restored
 from scorekit.training.devices import (

@@ -58,10 +58,10 @@ def test_azula(torch, monkeypatch):
         a, noisy = torch.tensor(operator), covariance.IsotropicCovariance(torch.tensor(std**2))
         exact = Exact(predict, noise.VESchedule(1e-3, 1e2))
         guided = mmps.MMPSDenoiser(exact, torch.tensor(observation), lambda x: x @ a.T, noisy, iterations=4)
-        return sample.DDPMSampler(guided, steps=64, silent=True)(1e2 * torch.randn(n, problem.dim)).numpy()
+        return sample.DDPMSampler(guided, steps=256, silent=True)(1e2 * torch.randn(n, problem.dim)).numpy()
 
     subjects = {
-        "MMPS, 64 steps": Posterior(sample=posterior, problems=15),
+        "MMPS, 256 steps": Posterior(sample=posterior, problems=15),
         "VPSchedule": schedule("VPSchedule", "vp"),
         "VESchedule": schedule("VESchedule", "ve"),
         "CosineSchedule": schedule("CosineSchedule", "vp"),

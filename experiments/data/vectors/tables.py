@@ -175,7 +175,7 @@ class Table(Vectors):
         require(array.ndim == 3, "data.condition", name, f"an array (N, T, C), it has shape {array.shape}")
         shape, mask = array.shape, found.get(self._mask or "")
         present = np.ones(shape[:2], bool) if mask is None else np.asarray(mask)
-        booleans = present.dtype.kind in "biuf" and np.all((present == 0) | (present == 1))
+        booleans = present.dtype.kind in "biuf" and bool(np.all((present == 0) | (present == 1)))
         require(booleans, "data.condition", name, f"with a mask {self._mask} of booleans, or of 0 and 1")
         present = present.astype(bool)
         require(present.shape == shape[:2], "data.condition", name, f"of the shape of its mask, {present.shape}")
