@@ -2,8 +2,8 @@
 
 In ``jax.shard_map`` the type of a value says over which axes of the mesh it varies, and on an explicit mesh how it is
 split. ``jax.lax`` raises where a step or a branch returns another type. Here, values that are the same on all devices,
-or are not split, are cast to the other type first. Without such a mesh nothing is cast. :class:`Shard` is for parameters
-that are split over devices and gathered where they are used.
+or are not split, are cast to the other type first. Without such a mesh nothing is cast. A :class:`Shard` is a parameter
+that is split over devices and gathered where it is used.
 
 >>> scan(lambda total, x: (total + x, total), 0, jnp.arange(3))[1].tolist(), int(cond(True, abs, jnp.sign, -2))
 ([0, 0, 1], 2)

@@ -33,8 +33,6 @@ NO_BATCH = {
 }
 """Arguments whose first axis is none of examples."""
 EXCEPT = {
-    "samplers.adaptive_sde",
-    "samplers.parallel_sample",
     *("losses.contrastive.slerp", "losses.contrastive.text_difference"),  # jnp.sinc raises in shard_map in jax 0.12
 }
 
@@ -52,7 +50,7 @@ def is_batch(x):
 def calls(package):
     """``(batches, function of them)`` of every row with a batch."""
     found = {}
-    for name, row in rows().items():
+    for name, row in rows(every=True).items():
         given = {k: v.value if isinstance(v, Argument) else v for k, v in row.arguments.items()}
         given = {k: v for k, v in given.items() if isinstance(v, np.ndarray | jax.Array | tuple | dict)}
         leaves, tree = jax.tree.flatten({k: v for k, v in given.items() if k not in NO_BATCH})

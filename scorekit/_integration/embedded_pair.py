@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import scan
+from scorekit._meshes import scan, typed_as
 from scorekit.trees import expand
 from scorekit.typing import Array, PyTree
 
@@ -65,7 +65,8 @@ def slopes_of(slope: Slope, clock: Array, y: PyTree, h: Array, first: PyTree, co
         new = slope(clock + nodes[i] * h, along(y, h * rows[i], slopes))
         return jax.tree.map(lambda ks, k: ks.at[i].set(k), slopes, new)
 
-    slopes = jax.tree.map(lambda k: jnp.pad(k[None], [(0, count - 1), *[(0, 0)] * k.ndim]), first)
+    empty = lambda k: typed_as(jnp.zeros((count, *k.shape), k.dtype), k[None])
+    slopes = jax.tree.map(lambda k: empty(k).at[0].set(k), first)
     return jax.lax.fori_loop(1, count, stage, slopes)
 
 

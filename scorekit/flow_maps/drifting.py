@@ -160,6 +160,7 @@ def drifting_loss(
       weights: by default, all data attract and all other samples repel.
     """
     check_floating(samples=samples, data=data)
+    check_finite(samples=samples, data=data)
     first = lambda tree: jax.tree.map(lambda leaf: leaf[:1], unsplit(tree))
     check_like("an example of samples", first(samples), data=first(data))
     b, n = batch_size(samples), batch_size(data)

@@ -17,14 +17,17 @@ from typing import Any
 import scorekit
 from scorekit.arguments import Bound, bounds_of
 from scorekit.typing import Array, Denoiser, PyTree
-from valid_calls.kinds import Call
+from valid_calls.kinds import Call, call
 
 _RETURNED = {Denoiser: "x_t t", Callable[[PyTree], PyTree]: "x", Callable[[Array], Array]: "log_snr"}
 """The arguments of a function that is returned, by its annotation."""
 
 
-def rows() -> dict[str, Call]:
-    """Every row, with its function and the arguments that are left to ``USUAL``."""
+def rows(every: bool = False) -> dict[str, Call]:
+    """Every row, with its function and the arguments that are left to ``USUAL``.
+
+    With ``every`` also a call of each other public function by usual arguments alone, whether they suffice or not.
+    """
     tables = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     given = {name: row for table in tables for name, row in getattr(table, "ROWS", {}).items()}
     usual: dict[str, dict[str, Any]] = collections.defaultdict(dict)
@@ -33,6 +36,8 @@ def rows() -> dict[str, Call]:
             for module in modules.split():
                 usual[module] |= values
     names, bounds, found = public_names(), public_bounds(), {}
+    if every:
+        given = {name: call() for name, thing in names.items() if inspect.isfunction(thing)} | given
     for name, (function, arguments, then, answer) in given.items():
         dotted = name.partition("/")[0]
         public = names[dotted]
