@@ -47,7 +47,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import chex  # noqa: E402  (imports jax: the environment is set above)
 
-chex.set_n_cpu_devices(4)
+chex.set_n_cpu_devices(int(os.environ.get("SCOREKIT_TEST_DEVICES", "4")))
 
 BEYOND_THE_CORE = [
     *("audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),

@@ -1,7 +1,7 @@
 """Public functions give the same values on one device, on Auto and Explicit meshes, and in ``shard_map``.
 
-The functions and their arguments are those of :mod:`valid_calls`, whose batches are of two examples: two devices have
-one each on a mesh, and two each in ``shard_map``. The other devices have copies.
+The functions and their arguments are those of :mod:`valid_calls` and :mod:`mesh_calls`, whose batches are of two
+examples: two devices have one each on a mesh, and two each in ``shard_map``. The other devices have copies.
 """
 
 import functools
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from mesh_calls import CALLS
 from valid_calls import rows
 from valid_calls.kinds import Argument
 
@@ -34,6 +35,13 @@ NO_BATCH = {
 """Arguments whose first axis is none of examples."""
 EXCEPT = {
     *("losses.contrastive.slerp", "losses.contrastive.text_difference"),  # jnp.sinc raises in shard_map in jax 0.12
+}
+
+
+BATCHES = {
+    "x": np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32),
+    "t": np.array([0.5, 0.75], np.float32),
+    "labels": np.array([0, 2], np.int32),
 }
 
 
@@ -64,6 +72,9 @@ def calls(package):
             return [x for x in jax.tree.leaves(row(**{k: of(k, v) for k, v in values.items()})) if hasattr(x, "dtype")]
 
         found[name] = batches, run
+    own = {name: function for name, function in CALLS.items() if name.split(".")[0] == package}
+    for name, function in own.items():
+        found[name] = BATCHES, lambda batches, function=function: jax.tree.leaves(function(**batches))
     return found
 
 
