@@ -59,7 +59,7 @@ def main(config: Config) -> str:
         title = f"{run.dataset.name}, step {run.step:,}, given {_OBSERVATION.value}"
         return pictures.write_samples(out, run.dataset, title, found)
     if _OUT.value and not run.dataset.entries:
-        outputs.check_folder(f"--out={_OUT.value}", out, "samples", shared.overwrite())
+        outputs.check_folder(f"--out={_OUT.value}", out, shared.overwrite())
     of = run.dataset.num_classes, run.dataset.class_names
     chosen = range(of[0]) if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
     labels = np.resize(np.asarray(chosen, np.int32), _NUM.value)

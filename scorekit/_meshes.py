@@ -5,6 +5,9 @@ split. ``jax.lax`` raises where a step or a branch returns another type. Here, v
 or are not split, are cast to the other type first. Without such a mesh nothing is cast. A :class:`Shard` is a parameter
 that is split over devices and gathered where it is used.
 
+Returns:
+  Results of the functions of ``jax.lax``; the tree with cast or full arrays.
+
 >>> scan(lambda total, x: (total + x, total), 0, jnp.arange(3))[1].tolist(), int(cond(True, abs, jnp.sign, -2))
 ([0, 0, 1], 2)
 >>> float(while_loop(lambda x: x < 5, lambda x: 2 * x, 1.0))

@@ -92,7 +92,8 @@ def call_network(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -
         if not any(map(jnp.ndim, times)) and _takes_batches_of_times(network, x_t, *times):
             advice = "t is a scalar when sampling and (B,) in the loss: jnp.broadcast_to(t, x.shape[:1])"
             raise ValueError(advice) from error
-        if _takes_batches_of_times(lambda x, *t: jax.vmap(network)(x, *t), x_t, *times):
+        of_shapes = isinstance(error, TypeError | ValueError) and "custom_vjp" not in str(error)
+        if of_shapes and _takes_batches_of_times(lambda x, *t: jax.vmap(network)(x, *t), x_t, *times):
             advice = "network takes one example: lambda x, t: jax.vmap(network)(x, jnp.broadcast_to(t, x.shape[:1]))"
             raise ValueError(advice) from error
         if "from a different trace level" in str(error):

@@ -217,7 +217,6 @@ OTHER_SHAPES = {
     "consistency": lambda x: sk.flow_maps.consistency_training_loss(wrong_shape, right, FLOW, x, x, AT.t, S),
     "consistency, student": lambda x: sk.flow_maps.consistency_training_loss(right, wrong_shape, FLOW, x, x, AT.t, S),
     "matching_loss": lambda x: sk.flow_maps.matching_loss(x, wrong_shape, right, FLOW, x, AT),
-    "progressive": lambda x: sk.flow_maps.two_step_prediction(wrong_shape, x, AT.t, 0.375 + 0 * S, S, FLOW),
     "squared_error": lambda x: sk.flow_maps.squared_error(x, COLUMN),
     "update_ema": lambda x: training.update_ema({"0.9": x}, COLUMN, 1),
 }
@@ -230,7 +229,6 @@ TRACED = {
     "p2": lambda value: sk.weightings.p2(LOG_SNR, k=value),
     "logit_normal": lambda value: sk.weightings.logit_normal(LOG_SNR, std=value),
     "ema_decay": lambda value: training.ema_decay(value, 3.0),
-    "snr_drop": lambda value: sk.process.snr_drop(FLOW, -0.1 * value, 0.5),
     "step_weight": lambda value: sk.flow_maps.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
     "interval": lambda value: sk.guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],
     "earlier_time": lambda value: sk.flow_maps.earlier_time(0.5, np.array([1.0, 0.0]), value),

@@ -13,6 +13,9 @@ Args:
 >>> load("mnits", "train")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
 ValueError: name must be a TFDS data set, got 'mnits'; did you mean mnist...
+>>> open_images("mnist", "train", 3)  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+TypeError: ...
 """
 
 import dataclasses
@@ -22,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.data.tfds import builder_of, open_split, prepare, read_examples, read_split, unusable
-from scorekit.data.tfds.contexts import quiet_tfds
+from scorekit.data._tfds import builder_of, open_split, prepare, read_examples, read_split, unusable
+from scorekit.data._tfds.contexts import quiet_tfds
 
 __all__ = ["ImageSet", "load", "open_images"]
 

@@ -14,7 +14,7 @@ from tensorflow_datasets.image_classification import mnist
 from tensorflow_datasets.testing import mocking
 
 from scorekit.data import load
-from scorekit.data.tfds.contexts import tensorflow_stand_in
+from scorekit.data.tfds import tensorflow_stand_in
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed: nothing is replaced"

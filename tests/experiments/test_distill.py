@@ -11,7 +11,6 @@ from experiments import tasks
 from experiments.cli.command_line import load_config
 from experiments.configs import base
 from experiments.models.runs import open_run
-from experiments.training import distillation
 
 SMALL = """
     training.steps=4 training.warmup_steps=1 training.batch_size=16 training.sample_every=2
@@ -83,13 +82,3 @@ def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
     out = succeeds("benchmarks.few_steps", f"--workdir={ring_run}", f"--students={student}", *flags)
     rows = out.split("steps  calls")[1].splitlines()
     assert sum(line.startswith(("progressive", "teacher")) for line in rows) == 3
-
-
-def test_the_recipe_of_a_student_of_an_earlier_version_is_read(tmp_path):
-    old = {"--method": "matching", "--steps": 1, "--workdir": "runs/points", "--step": 2, "config.guidance": ["a"]}
-    (tmp_path / distillation.RECIPE).write_text(json.dumps(old))
-    named = {f"config.distillation.{name}" for name in ("method", "steps", "teacher", "checkpoint")}
-    assert distillation.recipe_of(tmp_path).keys() == {*named, "config.guidance"}
-    recipe = {**distillation.recipe_of(tmp_path), "config.guidance": ("b",)}
-    words = f"config.guidance=['b']: the student in {tmp_path} has ['a']; use another --work"
-    assert words in error_of(distillation.keep_recipe, tmp_path, recipe)

@@ -30,8 +30,7 @@ import numpy as np
 
 from experiments.data.builders import register
 from scorekit import audio
-from scorekit.data.tfds import prepared, read_split
-from scorekit.data.tfds.contexts import quiet_tfds, tensorflow_stand_in
+from scorekit.data.tfds import prepared, quiet_tfds, read_split, tensorflow_stand_in
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

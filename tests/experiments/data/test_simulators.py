@@ -134,7 +134,7 @@ def test_observations_outside_the_training_range_are_warned_of_with_their_distan
         dataset.observed({"x": np.zeros((1, 2))})
     with pytest.raises(ValueError, match=r"observation must have 2 columns of x, got shape \(1, 3\)"):
         dataset.observed({"x": np.zeros((1, 3))})
-    with pytest.raises(ValueError, match="observation must have the columns x, it has no x"):
+    with pytest.raises(ValueError, match="observation must have the columns x or x_1, x_2, it has no x"):
         dataset.observed({"y": np.zeros((1, 2))})
     for x in (0.5, np.zeros((0, 2))):
         with pytest.raises(ValueError, match="observation must have one or more rows, as many in each column, got"):

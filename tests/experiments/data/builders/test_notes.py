@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from experiments.data.builders import notes
 from experiments.data.builders.notes import NotesConfig, SoundfontNotes, is_test
 from experiments.data.builders.sets import load_notes
-from scorekit.data.tfds.contexts import tensorflow_stand_in
+from scorekit.data.tfds import tensorflow_stand_in
 
 SMALL = {"sample_rate": 4000, "programs": (0, 40, 73), "pitches": range(60, 68), "velocities": (50, 127)}
 

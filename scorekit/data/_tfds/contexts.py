@@ -7,6 +7,9 @@ TensorFlow. It depends on private names of that version; where they are missing,
 TensorFlow as usual.
 
 Tested with mnist, fashion_mnist, cifar10 and svhn_cropped, and for reading nsynth.
+
+>>> with quiet_tfds(), tensorflow_stand_in():
+...     import tensorflow_datasets
 """
 
 import contextlib

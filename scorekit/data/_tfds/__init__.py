@@ -1,11 +1,34 @@
-"""TensorFlow Datasets without TensorFlow: prepares sets of any kind as array_record files and reads their splits."""
+"""TensorFlow Datasets without TensorFlow: prepares sets of any kind as array_record files and reads their splits.
+
+Args:
+  name: TFDS name, with its config after a slash.
+  data_dir: directory of prepared sets; ``None`` is the default of TFDS.
+  builder: a TFDS builder.
+  split: a TFDS split, such as ``"train[:80%]"``.
+
+Returns:
+  The builder; the examples of a split, a list of dictionaries in TFDS's fixed order.
+
+>>> builder = builder_of("mnist", "/nowhere")
+>>> builder.info.splits
+{}
+>>> read_split(builder, "train")
+Traceback (most recent call last):
+ValueError: data_dir: /nowhere/mnist/3.0.1 is damaged or incomplete; delete it to have it prepared again
+>>> prepare(builder_of("nothing", None), "nothing", None)  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+ValueError: name must be a TFDS data set, got 'nothing'; did you mean ...?
+>>> prepared("mnits")  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+ValueError: name must be a TFDS data set, got 'mnits'; did you mean mnist...
+"""
 
 import difflib
 import os
 from collections.abc import Iterable
 from typing import Any, cast
 
-from scorekit.data.tfds.contexts import quiet_tfds
+from scorekit.data._tfds.contexts import quiet_tfds
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
@@ -69,7 +92,7 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
 
 def prepare(builder, name: str, data_dir: str | os.PathLike | None):
     """Prepares the set of a builder; another process may prepare it at the same time."""
-    from scorekit.data.tfds.contexts import tensorflow_stand_in
+    from scorekit.data._tfds.contexts import tensorflow_stand_in
 
     try:
         with tensorflow_stand_in(), quiet_tfds():
@@ -85,8 +108,8 @@ def _advice(name: str, data_dir: str | os.PathLike | None, error: Exception) -> 
     """The message of a failed preparation: what went wrong, and a remedy, which an error of the builder may have."""
     import requests
 
-    if hasattr(error, "remedy"):
-        return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {error.remedy}"
+    if own := getattr(error, "remedy", None):
+        return f"name={name!r} could not be prepared in data_dir={data_dir!s}: {own}"
     if isinstance(error, requests.RequestException):
         remedy = (
             "it has to be downloaded and its publisher cannot be reached; connect to the internet, or copy a prepared"
