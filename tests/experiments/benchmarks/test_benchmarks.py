@@ -17,7 +17,7 @@ def program(load_program, capsys):
     """Runs a benchmark with some flags and returns its output."""
 
     def run(name, **given):
-        module = load_program(f"experiments.benchmarks.{name}")
+        module = load_program(f"experiments.{name}")
         give(**given)
         module.main(None)
         return capsys.readouterr().out
@@ -28,7 +28,7 @@ def program(load_program, capsys):
 @pytest.mark.slow
 def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "quality.__main__",
+        "benchmarks.quality.__main__",
         problems="ring",
         solvers="DDIM,AB3 flow,DDPM",
         grids="VP t^2",
@@ -70,7 +70,7 @@ def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_p
 @pytest.mark.slow
 def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_path):
     out = program(
-        "cost.__main__",
+        "benchmarks.cost.__main__",
         solvers="AB3 flow",
         detailed="",
         steps="2",
@@ -89,7 +89,7 @@ def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_p
 @pytest.mark.slow
 def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
     sizes = dict(depth="2", width="64", side="8", batch="16")
-    out = program("cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)
+    out = program("benchmarks.cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)
     rows = re.findall(r"^(\S+) +[\d.]+ +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
     memory, flops = ({name: float(row[i]) for name, *row in rows} for i in (0, 1))
     assert set(flops) == {"none", "remat", "unrolled"}
@@ -101,7 +101,7 @@ def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
 @pytest.mark.slow
 def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
     sizes = dict(points="20", turns="1", tolerances="1e-3,1e-5", tangents="6")
-    out = program("likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
+    out = program("benchmarks.likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
     rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
     solvers = {"scorekit", "scorekit, whole"}
     assert {solver for solver, *_ in rows} == solvers
@@ -116,7 +116,7 @@ def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path
 @pytest.mark.slow
 def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
     out = program(
-        "quality.__main__",
+        "benchmarks.quality.__main__",
         table="tuning",
         problems="ring",
         solvers="AB2",
@@ -133,7 +133,7 @@ def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
 
 @pytest.mark.slow
 def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
-    out = program("guidance.__main__", fast="1", workdir=str(tmp_path))
+    out = program("benchmarks.guidance.__main__", fast="1", workdir=str(tmp_path))
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
     metrics = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
     np.testing.assert_allclose(metrics["CFG", 4], metrics["classifier", 4], rtol=0.1, atol=0.05)  # both exact
@@ -145,7 +145,7 @@ def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
 
 @pytest.mark.slow
 def test_inverse_measures_a_small_error_of_the_exact_method(program):
-    out = program("inverse.__main__", samples="64", steps="64", workdir="")
+    out = program("projects.posteriors.inverse.__main__", samples="64", steps="64", workdir="")
     found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
     assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
     assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]
@@ -155,7 +155,7 @@ def test_inverse_measures_a_small_error_of_the_exact_method(program):
 def test_the_tabulated_sampler_is_compared_with_the_usual_ones(program):
     chosen = ("DDIM, flow", "Adams 2 of v, flow")
     given = dict(table="few_steps", problems="four_modes_1d", nfe="5,8", samples="16")
-    out = program("quality.__main__", **given, solvers=f'"{chosen[0]}","{chosen[1]}"')
+    out = program("benchmarks.quality.__main__", **given, solvers=f'"{chosen[0]}","{chosen[1]}"')
     rows = re.findall(r"^(\S.*?)  +([\d.e-]+) +([\d.e-]+)$", out, re.MULTILINE)
     errors = {name: [float(five), float(eight)] for name, five, eight in rows}  # of the 90th percentile
     assert {*chosen, "recommended", "tabulated"} <= {*errors}
@@ -172,7 +172,7 @@ def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inve
         config.sampling.update(batch_size=10, ema="none")
         runs.append(str(save_untrained(tmp_path / name, config)))
     given = dict(table="bridge", evaluations="2", images="10", method="replacement")
-    out = program("inverse.__main__", **given, workdir=runs[0], compare=runs[1])
+    out = program("projects.posteriors.inverse.__main__", **given, workdir=runs[0], compare=runs[1])
     rows = dict(re.findall(r"^(the copy itself|bridge|conditional model|replacement) +(.*)$", out, re.MULTILINE))
     assert [*rows] == ["the copy itself", "bridge", "conditional model", "replacement"]
     psnr = {name: float(row.split()[0]) for name, row in rows.items()}

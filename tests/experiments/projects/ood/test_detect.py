@@ -45,7 +45,7 @@ def test_digits_are_separated_from_photographs(load_program, finished, make_conf
     assert "sklearn_digits (in) against mirrored (near) (out), 8 x 8" in printed
     assert "left out: mnist is not in" in printed
     assert "python -m experiments.projects.ood.fetch mnist" in printed
-    metrics = json.loads((tmp_path / "projects.ood.json").read_text())
+    metrics = json.loads((tmp_path / "ood.json").read_text())
     assert metrics["photos/score norms, Gaussian (MSMA)"] > 0.97
     assert metrics["photos/density of states (DoSE)"] > 0.97
     near = [value for name, value in metrics.items() if name.startswith("mirrored (near)/")]
@@ -53,7 +53,7 @@ def test_digits_are_separated_from_photographs(load_program, finished, make_conf
     assert len(near) == len(far) == 13
     assert metrics["photos/density of states, decorrelated"] > 0.97
     assert 0.6 < np.mean(near) < np.mean(far)
-    page = (tmp_path / "projects.ood.html").read_text()
+    page = (tmp_path / "ood.html").read_text()
     assert page.count("<img") == 4
     assert "AUROC, photos: best / likelihood" in page
 

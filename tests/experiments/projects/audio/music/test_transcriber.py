@@ -222,7 +222,7 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
     assert read_score(tmp_path / "rest.mid").seconds == 1.0
     succeeds(*given, f"--sound={tmp_path}/rest.wav", "--overwrite")
     (tmp_path / "song.mid").write_text("my music")
-    (tmp_path / "projects.text.wav").write_text("no sound")
+    (tmp_path / "text.wav").write_text("no sound")
     for flags, message in (
         ([f"--sound={tmp_path}/song.wav"], "song.mid exists; replace it with --overwrite"),
         ([f"--sound={tmp_path}/text.wav"], "path must be a sound file"),
