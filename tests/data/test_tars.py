@@ -1,5 +1,6 @@
 """Tar files in the layout of WebDataset: random access, the index, and damage."""
 
+import contextlib
 import io
 import json
 import os
@@ -66,7 +67,8 @@ def test_random_access_is_sequential_reading(shards):
     for i in RNG.permutation(8):
         np.testing.assert_array_equal(source[i]["x"], images[i])
         assert source[i]["caption"] == f"picture {i}"
-    batch = next(stream(source, seed=0, batch_size=8, workers=2))
+    with contextlib.closing(stream(source, seed=0, batch_size=8, workers=2)) as batches:  # its threads read ahead
+        batch = next(batches)
     order = [int(caption.split()[1]) for caption in batch["caption"]]
     np.testing.assert_array_equal(batch["x"], images[order])
 
