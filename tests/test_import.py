@@ -45,12 +45,17 @@ def test_import_loads_jax_and_numpy_only():
     assert report["arrays"] == 0  # nothing is computed at import
 
 
-MISSING = {"networks": ("flax", "io"), "io": ("flax", "io"), "tuning": ("optax", "experiments")}
+MISSING = {
+    "from scorekit.networks import *": ("flax", "io"),
+    "from scorekit.io import *": ("flax", "io"),
+    "from scorekit.tuning import *": ("optax", "experiments"),
+    "from scorekit.io._safetensors import read_safetensors as read; read(0)": ("safetensors", "io"),
+}
 
 
-@pytest.mark.parametrize("module", MISSING)
-def test_a_missing_package_names_the_extra_that_installs_it(module):
-    package, extra = MISSING[module]
-    blocked = f"import sys; sys.modules[{package!r}] = None; from scorekit.{module} import *"
+@pytest.mark.parametrize("statement", MISSING)
+def test_a_missing_package_names_the_extra_that_installs_it(statement):
+    package, extra = MISSING[statement]
+    blocked = f"import sys; sys.modules[{package!r}] = None; {statement}"
     error = subprocess.run([sys.executable, "-c", blocked], capture_output=True, check=False, text=True).stderr
     assert f"needs {package}: pip install 'scorekit[{extra}]'" in error

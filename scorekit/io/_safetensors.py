@@ -11,15 +11,14 @@ from scorekit.io.files import check_regular, in_bucket
 
 def read_safetensors(path: Path) -> dict[str, Any]:
     """The tensors of a file of safetensors by name; ``ValueError`` if it is damaged."""
-    from safetensors import SafetensorError  # late: the other files need nothing
-    from safetensors.numpy import load, load_file
-
-    from scorekit._extras import safetensors  # noqa: F401
+    from scorekit._extras import safetensors  # late: the other files need nothing
 
     assert jnp.bfloat16  # numpy knows this dtype once jax is imported
+    from safetensors.numpy import load, load_file
+
     check_regular(path)
     with naming(path):
         try:
             return load(path.read_bytes()) if in_bucket(path) else load_file(path)
-        except SafetensorError as error:
+        except safetensors.SafetensorError as error:
             raise ValueError(f"not a complete safetensors file (was its download cut off?): {error}") from error
