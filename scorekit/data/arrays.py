@@ -13,9 +13,9 @@ Args:
 >>> load("mnits", "train")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
 ValueError: name must be a TFDS data set, got 'mnits'; did you mean mnist...
->>> open_images("mnist", "train", 3)  # doctest: +ELLIPSIS
+>>> open_images("mnits", "train")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
-TypeError: ...
+ValueError: name must be a TFDS data set, got 'mnits'; did you mean mnist...
 """
 
 import dataclasses
@@ -52,9 +52,8 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     """Reads one split of a TFDS image set into memory, preparing the set on first use.
 
     The set is written as array_record files under ``data_dir``, without progress bars or log lines; an interrupted
-    preparation is not mistaken for a complete one later. TFDS downloads ``mnist``,
-    ``fashion_mnist``, ``cifar10`` and ``svhn_cropped`` from their publishers. The images are in TFDS's fixed
-    order.
+    preparation is not mistaken for a complete one later. TFDS downloads ``mnist``, ``fashion_mnist``, ``cifar10`` and
+    ``svhn_cropped`` from their publishers. The images are in TFDS's fixed order.
     """
     builder = builder_of(name, data_dir)
     num_classes = _check_features(name, builder.info.features)
