@@ -31,7 +31,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from experiments.cli import compilation_cache, config_help, distributed, endings, interrupts, progress
+from experiments.cli import compilation_cache, distributed, endings, interrupts, progress
 from experiments.cli.config import ConfigError, hint, kind_name, load_resolved, no_such_field, to_text
 
 
@@ -173,6 +173,8 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
     """Prints the fields for ``--help_config``, and then the error of the config, if there is one."""
+    from experiments.cli import config_help  # late: few programs are asked for help
+
     print_help(config_help.describe(check, config, pattern))
     if config is not None:
         check(config)
@@ -221,7 +223,7 @@ def parse(
     if found is None:
         raise ConfigError("--config=FILE must be given before --config.field=value can be")
     config = found if isinstance(found, ConfigDict) else load_config(found)
-    for field, text in overrides:
+    for field, text in sorted(overrides, key=lambda one: not one[0].endswith(".name")):  # a choice brings its fields
         override(config, field, text)
     return config
 
@@ -248,6 +250,8 @@ def run(
 
     def flags_parser(argv: list[str]) -> Any:
         if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):
+            from experiments.cli import config_help
+
             print_help(config_help.flags_text(flags.FLAGS, main.__globals__["__doc__"] or ""))
             raise SystemExit(0)
         argv, pattern = split_help(argv)

@@ -6,17 +6,14 @@ Every mistake raises a one-line :class:`ConfigError` that names the field, the v
 
 import contextlib
 import difflib
-import functools
-import inspect
 import json
 import os
 import re
-import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 _SHOWN = 200
 """Characters of a value in a message."""
@@ -110,6 +107,7 @@ def hint(value: Any, allowed: Iterable[str]) -> str:
 def no_such_field(section: ConfigDict, path: str, name: str, root: ConfigDict | None = None) -> str:
     """The message for an unknown field: the nearest name in ``section``, else the same name elsewhere in ``root``."""
     where = f"config.{path}" if path else "config"
+    where += f" ({section.name})" if path and "name" in section else ""
     near = hint(name, section)
     elsewhere = [leaf for leaf, _ in leaves(root or ConfigDict()) if leaf.split(".")[-1] == name]
     if elsewhere and not near:
@@ -125,100 +123,6 @@ def leaves(config: ConfigDict, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{path}{name}.")
         else:
             yield f"{path}{name}", value
-
-
-# ---- strings to factories ----------------------------------------------------------------------------------------
-
-
-def section(table: Mapping[str, Callable], name: str | None, /, *, supplied: Sequence[str] = (), **values):
-    """A config section that names one factory of ``table`` and has a field for every argument of all of them.
-
-    A field left at ``None`` means the factory's own default, so that another name can be chosen on the command line.
-    ``supplied`` are arguments that the program passes itself (see :func:`resolve`); ``values`` are the fields that are
-    set.
-
-    >>> section({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", slope=2.0).to_dict()
-    {'level': None, 'name': 'line', 'slope': 2.0}
-    """
-    config = fields_of(*table.values(), supplied=supplied)
-    with config.unlocked():
-        config.name = config_dict.placeholder(str) if name is None else name
-    config.update(**values)
-    return config
-
-
-def sections(table: Mapping[str, Callable], /, *, supplied: Sequence[str] = ()) -> ConfigDict:
-    """A section for each factory of ``table``, with a field, set to None, for every argument that is not supplied.
-
-    >>> sections({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}).to_dict()
-    {'flat': {'level': None}, 'line': {'slope': None}}
-    """
-    return ConfigDict({name: fields_of(factory, supplied=supplied) for name, factory in table.items()}).lock()
-
-
-def fields_of(*factories: Callable, supplied: Sequence[str] = ()) -> ConfigDict:
-    """A section with one field, set to None, for every argument of the factories that is not ``supplied``."""
-    kinds = {key: kind for factory in reversed(factories) for key, kind in _field_types(factory).items()}
-    return ConfigDict({key: config_dict.placeholder(kinds[key]) for key in kinds if key not in supplied}).lock()
-
-
-@functools.cache
-def _field_types(factory: Callable) -> dict[str, type]:
-    parameters = inspect.signature(factory).parameters.items()
-    return {key: field_type(one) for key, one in parameters if one.kind is not one.VAR_KEYWORD}
-
-
-def field_type(parameter: inspect.Parameter) -> type:
-    """The type of the field of an argument, from its bound, else from its annotation or default."""
-    named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
-    parts = (parameter.annotation, *typing.get_args(parameter.annotation))
-    bounds = [bound for part in parts for bound in getattr(part, "__metadata__", ()) if hasattr(bound, "kind")]
-    if bounds:
-        return bounds[0].kind
-    annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))
-    default = type(parameter.default)
-    return named.get(annotation.removesuffix(" | None"), default if default in (bool, str, tuple) else float)
-
-
-def resolve(config: ConfigDict, path: str, table: Mapping[str, Callable], **supplied: Any) -> Any:
-    """Calls the factory in ``table`` that ``config.<path>.name`` names, with the section's other fields as arguments.
-
-    Fields that are ``None`` take the defaults of the factory. ``supplied`` are arguments from the program
-    (``schedule=…``), passed only to factories that take them.
-
-    >>> table = {"line": lambda slope: slope, "flat": lambda level=0.0: level}
-    >>> resolve(ConfigDict({"shape": section(table, "line", slope=2.0)}), "shape", table)
-    2.0
-    """
-    name = choice(f"{path}.name", lookup(config, path).name, table)
-    return call(config, path, f"{path}.name={name}", table[name], **supplied)
-
-
-def call(config: ConfigDict, path: str, chosen: str, factory: Callable, **supplied: Any) -> Any:
-    """Calls ``factory`` with the fields of the section ``config.<path>``; errors name ``chosen``, which selected it.
-
-    See :func:`resolve` for the rest.
-    """
-    values = check_arguments(config, path, chosen, factory, supplied)
-    parameters = inspect.signature(factory).parameters
-    with named_errors(path, chosen, values):
-        return factory(**values, **{k: v for k, v in supplied.items() if k in parameters})
-
-
-def check_arguments(
-    config: ConfigDict, path: str, chosen: str, factory: Callable, supplied: Collection[str]
-) -> dict[str, Any]:
-    """The fields of the section ``config.<path>`` that are set."""
-    parameters = inspect.signature(factory).parameters
-    values = {k: v for k, v in lookup(config, path).items() if k != "name" and v is not None}
-    takes = [key for key in parameters if key not in supplied]
-    for key, value in values.items():
-        of = f"left out, because {chosen} takes {', '.join(takes) or 'no fields'}"
-        require(key in takes, f"{path}.{key}", value, of + hint(key, takes))
-    for key in takes:
-        needed = parameters[key].default is inspect.Parameter.empty
-        require(not needed or key in values, f"{path}.{key}", None, f"set for {chosen}")
-    return values
 
 
 @contextlib.contextmanager
@@ -259,23 +163,6 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     for field, value in changes.items():
         section, _, last = field.rpartition(".")
         lookup(config, section)[last] = value
-    return config
-
-
-def with_types(config: Config, defaults: ConfigDict) -> Config:
-    """Gives the fields that are None in a config from a JSON file, which holds no types, the types of ``defaults``.
-
-    >>> config = with_types(ConfigDict({"steps": None}), ConfigDict({"steps": config_dict.placeholder(int)}))
-    >>> config.get_type("steps")
-    <class 'int'>
-    """
-    with config.unlocked():
-        for name, default in defaults.items():
-            if isinstance(default, ConfigDict) and isinstance(config.get(name), ConfigDict):
-                with_types(config[name], default)
-            elif name in config and config[name] is None and not isinstance(default, ConfigDict):
-                del config[name]  # with its type
-                config[name] = config_dict.placeholder(defaults.get_type(name))
     return config
 
 

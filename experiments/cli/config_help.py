@@ -5,12 +5,13 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError, to_text
+from experiments.cli.fields import Option, Row
 
 WIDTH = 100
 """Columns."""
@@ -19,49 +20,6 @@ TOP = "config"
 REQUIRED = inspect.Parameter.empty
 """The default of an argument without one."""
 _ABSENT = object()
-
-
-class Argument(NamedTuple):
-    """An argument of a choice: ``config.<path>``; ``allowed`` is its type and bound in words."""
-
-    path: str
-    default: Any
-    allowed: str
-    meaning: str
-
-
-class Option(NamedTuple):
-    """Something that a field may name."""
-
-    name: str
-    meaning: str
-    arguments: tuple[Argument, ...]
-
-
-class Row(NamedTuple):
-    """A field ``config.<path>``; of one that names a choice, ``allowed`` is empty."""
-
-    path: str
-    default: Any
-    allowed: str
-    meaning: str
-    choices: tuple[Option, ...] = ()
-
-
-_Check = TypeVar("_Check", bound=Callable)
-
-
-def declared_by(fields: Callable[[Config | None], Any]) -> Callable[[_Check], _Check]:
-    """Marks the check of a program's config with its :class:`~experiments.cli.fields.Section`, for :func:`describe`.
-
-    ``fields`` is called with the config, or None without one: a program may take several kinds.
-    """
-
-    def mark(check: _Check) -> _Check:
-        check.fields = fields
-        return check
-
-    return mark
 
 
 def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
@@ -134,7 +92,7 @@ def _choice(choice: Option, config: Config | None, detailed: bool, mark: str) ->
             yield from _wrapped(text + meaning, "        ", "            ")
 
 
-def _argument(argument: Argument, config: Config | None) -> str:
+def _argument(argument: Row, config: Config | None) -> str:
     value = _value(config, argument.path, None)
     default = _text(argument.default)
     shown = default if value is None else f"{_text(value)} (default {default})"

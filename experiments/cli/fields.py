@@ -5,26 +5,21 @@ A section is a table of such rows::
     FIELDS = Section(
         steps=Field(1000, Count(1), "Updates of the parameters."),
         optimizer=Field(None, OneOf("adamw", "muon"), "Which optimiser; None is adamw."),
-        schedule=Choices(SCHEDULES, "cosine", "How much signal and noise there is at each time."),
+        schedule=Choices({"cosine": "scorekit.schedules:cosine"}, "cosine", "How much noise there is at each time."),
     )
 
-From it come the config, its check, ``--help_config`` and the page of fields. A choice has no rows for its arguments:
-their values are bounded in the annotations of the chosen function (:mod:`scorekit.arguments`), which its docstring
-explains. NaN and infinities are values of no field.
+From it come the config, its check, ``--help_config`` and the page of fields. NaN and infinities are values of no field.
 """
 
-import functools
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from experiments.cli import config_help
-from experiments.cli.config import Config, check_config, field_type, hint, require, section, sections
-from scorekit.arguments import Between, Bound, Count, Each, OneOf, bounds_of
+from experiments.cli.config import Config, check_config, hint, leaves, lookup, require
+from scorekit.arguments import Between, Bound, Count, Each, OneOf
 
 POSITIVE = Between(0, open="low")
 NON_NEGATIVE = Between(0)
@@ -82,6 +77,24 @@ class Limited(NamedTuple):
         require(bound.allows(self.value), self.path, self.value, f"{words}{of}{near}")
 
 
+class Row(NamedTuple):
+    """A field ``config.<path>`` as the help shows it; of one that names a choice, ``allowed`` is empty."""
+
+    path: str
+    default: Any
+    allowed: str
+    meaning: str
+    choices: tuple["Option", ...] = ()
+
+
+class Option(NamedTuple):
+    """A value that a choice may have, with the rows of its arguments."""
+
+    name: str
+    meaning: str
+    arguments: tuple[Row, ...]
+
+
 @dataclass(frozen=True)
 class Field:
     """A row of a section.
@@ -98,8 +111,9 @@ class Field:
     meaning: str
     optional: bool = False
 
-    def defaults(self) -> Any:
+    def defaults(self, like: Any = None) -> Any:
         """The default; None as a placeholder of the type that other values have."""
+        del like
         kind: Any = self.allowed.kind if isinstance(self.allowed, Bound) else self.allowed
         return config_dict.placeholder(kind) if self.default is None else self.default
 
@@ -111,71 +125,15 @@ class Field:
         """The field itself."""
         yield Limited(path, value, self.allowed, self.optional or self.default is None)
 
-    def rows(self, path: str) -> Iterator[config_help.Row]:
+    def rows(self, path: str) -> Iterator[Row]:
         """The row as the help shows it."""
         optional = self.optional or self.default is None
         words = typed(self.allowed) + (", or None" if optional else "")
-        yield config_help.Row(path, self.default, words, " ".join(self.meaning.split()))
-
-
-@dataclass(frozen=True)
-class Choices:
-    """A section with a field ``name``, which chooses from a table, and one for each argument that a choice has.
-
-    Attributes:
-      table: factories by name, as :func:`experiments.cli.config.resolve` takes them.
-      default: the default choice; None for a choice that may be left unset.
-      meaning: a description, in sentences.
-      supplied: arguments that the program passes itself, which are no fields.
-      several: whether there is a section for each name in place of a field ``name``.
-    """
-
-    table: Mapping[str, Callable]
-    default: str | None
-    meaning: str
-    supplied: tuple[str, ...] = ()
-    several: bool = False
-
-    def defaults(self) -> ConfigDict:
-        """The section; fields at None are the defaults of the chosen function."""
-        if self.several:
-            return sections(self.table, supplied=self.supplied)
-        return section(self.table, self.default, supplied=self.supplied)
-
-    def but(self, default: str | None) -> "Choices":
-        """The section with another default choice."""
-        return replace(self, default=default)
-
-    def limits(self, config: Config, path: str) -> Iterator[Limited]:
-        """The fields of the functions that the config chooses."""
-        if self.several:
-            for name in self.table:
-                yield from self._limits_of(name, config[name], f"{path}.{name}")
-        else:
-            yield Limited(f"{path}.name", config.name, OneOf(*self.table), self.default is None)
-            if config.name in self.table:
-                yield from self._limits_of(config.name, config, path, f"{path}.name={config.name}")
-
-    def _limits_of(self, name: str, config: Config, path: str, chosen: str = "") -> Iterator[Limited]:
-        for key, argument in arguments_of(self.table[name], self.supplied).items():
-            yield Limited(f"{path}.{key}", config[key], argument.allowed, True, chosen)
-
-    def rows(self, path: str) -> Iterator[config_help.Row]:
-        """The field ``name`` with all choices."""
-        choices = []
-        for name, factory in self.table.items():
-            inside = f"{path}.{name}" if self.several else path
-            arguments = tuple(
-                config_help.Argument(f"{inside}.{key}", found.default, typed(found.allowed), found.meaning)
-                for key, found in arguments_of(factory, self.supplied).items()
-            )
-            choices.append(config_help.Option(name, first_sentence(inspect.getdoc(factory) or ""), arguments))
-        full = path if self.several else f"{path}.name"
-        yield config_help.Row(full, self.default, "", " ".join(self.meaning.split()), tuple(choices))
+        yield Row(path, self.default, words, " ".join(self.meaning.split()))
 
 
 class Section(dict[str, Any]):
-    """Fields, choices and sections by name.
+    """Fields, :class:`~experiments.cli.choices.Choices` and sections by name.
 
     >>> shape = Section(sides=Field(3, Count(3), "Sides of the polygon."))
     >>> shape.defaults().sides
@@ -185,13 +143,14 @@ class Section(dict[str, Any]):
     experiments.cli.config.ConfigError: config.sides=2: must be an integer from 3 to 2147483647
     """
 
-    def defaults(self) -> Config:
-        """The locked config of the defaults."""
-        return ConfigDict({name: one.defaults() for name, one in self.items()}).lock()
+    def defaults(self, like: Config | None = None) -> Config:
+        """The locked config of the defaults, with the choices of the config ``like``."""
+        given = like if isinstance(like, ConfigDict) else {}
+        return ConfigDict({name: one.defaults(given.get(name)) for name, one in self.items()}).lock()
 
     def check(self, config: Config, path: str = "") -> None:
         """Validates that a config has these fields and no others, with values of their types within their bounds."""
-        check_config(config, self.defaults(), f"{path}." if path else "")
+        check_config(config, self.defaults(config), f"{path}." if path else "")
         self.check_values(config, path)
 
     def check_values(self, config: Config, path: str = "") -> None:
@@ -199,13 +158,23 @@ class Section(dict[str, Any]):
         for field in self.limits(config, path):
             field.check()
 
+    def read(self, values: Config) -> Config:
+        """The config with these values, such as of a file, which holds no types of fields at None."""
+        config = self.defaults(values)
+        check_config(values, config)
+        for field, value in leaves(values):
+            section, _, last = field.rpartition(".")
+            if value is not None and last != "name":  # those are chosen
+                lookup(config, section)[last] = value
+        return config
+
     def limits(self, config: Config, path: str = "") -> Iterator[Limited]:
         """Every field of the config that has a value of its own, with what it may be."""
         for name, one in self.items():
             if name in config:
                 yield from one.limits(config[name], f"{path}.{name}" if path else name)
 
-    def rows(self, path: str = "") -> Iterator[config_help.Row]:
+    def rows(self, path: str = "") -> Iterator[Row]:
         """Every field as the help shows it."""
         for name, one in self.items():
             yield from one.rows(f"{path}.{name}" if path else name)
@@ -216,92 +185,14 @@ class Section(dict[str, Any]):
         return Section({**kept, **{name: self[name].but(default) for name, default in defaults.items()}})
 
 
-# ---- choices ---------------------------------------------------------------------------------------------------------
+def fields_by(fields: Callable[[Config | None], Section]) -> Callable[[Callable], Callable]:
+    """Marks the check of a program's config with its fields, for ``--help_config`` and overrides."""
 
+    def mark(check: Callable) -> Callable:
+        check.fields = fields  # type: ignore[attr-defined]
+        return check
 
-class Choice:
-    """A factory for a table of choices, described by another signature and docstring.
-
-    Args:
-      factory: the function that is called, with keywords.
-      like: the function or class with the docstring, and the signature where ``factory`` takes ``**values``; or the
-        docstring itself. By default ``factory``.
-      drop: arguments that a config does not have.
-      **overrides: for an argument a narrower :class:`~scorekit.arguments.Bound`, another default, or both as a
-        :class:`Field`.
-
-    >>> half = Choice(lambda slope=1.0: slope, "A line.", slope=Field(0.5, Between(0, 1), "Its slope."))
-    >>> half(), half.__doc__, bounds_of(half)["slope"].bound
-    (0.5, 'A line.', Between(low=0, high=1, open='', infinite=False, scalar=False))
-    """
-
-    def __init__(self, factory: Callable, like: Any = None, *, drop: tuple[str, ...] = (), **overrides: Any):
-        self.__dict__.update(getattr(factory, "__dict__", {}))
-        self.factory, like = factory, factory if like is None else like
-        self.__doc__ = like if isinstance(like, str) else inspect.getdoc(like)
-        self.__module__ = getattr(factory if isinstance(like, str) else like, "__module__", __name__)
-        own = inspect.signature(factory).parameters
-        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
-        described: Any = like if takes_any else factory
-        parameters, bounds = dict(inspect.signature(described).parameters), bounds_of(described)
-        self.values: dict[str, Any] = {}
-        self.meanings = {name: row.meaning for name, row in overrides.items() if isinstance(row, Field)}
-        for name, given in overrides.items():
-            before = parameters.get(name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY))
-            default = before.default if isinstance(given, Bound) else given
-            if isinstance(given, Field):
-                default, given = given.default, given.allowed
-            if default is not before.default:
-                self.values[name] = default
-            if isinstance(given, Bound) and name in bounds and not is_within(given, bounds[name].bound):
-                raise ValueError(f"{name} must stay {bounds[name].bound}, which {given} is not")
-            annotation = Annotated[Any, given] if isinstance(given, Bound) else before.annotation
-            parameters[name] = before.replace(default=default, annotation=annotation)
-        kept = [each.replace(kind=each.KEYWORD_ONLY) for name, each in parameters.items() if name not in drop]
-        self.__signature__ = inspect.Signature(kept)
-
-    def __call__(self, **values: Any) -> Any:
-        return self.factory(**{**self.values, **values})
-
-
-def narrowed(table: Mapping[str, Callable], **bounds: Bound) -> dict[str, Callable]:
-    """A table of choices with bounds of arguments by name, where they are narrower than those in the annotations."""
-
-    def of(factory: Callable) -> dict[str, Any]:
-        before = bounds_of(factory)
-        fits = lambda name: name not in before or is_within(bounds[name], before[name].bound)
-        return {name: bounds[name] for name in inspect.signature(factory).parameters if name in bounds and fits(name)}
-
-    return {
-        name: Choice(factory, **overrides) if (overrides := of(factory)) else factory for name, factory in table.items()
-    }
-
-
-def is_within(inner: Bound, outer: Bound) -> bool:
-    """Whether ``outer`` allows all that ``inner`` allows, as far as the values near their ends tell.
-
-    >>> is_within(Count(1, 3), Count(1)), is_within(Between(0), Between(0, open="low"))
-    (True, False)
-    """
-    return all(map(outer.allows, inner.inside())) and not any(map(inner.allows, outer.outside()))
-
-
-class _Described(NamedTuple):
-    default: Any
-    allowed: Bound | type
-    meaning: str
-
-
-@functools.cache
-def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, _Described]:
-    """The arguments of a choice that are fields; one of type float without a bound is any finite number."""
-    bounds, found, meanings = bounds_of(factory), {}, getattr(factory, "meanings", {})
-    for key, parameter in inspect.signature(factory).parameters.items():
-        if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
-            kind = field_type(parameter)
-            allowed = bounds[key].bound if key in bounds else Between() if kind is float else kind
-            found[key] = _Described(parameter.default, allowed, meanings.get(key, ""))
-    return found
+    return mark
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

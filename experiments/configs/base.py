@@ -6,7 +6,7 @@ named.
 
 from experiments import tasks
 from experiments.cli.config import Config, ConfigError, hint, require
-from experiments.cli.config_help import declared_by
+from experiments.cli.fields import fields_by
 from experiments.tasks.task import SEED
 
 __all__ = ["FIELDS", "SEED", "check_argument", "check_fields", "get_config", "saved"]
@@ -31,7 +31,7 @@ def check_argument(argument: str, *allowed: str) -> None:
         raise ConfigError(f"--config=….py:{argument}: {words}")
 
 
-@declared_by(lambda config: FIELDS)
+@fields_by(lambda config: FIELDS)
 def check_fields(config: Config) -> None:
     """Validates that a config is one of a diffusion, with exactly its fields within their bounds."""
     task = config.get("task")

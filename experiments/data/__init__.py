@@ -6,11 +6,11 @@ Args:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.cli.config import Config, ConfigError, hint, require
-from experiments.cli.fields import Choices, Field, Section, Text
+from experiments.cli.fields import Field, Section, Text
 from experiments.data import captions, conditions, embeddings, representation
 from experiments.data.captioned import CaptionedPictures
 from experiments.data.dataset import Dataset, check_examples
@@ -46,16 +46,8 @@ KINDS: Mapping[str, type[Dataset]] = {
 }
 """Kinds by the first part of the name of a data set; every other name is a TFDS set of images."""
 
-_EVERY = (Images, *dict.fromkeys(KINDS.values()))
-
-
 _NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
 """``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
-
-
-def _all(attribute: str) -> dict[str, Callable]:
-    every = {name: factory for kind in _EVERY for name, factory in getattr(kind, attribute).items()}
-    return {"none": conditions.none, **dict(sorted(every.items()))}
 
 
 FIELDS = Section(
@@ -121,11 +113,10 @@ FIELDS = Section(
     latents=Field(None, Text("a folder"), """
         Folder of a run of an autoencoder whose latents are the data, or of those that
         experiments.latents.precompute wrote; None is the data themselves."""),
-    representation=representation.FIELDS,
-    map=Choices(_all("maps"), "none", "A dense map as a condition, computed from the example.", ("dataset",)),
-    vector=Choices(_all("vectors"), "none", "A vector as a condition, likewise.", ("dataset",)),
-    tokens=Choices(_all("tokens"), "none", """
-        Tokens as a condition, for cross-attention: the caption of a picture.""", ("dataset",)),
+    representation=representation.REPRESENTATIONS,
+    map=conditions.TABLES["dense_map"],
+    vector=conditions.TABLES["vector"],
+    tokens=conditions.TABLES["tokens"],
     captions=captions.FIELDS,
     embeddings=embeddings.FIELDS,
 )  # fmt: skip

@@ -4,7 +4,6 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -54,9 +53,9 @@ class Dataset:
       max_reconstructed: most test examples of the held-out loss of an autoencoder.
       evaluation_batch: number of examples that are evaluated at once.
       min_samples: fewest samples that its metrics can be computed on.
-      maps: factories of dense maps computed from a batch, by name; they take the data set as ``dataset``.
-      vectors: the same for vectors.
-      tokens: the same for tokens.
+      maps: names of the dense maps that are computed from a batch (:mod:`experiments.data.conditions`).
+      vectors: names of vectors, likewise.
+      tokens: names of tokens, likewise.
       from_fields: names of the factories that read other fields of a batch than the example itself.
       labels: choices of ``config.data.label``; without any, "none" leaves the classes of the data out.
       sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
@@ -83,9 +82,9 @@ class Dataset:
     max_reconstructed: int = 1000
     evaluation_batch: int = 500
     min_samples: int = 1
-    maps: Mapping[str, Callable] = MappingProxyType({})
-    vectors: Mapping[str, Callable] = MappingProxyType({"moments": moments})
-    tokens: Mapping[str, Callable] = MappingProxyType({})
+    maps: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ("moments",)
+    tokens: tuple[str, ...] = ()
     from_fields: Collection[str] = ()
     labels: tuple[str, ...] = ()
     sound_fields: Collection[str] = ("crop", "peak", "representation")

@@ -11,7 +11,6 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -54,16 +53,9 @@ class Images(Dataset):
     A set that streams has samples of at most 5,000 images or 256 MiB as ``train`` and ``test``.
     """
 
-    maps = MappingProxyType({"average_pool": average_pool, "pixelated": pixelated})
-    vectors = MappingProxyType(
-        {
-            **Dataset.vectors,
-            transforms.AUGMENTATION: transforms.Labels,
-            captions.POOLED: captions.Pooled,
-            embeddings.EMBEDDING: embeddings.Embedding,
-        }
-    )
-    tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
+    maps = ("average_pool", "pixelated")
+    vectors = ("moments", transforms.AUGMENTATION, captions.POOLED, embeddings.EMBEDDING)
+    tokens = (captions.TOKENS,)
     min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
     unit = "images"

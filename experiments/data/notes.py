@@ -1,12 +1,9 @@
 """Single notes of instruments."""
 
-from types import MappingProxyType
-
 import jax.numpy as jnp
 
 from experiments.data.builders import sets
-from experiments.data.dataset import moments
-from experiments.data.sounds import MAPS, Key, Sounds, check_keys
+from experiments.data.sounds import Key, Sounds, check_keys
 from scorekit import audio
 
 
@@ -35,8 +32,8 @@ class Notes(Sounds):
     ``instruments`` are the names of the instruments, where the set has them.
     """
 
-    maps = MappingProxyType({**MAPS, "pulses": pulses})
-    vectors = MappingProxyType({"moments": moments, "pitch_velocity": pitch_velocity})
+    maps = (*Sounds.maps, "pulses")
+    vectors = ("moments", "pitch_velocity")
     from_fields = ("pitch_velocity",)
     fields = ("pitch", "velocity", "instrument", "family")
     labels = ("instrument", "family", "none")

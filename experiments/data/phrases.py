@@ -1,6 +1,5 @@
 """Phrases of notes, with their piano roll."""
 
-from types import MappingProxyType
 from typing import Annotated
 
 import jax.numpy as jnp
@@ -8,7 +7,7 @@ import numpy as np
 
 from experiments.data.builders import sets
 from experiments.data.dataset import rows_of
-from experiments.data.sounds import MAPS, Key, Sounds, check_keys
+from experiments.data.sounds import Key, Sounds, check_keys
 from scorekit import audio
 from scorekit.arguments import Count
 
@@ -34,7 +33,7 @@ def tones(dataset: Sounds, count: Annotated[int, Count(1, 64)] = 3, lowest: Key 
 class Phrases(Sounds):
     """Phrases with their piano roll; a crop begins at a frame of the roll, which is cropped with it."""
 
-    maps = MappingProxyType({**MAPS, "piano_roll": piano_roll, "tones": tones})
+    maps = (*Sounds.maps, "piano_roll", "tones")
     from_fields = ("piano_roll",)
     fields = ("roll",)
     labels = ("instrument", "none")

@@ -5,14 +5,16 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from experiments.cli.config import Config, call, check_arguments, choice, require, resolve
-from experiments.cli.fields import NON_NEGATIVE, Choices, narrowed
+from experiments.cli.choices import Choices
+from experiments.cli.config import Config, choice, named_errors, require
+from experiments.cli.fields import NON_NEGATIVE
 from scorekit import audio
 from scorekit.arguments import Count
 from scorekit.audio import ddsp, representations
 from scorekit.audio.representations import Representation
 
-REPRESENTATIONS = narrowed(
+_SUPPLIED = ("length", "mel", "sample_rate")
+REPRESENTATIONS = Choices(
     {
         "compressed": representations.compressed,
         "controls": ddsp.note_controls,
@@ -22,32 +24,27 @@ REPRESENTATIONS = narrowed(
         "spectrogram": representations.spectrogram,
         "waveform": representations.waveform,
     },
-    bands=Count(2, 2**16),
-    dct_power=NON_NEGATIVE,
-    fft_size=Count(2, 2**20),
-    hop=Count(1, 2**20),
-    iterations=Count(),
-    partials=Count(1, 2**10),
-)
-_SUPPLIED = ("length", "mel", "sample_rate")
-_OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
-
-
-FIELDS = Choices(
-    REPRESENTATIONS,
     None,
-    """
-    Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
+    """Sounds: what the network receives: the waveform (the default), an invertible spectrogram, or the magnitudes given
     the mel spectrogram in ``map``.""",
     _SUPPLIED,
-)  # fmt: skip"""The section, all unset."""
+    bounds={
+        "bands": Count(2, 2**16),
+        "dct_power": NON_NEGATIVE,
+        "fft_size": Count(2, 2**20),
+        "hop": Count(1, 2**20),
+        "iterations": Count(),
+        "partials": Count(1, 2**10),
+    },
+)
+_OF_IMAGES = ("log_magnitudes", "magnitudes", "spectrogram")
 
 
 def spatial_axes(config: Config) -> int:
     """2 where a sound is an image of frames and bins to the network, else 1."""
     options = config.data.representation
     name = choice("data.representation.name", options.name or "waveform", REPRESENTATIONS)
-    return 2 if name in _OF_IMAGES and not options.by_bins and not options.by_frames else 1
+    return 2 if name in _OF_IMAGES and not options.get("by_bins") and not options.get("by_frames") else 1
 
 
 class Axes(NamedTuple):
@@ -61,9 +58,9 @@ def axes_of(config: Config) -> Axes:
     """The spatial axes of sounds as the network receives them."""
     options = config.data.representation
     name = options.name or "waveform"
-    if options.by_bins:
+    if options.get("by_bins"):
         return Axes(f"{name} by bins", "bin")
-    if options.by_frames:
+    if options.get("by_frames"):
         return Axes(f"{name} by frames", "frame")
     known = {"compressed": "frame", "controls": "frame", "low_rate": "sample", "waveform": "sample"}
     return Axes(name, known.get(name, "position"))
@@ -81,18 +78,14 @@ def check_needs_no_pitch(config: Config) -> None:
 
 
 def check_representation(config: Config, fields: Collection[str] = ()) -> None:
-    """Validates the name, that the fields which are set belong to it (a representation of None has no fields), and that
-    the ``fields`` of a batch have what it needs."""
-    options = config.data.representation
-    name = options.name or "waveform"
-    factory = REPRESENTATIONS[choice("data.representation.name", name, REPRESENTATIONS)]
-    if options.name is None:
-        factory = lambda: None
+    """Validates that the fields which it needs are set, and that the ``fields`` of a batch have what it needs."""
     named = "controls" if needs_pitch(config) and "pitch" not in fields else None
     require(named is None, "data.representation.name", named, f"another one: {config.data.name} has no pitch")
     if "map" in config.data and config.data.map.name == "low_passed":
         check_needs_no_pitch(config)
-    check_arguments(config, "data.representation", f"data.representation.name={options.name}", factory, _SUPPLIED)
+    name = config.data.representation.name
+    if name is not None:
+        REPRESENTATIONS.values(config, "data.representation", f"data.representation.name={name}", name)
 
 
 def build_representation(config: Config, length: int, sample_rate: int) -> Representation:
@@ -124,7 +117,9 @@ def _of_one_channel(config: Config, length: int, sample_rate: int) -> Representa
     mel, with_mel = None, "map" in config.data and config.data.map.name == "mel_magnitudes"
     if with_mel:
         chosen = "data.map.name=mel_magnitudes"
-        mel = call(config, "data.map", chosen, audio.make_log_mel, sample_rate=sample_rate)
+        given = {key: value for key, value in config.data.map.items() if key != "name" and value is not None}
+        with named_errors("data.map", chosen, given):
+            mel = audio.make_log_mel(sample_rate, **given)
     allowed = "another one without config.data.map.name=mel_magnitudes"
     require(name != "magnitudes" or with_mel, "data.representation.name", name, allowed)
-    return resolve(config, "data.representation", REPRESENTATIONS, length=length, mel=mel, sample_rate=sample_rate)
+    return REPRESENTATIONS.build(config, "data.representation", length=length, mel=mel, sample_rate=sample_rate)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +84,7 @@ class Rolls(Dataset):
     unit = "pieces"
     codings: tuple[str, ...] = ("roll", "events")
     seconds = WINDOW * rolls.STEP
-    vectors = MappingProxyType({})
+    vectors = ()
     labels = ("key", "instrument", "none")
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
     songs: list[Song]

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import warnings
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from experiments.cli.config import Config, require, require_field
 from experiments.data import captions
-from experiments.data.dataset import TABLE_FIELDS, Batch, Dataset, evenly, rows_of
+from experiments.data.dataset import TABLE_FIELDS, Batch, evenly, rows_of
 from experiments.data.display import Preview
 from experiments.data.image_files import open_splits, reading
 from experiments.data.images import read_rows, streamed
@@ -35,8 +34,8 @@ class SoundFiles(Sounds):
     file_fields = TABLE_FIELDS
     labels = ("class", "none")
     fields = ()
-    vectors = MappingProxyType({**Dataset.vectors, captions.POOLED: captions.Pooled})
-    tokens = MappingProxyType({captions.TOKENS: captions.Tokens})
+    vectors = ("moments", captions.POOLED)
+    tokens = (captions.TOKENS,)
     from_fields = (captions.POOLED, captions.TOKENS)
     _hop = 1
     _captions: captions.Captions | None = None

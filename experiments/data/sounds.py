@@ -77,9 +77,6 @@ def check_keys(lowest: int, highest: int) -> None:
         raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
 
 
-MAPS: Mapping[str, Callable] = {one.__name__: one for one in (log_mel, low_passed, low_rate, mel_magnitudes)}
-
-
 class Sounds(Dataset):
     """Sounds from TFDS, held in memory as 16-bit codes; a subclass says which.
 
@@ -93,7 +90,7 @@ class Sounds(Dataset):
     """
 
     unit = "sounds"
-    maps = MAPS
+    maps = ("log_mel", "low_passed", "low_rate", "mel_magnitudes")
     sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
     sample_rate: int

@@ -17,13 +17,14 @@ Args:
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cli.choices import Choices
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks
 from scorekit import audio
@@ -207,9 +208,12 @@ def events(
     return Coding(code.num_tokens, (length,), encode, decode, exact=False, end=code.end)
 
 
-CODINGS: Mapping[str, Callable[..., Coding]] = {
-    one.__name__: one for one in (codes, events, mu_law, pixels, planes, roll)
-}
+CODINGS = Choices(
+    {one.__name__: one for one in (codes, events, mu_law, pixels, planes, roll)},
+    "pixels",
+    "What the symbols of an example are.",
+    ("dataset",),
+)
 
 
 def raster(grid: tuple[int, ...]) -> np.ndarray:
@@ -233,7 +237,12 @@ def subscale(grid: tuple[int, ...], slices: Annotated[int, Count(1, 1024)] = 2) 
     return np.concatenate(copies)
 
 
-ORDERS: Mapping[str, Callable[..., np.ndarray]] = {"raster": raster, "subscale": subscale}
+ORDERS = Choices(
+    {"raster": raster, "subscale": subscale},
+    "raster",
+    "The order of the symbols, of those with rows and columns.",
+    ("grid",),
+)
 
 
 class Symbols(Encoded):

@@ -1,6 +1,6 @@
 """A config's network, loss, sampler and guidance; opening what a run has trained."""
 
-from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choices, Field, Section, Text
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.models import choices, flow_map_losses, guidance
 from experiments.models.run_files import SAMPLED
 from experiments.models.sampling import GRIDS, SOLVERS
@@ -9,28 +9,22 @@ from scorekit.arguments import Between, Count, Each, OneOf
 FIELDS = Section(
     noise_factor=Field(1.0, POSITIVE, """
         Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""),
-    schedule=Choices(choices.SCHEDULES, "cosine", """
-        How much signal, alpha(t), and noise, sigma(t), there is at each time."""),
-    network=Choices(choices.NETWORKS, "unet", """
-        What is trained: the function of the noisy example, the noise level and the
-        conditions.""", ("num_classes", "outputs", "vector_size", "map_shape", "token_size")),
+    schedule=choices.SCHEDULES,
+    network=choices.NETWORKS,
     init_from=Field(None, Text("a folder or file of weights"), """
         A folder or file that scorekit.io.load reads: training starts from its parameters, a flow map from those of a
         denoiser too. Network, preconditioning and target are taken from it where they are left at their defaults; None
         starts from random parameters."""),
     preconditioning=Section(
-        noise=Choices(choices.NOISE_INPUTS, "log_snr", """
-            What the network is called with for the noise level.""", ("schedule",)),
+        noise=choices.NOISE_INPUTS,
         sigma_data=Field(None, POSITIVE, """
             Standard deviation of the data: the input of the network is scaled to unit variance; None leaves it at
             x_t."""),
     ),
     loss=Section(
-        target=Choices(choices.TARGETS, "v", "What the output of the network is."),
-        weighting=Choices(choices.WEIGHTINGS, "v", """
-            λ, the weight of the squared error of eps at each noise level.""", ("schedule",)),
-        times=Choices(choices.TIMES, "uniform", """
-            The distribution of the times, and so of the noise levels, of training."""),
+        target=choices.TARGETS,
+        weighting=choices.WEIGHTINGS,
+        times=choices.TIMES,
         levels=Field("example", OneOf("example", "frame"), """
             What has a time, and so a noise level, of its own in training: every example, or every frame ("frame",
             diffusion forcing) of a signal of frames; then ``experiments.benchmarks.sound`` draws sounds of any
@@ -38,17 +32,12 @@ FIELDS = Section(
         log_variance=Field(None, bool, """
             Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
             levels contribute equally (Karras et al. 2024)."""),
-        flow_map=Choices(flow_map_losses.LOSSES, "none", """
-            Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length
-            of the jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used."""),
+        flow_map=flow_map_losses.LOSSES,
         divergence=Field(None, POSITIVE, """
             Weight of the loss of a divergence head, a second output of the network of a flow map: then
             ``experiments.evaluate --bits_per_dim`` reports likelihoods in one evaluation for each jump too, and half of
             the jumps in training lead from data to noise; None is no head."""),
-        coupling=Choices(choices.COUPLINGS, "independent", """
-            Which noise goes with which example: independent; the optimal transport of
-            the batch, for straighter paths; or what leads to its dense map, where sampling starts
-            then.""", ("label_dropout",)),
+        coupling=choices.COUPLINGS,
         guidance_max=Field(None, Between(1, open="low"), """
             A flow map takes γ as a condition, drawn for each example from 1 to this: ``sampling.guidance_scale``
             chooses it, at one evaluation a step; None is a map without guidance."""),
@@ -67,20 +56,13 @@ FIELDS = Section(
         joint_dropout=Field(0.0, FRACTION, "In this share of the examples all conditions are dropped together."),
     ),
     sampling=Section(
-        solver=Choices(SOLVERS, "recommended", """
-            What takes a step; "recommended" is the solver of :func:`scorekit.samplers.recommended` for
-            ``steps``.""", ("schedule", "n")),
-        grid=Choices(GRIDS, "recommended", """
-            The times of the steps; "recommended" is the grid that belongs to the solver, "file" takes the grid at
-            ``path``, which experiments.tune wrote for this solver and number of steps, "times" takes
-            ``times``.""", ("schedule", "n", "stochastic")),
+        solver=SOLVERS,
+        grid=GRIDS,
         steps=Field(25, Count(1, 10**6), "Steps of the solver, each of one network evaluation for most of them."),
         denoise=Field(None, bool, """
             Evaluates once more, at the last time of the grid, and takes x0: for schedules that begin with noise."""),
         guidance_scale=Field(2.0, NON_NEGATIVE, "γ: 0 unconditional, 1 conditional, above 1 guided."),
-        guidance_shape=Choices(guidance.SCALES, "constant", """
-            Of γ over time: constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t =
-            0.""", ("guidance_scale",)),
+        guidance_shape=guidance.SCALES,
         map_noise=Field(None, FRACTION, """
             Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""),
         keep_map=Field(None, bool, """
@@ -91,6 +73,6 @@ FIELDS = Section(
     ),
     guidance=Field(("classifier_free",), Each(Text("names of rules, innermost first")), """
         Rules, innermost first: one that chooses the base, then any that wrap it."""),
-    rules=guidance.FIELDS,
+    rules=guidance.RULES,
 )  # fmt: skip
 """The sections ``schedule``, ``network``, ``loss``, ``sampling``, ``guidance`` and ``rules``."""

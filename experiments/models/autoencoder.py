@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require_field, resolve
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choices, Field, Section
+from experiments.cli.config import Config, ConfigError, require_field
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
@@ -34,10 +34,7 @@ class Latent(NamedTuple):
 
 
 FIELDS = Section(
-    autoencoder=Choices(choices.AUTOENCODERS, "convolutional", """
-        What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
-        "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its
-        latent.""", ("data_channels",)),
+    autoencoder=choices.AUTOENCODERS,
     loss=Section(
         sample=Field(1.0, NON_NEGATIVE, "Weight of the squared error, in units of the network's input."),
         spectral=Field(SPECTRAL, NON_NEGATIVE, "Sounds: weight of the multi-resolution STFT loss."),
@@ -76,7 +73,7 @@ def check(config: Config) -> None:
 
 
 def _module(config: Config, data_channels: int) -> networks.Autoencoder | networks.AutoencoderKL:
-    return resolve(config, "autoencoder", choices.AUTOENCODERS, data_channels=data_channels)
+    return choices.AUTOENCODERS.build(config, "autoencoder", data_channels=data_channels)
 
 
 def build_latent(config: Config, dataset: Dataset) -> Latent:

@@ -92,8 +92,8 @@ def _check_learned_schedule(config: Config) -> None:
         ("loss.weighting.name", config.loss.weighting.name, "likelihood"),
         ("loss.log_variance", config.loss.log_variance or None, None),
         ("loss.times.name", config.loss.times.name, "uniform"),
-        ("loss.times.t_min", config.loss.times.t_min, 0.0),
-        ("loss.times.t_max", config.loss.times.t_max or 1.0, 1.0),
+        ("loss.times.t_min", config.loss.times.get("t_min"), 0.0),
+        ("loss.times.t_max", config.loss.times.get("t_max") or 1.0, 1.0),
     ):
         require(value == allowed, field, value, f"{allowed} for schedule.name=learned, which is trained by the bound")
 
@@ -149,7 +149,8 @@ def _check_frame_levels(config: Config) -> None:
     must, for_it = functools.partial(require_field, config), "for config.loss.levels=frame"
     takes_levels = config.network.name in ("wavenet", *choices.CAUSAL_DENOISERS)
     must("network.name", takes_levels, f"wavenet, causal_transformer or causal_wavenet {for_it}")
-    must("network.patch", config.network.patch in (None, 1), f"1 {for_it}: a patch has one level")
+    patch = config.network.get("patch")
+    require(patch in (None, 1), "network.patch", patch, f"1 {for_it}: a patch has one level")
     must("loss.flow_map.name", config.loss.flow_map.name == "none", f"none {for_it}")
     must("loss.coupling.name", config.loss.coupling.name == "independent", f"independent {for_it}")
     must("loss.log_variance", not config.loss.log_variance, f"None {for_it}")

@@ -10,10 +10,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, resolve
-from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, narrowed
+from experiments.cli.choices import Choice, Choices
+from experiments.cli.config import Config
+from experiments.cli.fields import FRACTION, POSITIVE, Field
 from experiments.models import flow_map_losses
-from scorekit import interpolants, networks, predictions, schedules, times, weightings
+from scorekit import interpolants, predictions, schedules, times, weightings
 from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
 from scorekit.interpolants import couplings
 from scorekit.io import preconditioning
@@ -40,11 +41,11 @@ _LINEAR_LOG_SNR = Choice(
     lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
     "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
 )
-SCHEDULES = narrowed(
+SCHEDULES = Choices(
     dict(sorted({**_with_defaults(schedules), "linear_log_snr": _LINEAR_LOG_SNR}.items())),
-    beta_max=POSITIVE,
-    num_knots=Count(1, 1024),
-    sigma_max=POSITIVE,
+    "cosine",
+    "How much signal, alpha(t), and noise, sigma(t), there is at each time.",
+    bounds={"beta_max": POSITIVE, "num_knots": Count(1, 1024), "sigma_max": POSITIVE},
 )
 
 
@@ -61,11 +62,15 @@ def _function(function: Callable) -> Choice:
     return Choice(lambda **values: Partial(function, **{**numbers, **values}), function, drop=("log_snr",))
 
 
-TARGETS: Mapping[str, Callable] = {
-    **{name: _constant(target) for name, target in predictions.TARGETS.items()},
-    "edm": predictions.edm_target,
-    "negative_eps": preconditioning.NegativeEps,
-}
+TARGETS = Choices(
+    {
+        **{name: _constant(target) for name, target in predictions.TARGETS.items()},
+        "edm": predictions.edm_target,
+        "negative_eps": preconditioning.NegativeEps,
+    },
+    "v",
+    "What the output of the network is.",
+)
 
 
 def _timestep(
@@ -89,7 +94,7 @@ def _timestep(
     return cast(TimestepInput, found)
 
 
-NOISE_INPUTS: Mapping[str, Callable] = {
+_NOISE_INPUTS = {
     "clock": Choice(
         lambda scale=4.0: ClockInput(scale=scale),
         "``scale sigma / (alpha + sigma)``.\n\nArgs:\n  scale: the value at pure noise.",
@@ -113,7 +118,7 @@ NOISE_INPUTS: Mapping[str, Callable] = {
         beta_max=Field(20.0, POSITIVE, "rate at t = 1."),
     ),
 }
-"""The arguments for the noise level with which a network is called."""
+NOISE_INPUTS = Choices(_NOISE_INPUTS, "log_snr", "What the network is called with for the noise level.", ("schedule",))
 
 _Positives: TypeAlias = Annotated[tuple, Each(POSITIVE)]
 _SomePositives: TypeAlias = Annotated[tuple, Each(POSITIVE, least=1)]
@@ -141,19 +146,28 @@ _WEIGHTINGS: dict[str, Callable] = {
     "sigmoid": Choice(_sigmoid, weightings.sigmoid),
 }
 _WEIGHTINGS = {name: _function(one) for name, one in _with_defaults(weightings, "log_snr").items()} | _WEIGHTINGS
-WEIGHTINGS: Mapping[str, Callable] = dict(sorted(_WEIGHTINGS.items()))
+WEIGHTINGS = Choices(
+    dict(sorted(_WEIGHTINGS.items())),
+    "v",
+    "λ, the weight of the squared error of eps at each noise level.",
+    ("schedule",),
+)
 
 ENDS = {"t_max": Between(0, 1, "low"), "t_min": Between(0, 1, "high")}
 """The first and last time of a grid, or of training."""
-TIMES: Mapping[str, Callable] = {
-    "annealed": times.annealed,
-    "band": Choice(_band_times, times.band),
-    "discrete": Choice(_discrete_times, times.discrete),
-    "log_normal_sigma": times.log_normal_sigma,
-    "logit_normal": times.logit_normal,
-    "uniform": times.uniform,
-    "uniform_log_snr": times.uniform_log_snr,
-}
+TIMES = Choices(
+    {
+        "annealed": times.annealed,
+        "band": Choice(_band_times, times.band),
+        "discrete": Choice(_discrete_times, times.discrete),
+        "log_normal_sigma": times.log_normal_sigma,
+        "logit_normal": times.logit_normal,
+        "uniform": times.uniform,
+        "uniform_log_snr": times.uniform_log_snr,
+    },
+    "uniform",
+    "The distribution of the times, and so of the noise levels, of training.",
+)
 
 _WIDTH, _DEPTH = Count(1, 2**16), Count(1, 1024)
 _SIZES: Mapping[str, Bound] = {
@@ -196,28 +210,80 @@ def _causal(kind: type[nn.Module]) -> Choice:
     return Choice(make, module, map_shape=Field(None, Each(Count()), ""))
 
 
-def _sized(**modules: Choice) -> dict[str, Callable]:
-    return narrowed(modules, **_SIZES)
+def _denoising(kind: type[nn.Module]) -> Choice:
+    return _causal(kind) if kind.__name__.lower() in CAUSAL_DENOISERS.values() else _module(kind)
 
 
-CAUSAL_DENOISERS = _sized(
-    causal_transformer=_causal(networks.CausalTransformer), causal_wavenet=_causal(networks.CausalWaveNet)
-)
-NETWORKS: Mapping[str, Callable] = {
-    **_sized(**{kind.__name__.lower(): _module(kind) for kind in networks.DENOISING}),
-    **CAUSAL_DENOISERS,
+CAUSAL_DENOISERS = {"causal_transformer": "causaltransformer", "causal_wavenet": "causalwavenet"}
+"""Causal networks as denoisers of frames."""
+_CAUSAL = {
+    "causal_transformer": "scorekit.networks:CausalTransformer",
+    "causal_wavenet": "scorekit.networks:CausalWaveNet",
 }
-CAUSAL_NETWORKS = _sized(
-    causal_transformer=_module(networks.CausalTransformer),
-    causal_wavenet=_module(networks.CausalWaveNet),
-    pixel_cnn=_module(networks.PixelCNN, "shifted"),
+NETWORKS = Choices(
+    {
+        **{
+            name.lower(): f"scorekit.networks:{name}"
+            for name in ("ADM", "DDPMUNet", "DiT", "EDM2", "MLP", "SongUNet", "UNet", "VDMUNet", "WaveNet")
+        },
+        **_CAUSAL,
+    },
+    "unet",
+    "What is trained: the function of the noisy example, the noise level and the conditions.",
+    ("num_classes", "outputs", "vector_size", "map_shape", "token_size"),
+    bounds=_SIZES,
+    adapt=_denoising,
 )
-FLOWS = _sized(
-    couplingflow=_module(networks.flows.CouplingFlow), autoregressiveflow=_module(networks.flows.AutoregressiveFlow)
+OF_SEQUENCES = Choices(
+    {
+        **_CAUSAL,
+        "pixel_cnn": "scorekit.networks:PixelCNN",
+        "dit": "scorekit.networks:DiT",
+        "wavenet": "scorekit.networks:WaveNet",
+    },
+    "causal_transformer",
+    """What is trained: a causal network of an autoregressive model, "dit" or "wavenet" of a diffusion, with an input
+    channel for each symbol and the mask.""",
+    ("outputs", "num_codes", "num_classes", "vector_size", "map_size", "map_shape", "token_size"),
+    bounds=_SIZES,
+    adapt=lambda kind: _module(kind, *(["shifted"] if kind.__name__ == "PixelCNN" else [])),
 )
-CLASSIFIERS = _sized(unet_encoder=_module(networks.Classifier))
-DUAL_ENCODERS = _sized(unet_encoder=_module(networks.DualEncoder))
-AUTOENCODERS = _sized(convolutional=_module(networks.Autoencoder), kl=_module(networks.AutoencoderKL))
+CAUSAL_NETWORKS = ("causal_transformer", "causal_wavenet", "pixel_cnn")
+FLOWS = Choices(
+    {
+        "couplingflow": "scorekit.networks.flows:CouplingFlow",
+        "autoregressiveflow": "scorekit.networks.flows:AutoregressiveFlow",
+    },
+    "couplingflow",
+    "What is trained: an invertible network.",
+    ("num_classes", "vector_size", "map_shape", "map_size", "data_channels"),
+    bounds=_SIZES,
+    adapt=_module,
+)
+CLASSIFIERS = Choices(
+    {"unet_encoder": "scorekit.networks:Classifier"},
+    "unet_encoder",
+    "What is trained: the log-probabilities of the classes of a noisy example.",
+    ("num_classes",),
+    bounds=_SIZES,
+    adapt=_module,
+)
+DUAL_ENCODERS = Choices(
+    {"unet_encoder": "scorekit.networks:DualEncoder"},
+    "unet_encoder",
+    "What is trained: vectors of norm 1 of pictures, and of their captions.",
+    bounds=_SIZES,
+    adapt=_module,
+)
+AUTOENCODERS = Choices(
+    {"convolutional": "scorekit.networks:Autoencoder", "kl": "scorekit.networks:AutoencoderKL"},
+    "convolutional",
+    """What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
+    "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its latent.""",
+    ("data_channels",),
+    bounds=_SIZES,
+    adapt=_module,
+)
 
 
 class Coupling(NamedTuple):
@@ -252,50 +318,56 @@ def _optimal_transport(label_dropout, block_size: Annotated[int, Count(1, 4096)]
 
 
 TRANSPORT = "optimal_transport"
-COUPLINGS: Mapping[str, Callable[..., Coupling | None]] = {
-    "bridge": Choice(
-        lambda: Coupling(_bridge, starts_at_map=True),
-        "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
-    ),
-    "independent": Choice(lambda: None, "Independent noise."),
-    TRANSPORT: _optimal_transport,
-}
+COUPLINGS = Choices(
+    {
+        "bridge": Choice(
+            lambda: Coupling(_bridge, starts_at_map=True),
+            "A diffusion bridge (I2SB) from the dense map, which is shaped like the example, in place of noise.",
+        ),
+        "independent": Choice(lambda: None, "Independent noise."),
+        TRANSPORT: _optimal_transport,
+    },
+    "independent",
+    """Which noise goes with which example: independent; the optimal transport of the batch, for straighter paths; or
+    what leads to its dense map, where sampling starts then.""",
+    ("label_dropout",),
+)
 
 
 def build_schedule(config: Config) -> Schedule:
     """The schedule, shifted by ``config.noise_factor``."""
-    schedule = resolve(config, "schedule", SCHEDULES)
+    schedule = SCHEDULES.build(config, "schedule")
     return schedule if config.noise_factor == 1 else schedules.shifted(schedule, config.noise_factor)
 
 
 def build_target(config: Config) -> Target:
     """The target that the network predicts."""
-    return resolve(config, "loss.target", TARGETS)
+    return TARGETS.build(config, "loss.target")
 
 
 def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
     """The argument for the noise level with which the network is called."""
-    return resolve(config, "preconditioning.noise", NOISE_INPUTS, schedule=schedule)
+    return NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule)
 
 
 def build_flow_map(config: Config) -> flow_map_losses.FlowMapLoss | None:
     """The loss of a flow map; None for a denoiser."""
-    return resolve(config, "loss.flow_map", flow_map_losses.LOSSES)
+    return flow_map_losses.LOSSES.build(config, "loss.flow_map")
 
 
 def build_coupling(config: Config) -> Coupling | None:
     """The coupling; None for independent noise."""
-    return resolve(config, "loss.coupling", COUPLINGS, label_dropout=config.loss.label_dropout)
+    return COUPLINGS.build(config, "loss.coupling", label_dropout=config.loss.label_dropout)
 
 
 def build_weighting(config: Config, schedule: Schedule) -> Weighting:
     """The weighting of the loss."""
-    return resolve(config, "loss.weighting", WEIGHTINGS, schedule=schedule)
+    return WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)
 
 
 def build_times(config: Config) -> TimeSampler:
     """The distribution of training times."""
-    return resolve(config, "loss.times", TIMES)
+    return TIMES.build(config, "loss.times")
 
 
 def build_network(
@@ -309,4 +381,4 @@ def build_network(
 ):
     """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
     sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
-    return resolve(config, "network", NETWORKS, num_classes=num_classes, **sizes)
+    return NETWORKS.build(config, "network", num_classes=num_classes, **sizes)

@@ -11,8 +11,8 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import Config, ConfigError, leaves, lookup, require_field, resolve, to_text
-from experiments.cli.fields import Choices, Field, Section
+from experiments.cli.config import Config, ConfigError, leaves, lookup, require_field, to_text
+from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
@@ -48,8 +48,7 @@ class Curve(NamedTuple):
 FIELDS = Section(
     noise_factor=models.FIELDS["noise_factor"],
     schedule=models.FIELDS["schedule"],
-    classifier=Choices(choices.CLASSIFIERS, "unet_encoder", """
-        What is trained: the log-probabilities of the classes of a noisy example.""", ("num_classes",)),
+    classifier=choices.CLASSIFIERS,
     loss=Section(
         times=models.FIELDS["loss"]["times"],
         clean=Field(False, bool, "Train on clean data alone, without conditioning on the noise level."),
@@ -80,7 +79,7 @@ def check(config: Config) -> None:
 
 
 def _module(config: Config, num_classes: int) -> nn.Module:
-    return resolve(config, "classifier", choices.CLASSIFIERS, num_classes=num_classes)
+    return choices.CLASSIFIERS.build(config, "classifier", num_classes=num_classes)
 
 
 def build_classifier(config: Config, num_classes: int) -> Classifier:

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, leaves, require_field, resolve
-from experiments.cli.fields import Choices, Section
+from experiments.cli.config import Config, ConfigError, leaves, require_field
+from experiments.cli.fields import Section
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks, keep_not_finite, zero_not_finite
 from experiments.data.display import Points, Preview, Scorer
@@ -36,12 +36,7 @@ from scorekit.typing import PyTree
 _BLOCK = 100
 
 FIELDS = Section(
-    dual_encoder=Choices(
-        choices.DUAL_ENCODERS,
-        "unet_encoder",
-        """
-        What is trained: vectors of norm 1 of pictures, and of their captions.""",
-    ),
+    dual_encoder=choices.DUAL_ENCODERS,
     evaluation=Section(ema=EVALUATED),
 )
 """The sections of a config of contrastive encoders beside ``data`` and ``training``."""
@@ -54,7 +49,7 @@ def check(config: Config) -> None:
     must("data.image_size", options.image_size is not None, "set: pictures of one size are embedded")
     must("data.image_crop", options.image_crop is None, "None: full pictures are embedded")
     must("data.vector.name", options.vector.name == captions.POOLED, captions.POOLED)
-    resolve(config, "dual_encoder", choices.DUAL_ENCODERS)
+    choices.DUAL_ENCODERS.build(config, "dual_encoder")
     check_average(config, "evaluation.ema")
 
 
@@ -127,7 +122,7 @@ def open_encoder(workdir: str | Path, given: str) -> Encoder:
     folder = as_path(workdir)
     config = config_of(folder, given, "dual_encoder", Section(data=data.FIELDS, **FIELDS))
     check_weights(config, folder)
-    module = resolve(config, "dual_encoder", choices.DUAL_ENCODERS)
+    module = choices.DUAL_ENCODERS.build(config, "dual_encoder")
     step, params = restore(given, folder, None, config.evaluation.ema)
     if step < config.training.steps:
         raise ConfigError(

@@ -27,7 +27,8 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Choice, narrowed
+from experiments.cli.choices import Choice, Choices
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE
 from experiments.models.devices import over_all_rows
 from scorekit import flow_maps, networks
 from scorekit.arguments import Between, Count, Each
@@ -230,7 +231,7 @@ def _adversarial(
     return FlowMapLoss(_pure_noise, against, True, False, critic=critic, critic_rate=rate)
 
 
-LOSSES = narrowed(
+LOSSES = Choices(
     {
         "adversarial": _adversarial,
         "consistency_tuning": _consistency_tuning,
@@ -259,8 +260,13 @@ LOSSES = narrowed(
         "shortcut": _shortcuts,
         "stable_consistency": _stable_consistency,
     },
-    base=Between(1, open="low"), channels=Count(1, 2**16), depth=Count(0, 20), diagonal=FRACTION, levels=Count(1, 20),
-    normalise=POSITIVE, offset=POSITIVE, penalty=NON_NEGATIVE, power=NON_NEGATIVE, rate=POSITIVE, scale=POSITIVE,
-    stages=Count(1, 20), warmup=Between(0, 1, "low"),
+    "none",
+    """Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length of the
+    jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used.""",
+    bounds={
+        "base": Between(1, open="low"), "channels": Count(1, 2**16), "depth": Count(0, 20), "diagonal": FRACTION,
+        "levels": Count(1, 20), "normalise": POSITIVE, "offset": POSITIVE, "penalty": NON_NEGATIVE,
+        "power": NON_NEGATIVE, "rate": POSITIVE, "scale": POSITIVE, "stages": Count(1, 20),
+        "warmup": Between(0, 1, "low"),
+    },
 )  # fmt: skip
-"""The losses by name."""

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data, models
-from experiments.cli.config import Config, require, resolve
-from experiments.cli.fields import POSITIVE, Choices, Field, Section
+from experiments.cli.config import Config, require
+from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data import conditions as data_conditions
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models import choices, latents
@@ -27,9 +27,8 @@ from scorekit.networks import drop_conditions
 from scorekit.networks.flows import Flow
 from scorekit.typing import Array, Key, PyTree
 
-_SUPPLIED = ("num_classes", "vector_size", "map_shape", "map_size", "data_channels")
 FIELDS = Section(
-    network=Choices(choices.FLOWS, "couplingflow", "What is trained: an invertible network.", _SUPPLIED),
+    network=choices.FLOWS,
     loss=Section({name: models.FIELDS["loss"][name] for name in ("label_dropout", "vector_dropout", "map_dropout")}),
     sampling=Section(
         guidance_scale=Field(1, Count(0, 1), "1 draws given the class and other conditions, 0 without them."),
@@ -86,7 +85,7 @@ def build(config: Config, dataset: Dataset) -> Flows:
         given["map_shape"] = sizes["map_shape"]
     else:
         given |= {"map_size": (sizes["map_shape"] or [None])[-1], "data_channels": 1 if len(shape) == 1 else shape[-1]}
-    module = resolve(config, "network", choices.FLOWS, **given)
+    module = choices.FLOWS.build(config, "network", **given)
     return Flows(module, dataset.num_classes, shape, extracts, dataset.bins)
 
 

@@ -34,8 +34,9 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, ConfigError, call, resolve
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Text, narrowed
+from experiments.cli.choices import Choice, Choices
+from experiments.cli.config import Config, ConfigError
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Text
 from experiments.models.conditioning import null_conditions
 from experiments.models.model import GUIDANCE, Model, at_params, denoiser
 from scorekit import guidance
@@ -126,10 +127,15 @@ _ADAPTERS = (_autoguidance, _classifier, _compose, _conditional, _frequency_deco
 _RULES: dict[str, Callable] = {name: getattr(guidance, name) for name in guidance.__all__}
 _RULES = {name: rule for name, rule in _RULES.items() if hasattr(rule, "traits") and name != "classifier_guidance"}
 _RULES |= {rule.__name__[1:]: rule for rule in _ADAPTERS}
-RULES = narrowed(dict(sorted(_RULES.items())), noise_max=POSITIVE, target=OneOf(*TARGETS))
-"""The rules by name."""
-FIELDS = Choices(RULES, None, "The fields of the rules that config.guidance names.", PARTS, several=True)
-"""``config.rules``: a section for every rule, each field at None, which is the default."""
+RULES = Choices(
+    dict(sorted(_RULES.items())),
+    None,
+    "The fields of the rules that config.guidance names.",
+    PARTS,
+    bounds={"noise_max": POSITIVE, "target": OneOf(*TARGETS)},
+    several=True,
+)
+"""The rules by name; ``config.rules`` has a section for every rule, each field at None, which is the default."""
 
 
 def _power(guidance_scale, noise=1.0, power=2.0):
@@ -143,13 +149,17 @@ def _bend(shape: Literal["cosine", "linear"]) -> Choice:
     return Choice(make, words, noise=Field(1.0, NON_NEGATIVE, "the scale at t = 1."))
 
 
-SCALES = {
-    "constant": Choice(lambda guidance_scale: guidance_scale, "The guidance scale at all times."),
-    "cosine": _bend("cosine"),
-    "linear": _bend("linear"),
-    "power": Choice(_power, noise=NON_NEGATIVE, power=POSITIVE),
-}
-"""γ(t) from ``noise`` at t = 1 to the guidance scale at t = 0."""
+SCALES = Choices(
+    {
+        "constant": Choice(lambda guidance_scale: guidance_scale, "The guidance scale at all times."),
+        "cosine": _bend("cosine"),
+        "linear": _bend("linear"),
+        "power": Choice(_power, noise=NON_NEGATIVE, power=POSITIVE),
+    },
+    "constant",
+    "γ(t): constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0.",
+    ("guidance_scale",),
+)
 
 
 def takes(name: str, part: str) -> bool:
@@ -193,9 +203,9 @@ def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
     first, *wrappers = config.guidance
     plain = getattr(parts, RULES[first].traits.plain)
     scale = 1.0 if guidance_scale is None else guidance_scale
-    scale = resolve(config, "sampling.guidance_shape", SCALES, guidance_scale=scale)
+    scale = SCALES.build(config, "sampling.guidance_shape", guidance_scale=scale)
     supplied = {**dict.fromkeys(PARTS), **parts._asdict(), "plain": plain, "guidance_scale": scale}
-    build = lambda name, **also: call(config, f"rules.{name}", f"guidance={name}", RULES[name], **supplied | also)
+    build = lambda name, **also: RULES.call(config, f"rules.{name}", f"guidance={name}", name, **supplied | also)
     result = build(first)
     if guidance_scale is None:
         result = plain

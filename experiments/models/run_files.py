@@ -14,17 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli import flags
-from experiments.cli.config import (
-    Config,
-    ConfigError,
-    choice,
-    leaves,
-    load_resolved,
-    lookup,
-    require,
-    to_text,
-    with_types,
-)
+from experiments.cli.config import Config, ConfigError, choice, leaves, load_resolved, lookup, require, to_text
 from experiments.cli.fields import Field, Section, Text
 from experiments.cli.outputs import encodable
 from scorekit import training
@@ -71,7 +61,6 @@ def config_of(folder: str | Path, given: str, task: str | None = None, fields: S
             f"{given}: this run is no {kind} (config.task={config.task}); train one with experiments.train"
         )
     if fields is not None:
-        config = with_types(config, fields.defaults())
         fields.check_values(config)
     return config
 

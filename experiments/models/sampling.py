@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, changed, require, resolve
-from experiments.cli.fields import FRACTION, POSITIVE, Choice, Field, Text, narrowed
+from experiments.cli.choices import Choice, Choices
+from experiments.cli.config import Config, ConfigError, changed, require
+from experiments.cli.fields import FRACTION, POSITIVE, Field, Text
 from experiments.data.dataset import Dataset
 from experiments.models import guidance
 from experiments.models.choices import ENDS
@@ -84,7 +85,7 @@ def _given_times(n: int, times: Annotated[tuple, Each(FRACTION, least=2)]) -> Ar
     return ts
 
 
-GRIDS = narrowed(
+GRIDS = Choices(
     {
         "file": Choice(_saved_grid, path=Text("a file of experiments.tune"), rho=POSITIVE, power=POSITIVE),
         "karras": Choice(solvers.grids.karras, drop=("to_zero",)),
@@ -95,15 +96,19 @@ GRIDS = narrowed(
         "uniform": solvers.grids.uniform,
         "vp_quadratic": Choice(_vp_quadratic, solvers.grids.vp_quadratic, power=Field(3.0, POSITIVE, "")),
     },
-    **ENDS,
+    "recommended",
+    """The times of the steps; "recommended" is the grid that belongs to the solver, "file" takes the grid at ``path``,
+    which experiments.tune wrote for this solver and number of steps, "times" takes ``times``.""",
+    ("schedule", "n", "stochastic"),
+    bounds=ENDS,
 )
 
 
 def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
     """The solver and its time grid, validated against schedule and target; a file may bring the coefficients."""
     n = config.sampling.steps
-    solver = resolve(config, "sampling.solver", SOLVERS, schedule=schedule, n=n)
-    ts = resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=solver.stochastic)
+    solver = SOLVERS.build(config, "sampling.solver", schedule=schedule, n=n)
+    ts = GRIDS.build(config, "sampling.grid", schedule=schedule, n=n, stochastic=solver.stochastic)
     if isinstance(ts, tuning.SavedGrid):
         try:
             solver = tuning.restore_solver(ts, solver, schedule)
@@ -301,4 +306,9 @@ def _all() -> dict[str, Callable[..., Any]]:
     return dict(sorted(found.items()))
 
 
-SOLVERS = _all()
+SOLVERS = Choices(
+    _all(),
+    "recommended",
+    """What takes a step; "recommended" is the solver of :func:`scorekit.samplers.recommended` for ``steps``.""",
+    ("schedule", "n"),
+)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, call, choice, lookup, require, require_field, to_text
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Choice, Choices, Field, Section, Text, narrowed
+from experiments.cli.choices import Choice, Choices
+from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
 from experiments.models import sequences
@@ -28,7 +29,7 @@ from scorekit.arguments import Between, Count
 from scorekit.io import as_path
 from scorekit.typing import Array
 
-SOLVERS = narrowed(
+SOLVERS = Choices(
     {
         "ancestral": discrete.Ancestral,
         "confidence_ordered": discrete.ConfidenceOrdered,
@@ -37,7 +38,9 @@ SOLVERS = narrowed(
         "remasking": discrete.Remasking,
         "tau_leaping": discrete.TauLeaping,
     },
-    num_corrections=Count(1, 1024),
+    None,
+    "Diffusion: what takes a step; None is ancestral.",
+    bounds={"num_corrections": Count(1, 1024)},
 )
 
 
@@ -54,7 +57,7 @@ FIELDS = Section(
     given=Field(None, Count(1), """
         So many symbols at the beginning are those of held-out examples, which are continued; None is 0. Not of uniform
         noise."""),
-    solver=Choices(SOLVERS, None, "Diffusion: what takes a step; None is ancestral."),
+    solver=SOLVERS,
     steps=Field(None, Count(1, 10**6), "Diffusion: steps of the solver, equal in t; None is the number of symbols."),
     coarser=Field(None, Text("a folder, or None"), """
         Codes of one of several levels: the run of the next coarser level, whose samples are given; its own
@@ -102,7 +105,7 @@ def check_all(config: Config, scales: Sequence[float] | None = None) -> None:
 def build_solver(config: Config) -> discrete.TokenSolver | None:
     """The solver of a diffusion; None for one that reveals a mask at a time."""
     name = choice("sampling.solver.name", config.sampling.solver.name or "ancestral", SOLVERS)
-    return call(config, "sampling.solver", f"sampling.solver.name={name}", SOLVERS[name])
+    return SOLVERS.call(config, "sampling.solver", f"sampling.solver.name={name}", name)
 
 
 def transform_of(options: Config) -> Callable[[Array], Array] | None:

@@ -11,10 +11,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments import data
-from experiments.cli.config import Config, call, choice, require_field, resolve
-from experiments.cli.fields import FRACTION, Choices, Field, Section, narrowed
+from experiments.cli.choices import Choices
+from experiments.cli.config import Config, choice, require_field
+from experiments.cli.fields import FRACTION, Field, Section
 from experiments.data.symbols import CODINGS, ORDERS, Symbols
 from experiments.models import choices, latents
+from experiments.models.choices import OF_SEQUENCES as NETWORKS
 from scorekit import autoregressive as ar
 from scorekit import discrete, times
 from scorekit.arguments import Between, OneOf
@@ -23,15 +25,12 @@ from scorekit.networks import drop_conditions
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, PyTree
 
-NETWORKS: Mapping[str, Callable] = {
-    **choices.CAUSAL_NETWORKS,
-    **{name: choices.NETWORKS[name] for name in ("dit", "wavenet")},
-}
-SCHEDULES = narrowed(
+SCHEDULES = Choices(
     {name: getattr(discrete.schedules, name) for name in ("cosine", "linear", "log_linear", "polynomial")},
-    power=Between(0, 1024, "low"),
+    None,
+    "Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear.",
+    bounds={"power": Between(0, 1024, "low")},
 )
-_SUPPLIED = ("outputs", "num_codes", "num_classes", "vector_size", "map_size", "map_shape", "token_size")
 
 
 class Sequences(NamedTuple):
@@ -62,13 +61,10 @@ DATA = data.FIELDS.but("captions", "embeddings", "map", "tokens", "vector")  # c
 FIELDS = Section(
     model=Field("autoregressive", OneOf("autoregressive", "masked", "uniform"), """
         "autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""),
-    symbols=Choices(CODINGS, "pixels", "What the symbols of an example are.", ("dataset",)),
-    order=Choices(ORDERS, "raster", "The order of the symbols, of those with rows and columns.", ("grid",)),
-    network=Choices(NETWORKS, "causal_transformer", """
-        What is trained: a causal network of an autoregressive model, "dit" or "wavenet" of a diffusion, with an input
-        channel for each symbol and the mask.""", _SUPPLIED),
-    schedule=Choices(SCHEDULES, None, """
-        Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear."""),
+    symbols=CODINGS,
+    order=ORDERS,
+    network=NETWORKS,
+    schedule=SCHEDULES,
     loss=Section(
         label_dropout=Field(0.1, FRACTION, """
             The class is replaced by the null token in this share of the examples, for guidance."""),
@@ -108,7 +104,7 @@ def build_process(config: Config, num_codes: int) -> discrete.Process | None:
     if not is_diffusion(config):
         return None
     name = choice("schedule.name", config.schedule.name or "linear", SCHEDULES)
-    schedule = call(config, "schedule", f"schedule.name={name}", SCHEDULES[name])
+    schedule = SCHEDULES.call(config, "schedule", f"schedule.name={name}", name)
     make = discrete.absorbing if config.model == "masked" else discrete.uniform
     return make(num_codes, schedule)
 
@@ -120,15 +116,15 @@ def _network(config: Config, num_codes: int, num_classes: int, length: int, feat
         supplied["map_shape"] = None if features is None else (length, features)
     else:
         supplied |= {"outputs": num_codes, "num_codes": num_codes, "map_size": features}
-    unsupplied = {name: None for name in _SUPPLIED if name not in supplied}
-    return resolve(config, "network", NETWORKS, **supplied, **unsupplied)
+    unsupplied = {name: None for name in NETWORKS.supplied if name not in supplied}
+    return NETWORKS.build(config, "network", **supplied, **unsupplied)
 
 
 def load_data(config: Config) -> Symbols:
     """The data of a config as sequences of codes."""
     inner = latents.load_data(config)
-    coding = resolve(config, "symbols", CODINGS, dataset=inner)
-    return Symbols(inner, coding, resolve(config, "order", ORDERS, grid=coding.grid))
+    coding = CODINGS.build(config, "symbols", dataset=inner)
+    return Symbols(inner, coding, ORDERS.build(config, "order", grid=coding.grid))
 
 
 def build_model(config: Config, dataset: Symbols, *, with_positions: bool = True) -> Sequences:

@@ -59,7 +59,7 @@ def check(config: Config) -> None:
     must, options = functools.partial(require_field, config), config.data
     must("data.name", issubclass(data.kind_of(config), Notes), "a data set of notes")
     must("data.label", options.label == "family", "family: each has a decoder")
-    must("data.representation.by_frames", bool(options.representation.by_frames), "True: positions are frames")
+    must("data.representation.by_frames", bool(options.representation.get("by_frames")), "True: positions are frames")
     check_average(config, "evaluation.ema")
 
 

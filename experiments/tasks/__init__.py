@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.cli import command_line
-from experiments.cli.config import Config, ConfigError, check_config, choice, leaves, with_types
-from experiments.cli.config_help import declared_by
-from experiments.cli.fields import Section
+from experiments.cli.config import Config, ConfigError, choice
+from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
 from experiments.tasks import (
     autoencoder,
@@ -51,7 +50,7 @@ def fields_of(config: Config | None) -> Section:
     return (diffusion if config is None else of(config)).fields(config)
 
 
-@declared_by(fields_of)
+@fields_by(fields_of)
 def check_fields(config: Config) -> None:
     """Validates that a config has the fields of its task, within their bounds."""
     fields_of(config).check(config)
@@ -59,7 +58,8 @@ def check_fields(config: Config) -> None:
 
 def opened(path: str) -> Config:
     """The config of a file for a new run, which may be the ``config.json`` of another one."""
-    return command_line.load_config(path)
+    config = command_line.load_config(path)
+    return config if path.endswith(".py") or ".py:" in path else fields_of(config).read(config)
 
 
 def saved(workdir: str | Path | None, *names: str) -> Config:
@@ -70,13 +70,10 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
     if names and config.task not in names:
         allowed = " or ".join(names)
         raise ConfigError(f"--workdir={workdir}: this run {of(config).OPENED_BY} (config.task must be {allowed})")
-    defaults = fields_of(config).defaults()
-    config = with_types(config, defaults)
-    missing = dict(leaves(defaults)).keys() - dict(leaves(config)).keys()
-    if missing:
-        raise ConfigError(
-            f"--workdir={workdir}: its config.json has no field {min(missing)}; train the run again, into another "
-            "folder"
-        )
-    check_config(config, defaults)  # their values are checked once the command line has been read
-    return config
+    try:
+        return fields_of(config).read(config)  # the values are checked once the command line has been read
+    except ConfigError as error:
+        if "this field is missing" not in str(error):
+            raise
+        advice = "train the run again, into another folder"
+        raise ConfigError(f"--workdir={workdir}: its config.json lacks a field, {error}; {advice}") from error

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require, require_field, resolve
+from experiments.cli.config import Config, ConfigError, require, require_field
 from experiments.data import captions
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.images import Images
@@ -71,7 +71,7 @@ def build_encoders(config: Config, dataset: Dataset) -> DualEncoders:
             config.data.name,
             f"of pictures with captions, {without} of {len(part['x'])} have none",
         )
-    return DualEncoders(resolve(config, "dual_encoder", choices.DUAL_ENCODERS), dataset)
+    return DualEncoders(choices.DUAL_ENCODERS.build(config, "dual_encoder"), dataset)
 
 
 def init_params(built: DualEncoders, key: Key) -> PyTree:

@@ -62,7 +62,8 @@ def take_unset(config: Config) -> None:
         differing |= _take(config, section, theirs)
     if config.loss.target.name != target and _is_unset(config, "loss.weighting"):
         config.loss.weighting.name = _PLAIN[config.loss.target.name]
-        config.loss.weighting.sigma_data = config.loss.target.sigma_data
+        if "sigma_data" in config.loss.weighting:
+            config.loss.weighting.sigma_data = config.loss.target.sigma_data
     theirs, ours = found.preconditioning.sigma_data, config.preconditioning.sigma_data
     if ours is None and theirs is not None:
         config.preconditioning.sigma_data = float(theirs)
@@ -82,14 +83,13 @@ def _is_unset(config: Config, path: str) -> bool:
 def _take(config: Config, path: str, theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Sets the unset fields of a section; returns the values of the weights where others are set."""
     ours, differing, name = lookup(config, path), {}, theirs["name"]
-    fields = [field for field in ours if field not in (*_FREE, "name")]
-    unset = _is_unset(config, path)
-    same_name, of_name = ours.name == name, inspect.signature(_TABLES[path][name]).parameters
+    unset, same_name = _is_unset(config, path), ours.name == name
     if unset:
         ours.name = name
     elif not same_name:
         differing[f"{path}.name"] = name
-    for field in fields:
+    of_name = inspect.signature(_TABLES[path][name]).parameters
+    for field in [field for field in ours if field not in (*_FREE, "name")]:
         default = of_name[field].default if field in of_name else None
         value = theirs.get(field, default)
         if ours[field] is None and (unset or same_name):

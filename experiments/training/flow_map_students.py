@@ -92,14 +92,14 @@ def configured(config: Config, method: str, options: Config, steps: int, scale: 
     ``scale`` is γ that it is sampled at by default, of a student with γ as a condition.
     """
     most, times = options.get("guidance_max"), config.sampling.grid.times
+    config.loss.flow_map.name = LOSSES[method]
     for field in config.loss.flow_map:
         if field != "name":
             config.loss.flow_map[field] = options.get(field)
-    config.loss.flow_map.name = LOSSES[method]
     config.loss.update(guidance_max=most, divergence=options.get("divergence"))
     ends_only = method == "stable_consistency"  # then every jump but the last adds noise
     config.sampling.solver.update(name="flow_map", t_min=None, gamma=1.0 if ends_only else None)
-    config.sampling.grid.update(name="uniform", times=None, t_max=times[0], t_min=times[-1])
+    config.sampling.grid.update(name="uniform", t_max=times[0], t_min=times[-1])
     if most is not None:
         config.sampling.guidance_scale = min(scale, most)
         config.evaluation.guidance_scales = (config.sampling.guidance_scale,)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.cli.config import Config, require, resolve
+from experiments.cli.config import Config, require
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models import guidance
@@ -107,7 +107,7 @@ def config_of_student(config: Config, method: str, ts: Array) -> Config:
             if field != "name":
                 section[field] = None
     with config.unlocked():
-        config.rules = guidance.FIELDS.defaults()
+        config.rules = guidance.RULES.defaults()
     config.sampling.solver.name = "euler" if method == "progressive" else "multistep_consistency"
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])
@@ -130,7 +130,7 @@ def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
     """The grid of the config for another number of steps."""
     name, allowed = config.sampling.grid.name, "the name of a grid of any number of steps, say recommended"
     require(not has_listed_times(config), "sampling.grid.name", name, allowed)
-    return resolve(config, "sampling.grid", GRIDS, schedule=schedule, n=n, stochastic=False)
+    return GRIDS.build(config, "sampling.grid", schedule=schedule, n=n, stochastic=False)
 
 
 def _inputs(model: Model, dataset: Dataset, batch) -> dict[str, Any]:

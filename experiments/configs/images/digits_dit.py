@@ -12,6 +12,6 @@ from experiments.configs.images import digits
 
 def get_config():
     config = digits.get_config()
-    config.network.update(name="dit", channels=None, patch=2, depth=4, width=64, heads=4)
+    config.network.update(name="dit", patch=2, depth=4, width=64, heads=4)
     config.training.learning_rate = 1e-3
     return config

@@ -12,7 +12,7 @@ from experiments.configs.music import rolls_masked
 def get_config():
     config = rolls_masked.get_config()
     config.model = "autoregressive"
-    config.network.update(name="causal_transformer", patch=None, depth=3, width=96)
+    config.network.update(name="causal_transformer", depth=3, width=96)
     config.training.update(steps=1000, batch_size=16, learning_rate=2e-3)
     config.sampling.steps = None
     return config

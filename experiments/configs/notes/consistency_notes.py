@@ -11,7 +11,7 @@ from experiments.configs.notes import flow_map_notes
 
 def get_config():
     config = flow_map_notes.get_config()
-    config.loss.flow_map.update(name="consistency_tuning", base=1.5, diagonal=None, power=None)
+    config.loss.flow_map.update(name="consistency_tuning", base=1.5)
     config.loss.times.update(name="log_normal_sigma", mean=0.5, std=1.5)
     config.sampling.solver.gamma = 1.0
     config.sampling.grid.t_max = 0.9  # the largest noise level that is trained often

@@ -11,7 +11,7 @@ from experiments.configs.notes import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.representation.update({"name": "compressed", "by_bins": None, "dct_power": None, "log_std": None})
+    config.data.representation.name = "compressed"
     config.noise_factor = 1.0
     config.network.update(channels=128, multipliers=(1, 2), patch=1, factors=(4,), grid=(8,))
     config.loss.target.name = "x0"

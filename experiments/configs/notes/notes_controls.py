@@ -11,7 +11,7 @@ from experiments.configs.notes import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.representation.update({"name": "controls", "by_bins": None, "dct_power": None, "log_std": None})
+    config.data.representation.update(name="controls", log_std=None)
     config.data.representation.update({"bands": 65, "hop": 128, "partials": 24})
     config.data.map.name = "none"
     config.noise_factor = 2.8

@@ -11,7 +11,7 @@ from experiments.configs.notes import notes
 
 def get_config():
     config = notes.get_config()
-    config.data.representation.update({"name": "spectrogram", "dct_power": None, "log_std": None})
+    config.data.representation.update(name="spectrogram", log_std=None)
     config.noise_factor = 2.8
     config.network.channels = 128  # as many as a bin has numbers
     config.network.patch = 1

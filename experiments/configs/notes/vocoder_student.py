@@ -30,8 +30,8 @@ def get_config(argument=""):
     config.training.checkpoint_every = 100
     config.evaluation.update(num_samples=64, step_counts=(1, 2, 4))
     if argument == "mean_flow":
-        config.loss.flow_map.update(name="improved_mean_flow", diagonal=0.5, power=0.5, base=None)
-        config.loss.times.update(name="uniform", mean=None, std=None)
+        config.loss.flow_map.update(name="improved_mean_flow", diagonal=0.5, power=0.5)
+        config.loss.times.update(name="uniform")
         config.sampling.solver.gamma = None
         config.sampling.grid.t_max = 0.99
         config.training.steps = 180

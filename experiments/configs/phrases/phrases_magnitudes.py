@@ -12,7 +12,7 @@ from experiments.configs.phrases import phrases
 
 def get_config():
     config = phrases.get_config()
-    config.data.representation.update(name="log_magnitudes", scale=None, by_frames=True, floor=0.03)
+    config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
     config.data.representation.update(log_mean=-1.4, log_std=1.6)
     config.data.map.name = "piano_roll"  # a row for each frame
     config.network.update(channels=128, multipliers=(1, 2), patch=1, factors=(2,))

@@ -36,7 +36,7 @@ def get_config():
     config.training.ema_decays = (0.999943,)  # 0.5 ** (4096 / 50,000,000)
     config.training.update(log_every=100, sample_every=20_000, checkpoint_every=2000)
     config.sampling.ema = "0.999943"
-    config.sampling.solver.update(name="edm_stochastic", coordinate=None, num_steps=256, churn=40.0, noise=1.003)
+    config.sampling.solver.update(name="edm_stochastic", num_steps=256, churn=40.0, noise=1.003)
     config.sampling.solver.update(noise_min=0.05, noise_max=50.0)
     config.sampling.batch_size = 100
     return config

@@ -14,6 +14,5 @@ def get_config():
     config = digits_pixels.get_config()
     config.model = "masked"
     config.network.update(name="dit", patch=1)
-    config.network.dropout = None  # any order of the symbols is an augmentation
     config.training.update(steps=1500, weight_decay=0.0, checkpoint_every=500)
     return config

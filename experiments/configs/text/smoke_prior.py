@@ -13,8 +13,7 @@ def get_config():
     config = smoke.get_config()
     config.data.tokens.name = "none"
     config.data.embeddings.update(encoder="runs/smoke_contrastive", as_examples=True)
-    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
-    config.network.update(name="mlp", features=16, blocks=1, **unset)
+    config.network.update(name="mlp", features=16, blocks=1)
     config.preconditioning.sigma_data = 1.0
     config.loss.target.name = "x0"
     config.loss.weighting.name = "x0"

@@ -3,14 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, require
-from experiments.data.dataset import Dataset, evenly, held_out_of, keep_not_finite, moments, rows_of
+from experiments.data.dataset import Dataset, evenly, held_out_of, keep_not_finite, rows_of
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.image_files import reading
 from experiments.data.vectors.columns import (
@@ -105,9 +104,9 @@ class Table(Vectors):
       prior: distribution of the examples without their conditions, where it is known.
     """
 
-    vectors = MappingProxyType({"moments": moments, _COLUMNS: Columns})
-    tokens = MappingProxyType({"set": Elements})
-    maps = MappingProxyType({"sequence": Sequence})
+    vectors = ("moments", _COLUMNS)
+    tokens = ("set",)
+    maps = ("sequence",)
     from_fields = (_COLUMNS, "set", "sequence")
     image_fields = tuple(field for field in Dataset.image_fields if field != "path")
     file_fields = ("sample_rate", "channels", "simulator", "simulations")

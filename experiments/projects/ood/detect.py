@@ -14,7 +14,7 @@ from pathlib import Path
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
-from experiments.cli.config_help import declared_by
+from experiments.cli.fields import fields_by
 from experiments.configs.ood import ood_digits
 from experiments.models import runs
 from experiments.models.runs import write_results
@@ -27,7 +27,7 @@ _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experim
 shared.reinterpret_weights()
 
 
-@declared_by(lambda config: ood_digits.FIELDS)
+@fields_by(lambda config: ood_digits.FIELDS)
 def check_fields(config: Config) -> None:
     """Validates that a config has the fields of ``ood_digits``, within their bounds."""
     ood_digits.FIELDS.check(config)

@@ -20,7 +20,7 @@ from absl import flags
 from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, call, require
+from experiments.cli.config import Config, require
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
@@ -52,7 +52,7 @@ def main(config: Config) -> Path:
     part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
     truth, rate = dataset.real(part), dataset.sample_rate
-    features = call(config, "data.map", f"data.map.name={config.data.map.name}", audio.make_log_mel, sample_rate=rate)
+    features = audio.make_log_mel(rate, **{k: v for k, v in config.data.map.items() if k != "name" and v is not None})
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
 
     lim, seconds, iterations = f"Griffin-Lim, {_ITERATIONS.value} iterations", truth.shape[1] / rate, _ITERATIONS.value
