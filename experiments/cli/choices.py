@@ -2,7 +2,9 @@
 
 Another name brings other fields: what is set keeps its value where the new factory has an argument of that name. A
 field at None is the default of the factory, whose docstring explains it; its bound is that of the annotation
-(:mod:`scorekit.arguments`). A table may name a factory as "module:object", which is imported when it is chosen.
+(:mod:`scorekit.arguments`). A table may name a factory as "module:object", which is imported when it is chosen. An
+argument that is annotated with another table, ``Annotated[Callable | None, SHAPES]``, is a section of its own: the
+factory gets the chosen function with its fields as arguments, or None.
 
 >>> from scorekit.arguments import Between
 >>> shapes = Choices({"line": lambda slope=1.0: slope, "flat": lambda level=0.0: level}, "line", "A shape.")
@@ -121,14 +123,15 @@ class Choices(Mapping[str, Callable]):
         return section.lock()
 
     def _fields(self, name: str) -> dict[str, Any]:
-        return {key: config_dict.placeholder(one.kind) for key, one in self.arguments(name).items()}
+        arguments = self.arguments(name).items()
+        return {key: t.defaults() if (t := one.table) else config_dict.placeholder(one.kind) for key, one in arguments}
 
     def refit(self, section: ConfigDict) -> None:
         """Gives a section the fields of the choice that it names; other fields that are set keep their values."""
         if section.name is not None and section.name not in self.table:
             return  # the check says what is allowed
         fields = {} if section.name is None else self._fields(section.name)
-        kept = {key: value for key, value in section.items() if key in fields and value is not None}
+        kept = {key: value for key, value in section.items() if key in fields and _is_set(value)}
         with section.unlocked():
             for key in [key for key in section if key != "name"]:
                 del section[key]
@@ -154,7 +157,10 @@ class Choices(Mapping[str, Callable]):
 
     def _limits_of(self, name: str, config: Config, path: str, chosen: str = "") -> Iterator[Limited]:
         for key, argument in self.arguments(name).items():
-            yield Limited(f"{path}.{key}", config[key], argument.allowed, True, chosen)
+            if argument.table is None:
+                yield Limited(f"{path}.{key}", config[key], argument.allowed, True, chosen)
+            else:
+                yield from argument.table.limits(config[key], f"{path}.{key}")
 
     def rows(self, path: str) -> Iterator[Row]:
         """The field ``name`` with all choices."""
@@ -163,6 +169,8 @@ class Choices(Mapping[str, Callable]):
             inside = f"{path}.{name}" if self.several else path
             arguments = tuple(
                 Row(f"{inside}.{key}", one.default, typed(one.allowed), one.meaning)
+                if one.table is None
+                else next(one.table.rows(f"{inside}.{key}"))._replace(allowed=f"one of {', '.join(one.table)}")
                 for key, one in self.arguments(name).items()
             )
             choices.append(Option(name, first_sentence(inspect.getdoc(factory) or ""), arguments))
@@ -186,11 +194,19 @@ class Choices(Mapping[str, Callable]):
 
     def values(self, config: Config, path: str, chosen: str, name: str) -> dict[str, Any]:
         """The arguments of the factory ``name`` that the section sets; a required one must be."""
-        given = {key: value for key, value in lookup(config, path).items() if key != "name" and value is not None}
+        given = {key: value for key, value in lookup(config, path).items() if key != "name" and _is_set(value)}
         for key, argument in self.arguments(name).items():
             needed = argument.default is inspect.Parameter.empty
             require(not needed or key in given, f"{path}.{key}", None, f"set for {chosen}")
+            if argument.table is not None and key in given:
+                inner, part = given[key].name, f"{path}.{key}"
+                values = argument.table.values(config, part, f"{part}.name={inner}", inner)
+                given[key] = functools.partial(argument.table[inner], **values)
         return given
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and not (isinstance(value, ConfigDict) and value.name is None)
 
 
 def named_object(text: str) -> Any:
@@ -262,12 +278,14 @@ def is_within(inner: Bound, outer: Bound) -> bool:
 
 
 class Argument(NamedTuple):
-    """An argument of a factory as a field: its default, its bound (or ``bool``), its type and its meaning."""
+    """An argument of a factory as a field: its default, its bound (or ``bool``), its type and its meaning; or a table
+    that it chooses from."""
 
     default: Any
     allowed: Bound | type
     kind: type
     meaning: str
+    table: Choices | None = None
 
 
 @functools.cache
@@ -276,17 +294,22 @@ def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, Argu
     bounds, meanings, arguments = bounds_of(factory), getattr(factory, "meanings", {}), {}
     for key, parameter in inspect.signature(factory).parameters.items():
         if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
-            kind = _type(parameter)
+            tables = [part for part in _metadata(parameter) if isinstance(part, Choices)]
+            kind = ConfigDict if tables else _type(parameter)
             allowed = bounds[key].bound if key in bounds else Between() if kind is float else kind
-            arguments[key] = Argument(parameter.default, allowed, kind, meanings.get(key, ""))
+            arguments[key] = Argument(parameter.default, allowed, kind, meanings.get(key, ""), *tables)
     return arguments
+
+
+def _metadata(parameter: inspect.Parameter) -> list[Any]:
+    parts = (parameter.annotation, *typing.get_args(parameter.annotation))
+    return [one for part in parts for one in getattr(part, "__metadata__", ())]
 
 
 def _type(parameter: inspect.Parameter) -> type:
     """The type of the field of an argument, from its bound, else from its annotation or default."""
     named = {"int": int, "bool": bool, "str": str, "tuple": tuple}
-    parts = (parameter.annotation, *typing.get_args(parameter.annotation))
-    bounds = [bound for part in parts for bound in getattr(part, "__metadata__", ()) if hasattr(bound, "kind")]
+    bounds = [bound for bound in _metadata(parameter) if hasattr(bound, "kind")]
     if bounds:
         return bounds[0].kind
     annotation = getattr(parameter.annotation, "__name__", str(parameter.annotation))

@@ -150,9 +150,9 @@ def named_errors(path: str, chosen: str, fields: Collection[str]) -> Iterator[No
 
 
 def lookup(config: ConfigDict, path: str) -> Any:
-    """The value of ``config.<path>``."""
+    """The value of ``config.<path>``; the config itself for an empty path."""
     found: Any = config
-    for name in path.split("."):
+    for name in filter(None, path.split(".")):
         found = found[name]
     return found
 

@@ -164,8 +164,7 @@ class Section(dict[str, Any]):
         check_config(values, config)
         for field, value in leaves(values):
             section, _, last = field.rpartition(".")
-            if value is not None and last != "name":  # those are chosen
-                lookup(config, section)[last] = value
+            lookup(config, section)[last] = value
         return config
 
     def limits(self, config: Config, path: str = "") -> Iterator[Limited]:

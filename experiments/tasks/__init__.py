@@ -76,4 +76,4 @@ def saved(workdir: str | Path | None, *names: str) -> Config:
         if "this field is missing" not in str(error):
             raise
         advice = "train the run again, into another folder"
-        raise ConfigError(f"--workdir={workdir}: its config.json lacks a field, {error}; {advice}") from error
+        raise ConfigError(f"--workdir={workdir}: {error}; its config.json lacks it: {advice}") from error

@@ -15,9 +15,10 @@ from experiments.cli.config import Config
 def use_preset(config: Config, kind: type[nn.Module], name: str) -> None:
     """Sets ``config.network`` to a published network: what its preset changes, but not what the data decide."""
     network, default = cast(Any, kind).preset(name), kind()
-    changed = {field: getattr(network, field) for field in config.network if hasattr(default, field)}
-    changed = {field: value for field, value in changed.items() if value != getattr(default, field)}
-    config.network.update(changed, name=kind.__name__.lower())
+    config.network.name = kind.__name__.lower()
+    for field in config.network:
+        if hasattr(default, field) and getattr(network, field) != getattr(default, field):
+            config.network[field] = getattr(network, field)
 
 
 def unconditional(config: Config) -> None:
