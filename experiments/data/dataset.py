@@ -10,16 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, leaves, require
+from experiments.cli.config import ConfigError, require
 from experiments.cli.outputs import encodable
 from experiments.data.display import FrequencyAxis, Preview, Scorer, View
 from scorekit.data import local_rows
-from scorekit.networks import DENOISING
 from scorekit.typing import Array, ArrayLike
 
 _SAMPLES = 1500
-TABLE_FIELDS = ("x", "condition", "bounds", "prior", "validation", "simulator", "simulations")
-"""The fields of ``config.data`` that tables and simulators have."""
 Batch = dict[str, np.ndarray]
 Conditions = Mapping[str, Any]
 """Conditions of a network by its names for them (``labels``, ``vector``, ``dense_map``, ``tokens``)."""
@@ -37,6 +34,8 @@ def moments() -> Callable[[Mapping[str, Any]], Array]:
 
 class Dataset:
     """A training set and a test set; a kind of data is a subclass, and a line in :mod:`experiments.data`.
+
+    The keyword arguments of a kind are the fields of ``config.data``. It answers its shapes before its rows are read.
 
     Attributes:
       name: name for reports.
@@ -57,10 +56,8 @@ class Dataset:
       vectors: names of vectors, likewise.
       tokens: names of tokens, likewise.
       from_fields: names of the factories that read other fields of a batch than the example itself.
-      labels: choices of ``config.data.label``; without any, "none" leaves the classes of the data out.
-      sound_fields: fields of ``config.data`` that only sounds have; they have none of these.
-      image_fields: likewise, of images.
-      file_fields: likewise, of sounds in files and of tables.
+      labelled: whether a network of these data has classes; without, all examples are of class 0.
+      only_symbols: whether the examples are for models of sequences alone.
       encoder: checksum of the weights that computed its embeddings, None without embeddings.
       credit: owners and licences of the data, for reports that show samples; empty if no licence requires it.
       entries: names of the entries of an example of a table; empty of other data.
@@ -86,55 +83,26 @@ class Dataset:
     vectors: tuple[str, ...] = ("moments",)
     tokens: tuple[str, ...] = ()
     from_fields: Collection[str] = ()
-    labels: tuple[str, ...] = ()
-    sound_fields: Collection[str] = ("crop", "peak", "representation")
-    image_fields: Collection[str] = ("streaming", "augment", "workers", "on_error", "path", "image_size", "image_mode",
-                                     "image_crop", "captions", "embeddings")  # fmt: skip
-    file_fields: Collection[str] = ("sample_rate", "channels", *TABLE_FIELDS)
+    labelled: bool = True
+    only_symbols: bool = False
     encoder: str | None = None
     entries: tuple[str, ...] = ()
     condition_entries: tuple[str, ...] = ()
     credit: str = ""
     streaming: bool = False
 
-    @classmethod
-    def spatial_axes(cls, config: Config) -> int:
+    @property
+    def axes(self) -> int:
         """The number of spatial axes of what the network receives: 0 of points, 1 of signals, 2 of images."""
-        raise NotImplementedError
+        return len(self.shape) - 1
 
-    @classmethod
-    def networks(cls, config: Config) -> list[str]:
-        """The names of the networks that fit."""
-        axes = cls.spatial_axes(config)
-        causal = ["causal_transformer", "causal_wavenet"] if axes == 1 and config.loss.levels == "frame" else []
-        return [network.__name__.lower() for network in DENOISING if axes in network.spatial_axes] + causal
-
-    @classmethod
-    def check(cls, config: Config) -> None:
-        """Validates the section ``data`` of a config, before anything is loaded."""
-        unused = dict.fromkeys(cls.sound_fields, "has no sounds")
-        unused |= dict.fromkeys([*cls.image_fields, *cls.file_fields], "has no use for it")
-        for field, value in leaves(config.data):
-            why = unused.get(field.split(".")[0])
-            require(why is None or value is None, f"data.{field}", value, f"left out: {config.data.name} {why}")
-        label, allowed = config.data.get("label"), f"none, or left out: {config.data.name} has classes of its own"
-        require(cls.labels != () or label in (None, "none"), "data.label", label, allowed)
-
-    @classmethod
-    def unlabelled(cls, config: Config) -> bool:
-        """Whether the network has no classes, by ``config.data.label=none``; all examples are then of class 0."""
-        return not cls.labels and config.data.get("label") == "none"
-
-    @classmethod
-    def check_samples(cls, config: Config) -> None:
-        """Validates the number of samples that an evaluation draws."""
-        given, allowed = config.evaluation.num_samples, f"at least {cls.min_samples} for the metrics of these data"
-        require(given is None or given >= cls.min_samples, "evaluation.num_samples", given, allowed)
-
-    def num_samples(self, config: Config) -> int:
+    def num_samples(self, given: int | None) -> int:
         """The number of samples that an evaluation draws, by default no more than there are training examples."""
-        given, most = config.evaluation.num_samples, self.examples or _SAMPLES
-        return max(min(most, _SAMPLES), self.min_samples) if given is None else given
+        if given is None:
+            return max(min(self.examples or _SAMPLES, _SAMPLES), self.min_samples)
+        allowed = f"at least {self.min_samples} for the metrics of these data"
+        require(given >= self.min_samples, "evaluation.num_samples", given, allowed)
+        return given
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -258,6 +226,7 @@ class Encoded(Dataset):
         self.class_names, self.unit, self.min_samples = inner.class_names, inner.unit, inner.min_samples
         self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
         self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
+        self.labelled = inner.labelled
 
     def held_out(self):
         return self.inner.held_out()
