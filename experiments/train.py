@@ -19,6 +19,8 @@ from experiments import tasks, training
 from experiments.cli import command_line, distributed
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
+from experiments.data import check_rows
+from experiments.data.dataset import Dataset
 from experiments.models.devices import COPIES, param_shapes
 from experiments.models.runs import Run, write_results
 from experiments.models.samples import PartialSamples
@@ -33,27 +35,29 @@ shared.distributed()
 profiling.define_flag()
 
 
-def check(config: Config, workdir: Path) -> None:
-    """Validates a config, and that it continues the run in ``workdir``, before anything is loaded or compiled."""
+def check(config: Config, workdir: Path) -> Dataset:
+    """The data of a config, which is validated, and continues the run in ``workdir``; no rows are read."""
     task = tasks.of(config)
-    task.check(config)
+    dataset = task.load(config)
+    task.check(config, dataset)
     profiling.wanted()
     training.check(config)
     training.check_devices(config)
     task.check_continues(config, workdir)
+    return dataset
 
 
 def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
-    check(config, workdir)
+    dataset = check(config, workdir)
     with lock.hold(workdir):
-        return train(config, workdir, start)
+        return train(config, dataset, workdir, start)
 
 
-def train(config: Config, workdir: Path, start: float) -> Path | None:
+def train(config: Config, dataset: Dataset, workdir: Path, start: float) -> Path | None:
     """Trains to the last step, then samples and evaluates; returns the report, in the first process."""
     task = tasks.of(config)
-    dataset = task.load(config)
+    check_rows(config, dataset)
     model = task.build(config, dataset)
     param_shapes(config, model.section, lambda: model.init(jax.random.key(0)), copies=COPIES)
     params = loop.run(task.stages(config, dataset, model, workdir))

@@ -31,7 +31,7 @@ class Advice(NamedTuple):
 LATENTS_ADVICE = Advice(
     "a model of latents",
     f"from {LATENTS} pixels a side on most of what is learned is texture: python -m experiments.latents.precompute "
-    "encodes the folder with a published autoencoder; run this again with --config.data.latents=…",
+    "encodes the folder with a published autoencoder; run this again with --config.latents=…",
 )
 
 

@@ -19,7 +19,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.models import choices, latents
+from experiments.models import choices, inputs
 from experiments.reporting.report import tables_as_text
 
 _DATA = shared.define(
@@ -32,7 +32,7 @@ WIDTH = 100
 
 def main(config: Config) -> str:
     data.check(config)
-    dataset = latents.load_data(config)
+    dataset = inputs.load_data(config)
     scales = data_scales.measure(dataset, _LIMIT.value)
     path, own, why = named_data.known_config(_DATA.value), {}, "as it is configured for these data"
     if path is None:
@@ -44,7 +44,7 @@ def main(config: Config) -> str:
         given[0] = given[0]._replace(why=f"{given[0].why}; the config has {config.noise_factor:g}")
     if scales.bands is not None:
         given.append(advice.patch_advice(scales, dataset.shape))
-    if len(dataset.shape) == 3 and max(dataset.shape[:2]) >= advice.LATENTS and not config.data.latents:
+    if len(dataset.shape) == 3 and max(dataset.shape[:2]) >= advice.LATENTS and not config.latents:
         given.append(advice.LATENTS_ADVICE)
     print(advice.summary(scales, dataset))
     print(tables_as_text([advice.scale_table(scales, dataset)]))

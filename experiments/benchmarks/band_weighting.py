@@ -25,7 +25,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.models import latents
+from experiments.models import inputs
 from experiments.models.model import build_model, denoiser
 from experiments.models.run_files import averaged
 from experiments.tasks import diffusion
@@ -104,7 +104,7 @@ def main(config: Config) -> None:
     diffusion.check(config)
     training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
-    dataset = latents.load_data(config)
+    dataset = inputs.load_data(config)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
     bands = divide(np.asarray(dataset.to_model(dataset.train["x"])), edges)

@@ -7,10 +7,11 @@ named.
 from experiments import tasks
 from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.cli.fields import fields_by
+from experiments.tasks import diffusion
 from experiments.tasks.task import SEED
 
 __all__ = ["FIELDS", "SEED", "check_argument", "check_fields", "get_config", "saved"]
-FIELDS = tasks.diffusion.FIELDS
+FIELDS = diffusion.FIELDS
 
 
 def get_config(task: str = "diffusion") -> Config:

@@ -22,6 +22,7 @@ Matching with an adversarial term of weight 0.1: 0.998 and 0.978 after 94 CPU se
 from experiments import tasks
 from experiments.cli import flags
 from experiments.cli.config import ConfigError
+from experiments.tasks import student
 
 
 def get_config(argument=""):
@@ -30,4 +31,4 @@ def get_config(argument=""):
         raise ConfigError("--config=experiments/configs/distil.py: must be followed by :<folder of a run>,<method>")
     with flags.named("config.distillation.teacher"):
         of_teacher = tasks.saved(teacher, "diffusion")
-    return tasks.student.config_of_student(teacher, of_teacher, method)
+    return student.config_of_student(teacher, of_teacher, method)

@@ -3,16 +3,19 @@
 import functools
 import subprocess
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
-from experiments.cli.config import require
+from experiments.cli.fields import Text
+from experiments.data import transforms
 from experiments.data.builders import MissingArchives
 from experiments.data.builders import captioned as sets
 from experiments.data.builders.captioned import CaptionedSet
 from experiments.data.display import Preview
-from experiments.data.images import Images
+from experiments.data.images import ImageSet, reading
+from scorekit.arguments import OneOf
 
 LABELS = ("none", "style", "group")
 """What the class can be; none is a single class."""
@@ -40,30 +43,41 @@ class Pictures:
         ]
 
 
-class CaptionedPictures(Images):
-    """``captioned_emoji``: what is held out is combinations of concepts that training never has together."""
+@dataclass(kw_only=True, eq=False)
+class CaptionedPictures(ImageSet):
+    """Captioned emoji; combinations of concepts that training never has together are held out.
 
-    labels = LABELS
+    Args:
+      set: its TFDS name.
+      data_dir: folder of TFDS.
+      label: "style", "group", or "none" for a single class.
+    """
 
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        label = config.data.label
-        require(label is None or label in LABELS, "data.label", label, f"one of {', '.join(LABELS)}")
+    set: Annotated[str, Text("the TFDS name of a set of captioned pictures")] = "captioned_emoji"
+    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
+    label: Annotated[str, OneOf(*LABELS)] = "none"
 
-    def open(self, options, split):
-        load = functools.partial(sets.load_captioned, options.name, split, options.data_dir)
+    def __post_init__(self):
+        super().__post_init__()
+        self.labelled = True  # a single class is one as well
+
+    def open(self):
+        with reading():
+            train, test = (self._of_split(split) for split in (self.train_split, self.test_split))
+        self.styles, self.credit = train.styles, train.credit
+        return tuple(transforms.Resized(part, self.image_size) for part in (train, test))
+
+    def _of_split(self, split: str) -> "Pictures":
+        load = functools.partial(sets.load_captioned, self.set, split, self.data_dir)
         try:
             pictures = load()
         except ValueError as error:
             missing = error.__cause__
             if not isinstance(missing, MissingArchives):
                 raise
-            fetch_archives(missing, f"name={options.name!r} could not be prepared in data_dir={options.data_dir!s}")
+            fetch_archives(missing, f"set={self.set!r} could not be prepared in data_dir={self.data_dir!s}")
             pictures = load()
-        found = Pictures(pictures, options.label or "none")
-        self.styles, self.credit = found.styles, found.credit
-        return found
+        return Pictures(pictures, self.label)
 
     def preview(self):
         """Ten samples of each class that test pictures, and so held-out captions, have; 40 of a single one."""

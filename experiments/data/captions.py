@@ -8,12 +8,12 @@ the null token of the network.
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, lookup, require
+from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Batch
 from scorekit import data
@@ -23,7 +23,7 @@ from scorekit.io import read_arrays
 from scorekit.typing import Array
 
 TOKENS, POOLED = "captions", "caption"
-"""What ``config.data.tokens.name`` and ``config.data.vector.name`` call the two conditions."""
+"""What ``config.conditions.tokens.name`` and ``config.conditions.vector.name`` call the two conditions."""
 LENGTH = 64
 _ARRAYS = ("captions", "states", "mask", "pooled")
 _LOSSES = r"\d+ of \d+ different captions "
@@ -46,20 +46,7 @@ FIELDS = Section(
         Tokens of a caption at most, the marks of beginning and end included; None is 64.""",
     ),
 )
-"""The section ``data.captions``."""
-
-
-def wanted(config: Config) -> bool:
-    """Whether captions are a condition."""
-    chosen = (("tokens", TOKENS), ("vector", POOLED))
-    return any(section in config.data and config.data[section].name == name for section, name in chosen)
-
-
-def check(config: Config) -> None:
-    """Validates that the section ``data.captions`` is set only where captions are a condition."""
-    if "captions" in config.data and not wanted(config):
-        for field, value in config.data.captions.items():
-            require(value is None, f"data.captions.{field}", value, "left out: no condition is of captions")
+"""The section ``conditions.captions``."""
 
 
 class Tokens:
@@ -122,29 +109,76 @@ def draws(seed: int, step: int, first_row: int, rows: int, stream: int, high: in
     return np.asarray([one(row) for row in range(first_row, first_row + rows)], np.int64)
 
 
-def of_sets(config: Config, train: Sequence | None, test: Sequence | None, name: str) -> tuple[Captions, Batch]:
-    """The captions of training pictures, and the fields of the first caption of each test picture.
+class Source(NamedTuple):
+    """A frozen encoder of text.
 
-    Args:
-      train: for each picture a list of captions, or one caption; None if there are none.
-      test: likewise.
-      name: name of the data set, for the error message.
+    Attributes:
+      encoder: its folder, or a file ``.npz`` of encoded captions; None is all-MiniLM-L6-v2.
+      length: tokens of a caption at most; None is 64.
+      data_dir: the folder whose subfolder ``captions`` keeps what is encoded; None keeps nothing.
     """
-    if train is None or test is None:
-        tokens = "tokens" in config.data and config.data.tokens.name == TOKENS
-        given = f"tokens.name={TOKENS}" if tokens else f"vector.name={POOLED}"
-        raise ConfigError(f"config.data.{given}: must be none for {name}, which has no captions")
-    listed = [lists(part) for part in (train, test)]
-    known = sorted({text for part in listed for texts in part for text in texts if text})
-    if not known:
-        raise ConfigError(f"config.data.name={config.data.name}: all captions of {name} are empty")
-    encoded = encode(config, known, keep=True)
-    row = {text: i for i, text in enumerate([*known, ""])}
-    most = max(len(texts) for texts in listed[0])
-    of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
-    with_empty = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
-    found = Captions(with_empty, of_train)
-    return found, found.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
+
+    encoder: str | None = None
+    length: int | None = None
+    data_dir: str | None = None
+
+    def of_sets(self, train: Sequence | None, test: Sequence | None, name: str) -> tuple[Captions, Batch]:
+        """The captions of training pictures, and the fields of the first caption of each test picture.
+
+        Args:
+          train: for each picture a list of captions, or one caption; None if there are none.
+          test: likewise.
+          name: name of the data set, for the error message.
+        """
+        if train is None or test is None:
+            raise ConfigError(f"config.conditions: tokens and vector must not be captions of {name}, which has none")
+        listed = [lists(part) for part in (train, test)]
+        known = sorted({text for part in listed for texts in part for text in texts if text})
+        if not known:
+            raise ConfigError(f"config.conditions: all captions of {name} are empty")
+        encoded = self.encode(known, keep=True)
+        row = {text: i for i, text in enumerate([*known, ""])}
+        most = max(len(texts) for texts in listed[0])
+        of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
+        with_empty = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
+        captions = Captions(with_empty, of_train)
+        return captions, captions.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
+
+    def encode(self, texts: Sequence[str], *, keep: bool = False, given: str | None = None) -> EncodedCaptions:
+        """The states, masks and pooled vectors of captions, in half precision.
+
+        Args:
+          texts: N captions, none of them empty.
+          keep: whether to keep them in a file for the next run.
+          given: the flag that they were typed at, for error messages.
+        """
+        if self.encoder is not None and str(self.encoder).endswith(".npz"):
+            return _from_file(str(self.encoder), texts)
+        folder = Path(self.data_dir).expanduser() / "captions" if keep and self.data_dir else None
+        try:
+            encoder = data.load_caption_encoder(self.encoder)
+        except (ValueError, ImportError, OSError) as error:
+            raise ConfigError(f"config.conditions.captions.encoder={self.encoder}: {error}") from error
+        try:
+            return data.encode_captions(
+                encoder, list(texts), length=self.length or LENGTH, dtype="float16", folder=folder
+            )
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{given or 'config.conditions.captions'}: {error}") from error
+
+    def encode_given(self, texts: Sequence[str], given: str | None) -> EncodedCaptions:
+        """The same of captions that are typed at the flag ``given``: what would be cut, or is unknown, is an error.
+
+        None is for captions of data, of which a warning says how many lose something, as in training.
+        """
+        if given is None:
+            return self.encode(texts)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", _LOSSES, UserWarning)
+            try:
+                return self.encode(texts, given=given)
+            except UserWarning as warning:
+                raise ConfigError(f"{given}: {warning}; write them otherwise") from warning
 
 
 def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -> list[np.ndarray]:
@@ -165,46 +199,8 @@ def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -
     return [np.asarray([row[text] for text in part], np.int32) for part in words]
 
 
-def encode(config: Config, texts: Sequence[str], *, keep: bool = False, given: str | None = None) -> EncodedCaptions:
-    """The states, masks and pooled vectors of captions by the encoder of the config, in half precision.
-
-    Args:
-      texts: N captions, none of them empty.
-      keep: whether to keep them in a file for the next run.
-      given: the flag that they were typed at, for error messages.
-    """
-    options = config.data.captions
-    if options.encoder is not None and str(options.encoder).endswith(".npz"):
-        return _from_file(str(options.encoder), texts)
-    folder = Path(config.data.data_dir).expanduser() / "captions" if keep else None
-    try:
-        encoder = data.load_caption_encoder(options.encoder)
-    except (ValueError, ImportError, OSError) as error:
-        raise ConfigError(f"config.data.captions.encoder={options.encoder}: {error}") from error
-    length = options.length or LENGTH
-    try:
-        return data.encode_captions(encoder, list(texts), length=length, dtype="float16", folder=folder)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{given or 'config.data.captions'}: {error}") from error
-
-
-def encode_given(config: Config, texts: Sequence[str], given: str | None) -> EncodedCaptions:
-    """The same of captions that are typed at the flag ``given``: what would be cut, or is unknown, is an error.
-
-    None is for captions of data, of which a warning says how many lose something, as in training.
-    """
-    if given is None:
-        return encode(config, texts)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", _LOSSES, UserWarning)
-        try:
-            return encode(config, texts, given=given)
-        except UserWarning as warning:
-            raise ConfigError(f"{given}: {warning}; write them otherwise") from warning
-
-
 def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
-    given = f"config.data.captions.encoder={path}"
+    given = f"config.conditions.captions.encoder={path}"
     try:
         found = read_arrays(Path(path).expanduser())
         arrays = {name: found[name] for name in _ARRAYS}
@@ -238,8 +234,8 @@ def styled(caption: str, style: str | None) -> str:
 
 def describes(config: Config) -> str:
     """What a run is conditioned on, for error messages."""
-    chosen = {section: lookup(config, f"data.{section}.name") for section in ("tokens", "vector", "map")}
-    given = [f"config.data.{section}.name={name}" for section, name in chosen.items() if name != "none"]
+    chosen = {section: config.conditions[section].name for section in ("tokens", "vector", "map")}
+    given = [f"config.conditions.{section}.name={name}" for section, name in chosen.items() if name != "none"]
     return ", ".join(given) or "its class alone"
 
 

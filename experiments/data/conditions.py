@@ -1,6 +1,5 @@
 """Conditions apart from the class, computed from a batch of clean examples: a vector, a dense map, and tokens."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +8,8 @@ import jax
 
 from experiments.cli.choices import Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require
+from experiments.cli.fields import Section
+from experiments.data import captions, embeddings
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from scorekit.typing import Array
 
@@ -16,7 +17,7 @@ Extract = Callable[[Mapping[str, Any]], Array]
 """Takes a preprocessed batch: ``x`` as the network receives it, ``raw`` and the other fields as they are stored."""
 
 SECTIONS = {"vector": "vector", "dense_map": "map", "tokens": "tokens"}
-"""The sections of ``config.data`` by the network's names for what they describe."""
+"""The sections of ``config.conditions`` by the network's names for what they describe."""
 
 
 def none() -> None:
@@ -60,28 +61,78 @@ TABLES = {
 """The conditions by the network's names; a kind of data has the names of those that it offers."""
 
 
-def check(config: Config, kind: type[Dataset]) -> None:
-    """Validates the conditions, as far as this is possible without the data."""
-    for name, offered in (("vector", kind.vectors), ("dense_map", kind.maps), ("tokens", kind.tokens)):
-        field, table = f"data.{SECTIONS[name]}", TABLES[name]
-        chosen = choice(f"{field}.name", lookup(config, field).name, ("none", *sorted(offered)))
-        reads_fields = chosen == "none" or chosen in kind.from_fields
+DATA_DIR = "~/tensorflow_datasets"
+FIELDS = Section(
+    map=TABLES["dense_map"],
+    vector=TABLES["vector"],
+    tokens=TABLES["tokens"],
+    captions=captions.FIELDS,
+    embeddings=embeddings.FIELDS,
+)
+"""The section ``conditions`` of a config."""
+
+
+def on_captions(config: Config) -> bool:
+    """Whether captions are a condition."""
+    given = config.get("conditions")
+    return given is not None and (
+        given.get("tokens", {}).get("name") == captions.TOKENS or given.vector.name == captions.POOLED
+    )
+
+
+def source_of(config: Config) -> captions.Source:
+    """The encoder of captions of a config."""
+    given = config.conditions.captions
+    return captions.Source(given.encoder, given.length, config.data.get("data_dir") or DATA_DIR)
+
+
+def captions_of(config: Config) -> captions.Source | None:
+    """The encoder of captions, where they are a condition; else None."""
+    if on_captions(config):
+        return source_of(config)
+    for field, value in config.get("conditions", {}).get("captions", {}).items():
+        require(value is None, f"conditions.captions.{field}", value, "left out: no condition is of captions")
+    return None
+
+
+def mel_of(config: Config) -> dict[str, Any] | None:
+    """The arguments of the log-mel spectrogram, where it is the map; else None."""
+    chosen = config.get("conditions", {}).get("map", {})
+    if chosen.get("name") != "mel_magnitudes":
+        return None
+    return {name: value for name, value in chosen.items() if name != "name" and value is not None}
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Validates that the data offer the conditions that are chosen."""
+    offers = {"vector": dataset.vectors, "dense_map": dataset.maps, "tokens": dataset.tokens}
+    for name, offered in offers.items():
+        field = f"conditions.{SECTIONS[name]}.name"
+        if SECTIONS[name] in config.conditions:
+            choice(field, lookup(config, field), ("none", *sorted(offered)))
+
+
+def check_latents(config: Config, dataset: Dataset) -> None:
+    """Validates that no condition is computed from the examples, which are latents."""
+    for section in SECTIONS.values():
+        field = f"conditions.{section}.name"
+        chosen = lookup(config, field)
         of = "one that does not read the example itself, which is a latent here"
-        require(reads_fields or not config.data.latents, f"{field}.name", chosen, of)
-        if "dataset" in inspect.signature(table[chosen]).parameters:
-            table.values(config, field, f"{field}.name={chosen}", chosen)
-        else:
-            table.build(config, field)
+        require(chosen == "none" or chosen in dataset.from_fields, field, chosen, of)
 
 
 def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
     """The conditions of the network apart from the class, by the network's names."""
-    built = {name: table.build(config, f"data.{SECTIONS[name]}", dataset=dataset) for name, table in TABLES.items()}
+    built = {
+        name: table.build(config, f"conditions.{SECTIONS[name]}", dataset=dataset) for name, table in TABLES.items()
+    }
     return {name: extract for name, extract in built.items() if extract is not None}
 
 
 def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
     """``vector_size``, ``map_shape`` and ``token_size`` of a network for the examples of this set."""
+    if not extracts:
+        return dict.fromkeys(("vector_size", "map_shape", "token_size"))
     one = preprocess(dataset, rows_of(dataset.test, slice(1)))
     shapes: dict[str, tuple[int, ...]] = {}
     for name, extract in extracts.items():
@@ -89,7 +140,7 @@ def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:
             shapes[name] = jax.eval_shape(extract, one).shape[1:]
         except (KeyError, ValueError) as error:
             why = f"{dataset.name} has no field {error}" if isinstance(error, KeyError) else error
-            raise ConfigError(f"config.data.{SECTIONS[name]}: {why}") from error
+            raise ConfigError(f"config.conditions.{SECTIONS[name]}: {why}") from error
     vector, tokens = shapes.get("vector"), shapes.get("tokens")
     sizes = {"vector_size": vector and math.prod(vector), "map_shape": shapes.get("dense_map")}
     return {**sizes, "token_size": tokens and tokens[-1]}

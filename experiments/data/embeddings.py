@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require_field
 from experiments.cli.fields import Field, Section, Text
-from experiments.data import captions
+from experiments.data.captions import POOLED
 from scorekit.typing import Array
 
 EMBEDDING = "embedding"
@@ -25,16 +25,16 @@ FIELDS = Section(
     ),
     as_examples=Field(None, bool, "The examples are the embeddings, for a prior; None is False."),
 )
-"""The section ``data.embeddings``."""
+"""The section ``conditions.embeddings``."""
 
 
 def are_examples(config: Config) -> bool:
     """Whether the examples of a config are embeddings."""
-    return bool("embeddings" in config.data and config.data.embeddings.as_examples)
+    return bool("conditions" in config and config.conditions.embeddings.as_examples)
 
 
 class Embedding:
-    """The embedding of the picture itself, of mean square 1, by the encoders of ``config.data.embeddings``."""
+    """The embedding of the picture itself, of mean square 1, by the encoders of ``config.conditions.embeddings``."""
 
     from_samples = False
 
@@ -43,20 +43,19 @@ class Embedding:
 
 
 def check(config: Config) -> None:
-    """Validates the section ``data.embeddings`` of pictures."""
-    options = config.data
-    if "embeddings" not in options or "vector" not in options:
-        return
-    encoder, vector, must = options.embeddings.encoder, options.vector.name, functools.partial(require_field, config)
+    """Validates the section ``conditions.embeddings``."""
+    given, must = config.conditions, functools.partial(require_field, config)
+    encoder, vector, name = given.embeddings.encoder, given.vector.name, "conditions.embeddings.encoder"
     if are_examples(config):
-        given, names = "with data.embeddings.as_examples=True", (captions.POOLED, "none")
-        must("data.embeddings.encoder", encoder is not None, f"a folder {given}")
-        must("data.vector.name", vector in names, f"{' or '.join(names)} {given}")
-        for field in ("map", "tokens"):
-            must(f"data.{field}.name", options[field].name == "none", f"none {given}")
-        for field in ("latents", "image_crop", "augment"):
-            must(f"data.{field}", options[field] is None, f"None {given}")
+        where, names = "with conditions.embeddings.as_examples=True", (POOLED, "none")
+        must(name, encoder is not None, f"a folder {where}")
+        must("conditions.vector.name", vector in names, f"{' or '.join(names)} {where}")
+        for section in ("map", "tokens"):
+            must(f"conditions.{section}.name", given[section].name == "none", f"none {where}")
+        must("latents", config.latents is None, f"None {where}")
+        for field in ("image_crop", "augment"):
+            must(f"data.{field}", config.data.get(field) is None, f"None {where}")
         return
-    allowed = f"a folder for data.vector.name={EMBEDDING}, None without it"
-    must("data.embeddings.encoder", (encoder is not None) == (vector == EMBEDDING), allowed)
-    must("data.latents", encoder is None or options.latents is None, f"None with data.vector.name={EMBEDDING}")
+    allowed = f"a folder for conditions.vector.name={EMBEDDING}, None without it"
+    must(name, (encoder is not None) == (vector == EMBEDDING), allowed)
+    must("latents", encoder is None or config.latents is None, f"None with conditions.vector.name={EMBEDDING}")

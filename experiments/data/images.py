@@ -6,28 +6,35 @@ Args:
 
 import concurrent.futures
 import contextlib
+import functools
 import itertools
 import math
 import re
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, require
-from experiments.data import captions, embeddings, transforms
-from experiments.data.builders import register
+from experiments.cli.config import ConfigError, require
+from experiments.cli.fields import Text
+from experiments.data import transforms
+from experiments.data.builders import OURS, register
+from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
 from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Pictures, Scorer
+from experiments.data.embeddings import EMBEDDING
 from scorekit import data, metrics
-from scorekit.arguments import PositiveInt
+from scorekit.arguments import Count, OneOf, PositiveInt
 from scorekit.guidance import operators
 
 IN_MEMORY = 4 * 2**30
 """Bytes: training images of more are streamed by default. Fixed, so that a run is the same on any machine."""
-_SAMPLE, _SAMPLE_BYTES, _WORKERS = 5000, 2**28, 4
+_SAMPLE, _SAMPLE_BYTES = 5000, 2**28
+_NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
+"""``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 _DISTANCES = (
     "Precision, recall, density and coverage compare pixels with the training images (k = 3 and 5), energy distance "
     "with the test images; for the real data it is the one between training and test images. Coverage grows with "
@@ -47,142 +54,157 @@ def pixelated(factor: PositiveInt = 2):
     return lambda batch: pool(batch["x"]).repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-class Images(Dataset):
-    """A TFDS image set; samples are rounded to the values of the data.
+@dataclass(kw_only=True, eq=False)
+class ImageSet(Dataset):
+    """Images; samples are rounded to the values of the data.
 
     A set that streams has samples of at most 5,000 images or 256 MiB as ``train`` and ``test``.
+
+    Args:
+      label: "class", or "none" for a network without classes.
+      image_size: side of the images: a folder's middle squares are resized to it, others, which must be square, are
+        averaged down to it; None is as they are.
+      image_crop: side of random squares to train on, for stages of a cascade; None is the full image.
+      streaming: whether images are read from disk as they are needed; None streams sets of more than 4 GiB.
+      workers: threads that read ahead.
+      on_error: "raise" ends the run at an image that cannot be read, "skip" leaves it out.
+      augment: "flip", "crop", or "edm", which also needs ``conditions.vector.name=augmentation``; None is none.
+      train_split: part to train on: a split of TFDS, or a subfolder of ``path``.
+      test_split: part to measure on, likewise.
     """
 
     maps = ("average_pool", "pixelated")
-    vectors = ("moments", transforms.AUGMENTATION, captions.POOLED, embeddings.EMBEDDING)
-    tokens = (captions.TOKENS,)
+    vectors = ("moments", transforms.AUGMENTATION, POOLED, EMBEDDING)
+    tokens = (TOKENS,)
     min_samples = 4  # precision and recall: three nearest neighbours
-    from_fields = (transforms.AUGMENTATION, captions.POOLED, captions.TOKENS, embeddings.EMBEDDING)
+    from_fields = (transforms.AUGMENTATION, POOLED, TOKENS, EMBEDDING)
     unit = "images"
-    image_fields = ("path", "image_mode")
-    styles: tuple[str, ...] = ()
-    texts: tuple[list[list[str]], list[list[str]]] | None = None
-    """The captions of each training and each test picture."""
-    _unlabelled: bool = False
-    _augment: str | None = None
-    _captions: captions.Captions | None = None
-    _crop: int | None = None
-    _held_out: int | None = None
-    _rows: Batch
-    _source: Any = None
-    _workers = _WORKERS
-    _on_error: Literal["raise", "skip"] = "raise"
+    styles = ()
 
-    def __init__(self, config):
-        options = config.data
-        opened = lambda split: transforms.Resized(self.open(options, split), options.image_size)
-        try:
-            train = opened(options.train_split)
-            self.fill_from(config, train.name, train.bins, train, opened(options.test_split))
-        except ConfigError:
-            raise
-        except ValueError as error:
-            raise ConfigError(f"config.data: {error}") from error
+    label: Annotated[str, OneOf("class", "none")] = "class"
+    image_size: Annotated[int, Count(1, 2**16)] | None = None
+    image_crop: Annotated[int, Count(1, 2**16)] | None = None
+    streaming: bool | None = None  # type: ignore[assignment]
+    workers: Annotated[int, Count(0, 1024)] = 4
+    on_error: Annotated[Literal["raise", "skip"], OneOf("raise", "skip")] = "raise"
+    augment: Annotated[str, OneOf("flip", "crop", "edm")] | None = None
+    train_split: Annotated[str, Text("a split or folder")] = "train"
+    test_split: Annotated[str, Text("a split or folder")] = "test"
+    captions: Any = None
 
-    def open(self, options: Config, split: str) -> Any:
-        """A source of the images of a split."""
-        register()
-        return data.open_images(options.name, split, options.data_dir)
+    def open(self) -> tuple[Any, Any]:
+        """The sources of the training and the test images."""
+        raise NotImplementedError
 
-    def fill_from(self, config: Config, name: str, bins: int, train: Any, test: Any) -> None:
-        """Sets everything from two sources of images."""
-        options = config.data
-        self._crop, self._unlabelled = options.image_crop, self.unlabelled(config)
-        transforms.check_crop(options.image_crop, train.shape)
-        self._workers = _WORKERS if options.workers is None else options.workers
-        self._augment = None if options.augment == "none" else options.augment
-        self._on_error = options.on_error or "raise"
+    def __post_init__(self):
+        self._train, self._test = train, test = self.open()
+        transforms.check_crop(self.image_crop, train.shape)
         same = train.shape == test.shape
-        require(same, "data.test_split", options.test_split, f"a split of images {train.shape}, as in training")
+        require(same, "data.test_split", self.test_split, f"a split of images {train.shape}, as in training")
         size = math.prod(train.shape)
-        self.streaming = len(train) * size > IN_MEMORY if options.streaming is None else options.streaming
-        sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
-        parts = [self._read(part, evenly(len(part), sample if self.streaming else len(part))) for part in (train, test)]
-        texts, named = ([part.pop(field, None) for part in parts] for field in ("caption", "subject"))
-        if captions.wanted(config):
-            require(not self.streaming, "data.streaming", options.streaming, "False with captions, which are in memory")
-            self._captions, of_test = captions.of_sets(config, *texts, name)  # type: ignore[misc]
-            parts[1].update(of_test)
-            for part, found in zip(parts, captions.subjects(texts, named), strict=True):
-                part["subject"] = found
-        self.fill(name, 1 if self._unlabelled else max(train.num_classes, test.num_classes), bins, *parts)
-        named = not self._unlabelled and len(train.classes) == self.num_classes
+        self.streaming = len(train) * size > IN_MEMORY if self.streaming is None else self.streaming
+        allowed = "False with captions, which are in memory"
+        require(not (self.streaming and self.captions), "data.streaming", self.streaming, allowed)
+        self._sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
+        self.name, self.bins, self.labelled = train.name, train.bins, self.label != "none"
+        side = self.image_crop
+        self.shape = train.shape if side is None else (side, side, train.shape[-1])
+        self.num_classes = max(train.num_classes, test.num_classes) if self.labelled else 1
+        named = self.labelled and len(train.classes) == self.num_classes
         self.class_names = train.classes if named else ()
-        if self.streaming:
-            self._source, self.examples, self._held_out = train, len(train), len(test)
-        if None not in texts:
-            self.texts = (captions.lists(texts[0]), captions.lists(texts[1]))
+        self._added: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def examples(self) -> int:
+        """The number of training images; read in memory, of those that can be read."""
+        return len(self._train) if self.streaming or self.on_error == "raise" else len(self._in_memory[0]["x"])
+
+    @functools.cached_property
+    def _in_memory(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows of both sets, or a sample of them, with captions and subjects where there are any."""
+        count = lambda source: self._sample if self.streaming else len(source)
+        with reading():
+            train, test = (self._read(part, evenly(len(part), count(part))) for part in (self._train, self._test))
+        return train, test
+
+    @functools.cached_property
+    def texts(self) -> tuple[list[list[str]], list[list[str]]] | None:
+        """The captions of each training and each test picture."""
+        texts = [part.get("caption") for part in self._in_memory]
+        return None if None in texts else (lists(texts[0]), lists(texts[1]))
+
+    @functools.cached_property
+    def _captioned(self) -> tuple[Captions | None, Batch]:
+        """The captions of the training pictures, and the fields of the first caption of each test picture."""
+        if self.captions is None:
+            return None, {}
+        return self.captions.of_sets(*(part.get("caption") for part in self._in_memory), self.name)
+
+    @functools.cached_property
+    def _rows(self) -> tuple[Batch, Batch]:
+        """The fields of both sets before they are cropped."""
+        parts = [{name: part[name] for name in ("x", "label")} for part in self._in_memory]
+        captions, of_test = self._captioned
+        if captions is not None:
+            named = [part.get("subject") for part in self._in_memory]
+            for part, found in zip(parts, subjects(self.texts, named), strict=True):  # type: ignore[arg-type]
+                part["subject"] = found
+            parts[0]["captions"] = captions.of_pictures
+            parts[1].update(of_test)
+        for name, values in self._added.items():
+            for part, value in zip(parts, values, strict=True):
+                part[name] = value
+        return parts[0], parts[1]
+
+    @functools.cached_property
+    def train(self) -> Batch:  # type: ignore[override]
+        """The training images, or a sample of them."""
+        part, captions = dict(self._rows[0]), self._captioned[0]
+        if captions is not None:
+            part |= captions.fields(part.pop("captions")[:, 0])
+        return transforms.centred(part, self.image_crop)
+
+    @functools.cached_property
+    def test(self) -> Batch:  # type: ignore[override]
+        """The test images, or a sample of them."""
+        return transforms.centred(self._rows[1], self.image_crop)
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
-        return read_rows(source, rows, self._workers, self._on_error, "images", self._unlabelled)
+        return read_rows(source, rows, self.workers, self.on_error, "images", not self.labelled)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All training images in their order, in blocks of at most ``size``."""
-        source, total = self._source, self.examples or 0
-        for start in range(0, total, size):
-            rows = np.arange(start, min(start + size, total))
-            yield rows_of(self.train, rows) if source is None else self._read(source, rows)
-
-    def fill(self, name, num_classes, bins, train, test):
-        """Sets everything that a set of images has."""
-        self.name, self.num_classes, self.bins, self.examples = name, num_classes, bins, len(train["x"])
-        self._rows = train
-        if self._captions is not None:
-            self._rows = {**train, "captions": self._captions.of_pictures}
-            train = {**train, **self._captions.fields(self._captions.of_pictures[:, 0])}
-        self.train, self.test = (transforms.centred(part, self._crop) for part in (train, test))
-        self.shape = self.train["x"].shape[1:]
+        for start in range(0, self.examples, size):
+            rows = np.arange(start, min(start + size, self.examples))
+            yield self._read(self._train, rows) if self.streaming else rows_of(self.train, rows)
 
     def held_out(self):
-        return super().held_out() if self._held_out is None else self._held_out
+        return len(self._test)
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""
-        self._rows, self.train = {**self._rows, name: train}, {**self.train, name: train}
-        self.test = {**self.test, name: test}
-
-    @classmethod
-    def spatial_axes(cls, config):
-        return 0 if embeddings.are_examples(config) else 2
-
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        embeddings.check(config)
-        options = config.data
-        name, latents = options.augment or "none", options.get("latents")
-        allowed = "none for latents, which are of the images as they are"
-        require(name == "none" or not latents, "data.augment", name, allowed)
-        require(options.image_crop is None or not latents, "data.image_crop", options.image_crop, allowed)
-        captions.check(config)
-        labelled = "vector" in options and options.vector.name == transforms.AUGMENTATION
-        allowed = "edm with data.vector.name=augmentation, neither without the other"
-        require((name == "edm") == labelled, "data.augment", name, allowed)
+        self._added[name] = (train, test)
+        for cached in ("_rows", "train", "test"):
+            self.__dict__.pop(cached, None)
 
     def batch(self, seed, step, size):
         with contextlib.closing(self._batches(seed, step, size, 0, 1, workers=0)) as batches:  # reads none ahead
             return next(batches)
 
     def batches(self, seed, first_step, size, process_index=0, process_count=1):
-        return self._batches(seed, first_step, size, process_index, process_count, self._workers)
+        return self._batches(seed, first_step, size, process_index, process_count, self.workers)
 
     def _batches(self, seed, first_step, size, process_index, process_count, workers):
         rows = data.local_rows(size, process_index, process_count)
-        if self._source is None:
-            full = lambda step: data.batch_at(self._rows, seed=seed, step=step, batch_size=size)
+        if not self.streaming:
+            full = lambda step: data.batch_at(self._rows[0], seed=seed, step=step, batch_size=size)
             parts = (rows_of(full(step), rows) for step in itertools.count(first_step))
         else:
-            transform = _without_class if self._unlabelled else _without_text
             parts = streamed(
-                self._source,
-                transform,
-                self._on_error,
+                self._train,
+                _without_text if self.labelled else _without_class,
+                self.on_error,
                 seed=seed,
                 batch_size=size,
                 start=first_step * size,
@@ -197,10 +219,10 @@ class Images(Dataset):
         with contextlib.closing(parts):
             for step, part in enumerate(parts, first_step):
                 at = {"seed": seed, "step": step, "first_row": first_row}
-                part = transforms.cropped(part, self._crop, **at)
-                if self._captions is not None:
-                    part = self._captions.drawn(part, **at)
-                yield transforms.augmented(self._augment, part, self.bins, **at)
+                part = transforms.cropped(part, self.image_crop, **at)
+                if self._captioned[0] is not None:
+                    part = self._captioned[0].drawn(part, **at)
+                yield transforms.augmented(self.augment, part, self.bins, **at)
 
     def to_model(self, x):
         assert self.bins is not None
@@ -260,6 +282,57 @@ class Images(Dataset):
                 f"Classification accuracy score: of one fitted to the samples, on the real test images. {_DISTANCES}"
             ),
         )
+
+
+class Arrays:
+    """A source of images in memory, ``x`` (N, H, W, C) with classes ``label`` (N,)."""
+
+    classes = ()
+
+    def __init__(self, name: str, bins: int, x: np.ndarray, label: np.ndarray, num_classes: int):
+        self.name, self.bins, self.num_classes, self.shape = name, bins, num_classes, x.shape[1:]
+        self._x, self._label = x, label
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def __getitems__(self, rows: Sequence[int]) -> list[Mapping[str, Any]]:
+        return [{"x": self._x[row], "label": self._label[row]} for row in rows]
+
+
+@dataclass(kw_only=True, eq=False)
+class Images(ImageSet):
+    """A set of images of TensorFlow Datasets.
+
+    Args:
+      set: its TFDS name.
+      data_dir: folder of TFDS.
+    """
+
+    set: Annotated[str, Text("the TFDS name of a set of images")] = "sklearn_digits"
+    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
+
+    def open(self):
+        allowed = "the name of a data set, such as sklearn_digits; never a path"
+        require(_NAME.fullmatch(self.set) is not None, "data.set", self.set, allowed)
+        if self.set.split("/")[0] in OURS:
+            register()
+        with reading():
+            sources = [
+                data.open_images(self.set, split, self.data_dir) for split in (self.train_split, self.test_split)
+            ]
+            return tuple(transforms.Resized(source, self.image_size) for source in sources)
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Errors of images as a :class:`ConfigError`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"config.data: {by_fields(str(error))}") from error
 
 
 def read_rows(

@@ -6,8 +6,8 @@ from :func:`experiments.models.sampling.make_sampler`, and ``partial``, which ke
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.data import kind_of
-from experiments.data.images import Images
+from experiments.data.dataset import Dataset
+from experiments.data.images import ImageSet
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.choices import build_schedule
 from experiments.models.sampling import at_steps, build_sampler, has_listed_times
@@ -67,9 +67,9 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
     }
 
 
-def check(config: Config) -> None:
-    """Validates relations of the section ``evaluation`` before anything is loaded."""
-    kind_of(config).check_samples(config)
+def check(config: Config, dataset: Dataset) -> None:
+    """Validates relations of the section ``evaluation`` before rows are read."""
+    dataset.num_samples(config.evaluation.num_samples)
     given = has_listed_times(config)
     schedule = build_schedule(config)
     for steps in config.evaluation.step_counts:
@@ -82,7 +82,9 @@ def check(config: Config) -> None:
         require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)
         return
     allowed = f"left out: the FID is of images, config.data.name={config.data.name} has none"
-    require(issubclass(kind_of(config), Images), "evaluation.fid.weights", options.weights, allowed)
+    require(
+        isinstance(getattr(dataset, "inner", dataset), ImageSet), "evaluation.fid.weights", options.weights, allowed
+    )
     for field, kind in (("weights", "a .safetensors or .pth file"), ("reference", "an .npz file")):
         path = options[field]
         exists = path is None or ("\0" not in path and as_path(path).is_file())

@@ -69,7 +69,7 @@ def evaluate(
     scorer, rows = dataset.scorer(), {}
     if scorer is not None:
         rows["real test data"] = scorer.real
-        labels = np.arange(dataset.num_samples(config), dtype=np.int32) % dataset.num_classes
+        labels = np.arange(dataset.num_samples(config.evaluation.num_samples), dtype=np.int32) % dataset.num_classes
         temperatures = config.evaluation.temperatures
         with one_bar(partial, len(temperatures), len(labels), config.sampling.batch_size):
             for temperature in temperatures:

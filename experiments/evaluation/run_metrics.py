@@ -108,7 +108,8 @@ def evaluate(
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
     inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
     parts = {"training data": dataset.train, "held-out data": dataset.test}
-    counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {dataset.num_samples(config):,}."
+    num = dataset.num_samples(config.evaluation.num_samples)
+    counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {num:,}."
     return Evaluation(
         rows=rows,
         caption="" if scorer is None else f"{caption(model, scorer)} {counts}",
@@ -139,7 +140,7 @@ def sample_metrics(
     if scorer is None:
         return {}
     rows = {"real test data": scorer.real}
-    labels = np.arange(dataset.num_samples(config), dtype=np.int32) % dataset.num_classes
+    labels = np.arange(dataset.num_samples(config.evaluation.num_samples), dtype=np.int32) % dataset.num_classes
     with one_bar(partial, len(compared(config)), len(labels), config.sampling.batch_size):
         for name, (scale, steps) in compared(config).items():
             samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)

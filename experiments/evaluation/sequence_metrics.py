@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import NON_NEGATIVE, Field, Section
-from experiments.data import kind_of
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.evaluation import AT_END, SAMPLES
@@ -29,11 +28,6 @@ FIELDS = Section(
     bound_times=Field(32, Count(1, 10**6), "Diffusion: noise levels per test example in the variational bound."),
 )
 """The section ``evaluation`` of a config of sequences."""
-
-
-def check(config: Config) -> None:
-    """Validates the number of samples for the metrics of the data."""
-    kind_of(config).check_samples(config)
 
 
 _OF_BITS = 1
@@ -101,7 +95,11 @@ def evaluate(
         "None in an evaluation: given notes are of the test data that samples are compared with",
     )
     bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
-    scales, num, size = config.evaluation.guidance_scales, dataset.num_samples(config), config.sampling.batch_size
+    scales, num, size = (
+        config.evaluation.guidance_scales,
+        dataset.num_samples(config.evaluation.num_samples),
+        config.sampling.batch_size,
+    )
     rows, labels = {}, np.arange(num, dtype=np.int32) % dataset.num_classes
     if scorer is not None:
         rows["real test data"] = scorer.real

@@ -4,7 +4,7 @@
     python -m experiments.latents.cascade --stages=… --labels=0,40 --config.sampling.map_noise=0.2
 
 Every stage is a run of experiments.train; those after the first are conditioned on the low-rate signal
-(``config.data.map``, ``low_rate``), here the sounds that the previous stage has drawn. With noise-conditioning
+(``config.conditions.map``, ``low_rate``), here the sounds that the previous stage has drawn. With noise-conditioning
 augmentation (``config.loss.map_noise`` in training) that signal is corrupted at the level
 ``config.sampling.map_noise``. Fields given as ``--config.…`` apply to the last stage; the other stages keep their saved
 values. A stage that was trained on crops draws sounds of full length.
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
@@ -47,8 +46,6 @@ def main(config: Config) -> str:
     names = [str(name) for name in _STAGES.value]
     folders = [Path(name).expanduser().absolute() for name in names]
     configs = [*(for_full_sounds(base.saved(name)) for name in names[:-1]), config]
-    if not issubclass(data.kind_of(config), Sounds):
-        raise ConfigError(f"--stages: {config.data.name} has no sounds")
     check(configs, names)
     shared.check_writable(folders[-1], f"--stages={','.join(names)}")
     stages = [
@@ -56,6 +53,8 @@ def main(config: Config) -> str:
         for c, folder in zip(configs, folders, strict=True)
     ]
     dataset = stages[-1].run.dataset
+    if not isinstance(dataset, Sounds):
+        raise ConfigError(f"--stages: {config.data.name} has no sounds")
     first = dataset.test["label"][:8]
     of = dataset.num_classes, dataset.class_names
     chosen = first if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)

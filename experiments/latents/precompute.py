@@ -4,7 +4,7 @@
         --config.data.image_size=256
     python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/own \
         --config.data.name=folder --config.data.path=~/pictures --config.data.image_size=256 \
-        --config.data.image_mode=RGB --config.data.latents=runs/latents
+        --config.data.image_mode=RGB --config.latents=runs/latents
 
 ``out`` then holds ``x.npy`` and ``label.npy``, the scaled means of all training images in their order, which training
 reads from disk as it needs them, and ``precomputed.json``. The images stay where they are: metrics compare samples with
@@ -20,7 +20,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.models import latents
 from scorekit.networks.autoencoder_kl import PRESETS
 
@@ -33,17 +33,17 @@ _BATCH = shared.count("batch", 8, "Images that are encoded at once.")
 
 def get_config() -> Config:
     """The fields of the data, with a folder of images in colour as default."""
-    config = Section(data=data.UNCONDITIONED).defaults()
-    config.data.update(name="folder", path=_DATA.value, image_mode="RGB")
+    config = Section(data=data.KINDS.but("folder")).defaults()
+    config.data.update(path=_DATA.value, image_mode="RGB")
     return config
 
 
 def check_fields(config: Config) -> None:
     """Validates that a config has these fields, within their bounds, and is one of images."""
-    Section(data=data.UNCONDITIONED).check(config)
-    require(issubclass(data.kind_of(config), Images), "data.name", config.data.name, "folder, tar or a set of images")
+    Section(data=data.KINDS.but("folder")).check(config)
+    kinds = ("folder", "tar", "tfds")
+    require(config.data.name in kinds, "data.name", config.data.name, f"one of {', '.join(kinds)}")
     require((config.data.on_error or "raise") == "raise", "data.on_error", "skip", "raise: every image has a latent")
-    data.check(config)
 
 
 def main(config: Config) -> Path:
@@ -54,8 +54,8 @@ def main(config: Config) -> Path:
         raise ConfigError(f"{given}: there is nothing here")
     out = shared.results_folder(_OUT, names=("x.npy", "label.npy", latents.DESCRIPTION))
     found = latents.open_autoencoder(weights, given, _PRESET.value)
-    dataset = data.load(config)
-    assert isinstance(dataset, Images)
+    dataset = data.build(config)
+    assert isinstance(dataset, ImageSet)
     print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
     latents.write(out, config, dataset, found, _BATCH.value)
     return out

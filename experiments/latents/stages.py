@@ -33,12 +33,12 @@ def check(configs: Sequence[Config], names: Sequence[str]) -> None:
             raise ConfigError(f"--stages: {name} has data {config.data.name}, {names[0]} {configs[0].data.name}")
         if i == 0:
             continue
-        if config.data.map.name != "low_rate":
+        if config.conditions.map.name != "low_rate":
             raise ConfigError(
-                f"--stages: {name} must have config.data.map.name=low_rate, it has {config.data.map.name}"
+                f"--stages: {name} must have config.conditions.map.name=low_rate, it has {config.conditions.map.name}"
             )
         last = configs[i - 1].data.representation
-        ours, theirs = config.data.map.factor or 4, (last.factor or 4) if last.name == "low_rate" else 1
+        ours, theirs = config.conditions.map.factor or 4, (last.factor or 4) if last.name == "low_rate" else 1
         if ours != theirs:
             raise ConfigError(
                 f"--stages: {name} is conditioned on 1 / {ours:g} of the sample rate, {names[i - 1]} draws "

@@ -6,6 +6,13 @@ from experiments.models.run_files import SAMPLED
 from experiments.models.sampling import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
 
+LATENTS = Field(
+    None,
+    Text("a folder"),
+    """
+    Folder of a run of an autoencoder whose latents are the data, or of those that experiments.latents.precompute wrote;
+    None is the data themselves.""",
+)
 FIELDS = Section(
     noise_factor=Field(1.0, POSITIVE, """
         Multiplies sigma / alpha at every t: above 1 for images larger than the schedule was made for."""),

@@ -11,7 +11,6 @@ from experiments import data
 from experiments.cli.config import Config, ConfigError, require_field
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
-from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.devices import param_shapes
 from experiments.models.run_files import EVALUATED, check_average
@@ -61,13 +60,13 @@ FIELDS = Section(
 """The sections of an autoencoder's config beside ``data`` and ``training``."""
 
 
-def check(config: Config) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
-    kind = data.kind_of(config)
-    require_field(config, "data.name", kind.spatial_axes(config) > 0, "a data set of images or sounds")
-    check_needs_no_pitch(config)
+    data.check_not_symbols(config, dataset)
+    require_field(config, "data.name", dataset.axes > 0, "a data set of images or sounds")
+    data.check_no_pitch(dataset)
     _module(config, 1)
-    unused = "crop" in kind.sound_fields and config.loss.spectral not in (0.0, SPECTRAL)
+    unused = not hasattr(dataset, "sample_rate") and config.loss.spectral not in (0.0, SPECTRAL)
     require_field(config, "loss.spectral", not unused, "left out: the data are no sounds")
     check_average(config, "evaluation.ema")
 

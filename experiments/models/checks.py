@@ -19,6 +19,7 @@ from experiments.cli.config import (
     require_field,
     to_text,
 )
+from experiments.data.dataset import Dataset
 from experiments.models import choices, conditioning
 from experiments.models.guidance import RULES, Parts, compose, is_plain, takes
 from experiments.models.run_files import check_average
@@ -33,10 +34,11 @@ _REVERSE_SDE = ("ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler_maruyama", "
 """The solvers of the SDE backward in time, whose steps need the signal alone."""
 
 
-def check(config: Config, scales: Sequence[float] | None = None) -> None:
+def check(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> None:
     """Validates combinations of fields, for sampling at these guidance scales or all that the config names; compiles
     nothing."""
-    fitting = data.kind_of(config).networks(config)
+    data.check_not_symbols(config, dataset)
+    fitting = choices.networks_of(dataset.axes, frames=config.loss.levels == "frame")
     allowed = f"{' or '.join(fitting)} for config.data.name={config.data.name}"
     require_field(config, "network.name", config.network.name in fitting, allowed)
     _check_learned_schedule(config)
@@ -60,7 +62,7 @@ def check(config: Config, scales: Sequence[float] | None = None) -> None:
     _check_flow_map(config, scales)
     _check_one_jump(config, ts)
     _check_frame_levels(config)
-    _check_guidance(config, schedule, scales)
+    _check_guidance(config, schedule, scales, dataset.labelled)
 
 
 def check_trainable(config: Config) -> None:
@@ -139,7 +141,9 @@ def _check_one_jump(config: Config, ts: Array) -> None:
         return
     must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
     for section in conditioning.SECTIONS.values():
-        must(f"data.{section}.name", config.data[section].name == "none", f"none {for_it}, which has classes alone")
+        must(
+            f"data.{section}.name", config.conditions[section].name == "none", f"none {for_it}, which has classes alone"
+        )
 
 
 def _check_frame_levels(config: Config) -> None:
@@ -176,9 +180,9 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
         must("sampling.solver.name", not solver.stochastic, allowed)
         for section in ("map", "vector"):
             allowed = f"none {for_it}, which keeps the noise normal within each class, not at each value"
-            must(f"data.{section}.name", config.data[section].name == "none", allowed)
+            must(f"conditions.{section}.name", config.conditions[section].name == "none", allowed)
         return
-    must("data.map.name", config.data.map.name != "none", f"the map that the bridge starts at {for_it}")
+    must("conditions.map.name", config.conditions.map.name != "none", f"the map that the bridge starts at {for_it}")
     allowed = f"one with signal at t = 1, such as edm with sigma_min=0 and rho=0.5, {for_it}"
     must("schedule.name", float(schedule.alpha(1.0)) > 0, allowed)
     must("loss.flow_map.name", config.loss.flow_map.name == "none", f"none {for_it}")
@@ -191,7 +195,7 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
     require(float(ts[0]) == 1.0, "sampling.grid.t_max", float(ts[0]), f"1 {for_it}, which starts at the map")
 
 
-def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float]) -> None:
+def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float], labelled: bool) -> None:
     """Validates the rules; an error is one sentence with a remedy."""
     names, given = config.guidance, f"config.guidance={','.join(map(to_text, config.guidance))}"
     if not names:
@@ -214,7 +218,7 @@ def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float])
         name = field.split(".")[0]
         unused = value is not None and name not in names
         require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
-    classless = "classifier" in names and data.kind_of(config).unlabelled(config)
+    classless = "classifier" in names and not labelled
     require(not classless, "guidance", ",".join(names), "a rule without a classifier for config.data.label=none")
     bounds = config.rules.interval
     if "interval" in names and bounds.noise_min is None and bounds.noise_max is None:

@@ -214,6 +214,18 @@ def _denoising(kind: type[nn.Module]) -> Choice:
     return _causal(kind) if kind.__name__.lower() in CAUSAL_DENOISERS.values() else _module(kind)
 
 
+_SPATIAL = {
+    "adm": (1, 2),
+    "ddpmunet": (2,),
+    "dit": (1, 2),
+    "edm2": (2,),
+    "mlp": (0,),
+    "songunet": (2,),
+    "unet": (1, 2),
+    "vdmunet": (1, 2),
+    "wavenet": (1,),
+}
+"""The numbers of spatial axes that a network is for."""
 CAUSAL_DENOISERS = {"causal_transformer": "causaltransformer", "causal_wavenet": "causalwavenet"}
 """Causal networks as denoisers of frames."""
 _CAUSAL = {
@@ -234,6 +246,14 @@ NETWORKS = Choices(
     bounds=_SIZES,
     adapt=_denoising,
 )
+
+
+def networks_of(axes: int, frames: bool = False) -> list[str]:
+    """The networks for examples with so many spatial axes; with a noise level for each frame, causal ones as well."""
+    causal = [*CAUSAL_DENOISERS] if frames and axes == 1 else []
+    return [name for name, spatial in _SPATIAL.items() if axes in spatial] + causal
+
+
 OF_SEQUENCES = Choices(
     {
         **_CAUSAL,

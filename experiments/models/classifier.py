@@ -11,10 +11,9 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import Config, ConfigError, leaves, lookup, require_field, to_text
+from experiments.cli.config import Config, ConfigError, leaves, lookup, require, require_field, to_text
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.data.representation import check_needs_no_pitch
 from experiments.models import choices
 from experiments.models.run_files import EVALUATED, check_average, check_weights, config_of, restore
 from scorekit import losses
@@ -65,12 +64,13 @@ FIELDS = Section(
 """The sections of a classifier's config beside ``data`` and ``training``."""
 
 
-def check(config: Config) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
-    axes = data.kind_of(config).spatial_axes(config)
-    require_field(config, "data.name", axes > 0, "a data set of images or sounds")
-    require_field(config, "data.label", config.data.label != "none", "left out, or another: a classifier needs classes")
-    check_needs_no_pitch(config)
+    data.check_not_symbols(config, dataset)
+    require_field(config, "data.name", dataset.axes > 0, "a data set of images or sounds")
+    labelled = dataset.labelled and dataset.num_classes > 1
+    require(labelled, "data.label", config.data.get("label"), "left out, or another: a classifier needs classes")
+    data.check_no_pitch(dataset)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
     choices.build_schedule(config)
     choices.build_times(config)
@@ -166,11 +166,9 @@ def accuracy_by_noise(built: Classifier, dataset: Dataset, params: PyTree, level
 def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     """``(x_t, t) -> logits`` of the classifier in ``chosen.workdir``, for the model of ``config``."""
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
-    own = config_of(workdir, given, "classifier", Section(data=data.UNCONDITIONED, **FIELDS))
-    data.check(own)
-    check(own)
+    own = config_of(workdir, given, "classifier", Section(data=data.KINDS, **FIELDS))
     check_weights(own, workdir, chosen.step)
-    for field in ("noise_factor", "schedule", "data.name"):
+    for field in ("noise_factor", "schedule", "data.name", "data.set"):
         theirs, ours = (_summary(lookup(c, field)) for c in (own, config))
         if theirs != ours:
             raise ConfigError(

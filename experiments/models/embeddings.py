@@ -11,6 +11,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,10 +24,11 @@ from experiments import data
 from experiments.cli.config import Config, ConfigError, leaves, require_field
 from experiments.cli.fields import Section
 from experiments.data import captions
+from experiments.data.conditions import source_of
 from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks, keep_not_finite, zero_not_finite
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.embeddings import EMBEDDING, are_examples
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.models import choices
 from experiments.models.run_files import EVALUATED, check_average, check_same_data, check_weights, config_of, restore
 from scorekit import metrics
@@ -42,13 +44,13 @@ FIELDS = Section(
 """The sections of a config of contrastive encoders beside ``data`` and ``training``."""
 
 
-def check(config: Config) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
     must, options = functools.partial(require_field, config), config.data
-    must("data.name", issubclass(data.kind_of(config), Images), "a set of pictures with captions")
+    must("data.name", isinstance(dataset, ImageSet), "a set of pictures with captions")
     must("data.image_size", options.image_size is not None, "set: pictures of one size are embedded")
     must("data.image_crop", options.image_crop is None, "None: full pictures are embedded")
-    must("data.vector.name", options.vector.name == captions.POOLED, captions.POOLED)
+    must("conditions.vector.name", options.vector.name == captions.POOLED, captions.POOLED)
     choices.DUAL_ENCODERS.build(config, "dual_encoder")
     check_average(config, "evaluation.ema")
 
@@ -85,11 +87,11 @@ class Encoder:
           given: the flag that they were typed at, for the error message where one is too long or unknown to the
             encoder of text; None for captions of data, which are cut with a warning.
         """
-        return self.embed_captions(captions.encode_given(self.config, list(texts), given).pooled)
+        return self.embed_captions(source_of(self.config).encode_given(list(texts), given).pooled)
 
 
 def _checksum(config: Config, params: PyTree) -> str:
-    length = config.data.captions.length or captions.LENGTH
+    length = config.conditions.captions.length or captions.LENGTH
     given = {name: value for name, value in leaves(config.dual_encoder) if value is not None}  # of later versions
     meaning = {**given, "image_size": config.data.image_size, "length": length}
     found = hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode())
@@ -120,7 +122,7 @@ def resized(x: np.ndarray, size: int) -> np.ndarray:
 def open_encoder(workdir: str | Path, given: str) -> Encoder:
     """The encoders that a run has trained; ``given`` is the flag or field that names it, for error messages."""
     folder = as_path(workdir)
-    config = config_of(folder, given, "dual_encoder", Section(data=data.FIELDS, **FIELDS))
+    config = config_of(folder, given, "dual_encoder", Section(data=data.KINDS, **FIELDS))
     check_weights(config, folder)
     module = choices.DUAL_ENCODERS.build(config, "dual_encoder")
     step, params = restore(given, folder, None, config.evaluation.ema)
@@ -188,9 +190,9 @@ def _as_examples(part: Batch) -> Batch:
 
 
 def encoder_of(config: Config, workdir: str | Path | None = None) -> Encoder:
-    """The encoder that ``config.data.embeddings`` names; ``workdir`` is the run of the config, for error messages."""
-    folder = config.data.embeddings.encoder
-    given = f"config.data.embeddings.encoder={folder}" + ("" if workdir is None else f" of {workdir}")
+    """The encoder of ``config.conditions.embeddings``; ``workdir`` is the run of the config, for error messages."""
+    folder = config.conditions.embeddings.encoder
+    given = f"config.conditions.embeddings.encoder={folder}" + ("" if workdir is None else f" of {workdir}")
     encoder = open_encoder(folder, given)
     check_same_data(encoder.config, config, given, "this config" if workdir is None else str(workdir))
     return encoder
@@ -199,29 +201,18 @@ def encoder_of(config: Config, workdir: str | Path | None = None) -> Encoder:
 def with_embeddings(config: Config, workdir: Path | None = None) -> Dataset:
     """The data set of a config with the embeddings of its pictures, or these as the examples, by its encoder."""
     encoder = encoder_of(config, workdir)
-    dataset = data.load(config)
-    assert isinstance(dataset, Images)
+    dataset = data.build(config)
+    assert isinstance(dataset, ImageSet)
     if dataset.streaming:
         raise ConfigError(f"config.data.streaming={config.data.streaming}: must be False: embeddings are in memory")
     pictures = dataset
     if config.data.image_crop is not None or config.data.image_size != encoder.image_size:
-        pictures = data.load(_of_size(config, encoder.image_size))
-    folder = as_path(config.data.embeddings.encoder) / "embeddings"
+        pictures = replace(dataset, image_size=encoder.image_size, image_crop=None, augment=None, captions=None)
+    folder = as_path(config.conditions.embeddings.encoder) / "embeddings"
     found = [_embedded(encoder, folder, pictures, part["x"]) for part in (pictures.train, pictures.test)]
     dataset.add(EMBEDDING, *found)
     dataset.encoder = encoder.checksum
     return Embeddings(dataset) if are_examples(config) else dataset
-
-
-def _of_size(config: Config, size: int) -> Config:
-    """The config of the same pictures in full, of another size, without conditions."""
-    other = config.copy_and_resolve_references()
-    with other.unlocked():
-        other.data = data.FIELDS.defaults()
-        for name in ("name", "data_dir", "train_split", "test_split", "path", "image_mode", "on_error", "label"):
-            other.data[name] = config.data[name]
-        other.data.image_size = size
-    return other
 
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:

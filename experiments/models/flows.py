@@ -14,7 +14,7 @@ from experiments.cli.config import Config, require
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data import conditions as data_conditions
 from experiments.data.dataset import Dataset, preprocess, rows_of
-from experiments.models import choices, latents
+from experiments.models import choices, inputs
 from experiments.models.conditioning import conditions, conditions_for, null_conditions
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
 from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, restore
@@ -61,16 +61,18 @@ class Flows(NamedTuple):
     map_noise: float | None = None
 
 
-def check(config: Config) -> None:
-    """Validates relations between fields; nothing is loaded or compiled."""
-    data.check(config)
+def check(config: Config, dataset: Dataset) -> None:
+    """Validates relations between fields; nothing is compiled."""
+    data.check_not_symbols(config, dataset)
     check_average(config, "sampling.ema")
-    tokens = config.data.tokens.name
-    require(tokens == "none", "data.tokens.name", tokens, "none: a flow has a class, a vector and a map as conditions")
+    tokens = config.conditions.tokens.name
+    require(
+        tokens == "none", "conditions.tokens.name", tokens, "none: a flow has a class, a vector and a map as conditions"
+    )
     scale, dropout = config.sampling.guidance_scale, config.loss.label_dropout
     allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
     require(scale == 1 or dropout > 0, "sampling.guidance_scale", scale, allowed)
-    axes = data.kind_of(config).spatial_axes(config)
+    axes = dataset.axes
     allowed = "couplingflow for images: an autoregressive flow takes signals and vectors"
     require(axes < 2 or config.network.name == "couplingflow", "network.name", config.network.name, allowed)
 
@@ -79,7 +81,7 @@ def build(config: Config, dataset: Dataset) -> Flows:
     """Puts the parts of the config together."""
     extracts = data_conditions.build_conditions(config, dataset)
     sizes = data_conditions.sizes(extracts, dataset)
-    num_classes = None if data.kind_of(config).unlabelled(config) else dataset.num_classes
+    num_classes = dataset.num_classes if dataset.labelled else None
     shape, given = dataset.shape, {"num_classes": num_classes, "vector_size": sizes["vector_size"]}
     if config.network.name == "couplingflow":
         given["map_shape"] = sizes["map_shape"]
@@ -212,8 +214,8 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     """Loads the averaged parameters of a checkpoint; see :func:`experiments.models.runs.open_run`."""
     del scales
     saved = check_weights(config, workdir, step)
-    check(config)
-    dataset = latents.load_data(config, workdir)
+    dataset = inputs.load_data(config, workdir)
+    check(config, dataset)
     check_class_names(dataset.class_names, saved, workdir)
     model = build(config, dataset)
     like = param_shapes(config, "network", lambda: init_params(model, dataset, jax.random.key(0)))

@@ -13,12 +13,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, leaves, lookup, to_text
+from experiments.cli.config import Config, ConfigError, leaves, to_text
 from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, Encoded, check_examples, in_blocks, keep_not_finite
-from experiments.data.images import Images
-from experiments.data.sound_files import SoundFiles
-from experiments.models import autoencoder, embeddings
+from experiments.data.images import ImageSet
+from experiments.models import autoencoder
 from experiments.models.run_files import check_weights, config_of, restore
 from scorekit.data import batch_at
 from scorekit.io import as_path, parse_json, read_file, read_json, regular_file, write_atomic
@@ -68,7 +67,7 @@ class Latents(Encoded):
     def _encoded(self, part: Batch) -> Batch:
         z = in_blocks(self._encode, part["x"], min(50, len(part["x"])))
         x = (z - self._mean) / self._std
-        check_examples({"x": x}, "config.data.latents", f"examples, {self.name},")
+        check_examples({"x": x}, "config.latents", f"examples, {self.name},")
         return {**part, "x": x, "original": part["x"]}
 
     def batch(self, seed, step, size):
@@ -157,24 +156,15 @@ def code_margin(dataset: Latents, x: Array) -> dict[str, float]:
     return dict(zip(("distance", "unambiguous"), map(float, margin(x, dataset.codes)), strict=True))
 
 
-def load_data(config: Config, workdir: Path | None = None) -> Dataset:
-    """The data set of a config, as latents where ``config.data.latents`` names an autoencoder, with embeddings where
-    ``config.data.embeddings.encoder`` names contrastive encoders; ``workdir`` is its run, for error messages."""
-    if "embeddings" in config.data and config.data.embeddings.encoder is not None:
-        return embeddings.with_embeddings(config, workdir)
-    dataset = data.load(config)
-    return open_latents(config, dataset) if config.data.get("latents") else dataset
-
-
 def open_latents(config: Config, inner: Dataset) -> Latents:
-    """The latents of ``inner`` by the autoencoder in ``config.data.latents``."""
-    given, workdir = f"config.data.latents={config.data.latents}", as_path(config.data.latents)
+    """The latents of ``inner`` by the autoencoder in ``config.latents``."""
+    given, workdir = f"config.latents={config.latents}", as_path(config.latents)
     if (workdir / DESCRIPTION).exists():
         found, rows = read_latents(workdir, config, given, inner.examples)
         built = autoencoder.Latent(found.module, ConfigDict(), inner)
         return Latents(inner, built, found.params, np.zeros(()), np.ones(()), rows)
-    crop = config.data.crop
-    if crop is not None and not isinstance(inner, SoundFiles):
+    crop = config.data.get("crop")
+    if crop is not None and config.data.name != "sounds":
         raise ConfigError(f"config.data.crop={crop}: must be None: latents are of full sounds")
     if inner.streaming:
         raise ConfigError(
@@ -184,12 +174,12 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     for name in ("config.json", STATISTICS):
         if not (workdir / name).exists():
             raise ConfigError(f"{given}: there is no finished run here (no {name}); train one with experiments.train")
-    own = config_of(workdir, given, "autoencoder", Section(data=data.UNCONDITIONED, **autoencoder.FIELDS))
-    data.check(own)
-    autoencoder.check(own)
+    own = config_of(workdir, given, "autoencoder", Section(data=data.KINDS, **autoencoder.FIELDS))
     check_weights(own, workdir)
-    theirs, ours = (dict(leaves(lookup(c, "data.representation"))) for c in (own, config))
-    for field, a, b in (("data.name", own.data.name, config.data.name), ("data.representation", theirs, ours)):
+    for field in ("name", "set", "representation"):
+        a, b = (c.data.get(field) for c in (own, config))
+        a, b = (dict(leaves(value)) if isinstance(value, ConfigDict) else value for value in (a, b))
+        field = f"data.{field}"
         if a != b:
             raise ConfigError(f"{given}: was trained with config.{field}={to_text(a)}, this config has {to_text(b)}")
     built = autoencoder.build_latent(own, inner)
@@ -203,7 +193,7 @@ DESCRIPTION = "precomputed.json"
 """The file of a finished folder with the path of the weights, their scale, and the fields of the data."""
 ARRAYS = ("x", "label")
 _FILES = [f"diffusion_pytorch_model{ending}" for ending in (".safetensors", ".bin")]
-_FIELDS = ("name", "image_size", "image_mode")
+_FIELDS = ("name", "set", "image_size", "image_mode")
 
 
 class Pretrained(NamedTuple):
@@ -252,7 +242,7 @@ def _converted(weights: Path, options: dict[str, Any]) -> Pretrained:
     return Pretrained(module, jax.tree.map(jnp.asarray, params), weights, options)
 
 
-def write(folder: Path, config: Config, dataset: Images, found: Pretrained, batch_size: int) -> None:
+def write(folder: Path, config: Config, dataset: ImageSet, found: Pretrained, batch_size: int) -> None:
     """Encodes all training images, in their order, to ``x.npy`` and ``label.npy``; the description is written last."""
     given, total = f"config.data.path={config.data.path}", dataset.examples
     assert total is not None
@@ -273,7 +263,7 @@ def write(folder: Path, config: Config, dataset: Images, found: Pretrained, batc
     x.flush()
     np.save(folder / "label.npy", labels)
     about = {"weights": str(found.weights), "options": found.options, "examples": total}
-    about["data"] = {field: config.data[field] for field in _FIELDS}
+    about["data"] = {field: config.data.get(field) for field in _FIELDS}
     write_atomic(folder / DESCRIPTION, json.dumps(about, indent=2).encode())
 
 
@@ -295,7 +285,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
             raise ValueError(f"it does not hold {about['examples']} examples")
     except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise ConfigError(f"{given}: is damaged: {error}; run experiments.latents.precompute again") from error
-    ours = {field: config.data[field] for field in _FIELDS} | {"examples": examples}
+    ours = {field: config.data.get(field) for field in _FIELDS} | {"examples": examples}
     for field, value in ours.items():
         if value != theirs[field]:
             given_for = f"{given}: is of images with {field}={to_text(theirs[field])}"

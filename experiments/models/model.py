@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments import data
 from experiments.cli.config import Config, require
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
@@ -82,11 +81,13 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     schedule, extracts = choices.build_schedule(config), conditions.build_conditions(config, dataset)
     sizes, coupling = conditions.sizes(extracts, dataset), choices.build_coupling(config)
     if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
-        require(False, "data.map.name", config.data.map.name, f"a map of shape {dataset.shape}, as the data")
+        require(
+            False, "conditions.map.name", config.conditions.map.name, f"a map of shape {dataset.shape}, as the data"
+        )
     if config.loss.map_noise is not None:
         *positions, channels = sizes["map_shape"]
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
-    num_classes = None if data.kind_of(config).unlabelled(config) else dataset.num_classes
+    num_classes = dataset.num_classes if dataset.labelled else None
     module = choices.build_network(config, num_classes, outputs=dataset.shape[-1], **sizes)
     return Model(
         module=module if config.loss.divergence is None else module.clone(divergence=True),

@@ -99,12 +99,12 @@ def restore(given: str, workdir: Path, step: int | None, ema: str, like: PyTree 
 
 
 FIELDS = ("network.", "classifier.", "autoencoder.", "dual_encoder.", "transcriber.", "schedule.", "noise_factor",
-          "preconditioning.", "loss.", "data.name", "data.label", "data.peak", "data.latents", "data.representation.",
-          "data.map.", "data.vector.", "data.tokens.", "data.captions.", "data.embeddings.as_examples", "model",
-          "symbols.", "order.")  # fmt: skip
+          "preconditioning.", "loss.", "data.name", "data.set", "data.label", "data.peak", "data.representation.",
+          "conditions.map.", "conditions.vector.", "conditions.tokens.", "conditions.captions.",
+          "conditions.embeddings.as_examples", "latents", "model", "symbols.", "order.")  # fmt: skip
 _RECORD, _ENCODER, _NAMES = "weights", "encoder", "class_names"
 _LEFT_OUT = {
-    "data.tokens.name": "none",
+    "conditions.tokens.name": "none",
     "loss.coupling.name": "independent",
     "loss.flow_map.name": "none",
     "loss.levels": "example",
@@ -116,10 +116,10 @@ _LEFT_OUT = {
 def fields_of(config: Config) -> dict[str, Any]:
     """The fields that belong to the weights, as JSON; those that are None are left out.
 
-    Of ``data.latents`` and ``data.captions.encoder``, which are paths, only whether they are set.
+    Of ``latents`` and ``conditions.captions.encoder``, which are paths, only whether they are set.
     """
     found = {f: v for f, v in leaves(config) if f.startswith(FIELDS) and v not in (None, _LEFT_OUT.get(f))}
-    found |= dict.fromkeys(found.keys() & {"data.latents", "data.captions.encoder"}, "a folder")
+    found |= dict.fromkeys(found.keys() & {"latents", "conditions.captions.encoder"}, "a folder")
     return json.loads(json.dumps(found))
 
 
@@ -134,16 +134,16 @@ def check_encoder(config: Config, encoder: str | None, saved: dict[str, Any], wo
     """Validates that the embeddings of the data are the embeddings of training; warns where that is not known."""
     if encoder is None:
         return
-    folder = config.data.embeddings.encoder
+    given = f"config.conditions.embeddings.encoder={config.conditions.embeddings.encoder}"
     if _ENCODER not in saved:
-        unknown = f"{workdir}: saved without a checksum of its encoder; {folder} is taken for it"
+        unknown = f"{workdir}: saved without a checksum of its encoder; {given} is taken for it"
         warnings.warn(unknown, stacklevel=2)
     elif saved[_ENCODER] != encoder and flags.reinterpret():
-        print(f"config.data.embeddings.encoder={folder}: has other weights than {workdir} was trained with")
+        print(f"{given}: has other weights than {workdir} was trained with")
     elif saved[_ENCODER] != encoder:
         raise ConfigError(
-            f"config.data.embeddings.encoder={folder}: has other weights than the encoder that {workdir} was trained "
-            f"with; restore that one, train anew in another folder, or pass --reinterpret_weights if this is meant"
+            f"{given}: has other weights than the encoder that {workdir} was trained with; restore that one, train "
+            f"anew in another folder, or pass --reinterpret_weights if this is meant"
         )
 
 
@@ -197,7 +197,7 @@ def check_record(config: Config, saved: dict[str, Any], workdir: Path) -> None:
         print(f"config.{field}={value}: reinterpreting the weights in {workdir}, trained with {before}")
 
 
-PICTURES = ("name", "path", "image_mode")
+PICTURES = ("name", "set", "path", "image_mode")
 SPLITS = ("train_split", "test_split")
 """Fields of ``config.data`` that say which pictures there are, with their captions, and which of them are held out."""
 
@@ -211,7 +211,7 @@ def check_same_data(
     """
 
     def value_of(config: Config, field: str) -> Any:
-        value = lookup(config.data, field)
+        value = config.data.get(field)
         if field == "label" and value is None:
             return "none"
         return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value

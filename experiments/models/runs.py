@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from experiments import data, models
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import Section
 from experiments.cli.outputs import encodable
+from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import classifier, latents
+from experiments.models import classifier, inputs
 from experiments.models.checks import check
 from experiments.models.devices import param_shapes
 from experiments.models.guidance import NO_EXTRAS, Extras
@@ -25,7 +26,7 @@ from scorekit.checks import check_finite
 from scorekit.io import Loaded, write_atomic
 from scorekit.typing import PyTree
 
-FIELDS = Section(data=data.FIELDS, **models.FIELDS)
+FIELDS = Section(data=data.KINDS, conditions=conditions.FIELDS, latents=models.LATENTS, **models.FIELDS)
 """The fields that are read here."""
 
 
@@ -52,6 +53,7 @@ def open_run(
     on_latents=False,
     any_coupling=False,
     dataset: Dataset | None = None,
+    check_data: Callable[[Config, Dataset], None] | None = None,
 ) -> Run:
     """Loads the averaged parameters of a checkpoint.
 
@@ -60,20 +62,22 @@ def open_run(
       scales: the guidance scales to sample at; by default all that the config names.
       any_coupling: whether the caller accepts a model that has no score.
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
-      dataset: its data, loaded by default.
+      dataset: its data, built by default.
+      check_data: a further check of the config and its data.
     """
     FIELDS.check_values(config)
     saved = check_weights(config, workdir, step)
-    data.check(config)
-    check(config, scales)
-    if config.data.latents and not on_latents:
+    if config.latents and not on_latents:
         raise ConfigError(
             f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
         )
     if not any_coupling:
         check_score(config, f"--workdir={workdir}")
     if dataset is None:
-        dataset = latents.load_data(config, workdir)
+        dataset = inputs.load_data(config, workdir)
+    check(config, dataset, scales)
+    if check_data is not None:
+        check_data(config, dataset)
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
     model = build_model(config, dataset)

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import data
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
@@ -95,10 +94,9 @@ def check(config: Config, scales: Sequence[float]) -> None:
         require(scale == 1 or config.loss.label_dropout > 0, field, scale, allowed)
 
 
-def check_all(config: Config, scales: Sequence[float] | None = None) -> None:
+def check_all(config: Config, dataset: Symbols, scales: Sequence[float] | None = None) -> None:
     """Validates data, model and sampler; at all guidance scales that the config names by default."""
-    data.check(config)
-    sequences.check(config)
+    sequences.check(config, dataset)
     check(config, (config.sampling.guidance_scale, *config.evaluation.guidance_scales) if scales is None else scales)
 
 
@@ -238,7 +236,7 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     theirs = config_of(config.sampling.coarser, given, "sequence", fields)
     for field, allowed in (
         ("data.name", config.data.name),
-        ("data.latents", config.data.latents),
+        ("latents", config.latents),
         ("symbols.level", config.symbols.level - 1),
     ):
         if (value := lookup(theirs, field)) != allowed:

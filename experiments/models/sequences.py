@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments import data
 from experiments.cli.choices import Choices
-from experiments.cli.config import Config, choice, require_field
+from experiments.cli.config import Config, choice, require, require_field
 from experiments.cli.fields import FRACTION, Field, Section
 from experiments.data.symbols import CODINGS, ORDERS, Symbols
-from experiments.models import choices, latents
+from experiments.models import choices, inputs
 from experiments.models.choices import OF_SEQUENCES as NETWORKS
 from scorekit import autoregressive as ar
 from scorekit import discrete, times
@@ -57,7 +56,6 @@ class Sequences(NamedTuple):
     condition: Callable[[Array], Array] | None = None
 
 
-DATA = data.FIELDS.but("captions", "embeddings", "map", "tokens", "vector")  # classes and coarser codes are given
 FIELDS = Section(
     model=Field("autoregressive", OneOf("autoregressive", "masked", "uniform"), """
         "autoregressive": one symbol after the other; "masked" or "uniform": diffusion of all of them."""),
@@ -78,17 +76,20 @@ def is_diffusion(config: Config) -> bool:
     return config.model != "autoregressive"
 
 
-def check(config: Config) -> None:
-    """Validates relations between fields; nothing is loaded."""
+def check(config: Config, dataset: Symbols) -> None:
+    """Validates relations between fields; no rows are read."""
     must = functools.partial(require_field, config)
     fitting = [name for name in NETWORKS if (name in choices.CAUSAL_NETWORKS) != is_diffusion(config)]
     allowed = f"{' or '.join(fitting)} for config.model={config.model}"
     must("network.name", config.network.name in fitting, allowed)
     of_codes, of_samples = (config.symbols.name == name for name in ("codes", "mu_law"))
     allowed = "the folder of an autoencoder with codes" if of_codes else "None without config.symbols.name=codes"
-    must("data.latents", bool(config.data.latents) == of_codes, allowed)
+    must("latents", bool(config.latents) == of_codes, allowed)
     allowed = "None for symbols.name=mu_law, which are codes of the samples"
-    must("data.representation.name", not of_samples or config.data.representation.name is None, allowed)
+    chosen = config.data.representation.name if "representation" in config.data else None
+    require(not of_samples or chosen is None, "data.representation.name", chosen, allowed)
+    codings = getattr(dataset.inner, "codings", None) or tuple(name for name in CODINGS if name != "roll")
+    must("symbols.name", config.symbols.name in codings, f"{' or '.join(codings)} for data.name={config.data.name}")
     allowed = f"raster for symbols.name={config.symbols.name}, whose codes have no rows and columns"
     in_line = config.symbols.name in ("events", "mu_law")
     must("order.name", not in_line or config.order.name == "raster", allowed)
@@ -122,7 +123,7 @@ def _network(config: Config, num_codes: int, num_classes: int, length: int, feat
 
 def load_data(config: Config) -> Symbols:
     """The data of a config as sequences of codes."""
-    inner = latents.load_data(config)
+    inner = inputs.load_data(config)
     coding = CODINGS.build(config, "symbols", dataset=inner)
     return Symbols(inner, coding, ORDERS.build(config, "order", grid=coding.grid))
 

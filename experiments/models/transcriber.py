@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import data
 from experiments.cli.config import Config, require_field
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
+from experiments.data.dataset import Dataset
 from experiments.data.phrases import Phrases
 from experiments.models.run_files import EVALUATED, check_average
 from scorekit import audio
@@ -217,10 +217,10 @@ FIELDS = Section(
 """The sections of a transcriber's config beside ``data`` and ``training``."""
 
 
-def check(config: Config) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
     must, options = functools.partial(require_field, config), config.data
-    must("data.name", issubclass(data.kind_of(config), Phrases), "a data set of phrases")
+    must("data.name", isinstance(dataset, Phrases), "a data set of phrases")
     allowed = "None: where a sound is cut, a key that is down would count as struck"
     must("data.crop", options.crop is None, allowed)
     allowed = "None: a transcriber has a spectrogram of its own, transcriber.windows"

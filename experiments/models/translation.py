@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import data
 from experiments.cli.config import Config, require_field
 from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
@@ -54,10 +53,10 @@ class Translation(NamedTuple):
     dataset: Dataset
 
 
-def check(config: Config) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
     must, options = functools.partial(require_field, config), config.data
-    must("data.name", issubclass(data.kind_of(config), Notes), "a data set of notes")
+    must("data.name", isinstance(dataset, Notes), "a data set of notes")
     must("data.label", options.label == "family", "family: each has a decoder")
     must("data.representation.by_frames", bool(options.representation.get("by_frames")), "True: positions are frames")
     check_average(config, "evaluation.ema")

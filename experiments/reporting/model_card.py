@@ -44,7 +44,7 @@ def example(config: Config, run: Run, name: str) -> str | None:
         return None
     dataset, labelled = run.dataset, takes_labels(run.model)
     labels = np.asarray(dataset.preview().labels)[: config.sampling.batch_size]
-    shows = isinstance(dataset.view(np.zeros((1, *run.model.shape), np.float32)), Pictures) and not config.data.latents
+    shows = isinstance(dataset.view(np.zeros((1, *run.model.shape), np.float32)), Pictures) and not config.latents
     lines = [
         "import jax",
         "import jax.numpy as jnp",

@@ -1,40 +1,47 @@
 """Kinds of model that ``experiments.train`` trains, a file each. A new one is a file and a line in :data:`TASKS`."""
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from experiments.cli import command_line
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
-from experiments.tasks import (
-    autoencoder,
-    classifier,
-    diffusion,
-    dual_encoder,
-    flow,
-    posterior,
-    sequence,
-    student,
-    transcriber,
-    translation,
-)
 from experiments.tasks.task import Asked, Fit, Model, Task
 
 __all__ = ["TASKS", "Asked", "Fit", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
 
-TASKS: Mapping[str, Task] = {
-    "diffusion": diffusion,
-    "sequence": sequence,
-    "classifier": classifier,
-    "autoencoder": autoencoder,
-    "dual_encoder": dual_encoder,
-    "transcriber": transcriber,
-    "translation": translation,
-    "posterior": posterior,
-    "flow": flow,
-    "student": student,
-}
+
+class _Tasks(Mapping[str, Task]):
+    """Modules of this package by the name of the task, imported when they are named."""
+
+    names = (
+        "diffusion",
+        "sequence",
+        "classifier",
+        "autoencoder",
+        "dual_encoder",
+        "transcriber",
+        "translation",
+        "posterior",
+        "flow",
+        "student",
+    )
+
+    def __getitem__(self, name: str) -> Task:
+        module: Any = importlib.import_module(f"experiments.tasks.{name}")
+        return module
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+TASKS = _Tasks()
 """The tasks by the name in ``config.task``."""
 
 
@@ -47,7 +54,7 @@ def of(config: Config) -> Task:
 
 def fields_of(config: Config | None) -> Section:
     """The fields of a config by its task; without a config the fields of a diffusion."""
-    return (diffusion if config is None else of(config)).fields(config)
+    return (TASKS["diffusion"] if config is None else of(config)).fields(config)
 
 
 @fields_by(fields_of)

@@ -1,4 +1,4 @@
-"""An autoencoder with a compact latent, for a model of latents, which names its run by ``config.data.latents``.
+"""An autoencoder with a compact latent, for a model of latents, which names its run by ``config.latents``.
 
 The folder of the run then also holds reconstructions and ``latents.json``: the mean and standard deviation of each
 channel of the training latents, by which the latents of the model are standardised.
@@ -31,15 +31,14 @@ from experiments.training import build_optimizer, loop
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 
-FIELDS = task.fields("autoencoder", data.UNCONDITIONED, **autoencoder.FIELDS)
-OPENED_BY = "is an autoencoder; name it as --config.data.latents=… when a model is trained"
-load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
+OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
+load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    data.check(config)
-    autoencoder.check(config)
+def check(config, dataset):
+    autoencoder.check(config, dataset)
 
 
 def build(config, dataset):

@@ -23,15 +23,14 @@ from experiments.reporting.tables import classifier_table
 from experiments.tasks import task
 from experiments.training import loop
 
-FIELDS = task.fields("classifier", data.UNCONDITIONED, **classifier.FIELDS)
+FIELDS = task.fields("classifier", data.KINDS, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
-load, drawn_by = data.load, task.draws_nothing
+load, drawn_by = data.build, task.draws_nothing
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    data.check(config)
-    classifier.check(config)
+def check(config, dataset):
+    classifier.check(config, dataset)
 
 
 def check_continues(config, workdir):

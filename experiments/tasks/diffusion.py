@@ -9,10 +9,11 @@ import optax
 from experiments import data, evaluation, models
 from experiments.cli import distributed
 from experiments.cli.config import Config
+from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate as all_metrics
-from experiments.models import checks, latents, runs
+from experiments.models import checks, inputs, runs
 from experiments.models import model as built
 from experiments.models.conditioning import dropout_rates
 from experiments.models.critics import CRITIC
@@ -30,18 +31,24 @@ from experiments.training.loop import Fit
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 
-FIELDS = task.fields("diffusion", data.FIELDS, **models.FIELDS, evaluation=evaluation.FIELDS)
+FIELDS = task.fields(
+    "diffusion",
+    data.KINDS,
+    conditions=conditions.FIELDS,
+    latents=models.LATENTS,
+    **models.FIELDS,
+    evaluation=evaluation.FIELDS,
+)
 OPENED_BY = "is a diffusion model, which this program does not take"
-check_continues, load = loop.check_same_run, latents.load_data
+check_continues, load = loop.check_same_run, inputs.load_data
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    take_unset(config)
-    data.check(config)
-    checks.check(config)
+def check(config, dataset):
+    take_unset(config, dataset)
+    checks.check(config, dataset)
     checks.check_trainable(config)
-    evaluation.check(config)
+    evaluation.check(config, dataset)
 
 
 def build(config, dataset):
@@ -84,10 +91,10 @@ def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
 
 
 def open_run(config, workdir, step=None, scales=None):
+    check = None
     if scales is None:
-        evaluation.check(config)
-        scales = config.evaluation.guidance_scales
-    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True)
+        check, scales = evaluation.check, config.evaluation.guidance_scales
+    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True, check_data=check)
 
 
 def drawn_by(config):

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require, require_field
-from experiments.data import captions
+from experiments.data import captions, conditions
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.images import Images
 from experiments.evaluation.retrieval import retrieval
@@ -31,12 +31,13 @@ from scorekit.typing import Array, Key, PyTree
 
 FIELDS = task.fields(
     "dual_encoder",
-    data.FIELDS.but("embeddings", "latents", "map", "peak", "tokens", vector=captions.POOLED, image_size=32),
+    data.KINDS,
+    conditions=conditions.FIELDS.but("embeddings", vector=captions.POOLED),
     seed="Of the parameters and the batches.",
     **embeddings.FIELDS,
 )
 OPENED_BY = "has embeddings and draws nothing; name the run of a model"
-load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -47,9 +48,8 @@ class DualEncoders(NamedTuple):
     dataset: Images
 
 
-def check(config):
-    data.check(config)
-    embeddings.check(config)
+def check(config, dataset):
+    embeddings.check(config, dataset)
     check_batch(config)
 
 

@@ -4,11 +4,12 @@ import functools
 
 import jax
 
-from experiments import data
+from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
+from experiments.data import conditions
 from experiments.evaluation import LEFT_OUT, flow_metrics
-from experiments.models import flows, latents
+from experiments.models import flows, inputs
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss
 from experiments.reporting.pictures import drawing, listening, sample_picture
@@ -20,12 +21,14 @@ from experiments.training import build_optimizer, loop
 
 FIELDS = task.fields(
     "flow",
-    data.FIELDS.but("captions", "embeddings"),
+    data.KINDS,
+    conditions=conditions.FIELDS.but("captions", "embeddings"),
+    latents=models.LATENTS,
     **flows.FIELDS,
     evaluation=flow_metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check, check_continues, load, open_run = flows.check, loop.check_same_run, latents.load_data, flows.open_run
+check, check_continues, load, open_run = flows.check, loop.check_same_run, inputs.load_data, flows.open_run
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
 

@@ -48,9 +48,9 @@ def check(config):
     data.check(config)
     require(
         bool(conditions_chosen(config.data)),
-        "data.vector.name",
-        config.data.vector.name,
-        "columns, or data.tokens.name=set or data.map.name=sequence: a posterior needs an observation",
+        "conditions.vector.name",
+        config.conditions.vector.name,
+        "columns, or conditions.tokens.name=set or conditions.map.name=sequence: a posterior needs an observation",
     )
     known = not config.evaluation.composed or config.data.simulator in OF_SEVERAL
     allowed = f"() unless data.simulator={' or '.join(OF_SEVERAL)}: no other posterior of several observations is known"

@@ -4,6 +4,7 @@ import functools
 
 import jax
 
+from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.evaluation import LEFT_OUT, sequence_metrics
@@ -19,7 +20,8 @@ from experiments.training import build_optimizer, loop
 
 FIELDS = task.fields(
     "sequence",
-    sequences.DATA,
+    data.KINDS,
+    latents=models.LATENTS,
     **sequences.FIELDS,
     sampling=sequence_sampling.FIELDS,
     evaluation=sequence_metrics.FIELDS,
@@ -29,10 +31,10 @@ check_continues, load = loop.check_same_run, sequences.load_data
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    sequence_sampling.check_all(config)
+def check(config, dataset):
+    sequence_sampling.check_all(config, dataset)
     check_average(config, "sampling.ema")
-    sequence_metrics.check(config)
+    dataset.num_samples(config.evaluation.num_samples)
 
 
 def build(config, dataset):
@@ -60,8 +62,6 @@ def stages(config, dataset, model, workdir):
 
 
 def open_run(config, workdir, step=None, scales=None):
-    if scales is None:
-        sequence_metrics.check(config)
     return sequence_sampling.open_run(config, workdir, step, scales)
 
 

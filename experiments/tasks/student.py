@@ -15,7 +15,7 @@ from experiments.cli import flags, outputs
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Dataset
-from experiments.models import latents
+from experiments.models import inputs
 from experiments.models.loss import held_out_loss
 from experiments.models.model import Model as Denoising
 from experiments.models.model import build_model, denoiser, init_params
@@ -98,7 +98,7 @@ def _teacher(config: Config) -> tuple[Config, Config, Path]:
 
 def load(config):
     own, _, folder = _teacher(config)
-    return latents.load_data(own, folder)
+    return inputs.load_data(own, folder)
 
 
 def build(config, dataset):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import training
+from experiments.cli.choices import Choices
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
@@ -77,8 +78,8 @@ class Task(Protocol):
         """The fields of its config."""
         ...
 
-    def check(self, config: Config) -> None:
-        """Validates relations between fields; nothing is loaded or compiled."""
+    def check(self, config: Config, dataset: Dataset) -> None:
+        """Validates relations between fields and the data; no rows are read and nothing is compiled."""
         ...
 
     def check_continues(self, config: Config, workdir: Path) -> None:
@@ -110,7 +111,7 @@ class Task(Protocol):
         ...
 
 
-def fields(task: str, data: Section, /, *, seed: str = SEED.meaning, **sections: Any) -> Section:
+def fields(task: str, data: Choices, /, *, seed: str = SEED.meaning, **sections: Any) -> Section:
     """The fields of a task: those that all have, and its own sections."""
     name = Field(task, OneOf(task), "What is trained: a task of experiments.tasks.")
     return Section(task=name, seed=replace(SEED, meaning=seed), data=data, **sections, training=training.FIELDS)
@@ -118,8 +119,8 @@ def fields(task: str, data: Section, /, *, seed: str = SEED.meaning, **sections:
 
 def open_run(check, load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
     """A run without samples: its averaged parameters of a checkpoint; the first three are functions of its task."""
-    check(config)
     dataset = load(config)
+    check(config, dataset)
     model = build(config, dataset)
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)

@@ -26,19 +26,18 @@ from scorekit.io import as_path
 
 FIELDS = task.fields(
     "transcriber",
-    data.UNCONDITIONED,
+    data.KINDS,
     seed="Of the parameters, the batches and the augmentation of training.",
     **transcriber.FIELDS,
 )
 OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
 _NOISE_DB = 20.0
-load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    data.check(config)
-    transcriber.check(config)
+def check(config, dataset):
+    transcriber.check(config, dataset)
 
 
 def build(config, dataset):

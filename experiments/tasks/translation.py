@@ -23,17 +23,16 @@ from experiments.tasks import task
 from experiments.training import loop
 from scorekit.io import as_path
 
-FIELDS = task.fields("translation", data.UNCONDITIONED, **translation.FIELDS)
+FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
 FURTHER = 3
 """Families from a note's own to the one that it is translated to."""
-load, drawn_by, check_continues = data.load, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    data.check(config)
-    translation.check(config)
+def check(config, dataset):
+    translation.check(config, dataset)
 
 
 def build(config, dataset):

@@ -17,10 +17,11 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from experiments import data, models
+from experiments import models
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, lookup, require
 from experiments.data.conditions import SECTIONS
+from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model, init_params, init_schedule
 from scorekit import io
@@ -44,15 +45,15 @@ _PLAIN = {"negative_eps": "eps", "velocity": "flow", **{name: name for name in (
 """The weighting that is the plain squared error of a target."""
 
 
-def take_unset(config: Config) -> None:
+def take_unset(config: Config, dataset: Dataset) -> None:
     """Fills in what the config leaves unset: network and preconditioning from the weights of ``init_from``, the plain
     weighting of their target where that is another one, and no guidance for a model without any condition.
 
     Raises:
       ConfigError: with overrides for all fields that are set to other values than the weights have.
     """
-    described = any(config.data[section].name != "none" for section in SECTIONS.values())
-    if data.kind_of(config).unlabelled(config) and not described and config.guidance == ("classifier_free",):
+    described = any(config.conditions[section].name != "none" for section in SECTIONS.values())
+    if not dataset.labelled and not described and config.guidance == ("classifier_free",):
         config.guidance, config.sampling.guidance_scale = ("conditional",), 1.0
         config.evaluation.guidance_scales = (1.0,)
     if config.init_from is None:

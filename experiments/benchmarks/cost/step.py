@@ -27,7 +27,7 @@ from experiments.benchmarks.measuring import Timing, in_turns
 from experiments.cli.config import Config
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import guidance, latents
+from experiments.models import guidance
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
 from experiments.models.model import Model, build_model, init_params, network
@@ -167,7 +167,7 @@ def prepared(config: Config) -> tuple[Dataset, Model, PyTree]:
     diffusion.check(config)
     training.check(config)
     training.check_devices(config)
-    dataset = latents.load_data(config)
+    dataset = inputs.load_data(config)
     model = build_model(config, dataset)
     return dataset, model, init_params(model, jax.random.key(config.seed))
 

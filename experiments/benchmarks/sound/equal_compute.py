@@ -76,7 +76,7 @@ def config_of(part: str, folder: Path, options: flags.FlagValues) -> Config:
     else:
         config.sampling.update(ema="0.99", guidance_scale=1.0, batch_size=25)
     if part == "prior":
-        config.data.latents = str(folder / "autoencoder")
+        config.latents = str(folder / "autoencoder")
     if part == "upsampler":
         config.sampling.steps = 10  # the low band is given
     if options.smoke:
@@ -145,7 +145,7 @@ def fit_method(
 def load_phrases(folder: Path, options: flags.FlagValues) -> Sounds:
     """The phrases whose latents are the data of the prior."""
     config = config_of("prior", folder, options)
-    config.data.latents = None
+    config.latents = None
     dataset = load_data(config)
     assert isinstance(dataset, Sounds)
     return dataset

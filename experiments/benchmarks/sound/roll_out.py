@@ -30,7 +30,7 @@ def check(config: Config, options: flags.FlagValues) -> None:
     """Validates that the run has frames with levels of their own, and no map, which would have to be as long."""
     require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
     for name in ("map", "vector", "tokens"):
-        chosen = config.data[name].name
+        chosen = config.conditions[name].name
         require(chosen == "none", f"data.{name}.name", chosen, "none: the sounds are conditioned on their class alone")
     if not np.isfinite(options.history_scale):
         raise ConfigError(f"--history_scale={options.history_scale}: must be finite")

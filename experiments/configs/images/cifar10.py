@@ -10,7 +10,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "cifar10"
+    config.data.set = "cifar10"
     config.network.update(channels=128, blocks=2, multipliers=(1, 2, 2))
     config.network.update(attention_resolutions=(16, 8), heads=4)
     config.network.update(dtype="bfloat16", attention="fused")

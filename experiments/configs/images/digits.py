@@ -32,7 +32,7 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "band", "autoencoder", "latents")
     config = base.get_config()
-    config.data.name = "sklearn_digits"
+    config.data.set = "sklearn_digits"
     config.network.channels = 24
     config.training.update(steps=2500, batch_size=128, learning_rate=3e-3)
     if argument == "band":
@@ -46,5 +46,5 @@ def get_config(argument=""):
         config.loss.label_dropout = 1.0
         config.loss.times.update(name="discrete", ts=(0.15,))
     elif argument == "latents":
-        config.data.latents = "runs/digits_latent"
+        config.latents = "runs/digits_latent"
     return config

@@ -13,7 +13,7 @@ from experiments.configs.images import digits
 
 def get_config():
     config = bridge(digits.get_config())
-    config.data.map.update(name="pixelated", factor=2)
+    config.conditions.map.update(name="pixelated", factor=2)
     config.sampling.guidance_scale = 1.0
     config.evaluation.num_samples = 297  # one for each held-out scan
     config.evaluation.update(guidance_scales=(1.0,), step_counts=(1, 2, 5, 10))

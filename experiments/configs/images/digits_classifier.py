@@ -11,7 +11,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("classifier")
-    config.data.name = "sklearn_digits"
+    config.data.set = "sklearn_digits"
     config.classifier.channels = 16
     config.training.update(steps=1500, batch_size=128, learning_rate=2e-3, weight_decay=0.05)
     return config

@@ -12,7 +12,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("flow")
-    config.data.name = "sklearn_digits"
+    config.data.set = "sklearn_digits"
     config.network.update(features=64, levels=2, steps=4, transform="spline")
     config.training.update(steps=400, batch_size=128, learning_rate=1e-3, weight_decay=0.3, ema_decays=(0.98,))
     config.sampling.ema = "0.98"

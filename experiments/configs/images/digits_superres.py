@@ -11,7 +11,7 @@ from experiments.configs.images import digits
 
 def get_config():
     config = digits.get_config()
-    config.data.map.update(name="average_pool", factor=2)
+    config.conditions.map.update(name="average_pool", factor=2)
     config.loss.update(label_dropout=0.1, map_dropout=0.1, joint_dropout=0.1)
     config.evaluation.num_samples = 297  # one for each held-out scan
     config.evaluation.guidance_scales = (0.0, 1.0, 2.0)

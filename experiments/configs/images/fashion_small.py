@@ -14,7 +14,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "fashion_mnist"
+    config.data.set = "fashion_mnist"
     config.network.update(patch=2, channels=32, attention_resolutions=(7,))
     config.training.update(steps=3000, batch_size=64, optimizer="muon", learning_rate=2e-3)
     config.training.update(ema_decays=(0.99,), sample_every=3000, checkpoint_every=1000)

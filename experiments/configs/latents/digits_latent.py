@@ -14,7 +14,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("autoencoder")
-    config.data.name = "sklearn_digits"
+    config.data.set = "sklearn_digits"
     config.autoencoder.update(channels=32, multipliers=(1, 2), latent_channels=1)
     config.training.update(steps=1500, batch_size=128, learning_rate=3e-3)
     config.loss.update(noise=0.1, kl=1e-3)

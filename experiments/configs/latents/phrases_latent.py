@@ -18,14 +18,14 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "16khz")
     config = base.get_config("autoencoder")
-    config.data.name = "soundfont_phrases/4khz"
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.data.representation.update(name="waveform", scale=4.0)
     config.data.crop = 4096
     config.autoencoder.update(channels=32, multipliers=(1, 2, 4), patch=4, factors=(4, 4), latent_channels=16)
     config.training.update(steps=2000, batch_size=16, learning_rate=1e-3)
     config.loss.kl = 1e-3
     if argument == "16khz":
-        config.data.update(name="soundfont_phrases/16khz", crop=32768)
+        config.data.update(name="phrases", set="soundfont_phrases/16khz", crop=32768)
         config.autoencoder.update(channels=128, multipliers=(1, 2, 4, 4), blocks=2, patch=4)
         config.autoencoder.update(factors=(4, 4, 4), latent_channels=32, dtype="bfloat16")
         config.training.update(steps=100_000, batch_size=32, learning_rate=3e-4, warmup_steps=2000)

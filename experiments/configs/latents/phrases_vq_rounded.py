@@ -16,7 +16,8 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="soundfont_phrases/4khz", latents="runs/phrases_vq")
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
+    config.latents = "runs/phrases_vq"
     config.data.representation.update(name="waveform", scale=4.0)
     config.network.update(name="dit", patch=1, depth=3, width=96, heads=4)
     config.training.update(steps=1500, batch_size=16, learning_rate=1e-3, sample_every=1000)

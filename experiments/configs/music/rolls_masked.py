@@ -28,6 +28,6 @@ def get_config(argument=""):
     config.training.update(steps=3000, batch_size=32, learning_rate=2e-3)
     config.sampling.update(guidance_scale=1.5, steps=128, batch_size=32)
     if argument == "chorales":
-        config.data.name = "scores/chorales"
+        config.data.update(name="scores", set="chorales")
         config.training.steps = 300
     return config

@@ -11,7 +11,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("transcriber")
-    config.data.name = "soundfont_phrases/4khz"
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.training.update(steps=800, batch_size=8, learning_rate=3e-3, warmup_steps=50)
     config.training.update(ema_decays=(0.99,), log_every=10, checkpoint_every=100)
     return config

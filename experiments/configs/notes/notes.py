@@ -12,11 +12,11 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_notes/4khz"
+    config.data.update(name="notes", set="soundfont_notes/4khz")
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
     config.data.representation.update(name="log_magnitudes", by_bins=True, dct_power=0.4, log_std=2.4)
-    config.data.vector.name = "pitch_velocity"
-    config.data.map.name = "pulses"
+    config.conditions.vector.name = "pitch_velocity"
+    config.conditions.map.name = "pulses"
     config.noise_factor = 4.0
     config.network.update(channels=96, multipliers=(1, 1, 1), patch=2, factors=(2, 2))
     config.network.update(grid=(16,), conditioning_layers=1, filters=256)

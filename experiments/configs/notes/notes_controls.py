@@ -13,7 +13,7 @@ def get_config():
     config = notes.get_config()
     config.data.representation.update(name="controls", log_std=None)
     config.data.representation.update({"bands": 65, "hop": 128, "partials": 24})
-    config.data.map.name = "none"
+    config.conditions.map.name = "none"
     config.noise_factor = 2.8
     config.network.update(channels=128, multipliers=(1, 1), factors=(2,), grid=(8,), patch=1)
     config.training.steps = 4000

@@ -16,11 +16,11 @@ from experiments.configs import base
 def get_config(argument="adversarial"):
     choice("objective", argument, ("adversarial", "diffusion"))
     config = base.get_config()
-    config.data.name = "soundfont_notes/4khz"
+    config.data.update(name="notes", set="soundfont_notes/4khz")
     config.data.peak = 0.9
     config.data.representation.update(name="waveform", scale=4.0)
-    config.data.vector.name = "pitch_velocity"
-    config.data.map.name = "pulses"
+    config.conditions.vector.name = "pitch_velocity"
+    config.conditions.map.name = "pulses"
     config.network.update(channels=64, multipliers=(1, 2), patch=16, factors=(4,))
     config.loss.update(label_dropout=0.0, vector_dropout=0.0, map_dropout=0.0)
     config.sampling.update(guidance_scale=1.0, batch_size=64)

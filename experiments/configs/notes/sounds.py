@@ -23,7 +23,7 @@ def get_config(argument="spectrogram"):
     config = vocoder.get_config() if argument == "mel" else base.get_config()
     config.data.update(name="sounds", path="recordings", crop=32_768, sample_rate=16_000, label=None)
     if argument == "mel":
-        config.data.map.update(fft_size=512, hop=128, num_mels=80)
+        config.conditions.map.update(fft_size=512, hop=128, num_mels=80)
         config.data.label = "none"
     elif argument == "spectrogram":
         config.data.representation.update(name="spectrogram", fft_size=512, hop=128, by_bins=True)

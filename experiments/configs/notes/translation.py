@@ -11,7 +11,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("translation")
-    config.data.update(name="soundfont_notes/4khz", label="family")
+    config.data.update(name="notes", set="soundfont_notes/4khz", label="family")
     config.data.representation.update(name="log_magnitudes", by_frames=True)
     config.training.update(steps=1500, batch_size=64, learning_rate=2e-3, warmup_steps=100)
     config.training.update(ema_decays=(0.99,), checkpoint_every=500, sample_every=3000)

@@ -12,9 +12,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="soundfont_notes/8khz", label="none", crop=2048)
+    config.data.update(name="notes", set="soundfont_notes/8khz", label="none", crop=2048)
     config.data.representation.update(name="magnitudes", match_envelope=True)
-    config.data.map.name = "mel_magnitudes"
+    config.conditions.map.name = "mel_magnitudes"
     config.network.update(channels=32, multipliers=(1, 2, 2), patch=2)
     config.preconditioning.noise.name = "clock"  # bounded along a path, as the losses of flow maps need it
     config.loss.update(label_dropout=0.0, map_dropout=0.0)

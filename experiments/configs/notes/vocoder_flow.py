@@ -12,8 +12,8 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("flow")
-    config.data.update(name="soundfont_notes/8khz", label="none", crop=2048)
-    config.data.map.name = "log_mel"
+    config.data.update(name="notes", set="soundfont_notes/8khz", label="none", crop=2048)
+    config.conditions.map.name = "log_mel"
     config.network.update(levels=1, steps=8, features=48, blocks=4, patch=8)
     config.loss.update(label_dropout=0.0, map_dropout=0.0)
     config.training.update(steps=1500, batch_size=16, learning_rate=1e-3)

@@ -12,9 +12,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="soundfont_phrases/4khz", crop=4096)
+    config.data.update(name="phrases", set="soundfont_phrases/4khz", crop=4096)
     config.data.representation.update(name="waveform", scale=4.0)
-    config.data.map.name = "tones"
+    config.conditions.map.name = "tones"
     config.noise_factor = 2.0
     config.network.update(channels=64, multipliers=(1, 2, 2), patch=16, factors=(4, 4))
     config.loss.update(label_dropout=0.0, map_dropout=0.0, joint_dropout=0.1)

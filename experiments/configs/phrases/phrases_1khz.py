@@ -10,7 +10,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.data.representation.update(name="low_rate", factor=4, scale=4.0)
     config.network.update(patch=8, channels=48, multipliers=(1, 2, 2))
     config.network.update(factors=(4, 2), attention_resolutions=(64,), heads=4)

@@ -12,10 +12,11 @@ The network is convolutional throughout and looks 0.5 s to either side, so that 
 stages before are the same models as at 4 kHz, of the same set:
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz \
-        --config.data.name=soundfont_phrases/16khz --config.data.representation.factor=16
+        --config.data.name=phrases --config.data.set=soundfont_phrases/16khz --config.data.representation.factor=16
     python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz \
-        --config.data.name=soundfont_phrases/16khz --config.data.crop=16384 \
-        --config.data.representation.name=low_rate --config.data.representation.factor=4 --config.data.map.factor=16
+        --config.data.name=phrases --config.data.set=soundfont_phrases/16khz --config.data.crop=16384 \
+        --config.data.representation.name=low_rate --config.data.representation.factor=4 \
+        --config.conditions.map.factor=16
     python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py:16khz --workdir=runs/phrases_16khz
     python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
 
@@ -28,17 +29,17 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "16khz")
     config = base.get_config()
-    config.data.name = "soundfont_phrases/4khz"
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.data.representation.update(name="waveform", scale=4.0)
     config.data.crop = 4096
-    config.data.map.update(name="low_rate", factor=4, scale=4.0)
+    config.conditions.map.update(name="low_rate", factor=4, scale=4.0)
     config.loss.map_noise = 0.5
     config.network.update(name="wavenet", channels=48, layers=14, cycle=7, patch=8)
     config.training.update(steps=3000, batch_size=16, learning_rate=1e-3)
     config.sampling.update(map_noise=0.1, guidance_scale=1.0, batch_size=20)
     config.evaluation.bound_times = 4
     if argument == "16khz":
-        config.data.update(name="soundfont_phrases/16khz", crop=16384)
+        config.data.update(name="phrases", set="soundfont_phrases/16khz", crop=16384)
         config.network.update(channels=192, layers=30, cycle=10, patch=8, dtype="bfloat16")
         config.training.update(steps=200_000, batch_size=32, learning_rate=3e-4, warmup_steps=5000)
         config.training.update(sample_every=10_000, checkpoint_every=10_000)

@@ -19,7 +19,7 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "causal")
     config = base.get_config()
-    config.data.update(name="soundfont_phrases/4khz", crop=4096)
+    config.data.update(name="phrases", set="soundfont_phrases/4khz", crop=4096)
     config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
     config.data.representation.update(log_mean=-1.4, log_std=1.6)
     config.network.update(name="causal_wavenet" if argument else "wavenet", channels=96, layers=8, cycle=4)

@@ -14,7 +14,7 @@ def get_config():
     config = phrases.get_config()
     config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
     config.data.representation.update(log_mean=-1.4, log_std=1.6)
-    config.data.map.name = "piano_roll"  # a row for each frame
+    config.conditions.map.name = "piano_roll"  # a row for each frame
     config.network.update(channels=128, multipliers=(1, 2), patch=1, factors=(2,))
     config.training.update(steps=3000, sample_every=3000)
     config.sampling.guidance_scale = 1.0  # more makes notes harder to tell apart

@@ -15,9 +15,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="soundfont_phrases/4khz", crop=4096, label="none")
+    config.data.update(name="phrases", set="soundfont_phrases/4khz", crop=4096, label="none")
     config.data.representation.update(name="waveform", scale=4.0)
-    config.data.map.name = "low_passed"
+    config.conditions.map.name = "low_passed"
     config.network.update(channels=48, multipliers=(1, 2, 2), patch=16, factors=(4, 4))
     config.loss.label_dropout = 0.0
     config.loss.map_dropout = 0.2  # without the map it is the prior of the methods for inverse problems

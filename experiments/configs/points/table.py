@@ -4,7 +4,7 @@ r"""Your own numbers: the columns of a CSV or NPZ file, standardised, by a small
         --config.data.path=wine.csv
     python -m experiments.train --config=experiments/configs/points/table.py --workdir=runs/given \
         --config.data.path=wine.csv --config.data.x=alcohol,hue --config.data.condition=proline \
-        --config.data.vector.name=columns
+        --config.conditions.vector.name=columns
 
 Under a minute of CPU time for 1,000 steps on two columns of 360 made-up rows, given a third: an energy distance of
 0.009 to the held-out rows, where the training rows have 0.07 (docs/data.md).

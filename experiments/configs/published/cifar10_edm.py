@@ -28,8 +28,8 @@ BATCH = 512
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="cifar10", augment="edm")
-    config.data.vector.name = "augmentation"
+    config.data.update(set="cifar10", augment="edm")
+    config.conditions.vector.name = "augmentation"
     conditional(config)
     use_edm(config)
     use_preset(config, SongUNet, "ddpmpp-cifar10")

@@ -26,7 +26,7 @@ from scorekit.networks import VDMUNet
 
 def get_config():
     config = base.get_config()
-    config.data.name = "cifar10"
+    config.data.set = "cifar10"
     unconditional(config)
     config.schedule.update(name="learned", log_snr_max=13.3, log_snr_min=-5.0)
     use_preset(config, VDMUNet, "cifar10")

@@ -27,7 +27,7 @@ from scorekit.networks import SongUNet
 def get_config(argument=""):
     base.check_argument(argument, "sub_vp")
     config = base.get_config()
-    config.data.update(name="cifar10", augment="flip")
+    config.data.update(set="cifar10", augment="flip")
     unconditional(config)
     config.schedule.name = argument or "linear_vp"
     use_preset(config, SongUNet, "ddpmpp")

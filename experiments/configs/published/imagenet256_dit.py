@@ -28,7 +28,7 @@ from scorekit.networks import DiT
 def get_config():
     config = base.get_config()
     imagenet(config, 256)
-    config.data.latents = "runs/imagenet256_latents"
+    config.latents = "runs/imagenet256_latents"
     config.schedule.name = "linear_vp"
     use_preset(config, DiT, "DiT-XL/2")
     config.network.update(dtype="bfloat16", remat=True, attention="fused")

@@ -33,7 +33,7 @@ from scorekit.networks import EDM2
 def get_config():
     config = base.get_config()
     imagenet(config, 512)
-    config.data.latents = "runs/imagenet512_latents"
+    config.latents = "runs/imagenet512_latents"
     conditional(config)
     cifar10_edm.use_edm(config, sigma_data=1.0, mean=-0.4 + math.log(2.0), std=1.0, steps=31)
     config.schedule.update(sigma_min=2 * 0.002, sigma_max=2 * 80.0)

@@ -15,7 +15,8 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.update(name="sklearn_digits", latents="runs/digits_vq")
+    config.data.update(set="sklearn_digits")
+    config.latents = "runs/digits_vq"
     config.symbols.name = "codes"
     config.network.update(depth=3, width=64, heads=4)
     config.training.update(steps=1000, batch_size=128, learning_rate=2e-3)

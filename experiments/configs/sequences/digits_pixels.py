@@ -12,7 +12,7 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.name = "sklearn_digits"
+    config.data.set = "sklearn_digits"
     config.network.update(depth=3, width=64, heads=4, dropout=0.3)
     config.training.update(steps=800, batch_size=128, learning_rate=2e-3, weight_decay=0.1, warmup_steps=50)
     config.training.checkpoint_every = 100

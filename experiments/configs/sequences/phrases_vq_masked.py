@@ -20,7 +20,8 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config("sequence")
-    config.data.update(name="soundfont_phrases/4khz", latents="runs/phrases_vq")
+    config.data.update(name="phrases", set="soundfont_phrases/4khz")
+    config.latents = "runs/phrases_vq"
     config.data.representation.update(name="waveform", scale=4.0)
     config.symbols.name = "codes"
     config.model = "masked"

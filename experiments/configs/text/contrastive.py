@@ -15,7 +15,7 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "evaluator")
     config = base.get_config("dual_encoder")
-    config.data.update(name="captioned_emoji", image_size=32, augment="crop")
+    config.data.update(name="captioned", image_size=32, augment="crop")
     config.dual_encoder.channels = 16
     config.training.update(steps=1500, batch_size=128, learning_rate=2e-3, weight_decay=0.1, warmup_steps=100)
     config.training.checkpoint_every = 500

@@ -11,7 +11,7 @@ held-out ones, at guidance scale 3 (docs/text_to_image.md).
 are dropped in a tenth of the examples, the tokens of the caption in half of the others:
 
     python -m experiments.train --config=experiments/configs/text/emoji_16.py:decoder --workdir=runs/decoder \
-        --config.data.embeddings.encoder=runs/contrastive
+        --config.conditions.embeddings.encoder=runs/contrastive
     python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 \
         --caption="red heart"
 
@@ -25,9 +25,9 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "decoder")
     config = base.get_config()
-    config.data.update(name="captioned_emoji", image_size=16)
-    config.data.tokens.name = "captions"
-    config.data.vector.name = "caption"
+    config.data.update(name="captioned", image_size=16)
+    config.conditions.tokens.name = "captions"
+    config.conditions.vector.name = "caption"
     config.network.update(channels=32, multipliers=(1, 2), attention_resolutions=(8,), heads=4)
     config.loss.caption_dropout = 0.1
     config.loss.label_dropout = 0.0  # a single class
@@ -38,7 +38,7 @@ def get_config(argument=""):
     config.sampling.guidance_scale = 3.0
     config.evaluation.update(num_samples=500, guidance_scales=(1.0, 3.0))
     if argument == "decoder":
-        config.data.vector.name = "embedding"
-        config.data.embeddings.encoder = "runs/contrastive"
+        config.conditions.vector.name = "embedding"
+        config.conditions.embeddings.encoder = "runs/contrastive"
         config.loss.tokens_dropout = 0.5
     return config

@@ -21,7 +21,7 @@ from experiments.configs.text import emoji_16
 def get_config():
     config = emoji_16.get_config()
     config.data.image_size = 32
-    config.data.map.update(name="average_pool", factor=2)
+    config.conditions.map.update(name="average_pool", factor=2)
     config.noise_factor = 2.0
     config.network.update(channels=16, multipliers=(1, 2, 4, 6), attention_resolutions=(), token_levels=(3,))
     config.loss.update(map_noise=0.5, map_dropout=0.0)

@@ -1,7 +1,7 @@
 r"""A diffusion prior: the embedding of an emoji from its caption, as in DALL·E 2; 15,000 steps.
 
     python -m experiments.train --config=experiments/configs/text/prior.py --workdir=runs/prior \
-        --config.data.embeddings.encoder=runs/contrastive
+        --config.conditions.embeddings.encoder=runs/contrastive
     python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder --caption="red heart" --style=noto
 
 20 CPU minutes: the embedding of the image itself is the closest to the one drawn for 91 % of seen captions, of 3,144,
@@ -13,9 +13,9 @@ from experiments.configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="captioned_emoji", image_size=32)
-    config.data.vector.name = "caption"
-    config.data.embeddings.update(encoder="runs/contrastive", as_examples=True)
+    config.data.update(name="captioned", image_size=32)
+    config.conditions.vector.name = "caption"
+    config.conditions.embeddings.update(encoder="runs/contrastive", as_examples=True)
     config.network.update(name="mlp", features=512, blocks=4)
     config.preconditioning.sigma_data = 1.0
     config.loss.target.name = "x0"

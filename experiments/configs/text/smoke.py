@@ -12,8 +12,8 @@ from experiments.configs.images import smoke
 def get_config():
     config = smoke.get_config()
     config.data.update(name="folder", path="pictures", image_size=8, image_mode="RGB")
-    config.data.tokens.name = "captions"
-    config.data.vector.name = "caption"
+    config.conditions.tokens.name = "captions"
+    config.conditions.vector.name = "caption"
     config.network.update(multipliers=(1,), attention_resolutions=(), token_levels=(0,))
     config.loss.caption_dropout = 0.1
     config.training.update(steps=2, warmup_steps=1, sample_every=2, checkpoint_every=2)

@@ -1,7 +1,7 @@
 r"""A decoder of embeddings, for tests: on a folder of your own, with the encoders of smoke_contrastive.
 
     python -m experiments.train --config=experiments/configs/text/smoke_decoder.py --workdir=runs/smoke_decoder \
-        --config.data.path=FOLDER --config.data.embeddings.encoder=runs/smoke_contrastive
+        --config.data.path=FOLDER --config.conditions.embeddings.encoder=runs/smoke_contrastive
 
 Seconds; the images are noise.
 """
@@ -11,7 +11,7 @@ from experiments.configs.text import smoke
 
 def get_config():
     config = smoke.get_config()
-    config.data.vector.name = "embedding"
-    config.data.embeddings.encoder = "runs/smoke_contrastive"
+    config.conditions.vector.name = "embedding"
+    config.conditions.embeddings.encoder = "runs/smoke_contrastive"
     config.loss.update(caption_dropout=None, tokens_dropout=0.5)
     return config

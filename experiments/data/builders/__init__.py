@@ -14,7 +14,8 @@ name                   what it holds, and from where
 
 from experiments.data.builders.archives import Archive, MissingArchives
 
-__all__ = ["Archive", "MissingArchives", "register"]
+__all__ = ["OURS", "Archive", "MissingArchives", "register"]
+OURS = ("captioned_emoji", "sklearn_digits", "soundfont_notes", "soundfont_phrases")
 
 
 def register() -> None:

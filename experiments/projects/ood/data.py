@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.data.builders import register
-from experiments.data.images import Images
+from experiments.data.images import Arrays, ImageSet
 from experiments.projects.ood.fetch import FETCHED, FILES, cache_folder
 from scorekit import data
 from scorekit.io import read_file
@@ -97,10 +97,14 @@ def load_images(name: str, split: str, side: int, bins: int) -> tuple[np.ndarray
     return requantise(resize(images, side), before, bins), labels
 
 
-class InDistribution(Images):
+class InDistribution(ImageSet):
     """The in-distribution set, as training takes it."""
 
     def __init__(self, name: str, side: int, bins: int):
-        train, test = (load_images(name, split, side, bins) for split in ("train", "test"))
-        parts = ({"x": x, "label": label} for x, label in (train, test))
-        self.fill(name, int(train[1].max()) + 1, bins, *parts)
+        self._parts = [load_images(name, split, side, bins) for split in ("train", "test")]
+        self._named = name, bins
+        super().__init__()
+
+    def open(self):
+        num_classes = int(self._parts[0][1].max()) + 1
+        return tuple(Arrays(*self._named, x, label, num_classes) for x, label in self._parts)

@@ -10,7 +10,7 @@
     python -m experiments.projects.text.draw --stages=runs/digits_4,runs/digits_8 --labels=0,1,2,3
 
 Every stage is a run of experiments.train; those after the first are conditioned on a smaller copy
-(``config.data.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
+(``config.conditions.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
 noise-conditioning augmentation (``config.loss.map_noise``) this copy is corrupted at the level of ``--map_noise``. A
 stage that was trained on crops draws full pictures.
 

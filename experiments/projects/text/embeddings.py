@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data import captions
+from experiments.data.conditions import on_captions
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models import run_files
 from experiments.models.embeddings import Encoder, encoder_of
@@ -30,11 +31,12 @@ def check_prior(cascade: Cascade, written: bool) -> None:
         return
     if not are_examples(config):
         raise ConfigError(
-            f"--prior={name}: must draw embeddings (config.data.embeddings.as_examples), it draws {config.data.name}"
+            f"--prior={name}: must draw embeddings (config.conditions.embeddings.as_examples), it draws "
+            f"{config.data.name}"
         )
-    if not captions.wanted(config):
+    if not on_captions(config):
         raise ConfigError(
-            f"--prior={name}: must have captions as a condition, by config.data.vector.name=caption; it "
+            f"--prior={name}: must have captions as a condition, by config.conditions.vector.name=caption; it "
             f"is conditioned on {captions.describes(config)}"
         )
     check_decoder(cascade.configs[0], cascade.names[0])
@@ -45,10 +47,10 @@ def check_prior(cascade: Cascade, written: bool) -> None:
 
 def check_decoder(config: Config, name: str) -> None:
     """Raises an error unless a run draws pictures from embeddings."""
-    if config.data.vector.name != EMBEDDING:
+    if config.conditions.vector.name != EMBEDDING:
         raise ConfigError(
             f"--stages: {name} must be conditioned on the embedding of a picture, by "
-            f"config.data.vector.name=embedding; it is on {captions.describes(config)}"
+            f"config.conditions.vector.name=embedding; it is on {captions.describes(config)}"
         )
 
 
@@ -66,7 +68,7 @@ def open_prior(config: Config, name: str, decoder: Stage) -> Prior:
     if ours.encoder != theirs.encoder:
         raise ConfigError(
             f"--prior={name}: draws embeddings of another encoder than {decoder.name} decodes; train "
-            f"both with one config.data.embeddings.encoder"
+            f"both with one config.conditions.embeddings.encoder"
         )
     if ours.num_classes != theirs.num_classes:
         raise ConfigError(

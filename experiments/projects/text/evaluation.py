@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
+from experiments.data.conditions import on_captions
 from experiments.data.images import Images
 from experiments.evaluation.kept_rows import KeptRows, rows_of
 from experiments.models.samples import digest_of
@@ -100,7 +100,7 @@ def open_subject(
         one.sampling.map_noise = max(each or 0.0 for each in noises)  # the others are allowed where it is
     stages = open_stages(configs, names)
     first, last = pictures_of(stages[0]), pictures_of(stages[-1])
-    gallery, found = examples.of_captions(first) if captions.wanted(configs[0]) else examples.of_classes(first)
+    gallery, found = examples.of_captions(first) if on_captions(configs[0]) else examples.of_classes(first)
     wanted = kinds.replace("_", " ")
     found = {kind: some for kind, some in found.items() if wanted == "both" or kind in (wanted, examples.CLASSES)}
     evaluator = evaluators.open_evaluator(evaluator_path, names[-1], last.shape[0], gallery)

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
+from experiments.data.conditions import on_captions
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
 from experiments.models import classifier, embeddings, run_files
@@ -47,11 +47,11 @@ def check(path: str, config: Config, name: str) -> None:
     ``config`` and ``name`` are of the first stage.
     """
     given = f"--evaluator={path}"
-    own, wants = config_of(path, given), captions.wanted(config)
-    if config.data.vector.name == EMBEDDING and not wants:
+    own, wants = config_of(path, given), on_captions(config)
+    if config.conditions.vector.name == EMBEDDING and not wants:
         raise ConfigError(
             f"--stages: {name} must have the tokens of captions as a condition beside the embedding, by "
-            f"config.data.tokens.name=captions: a decoder without captions is not evaluated"
+            f"config.conditions.tokens.name=captions: a decoder without captions is not evaluated"
         )
     task, why = "classifier", "for stages without captions"
     if wants:

@@ -13,8 +13,9 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data import captions
+from experiments.data.conditions import on_captions, source_of
 from experiments.data.embeddings import EMBEDDING, are_examples
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.models import run_files
 from experiments.models.embeddings import scaled
 from experiments.models.guidance import PROMPTS, Prompts
@@ -42,11 +43,11 @@ class Embedded(NamedTuple):
     negative: np.ndarray | None = None
 
 
-def pictures_of(stage: Stage) -> Images:
+def pictures_of(stage: Stage) -> ImageSet:
     """The data of a stage; of a model of latents the pictures that they are decoded to."""
     dataset = stage.run.dataset
     pictures = dataset.inner if isinstance(dataset, Latents) else dataset
-    assert isinstance(pictures, Images)
+    assert isinstance(pictures, ImageSet)
     return pictures
 
 
@@ -88,39 +89,39 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
 
     ``embedded``: whether the first stage draws from the embedding of a picture.
     """
-    if configs[0].data.vector.name == EMBEDDING and not embedded:
+    if configs[0].conditions.vector.name == EMBEDDING and not embedded:
         raise ConfigError(
             f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
             f"one from a caption, or use experiments.projects.text.variations"
         )
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
-        if i and config.data.vector.name == EMBEDDING:
+        if i and config.conditions.vector.name == EMBEDDING:
             raise ConfigError(
                 f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
                 f"stage is on the embedding of a picture"
             )
         if are_examples(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
-        if not issubclass(data.kind_of(config), Images):
+        if not issubclass(data.KINDS[config.data.name], ImageSet):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
-        if i and config.data.latents:
+        if i and config.latents:
             raise ConfigError(
                 f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
-                f"{config.data.latents}: only the first stage may be"
+                f"{config.latents}: only the first stage may be"
             )
         fields = (*run_files.PICTURES, "label")
         run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
-        maps = config.data.map.name
+        maps = config.conditions.map.name
         if i == 0 and maps != "none":
             raise ConfigError(
                 f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
-                f"config.data.map.name is {maps}"
+                f"config.conditions.map.name is {maps}"
             )
         if i > 0 and maps != "average_pool":
             raise ConfigError(
-                f"--stages: {name} must enlarge pictures, by config.data.map.name=average_pool, it has {maps}"
+                f"--stages: {name} must enlarge pictures, by config.conditions.map.name=average_pool, it has {maps}"
             )
-    if with_captions and not embedded and not captions.wanted(configs[0]):
+    if with_captions and not embedded and not on_captions(configs[0]):
         raise ConfigError(
             f"--caption: {names[0]} has no captions, it is conditioned on "
             f"{captions.describes(configs[0])}; draw its classes with --labels"
@@ -135,7 +136,7 @@ def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
         with shared.named("stages"):
             run = open_run(config, folder, None, (config.sampling.guidance_scale,), on_latents=True)
         if stages:
-            factor = config.data.map.factor or 2
+            factor = config.conditions.map.factor or 2
             (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape
             ours = [side // factor for side in ours]
             if ours != theirs or channels != given:
@@ -183,10 +184,10 @@ def conditions(
         given |= {n: Masked(np.zeros(s, np.float32), np.zeros(s[:-1], bool)) for n, s in shapes.items()}
     if embedding is not None:
         given["vector"] = _vector(embedding.parts[0])
-    if prompts and (captions.wanted(config) or embedding is not None):
+    if prompts and (on_captions(config) or embedding is not None):
         of_parts = columns(prompts)
         most, listed = len(of_parts), [*of_parts, *([] if negative is None else [[negative] * number])]
-        named = _encoded(config, listed, typed) if captions.wanted(config) else [{} for _ in listed]
+        named = _encoded(config, listed, typed) if on_captions(config) else [{} for _ in listed]
         if embedding is not None:
             vectors = [*embedding.parts, *([] if embedding.negative is None else [embedding.negative])]
             named = [{**each, "vector": _vector(x)} for each, x in zip(named, vectors, strict=True)]
@@ -224,13 +225,13 @@ def _encoded(config: Config, columns: list[list[str]], typed: str | None) -> lis
     """Tokens and vector of each column of captions ``(B,)``, as far as the model has them."""
     known = sorted({text for column in columns for text in column})
     row = {text: i for i, text in enumerate(known)}
-    batch = {f"caption_{name}": v for name, v in captions.encode_given(config, known, typed)._asdict().items()}
+    batch = {f"caption_{name}": v for name, v in source_of(config).encode_given(known, typed)._asdict().items()}
     found = {}
     for name, chosen, kind in (
         ("tokens", captions.TOKENS, captions.Tokens()),
         ("vector", captions.POOLED, captions.Pooled()),
     ):
-        if config.data[name].name == chosen:
+        if config.conditions[name].name == chosen:
             found[name] = Masked(np.asarray(kind(batch)), np.asarray(kind.present(batch)))
     index = [np.asarray([row[text] for text in column]) for column in columns]
     return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in index]

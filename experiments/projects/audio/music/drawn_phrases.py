@@ -9,7 +9,7 @@ from experiments import tasks
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
-from experiments.models import latents
+from experiments.models import inputs
 from experiments.projects.audio.sound import phrase_statistics
 from experiments.reporting.report import Table
 from scorekit.io import as_path
@@ -27,7 +27,7 @@ def phrases_of(folder: str, config: Config) -> Sounds:
     """The phrases that a run is of, whatever its model sees of them."""
     plain = config.copy_and_resolve_references()
     plain.data.latents = None
-    dataset = latents.load_data(plain)
+    dataset = inputs.load_data(plain)
     if not isinstance(dataset, Sounds):
         raise ConfigError(f"--runs={folder}: must be a run of sounds, this one is of {dataset.name}")
     return dataset
@@ -41,7 +41,7 @@ def draw(folder: str, config: Config, labels: np.ndarray, scale: float, seed: in
     start = time.process_time()
     sounds = run.generate(run.params, seed + 1, labels, scale)
     seconds = (time.process_time() - start) / len(labels)
-    if not config.data.latents:
+    if not config.latents:
         return Drawn(sounds, None, seconds)
     return Drawn(sounds, run.dataset.decoded(run.dataset.test), seconds)
 

@@ -128,8 +128,11 @@ def open_performer(folder: str, program: int, seed: int) -> Performer:
     with shared.named("perform"):
         config = base.saved(folder)
         drawing.check_kind(Phrases, config, folder)
-    name, allowed = config.data.map.name, f"piano_roll or tones in --perform={folder}, a model of sounds given the roll"
-    require(name in ("piano_roll", "tones"), "data.map.name", name, allowed)
+    name, allowed = (
+        config.conditions.map.name,
+        f"piano_roll or tones in --perform={folder}, a model of sounds given the roll",
+    )
+    require(name in ("piano_roll", "tones"), "conditions.map.name", name, allowed)
     if program not in PROGRAMS:
         listed = ", ".join(map(str, PROGRAMS))
         raise ConfigError(f"--program={program}: must be one of {listed}, the instruments of --perform={folder}")
@@ -137,7 +140,7 @@ def open_performer(folder: str, program: int, seed: int) -> Performer:
     if lowest > rolls.LOWEST or highest < rolls.HIGHEST:
         raise ConfigError(
             f"--perform={folder}: must know the keys from {rolls.LOWEST} to {rolls.HIGHEST}, "
-            f"config.data.map has the keys from {lowest} to {highest}"
+            f"config.conditions.map has the keys from {lowest} to {highest}"
         )
     with shared.named("perform"):
         run, _ = drawing.open_kind(Phrases, config, folder, scales=(config.sampling.guidance_scale,))

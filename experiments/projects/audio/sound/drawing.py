@@ -27,7 +27,7 @@ from scorekit import audio, metrics
 def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
     """The folder of a run on this kind of data; nothing is loaded."""
     path = Path(str(workdir)).expanduser().absolute()
-    if not issubclass(data.kind_of(config), kind):
+    if not issubclass(data.KINDS[config.data.name], kind):
         name = kind.__name__.lower()
         raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
     channels = config.data.get("channels") or 1

@@ -209,16 +209,16 @@ def compare(sounds: dict[str, np.ndarray], rate: int, size: int) -> Table:
 
 def keys_of(config: Config) -> tuple[int, int]:
     """The lowest and the highest key of a model that is conditioned on a roll."""
-    lowest, highest = config.data.map.lowest, config.data.map.highest
+    lowest, highest = config.conditions.map.lowest, config.conditions.map.highest
     return 36 if lowest is None else lowest, 84 if highest is None else highest
 
 
 def check_roll(config: Config) -> None:
     """Validates that a model is conditioned on a piano roll."""
     require(
-        config.data.map.name in ("piano_roll", "tones"),
-        "data.map.name",
-        config.data.map.name,
+        config.conditions.map.name in ("piano_roll", "tones"),
+        "conditions.map.name",
+        config.conditions.map.name,
         "piano_roll or tones: the model must be conditioned on the roll",
     )
 

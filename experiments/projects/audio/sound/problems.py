@@ -80,7 +80,7 @@ PROBLEMS: dict[str, Callable[[Array, int], Problem]] = {
 
 
 TRAINED_FOR: dict[str, Mapping[str, Any]] = {"bandwidth": {"name": "low_passed", "cutoff": CUTOFF, "radius": RADIUS}}
-"""The dense map, by its fields in ``config.data.map``, that shows a model what a task observes."""
+"""The dense map, by its fields in ``config.conditions.map``, that shows a model what a task observes."""
 
 
 def distances(x: np.ndarray, truth: np.ndarray, part: slice, rate: int) -> tuple[float, float, float]:

@@ -46,8 +46,8 @@ def check(
     require(name in (None, "waveform", "controls"), "data.representation.name", name, allowed)
     runs.check_score(config, workdir)
     trained.check_trained(task, folders, config)
-    if config.data.map.name in MAPS and condition == "own":
-        by = f"config.data.map.name={config.data.map.name}"
+    if config.conditions.map.name in MAPS and condition == "own":
+        by = f"config.conditions.map.name={config.conditions.map.name}"
         raise ConfigError(f"--condition=own: {by} is computed from the sound that is restored; give --condition=null")
 
 

@@ -28,9 +28,9 @@ def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
         its = base.saved(folder)
         drawing.check_kind(Sounds, its, folder)
         for field, value in problems.TRAINED_FOR[task].items():
-            found = its.data.map[field]
+            found = its.conditions.map[field]
             fits = found == value or (found is None and field != "name")
-            require(fits, f"data.map.{field}", found, f"{value} in --trained={folder} for --task={task}")
+            require(fits, f"conditions.map.{field}", found, f"{value} in --trained={folder} for --task={task}")
         ours, theirs = dict(leaves(config.data, "data.")), dict(leaves(its.data, "data."))
         same_fields = _SAME if needs_pitch(config) else (*_SAME, "data.representation")
         for field, value in theirs.items():

@@ -44,7 +44,12 @@ def main(config: Config) -> Path:
     of_flow = config.task == "flow"
     steps = [] if of_flow else shared.step_counts("steps", _STEPS.value, "6,100")
     vocoders = ("log_mel", "mel_magnitudes")
-    require(config.data.map.name in vocoders, "data.map.name", config.data.map.name, f"{' or '.join(vocoders)}")
+    require(
+        config.conditions.map.name in vocoders,
+        "conditions.map.name",
+        config.conditions.map.name,
+        f"{' or '.join(vocoders)}",
+    )
     with config.ignore_type():
         config.data.crop = None
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
@@ -52,7 +57,9 @@ def main(config: Config) -> Path:
     part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
     truth, rate = dataset.real(part), dataset.sample_rate
-    features = audio.make_log_mel(rate, **{k: v for k, v in config.data.map.items() if k != "name" and v is not None})
+    features = audio.make_log_mel(
+        rate, **{k: v for k, v in config.conditions.map.items() if k != "name" and v is not None}
+    )
     print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
 
     lim, seconds, iterations = f"Griffin-Lim, {_ITERATIONS.value} iterations", truth.shape[1] / rate, _ITERATIONS.value
@@ -79,7 +86,7 @@ def main(config: Config) -> Path:
     table, out = compare(sounds, truth, rate, full, factors), workdir / "vocoder"
     values = {name: dict(zip(table.header[1:], row, strict=True)) for name, *row in table.rows}
     write_results(out / "vocoder.json", values)
-    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "map": config.data.map.name}
+    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "map": config.conditions.map.name}
     shown = {name: x[rows] for name, x in {"held out": truth, **sounds}.items()}
     path, labels = out / "vocoder.html", [*map(str, rows)]
     return write_sound_report(path, "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels)

@@ -23,7 +23,7 @@ _WORKDIR = shared.workdir("Folder of a run on images; of a bridge, one with loss
 _SAMPLES = shared.count("samples", 4000, "methods: samples for each observation.", 16)
 _STEPS = shared.count("steps", 200, "methods: steps of the samplers on exact densities.", 2)
 shared.count("images", 100, "Held-out images.")
-flags.DEFINE_string("compare", None, "bridge: folder of a run with data.map.name=average_pool.")
+flags.DEFINE_string("compare", None, "bridge: folder of a run with conditions.map.name=average_pool.")
 flags.DEFINE_list("evaluations", ["1", "2", "5", "10", "25"], "bridge: numbers of evaluations.")
 flags.DEFINE_float("noise_std", 0.02, "bridge: noise that the methods for inverse problems assume.", lower_bound=0.0)
 flags.DEFINE_list("method", ["replacement", "pigdm", "mmps", "dps"], "bridge: methods for inverse problems.")

@@ -28,7 +28,12 @@ class Recipe(NamedTuple):
     steps: int = 6000
 
 
-_SET = {"data.vector.name": "none", "data.tokens.name": "set", "network.scales": 4, "network.encoder_blocks": 2}
+_SET = {
+    "conditions.vector.name": "none",
+    "conditions.tokens.name": "set",
+    "network.scales": 4,
+    "network.encoder_blocks": 2,
+}
 RECIPES = {
     "two_moons": Recipe(),
     "slcp": Recipe(_SET, elements=4, steps=5000),

@@ -148,7 +148,7 @@ class Runs:
         (folder / "checkpoints").symlink_to(self("decoder") / "checkpoints")
 
     def _embedded(self, folder, config, encoder=None):
-        """A run of what :func:`experiments.models.latents.load_data` makes of the data."""
-        dataset = latents.load_data(config)
+        """A run of what :func:`experiments.models.inputs.load_data` makes of the data."""
+        dataset = inputs.load_data(config)
         extra = run_files.record(config, encoder or dataset.encoder)
         save_run(folder, config, random_params(build_model(config, dataset), 0.1), extra=extra)
