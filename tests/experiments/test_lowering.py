@@ -29,7 +29,7 @@ CONFIGS = {
     "flow map": (flow_map_digits, f"{SMALL} network.attention_resolutions=4, loss.flow_map.name=mean_flow"),
     "sequence": (sequences_smoke, SEQUENCE),
     "masked sequence": (sequences_smoke, f"model=masked network.name=dit network.patch=2 {SEQUENCE}"),
-    "autoencoder": (functools.partial(base.get_config, "autoencoder"), "data.name=sklearn_digits"),
+    "autoencoder": (functools.partial(base.get_config, "autoencoder"), "data.set=sklearn_digits"),
     "classifier": (digits_classifier, "training.batch_size=8 classifier.dtype=bfloat16 classifier.attention=fused"),
     "dual encoder": (smoke_contrastive, "training.fsdp=2 dual_encoder.dtype=bfloat16 dual_encoder.remat=true"),
     "transcriber": (transcriber, "transcriber.channels=4 transcriber.blocks=1 transcriber.windows=0.128,"),
@@ -46,7 +46,7 @@ def config_of(name, folder, teacher=None):
     config = changed(start() if callable(start) else start, *overrides.split())
     if name == "dual encoder":
         squares = captioned_squares(folder)
-        config.data.path, config.data.captions.encoder = str(squares / "pictures"), str(squares / "encoder.npz")
+        config.data.path, config.conditions.captions.encoder = str(squares / "pictures"), str(squares / "encoder.npz")
     return config
 
 

@@ -27,7 +27,7 @@ t_min must be < t_max = 0.5 | set config.sampling.grid.t_min
     loss.times.name=uniform loss.times.t_min=0.5 loss.times.t_max=0.4 | set config.loss.times.t_max
     loss.times.name=annealed loss.times.first=0.8 | config.loss.times.last=None: must be set for
     loss.weighting.name=band | config.loss.weighting.power=None: must be set for loss.weighting.name=band
-    loss.map_noise=0.5 | config.loss.map_noise=0.5: must be None without config.data.map
+    loss.map_noise=0.5 | config.loss.map_noise=0.5: must be None without config.conditions.map
     preconditioning.noise.name=time preconditioning.noise.offset=0.5 | noise.offset=0.5: must be left out | takes scale
     network.depth=2 | config.network.depth=2: must be left out
     network.name=mlp | network.name=mlp | must be adm or ddpmunet or dit
@@ -47,19 +47,19 @@ DATA = """
     data.name=folder | config.data.path=None: must be set for data.name=folder
     data.name=folder/1 data.path=x | config.data.name=folder/1: must be one of folder, tar without
     data.name=ring data.augment=flip | config.data.augment=flip: must be left out: ring has no use for it
-    data.name=soundfont_notes/4khz data.streaming=True | config.data.streaming=True: must be left out: soundfont
+    data.name=notes data.set=soundfont_notes/4khz data.streaming=True | config.data.streaming=True: must be left out: soundfont
     data.path=x | config.data.path=x: must be left out: sklearn_digits has no use for it
     data.crop=64 | config.data.crop=64: must be left out | sklearn_digits has no sounds
     data.peak=0.5 | config.data.peak=0.5: must be left out
     data.label=family | config.data.label=family: must be none, or left out
-    data.augment=edm | config.data.augment=edm: must be edm with data.vector.name=augmentation, neither
-    data.augment=flip data.latents=run | config.data.augment=flip: must be none for latents
-    data.vector.name=augmentation | config.data.augment=none: must be edm with data.vector.name=augmentation
+    data.augment=edm | config.data.augment=edm: must be edm with conditions.vector.name=augmentation, neither
+    data.augment=flip latents=run | config.data.augment=flip: must be none for latents
+    conditions.vector.name=augmentation | config.data.augment=none: must be edm with conditions.vector.name=augmentation
     data.representation.scale=2 | config.data.representation.scale=2.0: must be left out
-    data.map.factor=2 | config.data.map.factor=2: must be left out | takes no fields
-    data.map.name=average_pool data.map.hop=2 | config.data.map.hop=2: must be left out
-    data.map.name=tones | config.data.map.name=tones: must be one of none, average_pool
-    data.map.name=pulses | config.data.map.name=pulses: must be one of none, average_pool
+    conditions.map.factor=2 | config.conditions.map.factor=2: must be left out | takes no fields
+    conditions.map.name=average_pool conditions.map.hop=2 | config.conditions.map.hop=2: must be left out
+    conditions.map.name=tones | config.conditions.map.name=tones: must be one of none, average_pool
+    conditions.map.name=pulses | config.conditions.map.name=pulses: must be one of none, average_pool
 """
 RULES = """
     guidance=() | must name at least one rule | conditional
@@ -76,7 +76,7 @@ noise_max must be > noise_min = 3.0, got 2.0
     rules.apg.momentum=-0.5 | rules.apg.momentum=-0.5 | guidance=classifier_free does not name apg
     loss.label_dropout=0 | label_dropout=0.0 | null token | --config.guidance=conditional
     guidance=unconditional loss.label_dropout=0 | label_dropout=0.0 | null token
-    data.map.name=average_pool loss.map_dropout=0 | loss.map_dropout=0.0 | null token
+    conditions.map.name=average_pool loss.map_dropout=0 | loss.map_dropout=0.0 | null token
     guidance=classifier | rules.classifier.workdir=None | must be set for guidance=classifier
     guidance=autoguidance | step or ema must be set | an earlier step or another average
     guidance=autoguidance rules.autoguidance.step=2 | train with another rule
@@ -95,7 +95,7 @@ COUPLED = """
     guidance=classifier, | which gives no score
 """
 BRIDGE = """
-    data.map.name=none data.map.factor=None | the map that the bridge starts at
+    conditions.map.name=none conditions.map.factor=None | the map that the bridge starts at
     schedule.name=rectified_flow schedule.sigma_min=None schedule.sigma_max=None schedule.rho=None \
 loss.target.name=v | one with signal at t = 1
     sampling.solver.name=heun | sampling.solver.name=heun: must be ancestral
@@ -139,8 +139,8 @@ SEQUENCE = """
     sampling.solver.eta=0.5 | config.sampling.solver.eta=0.5: must be None for config.model=autoregressive
     loss.label_dropout=0 evaluation.guidance_scales=1,2 | config.evaluation.guidance_scales=2.0: must be 1 for \
 config.loss.label_dropout=0
-    symbols.name=codes | config.data.latents=None: must be the folder of an autoencoder with codes
-    data.latents=runs/x | config.data.latents=runs/x: must be None without config.symbols.name=codes
+    symbols.name=codes | config.latents=None: must be the folder of an autoencoder with codes
+    latents=runs/x | config.latents=runs/x: must be None without config.symbols.name=codes
     symbols.name=mu_law order.name=subscale | config.order.name=subscale: must be raster for symbols.name=mu_law
     symbols.name=events order.name=subscale | config.order.name=subscale: must be raster for symbols.name=events
 """
@@ -159,14 +159,14 @@ AUTOENCODER = """
     loss.spectral=2 | config.loss.spectral=2.0: must be left out
 """
 NOTES = """
-    data.name=soundfont_phrases/4khz data.representation.name=controls | config.data.representation.name=controls: \
+    data.name=phrases data.set=soundfont_phrases/4khz data.representation.name=controls | config.data.representation.name=controls: \
 must be another one: soundfont_phrases/4khz has no pitch
-    data.map.name=low_passed data.representation.name=controls | these sounds come without their pitch
+    conditions.map.name=low_passed data.representation.name=controls | these sounds come without their pitch
 """
 
 DIT = ("network.name=dit", "network.patch=1")
 OF_LEARNED = ("schedule.name=learned", "loss.weighting.name=likelihood", "loss.times.t_min=0")
-OF_LOW_RATE = ("data.name=soundfont_notes/4khz", "data.map.name=low_rate", "data.map.factor=4")
+OF_LOW_RATE = ("data.name=notes data.set=soundfont_notes/4khz", "conditions.map.name=low_rate", "conditions.map.factor=4")
 IMPOSSIBLE = [
     *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
     *[(coupled_2d, COUPLED), (digits_bridge, BRIDGE), (flow_map_2d, FLOW_MAP), (phrases_forcing, FORCING)],
@@ -179,10 +179,10 @@ IMPOSSIBLE = [
     (phrases_codes, "data.representation.name=compressed | name=compressed: must be None for symbols.name"),
     (digits_latent, AUTOENCODER),
     (notes_smoke, "data.representation.log_std=2 | config.data.representation.log_std=2.0: must be left out"),
-    (notes_smoke, "data.vector.lowest=90 | lowest must be at most highest = 84, got 90; set config.data"),
-    (phrases, "data.map.num_mels=8 | config.data.map.num_mels=8: must be left out"),
+    (notes_smoke, "conditions.vector.lowest=90 | lowest must be at most highest = 84, got 90; set config.data"),
+    (phrases, "conditions.map.num_mels=8 | config.conditions.map.num_mels=8: must be left out"),
     (phrases, "data.label=family | must be one of instrument, none"),
-    (changed(base, "data.name=soundfont_notes/4khz"), NOTES),
+    (changed(base, "data.name=notes data.set=soundfont_notes/4khz"), NOTES),
 ]
 CASES = [(start, *line.strip().split(" | ")) for start, text in IMPOSSIBLE for line in text.strip().splitlines()]
 
@@ -219,4 +219,4 @@ def test_the_least_that_goes_together_is_no_error():
     check_config(changed(mixture_2d, "evaluation.num_samples=2"))
     check_config(changed(digits_latent, "loss.spectral=0"))
     check_config(phrases_codes.get_config())
-    check_config(changed(base, "data.name=soundfont_notes/4khz", "data.representation.name=controls"))
+    check_config(changed(base, "data.name=notes data.set=soundfont_notes/4khz", "data.representation.name=controls"))

@@ -62,7 +62,7 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     np.testing.assert_allclose(streamed.train["x"], x, rtol=1e-4, atol=1e-5)  # a sample, encoded to be evaluated
     assert kept.from_model(batch["x"]).shape == (8, 8, 8, 3)
 
-    words = f"config.data.latents={out}: is of images with image_size=8, these have 16"
+    words = f"config.latents={out}: is of images with image_size=8, these have 16"
     assert words in error_of(load_data, config_of(pictures, out, image_size=16))
     (weights / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in precomputed.json"):

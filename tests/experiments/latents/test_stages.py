@@ -19,9 +19,9 @@ from scorekit.audio import representations
 def test_check_accepts_only_stages_that_continue_each_other():
     low, high = phrases_1khz.get_config(), phrases_4khz.get_config()
     stages.check([low, high], ["low", "high"])
-    other = changed(high, "data.name=soundfont_phrases/8khz")
+    other = changed(high, "data.name=phrases data.set=soundfont_phrases/8khz")
     for configs, words in (
-        ([low, low], "high must have config.data.map.name=low_rate, it has none"),
+        ([low, low], "high must have config.conditions.map.name=low_rate, it has none"),
         ([high, high], "high is conditioned on 1 / 4 of the sample rate, low draws 1 / 1 of it"),
         ([low, other], "high has data soundfont_phrases/8khz, low soundfont_phrases/4khz"),
     ):
@@ -46,8 +46,8 @@ def test_draw_conditions_each_stage_on_the_sounds_of_the_previous_one():
         return stages.CascadeStage(config, Run(dataset, model, generate, params, 0, NO_EXTRAS))
 
     second = smoke.get_config()
-    second.data.name = "soundfont_notes/4khz"
-    second.data.map.update(name="low_rate", factor=4)
+    second.data.update(name="notes", set="soundfont_notes/4khz")
+    second.conditions.map.update(name="low_rate", factor=4)
     second.loss.map_noise = 0.5
     cascade = [
         stage(smoke.get_config(), tones(representations.low_rate(512, 4))),

@@ -34,7 +34,7 @@ def latent_config(codes=None, **loss):
 def model_config(folder=None):
     config = smoke.get_config()
     config.data.train_split, config.data.test_split = PARTS
-    config.data.latents = None if folder is None else str(folder)
+    config.latents = None if folder is None else str(folder)
     config.sampling.ema = "none"
     return config
 
@@ -151,9 +151,9 @@ def test_models_of_latents_are_evaluated_on_pictures(latents):
 
 def test_opening_latents_needs_a_finished_run_on_the_same_data_in_memory(run, digits, tmp_path, monkeypatch):
     message = error_of(open_latents, model_config(tmp_path), digits)
-    assert message.startswith(f"config.data.latents={tmp_path}: there is no finished run here (no config.json)")
-    other = changed(model_config(run[0]), "data.name=mnist")
-    words = "was trained with config.data.name=sklearn_digits, this config has mnist"
+    assert message.startswith(f"config.latents={tmp_path}: there is no finished run here (no config.json)")
+    other = changed(model_config(run[0]), "data.set=mnist")
+    words = "was trained with config.data.set=sklearn_digits, this config has mnist"
     assert words in error_of(open_latents, other, digits)
     monkeypatch.setattr(digits, "streaming", True)
     words = "config.data.streaming=None: must be False: latents are kept in memory"

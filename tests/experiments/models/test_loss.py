@@ -15,7 +15,7 @@ from experiments.models.model import build_model, init_params, log_variance
 @pytest.mark.slow
 def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     config = smoke.get_config()
-    config.data.map.name, config.data.vector.name, config.loss.joint_dropout = "average_pool", "moments", 0.5
+    config.conditions.map.name, config.conditions.vector.name, config.loss.joint_dropout = "average_pool", "moments", 0.5
     dataset = data.load(config)
     built = build_model(config, dataset)
     prepare = make_prepare(built, dataset, conditioning.dropout_rates(config), config.loss.joint_dropout)

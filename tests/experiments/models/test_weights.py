@@ -38,11 +38,11 @@ def recorded(digits_run, tmp_path_factory):
         ("network.multipliers=1,2", "(1,)"),
         ("network.dtype=bfloat16", "its default"),
         ("loss.label_dropout=0.5", "0.1"),
-        ("data.name=mnist", "sklearn_digits"),
-        ("data.vector.name=moments", "none"),
-        ("data.map.name=average_pool", "none"),
+        ("data.set=mnist", "sklearn_digits"),
+        ("conditions.vector.name=moments", "none"),
+        ("conditions.map.name=average_pool", "none"),
         ("data.representation.scale=2", "its default"),
-        ("data.latents=somewhere", "its default"),
+        ("latents=somewhere", "its default"),
     ],
 )
 def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, text, trained):
@@ -66,7 +66,7 @@ def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
     config, moved = digits.get_config("latents"), digits.get_config("latents")
     moved.data.latents = "elsewhere"
     assert run_files.fields_of(config) == run_files.fields_of(moved)
-    assert "data.latents" not in run_files.fields_of(smoke.get_config())
+    assert "latents" not in run_files.fields_of(smoke.get_config())
 
 
 def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path):

@@ -51,7 +51,7 @@ def test_a_run_of_another_task_is_not_opened(tmp_path, name):
 
 def test_a_run_without_samples_is_not_sampled(tmp_path):
     save_resolved(base.get_config("autoencoder"), tmp_path / "config.json")
-    words = "this run is an autoencoder; name it as --config.data.latents=… when a model is trained"
+    words = "this run is an autoencoder; name it as --config.latents=… when a model is trained"
     assert fails("sample", f"--workdir={tmp_path}") == f"error: --workdir={tmp_path}: {words}\n"
 
 

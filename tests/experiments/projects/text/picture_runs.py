@@ -27,7 +27,7 @@ def transformer(config, patch=4):
 def upper(config, size, factor=2):
     """The config of a stage that enlarges."""
     config.data.image_size = size
-    config.data.map.update(name="average_pool", factor=factor)
+    config.conditions.map.update(name="average_pool", factor=factor)
     config.loss.update(map_noise=0.5, map_dropout=0.0)
     config.sampling.update(keep_map=True, map_noise=0.1)
     return config
@@ -42,10 +42,10 @@ class Runs:
     def config(self, module=smoke, encoder=None, size=8, **fields):
         """A config of the captioned pictures."""
         config = module.get_config()
-        config.data.path, config.data.captions.encoder = str(self.root / "pictures"), str(self.root / "encoder.npz")
+        config.data.path, config.conditions.captions.encoder = str(self.root / "pictures"), str(self.root / "encoder.npz")
         config.data.image_size = size
         if encoder is not None:
-            config.data.embeddings.encoder = str(self(encoder))
+            config.conditions.embeddings.encoder = str(self(encoder))
         config.data.update(fields)
         return config
 
@@ -99,7 +99,7 @@ class Runs:
 
     def _latent_digits(self, folder):
         config = transformer(classes.get_config(), patch=2)
-        config.data.latents = str(self("autoencoder"))
+        config.latents = str(self("autoencoder"))
         self._embedded(folder, config)
 
     def _latent_captions(self, folder):
@@ -130,7 +130,7 @@ class Runs:
 
     def _blind_prior(self, folder):
         config = self.config(smoke_prior, "contrastive")
-        config.data.captions.encoder, config.data.vector.name = None, "none"
+        config.conditions.captions.encoder, config.conditions.vector.name = None, "none"
         self._embedded(folder, config)
 
     def _decoder(self, folder):

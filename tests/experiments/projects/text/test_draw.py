@@ -138,7 +138,7 @@ def test_all_parameters_of_tokens_have_gradients(runs):
 @pytest.mark.parametrize("keep", [True, None])
 def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
     config = transformer(classes.get_config())
-    config.data.map.name, config.sampling.keep_map = "average_pool", keep
+    config.conditions.map.name, config.sampling.keep_map = "average_pool", keep
     dataset = data.load(config)
     model = build_model(config, dataset)
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
@@ -231,7 +231,7 @@ def test_every_stage_is_trained_and_evaluated_by_one_command(trained):
         folder = trained / name
         assert np.isfinite(json.loads((folder / "evaluation.json").read_text())["bound/bits per dim"]), name
         saved = restore_extra(folder / "checkpoints") or {}
-        assert saved["weights"]["data.tokens.name"] == "captions"
+        assert saved["weights"]["conditions.tokens.name"] == "captions"
         assert ("encoder" in saved) == (name == "decoder")
         assert "<img" in (folder / "report.html").read_text()
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

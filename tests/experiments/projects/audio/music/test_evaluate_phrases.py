@@ -41,7 +41,7 @@ def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monk
 
     def draw(folder, config, labels, scale, seed):
         assert labels.tolist() == [0, 1] * 6
-        return drawn_phrases.Drawn(same if folder == "runs/a" else 0.1 * same, same if config.data.latents else None, 2)
+        return drawn_phrases.Drawn(same if folder == "runs/a" else 0.1 * same, same if config.latents else None, 2)
 
     monkeypatch.setattr(drawn_phrases, "draw", draw)
     table = drawn_phrases.table(["runs/a", "runs/b"], 12, 1.0, 0)
@@ -77,7 +77,7 @@ def vq(phrases, tmp_path):
 @pytest.mark.parametrize("make", [phrases_vq_rounded, phrases_vq_masked], ids=["rounded", "masked"])
 def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     config = make.get_config()
-    config.data.latents = str(vq)
+    config.latents = str(vq)
     config.network.update(depth=1, width=8, heads=2)
     config.sampling.update(steps=2, batch_size=3, ema="none")
     kind = sequences if make is phrases_vq_masked else model

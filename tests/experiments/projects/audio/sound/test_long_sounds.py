@@ -61,7 +61,7 @@ def test_read_notes_says_what_it_leaves_out_and_moves(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 note of pitch 90 moved to 78" in said
     assert "1 note of percussion (channel 10) left out" in said
-    config.data.map.highest = 100
+    config.conditions.map.highest = 100
     assert 90 in {note.pitch for note in long_sounds.read_notes(long_sounds.keys_of(config), path)}
     (tmp_path / "not.mid").write_text("no music")
     with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: path must be a MIDI file")):

@@ -51,8 +51,8 @@ def songs(monkeypatch):
     ("task", "changed", "message"),
     [
         ("gap", {}, "--task must be one of bandwidth, got gap"),
-        ("bandwidth", {"data.map.name": "low_rate"}, "data.map.name=low_rate: must be low_passed in --trained="),
-        ("bandwidth", {"data.map.cutoff": 0.2}, "data.map.cutoff=0.2: must be 0.125 in --trained="),
+        ("bandwidth", {"conditions.map.name": "low_rate"}, "conditions.map.name=low_rate: must be low_passed in --trained="),
+        ("bandwidth", {"conditions.map.cutoff": 0.2}, "conditions.map.cutoff=0.2: must be 0.125 in --trained="),
         ("bandwidth", {"data.crop": 1024}, "data.crop=1024: must be 512 in --trained="),
     ],
 )
@@ -67,7 +67,7 @@ def test_models_must_be_trained_for_the_task_on_the_same_sounds(program, tmp_pat
 
 def test_the_prior_does_not_see_the_sound_itself(program):
     give(task="gap")
-    with pytest.raises(ConfigError, match=r"config.data.map.name=low_passed is computed from the sound"):
+    with pytest.raises(ConfigError, match=r"config.conditions.map.name=low_passed is computed from the sound"):
         program.main(small(phrases_wide))
 
 
