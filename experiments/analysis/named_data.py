@@ -16,7 +16,7 @@ from experiments.data.dataset import Dataset
 from experiments.data.notes import Notes
 from experiments.data.phrases import Phrases
 from experiments.models.devices import param_shapes
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from scorekit.typing import PyTree
 
 ROOT = Path(configs.__file__).parent
@@ -77,4 +77,4 @@ def param_shapes_of(command: advice.Command, dataset: Dataset) -> PyTree:
     for field, value in command.overrides.items():
         command_line.override(config, field, advice.as_text(value))
     model = build_model(config, dataset)
-    return param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
+    return param_shapes(config, "network", lambda: model.init(jax.random.key(0)))

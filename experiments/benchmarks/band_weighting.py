@@ -26,7 +26,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
-from experiments.models.model import build_model, denoiser
+from experiments.models.model import build_model
 from experiments.models.run_files import averaged
 from experiments.tasks import diffusion
 from experiments.training.quick_fit import quick_fit
@@ -79,7 +79,7 @@ def make_measure(dataset: Dataset, bands: list[Band], edges: list[float]):
 
     def measure(model, params):
         null = jnp.full(len(x), model.num_classes, jnp.int32)
-        relative = np.asarray(errors(denoiser(model, params, null), model.schedule, x))
+        relative = np.asarray(errors(model.denoiser(params, null), model.schedule, x))
         return (weights * relative * scale).sum(axis=0) / weights.sum(axis=0)
 
     return measure

@@ -12,7 +12,7 @@ from experiments.cli.progress import Progress
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions
 from experiments.models.devices import spread, spread_jit
-from experiments.models.model import Model, denoiser, likelihood_ends, map_likelihood
+from experiments.models.model import likelihood_ends
 from scorekit import flow_maps, likelihood, process
 from scorekit.typing import PyTree
 
@@ -76,7 +76,7 @@ class ExactBits(NamedTuple):
         return found | jumps | {"inversion error": self.by_map.inversion}
 
 
-def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -> ExactBits:
+def exact_bits(config: Config, model: Any, dataset: Dataset, params: PyTree) -> ExactBits:
     """Integrates the probability-flow ODE from test examples to noise, and follows the jumps of a map with a divergence
     head, with the same dequantisation.
 
@@ -85,16 +85,16 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
     options, bins, dim, schedule = config.evaluation, dataset.bins, math.prod(model.shape), model.schedule
     t_min, t_max = map(float, likelihood_ends(model))
     kind: Literal["exact", "rademacher"] = "exact" if dim <= FEW_VALUES else "rademacher"
-    counts = () if model.divergence is None else options.step_counts or JUMPS
+    counts = (options.step_counts or JUMPS) if model.divergence else ()
 
     wider = 1.0 if bins is None else bins / (bins - 1)  # the network's scale: the outermost bins are at -1 and 1
 
     def log_likelihood(jumps, params, given, key, x):
         if jumps:
-            return map_likelihood(model, params, given, x, jumps, t_min, t_max)
+            return model.map_likelihood(params, given, x, jumps, (t_min, t_max))
         return likelihood.log_likelihood(
             None if kind == "exact" else key,
-            denoiser(model, params, given),
+            model.denoiser(params, given),
             schedule,
             x,
             divergence=kind,
@@ -124,7 +124,7 @@ def exact_bits(config: Config, model: Model, dataset: Dataset, params: PyTree) -
         found = [code(jumps, params, key, batch) for jumps in (0, *counts)]
         if counts:
             x_t = process.perturb(batch["x"], jax.random.normal(key, batch["x"].shape), t_min, schedule)
-            rule = denoiser(model, params, conditions(model, batch))
+            rule = model.denoiser(params, conditions(model, batch))
             error = flow_maps.semigroup_error(rule, schedule, x_t, t_min, t_max, t_min)
         return found, error
 

@@ -10,7 +10,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models.conditioning import conditions
 from experiments.models.latents import Latents, code_margin
-from experiments.models.model import Model, denoiser
+from experiments.models.model import Model
 from scorekit import process
 from scorekit.typing import PyTree
 
@@ -51,7 +51,7 @@ def quantisation(config: Config, model: Model, dataset: Dataset, params: PyTree,
         batch = preprocess(dataset, few)
         x = batch["x"]
         x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, model.schedule)
-        x0 = denoiser(model, params, conditions(model, batch))(x_t, t).x0
+        x0 = model.denoiser(params, conditions(model, batch))(x_t, t).x0
         own = dataset.index(x)
         return [jnp.mean(dataset.index(z) == own) for z in (x0, x_t / model.schedule.alpha(t))]
 

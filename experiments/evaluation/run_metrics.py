@@ -2,7 +2,8 @@
 
 import functools
 import math
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from experiments.evaluation.semigroup import caption, semigroup
 from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import Model, denoiser
+from experiments.models.model import Model
 from experiments.models.samples import PartialSamples, one_bar
 from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
@@ -166,7 +167,7 @@ def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
     Otherwise discrete data start where a bin is four standard deviations wide; below that, rounding beats any network.
     Some schedules begin with more noise.
     """
-    if model.learns_schedule:
+    if model.objective.learns_schedule:
         return 0.0, 1.0
     t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))))
     return t_min, 1.0 - 1e-3
@@ -181,7 +182,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
     def run(params, key, batch):
         batch = preprocess(dataset, spread(batch))
         options = {"num_times": times, "t_min": t_min, "t_max": t_max, "bins": bins}
-        rule = denoiser(model, params, conditions(model, batch))
+        rule = model.denoiser(params, conditions(model, batch))
         bound = likelihood.variational_bound(key, rule, model.schedule, batch["x"], **options)
         return jnp.stack([bound.prior, bound.reconstruction, bound.diffusion, bound.total], axis=1)
 
@@ -206,7 +207,8 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
 
 def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Batch) -> losses.Binned:
     """The eps-MSE by noise level on some examples at uniform log-SNR."""
-    uniform = model._replace(times=time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3))
+    times: Any = time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3)
+    uniform = replace(model, objective=cast(Any, model.objective)._replace(times=times))
     prepare, loss = make_prepare(uniform, dataset), make_loss(uniform)
 
     @spread_jit

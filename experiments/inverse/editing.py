@@ -12,7 +12,6 @@ from experiments.cli.config import Config, ConfigError
 from experiments.inverse import methods, tasks
 from experiments.inverse.methods import Options
 from experiments.models.guidance import make_guided
-from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
@@ -76,7 +75,7 @@ def _restore(run: Run, request: Request) -> tuple[Columns, Table]:
     for_noise, key = jax.random.split(jax.random.key(request.seed))
     y = tasks.observe(for_noise, task, x, options.noise_std)
     null = jnp.full_like(label, run.dataset.num_classes)
-    prior = denoiser(run.model, run.params, label if request.prior == "class" else null)
+    prior = run.model.denoiser(run.params, label if request.prior == "class" else null)
     picture = task.picture(np.asarray(y))
     columns: Columns = {"original": np.asarray(x), "observation": picture}
     visible, rest = np.clip(picture, -1, 1), [None] * 3
@@ -136,7 +135,7 @@ def _invert(config: Config, run: Run, request: Request) -> tuple[Columns, Table]
     if solver.stochastic:
         name = config.sampling.solver.name
         raise ConfigError(f"config.sampling.solver.name={name}: --task=invert needs a deterministic one, as dpmpp_2m")
-    source, target = denoiser(run.model, run.params, request.label), _guided(config, run, targets)
+    source, target = run.model.denoiser(run.params, request.label), _guided(config, run, targets)
     begin = time.monotonic()
     with progress.Progress(3, batch_size=len(x), label="invert") as bar:
         noise = jax.jit(samplers.invert)(source, schedule, solver, x, ts)

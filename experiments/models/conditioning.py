@@ -17,6 +17,9 @@ from experiments.models.choices import NETWORKS
 from scorekit.networks import ABSENT, Masked, noise_augmented
 from scorekit.typing import Key
 
+GUIDANCE = "guidance_scale"
+"""The name of γ among the conditions of a flow map; without it, γ is 1."""
+
 
 class Conditioned(Protocol):
     """A model with conditions, such as :class:`experiments.models.model.Model`."""

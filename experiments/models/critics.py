@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from experiments.cli.config import Config, require
-from experiments.models import choices
+from experiments.cli.config import require
+from experiments.models.flow_map_losses import FlowMapLoss
 from scorekit.networks import ABSENT, RandomWindowDiscriminator
 from scorekit.typing import Array, PyTree
 
@@ -54,10 +54,11 @@ class Critic(NamedTuple):
         return cast(Any, self.module.apply(of_critic, **self.inputs(x, given, place))).logits
 
 
-def build(config: Config, shape: tuple[int, ...], num_classes: int | None, sizes: Mapping[str, Any]) -> Critic | None:
-    """The discriminators of a config, for examples and conditions of these sizes; None where it has none."""
-    loss = choices.build_flow_map(config)
-    if loss is None or loss.critic is None:
+def build(
+    loss: FlowMapLoss, shape: tuple[int, ...], num_classes: int | None, sizes: Mapping[str, Any]
+) -> Critic | None:
+    """The discriminators of a loss, for examples and conditions of these sizes; None where it has none."""
+    if loss.critic is None:
         return None
     module = loss.critic(num_classes=num_classes, vector_size=sizes["vector_size"])
     windows, least = tuple(module.windows), min(shape[:-1], default=0)

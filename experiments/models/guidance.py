@@ -37,8 +37,8 @@ from jax.tree_util import Partial
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Text
-from experiments.models.conditioning import null_conditions
-from experiments.models.model import GUIDANCE, Model, at_params, denoiser
+from experiments.models.conditioning import GUIDANCE, null_conditions
+from experiments.models.model import Model, at_params
 from scorekit import guidance
 from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, OneOf, Positive
 from scorekit.guidance import guidance_rule
@@ -255,7 +255,7 @@ def _weighted(predictions, x_t, t, weights) -> Prediction:
 
 
 def _branch(model: Model, params, x_t, t, given) -> Prediction:
-    return denoiser(model, params, given)(x_t, t)
+    return model.denoiser(params, given)(x_t, t)
 
 
 def _log_likelihood(classifier, labels, x_t, t):
@@ -283,7 +283,7 @@ def make_guided(config: Config, model: Model):
         prompts = given.pop(PROMPTS, None)
         current = at_params(model, params)
         if config.sampling.solver.name == "flow_map":  # checked: without a rule
-            return denoiser(current, params, given if scale is None else {**given, GUIDANCE: scale})
+            return current.denoiser(params, given if scale is None else {**given, GUIDANCE: scale})
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         if prompts is not None:
             written = [*prompts.others, *([] if prompts.negative is None else [prompts.negative])]
@@ -301,7 +301,7 @@ def make_guided(config: Config, model: Model):
                 cond = guidance.rule(_weighted, (uncond, cond, *rest), prompts.weights)
         parts = Parts(current.schedule, cond, uncond, labelled.__getitem__)
         if extras.weak is not None:
-            parts = parts._replace(weak=denoiser(current, extras.weak, given))
+            parts = parts._replace(weak=current.denoiser(extras.weak, given))
         if extras.classifier is not None:
             parts = parts._replace(log_likelihood=Partial(_log_likelihood, extras.classifier, given["labels"]))
         return compose(config, parts, scale)

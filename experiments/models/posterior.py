@@ -21,7 +21,7 @@ from experiments.data.dataset import in_blocks
 from experiments.data.vectors.columns import read_columns
 from experiments.data.vectors.tables import Statistics, Table
 from experiments.models.conditioning import conditions, untrained_nulls
-from experiments.models.model import denoiser, unconditional
+from experiments.models.model import unconditional
 from experiments.models.runs import Run, write_results
 from experiments.models.sampling import build_sampler
 from scorekit import denoisers, densities, guidance, likelihood, process, samplers
@@ -85,7 +85,7 @@ class Posterior:
         def solve(params: PyTree, given: PyTree, x: Array) -> likelihood.LogLikelihood:
             key = None if exact else jax.random.key(0)
             kind: Any = "exact" if exact else "rademacher"
-            of_given = denoiser(model, params, given)
+            of_given = model.denoiser(params, given)
             return likelihood.log_likelihood(
                 key, of_given, model.schedule, x, divergence=kind, rtol=tolerance, atol=tolerance
             )
@@ -135,7 +135,7 @@ class Posterior:
 
         def conditional(x: Array, t: Array, observation: PyTree) -> Any:
             repeat = lambda leaf: jnp.broadcast_to(leaf, (len(x), *jnp.shape(leaf)))
-            return denoiser(model, params, jax.tree.map(repeat, observation))(x, t)
+            return model.denoiser(params, jax.tree.map(repeat, observation))(x, t)
 
         product = guidance.composed(
             conditional,

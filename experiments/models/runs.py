@@ -19,7 +19,7 @@ from experiments.models import classifier, inputs
 from experiments.models.checks import check
 from experiments.models.devices import param_shapes
 from experiments.models.guidance import NO_EXTRAS, Extras
-from experiments.models.model import at_params, build_model, init_params
+from experiments.models.model import at_params, build_model
 from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
 from experiments.models.sampling import make_sampler
 from scorekit.checks import check_finite
@@ -81,7 +81,7 @@ def open_run(
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
     model = build_model(config, dataset)
-    like = param_shapes(config, "network", lambda: init_params(model, jax.random.key(0)))
+    like = param_shapes(config, "network", lambda: model.init(jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     model = at_params(model, params)
     extras = _extras(config, workdir, found, like)
@@ -117,12 +117,12 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
 
 def as_loaded(run: Run) -> Loaded:
     """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
-    if run.model.divergence is not None:
+    if run.model.divergence:
         raise ConfigError(
-            f"config.loss.divergence={run.model.divergence:g}: a network with a divergence head cannot be exported: "
-            "its file would not say which channels are the head"
+            f"config.loss.divergence={run.model.objective.divergence:g}: a network with a divergence head cannot be "
+            "exported: its file would not say which channels are the head"
         )
-    if run.model.flow_map is not None:
+    if run.model.is_flow_map:
         raise ConfigError(
             "config.loss.flow_map: a flow map cannot be exported: its file would not say that the network takes the "
             "length of a jump"

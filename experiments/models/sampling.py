@@ -203,7 +203,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         scale = guidance.traced_scale(config, guidance_scale)
         by = sampler_of(config, guidance_scale)
         params, others = hold(params, config.training.fsdp), everywhere(extras)
-        ts = build_sampler(config, at_params(model, params).schedule)[1] if model.learns_schedule else fixed
+        ts = build_sampler(config, at_params(model, params).schedule)[1] if model.objective.learns_schedule else fixed
         if trajectory:
             found = jax.tree.map(np.asarray, run(params, key, given, scale, ts, others, trajectory=True))
             check_samples(found[0][-1], by)

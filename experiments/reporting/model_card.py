@@ -40,7 +40,7 @@ def example(config: Config, run: Run, name: str) -> str | None:
     from the class, or another network, takes part, which the folder does not hold."""
     rules, (solver, ts) = _rules(config), build_sampler(config, run.model.schedule)
     made = _sampler(run.model.schedule, config.sampling.steps, solver, ts)
-    if run.model.extracts or run.model.flow_map is not None or rules is None or made is None:
+    if run.model.extracts or run.model.is_flow_map or rules is None or made is None:
         return None
     dataset, labelled = run.dataset, takes_labels(run.model)
     labels = np.asarray(dataset.preview().labels)[: config.sampling.batch_size]

@@ -1,8 +1,8 @@
 """A diffusion model, or by ``config.loss.flow_map`` a flow map, of any kind of data."""
 
-import functools
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import optax
 
@@ -53,7 +53,7 @@ def check(config, dataset):
 
 def build(config, dataset):
     model = built.build_model(config, dataset)
-    init, generate = functools.partial(built.init_params, model), make_sampler(config, model, dataset)
+    init, generate = model.init, make_sampler(config, model, dataset)
     return Model(config, model, "network", init, generate)
 
 
@@ -79,9 +79,10 @@ def fit(config: Config, dataset: Dataset, model: built.Model, workdir: Path, dra
 def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformation:
     """One for the network, and one for its discriminators."""
     network = build_optimizer(config.training, module=model.module)
-    if model.critic is None or model.flow_map is None:
+    objective: Any = model.objective
+    if not model.is_flow_map or objective.critic is None:
         return network
-    critic = build_optimizer(config.training, config.training.learning_rate * model.flow_map.critic_rate)
+    critic = build_optimizer(config.training, config.training.learning_rate * objective.of_map.critic_rate)
     of = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
     return optax.multi_transform({"network": network, "critic": critic}, of)
 

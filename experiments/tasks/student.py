@@ -18,7 +18,7 @@ from experiments.data.dataset import Dataset
 from experiments.models import inputs
 from experiments.models.loss import held_out_loss
 from experiments.models.model import Model as Denoising
-from experiments.models.model import build_model, denoiser, init_params
+from experiments.models.model import build_model
 from experiments.models.run_files import config_of
 from experiments.models.runs import Run
 from experiments.models.runs import open_run as open_teacher
@@ -72,7 +72,8 @@ def config_of_student(teacher: str, of_teacher: Config, method: str) -> Config:
     return config
 
 
-def check(config):
+def check(config, dataset):
+    del dataset
     options = config.distillation
     require(
         config.training.steps > config.training.warmup_steps,
@@ -111,7 +112,7 @@ def build(config, dataset):
     distillation.check_teacher(own, options, teacher, options.method)
     found = published(own, options, teacher.model.schedule)
     model = build_model(found, dataset) if options.method in flow_map_students.LOSSES else teacher.model
-    init, plan = functools.partial(init_params, model), Plan(teacher, own, options)
+    init, plan = model.init, Plan(teacher, own, options)
     return Model(found, model, "network", init, make_sampler(found, model, dataset), plan)
 
 
@@ -184,7 +185,7 @@ def rounds(dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTr
         found = students.config_of_student(own, options.method, ts)
         where = workdir if count == options.steps else workdir / "rounds" / str(count)
         params = yield fit(found, dataset, run.model, where, task)
-        teacher = functools.partial(denoiser, run.model, params)
+        teacher = functools.partial(run.model.denoiser, params)
     return params
 
 

@@ -154,7 +154,7 @@ def build(model: Model, teacher: PyTree, options: Config) -> Adversary | None:
 
 def _features_at(model: Model, variables: PyTree, given: Mapping[str, Any], layers: tuple[str, ...]) -> Network:
     """``(x_t, t) -> {layer: output}`` inside the preconditioning of the model."""
-    given = dict(given) if model.flow_map is None else {"scalars": 0.0, **given}
+    given = model.inputs(given)
 
     def read(x, noise):
         found = networks.features(model.module, own_variables(variables), x, noise, layers=layers, **given)

@@ -12,9 +12,8 @@ from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, leaves, save_resolved
 from experiments.data.dataset import Dataset
 from experiments.models import guidance, run_files
-from experiments.models.conditioning import conditions_for
+from experiments.models.conditioning import GUIDANCE, conditions_for
 from experiments.models.guidance import make_guided
-from experiments.models.model import GUIDANCE
 from experiments.models.runs import Run
 from experiments.training import flow_map_students, students
 from scorekit import training

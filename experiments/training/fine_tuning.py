@@ -5,7 +5,6 @@ no other fields, and a field where it is None: :func:`take_unset` fills these in
 """
 
 import dataclasses
-import functools
 import inspect
 import itertools
 import math
@@ -23,7 +22,7 @@ from experiments.cli.config import Config, ConfigError, lookup, require
 from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset
 from experiments.models import choices
-from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model, init_params, init_schedule
+from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model, init_schedule
 from scorekit import io
 from scorekit.io import Loaded
 from scorekit.io.preconditioning import BETAS, ClockInput, LogSNRInput
@@ -175,18 +174,18 @@ def initial_params(config: Config, model: Model) -> PyTree:
     """The parameters at step 0; one line on the terminal counts those from ``init_from`` and the random ones."""
     key = jax.random.key(config.seed)
     if config.init_from is None:
-        return init_params(model, key)
+        return model.init(key)
     found, given = _load(config), f"config.init_from={config.init_from}"
     if wrong := _misfits(model, found):
         raise ConfigError(f"{given}: {'; '.join(wrong)}")
     params = dict(found.params)
-    if model.learns_schedule:
+    if model.objective.learns_schedule:
         theirs = found.preconditioning.schedule
         same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
         params[SCHEDULE] = init_schedule(theirs if same else model.schedule)
-    old, shapes = _flat(params), jax.eval_shape(functools.partial(init_params, model), key)
+    old, shapes = _flat(params), jax.eval_shape(model.init, key)
     drawn = [path for path, leaf in _flat(shapes).items() if _is_new(model, path, leaf, old)]
-    fresh = _flat(init_params(model, key)) if drawn else {}
+    fresh = _flat(model.init(key)) if drawn else {}
     for path in drawn:
         null = path in old and len(old[path]) == cast(Any, found.module).num_classes + 1
         old[path] = fresh[path].at[-1].set(old[path][-1]) if null else fresh[path]
@@ -212,7 +211,7 @@ def _is_new(model: Model, path: tuple[str, ...], leaf: Any, old: Mapping[tuple[s
     """Whether weights do not hold these parameters: of other classes, of a log-variance or the length of a jump."""
     if path in old:
         return _LABELS in path and np.shape(old[path]) != leaf.shape
-    return model.flow_map is not None or LOG_VARIANCE in path
+    return model.is_flow_map or LOG_VARIANCE in path
 
 
 def _misfits(model: Model, found: Loaded) -> list[str]:

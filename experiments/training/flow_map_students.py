@@ -1,7 +1,8 @@
 """Distillation into flow maps: the losses of two times with the velocity of a teacher, guided or not."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.models import checks, guidance
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import Model, build_model, init_params
+from experiments.models.model import Model, build_model
 from experiments.models.runs import Run
 from scorekit.arguments import Between, Count
 from scorekit.networks import with_new_parameters
@@ -113,7 +114,8 @@ def student_of(config: Config, run: Run, teacher: Callable) -> Student:
     ``teacher`` takes conditions, with γ where it is one, to the denoiser that the student is to follow.
     """
     model = build_model(config, run.dataset)
-    fresh = init_params(model, jax.random.key(config.seed))
+    fresh = model.init(jax.random.key(config.seed))
     params = jax.tree.map(jnp.array, with_new_parameters(run.params, fresh))
-    fixed = model._replace(schedule=run.model.schedule, learns_schedule=False)
-    return Student(fixed, params, make_prepare(fixed, run.dataset), make_loss(fixed, teacher))
+    objective = cast(Any, model.objective)._replace(teacher=teacher)
+    fixed = replace(model, schedule=run.model.schedule, objective=objective)
+    return Student(fixed, params, make_prepare(fixed, run.dataset), make_loss(fixed))

@@ -10,7 +10,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import Model, init_params
+from experiments.models.model import Model
 from experiments.training import build_optimizer
 from experiments.training.skipped import SkippedSteps
 from scorekit import training
@@ -29,9 +29,7 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
     step = training.make_train_step(prepare, make_loss(model), optimizer)
     for seed in seeds:
         key = jax.random.key(seed)
-        state = training.init_state(
-            key, init_params(model, key), optimizer, options.ema_decays, options.power_ema or ()
-        )
+        state = training.init_state(key, model.init(key), optimizer, options.ema_decays, options.power_ema or ())
         with progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar:
             skipped = SkippedSteps(options.skip_limit)
             for i in range(options.steps):

@@ -13,7 +13,7 @@ from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models import guidance
 from experiments.models.conditioning import conditions
-from experiments.models.model import Model, denoiser, network
+from experiments.models.model import Model
 from experiments.models.sampling import GRIDS, has_listed_times
 from experiments.training import adversarial, build_optimizer, flow_map_students
 from scorekit import flow_maps, weightings
@@ -154,7 +154,7 @@ def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher,
     def loss(params, batch):
         given = batch["conditions"]
         value, aux = flow_maps.progressive_loss(
-            network(model, params, given),
+            model.network(params, given),
             teacher(given),
             model.schedule,
             batch["x"],
@@ -188,7 +188,7 @@ def consistency(
 
     def loss(params, batch):
         given, t, s = batch["conditions"], batch["t"], batch["s"]
-        student = denoiser(model, params, given)
+        student = model.denoiser(params, given)
         value = flow_maps.consistency_distillation_loss(
             student,
             student,
@@ -234,7 +234,7 @@ def matching(
 
     def generated(params, batch):
         """The student's sample at one of its steps, from its own earlier steps, which get no gradient."""
-        student = denoiser(model, params, batch["conditions"])
+        student = model.denoiser(params, batch["conditions"])
         noise, x, states = batch["noise"], None, []
         for k in range(n):
             x_t = schedule.sigma(ts[k]) * noise[:, k]
@@ -247,11 +247,11 @@ def matching(
     def loss(params, batch):
         given = batch["conditions"]
         x = generated(params["student"], batch)
-        fake = denoiser(model, params["fake"], given)
+        fake = model.denoiser(params["fake"], given)
         at, teach = Times(*batch["times"]), teacher(given)
         matched = lambda x: flow_maps.matching_loss(x, fake, teach, schedule, batch["eps"], at) / event_size(x)
         followed, _ = flow_maps.fake_score_loss(
-            network(model, params["fake"], given),
+            model.network(params["fake"], given),
             x,
             schedule,
             batch["eps_fake"],

@@ -5,12 +5,11 @@ import functools
 import jax
 import numpy as np
 
-from experiments.models.model import init_params
 
 
 def random_params(model, std=0.1, seed=0):
     """Normal parameters of a model: its output is not zero and depends on all conditions."""
-    return random_like(jax.eval_shape(functools.partial(init_params, model), jax.random.key(0)), std, seed)
+    return random_like(jax.eval_shape(model.init, jax.random.key(0)), std, seed)
 
 
 def random_like(shapes, std=0.1, seed=0):

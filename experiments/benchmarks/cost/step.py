@@ -30,7 +30,7 @@ from experiments.data.dataset import Dataset, preprocess
 from experiments.models import guidance
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
-from experiments.models.model import Model, build_model, init_params, network
+from experiments.models.model import Model, build_model
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.planning.chips import named
 from experiments.planning.counting import flops
@@ -93,7 +93,7 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
         eps = jax.random.normal(for_eps, x.shape, x.dtype)
         rows = (-1, *[1] * (x.ndim - 1))
         x_t = model.schedule.alpha(t).reshape(rows) * x + model.schedule.sigma(t).reshape(rows) * eps
-        loss = lambda params: jnp.mean((network(model, params, given)(x_t, t) - eps) ** 2)
+        loss = lambda params: jnp.mean((model.network(params, given)(x_t, t) - eps) ** 2)
         value, gradient = jax.value_and_grad(loss)(params)
         updates, moments = optimizer.update(gradient, moments, params)
         params = optax.apply_updates(params, updates)
@@ -145,7 +145,7 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
         x, given = spread((jax.random.normal(key, (size, *model.shape)), given))
 
         def step(x, t):
-            output = network(model, params, given)(jnp.concatenate([x, x]) if guided else x, t)
+            output = model.network(params, given)(jnp.concatenate([x, x]) if guided else x, t)
             return x - output[:size] / calls, None
 
         times = jnp.linspace(0.99, 0.01, calls)
@@ -169,7 +169,7 @@ def prepared(config: Config) -> tuple[Dataset, Model, PyTree]:
     training.check_devices(config)
     dataset = inputs.load_data(config)
     model = build_model(config, dataset)
-    return dataset, model, init_params(model, jax.random.key(config.seed))
+    return dataset, model, model.init(jax.random.key(config.seed))
 
 
 def run(config: Config, turns: int) -> None:

@@ -12,7 +12,7 @@ from experiments.cli.config import Config
 from experiments.models import checks
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import Model, build_model, denoiser, init_params
+from experiments.models.model import Model, build_model, denoiser
 from experiments.models.runs import Run
 from experiments.models.sampling import build_sampler
 from experiments.training import distillation, flow_map_students, students
@@ -84,7 +84,7 @@ def scratch(loss: str, changes: Mapping[str, Any], setting: Setting, from_teache
     dataset, model = setting.run.dataset, build_model(config, setting.run.dataset)
     if loss in ("stable_consistency", "consistency_tuning"):  # jumps to t = 0 alone
         config.sampling.solver.gamma = 1.0
-    params = init_params(model, jax.random.key(config.seed))
+    params = model.init(jax.random.key(config.seed))
     if from_teacher:
         params = with_new_parameters(setting.run.params, params)
     prepare = make_prepare(model, dataset, dropout_rates(config))

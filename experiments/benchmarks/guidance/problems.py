@@ -10,7 +10,6 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments.configs import base
-from experiments.models.model import denoiser
 from experiments.models.runs import open_run
 from scorekit import densities, guidance, metrics, schedules
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
@@ -130,7 +129,7 @@ def digits_problem(workdir: str, samples: int) -> Problem:
     flat = train.reshape(len(train), -1)
     by_class = [flat[dataset.train["label"] == k][:60] for k in range(dataset.num_classes)]
     distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in by_class]
-    network = lambda params, x, t, labels: denoiser(model, params, labels)(x, t)
+    network = lambda params, x, t, labels: model.denoiser(params, labels)(x, t)
     extra = {}
     oldest = min(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     if oldest < opened.step:

@@ -24,7 +24,6 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.display import Pictures
-from experiments.models.model import init_params
 from experiments.models.runs import open_run
 from experiments.projects.denoising import probes
 from experiments.reporting.report import Heading, Section, Text, tables_as_text, write_report
@@ -62,7 +61,7 @@ def main(config: Config) -> Path:
     print(f"probing step {run.step:,}: {len(layers)} layers at {len(levels)} noise levels …", flush=True)
     found = {"this run": probes.read(run.model, run.params, run.dataset, layers, levels, limit)}
     fewer = levels[::-2][::-1]  # every other one, and the last
-    untrained = init_params(run.model, jax.random.key(config.seed))
+    untrained = run.model.init(jax.random.key(config.seed))
     found["untrained network"] = probes.read(run.model, untrained, run.dataset, layers, fewer, limit)
     for name in _COMPARE.value:
         other = probes.compared(config, name, steps)

@@ -13,7 +13,6 @@ import numpy as np
 from experiments.cli.progress import Progress
 from experiments.data.dataset import rows_of
 from experiments.data.display import FrequencyAxis
-from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.reporting import curves
 from experiments.reporting.plots import NOISE_AXIS
@@ -52,7 +51,7 @@ def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
     @jax.jit
     def errors(params, key, x):
         null = jnp.full(len(x), run.model.num_classes, jnp.int32)
-        return spectra.error_by_band(key, denoiser(run.model, params, null), schedule, x, ts, bands)
+        return spectra.error_by_band(key, run.model.denoiser(params, null), schedule, x, ts, bands)
 
     blocks = np.array_split(x, min(-(-x.size // BLOCK_VALUES), len(x) // 2))
     parts = []

@@ -3,6 +3,7 @@
 import functools
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.data.dataset import Dataset
+from experiments.models import objectives
+from experiments.models.choices import build_times, build_weighting
 from experiments.models.model import Model, build_model
 from experiments.models.run_files import averaged, restore
 from experiments.reporting import curves
@@ -102,7 +105,9 @@ def compared(config: Config, name: str, steps: int) -> Config:
 
 def trained(config: Config, dataset: Dataset, folder: Path, name: str) -> tuple[Model, PyTree]:
     """The model of this config with its averaged parameters, from ``folder`` if it has been trained before."""
-    built, saved = build_model(config, dataset)._replace(learns_schedule=False), folder / "config.json"
+    built, saved = build_model(config, dataset), folder / "config.json"
+    fixed = objectives.Denoising(build_times(config), build_weighting(config, built.schedule))
+    built = replace(built, objective=fixed)  # whose schedule is not trained
     if saved.exists():
         if load_resolved(saved) != config:
             raise ConfigError(f"--compare={name}: {folder} holds the model of another config or --steps; remove it")

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import flows
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.model import Model, at_params, build_model, init_params, map_likelihood, unconditional
+from experiments.models.model import Model, at_params, build_model, unconditional
 from experiments.models.run_files import averaged
 from experiments.models.runs import open_run
 from experiments.tasks import diffusion, saved
@@ -72,7 +72,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
     model = build_model(options, dataset)
-    param_shapes(options, "network", lambda: init_params(model, jax.random.key(0)), copies=COPIES)
+    param_shapes(options, "network", lambda: model.init(jax.random.key(0)), copies=COPIES)
     state = loop.fit(diffusion.fit(options, dataset, model, workdir / "model"))
     params = averaged(state, options.sampling.ema)
     model = at_params(model, params)
@@ -93,10 +93,11 @@ def _network(config: Config, model: Model, params, dataset: Dataset, name: str) 
     assert dataset.bins is not None
     t_min = first_time(model.schedule, dataset.bins)
     log_density = along_flow(denoiser, model.schedule, t_min, config.likelihood_steps, config.probes)
+    of_map: Any = model
     null = lambda x_t: jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
-    by_map = lambda key, x_t: map_likelihood(model, params, null(x_t), x_t, config.jumps, t_min, 0.999).log_p
+    by_map = lambda key, x_t: of_map.map_likelihood(params, null(x_t), x_t, config.jumps, (t_min, 0.999)).log_p
     noised = functools.partial(noisy, model.schedule, t_min)
-    by_map = None if model.divergence is None else by_map
+    by_map = by_map if model.divergence else None
     return ScoredModel(denoiser, model.schedule, log_density, t_min, name, noised, by_map)
 
 

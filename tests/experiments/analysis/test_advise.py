@@ -176,7 +176,7 @@ def advised(*given):
         checks.check(config)
         training.check(config)
         model = build_model(config, data.load(config))
-        jax.eval_shape(lambda model=model: init_params(model, jax.random.key(0)))
+        jax.eval_shape(lambda model=model: model.init(jax.random.key(0)))
     return out, found
 
 

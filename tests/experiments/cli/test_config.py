@@ -1,6 +1,5 @@
 """Configs: validation errors of one line, names resolved to factories, and the saved file."""
 
-import functools
 import json
 
 import pytest
@@ -10,68 +9,12 @@ from programs import error_of
 from experiments.cli import config as lib
 
 
-def line(slope: float = 1.0, offset=0.0):
-    return ("line", slope, offset)
-
-
-def power(exponent: int, *, slope: float = 1.0):
-    if exponent < 0:
-        raise ValueError(f"exponent must be >= 0, got {exponent}")
-    return ("power", exponent, slope)
-
-
-def along(schedule, gamma=5.0):
-    return (schedule, gamma)
-
-
-TABLE = {"line": line, "power": power}
-
-
-def shape(name="line", **values):
-    config = ConfigDict({"shape": lib.section(TABLE, name)}).lock()
-    config.shape.update(values)
-    return config
-
-
 def test_choice_returns_the_value_and_suggests_the_nearest_name():
     assert lib.choice("a.b", "heun", ["euler", "heun"]) == "heun"
     message = error_of(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
     assert message == ("config.sampling.solver.name=huen: must be one of euler, heun (did you mean heun?)")
     assert "did you mean" not in error_of(lib.choice, "solver", "zzz", ["euler", "heun"])
     assert lib.hint("dpm++", ["heun", "dpm_solver", "dpmpp_2m"]) == " (did you mean dpmpp_2m?)"
-
-
-def test_section_has_every_argument_of_every_factory_typed():
-    section = shape().shape
-    assert set(section) == {"name", "slope", "offset", "exponent"}
-    assert section.slope is None
-    assert section.get_type("slope") is float
-    assert section.get_type("exponent") is int
-    with pytest.raises(TypeError):
-        section.slope = "steep"
-    with pytest.raises(AttributeError):
-        section.sloop = 1.0
-
-
-def test_resolve_calls_the_factory_with_the_fields_that_are_set():
-    assert lib.resolve(shape(), "shape", TABLE) == ("line", 1.0, 0.0)
-    assert lib.resolve(shape(slope=3), "shape", TABLE) == ("line", 3.0, 0.0)
-    assert lib.resolve(shape("power", exponent=2), "shape", TABLE) == ("power", 2, 1.0)
-
-
-def test_resolve_passes_supplied_arguments_only_to_factories_that_take_them():
-    table = {**TABLE, "along": along}
-    config = ConfigDict({"loss": {"weighting": lib.section(table, "along", supplied=("schedule",))}})
-    assert "schedule" not in config.loss.weighting
-    assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("vp", 5.0)
-    config.loss.weighting.name = "line"
-    assert lib.resolve(config, "loss.weighting", table, schedule="vp") == ("line", 1.0, 0.0)
-
-
-def test_resolve_takes_partials():
-    table = {"half": functools.partial(line, slope=0.5)}
-    config = ConfigDict({"shape": lib.section(table, "half")})
-    assert lib.resolve(config, "shape", table) == ("line", 0.5, 0.0)
 
 
 DEFAULTS = ConfigDict({"training": {"steps": 10, "rate": 0.1, "ema": True, "decays": (0.9,), "note": None}})

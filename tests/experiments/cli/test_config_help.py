@@ -9,7 +9,8 @@ from robustness.configs import SECTIONS
 from experiments.cli import config_help
 from experiments.cli.config import ConfigError, leaves, save_resolved
 from experiments.cli.config_help import as_text, describe, matching, rows_of
-from experiments.cli.fields import Choices, Field, Section
+from experiments.cli.choices import Choices
+from experiments.cli.fields import Field, Section
 from experiments.configs import base
 from experiments.configs.images import digits
 from scorekit.arguments import Count

@@ -8,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 from programs import error_of
 
-from experiments.cli.fields import FRACTION, POSITIVE, Choice, Choices, Field, Section, Text, is_within, narrowed, typed
+from experiments.cli.choices import Choice, Choices, is_within, narrowed
+from experiments.cli.fields import FRACTION, POSITIVE, Field, Section, Text, typed
 from scorekit.arguments import Between, Count, Each, Fraction, OneOf, bounds_of, checked
 
 
@@ -44,7 +45,7 @@ def test_the_config_has_defaults_and_types():
         "steps": 10,
         "rate": None,
         "clip": 1.0,
-        "shape": {"name": "line", "slope": None, "offset": None, "level": None},
+        "shape": {"name": "line", "slope": None, "offset": None},
         "part": {"plain": True, "names": ("a",)},
         "rules": {"line": {"slope": None, "offset": None}, "flat": {"level": None}},
     }
@@ -97,9 +98,9 @@ def test_a_choice_calls_its_factory_with_its_own_defaults():
 def test_a_choice_never_widens_a_bound(bound):
     with pytest.raises(ValueError, match=r"slope must stay in \[0, 1\], which .* is not"):
         Choice(line, slope=bound)
-    assert bounds_of(narrowed({"line": line}, slope=bound)["line"])["slope"].bound == FRACTION
+    assert bounds_of(narrowed(line, {"slope": bound}))["slope"].bound == FRACTION
     narrow = Between(0.1, 0.9)
-    assert bounds_of(narrowed({"line": line}, slope=narrow)["line"])["slope"].bound == narrow
+    assert bounds_of(narrowed(line, {"slope": narrow}))["slope"].bound == narrow
 
 
 @pytest.mark.parametrize(

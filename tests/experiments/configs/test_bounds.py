@@ -8,7 +8,8 @@ from programs import changed, error_of
 from robustness.configs import SECTIONS
 
 from experiments.cli.config_help import REQUIRED
-from experiments.cli.fields import Choices, Limited, Section, typed
+from experiments.cli.choices import Choices
+from experiments.cli.fields import Limited, Section, typed
 from experiments.configs import base
 from scorekit.arguments import Bound
 

@@ -217,7 +217,7 @@ def test_steps_of_training_lower_the_loss_of_a_small_network():
     prepare = make_prepare(model, dataset, dropout_rates(config))
     optimizer = training.build_optimizer(config.training, module=model.module)
     step = scorekit_training.make_train_step(prepare, make_loss(model), optimizer)
-    params = init_params(model, jax.random.key(0))
+    params = model.init(jax.random.key(0))
     state = scorekit_training.init_state(jax.random.key(0), params, optimizer, config.training.ema_decays)
     losses = []
     for _ in range(40):

@@ -18,7 +18,7 @@ from experiments.reporting.pictures import by_map_picture
 def found_of(config):
     dataset = data.load(config)
     model = build_model(config, dataset)
-    return exact_bits(config, model, dataset, init_params(model, jax.random.key(0))), dataset
+    return exact_bits(config, model, dataset, model.init(jax.random.key(0))), dataset
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def test_each_number_of_steps_is_a_row_of_its_own_sampler():
     config = small()
     dataset = load(config)
     model = build_model(config, dataset)
-    initial = init_params(model, jax.random.key(0))
+    initial = model.init(jax.random.key(0))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32), initial)
     generate, labels = make_sampler(config, model, dataset), np.arange(16, dtype=np.int32) % 8

@@ -76,7 +76,7 @@ def test_sampling_in_one_step_is_one_jump_of_the_map():
     labels = np.zeros(16, np.int32)
     samples = make_sampler(config, model, dataset)(params, 0, labels, 1.0)
     assert samples.shape == (16, 2)
-    flow_map, x, t = denoiser(model, params, labels), jnp.ones((16, 2)), jnp.full(16, 0.5)
+    flow_map, x, t = model.denoiser(params, labels), jnp.ones((16, 2)), jnp.full(16, 0.5)
     tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
     np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
     assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
@@ -115,7 +115,7 @@ def test_generator_and_discriminators_get_their_own_gradients():
         penalty = 0.5 * jnp.sum(jax.grad(mean)(prepared["x"]) ** 2) / 8
         return softplus(samples, -1), softplus(prepared["x"], -1) + softplus(samples, 1) + 0.3 * penalty
 
-    flow_map = lambda params, x, t, s: denoiser(model, params, given)(x, t, s)
+    flow_map = lambda params, x, t, s: model.denoiser(params, given)(x, t, s)
     network = {name: leaf for name, leaf in params.items() if name != "critic"}
     loss = lambda params: make_loss(model)(params, prepared)[0].mean()
     value, slopes = jax.jit(jax.value_and_grad(loss))(params)

@@ -82,7 +82,7 @@ def test_a_causal_network_is_trained_and_rolls_out(songs, name):
     value, _ = jax.jit(make_loss(model))(run.params, batch)
     assert np.isfinite(value).all()
     x, t = np.random.default_rng(0).normal(size=(1, FRAMES, 128)).astype(np.float32), np.full((1, FRAMES), 0.5)
-    predict = jax.jit(lambda x, t: denoiser(model, run.params, np.zeros(1, np.int32))(x, t).x0)
+    predict = jax.jit(lambda x, t: model.denoiser(run.params, np.zeros(1, np.int32))(x, t).x0)
     later = np.arange(FRAMES) > 7
     changed = predict(np.where(later[None, :, None], -x, x), np.where(later, 0.2, t))
     plain = predict(x, t)

@@ -191,7 +191,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
 
     run = open_run(base.saved(str(tmp_path / "run")), tmp_path / "run")
     np.testing.assert_array_equal(run.generate(run.params, 0, labels, 1.0), drawn)
-    untrained = {**params, "schedule": init_params(model, jax.random.key(0))["schedule"]}
+    untrained = {**params, "schedule": model.init(jax.random.key(0))["schedule"]}
     assert np.abs(generate(untrained, 0, labels, 1.0) - drawn).max() > 1e-3
     schedule = run.model.schedule
     for name, value in params["schedule"].items():

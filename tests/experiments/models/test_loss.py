@@ -57,7 +57,7 @@ def test_a_learned_log_variance_weights_the_loss_and_is_trained_with_the_network
     config.network.update(features=8, blocks=1)
     dataset = data.load(config)
     built = build_model(config, dataset)
-    params = init_params(built, jax.random.key(0))
+    params = built.init(jax.random.key(0))
     without = built._replace(log_variance=None)
 
     @jax.jit
@@ -88,7 +88,7 @@ def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_traini
     prepared = jax.jit(make_prepare(built, dataset, conditioning.dropout_rates(config)))(jax.random.key(0), batch)
     assert len(np.unique(prepared["dropout"])) == 4
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda key: init_params(built, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: built.init(key), jax.random.key(0))
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype) / 4, shapes)
     loss = jax.jit(lambda batch: make_loss(built)(params, batch)[0])
     full, half = loss(prepared), loss({**prepared, "dropout": prepared["dropout"][::-1]})

@@ -31,7 +31,7 @@ def task_of(teacher, options, **of_training):
     config.training.update(warmup_steps=0, batch_size=8, **of_training)
     ts = students.flow_grid(model.schedule, 1)
     return students.matching(
-        model, dataset, params, lambda given: denoiser(model, params, given), ts, options, config.training
+        model, dataset, params, lambda given: model.denoiser(params, given), ts, options, config.training
     )
 
 

@@ -156,7 +156,7 @@ def test_a_model_without_labels_is_sampled_without_guidance():
     dataset = data.load(config)
     assert (config.guidance, config.evaluation.guidance_scales) == (("conditional",), (1.0,))
     x = jnp.ones((3, 2))
-    of = network(model, params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)
+    of = model.network(params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)
     np.testing.assert_array_equal(of, model.module.apply(params, x, model.noise_input(model.schedule.log_snr(0.5))))
     drawn = sampling.make_sampler(config, model, dataset)(params, 0, np.zeros(5, np.int32), 1.0)
     assert drawn.shape == (5, 2)

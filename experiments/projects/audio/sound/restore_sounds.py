@@ -35,7 +35,6 @@ from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
 from experiments.inverse import methods
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.model import denoiser
 from experiments.models.runs import Run, facts, write_results
 from experiments.projects.audio.sound import restoration, trained
 from experiments.projects.audio.sound.drawing import check_results, open_kind
@@ -90,7 +89,7 @@ def prior(run: Run, batch) -> Denoiser:
     given = conditions(run.model, batch)
     if _CONDITION.value == "null":
         given = {**null_conditions(run.model), "labels": jnp.full_like(given["labels"], run.model.num_classes)}
-    return denoiser(run.model, run.params, given)
+    return run.model.denoiser(run.params, given)
 
 
 def method_options(config: Config) -> methods.Options:

@@ -12,7 +12,6 @@ from experiments.data.dataset import Batch, preprocess
 from experiments.data.representation import needs_pitch
 from experiments.inverse import methods
 from experiments.models.conditioning import conditions
-from experiments.models.model import denoiser
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
@@ -36,7 +35,7 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
     inputs = preprocess(run.dataset, batch)
     own = conditions(run.model, inputs)
     other = {**own, "labels": jnp.asarray(targets)}
-    source, target = (denoiser(run.model, run.params, given) for given in (own, other))
+    source, target = (run.model.denoiser(run.params, given) for given in (own, other))
     x, schedule = jnp.asarray(inputs["x"]), run.model.schedule
     sample = jax.jit(lambda denoiser, x: samplers.sample(None, denoiser, schedule, solver, x, ts))
     with progress.Progress(4, batch_size=len(x), label="timbre") as bar:

@@ -16,7 +16,6 @@ from experiments.cli.progress import Progress
 from experiments.configs import base
 from experiments.inverse import tasks
 from experiments.models.conditioning import null_conditions
-from experiments.models.model import denoiser
 from experiments.models.runs import open_run
 from experiments.reporting.report import Table
 from scorekit import metrics, process, samplers, solvers
@@ -29,7 +28,7 @@ def measured(workdir: Path, out: Path, images: int, samples: int, noise_std: flo
     run = open_run(base.saved(str(workdir)), workdir)
     x, rows, columns = run.dataset.to_model(run.dataset.test["x"][:images]), [], []
     labels = jnp.full(samples, run.dataset.num_classes)
-    prior = denoiser(run.model, run.params, {**null_conditions(run.model), "labels": labels})
+    prior = run.model.denoiser(run.params, {**null_conditions(run.model), "labels": labels})
     ts, schedule, original = solvers.grids.uniform(START), run.model.schedule, np.asarray(run.dataset.from_model(x))
 
     @jax.jit

@@ -18,7 +18,6 @@ from experiments.configs import base
 from experiments.data.dataset import preprocess, rows_of
 from experiments.inverse import methods, tasks
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.model import denoiser
 from experiments.models.runs import Run, open_run
 from experiments.models.samples import check_samples
 from experiments.reporting.report import Cell, Table
@@ -51,7 +50,7 @@ class HeldOut:
         Noisy observations are explained by the state of the sampler, exact ones by images of the data's values.
         """
         null = {**null_conditions(run.model), "labels": jnp.full(len(self.labels), run.dataset.num_classes)}
-        prior, start = denoiser(run.model, run.params, null), time.process_time()
+        prior, start = run.model.denoiser(run.params, null), time.process_time()
         key, schedule = jax.random.key(int(noisy)), run.model.schedule
         found = methods.restore(method, key, prior, schedule, task, y, self.x.shape, options)
         seconds = time.process_time() - start
