@@ -141,9 +141,8 @@ def _check_one_jump(config: Config, ts: Array) -> None:
         return
     must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
     for section in conditioning.SECTIONS.values():
-        must(
-            f"data.{section}.name", config.conditions[section].name == "none", f"none {for_it}, which has classes alone"
-        )
+        absent = config.conditions[section].name == "none"
+        must(f"conditions.{section}.name", absent, f"none {for_it}, which has classes alone")
 
 
 def _check_frame_levels(config: Config) -> None:

@@ -1,10 +1,7 @@
 """Parameters of networks without compiling their initialisation."""
 
-import functools
-
 import jax
 import numpy as np
-
 
 
 def random_params(model, std=0.1, seed=0):

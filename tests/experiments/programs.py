@@ -246,7 +246,7 @@ def captioned_squares(root):
 
 def save_untrained(folder, config, step=1):
     """Writes a run into ``folder`` whose network has random parameters."""
-    return save_run(folder, config, random_params(model.build_model(config, data.load(config)), 0.02), step)
+    return save_run(folder, config, random_params(model.build_model(config, data.build(config)), 0.02), step)
 
 
 def save_run(folder, config, params, step=1, extra=None):

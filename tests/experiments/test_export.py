@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 
 import chex
 import jax
@@ -16,7 +17,7 @@ from experiments import data
 from experiments.cli import command_line
 from experiments.configs import base
 from experiments.models import runs
-from experiments.models.model import build_model, flow_map
+from experiments.models.model import build_model
 from experiments.models.runs import as_loaded
 from experiments.tasks import diffusion
 from experiments.training.fine_tuning import initial_params, take_unset
@@ -37,7 +38,7 @@ def exported(ring_run, tmp_path_factory):
 
 def start(config):
     take_unset(config)
-    return initial_params(config, build_model(config, data.load(config)))
+    return initial_params(config, build_model(config, data.build(config)))
 
 
 def drawn_by_the_card(folder, monkeypatch):
@@ -73,9 +74,10 @@ def test_the_example_of_the_card_draws_what_the_report_drew(ring_run, tmp_path, 
 def test_a_run_that_has_diverged_is_not_exported(ring_run):
     opened = runs.open_run(base.saved(ring_run), ring_run)
     params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
-    with_head = opened._replace(model=opened.model._replace(divergence=0.5))
+    config = changed(base.saved(ring_run), "loss.flow_map.name=lagrangian", "loss.divergence=0.5")
+    with_head = opened._replace(model=build_model(config, opened.dataset))
     assert "divergence=0.5: a network with a divergence head cannot be exported" in error_of(as_loaded, with_head)
-    of_jumps = opened._replace(model=opened.model._replace(flow_map=object()))
+    of_jumps = opened._replace(model=replace(with_head.model, divergence=False))
     assert "config.loss.flow_map: a flow map cannot be exported" in error_of(as_loaded, of_jumps)
     message = error_of(as_loaded, opened._replace(params=params))
     assert re.search("step 1 of the run cannot be exported: params must be finite.* --step", message)
@@ -89,19 +91,19 @@ def test_the_card_says_what_was_trained(exported):
 
 def test_a_run_starts_from_what_was_exported(ring_run, exported, tmp_path):
     config = changed(base.saved(ring_run), f"init_from={exported}")
-    diffusion.check(config)
-    dataset = data.load(config)
+    dataset = data.build(config)
+    diffusion.check(config, dataset)
     found = diffusion.fit(config, dataset, build_model(config, dataset), tmp_path)
     chex.assert_trees_all_equal(found.params, io.load(exported).params)
 
 
 def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
     config = changed(base.saved(ring_run), f"init_from={exported}", "loss.flow_map.name=consistency_tuning")
-    model, loaded = build_model(config, data.load(config)), io.load(exported)
+    model, loaded = build_model(config, data.build(config)), io.load(exported)
     params, labels = initial_params(config, model), jnp.array([0, 3])
     x, t = jnp.ones((2, 2)), jnp.array([0.4, 0.9])
     expected = loaded.denoiser(labels=labels)(x, t).x0
-    np.testing.assert_allclose(flow_map(model, params, labels)(x, t, 0 * t).x0, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.flow_map(params, labels)(x, t, 0 * t).x0, expected, rtol=1e-5, atol=1e-6)
     assert "scalars" in params["params"]["conditioning"]
 
 
@@ -142,6 +144,6 @@ def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_tha
 )
 def test_the_preconditioning_is_that_of_the_config(ring_run, overrides, expected):
     config = changed(base.saved(ring_run), *overrides, "preconditioning.sigma_data=0.5")
-    model = build_model(config, data.load(config))
+    model = build_model(config, data.build(config))
     chex.assert_trees_all_close(model.noise_input, expected, rtol=1e-7)
     assert model.preconditioning.sigma_data == 0.5

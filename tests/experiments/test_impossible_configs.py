@@ -14,12 +14,12 @@ from experiments.configs.images import digits_dit, smoke
 from experiments.configs.notes import notes_smoke
 from experiments.configs.phrases import phrases
 from experiments.models import choices, devices
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load(smoke.get_config())
+    return data.build(smoke.get_config())
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
 @pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     config = base.saved(str(copied))
-    dataset = data.load(config)
+    dataset = data.build(config)
     state = loop.fit(tasks.diffusion.fit(config, dataset, build_model(config, dataset), copied))
     assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
     assert int(state.step) == STEPS

@@ -18,7 +18,7 @@ from experiments.cli import command_line
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from scorekit import audio, densities
 from scorekit.densities import random_fields, spectra
 
@@ -175,7 +175,7 @@ def advised(*given):
         data.check(config)
         checks.check(config)
         training.check(config)
-        model = build_model(config, data.load(config))
+        model = build_model(config, data.build(config))
         jax.eval_shape(lambda model=model: model.init(jax.random.key(0)))
     return out, found
 

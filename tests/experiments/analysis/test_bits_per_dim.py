@@ -38,7 +38,7 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
     given = ["evaluation.exact_examples=20", "evaluation.exact_tolerance=1e-3", "evaluation.bound_times=4"]
     options = [f"--config.{field}" for field in given]
     printed = succeeds("analysis.bits_per_dim", f"--weights={weights}", f"--config={CONFIG}", *options, f"--out={out}")
-    dataset = data.load(digits_dit.get_config())
+    dataset = data.build(digits_dit.get_config())
     x, width = np.asarray(dataset.to_model(dataset.test["x"][:20])), 2 / (dataset.bins - 1)
     nats = 0.5 * math.log(2 * math.pi) + 0.5 * (x**2 + width**2 / 12)
     found = json.loads(out.read_text())
@@ -50,13 +50,13 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
 
 
 def test_weights_that_do_not_fit_are_named(weights, tmp_path):
-    dataset = data.load(digits_dit.get_config())
+    dataset = data.build(digits_dit.get_config())
     model, _ = open_foreign(str(weights), None, dataset)
     assert model.module.has_classes  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=rf"--weights={tmp_path}/none: there is no file"):
         open_foreign(f"{tmp_path}/none", None, dataset)
     for field, value, message in (("shape", (4, 4, 1), "shape .8, 8, 1."), ("num_classes", 3, "num_classes 10")):
-        other = data.load(digits_dit.get_config())
+        other = data.build(digits_dit.get_config())
         setattr(other, field, value)
         with pytest.raises(ConfigError, match=f"its network has {message}, sklearn_digits .*; must be the same"):
             open_foreign(str(weights), None, other)

@@ -53,7 +53,7 @@ def test_check_config_accepts_values_of_the_right_types():
 
 
 def test_a_saved_config_is_readable_and_loads_equal_and_locked(tmp_path):
-    config = shape("power", exponent=2)
+    config = ConfigDict({"shape": {"name": "power", "exponent": 2, "slope": None}}).lock()
     with config.unlocked():
         config.training = ConfigDict(
             {"steps": 5, "rate": 1.0, "ema": True, "decays": (0.9, (1, 2)), "note": "é", "cap": 1e-9}

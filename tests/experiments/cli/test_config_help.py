@@ -7,9 +7,9 @@ from programs import error_of, run
 from robustness.configs import SECTIONS
 
 from experiments.cli import config_help
+from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError, leaves, save_resolved
 from experiments.cli.config_help import as_text, describe, matching, rows_of
-from experiments.cli.choices import Choices
 from experiments.cli.fields import Field, Section
 from experiments.configs import base
 from experiments.configs.images import digits

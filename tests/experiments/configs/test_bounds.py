@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 from programs import changed, error_of
 from robustness.configs import SECTIONS
 
-from experiments.cli.config_help import REQUIRED
 from experiments.cli.choices import Choices
+from experiments.cli.config_help import REQUIRED
 from experiments.cli.fields import Limited, Section, typed
 from experiments.configs import base
 from scorekit.arguments import Bound

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from experiments import evaluation, training
 from experiments.configs import base, published
 from experiments.data.images import Images
 from experiments.evaluation.run_metrics import variational_bound
-from experiments.models import checks, choices
+from experiments.models import checks, choices, objectives
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
@@ -156,7 +157,9 @@ def untrained(config, recipe, size):
     """The model of a recipe on small data, without the log-variance of the loss, which starts at random, and with the
     initial schedule, whose loss has no terms at its ends."""
     dataset = Noise((4, 4, recipe.shape[-1]), 10, recipe.std, size)
-    return dataset, build_model(config, dataset)._replace(log_variance=None, learns_schedule=False)
+    model = build_model(config, dataset)
+    objective = objectives.Denoising(choices.build_times(config), choices.build_weighting(config, model.schedule))
+    return dataset, replace(model, log_variance=None, objective=objective)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -165,7 +168,7 @@ def test_the_loss_at_initialisation_has_its_analytic_value(name):
     recipe, config = RECIPES[name], config_of(name)
     dataset, model = untrained(config, recipe, 1024)
     batch = make_prepare(model, dataset)(jax.random.key(0), dataset.train)
-    losses, _ = make_loss(model._replace(module=Zero()))({}, batch)
+    losses, _ = make_loss(replace(model, module=Zero()))({}, batch)
     assert float(losses.mean()) == pytest.approx(recipe.loss, rel=4 * math.sqrt(2 / dataset.train["x"].size))
 
 
@@ -175,7 +178,7 @@ def test_the_bound_starts_no_earlier_than_the_noise_of_the_schedule():
     config.evaluation.bound_times = 2
     dataset, model = untrained(config, RECIPES["cifar10_ve"], 8)
     dataset.test["x"][:] = np.rint(127.5 * np.clip(dataset.test["x"], -1.0, 1.0) + 127.5) / 127.5 - 1.0
-    bound = variational_bound(config, model._replace(module=Zero()), dataset, {})
+    bound = variational_bound(config, replace(model, module=Zero()), dataset, {})
     assert bound.t_min == 0.0
     assert math.isfinite(bound.total)
 
@@ -199,7 +202,7 @@ def test_samples_of_the_variance_exploding_recipe_are_denoised_at_the_end():
     config.sampling.solver.norms = "expected"
     dataset, model = untrained(config, RECIPES["cifar10_ve"], 8)
     dataset.from_model = lambda x, conditions=None: x
-    model, labels = model._replace(module=OfNormalData(std)), np.zeros(100, np.int32)
+    model, labels = replace(model, module=OfNormalData(std)), np.zeros(100, np.int32)
     denoised = make_sampler(config, model, dataset)({}, 0, labels, 0.0)
     config.sampling.denoise = None
     noisy = make_sampler(config, model, dataset)({}, 0, labels, 0.0)

@@ -166,7 +166,11 @@ must be another one: soundfont_phrases/4khz has no pitch
 
 DIT = ("network.name=dit", "network.patch=1")
 OF_LEARNED = ("schedule.name=learned", "loss.weighting.name=likelihood", "loss.times.t_min=0")
-OF_LOW_RATE = ("data.name=notes data.set=soundfont_notes/4khz", "conditions.map.name=low_rate", "conditions.map.factor=4")
+OF_LOW_RATE = (
+    "data.name=notes data.set=soundfont_notes/4khz",
+    "conditions.map.name=low_rate",
+    "conditions.map.factor=4",
+)
 IMPOSSIBLE = [
     *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
     *[(coupled_2d, COUPLED), (digits_bridge, BRIDGE), (flow_map_2d, FLOW_MAP), (phrases_forcing, FORCING)],

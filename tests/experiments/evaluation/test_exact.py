@@ -11,12 +11,12 @@ from experiments import data
 from experiments.configs.images import digits_dit
 from experiments.configs.points import flow_map_2d, mixture_2d
 from experiments.evaluation.exact import exact_bits
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from experiments.reporting.pictures import by_map_picture
 
 
 def found_of(config):
-    dataset = data.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     return exact_bits(config, model, dataset, model.init(jax.random.key(0))), dataset
 

@@ -175,7 +175,7 @@ def test_the_fid_continues_where_it_was_killed_and_is_printed_with_what_decides_
     config.sampling.update(steps=2, batch_size=8)
     config.evaluation.update(guidance_scales=(1.0,))
     config.evaluation.fid.update(weights=str(small), num_samples=20, repeats=2)
-    dataset = data.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     params, generate = random_params(model, 0.02), make_sampler(config, model, dataset)
     batches, drawn, most = PartialSamples.batches, [], [2]

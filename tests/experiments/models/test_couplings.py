@@ -11,7 +11,7 @@ from experiments.configs.points import coupled_2d
 from experiments.data import load
 from experiments.models import checks
 from experiments.models.loss import make_prepare
-from experiments.models.model import build_model, init_params
+from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from scorekit import process
 

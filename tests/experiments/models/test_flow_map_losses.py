@@ -14,7 +14,7 @@ from experiments.configs.points import flow_map_2d
 from experiments.data import load
 from experiments.models import checks, flow_map_losses
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, denoiser
+from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from scorekit import densities, flow_maps, schedules, times, training
 

@@ -14,7 +14,7 @@ from experiments.evaluation.run_metrics import loss_by_noise_level
 from experiments.models.checks import check
 from experiments.models.guidance import NO_EXTRAS
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, denoiser
+from experiments.models.model import build_model
 from experiments.models.runs import Run
 from experiments.projects.audio.sound import long_sounds, segments
 

@@ -41,7 +41,7 @@ def model_config(folder=None):
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load(latent_config())
+    return data.build(latent_config())
 
 
 @pytest.fixture(scope="module")

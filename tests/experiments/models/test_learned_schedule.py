@@ -6,6 +6,7 @@ where ``r = snr std^2``.
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import chex
 import jax
@@ -21,7 +22,8 @@ from experiments.configs.points import mixture_2d
 from experiments.evaluation.run_metrics import bound_ends
 from experiments.models import classifier
 from experiments.models.loss import make_loss
-from experiments.models.model import Model, at_params, build_model, init_params
+from experiments.models.model import Model, at_params, build_model
+from experiments.models.objectives import Bound, Denoising
 from experiments.models.run_files import averaged
 from experiments.models.runs import as_loaded, open_run
 from experiments.models.sampling import make_sampler
@@ -46,13 +48,12 @@ MODEL = Model(
     module=Exact(),  # type: ignore[arg-type]
     schedule=schedules.learned(5, FIRST, LAST),
     target=predictions.as_target("eps"),
-    weighting=weightings.eps,
-    times=times.uniform(0.0, 1.0),
+    noise_input=LogSNRInput(scale=1.0),
+    sigma_data=None,
     num_classes=1,
     shape=(DIM,),
     extracts={},
-    noise_input=LogSNRInput(scale=1.0),
-    learns_schedule=True,
+    objective=Bound(times.uniform(0.0, 1.0)),
 )
 BENT = {"heights": [0.3, -0.5, 0.2, 0.0, 0.4], "slopes": [0.5, -0.2, 0.1, 0.7, 0.0, -0.3]}
 
@@ -160,7 +161,7 @@ def test_discrete_data_are_decoded_at_the_trained_end(monkeypatch):
     record = lambda schedule, x, eps, bins: given.append((schedule.log_snr_max, bins)) or zeros
     monkeypatch.setattr(likelihood, "boundary_terms", record)
     batch = jax.eval_shape(lambda: prepared(jax.random.key(0), 16))
-    jax.eval_shape(make_loss(MODEL._replace(bins=3)), params := parameters(), batch)
+    jax.eval_shape(make_loss(replace(MODEL, bins=3)), params := parameters(), batch)
     ((end, bins),) = given
     assert bins == 3
     assert isinstance(end, jax.core.Tracer)  # of the parameters
@@ -169,7 +170,7 @@ def test_discrete_data_are_decoded_at_the_trained_end(monkeypatch):
 
 def test_the_bound_of_an_evaluation_is_between_the_trained_ends():
     assert bound_ends(MODEL, 256) == (0.0, 1.0)
-    assert bound_ends(MODEL._replace(learns_schedule=False), None) == (1e-3, 1.0 - 1e-3)
+    assert bound_ends(replace(MODEL, objective=Denoising(times.uniform(), weightings.eps)), None) == (1e-3, 1.0 - 1e-3)
 
 
 @pytest.mark.slow
@@ -182,7 +183,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
         sampling.solver.name=ddim sampling.grid.name=log_snr guidance=conditional
     """
     config = changed(mixture_2d, *fields.split())
-    dataset, labels = data.load(config), np.arange(4, dtype=np.int32)
+    dataset, labels = data.build(config), np.arange(4, dtype=np.int32)
     model = build_model(config, dataset)
     generate = make_sampler(config, model, dataset)  # as for the pictures of training
     state = loop.fit(tasks.diffusion.fit(config, dataset, model, tmp_path / "run"))

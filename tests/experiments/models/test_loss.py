@@ -1,5 +1,7 @@
 """The prepared batch of a training step: its conditions and its times."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -15,8 +17,12 @@ from experiments.models.model import build_model, init_params, log_variance
 @pytest.mark.slow
 def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     config = smoke.get_config()
-    config.conditions.map.name, config.conditions.vector.name, config.loss.joint_dropout = "average_pool", "moments", 0.5
-    dataset = data.load(config)
+    config.conditions.map.name, config.conditions.vector.name, config.loss.joint_dropout = (
+        "average_pool",
+        "moments",
+        0.5,
+    )
+    dataset = data.build(config)
     built = build_model(config, dataset)
     prepare = make_prepare(built, dataset, conditioning.dropout_rates(config), config.loss.joint_dropout)
     batch = dataset.batch(0, 0, 512)
@@ -42,7 +48,7 @@ def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
 def test_the_noise_of_a_batch_follows_the_progress_of_training():
     config = mixture_2d.get_config()
     config.loss.times.update(name="annealed", first=0.8, last=0.2)
-    dataset = data.load(config)
+    dataset = data.build(config)
     prepare = jax.jit(make_prepare(build_model(config, dataset), dataset))
     batch = dataset.batch(0, 0, 4)
     times = [prepare(jax.random.key(0), {**batch, "progress": np.full(4, p, np.float32)})["t"] for p in (0.0, 0.5)]
@@ -55,10 +61,10 @@ def test_a_learned_log_variance_weights_the_loss_and_is_trained_with_the_network
     config = mixture_2d.get_config()
     config.loss.log_variance = True
     config.network.update(features=8, blocks=1)
-    dataset = data.load(config)
+    dataset = data.build(config)
     built = build_model(config, dataset)
     params = built.init(jax.random.key(0))
-    without = built._replace(log_variance=None)
+    without = replace(built, log_variance=None)
 
     @jax.jit
     def run(params, batch):
@@ -81,7 +87,7 @@ def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_traini
     config = smoke.get_config()
     network = {"name": "songunet", "channels": 4, "multipliers": (1,), "dropout": 0.5}
     config.network.update(network)
-    dataset = data.load(config)
+    dataset = data.build(config)
     built = build_model(config, dataset)
     batch = dataset.batch(0, 0, 4)
     assert "dropout" not in jax.eval_shape(make_prepare(built, dataset), jax.random.key(0), batch)

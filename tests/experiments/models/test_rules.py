@@ -1,5 +1,7 @@
 """Guidance by config: validation errors, and that composed rules are those of the library."""
 
+from dataclasses import replace
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -48,7 +50,7 @@ class Small:
 def ring():
     """A conditional model, a weaker one, and states."""
     config = mixture_2d.get_config()
-    built = model.build_model(config, data.load(config))._replace(module=Small())  # type: ignore[arg-type]
+    built = replace(model.build_model(config, data.build(config)), module=Small())  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
     strong, weak = ({"kernel": draw(2, 2), "table": draw(9, 2)} for _ in range(2))

@@ -142,7 +142,7 @@ def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tm
     workdir = edited(recorded, tmp_path / "run", '"name": "cosine"', '"name": "sigmoid"')
     config = base.saved(str(workdir))
     config.training.update(steps=7, warmup_steps=1, batch_size=4, sample_every=100)
-    dataset = data.load(config)
+    dataset = data.build(config)
     params = model.init_params(model.build_model(config, dataset), jax.random.key(0))
     monkeypatch.setattr(loop, "build_optimizer", lambda options: optax.sgd(0.1))
     one = loop.Fit(

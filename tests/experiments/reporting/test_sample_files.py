@@ -12,7 +12,7 @@ from scorekit.audio import representations
 
 
 def test_images_and_sounds_are_files_of_their_kind(tmp_path):
-    sets = {"digits": data.load(smoke.get_config()), "tones": tones(representations.waveform())}
+    sets = {"digits": data.build(smoke.get_config()), "tones": tones(representations.waveform())}
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "00009.png").touch()  # of an earlier call
     for name, dataset in sets.items():

@@ -26,6 +26,6 @@ def teacher():
     """A run of it with random parameters."""
     config = mixture_2d.get_config()
     config.network.update(features=8, blocks=1)
-    dataset = data.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     return Run(dataset, model, None, jax.tree.map(jnp.asarray, random_params(model)), 0, NO_EXTRAS)

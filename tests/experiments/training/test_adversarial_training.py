@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from experiments.configs.points import mixture_2d
-from experiments.models.model import denoiser
 from experiments.training import adversarial, students
 from experiments.training.distillation import facts
 from scorekit import training

@@ -17,7 +17,7 @@ from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import choices, sampling
-from experiments.models.model import build_model, network
+from experiments.models.model import build_model
 from experiments.tasks import diffusion
 from experiments.training.fine_tuning import initial_params, take_unset
 from scorekit import io, predictions, schedules
@@ -36,7 +36,7 @@ def weights(folder, module, shape, found=None):
 
 def started(config):
     diffusion.check(config)
-    model = build_model(config, data.load(config))
+    model = build_model(config, data.build(config))
     return model, initial_params(config, model)
 
 
@@ -138,7 +138,7 @@ def test_another_resolution_is_said(tmp_path, capsys):
 def test_images_without_labels_have_one_class_which_the_network_does_not_see(streaming):
     config = changed(smoke, "data.label=none", f"data.streaming={streaming}")
     diffusion.check(config)
-    dataset = data.load(config)
+    dataset = data.build(config)
     batches = dataset.batches(0, 0, 16)
     labels = (next(batches)["label"], dataset.train["label"], dataset.test["label"])
     batches.close()
@@ -153,7 +153,7 @@ def test_a_model_without_labels_is_sampled_without_guidance():
     words = "config.guidance=classifier: must be a rule without a classifier for config.data.label=none"
     assert error_of(diffusion.check, changed(config, "guidance=classifier", "rules.classifier.workdir=x")) == words
     model, params = started(config)
-    dataset = data.load(config)
+    dataset = data.build(config)
     assert (config.guidance, config.evaluation.guidance_scales) == (("conditional",), (1.0,))
     x = jnp.ones((3, 2))
     of = model.network(params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)

@@ -13,9 +13,11 @@ from tables import in_float64
 
 from experiments.models import flow_map_losses
 from experiments.models.checks import check
+from experiments.models.conditioning import GUIDANCE
+from experiments.models.flow_map import guided_velocity
 from experiments.models.guidance import make_guided
-from experiments.models.loss import guided_velocity, make_prepare
-from experiments.models.model import GUIDANCE, build_model, flow_map
+from experiments.models.loss import make_prepare
+from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from experiments.training import distillation, flow_map_students, students
 from scorekit import denoisers, densities, flow_maps, guidance, schedules
@@ -74,10 +76,10 @@ def test_student_starts_as_its_teacher_in_every_jump(teacher, ring_config, stude
     assert config.sampling.guidance_scale == 3.0
     assert student_config("lagrangian").sampling.guidance_scale == 1.0
     student = flow_map_students.student_of(config, teacher, None)
-    assert student.model.flow_map is not None
+    assert student.model.is_flow_map
     x, t = jax.random.normal(jax.random.key(0), (16, 2)), jnp.linspace(0.1, 1.0, 16)
     given = {"labels": LABELS, GUIDANCE: jnp.linspace(1.0, 4.0, 16)}
-    ours = jax.jit(flow_map(student.model, student.params, given))(x, t, 0.5 * t)
+    ours = jax.jit(student.model.flow_map(student.params, given))(x, t, 0.5 * t)
     theirs = make_guided(ring_config, teacher.model)(teacher.params, LABELS, None)(x, t)
     np.testing.assert_allclose(ours.x0, theirs.x0, atol=1e-5)
     assert student.model.guidance_max == 4.0
@@ -120,7 +122,7 @@ def test_velocity_of_training_from_scratch_is_that_of_guidance_by_the_map_itself
     x, eps = jax.random.normal(jax.random.key(0), (2, 16, 2))
     scale, t = jnp.linspace(1.0, 4.0, 16), jnp.full(16, 0.5)
     x_t = model.schedule.alpha(t)[:, None] * x + model.schedule.sigma(t)[:, None] * eps
-    absent = flow_map(model, params, jnp.full(16, 8))(x_t, t)
+    absent = model.flow_map(params, jnp.full(16, 8))(x_t, t)
 
     def velocity(x0, eps):
         return guided_velocity(model, params, {"x": x0, "eps": eps, "conditions": {GUIDANCE: scale}})(x_t, t)

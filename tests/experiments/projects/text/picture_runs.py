@@ -11,7 +11,7 @@ from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import autoencoder, classifier, latents, run_files
+from experiments.models import autoencoder, classifier, inputs, latents, run_files
 from experiments.models.model import build_model
 from experiments.tasks import dual_encoder
 
@@ -42,7 +42,10 @@ class Runs:
     def config(self, module=smoke, encoder=None, size=8, **fields):
         """A config of the captioned pictures."""
         config = module.get_config()
-        config.data.path, config.conditions.captions.encoder = str(self.root / "pictures"), str(self.root / "encoder.npz")
+        config.data.path, config.conditions.captions.encoder = (
+            str(self.root / "pictures"),
+            str(self.root / "encoder.npz"),
+        )
         config.data.image_size = size
         if encoder is not None:
             config.conditions.embeddings.encoder = str(self(encoder))
@@ -87,7 +90,7 @@ class Runs:
         config = base.get_config("autoencoder")
         config.data.update({"name": "sklearn_digits", "image_size": size, **fields})
         config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3)
-        dataset = data.load(config)
+        dataset = data.build(config)
         built = autoencoder.build_latent(config, dataset)
         params = random_like(jax.eval_shape(lambda: autoencoder.init_params(built, 0)), 0.2)
         save_run(folder, config, params)
@@ -112,7 +115,7 @@ class Runs:
 
     def _contrastive(self, folder, seed=0, step=2):
         config = self.config(smoke_contrastive)
-        built = dual_encoder.build_encoders(config, data.load(config))
+        built = dual_encoder.build_encoders(config, data.build(config))
         shapes = jax.eval_shape(lambda: dual_encoder.init_params(built, jax.random.key(0)))
         save_run(folder, config, random_like(shapes, 0.2, seed), step)
 

@@ -46,7 +46,7 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
 @pytest.mark.slow
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
     config = runs.config(smoke_contrastive)
-    built = dual_encoder.build_encoders(config, data.load(config))
+    built = dual_encoder.build_encoders(config, data.build(config))
     batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
     after = []
     for axes, number in ((("data", "fsdp"), 4), ((), 1)):

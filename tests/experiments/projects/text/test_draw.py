@@ -32,7 +32,7 @@ def small(runs):
     """A model of captions, with random parameters, conditions of two pictures, and the estimates of three captions."""
     config = transformer(runs.config())
     config.sampling.guidance_scale = 2.0
-    model = build_model(config, data.load(config))
+    model = build_model(config, data.build(config))
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
     x = jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
     words = lambda k: {
@@ -122,7 +122,7 @@ def test_masked_tokens_have_no_influence_and_dropped_ones_are_the_null_token(sma
 @pytest.mark.slow
 def test_all_parameters_of_tokens_have_gradients(runs):
     config = transformer(runs.config())
-    dataset = data.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     prepare, loss = make_prepare(model, dataset, dropout_rates(config), 0.0, 0.5), make_loss(model)
     mean = lambda params, batch: loss(params, prepare(jax.random.key(0), batch))[0].mean()
@@ -139,7 +139,7 @@ def test_all_parameters_of_tokens_have_gradients(runs):
 def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
     config = transformer(classes.get_config())
     config.conditions.map.name, config.sampling.keep_map = "average_pool", keep
-    dataset = data.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
     guided = make_guided(config, model)

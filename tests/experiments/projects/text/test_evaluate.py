@@ -199,7 +199,7 @@ def test_a_model_of_latents_is_evaluated_by_a_classifier_of_its_pictures(runs, t
     folder = runs("digits_classifier")
     chosen = types.SimpleNamespace(workdir=folder, step=None)
     opened = classifier.open_logits(load_resolved(folder / "config.json"), chosen)
-    dataset = data.load(classes.get_config())
+    dataset = data.build(classes.get_config())
     predicted = opened(jnp.asarray(dataset.real(dataset.test)), jnp.zeros(len(dataset.test["x"]))).argmax(1)
     expected = float(np.mean(np.asarray(predicted) == dataset.test["label"]))
     assert rows["real pictures, classes"]["accuracy, top 1"][0] == pytest.approx(expected, abs=1e-6)

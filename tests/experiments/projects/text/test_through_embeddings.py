@@ -18,7 +18,7 @@ from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
 from experiments.data.images import Images
 from experiments.models import embeddings as encoders
-from experiments.models import latents, run_files
+from experiments.models import inputs, run_files
 from experiments.models.conditioning import dropout_rates
 from experiments.models.embeddings import Embeddings
 from experiments.models.guidance import PROMPTS

@@ -132,7 +132,7 @@ def test_bars_are_of_the_tempo_that_is_there_from_the_beginning(tmp_path):
 
 def test_the_preview_has_held_out_pieces_beneath_samples(tmp_path, monkeypatch):
     config, seen = smoke_rolls.get_config(), {}
-    dataset = data.load(config)
+    dataset = data.build(config)
     keep = lambda path, images, **given: seen.update(given, images=images)
     monkeypatch.setattr("experiments.reporting.plots.image_grid", keep)
     real = dataset.real(dataset.preview().reference)
@@ -166,22 +166,22 @@ def test_midi_files_are_training_data(tmp_path, monkeypatch):
     config.data.name, config.data.path, config.data.label = "midi", str(tmp_path), "instrument"
     config.data.train_split, config.data.test_split = "train", "test"
     data.check(config)
-    dataset = data.load(config)
+    dataset = data.build(config)
     batch = dataset.batch(0, 1, 4)
     assert batch["x"].shape == (4, WINDOW, rolls.VOICES)
     assert set(batch["label"]) == {40}
     assert dataset.test["x"].shape[0] == 2  # windows of one file
     (tmp_path / "3.mid").symlink_to("/dev/zero")
     with pytest.raises(ConfigError, match=r"^config.data.path: .*3\.mid: must be in .*, it is /dev/zero$"):
-        data.load(config)
+        data.build(config)
     (tmp_path / "3.mid").unlink()
     monkeypatch.setattr(files, "_FREE", 1000)
     monkeypatch.setattr(files, "_RATIO", 1e-9)
     with pytest.raises(ConfigError, match=r"^config.data.path: the music up to .*\.mid unpacks from .* bytes, the"):
-        data.load(config)
+        data.build(config)
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="must have two MIDI files"):
-        data.load(config)
+        data.build(config)
 
 
 @functools.cache

@@ -51,7 +51,11 @@ def songs(monkeypatch):
     ("task", "changed", "message"),
     [
         ("gap", {}, "--task must be one of bandwidth, got gap"),
-        ("bandwidth", {"conditions.map.name": "low_rate"}, "conditions.map.name=low_rate: must be low_passed in --trained="),
+        (
+            "bandwidth",
+            {"conditions.map.name": "low_rate"},
+            "conditions.map.name=low_rate: must be low_passed in --trained=",
+        ),
         ("bandwidth", {"conditions.map.cutoff": 0.2}, "conditions.map.cutoff=0.2: must be 0.125 in --trained="),
         ("bandwidth", {"data.crop": 1024}, "data.crop=1024: must be 512 in --trained="),
     ],
