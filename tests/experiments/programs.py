@@ -222,7 +222,8 @@ def error_of(call, *arguments, **named):
 def check_config(config):
     """What ``experiments.train`` validates before it loads data."""
     tasks.check_fields(config)
-    tasks.of(config).check(config)
+    task = tasks.of(config)
+    task.check(config, task.load(config))
     training.check(config)
 
 

@@ -37,7 +37,7 @@ def exported(ring_run, tmp_path_factory):
 
 
 def start(config):
-    take_unset(config)
+    take_unset(config, data.build(config))
     return initial_params(config, build_model(config, data.build(config)))
 
 

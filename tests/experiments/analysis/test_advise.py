@@ -173,7 +173,7 @@ def advised(*given):
     for config in found:
         base.check_fields(config)
         data.check(config)
-        checks.check(config)
+        checks.check(config, data.build(config))
         training.check(config)
         model = build_model(config, data.build(config))
         jax.eval_shape(lambda model=model: model.init(jax.random.key(0)))

@@ -7,6 +7,7 @@ import pytest
 from parameters import random_like, random_params
 from programs import SoundsInMemory
 
+from experiments import data
 from experiments.cli.config import resolve
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
@@ -58,7 +59,7 @@ def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(argument):
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_priors_keep_the_shape_of_their_latents(argument):
     config, own = phrases_of_latents.get_config(argument), phrases_latent.get_config(argument)
-    checks.check(config)
+    checks.check(config, data.build(config))
     assert config.data.name == own.data.name
     assert config.data.representation.to_dict() == own.data.representation.to_dict()
     network = choices.build_network(config, 74)
@@ -72,7 +73,7 @@ def test_priors_keep_the_shape_of_their_latents(argument):
 def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     made, argument = STAGES[name]
     config, rate = made.get_config(*argument), ARGUMENTS["".join(argument)]
-    checks.check(config)
+    checks.check(config, data.build(config))
     config.data.crop, full = None, config.data.crop
     dataset = noise_like(config, rate)
     extracts = conditions.build_conditions(config, dataset)

@@ -134,7 +134,7 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
 def test_configs_of_captions_that_nothing_uses_are_valid(folder, overrides):
     config = changed(config_of(folder), *overrides.split())
     data.check(config)
-    checks.check(config)
+    checks.check(config, data.build(config))
 
 
 def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):

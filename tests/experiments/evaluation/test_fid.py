@@ -133,7 +133,7 @@ def test_references_that_do_not_fit_are_named(extract, tmp_path, arrays, message
 
 def test_the_section_is_checked_before_anything_is_loaded(small):
     config = smoke.get_config()
-    evaluation.check(config)
+    evaluation.check(config, data.build(config))
     for field, value, message in (
         ("reference", "a.npz", "left out: without evaluation.fid.weights there is no FID"),
         ("weights", "/nowhere.pth", "a .safetensors or .pth file, there is none of this name"),

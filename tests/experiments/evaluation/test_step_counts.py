@@ -7,8 +7,7 @@ import pytest
 from experiments import evaluation
 from experiments.cli import command_line
 from experiments.configs import base
-from experiments.configs.points import flow_map_2d
-from experiments.data import load
+from experiments.configs.points import flow_map_2d, mixture_2d
 from experiments.evaluation.run_metrics import sample_metrics
 from experiments.evaluation.semigroup import semigroup
 from experiments.models.model import build_model
@@ -45,7 +44,7 @@ def test_each_number_of_steps_is_a_row_of_its_own_sampler():
     assert errors[0] > errors[1] > 1e-6
     still = semigroup(config, model, dataset, initial, 1)  # whose velocity is zero
     assert still["semigroup error"] == pytest.approx(0, abs=1e-10)
-    assert semigroup(config, build_model(smoke.get_config(), dataset), dataset, initial, 1) == {}
+    assert semigroup(config, build_model(mixture_2d.get_config(), dataset), dataset, initial, 1) == {}
 
 
 def test_rows_are_those_of_the_scales_alone_unless_steps_are_compared():

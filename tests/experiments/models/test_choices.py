@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from programs import changed
 
+from experiments import data
 from experiments.configs import base
 from experiments.configs.images import digits
 from experiments.models import checks, choices
@@ -42,4 +43,5 @@ def test_a_config_names_a_band_and_the_times_of_a_denoising_autoencoder():
     annealed = choices.build_times(with_loss("times.name=annealed", "times.first=0.8", "times.last=0.1"))
     assert (annealed.first, annealed.last) == (0.8, 0.1)
     for argument in ("band", "autoencoder"):
-        checks.check(digits.get_config(argument))
+        config = digits.get_config(argument)
+        checks.check(config, data.build(config))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from programs import changed
 
+from experiments import data
 from experiments.configs.images import digits_bridge
 from experiments.configs.points import coupled_2d
 from experiments.data import load
@@ -44,7 +45,7 @@ def test_transport_shortens_the_way_and_keeps_classes_unless_nothing_sees_them(d
 @pytest.mark.slow
 def test_a_bridge_trains_between_the_example_and_its_map_and_starts_there():
     config, dataset = BRIDGE, load(BRIDGE)
-    checks.check(config)
+    checks.check(config, data.build(config))
     batch = {"x": dataset.test["x"][:4], "label": dataset.test["label"][:4]}
     model, found = prepared(config, batch)
     end = found["conditions"]["dense_map"].value

@@ -9,6 +9,7 @@ import pytest
 from parameters import random_params
 from programs import changed
 
+from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
@@ -28,7 +29,7 @@ SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
     config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
-    checks.check(config)
+    checks.check(config, data.build(config))
     dataset = load(config)
     model = build_model(config, dataset)
     params = random_params(model, 0.3)
@@ -99,7 +100,7 @@ ADVERSARIAL = (
 @pytest.mark.slow
 def test_generator_and_discriminators_get_their_own_gradients():
     config = changed(smoke, *ADVERSARIAL, "loss.flow_map.penalty=0.3")
-    checks.check(config)
+    checks.check(config, data.build(config))
     dataset = load(config)
     model = build_model(config, dataset)
     params = random_params(model, 0.2)
@@ -135,7 +136,7 @@ DRIFTING = "loss.flow_map.name=drifting"
 @pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
 def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
     config = changed(SMALL, DRIFTING, "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
-    checks.check(config)
+    checks.check(config, data.build(config))
     dataset = load(config)
     model = build_model(config, dataset)
     params, found, optimizer = random_params(model, 0.3), [], optax.sgd(1.0)

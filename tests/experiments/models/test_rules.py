@@ -21,7 +21,7 @@ from scorekit import guidance
 
 def test_only_the_scales_that_are_sampled_at_are_validated():
     config = changed(smoke, "guidance=cfg_plus_plus", "sampling.solver.name=euler", "sampling.guidance_scale=0.5")
-    checks.check(config, scales=[0.5])
+    checks.check(config, data.build(config), scales=[0.5])
     assert "guidance_scale must be in" in error_of(checks.check, config)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from programs import changed, error_of
 
+from experiments import data
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models import checks, choices
@@ -28,7 +29,7 @@ def test_a_config_names_a_saved_grid(saved):
     solver, ts = build_sampler(config, choices.build_schedule(config))
     assert solver == solvers.Euler()
     np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
-    checks.check(config)
+    checks.check(config, data.build(config))
 
 
 @pytest.mark.parametrize(

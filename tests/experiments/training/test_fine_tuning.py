@@ -35,7 +35,7 @@ def weights(folder, module, shape, found=None):
 
 
 def started(config):
-    diffusion.check(config)
+    diffusion.check(config, data.build(config))
     model = build_model(config, data.build(config))
     return model, initial_params(config, model)
 
@@ -94,7 +94,7 @@ MEANINGS = {
 def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     weights(tmp_path / "weights", MLP(features=4, blocks=1), (2,), MEANINGS[name])
     config, found = changed(base, f"init_from={tmp_path}/weights"), MEANINGS[name]
-    take_unset(config)
+    take_unset(config, data.build(config))
     base.FIELDS.check(config)
     noise_input = choices.build_noise_input(config, choices.build_schedule(config))
     chex.assert_trees_all_close(noise_input, found.noise_input, rtol=1e-4)
@@ -106,7 +106,7 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     weights_of_loss = choices.build_weighting(config, schedule)(schedule.log_snr(ts))
     np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)
     before = config.to_json()
-    take_unset(config)
+    take_unset(config, data.build(config))
     assert config.to_json() == before
 
 
@@ -137,7 +137,7 @@ def test_another_resolution_is_said(tmp_path, capsys):
 @pytest.mark.parametrize("streaming", [False, True])
 def test_images_without_labels_have_one_class_which_the_network_does_not_see(streaming):
     config = changed(smoke, "data.label=none", f"data.streaming={streaming}")
-    diffusion.check(config)
+    diffusion.check(config, data.build(config))
     dataset = data.build(config)
     batches = dataset.batches(0, 0, 16)
     labels = (next(batches)["label"], dataset.train["label"], dataset.test["label"])
