@@ -131,7 +131,7 @@ ORDER = (
     ("tasks",),
     ("configs",),
     ("inverse",),
-    ("analysis", "latents"),
+    ("latents",),
     ("projects",),
     ("planning",),
     ("benchmarks",),

@@ -42,8 +42,8 @@ FIELDS = Section(
             File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves
             the FID out."""),
         reference=Field(None, Text("an .npz file"), """
-            File of ``experiments.analysis.reference_statistics``, or in the layout of EDM or ADM; None compares with
-            the training images."""),
+            File of ``experiments.projects.published.reference_statistics``, or in the layout of EDM or ADM; None
+            compares with the training images."""),
         num_samples=Field(50_000, Count(10, 10**8), "Samples of the FID."),
         repeats=Field(1, Count(1, 10**6), """
             Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of

@@ -53,8 +53,8 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
         given = f"config.evaluation.fid.reference={options.reference}"
         return Prepared(extract, read_reference(options.reference, extract, given))
     if dataset.streaming:
-        given, file = "config.evaluation.fid.reference=None", "a file of experiments.analysis.reference_statistics"
-        raise ConfigError(f"{given}: must be {file}, where the data are not in memory")
+        file = "a file of experiments.projects.published.reference_statistics, where the data are not in memory"
+        raise ConfigError(f"config.evaluation.fid.reference=None: must be {file}")
     x = dataset.train["original" if "original" in dataset.train else "x"]
     print(f"reference: features of {len(x):,} training images", flush=True)
     part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + 16 * BLOCK], dataset.train)

@@ -1,8 +1,9 @@
 """Costs of a compiled program for each chip, and bounds of its time from the published speeds of chips."""
 
 import re
-import time
 import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,93 +14,61 @@ from experiments.planning.programs import Lowered
 
 
 class Cost(NamedTuple):
-    """The cost of a program for each chip.
+    """The cost of a program for each chip, in bytes.
 
-    Attributes:
-      state: bytes that stay between calls.
-      temporary: bytes that the program needs while it runs.
-      other: bytes of batch and results.
-      code: bytes of the program itself.
-      flops: operations of all chips.
-      memory: bytes that are read from and written to main memory; None where the compiler does not say.
-      near: bytes sent over the fast links, by kind of collective.
-      far: bytes sent over the network between slices or machines, by kind.
-      overlapping: the bytes among these that are sent while the chip computes.
-      examples: examples of a call.
-      evaluations: evaluations of the network, one after the other.
-      parameters: number of parameters.
-      seconds: seconds of compilation.
-      needed: bytes that the compiler asked for when it gave up; None where it did not.
+    ``temporary`` are needed while it runs, ``other`` are batch and results, ``code`` is the program itself, ``memory``
+    are read from and written to main memory, ``near`` and ``far`` are sent over fast links and over the network between
+    slices or machines, by kind of collective. Where the compiler gives up, ``needed`` is its need and the only number.
     """
 
-    state: float
-    temporary: float
-    other: float
-    code: float
-    flops: float
-    memory: float | None
-    near: dict[str, float]
-    far: dict[str, float]
-    overlapping: float
-    examples: int
-    evaluations: int
-    parameters: int
-    seconds: float
+    lowered: Lowered
+    temporary: float = 0
+    other: float = 0
+    code: float = 0
+    memory: float = 0
+    near: Mapping[str, float] = MappingProxyType({})
+    far: Mapping[str, float] = MappingProxyType({})
     needed: float | None = None
 
     @property
     def total(self) -> float:
         """Bytes of a chip."""
-        return self.needed or self.state + self.temporary + self.other + self.code
-
-
-_SIZES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "": 1}
+        return self.needed or self.lowered.state + self.temporary + self.other + self.code
 
 
 def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Cost:
-    """Compiles a program for a described topology and reads its costs.
-
-    With ``fast`` the compiler of TPUs spends the least effort, for convolutions a tenth of the time: programs need more
-    memory and move more bytes than those that run.
-    """
-    quick = {"exec_time_optimization_effort": -1.0} if fast else {}
-    options = quick if topology.chip.platform == "tpu" else {"xla_gpu_enable_triton_gemm": False}
+    """Compiles a program for a described topology and reads its costs; for ``fast`` see :mod:`experiments.plan`."""
+    if lowered.state > topology.chip.memory:
+        return Cost(lowered, needed=lowered.state)
     try:
-        return _cost(lowered, topology, options)
+        compiled = _compiled(lowered, topology, fast)
+    except jax.errors.JaxRuntimeError as error:
+        if (needed := _needed(str(error))) is None:
+            raise
+        return Cost(lowered, needed=needed)
+    sizes, program = compiled.memory_analysis(), Program(compiled.as_text())
+    kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return Cost(
+        lowered,
+        sizes.temp_size_in_bytes,
+        max(kept - lowered.state, 0),
+        sizes.generated_code_size_in_bytes,
+        program.memory_bytes(),
+        *traffic(program.collectives(), topology),
+    )
+
+
+def _compiled(lowered: Lowered, topology: Topology, fast: bool) -> Any:
+    options: Any = {"exec_time_optimization_effort": -1.0} if fast else {}
+    if topology.chip.platform != "tpu":
+        options = {"xla_gpu_enable_triton_gemm": False}
+    try:
+        return lowered.program.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         if "No such compile option" not in str(error):
             raise
-        warnings.warn(f"--fast is left out: this compiler has no option {next(iter(options))}", stacklevel=2)
-        return _cost(lowered, topology)
-
-
-def _cost(lowered: Lowered, topology: Topology, options: Any = None) -> Cost:
-    """The costs of the compiled program; one that the compiler finds too large has ``needed``."""
-    start = time.monotonic()
-    try:
-        compiled = lowered.program.compile(compiler_options=options)
-    except jax.errors.JaxRuntimeError as error:
-        needed, seconds = _needed(str(error)), time.monotonic() - start
-        if needed is None:
-            raise
-        return too_large(lowered, needed, seconds)
-    seconds, sizes, text = time.monotonic() - start, compiled.memory_analysis(), compiled.as_text()
-    assert sizes is not None
-    assert text is not None
-    program = Program(text)
-    kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-    near, far, overlapping = traffic(program.collectives(), topology)
-    return Cost(
-        lowered.state, sizes.temp_size_in_bytes, max(kept - lowered.state, 0), sizes.generated_code_size_in_bytes,
-        lowered.flops, program.memory_bytes(), near, far, overlapping, lowered.examples, lowered.evaluations,
-        lowered.parameters, seconds,
-    )  # fmt: skip
-
-
-def too_large(lowered: Lowered, needed: float, seconds: float = 0.0) -> Cost:
-    """The costs of a program that needs more bytes than a chip has."""
-    counts = lowered.examples, lowered.evaluations, lowered.parameters
-    return Cost(lowered.state, 0, 0, 0, lowered.flops, None, {}, {}, 0, *counts, seconds, needed)
+        warnings.warn(f"this compiler has no option {next(iter(options))}, which is left out", stacklevel=2)
+        return lowered.program.compile()
 
 
 def _needed(error: str) -> float | None:
@@ -110,65 +79,39 @@ def _needed(error: str) -> float | None:
     >>> _needed("... the total memory required for HLO temporaries (17G) exceeds available HBM (15.75G).") / 2**30
     17.0
     """
-    found = re.search(r"(?:Used|temporaries) \(?([\d.]+)([KMGT]?)\)? (?:of|exceeds)", error)
-    return float(found[1]) * _SIZES[found[2]] if found else None
+    used = re.search(r"(?:Used|temporaries) \(?([\d.]+)([KMGT]?)\)? (?:of|exceeds)", error)
+    return float(used[1]) * 1024 ** " KMGT".index(used[2] or " ") if used else None
 
 
-def traffic(collectives: list[Collective], topology: Topology) -> tuple[dict[str, float], dict[str, float], float]:
-    """Bytes that a chip sends over fast links and over the network, by kind, and the overlapping bytes of both.
+def traffic(collectives: list[Collective], topology: Topology) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes that a chip sends over fast links and over the network, by kind of collective.
 
     Devices are numbered slice by slice. Where a group has g chips of each of s slices, a reduction or gathering of
     n bytes needs n (g - 1) / g of the links and n (s - 1) / (g s) of the network.
 
     >>> from experiments.planning.chips import topology
-    >>> one = Collective("all-gather", 8.0, 1, True, ((*range(16),),))
-    >>> traffic([one], topology("h100:16"))
-    ({'all-gather': 7.0}, {'all-gather': 0.5}, 7.5)
+    >>> traffic([Collective("all-gather", 8.0, 1, ((*range(16),),))], topology("h100:16"))
+    ({'all-gather': 7.0}, {'all-gather': 0.5})
     """
-    near, far, overlapping = dict[str, float](), dict[str, float](), 0.0
+    near, far = dict[str, float](), dict[str, float]()
     for one in collectives:
         group = one.groups[0] if one.groups else tuple(range(topology.size))
-        size, slices = len(group), len({device // topology.near for device in group})
-        inside = size // slices
-        if size < 2:
-            continue
+        slices = len({device // topology.near for device in group})
+        inside = len(group) // slices
         parts = one.moved * (inside - 1) / inside, one.moved * (slices - 1) / slices / inside
         if one.kind == "collective-permute":
             parts = (one.moved, 0.0) if slices == 1 else (0.0, one.moved)
         for by_kind, sent in zip((near, far), parts, strict=True):
             if sent:
                 by_kind[one.kind] = by_kind.get(one.kind, 0.0) + sent
-        overlapping += sum(parts) if one.overlaps else 0.0
-    return near, far, overlapping
+    return near, far
 
 
-class Bound(NamedTuple):
-    """Least seconds of a call: of the products, of main memory, of the links and of the network.
-
-    Each bound holds alone. :attr:`seconds` is the largest of them.
-    """
-
-    products: float
-    memory: float
-    links: float
-    network: float
-
-    @property
-    def seconds(self) -> float:
-        """The least time of a call."""
-        return max(self)
-
-    @property
-    def binds(self) -> str:
-        """The name of the largest bound."""
-        return self._fields[self.index(self.seconds)]
-
-
-def bound(cost: Cost, chip: Chip, chips: int, dtype: str | None) -> Bound:
-    """The bounds of a program on a number of chips, with products in a dtype."""
-    return Bound(
-        cost.flops / (chips * chip.peak_of(dtype)),
-        (cost.memory or 0.0) / chip.bandwidth,
-        sum(cost.near.values()) / chip.link,
-        sum(cost.far.values()) / chip.network,
-    )
+def bounds(cost: Cost, chip: Chip, chips: int, dtype: str | None) -> dict[str, float]:
+    """Least seconds of a call on so many chips, with products in a dtype; each holds alone, and the largest binds."""
+    return {
+        "products": cost.lowered.flops / (chips * chip.peak_of(dtype)),
+        "memory": cost.memory / chip.bandwidth,
+        "links": sum(cost.near.values()) / chip.link,
+        "network": sum(cost.far.values()) / chip.network,
+    }

@@ -10,6 +10,7 @@ GB/s in both directions), DGX systems of these (400 and 200 Gbit/s of network fo
 memory.
 """
 
+import math
 import os
 import re
 from typing import Any, NamedTuple
@@ -20,19 +21,10 @@ from experiments.cli.config import ConfigError
 
 
 class Chip(NamedTuple):
-    """One accelerator.
+    """An accelerator: the platform of JAX that compiles for it, beginnings of ``device.device_kind``, and its speeds.
 
-    Attributes:
-      platform: platform of JAX that compiles for it.
-      kinds: beginnings of ``device.device_kind``.
-      peak: operations a second in bfloat16.
-      memory: bytes of main memory that a program may use.
-      bandwidth: bytes a second of main memory.
-      link: bytes a second that it sends to chips of its slice or machine.
-      network: bytes a second that it sends to others.
-      axes: number of axes of its topologies, for a GPU 1.
-      shapes: topologies, from the smallest.
-      single: fraction of ``peak`` of products in float32 with JAX's default precision.
+    ``peak`` is in bfloat16 and ``single`` the fraction of it in float32 with JAX's default precision, ``memory`` bytes
+    that a program may use, ``bandwidth`` of main memory, ``axes`` of a topology (1 of GPUs), ``shapes`` in order.
     """
 
     platform: str
@@ -100,10 +92,7 @@ class Topology(NamedTuple):
     @property
     def size(self) -> int:
         """The number of chips."""
-        count = self.slices
-        for side in self.shape.split("x"):
-            count *= int(side)
-        return count
+        return self.slices * math.prod(map(int, self.shape.split("x")))
 
     @property
     def near(self) -> int:
@@ -132,22 +121,17 @@ class Topology(NamedTuple):
             shape = f"1x{machines}x{self.near}"
             described = topologies.get_topology_desc("", "cuda", target_config=_target(self.kind), topology=shape)
             return list(described.devices)
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"--topology={self.name}: {_missing(self.chip.platform)}") from error
-        except (RuntimeError, NotImplementedError) as error:
-            lines = str(error).splitlines() or [""]
-            if "not installed" in lines[0] or "not implemented" in lines[0]:
-                raise ConfigError(f"--topology={self.name}: {_missing(self.chip.platform)}") from error
-            allowed = f"its compiler says: {lines[0]}; shapes are {', '.join(self.chip.shapes)}"
-            raise ConfigError(f"--topology={self.name}: {allowed}") from error
+        except (ModuleNotFoundError, RuntimeError, NotImplementedError) as error:
+            says = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"--topology={self.name}: its compiler says: {says}; shapes are {', '.join(self.chip.shapes)}; install "
+                f"it into an environment of its own with pip install {_packages(self.chip.platform)}"
+            ) from error
 
 
-def _missing(platform: str) -> str:
-    if platform == "tpu":
-        return "needs libtpu, best in an environment of its own: pip install '.[tpu]'"
-    plugins = " ".join(f"jax-cuda12-{part}=={jax.__version__}" for part in ("plugin", "pjrt"))
-    how = f"in an environment of its own: pip install {plugins} nvidia-cuda-nvcc-cu12"
-    return f"needs the compiler of CUDA, but no driver, best {how}"
+def _packages(platform: str) -> str:
+    cuda = (f"jax-cuda12-{part}=={jax.__version__}" for part in ("plugin", "pjrt"))
+    return "'.[tpu]'" if platform == "tpu" else " ".join([*cuda, "nvidia-cuda-nvcc-cu12"])
 
 
 def _target(kind: str) -> str:
@@ -160,23 +144,17 @@ def topology(name: str) -> Topology:
 
     >>> topology("2*v5e:16x16").size, topology("h100:16").near
     (512, 8)
-    >>> topology("v5:4x4")
-    Traceback (most recent call last):
-    experiments.cli.config.ConfigError: --topology=v5:4x4: must be a chip and a shape, such as v5e:4x4, 2*v5e:16x16...
     """
-    found = re.fullmatch(r"(?:([1-9]\d{0,3})\*)?(\w+):([1-9]\d{0,3}(?:x[1-9]\d{0,3})*)", name)
-    chip = CHIPS.get(found[2]) if found else None
-    axes = len(found[3].split("x")) if found else 0
-    gpu = chip is not None and chip.platform == "cuda"
-    if found is None or chip is None or axes != chip.axes or (gpu and found[1]):
-        raise ConfigError(
-            f"--topology={name}: must be a chip and a shape, such as v5e:4x4, 2*v5e:16x16 (slices), v5p:2x2x4 or "
-            f"h100:8; chips are {', '.join(CHIPS)}"
-        )
-    slices = int(found[1] or 1)
-    if gpu and int(found[3]) > MACHINE and int(found[3]) % MACHINE:
-        raise ConfigError(f"--topology={name}: must be at most {MACHINE} GPUs, or whole machines of {MACHINE}")
-    return Topology(name, chip, found[3], slices)
+    parts = re.fullmatch(r"(?:([1-9]\d{0,3})\*)?(\w+):([1-9]\d{0,3}(?:x[1-9]\d{0,3})*)", name)
+    if parts and (chip := CHIPS.get(parts[2])) and parts[3].count("x") == chip.axes - 1:
+        result = Topology(name, chip, parts[3], int(parts[1] or 1))
+        machines = parts[1] is None and (result.size <= MACHINE or result.size % MACHINE == 0)
+        if chip.platform == "tpu" or machines:
+            return result
+    raise ConfigError(
+        f"--topology={name}: must be a chip and a shape, such as v5e:4x4, 2*v5e:16x16 (slices), v5p:2x2x4 or h100:8 "
+        f"(up to {MACHINE} GPUs, or machines of {MACHINE}); chips are {', '.join(CHIPS)}"
+    )
 
 
 def named(kind: str) -> Chip | None:

@@ -6,13 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import data, tasks
+from experiments import tasks
 from experiments.cli.config import Config, ConfigError
-from experiments.data.builders.captioned import CaptionedSet
-from experiments.data.captioned import CaptionedPictures, Pictures
 from experiments.data.dataset import Dataset
-from experiments.data.images import Images
-from experiments.data.transforms import Resized
+from experiments.data.images import ImageSet
 from scorekit.io import as_path
 from scorekit.networks import AutoencoderKL
 
@@ -24,107 +21,62 @@ SETS = {
     "cifar100": ((32, 32, 3), 100),
     "svhn_cropped": ((32, 32, 3), 10),
 }
-"""Shape and classes of sets of TFDS."""
-CLASSES = 1000
-"""Classes of a folder of pictures, where nothing else is said: those of ImageNet."""
+"""Shape and classes of sets of TFDS; a folder of images has 1,000 classes, as ImageNet."""
+KINDS = ("folder", "tar", "tfds")
+"""The kinds of data that are described."""
 TASKS = ("diffusion", "classifier", "autoencoder", "dual_encoder")
 """The tasks that receive images as they are, or their latents."""
-_ROWS = 8
 
 
 class _Zeros:
-    """A source of black pictures, like the source of a set of TFDS."""
+    """A source of eight black images, like the source of a set of TFDS."""
 
     bins, classes = 256, ()
 
-    def __init__(self, name: str, shape: tuple[int, ...], num_classes: int):
-        self.name, self.shape, self.num_classes = name, shape, num_classes
+    def __init__(self, name: str, shape: tuple[int, ...], num_classes: int, dtype: Any):
+        self.name, self.shape, self.num_classes, self.dtype = name, shape, num_classes, dtype
 
     def __len__(self) -> int:
-        return _ROWS
+        return 8
 
     def __getitems__(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        return [{"x": np.zeros(self.shape, np.uint8), "label": np.int32(row % self.num_classes)} for row in rows]
+        return [{"x": np.zeros(self.shape, self.dtype), "label": np.int32(row % self.num_classes)} for row in rows]
 
 
-class _Black(Images):
-    """Black pictures."""
+class _Described(ImageSet):
+    """Black images, or latents of zeros, which no decoder turns into images."""
 
-    def __init__(self, config: Config, source: Any):
-        self.fill_from(config, source.name, source.bins, *[Resized(source, None)] * 2)
+    def __init__(self, config: Config, shape: tuple[int, ...], num_classes: int):
+        self._latents = bool(config.get("latents"))
+        name = config.data.get("set") or config.data.name
+        self._source = _Zeros(name, shape, num_classes, np.float32 if self._latents else np.uint8)
+        fields = ("label", "image_crop", "augment")
+        super().__init__(**{name: config.data[name] for name in fields if config.data.get(name) is not None})
 
-
-class _BlackCaptioned(CaptionedPictures):
-    """Black captioned pictures."""
-
-    def open(self, options, split):
-        x = np.zeros((_ROWS, options.image_size, options.image_size, 3), np.uint8)
-        words, zeros = [f"a picture of thing {i}" for i in range(_ROWS)], np.zeros(_ROWS, np.int32)
-        captions = tuple((text, text) for text in words)
-        found = CaptionedSet(
-            x=x, captions=captions, names=tuple(words), style=zeros, styles=("noto",), label=zeros, classes=("things",)
-        )
-        return Pictures(found, options.label or "none")
-
-
-class _Latents(Images):
-    """Latents of zeros; samples of them are latents, since their decoder is no network that is trained."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], num_classes: int):
-        part = {"x": np.zeros((_ROWS, *shape), np.float32), "label": np.arange(_ROWS, dtype=np.int32) % num_classes}
-        self.fill(name, num_classes, 256, part, part)
+    def open(self):
+        return self._source, self._source
 
     def to_model(self, x):
-        return jnp.asarray(x)
+        return jnp.asarray(x) if self._latents else super().to_model(x)
 
     def from_model(self, x, conditions=None):
-        return x
+        return x if self._latents else super().from_model(x, conditions)
 
 
-def describe(config: Config, shape: tuple[int, ...] | None = None, classes: int | None = None) -> tuple[Dataset, str]:
-    """The data of a config by their shape alone, and a line about them; data that are no images are loaded.
-
-    Args:
-      shape: shape of an image or its latents; None for the shape that the config says.
-      classes: number of classes; None likewise.
-
-    Raises:
-      ConfigError: if neither says the shape.
-    """
-    kind, options = data.kind_of(config), config.data
-    as_images = issubclass(kind, Images) and config.task in TASKS
-    if not as_images or ("embeddings" in options and options.embeddings.encoder is not None):
-        _check_loaded(options.name, shape, classes)
-        dataset = tasks.of(config).load(config)
-        return dataset, dataset.summary()
-    if issubclass(kind, CaptionedPictures):
-        _check_loaded(options.name, shape, classes)
-        found: Dataset = _BlackCaptioned(config)
-        return found, f"{options.name} of {found.described()} (described, not loaded)"
-    if shape is not None and len(shape) != 3:
-        given = ",".join(map(str, shape))
-        raise ConfigError(f"--shape={given}: must be height, width and channels, such as 32,32,4")
-    shape, count = shape or _shape_of(config), classes or SETS.get(options.name, (None, CLASSES))[1]
-    name = f"latents of {options.name}" if options.get("latents") else options.name
-    made = _Latents(name, shape, count) if options.get("latents") else _Black(config, _Zeros(name, shape, count))
-    return made, f"{name}: {made.described()}, {made.num_classes:,} classes (described, not loaded)"
-
-
-def _check_loaded(name: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
-    if shape is not None or classes is not None:
-        flag = "shape" if shape is not None else "classes"
-        raise ConfigError(f"--{flag}: must be left out for config.data.name={name}, whose data determine it")
-
-
-def _shape_of(config: Config) -> tuple[int, ...]:
-    options = config.data
-    if options.get("latents") and (as_path(options.latents) / "config.json").exists():
-        return tasks.of(config).load(config).shape
-    known = SETS.get(options.name)
-    side = options.image_size or (known[0][0] if known else None)
+def describe(config: Config) -> Dataset:
+    """The data of a config by their shape alone; data that are no images, captions and embeddings are loaded."""
+    options, task, given = config.data, tasks.of(config), config.get("conditions")
+    embedded = given is not None and "embeddings" in given and given.embeddings.encoder is not None
+    if options.name not in KINDS or config.task not in TASKS or embedded:
+        return task.load(config)
+    shape, num_classes = SETS.get(options.get("set") or "", (None, 1000))
+    if options.name == "tfds" and options.set is None:
+        shape, num_classes = SETS["sklearn_digits"]
+    if config.get("latents") and (as_path(config.latents) / "config.json").exists():
+        return _Described(config, task.load(config).shape, num_classes)
+    side = options.image_size or (shape and shape[0])
     if side is None:
-        raise ConfigError(
-            f"config.data.name={options.name}: needs --shape=H,W,C for a plan without data, or config.data.image_size"
-        )
-    shape = (side, side, known[0][2] if known else {"L": 1}.get(options.image_mode, 3))
-    return AutoencoderKL.preset("sd-vae-ft").latent_shape(shape) if options.get("latents") else shape
+        raise ConfigError(f"config.data.name={options.name}: needs config.data.image_size for a plan without data")
+    shape = (side, side, shape[2] if shape else {"L": 1}.get(options.get("image_mode"), 3))
+    latent = AutoencoderKL.preset("sd-vae-ft").latent_shape(shape) if config.get("latents") else shape
+    return _Described(config, latent, num_classes)

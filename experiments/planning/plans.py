@@ -1,25 +1,15 @@
-"""The plan of a config for a topology: the costs of its programs, kept by program, topology and compiler."""
+"""The plan of a config for a topology, and the search for the smallest slice and the largest batch that fit."""
 
-import contextlib
-import hashlib
-import importlib.metadata
-import json
 import sys
-import threading
-import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from experiments import training
-from experiments.cli import compilation_cache
-from experiments.cli.config import Config
-from experiments.cli.progress import duration
+from experiments.cli.config import Config, ConfigError, changed, leaves
 from experiments.data.dataset import Dataset
 from experiments.planning import programs
-from experiments.planning.bounds import Cost, compile_cost, too_large
-from experiments.planning.chips import Topology
-from scorekit.io import write_atomic
+from experiments.planning.bounds import Cost, compile_cost
+from experiments.planning.chips import Topology, topology
 
 
 class Plan(NamedTuple):
@@ -38,80 +28,58 @@ class Plan(NamedTuple):
     def dtype(self) -> str:
         """The dtype of products."""
         sections = (self.config.get(name, {}) for name in ("network", "dual_encoder", "autoencoder", "classifier"))
-        return next((found for section in sections if (found := section.get("dtype"))), None) or "float32"
+        return next((dtype for section in sections if (dtype := section.get("dtype"))), "float32")
 
 
 def make(
-    config: Config,
-    topology: Topology,
-    dataset: Dataset,
-    names: Collection[str] = programs.PROGRAMS,
-    fast: bool = False,
+    config: Config, topology: Topology, dataset: Dataset, fast: bool, names: Collection[str] = programs.PROGRAMS
 ) -> Plan:
-    """Lowers and compiles the programs of a config; one that was compiled before is read.
-
-    Args:
-      names: names of the programs that are wanted.
-      fast: whether to compile with the least effort, see :func:`experiments.planning.bounds.compile_cost`.
-    """
+    """Lowers and compiles the programs of a config that are named; see the flag ``--fast``."""
     training.check_devices(config, topology.size)
+    lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory, names)
     costs = {}
-    with _waiting(f"lowering for {topology.name}"):
-        lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory, names)
     for name, program in lowered.items():
-        if program.state > topology.chip.memory:
-            costs[name] = too_large(program, program.state)
-            continue
-        path = _folder() / f"{_key(program, topology, fast)}.json"
-        found = _read(path)
-        if found is None:
-            with _waiting(f"compiling {name} for {topology.name}"):
-                found = compile_cost(program, topology, fast)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(found._asdict()).encode())
-        costs[name] = found._replace(state=program.state, flops=program.flops)
+        print(f"compiling {name} for {topology.name} …", file=sys.stderr, flush=True)
+        costs[name] = compile_cost(program, topology, fast)
     return Plan(config, topology, costs)
 
 
-def _folder() -> Path:
-    return compilation_cache.folder().parent / "plans"
+def suggest(config: Config, given: Topology, dataset: Dataset, fast: bool) -> Plan:
+    """The plan of training on the smallest slice, with the largest batch that fits there; prints each that is tried.
+
+    Args:
+      given: a topology of the chip; slices up to its size are tried.
+
+    Raises:
+      ConfigError: if the config fits none of them.
+    """
+
+    def tried(config: Config, slice_: Topology, changes: dict[str, object]) -> Plan:
+        plan = make(changed(config, changes), slice_, dataset, fast, ("training",))
+        fields = " ".join(f"--config.{field}={value}" for field, value in changes.items())
+        print(f"{slice_.name} {fields}: {'fits' if plan.left >= 0 else 'does not fit'}", flush=True)
+        return plan
+
+    smallest = (tried(config, slice_, changes) for slice_, changes in _candidates(config, given))
+    larger = next((plan for plan in smallest if plan.left >= 0), None)
+    if larger is None:
+        raise ConfigError(f"--topology={given.name}: the config fits no slice up to this one; use more chips")
+    plan = larger
+    while larger.left >= 0:
+        plan, doubled = larger, {"training.batch_size": 2 * larger.config.training.batch_size}
+        larger = tried(plan.config, plan.topology, doubled)
+    before = dict(leaves(config))
+    fields = [f"--config.{field}={value}" for field, value in leaves(plan.config) if before[field] != value]
+    print(" ".join([f"suggested: --topology={plan.topology.name}", *fields]), flush=True)
+    return plan
 
 
-def _key(program: programs.Lowered, topology: Topology, fast: bool) -> str:
-    versions = []
-    for package in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-    text = "\n".join([*versions, topology.name, *["fast"] * fast, program.program.as_text()])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _read(path: Path) -> Cost | None:
-    """The cost in a file; None where there is none, or it is of another version."""
-    try:
-        return Cost(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-@contextlib.contextmanager
-def _waiting(doing: str) -> Iterator[None]:
-    """A line on the terminal that says for how long something has been going on."""
-    start, done, shows = time.monotonic(), threading.Event(), sys.stderr.isatty()
-
-    def show() -> None:
-        while not done.wait(1.0):
-            print(f"\r{doing} … {duration(time.monotonic() - start)} ", end="", file=sys.stderr, flush=True)
-
-    if shows:
-        thread = threading.Thread(target=show, daemon=True)
-        thread.start()
-    else:
-        print(f"{doing} …", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        done.set()
-        if shows:
-            thread.join()
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+def _candidates(config: Config, given: Topology) -> Iterator[tuple[Topology, dict[str, object]]]:
+    """From the fewest chips, rematerialisation off, then on, and one copy a chip, then one for all chips."""
+    slices = [topology(f"{given.kind}:{shape}") for shape in given.chip.shapes]
+    for slice_ in [*(each for each in slices if each.size < given.size), given]:
+        if config.training.batch_size // config.training.accumulate % slice_.size == 0:
+            for remat in (False, True) if "remat" in config.get("network", {}) else (None,):
+                for fsdp in dict.fromkeys((1, slice_.size)):
+                    changes = {} if remat is None else {"network.remat": remat}
+                    yield slice_, {**changes, "training.fsdp": fsdp}

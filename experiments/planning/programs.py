@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from experiments import tasks, training
 from experiments.cli.config import Config
@@ -21,17 +20,14 @@ from experiments.training.loop import Fit
 from scorekit import training as steps
 from scorekit.typing import PyTree
 
+PROGRAMS = ("training", "sampling")
+
 
 class Lowered(NamedTuple):
     """A program before it is compiled.
 
-    Attributes:
-      program: the program.
-      flops: operations of all devices, loops as often as they run.
-      state: bytes on a device that stay between calls: the train state, or the parameters of a sampler.
-      examples: examples of a call.
-      evaluations: evaluations of the network one after the other.
-      parameters: number of parameters.
+    ``flops`` are of all devices, ``state`` bytes on a device that stay between calls (the train state, or the
+    parameters of a sampler), and ``evaluations`` those of the network, one after the other.
     """
 
     program: jax.stages.Lowered
@@ -42,33 +38,23 @@ class Lowered(NamedTuple):
     parameters: int
 
 
-PROGRAMS = ("training", "sampling")
-
-
 def lower(
     config: Config, dataset: Dataset, devices: list[Any], memory: float, names: Collection[str] = PROGRAMS
 ) -> dict[str, Lowered]:
-    """The programs of a config: ``training``, and ``sampling`` of a batch where its model draws samples.
-
-    Args:
-      devices: devices to compile for.
-      memory: bytes of each of them.
-      names: names of the programs that are wanted.
-    """
-    found = {}
+    """The programs of a config that are named, for these devices of so many bytes; ``sampling`` is drawing a batch."""
+    lowered = {}
     with planned_on(devices, memory):
-        model, fit = first_fit(config, dataset)
+        model, fit = _first_fit(config, dataset)
         if "training" in names:
-            mesh = all_devices(training.sharing(config.training, len(devices)))
-            found["training"] = _train_step(dataset, fit, mesh)
+            lowered["training"] = _train_step(dataset, fit, len(devices))
         if "sampling" in names and hasattr(model.generate, "trace"):
-            found["sampling"] = _sampler(config, dataset, model, fit.params)
-    return found
+            lowered["sampling"] = _sampler(config, dataset, model, fit.params)
+    return lowered
 
 
-def first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
-    """The model of a config and its first fit, whose parameters are shapes, of values where its task needs them."""
-    task, found = tasks.of(config), {}
+def _first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
+    """The model of a config and its first fit, whose parameters are shapes."""
+    task, fits = tasks.of(config), []
     model = task.build(config, dataset)
 
     def first() -> PyTree:
@@ -76,19 +62,20 @@ def first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
             tempfile.TemporaryDirectory() as folder,
             contextlib.closing(task.stages(config, dataset, model, Path(folder))) as stages,
         ):
-            found["fit"] = next(stages)
-        return found["fit"].params
+            fits.append(next(stages))
+        return fits[-1].params
 
     try:
         shapes = jax.eval_shape(first)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):  # a student has a teacher
         params = first()
         shapes = jax.eval_shape(lambda: params)
-    return model, found["fit"]._replace(params=shapes)
+    return model, fits[-1]._replace(params=shapes)
 
 
-def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
+def _train_step(dataset: Dataset, fit: Fit, devices: int) -> Lowered:
     options = fit.config.training
+    mesh = all_devices(training.sharing(options, devices))
     optimizer = fit.optimizer or training.build_optimizer(options)
     averages = options.ema_decays, options.power_ema or ()
     state = jax.eval_shape(lambda x: steps.init_state(jax.random.key(0), x, optimizer, *averages), fit.params)
@@ -98,21 +85,17 @@ def _train_step(dataset: Dataset, fit: Fit, mesh: Mesh) -> Lowered:
     batch = jax.tree.map(shape, dict(dataset.batch(0, 0, 1)))
     how = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
     traced = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **how).trace(state, batch)
-    return _lowered(traced, _on_device(state), size, 1, fit.params)
+    return _lowered(traced, state, size, 1, fit.params)
 
 
 def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:
     size, generate = config.sampling.batch_size, cast(Any, model.generate)
-    labels = np.resize(dataset.test["label"], size)
-    traced = generate.trace(params, labels, config.sampling.guidance_scale)
+    traced = generate.trace(params, np.resize(dataset.test["label"], size), config.sampling.guidance_scale)
     placed = placed_shapes(params, holding(params, config.training.fsdp))
-    return _lowered(traced, _on_device(placed), size, generate.evaluations, params)
+    return _lowered(traced, placed, size, generate.evaluations, params)
 
 
-def _lowered(traced: jax.stages.Traced, state: int, examples: int, evaluations: int, params: PyTree) -> Lowered:
+def _lowered(traced: jax.stages.Traced, state: PyTree, examples: int, evaluations: int, params: PyTree) -> Lowered:
+    size = sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(state))
     count = sum(x.size for x in jax.tree.leaves(params))
-    return Lowered(traced.lower(), flops(traced.jaxpr.jaxpr), state, examples, evaluations, count)
-
-
-def _on_device(tree: PyTree) -> int:
-    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+    return Lowered(traced.lower(), flops(traced.jaxpr.jaxpr), size, examples, evaluations, count)

@@ -38,7 +38,7 @@ def digits(digits_run, tmp_path):
         f"train --config={CONFIGS}/latents/digits_latent.py --workdir=RUN/../own",
         f"projects.ood.detect --config={CONFIGS}/ood/ood_digits.py --config.kind=gaussian --workdir=RUN",
         "export --workdir=RUN --out=RUN/checkpoints/6/weights",
-        f"analysis.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
+        f"projects.published.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
         "projects.audio.music.evaluate_phrases --runs=RUN --out=RUN/config.json",
         "benchmarks.sequences --runs=RUN --out=RUN/config.json",
         "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN",

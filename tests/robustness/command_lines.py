@@ -100,7 +100,7 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--stages={folder / 'low'},{folder / 'high'}"]
     if program == "latents.precompute":
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
-    if program == "analysis.advise":
+    if program == "projects.denoising.advise":
         return [f"--data={folder / 'empty'}"]
     if program == "projects.audio.music.circle":
         return [f"--performer={folder / 'phrases'}", f"--transcriber={folder / 'transcriber'}"]

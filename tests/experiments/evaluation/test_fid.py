@@ -153,14 +153,16 @@ def test_the_statistics_of_a_folder_are_written(small, tmp_path):
         Image.fromarray(image).save(tmp_path / f"{i:02d}.png")
     out = tmp_path / "reference.npz"
     wanted = [f"--data={tmp_path}", f"--weights={small}", f"--out={out}", "--features=4", "--resize=torch"]
-    printed = succeeds("analysis.reference_statistics", *wanted)
+    printed = succeeds("projects.published.reference_statistics", *wanted)
     assert f"20 images, resize torch, weights {CHECKSUM}" in printed
     extract = inception.Extractor("inception", str(small), "torch", "")
     with np.load(out) as file:
         np.testing.assert_allclose(file["sigma"], np.cov(extract.of_bytes(IMAGES)[:, :5], rowvar=False), rtol=1e-4)
         assert file["features"].shape == (4, 5)
         assert file["mu_s"].shape == (4,)
-    err = fails("analysis.reference_statistics", *wanted[1:], "--overwrite", "--data=no_such_set", at_once=False)
+    err = fails(
+        "projects.published.reference_statistics", *wanted[1:], "--overwrite", "--data=no_such_set", at_once=False
+    )
     assert err.startswith("error: --data=no_such_set: ")
 
 

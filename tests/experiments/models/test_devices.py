@@ -26,7 +26,7 @@ def test_parameters_are_split_where_a_copy_takes_more_than_half_of_a_device(memo
 def test_samples_by_split_parameters_are_those_by_full_ones():
     config = tasks.opened("experiments/configs/images/smoke.py")
     config.training.fsdp = 2
-    dataset, drawn = describe(config)[0], []
+    dataset, drawn = describe(config), []
     for memory in (1e9, 1.0):
         with planned_on(jax.devices()[:4], memory):
             model = tasks.of(config).build(config, dataset)

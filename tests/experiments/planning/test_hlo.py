@@ -63,13 +63,7 @@ def test_slices_of_a_loop_count_as_slices_and_its_body_as_often_as_it_runs():
     reads_row_and_index, all_reduce, writes_row_in_place, compares = 2 * ROW + 4, 2 * ROW, 2 * ROW + 4, 4 + 4 + 1
     assert program.memory_bytes() == turns * (reads_row_and_index + all_reduce + writes_row_in_place + compares)
     (one,) = program.collectives()
-    assert (one.kind, one.moved, one.calls, one.overlaps, one.groups) == (
-        "all-reduce",
-        2.0 * turns * ROW,
-        turns,
-        False,
-        ((0, 1),),
-    )
+    assert one == ("all-reduce", 2.0 * turns * ROW, turns, ((0, 1),))
 
 
 def test_a_loop_whose_turns_the_compiler_knows():
@@ -79,22 +73,18 @@ def test_a_loop_whose_turns_the_compiler_knows():
 
 PAIR = """HloModule m, is_scheduled=true
 
-ENTRY %main (p: f32[4,128], q: f32[128,128]) -> f32[16,128] {{
-  %p = f32[4,128]{{1,0}} parameter(0)
-  %q = f32[128,128]{{1,0}} parameter(1)
-  %start = (f32[4,128]{{1,0}}, f32[16,128]{{1,0}}) all-gather-start(%p), replica_groups=[1,4]<=[4], dimensions={{0}}
-  {between}
-  %done = f32[16,128]{{1,0}} all-gather-done(%start)
-  ROOT %copy = f32[16,128]{{1,0}} copy(%done)
-}}
+ENTRY %main (p: f32[4,128]) -> f32[16,128] {
+  %p = f32[4,128]{1,0} parameter(0)
+  %start = (f32[4,128]{1,0}, f32[16,128]{1,0}) all-gather-start(%p), replica_groups=[1,4]<=[4], dimensions={0}
+  ROOT %done = f32[16,128]{1,0} all-gather-done(%start)
+}
 """
-PRODUCT = "%dot = f32[128,128]{1,0} dot(%q, %q), lhs_contracting_dims={1}, rhs_contracting_dims={0}"
 
 
-@pytest.mark.parametrize(("between", "overlaps"), [("", False), (PRODUCT, True)])
-def test_a_collective_overlaps_if_something_is_computed_before_its_end(between, overlaps):
-    (one,) = Program(PAIR.format(between=between)).collectives()
-    assert (one.overlaps, one.moved, one.groups) == (overlaps, 16 * ROW, ((0, 1, 2, 3),))
+def test_a_collective_that_starts_and_ends_counts_once_with_its_full_array():
+    program = Program(PAIR)
+    assert program.collectives() == [("all-gather", 16.0 * ROW, 1, ((0, 1, 2, 3),))]
+    assert program.memory_bytes() == (4 + 16) * ROW
 
 
 FUSED = """HloModule m, is_scheduled=true
@@ -120,7 +110,7 @@ ENTRY %main (p: bf16[8,128]) -> bf16[32,128] {
 
 def test_a_collective_that_is_spread_over_fusions_counts_once():
     (one,) = Program(FUSED).collectives()
-    assert (one.kind, one.moved, one.overlaps) == ("all-gather", 2.0 * 32 * 128, True)
+    assert (one.kind, one.moved, one.calls) == ("all-gather", 2.0 * 32 * 128, 1)
 
 
 def test_bytes_equal_those_of_the_compiler_where_nothing_loops_or_is_sliced():

@@ -1,8 +1,11 @@
 """Statistics of the Inception or VGG features of real images, to compare samples with.
 
-    python -m experiments.analysis.reference_statistics --data=cifar10 --weights=inception.safetensors --out=cifar10.npz
-    python -m experiments.analysis.reference_statistics --data=pictures/ --size=64 --weights=… --resize=clean --out=…
-    python -m experiments.analysis.reference_statistics --data=cifar10 --network=vgg --weights=vgg16.pth --out=…
+    python -m experiments.projects.published.reference_statistics --data=cifar10 \\
+        --weights=inception.safetensors --out=cifar10.npz
+    python -m experiments.projects.published.reference_statistics --data=pictures/ --size=64 --resize=clean \\
+        --weights=… --out=…
+    python -m experiments.projects.published.reference_statistics --data=cifar10 --network=vgg \\
+        --weights=vgg16.pth --out=…
 
 ``--data`` is a folder of pictures or the name of a TFDS set. Writes the layout of EDM (``mu``, ``sigma``) with the
 fields of ADM for the sFID (``mu_s``, ``sigma_s``), the number of images, how they were resized, the checksum of the

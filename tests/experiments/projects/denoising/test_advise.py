@@ -1,4 +1,4 @@
-"""``experiments.analysis.advise``: scales against closed forms, overrides that build, bad inputs."""
+"""``experiments.projects.denoising.advise``: scales against closed forms, overrides that build, bad inputs."""
 
 import math
 import re
@@ -13,12 +13,12 @@ from PIL import Image
 from programs import fails, run
 
 from experiments import data, training
-from experiments.analysis import advice, data_scales, named_data
 from experiments.cli import command_line
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import checks
 from experiments.models.model import build_model
+from experiments.projects.denoising import advice, data_scales, named_data
 from scorekit import audio, densities
 from scorekit.densities import random_fields, spectra
 
@@ -167,12 +167,11 @@ def trainings(out):
 
 def advised(*given):
     """The output of the program for some data, and the configs of its commands, whose models are built."""
-    code, out, err = run("analysis.advise", *given)
+    code, out, err = run("projects.denoising.advise", *given)
     assert (code, err) == (0, "")
     found = list(trainings(out))
     for config in found:
         base.check_fields(config)
-        data.check(config)
         checks.check(config, data.build(config))
         training.check(config)
         model = build_model(config, data.build(config))
@@ -229,5 +228,5 @@ def test_the_advice_on_points_builds():
 def test_a_folder_of_sounds_says_which_sounds_are_read(tmp_path):
     (tmp_path / "piano").mkdir()
     audio.write(tmp_path / "piano" / "a.wav", np.zeros(100, np.float32), 16_000)
-    err = fails("analysis.advise", f"--data={tmp_path}")
+    err = fails("projects.denoising.advise", f"--data={tmp_path}")
     assert err.startswith(f"error: --data={tmp_path}: it holds sounds (a.wav): give a config with this folder as data")

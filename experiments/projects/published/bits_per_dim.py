@@ -1,8 +1,8 @@
 """Bits per dimension of published weights on test data: the exact likelihood and the variational bound.
 
-    python -m experiments.analysis.bits_per_dim --weights=edm-cifar10-32x32-uncond-vp.pkl \\
+    python -m experiments.projects.published.bits_per_dim --weights=edm-cifar10-32x32-uncond-vp.pkl \\
         --config=experiments/configs/published/cifar10_edm.py --config.evaluation.exact_examples=1000
-    python -m experiments.analysis.bits_per_dim --weights=checkpoint_26.pth --preconditioning=vp --config=…
+    python -m experiments.projects.published.bits_per_dim --weights=checkpoint_26.pth --preconditioning=vp --config=…
 
 ``--weights`` is any file or folder that ``scorekit.io.load`` reads, whose layout is recognised. Of the config only
 ``data``, ``evaluation`` and ``seed`` are used. ``--preconditioning`` gives the meaning of the network's input and
@@ -12,8 +12,7 @@ the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 
 from absl import flags
 
-from experiments import data, evaluation
-from experiments.analysis.published_weights import PRECONDITIONINGS, open_foreign
+from experiments import evaluation
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -21,8 +20,9 @@ from experiments.configs import base
 from experiments.evaluation.exact import exact_bits
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.models.devices import everywhere
-from experiments.models.latents import load_data
+from experiments.models.inputs import load_data
 from experiments.models.runs import write_results
+from experiments.projects.published.published_weights import PRECONDITIONINGS, open_foreign
 from experiments.reporting.report import tables_as_text
 from experiments.reporting.tables import bound_table, exact_table
 
@@ -33,10 +33,9 @@ _OUT = shared.out("The .json file to write.")
 
 
 def main(config: Config) -> str:
-    data.check(config)
-    evaluation.check(config)
     out = shared.results(_OUT, None, "") if _OUT.value else None
     dataset = load_data(config)
+    evaluation.check(config, dataset)
     model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
     params = everywhere(params)
     print(f"{_WEIGHTS.value} on test data of {dataset.name} …", flush=True)

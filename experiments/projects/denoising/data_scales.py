@@ -112,12 +112,14 @@ def _blocks(dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[np.ndarra
         yield np.asarray(dataset.inputs(part), np.float32)
 
 
-def octaves(scales: Scales) -> list[Octave]:
-    """The frequencies of images and signals by octaves from one cycle per side on, without the mean; none of points."""
-    return [] if scales.bands is None else _octaves(scales, scales.bands, scales.power)
+def octaves(scales: Scales, channel: np.ndarray | None = None) -> list[Octave]:
+    """The frequencies of images and signals by octaves from one cycle per side on, without the mean; none of points.
 
-
-def _octaves(scales: Scales, bands: spectra.Bands, powers: np.ndarray) -> list[Octave]:
+    ``channel`` is the power of each band of a channel, by default the mean over the channels.
+    """
+    if (bands := scales.bands) is None:
+        return []
+    powers = scales.power if channel is None else channel
     frequency, total = np.asarray(bands.frequency), float(powers @ scales.count) or 1.0
     inner = np.clip(frequency, 1e-9, 0.5 - 1e-6)  # the corners of the square of frequencies are of the last octave
     index = np.floor(np.log2(inner * max(bands.index.shape)) + 1e-6)
@@ -132,11 +134,8 @@ def _octaves(scales: Scales, bands: spectra.Bands, powers: np.ndarray) -> list[O
 
 def strongest(scales: Scales) -> list[float]:
     """The noise level at which each octave is lost in the channel that has most of it."""
-    if scales.bands is None:
-        return []
     each = scales.power[None] if scales.channels is None else scales.channels.T
-    sigmas = [[octave.sigma for octave in _octaves(scales, scales.bands, powers)] for powers in each]
-    return np.max(sigmas, axis=0).tolist()
+    return np.max([[octave.sigma for octave in octaves(scales, power)] for power in each], axis=0).tolist()
 
 
 def moments(scales: Scales) -> tuple[float, float]:

@@ -10,9 +10,9 @@ import pytest
 from programs import succeeds
 
 from experiments import data
-from experiments.analysis.published_weights import open_foreign
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits_dit
+from experiments.projects.published.published_weights import open_foreign
 from scorekit import io, schedules
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning
 from scorekit.networks import DiT
@@ -37,7 +37,9 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
     out = tmp_path / "found.json"
     given = ["evaluation.exact_examples=20", "evaluation.exact_tolerance=1e-3", "evaluation.bound_times=4"]
     options = [f"--config.{field}" for field in given]
-    printed = succeeds("analysis.bits_per_dim", f"--weights={weights}", f"--config={CONFIG}", *options, f"--out={out}")
+    printed = succeeds(
+        "projects.published.bits_per_dim", f"--weights={weights}", f"--config={CONFIG}", *options, f"--out={out}"
+    )
     dataset = data.build(digits_dit.get_config())
     x, width = np.asarray(dataset.to_model(dataset.test["x"][:20])), 2 / (dataset.bins - 1)
     nats = 0.5 * math.log(2 * math.pi) + 0.5 * (x**2 + width**2 / 12)

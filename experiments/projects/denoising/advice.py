@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.analysis.data_scales import Scales, coarsest, moments, octaves, photographs, strongest
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
+from experiments.projects.denoising.data_scales import Scales, coarsest, moments, octaves, photographs, strongest
 from experiments.reporting.report import Table
 from scorekit import samplers, schedules
 from scorekit.typing import Schedule
@@ -28,13 +28,6 @@ class Advice(NamedTuple):
     why: str
 
 
-LATENTS_ADVICE = Advice(
-    "a model of latents",
-    f"from {LATENTS} pixels a side on most of what is learned is texture: python -m experiments.latents.precompute "
-    "encodes the folder with a published autoencoder; run this again with --config.latents=…",
-)
-
-
 class Command(NamedTuple):
     """A training: the config file, and the fields that differ from it."""
 
@@ -44,16 +37,9 @@ class Command(NamedTuple):
 
     def text(self, workdir: str) -> str:
         """The command as it is typed."""
-        given = [f"--config.{field}={as_text(value)}" for field, value in self.overrides.items()]
-        words = [f"--config={self.config}", f"--workdir={workdir}", *given]
-        lines = ["python -m experiments.train"]
-        for word in map(shlex.quote, words):
-            if len(lines[-1]) + len(word) > 96:
-                lines[-1] += " \\"
-                lines.append(f"    {word}")
-            else:
-                lines[-1] += f" {word}"
-        return "\n".join(lines)
+        first = f"python -m experiments.train --config={shlex.quote(self.config)} --workdir={workdir}"
+        words = (shlex.quote(f"--config.{field}={as_text(value)}") for field, value in self.overrides.items())
+        return " \\\n    ".join([first, *words])
 
 
 def as_text(value: Any) -> str:
@@ -178,7 +164,7 @@ def scale_table(scales: Scales, dataset: Dataset) -> Table:
 
 def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> list[Advice]:
     """On the schedule, EDM's distribution and the sampler."""
-    factor, edm = spectral_factor(scales), edm_fields(scales)
+    factor, edm, photographic = spectral_factor(scales), edm_fields(scales), moments(photographs(32))
     coarse = coarsest(scales)
     strongest = "" if scales.channels is None else " of the strongest channel"
     lost = (
@@ -198,7 +184,7 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
         Advice(
             f"P_mean = {edm['loss.times.mean']:g}, P_std = {edm['loss.times.std']:g} for EDM's log-normal noise",
             "mean and standard deviation of log sigma over the noise levels at which the coefficients are recovered; "
-            f"photographs of 32 x 32 give {_moments(32)}, EDM has -1.2, 1.2",
+            f"photographs of 32 x 32 give {photographic[0]:.2f}, {photographic[1]:.2f}, EDM has -1.2, 1.2",
         ),
         Advice(
             f"sigma from {edm['schedule.sigma_min']:g} to {edm['schedule.sigma_max']:g} for EDM",
@@ -209,11 +195,6 @@ def noise_advice(scales: Scales, shape: tuple[int, ...], schedule: Schedule) -> 
             "the least error for this number of evaluations of exact and trained denoisers (docs/solvers.md)",
         ),
     ]
-
-
-def _moments(side: int) -> str:
-    mean, std = moments(photographs(side))
-    return f"{mean:.2f}, {std:.2f}"
 
 
 def patch_advice(scales: Scales, shape: tuple[int, ...]) -> Advice:
@@ -227,6 +208,15 @@ def patch_advice(scales: Scales, shape: tuple[int, ...]) -> Advice:
     if patch > 1:
         why += f"; {finer:.0%} of the variance is finer than a patch and left to its linear embedding"
     return Advice(f"patch = {patch} for a DiT", why)
+
+
+def latents_advice(shape: tuple[int, ...]) -> list[Advice]:
+    """Of large images, advice to train on latents."""
+    why = (
+        f"from {LATENTS} pixels a side on most of what is learned is texture: python -m experiments.latents.precompute "
+        "encodes the folder with a published autoencoder; run this again with --config.latents=…"
+    )
+    return [Advice("a model of latents", why)] if len(shape) == 3 and max(shape[:2]) >= LATENTS else []
 
 
 def network_advice(config: str, why: str, params: Any, examples: int | None) -> Advice:

@@ -1,6 +1,6 @@
 """The figures of docs/typicality.md, all exact.
 
-python -m experiments.analysis.typicality_figures --out=docs/typicality
+python -m experiments.projects.ood.typicality_figures --out=docs/typicality
 """
 
 import jax

@@ -1,8 +1,8 @@
 """Noise levels, patch and network for a data set, from measurements on it, with the config overrides for them.
 
-    python -m experiments.analysis.advise --data=digits
-    python -m experiments.analysis.advise --data=~/pictures --config.data.image_size=64
-    python -m experiments.analysis.advise --data=experiments/configs/notes/notes.py
+    python -m experiments.projects.denoising.advise --data=digits
+    python -m experiments.projects.denoising.advise --data=~/pictures --config.data.image_size=64
+    python -m experiments.projects.denoising.advise --data=experiments/configs/notes/notes.py
 
 ``--data`` is a folder of pictures, a tar file, the name of a data set, or a config file or its name; with a config the
 advice is for its network. ``--config.data.…`` are the fields of training. Prints sigma_data, the noise level at which
@@ -13,13 +13,12 @@ import textwrap
 
 from absl import flags
 
-from experiments import data
-from experiments.analysis import advice, data_scales, named_data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.models import choices, inputs
+from experiments.projects.denoising import advice, data_scales, named_data
 from experiments.reporting.report import tables_as_text
 
 _DATA = shared.define(
@@ -31,7 +30,6 @@ WIDTH = 100
 
 
 def main(config: Config) -> str:
-    data.check(config)
     dataset = inputs.load_data(config)
     scales = data_scales.measure(dataset, _LIMIT.value)
     path, own, why = named_data.known_config(_DATA.value), {}, "as it is configured for these data"
@@ -44,8 +42,8 @@ def main(config: Config) -> str:
         given[0] = given[0]._replace(why=f"{given[0].why}; the config has {config.noise_factor:g}")
     if scales.bands is not None:
         given.append(advice.patch_advice(scales, dataset.shape))
-    if len(dataset.shape) == 3 and max(dataset.shape[:2]) >= advice.LATENTS and not config.latents:
-        given.append(advice.LATENTS_ADVICE)
+    if not config.latents:
+        given += advice.latents_advice(dataset.shape)
     print(advice.summary(scales, dataset))
     print(tables_as_text([advice.scale_table(scales, dataset)]))
     print("advice")

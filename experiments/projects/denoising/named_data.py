@@ -7,21 +7,19 @@ from typing import Any
 
 import jax
 
-from experiments import configs, data
-from experiments.analysis import advice
+from experiments import configs
 from experiments.cli import command_line
 from experiments.cli.config import Config, ConfigError, leaves
 from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.data.notes import Notes
-from experiments.data.phrases import Phrases
 from experiments.models.devices import param_shapes
 from experiments.models.model import build_model
+from experiments.projects.denoising import advice
 from scorekit.typing import PyTree
 
 ROOT = Path(configs.__file__).parent
 SOUNDS = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
-OF_KIND = {Notes: "notes/notes.py", Phrases: "phrases/phrases.py"}
+OF_SOUNDS = {"nsynth": "notes/notes.py", "soundfont_notes": "notes/notes.py", "soundfont_phrases": "phrases/phrases.py"}
 """The config of a set of sounds that has none of its own."""
 
 
@@ -30,9 +28,9 @@ def known_config(name: str) -> str | None:
     if name.endswith(".py"):
         return name
     every = {path.stem: path for path in sorted(ROOT.glob("*/*.py")) if path.parent.name != "published"}
-    sets_name = re.compile(rf'config\.data(\.name = |\.update\(\s*name=)"{re.escape(name)}"')
+    sets_name = re.compile(rf'config\.data(\.set = |\.update\([^)]*set=)"{re.escape(name)}"')
     same = [path for path in every.values() if sets_name.search(path.read_text())]
-    kind = OF_KIND.get(data.KINDS.get(name.split("/")[0], Dataset))
+    kind = OF_SOUNDS.get(name.split("/")[0])
     path = every.get(name) or (same[0] if same else kind and ROOT / kind)
     return None if path is None else os.path.relpath(path)
 
@@ -54,11 +52,11 @@ def opened(name: str | None) -> Config:
         return config
     if (found := known_config(name)) is not None:
         of_set: Config = command_line.load_config(found)
-        if name.split("/")[0] in data.KINDS:
-            of_set.data.name = name
+        if name.split("/")[0] in OF_SOUNDS:
+            of_set.data.set = name
         return of_set
     config = base.get_config()
-    config.data.name = name
+    config.data.set = name
     if path.suffix or name.startswith(("/", "~", ".")):
         raise ConfigError(f"--data={name}: there is no such folder or file")
     return config
@@ -68,7 +66,7 @@ def own_fields(config: Config, path: str) -> dict[str, Any]:
     """The fields of the data that differ from the config file."""
     of_file: Config = command_line.load_config(path)
     theirs = dict(leaves(of_file.data))
-    return {f"data.{field}": value for field, value in leaves(config.data) if value != theirs[field]}
+    return {f"data.{field}": value for field, value in leaves(config.data) if value != theirs.get(field)}
 
 
 def param_shapes_of(command: advice.Command, dataset: Dataset) -> PyTree:

@@ -1,0 +1,1 @@
+"""Published weights and reference statistics, for the comparison with published figures."""
