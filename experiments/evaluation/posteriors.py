@@ -107,15 +107,15 @@ def two_sample(posterior: Posterior, rows: Batch, seed: int) -> float | None:
         return None
     from sklearn.neural_network import MLPClassifier
 
-    found, few = [], rows_of(rows, slice(number))
+    accuracies, few = [], rows_of(rows, slice(number))
     hidden = (10 * math.prod(dataset.shape),) * 2
     classifier = MLPClassifier(hidden, max_iter=1000, early_stopping=True, random_state=1)
     drawn = posterior.sample(seed + 1, few, _EXACT_SAMPLES)
     for i, x in enumerate(dataset.conditions_of(few)["condition"]):
         key = jax.random.fold_in(jax.random.key(seed), i)
         exact = np.asarray(dataset.simulator.posterior(key, jnp.asarray(x[None], jnp.float32), _EXACT_SAMPLES))
-        found.append(float(metrics.two_sample_test(exact, drawn[i, : len(exact)], classifier).statistic))
-    return float(np.mean(found))
+        accuracies.append(float(metrics.two_sample_test(exact, drawn[i, : len(exact)], classifier).statistic))
+    return float(np.mean(accuracies))
 
 
 def replicated(posterior: Posterior, rows: Batch, samples: np.ndarray, seed: int) -> float | None:
@@ -140,23 +140,21 @@ def composed(posterior: Posterior, seed: int) -> dict[str, dict[str, Any]]:
     Of each number of observations the root mean square error of the mean in exact standard deviations, and the ratios
     of the variances to the exact ones.
     """
-    dataset, found = posterior.dataset, {}
-    if not posterior.config.evaluation.composed:
-        return found
-    assert isinstance(dataset, Simulations)
-    assert dataset.simulator.posterior is not None
-    assert dataset.prior is not None
+    dataset, rows = posterior.dataset, {}
     for number in posterior.config.evaluation.composed:
+        assert isinstance(dataset, Simulations)
+        assert dataset.simulator.posterior is not None
+        assert dataset.prior is not None
         for_theta, for_x, for_exact = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3)
         theta = jnp.repeat(dataset.prior.sample(for_theta, 1), number, axis=0)
         observed = dataset.simulate(for_x, theta)
         ours = posterior.sample_composed(seed, observed, _EXACT_SAMPLES)
         exact = np.asarray(dataset.simulator.posterior(for_exact, jnp.asarray(observed["x"]), 20 * _EXACT_SAMPLES))
         error, ratio = (ours.mean(0) - exact.mean(0)) / exact.std(0), ours.var(0) / exact.var(0)
-        found[f"{number} observation{'s' * (number > 1)}"] = {
+        rows[f"{number} observation{'s' * (number > 1)}"] = {
             "error of the mean": float(np.sqrt(np.mean(np.square(error)))),
             "mean variance ratio": float(ratio.mean()),
             "smallest": float(ratio.min()),
             "largest": float(ratio.max()),
         }
-    return found
+    return rows

@@ -47,10 +47,10 @@ def use_statistics(dataset: Table, workdir: Path) -> None:
     path = workdir / STATISTICS
     if not path.exists():
         raise ConfigError(f"--workdir={workdir}: must hold {STATISTICS}, the scales of the training table")
-    found = {name: np.asarray(value, float) for name, value in json.loads(path.read_text()).items()}
-    if found["mean"].shape != dataset.statistics.mean.shape or found["center"].shape != dataset.statistics.center.shape:
+    saved = Statistics(**{name: np.asarray(value, float) for name, value in json.loads(path.read_text()).items()})
+    if [value.shape for value in saved] != [value.shape for value in dataset.statistics]:
         raise ConfigError(f"--workdir={workdir}: was trained on a table with other columns than {dataset.name} has")
-    dataset.use(Statistics(**found))
+    dataset.use(saved)
 
 
 def samples_given(config: Config, run: Run, path: str, number: int, seed: int) -> dict[str, np.ndarray]:
@@ -102,15 +102,14 @@ class Posterior:
     def sample(self, seed: int, observed: Observations, number: int) -> np.ndarray:
         """Parameters ``(M, number, D)`` given each of M observations."""
         given, scale = self.conditions(observed, number), self.config.sampling.guidance_scale
-        found = self.run.generate(self.run.params, seed, given, scale)
-        return found.reshape(-1, number, *found.shape[1:])
+        return self.run.generate(self.run.params, seed, given, scale).reshape(-1, number, *self.dataset.shape)
 
     def prior(self) -> Denoiser:
         """The denoiser of the prior, standardised: exact of an unbounded Gaussian, else of the null token."""
-        given, found = getattr(self.dataset.prior, "given", None), self.dataset.statistics
-        if isinstance(given, densities.Gaussian) and np.isinf([found.lower, found.upper]).all():
-            covariance = given.covariance() / np.outer(found.std, found.std)
-            exact = densities.gaussian((given.mean - found.mean) / found.std, covariance=covariance)
+        given, scales = getattr(self.dataset.prior, "given", None), self.dataset.statistics
+        if isinstance(given, densities.Gaussian) and np.isinf([scales.lower, scales.upper]).all():
+            covariance = given.covariance() / np.outer(scales.std, scales.std)
+            exact = densities.gaussian((given.mean - scales.mean) / scales.std, covariance=covariance)
             return denoisers.exact_denoiser(exact, self.run.model.schedule)
         if missing := untrained_nulls(self.config):
             field = {"dense_map": "map"}.get(missing[-1], missing[-1])
@@ -124,14 +123,9 @@ class Posterior:
         Composed from the posteriors given single ones (GAUSS, :func:`scorekit.guidance.composed`), whose covariances
         are estimated from ``pilot`` samples each.
         """
-        single = np.asarray(
-            self.dataset.as_batch(self.sample(seed, observed, pilot).reshape(-1, *self.dataset.shape))["x"]
-        )
-        single = single.reshape(-1, pilot, single.shape[-1])
-        covariances = np.stack([np.atleast_2d(np.cov(one.T)) for one in single])
         model, params, prior = self.run.model, self.run.params, self.prior()
-        prior_samples = self.dataset.train["x"]
-        of_prior = np.atleast_2d(np.cov(prior_samples.T))
+        single = self.dataset.as_batch(self.sample(seed, observed, pilot))["x"]
+        covariances = np.stack([np.atleast_2d(np.cov(one.T)) for one in single])
 
         def conditional(x: Array, t: Array, observation: PyTree) -> Any:
             repeat = lambda leaf: jnp.broadcast_to(leaf, (len(x), *jnp.shape(leaf)))
@@ -144,14 +138,14 @@ class Posterior:
             model.schedule,
             "gaussian",
             covariances=covariances,
-            prior_covariance=of_prior,
+            prior_covariance=np.atleast_2d(np.cov(self.dataset.train["x"].T)),
         )
         solver, ts = build_sampler(self.config, model.schedule)
         for_prior, for_steps = jax.random.split(jax.random.key(seed))
         x = process.sample_prior(for_prior, model.schedule, jnp.zeros((number, *self.dataset.shape)), ts[0])
         key = for_steps if solver.stochastic else None
-        found = jax.jit(lambda x: samplers.sample(key, product, model.schedule, solver, x, ts))(x)
-        return np.asarray(self.dataset.from_model(found))
+        samples = jax.jit(lambda x: samplers.sample(key, product, model.schedule, solver, x, ts))(x)
+        return np.asarray(self.dataset.from_model(samples))
 
     def log_prob(self, theta: np.ndarray, observed: Observations) -> np.ndarray:
         """``log p(theta | x)`` in nats of parameters ``(M, S, D)``: ``(M, S)``, minus infinity outside the bounds.
@@ -167,8 +161,8 @@ class Posterior:
         x = self.dataset.as_batch(theta)["x"]
 
         def block(rows: np.ndarray) -> np.ndarray:
-            found = self._solve(self.run.params, jax.tree.map(lambda leaf: leaf[rows], given), x[rows])
-            return found.raise_if_failed().log_p
+            solved = self._solve(self.run.params, jax.tree.map(lambda leaf: leaf[rows], given), x[rows])
+            return solved.raise_if_failed().log_p
 
-        found = in_blocks(block, np.arange(len(x)), min(_BLOCK, len(x))) + np.asarray(self.dataset.log_det(theta))
-        return np.where(inside, found, -np.inf).reshape(shape)
+        log_prob = in_blocks(block, np.arange(len(x)), min(_BLOCK, len(x))) + np.asarray(self.dataset.log_det(theta))
+        return np.where(inside, log_prob, -np.inf).reshape(shape)

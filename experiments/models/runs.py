@@ -67,7 +67,7 @@ def open_run(
     """
     FIELDS.check_values(config)
     saved = check_weights(config, workdir, step)
-    if config.latents and not on_latents:
+    if config.get("latents") and not on_latents:
         raise ConfigError(
             f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
         )

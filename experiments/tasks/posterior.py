@@ -12,8 +12,9 @@ from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import require, require_field
 from experiments.cli.fields import Section
-from experiments.data.vectors.simulators import OF_SEVERAL
-from experiments.data.vectors.tables import Table, conditions_chosen
+from experiments.data import conditions
+from experiments.data.vectors.simulators import Simulations
+from experiments.data.vectors.tables import Table, check_conditions
 from experiments.evaluation import LEFT_OUT, posteriors
 from experiments.models import checks, runs
 from experiments.models.posterior import Posterior, use_statistics, write_statistics
@@ -32,30 +33,25 @@ _SAMPLING = models.FIELDS["sampling"].but(steps=40, guidance_scale=1.0, batch_si
 _MODEL = Section({**models.FIELDS, "loss": _LOSS, "sampling": _SAMPLING})
 FIELDS = task.fields(
     "posterior",
-    data.FIELDS.but(name="simulator", vector="columns", label="none"),
+    data.KINDS.but("simulator"),
+    conditions=conditions.FIELDS.but(vector="columns"),
     **_MODEL.but(network="mlp", schedule="linear_log_snr", guidance=("conditional",)),
     evaluation=posteriors.FIELDS,
 )
 OPENED_BY = "is a posterior, which this program does not take; sample and evaluate do"
-load, drawn_by, check_continues, build = data.load, diffusion.drawn_by, loop.check_same_run, diffusion.build
+load, drawn_by, check_continues, build = data.build, diffusion.drawn_by, loop.check_same_run, diffusion.build
 fields = lambda config=None: FIELDS
 
 
-def check(config):
-    kinds = [name for name, kind in data.KINDS.items() if issubclass(kind, Table)]
-    allowed = f"{' or '.join(kinds)} for config.task=posterior"
-    require_field(config, "data.name", config.data.name in kinds, allowed)
-    data.check(config)
-    require(
-        bool(conditions_chosen(config.data)),
-        "conditions.vector.name",
-        config.conditions.vector.name,
-        "columns, or conditions.tokens.name=set or conditions.map.name=sequence: a posterior needs an observation",
-    )
-    known = not config.evaluation.composed or config.data.simulator in OF_SEVERAL
-    allowed = f"() unless data.simulator={' or '.join(OF_SEVERAL)}: no other posterior of several observations is known"
-    require(known, "evaluation.composed", config.evaluation.composed, allowed)
-    checks.check(config, (config.sampling.guidance_scale,))
+def check(config, dataset):
+    require_field(config, "data.name", isinstance(dataset, Table), "table or simulator for config.task=posterior")
+    allowed = "set for config.task=posterior: a posterior needs an observation"
+    require(dataset.condition_kind is not None, "data.condition", None, allowed)
+    check_conditions(dataset, {section: config.conditions[section].name for section in ("vector", "map", "tokens")})
+    known = isinstance(dataset, Simulations) and dataset.simulator.of_several
+    allowed = "() unless the exact posterior of several observations is known, as of data.simulator=gaussian_linear"
+    require_field(config, "evaluation.composed", known or not config.evaluation.composed, allowed)
+    checks.check(config, dataset, (config.sampling.guidance_scale,))
     checks.check_trainable(config)
 
 
@@ -81,8 +77,8 @@ def best_step(workdir: Path) -> int | None:
 
 
 def open_run(config, workdir, step=None, scales=None):
-    check(config)
-    dataset: Any = load(config)  # a Table
+    dataset: Any = load(config)
+    check(config, dataset)
     use_statistics(dataset, workdir)
     step = best_step(workdir) if step is None else step
     return runs.open_run(config, workdir, step, (config.sampling.guidance_scale,), dataset=dataset)

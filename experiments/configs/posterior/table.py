@@ -11,6 +11,6 @@ from experiments.configs.posterior import two_moons
 
 def get_config():
     config = two_moons.get_config()
-    config.data.update(name="table", path="table.npz", condition="x", simulator=None, simulations=None)
+    config.data.update(name="table", path="table.npz", condition="x")
     config.evaluation.at_end = None
     return config

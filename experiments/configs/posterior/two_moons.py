@@ -15,7 +15,7 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "gaussian_linear")
     config = base.get_config("posterior")
-    config.data.simulator, config.data.simulations = "two_moons", 100_000
+    config.data.update(simulator="two_moons", simulations=100_000)
     config.network.update(features=128, blocks=4, encoder_blocks=2)
     config.loss.times.update(mean=-1.2, std=1.6)
     config.schedule.update(log_snr_max=14.0, log_snr_min=-8.0)

@@ -1,10 +1,10 @@
-"""Columns of CSV and NPZ files: reading them, their names, their bounds, and what is wrong with their values."""
+"""Columns of CSV and NPZ files: their values, names and bounds; errors name the row and the column."""
 
 import csv
 import io
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +31,21 @@ def parse_bounds(text: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     >>> parse_bounds("0:", 2)
     (array([0., 0.]), array([inf, inf]))
     """
-    try:
-        pairs = [part.split(":") for part in text.split(",")]
-        found = [(_number(low or "-inf"), _number(high or "inf")) for low, high in pairs]
-    except ValueError:
-        found = []
-    found = found * size if len(found) == 1 else found
-    fits = len(found) == size and all(low < high for low, high in found)
-    require(
-        fits, "data.bounds", text, f"{size} pairs such as 0:1, 0: or :, separated by commas, or one for all columns"
-    )
-    lower, upper = np.asarray(found, float).T
-    return lower, upper
+    pairs = [part.split(":") for part in text.split(",")]
+    pairs *= size if len(pairs) == 1 else 1
+    ends = np.array([[_number(pair[0] or "-inf"), _number(pair[1] or "inf")] for pair in pairs if len(pair) == 2])
+    fits = len(pairs) == len(ends) == size and bool(np.all(ends[:, 0] < ends[:, 1]))
+    allowed = f"{size} pairs such as 0:1, 0: or :, separated by commas, or one for all columns"
+    require(fits, "data.bounds", text, allowed)
+    return ends[:, 0], ends[:, 1]
 
 
-def entries(found: dict[str, np.ndarray], names: tuple[str, ...]) -> tuple[str, ...]:
-    sizes = {name: found[name].reshape(len(found[name]), -1).shape[1] for name in names}
+def entries(sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """The names of the entries of columns by their sizes.
+
+    >>> entries({"a": 1, "b": 2})
+    ('a', 'b_1', 'b_2')
+    """
     return tuple(f"{name}_{i + 1}" if size > 1 else name for name, size in sizes.items() for i in range(size))
 
 
@@ -61,44 +60,33 @@ def inside(x: np.ndarray, lower: np.ndarray, upper: np.ndarray, names: tuple[str
     return np.where(interval, np.clip(x, lower + edge, upper - edge), x)
 
 
-def elements_of(values: np.ndarray, present: np.ndarray | None) -> np.ndarray:
-    return values if present is None else values[present]
-
-
-def moments_of(
-    values: np.ndarray, kept: np.ndarray, names: tuple[str, ...], present: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the columns over the rows ``kept``; a ``ValueError`` names one without scale."""
-    rows = elements_of(values[kept], None if present is None else present[kept])
+def moments_of(rows: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, standard deviation and range of columns; a ``ValueError`` names one without scale."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        mean, std = rows.mean(axis=0), rows.std(axis=0)
-    constant = rows.max(axis=0) == rows.min(axis=0)
-    if np.any(constant):
-        given = ", ".join(itertools.compress(names, constant))
+        mean, std, lowest, highest = rows.mean(0), rows.std(0), rows.min(0), rows.max(0)
+    if np.any(lowest == highest):
+        given = ", ".join(itertools.compress(names, lowest == highest))
         raise ValueError(f"columns that are the same in all training rows must be left out, got {given}")
     for name, value in zip(names, std, strict=True):
         if not _STDS[0] <= value <= _STDS[1]:
             allowed = "from {:g} to {:g}".format(*_STDS)
             raise ValueError(f"column {name}: must have a standard deviation {allowed}, got {value:g}; change its unit")
-    return mean, std
+    return mean, std, lowest, highest
 
 
-def named(given: str | None, field: str, found: dict[str, np.ndarray], others: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of columns that a field lists, by default of ``x`` all others."""
-    if given is None:
-        return tuple(name for name in found if name not in others) if field == "x" else ()
+def named(argument: str, given: str, columns: Collection[str]) -> tuple[str, ...]:
+    """The names of columns that an argument lists."""
     names = tuple(name.strip() for name in given.split(","))
-    fits = len({*names}) == len(names) and not {*names} - (found.keys() - {*others})
-    allowed = f"some of the columns {', '.join(name for name in found if name not in others)}, each once"
-    require(fits, f"data.{field}", given, allowed)
+    fits = len({*names}) == len(names) and {*names} <= {*columns}
+    require(fits, f"data.{argument}", given, f"some of the columns {', '.join(columns)}, each once")
     return names
 
 
-def numbers(found: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+def numbers(columns: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
     """These columns, ``(N, D)`` in float64; a ``ValueError`` names the row and column of what is no finite number."""
-    parts = [np.zeros((len(next(iter(found.values()))), 0))]
+    parts = [np.zeros((len(next(iter(columns.values()))), 0))]
     for name in names:
-        column = found[name].reshape(len(found[name]), -1)
+        column = columns[name].reshape(len(columns[name]), -1)
         if column.dtype.kind not in "biufU":
             raise ValueError(f"column {name}: must hold numbers, it holds {column.dtype}")
         try:
@@ -144,16 +132,16 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(names):
             raise ValueError(f"row {number}: must have {len(names)} columns, it has {len(row)}")
-    return {name: np.asarray(column) for name, column in zip(names, zip(*rows[1:], strict=True), strict=False)}
+    return {name: np.asarray(column) for name, column in zip(names, zip(*rows[1:], strict=True), strict=True)}
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays ``(N,)``, ``(N, D)`` or, of sets and sequences, ``(N, T, C)`` of an NPZ file."""
-    found = read_arrays(path)
-    shapes = {name: array.shape for name, array in found.items()}
+    arrays = read_arrays(path)
+    shapes = {name: array.shape for name, array in arrays.items()}
     if len({shape[:1] for shape in shapes.values()}) != 1 or not all(len(s) in (1, 2, 3) for s in shapes.values()):
         raise ValueError(f"arrays must be (N,), (N, D) or (N, T, C) with one N, they are {shapes}")
-    return found
+    return arrays
 
 
 READERS = {".csv": _read_csv, ".npz": _read_npz}

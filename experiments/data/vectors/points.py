@@ -1,16 +1,18 @@
 """Points of a known density, and what all data without places share."""
 
+import functools
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import require
 from experiments.data.dataset import Dataset
 from experiments.data.display import Points, Preview, Scorer
 from scorekit import densities, metrics
+from scorekit.arguments import OneOf
 
 
 def distances_to(test: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
@@ -29,33 +31,35 @@ class Vectors(Dataset):
 
     min_samples = 2  # energy distance
 
-    @classmethod
-    def spatial_axes(cls, config):
-        return 0
-
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        latents = config.data.get("latents")
-        require(latents is None, "data.latents", latents, "None for points and tables")
-
     def to_model(self, x):
         return jnp.asarray(x)
 
 
 class Ring(Vectors):
-    """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density."""
+    """Eight Gaussians on a circle; the class is the component. ``density`` is the exact density.
 
-    def __init__(self, config):
-        self.density, self._unlabelled = densities.ring(), self.unlabelled(config)
-        self.name, self.shape, self.num_classes = "ring of 8 Gaussians", (2,), 1 if self._unlabelled else 8
-        self.examples = None
+    Args:
+      label: "class" for the component, "none" for a network without classes.
+    """
+
+    name, shape, examples = "ring of 8 Gaussians", (2,), None
+
+    def __init__(self, *, label: Annotated[str, OneOf("class", "none")] = "class"):
+        self.density, self.labelled = densities.ring(), label == "class"
+        self.num_classes = 8 if self.labelled else 1
         self._sample = jax.jit(self.density.sample_with_labels, static_argnums=1)
-        self.train, self.test = (self._points(jax.random.key(i), 2000) for i in (1, 2))
+
+    @functools.cached_property
+    def train(self):  # type: ignore[override]
+        return self._points(jax.random.key(1), 2000)
+
+    @functools.cached_property
+    def test(self):  # type: ignore[override]
+        return self._points(jax.random.key(2), 2000)
 
     def _points(self, key, n):
         x, label = self._sample(key, (n,))
-        return {"x": np.asarray(x), "label": np.asarray(0 * label if self._unlabelled else label, np.int32)}
+        return {"x": np.asarray(x), "label": np.asarray(label if self.labelled else 0 * label, np.int32)}
 
     def batch(self, seed, step, size):
         return self._points(jax.random.fold_in(jax.random.key(seed), step), size)
@@ -76,7 +80,7 @@ class Ring(Vectors):
         return np.arange(1000) % self.num_classes
 
     def exact_bits(self):
-        return None if self._unlabelled else float(self.density.component(0).entropy()) / (2 * math.log(2))
+        return float(self.density.component(0).entropy()) / (2 * math.log(2)) if self.labelled else None
 
     def scorer(self):
         """The exact posterior of the class, and distances to other points of the density."""
@@ -84,10 +88,10 @@ class Ring(Vectors):
         distances = distances_to(test)
 
         def accuracy(x, labels):
-            if self._unlabelled:
+            if not self.labelled:
                 return {}
-            found = self.density.responsibilities(jnp.asarray(x)).argmax(-1)
-            return {"class accuracy": float(np.mean(np.asarray(found) == labels))}
+            predicted = self.density.responsibilities(jnp.asarray(x)).argmax(-1)
+            return {"class accuracy": float(np.mean(np.asarray(predicted) == labels))}
 
         return Scorer(
             real={**accuracy(test, self.test["label"]), **distances(train)},

@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import require
+from experiments.cli.fields import Text
 from experiments.data.vectors.priors import Prior, named_object, prior_of
 from experiments.data.vectors.tables import Table
 from scorekit import densities
+from scorekit.arguments import Between, Count
 from scorekit.typing import Array, Key
-
-SIMULATIONS = 10_000
 
 
 class Simulator(NamedTuple):
@@ -25,11 +25,13 @@ class Simulator(NamedTuple):
       simulate: ``(key, theta (N, D)) -> x (N, ...)``, or a pair of sets and their masks.
       posterior: ``(key, observations (M, ...), number) -> (number, D)``, exact samples given M independent
         observations; None where they are not known.
+      of_several: whether it is known for several observations, and not of one alone.
     """
 
     prior: Any
     simulate: Callable[[Key, Array], Any]
     posterior: Callable[[Key, Array, int], Array] | None = None
+    of_several: bool = False
 
 
 def _rotated(theta: Array) -> Array:
@@ -38,10 +40,9 @@ def _rotated(theta: Array) -> Array:
 
 
 def _crescent(key: Key, shape: tuple[int, ...]) -> Array:
-    angle, radius = (
-        f(k, shape) for f, k in zip((jax.random.uniform, jax.random.normal), jax.random.split(key), strict=True)
-    )
-    angle, radius = math.pi * (angle - 0.5), 0.1 + 0.01 * radius
+    for_angle, for_radius = jax.random.split(key)
+    angle = math.pi * (jax.random.uniform(for_angle, shape) - 0.5)
+    radius = 0.1 + 0.01 * jax.random.normal(for_radius, shape)
     return jnp.stack([radius * jnp.cos(angle) + 0.25, radius * jnp.sin(angle)], axis=-1)
 
 
@@ -55,9 +56,9 @@ def _moons_posterior(key: Key, observations: Array, number: int) -> Array:
     Draws outside the prior are left out, near its corners nearly all.
     """
     assert len(observations) == 1, "the moons of several observations have no closed form"
-    found, rounds = jnp.zeros((0, 2)), 0
-    while len(found) < number:
-        if (rounds := rounds + 1) > _ROUNDS and not len(found):
+    samples, rounds = jnp.zeros((0, 2)), 0
+    while len(samples) < number:
+        if (rounds := rounds + 1) > _ROUNDS and not len(samples):
             raise ValueError(f"observations must be possible, but none of {_ROUNDS} rounds of draws is in the prior")
         key, for_noise, for_side = jax.random.split(key, 3)
         shift = observations[0] - _crescent(for_noise, (4 * number + 100,))
@@ -65,8 +66,8 @@ def _moons_posterior(key: Key, observations: Array, number: int) -> Array:
         total, difference = -side * shift[:, 0] * math.sqrt(2), shift[:, 1] * math.sqrt(2)
         theta = jnp.stack([total - difference, total + difference], axis=-1) / 2
         fits = (jnp.abs(theta) < 1).all(-1) & (shift[:, 0] < 0)
-        found = jnp.concatenate([found, theta[fits]])
-    return found[:number]
+        samples = jnp.concatenate([samples, theta[fits]])
+    return samples[:number]
 
 
 def two_moons() -> Simulator:
@@ -81,59 +82,59 @@ def gaussian_linear(dim: int = 10, variance: float = 0.1) -> Simulator:
 
     def posterior(key: Key, observations: Array, number: int) -> Array:
         count = len(observations)
-        found = densities.gaussian(observations.sum(0) / (count + 1), std=std / math.sqrt(count + 1))
-        return found.sample(key, (number,))
+        exact = densities.gaussian(observations.sum(0) / (count + 1), std=std / math.sqrt(count + 1))
+        return exact.sample(key, (number,))
 
     simulate = lambda key, theta: theta + std * jax.random.normal(key, theta.shape)
-    return Simulator(densities.gaussian(jnp.zeros(dim), std=std), simulate, posterior)
+    return Simulator(densities.gaussian(jnp.zeros(dim), std=std), simulate, posterior, of_several=True)
 
 
 SIMULATORS: Mapping[str, Callable[[], Simulator]] = {"gaussian_linear": gaussian_linear, "two_moons": two_moons}
 """The simulators with a name; others are ``module:function``."""
-OF_SEVERAL = ("gaussian_linear",)
-"""Those with exact posteriors of several observations; the others have them of one at most."""
 
 
 class Simulations(Table):
-    """``config.data.simulations`` draws of the simulator ``config.data.simulator``, always the same.
+    """Draws of a simulator, always the same: parameters ``theta``, which are the data, and their condition ``x``.
 
-    A user's simulator ``module:function`` is called as ``(key, theta (N, D)) -> x``, with the prior
-    ``config.data.prior``.
+    Args:
+      simulator: a name in :data:`SIMULATORS`, or "module:function", a function ``(key, theta (N, D)) -> x``.
+      simulations: number of draws.
+      prior: distribution of the parameters for a function, as of :class:`Table`; a name has its own.
+      bounds: bounds of the parameters, as of :class:`Table`; None is the support of the prior.
+      validation: fraction of the draws that is held out; None is a tenth, at most 2000.
+
+    Attributes:
+      simulator: the simulator with its prior.
     """
 
-    file_fields = ("sample_rate", "channels")
-    image_fields = (*Table.image_fields, "path")
-    default_condition = "x"
     unit = "simulations"
 
-    def _read(self, config) -> dict[str, np.ndarray]:
-        options, name = config.data, config.data.simulator
-        if name in SIMULATORS:
-            self.simulator = SIMULATORS[name]()
+    def __init__(
+        self,
+        *,
+        simulator: Annotated[str, Text("a name or module:function")],
+        simulations: Annotated[int, Count(20, 10**8)] = 10_000,
+        prior: Annotated[str, Text("module:name")] | None = None,
+        bounds: Annotated[str, Text("bounds of columns")] | None = None,
+        validation: Annotated[float, Between(0, 1, "both")] | None = None,
+    ):
+        known, allowed = simulator in SIMULATORS, f"one of {', '.join(SIMULATORS)}, or module:function with data.prior"
+        require(known or ":" in simulator, "data.simulator", simulator, allowed)
+        require(known == (prior is None), "data.prior", prior, "set for a simulator of your own alone")
+        if prior is None:
+            self.simulator = SIMULATORS[simulator]()
         else:
-            self.simulator = Simulator(prior_of(config).given, named_object(name, "data.simulator"))
-        self.name, self.prior = name, Prior(self.simulator.prior)
+            self.simulator = Simulator(prior_of(prior).given, named_object(simulator, "simulator"))
+        self.name, self.prior = simulator, Prior(self.simulator.prior)
         for_theta, for_x = jax.random.split(jax.random.key(0))
-        theta = self.prior.sample(for_theta, options.simulations or SIMULATIONS)
-        return {"theta": np.asarray(theta), **self.simulate(for_x, theta)}
+        theta = self.prior.sample(for_theta, simulations)
+        columns = {"theta": np.asarray(theta), **self.simulate(for_x, theta)}
+        self.fill(columns, None, "x", bounds, validation)
 
     def simulate(self, key: Key, theta: Array) -> dict[str, np.ndarray]:
         """New observations ``x`` of parameters ``(N, D)``, by their names in the table."""
-        found = self.simulator.simulate(key, theta)
-        names = ("x", "x_mask") if isinstance(found, tuple) else ("x",)
-        arrays = [np.asarray(one) for one in (found if isinstance(found, tuple) else (found,))]
-        if {len(one) for one in arrays} != {len(theta)}:
-            raise ValueError(f"x must have {len(theta)} rows, as many as theta, it has shape {arrays[0].shape}")
-        return dict(zip(names, arrays, strict=True))
-
-    @classmethod
-    def check_source(cls, options):
-        require(options.name == "simulator", "data.name", options.name, "simulator, without a suffix")
-        name, prior = options.simulator, options.prior
-        allowed = f"one of {', '.join(SIMULATORS)}, or module:function with data.prior"
-        require(name is not None and (name in SIMULATORS or ":" in name), "data.simulator", name, allowed)
-        require((name in SIMULATORS) == (prior is None), "data.prior", prior, "set for a simulator of your own alone")
-        for field in ("x", "condition"):
-            require(
-                options[field] is None, f"data.{field}", options[field], "None: parameters are theta, observations x"
-            )
+        drawn = self.simulator.simulate(key, theta)
+        x, *mask = map(np.asarray, drawn if isinstance(drawn, tuple) else (drawn,))
+        if {len(theta)} != {len(array) for array in (x, *mask)}:
+            raise ValueError(f"x must have {len(theta)} rows, as many as theta, it has shape {x.shape}")
+        return dict(zip(("x", "x_mask"), (x, *mask), strict=False))

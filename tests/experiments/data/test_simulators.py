@@ -1,5 +1,7 @@
 """Tables of parameters and observations: simulators, bounds, priors, sets, sequences, and what is wrong with them."""
 
+import re
+import sys
 import warnings
 from typing import NamedTuple
 
@@ -7,14 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, error_of, validate
 
-from experiments import data
-from experiments.configs.posterior import two_moons
-from experiments.data.conditions import build_conditions
-from experiments.data.dataset import preprocess
 from experiments.data.vectors import simulators
 from experiments.data.vectors.priors import Prior, support
+from experiments.data.vectors.simulators import Simulations
+from experiments.data.vectors.tables import Elements, Sequence, Table
 from scorekit import densities
 
 RNG = np.random.default_rng(0)
@@ -31,38 +30,25 @@ def cubes(key, theta):
     return x, jnp.arange(3) < jax.random.randint(key, (len(theta), 1), 1, 4)
 
 
-def load(*fields):
-    config = changed(two_moons, "data.simulations=200", *fields)
-    validate(config, data.check)
-    return config, data.load(config)
+def load(**arguments):
+    return Simulations(**{"simulator": "two_moons", "simulations": 200, **arguments})
 
 
-def table(tmp_path, theta, x, *fields):
-    path = tmp_path / "t.npz"
-    np.savez(path, theta=theta, x=x)
-    clear = ("data.simulator=None", "data.simulations=None")
-    config = changed(two_moons, *clear, "data.name=table", f"data.path={path}", "data.condition=x", *fields)
-    validate(config, data.check)
-    return config, data.load(config)
+def table(tmp_path, theta, x, **arguments):
+    np.savez(tmp_path / "t.npz", theta=theta, x=x)
+    return Table(path=str(tmp_path / "t.npz"), condition="x", **arguments)
 
 
-OWN = (
-    f"data.simulator={__name__}:cubes",
-    f"data.prior={__name__}:prior",
-    "data.vector.name=none",
-    "data.tokens.name=set",
-)
+OWN = {"simulator": f"{__name__}:cubes", "prior": f"{__name__}:prior"}
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__(__name__))
 
 
 def test_bounded_parameters_are_unconstrained_and_come_back():
-    _, dataset = load("data.validation=0.2")
+    dataset = load(validation=0.2)
     assert (dataset.examples, len(dataset.test["x"]), dataset.entries) == (160, 40, ("theta_1", "theta_2"))
     np.testing.assert_allclose(dataset.train["x"].std(0), 1, atol=1e-5)
     theta = np.asarray(dataset.real(dataset.train))
@@ -74,25 +60,22 @@ def test_bounded_parameters_are_unconstrained_and_come_back():
 
 
 def test_a_simulator_of_ones_own_draws_sets_with_masks():
-    config, dataset = load(*OWN)
+    dataset = load(**OWN)
     assert (dataset.statistics.lower.tolist(), dataset.statistics.upper.tolist()) == ([-2, 0], [2, 5])
-    batch = preprocess(dataset, dataset.batch(0, 0, 50))
-    tokens = build_conditions(config, dataset)["tokens"]
-    present = np.asarray(tokens.present(batch))
+    tokens = Elements()
+    present = np.asarray(tokens.present(dataset.batch(0, 0, 50)))
     assert present.shape == (50, 3)
     assert set(present.sum(1)) == {1, 2, 3}
-    rows = np.concatenate([np.asarray(tokens(part))[part["present"]] for part in (dataset.train,)])
+    rows = np.asarray(tokens(dataset.train))[dataset.train["present"]]
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(rows.std(0), 1, atol=1e-5)
 
 
 def test_sequences_are_maps(tmp_path):
     x = RNG.normal(size=(60, 7, 2)) * [1, 100] + 5
-    fields = ("data.vector.name=none", "data.map.name=sequence")
-    config, dataset = table(tmp_path, RNG.normal(size=(60, 3)), x, *fields)
-    found = np.asarray(build_conditions(config, dataset)["dense_map"](dataset.train))
-    assert found.shape == (54, 7, 2)
-    np.testing.assert_allclose(found.reshape(-1, 2).std(0), 1, atol=1e-5)
+    sequences = np.asarray(Sequence()(table(tmp_path, RNG.normal(size=(60, 3)), x).train))
+    assert sequences.shape == (54, 7, 2)
+    np.testing.assert_allclose(sequences.reshape(-1, 2).std(0), 1, atol=1e-5)
 
 
 class Support(NamedTuple):
@@ -117,15 +100,15 @@ class Distribution(NamedTuple):
 
 
 def test_priors_are_any_objects_with_samples_and_densities():
-    found = Prior(Distribution(Columns(Support(0.5))))
-    assert [bound.tolist() for bound in support(found, 2)] == [[0.5, 0.5], [np.inf, np.inf]]
-    assert found.sample(jax.random.key(0), 4).shape == (4, 1)
-    assert found.log_prob(jnp.array([[1.0, 2.0], [0.0, 1.0]])).tolist() == [-3.0, -np.inf]
+    given = Prior(Distribution(Columns(Support(0.5))))
+    assert [bound.tolist() for bound in support(given, 2)] == [[0.5, 0.5], [np.inf, np.inf]]
+    assert given.sample(jax.random.key(0), 4).shape == (4, 1)
+    assert given.log_prob(jnp.array([[1.0, 2.0], [0.0, 1.0]])).tolist() == [-3.0, -np.inf]
     assert Prior(PRIOR).log_prob(jnp.array([[0.0, 1.0]])).tolist() == [pytest.approx(-np.log(20), rel=1e-6)]
 
 
 def test_observations_outside_the_training_range_are_warned_of_with_their_distance():
-    _, dataset = load()
+    dataset = load()
     high = dataset.statistics.highest + np.array([0, 3]) * dataset.statistics.scale
     with pytest.warns(UserWarning, match=r"observation 2: entry 2 of x is 3 standard deviations outside the range"):
         dataset.observed({"x": np.stack([0 * high, high])})
@@ -146,9 +129,9 @@ def test_observations_outside_the_training_range_are_warned_of_with_their_distan
 def test_exact_samples_near_the_corners_of_the_prior_are_as_many_as_were_asked_for(theta):
     moons = simulators.two_moons()
     x = moons.simulate(jax.random.key(0), jnp.array([theta]))
-    found = moons.posterior(jax.random.key(1), x, 500)
-    assert found.shape == (500, 2)
-    assert jnp.abs(found).max() <= 1
+    drawn = moons.posterior(jax.random.key(1), x, 500)
+    assert drawn.shape == (500, 2)
+    assert jnp.abs(drawn).max() <= 1
     with pytest.raises(ValueError, match="observations must be possible, but none of 100 rounds"):
         moons.posterior(jax.random.key(1), jnp.full((1, 2), 9.0), 5)
 
@@ -157,45 +140,61 @@ NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
 
 
 @pytest.mark.parametrize(
-    ("theta", "x", "fields", "words"),
+    ("theta", "x", "arguments", "words"),
     [
-        (NAN, RNG.normal(size=(40, 2)), (), "row 4, column theta: must be a finite number, got 'nan'"),
-        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), (), "in all training rows must be left out, got x_1, x_2"),
+        (NAN, RNG.normal(size=(40, 2)), {}, "row 4, column theta: must be a finite number, got 'nan'"),
+        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), {}, "in all training rows must be left out, got x_1, x_2"),
         (
             np.linspace(-3, 3, 40),
             RNG.normal(size=40),
-            ("data.bounds=-2:",),
+            {"bounds": "-2:"},
             "row 1, column theta: must be within its bounds",
         ),
         (
             RNG.normal(size=40),
             RNG.normal(size=40),
-            ("data.bounds=0:1,2:3",),
+            {"bounds": "0:1,2:3"},
             "data.bounds=0:1,2:3: must be 1 pairs such",
         ),
-        (RNG.normal(size=40), RNG.normal(size=40), ("data.bounds=1:0",), "data.bounds=1:0: must be 1 pairs such as"),
+        (RNG.normal(size=40), RNG.normal(size=40), {"bounds": "1:0"}, "data.bounds=1:0: must be 1 pairs such as"),
         (
             np.full((40, 2), 9.0),
             RNG.normal(size=40),
-            (OWN[1],),
-            "row 1: must lie in the support of data.prior, which has log-density -inf",
+            {"prior": OWN["prior"]},
+            "row 1: must lie in the support of the prior, which has log-density -inf",
         ),
         (
             RNG.normal(size=40),
             RNG.normal(size=40),
-            ("data.prior=math:pi",),
+            {"prior": "math:pi"},
             "data.prior=math:pi: must be an object with",
         ),
         (
             RNG.normal(size=40),
             RNG.normal(size=40),
-            ("data.prior=nowhere:p",),
+            {"prior": "nowhere:p"},
             "must be module:name of a module on the path",
         ),
     ],
 )
-def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path, theta, x, fields, words):
-    assert words in error_of(lambda: table(tmp_path, theta, x, *fields))
+def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path, theta, x, arguments, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        table(tmp_path, theta, x, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"simulator": "moons"}, "data.simulator=moons: must be one of gaussian_linear, two_moons, or module:function"),
+        ({"prior": OWN["prior"]}, f"data.prior={OWN['prior']}: must be set for a simulator of your own alone"),
+        ({"simulator": OWN["simulator"]}, "data.prior=None: must be set for a simulator of your own alone"),
+        ({**OWN, "simulator": "nowhere:p"}, "data.simulator=nowhere:p: must be module:name of a module on the path"),
+    ],
+)
+def test_a_simulator_has_one_prior(arguments, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load(**arguments)
 
 
 @pytest.mark.parametrize("name", ["two_moons", "gaussian_linear"])

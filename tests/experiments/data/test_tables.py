@@ -1,16 +1,14 @@
 """A user's own table as a data set: columns, conditions, standardisation, and what is wrong with a file."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
-from programs import changed, error_of, given, run, validate
+from programs import given, run
 
-from experiments import data
-from experiments.configs.points import table
-from experiments.data.conditions import build_conditions
-from experiments.data.dataset import preprocess
 from experiments.data.vectors.columns import read_columns
+from experiments.data.vectors.tables import Columns, Table, check_conditions
 
 NAMES = ("a", "b", "c", "place")
 ROWS = np.random.default_rng(0).standard_normal((60, 3)) * [1, 20, 1e4] + [0, 5, 1e6]
@@ -22,10 +20,8 @@ def write(path, rows=ROWS, names=NAMES):
     return path
 
 
-def load(path, **fields):
-    config = changed(table, f"data.path={path}", *(f"data.{name}={value}" for name, value in fields.items()))
-    validate(config, data.check)
-    return data.load(config)
+def load(path, **arguments):
+    return Table(path=str(path), **arguments)
 
 
 def test_years_and_times_keep_their_differences_and_the_ends_of_their_bounds(tmp_path):
@@ -41,7 +37,7 @@ def test_years_and_times_keep_their_differences_and_the_ends_of_their_bounds(tmp
 def test_columns_are_standardised_by_the_training_set_and_samples_have_their_units(tmp_path):
     dataset = load(write(tmp_path / "t.csv"), x="c,a")
     assert (dataset.columns, dataset.shape, dataset.examples, len(dataset.test["x"])) == (("c", "a"), (2,), 54, 6)
-    x = np.concatenate([np.asarray(dataset.from_model(dataset.train[name])) for name in ("x",)])
+    x = np.asarray(dataset.from_model(dataset.train["x"]))
     np.testing.assert_allclose(dataset.train["x"].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.train["x"].std(axis=0), 1, atol=1e-5)
     kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
@@ -59,30 +55,51 @@ def test_conditions_are_the_other_columns(tmp_path, suffix):
     if suffix == "npz":
         path = tmp_path / "t.npz"
         np.savez(path, a=ROWS[:, 0], bc=ROWS[:, 1:])
-    names = {"x": "a", "condition": "b,c" if suffix == "csv" else "bc", "vector.name": "columns"}
-    config = changed(table, f"data.path={path}", *(f"data.{name}={value}" for name, value in names.items()))
-    dataset = data.load(config)
+    dataset = load(path, x="a", condition="b,c" if suffix == "csv" else "bc")
     kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
     batch = dataset.batch(0, 0, 54)
-    found = np.asarray(build_conditions(config, dataset)["vector"](preprocess(dataset, batch)))
     rows = np.abs(kept[:, 0] - np.asarray(dataset.from_model(batch["x"]))).argmin(axis=1)
     assert sorted(rows) == list(range(54))
     expected = (kept[:, 1:] - kept[:, 1:].mean(axis=0)) / kept[:, 1:].std(axis=0)
-    np.testing.assert_allclose(found, expected[rows], atol=1e-4)
+    np.testing.assert_allclose(Columns()(batch), expected[rows], atol=1e-4)
     shown = dataset.shown_conditions(np.zeros(6, np.int32))["condition"]
     np.testing.assert_allclose(shown, ROWS[np.linspace(0, 59, 6).round().astype(int), 1:], rtol=1e-5, atol=1e-5)
-    message = error_of(lambda: load(path, condition="a"))
-    assert "config.data.condition=a: must be set with data.vector.name=columns, data.tokens.name=set" in message
 
 
 def test_an_observation_in_columns_is_the_array_that_a_model_is_conditioned_on(tmp_path):
     np.savez(tmp_path / "t.npz", a=ROWS[:, 0], bc=ROWS[:, 1:])
-    dataset = load(tmp_path / "t.npz", x="a", condition="bc", **{"vector.name": "columns"})
+    dataset = load(tmp_path / "t.npz", x="a", condition="bc")
     (tmp_path / "o.csv").write_text("bc_1,bc_2\n20,1e6\n5,1.01e6\n")
-    found = dataset.observed(read_columns(tmp_path / "o.csv"))["condition"]
-    np.testing.assert_array_equal(found, dataset.observed({"bc": [[20, 1e6], [5, 1.01e6]]})["condition"])
+    condition = dataset.observed(read_columns(tmp_path / "o.csv"))["condition"]
+    np.testing.assert_array_equal(condition, dataset.observed({"bc": [[20, 1e6], [5, 1.01e6]]})["condition"])
     with pytest.raises(ValueError, match="must have the columns bc or bc_1, bc_2, it has no bc"):
         dataset.observed({"bc_0": [1.0], "bc_1": [2.0]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind", "fitting"),
+    [
+        (None, None, [{}]),
+        ("vector", "columns", [{"vector": "columns"}]),
+        ("vector,matrix", "columns", [{"vector": "columns"}]),
+        ("array", "array", [{"tokens": "set"}, {"map": "sequence"}]),
+        ("masked", "array", [{"tokens": "set"}, {"map": "sequence"}]),
+    ],
+)
+def test_a_condition_is_read_by_one_condition_of_its_kind(tmp_path, condition, kind, fitting):
+    rng = np.random.default_rng(0)
+    shapes = {"a": (60,), "vector": (60,), "matrix": (60, 3), "array": (60, 4, 2), "masked": (60, 4)}
+    arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    np.savez(tmp_path / "t.npz", **arrays, masked_mask=rng.integers(0, 2, (60, 4)))
+    dataset = load(tmp_path / "t.npz", x="a", condition=condition)
+    assert dataset.condition_kind == kind
+    each = [{}, {"vector": "columns"}, {"tokens": "set"}, {"map": "sequence"}, {"tokens": "set", "map": "sequence"}]
+    for chosen in each:
+        if chosen in fitting:
+            check_conditions(dataset, {"vector": "moments", **chosen})
+        else:
+            with pytest.raises(ValueError, match=rf"config.conditions: must have .* of kind {str(kind).lower()}, got"):
+                check_conditions(dataset, chosen)
 
 
 def spoiled(row, column, value):
@@ -97,7 +114,7 @@ def spoiled(row, column, value):
         (spoiled(7, 1, "nan"), {"x": "a,b"}, "row 8, column b: must be a finite number, got 'nan'"),
         (spoiled(7, 2, "1_000"), {"x": "c"}, "row 8, column c: must be a finite number, got '1_000'"),
         (ROWS, {"x": "a,b", "bounds": "1_0:2_0"}, "config.data.bounds=1_0:2_0: must be 2 pairs such as 0:1"),
-        (ROWS, {"x": "a", "validation": "1e-4"}, "config.data.validation=0.0001: must be two of 60 rows at least"),
+        (ROWS, {"x": "a", "validation": 1e-4}, "config.data.validation=0.0001: must be two of 60 rows at least"),
         (spoiled(7, 2, ""), {"x": "c"}, "row 8, column c: must be a finite number, got ''"),
         (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
         (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
@@ -112,11 +129,19 @@ def spoiled(row, column, value):
             for scale, std in ((1e200, "inf"), (1e-300, "0;"), (1e-60, ""))
         ],
         (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
+        (ROWS, {"condition": "a,b,c,place"}, "config.data.condition=a,b,c,place: must be a part of the columns"),
     ],
 )
 def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, words):
-    path = write(tmp_path / "t.csv", rows)
-    assert words in error_of(lambda: load(path, **fields))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load(write(tmp_path / "t.csv", rows), **fields)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "none.npz", "t.txt", "a\0.csv"])
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"config\.data\.path={re.escape(str(tmp_path / name))}: ") as caught:
+        load(tmp_path / name)
+    assert "\n" not in str(caught.value)
 
 
 def test_columns_may_be_counted_from_0(tmp_path):
@@ -130,7 +155,7 @@ def test_a_table_is_learned_given_a_condition_in_the_units_of_the_file(tmp_path)
     c = rng.uniform(0, 1, 2000)
     rows = np.stack([300 + 100 * c + rng.standard_normal(2000), rng.standard_normal(2000), c], axis=1)
     fields = f"""
-        data.path={write(tmp_path / "t.csv", rows)} data.x=a,b data.condition=c data.vector.name=columns
+        data.path={write(tmp_path / "t.csv", rows)} data.x=a,b data.condition=c conditions.vector.name=columns
         network.features=32 training.steps=600 training.sample_every=100000 training.learning_rate=5e-3
         sampling.batch_size=200 evaluation.num_samples=200 evaluation.bound_times=2
     """
@@ -138,8 +163,8 @@ def test_a_table_is_learned_given_a_condition_in_the_units_of_the_file(tmp_path)
     assert code == 0, err
     code, _, err = run("sample", f"--workdir={tmp_path / 'run'}", "--num=200")
     assert code == 0, err
-    with np.load(tmp_path / "run" / "samples" / "sample.npz") as found:
-        x, condition, columns = found["x"], found["condition"], found["columns"]
+    with np.load(tmp_path / "run" / "samples" / "sample.npz") as file:
+        x, condition, columns = file["x"], file["condition"], file["columns"]
     written = read_columns(tmp_path / "run" / "samples" / "sample.csv")
     assert (columns.tolist(), [*written]) == (["a", "b"], ["a", "b", "c"])
     np.testing.assert_array_equal(np.stack([*written.values()], 1).astype(np.float32)[:, :2], x)

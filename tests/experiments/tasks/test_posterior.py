@@ -74,15 +74,14 @@ def test_a_run_is_trained_evaluated_and_sampled_given_observations(tmp_path):
     assert words in fails("sample", f"--workdir={workdir}", f"--observation={tmp_path}/o.csv")
     np.savez(tmp_path / "o.npz", x=[[0.1, 0.2], [-0.3, 0.0]])
     succeeds("sample", f"--workdir={workdir}", f"--observation={tmp_path}/o.npz", "--num=30")
-    with np.load(workdir / "samples" / "sample.npz") as found:
-        assert found["x"].shape == (60, 2)
-        assert np.abs(found["x"]).max() < 1
-        assert found["label"].tolist() == [0] * 30 + [1] * 30
-        samples, log_prob = found["x"].reshape(2, 30, 2), found["log_prob"].reshape(2, 30)
+    with np.load(workdir / "samples" / "sample.npz") as file:
+        assert file["x"].shape == (60, 2)
+        assert np.abs(file["x"]).max() < 1
+        assert file["label"].tolist() == [0] * 30 + [1] * 30
+        samples, log_prob = file["x"].reshape(2, 30, 2), file["log_prob"].reshape(2, 30)
     again = task.open_posterior(workdir)
     np.testing.assert_allclose(again.log_prob(samples, {"x": np.array([[0.1, 0.2], [-0.3, 0.0]])}), log_prob, atol=1e-2)
-    with np.load(workdir / "samples" / "sample.npz"):
-        (workdir / "statistics.json").unlink()
+    (workdir / "statistics.json").unlink()
     assert "must hold statistics.json" in error_of(lambda: task.open_posterior(workdir))
 
 
@@ -105,9 +104,18 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [(), ("data.name=table", "data.simulator=None", "data.simulations=None", "data.path=t.npz", "data.condition=x")],
+    ("fields", "words"),
+    [
+        (("data.name=ring", "conditions.vector.name=none"), "config.data.name=ring: must be table or simulator"),
+        (("data.name=table",), "config.data.condition=None: must be set for config.task=posterior"),
+        (("data.name=table", "data.condition=a"), "config.evaluation.composed=(1, 10): must be () unless"),
+        ((), "config.evaluation.composed=(1, 10): must be () unless"),
+        (("conditions.vector.name=none",), "config.conditions: must have vector.name=columns for two_moons"),
+        (("conditions.tokens.name=set",), "got vector.name=columns and tokens.name=set"),
+    ],
 )
-def test_compositions_need_exact_posteriors_before_anything_is_trained(fields):
-    config = changed(smoke, "evaluation.composed=(1, 10)", *fields)
-    assert "config.evaluation.composed=(1, 10): must be () unless" in error_of(task.check, config)
+def test_the_data_of_a_posterior_are_validated_before_anything_is_trained(tmp_path, fields, words):
+    np.savez(tmp_path / "t.npz", a=np.arange(60.0), b=np.arange(60.0))
+    path = [f"data.path={tmp_path}/t.npz"] if "data.name=table" in fields else []
+    config = changed(smoke, "evaluation.composed=(1, 10)", *fields, *path)
+    assert words in error_of(lambda: task.check(config, task.load(config)))

@@ -47,8 +47,8 @@ def task_of(name: str) -> Any:
 
 def trained(config: Config, folder: Path) -> Posterior:
     """The posterior of a config, trained in ``folder``."""
-    posterior.check(config)
     dataset = posterior.load(config)
+    posterior.check(config, dataset)
     model = posterior.build(config, dataset)
     params = loop.run(posterior.stages(config, dataset, model, folder))
     return Posterior(config, Run(dataset, model.built, model.generate, params, config.training.steps))

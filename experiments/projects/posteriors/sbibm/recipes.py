@@ -28,12 +28,8 @@ class Recipe(NamedTuple):
     steps: int = 6000
 
 
-_SET = {
-    "conditions.vector.name": "none",
-    "conditions.tokens.name": "set",
-    "network.scales": 4,
-    "network.encoder_blocks": 2,
-}
+_SET = {"conditions.vector.name": "none", "conditions.tokens.name": "set"}
+_SET |= {"network.scales": 4, "network.encoder_blocks": 2}
 RECIPES = {
     "two_moons": Recipe(),
     "slcp": Recipe(_SET, elements=4, steps=5000),
@@ -71,6 +67,6 @@ def config_of(task: Any, recipe: Recipe, path: str, number: int, steps: int | No
     few = number <= 10_000
     length = steps or (recipe.steps // 2 if few else recipe.steps)
     table = {"data.name": "table", "data.path": path, "data.condition": "x", "data.bounds": ",".join(pairs)}
-    fields = {"data.simulator": None, "data.simulations": None, "training.steps": length}
-    fields |= {"training.checkpoint_every": max(length // 10, 1), "training.sample_every": 10 * length}
-    return changed(two_moons.get_config(), {**table, **fields, **recipe.fields, **(_FEW if few else {})})
+    every = {"training.checkpoint_every": max(length // 10, 1), "training.sample_every": 10 * length}
+    fields = {**table, "training.steps": length, **every, **recipe.fields, **(_FEW if few else {})}
+    return changed(two_moons.get_config(), fields)
