@@ -22,9 +22,9 @@ from experiments.cli.config import Config, ConfigError, hint
 from experiments.configs import base
 from experiments.data.display import Pictures
 from experiments.inverse import editing, methods, tasks
-from experiments.models.runs import open_run
-from experiments.reporting.pictures import write_versions
-from experiments.reporting.report import tables_as_text
+from experiments.models.runs import open_run, write_arrays
+from experiments.reporting.grids import grid
+from experiments.reporting.tables import tables_as_text
 from scorekit import metrics
 
 _DEFAULTS = methods.Options()
@@ -108,7 +108,10 @@ def main(config: Config) -> str:
     columns, table = editing.process(config, run, edit)
     print(f"{tables_as_text([table])}({table.caption})")
     out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
-    return write_versions(out, columns, np.asarray(edit.label), dataset, _SHOWN.value, title)
+    versions, shown = {name.split("\n")[0]: x for name, x in columns.items()}, slice(_SHOWN.value)
+    arrays = write_arrays(f"{out}.npz", label=np.asarray(edit.label), **versions)
+    cells, rows = np.stack([x[shown] for x in columns.values()], axis=1), dataset.named(edit.label[shown])
+    return f"{grid(f'{out}.png', cells, rows, list(columns), title=title, side=84)} and {arrays}"
 
 
 if __name__ == "__main__":

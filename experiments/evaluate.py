@@ -29,8 +29,8 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
 from experiments.models.runs import write_results
 from experiments.models.samples import PartialSamples
-from experiments.reporting.report import tables_as_text
 from experiments.reporting.run_report import write_evaluation_report
+from experiments.reporting.tables import tables_as_text
 from experiments.tasks import Asked
 from scorekit.io import as_path
 
@@ -54,7 +54,7 @@ def main(config: Config) -> Path:
     found = task.evaluate(config, run, workdir, Asked(partial, str(stem), _BITS.value, widths))
     write_results(f"{stem}.json", found.values)
     used = save_resolved(config, f"{stem}.config.json")
-    report = write_evaluation_report(str(stem), run, found, used.read_text())
+    report = write_evaluation_report(str(stem), run.dataset, run.step, found, used.read_text())
     partial.remove()
     print(tables_as_text(found.tables))
     return report

@@ -16,7 +16,10 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
-from experiments.models.runs import as_loaded, open_run
+from experiments.models import guidance
+from experiments.models.model import takes_labels
+from experiments.models.runs import Run, as_loaded, open_run
+from experiments.models.sampling import build_sampler
 from experiments.reporting.model_card import card, example
 from scorekit.io import export
 
@@ -31,8 +34,21 @@ def main(config: Config) -> Path:
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
     run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
-    export(out, as_loaded(run), card(config, run, workdir), example(config, run, out.name))
+    labelled = takes_labels(run.model)
+    export(out, as_loaded(run), card(config, run, labelled, workdir), code(config, run, out.name, labelled))
     return out / "README.md"
+
+
+def code(config: Config, run: Run, name: str, labelled: bool) -> str | None:
+    """Code that draws samples from the folder; None where another network, a condition apart from the class, or a
+    guidance scale that changes over time takes part, which the folder does not hold."""
+    first, *wrappers = config.guidance
+    base = {"conditional": "cond", "unconditional": "uncond"}.get(first)
+    acting = [*([] if base or guidance.is_plain(config, config.sampling.guidance_scale) else [first]), *wrappers]
+    if config.sampling.guidance_shape.name != "constant" or any(hasattr(guidance, f"_{rule}") for rule in acting):
+        return None
+    plain = base or guidance.RULES[first].traits.plain
+    return example(name, config, run, labelled, build_sampler(config, run.model.schedule), plain, acting)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError, to_text
 from experiments.cli.endings import ProgramError
 from experiments.reporting import figures
-from experiments.reporting.report import Table, show, tables_as_text
+from experiments.reporting.tables import Table, show, tables_as_text
 from scorekit.io import write_atomic
 
 _FIGURE = flags.DEFINE_string("figure", None, "Name of the figure; the first argument may be the name alone.")

@@ -19,6 +19,8 @@ Of a posterior, ``--observation`` is a .csv or .npz file with the columns of the
 of its rows, with their exact log-density ``log_prob``. ``label`` is then the row.
 """
 
+from pathlib import Path
+
 import numpy as np
 from absl import flags
 
@@ -26,12 +28,15 @@ from experiments import tasks
 from experiments.cli import command_line, outputs
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.data.dataset import held_out_of
+from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Sounds
+from experiments.models.conditioning import target_conditions
 from experiments.models.posterior import samples_given
 from experiments.models.run_files import recorded_class_names
+from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
-from experiments.reporting import pictures
+from experiments.reporting.diffusion import map_picture, shows_maps
+from experiments.reporting.samples import write_samples
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -57,7 +62,7 @@ def main(config: Config) -> str:
     if _OBSERVATION.value is not None:
         found = samples_given(config, run, _OBSERVATION.value, _NUM.value, _SEED.value)
         title = f"{run.dataset.name}, step {run.step:,}, given {_OBSERVATION.value}"
-        return pictures.write_samples(out, run.dataset, title, found)
+        return write(out, run.dataset, title, found)
     if _OUT.value and not run.dataset.entries:
         outputs.check_folder(f"--out={_OUT.value}", out, shared.overwrite())
     of = run.dataset.num_classes, run.dataset.class_names
@@ -71,11 +76,20 @@ def main(config: Config) -> str:
     is_sound = isinstance(run.dataset.view(samples), Sounds)
     conditions = held_out_of(run.dataset, labels) if is_sound else run.dataset.shown_conditions(labels)
     title = f"{run.dataset.name}, step {run.step:,}, {by}"
-    written = pictures.write_samples(out, run.dataset, title, {**conditions, "x": samples, "label": labels})
+    written = write(out, run.dataset, title, {**conditions, "x": samples, "label": labels})
     partial.remove()
-    if pictures.shows_maps(run.model, run.dataset):
-        pictures.map_picture(as_path(f"{out}_maps.png"), run.model, run.dataset, samples, labels, title=title)
+    if shows_maps(getattr(run.model, "extracts", ()), run.dataset):
+        maps = target_conditions(run.model, run.dataset, labels)["dense_map"]
+        real = run.dataset.real(held_out_of(run.dataset, labels))
+        map_picture(as_path(f"{out}_maps.png"), maps, samples, real, title)
     return written
+
+
+def write(out: Path, dataset: Dataset, title: str, samples: dict[str, np.ndarray]) -> str:
+    """Writes samples as arrays, as a picture and as files; returns the paths."""
+    columns = {"columns": np.array(dataset.entries)} if dataset.entries else {}
+    arrays = write_arrays(f"{out}.npz", **samples, **columns)
+    return f"{write_samples(out, dataset, title, samples)} and {arrays}"
 
 
 if __name__ == "__main__":

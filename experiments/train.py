@@ -24,8 +24,9 @@ from experiments.data.dataset import Dataset
 from experiments.models.devices import COPIES, param_shapes
 from experiments.models.runs import Run, write_results
 from experiments.models.samples import PartialSamples
-from experiments.reporting.report import Figure, tables_as_text
+from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
+from experiments.reporting.tables import tables_as_text
 from experiments.tasks import Asked
 from experiments.training import lock, loop, profiling
 from experiments.training.writers import show_pictures
@@ -74,7 +75,7 @@ def train(config: Config, dataset: Dataset, workdir: Path, start: float) -> Path
         write_results(workdir / "evaluation.json", found.values)
     pictures = [one.path for one in (*found.pictures, *found.figures) if isinstance(one, Figure)]
     show_pictures(workdir, run.step, pictures)
-    report = write_run_report(config, workdir, run, found, trained)
+    report = write_run_report(config, workdir, dataset, params, found, trained)
     partial.remove()
     print(tables_as_text(found.tables))
     return report

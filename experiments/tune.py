@@ -18,7 +18,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.models.runs import open_run
-from experiments.reporting.report import show
+from experiments.reporting.tables import show
 from experiments.training.sampler_tuning import Options, tune
 from scorekit import tuning
 

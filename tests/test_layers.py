@@ -231,6 +231,17 @@ def test_imports_of_experiments_go_down_only():
     assert package_violations(sources()) == []
 
 
+def test_reports_know_nothing_of_models_and_evaluations():
+    mine = {module: source for module, source in sources().items() if module.startswith("experiments.reporting.")}
+    below = {
+        name.split(".")[1]
+        for module, source in mine.items()
+        for name in imports(source, module)
+        if "experiments." in name
+    }
+    assert below <= {"cli", "data", "training", "reporting"}
+
+
 def test_experiments_use_public_names_of_scorekit():
     assert private_imports(sources()) == []
 

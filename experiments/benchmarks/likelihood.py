@@ -19,13 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jax.scipy.stats import norm
-from matplotlib.figure import Figure
 
 from experiments.benchmarks.measuring import rounds
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.reporting import plots
-from experiments.reporting.report import show
+from experiments.reporting.curves import Line, Panel, curves
+from experiments.reporting.tables import show
 from scorekit import denoisers, densities, schedules
 from scorekit.likelihood import log_likelihood
 from scorekit.typing import Array, Denoiser
@@ -113,24 +112,25 @@ def print_rows(title: str, points: int, rows: list[Row]) -> None:
 
 def main(_) -> None:
     out = shared.results(_OUT, None, "")
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = []
     cases = {
         "ring of 8 modes, 2-d": (densities.ring(), _POINTS.value),
         "low-rank mixture, 64-d": (low_rank_mixture(), _POINTS.value // 2),
     }
-    for axes, (title, (data, points)) in zip(figure.subplots(1, 2), cases.items(), strict=True):
+    for title, (data, points) in cases.items():
         rows = measure(data, points, [*map(float, _TOLERANCES.value)], _TURNS.value)
         print_rows(title, points, rows)
+        found = {}
         for name in dict.fromkeys(row.solver for row in rows):
             mine = [row for row in rows if row.solver == name]
-            axes.loglog([row.seconds for row in mine], [row.error for row in mine], "o-", label=name)
-        axes.set(title=title, xlabel="seconds per 1000 points", ylabel="mean |error|, nats")
-        axes.legend()
+            found[name] = Line([row.seconds for row in mine], [row.error for row in mine])
+        log = {"xscale": "log", "yscale": "log"}
+        panels.append(Panel(found, "seconds per 1000 points", "mean |error|, nats", title, axes=log))
     print("\ntangents  RMSE in nats, 64-d")
     for tangents in map(int, _TANGENTS.value):
         errors = estimator_errors(low_rank_mixture(), 20, tangents)
         print(f"{tangents:8d}  " + ", ".join(f"{name} {show(error)}" for name, error in errors.items()))
-    print(f"\nsaved {plots.save(figure, out)}")
+    print(f"\nsaved {curves(out, panels)}")
 
 
 if __name__ == "__main__":

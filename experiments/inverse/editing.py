@@ -15,7 +15,7 @@ from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
-from experiments.reporting.report import Table, show
+from experiments.reporting.tables import Table, show
 from scorekit import metrics, samplers
 from scorekit.typing import Array, Denoiser
 

@@ -27,7 +27,8 @@ from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, check, draw, for_full_sounds
 from experiments.models.runs import open_run, write_arrays
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Table, tables_as_text, write_report
+from experiments.reporting.report import write_report
+from experiments.reporting.tables import Table, tables_as_text
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers; by default of held-out sounds.")

@@ -5,17 +5,17 @@ Every picture has the waveform above, from -1 to 1, and the spectrogram below: a
 """
 
 import io
-import os
 import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from experiments.reporting import plots
-from experiments.reporting.report import Cell, Heading, Section, Sound, Sounds, Table, tables_as_text, write_report
+from experiments.reporting.grids import Draw, grid
+from experiments.reporting.png import COLOURS, PathLike
+from experiments.reporting.report import Sound, Sounds
 from scorekit import audio
 from scorekit.io import as_path, write_atomic
 
@@ -25,7 +25,7 @@ RANGE_DB = 80.0
 
 
 def audio_widgets(
-    folder: str | os.PathLike[str],
+    folder: PathLike,
     sounds: Mapping[str, ArrayLike],
     sample_rate: int,
     *,
@@ -55,35 +55,15 @@ def audio_widgets(
     return Sounds(tuple(versions), rows, caption)
 
 
-def write_sound_report(
-    path: Path,
-    title: str,
-    summary: Mapping[str, Cell],
-    tables: Sequence[Table],
-    sounds: Mapping[str, ArrayLike],
-    sample_rate: int,
-    *,
-    folder: Path | None = None,
-    row_labels: Sequence[object] | None = None,
-    further: Sequence[Section] = (),
-) -> Path:
-    """Writes a report of tables, sounds and ``further`` sections; prints the tables.
-
-    Sounds are written into ``folder``, by default next to the report; see :func:`audio_widgets` for the rest.
-    """
-    widgets = audio_widgets(folder or path.parent, sounds, sample_rate, row_labels=row_labels)
-    for table in tables:
-        print(f"{tables_as_text([table])}({table.caption})")
-    return write_report(path, title, summary, [*tables, Heading("Sounds"), widgets, *further])
+def write_sound(path: PathLike, x: ArrayLike, sample_rate: int) -> Sound:
+    """Writes ``x``, ``(length,)`` or ``(channels, length)``, as ``path.wav``, clipped at 1, and ``path.png``, which
+    shows the mean of channels."""
+    wav, mean = write_wav(f"{path}.wav", x, sample_rate), np.atleast_2d(np.asarray(x, np.float32)).mean(axis=0)
+    cells = [[waveform(mean, sample_rate)], [spectrogram(mean, sample_rate)]]
+    return Sound(wav, grid(f"{path}.png", cells, size=(3.2, 1.4)))
 
 
-def write_sound(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Sound:
-    """Writes ``x``, ``(length,)`` or ``(channels, length)``, as ``path.wav``, clipped at 1, and ``path.png``."""
-    wav = write_wav(f"{path}.wav", x, sample_rate)
-    return Sound(wav, sound_picture(as_path(f"{path}.png"), x, sample_rate))
-
-
-def write_wav(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:
+def write_wav(path: PathLike, x: ArrayLike, sample_rate: int) -> Path:
     """Writes ``x``, ``(length,)`` or ``(channels, length)``, as 16-bit WAV, clipped at 1; needs no further package."""
     codes, content = np.atleast_2d(np.asarray(audio.float_to_pcm(np.asarray(x)))).astype("<i2"), io.BytesIO()
     with wave.open(content, "wb") as file:
@@ -92,25 +72,28 @@ def write_wav(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> P
     return write_atomic(path, content.getvalue())
 
 
-def sound_picture(path: str | os.PathLike[str], x: ArrayLike, sample_rate: int) -> Path:
-    """The waveform of ``x`` ``(length,)``, or of the mean of channels, above its spectrogram, as PNG."""
-    x = np.asarray(np.atleast_2d(np.asarray(x)).mean(axis=0), np.float32)
-    hop = max(round(WINDOW * sample_rate / 8), 1)
-    level, seconds = decibels(x, sample_rate, hop), len(x) / sample_rate
-    drawing = Drawing(figsize=(3.2, 2.6), layout="constrained")
-    wave, spectrum = drawing.subplots(2, 1, sharex=True, height_ratios=(1, 2))
-    wave.plot(np.arange(len(x)) / sample_rate, x, linewidth=0.4, color="#2166ac")
-    wave.set_ylim(-1.05, 1.05)
-    wave.set_yticks([-1, 0, 1])
-    edges = (np.arange(level.shape[0] + 1) - 0.5) * hop / sample_rate
-    height = np.linspace(0, sample_rate / 2000, level.shape[1] + 1)
-    spectrum.pcolormesh(edges, height, level.T, vmin=-RANGE_DB, vmax=0, cmap="magma", rasterized=True)
-    spectrum.set_xlim(0, seconds)
-    spectrum.set_ylabel("kHz", fontsize=8)
-    spectrum.set_xlabel("seconds", fontsize=8)
-    for axes in (wave, spectrum):
-        axes.tick_params(labelsize=7)
-    return plots.save(drawing, path)
+def waveform(x: np.ndarray, sample_rate: int) -> Draw:
+    """A cell of the samples ``(length,)``, from -1 to 1."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(np.arange(len(x)) / sample_rate, x, linewidth=0.4, color=COLOURS[0])
+        axes.set(xlim=(0, len(x) / sample_rate), ylim=(-1.05, 1.05), yticks=[-1, 0, 1], ylabel="amplitude")
+
+    return draw
+
+
+def spectrogram(x: np.ndarray, sample_rate: int) -> Draw:
+    """A cell of the spectrogram of ``x`` ``(length,)`` in decibels, over seconds and kHz."""
+
+    def draw(axes: Axes) -> None:
+        hop = max(round(WINDOW * sample_rate / 8), 1)
+        level = decibels(x, sample_rate, hop)
+        edges = (np.arange(level.shape[0] + 1) - 0.5) * hop / sample_rate
+        height = np.linspace(0, sample_rate / 2000, level.shape[1] + 1)
+        axes.pcolormesh(edges, height, level.T, vmin=-RANGE_DB, vmax=0, cmap="magma", rasterized=True)
+        axes.set(xlim=(0, len(x) / sample_rate), xlabel="seconds", ylabel="kHz")
+
+    return draw
 
 
 def decibels(x: np.ndarray, sample_rate: int, hop: int) -> np.ndarray:

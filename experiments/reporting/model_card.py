@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,23 +11,20 @@ import numpy as np
 
 from experiments.cli.config import Config
 from experiments.data.display import Pictures
-from experiments.models import guidance as configured
-from experiments.models.model import takes_labels
-from experiments.models.runs import Run
-from experiments.models.sampling import build_sampler
 from scorekit import guidance, samplers, solvers
 from scorekit.typing import Array, Schedule, Solver
 
 
-def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
-    """Data, labels, steps, solver and, where the run was evaluated, metrics."""
-    path, sampling, classes = workdir / "evaluation.json", config.sampling, run.dataset.num_classes
-    names = run.dataset.class_names
+def card(config: Config, run: Any, labelled: bool, workdir: Path) -> dict[str, Any]:
+    """Data, labels, steps, solver and, where the run was evaluated, metrics; ``run``, ``labelled`` as below."""
+    dataset, conditions = run.dataset, [*(["labels"] if labelled else []), *run.model.extracts]
+    path, sampling, classes = workdir / "evaluation.json", config.sampling, dataset.num_classes
+    names = dataset.class_names
     return {
-        "data": run.dataset.name,
-        "labels": f"0 to {classes - 1}; {classes} is no class" if takes_labels(run.model) else "none",
+        "data": dataset.name,
+        "labels": f"0 to {classes - 1}; {classes} is no class" if labelled else "none",
         **({"class_names": ", ".join(f"{label} {name}" for label, name in enumerate(names))} if names else {}),
-        "conditions": ", ".join((*(["labels"] if takes_labels(run.model) else []), *run.model.extracts)) or "none",
+        "conditions": ", ".join(conditions) or "none",
         "step": run.step,
         "average": sampling.ema,
         "solver": f"{sampling.solver.name}, {sampling.steps} steps on the grid {sampling.grid.name}",
@@ -35,16 +33,33 @@ def card(config: Config, run: Run, workdir: Path) -> dict[str, Any]:
     }
 
 
-def example(config: Config, run: Run, name: str) -> str | None:
-    """Code that draws the first batch of samples of the report from the folder ``name``; None where a condition apart
-    from the class, or another network, takes part, which the folder does not hold."""
-    rules, (solver, ts) = _rules(config), build_sampler(config, run.model.schedule)
-    made = _sampler(run.model.schedule, config.sampling.steps, solver, ts)
-    if run.model.extracts or run.model.is_flow_map or rules is None or made is None:
+def example(
+    name: str,
+    config: Config,
+    run: Any,
+    labelled: bool,
+    sampler: tuple[Solver, Array],
+    plain: str,
+    rules: Sequence[str],
+) -> str | None:
+    """Code that draws the first batch of samples of the report; None where a condition apart from the class, or an
+    argument of a rule, is not in the folder.
+
+    Args:
+      name: the folder of the exported run.
+      config: config of the run.
+      run: the run, opened, of ``config``.
+      labelled: whether the network has classes.
+      sampler: solver and times.
+      plain: ``"cond"`` or ``"uncond"``, the denoiser that is guided.
+      rules: rules of :mod:`scorekit.guidance`, innermost first.
+    """
+    denoiser, made = _rules(config, plain, rules), _sampler(run.model.schedule, config.sampling.steps, *sampler)
+    if run.model.extracts or run.model.is_flow_map or denoiser is None or made is None:
         return None
-    dataset, labelled = run.dataset, takes_labels(run.model)
-    labels = np.asarray(dataset.preview().labels)[: config.sampling.batch_size]
-    shows = isinstance(dataset.view(np.zeros((1, *run.model.shape), np.float32)), Pictures) and not config.latents
+    dataset, shape = run.dataset, run.model.shape
+    solver, labels = sampler[0], np.asarray(dataset.preview().labels)[: config.sampling.batch_size]
+    shows = isinstance(dataset.view(np.zeros((1, *shape), np.float32)), Pictures) and not config.latents
     lines = [
         "import jax",
         "import jax.numpy as jnp",
@@ -53,7 +68,7 @@ def example(config: Config, run: Run, name: str) -> str | None:
         f'loaded = io.load("{name}")',
         f"labels = {_labels(labels)}",
         f"cond, uncond = loaded.denoiser({'labels=labels' if labelled else ''}), loaded.denoiser()",
-        *rules,
+        *denoiser,
         *made,
         f"key, key_of_steps = jax.random.split(jax.random.fold_in(jax.random.key({config.seed}), 0))",
         "like = jax.ShapeDtypeStruct((len(labels), *loaded.shape), jnp.float32)",
@@ -80,8 +95,8 @@ def _sampler(schedule: Schedule, steps: int, solver: Solver, ts: Array) -> list[
     ends: list[dict[str, Any]] = [{}, {"t_max": float(ts[0])}, {"t_max": float(ts[0]), "t_min": float(ts[-1])}]
     for given in ends:
         given |= {"stochastic": True} if solver.stochastic else {}
-        found, grid = samplers.recommended(schedule, steps, **given)
-        if repr(found) == repr(solver) and np.array_equal(grid, ts):
+        usual, grid = samplers.recommended(schedule, steps, **given)
+        if repr(usual) == repr(solver) and np.array_equal(grid, ts):
             further = "".join(f", {name}={value!r}" for name, value in given.items())
             return [f"solver, ts = samplers.recommended(loaded.schedule, {steps}{further})"]
     values = [getattr(solver, field.name) for field in dataclasses.fields(cast(Any, solver))]
@@ -90,19 +105,13 @@ def _sampler(schedule: Schedule, steps: int, solver: Solver, ts: Array) -> list[
     return [f"solver, ts = solvers.{solver!r}, jnp.array({np.asarray(ts).tolist()})"]
 
 
-def _rules(config: Config) -> list[str] | None:
-    """Lines that make the denoiser; None for a rule that needs another network or changes γ over time."""
-    scale, (first, *wrappers) = config.sampling.guidance_scale, config.guidance
-    plain = configured.RULES[first].traits.plain
-    bases = {"conditional": "cond", "unconditional": "uncond"}
-    if config.sampling.guidance_shape.name != "constant":
-        return None
-    lines = [f"denoiser = {bases.get(first, plain)}"]
-    for rule in [*([] if first in bases or configured.is_plain(config, scale) else [first]), *wrappers]:
-        if hasattr(configured, f"_{rule}"):
-            return None
+def _rules(config: Config, plain: str, rules: Sequence[str]) -> list[str] | None:
+    """Lines that make the denoiser; None for a rule with further arguments."""
+    lines = [f"denoiser = {plain}"]
+    for rule in rules:
         known = {name: name for name in ("cond", "uncond", "denoiser")}
-        known |= {"plain": plain, "schedule": "loaded.schedule", "guidance_scale": repr(float(scale))}
+        known |= {"plain": plain, "schedule": "loaded.schedule"}
+        known["guidance_scale"] = repr(float(config.sampling.guidance_scale))
         takes = inspect.signature(getattr(guidance, rule)).parameters
         given = {name: repr(value) for name, value in config.rules[rule].items() if value is not None}
         needs = {name for name, parameter in takes.items() if parameter.default is parameter.empty}

@@ -5,16 +5,13 @@ A report is a title, a summary of what was done, and a list of sections::
     write_report(
         "run/report.html",
         "digits",
-        summary={"trained on": "cpu × 1", "time": "3 min 10 s"},
+        summary={"trained on": "cpu × 1", "seed": 0, "time": "3 min 10 s"},
         sections=[Heading("Samples"), Figure("run/samples.png", "one row a class"), ConfigSection(config_as_text)],
     )
 """
 
 import base64
 import html
-import numbers
-import os
-import re
 import shlex
 import sys
 import time
@@ -24,9 +21,9 @@ from typing import NamedTuple
 
 import scorekit
 from experiments.cli.outputs import encodable
+from experiments.reporting.png import PathLike
+from experiments.reporting.tables import Cell, Table, show, table_as_html
 from scorekit.io import as_path, write_atomic
-
-Cell = str | int | float | None
 
 
 class Heading(NamedTuple):
@@ -46,34 +43,18 @@ def credits(line: str) -> list["Section"]:
     return [Text(f"Data: {line}.")] if line else []
 
 
-class Table(NamedTuple):
-    """Rows under a header; numbers are aligned to the right, floats shown with four digits."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    caption: str = ""
-
-    def records(self) -> list[dict[str, Cell]]:
-        """Each row by the names of its columns, as for JSON.
-
-        >>> Table(["", "error"], [["before", 0.5]]).records()
-        [{'': 'before', 'error': 0.5}]
-        """
-        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
-
-
 class Figure(NamedTuple):
     """A PNG file and its caption."""
 
-    path: str | os.PathLike[str]
+    path: PathLike
     caption: str = ""
 
 
 class Sound(NamedTuple):
     """A WAV file to play and a PNG file of it."""
 
-    wav: str | os.PathLike[str]
-    picture: str | os.PathLike[str]
+    wav: PathLike
+    picture: PathLike
 
 
 class Sounds(NamedTuple):
@@ -94,13 +75,10 @@ class ConfigSection(NamedTuple):
 Section = Heading | Text | Table | Figure | Sounds | ConfigSection
 
 
-def write_report(
-    path: str | os.PathLike[str], title: str, summary: Mapping[str, Cell], sections: Sequence[Section]
-) -> Path:
+def write_report(path: PathLike, title: str, summary: Mapping[str, Cell], sections: Sequence[Section]) -> Path:
     """Writes the report atomically and returns its path; text is escaped.
 
-    ``summary`` is shown first, under the date, the version and the command: what was trained, on what, for how long,
-    the headline numbers.
+    ``summary`` is shown first, under the date, the version and the command: data, seed, time, the headline numbers.
     """
     facts = "".join(f"<div><dt>{_escape(k)}</dt><dd>{_escape(show(v))}</dd></div>" for k, v in summary.items())
     body = "\n".join(_render(section) for section in sections)
@@ -115,43 +93,6 @@ def _origin() -> str:
     return f"{time.strftime('%Y-%m-%d %H:%M')}, scorekit {scorekit.__version__}, {command}"
 
 
-def show(cell: Cell) -> str:
-    """A cell as text: floats with four digits, whole numbers and large ones with thousands apart.
-
-    >>> [show(x) for x in (0.98765, 1e-7, 12345, None, True, "a")]
-    ['0.9877', '1e-07', '12,345', '–', 'yes', 'a']
-    """
-    match cell:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if cell else "no"
-        case numbers.Integral():
-            return f"{cell:,}"
-        case numbers.Real():
-            return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e12 else f"{cell:.4g}"
-    return str(cell)
-
-
-def tables_as_text(tables: Sequence[Table]) -> str:
-    """Tables for a terminal, without their captions.
-
-    >>> print(tables_as_text([Table(["model", "accuracy"], [["small", 0.5]])]))
-    model  accuracy
-    small  0.5
-    <BLANKLINE>
-    """
-    lines = []
-    for table in tables:
-        cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-        ]
-        lines.append("")
-    return "\n".join(lines)
-
-
 def _escape(text: str) -> str:
     return html.escape(str(text))
 
@@ -162,8 +103,8 @@ def _render(section: Section) -> str:
             return f"<h2>{_escape(text)}</h2>"
         case Text(text):
             return "\n".join(f"<p>{_escape(part)}</p>" for part in text.split("\n\n"))
-        case Table(header, rows, caption):
-            return _table(header, rows, caption)
+        case Table(caption=caption):
+            return _figure(f'<div class="wide">{table_as_html(section)}</div>', caption)
         case Figure(path, caption):
             return _figure(_image(path, caption), caption)
         case Sounds(header, rows, caption):
@@ -173,7 +114,7 @@ def _render(section: Section) -> str:
     raise ValueError(f"section must be a Heading, Text, Table, Figure, Sounds or ConfigSection, got {section!r}")
 
 
-def _image(path: str | os.PathLike[str], alt: str) -> str:
+def _image(path: PathLike, alt: str) -> str:
     return f'<img alt="{_escape(alt)}" src="data:image/png;base64,{_base64(path)}">'
 
 
@@ -198,32 +139,8 @@ def _figure(inside: str, caption: str) -> str:
     return f"<figure>{inside}{below}</figure>"
 
 
-def _base64(path: str | os.PathLike[str]) -> str:
+def _base64(path: PathLike) -> str:
     return base64.b64encode(as_path(path).read_bytes()).decode()
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> str:
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"every row must have {len(header)} cells as the header has, got {list(row)}")
-    columns = [[row[i] for row in rows if row[i] is not None] for i in range(len(header))]
-    kinds = [' class="number"' if cells and all(map(_is_number, cells)) else "" for cells in columns]
-
-    def line(tag: str, cells: Sequence[Cell]) -> str:
-        marked = zip(kinds, cells, strict=True)
-        return "<tr>" + "".join(f"<{tag}{kind}>{_unbroken(_escape(show(x)))}</{tag}>" for kind, x in marked) + "</tr>"
-
-    head, lines = line("th", header), "\n".join(line("td", row) for row in rows)
-    return _figure(f'<div class="wide"><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>', caption)
-
-
-def _unbroken(text: str) -> str:
-    """A line is not broken at ± and =."""
-    return re.sub(" ([±=]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
-
-
-def _is_number(cell: Cell) -> bool:
-    return isinstance(cell, numbers.Real) and not isinstance(cell, bool)
 
 
 _PAGE = """<!DOCTYPE html>

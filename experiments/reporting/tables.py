@@ -1,144 +1,98 @@
-"""Tables of an evaluation: of a model, of a classifier, of an autoencoder."""
+"""Tables for a terminal, for a report and as JSON."""
 
-import math
-from collections.abc import Mapping
-from typing import Any
+import html
+import numbers
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from experiments.evaluation.ema_sweep import EmaSweep
-from experiments.evaluation.exact import ByMap, ExactBits
-from experiments.evaluation.fid import InceptionMetrics
-from experiments.evaluation.quantisation import Quantisation
-from experiments.evaluation.run_metrics import Bound, Evaluation
-from experiments.evaluation.sequence_metrics import SequenceEvaluation
-from experiments.models.classifier import Curve
-from experiments.reporting.report import Table
+Cell = str | int | float | None
 
 
-def evaluation_tables(found: Evaluation) -> list[Table]:
-    """Metrics of samples, also by features of a network, the likelihoods, and the quantisation of codes."""
-    tables = [metrics_table(found.rows, found.caption)] if found.rows else []
-    tables += inception_tables(found.inception) if found.inception else []
-    tables += [exact_table(found.exact)] if found.exact else []
-    tables += [by_map_table(found.exact.by_map)] if found.exact and found.exact.by_map else []
-    tables += [bound_table(found.bound)] if found.bound else []
-    return tables + (quantisation_tables(found.quantisation) if found.quantisation else [])
+class Table(NamedTuple):
+    """Rows under a header; numbers are aligned to the right, floats shown with four digits."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+    def records(self) -> list[dict[str, Cell]]:
+        """Each row by the names of its columns, as for JSON.
+
+        >>> Table(["", "error"], [["before", 0.5]]).records()
+        [{'': 'before', 'error': 0.5}]
+        """
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
 
-def metrics_table(rows: dict[str, dict[str, Any]], caption: str) -> Table:
+def metrics_table(rows: Mapping[str, Mapping[str, Cell]], caption: str = "") -> Table:
     """A column for every metric of any row."""
     columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
     return Table(["", *columns], [[row, *(metrics.get(c) for c in columns)] for row, metrics in rows.items()], caption)
 
 
-def inception_tables(found: InceptionMetrics) -> list[Table]:
-    """Metrics of features of a network, and the settings that must agree for comparing them with others."""
-    provenance = Table(list(found.provenance), [list(found.provenance.values())])
-    return [metrics_table(found.rows, found.caption), provenance]
+def row_table(values: Mapping[str, Cell], caption: str = "") -> Table:
+    """One row, with a column for each value."""
+    return Table(list(values), [list(values.values())], caption)
 
 
-def ema_sweep_table(sweep: EmaSweep, caption: str) -> Table:
-    """A row for every relative width and guidance scale."""
-    rows: dict[str, dict[str, Any]] = {}
-    for width in sweep.rows:
-        bound = {"bits/dim": sweep.bits[width]} if width in sweep.bits else {}
-        for scale, metrics in (sweep.rows[width] or {"": {}}).items():
-            rows[f"{width:g}, {scale}" if scale else f"{width:g}"] = {**metrics, **bound}
-    about = f"By the relative width of the average of the parameters, from the snapshots up to step {sweep.step:,}."
-    return metrics_table(rows, f"{about} {caption}".strip())
+def show(cell: Cell) -> str:
+    """A cell as text: floats with four digits, whole numbers and large ones with thousands apart.
+
+    >>> [show(x) for x in (0.98765, 1e-7, 12345, None, True, "a")]
+    ['0.9877', '1e-07', '12,345', '–', 'yes', 'a']
+    """
+    match cell:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if cell else "no"
+        case numbers.Integral():
+            return f"{cell:,}"
+        case numbers.Real():
+            return f"{cell:,.0f}" if 1e4 <= abs(cell) < 1e12 else f"{cell:.4g}"
+    return str(cell)
 
 
-def bound_table(bound: Bound) -> Table:
-    """The variational bound, its terms and its dequantisation."""
-    kind = "none: a bound on the probability of the integers" if bound.bins else "none: a bound on a density"
-    cells: list[tuple[str, Any]] = [("bits/dim", bound.total)]
-    if bound.exact is not None:
-        cells.append(("exact", bound.exact))
-    cells += [
-        ("standard error", bound.error),
-        ("prior", bound.prior),
-        ("reconstruction", bound.reconstruction),
-        ("diffusion", bound.diffusion),
-        ("dequantisation", kind),
-    ]
-    caption = (
-        f"Monte-Carlo variational bound on {bound.examples} test examples given their conditions, "
-        f"{bound.times} noise levels each, t from {bound.t_min:.3g} to {bound.t_max:g}."
-    )
-    header, row = zip(*cells, strict=True)
-    return Table(header, [row], caption)
+def tables_as_text(tables: Sequence[Table]) -> str:
+    """Tables for a terminal, without their captions.
+
+    >>> print(tables_as_text([Table(["model", "accuracy"], [["small", 0.5]])]))
+    model  accuracy
+    small  0.5
+    <BLANKLINE>
+    """
+    lines = []
+    for table in tables:
+        cells = [[str(name) for name in table.header], *([show(cell) for cell in row] for row in table.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
-def exact_table(found: ExactBits) -> Table:
-    """The exact likelihood and its dequantisation."""
-    kind = {"uniform": "uniform: a bound on the probability of the integers", "none": "none: a density"}
-    caption = (
-        f"Exact likelihood by the probability-flow ODE on {found.examples} test examples given their conditions, with "
-        f"the offset of the scale of the data; divergence: {found.divergence}; {found.nfe} evaluations, "
-        f"t from {found.t_min:.3g} to {found.t_max:g}."
-    )
-    header = ["bits/dim", "standard error", "offset", "dequantisation"]
-    return Table(header, [[found.total, found.error, found.offset, kind[found.dequantisation]]], caption)
+def table_as_html(table: Table) -> str:
+    """The element ``table``, all text escaped."""
+    for row in table.rows:
+        if len(row) != len(table.header):
+            raise ValueError(f"every row must have {len(table.header)} cells as the header has, got {list(row)}")
+    columns = [[row[i] for row in table.rows if row[i] is not None] for i in range(len(table.header))]
+    kinds = [' class="number"' if cells and all(map(_is_number, cells)) else "" for cells in columns]
+
+    def line(tag: str, cells: Sequence[Cell]) -> str:
+        marked = zip(kinds, cells, strict=True)
+        return "<tr>" + "".join(f"<{tag}{kind}>{_as_html(x)}</{tag}>" for kind, x in marked) + "</tr>"
+
+    lines = "\n".join(line("td", row) for row in table.rows)
+    return f"<table><thead>{line('th', table.header)}</thead><tbody>{lines}</tbody></table>"
 
 
-def by_map_table(found: ByMap) -> Table:
-    """Bits per dimension by the jumps of a flow map."""
-    caption = (
-        "Likelihood by the flow map and its divergence head, one evaluation for each jump, with the dequantisation of "
-        f"the exact likelihood; difference and rank correlation: of the bits of an example from the exact ones. A jump "
-        f"to noise and back changes a value by {found.inversion:.3g} (root mean square)."
-    )
-    return metrics_table(found.rows, caption)
+def _as_html(cell: Cell) -> str:
+    """A cell escaped; a line is not broken at ± and =."""
+    return re.sub(" ([±=]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", html.escape(show(cell)))
 
 
-def quantisation_tables(found: Quantisation) -> list[Table]:
-    """Accuracy by noise level, and the margin of samples."""
-    by_noise = Table(
-        ["log-SNR", "denoised once", "noisy"],
-        found.accuracy,
-        f"Share of the code vectors of {found.test_examples} test examples that are quantised to their own code, by "
-        f"noise level (log-SNR in nats), given their conditions: denoised once, and only rescaled.",
-    )
-    margin = Table(
-        list(found.margin),
-        [list(found.margin.values())],
-        f"{found.samples} samples before quantisation: their distance to the nearest code over that between codes, "
-        "and the share of vectors within half the distance to its nearest neighbour.",
-    )
-    return [by_noise, margin]
-
-
-def sequence_tables(found: SequenceEvaluation) -> list[Table]:
-    """Bits per symbol with the time of sampling, and the metrics of samples."""
-    bits = found.bits
-    kind = "exact" if bits.kind == "exact" else "an upper bound (variational)"
-    caption = (
-        f"Of {bits.examples} test examples given their classes, each of {bits.symbols} symbols of {bits.codes} codes: "
-        f"{kind}. Seconds: of a batch of {found.batch}, compiled before."
-    )
-    header = ["bits per symbol", "standard error", "bits per sequence", "seconds per sample"]
-    row = [bits.total, bits.error, bits.total * bits.symbols, found.seconds]
-    samples = [metrics_table(found.rows, found.caption)] if found.rows else []
-    return [Table(header, [row], caption), *samples]
-
-
-def classifier_table(curves: Mapping[str, Curve], draws: int) -> Table:
-    """Accuracy and cross-entropy by noise level, a column for each classifier."""
-    first = next(iter(curves.values()))
-    header = ["log-SNR", "σ / α", *(f"accuracy, {n}" for n in curves), *(f"cross-entropy, {n}" for n in curves)]
-    rows = []
-    for i, level in enumerate(first.log_snr):
-        noise = [float(level), math.exp(-level / 2)] if math.isfinite(level) else ["no noise", 0.0]
-        accuracies = [float(c.accuracy[i]) for c in curves.values()]
-        rows.append([*noise, *accuracies, *(float(c.cross_entropy[i]) for c in curves.values())])
-    caption = (
-        f"By the data that a classifier was trained on, noisy or clean. On the held-out test set, {draws} draws of the "
-        "noise; cross-entropy in nats."
-    )
-    return Table(header, rows, caption)
-
-
-def reconstruction_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
-    """Distances of reconstructions, by the part of the data."""
-    names = list(next(iter(metrics.values())))
-    rows = [[name, *(found[name] for found in metrics.values())] for name in names]
-    return Table(["", *metrics], rows, "Means over examples. Root mean square errors in units of the network's input.")
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, numbers.Real) and not isinstance(cell, bool)

@@ -21,11 +21,11 @@ from experiments.models.latents import STATISTICS
 from experiments.models.loss import held_out_loss
 from experiments.models.runs import write_results
 from experiments.models.samples import check_samples
-from experiments.reporting import plots
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Figure, Heading, Section, Table
+from experiments.reporting.grids import grid
+from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import reconstruction_table
+from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 from scorekit.io import as_path
@@ -74,7 +74,8 @@ def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, enc
     view = dataset.view(back)
     if isinstance(view, Sounds):
         return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)
-    return Figure(plots.comparison(folder / "reconstructions.png", versions, row_labels=labels), caption)
+    cells = np.stack([*versions.values()], axis=1)
+    return Figure(grid(folder / "reconstructions.png", cells, labels, list(versions), side=84), caption)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
@@ -91,7 +92,11 @@ def evaluate(config, run, workdir, asked: task.Asked):
     return Findings(
         {**metrics, "size": size},
         [
-            reconstruction_table(metrics),
+            Table(
+                ["", *metrics],
+                [[name, *(part[name] for part in metrics.values())] for name in metrics["training data"]],
+                "Means over examples. Root mean square errors in units of the network's input.",
+            ),
             Table(list(size), [list(size.values())], "The size of one example and of its latent."),
         ],
         {"compression factor": size["compression factor"]},

@@ -16,10 +16,9 @@ from experiments.data.dataset import Dataset
 from experiments.models import classifier
 from experiments.models.loss import held_out_loss
 from experiments.models.run_files import restore
-from experiments.reporting import plots
+from experiments.reporting.classifier import accuracy_picture, classifier_table
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import classifier_table
 from experiments.tasks import task
 from experiments.training import loop
 
@@ -86,12 +85,8 @@ def evaluate(config, run, workdir, asked: task.Asked):
     values = {name: {field: value.tolist() for field, value in c._asdict().items()} for name, c in curves.items()}
     for curve in values.values():
         curve["log_snr"][-1] = None  # no noise: JSON has no infinity
-    figure = plots.accuracy_by_noise_level(
-        f"{asked.figures(distributed.folder(workdir), 'accuracy')}.png",
-        next(iter(curves.values())).log_snr[:-1],
-        {f"trained on {name} examples": c.accuracy[:-1] for name, c in curves.items()},
-        chance=1 / dataset.num_classes,
-    )
+    path = f"{asked.figures(distributed.folder(workdir), 'accuracy')}.png"
+    figure = accuracy_picture(path, curves, 1 / dataset.num_classes)
     return Findings(
         values,
         [classifier_table(curves, options.draws)],

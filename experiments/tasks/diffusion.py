@@ -15,14 +15,22 @@ from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate as all_metrics
 from experiments.models import checks, inputs, runs
 from experiments.models import model as built
-from experiments.models.conditioning import dropout_rates
+from experiments.models.conditioning import dropout_rates, target_conditions, untrained_nulls
 from experiments.models.critics import CRITIC
 from experiments.models.loss import held_out_loss, make_loss, make_prepare
 from experiments.models.sampling import make_sampler
-from experiments.reporting.pictures import by_map_picture, drawing, ema_sweep_picture, final_pictures, loss_picture
+from experiments.reporting.diffusion import (
+    by_map_picture,
+    ema_sweep_picture,
+    ema_sweep_table,
+    evaluation_tables,
+    final_pictures,
+    loss_picture,
+    shows_maps,
+)
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import ema_sweep_table, evaluation_tables
+from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.task import Asked, Model
 from experiments.training import build_optimizer, loop
@@ -102,22 +110,40 @@ def drawn_by(config):
     return " + ".join(config.guidance)
 
 
+def drawn(folder, config, model, run):
+    """The pictures at the end of training."""
+    usual = () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
+    maps = lambda labels: target_conditions(model, run.dataset, labels)["dense_map"]
+    return final_pictures(
+        folder,
+        config,
+        run.dataset,
+        run.generate,
+        run.params,
+        schedule=model.schedule,
+        scales=[*config.evaluation.guidance_scales, *usual],
+        maps=maps if shows_maps(model.extracts, run.dataset) else None,
+    )
+
+
 def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = built.at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
     swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
-    pictures = final_pictures(folder, config, model, run.dataset, run.generate, run.params) if at_end else []
+    pictures = drawn(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:
         return Findings({}, [], evaluation.LEFT_OUT, pictures)
     found = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
     values, tables, figures = found.values(), evaluation_tables(found), list[Section]()
     if swept is not None:
         values |= swept.values()
-        tables.append(ema_sweep_table(swept, found.caption))
-        figures.append(Figure(ema_sweep_picture(as_path(f"{asked.stem}_ema.png"), swept)))
+        tables.append(ema_sweep_table(swept.rows, swept.bits, swept.step, found.caption))
+        path = as_path(f"{asked.stem}_ema.png")
+        figures.append(Figure(ema_sweep_picture(path, [*swept.rows], swept.curves(), swept.step)))
     if found.exact is not None and found.exact.by_map is not None:
-        ranking = by_map_picture(as_path(f"{asked.stem}_by_map.png"), found.exact.by_map)
+        jumps = found.exact.by_map
+        ranking = by_map_picture(as_path(f"{asked.stem}_by_map.png"), jumps.rows, jumps.exact, jumps.by_map)
         figures.append(Figure(ranking, "Each test example: the ranking of examples by the map and by the ODE."))
-    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), found)
+    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), found.loss_by_noise_level)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))
         facts = {name.replace("/", ", "): value for name, value in found.values().items() if "accuracy" in name}

@@ -12,10 +12,9 @@ from experiments.evaluation import LEFT_OUT, flow_metrics
 from experiments.models import flows, inputs
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import held_out_loss
-from experiments.reporting.pictures import drawing, listening, sample_picture
-from experiments.reporting.report import Figure, Heading, Table
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import metrics_table
+from experiments.reporting.samples import drawing, sample_sections
+from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 
@@ -63,8 +62,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
     pictures, drawn = [], (config, run.dataset, run.generate, run.params)
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"
-        pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
-        pictures += listening(folder / "sounds", *drawn)
+        pictures = sample_sections(folder, *drawn, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], LEFT_OUT, pictures, title="flow")
     found = flow_metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)

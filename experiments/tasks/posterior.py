@@ -19,9 +19,9 @@ from experiments.evaluation import LEFT_OUT, posteriors
 from experiments.models import checks, runs
 from experiments.models.posterior import Posterior, use_statistics, write_statistics
 from experiments.models.run_files import config_of, restore
-from experiments.reporting import posteriors as reporting
-from experiments.reporting.pictures import drawing
+from experiments.reporting import posterior as reporting
 from experiments.reporting.run_report import Findings
+from experiments.reporting.samples import drawing
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import diffusion, task
 from experiments.tasks.task import Asked
@@ -96,13 +96,13 @@ def evaluate(config, run, workdir, asked: Asked):
     posterior = Posterior(config, run)
     found = posteriors.calibration(posterior, config.seed + 1)
     tables, values, facts = (
-        [reporting.calibration_table(found)],
-        reporting.calibration_values(found),
+        [reporting.calibration_table(found, posteriors.LEVELS)],
+        reporting.calibration_values(found, posteriors.LEVELS),
         reporting.facts(found),
     )
     if of_many := posteriors.composed(posterior, config.seed + 1):
         about = "Composed from single observations; the error of the mean is in exact standard deviations."
         tables, values = [*tables, metrics_table(of_many, about)], {**values, "composed": of_many}
     stem = asked.figures(distributed.folder(workdir), "posterior")
-    figures = reporting.calibration_figures(stem, found, posterior.dataset.entries)
+    figures = reporting.calibration_figures(stem, found, posteriors.LEVELS, posterior.dataset.entries)
     return Findings(values, tables, facts, figures=figures, heading="Calibration", title="posterior")

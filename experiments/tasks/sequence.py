@@ -11,10 +11,9 @@ from experiments.evaluation import LEFT_OUT, sequence_metrics
 from experiments.models import sequence_sampling, sequences
 from experiments.models.loss import held_out_loss
 from experiments.models.run_files import check_average
-from experiments.reporting.pictures import drawing, listening, sample_picture
-from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import sequence_tables
+from experiments.reporting.samples import drawing, sample_sections
+from experiments.reporting.sequence import sequence_tables
 from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 
@@ -77,8 +76,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
         drawn = config, run.dataset, run.generate, run.params
-        pictures = [Heading("Samples"), Figure(sample_picture(folder / "samples.png", *drawn, title), title)]
-        pictures += listening(folder / "sounds", *drawn)
+        pictures = sample_sections(folder, *drawn, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
     found = sequence_metrics.evaluate(*arguments, asked.partial)

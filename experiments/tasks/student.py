@@ -23,7 +23,7 @@ from experiments.models.run_files import config_of
 from experiments.models.runs import Run
 from experiments.models.runs import open_run as open_teacher
 from experiments.models.sampling import build_sampler, make_sampler
-from experiments.reporting.pictures import drawing
+from experiments.reporting.samples import drawing
 from experiments.tasks import diffusion
 from experiments.tasks.task import Model
 from experiments.training import distillation, flow_map_students, students

@@ -11,15 +11,17 @@ import jax
 
 from experiments import data
 from experiments.cli import distributed, progress
-from experiments.data.dataset import rows_of
+from experiments.data.dataset import evenly, rows_of
 from experiments.data.phrases import Phrases
 from experiments.evaluation import note_metrics, transcription
+from experiments.evaluation.note_metrics import TOLERANCE, mean_and_error
 from experiments.models import transcriber
 from experiments.models.loss import held_out_loss
 from experiments.models.runs import write_results
-from experiments.reporting import transcriptions
-from experiments.reporting.report import Heading, Section, Table
+from experiments.reporting import transcriber as reporting
+from experiments.reporting.report import Heading, Section
 from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.training import loop
 from scorekit.io import as_path
@@ -77,10 +79,13 @@ def evaluate(config, run, workdir, asked: task.Asked):
     }
     folder = as_path(asked.figures(distributed.folder(workdir), "phrases"))
     shown = config.evaluation.shown or transcriber.SHOWN
-    widgets = transcriptions.transcription_widgets(folder, run.dataset, parts["held-out phrases"], shown)
+    rows, first = evenly(len(test["x"]), shown), parts["held-out phrases"]
+    sounds = dict(zip(rows, run.dataset.real(rows_of(run.dataset.test, rows)), strict=True))
+    widgets = reporting.transcription_widgets(folder, sounds, run.dataset.sample_rate, first.found, first.played)
+    means = {name: mean_and_error(part.rows) for name, part in parts.items()}
     return Findings(
-        transcriptions.transcription_values(parts),
-        [transcriptions.transcription_table(parts)],
+        reporting.transcription_values(means),
+        [reporting.transcription_table(means, len(first.rows), TOLERANCE)],
         {"threshold of onsets": found.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
         further=[Heading("Transcriptions"), widgets, *chosen],
         title="transcriber",

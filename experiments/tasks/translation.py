@@ -12,13 +12,14 @@ from experiments import data
 from experiments.cli import distributed
 from experiments.data.dataset import evenly, rows_of
 from experiments.evaluation import note_evaluators
+from experiments.evaluation.timbre import FAMILY, compare
 from experiments.models import translation
 from experiments.models.loss import held_out_loss
 from experiments.models.samples import check_samples
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Heading, Table
+from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
-from experiments.reporting.timbre import FAMILY, compare
+from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
 from experiments.training import loop
 from scorekit.io import as_path
@@ -64,7 +65,8 @@ def evaluate(config, run, workdir, asked: task.Asked):
     train = dataset.train
     labels = {name: train[name] for name in ("instrument", "family", "pitch")}
     evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), labels, dataset.sample_rate)
-    table = compare(evaluators, sounds, {**batch, "label": batch["instrument"]}, targets, dataset.sample_rate)
+    labelled = {**batch, "label": batch["instrument"]}
+    table = metrics_table(*compare(evaluators, sounds, labelled, targets, dataset.sample_rate))
     probes = translation.family_in_latents(built, params)
     about = (
         f"Accuracy of a linear probe of {dataset.num_classes} families, of means and deviations over time, held out."

@@ -264,12 +264,14 @@ def test_a_model_with_a_map_and_a_vector_is_trained_sampled_and_evaluated(tmp_pa
     workdir = f"--workdir={tmp_path}"
     small = "network.multipliers=1, network.blocks=1 sampling.batch_size=10"
     out = succeeds(
-        "train", workdir, *given("images/smoke", f"data.map.name=average_pool data.vector.name=moments {small}")
+        "train",
+        workdir,
+        *given("images/smoke", f"conditions.map.name=average_pool conditions.vector.name=moments {small}"),
     )
     assert "RMSE of the dense map" in out
     assert "RMSE of the vector" in out
     assert (tmp_path / "maps.png").stat().st_size > 0
     succeeds("sample", workdir, "--num=3", "--labels=5")
     assert (tmp_path / "samples" / "sample_maps.png").stat().st_size > 0
-    err = fails("sample", workdir, "--config.data.map.name=none")  # which it was trained with
-    assert "config.data.map.name=none: the weights in" in err
+    err = fails("sample", workdir, "--config.conditions.map.name=none")  # which it was trained with
+    assert "config.conditions.map.name=none: the weights in" in err

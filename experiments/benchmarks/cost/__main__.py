@@ -22,7 +22,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.reporting.report import show
+from experiments.reporting.tables import show
 
 _TABLE = flags.DEFINE_enum("table", "samplers", ["samplers", "step", "memory", "import"], "Table to print.")
 _CONFIG = shared.define(flags.DEFINE_string, "config", None, "step: config file of what is trained.")

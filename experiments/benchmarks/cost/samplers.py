@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jax.tree_util import Partial
-from matplotlib.figure import Figure
 
 from experiments.benchmarks.cost import reference as reference_samplers
 from experiments.benchmarks.measuring import Timing, in_turns
 from experiments.benchmarks.named_solvers import DETERMINISTIC, STOCHASTIC
 from experiments.cli.flags import chosen
-from experiments.reporting import plots
+from experiments.reporting.curves import Line, Panel, curves
 from scorekit import denoisers, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.typing import Array
@@ -177,18 +176,15 @@ def over_network(names: list[str], batch: int, turns: int, nfe: int = 8) -> dict
 
 
 def draw(path: Path, panels: list[tuple[str, float, dict[str, float]]]) -> None:
-    """Plots a bar for every solver, with the target as a line."""
-    num_bars = max(len(values) for _, _, values in panels)
-    figure = Figure(figsize=(3 * len(panels) + 1.5, 0.28 * num_bars + 1.5), layout="constrained")
-    for ax, (title, target, values) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        ax.barh(list(values), list(values.values()), color="#2166ac")
-        ax.axvline(target, color="#d6604d", linestyle="--", label=f"target {target}")
-        ax.set_title(title, fontsize=9)
-        ax.set(xlabel="ratio (1 is no overhead)", xlim=(0.5, None))
-        ax.tick_params(labelsize=8)
-        ax.legend(fontsize=7)
-        ax.invert_yaxis()
-    plots.save(figure, path)
+    """Plots a dot for every solver, with the target as a line."""
+    label, drawn, dots = "ratio (1 is no overhead)", [], {"linestyle": "", "marker": "o"}
+    for title, target, values in panels:
+        names = list(values)[::-1]
+        line = Line([values[name] for name in names], names, style=dots)
+        places = {f"target {target}": target}
+        drawn.append(Panel({"": line}, label, "", title, places=places, axes={"xlim": (0.5, None)}))
+    num_rows = max(len(values) for _, _, values in panels)
+    curves(path, drawn, columns=len(drawn), size=(3.4, 0.28 * num_rows + 1.1))
 
 
 def run(options: flags.FlagValues, path: Path) -> None:

@@ -17,7 +17,7 @@ from experiments.models import guidance
 from experiments.models.model import Model
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import build_sampler, make_sampler
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit import metrics
 from scorekit.io import as_path, write_atomic
 

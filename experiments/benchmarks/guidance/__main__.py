@@ -18,7 +18,7 @@ from experiments.benchmarks.guidance.problems import digits_problem, mixture_pro
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
-from experiments.reporting import plots
+from experiments.reporting.grids import grid
 from scorekit.networks import UNet
 
 _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measure its network too")
@@ -51,7 +51,8 @@ def main(_) -> None:
             for name, strip in pictures.items():
                 words = name.replace(" ", "_").replace(",", "").replace("*", "").replace("γ(t)", "scale")
                 title = f"{name}: samples by guidance scale γ"
-                plots.guidance_strip(folder / f"digits_{words}.png", strip, "0123456789", title)
+                rows = [f"γ = {scale:g}" for scale in strip]
+                grid(folder / f"digits_{words}.png", list(strip.values()), rows, "0123456789", title=title)
         print(f"plot: {folder / f'{problem.name}.png'}", flush=True)
     if fast:
         cost.show(UNet(channels=8, multipliers=(1,), num_classes=10), 4, 2, 1)

@@ -7,10 +7,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.scale import SymmetricalLogScale
 
 from experiments.benchmarks.guidance.problems import EULER, IMAGES, RULES, Problem
-from experiments.reporting import plots
+from experiments.reporting.curves import Line, Panel, curves
 from scorekit import guidance, metrics, process, samplers, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser
@@ -123,21 +123,14 @@ UNITS |= {"coverage": "coverage (share of real data)", "energy": "energy distanc
 
 def draw(path: Path, problem: Problem, found: Found) -> None:
     """Plots fidelity against diversity, one curve per rule, and the energy distance by scale."""
-    figure = Figure(figsize=(21, 6), layout="constrained")
-    axes = figure.subplots(1, len(PANELS) + 1)
-    for i, (name, rows) in enumerate(found.items()):
-        style = {"color": f"C{i % 10}", "marker": "os^vD"[i % 5], "markersize": 4, "linestyle": "-" if i < 10 else "--"}
-        values = np.array(list(rows.values()))
-        for ax, pair in zip(axes, PANELS, strict=False):
-            across, up = (values[:, METRICS.index(kind)] for kind in pair)
-            ax.plot(across, up, label=name, **style)
-            ax.annotate(f"{list(rows)[-1]:g}", (across[-1], up[-1]), fontsize=7, color=style["color"])
-        axes[-1].plot(list(rows), values[:, METRICS.index("energy")], label=name, **style)
-    for ax, (across, up) in zip(axes, PANELS, strict=False):
-        ax.set(xlabel=UNITS[across], ylabel=UNITS[up], title=f"{problem.name} (the number is the last γ)")
-    axes[-1].set(xlabel="guidance scale γ", ylabel=UNITS["energy"], title="distance to the real data")
-    axes[-1].set_yscale("symlog", linthresh=0.02)  # an unbiased estimate may be negative
-    for ax in axes:
-        ax.grid(alpha=0.25)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=9)
-    plots.save(figure, path)
+    metric = lambda name: {rule: [row[METRICS.index(name)] for row in rows.values()] for rule, rows in found.items()}
+    last = {rule: [*[""] * (len(rows) - 1), f"{list(rows)[-1]:g}"] for rule, rows in found.items()}
+    panels = []
+    for across, up in PANELS:
+        x, y = metric(across), metric(up)
+        curves_of = {rule: Line(x[rule], y[rule], texts=last[rule]) for rule in found}
+        panels.append(Panel(curves_of, UNITS[across], UNITS[up], f"{problem.name} (the number is the last γ)"))
+    energy = {rule: Line([*found[rule]], y) for rule, y in metric("energy").items()}
+    symmetric = {"yscale": SymmetricalLogScale(None, linthresh=0.02)}  # an unbiased estimate may be negative
+    panels.append(Panel(energy, "guidance scale γ", UNITS["energy"], "distance to the real data", axes=symmetric))
+    curves(path, panels, columns=2, size=(5.5, 4.5))

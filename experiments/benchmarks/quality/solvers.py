@@ -33,7 +33,7 @@ from experiments.benchmarks.quality.problems import (
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.cli.flags import chosen
-from experiments.reporting import curves
+from experiments.reporting.curves import Panel, curves, lines, scale
 from scorekit.metrics import sliced_wasserstein
 
 Cells = dict[tuple[str, str, int], Errors]
@@ -118,7 +118,9 @@ def draw(path: Path, tables: dict[str, Cells], swd: dict[str, tuple[dict, float]
         exact = {"two exact sets": [floor] * len(nfes)}
         panels[f"{name}: sliced Wasserstein distance to exact samples"] = best(found, float) | exact
     ylabel = "error on the best grid (data std = 1; digits: pixels in [-1, 1])"
-    curves.panels(path, nfes, panels, xlabel="network evaluations", ylabel=ylabel, log_x=True)
+    log = {"xscale": "log", "yscale": scale(*(values for panel in panels.values() for values in panel.values()))}
+    draw = lambda title, panel: Panel(lines(nfes, panel), "network evaluations", ylabel, title, axes=log)
+    curves(path, [draw(title, panel) for title, panel in panels.items()], share=True)
 
 
 def run(options: flags.FlagValues, path: Path) -> None:

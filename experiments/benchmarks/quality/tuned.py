@@ -22,7 +22,7 @@ from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.cli.flags import chosen
 from experiments.cli.progress import duration
-from experiments.reporting import curves
+from experiments.reporting.curves import Panel, curves, lines, scale
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2M, Euler, ExponentialAdamsBashforth, UniPC
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
 from scorekit.typing import Array, Solver
@@ -132,5 +132,6 @@ def run(options: flags.FlagValues, out: Path) -> Path:
             f"{solver}, {kind}": [cells[solver, n][kind].median for n in nfes] for solver in solvers for kind in KINDS
         }
     ylabel = "median distance to the fine solution"
-    curves.panels(out, nfes, panels, xlabel="network evaluations", ylabel=ylabel)
-    return out
+    log = {"yscale": scale(*(values for panel in panels.values() for values in panel.values()))}
+    draw = lambda title, panel: Panel(lines(nfes, panel), "network evaluations", ylabel, title, axes=log)
+    return curves(out, [draw(title, panel) for title, panel in panels.items()], share=True)

@@ -8,14 +8,13 @@ distance of their samples, whether their field is conservative, and the log-dens
 one. ``--out`` is a folder for the figure of the variance.
 """
 
-import numpy as np
 from absl import app
 
 from experiments.benchmarks.score_matching import objectives, ring
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
-from experiments.reporting import curves
-from experiments.reporting.report import tables_as_text
+from experiments.reporting.curves import Panel, curves, lines, scale
+from experiments.reporting.tables import tables_as_text
 
 _OUT = shared.out("folder for the picture", "docs/score_matching")
 _NUM = shared.count("num", 8000, "Examples of each variance.", 100)
@@ -31,9 +30,10 @@ def main(_) -> None:
     tables = objectives.tables(found, objectives.costs(TIMED, STDS[0], _TURNS.value))
     print(tables_as_text(tables))
     deviations = lambda std: {name: [found[dim][std][name][1] for dim in DIMS] for name in objectives.OBJECTIVES}
-    panels = {f"noise {std:g}, data of deviation 0.5": deviations(std) for std in STDS}
-    label = "standard deviation of the loss"
-    print(curves.panels(out / "objectives.png", np.array(DIMS), panels, log_x=True, xlabel="dimension", ylabel=label))
+    by_std = {f"noise {std:g}, data of deviation 0.5": deviations(std) for std in STDS}
+    log = {"xscale": "log", "yscale": scale(*(values for found in by_std.values() for values in found.values()))}
+    draw = lambda title, y: Panel(lines(DIMS, y), "dimension", "standard deviation of the loss", title, axes=log)
+    print(curves(out / "objectives.png", [draw(*each) for each in by_std.items()], share=True))
     runs = {}
     for name in ring.RUNS:
         runs[name] = ring.measure(name, ring.train(name, _SEEDS.value, _STEPS.value))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.measuring import rounds
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import densities
 from scorekit.denoisers import score_from_log_density
 from scorekit.losses import score_matching as sm

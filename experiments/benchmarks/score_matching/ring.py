@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks.score_matching.objectives import OBJECTIVES, denoising
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import densities, samplers, schedules
 from scorekit.denoisers import denoiser_from_log_density, denoiser_from_score, score_from_log_density
 from scorekit.losses import score_matching as sm

@@ -26,7 +26,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.models import sequence_sampling
 from experiments.models.runs import Run, write_results
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit.io import as_path
 
 _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same data.")

@@ -16,7 +16,7 @@ from experiments.evaluation.run_metrics import variational_bound
 from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models import sequence_sampling as sequence_runs
 from experiments.models.runs import open_run
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit.io import as_path
 
 DATA = ("name", "path", "train_split", "test_split", "image_size", "image_mode", "image_crop", "label", "crop", "peak",

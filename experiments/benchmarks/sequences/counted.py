@@ -16,7 +16,7 @@ from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.models.runs import Run
 from experiments.models.sequences import conditionals
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import autoregressive as ar
 from scorekit import metrics
 from scorekit.guidance import sequences

@@ -19,7 +19,7 @@ from experiments.data.dataset import in_blocks
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples
 from experiments.models.sequences import conditionals
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import autoregressive as ar
 from scorekit import metrics
 

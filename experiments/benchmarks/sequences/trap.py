@@ -20,8 +20,8 @@ from experiments.data.dataset import in_blocks
 from experiments.models.runs import Run
 from experiments.models.sequences import conditionals
 from experiments.projects.audio.music import statistics
-from experiments.reporting import curves
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.curves import Line, Panel, curves
+from experiments.reporting.tables import Cell, Table
 from scorekit import autoregressive as ar
 from scorekit import typicality
 
@@ -165,12 +165,13 @@ def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
 
 
 def figure(path: Path, name: str, rows: list[Row]) -> Path:
-    """The first metric against the information, a line for each rule, over the band ``H ± ε``."""
+    """The first metric against the information, a line for each rule, with the ends of ``H ± ε``."""
     entropy, epsilon = entropy_band(rows)
     metric, lines = next(iter(rows[0].metrics[0])), {}
     for rule in dict.fromkeys(row.rule for row in rows if metric in row.metrics[0]):
         mine = [row for row in rows if row.rule == rule]
         x = [np.mean([info.mean() for info in row.information]) for row in mine]
-        lines[rule] = (x, [np.mean([each[metric] for each in row.metrics]) for row in mine], [r.setting for r in mine])
-    bands = {f"H ± ε of {name}": (entropy - epsilon, entropy + epsilon)}
-    return curves.trade_off(path, lines, xlabel="-log p under the model, nats", ylabel=metric, bands=bands)
+        y = [np.mean([each[metric] for each in row.metrics]) for row in mine]
+        lines[rule] = Line(x, y, texts=[row.setting for row in mine])
+    ends = {f"H - ε of {name}": entropy - epsilon, f"H + ε of {name}": entropy + epsilon}
+    return curves(path, [Panel(lines, "-log p under the model, nats", metric, places=ends)])

@@ -25,7 +25,7 @@ from experiments.configs.notes import vocoder_flow
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import SILENCE
 from experiments.models.runs import write_results
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit import audio, autoregressive
 from scorekit.networks import CausalWaveNet, flows
 from scorekit.typing import Array, Key, PyTree
@@ -161,7 +161,7 @@ def run(options: flags.FlagValues, folder: Path) -> Path:
     """Trains the teacher and the students and prints their table."""
     config = vocoder_flow.get_config()
     config.data.crop = LENGTH
-    dataset: Any = data.load(config)
+    dataset: Any = data.build(config)
     features = jax.jit(dataset.maps["log_mel"](dataset, hop=HOP))
 
     def given(part):

@@ -13,7 +13,6 @@ are insensitive to structure. Training phrases, white noise, and reconstructions
 are measured for comparison. Sampling time excludes the first call.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +35,10 @@ from experiments.models.latents import STATISTICS, load_data
 from experiments.models.run_files import averaged
 from experiments.models.runs import Run, write_results
 from experiments.projects.audio.sound.phrase_statistics import distances, statistics
-from experiments.reporting import curves
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Figure, Heading, Section, Table, tables_as_text, write_report
+from experiments.reporting.curves import Panel, curves, lines
+from experiments.reporting.report import Figure, Heading, Section, write_report
+from experiments.reporting.tables import Table, tables_as_text
 from experiments.training import loop
 from scorekit.audio import structure
 from scorekit.typing import PyTree
@@ -183,9 +183,8 @@ def figures(path: Path, found: dict[str, dict[str, np.ndarray]]) -> list[Section
     sections: list[Section] = []
     for name, (lags, ylabel, caption) in kinds.items():
         file, title = path.with_name(f"{path.stem}_{name}.png"), f"{name.capitalize()}: means over phrases"
-        means = {"": {row: values[name].mean(0) for row, values in found.items()}}
-        draw = functools.partial(curves.panels, xlabel="lag (seconds)", ylabel=ylabel, title=title, logarithmic=False)
-        sections.append(Figure(draw(file, lags, means), caption))
+        means = lines(lags, {row: values[name].mean(0) for row, values in found.items()})
+        sections.append(Figure(curves(file, [Panel(means, "lag (seconds)", ylabel, title)]), caption))
     return sections
 
 

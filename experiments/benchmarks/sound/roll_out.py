@@ -22,7 +22,8 @@ from experiments.models.runs import facts, write_results
 from experiments.models.samples import check_samples, sampler_of
 from experiments.projects.audio.sound import drawing, long_sounds, segments
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Heading, tables_as_text, write_report
+from experiments.reporting.report import Heading, write_report
+from experiments.reporting.tables import tables_as_text
 from scorekit.guidance import windows
 
 
@@ -68,6 +69,11 @@ def run(config: Config, options: flags.FlagValues) -> Path:
     widgets = audio_widgets(out, {k: x[: options.shown] for k, x in sounds.items()}, rate, row_labels=names)
     write_results(out / "rows.json", [row for table in tables for row in table.records()])
     sections = [*tables, Heading("Sounds"), widgets]
-    report = write_report(out / "report.html", "scorekit: long sounds", {**facts(run), **rolling._asdict()}, sections)
+    report = write_report(
+        out / "report.html",
+        "scorekit: long sounds",
+        {**facts(run), "seed": options.seed, **rolling._asdict()},
+        sections,
+    )
     print(tables_as_text(tables))
     return report

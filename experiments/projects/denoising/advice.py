@@ -10,7 +10,7 @@ import jax
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset
 from experiments.projects.denoising.data_scales import Scales, coarsest, moments, octaves, photographs, strongest
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit import samplers, schedules
 from scorekit.typing import Schedule
 

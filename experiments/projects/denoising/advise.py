@@ -19,7 +19,7 @@ from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.models import choices, inputs
 from experiments.projects.denoising import advice, data_scales, named_data
-from experiments.reporting.report import tables_as_text
+from experiments.reporting.tables import tables_as_text
 
 _DATA = shared.define(
     flags.DEFINE_string, "data", None, "A folder of pictures, a tar file, the name of a data set, or a config."

@@ -26,7 +26,8 @@ from experiments.configs import base
 from experiments.data.display import Pictures
 from experiments.models.runs import open_run
 from experiments.projects.denoising import probes
-from experiments.reporting.report import Heading, Section, Text, tables_as_text, write_report
+from experiments.reporting.report import Heading, Section, Text, write_report
+from experiments.reporting.tables import tables_as_text
 from scorekit.networks import layer_names
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -73,6 +74,7 @@ def main(config: Config) -> Path:
     tests = len(run.dataset.test["label"])
     tables = [probes.layer_table(names, found["this run"]), probes.model_table(names, found, tests)]
     facts = {
+        "seed": config.seed,
         "data": run.dataset.name,
         "checkpoint": f"step {run.step:,}, with the null token",
         "steps of the others": steps,

@@ -1,6 +1,5 @@
 """The errors of a denoiser in bands of frequencies by noise level, alongside the Wiener filter."""
 
-import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from experiments.cli.progress import Progress
 from experiments.data.dataset import rows_of
 from experiments.data.display import FrequencyAxis
 from experiments.models.runs import Run
-from experiments.reporting import curves
-from experiments.reporting.plots import NOISE_AXIS
-from experiments.reporting.report import Figure, Section, Table
+from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines, scale
+from experiments.reporting.report import Figure, Section
+from experiments.reporting.tables import Table
 from scorekit import weightings
 from scorekit.densities import spectra
 
@@ -134,15 +133,10 @@ def spectrum_figure(path: Path, found: Spectral) -> Path:
     shown = slice(1 if octaves else 0, None)  # the mean, at 0, is not on a logarithmic axis
     floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-2, 0, 2, 4, 6)}
     panel = {name: values[shown] for name, values in {"data (centred)": power, **floors}.items()}
-    return curves.panels(
-        path,
-        frequency[shown],
-        {"": panel},
-        xlabel=f"frequency ({unit})",
-        log_x=octaves,
-        ylabel="power per coefficient (white noise of variance 1 is 1)",
-        title="Power spectrum and the floors of white noise",
-    )
+    title = "Power spectrum and the floors of white noise"
+    ylabel = "power per coefficient (white noise of variance 1 is 1)"
+    scales = {"xscale": "log" if octaves else "linear", "yscale": scale(*panel.values())}
+    return curves(path, [Panel(lines(frequency[shown], panel), f"frequency ({unit})", ylabel, title, axes=scales)])
 
 
 def figures(folder: Path, found: Spectral) -> list[Section]:
@@ -150,38 +144,26 @@ def figures(folder: Path, found: Spectral) -> list[Section]:
     fine = np.linspace(-8.0, 8.0, 65)
     weights = np.stack([np.asarray(weightings.band(p)(jnp.asarray(fine))) for p in found.power], 1)
     wiener, network = (cutoff * found.axis.factor for cutoff in found.cutoffs)
-    draw = functools.partial(curves.panels, xlabel=NOISE_AXIS, logarithmic=False)
-    return [
-        Figure(spectrum_figure(folder / "spectrum.png", found), "Bands where the data exceed the noise."),
-        Figure(
-            draw(
-                folder / "cutoff.png",
-                found.levels,
-                {"": {"Wiener filter": wiener, "network": network}},
-                ylabel=f"frequency ({found.axis.unit})",
-                title="The highest frequency of which half is recovered",
-            ),
-            "Noise level is feature scale.",
+    named, noise = found.named, NOISE_AXIS
+    cutoffs = lines(found.levels, {"Wiener filter": wiener, "network": network})
+    by_network = lines(found.levels, named(found.relative), named(found.spread))
+    half = "The highest frequency of which half is recovered"
+    error, weight = "error of x0 / power of the band", "λ per unit of log-SNR (1/nat)"
+    panels = {
+        "cutoff": [Panel(cutoffs, noise, f"frequency ({found.axis.unit})", half)],
+        "errors": [
+            Panel(by_network, noise, error, "What is lost of each band: network"),
+            Panel(lines(found.levels, named(1 - found.gain)), noise, error, "Wiener filter"),
+        ],
+        "weightings": [Panel(lines(fine, named(weights)), noise, weight, "weightings.band of each band")],
+    }
+    captions = {
+        "cutoff": "Noise level is feature scale.",
+        "errors": (
+            "Left of its transition a band is lost, right of it known. Bars: one standard error over the examples."
         ),
-        Figure(
-            draw(
-                folder / "errors.png",
-                found.levels,
-                {"network": found.named(found.relative), "Wiener filter": found.named(1 - found.gain)},
-                shades={"network": found.named(found.spread)},
-                ylabel="error of x0 / power of the band",
-                title="What is lost of each band",
-            ),
-            "Left of its transition a band is lost, right of it known. Shades: one standard error over the examples.",
-        ),
-        Figure(
-            draw(
-                folder / "weightings.png",
-                fine,
-                {"": found.named(weights)},
-                ylabel="λ per unit of log-SNR (1/nat)",
-                title="weightings.band of each band",
-            ),
-            "The rate at which each band is recovered: what a loss weighted for it looks at.",
-        ),
-    ]
+        "weightings": "The rate at which each band is recovered: what a loss weighted for it looks at.",
+    }
+    spectrum = Figure(spectrum_figure(folder / "spectrum.png", found), "Bands where the data exceed the noise.")
+    draw = lambda name: curves(folder / f"{name}.png", panels[name], share=True)
+    return [spectrum, *(Figure(draw(name), caption) for name, caption in captions.items())]

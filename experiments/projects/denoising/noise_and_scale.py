@@ -21,7 +21,8 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.models.runs import facts, open_run
 from experiments.projects.denoising import band_errors
-from experiments.reporting.report import Heading, Text, tables_as_text, write_report
+from experiments.reporting.report import Heading, Text, write_report
+from experiments.reporting.tables import tables_as_text
 from scorekit.densities import spectra
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -54,7 +55,10 @@ def main(config: Config) -> Path:
         f"--config.loss.times.name=band --config.loss.times.power={flags_of[0]} --config.loss.times.count={flags_of[1]}"
     )
     examples = min(_LIMIT.value, len(run.dataset.test["x"]))
-    summary, figures = {**facts(run), "test examples": examples}, band_errors.figures(folder, found)
+    summary, figures = (
+        {**facts(run), "seed": config.seed, "test examples": examples},
+        band_errors.figures(folder, found),
+    )
     sections = [Heading("Figures"), *figures, Heading("Numbers"), *tables, Text(advice)]
     report = write_report(folder / "report.html", "Noise and scale", summary, sections)
     print(tables_as_text(tables))

@@ -1,6 +1,5 @@
 """Linear probes of the layers of models by noise level, and the models that a run is compared with."""
 
-import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,9 +17,9 @@ from experiments.models import objectives
 from experiments.models.choices import build_times, build_weighting
 from experiments.models.model import Model, build_model
 from experiments.models.run_files import averaged, restore
-from experiments.reporting import curves
-from experiments.reporting.plots import NOISE_AXIS
-from experiments.reporting.report import Figure, Section, Table
+from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines
+from experiments.reporting.report import Figure, Section
+from experiments.reporting.tables import Table
 from experiments.training import lock
 from experiments.training.quick_fit import quick_fit
 from scorekit import process, training
@@ -151,11 +150,9 @@ def figures(folder: Path, names: Sequence[str], found: Mapping[str, Reading], le
     """Accuracy by noise level: the layers of this run, and all models at the levels that they share."""
     layers = dict(zip(names, found["this run"].test, strict=True))
     models = {name: reading.at(levels) for name, reading in found.items()}
-    draw = functools.partial(
-        curves.panels, xlabel=NOISE_AXIS, ylabel="test accuracy of a linear probe", logarithmic=False
-    )
-    by_layer = draw(folder / "layers.png", found["this run"].levels, {"": layers}, title="Features by noise level")
-    by_model = draw(folder / "models.png", levels, {"": models}, title="The same loss with other times")
+    panel = lambda x, y, title: [Panel(lines(x, y), NOISE_AXIS, "test accuracy of a linear probe", title)]
+    by_layer = curves(folder / "layers.png", panel(found["this run"].levels, layers, "Features by noise level"))
+    by_model = curves(folder / "models.png", panel(levels, models, "The same loss with other times"))
     return [
         Figure(by_layer, "Each layer of this run, with the null token, and the noisy image itself."),
         Figure(by_model, "At each level the layer with the best leave-one-out accuracy."),

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.scale import LogScale
 
 from experiments.cli import progress
 from experiments.cli.config import Config
 from experiments.projects.ood.experiment import CALIBRATION, OWN, Ascent, Outcome
 from experiments.projects.ood.scores import Separation
-from experiments.reporting import curves, plots
-from experiments.reporting import report as page
-from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Table, Text
+from experiments.reporting.curves import Line, Panel, curves, lines
+from experiments.reporting.grids import grid
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, write_report
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit.data import to_unit
 
 HEADER = ("score", "AUROC", "from", "to", "AUPR", "FPR95")
@@ -75,7 +77,7 @@ def effect_table(outcome: Outcome) -> Table:
 
 
 def _text(table: Table) -> str:
-    return page.tables_as_text([table]).rstrip()
+    return tables_as_text([table]).rstrip()
 
 
 def as_text(config: Config, outcome: Outcome) -> str:
@@ -111,16 +113,15 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
     sections += [Text(READ), Heading("Likelihood and typicality"), effect_table(outcome)]
     sections += _histograms(workdir, outcome)
     sections += [Heading("Batches"), batches_table(outcome.rejected, config.batches)]
-    curve = curves.curve(
-        workdir / "batches.png",
-        config.batches,
-        outcome.rejected,
-        xlabel="images in a batch, M",
-        ylabel="share rejected",
-        log_x=True,
-        lines={"level of the test": 0.05},
-        title="Power of the typicality test",
+    panel = Panel(
+        lines(config.batches, outcome.rejected),
+        "images in a batch, M",
+        "share rejected",
+        "Power of the typicality test",
+        levels={"level of the test": 0.05},
+        axes={"xscale": LogScale(None, base=2), "xticks": config.batches, "xticklabels": config.batches},
     )
+    curve = curves(workdir / "batches.png", [panel])
     sections += [Figure(curve, "The typicality test on batches: two-sided in the mean of -log p.")]
     sections += [Heading("Most and least typical images"), *_extremes(workdir, config, outcome)]
     sections += [Heading("The mode is not typical"), *_ascent(workdir, outcome.ascent)]
@@ -131,13 +132,14 @@ def write(workdir: Path, config: Config, outcome: Outcome, seconds: float) -> Pa
     summary = {
         "in distribution": f"{config.in_distribution}, {config.side} × {config.side}, {config.bins} grey values",
         "model": outcome.model,
+        "seed": config.seed,
         "images in each half": len(outcome.images[OWN]),
         "best score on average": outcome.best,
     }
     for name, table in separate.items():
         summary[f"AUROC, {name}: best / likelihood"] = f"{table.rows[0][1]:.3f} / {likelihood[name]:.3f}"
     title = f"scorekit: out-of-distribution detection, {config.in_distribution}"
-    return page.write_report(workdir / "ood.html", title, {**summary, "time": progress.duration(seconds)}, sections)
+    return write_report(workdir / "ood.html", title, {**summary, "time": progress.duration(seconds)}, sections)
 
 
 def _histograms(workdir: Path, outcome: Outcome) -> list[Section]:
@@ -145,13 +147,11 @@ def _histograms(workdir: Path, outcome: Outcome) -> list[Section]:
     log_p = {name: outcome.statistics[name]["log p"][:, 0] for name in shown}
     quantity = f"score: {outcome.best}"
     typical = float(outcome.statistics[CALIBRATION]["log p"][:, 0].mean())
-    panels = {"log p": log_p, quantity: {name: outcome.scores[name] for name in shown}}
-    xlabels = {
-        "log p": "log p of the image with the noise of the smallest level (nats)",
-        quantity: f"{quantity} (larger is further out of distribution)",
-    }
-    lines = {"log p": {"-H, the typical value": typical}}
-    path = curves.histograms(workdir / "histograms.png", panels, xlabels=xlabels, lines=lines)
+    xlabel = "log p of the image with the noise of the smallest level (nats)"
+    above = Panel(histograms(log_p), xlabel, "density", places={"-H, the typical value": typical})
+    scores = histograms({name: outcome.scores[name] for name in shown})
+    below = Panel(scores, f"{quantity} (larger is further out of distribution)", "density")
+    path = curves(workdir / "histograms.png", [above, below], columns=1, size=(7.2, 2.9))
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
         f"own data. Below: the score that separates best on average, {outcome.best}. The outermost bars "
@@ -160,22 +160,35 @@ def _histograms(workdir: Path, outcome: Outcome) -> list[Section]:
     return [Figure(path, caption)]
 
 
+def histograms(sets: dict[str, np.ndarray], bins: int = 50) -> dict[str, Line]:
+    """Densities of sets of values ``(N,)``, with the number of values in their names.
+
+    The axis reaches five times the range of the first set (between its 0.5 % and 99.5 % quantiles) to either side, or
+    as far as there is anything; values beyond it are put in the outermost bins.
+    """
+    ends = np.array([np.quantile(x, (0.005, 0.995)) for x in sets.values()])
+    reach = 5 * (ends[0, 1] - ends[0, 0])
+    low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+    density = lambda x: np.histogram(np.clip(x, edges[0], edges[-1]), edges, density=True)[0]
+    return {f"{name} ({len(x):,})": Line(edges, density(x)) for name, x in sets.items()}
+
+
 def _extremes(workdir: Path, config: Config, outcome: Outcome) -> list[Section]:
     rows, labels = [], []
     for name in (n for n in outcome.images if n != CALIBRATION):
         order = np.argsort(outcome.scores[name])
         for which, chosen in (("most", order[:10]), ("least", order[::-1][:10])):
-            rows.append(np.resize(outcome.images[name][chosen], (10, *outcome.images[name].shape[1:])))
+            images = np.resize(outcome.images[name][chosen], (10, *outcome.images[name].shape[1:]))
+            rows.append(np.asarray(to_unit(images, config.bins)))
             labels.append(f"{name}: {which}")
-    images = np.asarray(to_unit(np.concatenate(rows), config.bins))
-    path = plots.image_grid(workdir / "extremes.png", images, columns=10, row_labels=labels)
+    path = grid(workdir / "extremes.png", rows, labels)
     caption = f"The most and least typical images of each set, by {outcome.best}; the extreme ones on the left."
     return [Figure(path, caption)]
 
 
 def _ascent(workdir: Path, ascent: Ascent) -> list[Section]:
-    cells, labels = np.concatenate([ascent.before, ascent.after]), ["held-out image", "end of the ascent"]
-    path = plots.image_grid(workdir / "ascent.png", cells, columns=len(ascent.before), row_labels=labels)
+    path = grid(workdir / "ascent.png", [ascent.before, ascent.after], ["held-out image", "end of the ascent"])
     text = (
         "From each held-out image, gradient ascent on the density, in the steps that the denoiser proposes, first at a "
         "larger noise level. Densities are those of images with the noise of the smallest level. The ends are far more "

@@ -9,7 +9,7 @@ from absl import app
 
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
-from experiments.reporting import curves
+from experiments.reporting.curves import Panel, curves, lines
 from scorekit import typicality
 
 _OUT = shared.out("folder for the pictures", "docs/typicality")
@@ -27,23 +27,17 @@ def main(_) -> None:
     share = np.logspace(-3, 0, 100)
     kept = {f"K = {k:,}": mass(float(k), share * k) for k in (1, 10, 100, 1000, 10_000)}
     several = np.unique(np.round(np.logspace(0, 6, 80)))
-    figures = [
-        curves.curve(
-            out / "bubble.png", middle, density, xlabel="radius / √K", ylabel="density",
-            title="Where the mass of a standard Gaussian in K dimensions is",
-        ),
-        curves.curve(
-            out / "equipartition.png", np.log10(share), kept, xlabel="log10 of ε / K (nats per dimension)",
-            ylabel="mass of the typical set", title="The typical set of a Gaussian",
-        ),
-        curves.curve(
-            out / "mirage.png", np.log10(several), {"mirage": radius(several) / np.sqrt(several)},
-            xlabel="log10 of K", ylabel="typical radius / √K", lines={"Gaussian: 1": 1.0},
-            title="The radius at which -log p = H",
-        ),
-    ]  # fmt: skip
-    for path in figures:
-        print(path)
+    where, typical = "Where the mass of a standard Gaussian in K dimensions is", "The typical set of a Gaussian"
+    mirage, ratio = "The radius at which -log p = H", {"mirage": radius(several) / np.sqrt(several)}
+    over_share, over_dim = lines(np.log10(share), kept), lines(np.log10(several), ratio)
+    label = "log10 of ε / K (nats per dimension)"
+    panels = {
+        "bubble": Panel(lines(middle, density), "radius / √K", "density", where),
+        "equipartition": Panel(over_share, label, "mass of the typical set", typical),
+        "mirage": Panel(over_dim, "log10 of K", "typical radius / √K", mirage, {"Gaussian: 1": 1.0}),
+    }
+    for name, panel in panels.items():
+        print(curves(out / f"{name}.png", [panel]))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from experiments.models.devices import everywhere
 from experiments.models.inputs import load_data
 from experiments.models.runs import write_results
 from experiments.projects.published.published_weights import PRECONDITIONINGS, open_foreign
-from experiments.reporting.report import tables_as_text
-from experiments.reporting.tables import bound_table, exact_table
+from experiments.reporting.diffusion import bound_table, exact_table
+from experiments.reporting.tables import tables_as_text
 
 _CONFIG = shared.config()
 _WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)

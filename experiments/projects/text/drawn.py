@@ -1,5 +1,6 @@
 """Pictures drawn from captions through the stages of a cascade, and the files in which they are written."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from experiments.models.runs import write_arrays
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Cascade, Stage, draw
-from experiments.reporting.captioned import captioned_grid
-from experiments.reporting.report import Cell, ConfigSection, Figure, Table, credits, write_report
+from experiments.reporting.grids import grid, in_rows
+from experiments.reporting.report import ConfigSection, Figure, credits, write_report
+from experiments.reporting.tables import Cell, Table
 
 _HEADER = ("stage", "pixels", "checkpoint", "steps", "γ", "noise on the copy", "s per picture")
 
@@ -65,6 +67,28 @@ def draw_all(
     return pictures, rows
 
 
+def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Images ``(H, W, C)`` of several resolutions as one, of the largest height, with white gaps, which are NaN.
+
+    >>> side_by_side([np.array([[[-1.0], [1.0]]]), np.zeros((2, 2, 3))])[..., 0]
+    array([[-1., -1.,  1.,  1., nan,  0.,  0.],
+           [-1., -1.,  1.,  1., nan,  0.,  0.]])
+    """
+    high, parts = max(len(image) for image in images), list[np.ndarray]()
+    for image in images:
+        wide = round(image.shape[1] * high / len(image))
+        enlarged = image[np.arange(high) * len(image) // high][:, np.arange(wide) * image.shape[1] // wide]
+        parts += [np.full((high, max(1, high // 24), 3), np.nan), np.broadcast_to(enlarged, (high, wide, 3))]
+    return np.concatenate(parts[1:], axis=1)
+
+
+def captioned(path: str | Path, stages: Sequence[np.ndarray], captions: Sequence[str], title: str) -> Path:
+    """A picture of N captions, the pictures ``(N, H, W, C)`` of each stage side by side above them."""
+    columns = min(len(captions), max(1, round(math.sqrt(1.3 * len(captions) / len(stages)))))
+    cells = in_rows([side_by_side(images) for images in zip(*stages, strict=True)], columns)
+    return grid(path, cells, captions=captions, title=title, side=128 * len(stages))
+
+
 def write(
     out: Path,
     title: str,
@@ -79,7 +103,7 @@ def write(
     """Writes arrays, a picture and a report as ``out`` with their endings; returns their names."""
     earlier = {f"stage_{i}": x for i, x in enumerate(pictures[:-1])}
     write_arrays(f"{out}.npz", x=pictures[-1], caption=np.asarray(texts), label=labels, **earlier)
-    picture = captioned_grid(f"{out}.png", pictures, texts, title=title)
+    picture = captioned(f"{out}.png", pictures, texts, title)
     shown = "The stages side by side, the caption under them." if pictures[1:] else "Pictures."
     table = Table(_HEADER, rows, "Seconds include compilation.")
     about = [*credits(last.run.dataset.credit), table, ConfigSection(config.to_json_best_effort(indent=2))]

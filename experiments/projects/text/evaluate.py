@@ -34,7 +34,8 @@ from experiments.projects.text import evaluation, evaluators
 from experiments.projects.text.cells import check_threshold, grid
 from experiments.projects.text.embeddings import check_prior
 from experiments.projects.text.stages import check, first_config, saved_cascade
-from experiments.reporting.report import tables_as_text, write_report
+from experiments.reporting.report import write_report
+from experiments.reporting.tables import tables_as_text
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")

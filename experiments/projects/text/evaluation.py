@@ -17,7 +17,8 @@ from experiments.projects.text import evaluation_report as reporting
 from experiments.projects.text.cells import Cell, Painter, by_style, in_two_batches, keep
 from experiments.projects.text.embeddings import Prior
 from experiments.projects.text.stages import Cascade, Stage, open_stages, pictures_of
-from experiments.reporting.report import Section, Table, credits
+from experiments.reporting.report import Section, credits
+from experiments.reporting.tables import Table
 
 
 class Settings(NamedTuple):

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from experiments.projects.text.cells import Cell, kept
+from experiments.projects.text.drawn import captioned
 from experiments.projects.text.measures import FRECHET, NEAREST, PICTURES, SECONDS, SIMILARITY
-from experiments.reporting import curves, plots
-from experiments.reporting.captioned import captioned_grid, wrap
-from experiments.reporting.report import Figure, Heading, Section, Table
+from experiments.reporting.curves import Line, Panel, curves, lines
+from experiments.reporting.grids import grid
+from experiments.reporting.report import Figure, Heading, Section
+from experiments.reporting.tables import Table
 
 Rows = Mapping[str, Mapping[str, Sequence[float]]]
 _ABOUT = {SIMILARITY: "cosine with right captions", NEAREST: "nearest training picture, RMS"}
@@ -58,13 +60,12 @@ def curve_sections(folder: Path, cells: Sequence[Cell], rows: Rows) -> list[Sect
         xs = sorted({getattr(cell, field) for cell in cells} - {None})
         if len(xs) < 2:
             continue
-        values, errors, levels = _by(cells, rows, field, xs)
-        path = curves.metric_panels(folder / f"{name}.png", xs, values, xlabel=label, errors=errors, levels=levels)
+        path = curves(folder / f"{name}.png", _panels(cells, rows, field, xs, label))
         sections.append(Figure(path, f"By {label}; bars are one standard error. In grey real pictures and chance."))
     found = _trade_offs(cells, rows)
     if found:
-        ylabel = f"{FRECHET} from training pictures"
-        path = curves.trade_off(folder / "trade_off.png", found, xlabel=_agreement(rows), ylabel=ylabel)
+        panel = Panel(found, _agreement(rows), f"{FRECHET} from training pictures")
+        path = curves(folder / "trade_off.png", [panel])
         sections.append(Figure(path, "The trade-off of guidance: points are guidance scales γ."))
     return [Heading("Curves"), *sections] if sections else []
 
@@ -78,33 +79,30 @@ def _agreement(rows: Rows) -> str:
     return next(name for name in next(iter(rows.values())) if "1" in name)
 
 
-def _by(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float]) -> tuple[dict, dict, dict]:
-    """Metric -> curve -> values over one field, and errors; metric -> value of real pictures and of chance."""
+def _panels(cells: Sequence[Cell], rows: Rows, field: str, xs: Sequence[float], xlabel: str) -> list[Panel]:
+    """A panel for each metric: its curves over one field with errors, and its value of real pictures and of chance."""
     rest = lambda cell: cell.curve if field == "scale" else cell._replace(noise=None).name
     metrics = [name for name in rows[cells[0].name] if name not in (PICTURES, SECONDS)]
-    beside = {name: row for name, row in rows.items() if name.startswith(("real", "chance"))}
-    values: dict[str, dict[str, Any]] = {}
-    errors: dict[str, dict[str, Any]] = {}
-    levels: dict[str, dict[str, float]] = {}
+    alongside = {name: row for name, row in rows.items() if name.startswith(("real", "chance"))}
+    panels = []
     for metric in metrics:
-        label = _ABOUT.get(metric, metric)
-        values[label], errors[label] = {}, {}
+        values, errors = {}, {}
         for name, group in itertools.groupby(sorted(cells, key=rest), key=rest):
             found = {getattr(cell, field): rows[cell.name][metric] for cell in group}
-            values[label][name] = [found[x][0] if x in found else np.nan for x in xs]
-            errors[label][name] = [found[x][1] if x in found else np.nan for x in xs]
-        levels[label] = {name: row[metric][0] for name, row in beside.items() if metric in row}
-    return values, errors, levels
+            values[name], errors[name] = np.transpose([found.get(x, (np.nan, np.nan))[:2] for x in xs])
+        levels = {name: row[metric][0] for name, row in alongside.items() if metric in row}
+        panels.append(Panel(lines(xs, values, errors), xlabel, _ABOUT.get(metric, metric), levels=levels))
+    return panels
 
 
-def _trade_offs(cells: Sequence[Cell], rows: Rows) -> dict[str, tuple]:
+def _trade_offs(cells: Sequence[Cell], rows: Rows) -> dict[str, Line]:
     found = {}
     ordered = sorted(cells, key=lambda cell: (cell.curve, cell.scale))
     for name, group in itertools.groupby(ordered, key=lambda cell: cell.curve):
         some = list(group)
         if len(some) > 1:
             x, y = ([rows[cell.name][metric][0] for cell in some] for metric in (_agreement(rows), FRECHET))
-            found[name] = (x, y, [f"γ = {cell.scale:g}" for cell in some])
+            found[name] = Line(x, y, texts=[f"γ = {cell.scale:g}" for cell in some])
     return found
 
 
@@ -116,24 +114,21 @@ def picture_sections(folder: Path, pictures: Path, cells: Sequence[Cell], rows: 
         best = best_of(own, rows)
         stages, texts = kept(best.file(pictures))
         name = kind.replace(" ", "_")
-        path = captioned_grid(folder / f"drawn_{name}.png", stages, texts, title=best.name)
+        path = captioned(folder / f"drawn_{name}.png", stages, texts, best.name)
         shown = "The stages side by side" if len(stages) > 1 else "Pictures"
         sections.append(Figure(path, f"{shown}, at the setting of the highest {_agreement(rows)}: {best.name}."))
         row = [cell for cell in own if cell.curve == best.curve]
         if len(row) > 1:
-            by_scale = {f"γ = {cell.scale:g}": kept(cell.file(pictures))[0][-1] for cell in row}
-            path = plots.comparison(folder / f"scales_{name}.png", by_scale, row_labels=_lines(texts), title=best.curve)
+            images = np.stack([kept(cell.file(pictures))[0][-1] for cell in row], axis=1)
+            columns = [f"γ = {cell.scale:g}" for cell in row]
+            path = grid(folder / f"scales_{name}.png", images, texts, columns, title=best.curve, side=84)
             sections.append(Figure(path, "Each caption at every guidance scale, from the same noise."))
     return [Heading("Pictures"), *sections]
-
-
-def _lines(captions: Sequence[str]) -> list[str]:
-    return ["\n".join(wrap(caption)) for caption in captions]
 
 
 def style_section(folder: Path, pictures: Path, styles: Sequence[str], cell: Cell) -> Section:
     """Captions in every style, at one setting."""
     drawn, captions = kept(pictures)
-    by_style = dict(zip(styles, drawn, strict=True))
-    path = plots.comparison(folder / "styles.png", by_style, row_labels=_lines(captions), title=cell.name)
+    images = np.stack([*drawn], axis=1)
+    path = grid(folder / "styles.png", images, captions, styles, title=cell.name, side=84)
     return Figure(path, f"Each caption with the words of every style: {cell.name}.")

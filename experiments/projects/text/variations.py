@@ -28,7 +28,7 @@ from experiments.models.runs import write_arrays
 from experiments.projects.text import embeddings
 from experiments.projects.text import stages as cascades
 from experiments.projects.text.stages import Embedded, first_config, saved_cascade
-from experiments.reporting.captioned import captioned_grid
+from experiments.reporting.grids import grid
 from experiments.reporting.report import ConfigSection, Figure, credits, write_report
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
@@ -87,7 +87,7 @@ def main(config: Config) -> str:
     x = np.stack([last(one) for one in found])
     write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
     title = f"{stages[-1].run.dataset.name}, from embeddings"
-    picture = captioned_grid(f"{out}.png", list(x.swapaxes(0, 1)), texts, columns=1, title=title)
+    picture = grid(f"{out}.png", x, texts, title=title, side=128)
     facts = {"stages": ", ".join(names), "pictures": " and ".join(paths), "seed": _SEED.value}
     shown = [Figure(picture, "Each row is of one embedding."), *credits(stages[-1].run.dataset.credit)]
     sections = [*shown, ConfigSection(config.to_json_best_effort(indent=2))]

@@ -204,10 +204,10 @@ def test_models_and_orders_may_differ():
 @pytest.mark.parametrize(
     ("module", "text", "words"),
     [
-        (digits_masked, "data.name=mnist", "config.data.name=sklearn_digits, this one has mnist"),
+        (digits_masked, "data.set=mnist", "config.data.set=sklearn_digits, this one has mnist"),
         (digits_masked, "data.image_size=4", "config.data.image_size=None, this one has 4"),
         (digits, "data.test_split=test[:100]", "config.data.test_split=test, this one has test[:100]"),
-        (digits, "data.map.name=pixelated", "config.data.map.name=none, this one has pixelated"),
+        (digits, "conditions.map.name=pixelated", "config.conditions.map.name=none, this one has pixelated"),
         (digits_masked, "symbols.name=codes", "config.symbols.name=pixels, this one has codes"),
     ],
 )

@@ -20,7 +20,7 @@ def test_conditions_of_an_example_against_numpy():
     np.testing.assert_allclose(average_pool(2)({"x": jnp.asarray(x)}), pooled, rtol=1e-5, atol=1e-6)
     expected = np.stack([x.reshape(3, -1).mean(1), x.reshape(3, -1).std(1)], 1)
     np.testing.assert_allclose(moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
-    dataset = data.load(smoke.get_config())
+    dataset = data.build(smoke.get_config())
     extracts = {"dense_map": average_pool(2), "vector": moments()}
     assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2, "token_size": None}
     assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None, "token_size": None}
@@ -31,6 +31,6 @@ def test_conditions_of_an_example_against_numpy():
         message = error_of(conditions.sizes, extracts, dataset)
         assert message.startswith(f"config.data.{'map' if 'dense_map' in extracts else 'vector'}: ")
         assert words in message
-    config = changed(smoke, "data.map.name=log_mel")
-    words = "config.data.map.name=log_mel: must be one of none, average_pool"
+    config = changed(smoke, "conditions.map.name=log_mel")
+    words = "config.conditions.map.name=log_mel: must be one of none, average_pool"
     assert words in error_of(conditions.build_conditions, config, dataset)

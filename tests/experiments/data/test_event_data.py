@@ -128,13 +128,13 @@ def test_scores_of_music21_are_voices_of_a_melody_that_is_theirs(tmp_path):
     config = small(
         rolls_masked, name="scores/chorales", data_dir=str(tmp_path), train_split="train[:9]", test_split="test[:1]"
     )
-    dataset = data.load(config)
+    dataset = data.build(config)
     assert len(dataset.songs) == 9
     assert "322" not in dataset.summary()
     first = dataset.songs[0].states  # BWV 269: the melody begins G4 G4 D5 B4
     melody = rolls.to_played(np.where(np.arange(5) == 4, first, 0))
     assert [note.pitch for note in melody][:4] == [67, 67, 74, 71]
-    again = data.load(config)  # from the file
+    again = data.build(config)  # from the file
     np.testing.assert_array_equal(again.test["x"], dataset.test["x"])
     for name in ("fiddle", "folk"):
         (parts,) = next(scores.read_pieces(name))

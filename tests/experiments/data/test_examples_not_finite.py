@@ -36,7 +36,7 @@ def test_loading_counts_examples_that_are_not_finite(monkeypatch, sound, what, v
 
 def test_latents_that_are_not_finite_are_an_error():
     latents = SimpleNamespace(_encode=lambda x: x, _mean=np.zeros(1), _std=np.array([0.0]), name="latents of digits")
-    words = "config.data.latents: x of 2 of 2 examples, latents of digits, is not finite"
+    words = "config.latents: x of 2 of 2 examples, latents of digits, is not finite"
     with np.errstate(all="ignore"):
         assert words in error_of(Latents._encoded, latents, {"x": np.ones((2, 1), np.float32)})
 

@@ -27,7 +27,7 @@ from experiments.models.model import build_model
 def load(**fields):
     config = changed(smoke, *(f"data.{name}={value}" for name, value in fields.items()))
     validate(config, data.check)
-    return data.load(config)
+    return data.build(config)
 
 
 def write(path, x):
@@ -187,9 +187,9 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
 
 @pytest.mark.slow
 def test_augmentation_of_edm_reaches_the_network_as_its_vector():
-    config = changed(smoke, "data.augment=edm", "data.vector.name=augmentation")
+    config = changed(smoke, "data.augment=edm", "conditions.vector.name=augmentation")
     data.check(config)
-    dataset = data.load(config)
+    dataset = data.build(config)
     vector = build_conditions(config, dataset)["vector"]
     batch = dataset.batch(3, 4, 64)
     labels = np.asarray(vector(preprocess(dataset, batch)))
@@ -208,7 +208,7 @@ def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     assert untrained_nulls(config) == []  # guidance may use the null token, which means an image as it is
     assert not conditions_for(model, dataset, [0, 1])["vector"].present.any()
     config.loss.joint_dropout = 0.1
-    words = "config.loss.joint_dropout=0.1: must be 0 with data.vector.name=aug"
+    words = "config.loss.joint_dropout=0.1: must be 0 with conditions.vector.name=aug"
     assert words in error_of(checks.check, config)
 
 

@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def config_of(folder, **fields):
     config = smoke.get_config()
-    config.data.path, config.data.captions.encoder = str(folder / "pictures"), str(folder / "encoder.npz")
+    config.data.path, config.conditions.captions.encoder = str(folder / "pictures"), str(folder / "encoder.npz")
     config.data.update(fields)
     return config
 
@@ -53,7 +53,7 @@ def config_of(folder, **fields):
 def dataset(folder):
     config = config_of(folder)
     data.check(config)
-    return data.load(config)
+    return data.build(config)
 
 
 def test_a_batch_has_the_tokens_of_its_captions_and_the_null_token_for_empty_ones(folder, dataset):
@@ -91,8 +91,8 @@ def test_the_caption_of_a_picture_is_drawn_from_all_of_its_own_by_seed_step_and_
 @pytest.mark.slow
 def test_dropped_captions_are_dropped_with_the_class_and_the_map_stays(folder):
     config = config_of(folder)
-    config.data.map.name = "average_pool"
-    dataset = data.load(config)
+    config.conditions.map.name = "average_pool"
+    dataset = data.build(config)
     model = build_model(config, dataset)
     rates = {"labels": 0.0, "vector": 0.0, "tokens": 0.0, "dense_map": 0.0}
     prepare = jax.jit(make_prepare(model, dataset, rates, 0.0, 0.5))
@@ -107,7 +107,7 @@ def test_dropped_captions_are_dropped_with_the_class_and_the_map_stays(folder):
 
 def test_a_crop_is_a_square_of_the_picture_and_rows_do_not_depend_on_the_process(folder):
     config = config_of(folder, image_crop=4)
-    dataset = data.load(config)
+    dataset = data.build(config)
     assert dataset.shape == dataset.test["x"].shape[1:] == (4, 4, 3)
     whole = dataset.batch(3, 5, 8)
     parts = [next(dataset.batches(3, 5, 8, process, 2)) for process in range(2)]
@@ -121,7 +121,7 @@ def test_a_crop_is_a_square_of_the_picture_and_rows_do_not_depend_on_the_process
 
 
 def test_images_are_averaged_down_to_a_size_that_divides_them():
-    small, full = (data.load(changed(digits, f"data.image_size={size}")) for size in (4, None))
+    small, full = (data.build(changed(digits, f"data.image_size={size}")) for size in (4, None))
     assert small.shape == (4, 4, 1)
     np.testing.assert_array_equal(small.test["x"][7], transforms.pooled(full.test["x"][7], 2))
     message = error_of(data.load, changed(digits, "data.image_size=3"))
@@ -129,7 +129,7 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
 
 
 @pytest.mark.parametrize(
-    "overrides", ["data.tokens.name=none", "data.name=cifar10 data.path=None data.image_mode=None"]
+    "overrides", ["conditions.tokens.name=none", "data.set=cifar10 data.path=None data.image_mode=None"]
 )
 def test_configs_of_captions_that_nothing_uses_are_valid(folder, overrides):
     config = changed(config_of(folder), *overrides.split())
@@ -139,7 +139,7 @@ def test_configs_of_captions_that_nothing_uses_are_valid(folder, overrides):
 
 def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):
     config = config_of(folder)
-    config.data.map.name, config.loss.map_dropout = "average_pool", 0.0
+    config.conditions.map.name, config.loss.map_dropout = "average_pool", 0.0
     assert untrained_nulls(config) == ["dense_map"]
     config.sampling.keep_map = True
     assert untrained_nulls(config) == []

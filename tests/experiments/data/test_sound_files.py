@@ -42,7 +42,7 @@ def config_of(path, **fields):
 def load(path, **fields):
     config = config_of(path, **fields)
     validate(config, data.check)
-    return data.load(config)
+    return data.build(config)
 
 
 def test_sounds_without_their_extra_name_it(own, monkeypatch):
@@ -115,13 +115,13 @@ def test_captions_are_a_condition_of_every_clip(own, tmp_path):
     fields = {"tokens.name": "captions", "captions.encoder": tmp_path / "encoder.npz"}
     config = config_of(root, **fields)
     validate(config, data.check)
-    dataset = data.load(config)
+    dataset = data.build(config)
     for part in (dataset.batch(0, 0, 8), next(dataset.batches(0, 3, 8)), dataset.train, dataset.test):
         found = build_conditions(config, dataset)["tokens"](preprocess(dataset, part))
         number = np.round(part["x"][:, 0] / 2**15 * 10).astype(int) - 1
         np.testing.assert_array_equal(found[:, 0, 0], number % 3)
     message = error_of(lambda: load(own, **fields))
-    assert "config.data.tokens.name=captions: must be none for bells, which has no captions" in message
+    assert "config.conditions.tokens.name=captions: must be none for bells, which has no captions" in message
 
 
 def test_silent_clips_are_counted_and_sets_of_them_an_error(tmp_path):

@@ -56,7 +56,7 @@ def small_sets(monkeypatch):
     return notes, songs
 
 
-NOTES = changed(base, "data.name=soundfont_notes/4khz")
+NOTES = changed(base, "data.name=notes data.set=soundfont_notes/4khz")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_frequencies_are_in_hertz_along_time_only(fields, described, frequency):
 
 
 def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
-    config = changed(NOTES, "data.map.name=log_mel", "data.map.num_mels=20")
+    config = changed(NOTES, "conditions.map.name=log_mel", "conditions.map.num_mels=20")
     dataset = data_sets.load(config)
     found = conditions.build_conditions(config, dataset)["dense_map"](preprocess(dataset, dataset.test))
     bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
@@ -187,7 +187,9 @@ def test_pulses_are_the_sum_of_all_partials_in_the_representation(small_sets):
 
 @pytest.mark.slow
 def test_samples_given_labels_have_the_conditions_of_held_out_examples():
-    config = changed(smoke, "data.name=soundfont_notes/4khz", "data.map.name=log_mel", "data.label=none")
+    config = changed(
+        smoke, "data.name=notes data.set=soundfont_notes/4khz", "conditions.map.name=log_mel", "data.label=none"
+    )
     config.network.update(patch=16, multipliers=(1,), attention_resolutions=())
     dataset = data_sets.load(config)
     model = build_model(config, dataset)

@@ -17,7 +17,7 @@ from scorekit.networks import nearest_code
 def digits():
     config = smoke.get_config()
     config.data.train_split, config.data.test_split = "train[:20]", "test[:20]"
-    return data.load(config)
+    return data.build(config)
 
 
 SOUNDS = np.array([[0, 3000, -3000, 9000, 0, 1, 2, 3], [1] * 8], np.int16)

@@ -23,8 +23,8 @@ from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.model import build_model
 from experiments.models.samples import PartialSamples
 from experiments.models.sampling import make_sampler
-from experiments.reporting.report import tables_as_text
-from experiments.reporting.tables import inception_tables
+from experiments.reporting.diffusion import inception_tables
+from experiments.reporting.tables import tables_as_text
 from scorekit import metrics
 from scorekit.io.formats.inception import Loaded
 

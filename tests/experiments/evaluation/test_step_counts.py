@@ -25,7 +25,7 @@ def small():
 @pytest.mark.slow
 def test_each_number_of_steps_is_a_row_of_its_own_sampler():
     config = small()
-    dataset = load(config)
+    dataset = build(config)
     model = build_model(config, dataset)
     initial = model.init(jax.random.key(0))
     rng = np.random.default_rng(0)

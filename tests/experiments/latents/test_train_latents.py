@@ -23,7 +23,7 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
         evaluation.guidance_scales=1 evaluation.num_samples=20 sampling.guidance_scale=1 sampling.batch_size=10
         network.multipliers=(1,) network.attention_resolutions=()
     """
-    model = given("images/smoke", f"data.latents={tmp_path}/one {few} {small}")
+    model = given("images/smoke", f"latents={tmp_path}/one {few} {small}")
     assert "unambiguous" in succeeds("train", two, *model)
     succeeds("sample", two, "--num=4")
     with np.load(tmp_path / "two" / "samples" / "sample.npz") as archive:

@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
     out = succeeds("train", f"--workdir={folder}/codes", *given("latents/digits_latent", SMALL))
     assert "perplexity of the codes, level 2" in out
     for level, fields in ((1, ""), (2, f"sampling.coarser={folder}/1 {MASKED}")):
-        fields = f"{PRIOR} data.latents={folder}/codes symbols.level={level} {fields}"
+        fields = f"{PRIOR} latents={folder}/codes symbols.level={level} {fields}"
         succeeds("train", f"--workdir={folder}/{level}", *given("sequences/smoke", fields))
     return folder
 

@@ -16,7 +16,7 @@ from programs import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboardX.record_writer import RecordWriter
 
-from experiments.reporting import plots
+from experiments.reporting.grids import grid
 from experiments.training.writers import MetricWriter, read_metrics
 
 
@@ -95,7 +95,7 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
 
 
 def test_tensorboard_shows_the_picture_file(tmp_path):
-    png = plots.image_grid(tmp_path / "a.png", np.zeros((1, 8, 8, 1)))
+    png = grid(tmp_path / "a.png", np.zeros((1, 1, 8, 8, 1)))
     with MetricWriter(tmp_path) as writer:
         writer.picture(7, "samples", png)
     (event,) = board(tmp_path).Images("samples")

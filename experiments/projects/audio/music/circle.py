@@ -21,11 +21,13 @@ from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
 from experiments.data.phrases import Phrases
 from experiments.evaluation import transcription
+from experiments.evaluation.note_metrics import TOLERANCE, mean_and_error
 from experiments.models.runs import facts, write_results
 from experiments.projects.audio.music import reports, songs
 from experiments.projects.audio.sound import drawing, long_sounds
-from experiments.reporting import transcriptions
-from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
+from experiments.reporting import transcriber as reporting
+from experiments.reporting.report import ConfigSection, Heading, write_report
+from experiments.reporting.tables import tables_as_text
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS
 
 _PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
@@ -82,14 +84,16 @@ def main(config: Config) -> Path:
     print("transcribing …", flush=True)
     versions = {"rendered": [song.rendered for song in played], "performed": performed}
     parts = songs.transcribe(found, played, versions, rate)
-    values, rough = transcriptions.transcription_values(parts), songs.roughness(played, performed, hop)
-    tables = [transcriptions.transcription_table(parts), rough, cost]
-    results = {"metrics": values, "cost": cost.records(), "roughness": rough.records()}
+    means = {name: mean_and_error(part.rows) for name, part in parts.items()}
+    rough = songs.roughness(played, performed, hop)
+    tables = [reporting.transcription_table(means, len(played), TOLERANCE), rough, cost]
+    results = {"metrics": reporting.transcription_values(means), "cost": cost.records(), "roughness": rough.records()}
     write_results(out / "circle.json", results)
     widgets = reports.circle_widgets(out, played, versions, parts, rate, _SHOWN.value)
     sections = [*tables, Heading("Songs"), widgets, ConfigSection(str(config.to_json()))]
     summary = {**facts(run), "guidance scale": config.sampling.guidance_scale, "solver steps": config.sampling.steps}
     summary |= {"songs": len(played), "seconds of music": seconds, "threshold of onsets": found.onset_threshold}
+    summary["seed"] = _SEED.value
     for table in tables:
         print(f"{tables_as_text([table])}({table.caption})")
     return write_report(out / "report.html", "scorekit: from rolls to sound and back", summary, sections)

@@ -11,7 +11,7 @@ from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models import inputs
 from experiments.projects.audio.sound import phrase_statistics
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit.io import as_path
 
 

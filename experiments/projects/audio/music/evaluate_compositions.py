@@ -29,7 +29,8 @@ from experiments.evaluation.sequence_metrics import bits_per_symbol
 from experiments.models.runs import facts, write_results
 from experiments.models.sequence_sampling import open_run
 from experiments.projects.audio.music import composing, statistics
-from experiments.reporting.report import Table, tables_as_text, write_report
+from experiments.reporting.report import write_report
+from experiments.reporting.tables import Table, tables_as_text
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()
@@ -101,7 +102,9 @@ def main(config: Config) -> Path:
         tables.append(statistics.table(drift, caption))
     write_results(workdir / "compositions.json", {"bits": bits, "distances": rows, "long": drift})
     print(tables_as_text(tables))
-    return write_report(workdir / "compositions.html", "scorekit: statistics of compositions", summary, tables)
+    return write_report(
+        workdir / "compositions.html", "scorekit: statistics of compositions", {**summary, "seed": seed}, tables
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.models.runs import write_results
 from experiments.projects.audio.music import drawn_phrases
-from experiments.reporting.report import tables_as_text
+from experiments.reporting.tables import tables_as_text
 
 _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experiments.train on the same phrases.")
 _CLIPS = shared.count("clips", 200, "Phrases to draw of each.", 2)

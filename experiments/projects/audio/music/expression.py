@@ -13,7 +13,6 @@ from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure as Drawing
 
 from experiments import tasks
 from experiments.cli import command_line
@@ -26,8 +25,9 @@ from experiments.data.symbols import Symbols
 from experiments.models.runs import facts, write_results
 from experiments.models.sequence_sampling import open_run
 from experiments.projects.audio.music import statistics
-from experiments.reporting import plots
-from experiments.reporting.report import Figure, tables_as_text, write_report
+from experiments.reporting.curves import Panel, curves, lines
+from experiments.reporting.report import Figure, write_report
+from experiments.reporting.tables import tables_as_text
 from scorekit.data.phrases import Note
 
 HEADER = ("mean deviation", "deviations", "short intervals", "mean velocity", "velocities")
@@ -78,15 +78,12 @@ def held_out(first: int, num: int) -> tuple[list[list[Note]], np.ndarray]:
 
 def picture(path: Path, parts: Mapping[str, Sequence[Sequence[Note]]]) -> Path:
     """The mean histograms of each set of performances."""
-    figure = Drawing(figsize=(9.0, 2.8), layout="constrained")
     units = {"deviations": "ms from a multiple of 64", "short intervals": "ms between onsets", "velocities": "velocity"}
-    for axes, (name, edges) in zip(np.ravel(figure.subplots(1, len(_BINS))), _BINS.items(), strict=True):
-        for part, music in parts.items():
-            axes.stairs(np.mean([measure(notes)[name] for notes in music], axis=0), edges, label=part)
-        axes.set(title=name, xlabel=units[name])
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(parts))
-    plots.save(figure, path)
-    return path
+    panels = []
+    for name, edges in _BINS.items():
+        means = {part: np.mean([measure(notes)[name] for notes in music], axis=0) for part, music in parts.items()}
+        panels.append(Panel(lines(edges, means), units[name], "share of a phrase", name))
+    return curves(path, panels)
 
 
 def main(config: Config) -> Path:
@@ -113,7 +110,8 @@ def main(config: Config) -> Path:
     found = statistics.table(rows, about, HEADER)
     print(tables_as_text([found]))
     shown = Figure(picture(workdir / "expression.png", parts), "Mean histograms.")
-    return write_report(workdir / "expression.html", "scorekit: timing and dynamics", facts(run), [found, shown])
+    summary = {**facts(run), "seed": _SEED.value}
+    return write_report(workdir / "expression.html", "scorekit: timing and dynamics", summary, [found, shown])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from experiments.latents.stages import for_full_sounds
 from experiments.models import autoencoder
 from experiments.models.runs import write_results
 from experiments.projects.audio.sound import phrase_statistics
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit import networks
 from scorekit.io import as_path
 

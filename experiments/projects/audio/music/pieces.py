@@ -19,7 +19,7 @@ from experiments.models.runs import write_results
 from experiments.projects.audio.music import composing, songs
 from experiments.projects.audio.sound import drawing, long_sounds
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.piano_rolls import roll_picture
+from experiments.reporting.grids import ROLL, grid, roll
 from experiments.reporting.report import Figure, Heading, Section
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
@@ -187,9 +187,8 @@ def write(
     for i, (notes, known) in enumerate(zip(music, facts, strict=True)):
         midi.write_score(folder / f"{i}.mid", notes, program, seconds)
         reference = given if len(given) else None
-        picture = roll_picture(
-            folder / f"{i}_roll.png", notes, seconds, reference=reference, names=("composed", "given")
-        )
+        bars = roll(notes, seconds, reference, names=("composed", "given"))
+        picture = grid(folder / f"{i}_roll.png", [[bars]], size=ROLL)
         key = KEYS[key_of(rolls.to_played(states[i]))]
         figures.append(Figure(picture, f"Piece {i}: {key}, {len(notes)} notes."))
         found.append(

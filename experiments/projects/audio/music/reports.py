@@ -8,9 +8,8 @@ import numpy as np
 from experiments.data.dataset import evenly
 from experiments.evaluation.transcription import Measured
 from experiments.projects.audio.music.songs import Song
-from experiments.reporting.audio_widgets import write_sound
-from experiments.reporting.piano_rolls import roll_picture
-from experiments.reporting.report import Sound, Sounds
+from experiments.reporting.report import Sounds
+from experiments.reporting.transcriber import transcribed_widget
 from scorekit.data.midi import write_midi, write_score
 
 
@@ -31,9 +30,7 @@ def circle_widgets(
             played, found = parts[name].played[i], parts[name].found[i]
             seconds = len(sounds[i]) / rate
             write_score(folder / f"{i}_{name}.mid", found, song.program, max([seconds, *(n.end for n in found)]))
-            sound = write_sound(folder / f"{i}_{name}", sounds[i], rate)
-            picture = roll_picture(folder / f"{i}_{name}_roll.png", found, seconds, reference=played)
-            cells += [sound, Sound(sound.wav, picture)]
+            cells += transcribed_widget(folder / f"{i}_{name}", sounds[i], rate, found, played)
         rows.append((f"{song.name}, program {song.program}", cells))
     header = [cell for name in versions for cell in (name, f"{name}, transcribed")]
     return Sounds(header, rows, "Notes that were found, and the outlines of those that were played.")

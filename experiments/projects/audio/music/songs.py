@@ -12,7 +12,7 @@ from experiments.evaluation import transcription
 from experiments.models.runs import Run
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.long_sounds import Performer
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import audio
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.data import rolls
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, drawn_song
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 
 BARS = range(29, 55)
 """Lags of the self-similarity in steps, 1.856 to 3.456 s: a bar of four beats at 129 to 69 a minute."""

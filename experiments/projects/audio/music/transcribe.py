@@ -18,7 +18,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.evaluation import transcription
 from experiments.reporting.audio_widgets import write_sound
-from experiments.reporting.piano_rolls import roll_picture
+from experiments.reporting.grids import ROLL, grid, roll
 from experiments.reporting.report import ConfigSection, Sound, Sounds, write_report
 from scorekit import audio
 from scorekit.data.midi import write_score
@@ -50,7 +50,7 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--sound={_SOUND.value}: {error}") from error
     seconds = sound.x.shape[-1] / sound.sample_rate
     write_score(f"{out}.mid", notes, _PROGRAM.value, max([seconds, *(note.end for note in notes)]))
-    picture = roll_picture(f"{out}.png", notes, seconds)
+    picture = grid(f"{out}.png", [[roll(notes, seconds)]], size=ROLL)
     widget = write_sound(out.parent / f"{out.name}_sound", sound.x, sound.sample_rate)
     cells = [widget, Sound(widget.wav, picture)]
     facts = {"sound": path.name, "seconds": seconds, "sample rate, Hz": sound.sample_rate, "notes": len(notes)}

@@ -20,7 +20,7 @@ from experiments.evaluation import note_evaluators
 from experiments.models import flows
 from experiments.models.runs import Run, open_run
 from experiments.models.sampling import at_steps, build_sampler, make_sampler
-from experiments.reporting.piano_rolls import pitch_name
+from experiments.reporting.grids import pitch_name
 from scorekit import audio, metrics
 
 

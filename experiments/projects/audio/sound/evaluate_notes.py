@@ -30,8 +30,8 @@ from experiments.models.runs import facts, write_results
 from experiments.projects.audio.sound import drawing
 from experiments.projects.audio.sound.drawing import check_kind, check_results, instrument_names, note_name, open_kind
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import ConfigSection, Heading, tables_as_text, write_report
-from experiments.reporting.tables import metrics_table
+from experiments.reporting.report import ConfigSection, Heading, write_report
+from experiments.reporting.tables import metrics_table, tables_as_text
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on notes.")
 _OTHERS = flags.DEFINE_list("others", [], "Folders of further runs on the same notes.")
@@ -86,6 +86,7 @@ def main(config: Config) -> Path:
     )
     sections = [table, Heading("Sounds"), widgets, ConfigSection((workdir / "config.json").read_text())]
     summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name}
+    summary["seed"] = _SEED.value
     summary["device"] = jax.devices()[0].device_kind
     print(tables_as_text([table]))
     return write_report(out / "report.html", f"scorekit: {dataset.name}, evaluation of notes", summary, sections)

@@ -17,8 +17,9 @@ from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
 from experiments.models.sampling import build_sampler
-from experiments.reporting.piano_rolls import roll_picture
-from experiments.reporting.report import Figure, Table
+from experiments.reporting import grids
+from experiments.reporting.report import Figure
+from experiments.reporting.tables import Table
 from scorekit import audio, forcing, guidance, process, samplers
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, Note, render_phrase
@@ -249,6 +250,7 @@ def write_rolls(folder: Path, rolls: np.ndarray, programs: Sequence[int]) -> lis
     figures = []
     for i, (roll, program) in enumerate(zip(rolls, programs, strict=True)):
         midi.write_midi(folder / f"{i}.mid", roll, program=program)
-        picture = roll_picture(folder / f"{i}_roll.png", midi.notes_of_roll(roll), len(roll) / FRAME_RATE)
+        bars = grids.roll(midi.notes_of_roll(roll), len(roll) / FRAME_RATE)
+        picture = grids.grid(folder / f"{i}_roll.png", [[bars]], size=grids.ROLL)
         figures.append(Figure(picture, f"The piano roll of phrase {i}, program {program}."))
     return figures

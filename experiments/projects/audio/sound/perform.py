@@ -25,7 +25,7 @@ from experiments.data.phrases import Phrases
 from experiments.models.runs import facts, write_results
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.drawing import check_results, open_kind
-from experiments.reporting.audio_widgets import write_sound_report
+from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.reporting.report import Heading
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, piano_roll, random_phrase
 
@@ -94,7 +94,7 @@ def main(config: Config) -> Path:
     return write_sound_report(
         out / "perform.html",
         "scorekit: phrases from piano rolls",
-        {**facts(run), "guidance scale": scale},
+        {**facts(run), "seed": _SEED.value, "guidance scale": scale},
         tables,
         shown,
         rate,

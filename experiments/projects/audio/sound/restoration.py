@@ -18,7 +18,7 @@ from experiments.models.runs import Run
 from experiments.models.samples import check_samples
 from experiments.projects.audio.sound import problems, synthesised, trained
 from experiments.projects.audio.sound.long_sounds import sounds_of
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit import audio
 from scorekit.typing import Array, Denoiser
 

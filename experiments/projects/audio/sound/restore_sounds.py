@@ -38,7 +38,7 @@ from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.runs import Run, facts, write_results
 from experiments.projects.audio.sound import restoration, trained
 from experiments.projects.audio.sound.drawing import check_results, open_kind
-from experiments.reporting.audio_widgets import write_sound_report
+from experiments.projects.audio.sound.sound_report import write_sound_report
 from scorekit.typing import Denoiser
 
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
@@ -80,7 +80,8 @@ def main(config: Config) -> Path:
     table, out = restoration.table(rows, observed, task, _CONDITION.value), workdir / "restored"
     write_results(out / f"{task}.json", table.records())
     shown = {name: sound[: _SHOWN.value] for name, sound in sounds.items()}
-    path, summary, rate = out / f"{task}.html", {**facts(run), "task": task}, run.dataset.sample_rate
+    path, rate = out / f"{task}.html", run.dataset.sample_rate
+    summary = {**facts(run), "seed": _SEED.value, "task": task}
     return write_sound_report(path, f"scorekit: {task}", summary, [table], shown, rate, folder=out / task)
 
 

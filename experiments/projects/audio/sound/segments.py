@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import audio
 
 SILENCE = 1e-10

@@ -27,7 +27,7 @@ from experiments.models.runs import write_results
 from experiments.models.samples import check_samples
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.log_densities import noisy_log_density, of_clips, typicality_tests
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on sounds.")
 _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, the probes and the bootstrap.")

@@ -24,11 +24,12 @@ from experiments.configs import base
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
 from experiments.evaluation import note_evaluators
+from experiments.evaluation.timbre import FAMILY, compare
 from experiments.models.runs import facts, write_results
 from experiments.projects.audio.sound.drawing import check_results, open_kind
+from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.projects.audio.sound.transfer import transfer
-from experiments.reporting.audio_widgets import write_sound_report
-from experiments.reporting.timbre import FAMILY, compare
+from experiments.reporting.tables import metrics_table
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
 _STEP = shared.step()
@@ -53,14 +54,14 @@ def main(config: Config) -> Path:
     families = {"instrument": train["label"], "family": train["label"] // FAMILY, "pitch": train["pitch"]}
     evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), families, rate)
     sounds = transfer(config, run, batch, targets)
-    table = compare(evaluators, sounds, batch, targets, rate)
+    table = metrics_table(*compare(evaluators, sounds, batch, targets, rate))
     out = workdir / "timbre"
     write_results(out / "timbre.json", table.records())
     shown = evenly(len(targets), _SHOWN.value)
     own, other = dataset.named(batch["label"]), dataset.named(targets)
     labels = [f"{own[i]} as {other[i]}, pitch {batch['pitch'][i]}" for i in shown]
     sounds = {name: x[shown] for name, x in sounds.items()}
-    summary = {**facts(run), "steps": config.sampling.steps}
+    summary = {**facts(run), "seed": config.seed, "steps": config.sampling.steps}
     title = "scorekit: timbre transfer"
     return write_sound_report(out / "timbre.html", title, summary, [table], sounds, rate, row_labels=labels)
 

@@ -27,8 +27,8 @@ from experiments.models.conditioning import conditions
 from experiments.models.runs import facts, write_results
 from experiments.models.sampling import at_steps, make_sampler
 from experiments.projects.audio.sound.drawing import check_results, open_kind
+from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.projects.audio.sound.vocoders import compare, griffin_lim, real_time_factor
-from experiments.reporting.audio_widgets import write_sound_report
 from scorekit import audio
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a vocoder's config.")
@@ -86,7 +86,10 @@ def main(config: Config) -> Path:
     table, out = compare(sounds, truth, rate, full, factors), workdir / "vocoder"
     values = {name: dict(zip(table.header[1:], row, strict=True)) for name, *row in table.rows}
     write_results(out / "vocoder.json", values)
-    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "map": config.conditions.map.name}
+    rows, summary = (
+        evenly(len(truth), _SHOWN.value),
+        {**facts(run), "seed": _SEED.value, "map": config.conditions.map.name},
+    )
     shown = {name: x[rows] for name, x in {"held out": truth, **sounds}.items()}
     path, labels = out / "vocoder.html", [*map(str, rows)]
     return write_sound_report(path, "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels)

@@ -5,7 +5,7 @@ import time
 import jax
 import numpy as np
 
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit import audio
 from scorekit.typing import Array
 

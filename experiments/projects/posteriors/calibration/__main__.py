@@ -24,7 +24,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.flags import chosen
 from experiments.projects.posteriors.calibration import cells, digits, methods, problems
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from scorekit.io import write_atomic
 
 _LAW = flags.DEFINE_list("law", ["all"], f"Laws: {', '.join(problems.LAWS)}.")

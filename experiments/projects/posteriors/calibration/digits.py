@@ -17,7 +17,7 @@ from experiments.configs import base
 from experiments.inverse import tasks
 from experiments.models.conditioning import null_conditions
 from experiments.models.runs import open_run
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit import metrics, process, samplers, solvers
 
 TASKS, START = ("inpaint", "deblur"), 40

@@ -16,7 +16,7 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.projects.posteriors.inverse import images, posteriors
-from experiments.reporting.report import tables_as_text
+from experiments.reporting.tables import tables_as_text
 
 _TABLE = flags.DEFINE_enum("table", "methods", ["methods", "bridge"], "Table to print.")
 _WORKDIR = shared.workdir("Folder of a run on images; of a bridge, one with loss.coupling.name=bridge.")

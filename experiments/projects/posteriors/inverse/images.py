@@ -20,7 +20,7 @@ from experiments.inverse import methods, tasks
 from experiments.models.conditioning import conditions, null_conditions
 from experiments.models.runs import Run, open_run
 from experiments.models.samples import check_samples
-from experiments.reporting.report import Cell, Table
+from experiments.reporting.tables import Cell, Table
 from scorekit import metrics
 
 MEASURED = ("PSNR (dB)", "RMS of y - A(x)", "class kept")

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reporting.report import Table
+from experiments.reporting.tables import Table
 from scorekit import denoisers, densities, guidance, metrics, samplers, schedules, solvers
 from scorekit.guidance import operators
 from scorekit.typing import Array

@@ -23,7 +23,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.models.posterior import Posterior
 from experiments.models.runs import Run, write_arrays, write_results
 from experiments.projects.posteriors.sbibm import published, recipes
-from experiments.reporting.report import Table, tables_as_text
+from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks import posterior
 from experiments.training import loop
 from scorekit import metrics

@@ -21,7 +21,7 @@ from experiments.models.runs import Run
 from experiments.models.samples import NotFinite
 from experiments.models.sequence_sampling import make_sampler
 from experiments.projects.audio.music import composing, pieces, statistics
-from experiments.reporting import pictures
+from experiments.reporting import samples
 from scorekit import _files as files
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
@@ -133,14 +133,13 @@ def test_bars_are_of_the_tempo_that_is_there_from_the_beginning(tmp_path):
 def test_the_preview_has_held_out_pieces_beneath_samples(tmp_path, monkeypatch):
     config, seen = smoke_rolls.get_config(), {}
     dataset = data.build(config)
-    keep = lambda path, images, **given: seen.update(given, images=images)
-    monkeypatch.setattr("experiments.reporting.plots.image_grid", keep)
+    keep = lambda path, cells, rows, title: seen.update(cells=cells, rows=rows)
+    monkeypatch.setattr(samples, "grid", keep)
     real = dataset.real(dataset.preview().reference)
-    generate = lambda params, seed, labels, scale: np.full_like(real, -1.0)
-    pictures.sample_picture(tmp_path / "a.png", config, dataset, generate, None, "")
-    assert (len(seen["images"]), seen["columns"]) == (2 * len(real), len(real))
-    assert seen["row_labels"] == ["sample", "held out"]
-    np.testing.assert_array_equal(seen["images"][len(real) :], real)
+    samples.sample_picture(tmp_path / "a.png", dataset, np.full_like(real, -1.0), "")
+    assert [len(row) for row in seen["cells"]] == [len(real), len(real)]
+    assert seen["rows"] == ["sample", "held out"]
+    np.testing.assert_array_equal(np.stack(seen["cells"][1]), real)
 
 
 def test_windows_of_a_long_piece_are_given_what_was_drawn_before():

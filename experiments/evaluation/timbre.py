@@ -5,7 +5,6 @@ import numpy as np
 
 from experiments.data.dataset import Batch
 from experiments.evaluation import note_evaluators
-from experiments.reporting.report import Table
 from scorekit import audio
 
 FAMILY = 8
@@ -20,39 +19,29 @@ def compare(
     batch: Batch,
     targets: np.ndarray,
     rate: int,
-) -> Table:
-    """Whether the pitch is kept, and the predicted family; of notes with a clear pitch on both sides."""
+) -> tuple[dict[str, dict[str, float | None]], str]:
+    """Metrics by the name of the sounds, and a caption: whether the pitch is kept, of notes with a clear pitch on both
+    sides, and the predicted family."""
     clear = np.isin(batch["label"], evaluators.clear) & np.isin(targets, evaluators.clear)
     true = sounds["held out"]
-    rows = []
+    rows = {}
     for name, x in sounds.items():
         family = evaluators.family.predict(note_evaluators.family_features(x, rate))
         pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
         other = name != "held out"
         same = float(np.mean(audio.log_spectral_distance(x, true, rate))) if other else None
         alike = loudness_correlation(x, true, rate) if other else None
-        rows.append(
-            [
-                name,
-                float(np.mean(pitch)) if len(pitch) else None,
-                float(np.mean(family == batch["label"] // FAMILY)),
-                float(np.mean(family == targets // FAMILY)),
-                same,
-                alike,
-            ]
-        )
-    header = [
-        "",
-        "pitch kept",
-        "own family predicted",
-        "target family predicted",
-        "LSD to the note (dB)",
-        "correlation of loudness",
-    ]
+        rows[name] = {
+            "pitch kept": float(np.mean(pitch)) if len(pitch) else None,
+            "own family predicted": float(np.mean(family == batch["label"] // FAMILY)),
+            "target family predicted": float(np.mean(family == targets // FAMILY)),
+            "LSD to the note (dB)": same,
+            "correlation of loudness": alike,
+        }
     caption = (
         f"{len(true)} notes; pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
     )
-    return Table(header, rows, caption)
+    return rows, caption
 
 
 def loudness_correlation(x: np.ndarray, y: np.ndarray, rate: int) -> float | None:

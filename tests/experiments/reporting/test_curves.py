@@ -1,0 +1,120 @@
+"""Curves in panels: the values that are drawn, legends, units and limits."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from experiments.reporting import classifier, diffusion, posterior, run_report
+from experiments.reporting.curves import Line, Panel, curves, lines
+from experiments.reporting.report import Figure, Heading
+from experiments.training.writers import MetricWriter
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].texts]
+
+
+def test_panels_have_lines_with_error_bars_histograms_units_and_limits(tmp_path, figures):
+    x, y = np.arange(3.0), np.array([1.0, np.inf, 30.0])
+    left = Panel(lines(x, {"a": y, "b": x}, {"a": np.ones(3)}), "γ", "FID", "left", axes={"xlim": (0, 5)})
+    right = Panel({"b": Line(np.arange(4.0), x), "c": Line(x, x, texts=["p", "q", "r"])}, "t", "density (1/nat)")
+    assert curves(tmp_path / "c.png", [left, right], title="T").stat().st_size > 1000
+    first, second = figures[0].axes
+    assert (first.get_xlabel(), first.get_ylabel(), first.get_title()) == ("γ", "FID", "left")
+    assert first.get_xlim() == (0, 5)
+    np.testing.assert_array_equal(first.lines[0].get_ydata(), [1, np.nan, 30])
+    np.testing.assert_array_equal(first.collections[0].get_segments()[2], [[2, 29], [2, 31]])
+    steps = second.patches[0]
+    np.testing.assert_array_equal(steps.get_data().values, x)
+    same = next(line for line in first.lines if line.get_label() == "b")
+    assert steps.get_edgecolor()[:3] == to_rgb(same.get_color())
+    assert [text.get_text() for text in second.texts] == ["p", "q", "r"]
+    assert legend_of(figures[0]) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match=r"a: y must have as many values as x, .* got \(2,\), \(4,\)"):
+        curves(tmp_path / "c.png", [Panel(lines(np.ones(4), {"a": np.ones(2)}), "x", "y")])
+
+
+def test_panels_in_rows_share_axes_and_names_may_be_categories(tmp_path, figures):
+    dots = Panel({"": Line([1.0, 2.0], ["Heun", "Euler"], style={"linestyle": ""})}, "ratio", "")
+    curves(tmp_path / "a.png", [dots, dots._replace(lines={"": Line([9.0], ["Heun"])})] * 2, columns=3, share=True)
+    assert len(figures[0].axes) == 4
+    assert len({axes.get_xlim() for axes in figures[0].axes}) == 1
+    assert [label.get_text() for label in figures[0].axes[0].get_yticklabels()] == ["Heun", "Euler"]
+    assert figures[0].legends == []
+
+
+def test_levels_that_depend_on_nothing_differ_from_every_curve(tmp_path, figures):
+    values = lines(np.arange(3.0), {name: np.arange(3.0) for name in "abcdefgh"})
+    levels = {"real": 0.9, "chance": 0.1}, {"real": 0.5}
+    first, second = (Panel(values, "γ", "recall", levels=each, places={"here": 1.0}) for each in levels)
+    curves(tmp_path / "m.png", [first, second])
+    left, right = (axes.get_lines() for axes in figures[0].axes)
+    assert [list(line.get_ydata()) for line in left[8:10]] == [[0.9, 0.9], [0.1, 0.1]]
+    assert [list(line.get_xdata()) for line in left[10:]] == [[1.0, 1.0]]
+    assert list(right[8].get_ydata()) == [0.5, 0.5]
+    look = lambda line: (line.get_color(), line.get_linestyle())
+    assert len({look(line) for line in left}) == 11
+    assert look(right[8]) == look(left[8])
+    assert legend_of(figures[0]) == [*"abcdefgh", "real", "chance", "here"]
+
+
+# ---- curves of tasks
+
+
+def test_loss_by_noise_level_leaves_empty_bins_out_and_has_units(tmp_path, figures):
+    part = SimpleNamespace(edges=[-2, -1, 0, 1], sum=[0, 0.3, 8.0], count=np.array([0, 3, 4]))
+    diffusion.loss_picture(tmp_path / "a.png", {"held out": part})
+    loss, counts = figures[0].axes
+    assert "log-SNR (nats)" in loss.get_xlabel()
+    np.testing.assert_allclose(loss.patches[0].get_data().values, [np.nan, 0.1, 2.0])
+    np.testing.assert_array_equal(counts.patches[0].get_data().values, [0, 3, 4])
+    assert loss.get_xlim() == counts.get_xlim() == (-2, 1)
+    assert (loss.get_yscale(), counts.get_yscale()) == ("log", "linear")
+    assert legend_of(figures[0]) == ["held out"]
+
+
+def test_training_curve_smooths_and_counts_values_that_are_not_finite(tmp_path, figures):
+    assert run_report.training_sections(tmp_path, "") == [Heading("Training")]
+    loss = np.tile([1.0, 3.0], 50)
+    loss[10], loss[51] = np.nan, -np.inf
+    with MetricWriter(tmp_path) as writer:
+        for step, value in enumerate(loss):
+            writer.scalars(step, {"train/loss": value} | ({"held_out/loss": 2.0} if step in (0, 99) else {}))
+    _, figure = run_report.training_sections(tmp_path, "a caption")
+    assert figure == Figure(tmp_path / "training.png", "a caption")
+    logged, mean, other = figures[0].axes[0].lines
+    assert len(logged.get_xdata()) == 98
+    assert "2 not finite" in logged.get_label()
+    np.testing.assert_allclose(mean.get_ydata()[2:-2], 2.0, atol=0.21)  # 5 points of 1 and 3
+    np.testing.assert_allclose(mean.get_ydata()[0], np.mean(loss[:3]))
+    assert other.get_ydata().tolist() == [2, 2]
+
+
+def test_accuracy_by_noise_level_leaves_the_entry_without_noise_out(tmp_path, figures):
+    found = SimpleNamespace(log_snr=np.array([-4.0, 4.0, np.inf]), accuracy=np.array([0.1, 0.9, 1.0]))
+    classifier.accuracy_picture(tmp_path / "a.png", {"noisy": found}, 0.1)
+    noisy, guess = figures[0].axes[0].lines
+    assert (list(noisy.get_xdata()), list(noisy.get_ydata())) == ([-4, 4], [0.1, 0.9])
+    assert set(guess.get_ydata()) == {0.1}
+    assert "log-SNR (nats)" in figures[0].axes[0].get_xlabel()
+
+
+def test_coverage_and_ranks_are_drawn_over_the_band_of_an_exact_posterior(tmp_path, figures):
+    levels = np.linspace(0.1, 0.9, 9)
+    posterior.coverage_curves(tmp_path / "coverage.png", levels, {"θ₁": levels, "narrow": 0.8 * levels}, 400)
+    axes = figures[0].axes[0]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert legend_of(figures[0])[0] == "exact posterior, 95% of 400 simulations"
+    assert band[:, 1].min() < 0.1 < 0.9 < band[:, 1].max() < 0.95
+    np.testing.assert_array_equal(axes.lines[2].get_ydata(), 0.8 * levels)
+    uniform = np.arange(400)[:, None] % 20
+    ranks = np.concatenate([uniform, 0 * uniform], axis=1)
+    posterior.rank_plots(tmp_path / "ranks.png", ranks, 19, ["a", "b"])
+    left, right = figures[1].axes
+    assert left.get_ylim()[1] > 19
+    np.testing.assert_array_equal(left.patches[0].get_data().values, np.ones(20))
+    np.testing.assert_allclose(right.lines[0].get_ydata(), 0.0, atol=1e-12)
+    with pytest.raises(ValueError, match="ranks must be"):
+        posterior.rank_plots(tmp_path / "ranks.png", uniform, 18, ["a"])

@@ -1,0 +1,147 @@
+"""Grids: the pixels of images, titles, and what cells draw into axes."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from experiments.data.images import Images
+from experiments.reporting import samples
+from experiments.reporting.diffusion import trajectory
+from experiments.reporting.grids import ROLL, clouds, grid, in_rows, roll
+from scorekit.data.phrases import Note
+
+
+def flat_images(*values):
+    """2x2 images of one grey value each."""
+    return np.stack([np.full((2, 2, 1), v, np.float32) for v in values])
+
+
+def picture_in(figure):
+    return figure.axes[0].images[0].get_array()
+
+
+def labels_of(figure):
+    """The titles of rows and of columns."""
+    axes = figure.axes[0]
+    return [x.get_text() for x in axes.get_yticklabels()], [x.get_text() for x in axes.get_xticklabels()]
+
+
+def test_every_pixel_is_clipped_and_written_one_to_one(tmp_path):
+    path = grid(tmp_path / "new" / "grid.png", in_rows(flat_images(-1, 0, 1, 5, -5), 3))
+    assert path == tmp_path / "new" / "grid.png"
+    picture = imread(path)[..., 0]
+    top, left = np.argwhere(picture < 0.9).min(0)  # inside a white margin, 60 pixels apart
+    for i, grey in enumerate([0.0, 0.5, 1.0, 1.0, 0.0, 1.0]):
+        y, x = top + 60 * (i // 3), left + 60 * (i % 3)
+        np.testing.assert_allclose(picture[y + 2 : y + 54, x + 2 : x + 54], grey, atol=0.01)
+
+
+def test_small_images_are_enlarged_by_a_whole_factor_to_at_least_56_pixels(tmp_path, figures):
+    for i, (side, enlarged) in enumerate([(8, 56), (28, 56), (32, 64), (64, 64)]):
+        grid(tmp_path / "a.png", np.zeros((1, 1, side, side, 3)))
+        assert picture_in(figures[i]).shape == (enlarged, enlarged, 3)
+
+
+def test_images_of_several_resolutions_have_one_size(tmp_path, figures):
+    small, large = np.array([[-1.0, 1.0], [0.0, 0.0]])[..., None], np.zeros((8, 8, 3))
+    grid(tmp_path / "a.png", [[small], [large]])
+    picture = picture_in(figures[0])
+    assert picture.shape == (116, 56, 3)
+    assert [picture[i, j, 0] for i, j in ((27, 27), (27, 28), (28, 27), (57, 0), (60, 0))] == [0, 1, 0.5, 1, 0.5]
+
+
+def test_rows_and_columns_have_titles_that_do_not_overlap(tmp_path, figures):
+    names, images = ["ab", "c", "a name that is wider"], [flat_images(-1, 1, 1), flat_images(1, -1, 1)]
+    grid(tmp_path / "a.png", images, ["γ = 0", "γ = 2.5"], names)
+    assert labels_of(figures[0]) == (["γ = 0", "γ = 2.5"], names)
+    boxes = [x.get_window_extent() for x in figures[0].axes[0].get_xticklabels()]
+    assert not boxes[1].overlaps(boxes[0])
+    np.testing.assert_array_equal(picture_in(figures[0])[30::60, 30::60, 0], [[0, 1, 1], [1, 0, 1]])
+
+
+def test_captions_stand_under_their_images(tmp_path, figures):
+    grid(tmp_path / "a.png", in_rows(np.zeros((3, 8, 8, 1)), 2), captions=["one", "a caption of two lines", "last"])
+    texts = figures[0].axes[0].texts
+    assert [text.get_text() for text in texts] == ["one", "a\ncaption\nof two …", "last"]
+    assert [text.get_position()[0] for text in texts] == [28, 88, 28]
+    assert texts[1].get_position()[1] + 3 * 14 < texts[2].get_position()[1] - 56
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[np.zeros((8, 8, 2))]], r"\(H, W, C\) with C = 1 or 3 and not empty, got \(8, 8, 2\)"),
+        ([[None, None], [None]], r"as many cells each, at least one, got \[2, 1\]"),
+        (np.zeros((2, 3, 8, 8, 1)), "rows must have 2 entries, got 1"),
+    ],
+)
+def test_invalid_grids_raise(tmp_path, cells, message):
+    with pytest.raises(ValueError, match=message):
+        grid(tmp_path / "a.png", cells, ["a"] if len(cells[0]) == 3 else None)
+
+
+def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):
+    dataset = object.__new__(Images)
+    dataset.num_classes, dataset.class_names = 3, ("circle", "cross", "star")
+    labels = np.array([2, 0] + [2] * 11)
+    samples.picture_of(tmp_path / "a.png", dataset, flat_images(*np.linspace(-1, 0.2, 13)), labels, "T")
+    assert labels_of(figures[0])[0] == ["star", "", "circle"]
+    middles, drawn = picture_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 0.6, 13)
+    np.testing.assert_allclose(middles[:, :2], [[0, 0.1], drawn[11:], [drawn[1], 1]], atol=1e-6)
+    assert middles.shape == (3, 10)
+
+
+def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
+    states = np.stack([flat_images(g, -g) for g in np.linspace(-1, 1, 23)])
+    trajectory(tmp_path / "a.png", states, np.linspace(-11, 11, 23))
+    assert labels_of(figures[0])[1] == [str(x) for x in range(-11, 12, 2)]
+    assert figures[0].axes[0].get_xlabel() == "log-SNR (nats)"
+    middles, rising = picture_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 1, 12)
+    np.testing.assert_allclose(middles, [rising, rising[::-1]], atol=1e-6)
+
+
+def test_clouds_share_their_axes_and_count_points_that_are_not_finite(tmp_path, figures):
+    points = {"data": [[0, 0], [1, 1]], "samples": [[0, 9], [np.inf, 0], [1, np.nan]]}
+    clouds(tmp_path / "a.png", points)
+    first, second = figures[0].axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[1] > 9
+    assert (first.get_xlabel(), first.get_ylabel()) == ("x₁", "x₂")
+    assert second.get_title().replace("\n", " ") == "samples (3 points, 2 not finite)"
+    assert len(second.collections[0].get_offsets()) == 1
+    with pytest.raises(ValueError, match=r"points must have the shape \(N, 2\), got \(4, 3\)"):
+        clouds(tmp_path / "a.png", {"a": np.zeros((4, 3))})
+
+
+def test_piano_rolls_have_a_bar_for_each_note_at_its_time_and_pitch(tmp_path, figures):
+    notes = [Note(48, 127, 0.0, 0.5), Note(72, 1, 2.0, 2.0)]
+    cells = [[roll(notes, 4.0, notes[:1], names=("composed", "given")), roll([], 4.0)]]
+    grid(tmp_path / "a.png", cells, ["phrase"], ["one", "silence"], size=ROLL)
+    first, silence = figures[0].axes
+    late, early, outline = (first.patches[i] for i in (1, 0, 2))
+    assert (early.get_x(), early.get_width(), early.get_y()) == (0.0, 0.5, 48 - 0.45)
+    assert (late.get_x(), late.get_width(), late.get_y()) == (2.0, 0.01, 72 - 0.45)
+    assert early.get_alpha() is None
+    assert early.get_facecolor()[3] == 1.0 > late.get_facecolor()[3] > 0.3
+    assert outline.get_facecolor()[3] == 0
+    assert (first.get_xlim(), first.get_ylim(), first.get_xlabel()) == ((0, 4), (45.5, 74.5), "seconds")
+    assert [label.get_text() for label in first.get_yticklabels()] == ["C3", "G3", "C4", "G4", "C5"]
+    assert [text.get_text() for text in figures[0].legends[0].texts] == ["composed", "given"]
+    assert (len(silence.patches), silence.get_title(), first.texts[0].get_text()) == (0, "silence", "phrase")
+
+
+@pytest.mark.slow
+def test_pair_plots_show_every_pair_and_the_truth(tmp_path, figures):
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    sets, labels = {"posterior": x, "reference": x + 1.0}, ["θ₁", "θ₂", "θ₃"]
+    samples.pair_plot(tmp_path / "pair.png", sets, truth=x[0], labels=labels, title="Posterior")
+    panels = [axes for axes in figures[0].axes if axes.axison]
+    assert [axes.get_xlabel() for axes in panels[-3:]] == labels
+    assert len(panels) == 6
+    assert [text.get_text() for text in figures[0].legends[0].texts] == ["posterior", "reference", "truth"]
+    assert len(panels[1].collections) == 2
+    assert panels[0].lines[0].get_xdata()[0] == x[0, 0]
+    samples.pair_plot(tmp_path / "many.png", {"a": np.tile(x, 4)[:, :11]}, labels=list("abcdefghijk"))
+    assert figures[1].get_suptitle() == "Samples (the first 10 of 11 columns)"
+    with pytest.raises(ValueError, match="reference must hold finite samples"):
+        samples.pair_plot(tmp_path / "pair.png", {"a": x, "reference": x[:, :2]}, labels=labels)
