@@ -21,7 +21,7 @@ import numpy as np
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
 from experiments.data import transforms
-from experiments.data.builders import OURS, register
+from experiments.data.builders import register
 from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
 from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Pictures, Scorer
@@ -315,8 +315,7 @@ class Images(ImageSet):
     def open(self):
         allowed = "the name of a data set, such as sklearn_digits; never a path"
         require(_NAME.fullmatch(self.set) is not None, "data.set", self.set, allowed)
-        if self.set.split("/")[0] in OURS:
-            register()
+        register(self.set)
         with reading():
             sources = [
                 data.open_images(self.set, split, self.data_dir) for split in (self.train_split, self.test_split)

@@ -3,21 +3,18 @@
 import functools
 import math
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.progress import Progress
 from experiments.data.dataset import Batch, Dataset, in_blocks, preprocess, rows_of
 from experiments.data.display import Scorer
 from experiments.evaluation import compared
-from experiments.evaluation.exact import ExactBits, exact_bits
-from experiments.evaluation.fid import InceptionMetrics, inception_metrics, prepare
-from experiments.evaluation.quantisation import Quantisation, quantisation
-from experiments.evaluation.semigroup import caption, semigroup
 from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.loss import make_loss, make_prepare
@@ -27,6 +24,25 @@ from experiments.models.sampling import Generate
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
 from scorekit.typing import PyTree
+
+if TYPE_CHECKING:
+    from experiments.evaluation.exact import ExactBits
+    from experiments.evaluation.fid import InceptionMetrics
+    from experiments.evaluation.quantisation import Quantisation
+
+FURTHER = {
+    "caption": "experiments.evaluation.semigroup:caption",
+    "exact": "experiments.evaluation.exact:exact_bits",
+    "features": "experiments.evaluation.fid:prepare",
+    "fid": "experiments.evaluation.fid:inception_metrics",
+    "quantisation": "experiments.evaluation.quantisation:quantisation",
+    "semigroup": "experiments.evaluation.semigroup:semigroup",
+}
+"""Metrics of some models and configs, imported where they are asked for."""
+
+
+def _further(name: str, wanted: Any, *args: Any) -> Any:
+    return named_object(FURTHER[name])(*args) if wanted else None
 
 
 class Bound(NamedTuple):
@@ -71,10 +87,10 @@ class Evaluation(NamedTuple):
     rows: dict[str, dict[str, float]]
     caption: str
     bound: Bound | None
-    quantisation: Quantisation | None
+    quantisation: "Quantisation | None"
     loss_by_noise_level: dict[str, losses.Binned]
-    inception: InceptionMetrics | None = None
-    exact: ExactBits | None = None
+    inception: "InceptionMetrics | None" = None
+    exact: "ExactBits | None" = None
 
     def values(self) -> dict[str, Any]:
         """Every metric by one name, as for JSON."""
@@ -104,21 +120,22 @@ def evaluate(
     """
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
-    prepared = prepare(config, dataset)
+    prepared = _further("features", config.evaluation.fid.weights, config, dataset)
     params, scorer = everywhere(params), scorer_of(dataset)
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
-    inception = inception_metrics(config, dataset, params, generate, prepared, partial) if prepared else None
+    inception = _further("fid", prepared, config, dataset, params, generate, prepared, partial)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     num = dataset.num_samples(config.evaluation.num_samples)
     counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {num:,}."
+    about = _further("caption", model.is_flow_map and scorer, model, scorer) or (scorer and scorer.caption)
     return Evaluation(
         rows=rows,
-        caption="" if scorer is None else f"{caption(model, scorer)} {counts}",
+        caption="" if scorer is None else f"{about} {counts}",
         bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
-        quantisation=quantisation(config, model, dataset, params, generate),
+        quantisation=_further("quantisation", config.get("latents"), config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
         inception=inception,
-        exact=exact_bits(config, model, dataset, params) if exact else None,
+        exact=_further("exact", exact, config, model, dataset, params),
     )
 
 
@@ -146,7 +163,8 @@ def sample_metrics(
         for name, (scale, steps) in compared(config).items():
             samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
             found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
-            rows[name] = found | semigroup(config, model, dataset, params, steps, scale)
+            error = _further("semigroup", model.is_flow_map, config, model, dataset, params, steps, scale)
+            rows[name] = found | (error or {})
     return rows
 
 

@@ -1,7 +1,7 @@
 """A config's network, loss, sampler and guidance; opening what a run has trained."""
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.models import choices, flow_map_losses, guidance
+from experiments.models import choices, guidance
 from experiments.models.run_files import SAMPLED
 from experiments.models.sampling import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
@@ -39,7 +39,7 @@ FIELDS = Section(
         log_variance=Field(None, bool, """
             Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
             levels contribute equally (Karras et al. 2024)."""),
-        flow_map=flow_map_losses.LOSSES,
+        flow_map=choices.FLOW_MAPS,
         divergence=Field(None, POSITIVE, """
             Weight of the loss of a divergence head, a second output of the network of a flow map: then
             ``experiments.evaluate --bits_per_dim`` reports likelihoods in one evaluation for each jump too, and half of

@@ -12,8 +12,7 @@ from jax.tree_util import Partial
 
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config
-from experiments.cli.fields import FRACTION, POSITIVE, Field
-from experiments.models import flow_map_losses
+from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field
 from scorekit import interpolants, predictions, schedules, times, weightings
 from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
 from scorekit.interpolants import couplings
@@ -354,6 +353,46 @@ COUPLINGS = Choices(
 )
 
 
+FLOW_MAPS = Choices(
+    {
+        "none": Choice(lambda: None, "A denoiser is trained."),
+        **{
+            name: f"experiments.models.flow_map_losses:{name}"
+            for name in (
+                "adversarial",
+                "consistency_tuning",
+                "drifting",
+                "eulerian",
+                "improved_mean_flow",
+                "lagrangian",
+                "mean_flow",
+                "progressive",
+                "shortcut",
+                "stable_consistency",
+            )
+        },
+    },
+    "none",
+    """Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length of the
+    jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used.""",
+    bounds={
+        "base": Between(1, open="low"),
+        "channels": _WIDTH,
+        "depth": Count(0, 20),
+        "diagonal": FRACTION,
+        "levels": Count(1, 20),
+        "normalise": POSITIVE,
+        "offset": POSITIVE,
+        "penalty": NON_NEGATIVE,
+        "power": NON_NEGATIVE,
+        "rate": POSITIVE,
+        "scale": POSITIVE,
+        "stages": Count(1, 20),
+        "warmup": Between(0, 1, "low"),
+    },
+)
+
+
 def build_schedule(config: Config) -> Schedule:
     """The schedule, shifted by ``config.noise_factor``."""
     schedule = SCHEDULES.build(config, "schedule")
@@ -370,9 +409,9 @@ def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | Times
     return NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule)
 
 
-def build_flow_map(config: Config) -> flow_map_losses.FlowMapLoss | None:
-    """The loss of a flow map; None for a denoiser."""
-    return flow_map_losses.LOSSES.build(config, "loss.flow_map")
+def build_flow_map(config: Config) -> Any:
+    """The :class:`~experiments.models.flow_map_losses.FlowMapLoss`; None for a denoiser."""
+    return FLOW_MAPS.build(config, "loss.flow_map")
 
 
 def build_coupling(config: Config) -> Coupling | None:

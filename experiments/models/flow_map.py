@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config
-from experiments.models import choices, critics, flow_map_losses
+from experiments.models import choices, critics
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.models.critics import CRITIC
 from experiments.models.flow_map_losses import FlowMapLoss
@@ -112,7 +112,7 @@ def _two_times(model: FlowMapModel, head: bool, params: PyTree, named: Mapping[s
 
 def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:
     """The flow map of a config from the parts of a diffusion model."""
-    of_map: FlowMapLoss = flow_map_losses.LOSSES.build(config, "loss.flow_map")
+    of_map: FlowMapLoss = choices.build_flow_map(config)
     critic = critics.build(of_map, parts["shape"], num_classes, sizes)
     weight = config.loss.divergence
     objective = FlowMapObjective(choices.build_times(config), of_map, weight, critic)

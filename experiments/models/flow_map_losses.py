@@ -27,11 +27,11 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.cli.choices import Choice, Choices
-from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE
+from experiments.cli.choices import Choice
+from experiments.cli.fields import POSITIVE
 from experiments.models.devices import over_all_rows
 from scorekit import flow_maps, networks
-from scorekit.arguments import Between, Count, Each
+from scorekit.arguments import Count, Each
 from scorekit.times import TimeSampler, draw
 from scorekit.trees import expand
 from scorekit.typing import Array, FlowMap, Key, Prediction, Schedule
@@ -192,23 +192,23 @@ def _self_distilled(words: str, draw_times: Callable, residual: Callable, power:
     return Choice(make, words)
 
 
-def _shortcuts(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
+def shortcut(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
     """Shortcut models: one jump is two of half the length."""
     weighted = functools.partial(_adaptive, power, offset, functools.partial(_shortcut, 2.0**-levels))
     return FlowMapLoss(functools.partial(_shortcut_times, diagonal, levels), weighted)
 
 
-def _stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
+def stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
     """Continuous-time consistency (sCM): jumps to t = 0."""
     return FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True)
 
 
-def _consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
+def consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
     """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names."""
     return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
 
 
-def _drifting(
+def drifting(
     bandwidths: Annotated[tuple[float, ...], Each(POSITIVE, least=1)] = (0.05, 0.2),
     kernel: flow_maps.DriftKernel = "laplace",
 ) -> FlowMapLoss:
@@ -217,7 +217,7 @@ def _drifting(
     return FlowMapLoss(_pure_noise, functools.partial(_drift, of_kernel), True, of_batch=True)
 
 
-def _adversarial(
+def adversarial(
     windows: Annotated[tuple[int, ...], Each(Count(1), least=1)] = (256, 512, 1024),
     channels: int = 32,
     depth: int = 3,
@@ -231,42 +231,30 @@ def _adversarial(
     return FlowMapLoss(_pure_noise, against, True, False, critic=critic, critic_rate=rate)
 
 
-LOSSES = Choices(
-    {
-        "adversarial": _adversarial,
-        "consistency_tuning": _consistency_tuning,
-        "drifting": _drifting,
-        "eulerian": _self_distilled(
-            "Eulerian self-distillation, and flow matching.",
-            _two_times, functools.partial(_itself, flow_maps.eulerian_loss), 0.5,
-        ),
-        "none": Choice(lambda: None, "A denoiser is trained."),
-        "improved_mean_flow": _self_distilled(
-            "Improved MeanFlow: the tangent is the map's own velocity.",
-            _two_times, functools.partial(_mean_flow, True), 1.0,
-        ),
-        "lagrangian": _self_distilled(
-            "Lagrangian self-distillation, and flow matching.",
-            _two_times, functools.partial(_itself, flow_maps.lagrangian_loss), 0.0,
-        ),
-        "mean_flow": _self_distilled(
-            "MeanFlow: the tangent is the velocity of the noised example.",
-            _two_times, functools.partial(_mean_flow, False), 1.0,
-        ),
-        "progressive": _self_distilled(
-            "Progressive self-distillation: any jump is two, to the middle and on.",
-            _progressive_times, functools.partial(_shortcut, 0.0), 0.0,
-        ),
-        "shortcut": _shortcuts,
-        "stable_consistency": _stable_consistency,
-    },
-    "none",
-    """Trains a flow map in place of a denoiser (experiments.models.flow_map_losses): the network gets the length of the
-    jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used.""",
-    bounds={
-        "base": Between(1, open="low"), "channels": Count(1, 2**16), "depth": Count(0, 20), "diagonal": FRACTION,
-        "levels": Count(1, 20), "normalise": POSITIVE, "offset": POSITIVE, "penalty": NON_NEGATIVE,
-        "power": NON_NEGATIVE, "rate": POSITIVE, "scale": POSITIVE, "stages": Count(1, 20),
-        "warmup": Between(0, 1, "low"),
-    },
-)  # fmt: skip
+eulerian = _self_distilled(
+    "Eulerian self-distillation, and flow matching.",
+    _two_times,
+    functools.partial(_itself, flow_maps.eulerian_loss),
+    0.5,
+)
+improved_mean_flow = _self_distilled(
+    "Improved MeanFlow: the tangent is the map's own velocity.", _two_times, functools.partial(_mean_flow, True), 1.0
+)
+lagrangian = _self_distilled(
+    "Lagrangian self-distillation, and flow matching.",
+    _two_times,
+    functools.partial(_itself, flow_maps.lagrangian_loss),
+    0.0,
+)
+mean_flow = _self_distilled(
+    "MeanFlow: the tangent is the velocity of the noised example.",
+    _two_times,
+    functools.partial(_mean_flow, False),
+    1.0,
+)
+progressive = _self_distilled(
+    "Progressive self-distillation: any jump is two, to the middle and on.",
+    _progressive_times,
+    functools.partial(_shortcut, 0.0),
+    0.0,
+)

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 
 from experiments import data, models
+from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import Section
 from experiments.cli.outputs import encodable
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
-from experiments.models import classifier, inputs
+from experiments.models import inputs
 from experiments.models.checks import check
 from experiments.models.devices import param_shapes
 from experiments.models.guidance import NO_EXTRAS, Extras
@@ -111,7 +112,9 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
         _, weak = restore(given, workdir, at, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
-        extras = extras._replace(classifier=classifier.open_logits(config, config.rules.classifier))
+        extras = extras._replace(
+            classifier=named_object("experiments.models.classifier:open_logits")(config, config.rules.classifier)
+        )
     return extras
 
 

@@ -51,7 +51,7 @@ class _Described(ImageSet):
         name = config.data.get("set") or config.data.name
         self._source = _Zeros(name, shape, num_classes, np.float32 if self._latents else np.uint8)
         fields = ("label", "image_crop", "augment")
-        super().__init__(**{name: config.conditions[name] for name in fields if config.data.get(name) is not None})
+        super().__init__(**{name: config.data[name] for name in fields if config.data.get(name) is not None})
 
     def open(self):
         return self._source, self._source

@@ -11,7 +11,7 @@ from scorekit.metrics import reference_classifier as rc
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    register()
+    register("sklearn_digits")
     sets = [load("sklearn_digits", split, folder) for split in ("train", "test")]
     return [(np.asarray(to_unit(s.x, s.bins)), s.label) for s in sets]
 

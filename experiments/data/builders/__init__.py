@@ -12,18 +12,28 @@ name                   what it holds, and from where
 :func:`register` makes their names known to :func:`scorekit.data.load` and :func:`scorekit.data.open_images`.
 """
 
+import importlib
+
 from experiments.data.builders.archives import Archive, MissingArchives
 
 __all__ = ["OURS", "Archive", "MissingArchives", "register"]
-OURS = ("captioned_emoji", "sklearn_digits", "soundfont_notes", "soundfont_phrases")
+OURS = {
+    "captioned_emoji": "emoji",
+    "sklearn_digits": "digits",
+    "soundfont_notes": "notes",
+    "soundfont_phrases": "phrases",
+}
+"""The modules that register the sets when they are imported."""
 
 
-def register() -> None:
-    """Registers the builders, so that TensorFlow Datasets knows their names.
+def register(name: str) -> None:
+    """Registers the builder of a set, so that TensorFlow Datasets knows its name; other sets need none.
 
     >>> import tensorflow_datasets as tfds
-    >>> register()
+    >>> register("sklearn_digits")
     >>> tfds.builder_cls("sklearn_digits").name
     'sklearn_digits'
     """
-    from experiments.data.builders import digits, emoji, notes, phrases  # noqa: F401  (registered by the import)
+    module = OURS.get(name.split("/")[0])
+    if module is not None:
+        importlib.import_module(f"{__name__}.{module}")

@@ -48,7 +48,7 @@ def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = N
     Traceback (most recent call last):
     ValueError: name must be a set with the features ['captions', ...]; 'sklearn_digits' lacks ['captions', ...]
     """
-    register()
+    register(name)
     builder = tfds.builder_of(name, data_dir)
     features: dict[str, Any] = dict(cast(Any, builder.info.features).items())
     required = ["captions", "image", "label", "name", "style"]

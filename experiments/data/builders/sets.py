@@ -121,7 +121,7 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
 
 def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """The builder of a prepared set, and its features by their names."""
-    register()
+    register(str(name))
     builder: Any = _nsynth(name, data_dir) if str(name).split("/")[0] == "nsynth" else prepared(name, data_dir)
     features = dict(builder.info.features.items())
     missing = sorted(set(required) - set(features))

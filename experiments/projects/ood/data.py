@@ -87,7 +87,7 @@ def load_images(name: str, split: str, side: int, bins: int) -> tuple[np.ndarray
     elif name in FETCHED:
         (images, labels), before = read_fetched(name, split), 256
     elif name == "sklearn_digits":
-        register()
+        register(name)
         found = data.load(name, split, None)
         images, labels, before = found.x, found.label, found.bins
     else:

@@ -47,7 +47,7 @@ def opened() -> Any:
     try:
         if Path(_DATA.value).expanduser().is_dir():
             return data.folder(_DATA.value, size=_SIZE.value)
-        register()
+        register(_DATA.value)
         return data.open_images(_DATA.value, _SPLIT.value, _DATA_DIR.value)
     except ValueError as error:
         raise ConfigError(f"--data={_DATA.value}: {error}") from error

@@ -8,7 +8,6 @@ from programs import give
 from experiments.benchmarks.few_steps import budget, methods
 from experiments.cli.config import ConfigError
 from experiments.configs import base
-from experiments.models import flow_map_losses
 from experiments.training import students
 
 
@@ -36,7 +35,7 @@ def test_every_method_has_a_file_of_rows(compare, tmp_path):
 
 
 def test_every_loss_of_a_config_and_every_student_can_be_compared():
-    losses = {f"data_{name}" for name in flow_map_losses.LOSSES if name != "none"}
+    losses = {f"data_{name}" for name in choices.FLOW_MAPS if name != "none"}
     assert {*losses, *students.SECTIONS} <= {*methods.METHODS}
 
 

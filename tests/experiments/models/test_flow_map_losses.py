@@ -13,7 +13,7 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
-from experiments.models import checks, flow_map_losses
+from experiments.models import checks
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
@@ -24,7 +24,7 @@ SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name in flow_map_losses.LOSSES if name not in ("none", "adversarial", "lagrangian", "mean_flow")]
+    "name", [name for name in choices.FLOW_MAPS if name not in ("none", "adversarial", "lagrangian", "mean_flow")]
 )
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
 @pytest.mark.parametrize("name", ["eulerian", "lagrangian", "progressive", "shortcut"])
 def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_itself(name):
     schedule, data = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
-    found = flow_map_losses.LOSSES[name](diagonal=0.5, power=0.0)
+    found = choices.FLOW_MAPS[name](diagonal=0.5, power=0.0)
     drawn = found.draw(jax.random.key(0), 12, times.uniform(0.05, 0.95), schedule)
     exact, (x0, eps) = flow_maps.exact_map(data, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
     other = lambda x, t, s=None: exact(x, t)  # jumps along the velocity at their start

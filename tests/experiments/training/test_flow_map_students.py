@@ -11,7 +11,6 @@ from parameters import random_params
 from programs import changed, check_config, error_of
 from tables import in_float64
 
-from experiments.models import flow_map_losses
 from experiments.models.checks import check
 from experiments.models.conditioning import GUIDANCE
 from experiments.models.flow_map import guided_velocity
@@ -36,7 +35,7 @@ def test_loss_with_a_teacher_vanishes_at_its_exact_map(method):
     teacher = guidance.classifier_free(*(denoisers.exact_denoiser(d, schedule) for d in (cond, uncond)), scale)
     name = flow_map_students.LOSSES[method]
     fields = {"stable_consistency": {}, "shortcut": {"diagonal": 0.25, "levels": 3}}.get(name, {"diagonal": 0.25})
-    found = flow_map_losses.LOSSES[name](**fields)
+    found = choices.FLOW_MAPS[name](**fields)
     drawn = found.draw(jax.random.key(0), 12, uniform(0.01, 0.99), schedule)
     times = {name: jnp.asarray(value, float) for name, value in drawn.items()}
     x0, eps = jax.random.normal(jax.random.key(1), (2, 12, 2))
