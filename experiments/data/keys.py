@@ -51,12 +51,9 @@ def parse_key(name: str) -> int:
     >>> [KEYS[parse_key(name)] for name in ("F# minor", "Bb", "Am", "EB MINOR", "B♭ maj")]
     ['F♯ minor', 'B♭ major', 'A minor', 'E♭ minor', 'B♭ major']
     """
-    found = _NAME.fullmatch(name.strip())
-    if found is None:
+    match = _NAME.fullmatch(name.strip())
+    if match is None:
         raise ValueError(f"must be a key such as C, F# minor or Bbm, got {name!r}")
-    letter, accidental, mode = found.groups()
-    tonic = (
-        _LETTERS[letter.lower()] + (accidental in ("#", "♯") and accidental != "") - (accidental.lower() in ("b", "♭"))
-    )
-    minor = mode == "m" or mode.lower() in ("minor", "min")
-    return tonic % 12 + 12 * minor
+    letter, accidental, mode = match.groups()
+    tonic = _LETTERS[letter.lower()] + {"": 0, "#": 1, "♯": 1}.get(accidental, -1)
+    return tonic % 12 + 12 * (mode == "m" or mode.lower() in ("minor", "min"))

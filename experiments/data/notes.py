@@ -1,10 +1,15 @@
 """Single notes of instruments."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import jax.numpy as jnp
 
+from experiments.cli.fields import Text
 from experiments.data.builders import sets
-from experiments.data.sounds import Key, Sounds, check_keys
+from experiments.data.sounds import Key, Sounds, SoundSet, check_keys
 from scorekit import audio
+from scorekit.arguments import OneOf
 
 
 def pitch_velocity(lowest: Key = 36, highest: Key = 84):
@@ -26,23 +31,22 @@ def pulses(dataset: Sounds):
     return train
 
 
-class Notes(Sounds):
-    """Notes with ``pitch``, ``velocity``, ``instrument`` and ``family``; the class is the instrument by default.
+@dataclass(kw_only=True, eq=False)
+class Notes(SoundSet):
+    """Notes with ``pitch``, ``velocity``, ``instrument`` and ``family``.
 
-    ``instruments`` are the names of the instruments, where the set has them.
+    Args:
+      set: the TFDS name: ``soundfont_notes/4khz``, ``/8khz`` or ``/16khz``, or ``nsynth``.
+      label: "instrument", "family", or "none" for a single class.
     """
 
-    maps = (*Sounds.maps, "pulses")
+    maps = (*SoundSet.maps, "pulses")
     vectors = ("moments", "pitch_velocity")
     from_fields = ("pitch_velocity",)
     fields = ("pitch", "velocity", "instrument", "family")
-    labels = ("instrument", "family", "none")
-    instruments: tuple[str, ...] = ()
 
-    @staticmethod
-    def load(*args):
-        return sets.load_notes(*args)
+    set: Annotated[str, Text("the TFDS name of a set of notes")] = "soundfont_notes/4khz"
+    label: Annotated[str, OneOf("instrument", "family", "none")] = "instrument"
 
-    def hop(self, loaded):
-        self.instruments = loaded.instruments
-        return 1
+    def load(self, split):
+        return sets.load_notes(self.set, split, self.data_dir)

@@ -76,6 +76,7 @@ class Performances(Rolls):
     Its rows are pitch, velocity, start and end, in seconds; those after the last note are 0.
     """
 
+    name = "performances"
     codings = ("events",)
     seconds = 2.048
     drawn = staticmethod(lambda seed: drawn_song(seed)._replace(notes=tuple(performed_phrase(seed))))

@@ -1,13 +1,14 @@
 """Phrases of notes, with their piano roll."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cli.fields import Text
 from experiments.data.builders import sets
-from experiments.data.dataset import rows_of
-from experiments.data.sounds import Key, Sounds, check_keys
+from experiments.data.sounds import Key, Sounds, SoundSet, check_keys, windows
 from scorekit import audio
 from scorekit.arguments import Count
 
@@ -30,21 +31,22 @@ def tones(dataset: Sounds, count: Annotated[int, Count(1, 64)] = 3, lowest: Key 
     )
 
 
-class Phrases(Sounds):
-    """Phrases with their piano roll; a crop begins at a frame of the roll, which is cropped with it."""
+@dataclass(kw_only=True, eq=False)
+class Phrases(SoundSet):
+    """Phrases with their piano roll; a crop begins at a frame of the roll, which is cropped with it.
 
-    maps = (*Sounds.maps, "piano_roll", "tones")
+    Args:
+      set: the TFDS name: ``soundfont_phrases/4khz``, ``/8khz`` or ``/16khz``.
+    """
+
+    maps = (*SoundSet.maps, "piano_roll", "tones")
     from_fields = ("piano_roll",)
     fields = ("roll",)
-    labels = ("instrument", "none")
 
-    @staticmethod
-    def load(*args):
-        return sets.load_phrases(*args)
+    set: Annotated[str, Text("the TFDS name of a set of phrases")] = "soundfont_phrases/4khz"
 
-    def hop(self, loaded):
-        return round(loaded.sample_rate / loaded.frame_rate)
+    def load(self, split):
+        return sets.load_phrases(self.set, split, self.data_dir)
 
-    def cropped_fields(self, part, first, frames):
-        at = first[:, None] + np.arange(frames + 1)
-        return {**rows_of(part, slice(None)), "roll": np.take_along_axis(part["roll"], at[..., None], axis=1)}
+    def crops(self, part, first):
+        return {**super().crops(part, first), "roll": windows(part["roll"], first, self.length // self._hop + 1)}

@@ -1,17 +1,21 @@
 """Sets of music in voices of 64 ms steps: phrases drawn from seeds, and a folder of MIDI files."""
 
+import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, choice, require, require_field
+from experiments.cli.config import ConfigError, require
+from experiments.cli.fields import Text
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.display import Pictures, Preview
 from experiments.data.keys import KEYS, key_of_notes
+from scorekit.arguments import OneOf
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, Note, random_phrase
 from scorekit.io import check_unpacked, resolved
@@ -22,8 +26,7 @@ FIRST_TEST_SEED = 10**9
 """The first test seed, as of the rendered phrases."""
 SECONDS = 2 * WINDOW * rolls.STEP
 """Length of a drawn phrase, of which examples are windows."""
-_SIZES = {"train": 2000, "test": 200}
-_SPLIT = re.compile(r"(train|test)(?:\[:(\d+)\])?")
+_TRAIN, _TEST = 2000, 200
 _HELD_OUT = 0.1
 
 
@@ -68,80 +71,92 @@ def song_of_file(path: str | Path, octaves: bool = True) -> tuple[Song, list[str
     return Song(states, key_of(played), int(programs[counts.argmax()])), [*score.remarks, *said]
 
 
+@dataclass(kw_only=True, eq=False)
 class Rolls(Dataset):
     """Phrases of :func:`scorekit.data.phrases.random_phrase`; an example is a window of :data:`WINDOW` steps.
 
-    The training windows begin anywhere in the songs. The class is the key, the instrument, or there is none.
+    The training windows begin anywhere in the songs, which are drawn or read on first use.
+
+    Args:
+      label: "key", "instrument" (a program of General MIDI), or "none" for a single class.
+      train_split: songs to train on: "train", or the first ones, as ``train[:100]``.
+      test_split: songs to measure on: "test", or the first ones.
 
     Attributes:
-      songs: the songs to train on.
-      test_songs: the songs of the test set, which has a window of each song, beginning anywhere.
       drawn: the song of a seed.
       codings: the choices of ``config.symbols.name``.
       seconds: the length of an example.
+      consecutive: whether the test set has all windows of a song, one after the other; without, one, anywhere.
     """
 
+    name = "rolls"
     unit = "pieces"
-    codings: tuple[str, ...] = ("roll", "events")
+    codings = ("roll", "events")
     seconds = WINDOW * rolls.STEP
     vectors = ()
-    labels = ("key", "instrument", "none")
+    only_symbols = True
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
-    songs: list[Song]
-    test_songs: list[Song]
-    drawn: Callable[[int], Song] = staticmethod(drawn_song)
+    consecutive = False
+    drawn = staticmethod(drawn_song)
 
-    def __init__(self, config: Config):
-        self._label = config.data.label or self.labels[0]
-        self.songs, self.test_songs = self._load(config)
-        self.name, self.shape = config.data.name, (WINDOW, rolls.VOICES)
-        self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self._label]
-        self.class_names = KEYS if self._label == "key" else ()
-        self.examples = len(self.songs)
-        self._starts = np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
-        self.test = self._windows(self.test_songs, self.test_windows())
-        shown = evenly(len(self.songs), _SIZES["test"])
-        self.train = self._windows(self.songs, _anywhere(self.songs, shown))
+    label: Annotated[str, OneOf("key", "instrument", "none")] = "key"
+    train_split: Annotated[str, Text("a split or folder")] = "train"
+    test_split: Annotated[str, Text("a split or folder")] = "test"
 
-    def sizes(self, config: Config) -> dict[str, int | None]:
-        """The number of pieces of the training and the test set that the splits name; None is all."""
-        found = {}
-        for which in ("train", "test"):
-            given = config.data[f"{which}_split"]
-            match = _SPLIT.fullmatch(given)
-            fits = match is not None and match[1] == which
-            require(fits, f"data.{which}_split", given, f"{which}, or of it the first phrases, as {which}[:100]")
-            assert match is not None
-            found[which] = None if match[2] is None else int(match[2])
-            require(found[which] != 0, f"data.{which}_split", given, "a split with phrases in it")
-        return found
+    def __post_init__(self):
+        self.shape = (WINDOW, rolls.VOICES)
+        self.num_classes = {"key": len(KEYS), "instrument": 128, "none": 1}[self.label]
+        self.class_names = KEYS if self.label == "key" else ()
+        self._opened = self.open()
 
-    def _load(self, config: Config) -> tuple[list[Song], list[Song]]:
-        sizes = {which: size or _SIZES[which] for which, size in self.sizes(config).items()}
-        train = [self.drawn(seed) for seed in range(sizes["train"])]
-        return train, [self.drawn(FIRST_TEST_SEED + seed) for seed in range(sizes["test"])]
+    def open(self) -> Sequence[Any]:
+        """Where the songs of the training and the test set are: the number that each split names, None for all."""
+        sizes = []
+        for part, given in (("train", self.train_split), ("test", self.test_split)):
+            match = re.fullmatch(rf"{part}(\[:0*([1-9]\d*)\])?", given)
+            allowed = f"{part}, or the first pieces of it, as {part}[:100]"
+            require(match is not None, f"data.{part}_split", given, allowed)
+            sizes.append(int(match[2]) if match and match[2] else None)
+        return sizes
 
-    def test_windows(self) -> list[tuple[int, int]]:
-        """The song and first step of the test examples."""
-        return _anywhere(self.test_songs, range(len(self.test_songs)))
+    @functools.cached_property
+    def both(self) -> tuple[list[Song], list[Song]]:
+        """The songs of the training and the test set."""
+        train, test = self._opened
+        of_test = range(FIRST_TEST_SEED, FIRST_TEST_SEED + (test or _TEST))
+        return list(map(self.drawn, range(train or _TRAIN))), list(map(self.drawn, of_test))
+
+    @property
+    def songs(self) -> list[Song]:
+        """The songs to train on."""
+        return self.both[0]
+
+    @property
+    def examples(self) -> int:
+        """The number of songs to train on."""
+        return len(self.songs)
+
+    @functools.cached_property
+    def train(self) -> Batch:
+        """Windows of some training songs."""
+        return self._windows(self.songs, _anywhere(self.songs, evenly(len(self.songs), _TEST)))
+
+    @functools.cached_property
+    def test(self) -> Batch:
+        """Windows of the held-out songs."""
+        songs = self.both[1]
+        every = [(i, at) for i, song in enumerate(songs) for at in range(0, len(song.states) - WINDOW + 1, WINDOW)]
+        return self._windows(songs, every if self.consecutive else _anywhere(songs, range(len(songs))))
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        """The number of windows in the songs before each one."""
+        return np.cumsum([0, *(len(song.states) - WINDOW + 1 for song in self.songs)])
 
     def _windows(self, songs: Sequence[Song], windows: Sequence[tuple[int, int]]) -> Batch:
         x = np.stack([songs[i].states[first : first + WINDOW] for i, first in windows])
-        values = [0 if self._label == "none" else getattr(songs[i], self._label) for i, _ in windows]
+        values = [0 if self.label == "none" else getattr(songs[i], self.label) for i, _ in windows]
         return {"x": x, "label": np.asarray(values, np.int32)}
-
-    @classmethod
-    def spatial_axes(cls, config):
-        return 2
-
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        allowed = "another one in a config without symbols: rolls are sequences"
-        require_field(config, "data.name", config.task == "sequence", allowed)
-        fits = config.symbols.name in cls.codings
-        require_field(config, "symbols.name", fits, f"{' or '.join(cls.codings)} for data.name={config.data.name}")
 
     def batch(self, seed, step, size):
         at = np.random.default_rng((seed, step)).integers(self._starts[-1], size=size)
@@ -170,26 +185,34 @@ class Rolls(Dataset):
         return Preview(few["label"], ["sample", "held out"], few)
 
 
+@dataclass(kw_only=True, eq=False)
 class MidiFiles(Rolls):
-    """The MIDI files of a folder, ``config.data.path``, or of its subfolders ``train_split`` and ``test_split``.
-    Without these subfolders a tenth of the files is held out.
+    """The MIDI files of a folder, or of its subfolders ``train_split`` and ``test_split``.
 
-    Notes outside 36 to 84 are moved by octaves, and notes beyond five at once left out. The test set has the
-    consecutive windows of each file.
+    Without these subfolders a tenth of the files is held out. Notes outside 36 to 84 are moved by octaves, and notes
+    beyond five at once left out. The test set has the consecutive windows of each file.
+
+    Args:
+      path: the folder.
+      train_split: subfolder of the files to train on.
+      test_split: subfolder of the files to measure on.
     """
 
-    image_fields = tuple(field for field in Dataset.image_fields if field != "path")
+    name = "midi"
+    consecutive = True
 
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        path = config.data.path
-        require(path is not None and "\0" not in path, "data.path", path, f"set for data.name={config.data.name}")
+    path: Annotated[str, Text("a folder of MIDI files")]
 
-    def _load(self, config: Config):
-        root = Path(config.data.path).expanduser()
-        parts = [root / config.data[field] for field in ("train_split", "test_split")]
-        require(parts[0] != parts[1], "data.test_split", config.data.test_split, "another folder than data.train_split")
+    def open(self):
+        require(
+            self.train_split != self.test_split,
+            "data.test_split",
+            self.test_split,
+            "another folder than data.train_split",
+        )
+        require("\0" not in self.path, "data.path", self.path, "a path")
+        root = Path(self.path).expanduser()
+        parts = [root / self.train_split, root / self.test_split]
         if all(part.is_dir() for part in parts):
             train, test = (_files(part, root) for part in parts)
         else:
@@ -198,12 +221,12 @@ class MidiFiles(Rolls):
             train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
         if not train or not test:
             allowed = "must have two MIDI files (.mid) or more to train on and to hold out"
-            raise ConfigError(f"config.data.path={config.data.path}: {allowed}")
-        return _songs(train), _songs(test)
+            raise ConfigError(f"config.data.path={self.path}: {allowed}")
+        return train, test
 
-    def test_windows(self):
-        lengths = [len(song.states) for song in self.test_songs]
-        return [(i, at) for i, steps in enumerate(lengths) for at in range(0, steps - WINDOW + 1, WINDOW)]
+    @functools.cached_property
+    def both(self):
+        return _songs(self._opened[0]), _songs(self._opened[1])
 
 
 def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, int]]:

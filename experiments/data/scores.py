@@ -1,21 +1,26 @@
 """Real scores of the package music21 (``pip install 'scorekit[scores]'``): chorales, folk songs and fiddle tunes.
 
 They are read from the installed package, whose corpus has terms of its own (docs/music.md), and kept as notes in
-``config.data.data_dir``. A quarter note lasts eight steps of 64 ms; repeats are not played.
+``data_dir``. A quarter note lasts eight steps of 64 ms; repeats are not played.
 """
 
+import functools
 import importlib
 import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import ConfigError
+from experiments.cli.fields import Text
 from experiments.data import rolls
-from experiments.data.roll_sets import WINDOW, MidiFiles, Song, key_of
+from experiments.data.roll_sets import WINDOW, Rolls, Song, key_of
+from scorekit.arguments import OneOf
 from scorekit.data.phrases import Note
 from scorekit.io import write_atomic
 
@@ -88,33 +93,37 @@ def _kept(path: Path, collection: str, most: int | None) -> list[Piece]:
     return [list(parts.values()) for parts in found.values()]
 
 
-class Scores(MidiFiles):
-    """``scores/chorales``, ``scores/folk`` or ``scores/fiddle``; every tenth piece is held out.
+@dataclass(kw_only=True, eq=False)
+class Scores(Rolls):
+    """Chorales, folk songs or fiddle tunes; every tenth piece is held out.
 
-    ``train_split`` and ``test_split`` may name the first pieces, as ``train[:100]``. The test set has the consecutive
-    windows of each piece.
+    The test set has the consecutive windows of each piece.
+
+    Args:
+      set: "chorales", "fiddle" or "folk".
+      data_dir: folder that the notes are kept in, to be read again.
     """
 
-    image_fields = (*MidiFiles.image_fields, "path")
+    consecutive = True
 
-    @classmethod
-    def check(cls, config):
-        super(MidiFiles, cls).check(config)
-        allowed = ", ".join(f"scores/{name}" for name in COLLECTIONS)
-        require(config.data.name.partition("/")[2] in COLLECTIONS, "data.name", config.data.name, f"one of {allowed}")
+    set: Annotated[str, OneOf(*COLLECTIONS)] = "chorales"
+    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
 
-    def _load(self, config: Config):
-        collection, sizes = config.data.name.partition("/")[2], self.sizes(config)
-        train, test = sizes["train"], sizes["test"]
+    @property
+    def name(self) -> str:
+        """The name of the collection."""
+        return f"scores/{self.set}"
+
+    @functools.cached_property
+    def both(self):
+        train, test = self._opened
         most = None if train is None or test is None else max(math.ceil(train * _EVERY / (_EVERY - 1)), test * _EVERY)
-        path = Path(config.data.data_dir).expanduser() / "scores" / f"{collection}_{most or 'all'}.npy"
+        path = Path(self.data_dir).expanduser() / "scores" / f"{self.set}_{most or 'all'}.npy"
         try:
-            pieces = _kept(path, collection, most)
+            pieces = _kept(path, self.set, most)
         except ImportError as error:
-            raise ConfigError(
-                f"config.data.name={config.data.name}: needs music21, {error}; pip install 'scorekit[scores]'"
-            ) from error
+            raise ConfigError(f"config.data: scores need music21, {error}; pip install 'scorekit[scores]'") from error
         songs = [song_of_parts(piece) for piece in pieces]
-        held_out = [song for i, song in enumerate(songs) if i % _EVERY == _EVERY - 1]
+        held_out = songs[_EVERY - 1 :: _EVERY]
         rest = [song for i, song in enumerate(songs) if i % _EVERY != _EVERY - 1]
         return rest[:train], held_out[:test]

@@ -1,4 +1,4 @@
-"""Common parts of all sounds: 16-bit codes in memory, crops, a representation for the network, and maps of any sound.
+"""Common parts of all sounds: 16-bit codes, crops, a representation for the network, and maps of any sound.
 
 Args:
   cutoff: frequency at which the gain is 1/2, in cycles per sample.
@@ -14,19 +14,21 @@ Args:
 import copy
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError, choice, require
-from experiments.data import representation
+from experiments.cli.config import require
+from experiments.cli.fields import Text
 from experiments.data.dataset import Batch, Dataset, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Preview
 from experiments.data.display import Sounds as SoundsView
+from experiments.data.representation import REPRESENTATIONS, axes_of, build_representation
 from scorekit import audio, data
-from scorekit.arguments import Between, Count, Positive, PositiveInt
+from scorekit.arguments import Between, Count, OneOf, Positive, PositiveInt
 from scorekit.guidance import operators
 from scorekit.typing import Array
 
@@ -77,113 +79,67 @@ def check_keys(lowest: int, highest: int) -> None:
         raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
 
 
+@dataclass(kw_only=True, eq=False)
 class Sounds(Dataset):
-    """Sounds from TFDS, held in memory as 16-bit codes; a subclass says which.
+    """Sounds as 16-bit codes; a subclass says which, and calls :meth:`represent`.
 
-    Batches hold ``x`` ``(B, L)``, ``label`` and the ``fields`` of the kind. With ``config.data.crop`` an example is a
-    random crop of a sound, drawn from ``(seed, step)``; in the test set it is the beginning of the sound.
+    Batches hold ``x`` ``(B, L)``, ``label`` and the ``fields`` of the kind.
+
+    Args:
+      train_split: part to train on: a split of TFDS, or a subfolder of ``path``.
+      test_split: part to measure on, likewise.
+      peak: largest sample of each sound, of full scale, in the data and in samples; None leaves it unchanged.
+      representation: factory of what the network receives; None is the waveform.
+      mel: arguments of the log-mel spectrogram that is a condition of the network; None is for others.
 
     Attributes:
       sample_rate: sample rate in Hz.
+      length: samples of an example.
       fields: further fields of a batch.
-      labels: choices of ``config.data.label``.
+      by_pitch: whether sounds are encoded by their pitch as well.
+      positions: a position along the spatial axes: "sample", "frame", "bin", or "position" of an image.
     """
 
     unit = "sounds"
     maps = ("log_mel", "low_passed", "low_rate", "mel_magnitudes")
-    sound_fields = ()
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
-    sample_rate: int
-    fields: tuple[str, ...]
-    labels: tuple[str, ...]
-    load: Callable[..., Any]
-    _by_pitch = False
+    fields = ()
+    by_pitch = False
 
-    def __init__(self, config: Config):
-        options = config.data
-        label = options.label or self.labels[0]
-        try:
-            splits = options.train_split, options.test_split
-            train, test = (type(self).load(options.name, split, options.data_dir) for split in splits)
-        except ValueError as error:
-            raise ConfigError(f"config.data: {error}") from error
-        classes = lambda s: np.zeros(len(s.x), np.int32) if label == "none" else getattr(s, label)
-        peak = self._peak = options.get("peak")
-        sounds = lambda x: x if peak is None else normalised(x, peak)
-        full = [
-            {"x": sounds(s.x), "label": classes(s), **{name: getattr(s, name) for name in self.fields}}
-            for s in (train, test)
-        ]
-        self.name, self.sample_rate = train.name, train.sample_rate
-        self.examples, self.num_classes = len(train.x), 1 + max(int(part["label"].max()) for part in full)
-        names = {"instrument": train.instruments, "family": getattr(train, "families", ())}.get(label, ())
-        self.class_names = names[: self.num_classes]
-        self._hop = self.hop(train)
-        length = train.x.shape[1]
-        crop = options.crop or length
-        fits = 0 < crop <= length and crop % self._hop == 0
-        require(fits, "data.crop", options.crop, f"a multiple of {self._hop} up to {length}")
-        self.set_representation(config, crop)
-        self._full = full[0]
-        self.train, self.test = (self._cropped(part, np.zeros(len(part["x"]), int)) for part in full)
-        self.shape = jax.eval_shape(self.inputs, rows_of(self.test, slice(1))).shape[1:]
+    train_split: Annotated[str, Text("a split or folder")] = "train"
+    test_split: Annotated[str, Text("a split or folder")] = "test"
+    peak: Annotated[float, Between(0, 1, "low")] | None = None
+    representation: Annotated[Callable | None, REPRESENTATIONS] = None
+    mel: Mapping[str, Any] | None = None
 
-    def set_representation(self, config: Config, crop: int) -> None:
-        """Sets what the network receives of examples of ``crop`` samples."""
-        self._crop = crop
-        self._represent = functools.partial(representation.build_representation, config, sample_rate=self.sample_rate)
-        self._representation = self._represent(length=crop)
-        self._axes, self._by_pitch = representation.axes_of(config), representation.needs_pitch(config)
+    def represent(self, length: int, sample_rate: int, channels: int = 1) -> None:
+        """Sets what the network receives of examples of ``length`` samples."""
+        self.length, self.sample_rate = length, sample_rate
+        self._represent = functools.partial(
+            build_representation, self.representation, sample_rate=sample_rate, channels=channels, mel=self.mel
+        )
+        self._representation = self._represent(length=length)
+        self._axes, self.positions = axes_of(self.representation)
+        self.by_pitch = self._representation.controls is not None
         self._encode_by_pitch = jax.jit(self._representation.encode)
-
-    @classmethod
-    def spatial_axes(cls, config):
-        return representation.spatial_axes(config)
-
-    @classmethod
-    def check(cls, config):
-        super().check(config)
-        choice("data.label", config.data.label or cls.labels[0], cls.labels)
-        representation.check_representation(config, cls.fields)
-
-    def hop(self, loaded: Any) -> int:
-        """The samples between positions at which a crop may begin."""
-        del loaded
-        return 1
-
-    def cropped_fields(self, part: Batch, first: np.ndarray, frames: int) -> Batch:
-        """The fields of crops that begin at positions ``first`` and are ``frames`` positions long."""
-        del first, frames
-        return rows_of(part, slice(None))
-
-    def _cropped(self, part: Batch, first: np.ndarray) -> Batch:
-        if self._crop == part["x"].shape[1]:
-            return part
-        found = self.cropped_fields(part, first, self._crop // self._hop)
-        at = self._hop * first[:, None] + np.arange(self._crop)
-        return {**found, "x": np.take_along_axis(part["x"], at, axis=1)}
-
-    def batch(self, seed, step, size):
-        part = data.batch_at(self._full, seed=seed, step=step, batch_size=size)
-        positions = (part["x"].shape[1] - self._crop) // self._hop + 1
-        return self._cropped(part, np.random.default_rng((seed, step)).integers(positions, size=size))
-
-    @property
-    def length(self) -> int:
-        """Samples of an example."""
-        return self._crop
+        if self.by_pitch:
+            allowed = f"another one: {self.name} has no pitch"
+            require("pitch" in self.fields, "data.representation.name", self._axes, allowed)
+            self.maps = tuple(name for name in self.maps if name != "low_passed")  # encodes sounds alone
+        x = jax.ShapeDtypeStruct((1, length) if channels == 1 else (1, channels, length), np.int16)
+        self.shape = jax.eval_shape(self.inputs, {"x": x, "pitch": jax.ShapeDtypeStruct((1,), np.int32)}).shape[1:]
 
     def of_length(self, length: int) -> "Sounds":
         """The same set, whose ``from_model`` and ``to_sound`` are of sounds of another length."""
-        found = copy.copy(self)
-        found._representation = self._represent(length=length)
-        return found
+        other = copy.copy(self)
+        other._representation = self._represent(length=length)
+        return other
 
     def to_model(self, x):
         return self._representation.encode(audio.pcm_to_float(x))
 
     def inputs(self, batch):
-        if not self._by_pitch:
+        if not self.by_pitch:
             return super().inputs(batch)
         return self._encode_by_pitch(audio.pcm_to_float(batch["x"]), batch["pitch"])
 
@@ -195,13 +151,13 @@ class Sounds(Dataset):
     def controls(self, x):
         """The frequencies, amplitudes and noise bands that a synthesiser plays of what the network receives."""
         if self._representation.controls is None:
-            raise ValueError(f"x must be controls of a synthesiser, got {self._axes.name}")
+            raise ValueError(f"x must be controls of a synthesiser, got {self._axes}")
         return self._representation.controls(x)
 
     def at_peak(self, sound):
-        """Sounds ``(B, L)`` with the largest sample of each at ``config.data.peak``; as they are without one."""
+        """Sounds ``(B, L)`` with the largest sample of each at ``peak``; as they are without one."""
         flat = sound.reshape(len(sound), -1)  # the channels of a sound keep their balance
-        return sound if self._peak is None else audio.normalise_peak(flat, self._peak).reshape(sound.shape)
+        return sound if self.peak is None else audio.normalise_peak(flat, self.peak).reshape(sound.shape)
 
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
@@ -225,13 +181,13 @@ class Sounds(Dataset):
         return 16.0
 
     def described(self):
-        seconds = f"{self._crop / self.sample_rate:.2f} s at {self.sample_rate:,} Hz"
-        return f"{seconds} ({self._axes.name}, {super().described()})"
+        seconds = f"{self.length / self.sample_rate:.2f} s at {self.sample_rate:,} Hz"
+        return f"{seconds} ({self._axes}, {super().described()})"
 
     def frequency_axis(self):
-        if self._axes.positions == "sample":
-            return FrequencyAxis("Hz", "Hz", self.sample_rate * self.shape[0] / self._crop)
-        return FrequencyAxis(f"cycles per {self._axes.positions}", f"cycles/{self._axes.positions}")
+        if self.positions == "sample":
+            return FrequencyAxis("Hz", "Hz", self.sample_rate * self.shape[0] / self.length)
+        return FrequencyAxis(f"cycles per {self.positions}", f"cycles/{self.positions}")
 
     def perceptual_loss(self, y, x):
         """The multi-resolution STFT loss of each sound, 0 for silent ones."""
@@ -249,6 +205,83 @@ class Sounds(Dataset):
         tone = jnp.ones_like(x).at[..., ::2].set(-1.0)
         reference = jnp.where(audible[..., None], x, tone)
         return _mean(jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0))
+
+
+@dataclass(kw_only=True, eq=False)
+class SoundSet(Sounds):
+    """Sounds from TFDS, held in memory; a subclass says which.
+
+    An example is a random crop of a sound, drawn from ``(seed, step)``; in the test set it is the beginning.
+
+    Args:
+      set: the TFDS name.
+      data_dir: folder of TFDS.
+      label: "instrument", or "none" for a single class.
+      crop: samples of an example; None is the full sound.
+
+    Attributes:
+      instruments: names of the instruments, where the set has them.
+    """
+
+    set: Annotated[str, Text("the TFDS name of a set of sounds")]
+    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
+    label: Annotated[str, OneOf("instrument", "none")] = "instrument"
+    crop: Annotated[int, Count(1)] | None = None
+
+    def load(self, split: str) -> Any:
+        """The sounds of a split."""
+        raise NotImplementedError
+
+    def __post_init__(self):
+        self._sets = train, _ = self.load(self.train_split), self.load(self.test_split)
+        self.name, self.examples, self.instruments = train.name, len(train.x), train.instruments
+        self.num_classes = 1 + max(int(self._classes(part).max()) for part in self._sets)
+        names = {"instrument": train.instruments, "family": getattr(train, "families", ())}.get(self.label, ())
+        self.class_names = names[: self.num_classes]
+        self._hop = round(train.sample_rate / getattr(train, "frame_rate", train.sample_rate))
+        full = train.x.shape[1]
+        length = full if self.crop is None else self.crop
+        fits = length <= full and length % self._hop == 0
+        require(fits, "data.crop", self.crop, f"a multiple of {self._hop} up to {full}")
+        self.represent(length, train.sample_rate)
+
+    def _classes(self, part: Any) -> np.ndarray:
+        return np.zeros(len(part.x), np.int32) if self.label == "none" else getattr(part, self.label)
+
+    @functools.cached_property
+    def _full(self) -> tuple[Batch, Batch]:
+        """Both sets before they are cropped."""
+        sounds = lambda x: x if self.peak is None else normalised(x, self.peak)
+        train, test = (
+            {"x": sounds(s.x), "label": self._classes(s), **{name: getattr(s, name) for name in self.fields}}
+            for s in self._sets
+        )
+        return train, test
+
+    @functools.cached_property
+    def train(self) -> Batch:
+        """The beginnings of the training sounds."""
+        return self.crops(self._full[0], np.zeros(len(self._sets[0].x), int))
+
+    @functools.cached_property
+    def test(self) -> Batch:
+        """The beginnings of the test sounds."""
+        return self.crops(self._full[1], np.zeros(len(self._sets[1].x), int))
+
+    def crops(self, part: Batch, first: np.ndarray) -> Batch:
+        """The examples that begin at positions ``first`` of sounds."""
+        full = self.length == part["x"].shape[1]
+        return part if full else {**part, "x": windows(part["x"], self._hop * first, self.length)}
+
+    def batch(self, seed, step, size):
+        part = data.batch_at(self._full[0], seed=seed, step=step, batch_size=size)
+        positions = (part["x"].shape[1] - self.length) // self._hop + 1
+        return self.crops(part, np.random.default_rng((seed, step)).integers(positions, size=size))
+
+
+def windows(x: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:
+    """So many entries of each row of ``(N, L, ...)``, from ``first`` ``(N,)`` on."""
+    return x[np.arange(len(x))[:, None], first[:, None] + np.arange(size)]
 
 
 def _mean(values: Array) -> Array:

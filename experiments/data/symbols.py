@@ -104,7 +104,7 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
 
 
 def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1024)] = 1) -> Coding:
-    """μ-law codes of a sound; decoded ones have the peak of ``config.data.peak``."""
+    """μ-law codes of a sound; decoded ones have the peak of the data."""
     if not hasattr(dataset, "sample_rate"):
         raise ValueError(f"name must be another one than mu_law: {dataset.name} has no sounds")
     length = dataset.test["x"].shape[1]
@@ -124,13 +124,15 @@ def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1
 
 
 def codes(dataset: Any, level: Annotated[int, Count(1, 1024)] | None = None) -> Coding:
-    """The codes of the autoencoder of ``data.latents``, one for each vector of the latent, or one level of them."""
+    """The codes of the autoencoder of ``config.latents``, one for each vector of the latent, or one level of them."""
     if len(grids := getattr(dataset, "code_grids", ())) > 1:
         return _level(dataset, grids, level)
     if level is not None and level > 1:
         raise ValueError(f"level must be None or 1: {dataset.name} has one level of codes, got {level}")
     if getattr(dataset, "codes", None) is None:
-        raise ValueError(f"name=codes takes data.latents, a run of an autoencoder with codes; {dataset.name} has none")
+        raise ValueError(
+            f"name=codes takes config.latents, a run of an autoencoder with codes; {dataset.name} has none"
+        )
     table = np.asarray(dataset.codes, np.float64)
 
     def encode(x):  # nearest_code on the host

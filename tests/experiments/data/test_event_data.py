@@ -8,27 +8,51 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like
+from programs import error_of
 
-from experiments import data
-from experiments.configs.music import events_masked, events_transformer, performances, rolls_masked, smoke_rolls
+from experiments.configs.music import events_masked, events_transformer
 from experiments.data import rolls, scores
-from experiments.data.performances import performed_phrase, window
-from experiments.data.symbols import events
+from experiments.data.performances import Performances, performed_phrase, window
+from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, MidiFiles, Rolls, drawn_song
+from experiments.data.symbols import Symbols, events, raster
 from experiments.models import sequences
 from scorekit import autoregressive as ar
+from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase
 
+SPLITS = {"train_split": "train[:20]", "test_split": "test[:12]"}
 
-def small(module, **data_fields):
-    config = module.get_config()
-    config.data.train_split, config.data.test_split = "train[:20]", "test[:12]"
-    config.data.update(data_fields)
-    config.network.update(depth=1, width=8, heads=2)
-    return config
+
+def as_events(kind, **arguments):
+    """A small set as events."""
+    inner = kind(**SPLITS)
+    coding = events(inner, **arguments)
+    return Symbols(inner, coding, raster(coding.grid))
+
+
+def test_pieces_are_of_seeds_and_of_files_in_windows(tmp_path):
+    dataset, song = Rolls(**SPLITS, label="instrument"), drawn_song(FIRST_TEST_SEED + 3)
+    assert (dataset.examples, dataset.num_classes, dataset.only_symbols) == (20, 128, True)
+    assert dataset.test["label"][3] == song.instrument
+    within = [song.states[at : at + WINDOW].tolist() for at in range(len(song.states) - WINDOW + 1)]
+    assert dataset.test["x"][3].tolist() in within
+    for i in range(3):
+        midi.write_score(tmp_path / f"{i}.mid", [Note(60 + i, 64, 0.0, 0.128), Note(70 + i, 64, 5.0, 8.192)])
+    files = MidiFiles(path=str(tmp_path))
+    assert (files.examples, files.held_out()) == (2, 2)  # both windows of a file of 128 steps
+    assert [rolls.to_played(x)[0].pitch for x in files.test["x"]] == [60, 70]
+
+
+def test_splits_that_are_not_there_are_errors(tmp_path):
+    for given in ("train", "test[:0]", "test[3:]"):
+        words = f"config.data.test_split={given}: must be test, or the first pieces of it, as test[:100]"
+        assert words in error_of(Rolls, test_split=given)
+    words = "config.data.test_split=train: must be another folder than data.train_split"
+    assert words in error_of(MidiFiles, path=str(tmp_path), test_split="train")
 
 
 def test_events_describe_the_notes_of_voices_exactly(capsys):
-    dataset = sequences.load_data(small(events_transformer))
+    dataset = as_events(Rolls, resolution=0.064, velocities=1, length=160)
     raw = [dataset.inner.test["x"], dataset.inner.batch(0, 0, 20)["x"]]
     assert dataset.batch(0, 0, 20)["x"].shape == (20, 160)
     for x in raw:
@@ -44,7 +68,7 @@ def test_events_describe_the_notes_of_voices_exactly(capsys):
 
 
 def test_examples_that_are_too_long_are_cut_and_counted(capsys):
-    coding = events(data.load(small(smoke_rolls)), 0.064, 1, length=40)
+    coding = events(Rolls(**SPLITS), 0.064, 1, length=40)
     assert "12 held-out examples have more than 40 events and are cut" in capsys.readouterr().out
     assert coding.grid == (40,)
     with pytest.raises(ValueError, match="name must be codes, mu_law or pixels: tone has no notes"):
@@ -55,8 +79,8 @@ def test_examples_that_are_too_long_are_cut_and_counted(capsys):
 @pytest.mark.parametrize("module", [events_transformer, events_masked])
 def test_nothing_but_the_end_follows_an_end(module):
     """Of all sequences of three codes: probabilities sum to 1, and a code after an end has probability 0."""
-    config = small(module)
-    config.data.label = "none"
+    config = module.get_config()
+    config.network.update(depth=1, width=8, heads=2)
     coding = types.SimpleNamespace(num_codes=3, end=0)
     dataset = types.SimpleNamespace(condition=None, coding=coding, shape=(3,), num_classes=1, positions=None)
     model = sequences.build_model(config, dataset)
@@ -100,7 +124,7 @@ def test_performances_deviate_from_the_phrases_and_are_windows_of_notes():
         own = [note for note in performed if note.pitch == pitch]
         assert all(a.end <= b.start for a, b in itertools.pairwise(own))
     assert window([Note(60, 9, 0.5, 3.5), Note(61, 9, 4.0, 5.0)], 1.0, 2.0) == [Note(60, 9, 0.0, 2.0)]
-    dataset = sequences.load_data(small(performances))
+    dataset = as_events(Performances, length=144)
     inner, x = dataset.inner, dataset.inner.test["x"]
     np.testing.assert_array_equal(inner.of_notes([inner.to_notes(row) for row in x]), x)
     found = np.asarray(jax.jit(dataset.from_model)(dataset.test["x"]))
@@ -125,16 +149,14 @@ def test_the_voices_of_parts_are_kept_and_pitches_moved_by_octaves():
 @pytest.mark.external
 def test_scores_of_music21_are_voices_of_a_melody_that_is_theirs(tmp_path):
     pytest.importorskip("music21")
-    config = small(
-        rolls_masked, name="scores/chorales", data_dir=str(tmp_path), train_split="train[:9]", test_split="test[:1]"
-    )
-    dataset = data.build(config)
-    assert len(dataset.songs) == 9
+    given = {"set": "chorales", "data_dir": str(tmp_path), "train_split": "train[:9]", "test_split": "test[:1]"}
+    dataset = scores.Scores(**given)
+    assert (dataset.examples, dataset.name) == (9, "scores/chorales")
     assert "322" not in dataset.summary()
     first = dataset.songs[0].states  # BWV 269: the melody begins G4 G4 D5 B4
     melody = rolls.to_played(np.where(np.arange(5) == 4, first, 0))
     assert [note.pitch for note in melody][:4] == [67, 67, 74, 71]
-    again = data.build(config)  # from the file
+    again = scores.Scores(**given)  # from the file
     np.testing.assert_array_equal(again.test["x"], dataset.test["x"])
     for name in ("fiddle", "folk"):
         (parts,) = next(scores.read_pieces(name))

@@ -1,5 +1,6 @@
 """A user's own sounds as a data set: streams, channels, captions, and what is wrong."""
 
+import functools
 import itertools
 import json
 import sys
@@ -7,12 +8,13 @@ import sys
 import jax
 import numpy as np
 import pytest
-from programs import changed, error_of, validate
+from programs import changed, error_of
 
-from experiments import data
 from experiments.configs.notes import sounds
-from experiments.data.conditions import build_conditions
+from experiments.data.captions import Source, Tokens
 from experiments.data.dataset import preprocess
+from experiments.data.representation import REPRESENTATIONS
+from experiments.data.sound_files import SoundFiles
 from experiments.data.sounds import Sounds
 from experiments.projects.audio.sound.drawing import check_kind
 from experiments.reporting.audio_widgets import audio_widgets
@@ -34,24 +36,17 @@ def own(tmp_path_factory):
     return root
 
 
-def config_of(path, **fields):
-    given = {"path": path, "crop": 2048, "sample_rate": RATE, **fields}
-    return changed(sounds.get_config("waveform"), *(f"data.{name}={value}" for name, value in given.items()))
-
-
-def load(path, **fields):
-    config = config_of(path, **fields)
-    validate(config, data.check)
-    return data.build(config)
+load = functools.partial(SoundFiles, crop=2048, sample_rate=RATE)
 
 
 def test_sounds_without_their_extra_name_it(own, monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    assert "config.data.name=sounds: sound files need soundfile: pip install 'scorekit[sound]'" in error_of(load, own)
+    words = "config.data: sound files need soundfile: pip install 'scorekit[sound]'"
+    assert words in error_of(load, path=str(own))
 
 
 def test_clips_are_streamed_with_the_classes_of_their_folders(own):
-    dataset = load(own, workers=2)
+    dataset = load(path=str(own), workers=2)
     assert (dataset.name, dataset.unit, dataset.class_names) == ("bells", "clips of 0.512 s at 4 kHz", ("high", "low"))
     assert (dataset.examples, dataset.held_out(), dataset.streaming, dataset.shape) == (54, 2, True, (2048, 1))
     full = list(itertools.islice(dataset.batches(7, 0, 8), 3))
@@ -61,7 +56,7 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
         for name in ("x", "label"):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), full[2][name])
     np.testing.assert_array_equal(dataset.batch(7, 1, 8)["x"], full[1]["x"])
-    fixed = load(own, streaming=False, peak=0.5, label="none")
+    fixed = load(path=str(own), streaming=False, peak=0.5, label="none")
     assert (len(fixed.train["x"]), fixed.num_classes, fixed.class_names) == (54, 1, ())
     x = np.concatenate([fixed.batch(0, i, 27)["x"] for i in range(2)])
     np.testing.assert_array_equal(np.sort(x, axis=0), np.sort(fixed.train["x"], axis=0))
@@ -71,16 +66,9 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["waveform", "spectrogram", "compressed"])
 def test_channels_are_represented_alike_and_come_back(own, tmp_path, name):
-    stereo, mono = (
-        data.load(
-            changed(
-                config_of(own, channels=c, peak=0.5),
-                "data.representation.scale=None",
-                f"data.representation.name={name}",
-            )
-        )
-        for c in (2, 1)
-    )
+    given = {"path": str(own), "peak": 0.5, "representation": REPRESENTATIONS[name]}
+    stereo, mono = (load(**given, channels=c) for c in (2, 1))
+    assert (stereo.maps, mono.maps) == ((), SoundFiles.maps)  # they are of sounds of one channel
     assert stereo.shape == (*mono.shape[:-1], 2 * mono.shape[-1])
     x = stereo.test["x"]
     np.testing.assert_allclose(np.abs(x).max(axis=(1, 2)), 2**14, atol=1)
@@ -112,26 +100,35 @@ def test_captions_are_a_condition_of_every_clip(own, tmp_path):
     states = np.arange(3, dtype=np.float16)[:, None, None] * np.ones((3, 4, 8), np.float16)
     known = np.array([f"sound {i}" for i in range(3)])
     np.savez(tmp_path / "encoder.npz", captions=known, states=states, mask=np.ones((3, 4), bool), pooled=states[:, 0])
-    fields = {"tokens.name": "captions", "captions.encoder": tmp_path / "encoder.npz"}
-    config = config_of(root, **fields)
-    validate(config, data.check)
-    dataset = data.build(config)
+    captions = Source(str(tmp_path / "encoder.npz"))
+    dataset = load(path=str(root), captions=captions)
     for part in (dataset.batch(0, 0, 8), next(dataset.batches(0, 3, 8)), dataset.train, dataset.test):
-        found = build_conditions(config, dataset)["tokens"](preprocess(dataset, part))
+        found = Tokens()(preprocess(dataset, part))
         number = np.round(part["x"][:, 0] / 2**15 * 10).astype(int) - 1
         np.testing.assert_array_equal(found[:, 0, 0], number % 3)
-    message = error_of(lambda: load(own, **fields))
-    assert "config.conditions.tokens.name=captions: must be none for bells, which has no captions" in message
+    without = load(path=str(own), captions=captions)
+    words = "config.conditions: tokens and vector must not be captions of bells, which has none"
+    assert words in error_of(lambda: without.test)
 
 
 def test_silent_clips_are_counted_and_sets_of_them_an_error(tmp_path):
     for i in range(4):
         audio.write(tmp_path / f"{i}.wav", np.full(3000, float(i == 1)), RATE)
+    dataset = load(path=str(tmp_path))
     with pytest.warns(UserWarning, match=r"2 of 3 clips of test_silent_clips.* are silent"):
-        message = error_of(lambda: load(tmp_path))
+        message = error_of(lambda: [dataset.train, dataset.test])
     assert "there must be sound, all of 1 clips are silent" in message
 
 
+def test_sets_of_two_rates_need_one(tmp_path):
+    for part, rate in (("train", RATE), ("test", 2 * RATE)):
+        (tmp_path / part).mkdir()
+        audio.write(tmp_path / part / "0.wav", np.full(3000, 0.5), rate)
+    words = "config.data.sample_rate=None: must be set: the sets have files of 4000 and 8000 Hz"
+    assert words in error_of(load, path=str(tmp_path), sample_rate=None)
+
+
 def test_programs_of_mono_sounds_say_so():
+    config = changed(sounds.get_config("waveform"), "data.path=x", "data.channels=2")
     words = "config.data.channels=2: must be 1: this program takes mono sounds"
-    assert words in error_of(check_kind, Sounds, config_of("x", channels=2), "runs/x")
+    assert words in error_of(check_kind, Sounds, config, "runs/x")

@@ -1,32 +1,30 @@
 """Sounds as data sets: representations, crops, peaks, and the conditions computed from them."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 from parameters import random_params
-from programs import changed
+from programs import changed, error_of
+from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
-from experiments.configs import base
 from experiments.configs.images import smoke
-from experiments.configs.notes import vocoder
-from experiments.configs.phrases import phrases
-from experiments.configs.sequences import phrases_codes
-from experiments.data import conditions
 from experiments.data.builders import sets
-from experiments.data.builders.sets import NoteSet, PhraseSet
+from experiments.data.builders.sets import NoteSet
 from experiments.data.dataset import preprocess
-from experiments.data.notes import pulses
-from experiments.data.phrases import tones
-from experiments.models.conditioning import conditions as conditions_of
+from experiments.data.notes import Notes, pulses
+from experiments.data.phrases import Phrases, tones
+from experiments.data.representation import REPRESENTATIONS
+from experiments.data.sounds import log_mel, mel_magnitudes
+from experiments.data.symbols import mu_law
 from experiments.models.conditioning import conditions_for
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
-from experiments.models.sequences import load_data
 from scorekit import audio
+from scorekit.audio import representations
 from scorekit.networks import Masked
-
-RATE = 4000
 
 
 @pytest.fixture(autouse=True)
@@ -43,57 +41,82 @@ def small_sets(monkeypatch):
                     sample_rate=RATE, instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
     roll = np.zeros((4, 33, 128), np.uint8)
     roll[0, 4:9, 69], roll[0, 6:12, 60], roll[1, :, 84] = 127, 64, 100
-    songs = PhraseSet(
-        x=rng.integers(-9000, 9000, (4, 2048)).astype(np.int16),
-        roll=roll,
-        instrument=instrument,
-        sample_rate=RATE,
-        frame_rate=62.5,
-        name="phrases",
-    )
+    songs = phrase_set(rng.integers(-9000, 9000, (4, 2048)), roll)
     monkeypatch.setattr(sets, "load_notes", lambda *_: notes)
     monkeypatch.setattr(sets, "load_phrases", lambda *_: songs)
     return notes, songs
 
 
-NOTES = changed(base, "data.name=notes data.set=soundfont_notes/4khz")
-
-
 @pytest.mark.parametrize(
-    ("fields", "described", "frequency"),
+    ("representation", "described", "frequency"),
     [
-        ("", "0.51 s at 4,000 Hz (waveform, 2048 x 1)", ("Hz", "1,000", "samples")),
-        ("name=low_rate factor=4", "0.51 s at 4,000 Hz (low_rate, 512 x 1)", ("Hz", "250", "samples")),
-        ("name=compressed", "0.51 s at 4,000 Hz (compressed, 32 x 256)", ("cycles per frame", "0.25", "frames")),
+        (None, "0.51 s at 4,000 Hz (waveform, 2048 x 1)", ("Hz", "1,000", "samples")),
         (
-            "name=log_magnitudes by_bins=True",
+            partial(representations.low_rate, factor=4),
+            "0.51 s at 4,000 Hz (low_rate, 512 x 1)",
+            ("Hz", "250", "samples"),
+        ),
+        (
+            representations.compressed,
+            "0.51 s at 4,000 Hz (compressed, 32 x 256)",
+            ("cycles per frame", "0.25", "frames"),
+        ),
+        (
+            partial(representations.log_magnitudes, by_bins=True),
             "0.51 s at 4,000 Hz (log_magnitudes by bins, 128 x 32)",
             ("cycles per bin", "0.25", "bins"),
         ),
         (
-            "name=log_magnitudes by_frames=True",
+            partial(representations.log_magnitudes, by_frames=True),
             "0.51 s at 4,000 Hz (log_magnitudes by frames, 32 x 128)",
             ("cycles per frame", "0.25", "frames"),
         ),
         (
-            "name=log_magnitudes",
+            representations.log_magnitudes,
             "0.51 s at 4,000 Hz (log_magnitudes, 32 x 128 x 1)",
             ("cycles per position", "0.25", "positions"),
         ),
     ],
 )
-def test_frequencies_are_in_hertz_along_time_only(fields, described, frequency):
-    given = [f"data.representation.{field}" for field in fields.split()]
-    dataset = data_sets.load(changed(NOTES, *given))
+def test_frequencies_are_in_hertz_along_time_only(representation, described, frequency):
+    dataset = Notes(representation=representation)
     axis = dataset.frequency_axis()
     assert dataset.described() == described
     assert (axis.unit, axis.show(0.25), axis.positions) == frequency
 
 
+def test_controls_are_of_sounds_with_their_pitch():
+    controls = partial(REPRESENTATIONS["controls"], bands=9, partials=5)
+    dataset = Notes(representation=controls)
+    assert (dataset.by_pitch, dataset.positions, dataset.axes) == (True, "frame", 1)
+    assert dataset.inputs(dataset.test).shape == (4, *dataset.shape)
+    assert "low_passed" not in dataset.maps
+    words = "config.data.representation.name=controls: must be another one: phrases has no pitch"
+    assert words in error_of(Phrases, representation=controls)
+    words = "config.data.representation (controls): hop must divide"
+    assert words in error_of(Notes, representation=partial(controls, hop=100))
+
+
+@pytest.mark.parametrize(("kind", "crop", "allowed"), [(Phrases, 100, 64), (Notes, 4096, 1)])
+def test_a_crop_is_a_multiple_of_frames_within_the_sound(kind, crop, allowed):
+    words = f"config.data.crop={crop}: must be a multiple of {allowed} up to 2048"
+    assert words in error_of(kind, crop=crop)
+
+
+def test_crops_begin_at_frames_of_the_roll(small_sets):
+    dataset, (_, full) = Phrases(crop=512), small_sets
+    x = full.x.tolist()
+    for batch in (dataset.batch(0, 0, 8), dataset.batch(0, 1, 8)):
+        for sound, roll in zip(batch["x"], batch["roll"], strict=True):
+            places = [(i, at) for i in range(4) for at in range(25) if x[i][64 * at : 64 * at + 512] == sound.tolist()]
+            ((i, at),) = places
+            np.testing.assert_array_equal(roll, full.roll[i, at : at + 9])
+    np.testing.assert_array_equal(dataset.test["x"], full.x[:, :512])
+
+
 def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
-    config = changed(NOTES, "conditions.map.name=log_mel", "conditions.map.num_mels=20")
-    dataset = data_sets.load(config)
-    found = conditions.build_conditions(config, dataset)["dense_map"](preprocess(dataset, dataset.test))
+    dataset = Notes()
+    found = log_mel(dataset, num_mels=20)(preprocess(dataset, dataset.test))
     bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
     expected = audio.log_mel(small_sets[0].x / np.float32(32768), bank, audio.hann(256), 64, floor=1e-5)
     np.testing.assert_allclose(3 * found - 6, expected, atol=1e-4)
@@ -102,11 +125,13 @@ def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
 @pytest.mark.slow
 def test_magnitudes_given_the_mel_map_are_inverted(small_sets):
     """The network receives log((|X| + f) / (E + f)); the sounds have nearly the magnitudes of the data."""
-    config = changed(vocoder, "data.crop=2048")
-    dataset = data_sets.load(config)
+    magnitudes = partial(representations.magnitudes, match_envelope=True)
+    words = "config.data.representation.name=magnitudes: must be another one without config.conditions.map"
+    assert words in error_of(Notes, representation=magnitudes)
+    dataset = Notes(representation=magnitudes, mel={})
     assert dataset.shape == (32, 128, 1)
     inputs = preprocess(dataset, dataset.test)
-    given = conditions_of(build_model(config, dataset), inputs)
+    given = {"dense_map": Masked(mel_magnitudes(dataset)(inputs), np.ones(4, bool))}
     truth = small_sets[0].x / np.float32(32768)
     window, bank = audio.hann(256), audio.mel_filter_bank(RATE, 256, num_mels=40, f_min=40.0)
     size = np.asarray(audio.magnitude(audio.stft(truth, window, 64)))
@@ -130,7 +155,7 @@ def test_magnitudes_given_the_mel_map_are_inverted(small_sets):
 def test_peak_normalises_data_and_samples(small_sets):
     """Train, test and real examples are the sounds times a factor each; the loaded set is unchanged."""
     codes = small_sets[0].x.copy()
-    dataset = data_sets.load(changed(NOTES, "data.peak=0.9"))
+    dataset = Notes(peak=0.9)
     factor = 0.9 / np.abs(codes / 32768).max(axis=1, keepdims=True)
     for part in (dataset.train, dataset.test):
         np.testing.assert_allclose(dataset.real(part), factor * codes / 32768, atol=1e-4)
@@ -143,18 +168,18 @@ def test_peak_normalises_data_and_samples(small_sets):
 
 
 def test_label_none_is_one_class():
-    dataset = data_sets.load(changed(vocoder, "data.crop=2048"))
-    assert (dataset.num_classes, dataset.class_names) == (1, ())
+    dataset = Notes(label="none")
+    assert (dataset.num_classes, dataset.class_names, dataset.labelled) == (1, (), True)
     assert set(dataset.test["label"]) == {0}
 
 
 def test_instruments_and_families_have_names():
-    assert data_sets.load(NOTES).class_names == tuple("abcd")
-    assert data_sets.load(changed(NOTES, "data.label=family")).class_names == ("e", "f")
+    assert Notes().class_names == tuple("abcd")
+    assert Notes(label="family").class_names == ("e", "f")
 
 
 def test_tones_are_the_partials_of_the_keys_that_are_down():
-    dataset = data_sets.load(changed(phrases, "data.crop=2048"))
+    dataset = Phrases()
     found = np.asarray(tones(dataset, count=3)(preprocess(dataset, dataset.test)))
     assert found.shape == (4, 2048, 6)
     t = np.arange(2048) / RATE
@@ -174,7 +199,7 @@ def test_tones_are_the_partials_of_the_keys_that_are_down():
 
 
 def test_pulses_are_the_sum_of_all_partials_in_the_representation(small_sets):
-    dataset = data_sets.load(NOTES)
+    dataset = Notes()
     pitch = np.array([36, 69, 84, 83])
     found = jax.jit(pulses(dataset))({"pitch": pitch, "raw": np.zeros((4, 2048), np.int16)})[..., 0]
     f = 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
@@ -187,11 +212,9 @@ def test_pulses_are_the_sum_of_all_partials_in_the_representation(small_sets):
 
 @pytest.mark.slow
 def test_samples_given_labels_have_the_conditions_of_held_out_examples():
-    config = changed(
-        smoke, "data.name=notes data.set=soundfont_notes/4khz", "conditions.map.name=log_mel", "data.label=none"
-    )
+    config = changed(smoke, "data.name=notes", "conditions.map.name=log_mel", "data.label=none")
     config.network.update(patch=16, multipliers=(1,), attention_resolutions=())
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     model = build_model(config, dataset)
     generate = make_sampler(config, model, dataset)
     params, labels = random_params(model), np.zeros(3, np.int32)
@@ -205,8 +228,6 @@ def test_samples_given_labels_have_the_conditions_of_held_out_examples():
 
 @pytest.mark.parametrize("peak", [0.5, None])
 def test_decoded_codes_have_the_peak_of_the_config(peak):
-    config = phrases_codes.get_config()
-    config.data.crop, config.data.peak = 2048, peak
     codes = np.random.default_rng(0).integers(100, 156, (3, 512))
-    found = np.abs(load_data(config).from_model(codes)).max(axis=1)
+    found = np.abs(mu_law(Phrases(peak=peak), factor=4).decode(codes)).max(axis=1)
     np.testing.assert_allclose(found, peak, rtol=1e-5) if peak else np.testing.assert_array_less(found, 0.1)

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import data
-from experiments.configs.sequences import smoke
+from experiments.data.images import Images
 from experiments.data.symbols import Symbols, codes, mu_law, pixels, planes, raster, subscale
 from scorekit.guidance.sequences import conditional_log_probs
 from scorekit.networks import nearest_code
@@ -15,9 +14,7 @@ from scorekit.networks import nearest_code
 
 @pytest.fixture(scope="module")
 def digits():
-    config = smoke.get_config()
-    config.data.train_split, config.data.test_split = "train[:20]", "test[:20]"
-    return data.build(config)
+    return Images(image_size=4, train_split="train[:20]", test_split="test[:20]")
 
 
 SOUNDS = np.array([[0, 3000, -3000, 9000, 0, 1, 2, 3], [1] * 8], np.int16)
