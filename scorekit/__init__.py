@@ -1,17 +1,17 @@
 """scorekit: score-based generative modelling as pure JAX functions.
 
-Everything imported here needs jax and numpy only. ``scorekit.networks``, ``scorekit.training``,
-``scorekit.data``, ``scorekit.audio`` and ``scorekit.metrics`` are imported by name and bring their own requirements.
+``import scorekit`` imports the core, which needs jax and numpy only. The other packages are imported on first use, such
+as ``scorekit.networks``, and bring their own requirements.
 """
 
+from typing import TYPE_CHECKING
+
 from scorekit import (
-    autoregressive,
+    arguments,
+    checks,
     denoisers,
     densities,
-    discrete,
-    flow_maps,
     guidance,
-    interpolants,
     likelihood,
     losses,
     predictions,
@@ -21,10 +21,10 @@ from scorekit import (
     solvers,
     times,
     trees,
-    typicality,
     typing,
     weightings,
 )
+from scorekit._lazy import attach
 from scorekit._version import __version__
 from scorekit.denoisers import denoiser_from_network
 from scorekit.losses import denoising_loss
@@ -32,20 +32,51 @@ from scorekit.process import sample_prior
 from scorekit.samplers import sample
 from scorekit.typing import Prediction
 
+if TYPE_CHECKING:
+    from scorekit import (
+        audio,
+        autoregressive,
+        bridges,
+        conformance,
+        data,
+        discrete,
+        flow_maps,
+        forcing,
+        interpolants,
+        io,
+        metrics,
+        networks,
+        training,
+        tuning,
+        typicality,
+    )
+
+__getattr__, __dir__ = attach(__name__)
+
 __all__ = [
     "Prediction",
     "__version__",
+    "arguments",
+    "audio",
     "autoregressive",
+    "bridges",
+    "checks",
+    "conformance",
+    "data",
     "denoiser_from_network",
     "denoisers",
     "denoising_loss",
     "densities",
     "discrete",
     "flow_maps",
+    "forcing",
     "guidance",
     "interpolants",
+    "io",
     "likelihood",
     "losses",
+    "metrics",
+    "networks",
     "predictions",
     "process",
     "sample",
@@ -54,7 +85,9 @@ __all__ = [
     "schedules",
     "solvers",
     "times",
+    "training",
     "trees",
+    "tuning",
     "typicality",
     "typing",
     "weightings",

@@ -18,6 +18,7 @@ __all__ = [
     "Denoiser",
     "FlowMap",
     "Key",
+    "LogDet",
     "Network",
     "Number",
     "Prediction",
@@ -64,6 +65,9 @@ Denoiser: TypeAlias = Callable[[PyTree, Array], Prediction]
 FlowMap: TypeAlias = Callable[..., Prediction]
 """``(x_t, t, s=t) -> Prediction``: the pair ``(x0, eps)`` through which the path of the probability-flow ODE from
 ``x_t`` ends in ``alpha_s x0 + sigma_s eps`` at s; with two arguments, a denoiser."""
+
+LogDet: TypeAlias = Callable[[PyTree, Array, Array], Array]
+"""``(x_t, t, s) -> log |det dX/dx_t|`` of a flow map, in nats ``(B,)``."""
 
 Weighting: TypeAlias = Callable[[Array], Array]
 """``log_snr -> lambda``: the weight of the eps-MSE."""

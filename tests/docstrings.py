@@ -186,7 +186,7 @@ def constant_is_documented(module: ModuleType, name: str) -> bool:
     source = inspect.getsource(module)
     if name in top_level(source):
         return top_level(source)[name]
-    for node in ast.parse(source).body:
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and name in (a.asname or a.name for a in node.names):
             inner = next(a.name for a in node.names if name == (a.asname or a.name))
             foreign = not (node.module or "").startswith("scorekit")

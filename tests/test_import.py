@@ -45,6 +45,48 @@ def test_import_loads_jax_and_numpy_only():
     assert report["arrays"] == 0  # nothing is computed at import
 
 
+METHODS_AND_BATTERIES = {
+    *("audio", "autoregressive", "bridges", "conformance", "data", "discrete", "flow_maps", "forcing", "interpolants"),
+    *("io", "metrics", "networks", "training", "tuning", "typicality"),
+}
+LOADED = """
+import json, sys
+import scorekit
+parts = {name.split(".")[1] for name in sys.modules if name.startswith("scorekit.")}
+unet = scorekit.networks.UNet.__name__
+networks = [name for name in sys.modules if name.startswith("scorekit.networks.")]
+print(json.dumps({"parts": sorted(parts), "dir": dir(scorekit), "unet": unet, "networks": networks}))
+"""
+RESOLVED = """
+import ast, importlib, json, pathlib, pkgutil, sys
+import scorekit
+modules = [name for _, name, _ in pkgutil.walk_packages(scorekit.__path__, "scorekit.")]
+packages = [scorekit, *(module for module in map(importlib.import_module, modules) if hasattr(module, "__all__"))]
+wrong = []
+for package in packages:
+    nodes = ast.walk(ast.parse(pathlib.Path(package.__file__).read_text()))
+    inner = {a.name for node in nodes if getattr(node, "module", None) == package.__name__ for a in node.names}
+    for name in package.__all__:
+        module = sys.modules.get(f"{package.__name__}.{name}")
+        if not hasattr(package, name) or (name not in inner and getattr(package, name) is module):
+            wrong.append(f"{package.__name__}.{name}")
+print(json.dumps(wrong))
+"""
+
+
+def test_the_core_loads_no_method_and_no_battery():
+    report = run(LOADED)
+    assert not METHODS_AND_BATTERIES & set(report["parts"])
+    assert set(report["dir"]) >= METHODS_AND_BATTERIES
+    assert report["unet"] == "UNet"
+    assert "scorekit.networks.unets.unet" in report["networks"]
+    assert not {"scorekit.networks.dit", "scorekit.networks.mlp"} & set(report["networks"])
+
+
+def test_public_names_resolve_when_all_modules_are_loaded_too():
+    assert run(RESOLVED) == []
+
+
 MISSING = {
     "from scorekit.networks import *": ("flax", "io"),
     "from scorekit.io import *": ("flax", "io"),

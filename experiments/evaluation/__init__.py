@@ -13,7 +13,7 @@ from experiments.models.choices import build_schedule
 from experiments.models.sampling import at_steps, build_sampler, has_listed_times
 from scorekit.arguments import Count, Each, OneOf
 from scorekit.io import as_path
-from scorekit.metrics.resize import CONVENTIONS
+from scorekit.metrics import CONVENTIONS
 
 AT_END = Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate.")
 LEFT_OUT = {"evaluation": "left out; experiments.evaluate finds the metrics"}
@@ -49,7 +49,7 @@ FIELDS = Section(
             Sets of samples, each of other noise: their mean has a standard error, and EDM reports the minimum of
             three."""),
         resize=Field("tf1", OneOf(*CONVENTIONS), """
-            How images are resized: "tf1", "torch" or "clean", see :mod:`scorekit.metrics.resize`."""),
+            How images are resized: "tf1", "torch" or "clean", see :func:`scorekit.metrics.resize`."""),
     ),
 )  # fmt: skip
 """The section ``evaluation`` of a config."""

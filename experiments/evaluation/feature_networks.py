@@ -6,7 +6,7 @@ from typing import NamedTuple
 from scorekit import metrics
 from scorekit.io.formats import inception, vgg
 from scorekit.io.formats.inception import Loaded
-from scorekit.metrics.resize import Convention
+from scorekit.metrics import Convention
 from scorekit.typing import Array, ArrayLike
 
 

@@ -14,8 +14,7 @@ from experiments.evaluation.feature_networks import NETWORKS
 from experiments.models.devices import everywhere, spread, spread_jit
 from scorekit import metrics
 from scorekit.io import as_path, in_bucket, read_arrays, write_atomic
-from scorekit.metrics import FeatureStatistics
-from scorekit.metrics.resize import Convention
+from scorekit.metrics import Convention, FeatureStatistics
 from scorekit.typing import ArrayLike
 
 BLOCK = 64
@@ -30,7 +29,7 @@ class Extractor:
     Args:
       network: name of one of :data:`~experiments.evaluation.feature_networks.NETWORKS`.
       path: file of the weights.
-      convention: way to resize, see :mod:`scorekit.metrics.resize`.
+      convention: way to resize, see :func:`scorekit.metrics.resize`.
       given: flag or field that names the path, for errors.
     """
 

@@ -38,9 +38,10 @@ def check(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
     """Validates combinations of fields, for sampling at these guidance scales or all that the config names; compiles
     nothing."""
     data.check_not_symbols(config, dataset)
-    fitting = choices.networks_of(dataset.axes, frames=config.loss.levels == "frame")
-    allowed = f"{' or '.join(fitting)} for config.data.name={config.data.name}"
-    require_field(config, "network.name", config.network.name in fitting, allowed)
+    given = dataset.axes, config.loss.levels == "frame"
+    if not choices.fits(config.network.name, *given):
+        allowed = f"{' or '.join(choices.networks_of(*given))} for config.data.name={config.data.name}"
+        require_field(config, "network.name", False, allowed)
     _check_learned_schedule(config)
     schedule = choices.build_schedule(config)
     choices.build_target(config)

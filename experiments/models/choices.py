@@ -213,18 +213,6 @@ def _denoising(kind: type[nn.Module]) -> Choice:
     return _causal(kind) if kind.__name__.lower() in CAUSAL_DENOISERS.values() else _module(kind)
 
 
-_SPATIAL = {
-    "adm": (1, 2),
-    "ddpmunet": (2,),
-    "dit": (1, 2),
-    "edm2": (2,),
-    "mlp": (0,),
-    "songunet": (2,),
-    "unet": (1, 2),
-    "vdmunet": (1, 2),
-    "wavenet": (1,),
-}
-"""The numbers of spatial axes that a network is for."""
 CAUSAL_DENOISERS = {"causal_transformer": "causaltransformer", "causal_wavenet": "causalwavenet"}
 """Causal networks as denoisers of frames."""
 _CAUSAL = {
@@ -233,10 +221,7 @@ _CAUSAL = {
 }
 NETWORKS = Choices(
     {
-        **{
-            name.lower(): f"scorekit.networks:{name}"
-            for name in ("ADM", "DDPMUNet", "DiT", "EDM2", "MLP", "SongUNet", "UNet", "VDMUNet", "WaveNet")
-        },
+        **{name.lower(): f"scorekit.networks:{name}" for name in networks.DENOISING},
         **_CAUSAL,
     },
     "unet",
@@ -250,7 +235,15 @@ NETWORKS = Choices(
 def networks_of(axes: int, frames: bool = False) -> list[str]:
     """The networks for examples with so many spatial axes; with a noise level for each frame, causal ones as well."""
     causal = [*CAUSAL_DENOISERS] if frames and axes == 1 else []
-    return [name for name, spatial in _SPATIAL.items() if axes in spatial] + causal
+    return [name.lower() for name in networks.DENOISING if axes in getattr(networks, name).spatial_axes] + causal
+
+
+def fits(name: str, axes: int, frames: bool = False) -> bool:
+    """Whether a network is for examples with so many spatial axes."""
+    if name in CAUSAL_DENOISERS:
+        return frames and axes == 1
+    classes = {name.lower(): name for name in networks.DENOISING}
+    return axes in getattr(networks, classes[name]).spatial_axes
 
 
 OF_SEQUENCES = Choices(

@@ -23,11 +23,10 @@ from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.model import LOG_VARIANCE, SCHEDULE, Model, init_schedule
-from scorekit import io
+from scorekit import io, networks
 from scorekit.io import Loaded
 from scorekit.io.preconditioning import BETAS, ClockInput, LogSNRInput
 from scorekit.io.tensors import check_params
-from scorekit.networks import DENOISING
 from scorekit.typing import PyTree
 
 _FREE = ("attention", "dropout", "dtype", "remat")
@@ -102,7 +101,7 @@ def _take(config: Config, path: str, theirs: Mapping[str, Any]) -> dict[str, Any
 def _sections_of(found: Loaded, config: Config) -> dict[str, dict[str, Any]]:
     """The sections of the config that make the network, the noise input and the target, where there are such."""
     module, meaning, sections = cast(Any, found.module), found.preconditioning, {}
-    name = next((kind.__name__.lower() for kind in DENOISING if type(module) is kind), None)
+    name = next((kind.lower() for kind in networks.DENOISING if type(module) is getattr(networks, kind)), None)
     if name is not None:
         fields = [field for field in inspect.signature(choices.NETWORKS[name]).parameters if hasattr(module, field)]
         left = (*_FREE, *models.FIELDS["network"].supplied)

@@ -17,49 +17,56 @@ Returns:
   Signals, spectra and features with the leading axes of the signals.
 """
 
-from scorekit.audio import ddsp, representations, structure
-from scorekit.audio.constant_q import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
-from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
-from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
-from scorekit.audio.files import Sound, read, resample, write
-from scorekit.audio.frequency import decode_spectrum, encode_spectrum
-from scorekit.audio.griffin_lim import GriffinLim, griffin_lim
-from scorekit.audio.mel_features import LogMel, log_mel_frames, log_mel_statistics, make_log_mel
-from scorekit.audio.mel_spectrograms import (
-    hz_to_mel,
-    log_mel,
-    magnitude_from_mel,
-    match_mel,
-    mel_envelope,
-    mel_filter_bank,
-    mel_spectrogram,
-    mel_to_hz,
-)
-from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
-from scorekit.audio.pcm import (
-    float_to_pcm,
-    mu_law_compress,
-    mu_law_decode,
-    mu_law_encode,
-    mu_law_expand,
-    normalise_peak,
-    pcm_to_float,
-)
-from scorekit.audio.rates import high_rate, low_rate
-from scorekit.audio.representations import Representation
-from scorekit.audio.stft import (
-    frame,
-    from_polar,
-    hann,
-    istft,
-    magnitude,
-    num_frames,
-    overlap_add,
-    phase,
-    randomise_phase,
-    spectrogram_images,
-    stft,
-)
+from typing import TYPE_CHECKING
+
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit.audio import ddsp, representations, structure
+    from scorekit.audio.constant_q_transform import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
+    from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
+    from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
+    from scorekit.audio.files import Sound, read, resample, write
+    from scorekit.audio.fourier import (
+        frame,
+        from_polar,
+        hann,
+        istft,
+        magnitude,
+        num_frames,
+        overlap_add,
+        phase,
+        randomise_phase,
+        spectrogram_images,
+        stft,
+    )
+    from scorekit.audio.frequency import decode_spectrum, encode_spectrum
+    from scorekit.audio.mel_features import LogMel, log_mel_frames, log_mel_statistics, make_log_mel
+    from scorekit.audio.mel_spectrograms import (
+        hz_to_mel,
+        log_mel,
+        magnitude_from_mel,
+        match_mel,
+        mel_envelope,
+        mel_filter_bank,
+        mel_spectrogram,
+        mel_to_hz,
+    )
+    from scorekit.audio.music import chroma, correlation, onset_envelope, seam_roughness
+    from scorekit.audio.pcm import (
+        float_to_pcm,
+        mu_law_compress,
+        mu_law_decode,
+        mu_law_encode,
+        mu_law_expand,
+        normalise_peak,
+        pcm_to_float,
+    )
+    from scorekit.audio.phase_retrieval import GriffinLim, griffin_lim
+    from scorekit.audio.rates import high_rate, low_rate
+    from scorekit.audio.representations import Representation
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "ConstantQ",

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import checked
 from scorekit.audio._checks import Rate, check_signal, root
-from scorekit.audio.stft import hann, magnitude, stft
+from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["log_spectral_distance", "multi_resolution_stft_loss", "spectral_convergence"]

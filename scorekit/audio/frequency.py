@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from scorekit._numerics import wide
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.audio._checks import check_signal
-from scorekit.audio.stft import from_polar, magnitude, phase
+from scorekit.audio.fourier import from_polar, magnitude, phase
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["decode_spectrum", "encode_spectrum"]

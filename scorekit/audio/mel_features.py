@@ -36,8 +36,8 @@ import numpy as np
 
 from scorekit.arguments import Between, FiniteScalar, NonNegativeScalar, PositiveInt, checked
 from scorekit.audio._checks import MAGNITUDE_OFFSET, FftSize, Rate
+from scorekit.audio.fourier import hann
 from scorekit.audio.mel_spectrograms import log_mel, magnitude_from_mel, mel_envelope, mel_filter_bank, mel_spectrogram
-from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["LogMel", "log_mel_frames", "log_mel_statistics", "make_log_mel"]

@@ -23,7 +23,7 @@ Returns:
 
 >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2), round(float(mel_to_hz(42.0)), 6)
 (15.0, 999.99, 6400.0)
->>> from scorekit.audio.stft import hann
+>>> from scorekit.audio.fourier import hann
 >>> x, window = jax.random.normal(jax.random.key(0), (1000,)), hann(256)
 >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
 >>> mel = mel_spectrogram(x, bank, window, 64)
@@ -48,7 +48,7 @@ import numpy as np
 from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import FftSize, NonNegativeArray, Rate
-from scorekit.audio.stft import istft, magnitude, stft
+from scorekit.audio.fourier import istft, magnitude, stft
 from scorekit.checks import check_not_nan
 from scorekit.typing import Array, ArrayLike
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.audio._checks import HOP, Rate, check_signal, over_root
-from scorekit.audio.stft import hann, magnitude, stft
+from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["chroma", "correlation", "onset_envelope", "seam_roughness"]

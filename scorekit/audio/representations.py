@@ -36,11 +36,11 @@ import numpy as np
 from scorekit.arguments import AboveZeroScalar, FiniteScalar, NonNegativeInt, PositiveInt, PositiveScalar, checked
 from scorekit.audio import rates
 from scorekit.audio._checks import MAGNITUDE_OFFSET
+from scorekit.audio.fourier import hann, istft, magnitude, stft
 from scorekit.audio.frequency import decode_spectrum, encode_spectrum
-from scorekit.audio.griffin_lim import griffin_lim
 from scorekit.audio.mel_features import LogMel
 from scorekit.audio.mel_spectrograms import mel_envelope
-from scorekit.audio.stft import hann, istft, magnitude, stft
+from scorekit.audio.phase_retrieval import griffin_lim
 from scorekit.typing import Array, ArrayLike, Number
 
 __all__ = ["Representation", "compressed", "log_magnitudes", "low_rate", "magnitudes", "spectrogram", "waveform"]

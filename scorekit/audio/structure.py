@@ -23,8 +23,8 @@ import jax.numpy as jnp
 
 from scorekit.arguments import checked
 from scorekit.audio._checks import HOP, Rate, over_root
+from scorekit.audio.fourier import hann
 from scorekit.audio.music import chroma, onset_envelope
-from scorekit.audio.stft import hann
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["CHROMA_LAGS", "ONSET_LAGS", "autocorrelation", "harmony_statistics", "rhythm_statistics", "self_similarity"]

@@ -34,17 +34,24 @@ Returns:
   The set, source, batches, arrays or notes.
 """
 
-from scorekit._quantisation import dequantise, from_unit, to_unit
-from scorekit.data import events, midi, phrases, soundfont, synthesis, tfds
-from scorekit.data._pictures import read_picture
-from scorekit.data.arrays import ImageSet, load, open_images
-from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
-from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
-from scorekit.data.clips import recordings
-from scorekit.data.folders import folder
-from scorekit.data.prefetching import Prefetch, prefetch
-from scorekit.data.streams import Source, Stream, batch_at, local_rows, stream
-from scorekit.data.tars import tar
+from typing import TYPE_CHECKING
+
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit._quantisation import dequantise, from_unit, to_unit
+    from scorekit.data import events, midi, phrases, soundfont, synthesis, tfds
+    from scorekit.data._pictures import read_picture
+    from scorekit.data.arrays import ImageSet, load, open_images
+    from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
+    from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
+    from scorekit.data.clips import recordings
+    from scorekit.data.folders import folder
+    from scorekit.data.prefetching import Prefetch, prefetch
+    from scorekit.data.streams import Source, Stream, batch_at, local_rows, stream
+    from scorekit.data.tars import tar
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "EDM_LABELS",

@@ -104,7 +104,7 @@ def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) ->
 def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: PositiveFloat = FRAME_RATE) -> np.ndarray:
     """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
-    With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft.stft`. A key that is
+    With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft`. A key that is
     struck again without a pause, and with the same velocity, is up for the frame before; a note of one frame stays. It
     is uint8 ``(T, 128)``: velocities, 0 for inactive keys; every note is active in at least one row, the one nearest to
     its onset.

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 
 from scorekit.arguments import Count, NonNegativeInt, PositiveFloat, checked
-from scorekit.audio.stft import overlap_add
+from scorekit.audio.fourier import overlap_add
 from scorekit.data._midi_keys import SevenBits
 from scorekit.data.soundfont import SoundFont, Zone
 

@@ -20,33 +20,41 @@ Networks and teachers are ordinary ones, of any target and schedule; a teacher m
 distilled into the student. ``docs/flow_maps.md`` compares the methods.
 """
 
-from scorekit.flow_maps.adversarial import (
-    AdversarialForm,
-    Discriminator,
-    adversarial_loss,
-    balancing_weight,
-    discriminator_loss,
-    feature_matching_loss,
-    gradient_penalty,
-)
-from scorekit.flow_maps.consistency import (
-    Distance,
-    consistency_distillation_loss,
-    consistency_function,
-    consistency_training_loss,
-    pseudo_huber,
-    squared_error,
-)
-from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
-from scorekit.flow_maps.divergence import LogDet, divergence_loss, exact_log_det, jacobian_log_det, log_det_from_network
-from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
-from scorekit.flow_maps.exact import exact_map
-from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
-from scorekit.flow_maps.matching import fake_score_loss, matching_loss
-from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps
-from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
-from scorekit.flow_maps.sampling import FlowMapSolver
-from scorekit.flow_maps.two_times import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
+from typing import TYPE_CHECKING
+
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit._integration.jumps import jacobian_log_det, transport
+    from scorekit.flow_maps.adversarial import (
+        AdversarialForm,
+        Discriminator,
+        adversarial_loss,
+        balancing_weight,
+        discriminator_loss,
+        feature_matching_loss,
+        gradient_penalty,
+    )
+    from scorekit.flow_maps.consistency import (
+        Distance,
+        consistency_distillation_loss,
+        consistency_function,
+        consistency_training_loss,
+        pseudo_huber,
+        squared_error,
+    )
+    from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+    from scorekit.flow_maps.divergence import divergence_loss, exact_log_det, log_det_from_network
+    from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
+    from scorekit.flow_maps.exact import exact_map
+    from scorekit.flow_maps.jumps import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
+    from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error
+    from scorekit.flow_maps.matching import fake_score_loss, matching_loss
+    from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps
+    from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
+    from scorekit.flow_maps.sampling import FlowMapSolver
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "AdversarialForm",
@@ -56,7 +64,6 @@ __all__ = [
     "DriftWeights",
     "FlowMapSolver",
     "Jumps",
-    "LogDet",
     "Steps",
     "adaptive_weighted",
     "adversarial_loss",

@@ -27,8 +27,6 @@ Returns:
 >>> data, schedule, x = densities.gaussian(jnp.zeros(2), std=0.5), schedules.cosine(), jnp.ones((1, 2))
 >>> exact_log_det(data, schedule)(x, 0.0, 1.0).round(3)
 Array([1.386], dtype=float32)
->>> jacobian_log_det(exact_map(data, schedule), schedule)(x, 0.0, 1.0).round(3)
-Array([1.386], dtype=float32)
 >>> log_det_from_network(lambda x, t, s: 0.15 * x, schedule)(x, 0.0, 1.0).round(2)
 Array([1.38], dtype=float32)
 
@@ -37,31 +35,28 @@ https://arxiv.org/abs/2512.02636).
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from scorekit._coordinates import log_snr_at
+from scorekit._integration.jumps import check_jump, transport
 from scorekit._numerics import clip_to_interior
 from scorekit._shape_checks import output_like
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check_finite, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check_finite, check_floating, check_like, check_per_example
 from scorekit.densities import Gaussian, Mixture
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.flow_maps.exact import exact_map
-from scorekit.flow_maps.maps import clock, transport
+from scorekit.flow_maps.maps import clock
 from scorekit.process import perturb
 from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, Denoiser, FlowMap, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Prediction, PyTree, Schedule
 
-__all__ = ["LogDet", "divergence_loss", "exact_log_det", "jacobian_log_det", "log_det_from_network"]
+__all__ = ["divergence_loss", "exact_log_det", "log_det_from_network"]
 
-LogDet: TypeAlias = Callable[[PyTree, Array, Array], Array]
-"""``(x_t, t, s) -> log |det dX/dx_t|`` of a flow map, in nats ``(B,)``."""
 _stop = jax.lax.stop_gradient
 
 
@@ -70,10 +65,8 @@ def _kappa(schedule, t, floor):
 
 
 def _check(x_t, t, s):
-    check_floating(x_t=x_t)
+    check_jump(x_t, t, s)
     check_finite(x_t=x_t)
-    check_time(t=t, s=s)
-    check_per_example(x_t, t=t, s=s)
 
 
 def _from_network(network, schedule, floor, x_t, t, s):
@@ -114,24 +107,6 @@ def exact_log_det(density: Gaussian | Mixture, schedule: Schedule, steps: Positi
     if not isinstance(density, Gaussian | Mixture):
         raise ValueError(f"density must be one of Gaussian, Mixture, got {density!r}")
     return Partial(_exact, density, schedule, exact_map(density, schedule, steps))
-
-
-def _jacobian(flow_map, schedule, x_t, t, s):
-    _check(x_t, t, s)
-    batch = (batch_size(x_t),)
-
-    def one(x, t, s):
-        flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[None], x))
-        end = lambda flat: ravel_pytree(transport(flow_map, schedule, unravel(flat), t, s))[0]
-        return jnp.linalg.slogdet(jax.jacfwd(end)(flat))[1]
-
-    return jax.vmap(one)(x_t, jnp.broadcast_to(t, batch), jnp.broadcast_to(s, batch))
-
-
-@checked
-def jacobian_log_det(flow_map: FlowMap, schedule: Schedule) -> LogDet:
-    """The log-determinant of the Jacobian of any flow map, invertible or not: one evaluation with D tangents."""
-    return Partial(_jacobian, as_pytree(flow_map), schedule)
 
 
 @checked

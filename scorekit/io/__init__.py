@@ -7,16 +7,18 @@ Returns:
   The network with its parameters and the meaning of its inputs and outputs; tensors and values of files by name.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scorekit._files import check_unpacked, parse_json, read_arrays, read_file, regular_file, resolved
-from scorekit.io.files import as_path, check_regular, in_bucket, read_json, write_atomic
+from scorekit._lazy import attach
 
 if TYPE_CHECKING:
+    from scorekit._files import check_unpacked, parse_json, read_arrays, read_file, regular_file, resolved
     from scorekit.io import formats, preconditioning, reading, tensors
     from scorekit.io._exporting import export
+    from scorekit.io.files import as_path, check_regular, in_bucket, read_json, write_atomic
     from scorekit.io.loading import Loaded, load
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "Loaded",
@@ -38,16 +40,3 @@ __all__ = [
     "tensors",
     "write_atomic",
 ]
-
-_LATE = {"Loaded": "loading", "export": "_exporting", "load": "loading"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports functions that need the networks on first use: paths need nothing but Python."""
-    if name in _LATE:
-        from scorekit._extras import flax  # noqa: F401
-
-        return getattr(importlib.import_module(f"scorekit.io.{_LATE[name]}"), name)
-    if name in __all__:
-        return importlib.import_module(f"scorekit.io.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

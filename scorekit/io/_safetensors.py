@@ -5,14 +5,14 @@ from typing import Any
 
 import jax.numpy as jnp  # numpy knows bfloat16 once ml_dtypes is imported, which jax does
 
+from scorekit import _lazy
 from scorekit.io._naming import naming
 from scorekit.io.files import check_regular, in_bucket
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
     """The tensors of a file of safetensors by name; ``ValueError`` if it is damaged."""
-    from scorekit._extras import safetensors  # late: the other files need nothing
-
+    safetensors = _lazy.load("safetensors")  # late: the other files need nothing
     assert jnp.bfloat16  # numpy knows this dtype once jax is imported
     from safetensors.numpy import load, load_file
 

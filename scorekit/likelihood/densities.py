@@ -66,6 +66,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from scorekit._integration.divergence import DivergenceName
+from scorekit._integration.jumps import jacobian_log_det
 from scorekit.arguments import AboveZeroScalar, Positive, PositiveInt, PositiveScalar, checked
 from scorekit.checks import (
     check,
@@ -76,12 +77,11 @@ from scorekit.checks import (
     check_prediction,
     check_shape,
 )
-from scorekit.flow_maps import LogDet, jacobian_log_det
 from scorekit.likelihood.exact import log_likelihood
 from scorekit.process import sample_prior
 from scorekit.samplers import recommended, sample
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Key, Number, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Key, LogDet, Number, Schedule
 
 __all__ = ["ModelDensity", "flow_density", "flow_map_density", "line_density", "score_density"]
 

@@ -18,13 +18,13 @@ from scorekit._integration.blocks import accepts, block_length, in_blocks
 from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence, with_hutch_plus_plus
 from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
+from scorekit._integration.jumps import transport
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit._meshes import scan
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
-from scorekit.flow_maps import LogDet, transport
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, LogDet, PyTree, Schedule
 
 __all__ = ["LogLikelihood", "log_likelihood"]
 

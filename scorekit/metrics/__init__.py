@@ -11,55 +11,61 @@ Returns:
   A scalar, where no other result is named.
 """
 
-from scorekit._extras import flax  # noqa: F401
-from scorekit.metrics import inception, vgg
-from scorekit.metrics.calibration import (
-    CalibrationTest,
-    CoverageBand,
-    coverage_band,
-    coverage_test,
-    expected_coverage,
-    interval_coverage,
-    posterior_ranks,
-    predictive_p_values,
-    rank_test,
-    tarp,
-)
-from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
-from scorekit.metrics.distances import (
-    energy_distance,
-    extrapolated_frechet_distance,
-    frechet_distance,
-    sliced_wasserstein,
-    vendi_score,
-)
-from scorekit.metrics.feature_statistics import (
-    FeatureStatistics,
-    feature_statistics,
-    merge_over_processes,
-    merge_statistics,
-)
-from scorekit.metrics.inception import InceptionV3
-from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
-from scorekit.metrics.jackknife import jackknife_error
-from scorekit.metrics.linear_probe import LinearProbe, fit_linear_probe, probe_accuracy
-from scorekit.metrics.neighbours import (
-    DensityCoverage,
-    PrecisionRecall,
-    density_coverage,
-    nearest_distances,
-    precision_recall,
-)
-from scorekit.metrics.psnr import psnr
-from scorekit.metrics.reference_classifier import (
-    class_accuracy,
-    classification_accuracy_score,
-    fit_reference_classifier,
-)
-from scorekit.metrics.resize import CONVENTIONS, Convention, inception_input, resize
-from scorekit.metrics.retrieval import retrieval_accuracy
-from scorekit.metrics.two_samples import two_sample_test
-from scorekit.metrics.vgg import VGG16, vgg_input
+from typing import TYPE_CHECKING
+
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit.metrics import inception, vgg
+    from scorekit.metrics.calibration import (
+        CalibrationTest,
+        CoverageBand,
+        coverage_band,
+        coverage_test,
+        expected_coverage,
+        interval_coverage,
+        posterior_ranks,
+        predictive_p_values,
+        rank_test,
+        tarp,
+    )
+    from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
+    from scorekit.metrics.distances import (
+        energy_distance,
+        extrapolated_frechet_distance,
+        frechet_distance,
+        sliced_wasserstein,
+        vendi_score,
+    )
+    from scorekit.metrics.inception import InceptionV3
+    from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
+    from scorekit.metrics.jackknife import jackknife_error
+    from scorekit.metrics.linear_probe import LinearProbe, fit_linear_probe, probe_accuracy
+    from scorekit.metrics.neighbours import (
+        DensityCoverage,
+        PrecisionRecall,
+        density_coverage,
+        nearest_distances,
+        precision_recall,
+    )
+    from scorekit.metrics.reconstruction import psnr
+    from scorekit.metrics.reference_classifier import (
+        class_accuracy,
+        classification_accuracy_score,
+        fit_reference_classifier,
+    )
+    from scorekit.metrics.resizing import CONVENTIONS, Convention, inception_input, resize
+    from scorekit.metrics.retrieval import retrieval_accuracy
+    from scorekit.metrics.statistics import (
+        FeatureStatistics,
+        feature_statistics,
+        merge_over_processes,
+        merge_statistics,
+    )
+    from scorekit.metrics.two_samples import two_sample_test
+    from scorekit.metrics.vgg import VGG16, vgg_input
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "CONVENTIONS",

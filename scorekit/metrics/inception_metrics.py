@@ -30,7 +30,7 @@ import numpy as np
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check_finite
 from scorekit.metrics._distances import LARGEST, check_largest, float64_rows
-from scorekit.metrics.feature_statistics import FeatureStatistics
+from scorekit.metrics.statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
 
 __all__ = ["InceptionScore", "KernelDistance", "fid", "inception_score", "kid"]

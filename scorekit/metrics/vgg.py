@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import checked
-from scorekit.metrics.resize import Convention, resize
+from scorekit.metrics.resizing import Convention, resize
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["MEAN", "SIDE", "STAGES", "STD", "TAPS", "VGG16", "vgg_input"]

@@ -34,6 +34,7 @@ Returns:
 
 >>> import jax
 >>> import jax.numpy as jnp
+>>> from scorekit.networks import *
 >>> x, noise, labels = jnp.ones((2, 8, 8, 1)), jnp.zeros(2), jnp.array([3, 10])
 >>> network = UNet(channels=8, num_classes=10)
 >>> params = jax.jit(network.init)(jax.random.key(0), x, noise)
@@ -105,54 +106,66 @@ Args:
   tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
-from scorekit._extras import flax  # noqa: F401
-from scorekit.networks import attention, autoencoder_kl, dit, flows
-from scorekit.networks._magnitude import LogVariance, normalise_weights
-from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
-from scorekit.networks.autoencoders import Autoencoder, CodeLevel, TranslationNetwork, fixed_noise_kl, reverse_gradient
-from scorekit.networks.causal import CausalTransformer, CausalWaveNet, PixelCNN, TieredNetwork
-from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-from scorekit.networks.discriminators import (
-    DiscriminatorOutput,
-    FeatureDiscriminator,
-    MultiPeriodDiscriminator,
-    MultiScaleDiscriminator,
-    RandomWindowDiscriminator,
-)
-from scorekit.networks.dit import DiT
-from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
-from scorekit.networks.features import features, layer_names, pool
-from scorekit.networks.mlp import MLP
-from scorekit.networks.quantise import (
-    Quantised,
-    code_counts,
-    nearest_code,
-    perplexity,
-    quantise,
-    residual_quantise,
-    revival_loss,
-    sum_of_codes,
-)
-from scorekit.networks.text_encoder import TextEncoder, TextFeatures
-from scorekit.networks.unets import (
-    ADM,
-    EDM2,
-    Classifier,
-    DDPMUNet,
-    DualEncoder,
-    SongUNet,
-    UNet,
-    VDMUNet,
-    adm,
-    ddpm_unet,
-    edm2,
-    song_unet,
-    vdm_unet,
-)
-from scorekit.networks.wavenet import WaveNet
+from typing import TYPE_CHECKING
 
-DENOISING = (ADM, DDPMUNet, DiT, EDM2, MLP, SongUNet, UNet, VDMUNet, WaveNet)
-"""The networks that can be trained as denoisers; the contract tests run on each."""
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit.networks import attention, autoencoder_kl, dit, flows
+    from scorekit.networks._magnitude import LogVariance, normalise_weights
+    from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
+    from scorekit.networks.autoencoders import (
+        Autoencoder,
+        CodeLevel,
+        TranslationNetwork,
+        fixed_noise_kl,
+        reverse_gradient,
+    )
+    from scorekit.networks.causal import CausalTransformer, CausalWaveNet, PixelCNN, TieredNetwork
+    from scorekit.networks.codebooks import (
+        Quantised,
+        code_counts,
+        nearest_code,
+        perplexity,
+        quantise,
+        residual_quantise,
+        revival_loss,
+        sum_of_codes,
+    )
+    from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
+    from scorekit.networks.discriminators import (
+        DiscriminatorOutput,
+        FeatureDiscriminator,
+        MultiPeriodDiscriminator,
+        MultiScaleDiscriminator,
+        RandomWindowDiscriminator,
+    )
+    from scorekit.networks.dit import DiT
+    from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
+    from scorekit.networks.intermediates import features, layer_names, pool
+    from scorekit.networks.mlp import MLP
+    from scorekit.networks.text_encoder import TextEncoder, TextFeatures
+    from scorekit.networks.unets import (
+        ADM,
+        EDM2,
+        Classifier,
+        DDPMUNet,
+        DualEncoder,
+        SongUNet,
+        UNet,
+        VDMUNet,
+        adm,
+        ddpm_unet,
+        edm2,
+        song_unet,
+        vdm_unet,
+    )
+    from scorekit.networks.wavenet import WaveNet
+
+__getattr__, __dir__ = attach(__name__)
+
+DENOISING = ("ADM", "DDPMUNet", "DiT", "EDM2", "MLP", "SongUNet", "UNet", "VDMUNet", "WaveNet")
+"""The names of the networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
     "ABSENT",

@@ -48,7 +48,7 @@ class DiT(Conditioned, Published):
 
     The blocks run in one scan over their stacked parameters ``blocks``, whose leading axis is the depth: compile time
     does not depend on the depth, and with ``remat`` memory depends on it much less. Depth is also the leading axis of
-    the outputs of the layers in the blocks (:func:`scorekit.networks.features.features`). Parameters of ``blocks`` that
+    the outputs of the layers in the blocks (:func:`scorekit.networks.features`). Parameters of ``blocks`` that
     are split over devices are gathered where a block is computed, within ``remat``: one block at a time, again in the
     backward pass (:func:`scorekit.training.gathered`).
 

@@ -32,7 +32,7 @@ from scorekit.arguments import checked
 from scorekit.checks import check_finite
 from scorekit.io import as_path, check_regular, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
-from scorekit.tuning.tune import Tuned
+from scorekit.tuning.tuned import Tuned
 from scorekit.typing import Array, Schedule, Solver
 
 __all__ = ["SavedGrid", "load_grid", "restore_solver", "save_grid"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from scorekit.networks import DENOISING
+from scorekit import networks
 
 CLASSES, BATCH = 3, 4
 SIDES = {0: (), 1: (8,), 2: (4, 4)}
@@ -13,6 +13,7 @@ SIZES = {
     "EDM2": {"multipliers": (1,), "head_channels": 8},
     "SongUNet": {"multipliers": (1,)},
 }
+DENOISING = [getattr(networks, name) for name in networks.DENOISING]
 CASES = {f"{network.__name__}-{axes}d": (network, axes) for network in DENOISING for axes in network.spatial_axes}
 
 

@@ -14,7 +14,7 @@ from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.solvers import PrecomputedSolver
 from scorekit.tuning import Pairs, distances, fine_pairs, tune
 from scorekit.tuning._unconstrained import adjusted, grid_to_logits, logits_to_grid, zero_adjustments
-from scorekit.tuning.tune import _log_power_mean
+from scorekit.tuning.tuned import _log_power_mean
 from scorekit.typing import Prediction
 
 FLOW = schedules.rectified_flow()

@@ -28,7 +28,7 @@ from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.fid import KEPT
 from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
 from scorekit import data
-from scorekit.metrics.resize import CONVENTIONS, Convention
+from scorekit.metrics import CONVENTIONS, Convention
 
 _DATA = flags.DEFINE_string("data", None, "A folder of images, or the name of a TFDS set of images.", required=True)
 _SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")

@@ -3,7 +3,7 @@
     sound = reverberate(harmonics(f0, amplitudes, rate) + filtered_noise(key, bands, hop, length), room)
 
 Oscillators take controls at the sample rate, for which :func:`upsample` interpolates controls of frames; frame ``m`` is
-at sample ``m hop``, and there are ``frames = 1 + ceil(length / hop)``, as in :mod:`scorekit.audio.stft`.
+at sample ``m hop``, and there are ``frames = 1 + ceil(length / hop)``, as in :mod:`scorekit.audio.fourier`.
 :func:`analyse` estimates amplitudes and noise bands of a recording of known pitch, and :func:`refine_f0` follows the
 pitch from frame to frame. :func:`loudness` is computed from controls. :func:`note_controls` represents notes by their
 controls; its first :data:`PITCH_CHANNELS` channels are the pitch.

@@ -25,7 +25,7 @@ import numpy as np
 
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, PositiveArray, Rate, Window, check_signal, root
-from scorekit.audio.stft import frame, hann, magnitude, num_frames, phase
+from scorekit.audio.fourier import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check
 from scorekit.typing import Array
 

@@ -15,8 +15,8 @@ from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
 from scorekit.audio._checks import Rate, Window, check_signal
 from scorekit.audio.ddsp.analysis import analyse, refine_f0
 from scorekit.audio.ddsp.synthesis import filtered_noise, harmonics, upsample
+from scorekit.audio.fourier import num_frames
 from scorekit.audio.representations import Representation
-from scorekit.audio.stft import num_frames
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 

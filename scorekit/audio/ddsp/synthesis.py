@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from scorekit._numerics import wide
 from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, NonNegativeArray, Rate, check_signal
-from scorekit.audio.stft import hann, num_frames, overlap_add
+from scorekit.audio.fourier import hann, num_frames, overlap_add
 from scorekit.checks import check, check_floating
 from scorekit.typing import Array, ArrayLike, Key
 

@@ -32,8 +32,9 @@ ValueError: the checkpoint has no tensor 'pos_embed.proj.weight'
 import importlib
 from collections.abc import Callable, Container
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from scorekit._lazy import attach
 from scorekit.io import preconditioning
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
         terrain,
         vgg,
     )
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "FORMATS",
@@ -88,10 +91,3 @@ def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
     """The name and the module of the first layout that recognises the names of tensors, or None."""
     modules = ((name, importlib.import_module(f"{__name__}.{name}")) for name in FORMATS)
     return next(((name, module) for name, module in modules if module.recognises(names)), None)
-
-
-def __getattr__(name: str) -> Any:
-    """Modules are imported when they are asked for."""
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

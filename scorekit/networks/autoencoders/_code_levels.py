@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from scorekit._codes import as_array, in_range
 from scorekit.checks import check_classes
 from scorekit.networks._levels import LatentNetwork, check_sides
-from scorekit.networks.quantise import residual_quantise
+from scorekit.networks.codebooks import residual_quantise
 from scorekit.typing import Array
 
 

@@ -36,7 +36,7 @@ class Autoencoder(CodedNetwork):
 
     With ``codes``, the parameters include a codebook, ``params["params"]["codebook"]``, and :meth:`quantise` replaces
     latent vectors by their nearest codes. The latent has unit scale if the training loss asks for it:
-    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.quantise`).
+    :func:`fixed_noise_kl`, or the losses of the codebook (:mod:`scorekit.networks.codebooks`).
 
     With ``levels``, the codes form a hierarchy, coarsest first, and ``params["params"]["codebook"]`` is ``(M, K, D)``.
     Equal levels in a row quantise the residual of the one before. A level that differs has networks of its own: its

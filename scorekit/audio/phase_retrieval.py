@@ -5,7 +5,7 @@ consistent spectra (``stft(istft(X))``). Plain alternation never increases the m
 extrapolates each step by ``momentum``; it reaches a lower misfit, but not monotonically.
 
 >>> import numpy as np
->>> from scorekit.audio.stft import hann
+>>> from scorekit.audio.fourier import hann
 >>> x = np.sin(0.3 * np.arange(1000.0))
 >>> again = lambda key, x: griffin_lim(key, magnitude(stft(x, hann(256), 64)), hann(256), 64, 1000)
 >>> found = GriffinLim(*jax.jit(again)(jax.random.key(0), x))
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from scorekit._numerics import wide
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
-from scorekit.audio.stft import from_polar, istft, magnitude, phase, stft
+from scorekit.audio.fourier import from_polar, istft, magnitude, phase, stft
 from scorekit.checks import check_at_least, check_floating
 from scorekit.typing import Array, ArrayLike, Key, Number
 
