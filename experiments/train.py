@@ -28,12 +28,13 @@ from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks import Asked
-from experiments.training import lock, loop, profiling
+from experiments.training import lock
+from experiments.training.hooks import profile
 from experiments.training.writers import show_pictures
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
-profiling.define_flag()
+profile.define_flag()
 
 
 def check(config: Config, workdir: Path) -> Dataset:
@@ -41,7 +42,7 @@ def check(config: Config, workdir: Path) -> Dataset:
     task = tasks.of(config)
     dataset = task.load(config)
     task.check(config, dataset)
-    profiling.wanted()
+    profile.wanted()
     training.check(config)
     training.check_devices(config)
     task.check_continues(config, workdir)
@@ -61,7 +62,7 @@ def train(config: Config, dataset: Dataset, workdir: Path, start: float) -> Path
     check_rows(config, dataset)
     model = task.build(config, dataset)
     param_shapes(config, model.section, lambda: model.init(jax.random.key(0)), copies=COPIES)
-    params = loop.run(task.stages(config, dataset, model, workdir))
+    params = task.train(config, dataset, model, workdir)
     trained = time.monotonic() - start
     print(doing_at_the_end(model), flush=True)
     if model.generate is None:

@@ -21,6 +21,7 @@ from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.training import optimal_assignment
+from scorekit import networks
 from scorekit.typing import Array, Schedule, Weighting
 
 

@@ -1,22 +1,20 @@
 """The training step and the sampler of a config, lowered for devices that need not be at hand, from shapes alone."""
 
-import contextlib
 import math
-import tempfile
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments import tasks, training
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.models.devices import all_devices, holding, placed_shapes, planned_on
 from experiments.planning.counting import flops
-from experiments.training.loop import Fit
+from experiments.training.loop import Trainable
 from scorekit import training as steps
 from scorekit.typing import PyTree
 
@@ -44,48 +42,29 @@ def lower(
     """The programs of a config that are named, for these devices of so many bytes; ``sampling`` is drawing a batch."""
     lowered = {}
     with planned_on(devices, memory):
-        model, fit = _first_fit(config, dataset)
+        task = tasks.of(config)
+        model = task.build(config, dataset)
+        one = task.trainable(config, dataset, model)
+        params = jax.eval_shape(one.init, jax.random.key(config.seed))
         if "training" in names:
-            lowered["training"] = _train_step(dataset, fit, len(devices))
+            mesh = all_devices(training.sharing(config.training, len(devices)))
+            lowered["training"] = _train_step(config, dataset, one, params, mesh)
         if "sampling" in names and hasattr(model.generate, "trace"):
-            lowered["sampling"] = _sampler(config, dataset, model, fit.params)
+            lowered["sampling"] = _sampler(config, dataset, model, params)
     return lowered
 
 
-def _first_fit(config: Config, dataset: Dataset) -> tuple[tasks.Model, Fit]:
-    """The model of a config and its first fit, whose parameters are shapes."""
-    task, fits = tasks.of(config), []
-    model = task.build(config, dataset)
-
-    def first() -> PyTree:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            contextlib.closing(task.stages(config, dataset, model, Path(folder))) as stages,
-        ):
-            fits.append(next(stages))
-        return fits[-1].params
-
-    try:
-        shapes = jax.eval_shape(first)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):  # a student has a teacher
-        params = first()
-        shapes = jax.eval_shape(lambda: params)
-    return model, fits[-1]._replace(params=shapes)
-
-
-def _train_step(dataset: Dataset, fit: Fit, devices: int) -> Lowered:
-    options = fit.config.training
-    mesh = all_devices(training.sharing(options, devices))
-    optimizer = fit.optimizer or training.build_optimizer(options)
+def _train_step(config: Config, dataset: Dataset, one: Trainable, params: PyTree, mesh: Mesh) -> Lowered:
+    options = config.training
     averages = options.ema_decays, options.power_ema or ()
-    state = jax.eval_shape(lambda x: steps.init_state(jax.random.key(0), x, optimizer, *averages), fit.params)
+    state = jax.eval_shape(lambda x: steps.init_state(jax.random.key(0), x, one.optimizer, *averages), params)
     state = placed_shapes(state, mesh)
     rows, size = steps.batch_sharding(mesh), options.batch_size
     shape = lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.asarray(x).dtype, sharding=rows)
     batch = jax.tree.map(shape, dict(dataset.batch(0, 0, 1)))
-    how = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
-    traced = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **how).trace(state, batch)
-    return _lowered(traced, state, size, 1, fit.params)
+    how = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": one.gathers}
+    traced = steps.make_train_step(one.prepare, one.loss, one.optimizer, mesh=mesh, **how).trace(state, batch)
+    return _lowered(traced, state, size, 1, params)
 
 
 def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:

@@ -9,9 +9,9 @@ from experiments.cli import command_line
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
-from experiments.tasks.task import Asked, Fit, Model, Task
+from experiments.tasks.task import Asked, Model, Task
 
-__all__ = ["TASKS", "Asked", "Fit", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
+__all__ = ["TASKS", "Asked", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
 
 
 class _Tasks(Mapping[str, Task]):

@@ -27,13 +27,15 @@ from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table
 from experiments.tasks import task
-from experiments.training import build_optimizer, loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
-load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -46,18 +48,18 @@ def build(config, dataset):
     return task.Model(config, model, "autoencoder", lambda key: model.module.init(key, jnp.zeros((1, *dataset.shape))))
 
 
-def stages(config, dataset, model, workdir):
+def trainable(config, dataset, model):
     prepare, loss = autoencoder.make_prepare(model.built), autoencoder.make_loss(model.built)
-    params = autoencoder.init_params(model.built, config.seed)
+    init = lambda key: autoencoder.init_params(model.built, config.seed)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
     optimizer = build_optimizer(config.training)
     if (rate := config.loss.code_rate) is not None:
         is_code = lambda params: jax.tree_util.tree_map_with_path(lambda at, _: "codebook" in str(at[-1]), params)
         optimizer = optax.chain(optimizer, optax.masked(optax.scale(rate), is_code))
-    fit = loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
-    return (yield fit._replace(optimizer=optimizer))
+    return Trainable(init, prepare, loss, optimizer, held_out, config.evaluation.ema)
 
 
+train = functools.partial(task.train_one, trainable)
 open_run = functools.partial(task.open_run, check, load, build)
 
 

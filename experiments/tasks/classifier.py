@@ -6,13 +6,11 @@ which can be used for guidance as well.
 
 import functools
 
-import jax
 from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import Config
-from experiments.data.dataset import Dataset
 from experiments.models import classifier
 from experiments.models.loss import held_out_loss
 from experiments.models.run_files import restore
@@ -20,7 +18,10 @@ from experiments.reporting.classifier import accuracy_picture, classifier_table
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
 from experiments.tasks import task
-from experiments.training import loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+from experiments.training.train_network import train_network
 
 FIELDS = task.fields("classifier", data.KINDS, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
@@ -33,9 +34,9 @@ def check(config, dataset):
 
 
 def check_continues(config, workdir):
-    loop.check_same_run(config, workdir)
+    check_same_run(config, workdir)
     if with_plain(config):
-        loop.check_same_run(plain_config(config), workdir / "plain")
+        check_same_run(plain_config(config), workdir / "plain")
 
 
 def with_plain(config: Config) -> bool:
@@ -55,19 +56,18 @@ def build(config, dataset):
     return task.Model(config, model, "classifier", lambda key: classifier.init_params(model, dataset.shape, key))
 
 
-def fit(config: Config, dataset: Dataset, workdir) -> loop.Fit:
-    """The training of one classifier."""
-    model = build(config, dataset)
+def trainable(config, dataset, model):
     prepare, loss = classifier.make_prepare(model.built, dataset), classifier.make_loss(model.built)
-    params, held_out = model.init(jax.random.key(config.seed)), held_out_loss(prepare, loss, dataset)
-    return loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out)
+    held_out = held_out_loss(prepare, loss, dataset)
+    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
 
 
-def stages(config, dataset, model, workdir):
-    params = yield fit(config, dataset, workdir)
+def train(config, dataset, model, workdir):
+    params = train_network(config, workdir, trainable(config, dataset, model), dataset)
     if with_plain(config):
         print("training the classifier of clean data …", flush=True)
-        yield fit(plain_config(config), dataset, workdir / "plain")
+        plain = plain_config(config)
+        train_network(plain, workdir / "plain", trainable(plain, dataset, build(plain, dataset)), dataset)
     return params
 
 

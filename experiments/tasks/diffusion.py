@@ -1,7 +1,6 @@
 """A diffusion model, or by ``config.loss.flow_map`` a flow map, of any kind of data."""
 
-from collections.abc import Callable, Generator
-from pathlib import Path
+import functools
 from typing import Any
 
 import optax
@@ -10,7 +9,6 @@ from experiments import data, evaluation, models
 from experiments.cli import distributed
 from experiments.cli.config import Config
 from experiments.data import conditions
-from experiments.data.dataset import Dataset
 from experiments.evaluation.ema_sweep import ema_sweep
 from experiments.evaluation.run_metrics import evaluate as all_metrics
 from experiments.models import checks, inputs, runs
@@ -33,11 +31,11 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.task import Asked, Model
-from experiments.training import build_optimizer, loop
+from experiments.training import build_optimizer
 from experiments.training.fine_tuning import initial_params, take_unset
-from experiments.training.loop import Fit
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 from scorekit.io import as_path
-from scorekit.typing import PyTree
 
 FIELDS = task.fields(
     "diffusion",
@@ -48,7 +46,7 @@ FIELDS = task.fields(
     evaluation=evaluation.FIELDS,
 )
 OPENED_BY = "is a diffusion model, which this program does not take"
-check_continues, load = loop.check_same_run, inputs.load_data
+check_continues, load = check_same_run, inputs.load_data
 fields = lambda config=None: FIELDS
 
 
@@ -65,22 +63,18 @@ def build(config, dataset):
     return Model(config, model, "network", init, generate)
 
 
-def fit(config: Config, dataset: Dataset, model: built.Model, workdir: Path, draw: Callable | None = None) -> Fit:
-    """The training of a model."""
-    loss, options = make_loss(model), config.loss
+def trainable(config, dataset, model):
+    denoising, loss, options = model.built, make_loss(model.built), config.loss
     dropout = dropout_rates(config), options.joint_dropout, options.caption_dropout or 0.0
-    return Fit(
-        config,
-        workdir,
-        dataset,
-        params=initial_params(config, model),
-        prepare=make_prepare(model, dataset, *dropout),
+    return Trainable(
+        init=lambda key: initial_params(config, denoising),
+        prepare=make_prepare(denoising, dataset, *dropout),
         loss=loss,
+        optimizer=_optimizer(config, denoising),
+        held_out=held_out_loss(make_prepare(denoising, dataset), loss, dataset),
         ema=config.sampling.ema,
-        held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
-        draw=draw,
-        optimizer=_optimizer(config, model),
-        gathers=getattr(model.module, "gathers", ()),
+        draw=drawing(config, dataset, model.generate),
+        gathers=getattr(denoising.module, "gathers", ()),
     )
 
 
@@ -95,8 +89,7 @@ def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformati
     return optax.multi_transform({"network": network, "critic": critic}, of)
 
 
-def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
-    return (yield fit(config, dataset, model.built, workdir, drawing(config, dataset, model.generate)))
+train = functools.partial(task.train_one, trainable)
 
 
 def open_run(config, workdir, step=None, scales=None):

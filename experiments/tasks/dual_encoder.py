@@ -25,7 +25,9 @@ from experiments.models.loss import held_out_loss
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
-from experiments.training import loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 from scorekit.losses.contrastive import contrastive_loss
 from scorekit.typing import Array, Key, PyTree
 
@@ -37,7 +39,7 @@ FIELDS = task.fields(
     **embeddings.FIELDS,
 )
 OPENED_BY = "has embeddings and draws nothing; name the run of a model"
-load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -121,14 +123,14 @@ def build(config, dataset):
     return task.Model(config, model, "dual_encoder", lambda key: model.init(key))
 
 
-def stages(config, dataset, model, workdir):
-    prepare, ema = make_prepare(model.built), config.evaluation.ema
+def trainable(config, dataset, model):
+    prepare, optimizer = make_prepare(model.built), build_optimizer(config.training)
     axes = ("data", "fsdp") if config.training.parallel == "jit" else ("data",)
-    loss, params = make_loss(model.built, axes), model.init(jax.random.key(config.seed))
     held_out = held_out_loss(prepare, make_loss(model.built), dataset)
-    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, ema, held_out))
+    return Trainable(model.init, prepare, make_loss(model.built, axes), optimizer, held_out, config.evaluation.ema)
 
 
+train = functools.partial(task.train_one, trainable)
 open_run = functools.partial(task.open_run, check, load, build)
 
 

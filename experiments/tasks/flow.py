@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 
 from experiments import data, models
 from experiments.cli import distributed
@@ -16,7 +15,9 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
-from experiments.training import build_optimizer, loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 
 FIELDS = task.fields(
     "flow",
@@ -27,7 +28,7 @@ FIELDS = task.fields(
     evaluation=flow_metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check, check_continues, load, open_run = flows.check, loop.check_same_run, inputs.load_data, flows.open_run
+check, check_continues, load, open_run = flows.check, check_same_run, inputs.load_data, flows.open_run
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
 
@@ -38,21 +39,20 @@ def build(config, dataset):
     return task.Model(config, model, "network", init, generate)
 
 
-def stages(config, dataset, model, workdir):
+def trainable(config, dataset, model):
     loss, prepare = flows.make_loss(model.built), functools.partial(flows.make_prepare, model.built, dataset)
-    params = yield loop.Fit(
-        config,
-        workdir,
-        dataset,
-        params=model.init(jax.random.key(config.seed)),
+    return Trainable(
+        init=model.init,
         prepare=prepare(dropout_rates(config)),
         loss=loss,
-        ema=config.sampling.ema,
-        held_out=held_out_loss(prepare(), loss, dataset),
-        draw=drawing(config, dataset, model.generate),
         optimizer=build_optimizer(config.training, module=model.built.module),
+        held_out=held_out_loss(prepare(), loss, dataset),
+        ema=config.sampling.ema,
+        draw=drawing(config, dataset, model.generate),
     )
-    return params
+
+
+train = functools.partial(task.train_one, trainable)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

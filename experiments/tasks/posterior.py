@@ -21,11 +21,11 @@ from experiments.models.posterior import Posterior, use_statistics, write_statis
 from experiments.models.run_files import config_of, restore
 from experiments.reporting import posterior as reporting
 from experiments.reporting.run_report import Findings
-from experiments.reporting.samples import drawing
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import diffusion, task
 from experiments.tasks.task import Asked
-from experiments.training import loop
+from experiments.training.run import check_same_run
+from experiments.training.train_network import train_network
 from experiments.training.writers import read_metrics
 
 _LOSS = models.FIELDS["loss"].but(times="log_normal_sigma", label_dropout=0.0, vector_dropout=0.0, map_dropout=0.0)
@@ -39,7 +39,8 @@ FIELDS = task.fields(
     evaluation=posteriors.FIELDS,
 )
 OPENED_BY = "is a posterior, which this program does not take; sample and evaluate do"
-load, drawn_by, check_continues, build = data.build, diffusion.drawn_by, loop.check_same_run, diffusion.build
+load, drawn_by, check_continues = data.build, diffusion.drawn_by, check_same_run
+build, trainable = diffusion.build, diffusion.trainable
 fields = lambda config=None: FIELDS
 
 
@@ -55,11 +56,10 @@ def check(config, dataset):
     checks.check_trainable(config)
 
 
-def stages(config, dataset, model, workdir):
+def train(config, dataset, model, workdir):
     if distributed.is_first():
         write_statistics(dataset, workdir)
-    draw = drawing(config, dataset, model.generate)
-    params = yield diffusion.fit(config, dataset, model.built, workdir, draw)
+    params = train_network(config, workdir, trainable(config, dataset, model), dataset)
     step = best_step(workdir)
     if step in (None, config.training.steps):
         return params

@@ -2,8 +2,6 @@
 
 import functools
 
-import jax
-
 from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
@@ -15,7 +13,9 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.reporting.sequence import sequence_tables
 from experiments.tasks import task
-from experiments.training import build_optimizer, loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 
 FIELDS = task.fields(
     "sequence",
@@ -26,7 +26,7 @@ FIELDS = task.fields(
     evaluation=sequence_metrics.FIELDS,
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
-check_continues, load = loop.check_same_run, sequences.load_data
+check_continues, load = check_same_run, sequences.load_data
 fields = lambda config=None: FIELDS
 
 
@@ -42,22 +42,21 @@ def build(config, dataset):
     return task.Model(config, model, "network", init, generate(config, model, dataset))
 
 
-def stages(config, dataset, model, workdir):
+def trainable(config, dataset, model):
     loss, prepare = sequences.make_loss(model.built), functools.partial(sequences.make_prepare, model.built, dataset)
-    params = yield loop.Fit(
-        config,
-        workdir,
-        dataset,
-        params=sequences.init_params(model.built, jax.random.key(config.seed)),
+    return Trainable(
+        init=model.init,
         prepare=prepare(config.loss.label_dropout),
         loss=loss,
-        ema=config.sampling.ema,
-        held_out=held_out_loss(prepare(), loss, dataset),
-        draw=drawing(config, dataset, model.generate),
         optimizer=build_optimizer(config.training, module=model.built.module),
+        held_out=held_out_loss(prepare(), loss, dataset),
+        ema=config.sampling.ema,
+        draw=drawing(config, dataset, model.generate),
         gathers=getattr(model.built.module, "gathers", ()),
     )
-    return params
+
+
+train = functools.partial(task.train_one, trainable)
 
 
 def open_run(config, workdir, step=None, scales=None):

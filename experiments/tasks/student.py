@@ -5,7 +5,6 @@ the config says: the student learns γ (``config.sampling.guidance_scale``) and 
 """
 
 import functools
-from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +25,9 @@ from experiments.models.sampling import build_sampler, make_sampler
 from experiments.reporting.samples import drawing
 from experiments.tasks import diffusion
 from experiments.tasks.task import Model
-from experiments.training import distillation, flow_map_students, students
-from experiments.training.loop import Fit
+from experiments.training import build_optimizer, distillation, flow_map_students, students
+from experiments.training.loop import Trainable
+from experiments.training.train_network import train_network
 from scorekit import flow_maps
 from scorekit.arguments import Count, OneOf
 from scorekit.io import as_path, in_bucket
@@ -137,7 +137,47 @@ def published(own: Config, options: Config, schedule: Schedule) -> Config:
     return found
 
 
-def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
+def training_task(dataset: Dataset, model: Model) -> tuple[Denoising, students.TrainingTask]:
+    """The network that is trained by any method but the progressive one, and its training task."""
+    run, own, options = model.plan
+    found, teacher, schedule = model.config, distillation.teacher_of(own, run), run.model.schedule
+    if options.method in flow_map_students.LOSSES:
+        student = flow_map_students.student_of(found, run, teacher)
+        task = students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
+        return student.model, task
+    if options.method == "consistency":
+        ends = build_sampler(own, schedule)[1]
+        path = students.flow_grid(schedule, options.last, ends[0], ends[-1])
+        return run.model, students.consistency(run.model, dataset, run.params, teacher, path, options)
+    ts = jnp.asarray(found.sampling.grid.times)
+    return run.model, students.matching(run.model, dataset, run.params, teacher, ts, options, own.training)
+
+
+def trainable_of(config: Config, dataset: Dataset, model: Denoising, task: students.TrainingTask) -> Trainable:
+    """A student, which is saved as a run of ``config``."""
+    generate = make_sampler(config, model, dataset)
+    draw = drawing(config, dataset, generate, f"{config.sampling.steps} steps, after {{:,}} of training")
+    return Trainable(
+        init=lambda key: task.params,
+        prepare=task.prepare,
+        loss=task.loss,
+        optimizer=task.optimizer or build_optimizer(config.training),
+        held_out=task.held_out or held_out_loss(task.prepare, task.loss, dataset, 256),
+        ema=config.sampling.ema,
+        draw=lambda path, params, step: draw(path, task.student(params), step),
+    )
+
+
+def trainable(config, dataset, model):
+    run, own, options = model.plan
+    if options.method != "progressive":
+        return trainable_of(model.config, dataset, *training_task(dataset, model))
+    ts = first_times(own, options, run.model.schedule)
+    task = students.progressive(run.model, dataset, run.params, distillation.teacher_of(own, run), ts)
+    return trainable_of(students.config_of_student(own, options.method, ts[::2]), dataset, run.model, task)
+
+
+def train(config, dataset, model, workdir):
     run, own, options = model.plan
     scale, most, steps = own.sampling.guidance_scale, options.get("guidance_max"), options.steps
     distillation.keep_recipe(
@@ -154,26 +194,17 @@ def stages(config, dataset, model, workdir) -> Generator[Fit, PyTree, PyTree]:
     count = f"{steps} step{'s' * (steps > 1)}"
     print(f"distilling step {run.step:,} at {guided} into {count} by {options.method} …", flush=True)
     if options.method == "progressive":
-        return (yield from rounds(dataset, model, workdir))
-    found, teacher, schedule = model.config, distillation.teacher_of(own, run), run.model.schedule
-    if options.method in flow_map_students.LOSSES:
-        student = flow_map_students.student_of(found, run, teacher)
-        network, where = student.model, workdir
-        task = students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
-    elif options.method == "consistency":
-        ends, network, where = build_sampler(own, schedule)[1], run.model, workdir
-        path = students.flow_grid(schedule, options.last, ends[0], ends[-1])
-        task = students.consistency(run.model, dataset, run.params, teacher, path, options)
-    else:
-        ts, network, where = jnp.asarray(found.sampling.grid.times), run.model, workdir / "training"
-        task = students.matching(run.model, dataset, run.params, teacher, ts, options, own.training)
-    params = task.student((yield fit(found, dataset, network, where, task)))
-    if where != workdir:  # more was trained than the student
-        distillation.publish(found, workdir, dataset, params, found.training.steps)
+        return rounds(dataset, model, workdir)
+    network, task = training_task(dataset, model)
+    more = options.method == "matching"  # more is trained than the student
+    one = trainable_of(model.config, dataset, network, task)
+    params = task.student(train_network(model.config, workdir / "training" if more else workdir, one, dataset))
+    if more:
+        distillation.publish(model.config, workdir, dataset, params, model.config.training.steps)
     return params
 
 
-def rounds(dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTree, PyTree]:
+def rounds(dataset: Dataset, model: Model, workdir: Path) -> PyTree:
     """The rounds of progressive distillation: each student is the teacher of the next."""
     run, own, options = model.plan
     ts, params, teacher = first_times(own, options, run.model.schedule), run.params, distillation.teacher_of(own, run)
@@ -184,16 +215,6 @@ def rounds(dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTr
         ts = ts[::2]
         found = students.config_of_student(own, options.method, ts)
         where = workdir if count == options.steps else workdir / "rounds" / str(count)
-        params = yield fit(found, dataset, run.model, where, task)
+        params = train_network(found, where, trainable_of(found, dataset, run.model, task), dataset)
         teacher = functools.partial(run.model.denoiser, params)
     return params
-
-
-def fit(config: Config, dataset: Dataset, model: Denoising, where: Path, task: students.TrainingTask) -> Fit:
-    """The training of a student, which is saved as a run of ``config``."""
-    generate = make_sampler(config, model, dataset)
-    draw = drawing(config, dataset, generate, f"{config.sampling.steps} steps, after {{:,}} of training")
-    held_out = task.held_out or held_out_loss(task.prepare, task.loss, dataset, 256)
-    of_student = lambda path, params, step: draw(path, task.student(params), step)
-    return Fit(config, where, dataset, task.params, task.prepare, task.loss, config.sampling.ema, held_out, of_student,
-               task.optimizer)  # fmt: skip

@@ -1,6 +1,6 @@
 """The interface of a task, and the values that its functions exchange."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +17,8 @@ from experiments.models.run_files import check_class_names, check_weights, resto
 from experiments.models.runs import Run
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
-from experiments.training.loop import Fit
+from experiments.training.loop import Trainable
+from experiments.training.train_network import train_network
 from scorekit.arguments import Count, OneOf
 from scorekit.typing import PyTree
 
@@ -34,7 +35,7 @@ class Model(NamedTuple):
       section: section of the network in the config.
       init: ``key -> parameters``, at step 0.
       generate: the sampler, see :func:`experiments.models.sampling.make_sampler`; None for a model that draws nothing.
-      plan: further values for the ``stages`` of the same task.
+      plan: further values for ``train`` of the same task.
     """
 
     config: Config
@@ -94,8 +95,12 @@ class Task(Protocol):
         """Puts the parts of the config together."""
         ...
 
-    def stages(self, config: Config, dataset: Dataset, model: Model, workdir: Path) -> Generator[Fit, PyTree, PyTree]:
-        """``params = yield Fit(…)`` for every network that is trained; returns the parameters that are published."""
+    def trainable(self, config: Config, dataset: Dataset, model: Model) -> Trainable:
+        """The network that is trained, or the first of several; nothing is computed."""
+        ...
+
+    def train(self, config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
+        """Trains into ``workdir``, or continues; returns the parameters that are published."""
         ...
 
     def open_run(self, config: Config, workdir: Path, step: int | None, scales: Sequence[float] | None) -> Run:
@@ -125,6 +130,11 @@ def open_run(check, load, build, config: Config, workdir: Path, step: int | None
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
     return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
+
+
+def train_one(trainable, config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
+    """``train`` of a task with one network; ``trainable`` is the function of the task."""
+    return train_network(config, workdir, trainable(config, dataset, model), dataset)
 
 
 def draws_nothing(config: Config) -> str:

@@ -7,8 +7,6 @@ given. The folder of the run then also holds audio widgets and piano rolls, and 
 import functools
 import time
 
-import jax
-
 from experiments import data
 from experiments.cli import distributed, progress
 from experiments.data.dataset import evenly, rows_of
@@ -23,7 +21,10 @@ from experiments.reporting.report import Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table
 from experiments.tasks import task
-from experiments.training import loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+from experiments.training.train_network import train_network
 from scorekit.io import as_path
 
 FIELDS = task.fields(
@@ -34,7 +35,7 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
 _NOISE_DB = 20.0
-load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -48,14 +49,17 @@ def build(config, dataset):
     return task.Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
 
 
-def stages(config, dataset, model, workdir):
+def trainable(config, dataset, model):
+    prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
+    held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
+    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+
+
+def train(config, dataset, model, workdir):
     note_metrics.mir_eval()  # without it the evaluation would fail after the training
     if distributed.is_first():
         write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
-    prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
-    params = model.init(jax.random.key(config.seed))
-    held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+    return train_network(config, workdir, trainable(config, dataset, model), dataset)
 
 
 open_run = functools.partial(task.open_run, check, load, build)

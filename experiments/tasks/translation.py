@@ -5,7 +5,6 @@ The folder of the run then also holds held-out notes, their reconstructions and 
 
 import functools
 
-import jax
 import numpy as np
 
 from experiments import data
@@ -21,14 +20,16 @@ from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
-from experiments.training import loop
+from experiments.training import build_optimizer
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
 from scorekit.io import as_path
 
 FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
 FURTHER = 3
 """Families from a note's own to the one that it is translated to."""
-load, drawn_by, check_continues = data.build, task.draws_nothing, loop.check_same_run
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -41,13 +42,13 @@ def build(config, dataset):
     return task.Model(config, model, "translation", functools.partial(translation.init_params, model))
 
 
-def stages(config, dataset, model, workdir):
+def trainable(config, dataset, model):
     prepare, loss = translation.make_prepare(model.built), translation.make_loss(model.built)
     held_out = held_out_loss(prepare, loss, dataset)
-    params = model.init(jax.random.key(config.seed))
-    return (yield loop.Fit(config, workdir, dataset, params, prepare, loss, config.evaluation.ema, held_out))
+    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
 
 
+train = functools.partial(task.train_one, trainable)
 open_run = functools.partial(task.open_run, check, load, build)
 
 

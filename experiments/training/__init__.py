@@ -45,7 +45,8 @@ FIELDS = Section(
     parallel=Field("jit", OneOf("jit", "pmap"), '"jit" (one program over a mesh) or "pmap".'),
     fsdp=Field(1, Count(-1, 2**20), """
         Devices that hold one copy of parameters, averages and optimiser state; -1 for all devices."""),
-    skip_limit=Field(20, Count(1), "Stop after this many consecutive steps whose loss was not finite."),
+    skip_limit=Field(20, Count(1), """
+        Stop after this many consecutive steps whose loss was not finite, of which every tenth is looked at."""),
     log_every=Field(50, Count(1), "Steps between metrics."),
     sample_every=Field(500, Count(1), "Steps between pictures of samples."),
     checkpoint_every=Field(500, Count(1), "Steps between checkpoints."),

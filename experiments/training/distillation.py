@@ -16,6 +16,7 @@ from experiments.models.conditioning import GUIDANCE, conditions_for
 from experiments.models.guidance import make_guided
 from experiments.models.runs import Run
 from experiments.training import flow_map_students, students
+from experiments.training.run import check_same
 from scorekit import training
 from scorekit.io import write_atomic
 from scorekit.typing import PyTree
@@ -83,12 +84,8 @@ def keep_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     recipe, old = json.loads(json.dumps(recipe)), recipe_of(folder)
     if not old and distributed.is_first():
         write_atomic(folder / RECIPE, json.dumps(recipe, indent=2) + "\n")
-    for name in {**old, **recipe} if old else ():
-        if old.get(name) != recipe.get(name):
-            raise ConfigError(
-                f"{name}={recipe.get(name)}: the student in {folder} has {old.get(name)}; use another --workdir, or "
-                f"the old value to continue it"
-            )
+    if old:
+        check_same(recipe, old, folder)
 
 
 def publish(config: Config, folder: Path, dataset: Dataset, params: PyTree, step: int) -> None:

@@ -1,9 +1,8 @@
-"""Training in one go, for comparisons: no metrics, no pictures, nothing to resume."""
+"""Training in one go, for comparisons: no run and nothing to resume."""
 
 from collections.abc import Iterator, Sequence
 
 import jax
-import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config
@@ -12,7 +11,8 @@ from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model
 from experiments.training import build_optimizer
-from experiments.training.skipped import SkippedSteps
+from experiments.training.feeding import feed
+from experiments.training.hooks import skip_limit
 from scorekit import training
 from scorekit.training import TrainState
 
@@ -22,20 +22,21 @@ def quick_fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[in
 
     The model has the weighting and times to train with; of ``config.loss`` only the dropout of conditions is read.
     """
-    options = config.training
+    options, loss, mesh = config.training, config.loss, training.make_mesh()
     optimizer = build_optimizer(options, module=model.module)
-    loss = config.loss
     prepare = make_prepare(model, dataset, dropout_rates(config), loss.joint_dropout, loss.caption_dropout or 0.0)
-    step = training.make_train_step(prepare, make_loss(model), optimizer)
+    train_step = training.make_train_step(prepare, make_loss(model), optimizer, mesh=mesh)
+    size, averages = {"steps": options.steps, "batch_size": options.batch_size}, options.power_ema or ()
     for seed in seeds:
         key = jax.random.key(seed)
-        state = training.init_state(key, model.init(key), optimizer, options.ema_decays, options.power_ema or ())
-        with progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar:
-            skipped = SkippedSteps(options.skip_limit)
-            for i in range(options.steps):
-                share = np.full(options.batch_size, i / max(options.steps - 1, 1), np.float32)
-                state, metrics = step(state, {**dataset.batch(seed, i, options.batch_size), "progress": share})
-                skipped.add(i + 1, metrics)
-                bar.update(i + 1, metrics["loss"])
-            skipped.wait()
+        state = training.init_state(key, model.init(key), optimizer, options.ema_decays, averages)
+        with (
+            progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar,
+            feed(dataset, mesh, seed=seed, **size) as batches,
+        ):
+            for step, batch in enumerate(batches, 1):
+                state, metrics = train_step(state, batch)
+                bar.update(step, metrics["loss"])
+                if step % skip_limit.EVERY == 0 or step == options.steps:
+                    skip_limit.check(state, options.skip_limit)
         yield state

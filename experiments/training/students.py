@@ -31,7 +31,7 @@ Teacher = Callable[[Mapping[str, Any]], Denoiser]
 
 
 class TrainingTask(NamedTuple):
-    """Arguments of :func:`experiments.training.loop.fit` for a student; ``student`` picks its parameters out."""
+    """Arguments of :class:`experiments.training.loop.Trainable` for a student; ``student`` picks its parameters out."""
 
     params: PyTree
     prepare: Callable

@@ -1,8 +1,7 @@
 """Metrics on disk: ``metrics.jsonl`` for programs and TensorBoard events for people.
 
 One line of ``metrics.jsonl`` is one JSON object: ``step``, ``time`` (seconds since 1970), then the metrics by name.
-A number that JSON lacks is the string ``"nan"``, ``"inf"`` or ``"-inf"``, so that any JSON reader accepts the file
-and a diverged run stays visible; :func:`read_metrics` gives floats back.
+A number that JSON lacks is the string ``"nan"``, ``"inf"`` or ``"-inf"``; :func:`read_metrics` gives floats back.
 
 A run that resumes at step k drops the lines after step k, so that its file ends up equal, except for times and speeds,
 to the file of a run that was never stopped. For that, write the line of step k before saving the checkpoint of step k.
@@ -47,10 +46,10 @@ class MetricWriter:
 
     def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int | None = None):
         self.path = as_path(workdir) / "metrics.jsonl"
-        kept = [] if resume_step is None else [x for x in _rows(self.path, repair=True) if x["step"] <= resume_step]
-        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        # a whole line reaches the system, or all of them the bucket, at each write
-        self._file = _Object(self.path) if in_bucket(self.path) else self.path.open("a", buffering=1)
+        rows = _rows(self.path) if resume_step is not None and self.path.exists() else []
+        kept = [row for row in rows if row["step"] <= (resume_step or 0)]
+        self._text = "".join(json.dumps(row) + "\n" for row in kept)
+        write_atomic(self.path, self._text)
         self._board = _Board(self.path.parent / "tensorboard", first_step=0 if resume_step is None else resume_step + 1)
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
@@ -62,8 +61,16 @@ class MetricWriter:
         row = {"step": int(step), "time": round(time.time(), 3)}
         row.update({name: x if math.isfinite(x) else str(x) for name, x in plain.items()})
         with _naming(self.path):
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._append(json.dumps(row, allow_nan=False) + "\n")
         self._board.scalars(step, plain)
+
+    def _append(self, line: str) -> None:
+        if in_bucket(self.path):  # where nothing can be appended: each line writes all of them
+            self._text += line
+            self.path.write_text(self._text)
+        else:
+            with self.path.open("a") as file:
+                file.write(line)
 
     def picture(self, step: int, name: str, png: str | os.PathLike[str]) -> None:
         """Shows a PNG file in TensorBoard."""
@@ -71,8 +78,7 @@ class MetricWriter:
 
     def close(self) -> None:
         """Writes everything out; the writer is of no use afterwards."""
-        with contextlib.closing(self._board), _naming(self.path):
-            self._file.close()
+        self._board.close()
 
     def __enter__(self) -> "MetricWriter":
         return self
@@ -86,20 +92,6 @@ def show_pictures(workdir: str | os.PathLike[str], step: int, paths: Iterable[st
     with contextlib.closing(_Board(as_path(workdir) / "tensorboard", first_step=step + 1)) as board:
         for path in map(as_path, paths):
             board.png(step, path.stem, path)
-
-
-class _Object:
-    """A file of lines in a bucket, where nothing can be appended: each line writes all of them."""
-
-    def __init__(self, path: Path):
-        self._path, self._text = path, path.read_text()
-
-    def write(self, line: str) -> None:
-        self._text += line
-        self._path.write_text(self._text)
-
-    def close(self) -> None:
-        """Nothing is left to write."""
 
 
 class _Board:
@@ -166,41 +158,27 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl``, oldest first; a last line that was cut short is left out.
-
-    Raises:
-      ValueError: naming a line, other than the last, that is not a JSON object with an integer ``step``.
-    """
-    rows = _rows(as_path(path), repair=False)
+    """The rows of a ``metrics.jsonl``, oldest first; see :func:`_rows`."""
+    rows = _rows(as_path(path))
     return [{name: _NOT_IN_JSON.get(x, x) if isinstance(x, str) else x for name, x in row.items()} for row in rows]
 
 
-def _rows(path: Path, *, repair: bool) -> list[dict[str, Any]]:
-    """The rows as they stand in the file. Lines that are none are dropped with a warning if ``repair``."""
-    if repair and not path.exists():
-        return []
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows as they stand in the file, without a last line that was cut short and, with a warning, damaged lines."""
     *lines, _ = path.read_bytes().split(b"\n")  # what follows the last newline was cut short, or is empty
-    rows, dropped = [], []
+    rows, damaged = [], []
     for number, line in enumerate(lines, 1):
-        row = _row(line)
-        if row is not None:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict) and type(row.get("step")) is int:
             rows.append(row)
-        elif repair:
-            dropped.append(number)
         else:
-            raise ValueError(f"{path}, line {number}, must be JSON, an object with an integer step, got {line[:80]!r}")
-    if dropped:
-        which = ", ".join(map(str, dropped[:6])) + (" …" if len(dropped) > 6 else "")
-        warnings.warn(f"{path}: damaged lines are dropped: {which}", stacklevel=3)
+            damaged.append(str(number))
+    if damaged:
+        warnings.warn(f"{path}: damaged lines are left out: {', '.join(damaged)}", stacklevel=3)
     return rows
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and type(row.get("step")) is int else None
 
 
 def _number(name: str, value: Any) -> int | float:

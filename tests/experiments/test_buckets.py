@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from programs import POINTS, fails, given, overridden, succeeds
 
 from experiments.cli.endings import ProgramError
-from experiments.training import bucket_lock, lock
+from experiments.training import lock
 from experiments.training.writers import MetricWriter, read_metrics
 from scorekit.io import as_path, in_bucket, write_atomic
 from scorekit.training import checkpoints, restoring
@@ -45,7 +45,7 @@ def bucket(tmp_path, monkeypatch):
     local = lambda directory: as_path(str(directory).replace("gs://bucket", str(tmp_path / "bucket")))
     for module in (restoring, checkpoints):
         monkeypatch.setattr(module, "absolute", lambda directory: epath.Path(local(directory)))
-    monkeypatch.setattr(bucket_lock, "SETTLED_AFTER", 0.01)
+    monkeypatch.setattr(lock, "SETTLED_AFTER", 0.01)
     return tmp_path / "bucket"
 
 
@@ -80,7 +80,7 @@ def test_one_process_holds_the_lock(bucket):
         assert held is not None
         held.check()
         with pytest.raises(ProgramError, match=r"gs://bucket/run: process .* trains here"):
-            bucket_lock.BucketLock(folder / lock.NAME)
+            lock.Lock(folder / lock.NAME)
         other = {"host": "other", "pid": 1, "token": "another", "touched": time.time()}
         (bucket / "run" / lock.NAME).write_text(json.dumps(other))
         with pytest.raises(ProgramError, match="process 1 on other"):

@@ -73,7 +73,7 @@ def test_distillation_continues_with_the_same_teacher_only(distill, student, tmp
     distill(folder, "progressive", f"{SMALL} training.steps=6")
     assert "resuming  from step 4" in capsys.readouterr().out
     error = error_of(distill, folder, "progressive", f"{SMALL} sampling.guidance_scale=3")
-    assert "config.sampling.guidance_scale=3.0: the student in" in error
+    assert "config.sampling.guidance_scale=3.0: the run in" in error
 
 
 @pytest.mark.slow

@@ -15,9 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from experiments import data, tasks
 from experiments.configs import base
-from experiments.models.model import build_model
-from experiments.training import loop
-from experiments.training.feeding import SPEED
+from experiments.models.run_files import restore
+from experiments.training.hooks.log import SPEED
 from experiments.training.writers import read_metrics
 
 STEPS, EVERY = 12, 4
@@ -174,9 +173,10 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
     config = base.saved(str(copied))
     dataset = data.build(config)
-    state = loop.fit(tasks.diffusion.fit(config, dataset, build_model(config, dataset), copied))
+    model = tasks.diffusion.build(config, dataset)
+    params = tasks.diffusion.train(config, dataset, model, copied)
     assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
-    assert int(state.step) == STEPS
+    chex.assert_trees_all_equal(params, restore("--workdir", copied, STEPS, config.sampling.ema)[1])
     assert_same_run(copied, finished[0])
 
 

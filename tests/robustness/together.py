@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from robustness.processes import LIMIT, ROOT, Case
 
-from experiments.training.feeding import SPEED
+from experiments.training.hooks.log import SPEED
 from experiments.training.writers import read_metrics
 from scorekit.training import restore_params
 

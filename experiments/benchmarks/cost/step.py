@@ -14,7 +14,6 @@ of the time of some training steps, fed as in ``experiments.train``, in which th
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +35,7 @@ from experiments.planning.chips import named
 from experiments.planning.counting import flops
 from experiments.tasks import diffusion
 from experiments.training.feeding import feed
-from experiments.training.loop import Fit
+from experiments.training.loop import Trainable
 from scorekit import training as steps
 from scorekit.typing import PyTree
 
@@ -103,18 +102,20 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
     return step
 
 
-def train(fit: Fit, model: Model, params: PyTree, turns: int) -> tuple[Side, Side, Timing, float, float]:
+def train(
+    config: Config, dataset: Dataset, one: Trainable, model: Model, params: PyTree, turns: int
+) -> tuple[Side, Side, Timing, float, float]:
     """The training step, the minimal step, both in turns, operations of the minimal, fraction of time without data."""
-    options, copy = fit.config.training, functools.partial(jax.tree.map, jnp.copy)
-    optimizer, mesh = fit.optimizer, steps.make_mesh(options.fsdp)
-    assert optimizer is not None
-    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
-    step = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **switches)
+    options, copy = config.training, functools.partial(jax.tree.map, jnp.copy)
+    optimizer, mesh = one.optimizer, steps.make_mesh(options.fsdp)
+    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": one.gathers}
+    step = steps.make_train_step(one.prepare, one.loss, optimizer, mesh=mesh, **switches)
     state = steps.init_state(jax.random.key(0), copy(params), optimizer, options.ema_decays)
     states = [steps.place_state(state, mesh)]
-    with feed(fit.config, fit.dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
+    size = {"steps": options.steps, "batch_size": options.batch_size}
+    with feed(dataset, mesh, seed=config.seed, **size) as batches:
         batch = next(batches)
-        minimal = minimal_step(model, fit.dataset, optimizer)
+        minimal = minimal_step(model, dataset, optimizer)
         plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
         operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
         ours, theirs = _side(step, states, batch), _side(minimal, [plain], batch)
@@ -182,8 +183,8 @@ def run(config: Config, turns: int) -> None:
     parameters = human(sum(x.size for x in jax.tree.leaves(params)))
     kind = f"{number} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}"
     print(f"{kind}; {dataset.name}, {parameters} parameters")
-    fit = diffusion.fit(config, dataset, model, Path())
-    ours, theirs, timing, operations, waiting = train(fit, model, params, turns)
+    one = diffusion.trainable(config, dataset, diffusion.build(config, dataset))
+    ours, theirs, timing, operations, waiting = train(config, dataset, one, model, params, turns)
     print(f"\n{'':44}{'scorekit':>12}{'minimal':>12}{'ratio':>8}")
 
     def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:

@@ -12,7 +12,7 @@ import optax
 from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.training import build_optimizer
-from experiments.training.skipped import SkippedSteps
+from experiments.training.hooks import skip_limit
 from experiments.training.students import TrainingTask
 from scorekit import training
 from scorekit.typing import PyTree
@@ -47,17 +47,16 @@ def train(task: TrainingTask, config: Config, dataset: Dataset, seconds: float) 
     )
     params = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), task.params)  # the step takes its buffers
     state = training.init_state(jax.random.key(config.seed), params, optimizer, options.ema_decays)
-    step, skipped = training.make_train_step(task.prepare, task.loss, optimizer), SkippedSteps(options.skip_limit)
+    step = training.make_train_step(task.prepare, task.loss, optimizer)
     while spent < seconds:
         progress = spent / seconds
         scaling = cast(Any, state.opt_state)[-1]
         scaling.hyperparams["step_size"] = jnp.float32(rate(progress))
         batch = dataset.batch(config.seed, updates, options.batch_size)
         start = time.process_time()
-        state, metrics = step(state, {**batch, "progress": np.full(options.batch_size, progress, np.float32)})
+        state, _ = step(state, {**batch, "progress": np.full(options.batch_size, progress, np.float32)})
         jax.block_until_ready(state)
         spent += (time.process_time() - start) * (updates >= _COMPILING)
         updates += 1
-        skipped.add(updates, metrics)
-    skipped.wait()
+        skip_limit.check(state, options.skip_limit)
     return Trained(task.student(state.ema[str(options.ema_decays[0])]), updates, spent)

@@ -4,7 +4,7 @@ Every method has a budget of floating-point operations for training on phrases o
 XLA's ``cost_analysis`` counts them in the gradient of one batch; this determines the number of steps of each network.
 The flat model uses the full budget; autoencoder and prior, and low-rate model and upsampler, share it as ``SHARES``
 says. Encoding the training set is part of the budget of the prior. Networks are trained with
-:func:`experiments.training.loop.fit`. The same command continues a training that was stopped.
+:mod:`experiments.training.train_network`. The same command continues a training that was stopped.
 
 Then phrases of each method, with the instruments of the test phrases, are compared with the test phrases:
 Fréchet distances of the autocorrelation of onsets and of the self-similarity of the chroma at lags up to 2 and 3 s
@@ -32,7 +32,6 @@ from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
 from experiments.models.latents import STATISTICS, load_data
-from experiments.models.run_files import averaged
 from experiments.models.runs import Run, write_results
 from experiments.projects.audio.sound.phrase_statistics import distances, statistics
 from experiments.reporting.audio_widgets import audio_widgets
@@ -107,14 +106,14 @@ def fit_part(
     task = tasks.of(config)
     dataset = task.load(config)
     model, workdir = task.build(config, dataset), folder / part.replace(" ", "_")
-    fit = lambda: next(task.stages(config, dataset, model, workdir))._replace(draw=None)
-    batch, untrained = dataset.batch(config.seed, 0, config.training.batch_size), fit()
-    per_step = step_operations(untrained.prepare, untrained.loss, untrained.params, batch)
+    one, batch = task.trainable(config, dataset, model), dataset.batch(config.seed, 0, config.training.batch_size)
+    per_step = step_operations(one.prepare, one.loss, one.init(jax.random.key(config.seed)), batch)
     steps = max(round((flops - spent) / per_step), 2)
     config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
     start = time.monotonic()
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
-    params = averaged(loop.fit(fit()), "0.99")
+    one = task.trainable(config, dataset, model)._replace(ema="0.99", draw=None)  # its optimiser knows the steps
+    params = train_network(config, workdir, one, dataset)
     cost = Cost(per_step, steps, per_step * steps + spent, time.monotonic() - start)
     if config.data.crop is not None and part != "autoencoder":
         config = for_full_sounds(config)

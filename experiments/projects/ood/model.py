@@ -16,11 +16,11 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import flows
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.model import Model, at_params, build_model, unconditional
-from experiments.models.run_files import averaged
+from experiments.models.model import Model, at_params, unconditional
 from experiments.models.runs import open_run
 from experiments.tasks import diffusion, saved
-from experiments.training import loop
+from experiments.training.run import check_same_run
+from experiments.training.train_network import train_network
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
 from scorekit.typing import Array, Denoiser, Key, Schedule
 
@@ -71,21 +71,21 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
             return _of_flow(config, run.model, run.params, dataset, f"flow {folder.name}, step {run.step:,}")
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
-    model = build_model(options, dataset)
-    param_shapes(options, "network", lambda: model.init(jax.random.key(0)), copies=COPIES)
-    state = loop.fit(diffusion.fit(options, dataset, model, workdir / "model"))
-    params = averaged(state, options.sampling.ema)
-    model = at_params(model, params)
+    built = diffusion.build(options, dataset)
+    param_shapes(options, "network", lambda: built.init(jax.random.key(0)), copies=COPIES)
+    one = diffusion.trainable(options, dataset, built)._replace(draw=None)
+    params = train_network(options, workdir / "model", one, dataset)
+    model = at_params(built.built, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")
 
 
-def check_training(options: Config, workdir: Path) -> None:
+def check_training(options: Config, dataset: Dataset, workdir: Path) -> None:
     """Validates the config of the network that is trained here."""
     base.check_fields(options)
-    diffusion.check(options)
+    diffusion.check(options, dataset)
     training.check(options)
     training.check_devices(options)
-    loop.check_same_run(options, workdir / "model")
+    check_same_run(options, workdir / "model")
 
 
 def _network(config: Config, model: Model, params, dataset: Dataset, name: str) -> ScoredModel:

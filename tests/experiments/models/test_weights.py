@@ -4,17 +4,17 @@ import json
 import re
 import shutil
 
-import jax
 import optax
 import pytest
 from programs import changed, error_of, fails, save_run, succeeds
 
 from experiments import data
-from experiments.cli.config import ConfigError, load_resolved
+from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.configs.images import digits, smoke
 from experiments.models import model, run_files
-from experiments.training import loop
+from experiments.training.loop import Trainable
+from experiments.training.train_network import train_network
 from scorekit import training
 from scorekit.training.restoring import restore_extra
 
@@ -138,24 +138,23 @@ def test_an_edited_config_file_is_noticed(recorded, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tmp_path, monkeypatch):
+def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tmp_path):
     workdir = edited(recorded, tmp_path / "run", '"name": "cosine"', '"name": "sigmoid"')
     config = base.saved(str(workdir))
     config.training.update(steps=7, warmup_steps=1, batch_size=4, sample_every=100)
     dataset = data.build(config)
-    params = model.init_params(model.build_model(config, dataset), jax.random.key(0))
-    monkeypatch.setattr(loop, "build_optimizer", lambda options: optax.sgd(0.1))
-    one = loop.Fit(
-        config,
-        workdir,
-        dataset,
-        params=params,
+    one = Trainable(
+        init=model.build_model(config, dataset).init,
         prepare=lambda key, batch: batch,
         loss=lambda params, batch: (0.0 * batch["label"], {}),
-        ema="none",
+        optimizer=optax.sgd(0.1),
         held_out=lambda params: 0.0,
     )
-    fit = lambda: loop.fit(one)
+
+    def fit():
+        save_resolved(config, workdir / "config.json")  # as if somebody had edited it
+        train_network(config, workdir, one, dataset)
+
     with pytest.raises(ConfigError, match=r"config.schedule.name=sigmoid: the weights in .* trained with cosine"):
         fit()
     config.schedule.name = "cosine"

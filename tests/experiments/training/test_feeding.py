@@ -2,15 +2,16 @@
 
 import itertools
 import time
+from types import SimpleNamespace
 
 import numpy as np
-from ml_collections import ConfigDict
+import pytest
 from programs import error_of
 
-from experiments.training.agreement import LAG, Agreement
-from experiments.training.feeding import Waiting, feed
+from experiments.training.feeding import Clock, feed
+from scorekit.training import make_mesh
 
-CONFIG = ConfigDict({"seed": 3, "training": {"steps": 5, "batch_size": 2}})
+SIZES = {"seed": 3, "batch_size": 8, "steps": 5}
 
 
 class Numbers:
@@ -20,7 +21,7 @@ class Numbers:
         self.broken, self.closed, self.read = broken, False, []
 
     def batches(self, seed, first, size, index, count):
-        assert (seed, size, index, count) == (3, 2, 0, 1)
+        assert (seed, size, index, count) == (3, 8, 0, 1)
         try:
             for step in itertools.count(first):
                 self.read.append(step)
@@ -31,7 +32,7 @@ class Numbers:
 
 def test_batches_come_in_order_from_the_first_step_to_the_last():
     numbers = Numbers()
-    with feed(CONFIG, numbers, 2, lambda batch: batch) as batches:
+    with feed(numbers, make_mesh(), **SIZES, first=2) as batches:
         found = list(batches)
     assert [float(batch["x"][0, 0]) for batch in found] == [2, 3, 4]
     np.testing.assert_allclose([batch["progress"][0] for batch in found], [0.5, 0.75, 1.0])
@@ -41,57 +42,25 @@ def test_batches_come_in_order_from_the_first_step_to_the_last():
 
 def test_an_unfinished_feed_closes_its_source():
     numbers = Numbers()
-    with feed(CONFIG, numbers, 0, lambda batch: batch) as batches:
+    with feed(numbers, make_mesh(), **SIZES) as batches:
         next(batches)
     assert numbers.closed
 
 
 def test_a_batch_that_is_not_finite_is_named():
-    with feed(CONFIG, Numbers(broken=1), 0, lambda batch: batch) as batches:
+    with feed(Numbers(broken=1), make_mesh(), **SIZES) as batches:
         next(batches)
-        assert "x of 2 of 2 examples of batch 2 is not finite" in error_of(next, batches)
+        assert "x of 8 of 8 examples of batch 2 is not finite" in error_of(next, batches)
 
 
-def test_waiting_leaves_out_what_was_before_the_first_step():
-    class Batches:
-        waited = 5.0
-
-    batches = Batches()
-    clock = Waiting(batches)
-    assert clock.sentence() == "waited for data 0.0% of the time"
-    clock.start()
+def test_the_clock_leaves_out_the_first_step_and_pauses():
+    batches = SimpleNamespace(waited=5.0)
+    clock = Clock(batches)
+    clock.start(0.0)
     time.sleep(0.2)
     batches.waited += 0.1
-    clock.start()
-    clock.stop()
-    share = float(clock.sentence().split()[3].rstrip("%"))
-    assert 20 < share <= 50
-
-
-class Several(Agreement):
-    """As in one of several processes."""
-
-    def __init__(self):
-        super().__init__()
-        self._several = True
-
-
-def test_a_signal_travels_with_the_rows_and_counts_some_steps_later():
-    agreement = Several()
-    prepare, loss = agreement.wrap(lambda key, batch: {"y": batch["x"]}, lambda params, batch: (batch["y"], {}))
-    stopped = []
-    for step in range(6):
-        mine = agreement.mark({"x": np.zeros(2)}, None)
-        other = agreement.mark({"x": np.zeros(2)}, 15 if step == 1 else None)
-        rows = {name: np.concatenate([mine[name], other[name]]) for name in mine}
-        value, aux = loss(None, prepare(None, rows))
-        assert value.shape == (4,)
-        stopped.append(agreement.after({"aux": aux}, None))
-    assert stopped == [None] * (1 + LAG) + [15] + [None] * (6 - 2 - LAG)
-
-
-def test_with_one_process_nothing_travels():
-    agreement, functions = Agreement(), (object(), object())
-    assert agreement.wrap(*functions) == functions
-    assert agreement.mark({"x": np.zeros(2)}, 15).keys() == {"x"}
-    assert agreement.at_the_end(15) == 15
+    clock.start(0.0)
+    with clock.paused(0.0):
+        time.sleep(0.5)
+    assert 0.2 <= clock.seconds < 0.5
+    assert clock.waited == pytest.approx(0.1)

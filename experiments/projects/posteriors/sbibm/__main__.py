@@ -25,7 +25,6 @@ from experiments.models.runs import Run, write_arrays, write_results
 from experiments.projects.posteriors.sbibm import published, recipes
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks import posterior
-from experiments.training import loop
 from scorekit import metrics
 
 _TASKS = shared.define(flags.DEFINE_list, "tasks", ["all"], f"Some of {', '.join(recipes.RECIPES)}, or all.")
@@ -50,7 +49,7 @@ def trained(config: Config, folder: Path) -> Posterior:
     dataset = posterior.load(config)
     posterior.check(config, dataset)
     model = posterior.build(config, dataset)
-    params = loop.run(posterior.stages(config, dataset, model, folder))
+    params = posterior.train(config, dataset, model, folder)
     return Posterior(config, Run(dataset, model.built, model.generate, params, config.training.steps))
 
 

@@ -1,12 +1,13 @@
 """A profile of some training steps, for TensorBoard, Perfetto or XProf."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import flags
 
 from experiments.cli.config import ConfigError
+from experiments.training.hooks import Hook, Step
+from scorekit.training import TrainState
 
 
 def define_flag() -> None:
@@ -27,33 +28,31 @@ def wanted() -> tuple[int, int] | None:
     return int(first), int(last)
 
 
-class Profile:
-    """Traces the steps that ``--profile_steps`` names into ``workdir/profile``, in every process."""
+class Profile(Hook):
+    """Traces the steps from ``first`` to ``last`` into ``workdir/profile``, in every process."""
 
-    def __init__(self, workdir: Path):
-        self._steps, self._folder, self._running = wanted(), workdir / "profile", False
+    def __init__(self, workdir: Path, first: int, last: int):
+        self._folder, self._first, self._last, self._running = workdir / "profile", first, last, False
 
-    def before(self, step: int) -> None:
-        """Call before a step is started; steps count from 1."""
-        if self._steps is not None and self._steps[0] <= step <= self._steps[1] and not self._running:
+    def _before(self, step: int) -> None:
+        if self._first <= step <= self._last and not self._running:
             jax.profiler.start_trace(str(self._folder))
             self._running = True
 
-    def after(self, step: int, result: Any) -> None:
-        """Call once a step is started; the last one is waited for."""
-        if self._running and self._steps is not None and step >= self._steps[1]:
-            jax.block_until_ready(result)
+    def start(self, state: TrainState) -> None:
+        self._before(int(state.step) + 1)
+
+    def after(self, step: Step) -> None:
+        if self._running and step.number >= self._last:
+            jax.block_until_ready(step.metrics)
             self.close()
-            print(f"profile of steps {self._steps[0]:,} to {step:,}: tensorboard --logdir={self._folder}", flush=True)
+            print(
+                f"profile of steps {self._first:,} to {step.number:,}: tensorboard --logdir={self._folder}", flush=True
+            )
+        elif not step.last:
+            self._before(step.number + 1)
 
     def close(self) -> None:
-        """Ends a trace that is running."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()
-
-    def __enter__(self) -> "Profile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
