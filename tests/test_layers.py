@@ -177,7 +177,7 @@ def package_violations(found: Sources) -> list[str]:
                 continue
             if not rest or rest[0] not in RANK:
                 wrong.append(f"{module} imports {name}, which is in no package")
-            elif rest[0] == package == "projects" and rest[1:2] != inner[:1]:
+            elif rest[0] == "projects" and package in ("projects", "benchmarks") and rest[1:2] != inner[:1]:
                 wrong.append(f"{module} imports {name}, of another project")
             elif not (RANK[rest[0]] < rank or (inner and rest[0] == package)):
                 wrong.append(f"{module} imports {name}")
@@ -309,6 +309,7 @@ WRONG = {
         "from experiments.sample import main": "experiments.benchmarks.cost",
         "from experiments import sample": "experiments.train",
         "from ..models import model": "experiments.data.images",
+        "from experiments.projects.audio.sound.problems import hidden": "experiments.benchmarks.cost",
         "import jax": "experiments.misc.tools",
     },
     "names": {
@@ -335,7 +336,6 @@ RIGHT = {
         "from experiments.models import runs\nfrom experiments.training import writers": "experiments.training.loop",
         "from experiments import data, training\nfrom experiments.configs import base": "experiments.train",
         "from experiments.inverse import methods\nimport scorekit.audio": "experiments.projects.audio.sound.vocode",
-        "from experiments.projects.audio.sound.problems import hidden": "experiments.benchmarks.cost",
     },
     "names": {
         "from scorekit.solvers import grids\nfrom scorekit import __version__": "experiments.models.sampling",

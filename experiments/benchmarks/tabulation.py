@@ -1,29 +1,59 @@
-"""Tuning of the multistep sampler that ``experiments.benchmarks.few_steps_tuning`` describes, on random mixtures."""
+"""Makes the table of :func:`scorekit.samplers.few_steps`: noise levels and weights for few evaluations.
 
+    python -m experiments.benchmarks.tabulation --nfe=8 --out=/tmp/few_steps.json
+    python -m experiments.benchmarks.tabulation --nfe=8,16 --guidance_scale=4 --rate=0.05 --updates=1200
+
+The sampler works on ``u = x / hypot(alpha, sigma)`` by the angle ``atan(sigma / alpha)``, on which data of variance 1
+stand still. Step k from angle ``a_k`` to ``a_k+1`` has free weights of the last five slopes, and a free factor of u:
+
+    ``u_k+1 = (1 + d_k) u_k + (a_k+1 - a_k) sum_j w_kj v(u_k-j, a_k-j)``
+
+It begins at ``sigma / alpha = 80``; the first slope is taken at a free, lower level, since at the beginning a network
+can only return the mean of the data. All are optimised by Adam on random mixtures of Gaussians, whose variance is near
+1, in 2, 8 and 64 dimensions: on the logarithm of the distance to the exact flow from the same noise, as mean and as
+root mean square over draws, averaged over the mixtures. With a guidance scale, each draw is guided to one of three
+classes of the modes. Tuning starts from the nearest table that there is, of the next lower guidance scale or number of
+evaluations, and the file that is written holds the other tables too: it replaces ``scorekit/samplers/few_steps.json``.
+``experiments.benchmarks.quality --table=few_steps`` compares the result with other solvers and grids, on other
+distributions.
+"""
+
+import json
 import time
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import flags
 
-from scorekit import densities, schedules
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.typing import Array
 
+Tables = dict[str, dict[str, list[list[float]]]]
+_NFE = flags.DEFINE_list("nfe", ["8"], "evaluations to tune for, at most 24")
+_SCALE = flags.DEFINE_float("guidance_scale", 1.0, "guidance scale to tune for; 1 is without guidance", lower_bound=1)
+_UPDATES = flags.DEFINE_integer("updates", 200, "updates of Adam", lower_bound=1)
+_RATE = flags.DEFINE_float("rate", 0.2, "learning rate times evaluations; it decays to 0", lower_bound=0)
+_OUT = shared.out("file for all tables, as few_steps.json of the package", "few_steps.json")
+
+SIZES = {2: (16, 128), 8: (8, 64), 64: (8, 32)}  # numbers of mixtures, and of draws from each, by dimensions
 TOP = float(np.arctan(80.0))
 SLOPES = 5  # that a step combines
-MOST = 24  # steps; shorter tables are padded to them, so that one compiled update tunes all
 CLASSES = 3  # of the modes of a mixture
 
 
 class Problems(NamedTuple):
-    """Mixtures of one shape, stacked: the modes in the class of each draw ``(P, B, K)``, noise ``(P, B, D)``, ends."""
+    """Mixtures of one shape, stacked, and draws of noise with the ends of their flows."""
 
     mixtures: densities.Mixture
-    in_class: Array
-    noise: Array
+    in_class: Array  # the modes in the class of each draw (P, B, K)
+    noise: Array  # (P, B, D)
     ends: Array
 
 
@@ -47,9 +77,9 @@ def random_mixture(rng: np.random.Generator, dim: int, modes: int = 8) -> densit
     means *= np.sqrt(1.0 - share)
     scale = np.exp(rng.uniform(-0.2, 0.2)) / np.sqrt(1.0 + weights @ stds**2)
     means = scale * (means + (rng.random() < 0.5) * 0.3 * rng.normal(size=dim))
-    variances, residual = scale**2 * (along**2 + stds[:, None] ** 2), jnp.asarray(scale**2 * stds**2)
-    mean, basis, variances = jnp.asarray(means), jnp.asarray(bases), jnp.asarray(variances)
-    parts = densities.Gaussian(mean=mean, basis=basis, variances=variances, residual=residual)
+    leaves = {"mean": means, "basis": bases, "residual": scale**2 * stds**2}
+    leaves["variances"] = scale**2 * (along**2 + stds[:, None] ** 2)
+    parts = densities.Gaussian(**jax.tree.map(jnp.asarray, leaves))
     return densities.Mixture(log_weights=jnp.log(weights), components=parts)
 
 
@@ -78,25 +108,16 @@ def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angl
 
 
 def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Array, steps: int = 160) -> Array:
-    """Runge-Kutta of order 4 on fine steps from ``sigma / alpha = 80``, and of order 2 in the last, tiny one."""
-    vp = schedules.linear_vp()
+    """The end of the probability-flow ODE from this noise at ``sigma / alpha = 80``, by Runge-Kutta on fine steps."""
+    vp = schedules.linear_vp()  # on which u is x
     ts = jnp.linspace(vp.time_at(jnp.asarray(-2.0 * np.log(80.0))) ** (1 / 3.0), 0.0, steps + 1) ** 3.0
-    levels = jnp.arctan2(vp.sigma(ts), vp.alpha(ts)).at[0].set(TOP).at[-1].set(0.0)
-    nodes = jnp.broadcast_to(jnp.array([0.0, 0.5, 0.5, 1.0]), (steps, 4)).at[-1, 3].set(0.5)
-    weights = jnp.broadcast_to(jnp.array([1.0, 2.0, 2.0, 1.0]) / 6.0, (steps, 4)).at[-1].set(jnp.arange(4) == 1)
 
-    def body(u, step):
-        angle, change, *stages = step
+    def x0(x, t):
+        alpha, sigma = vp.alpha(t), vp.sigma(t)
+        return alpha * x - sigma * slope(data, in_class, scale, x, jnp.arctan2(sigma, alpha))
 
-        def stage(carry, stage):
-            (last, total), (node, weight) = carry, stage
-            last = slope(data, in_class, scale, u + change * node * last, angle + change * node)
-            return (last, total + weight * last), None
-
-        (_, total), _ = jax.lax.scan(stage, (jnp.zeros_like(u), jnp.zeros_like(u)), tuple(stages))
-        return u + change * total, None
-
-    return jax.lax.scan(body, jnp.sin(TOP) * noise, (levels[:-1], jnp.diff(levels), nodes, weights))[0]
+    denoiser = denoisers.denoiser_from_network(x0, vp, "x0")
+    return samplers.sample(None, denoiser, vp, solvers.RK4(), jnp.sin(TOP) * noise, ts)
 
 
 def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float = 0.0) -> list[Problems]:
@@ -114,29 +135,20 @@ def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float 
 
 
 class Table(NamedTuple):
-    """A sampler of n evaluations, padded by zeros to N of them.
+    """A sampler of n evaluations."""
 
-    Attributes:
-      angles: ``(N + 1,)``, from ``TOP`` to 0.
-      evaluations: ``(N,)``, where the slopes are taken: the angles but for the first.
-      keep: ``d``, ``(N,)``.
-      weights: ``(N, SLOPES)``, newest first.
-    """
-
-    angles: Array
-    evaluations: Array
-    keep: Array
-    weights: Array
+    angles: Array  # (n + 1,), from TOP to 0
+    evaluations: Array  # (n,), where the slopes are taken: the angles but for the first
+    keep: Array  # (n,), the factors d
+    weights: Array  # (n, SLOPES), newest first
 
 
-def adams(table: Table) -> Array:
+def adams(angles: Array, evaluations: Array) -> Array:
     """The weights of Adams-Bashforth, of order 3 below 10 steps, else 4: integrals of Lagrange polynomials."""
-    k, j = np.arange(len(table.keep))[:, None], np.arange(SLOPES)
-    changes = jnp.diff(table.angles)
-    order = jnp.where(jnp.sum(changes < 0.0) < 10, 2, 3)
-    used = (j <= jnp.minimum(k, order)) & (changes < 0.0)[:, None]
-    nodes = table.evaluations[np.maximum(k - j, 0)] - table.angles[:-1, None]
-    nodes = (nodes / jnp.where(changes < 0.0, changes, 1.0)[:, None])[..., None]
+    n = len(evaluations)
+    k, j = np.arange(n)[:, None], np.arange(SLOPES)
+    used = j <= np.minimum(k, 2 if n < 10 else 3)
+    nodes = ((evaluations[np.maximum(k - j, 0)] - angles[:-1, None]) / jnp.diff(angles)[:, None])[..., None]
     total = jnp.ones((*used.shape, 2), nodes.dtype)
     points = 0.5 + np.array([-0.5, 0.5], nodes.dtype) / np.sqrt(3.0)  # of Gauss, exact for polynomials of degree 3
     for i in range(SLOPES - 1):
@@ -153,84 +165,116 @@ def free_of(table: Table, n: int) -> dict[str, Array]:
     spread = jax.vmap(lambda column: jnp.interp(at, np.arange(have), column), 1, 1)
     angles = jnp.interp(np.linspace(0.0, have, n + 1), np.arange(have + 1), table.angles)
     part = (table.evaluations[0] - table.angles[1]) / (TOP - table.angles[1])
-    free = {
+    return {
         "gaps": jnp.log(-jnp.diff(angles)),
+        "first": jnp.log(part / (1.0 - part)),
         "keep": spread(table.keep[:, None])[:, 0] / 0.05,
-        "weights": spread(table.weights - adams(table)) / 0.3,
+        "weights": spread(table.weights - adams(table.angles, table.evaluations)) / 0.3,
     }
-    pad = lambda name, leaf: jnp.pad(
-        leaf, [(0, MOST - n), *[(0, 0)] * (leaf.ndim - 1)], constant_values=-jnp.inf if name == "gaps" else 0.0
-    )
-    return {name: pad(name, leaf) for name, leaf in free.items()} | {"first": jnp.log(part / (1.0 - part))}
 
 
 def table_of(free: dict[str, Array]) -> Table:
     """The sampler of these free parameters: changes of the weights of Adams-Bashforth on its own grid."""
-    active = free["gaps"] > -jnp.inf
     gaps = TOP * jax.nn.softmax(free["gaps"])
     angles = jnp.append(jnp.cumsum(gaps[::-1])[::-1], 0.0)
-    first = angles[1] + (TOP - angles[1]) * jax.nn.sigmoid(free["first"])
-    exists = (jnp.arange(SLOPES) <= jnp.arange(MOST)[:, None]) & active[:, None]
-    table = Table(angles, angles[:-1].at[0].set(first), 0.05 * jnp.where(active, free["keep"], 0.0), exists)
-    return table._replace(weights=adams(table) + 0.3 * jnp.where(exists, free["weights"], 0.0))
+    evaluations = angles[:-1].at[0].set(angles[1] + (TOP - angles[1]) * jax.nn.sigmoid(free["first"]))
+    change = jnp.where(np.arange(SLOPES) <= np.arange(len(gaps))[:, None], free["weights"], 0.0)
+    return Table(angles, evaluations, 0.05 * free["keep"], adams(angles, evaluations) + 0.3 * change)
 
 
 def draw(table: Table, data: densities.Mixture, in_class: Array, scale: Array, noise: Array) -> Array:
     """The samples of this noise."""
 
-    def body(carry, step):
-        def move(carry):
-            (u, slopes), (angle, change, keep, weights) = carry, step
-            slopes = jnp.concatenate([slope(data, in_class, scale, u, angle)[None], slopes[:-1]])
-            return (1.0 + keep) * u + change * jnp.tensordot(weights, slopes, 1), slopes
+    def step(carry, row):
+        (u, slopes), (angle, change, keep, weights) = carry, row
+        slopes = jnp.concatenate([slope(data, in_class, scale, u, angle)[None], slopes[:-1]])
+        return ((1.0 + keep) * u + change * jnp.tensordot(weights, slopes, 1), slopes), None
 
-        return jax.lax.cond(step[1] < 0.0, move, lambda carry: carry, carry), None
-
-    rows = (table.evaluations, jnp.diff(table.angles), table.keep, table.weights)
     start = jnp.sin(jnp.asarray(TOP, noise.dtype)) * noise, jnp.zeros((SLOPES, *noise.shape), noise.dtype)
-    return jax.lax.scan(body, start, rows)[0][0]
-
-
-def log_errors(table: Table, problems: Problems, scale: Array) -> tuple[Array, Array]:
-    """The logarithms of mean and root mean square over draws of the RMSE of a draw, of each mixture."""
-    mixtures, in_class, noise, ends = problems
-    x = jax.vmap(lambda data, in_class, noise: draw(table, data, in_class, scale, noise))(mixtures, in_class, noise)
-    square = jnp.mean((x - ends) ** 2, -1) + 1e-14
-    return jnp.log(jnp.mean(jnp.sqrt(square), 1)), 0.5 * jnp.log(jnp.mean(square, 1))
+    return jax.lax.scan(step, start, (table.evaluations, jnp.diff(table.angles), table.keep, table.weights))[0][0]
 
 
 def loss(free: dict[str, Array], problems: list[Problems], scale: Array) -> Array:
-    """The mean over mixtures of both logarithms."""
-    table = table_of(free)
-    return jnp.mean(jnp.concatenate([0.5 * sum(log_errors(table, each, scale)) for each in problems]))
+    """The log of the RMSE of a draw as mean and as root mean square over draws, averaged over the mixtures."""
+    table, logs = table_of(free), []
+    for mixtures, in_class, noise, ends in problems:
+        x = jax.vmap(lambda data, in_class, noise: draw(table, data, in_class, scale, noise))(mixtures, in_class, noise)
+        square = jnp.mean((x - ends) ** 2, -1) + 1e-14
+        logs.append(0.5 * jnp.log(jnp.mean(jnp.sqrt(square), 1)) + 0.25 * jnp.log(jnp.mean(square, 1)))
+    return jnp.mean(jnp.concatenate(logs))
 
 
 def batch(rng: np.random.Generator, problems: Problems) -> Problems:
     """Three eighths of the mixtures and of the draws, at random."""
-    mixtures, draws = (rng.permutation(size)[: max(1, 3 * size // 8)] for size in problems.noise.shape[:2])
-    of_draws = [leaf[mixtures][:, draws] for leaf in problems[1:]]
-    return Problems(jax.tree.map(lambda leaf: leaf[mixtures], problems.mixtures), *of_draws)
+    some, draws = (rng.permutation(size)[: max(1, 3 * size // 8)] for size in problems.noise.shape[:2])
+    mixtures = jax.tree.map(lambda leaf: leaf[some], problems.mixtures)
+    return Problems(mixtures, *(leaf[some][:, draws] for leaf in problems[1:]))
 
 
 def tune(free: Any, problems: list[Problems], scale: float, updates: int, rate: float) -> Table:
     """The sampler that Adam finds from these free parameters, on other mixtures and draws in each update."""
-    n, begin, rng = int(np.sum(free["gaps"] > -np.inf)), time.monotonic(), np.random.default_rng(0)
-    state = optax.adam(0.0).init(free)
+    n, begin, rng = len(free["gaps"]), time.monotonic(), np.random.default_rng(0)
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate / n, updates))
+    state = optimizer.init(free)
+
+    @jax.jit
+    def update(free, state, problems):
+        value, gradient = jax.value_and_grad(loss)(free, problems, scale)
+        change, state = optimizer.update(gradient, state)
+        return optax.apply_updates(free, change), state, value
+
     for i in range(updates):
-        now = rate / n * 0.5 * (1.0 + np.cos(np.pi * i / updates))
-        free, state, value = _update(free, state, [batch(rng, each) for each in problems], scale, now)
+        free, state, value = update(free, state, [batch(rng, each) for each in problems])
         if i % 50 == 0 or i == updates - 1:
-            print(
-                f"{n} evaluations, guidance scale {scale:g}, update {i + 1}/{updates}: {value:.4f}, "
-                f"{time.monotonic() - begin:.0f} s",
-                flush=True,
-            )
-    angles, *others = table_of(free)
-    return Table(angles[: n + 1], *(column[:n] for column in others))
+            seconds = f"{time.monotonic() - begin:.0f} s"
+            print(f"{n} evaluations, γ = {scale:g}, update {i + 1}/{updates}: {value:.4f}, {seconds}", flush=True)
+    return table_of(free)
 
 
-@jax.jit
-def _update(free, state, problems, scale, rate):
-    value, gradient = jax.value_and_grad(loss)(free, problems, scale)
-    change, state = optax.adam(rate).update(gradient, state)
-    return optax.apply_updates(free, change), state, value
+def as_table(rows: list[list[float]]) -> Table:
+    """The table of these rows of the file: log-SNR of the evaluation, d, weights."""
+    padded = jnp.asarray([[*row, *[0.0] * (2 + SLOPES - len(row))] for row in rows])
+    angles = jnp.arctan(jnp.exp(-0.5 * padded[:, 0]))
+    return Table(jnp.array([TOP, *angles[1:], 0.0]), angles, padded[:, 1], padded[:, 2:])
+
+
+def as_rows(table: Table) -> list[list[float]]:
+    """The rows of the file."""
+    levels = -2.0 * np.log(np.tan(table.evaluations))
+    rows = zip(levels, table.keep, table.weights, strict=True)
+    return [[float(f"{x:.6g}") for x in (level, keep, *row[: k + 1])] for k, (level, keep, row) in enumerate(rows)]
+
+
+def as_text(tables: Tables) -> str:
+    """The file, with a line for each number of evaluations."""
+    ordered = lambda group: dict(sorted(group.items(), key=lambda pair: float(pair[0])))
+    line = lambda n, rows: f'"{n}": {json.dumps(rows, separators=(",", ":"))}'
+    groups = [
+        f'"{scale}": {{\n' + ",\n".join(line(*pair) for pair in ordered(group).items()) + "\n}"
+        for scale, group in ordered(tables).items()
+    ]
+    return "{\n" + ",\n".join(groups) + "\n}\n"
+
+
+def nearest(tables: Tables, n: int, scale: float) -> Table:
+    """The table to begin with: of the largest guidance scale up to ``scale``, and there of the number nearest to n."""
+    groups = [tables[name] for name in sorted(tables, key=float, reverse=True) if float(name) <= scale]
+    group = next((group for group in groups if str(n) in group), groups[-1])
+    return as_table(group[min(group, key=lambda count: (abs(int(count) - n), -int(count)))])
+
+
+def main(_) -> None:
+    out = shared.results(_OUT, None, "")
+    tables: Tables = json.loads(resources.files("scorekit.samplers").joinpath("few_steps.json").read_text())
+    name, scale = f"{_SCALE.value:g}", 0.0 if _SCALE.value == 1.0 else _SCALE.value
+    with jax.enable_x64(True):
+        problems = make_problems(0, SIZES, scale)
+    problems = jax.tree.map(lambda leaf: np.asarray(leaf, bool if leaf.dtype == bool else np.float32), problems)
+    for n in map(int, _NFE.value):
+        start = free_of(nearest(tables, n, _SCALE.value), n)
+        tables.setdefault(name, {})[str(n)] = as_rows(tune(start, problems, scale, _UPDATES.value, _RATE.value))
+        out.write_text(as_text(tables))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

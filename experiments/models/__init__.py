@@ -34,8 +34,8 @@ FIELDS = Section(
         times=choices.TIMES,
         levels=Field("example", OneOf("example", "frame"), """
             What has a time, and so a noise level, of its own in training: every example, or every frame ("frame",
-            diffusion forcing) of a signal of frames; then ``experiments.benchmarks.sound`` draws sounds of any
-            length."""),
+            diffusion forcing) of a signal of frames; then ``experiments.projects.audio.sound.roll_out`` draws sounds of
+            any length."""),
         log_variance=Field(None, bool, """
             Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
             levels contribute equally (Karras et al. 2024)."""),

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field
-from scorekit import interpolants, predictions, schedules, times, weightings
+from scorekit import interpolants, networks, predictions, schedules, times, weightings
 from scorekit.arguments import Between, Bound, Count, Each, Finite, OneOf
 from scorekit.interpolants import couplings
 from scorekit.io import preconditioning
@@ -21,7 +21,6 @@ from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.training import optimal_assignment
-from scorekit import networks
 from scorekit.typing import Array, Schedule, Weighting
 
 

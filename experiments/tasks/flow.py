@@ -2,7 +2,6 @@
 
 import functools
 
-
 from experiments import data, models
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError

@@ -77,8 +77,8 @@ def test_distillation_continues_with_the_same_teacher_only(distill, student, tmp
 
 
 @pytest.mark.slow
-def test_benchmark_compares_the_teacher_with_its_students(ring_run, student):
-    flags = ["--steps=2", "--solvers=euler", "--grids=uniform", "--num=16"]
+def test_benchmark_compares_the_teacher_with_its_students(ring_run, student, tmp_path):
+    flags = ["--steps=2", "--updates=0", "--num=16", f"--out={tmp_path / 'few'}"]
     out = succeeds("benchmarks.few_steps", f"--workdir={ring_run}", f"--students={student}", *flags)
     rows = out.split("steps  calls")[1].splitlines()
     assert sum(line.startswith(("progressive", "teacher")) for line in rows) == 3

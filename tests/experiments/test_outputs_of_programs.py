@@ -40,12 +40,10 @@ def digits(digits_run, tmp_path):
         "export --workdir=RUN --out=RUN/checkpoints/6/weights",
         f"projects.published.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
         "projects.audio.music.evaluate_phrases --runs=RUN --out=RUN/config.json",
-        "benchmarks.sequences --runs=RUN --out=RUN/config.json",
-        "benchmarks.few_steps --table=methods --workdir=RUN --out=RUN",
-        "benchmarks.few_steps_tuning --nfe= --out=RUN/config.json",
-        "benchmarks.likelihood --out=RUN/config.json",
+        "benchmarks.few_steps --workdir=RUN --out=RUN",
+        "benchmarks.tabulation --nfe= --out=RUN/config.json",
         "benchmarks.guidance --workdir=RUN",
-        "benchmarks.sound --out=RUN",
+        "projects.audio.sound.equal_compute --out=RUN",
     ],
 )
 def test_what_is_there_stays(digits, tmp_path, command):

@@ -1,6 +1,7 @@
 """Models of sequences from a shell: trained, continued, sampled and evaluated like every other run."""
 
 import json
+import re
 import shutil
 
 import jax
@@ -10,9 +11,9 @@ import pytest
 from programs import fails, given, overridden, succeeds
 
 from experiments import tasks
-from experiments.benchmarks.sequences import counted as counted_sequences
 from experiments.models.sequence_sampling import open_run
 from experiments.models.sequences import conditionals
+from experiments.projects.ood import counted as counted_sequences
 from experiments.training.writers import read_metrics
 from scorekit import autoregressive as ar
 from scorekit.training import restore_params
@@ -72,8 +73,8 @@ def test_a_run_is_sampled_and_evaluated(finished, tmp_path):
         ("tune", "--power=1", "this run is a model of sequences"),
     ):
         assert words in fails(program, f"--workdir={workdir}", flag, at_once=False)
-    words = "--counted: must have at most 131,072 sequences, this run has"
-    assert words in fails("benchmarks.sequences", f"--counted={workdir}", at_once=False)
+    words = "--workdir: must have at most 131,072 sequences, this run has"
+    assert words in fails("projects.ood.counted", f"--workdir={workdir}", at_once=False)
 
 
 @pytest.fixture(scope="module")
@@ -97,32 +98,18 @@ def test_diffusions_of_symbols_are_trained_with_a_bound(diffusions):
 
 
 @pytest.mark.slow
-def test_models_of_the_same_values_are_compared_in_bits_of_a_value(finished, diffusions, tmp_path):
-    runs = ",".join(map(str, (finished[0], diffusions / "masked", diffusions / "planes")))
-    out = tmp_path / "rows.json"
-    text = succeeds("benchmarks.sequences", f"--runs={runs}", "--examples=40", "--samples=10", f"--out={out}")
-    assert "bits per value" in text
-    (rows,) = json.loads(out.read_text())
-    assert [row["likelihood"] for row in rows] == ["exact", "variational bound", "variational bound"]
-    assert {row["examples"] for row in rows} == {40}
-    assert all(row["CPU s per sample"] > 0 for row in rows)
-    assert [row["bits per value"] for row in rows] == pytest.approx([np.log2(17)] * 2 + [2 * np.log2(5)], abs=1.0)
-    err = fails("benchmarks.sequences", f"--guided={diffusions / 'masked'}", at_once=False)
-    assert "must be an autoregressive run, this one is a diffusion" in err
-
-
-@pytest.mark.slow
-def test_a_short_run_is_counted_and_its_joint_is_sampled(tmp_path):
+def test_a_short_run_is_counted_and_its_joint_is_sampled(diffusions, tmp_path):
     workdir = tmp_path / "short"
     train(workdir, "data.image_size=2 symbols.levels=2")
-    out = tmp_path / "tables.json"
-    flags = ["--scales=0,2", "--temperatures=0.5,1", "--particles=1,4", "--drawn=20", f"--out={out}"]
-    text = succeeds("benchmarks.sequences", f"--counted={workdir}", f"--guided={workdir}", *flags)
+    flags = [f"--workdir={workdir}", "--scales=0,2", "--temperatures=0.5,1"]
+    text = succeeds("projects.ood.counted", *flags)
     assert "most probable codes" in text
-    tables = json.loads(out.read_text())
-    assert [len(table) for table in tables] == [2, 6, 2, 10, 4, 4]
-    assert tables[0][0]["total variation"] < 1e-4  # at γ = 0
-    assert {row["particles"] for row in tables[4]} == {None, 1, 4}
+    assert float(re.findall(r"^0 +(\S+)", text, re.MULTILINE)[0]) < 1e-4  # the total variation at γ = 0
+    text = succeeds("projects.text.joint", *flags, "--particles=1,4", "--drawn=20")
+    assert len(re.findall(r"^\S+ +[14] ", text, re.MULTILINE)) == 6
+    for program in ("projects.ood.counted", "projects.text.joint", "projects.audio.music.trap"):
+        err = fails(program, f"--workdir={diffusions / 'masked'}", at_once=False)
+        assert "must be an autoregressive run, this one is a diffusion" in err
     run_of = open_run(tasks.saved(workdir), workdir, scales=(1.0,))
     counted = counted_sequences.count(run_of)
     for label in (3, 10):
@@ -130,5 +117,5 @@ def test_a_short_run_is_counted_and_its_joint_is_sampled(tmp_path):
         expected = ar.log_prob_table(model, run_of.model.length)
         found = counted.cond[label] if label < 10 else counted.uncond
         np.testing.assert_allclose(found, expected, atol=1e-4)
-    err = fails("benchmarks.sequences", f"--guided={workdir}", "--particles=4,1", at_once=False)
-    assert "--particles=4,1: must be increasing numbers" in err
+    err = fails("projects.text.joint", f"--workdir={workdir}", "--particles=0", at_once=False)
+    assert "--particles=0: must be integers >= 1" in err

@@ -47,6 +47,19 @@ KINDS = {
 }
 """The kind of the run that a program opens; digits for all others."""
 
+COMPARISONS = {
+    "band_weighting",
+    "counted",
+    "distillation",
+    "equal_compute",
+    "joint",
+    "likelihood",
+    "published",
+    "roll_out",
+}
+COMPARISONS |= {"score_matching", "trap"}
+"""Programs of projects that print one table of a page."""
+
 OF_DATA = {"labels", "to", "layers", "program", "others", "stages"}
 """Flags that are validated against the data, the network or other runs."""
 
@@ -61,13 +74,17 @@ HOSTILE = {
 
 
 def programs() -> list[str]:
-    """Every module of ``experiments`` that is a program, without the benchmarks and ``reproduce``, which runs them."""
+    """Every module of ``experiments`` that is a program, without benchmarks, comparisons, and ``reproduce``."""
     folder = ROOT / "experiments"
     names = [
         path.relative_to(folder) for path in sorted(folder.rglob("*.py")) if "command_line.run(" in path.read_text()
     ]
     others = ("benchmarks", "cli", "reproduce.py")
-    return [".".join(name.with_suffix("").parts) for name in names if name.parts[0] not in others]
+    return [
+        ".".join(name.with_suffix("").parts)
+        for name in names
+        if name.parts[0] not in others and name.stem not in COMPARISONS
+    ]
 
 
 _LIST = """

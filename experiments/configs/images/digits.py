@@ -8,7 +8,7 @@ Four minutes on two cores: the class of 99.4 % of the samples is right at guidan
 ``digits.py:band`` is short and unconditional, and looks at the levels that decide the frequencies from 0.38
 cycles/pixel on:
 
-    python -m experiments.benchmarks.band_weighting --config=experiments/configs/images/digits.py:band --seeds=5
+    python -m experiments.projects.denoising.band_weighting --config=experiments/configs/images/digits.py:band --seeds=5
 
 Seven minutes of one core: the error of eps in the band that training concentrates on is lower by 2.48 ± 0.10 %
 below 0.2 cycles/pixel, 3.07 ± 0.12 % from there to 0.4 and 3.87 ± 0.41 % above (docs/noise_and_scale.md).

@@ -5,7 +5,7 @@ r"""Drifting on the digits: a generator of one evaluation, from the weights of t
     python -m experiments.train --config=experiments/configs/images/drifting_digits.py \
         --workdir=runs/drifting_digits --config.init_from=weights/digits
 
-50 CPU seconds of training, by ``benchmarks.few_steps --table=methods``: class accuracy 0.989, accuracy score 0.985,
+50 CPU seconds of training, by ``benchmarks.few_steps``: class accuracy 0.989, accuracy score 0.985,
 recall 0.75 and energy distance 0.0035; from random weights 0.989, 0.933, 0.42 and 0.042 (docs/few_steps.md).
 """
 

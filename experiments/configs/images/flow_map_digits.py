@@ -3,7 +3,7 @@ r"""A shortcut model of the digits of ``digits.py``, class-conditional, which sa
     python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
     python -m experiments.sample --workdir=runs/flow_map_digits --config.sampling.steps=4
 
-150 CPU seconds of training in batches of 64, by ``benchmarks.few_steps --table=methods``: class accuracy 0.990 and
+150 CPU seconds of training in batches of 64, by ``benchmarks.few_steps``: class accuracy 0.990 and
 accuracy score 0.975 in one step (docs/few_steps.md).
 
 Instead, the flow map of the teacher of ``digits.py``, distilled in 4 minutes:

@@ -1,7 +1,7 @@
 """Phrases at 4 kHz as frames of log-magnitudes, each with a noise level of its own: diffusion forcing.
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_forcing.py --workdir=runs/phrases_forcing
-    python -m experiments.benchmarks.sound --table=roll_out --workdir=runs/phrases_forcing
+    python -m experiments.projects.audio.sound.roll_out --workdir=runs/phrases_forcing
 
 64 frames of 16 ms, by a WaveNet that sees 0.5 s to either side; the second command draws eight times that length, by
 roll-out and by blended windows.

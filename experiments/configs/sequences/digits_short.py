@@ -1,7 +1,7 @@
 """The digits as 2 x 2 pixels of 8 grey levels: short sequences, all 4,096 of which can be counted.
 
     python -m experiments.train --config=experiments/configs/sequences/digits_short.py --workdir=runs/digits_short
-    python -m experiments.benchmarks.sequences --counted=runs/digits_short
+    python -m experiments.projects.ood.counted --workdir=runs/digits_short
 
 Of 4 x 4 bits there are 65,536: --config.data.image_size=4 --config.symbols.levels=2
 

@@ -20,7 +20,7 @@ from experiments.models import runs
 from experiments.models.runs import write_results
 from experiments.projects.ood import experiment, report
 from experiments.projects.ood.data import NEAR
-from experiments.projects.ood.model import MODELS, check_training
+from experiments.projects.ood.model import MODELS
 from experiments.training import lock
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
@@ -52,8 +52,6 @@ def main(config: Config) -> Path:
     start = time.monotonic()
     workdir = shared.path(_WORKDIR)
     check(config)
-    if config.kind == "network" and not config.run:
-        check_training(config.train, workdir)
     saved = workdir / "config.json"
     if saved.exists() and not load_resolved(saved).keys() <= config.keys():
         raise ConfigError(f"--workdir={workdir}: there is a run of another program, which is kept; use another folder")

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError
 from experiments.models.samples import check_samples
 from experiments.projects.ood.data import NEAR, InDistribution, load_images
-from experiments.projects.ood.model import ScoredModel, open_model
+from experiments.projects.ood.model import ScoredModel, check_training, open_model
 from experiments.projects.ood.scores import Separation, make_scores, rejected_by_batch, separate
 from experiments.projects.ood.statistics import Statistics, measure
 from scorekit import typicality
@@ -98,6 +98,8 @@ def ascend(
 def run(config: Config, workdir: Path) -> Outcome:
     """The full experiment, without the report."""
     dataset = InDistribution(config.in_distribution, config.side, config.bins)
+    if config.kind == "network" and not config.run:
+        check_training(config.train, dataset, workdir)
     scored = open_model(config, dataset, workdir)
     sets, left_out = gather(config, dataset)
     found = measure(config, scored, dataset, sets, workdir / "statistics")

@@ -1,191 +1,191 @@
-"""Every benchmark at its smallest setting, in this process."""
+"""Every benchmark at its smallest setting, in this process, and the exact laws of what it computes."""
 
-import importlib
+import json
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from picture_runs import transformer
-from programs import give, save_untrained, succeeds
+from programs import fails, give, succeeds
 
-from experiments.cli.config import save_resolved
-from experiments.configs.images import digits, digits_bridge, digits_superres
+from experiments.models import flow_map_losses
+from scorekit import densities, predictions, samplers, schedules, solvers, trees
+from scorekit.guidance import branches
+from scorekit.samplers._tabulated import TABLES
+from scorekit.solvers import grids
 
 
 @pytest.fixture
-def program(load_program, capsys):
-    """Runs a benchmark with some flags and returns its output."""
-
-    def run(name, **given):
-        module = load_program(f"experiments.{name}")
-        give(**given)
-        module.main(None)
-        return capsys.readouterr().out
-
-    return run
+def tabulation(load_program):
+    return load_program("experiments.benchmarks.tabulation")
 
 
-@pytest.mark.slow
-def test_quality_ranks_solvers_and_saves_a_plot(program, tmp_path):
-    out = program(
-        "benchmarks.quality.__main__",
-        problems="ring",
-        solvers="DDIM,AB3 flow,DDPM",
-        grids="VP t^2",
-        nfe="20",
-        samples="16",
-        workdir=str(tmp_path),
-    )
-    rows = re.findall(r"^(.*) \[VP t\^2\] +(.*) \|", out, re.MULTILINE)
-    errors = {solver: [float(cell) for cell in cells.split()] for solver, cells in rows}
-    assert errors["AB3 flow"][0] < 0.5 * errors["DDIM"][0]
-    (line,) = re.findall(r"^rank at NFE 20 \(factor over the best cell\): (.*)$", out, re.MULTILINE)
-    ranks = [re.sub(r" \[.*", "", pair) for pair in line.split(", ")]
-    assert set(ranks[:2]) == {"recommended", "AB3 flow"}
-    assert ranks[2:] == ["DDIM"]
-    assert "sliced Wasserstein distance" in out
-    assert out.splitlines()[-1] == f"plot: {tmp_path / 'quality.png'}"
-    assert (tmp_path / "quality.png").stat().st_size > 1000
+@pytest.fixture
+def compilation_cache_as_before():
+    name = "jax_enable_compilation_cache"
+    before = getattr(jax.config, name)
+    yield
+    jax.config.update(name, before)
+
+
+def rows_of(out, num):
+    """The last rows of this name with so many numbers."""
+    found = re.findall(rf"^(\S.*?)((?:  +-?\d[\d.e+-]*){{{num}}})$", out, re.MULTILINE)
+    return {name: [*map(float, cells.split())] for name, cells in found}
 
 
 @pytest.mark.slow
-def test_objectives_of_score_matching_agree_and_energies_are_conservative(load_program, capsys, tmp_path, monkeypatch):
-    """Means within error of the truth; the noise of few examples; antisymmetry of an energy at rounding."""
-    ring = importlib.import_module("experiments.benchmarks.score_matching.ring")
-    monkeypatch.setattr(ring, "RUNS", {name: ring.RUNS[name] for name in ("score, sliced", "energy, FD-DSM")})
-    module = load_program("experiments.benchmarks.score_matching.__main__")
-    monkeypatch.setattr(module, "DIMS", (2,))
-    monkeypatch.setattr(module, "TIMED", [2])
-    give(num="2000", steps="200", seeds="1", turns="1", out=str(tmp_path))
-    module.main(None)
-    biases = re.findall(r"\(([+-]\d\.\d)\)", out := capsys.readouterr().out)
-    assert (len(biases), max(abs(float(z)) for z in biases) < 4) == (12, True)
-    rows = {row.split("  ")[0]: re.findall(r"(-?[\d.e-]+) ±", row) for row in out.splitlines() if "±" in row}
-    curl, distance = (float(rows["energy, FD-DSM"][i]) for i in (0, 6))  # after three correlations
-    assert distance < 0.3
-    assert curl < 1e-5 < 1e-3 < float(rows["score, sliced"][0])
-    assert (tmp_path / "objectives.png").stat().st_size > 1000
+def test_quality_ranks_solvers():
+    flags = ("--problems=ring", "--solvers=DDIM,AB3 flow,DDPM", "--grids=VP t^2", "--nfe=20", "--samples=16")
+    out = succeeds("benchmarks.quality", *flags)
+    errors = rows_of(out, 1)  # of the 90th percentile
+    assert errors["AB3 flow [VP t^2]"][0] < 0.5 * errors["DDIM [VP t^2]"][0]
+    assert errors["two exact sets"][0] < errors["DDPM [VP t^2]"][0]
+    (line,) = re.findall(r"^rank at NFE 20 \(factor over the best\): (.*)$", out, re.MULTILINE)
+    ranks = [re.sub(r" \[.*| [\d.]+$", "", pair) for pair in line.split(", ")]
+    assert (set(ranks[:2]), ranks[2:]) == ({"recommended", "AB3 flow"}, ["DDIM"])
 
 
 @pytest.mark.slow
-def test_cost_agrees_with_the_reference_samplers_and_saves_a_plot(program, tmp_path):
-    out = program(
-        "benchmarks.cost.__main__",
-        solvers="AB3 flow",
-        detailed="",
-        steps="2",
-        batches="4",
-        large="4",
-        turns="1",
-        first="1",
-        unet="0",
-        workdir=str(tmp_path),
-    )
-    assert re.findall(r"^(\S+(?: \S+)*)  .* s\) ", out, re.MULTILINE) == ["AB3 flow"]
-    assert out.splitlines()[-1] == f"plot: {tmp_path / 'cost.png'}"
-    assert (tmp_path / "cost.png").stat().st_size > 1000
+def test_the_tabulated_sampler_is_compared_with_the_usual_ones():
+    given = ("--table=few_steps", "--problems=four_modes_1d", "--nfe=5,8", "--samples=16", "--solvers=DDIM,AB2 flow")
+    errors = {name: np.array(row) for name, row in rows_of(succeeds("benchmarks.quality", *given), 2).items()}
+    best = np.min([errors[f"{name}]"] for name in ("DDIM [karras7 .002", "DDIM [flow t", "AB2 flow [flow t")], axis=0)
+    np.testing.assert_allclose(errors["best strategy / tabulated"], best / errors["tabulated"], rtol=0.1)
+    assert errors["tabulated"][1] < errors["tabulated"][0] < errors["DDIM [flow t]"][0]
 
 
 @pytest.mark.slow
-def test_memory_counts_every_block_of_a_scan_and_its_recomputation(program):
-    sizes = dict(depth="2", width="64", side="8", batch="16")
-    out = program("benchmarks.cost.__main__", table="memory", networks="DiT", switches="none,remat,unrolled", **sizes)
-    rows = re.findall(r"^(\S+) +[\d.]+ +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
-    memory, flops = ({name: float(row[i]) for name, *row in rows} for i in (0, 1))
-    assert set(flops) == {"none", "remat", "unrolled"}
-    assert flops["unrolled"] == flops["none"]
-    assert 1.2 * flops["none"] < flops["remat"] < 1.34 * flops["none"]
-    assert memory["remat"] < 0.8 * memory["none"]
-
-
-@pytest.mark.slow
-def test_likelihood_matches_the_exact_density_and_saves_a_plot(program, tmp_path):
-    sizes = dict(points="20", turns="1", tolerances="1e-3,1e-5", tangents="6")
-    out = program("benchmarks.likelihood", **sizes, out=str(tmp_path / "likelihood.png"))
-    rows = re.findall(r"^(\S.*?) +(1e-0\d) +\d+ +([\d.e-]+) +(-?[\d.e-]+) +\S", out, re.MULTILINE)
-    solvers = {"scorekit", "scorekit, whole"}
-    assert {solver for solver, *_ in rows} == solvers
-    assert len(rows) == 2 * 2 * len(solvers)
-    for solver, tolerance, error, bias in rows:
-        assert float(error) < {"1e-03": 0.5, "1e-05": 0.01}[tolerance], (solver, tolerance)
-        assert abs(float(bias)) <= 1.1 * float(error)
-    assert out.splitlines()[-1] == f"saved {tmp_path / 'likelihood.png'}"
-    assert (tmp_path / "likelihood.png").stat().st_size > 1000
-
-
-@pytest.mark.slow
-def test_tuning_reduces_the_error_on_test_draws(program, tmp_path):
-    out = program(
-        "benchmarks.quality.__main__",
-        table="tuning",
-        problems="ring",
-        solvers="AB2",
-        nfe="6",
-        samples="1024",
-        steps="40",
-        starts="1",
-        out=str(tmp_path / "tuning.png"),
-    )
-    untuned, grid, coefficients = map(float, re.search(r"^AB2 +(\S+) +(\S+) +(\S+)", out, re.MULTILINE).groups())
-    assert coefficients < grid < untuned
-    assert (tmp_path / "tuning.png").stat().st_size > 1000
-
-
-@pytest.mark.slow
-def test_guidance_compares_the_rules_and_does_not_recompile(program, tmp_path):
-    out = program("benchmarks.guidance.__main__", fast="1", workdir=str(tmp_path))
+def test_guidance_compares_the_rules(tmp_path):
+    sizes = ("--scales=0,4", "--samples=40", "--steps=4", "--turns=0")
+    out = succeeds("benchmarks.guidance", *sizes, f"--workdir={tmp_path / 'plots'}")
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
     metrics = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
     np.testing.assert_allclose(metrics["CFG", 4], metrics["classifier", 4], rtol=0.1, atol=0.05)  # both exact
-    counts = re.findall(r"^(\S.*?) +([1-9]) +(\d)$", out[out.index("recompilation") :], re.MULTILINE)
-    assert len(counts) > 10
-    assert all(new == "0" for _, _, new in counts)
-    assert (tmp_path / "mixture.png").stat().st_size > 1000
+    assert (tmp_path / "plots" / "mixture.png").stat().st_size > 1000
 
 
 @pytest.mark.slow
-def test_inverse_measures_a_small_error_of_the_exact_method(program):
-    out = program("projects.posteriors.inverse.__main__", samples="64", steps="64", workdir="")
-    found = {name: float(error) for name, error in re.findall(r"^(\S.*?)  +([\d.e-]+)  .*", out, re.MULTILINE)}
-    assert found["mmps, 16 iterations"] < 0.02 < found["pigdm"]
-    assert found["repaint, 10 resamples"] < found["repaint, 1 resamples"]
+def test_no_rule_compiles_again_for_another_scale(load_program):
+    guidance, traces, schedule = load_program("experiments.benchmarks.guidance"), [], schedules.cosine()
+
+    def conditional(x, t, labels):
+        traces.append(1)
+        return predictions.V().to_prediction(jnp.sin(x + trees.expand(labels, x)), x, t, schedule)
+
+    cond, uncond = branches(conditional, jnp.ones(4), 0.0)
+    draw = jax.jit(lambda guided, x: samplers.sample(None, guided, schedule, solvers.Euler(), x, grids.uniform(4)))
+    for name, rule in (guidance.RULES | guidance.OF_IMAGES).items():
+        counts = []
+        for scale in (2.0, 2.6):
+            draw(rule(cond, uncond, schedule, jnp.float32(scale)), jnp.ones((4, 8, 8, 1)))
+            counts.append(len(traces))
+        assert 0 < counts[0] == counts[1], name
 
 
 @pytest.mark.slow
-def test_the_tabulated_sampler_is_compared_with_the_usual_ones(program):
-    chosen = ("DDIM, flow", "Adams 2 of v, flow")
-    given = dict(table="few_steps", problems="four_modes_1d", nfe="5,8", samples="16")
-    out = program("benchmarks.quality.__main__", **given, solvers=f'"{chosen[0]}","{chosen[1]}"')
-    rows = re.findall(r"^(\S.*?)  +([\d.e-]+) +([\d.e-]+)$", out, re.MULTILINE)
-    errors = {name: [float(five), float(eight)] for name, five, eight in rows}  # of the 90th percentile
-    assert {*chosen, "recommended", "tabulated"} <= {*errors}
-    best = np.min([errors[name] for name in chosen], axis=0)
-    np.testing.assert_allclose(errors["best strategy / tabulated"], best / errors["tabulated"], rtol=0.1)
-    assert errors["tabulated"][1] < errors["tabulated"][0] < errors["DDIM, flow"][0]
+@pytest.mark.usefixtures("compilation_cache_as_before")
+def test_cost_of_a_config_has_both_sides_and_they_agree_with_one_another():
+    flags = ["--config.network.features=8", "--config.network.blocks=1", "--config.training.batch_size=16"]
+    flags += ["--config.sampling.batch_size=20", "--config.sampling.steps=2", "--turns=3"]
+    out = succeeds("benchmarks.cost", "--config=experiments/configs/points/mixture_2d.py", *flags)
+    rows = rows_of(out, 3)
+    assert len(rows) == 6
+    assert all(value > 0 for row in rows.values() for value in row)
+    operations, peak = map(float, re.findall(r"^operations: (\S+) G a step, peak (\S+) T/s", out, re.M)[0])
+    for side in range(2):
+        seconds = rows["training step, ms"][side] / 1e3
+        assert rows["training, examples/s at batch 16"][side] == pytest.approx(16 / seconds, rel=1e-2)
+        share = 1e9 * operations / (seconds * 1e12 * peak) / jax.device_count()
+        assert rows["utilisation, %"][side] == pytest.approx(100 * share, rel=1e-2)
+    assert 0 <= float(re.findall(r"^waiting for data: ([\d.]+)%", out, re.M)[0]) <= 100
 
 
 @pytest.mark.slow
-def test_a_bridge_is_compared_with_a_conditional_model_and_with_methods_for_inverse_problems(program, tmp_path):
-    runs = []
-    for name, config in (("bridge", digits_bridge.get_config()), ("model", digits_superres.get_config())):
-        config.network.update(channels=8, multipliers=(1,), blocks=1, attention_resolutions=())
-        config.sampling.update(batch_size=10, ema="none")
-        runs.append(str(save_untrained(tmp_path / name, config)))
-    given = dict(table="bridge", evaluations="2", images="10", method="replacement")
-    out = program("projects.posteriors.inverse.__main__", **given, workdir=runs[0], compare=runs[1])
-    rows = dict(re.findall(r"^(the copy itself|bridge|conditional model|replacement) +(.*)$", out, re.MULTILINE))
-    assert [*rows] == ["the copy itself", "bridge", "conditional model", "replacement"]
-    psnr = {name: float(row.split()[0]) for name, row in rows.items()}
-    assert all(np.isfinite(value) for value in psnr.values())
-    assert psnr["the copy itself"] > psnr["conditional model"]  # which is untrained
+def test_cost_of_solvers_is_at_least_that_of_the_network():
+    ((over, ms),) = rows_of(succeeds("benchmarks.cost", "--solvers=UniPC2", "--turns=3"), 2).values()
+    assert over > 0.5
+    assert ms > 0
 
 
 @pytest.mark.slow
-def test_every_band_has_a_line(tmp_path):
-    config = transformer(digits.get_config("band"))
-    config.training.update(steps=2, warmup_steps=1)
-    config.data.test_split = "test[:50]"
-    save_resolved(config, tmp_path / "config.json")
-    flags = [f"--config={tmp_path}/config.json", "--seeds=1", "--edges=0.3"]
-    out = succeeds("benchmarks.band_weighting", *flags)
-    assert len([line for line in out.splitlines() if line.startswith("band f")]) == 2
+def test_every_method_of_few_steps_has_a_file_of_rows(ring_run, tmp_path):
+    flags = ("--methods=lagrangian", "--seconds=0.05", "--num=16", "--seeds=2", "--steps=1", "--updates=2")
+    succeeds("benchmarks.few_steps", f"--workdir={ring_run}", f"--out={tmp_path / 'few'}", *flags)
+    (row,) = json.loads((tmp_path / "few" / "lagrangian.json").read_text())["rows"]
+    assert row["calls"] == 1
+    assert row["updates"] >= 2
+    rows = json.loads((tmp_path / "few" / "teacher.json").read_text())["rows"]
+    assert [row["calls"] for row in rows] == [50, 2, 2]
+    assert all(error >= 0 for row in rows for _, error in row["metrics"].values())
+    error = fails("benchmarks.few_steps", f"--workdir={ring_run}", "--methods=lagrange", f"--out={tmp_path / 'new'}")
+    assert "did you mean lagrangian" in error
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_loss_of_a_config_can_be_compared_and_the_learning_rate_follows_the_time(load_program):
+    few_steps = load_program("experiments.benchmarks.few_steps")
+    assert {f"data_{name}" for name in flow_map_losses.LOSSES if name != "none"} <= {*few_steps.METHODS}
+    assert [few_steps.rate(p) for p in (0.0, 1.0)] == [0.0, 0.0]
+    assert max(few_steps.rate(p / 100) for p in range(101)) == few_steps.rate(0.05) > 0.99
+
+
+# ---- tabulation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", [2, 8])
+def test_slopes_are_of_the_guided_mixture(tabulation, dim):
+    data = tabulation.random_mixture(np.random.default_rng(dim), dim)
+    in_class = jnp.arange(8) % 3 == jnp.array([[0], [1]])
+    u, angle = jax.random.normal(jax.random.key(0), (2, dim)), 0.7
+    noise = jnp.cos(angle), jnp.sin(angle)
+    own = data.predict(u, *noise).x0
+    of_class = [jax.tree.map(lambda leaf, k=k: leaf[k::3], data).predict(x, *noise).x0 for k, x in enumerate(u)]
+    for scale in (0.0, 1.0, 3.0):
+        expected = (noise[0] * u - own - scale * (jnp.stack(of_class) - own)) / noise[1]
+        found = tabulation.slope(data, in_class, jnp.asarray(scale), u, angle)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_references_are_exact_flows(tabulation):
+    dim, modes = 3, 2  # equal ones: a Gaussian, guided or not
+    one = densities.gaussian(jnp.array([0.5, -0.2, 0.0]), std=0.3, factor=jnp.array([[1.0], [0.4], [0.0]]))
+    data = densities.mixture([0.4, 0.6], [one] * modes)
+    noise = jax.random.normal(jax.random.key(1), (4, dim))
+    alpha, sigma = np.cos(tabulation.TOP), np.sin(tabulation.TOP)
+    found = tabulation.exact_flow(data, jnp.ones((4, modes), bool), jnp.asarray(5.0), noise)
+    np.testing.assert_allclose(found, one.flow(sigma * noise, (alpha, sigma), (1.0, 0.0)), atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_tables_pass_through_their_free_parameters_and_the_file(tabulation, n):
+    rows = TABLES["1"][str(n)]
+    table = tabulation.as_table(rows)
+    for leaf, expected in zip(tabulation.table_of(tabulation.free_of(table, n)), table, strict=True):
+        np.testing.assert_allclose(leaf, expected, atol=2e-4)
+    assert json.loads(tabulation.as_text({"1": {str(n): rows}})) == {"1": {str(n): rows}}
+    np.testing.assert_allclose(np.concatenate(tabulation.as_rows(table)), np.concatenate(rows), rtol=1e-4, atol=1e-4)
+    t, ends = table.evaluations, table.angles
+    weights = tabulation.adams(ends, t)[2:, :3]  # exact for slopes that are polynomials of the angle
+    for power in range(3 if n < 10 else 0):
+        seen = jnp.stack([t[k : k - 3 if k > 2 else None : -1] ** power for k in range(2, n)])
+        exact = (ends[3:] ** (power + 1) - ends[2:-1] ** (power + 1)) / (power + 1) / jnp.diff(ends)[2:]
+        np.testing.assert_allclose(jnp.sum(weights * seen, 1), exact, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_file_of_tables_is_tuned(tabulation, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tabulation, "SIZES", {2: (1, 16)})
+    give(nfe="5", updates=3, rate=0.02, guidance_scale=3.0, out=tmp_path / "tables.json")
+    tabulation.main(None)
+    losses = [float(value) for value in re.findall(r"update \d+/3: (\S+),", capsys.readouterr().out)]
+    assert len(losses) == 2
+    assert np.all(np.isfinite(losses))
+    tables = json.loads((tmp_path / "tables.json").read_text())
+    assert list(tables) == ["1", "2", "3", "4", "8"]
+    assert {scale: tables[scale] for scale in TABLES} == TABLES
+    change = np.abs(np.concatenate(tables["3"]["5"]) - np.concatenate(TABLES["2"]["5"]))  # from where it starts
+    assert 1e-4 < np.max(change) < 0.1

@@ -47,7 +47,7 @@ DATA = """
     data.name=folder | config.data.path=None: must be set for data.name=folder
     data.name=folder/1 data.path=x | config.data.name=folder/1: must be one of folder, tar without
     data.name=ring data.augment=flip | config.data.augment=flip: must be left out: ring has no use for it
-    data.name=notes data.set=soundfont_notes/4khz data.streaming=True | config.data.streaming=True: must be left out: soundfont
+    data.name=notes data.set=soundfont_notes/4khz data.streaming=True | streaming=True: must be left out: soundfont
     data.path=x | config.data.path=x: must be left out: sklearn_digits has no use for it
     data.crop=64 | config.data.crop=64: must be left out | sklearn_digits has no sounds
     data.peak=0.5 | config.data.peak=0.5: must be left out
@@ -159,8 +159,7 @@ AUTOENCODER = """
     loss.spectral=2 | config.loss.spectral=2.0: must be left out
 """
 NOTES = """
-    data.name=phrases data.set=soundfont_phrases/4khz data.representation.name=controls | config.data.representation.name=controls: \
-must be another one: soundfont_phrases/4khz has no pitch
+    data.name=phrases data.set=soundfont_phrases/4khz data.representation.name=controls | must be another one: soundfont_phrases/4khz has no pitch
     conditions.map.name=low_passed data.representation.name=controls | these sounds come without their pitch
 """
 

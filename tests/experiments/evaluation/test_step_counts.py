@@ -8,6 +8,7 @@ from experiments import evaluation
 from experiments.cli import command_line
 from experiments.configs import base
 from experiments.configs.points import flow_map_2d, mixture_2d
+from experiments.data import build
 from experiments.evaluation.run_metrics import sample_metrics
 from experiments.evaluation.semigroup import semigroup
 from experiments.models.model import build_model

@@ -23,7 +23,8 @@ def dataset():
 
 def low_rate_config(level: float | None = None):
     fields = """
-        data.name=notes data.set=soundfont_notes/4khz conditions.map.name=low_rate conditions.map.factor=4 loss.map_noise=0.5 network.patch=16
+        data.name=notes data.set=soundfont_notes/4khz conditions.map.name=low_rate conditions.map.factor=4
+        loss.map_noise=0.5 network.patch=16
         network.multipliers=1, network.attention_resolutions=() sampling.guidance_scale=1
     """
     return changed(smoke, *fields.split(), f"sampling.map_noise={level}")

@@ -13,7 +13,7 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.data import load
-from experiments.models import checks
+from experiments.models import checks, choices
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler

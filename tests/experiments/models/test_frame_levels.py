@@ -16,7 +16,7 @@ from experiments.models.guidance import NO_EXTRAS
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.runs import Run
-from experiments.projects.audio.sound import long_sounds, segments
+from experiments.projects.audio.sound import long_sounds, roll_out
 
 CROP, FRAMES, RATE = 1024, 16, 4000
 
@@ -110,15 +110,15 @@ def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels
 
 @pytest.fixture
 def program(load_program, tmp_path, songs):
-    found = load_program("experiments.benchmarks.sound.__main__")
-    give(table="roll_out", workdir=tmp_path)
+    found = load_program("experiments.projects.audio.sound.roll_out")
+    give(workdir=tmp_path)
     return found
 
 
 @pytest.mark.slow
 def test_the_benchmark_prints_both_samplers(program, tmp_path, capsys):
     save_untrained(tmp_path, SMALL)
-    give(num=2, times=2, context=8, chunk=8, shown=1)
+    give(num=2, times=2, context=8, chunk=8)
     program.main(SMALL)
     text = capsys.readouterr().out
     for expected in ("level, dB: roll-out", "onsets a second: blended windows", "roughness at seams", "segment 2"):
@@ -131,7 +131,7 @@ def test_statistics_of_segments_find_drift():
     pulse = np.where(n % 1000 < 500, np.exp(-(n % 1000) / 100), 0.0) * np.sin(2 * np.pi * 440 * n / RATE)
     real = np.stack([pulse[:RATE]] * 2)
     steady, fading = np.stack([pulse] * 2), np.stack([pulse * np.where(n < RATE, 1.0, 0.1)] * 2)
-    table = segments.drift(real, {"steady": steady, "fading": fading}, RATE)
+    table = roll_out.drift(real, {"steady": steady, "fading": fading}, RATE)
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert abs(rows["level, dB: steady"]["drift"]) < 0.1
     assert rows["level, dB: fading"]["standard error"] < 1e-3  # both fade by the same
@@ -144,7 +144,7 @@ def test_the_drift_has_the_standard_error_of_the_differences_of_each_sound():
     real = np.random.default_rng(0).normal(size=(3, RATE))
     gains = np.array([0.0, -6.0, -12.0])  # of the second segment, in dB
     x = np.concatenate([real, real * 10 ** (gains[:, None] / 20)], axis=1) * np.array([[1.0], [0.1], [0.01]])
-    table = segments.drift(real, {"x": x}, RATE)
+    table = roll_out.drift(real, {"x": x}, RATE)
     level = dict(zip(table.header, table.rows[0], strict=True))
     np.testing.assert_allclose([level["drift"], level["standard error"]], [-6, 6 / 3**0.5], rtol=1e-4)
 
@@ -155,7 +155,7 @@ def test_real_sounds_are_measured_at_as_many_places_as_there_are_seams():
     real, x = rng.normal(size=(800, 400)), rng.normal(size=(400, 3200))
     clicks = x + 0.0
     clicks[:, 400::400] += 20.0
-    table = segments.seams(real, {"noise": x, "clicks": clicks}, RATE, {"noise": 1.0, "clicks": 2.0})
+    table = roll_out.seams(real, {"noise": x, "clicks": clicks}, RATE, {"noise": 1.0, "clicks": 2.0})
     found = {row[0]: row[1:] for row in table.rows}
     np.testing.assert_allclose([found["real"][0], *found["noise"][:2]], 0.92, atol=0.09)
     assert found["clicks"][0] > 5 * found["clicks"][1]

@@ -22,7 +22,7 @@ from experiments.configs.points import mixture_2d
 from experiments.evaluation.run_metrics import bound_ends
 from experiments.models import classifier
 from experiments.models.loss import make_loss
-from experiments.models.model import Model, at_params, build_model
+from experiments.models.model import Model, at_params
 from experiments.models.objectives import Bound, Denoising
 from experiments.models.run_files import restore
 from experiments.models.runs import as_loaded, open_run

@@ -11,6 +11,7 @@ from parameters import random_params
 from programs import changed, check_config, error_of
 from tables import in_float64
 
+from experiments.models import choices
 from experiments.models.checks import check
 from experiments.models.conditioning import GUIDANCE
 from experiments.models.flow_map import guided_velocity

@@ -14,8 +14,8 @@ of :mod:`experiments.inverse.methods` that apply, or by the methods in ``--metho
 conditions (instrument, pitch, ...), or none with ``--condition=null``. ``--trained`` are models of the same sounds that
 were trained for the task, as a diffusion bridge or with the observation as a condition
 (``config.conditions.map.name=low_passed`` for ``bandwidth``); they are sampled in ``--steps`` steps too. A model of
-controls (``config.data.representation.name=controls``) restores through its synthesiser, from levels of the degraded sound
-(:mod:`~experiments.projects.audio.sound.synthesised`); its best possible result is the analysis of the held-out sound,
+controls (``config.data.representation.name=controls``) restores through its synthesiser, from levels of the degraded
+sound (:mod:`~experiments.projects.audio.sound.synthesised`); its best possible result is the analysis of the held-out sound,
 played again.
 Prints both spectral distances and the error before and after (for a gap the error around it; for controls, which have
 no phases, no error), and writes ``<task>.html`` with audio widgets and ``<task>.json`` into ``workdir/restored``.

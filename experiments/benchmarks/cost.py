@@ -1,0 +1,233 @@
+"""The cost of a training step and of a sample on the devices at hand, and the overhead of every solver.
+
+    python -m experiments.benchmarks.cost --config=experiments/configs/images/digits.py
+    python -m experiments.benchmarks.cost --config=… --config.training.batch_size=512 --config.network.remat=True
+    python -m experiments.benchmarks.cost
+
+With a config: training and sampling over minimal implementations. The minimal step is ``jax.jit`` of ``value_and_grad``
+and optax at the same network, batch and precision, with one average of the parameters; it drops no conditions, checks
+nothing and accumulates nothing. The minimal sampler is a scan of as many network calls as the solver makes, on twice
+the batch where guidance needs a second branch. Compilation is measured without the cache of compiled programs.
+Utilisation counts the matrix products and convolutions of the minimal step (with those that ``remat`` computes twice),
+over the peak of the devices: the published one of dense products, of float32 with the default precision of JAX (TF32 on
+GPUs, bfloat16 on TPUs), or the speed of a large product where the device is not in the table. Waiting is the fraction
+of the time of some training steps, fed as in ``experiments.train``, in which there are no data yet.
+
+Without a config: every solver with the untrained network of the digits config, over as many calls of the network alone.
+
+Calls are synchronised, and both sides alternate in one process; a ratio is the median of the ratios of the rounds.
+"""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+from jax.tree_util import Partial
+from ml_collections import ConfigDict
+
+from experiments import training
+from experiments.benchmarks.shared import DETERMINISTIC, STOCHASTIC, rounds
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import Config
+from experiments.cli.progress import human
+from experiments.configs import base
+from experiments.data.dataset import Dataset, preprocess
+from experiments.models import guidance, inputs
+from experiments.models.conditioning import conditions, conditions_for
+from experiments.models.devices import everywhere, spread
+from experiments.models.model import Model, build_model
+from experiments.models.sampling import build_sampler, make_sampler
+from experiments.planning.chips import named
+from experiments.planning.counting import flops
+from experiments.tasks import diffusion
+from experiments.training.feeding import feed
+from experiments.training.loop import Fit
+from scorekit import denoisers, samplers, schedules
+from scorekit import training as steps
+from scorekit.networks import UNet
+from scorekit.solvers import grids
+from scorekit.typing import PyTree
+
+_CONFIG = shared.define(flags.DEFINE_string, "config", None, "Config file of what is trained; the solvers by default.")
+_TURNS = shared.count("turns", 20, "Repetitions; a fifth of sampling, a third of the solvers.")
+_SOLVERS = flags.DEFINE_list("solvers", ["all"], "Names of solvers, or all.")
+
+
+def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> tuple[float, float, float]:
+    """Medians over repetitions: the seconds of each of two programs, and the ratio within a repetition."""
+    seconds = [*rounds({"ours": ours, "theirs": theirs}, turns).values()]
+    ratios = [a / b for a, b in zip(*seconds, strict=True)]
+    return statistics.median(seconds[0]), statistics.median(seconds[1]), statistics.median(ratios)
+
+
+def peak(dtype: str) -> tuple[float, str]:
+    """Operations per second of one device, and where the figure is from."""
+    if chip := named(jax.devices()[0].device_kind):
+        return chip.peak_of(dtype), "published"
+    side = 2048
+    a, multiply = jnp.ones((side, side), dtype), jax.jit(lambda a: a @ a)
+    multiply(a).block_until_ready()
+    return 2 * side**3 / min(rounds({"": lambda: multiply(a)}, 10)[""]), f"measured, {side} x {side}"
+
+
+def compiled_side(step: Any, state: list[Any], *rest: Any) -> tuple[Callable[[], Any], float, float]:
+    """Compiles and first runs ``step(state, *rest) -> (state, value)``: a call, seconds to compile, MB on a device."""
+    start = time.perf_counter()
+    found = (compiled := step.lower(state[0], *rest).compile()).memory_analysis()
+    compilation = time.perf_counter() - start
+    memory = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+
+    def call():
+        state[0], value = compiled(state[0], *rest)
+        return value
+
+    jax.block_until_ready(call())
+    return call, compilation, (memory + found.temp_size_in_bytes) / 2**20
+
+
+def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransformation):
+    """``((params, moments, average, count), batch) -> (the same, loss)`` with the network of a model."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, batch):
+        params, moments, average, count = state
+        batch = preprocess(dataset, batch)
+        x, given = batch["x"], conditions(model, batch)
+        for_t, for_eps = jax.random.split(jax.random.fold_in(jax.random.key(0), count))
+        t = jax.random.uniform(for_t, x.shape[:1])
+        eps = jax.random.normal(for_eps, x.shape, x.dtype)
+        rows = (-1, *[1] * (x.ndim - 1))
+        x_t = model.schedule.alpha(t).reshape(rows) * x + model.schedule.sigma(t).reshape(rows) * eps
+        loss = lambda params: jnp.mean((model.network(params, given)(x_t, t) - eps) ** 2)
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, moments = optimizer.update(gradient, moments, params)
+        params = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda e, p: 0.999 * e + 0.001 * p, average, params)
+        return (params, moments, average, count + 1), value
+
+    return step
+
+
+def train(fit: Fit, model: Model, params: PyTree, turns: int):
+    """Both steps in turns, seconds to compile and memory of both, operations of the minimal, fraction without data."""
+    options, copy = fit.config.training, functools.partial(jax.tree.map, jnp.copy)
+    optimizer, mesh = cast(Any, fit.optimizer), steps.make_mesh(options.fsdp)
+    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
+    step = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **switches)
+    state = steps.init_state(jax.random.key(0), copy(params), optimizer, options.ema_decays)
+    states = [steps.place_state(state, mesh)]
+    with feed(fit.config, fit.dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
+        batch = next(batches)
+        minimal = minimal_step(model, fit.dataset, optimizer)
+        plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
+        operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
+        sides = compiled_side(step, states, batch), compiled_side(minimal, [plain], batch)
+        (ours, *compiled), (theirs, *minimally) = sides
+        timing = in_turns(ours, theirs, turns)
+        start, before, metrics = time.perf_counter(), batches.waited, None
+        for _, fed in zip(range(turns), batches, strict=False):
+            states[0], metrics = step(states[0], fed)
+        jax.block_until_ready(metrics)
+        waiting = (batches.waited - before) / (time.perf_counter() - start)
+        return timing, zip(compiled, minimally, strict=True), operations, waiting
+
+
+def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns: int) -> tuple[float, float, float]:
+    """Drawing a batch and the minimal sampler in turns."""
+    size, scale = config.sampling.batch_size, config.sampling.guidance_scale
+    labels = np.arange(size, dtype=np.int32) % dataset.num_classes
+    generate = make_sampler(config, model, dataset)
+    solver, ts = build_sampler(config, model.schedule)
+    calls = (len(ts) - 1) * solver.evals_per_step
+    given = conditions_for(model, dataset, labels, None, 0.0)
+    if guided := not guidance.is_plain(config, scale):
+        given = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), given)
+
+    @jax.jit
+    def minimal(params, key, given):
+        x, given = spread((jax.random.normal(key, (size, *model.shape)), given))
+
+        def step(x, t):
+            output = model.network(params, given)(jnp.concatenate([x, x]) if guided else x, t)
+            return x - output[:size] / calls, None
+
+        return jax.lax.scan(step, x, jnp.linspace(0.99, 0.01, calls))[0]
+
+    placed = everywhere((params, given))
+    both = lambda: generate(params, 0, labels, scale), lambda: minimal(placed[0], jax.random.key(0), placed[1])
+    in_turns(*both, 1)  # compiles
+    return in_turns(*both, max(turns // 5, 1))
+
+
+def of_config(config: Config, turns: int) -> None:
+    """Prints the table of a config."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    diffusion.check(config)
+    training.check(config)
+    training.check_devices(config)
+    dataset = inputs.load_data(config)
+    model = build_model(config, dataset)
+    params = model.init(jax.random.key(config.seed))
+    devices, dtype = jax.devices(), config.network.dtype or "float32"
+    size, drawn, (highest, source) = config.training.batch_size, config.sampling.batch_size, peak(dtype)
+    parameters = human(sum(x.size for x in jax.tree.leaves(params)))
+    kind = f"{len(devices)} × {devices[0].device_kind}, jax {jax.__version__}, {dtype}"
+    print(f"{kind}; {dataset.name}, {parameters} parameters\n\n{'':44}{'scorekit':>12}{'minimal':>12}{'ratio':>8}")
+
+    def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
+        print(f"{name:44}{ours:12.4g}{theirs:12.4g}{ours / theirs if ratio is None else ratio:8.3f}", flush=True)
+
+    fit = diffusion.fit(config, dataset, model, Path())
+    (ours, theirs, ratio), (compilation, memory), operations, waiting = train(fit, model, params, turns)
+    used = lambda seconds: 100 * operations / (seconds * highest * len(devices))
+    row(f"training, examples/s at batch {size}", size / ours, size / theirs, 1 / ratio)
+    row("training step, ms", 1e3 * ours, 1e3 * theirs, ratio)
+    row("training step, compilation, s", *compilation)
+    row("memory of a device, compiled, MB", *memory)
+    row("utilisation, %", used(ours), used(theirs), 1 / ratio)
+    ours, theirs, ratio = sample(config, model, dataset, params, turns)
+    row(f"sampling, examples/s at batch {drawn}", drawn / ours, drawn / theirs, 1 / ratio)
+    print(f"\nwaiting for data: {waiting:.1%} of the time")
+    print(f"operations: {operations / 1e9:.4g} G a step, peak {highest / 1e12:.4g} T/s a device ({source})")
+
+
+def of_solvers(names: list[str], turns: int, batch: int = 64, nfe: int = 8) -> None:
+    """Prints the time of sampling with each solver over the time of as many calls of the network alone."""
+    module, schedule = UNet(channels=24, num_classes=10), schedules.cosine()
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+    x = jax.random.normal(jax.random.key(1), (batch, 8, 8, 1))
+    apply = jax.jit(lambda params, x, t: module.apply(params, x, jnp.broadcast_to(t, x.shape[:1])))
+    denoiser, draw = denoisers.denoiser_from_network(Partial(apply, params), schedule), jax.jit(samplers.sample)
+    print(f"digits U-Net, batch {batch}, {nfe} evaluations\n{'':22}{'over the network':>18}{'ms':>9}")
+    for name in names:
+        solver = DETERMINISTIC[name] if name in DETERMINISTIC else STOCHASTIC[name](nfe)
+        n = max(1, nfe // solver.evals_per_step)  # from a time that every solver can start at
+        given = denoiser, schedule, solver, x, grids.uniform(n, 0.98, 0.0)
+        ours = functools.partial(draw, jax.random.key(2) if solver.stochastic else None, *given)
+        calls = range(n * solver.evals_per_step)
+        theirs = lambda calls=calls: [jax.block_until_ready(apply(params, x, 0.5)) for _ in calls]
+        in_turns(ours, theirs, 1)  # compiles
+        seconds, _, ratio = in_turns(ours, theirs, max(1, turns // 3))
+        print(f"{name:22}{ratio:18.3f}{1e3 * seconds:9.1f}", flush=True)
+
+
+def main(config: Config) -> None:
+    if _CONFIG.value:
+        of_config(config, _TURNS.value)
+    else:
+        of_solvers(shared.chosen("solvers", _SOLVERS.value, [*DETERMINISTIC, *STOCHASTIC]), _TURNS.value)
+
+
+if __name__ == "__main__":
+    command_line.run(
+        main, lambda: _CONFIG.value or ConfigDict(), lambda config: len(config) and base.check_fields(config)
+    )

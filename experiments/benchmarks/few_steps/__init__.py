@@ -1,1 +1,0 @@
-"""Samples of few steps: the tables of ``python -m experiments.benchmarks.few_steps``."""

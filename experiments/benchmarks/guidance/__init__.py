@@ -1,1 +1,0 @@
-"""Guidance rules: the tables of ``python -m experiments.benchmarks.guidance``."""

@@ -1,1 +1,0 @@
-"""Quality per network evaluation: the tables of ``python -m experiments.benchmarks.quality``."""

@@ -1,1 +1,0 @@
-"""Models of quantised data: the tables of ``python -m experiments.benchmarks.sequences``."""

@@ -1,1 +1,0 @@
-"""Sounds of seconds: the tables of ``python -m experiments.benchmarks.sound``."""

@@ -1,0 +1,206 @@
+"""The likelihood trap: the quality of samples against their information ``-log p``, and where the typical set lies.
+
+    python -m experiments.projects.audio.music.trap --workdir=runs/digits_wavenet --drawn=500 --out=docs/typicality
+    python -m experiments.projects.audio.music.trap --workdir=runs/rolls_transformer
+
+Samples of an autoregressive run of images or piano rolls by temperature, top-k, nucleus and typical sampling, beam
+search and decisions of minimum Bayes risk. ``--out`` is a folder for the plot.
+
+Samples of the changed conditionals and decisions have an information under the unchanged model. Its typical set is
+``H ± ε``: H is the mean information of unchanged samples, an estimate of the entropy, and ε its standard deviation.
+Quality is the accuracy of a classifier of images, of piano rolls the distance of their statistics from held-out pieces.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import tasks
+from experiments.cli import command_line
+from experiments.cli import flags as shared
+from experiments.cli.config import ConfigError
+from experiments.data import rolls
+from experiments.data.dataset import in_blocks
+from experiments.models import sequence_sampling
+from experiments.models.runs import Run
+from experiments.models.sequences import conditionals
+from experiments.projects.audio.music import statistics
+from experiments.reporting.curves import Line, Panel, curves
+from experiments.reporting.tables import Cell, Table, tables_as_text
+from scorekit import autoregressive as ar
+from scorekit import typicality
+
+_WORKDIR = shared.workdir("Folder of an autoregressive run of images or piano rolls.")
+_DRAWN = shared.count("drawn", 200, "Samples of each row.", 2)
+_SEEDS = shared.count("seeds", 3, "Seeds of the samples.")
+_OUT = shared.out("Folder of the plot; none by default.")
+
+RULES: dict[str, tuple[Callable, tuple[float, ...]]] = {
+    "temperature": (ar.temperature, (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)),
+    "top-k": (ar.top_k, (1, 2, 3, 5)),
+    "nucleus": (ar.nucleus, (0.3, 0.5, 0.7, 0.9)),
+    "typical": (ar.typical, (0.2, 0.5, 0.7, 0.9)),
+}
+"""The changes of the conditionals and their settings; ``temperature 1`` is the model as it is."""
+PLAIN = ("temperature", 1.0)
+WIDTHS, MOST_CLASSES, LONG = (1, 16, 64), 10, 100
+"""Widths of beams, classes with beams and decisions, and the length of sequences that have not the largest width."""
+_HISTOGRAMS = ("pitch classes", "intervals", "lengths", "polyphony")
+
+
+class Quality(NamedTuple):
+    """Metrics of ``(codes, labels)`` and of real data, those ``of_few`` samples, and codes as values, or None."""
+
+    measure: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    real: dict[str, float]
+    of_few: tuple[str, ...]
+    decode: Callable[[np.ndarray], np.ndarray] | None
+
+
+def quality(run: Run, num: int) -> Quality:
+    """The classifier of images, or the statistics of music against ``num`` held-out pieces."""
+    if run.dataset.name == "rolls":
+        reference, others = (statistics.held_out(first, num)[0] for first in (0, num))
+
+        def distances(states):
+            found = {name: value for name, (value, _) in statistics.distances(states, reference).items()}
+            histograms = [found.pop(name) for name in _HISTOGRAMS]
+            return {"total variation of histograms": float(np.mean(histograms)), **found}
+
+        states = lambda codes: np.asarray(rolls.from_codes(codes.reshape(len(codes), -1, rolls.VOICES)))
+        return Quality(lambda codes, labels: distances(states(codes)), distances(others), ("similarity",), None)
+    scorer = run.dataset.scorer()
+    if scorer is None or "class accuracy" not in scorer.real:
+        raise ConfigError(f"--workdir: must be a run of images with classes or of rolls, not of {run.dataset.name}")
+    names = ("class accuracy", "precision", "recall", "energy distance")
+    decode = lambda codes: in_blocks(jax.jit(run.dataset.from_model), codes, min(500, len(codes)))
+    named = lambda found: {name: found[name] for name in names if name in found}
+    measured = lambda codes, labels: named(scorer.samples(decode(codes), labels))
+    return Quality(measured, named(scorer.real), names[:2], decode)
+
+
+class Row(NamedTuple):
+    """Samples or decisions of a rule at a setting: ``-log p`` in nats and metrics, for each seed that drew them."""
+
+    rule: str
+    setting: str
+    information: list[np.ndarray]
+    metrics: list[dict[str, float]]
+
+
+def measure(run: Run, num: int, seeds: int) -> list[Row]:
+    """Samples of every rule and setting, then the beams and the decisions of least risk of each class."""
+    model, found = run.model, []
+    if model.process is not None:
+        raise ConfigError("--workdir: must be an autoregressive run, this one is a diffusion")
+    params = run.params
+    labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
+    few = np.arange(min(run.dataset.num_classes, num, MOST_CLASSES), dtype=np.int32)
+    scored, size = quality(run, num), min(num, run.dataset.evaluation_batch)
+    log_prob = jax.jit(lambda params, x, y: ar.log_prob(conditionals(model, params, y), x))
+
+    def information(x, y):
+        return -in_blocks(lambda at: log_prob(params, x[at], y[at]), np.arange(len(y)), min(size, len(y)))
+
+    def sample(rule, params, key, value):
+        transform = lambda logits: rule(logits, value)
+        return ar.sample(key, conditionals(model, params, jnp.asarray(labels)), num, model.length, transform=transform)
+
+    def row(rule, setting, drawn, y=labels):
+        info = [information(x, y) for x in drawn]
+        print(f"{rule} {setting}: -log p = {np.mean(info):.1f} nats", flush=True)
+        metrics = [scored.measure(np.asarray(x), y) for x in drawn]
+        of = scored.of_few if y is few else metrics[0]
+        return Row(rule, setting, info, [{name: each[name] for name in of} for each in metrics])
+
+    plain = []
+    for name, (rule, values) in RULES.items():
+        draw = jax.jit(functools.partial(sample, rule), static_argnums=2 if rule is ar.top_k else ())
+        for value in values:
+            value = min(value, model.num_codes) if rule is ar.top_k else value
+            drawn = [np.asarray(draw(params, jax.random.key(seed), value)) for seed in range(seeds)]
+            plain = drawn if (name, value) == PLAIN else plain
+            found.append(row(name, f"{value:g}", drawn))
+    search = lambda params, y, width: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0]
+    beams = jax.jit(search, static_argnums=2)
+    most = WIDTHS[-2] if model.length > LONG else model.num_codes**model.length
+    for width in (width for width in WIDTHS if width <= most):
+        found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
+
+    utilities: dict[str, Callable] = {"Hamming": ar.hamming_agreement}
+    decode = scored.decode
+    if decode is not None:
+        flat = lambda x: jnp.asarray(decode(np.asarray(x)), float).reshape(len(x), -1)
+        utilities["distance"] = lambda c, x: -jnp.linalg.norm(flat(c)[:, None] - flat(x)[None], axis=-1)
+    for name, utility in utilities.items():
+        decide = lambda x, utility=utility: np.stack(
+            [ar.minimum_bayes_risk(x[labels == y], x[labels == y], utility).x for y in few]
+        )
+        found.append(row("minimum Bayes risk", name, [decide(x) for x in plain], few))
+    test = run.dataset.test
+    return [*found, Row("held-out data", "", [information(test["x"], test["label"])], [scored.real])]
+
+
+def entropy_band(rows: list[Row]) -> tuple[float, float]:
+    """H and ε of the model, in nats."""
+    plain = next(row for row in rows if (row.rule, row.setting) == (PLAIN[0], f"{PLAIN[1]:g}"))
+    every = np.concatenate(plain.information)
+    return float(every.mean()), float(every.std(ddof=1))
+
+
+def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
+    """Every setting: information, the share in the typical set, metrics with their error over the seeds."""
+    entropy, epsilon = entropy_band(rows)
+    names = list(rows[0].metrics[0])
+
+    def cell(values) -> Cell:
+        values = np.asarray(values, float)
+        error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+        return "" if np.isnan(values).any() else f"{values.mean():.3f}{error}"
+
+    def cells(row: Row) -> list[Cell]:
+        inside = typicality.typical_set(-np.concatenate(row.information), entropy, epsilon)
+        away = (np.mean([x.mean() for x in row.information]) - entropy) / epsilon
+        metrics = (cell([each.get(metric, np.nan) for each in row.metrics]) for metric in names)
+        name, info = f"{row.rule} {row.setting}".strip(), cell([x.mean() for x in row.information])
+        return [name, info, f"{away:+.2f}", float(np.mean(inside)), *metrics]
+
+    caption = (
+        f"{name}: {num} samples of each of {seeds} seeds of sampling, one trained model; beams and decisions are "
+        f"one for each of {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats; errors are of "
+        "the seeds."
+    )
+    header = ["rule", "-log p, nats", "from H, in ε", "share in H ± ε", *names]
+    return Table(header, [cells(row) for row in rows], caption)
+
+
+def figure(path: Path, name: str, rows: list[Row]) -> Path:
+    """The first metric against the information, a line for each rule, with the ends of ``H ± ε``."""
+    entropy, epsilon = entropy_band(rows)
+    metric, lines = next(iter(rows[0].metrics[0])), {}
+    for rule in dict.fromkeys(row.rule for row in rows if metric in row.metrics[0]):
+        mine = [row for row in rows if row.rule == rule]
+        x = [np.mean([info.mean() for info in row.information]) for row in mine]
+        y = [np.mean([each[metric] for each in row.metrics]) for row in mine]
+        lines[rule] = Line(x, y, texts=[row.setting for row in mine])
+    ends = {f"H - ε of {name}": entropy - epsilon, f"H + ε of {name}": entropy + epsilon}
+    return curves(path, [Panel(lines, "-log p under the model, nats", metric, places=ends)])
+
+
+def main(_) -> None:
+    num, seeds, folder = _DRAWN.value, _SEEDS.value, shared.path(_WORKDIR)
+    config = tasks.saved(_WORKDIR.value, "sequence")
+    path = shared.results(_OUT, None, "") / f"trap_{folder.name}.png" if _OUT.value else None
+    rows = measure(sequence_sampling.open_run(config, folder, scales=[1.0]), num, seeds)
+    print(tables_as_text([table(folder.name, rows, num, seeds)]))
+    if path is not None:
+        print(f"wrote {figure(path, folder.name, rows)}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
