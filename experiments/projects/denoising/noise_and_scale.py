@@ -55,11 +55,8 @@ def main(config: Config) -> Path:
         f"--config.loss.times.name=band --config.loss.times.power={flags_of[0]} --config.loss.times.count={flags_of[1]}"
     )
     examples = min(_LIMIT.value, len(run.dataset.test["x"]))
-    summary, figures = (
-        {**facts(run), "seed": config.seed, "test examples": examples},
-        band_errors.figures(folder, found),
-    )
-    sections = [Heading("Figures"), *figures, Heading("Numbers"), *tables, Text(advice)]
+    summary = {**facts(run), "seed": config.seed, "test examples": examples}
+    sections = [Heading("Figures"), *band_errors.figures(folder, found), Heading("Numbers"), *tables, Text(advice)]
     report = write_report(folder / "report.html", "Noise and scale", summary, sections)
     print(tables_as_text(tables))
     print(advice)
