@@ -50,11 +50,11 @@ class Ring(Vectors):
         self._sample = jax.jit(self.density.sample_with_labels, static_argnums=1)
 
     @functools.cached_property
-    def train(self):  # type: ignore[override]
+    def train(self):
         return self._points(jax.random.key(1), 2000)
 
     @functools.cached_property
-    def test(self):  # type: ignore[override]
+    def test(self):
         return self._points(jax.random.key(2), 2000)
 
     def _points(self, key, n):

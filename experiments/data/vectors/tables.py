@@ -153,14 +153,14 @@ class Table(Vectors):
         if total < LEAST:
             raise ValueError(f"there must be at least {LEAST} rows, there are {total}")
         number = min(total // 10, HELD_OUT) if validation is None else round(validation * total)
-        allowed = f"two of {total} rows at least, and not all"
-        require(2 <= number <= total - 2, "data.validation", validation, allowed)
+        require(2 <= number <= total - 2, "data.validation", validation, f"two of {total} rows at least, and not all")
         held_out = evenly(total, number)
         kept = np.delete(np.arange(total), held_out)
+        arrays = [name for name in self.condition if columns[name].ndim == 3 or f"{name}_mask" in columns]
+        one = not arrays or len(self.condition) == 1
+        require(one, "data.condition", condition, f"columns, or the name of one array, as {', '.join(arrays)}")
         if self.condition:
-            first, mask = self.condition[0], f"{self.condition[0]}_mask"
-            is_array = len(self.condition) == 1 and (columns[first].ndim == 3 or mask in columns)
-            self.condition_kind = "array" if is_array else "columns"
+            self.condition_kind = "array" if arrays else "columns"
         given, present = self._conditions(columns)
         sizes = {name: math.prod(array.shape[1:]) for name, array in columns.items()}
         self.entries = entries({name: sizes[name] for name in self.columns})
@@ -173,7 +173,7 @@ class Table(Vectors):
             self.condition_entries = entries({name: sizes[name] for name in self.condition})
             of_condition = moments_of(given[kept], self.condition_entries)
         else:
-            of_condition = moments_of(given[kept][present[kept]], entries({self.condition[0]: given.shape[-1]}))
+            of_condition = moments_of(given[kept][present[kept]], entries({arrays[0]: given.shape[-1]}))
         self.shape, self.examples = self._u.shape[1:], len(kept)
         self._given, self._rows = (given, present), (kept, held_out)
         self.use(Statistics(*ends, *of_x[:2], *of_condition))
@@ -183,7 +183,7 @@ class Table(Vectors):
         if self.condition_kind != "array":
             apart = self.condition_entries and {*self.condition_entries} <= columns.keys()  # an array as columns of CSV
             return numbers(columns, self.condition_entries if apart else self.condition), None
-        name = self.condition[0]
+        (name,) = self.condition
         array = np.asarray(columns[name])
         array = array[..., None] if array.ndim == 2 else array
         if array.ndim != 3:
@@ -227,8 +227,8 @@ class Table(Vectors):
         condition, present = self._conditions(columns)
         width = len(self.statistics.center)
         if condition.shape[-1] != width:
-            words = f"{width} columns of {', '.join(self.condition)}"
-            raise ValueError(f"observation must have {words}, got shape {condition.shape}")
+            words = f"{width} columns of {', '.join(self.condition)}, got shape {condition.shape}"
+            raise ValueError(f"observation must have {words}")
         self._warn(condition, present)
         blank = {"x": np.zeros((len(condition), *self.shape), np.float32), "label": np.zeros(len(condition), np.int32)}
         return {**blank, **self._standardised(condition, present)}

@@ -93,8 +93,10 @@ def test_a_condition_is_read_by_one_condition_of_its_kind(tmp_path, condition, k
     np.savez(tmp_path / "t.npz", **arrays, masked_mask=rng.integers(0, 2, (60, 4)))
     dataset = load(tmp_path / "t.npz", x="a", condition=condition)
     assert dataset.condition_kind == kind
-    each = [{}, {"vector": "columns"}, {"tokens": "set"}, {"map": "sequence"}, {"tokens": "set", "map": "sequence"}]
-    for chosen in each:
+    with pytest.raises(ValueError, match="vector,array: must be columns, or the name of one array, as array"):
+        load(tmp_path / "t.npz", x="a", condition="vector,array")
+    every = [{}, {"vector": "columns"}, {"tokens": "set"}, {"map": "sequence"}, {"tokens": "set", "map": "sequence"}]
+    for chosen in every:
         if chosen in fitting:
             check_conditions(dataset, {"vector": "moments", **chosen})
         else:
