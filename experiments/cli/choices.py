@@ -42,8 +42,8 @@ class _Chosen(ConfigDict):
 
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
-        if key == "name" and self._choices is not None:
-            self._choices.refit(self)
+        if key == "name" and (choices := object.__getattribute__(self, "_choices")) is not None:
+            choices.refit(self)
 
     def update(self, *other: Any, **values: Any) -> None:
         """As of any config, the name first."""
@@ -64,7 +64,7 @@ class _Chosen(ConfigDict):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ConfigDict) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Choices(Mapping[str, Callable]):
         found = named_object(self.table[name]) if isinstance(self.table[name], str) else self.table[name]
         return narrowed(found if self.adapt is None else self.adapt(found), self.bounds)
 
-    __eq__, __hash__ = object.__eq__, object.__hash__
+    __eq__, __hash__ = object.__eq__, object.__hash__  # type: ignore[assignment]
 
     def __deepcopy__(self, memo: dict) -> "Choices":
         return self
@@ -130,7 +130,7 @@ class Choices(Mapping[str, Callable]):
         """Gives a section the fields of the choice that it names; other fields that are set keep their values."""
         if section.name is not None and section.name not in self.table:
             return  # the check says what is allowed
-        fields = {} if section.name is None else self._fields(section.name)
+        fields = {} if section.name is None else self._fields(str(section.name))
         kept = {key: value for key, value in section.items() if key in fields and _is_set(value)}
         with section.unlocked():
             for key in [key for key in section if key != "name"]:
@@ -182,7 +182,8 @@ class Choices(Mapping[str, Callable]):
 
         ``supplied`` are arguments from the program (``schedule=…``), passed only to factories that take them.
         """
-        name = choice(f"{path}.name", lookup(config, path).name or self.default, self)
+        name: Any = lookup(config, path).name or self.default
+        choice(f"{path}.name", name, self)
         return self.call(config, path, f"{path}.name={name}", name, **supplied)
 
     def call(self, config: Config, path: str, chosen: str, name: str, /, **supplied: Any) -> Any:
@@ -265,7 +266,8 @@ def narrowed(factory: Callable, bounds: Mapping[str, Bound]) -> Callable:
     before = bounds_of(factory)
     fits = lambda name: name not in before or is_within(bounds[name], before[name].bound)
     named = [name for name in inspect.signature(factory).parameters if name in bounds and fits(name)]
-    return Choice(factory, **{name: bounds[name] for name in named}) if named else factory
+    narrower: dict[str, Any] = {name: bounds[name] for name in named}
+    return Choice(factory, **narrower) if named else factory
 
 
 def is_within(inner: Bound, outer: Bound) -> bool:

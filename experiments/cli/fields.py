@@ -188,7 +188,7 @@ def fields_by(fields: Callable[[Config | None], Section]) -> Callable[[Callable]
     """Marks the check of a program's config with its fields, for ``--help_config`` and overrides."""
 
     def mark(check: Callable) -> Callable:
-        check.fields = fields  # type: ignore[attr-defined]
+        check.fields = fields
         return check
 
     return mark

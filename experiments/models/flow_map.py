@@ -16,8 +16,8 @@ from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.models.critics import CRITIC
 from experiments.models.flow_map_losses import FlowMapLoss
 from experiments.models.model import Given, Model, initialise, likelihood_ends, takes_labels
-from experiments.models.objectives import Denoising
 from scorekit import flow_maps
+from scorekit import times as time_samplers
 from scorekit.likelihood import log_likelihood
 from scorekit.predictions import bounded_log_snr
 from scorekit.times import TimeSampler
@@ -36,7 +36,7 @@ class FlowMapModel(Model):
       divergence: whether the network has a divergence head, in further output channels.
     """
 
-    objective: "FlowMapObjective"  # type: ignore[assignment]
+    objective: "FlowMapObjective"
     guidance_max: float | None = None
     divergence: bool = False
     is_flow_map = True
@@ -140,10 +140,10 @@ class FlowMapObjective(NamedTuple):
     learns_schedule = False
 
     def draw(self, for_times, key, model, x, progress):
-        sampler = Denoising.sampler(self, progress)
+        sampler = time_samplers.at_progress(self.times, progress)
         times = self.of_map.draw(for_times, x.shape[0], sampler, model.schedule)
-        draws = Denoising.draw(self, for_times, key, model, x, progress)
-        draws |= {"times": times, "progress": jnp.full(x.shape[0], progress)}
+        of_loss = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
+        draws: dict[str, Any] = {**of_loss, "times": times, "progress": jnp.full(x.shape[0], progress)}
         if self.divergence is not None:
             draws |= _of_divergence(jax.random.fold_in(key, 7), model, times, x)
         return draws

@@ -218,6 +218,6 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     check(config, dataset)
     check_class_names(dataset.class_names, saved, workdir)
     model = build(config, dataset)
-    like = param_shapes(config, "network", lambda: model.init(dataset, jax.random.key(0)))
+    like = param_shapes(config, "network", lambda: init_params(model, dataset, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     return Run(dataset, model, make_sampler(config, model, dataset), params, found)

@@ -57,13 +57,9 @@ class Denoising(NamedTuple):
     weighting: Weighting
     learns_schedule = False
 
-    def sampler(self, progress) -> TimeSampler:
-        """The distribution of times at this fraction of the training."""
-        return time_samplers.at_progress(self.times, progress)
-
     def draw(self, for_times, key, model, x, progress):
         del key
-        sampler = Denoising.sampler(self, progress)
+        sampler = time_samplers.at_progress(self.times, progress)
         return time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
 
     def complete(self, key, model, prepared, batch):
@@ -85,7 +81,7 @@ class FrameLevels(NamedTuple):
 
     def draw(self, for_times, key, model, x, progress):
         del key
-        sampler = Denoising.sampler(self, progress)
+        sampler = time_samplers.at_progress(self.times, progress)
         return forcing.draw_times(for_times, x.shape[0], x.shape[1], sampler, model.schedule)._asdict()
 
     def loss(self, model, params, batch):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import data, models
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
@@ -218,8 +219,8 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
     """Loads the averaged parameters of a checkpoint; see :func:`experiments.models.runs.open_run`."""
     saved = check_weights(config, workdir, step)
-    check_all(config, scales)
     dataset = sequences.load_data(config)
+    check_all(config, dataset, scales)
     check_class_names(dataset.class_names, saved, workdir)
     model = sequences.build_model(config, dataset)
     like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
@@ -232,7 +233,7 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     given = f"config.sampling.coarser={config.sampling.coarser}"
     if not dataset.coding.given:
         raise ConfigError(f"{given}: must be None: no codes of a coarser level are given to this model")
-    fields = Section(data=sequences.DATA, **sequences.FIELDS, sampling=FIELDS)
+    fields = Section(data=data.KINDS, latents=models.LATENTS, **sequences.FIELDS, sampling=FIELDS)
     theirs = config_of(config.sampling.coarser, given, "sequence", fields)
     for field, allowed in (
         ("data.name", config.data.name),

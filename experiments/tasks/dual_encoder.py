@@ -120,7 +120,7 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
 
 def build(config, dataset):
     model = build_encoders(config, dataset)
-    return task.Model(config, model, "dual_encoder", lambda key: model.init(key))
+    return task.Model(config, model, "dual_encoder", lambda key: init_params(model, key))
 
 
 def trainable(config, dataset, model):

@@ -14,7 +14,7 @@ from experiments.cli import flags, outputs
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Dataset
-from experiments.models import inputs
+from experiments.models import checks, inputs
 from experiments.models.loss import held_out_loss
 from experiments.models.model import Model as Denoising
 from experiments.models.model import build_model
@@ -111,6 +111,7 @@ def build(config, dataset):
         teacher = open_teacher(guided, folder, options.checkpoint, scales, dataset=dataset)
     distillation.check_teacher(own, options, teacher, options.method)
     found = published(own, options, teacher.model.schedule)
+    checks.check(found, dataset)
     model = build_model(found, dataset) if options.method in flow_map_students.LOSSES else teacher.model
     init, plan = model.init, Plan(teacher, own, options)
     return Model(found, model, "network", init, make_sampler(found, model, dataset), plan)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
-from experiments.models import checks, guidance
+from experiments.models import guidance
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import Model, build_model
 from experiments.models.runs import Run
@@ -104,7 +104,6 @@ def configured(config: Config, method: str, options: Config, steps: int, scale: 
     if most is not None:
         config.sampling.guidance_scale = min(scale, most)
         config.evaluation.guidance_scales = (config.sampling.guidance_scale,)
-    checks.check(config)
     return config
 
 
