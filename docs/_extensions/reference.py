@@ -35,7 +35,7 @@ PAGE = """{title}
 INDEX = """API reference
 =============
 
-Every public name, by module. ``import scorekit`` loads what needs jax and numpy only: the first table.
+Every public name, by module. ``import scorekit`` loads the core, which needs jax and numpy only: the first table.
 
 {tables}
 """
@@ -111,8 +111,9 @@ def write_pages(app) -> None:
     """Writes a page when it has changed, so that another build reads the others from its cache."""
     folder = Path(app.srcdir) / FOLDER
     ensuredir(folder)
-    core = set(importlib.import_module(PACKAGE).__all__)
-    tables: dict[str, list[str]] = {"jax and numpy only": [], "Flax networks, training, data, audio, files": []}
+    source = inspect.getsource(importlib.import_module(PACKAGE)).partition("if TYPE_CHECKING:")[0]
+    core = re.findall(r"^    (\w+),$", source, re.MULTILINE)
+    tables: dict[str, list[str]] = {"Core": [], "Methods, networks, training, data, audio, files: loaded on first use": []}
     pages = {}
     for name in public_modules():
         pages[name] = page(name)
