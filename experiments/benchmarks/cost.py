@@ -22,8 +22,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,13 +43,13 @@ from experiments.data.dataset import Dataset, preprocess
 from experiments.models import guidance, inputs
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
-from experiments.models.model import Model, build_model
+from experiments.models.model import Model
 from experiments.models.sampling import build_sampler, make_sampler
 from experiments.planning.chips import named
 from experiments.planning.counting import flops
 from experiments.tasks import diffusion
 from experiments.training.feeding import feed
-from experiments.training.loop import Fit
+from experiments.training.loop import Trainable
 from scorekit import denoisers, samplers, schedules
 from scorekit import training as steps
 from scorekit.networks import UNet
@@ -117,17 +116,17 @@ def minimal_step(model: Model, dataset: Dataset, optimizer: optax.GradientTransf
     return step
 
 
-def train(fit: Fit, model: Model, params: PyTree, turns: int):
+def train(config: Config, trained: Trainable, model: Model, dataset: Dataset, params: PyTree, turns: int):
     """Both steps in turns, seconds to compile and memory of both, operations of the minimal, fraction without data."""
-    options, copy = fit.config.training, functools.partial(jax.tree.map, jnp.copy)
-    optimizer, mesh = cast(Any, fit.optimizer), steps.make_mesh(options.fsdp)
-    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": fit.gathers}
-    step = steps.make_train_step(fit.prepare, fit.loss, optimizer, mesh=mesh, **switches)
+    options, copy = config.training, functools.partial(jax.tree.map, jnp.copy)
+    optimizer, mesh = trained.optimizer, steps.make_mesh(training.sharing(options, jax.device_count()))
+    switches = {"parallel": options.parallel, "accumulate": options.accumulate, "gathers": trained.gathers}
+    step = steps.make_train_step(trained.prepare, trained.loss, optimizer, mesh=mesh, **switches)
     state = steps.init_state(jax.random.key(0), copy(params), optimizer, options.ema_decays)
     states = [steps.place_state(state, mesh)]
-    with feed(fit.config, fit.dataset, 0, lambda rows: steps.place_batch(rows, mesh)) as batches:
+    with feed(dataset, mesh, seed=config.seed, batch_size=options.batch_size, steps=options.steps) as batches:
         batch = next(batches)
-        minimal = minimal_step(model, fit.dataset, optimizer)
+        minimal = minimal_step(model, dataset, optimizer)
         plain = everywhere((copy(params), optimizer.init(params), copy(params), jnp.int32(0)))
         operations = flops(jax.make_jaxpr(minimal)(plain, batch).jaxpr)
         sides = compiled_side(step, states, batch), compiled_side(minimal, [plain], batch)
@@ -171,11 +170,12 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
 def of_config(config: Config, turns: int) -> None:
     """Prints the table of a config."""
     jax.config.update("jax_enable_compilation_cache", False)
-    diffusion.check(config)
     training.check(config)
     training.check_devices(config)
     dataset = inputs.load_data(config)
-    model = build_model(config, dataset)
+    diffusion.check(config, dataset)
+    task = diffusion.build(config, dataset)
+    model = task.built
     params = model.init(jax.random.key(config.seed))
     devices, dtype = jax.devices(), config.network.dtype or "float32"
     size, drawn, (highest, source) = config.training.batch_size, config.sampling.batch_size, peak(dtype)
@@ -186,8 +186,9 @@ def of_config(config: Config, turns: int) -> None:
     def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
         print(f"{name:44}{ours:12.4g}{theirs:12.4g}{ours / theirs if ratio is None else ratio:8.3f}", flush=True)
 
-    fit = diffusion.fit(config, dataset, model, Path())
-    (ours, theirs, ratio), (compilation, memory), operations, waiting = train(fit, model, params, turns)
+    trained = diffusion.trainable(config, dataset, task)
+    found = train(config, trained, model, dataset, params, turns)
+    (ours, theirs, ratio), (compilation, memory), operations, waiting = found
     used = lambda seconds: 100 * operations / (seconds * highest * len(devices))
     row(f"training, examples/s at batch {size}", size / ours, size / theirs, 1 / ratio)
     row("training step, ms", 1e3 * ours, 1e3 * theirs, ratio)

@@ -44,8 +44,8 @@ from experiments.models.runs import Run, open_run
 from experiments.models.sampling import at_steps, build_sampler, make_sampler
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.training import build_optimizer, distillation, flow_map_students, students
+from experiments.training.hooks import skip_limit
 from experiments.training.sampler_tuning import references
-from experiments.training.skipped import SkippedSteps
 from experiments.training.students import TrainingTask
 from scorekit import flow_maps, metrics, training, tuning
 from scorekit.io import as_path, write_atomic
@@ -91,18 +91,18 @@ def train(task: TrainingTask, config: Config, run: Run, seconds: float) -> tuple
     optimizer = optax.chain(task.optimizer or build_optimizer(options), scale)
     params = jax.tree.map(jnp.array, task.params)  # a copy, as the step takes its buffers
     state = training.init_state(jax.random.key(config.seed), params, optimizer, options.ema_decays)
-    step, skipped = training.make_train_step(task.prepare, task.loss, optimizer), SkippedSteps(options.skip_limit)
+    step = training.make_train_step(task.prepare, task.loss, optimizer)
     while spent < seconds:
         progress = spent / seconds
         cast(Any, state.opt_state)[-1].hyperparams["step_size"] = jnp.float32(rate(progress))
         batch = run.dataset.batch(config.seed, updates, options.batch_size)
         start = time.process_time()
-        state, found = step(state, {**batch, "progress": np.full(options.batch_size, progress, np.float32)})
+        state, _ = step(state, {**batch, "progress": np.full(options.batch_size, progress, np.float32)})
         jax.block_until_ready(state)
         spent += (time.process_time() - start) * (updates >= 2)
         updates += 1
-        skipped.add(updates, found)
-    skipped.wait()
+        if updates % skip_limit.EVERY == 0 or spent >= seconds:
+            skip_limit.check(state, options.skip_limit)
     return task.student(state.ema[str(options.ema_decays[0])]), {"updates": updates, "CPU seconds": round(spent)}
 
 
@@ -131,7 +131,7 @@ def from_data(loss: str, changes: Mapping[str, Any], from_teacher: bool = False)
         config.sampling.grid.update(name="uniform")
         scale = 1.0 if config.loss.guidance_max is None else teacher.sampling.guidance_scale
         config.sampling.guidance_scale, config.evaluation.guidance_scales = scale, (scale,)
-        checks.check(config)
+        checks.check(config, run.dataset)
         model = build_model(config, run.dataset)
         if loss in ("stable_consistency", "consistency_tuning"):  # jumps to t = 0 alone
             config.sampling.solver.gamma = 1.0

@@ -28,7 +28,7 @@ from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.configs import base
 from experiments.models.runs import open_run
-from experiments.reporting import curves
+from experiments.reporting.curves import Line, Panel, curves
 from scorekit import densities, guidance, metrics, predictions, process, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.solvers import grids
@@ -261,14 +261,14 @@ def main(_) -> None:
     if digits := _DIGITS.value:
         makers["digits"] = lambda: digits_problem(digits, samples)
     at = [METRICS.index("coverage"), METRICS.index("class accuracy")]
-    points = lambda values: (*np.array([*values.values()]).T[at], [f"{scale:g}" for scale in values])
+    points = lambda values: Line(*np.array([*values.values()]).T[at], texts=[f"{scale:g}" for scale in values])
     for name, make in makers.items():
         with one_line():
             problem = make()
         rows = measure(problem, scales, steps)
         show(name, problem, rows, steps)
         lines = {rule: points(values) for rule, values in rows.items()}
-        path = curves.trade_off(folder / f"{name}.png", lines, xlabel="coverage of real data", ylabel="class accuracy")
+        path = curves(folder / f"{name}.png", [Panel(lines, "coverage of real data", "class accuracy")])
         print(f"plot: {path}", flush=True)
     if _TURNS.value:
         show_times(steps, _TURNS.value)

@@ -79,12 +79,12 @@ class ImageSet(Dataset):
     min_samples = 4  # precision and recall: three nearest neighbours
     from_fields = (transforms.AUGMENTATION, POOLED, TOKENS, EMBEDDING)
     unit = "images"
-    styles = ()
+    styles = tuple[str, ...]()
 
     label: Annotated[str, OneOf("class", "none")] = "class"
     image_size: Annotated[int, Count(1, 2**16)] | None = None
     image_crop: Annotated[int, Count(1, 2**16)] | None = None
-    streaming: bool | None = None  # type: ignore[assignment]
+    streaming: bool | None = None
     workers: Annotated[int, Count(0, 1024)] = 4
     on_error: Annotated[Literal["raise", "skip"], OneOf("raise", "skip")] = "raise"
     augment: Annotated[str, OneOf("flip", "crop", "edm")] | None = None
@@ -130,8 +130,8 @@ class ImageSet(Dataset):
     @functools.cached_property
     def texts(self) -> tuple[list[list[str]], list[list[str]]] | None:
         """The captions of each training and each test picture."""
-        texts = [part.get("caption") for part in self._in_memory]
-        return None if None in texts else (lists(texts[0]), lists(texts[1]))
+        train, test = (part.get("caption") for part in self._in_memory)
+        return None if train is None or test is None else (lists(train), lists(test))
 
     @functools.cached_property
     def _captioned(self) -> tuple[Captions | None, Batch]:
@@ -157,7 +157,7 @@ class ImageSet(Dataset):
         return parts[0], parts[1]
 
     @functools.cached_property
-    def train(self) -> Batch:  # type: ignore[override]
+    def train(self) -> Batch:
         """The training images, or a sample of them."""
         part, captions = dict(self._rows[0]), self._captioned[0]
         if captions is not None:
@@ -165,7 +165,7 @@ class ImageSet(Dataset):
         return transforms.centred(part, self.image_crop)
 
     @functools.cached_property
-    def test(self) -> Batch:  # type: ignore[override]
+    def test(self) -> Batch:
         """The test images, or a sample of them."""
         return transforms.centred(self._rows[1], self.image_crop)
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
 
+from experiments import data
 from experiments.cli.config import Config, ConfigError
+from experiments.data.sounds import SoundSet
 from experiments.models.conditioning import conditions_for
 from experiments.models.runs import Run
 from scorekit import audio
@@ -22,15 +24,17 @@ class CascadeStage(NamedTuple):
 
 def for_full_sounds(config: Config) -> Config:
     """The config of a run, for sounds of full length."""
-    config.data.crop = None
+    if issubclass(cast(type, data.KINDS[config.data.name]), SoundSet):
+        config.data.crop = None
     return config
 
 
 def check(configs: Sequence[Config], names: Sequence[str]) -> None:
     """Raises an error for stages that do not continue each other."""
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
-        if config.data.name != configs[0].data.name:
-            raise ConfigError(f"--stages: {name} has data {config.data.name}, {names[0]} {configs[0].data.name}")
+        ours, theirs = (one.data.get("set") or one.data.name for one in (config, configs[0]))
+        if ours != theirs:
+            raise ConfigError(f"--stages: {name} has data {ours}, {names[0]} {theirs}")
         if i == 0:
             continue
         if config.conditions.map.name != "low_rate":

@@ -11,6 +11,7 @@ averaged with the weight of the band, its part of the loss. It is compared with 
 differences and its standard error over seeds.
 """
 
+import dataclasses
 import itertools
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
 from experiments.models.model import build_model
+from experiments.models.objectives import Denoising
 from experiments.models.run_files import averaged
 from experiments.tasks import diffusion
 from experiments.training.quick_fit import quick_fit
@@ -101,10 +103,10 @@ def paired(errors: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def main(config: Config) -> None:
     base.check_fields(config)
-    diffusion.check(config)
     training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
     dataset = inputs.load_data(config)
+    diffusion.check(config, dataset)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
     bands = divide(np.asarray(dataset.to_model(dataset.train["x"])), edges)
@@ -112,7 +114,7 @@ def main(config: Config) -> None:
     for band in (None, *bands):
         name, model = "λ = 1" if band is None else f"band {band.name}", build_model(config, dataset)
         sampler = times.uniform() if band is None else times.band(band.power, band.count)
-        model = model._replace(weighting=weightings.eps, times=sampler, learns_schedule=False)
+        model = dataclasses.replace(model, objective=Denoising(sampler, weightings.eps))
         states = quick_fit(config, model, dataset, range(_SEEDS.value), name)
         errors[name] = np.stack([measure(model, averaged(state, config.sampling.ema)) for state in states])
     width = max(max(len(p.name) for p in bands) + 5, 20)

@@ -20,7 +20,7 @@ import optax
 
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.reporting import curves
+from experiments.reporting.curves import Panel, curves, lines
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from scorekit import densities, samplers, schedules
 from scorekit.denoisers import denoiser_from_log_density, denoiser_from_score, score_from_log_density
@@ -242,9 +242,11 @@ def main(_) -> None:
     tables.append(Table(["objective", *(f"D = {dim}" for dim in cost)], rows, caption))
     print(tables_as_text(tables))
     deviations = lambda std: {name: [found[dim][std][name][1] for dim in found] for name in OBJECTIVES}
-    panels = {f"noise {std:g}, data of deviation 0.5": deviations(std) for std in STDS}
-    path, label = out / "objectives.png", "standard deviation of the loss"
-    print(curves.panels(path, np.array(list(found)), panels, log_x=True, xlabel="dimension", ylabel=label))
+    label, axes = "standard deviation of the loss", {"xscale": "log", "yscale": "log"}
+    of_noise = lambda std: Panel(
+        lines([*found], deviations(std)), "dimension", label, f"noise {std:g}, data of deviation 0.5", axes=axes
+    )
+    print(curves(out / "objectives.png", [of_noise(std) for std in STDS], share=True))
     runs = {}
     for name in RUNS:
         runs[name] = measure(name, train(name, _SEEDS.value, _STEPS.value))

@@ -8,6 +8,7 @@ import flax.linen as nn
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
 from experiments.models.model import Model
+from experiments.models.objectives import Denoising
 from scorekit import io, times, weightings
 from scorekit.io import preconditioning
 from scorekit.typing import Array, PyTree
@@ -64,8 +65,7 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
         module=cast(Any, _Labelled(found.module, classes is not None)),  # only apply is called
         schedule=meaning.schedule,
         target=meaning.target,
-        weighting=weightings.eps,
-        times=times.uniform(),
+        objective=Denoising(times.uniform(), weightings.eps),
         num_classes=dataset.num_classes,
         shape=dataset.shape,
         extracts={},

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data.captions import styled
-from experiments.data.dataset import evenly
+from experiments.data.dataset import Dataset, evenly
 from experiments.models.checks import check
 from experiments.models.runs import write_arrays
 from experiments.models.sampling import make_sampler
@@ -99,10 +99,10 @@ def thresholded(config: Config, threshold: bool | None) -> Config:
     return config
 
 
-def check_threshold(config: Config, threshold: bool | None, scales: Sequence[float]) -> None:
+def check_threshold(config: Config, dataset: Dataset, threshold: bool | None, scales: Sequence[float]) -> None:
     """Validates a config with or without thresholding, as any other config that samples at these guidance scales."""
     try:
-        check(thresholded(config, threshold), scales)
+        check(thresholded(config, threshold), dataset, scales)
     except ConfigError as error:
         given = "" if threshold is None else f"--threshold={'on' if threshold else 'off'}: "
         raise ConfigError(f"{given}{error}") from error

@@ -61,12 +61,12 @@ def main(config: Config) -> Path:
         run_files.check_same_data(one, config, f"--stages: {name}", names[0])
     evaluators.check(_EVALUATOR.value, config, names[0])
     compared = evaluation.settings(config, len(names), _SCALES.value, _THRESHOLD.value, _NOISE.value)
-    for threshold in compared.thresholds:
-        check_threshold(config, threshold, compared.scales)
     usual = Path(names[-1]).expanduser().absolute() / "text_evaluation"
     out = shared.results_folder(_OUT, usual, continues=True)
     about = {"seed": _SEED.value, "vgg": _VGG.value}
     subject = evaluation.open_subject(cascade, _EVALUATOR.value, compared.noises, _CAPTIONS.value, _NUM.value, about)
+    for threshold in compared.thresholds:
+        check_threshold(config, subject.stages[0].run.dataset, threshold, compared.scales)
     others = {}
     if _BESIDE.value is not None:
         others = evaluation.other_rows(shared.path(_BESIDE), subject.about, f"--beside={_BESIDE.value}")

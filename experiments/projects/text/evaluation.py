@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.conditions import on_captions
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.evaluation.kept_rows import KeptRows, rows_of
 from experiments.models.samples import digest_of
 from experiments.projects.text import embeddings, evaluators, examples, measures
@@ -69,12 +69,12 @@ class Subject(NamedTuple):
     about: dict[str, Any]
 
     @property
-    def first(self) -> Images:
+    def first(self) -> ImageSet:
         """The data of the first stage."""
         return pictures_of(self.stages[0])
 
     @property
-    def last(self) -> Images:
+    def last(self) -> ImageSet:
         """The data of the last stage."""
         return pictures_of(self.stages[-1])
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.dataset import evenly
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 
 SEEN, HELD_OUT, CLASSES = "seen", "held out", "classes"
 MOST_SEEN = 1000
@@ -44,7 +44,7 @@ class Examples(NamedTuple):
         return Examples([self.texts[i] for i in chosen], self.labels[chosen], self.right[chosen], self.rows[chosen])
 
 
-def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
+def of_captions(dataset: ImageSet) -> tuple[Gallery, dict[str, Examples]]:
     """The gallery of captions, and the captions in it, from training and held out apart.
 
     The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
@@ -76,7 +76,7 @@ def of_captions(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
     return Gallery(texts), examples
 
 
-def of_classes(dataset: Images) -> tuple[Gallery, dict[str, Examples]]:
+def of_classes(dataset: ImageSet) -> tuple[Gallery, dict[str, Examples]]:
     """The classes as a gallery, and the classes of the test pictures."""
     labels = np.asarray(dataset.test["label"], np.int32)
     texts = dataset.named(range(dataset.num_classes))

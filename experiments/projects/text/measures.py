@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.data.dataset import evenly, rows_of
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.evaluation.inception import Extractor
 from experiments.projects.text.evaluators import Evaluator
 from experiments.projects.text.examples import SEEN, Examples
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
     features: tuple[Features, ...]
 
 
-def reference(dataset: Images, evaluator: Evaluator, others: Mapping[str, Callable] | None = None) -> Reference:
+def reference(dataset: ImageSet, evaluator: Evaluator, others: Mapping[str, Callable] | None = None) -> Reference:
     """All training pictures for the nearest one, and the features of 2,000 of them at most, evenly spaced."""
     pictures = dataset.real(dataset.train)
     few = pictures[evenly(len(pictures), _REFERENCE)]
@@ -110,7 +110,7 @@ def _mean(values) -> list[float]:
     return [float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))]
 
 
-def of_real(dataset: Images, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
+def of_real(dataset: ImageSet, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
     """The metrics of real images, with one caption each; for training images only the retrieval."""
     each = np.unique(examples.rows, return_index=True)[1]
     some = Examples([examples.texts[i] for i in each], examples.labels[each], examples.right[each], examples.rows[each])

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -80,7 +80,8 @@ def saved_cascade(config: Config, names: Sequence[object], prior: str | None = N
 
 def for_full_pictures(config: Config) -> Config:
     """The config of a run, for full pictures where it was trained on crops."""
-    config.data.image_crop = None
+    if "image_crop" in config.data:
+        config.data.image_crop = None
     return config
 
 
@@ -102,7 +103,7 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
             )
         if are_examples(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
-        if not issubclass(data.KINDS[config.data.name], ImageSet):
+        if not issubclass(cast(type, data.KINDS[config.data.name]), ImageSet):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
         if i and config.latents:
             raise ConfigError(

@@ -76,7 +76,7 @@ def main(config: Config) -> Path:
         run, _ = drawing.open_kind(Phrases, config, _PERFORMER.value, _STEP.value, (config.sampling.guidance_scale,))
     rate, hop = run.dataset.sample_rate, long_sounds.hop_of(run, 0.5)
     programs = songs.programs_of(files) if _PROGRAM.value is None else [_PROGRAM.value] * len(files)
-    played = songs.of_scores(files, scores, rate, programs) if files else songs.held_out(config, _NUM.value)
+    played = songs.of_scores(files, scores, rate, programs) if files else songs.held_out(run.dataset, _NUM.value)
     seconds = sum(len(song.roll) - 1 for song in played) / FRAME_RATE
     print(f"{len(played)} songs, {seconds:.1f} s of music: performing …", flush=True)
     performed, together = songs.perform(config, run, played, hop, _SEED.value)

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import tasks
+from experiments import data, tasks
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.sounds import Sounds
-from experiments.models import inputs
 from experiments.projects.audio.sound import phrase_statistics
 from experiments.reporting.tables import Table
 from scorekit.io import as_path
@@ -25,9 +24,7 @@ class Drawn(NamedTuple):
 
 def phrases_of(folder: str, config: Config) -> Sounds:
     """The phrases that a run is of, whatever its model sees of them."""
-    plain = config.copy_and_resolve_references()
-    plain.data.latents = None
-    dataset = inputs.load_data(plain)
+    dataset = data.build(config)
     if not isinstance(dataset, Sounds):
         raise ConfigError(f"--runs={folder}: must be a run of sounds, this one is of {dataset.name}")
     return dataset

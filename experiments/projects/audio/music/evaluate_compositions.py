@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 from absl import flags
 
-from experiments import tasks
+from experiments import data, tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require, require_field
@@ -71,7 +71,7 @@ def main(config: Config) -> Path:
         with shared.named("others" if i else "workdir"):
             run = open_run(its, folder, None if i else _STEP.value, (scale,))
         if not i:
-            known = Rolls(config)
+            known = cast(Rolls, data.build(config))
             trained = np.stack([song.states for song in known.songs])
             parts["training phrases"] = statistics.windows_of(trained, -(-num // len(trained)))[:num]
             chain, summary = statistics.Chain(rolls.to_codes(statistics.windows_of(trained, 4))), facts(run)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data.builders import sets
+from experiments.data.phrases import Phrases
 from experiments.evaluation import transcription
 from experiments.models.runs import Run
 from experiments.projects.audio.sound import long_sounds
@@ -76,10 +76,10 @@ def of_scores(files: Sequence[Path], scores: Sequence[list[Note]], rate: int, pr
     return songs
 
 
-def held_out(config: Config, num: int) -> list[Song]:
-    """The first held-out phrases of the data of ``config``, uncropped."""
-    phrases = sets.load_phrases(config.data.name, config.data.test_split, config.data.data_dir)
-    rows = zip(phrases.roll[:num], phrases.instrument[:num], phrases.x[:num], strict=True)
+def held_out(phrases: Phrases, num: int) -> list[Song]:
+    """The first held-out phrases, uncropped."""
+    part = phrases.load(phrases.test_split)
+    rows = zip(part.roll[:num], part.instrument[:num], part.x[:num], strict=True)
     return [
         Song(f"phrase {i}", roll, int(program), np.asarray(audio.pcm_to_float(x)))
         for i, (roll, program, x) in enumerate(rows)

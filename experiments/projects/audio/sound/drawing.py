@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from scorekit import audio, metrics
 def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
     """The folder of a run on this kind of data; nothing is loaded."""
     path = Path(str(workdir)).expanduser().absolute()
-    if not issubclass(data.KINDS[config.data.name], kind):
+    if not issubclass(cast(type, data.KINDS[config.data.name]), kind):
         name = kind.__name__.lower()
         raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
     channels = config.data.get("channels") or 1

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from experiments import tasks
+from experiments import data, tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -31,12 +31,11 @@ from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.sounds import Sounds
 from experiments.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.models import autoencoder
-from experiments.models.latents import STATISTICS, load_data
-from experiments.models.run_files import averaged
+from experiments.models.latents import STATISTICS
 from experiments.models.runs import Run, write_results
 from experiments.projects.audio.sound.phrase_statistics import distances, statistics
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.training import loop
+from experiments.training.train_network import train_network
 from scorekit.typing import PyTree
 
 _OUT = shared.out("Folder for everything that is written.", "runs/hierarchy")
@@ -89,13 +88,14 @@ def fit(part: str, folder: Path, budget: float) -> tuple[Config, Run, list]:
     task = tasks.of(config)
     dataset = task.load(config)
     model, workdir = task.build(config, dataset), folder / part.replace(" ", "_")
-    training = lambda: next(task.stages(config, dataset, model, workdir))._replace(draw=None)
-    untrained, batch = training(), dataset.batch(config.seed, 0, config.training.batch_size)
-    per_step = step_operations(untrained.prepare, untrained.loss, untrained.params, batch)
+    trained = lambda: task.trainable(config, dataset, model)._replace(draw=None)
+    untrained, batch = trained(), dataset.batch(config.seed, 0, config.training.batch_size)
+    params = untrained.init(jax.random.key(config.seed))
+    per_step = step_operations(untrained.prepare, untrained.loss, params, batch)
     steps = max(round(budget / per_step), 2)
     config.training.update(steps=steps, warmup_steps=min(100, steps // 5), checkpoint_every=steps, log_every=20)
     print(f"{part}: {steps:,} steps of {progress.human(per_step)} operations", flush=True)
-    params = averaged(loop.fit(training()), "0.99")
+    params = train_network(config, workdir, trained(), dataset)
     if config.data.crop is not None and part != "autoencoder":
         config = for_full_sounds(config)
         dataset = task.load(config)
@@ -105,9 +105,7 @@ def fit(part: str, folder: Path, budget: float) -> tuple[Config, Run, list]:
 
 def load_phrases(folder: Path) -> Sounds:
     """The phrases whose latents are the data of the prior."""
-    config = config_of("prior", folder)
-    config.latents = None
-    return cast(Sounds, load_data(config))
+    return cast(Sounds, data.build(config_of("prior", folder)))
 
 
 def main(_) -> Path:

@@ -10,8 +10,7 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.data.dataset import Batch
-from experiments.data.representation import needs_pitch
-from experiments.data.sounds import MAPS
+from experiments.data.sounds import Sounds
 from experiments.inverse import methods, tasks
 from experiments.models import runs
 from experiments.models.runs import Run
@@ -46,7 +45,7 @@ def check(
     require(name in (None, "waveform", "controls"), "data.representation.name", name, allowed)
     runs.check_score(config, workdir)
     trained.check_trained(task, folders, config)
-    if config.conditions.map.name in MAPS and condition == "own":
+    if config.conditions.map.name in Sounds.maps and condition == "own":
         by = f"config.conditions.map.name={config.conditions.map.name}"
         raise ConfigError(f"--condition=own: {by} is computed from the sound that is restored; give --condition=null")
 
@@ -76,7 +75,7 @@ def observe(config: Config, run: Run, stored: Batch, x: Array, task: str, noise_
     dataset = sounds_of(run)
     rate = dataset.sample_rate
     as_sound = lambda x: np.asarray(dataset.from_model(x))
-    if needs_pitch(config):
+    if dataset.by_pitch:
         signal = lambda sound: jnp.asarray(sound)[..., None]
         sound = signal(dataset.real(stored))
         problem = synthesised.by_levels(problems.PROBLEMS[task](sound, rate), sound, rate)

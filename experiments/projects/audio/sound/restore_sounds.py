@@ -15,8 +15,8 @@ conditions (instrument, pitch, ...), or none with ``--condition=null``. ``--trai
 were trained for the task, as a diffusion bridge or with the observation as a condition
 (``config.conditions.map.name=low_passed`` for ``bandwidth``); they are sampled in ``--steps`` steps too. A model of
 controls (``config.data.representation.name=controls``) restores through its synthesiser, from levels of the degraded
-sound (:mod:`~experiments.projects.audio.sound.synthesised`); its best possible result is the analysis of the held-out sound,
-played again.
+sound (:mod:`~experiments.projects.audio.sound.synthesised`); its best possible result is the analysis of the held-out
+sound, played again.
 Prints both spectral distances and the error before and after (for a gap the error around it; for controls, which have
 no phases, no error), and writes ``<task>.html`` with audio widgets and ``<task>.json`` into ``workdir/restored``.
 """
@@ -31,7 +31,6 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.configs import base
 from experiments.data.dataset import evenly, preprocess, rows_of
-from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
 from experiments.inverse import methods
 from experiments.models.conditioning import conditions, null_conditions
@@ -97,7 +96,7 @@ def method_options(config: Config) -> methods.Options:
     """The hyper-parameters of the methods."""
     given = {"noise_std": _NOISE.value, "step_size": _SIZE.value, "data_std": _DATA_STD.value}
     given = {name: value for name, value in given.items() if value is not None}
-    defaults = _OF_CONTROLS if needs_pitch(config) else _DEFAULTS
+    defaults = _OF_CONTROLS if config.data.representation.name == "controls" else _DEFAULTS
     return defaults._replace(steps=_STEPS.value, iterations=_ITERATIONS.value, **given)
 
 

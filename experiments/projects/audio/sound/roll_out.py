@@ -129,8 +129,10 @@ def check(config: Config) -> None:
     """Validates that the run has frames with levels of their own, and no map, which would have to be as long."""
     require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
     for name in ("map", "vector", "tokens"):
-        chosen = config.data[name].name
-        require(chosen == "none", f"data.{name}.name", chosen, "none: the sounds are conditioned on their class alone")
+        chosen, allowed = config.conditions[name].name, "none: the sounds are conditioned on their class alone"
+        require(
+            chosen == "none", f"conditions.{name}.name", chosen, "none: the sounds are conditioned on their class alone"
+        )
     if not np.isfinite(_HISTORY_SCALE.value):
         raise ConfigError(f"--history_scale={_HISTORY_SCALE.value}: must be finite")
 

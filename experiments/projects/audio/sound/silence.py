@@ -17,11 +17,11 @@ import jax
 import numpy as np
 from absl import flags
 
+from experiments import data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.configs import base
-from experiments.data.representation import check_needs_no_pitch
 from experiments.data.sounds import Sounds
 from experiments.models.runs import write_results
 from experiments.models.samples import check_samples
@@ -41,10 +41,10 @@ _GRID = shared.count("grid", 16, "Steps of the ODE, four evaluations each.")
 
 def main(config: Config) -> Path:
     check_results(Sounds, config, _WORKDIR.value)
-    check_needs_no_pitch(config)
     if not 0 < _NOISE.value < math.inf:
         raise ConfigError(f"--noise={_NOISE.value}: must be finite and > 0")
     run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
+    data.check_no_pitch(run.dataset)
     num, batch, held_out = _NUM.value, _BATCH.value, run.dataset.test["x"]
     for clips, needed, kind in ((held_out, num + batch, "held-out"), (run.dataset.train["x"], num, "training")):
         if len(clips) < needed:

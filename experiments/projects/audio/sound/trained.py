@@ -7,14 +7,13 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, hint, leaves, require
 from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
-from experiments.data.representation import needs_pitch
 from experiments.data.sounds import Sounds
 from experiments.models import guidance
 from experiments.models.conditioning import conditions
 from experiments.models.sampling import at_steps, build_sampler
 from experiments.projects.audio.sound import drawing, problems
 
-_SAME = ("data.name", "data.crop", "data.test_split", "data.peak")
+_SAME = ("data.name", "data.set", "data.crop", "data.test_split", "data.peak")
 
 
 def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
@@ -32,10 +31,10 @@ def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
             fits = found == value or (found is None and field != "name")
             require(fits, f"conditions.map.{field}", found, f"{value} in --trained={folder} for --task={task}")
         ours, theirs = dict(leaves(config.data, "data.")), dict(leaves(its.data, "data."))
-        same_fields = _SAME if needs_pitch(config) else (*_SAME, "data.representation")
+        same_fields = _SAME if config.data.representation.name == "controls" else (*_SAME, "data.representation")
         for field, value in theirs.items():
-            same = ours[field] == value or not field.startswith(same_fields)
-            require(same, field, value, f"{ours[field]} in --trained={folder}, as in --workdir")
+            same = ours.get(field) == value or not field.startswith(same_fields)
+            require(same, field, value, f"{ours.get(field)} in --trained={folder}, as in --workdir")
 
 
 def restore(folders: Sequence[str], steps: int, seed: int, batch: Batch) -> dict[str, tuple[np.ndarray, int]]:

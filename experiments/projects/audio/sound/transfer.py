@@ -9,7 +9,6 @@ import numpy as np
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, preprocess
-from experiments.data.representation import needs_pitch
 from experiments.inverse import methods
 from experiments.models.conditioning import conditions
 from experiments.models.runs import Run
@@ -47,8 +46,8 @@ def transfer(config: Config, run: Run, batch: Batch, targets: np.ndarray) -> dic
         bar.update(3)
         found["new sample"] = sample(target, jax.random.normal(jax.random.key(0), x.shape) * schedule.sigma(ts[0]))
         bar.update(4)
-    if needs_pitch(config):
-        dataset: Any = run.dataset
+    dataset: Any = run.dataset
+    if dataset.by_pitch:
         task, options = synthesised.pitch_and_loudness(dataset), methods.Options(config.sampling.steps, MISFIT)
         y = jax.jit(task.operator)(x)
         found[OBSERVED] = methods.restore("mmps", jax.random.key(1), target, schedule, task, y, x.shape, options).x

@@ -23,6 +23,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
+from experiments.latents.stages import for_full_sounds
 from experiments.models.conditioning import conditions
 from experiments.models.runs import facts, write_results
 from experiments.models.sampling import at_steps, make_sampler
@@ -50,9 +51,7 @@ def main(config: Config) -> Path:
         config.conditions.map.name,
         f"{' or '.join(vocoders)}",
     )
-    with config.ignore_type():
-        config.data.crop = None
-    run, workdir = open_kind(Sounds, config, _WORKDIR.value, _STEP.value)
+    run, workdir = open_kind(Sounds, for_full_sounds(config), _WORKDIR.value, _STEP.value)
     dataset = run.dataset
     part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
