@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Folder(ImageSet):
     """
 
     path: Annotated[str, Text("a folder, tar file or pattern")]
-    image_mode: Annotated[str, OneOf("RGB", "L")] | None = None
+    image_mode: Annotated[Literal["RGB", "L"], OneOf("RGB", "L")] | None = None
     opener = staticmethod(data.folder)
 
     def open(self):

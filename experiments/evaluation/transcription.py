@@ -13,7 +13,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, in_blocks
 from experiments.evaluation import note_metrics
 from experiments.models import transcriber
-from experiments.models.run_files import check_weights, restore
+from experiments.models.run_files import check_average, check_weights, restore
 from experiments.models.samples import check_samples
 from experiments.models.transcriber import Keys
 from scorekit import audio
@@ -57,7 +57,7 @@ class Trained(NamedTuple):
 
 def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> Trained:
     """The transcriber in the folder of a run, from the newest checkpoint or the checkpoint of ``step``."""
-    transcriber.check(config)
+    check_average(config, "evaluation.ema")
     check_weights(config, workdir, step)
     kept = json.loads((workdir / FILE).read_text())
     threshold = config.evaluation.onset_threshold

@@ -2,7 +2,6 @@
 
 import subprocess
 
-import ml_collections
 import pytest
 
 from experiments.data import captioned
@@ -36,7 +35,6 @@ def test_the_set_is_read_again_once_its_archives_are_there(tmp_path, monkeypatch
     monkeypatch.setattr(
         captioned, "fetch_archives", lambda missing, problem: fetched.append((missing.archives, problem))
     )
-    options = ml_collections.ConfigDict({"name": "captioned_emoji", "data_dir": "there", "label": "style"})
     with pytest.raises(ValueError, match="captioned_emoji of train in there"):
-        captioned.CaptionedPictures.open(None, options, "train")
-    assert fetched == [((ONE,), "name='captioned_emoji' could not be prepared in data_dir=there")]
+        captioned.CaptionedPictures(data_dir="there", label="style")
+    assert fetched == [((ONE,), "set='captioned_emoji' could not be prepared in data_dir=there")]

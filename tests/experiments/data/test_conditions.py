@@ -29,8 +29,8 @@ def test_conditions_of_an_example_against_numpy():
         ({"vector": pitch_velocity()}, "sklearn_digits has no field 'pitch'"),
     ):
         message = error_of(conditions.sizes, extracts, dataset)
-        assert message.startswith(f"config.data.{'map' if 'dense_map' in extracts else 'vector'}: ")
+        assert message.startswith(f"config.conditions.{'map' if 'dense_map' in extracts else 'vector'}: ")
         assert words in message
     config = changed(smoke, "conditions.map.name=log_mel")
     words = "config.conditions.map.name=log_mel: must be one of none, average_pool"
-    assert words in error_of(conditions.build_conditions, config, dataset)
+    assert words in error_of(data.build, config)

@@ -31,7 +31,8 @@ def broken_after(monkeypatch, sound, value):
 def test_loading_counts_examples_that_are_not_finite(monkeypatch, sound, what, value):
     broken_after(monkeypatch, sound, value)
     words = f"config.data.name=ring: x of 1 of 2000 {what} examples is not finite"
-    assert words in error_of(data.load, mixture_2d.get_config())
+    config = mixture_2d.get_config()
+    assert words in error_of(data.check_rows, config, data.build(config))
 
 
 def test_latents_that_are_not_finite_are_an_error():

@@ -51,9 +51,7 @@ def config_of(folder, **fields):
 
 @pytest.fixture(scope="module")
 def dataset(folder):
-    config = config_of(folder)
-    data.check(config)
-    return data.build(config)
+    return data.build(config_of(folder))
 
 
 def test_a_batch_has_the_tokens_of_its_captions_and_the_null_token_for_empty_ones(folder, dataset):
@@ -116,7 +114,7 @@ def test_a_crop_is_a_square_of_the_picture_and_rows_do_not_depend_on_the_process
     at_left = [x for step in range(8) for x in dataset.batch(0, step, 8)["x"] if x[0, 0, 0] == x[0, 0, 1]]
     tops = {int(x[0, 0, 0]) % 10 for x in at_left}
     assert len(tops) >= 4  # of the five positions
-    message = error_of(data.load, config_of(folder, image_crop=9))
+    message = error_of(data.build, config_of(folder, image_crop=9))
     assert re.search("config.data.image_crop=9: must be at most the side .* 8 x 8 here", message)
 
 
@@ -124,17 +122,21 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
     small, full = (data.build(changed(digits, f"data.image_size={size}")) for size in (4, None))
     assert small.shape == (4, 4, 1)
     np.testing.assert_array_equal(small.test["x"][7], transforms.pooled(full.test["x"][7], 2))
-    message = error_of(data.load, changed(digits, "data.image_size=3"))
+    message = error_of(data.build, changed(digits, "data.image_size=3"))
     assert re.search("config.data.image_size=3: must be a divisor of the side .* 8 x 8 here", message)
 
 
-@pytest.mark.parametrize(
-    "overrides", ["conditions.tokens.name=none", "data.set=cifar10 data.path=None data.image_mode=None"]
-)
-def test_configs_of_captions_that_nothing_uses_are_valid(folder, overrides):
-    config = changed(config_of(folder), *overrides.split())
-    data.check(config)
+def test_captions_that_no_network_attends_to_are_valid(folder):
+    config = changed(config_of(folder), "conditions.tokens.name=none")
     checks.check(config, data.build(config))
+
+
+def test_pictures_without_captions_are_an_error_once_they_are_read(folder):
+    config = changed(config_of(folder), "data.name=tfds")
+    dataset = data.build(config)
+    checks.check(config, dataset)
+    words = "config.conditions: tokens and vector must not be captions of sklearn_digits, which has none"
+    assert error_of(lambda: dataset.train) == words
 
 
 def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):
