@@ -120,6 +120,9 @@ class Choices(Mapping[str, Callable]):
         section = _Chosen({"name": config_dict.placeholder(str) if self.default is None else self.default})
         object.__setattr__(section, "_choices", self)
         section["name"] = name
+        for key, inner in like.items() if isinstance(like, ConfigDict) else ():
+            if isinstance(inner, ConfigDict) and key in section:
+                section[key] = self.arguments(str(name))[key].table.defaults(inner)
         return section.lock()
 
     def _fields(self, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from experiments import data, models
-from experiments.cli.config import Config, ConfigError, leaves, lookup, require, require_field, to_text
+from experiments.cli.config import Config, ConfigError, leaves, require, require_field, to_text
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.models import choices
@@ -168,8 +168,13 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
     own = config_of(workdir, given, "classifier", Section(data=data.KINDS, **FIELDS))
     check_weights(own, workdir, chosen.step)
-    for field in ("noise_factor", "schedule", "data.name", "data.set"):
-        theirs, ours = (_summary(lookup(c, field)) for c in (own, config))
+    fields = ("noise_factor", "schedule"), ("name", "set")
+    values = [
+        {**{field: c[field] for field in fields[0]}, **{f"data.{field}": data.field_of(c, field) for field in fields[1]}}
+        for c in (own, config)
+    ]
+    for field, value in values[0].items():
+        theirs, ours = _summary(value), _summary(values[1][field])
         if theirs != ours:
             raise ConfigError(
                 f"{given}: was trained with config.{field}={theirs}, the model with {ours}; train another"

@@ -177,7 +177,7 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
     own = config_of(workdir, given, "autoencoder", Section(data=data.KINDS, **autoencoder.FIELDS))
     check_weights(own, workdir)
     for field in ("name", "set", "representation"):
-        a, b = (c.data.get(field) for c in (own, config))
+        a, b = (data.field_of(c, field) for c in (own, config))
         a, b = (dict(leaves(value)) if isinstance(value, ConfigDict) else value for value in (a, b))
         field = f"data.{field}"
         if a != b:
@@ -263,7 +263,7 @@ def write(folder: Path, config: Config, dataset: ImageSet, found: Pretrained, ba
     x.flush()
     np.save(folder / "label.npy", labels)
     about = {"weights": str(found.weights), "options": found.options, "examples": total}
-    about["data"] = {field: config.data.get(field) for field in _FIELDS}
+    about["data"] = {field: data.value_of(config, field) for field in _FIELDS}
     write_atomic(folder / DESCRIPTION, json.dumps(about, indent=2).encode())
 
 
@@ -285,7 +285,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
             raise ValueError(f"it does not hold {about['examples']} examples")
     except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise ConfigError(f"{given}: is damaged: {error}; run experiments.latents.precompute again") from error
-    ours = {field: config.data.get(field) for field in _FIELDS} | {"examples": examples}
+    ours = {field: data.value_of(config, field) for field in _FIELDS} | {"examples": examples}
     for field, value in ours.items():
         if value != theirs[field]:
             given_for = f"{given}: is of images with {field}={to_text(theirs[field])}"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import data
 from experiments.cli import flags
 from experiments.cli.config import Config, ConfigError, choice, leaves, load_resolved, lookup, require, to_text
 from experiments.cli.fields import Field, Section, Text
@@ -211,9 +212,7 @@ def check_same_data(
     """
 
     def value_of(config: Config, field: str) -> Any:
-        value = config.data.get(field)
-        if field == "label" and value is None:
-            return "none"
+        value = data.value_of(config, field)
         return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value
 
     for field in fields:

@@ -236,7 +236,7 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     fields = Section(data=data.KINDS, latents=models.LATENTS, **sequences.FIELDS, sampling=FIELDS)
     theirs = config_of(config.sampling.coarser, given, "sequence", fields)
     for field, allowed in (
-        ("data.name", config.data.name),
+        *((f"data.{name}", config.data[name]) for name in ("name", "set") if name in config.data),
         ("latents", config.latents),
         ("symbols.level", config.symbols.level - 1),
     ):

@@ -6,9 +6,9 @@ import sys
 import pytest
 from programs import save_untrained, separate_flags
 
-from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
+from experiments.data import conditions
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def load_program(monkeypatch):
 
 @pytest.fixture
 def no_data(monkeypatch):
-    """Loading data is an error that no program catches."""
-    monkeypatch.setattr(data, "load", lambda config: pytest.fail("data were loaded"))
+    """Building data is an error that no program catches."""
+    monkeypatch.setattr(conditions, "captions_of", lambda config: pytest.fail("data were built"))
 
 
 @pytest.fixture(scope="session")

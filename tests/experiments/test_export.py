@@ -116,7 +116,7 @@ def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_tha
         "preconditioning.sigma_data=0.5",
     ]
     config = changed(base.saved(ring_run), f"init_from={exported}", *texts)
-    head, found = error_of(take_unset, config).split(" must have its values: ")
+    head, found = error_of(take_unset, config, data.build(config)).split(" must have its values: ")
     assert head == f"config.init_from={exported}: the config"
     _, wanted = command_line.split_overrides(shlex.split(found))
     assert dict(wanted) == {

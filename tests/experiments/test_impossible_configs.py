@@ -110,9 +110,9 @@ def test_values_of_a_saved_config_are_validated_and_may_be_overridden(no_data, d
     err = fails("sample", f"--workdir={workdir}")
     assert err.startswith("error: config.sampling.guidance_scale=inf: must be finite and >= 0")
     base.check_fields(changed(base.saved(str(workdir)), "sampling.guidance_scale=1"))
-    path.write_text(path.read_text().replace('"corrector_steps": null', '"corrector_steps": 1.5'))
+    path.write_text(path.read_text().replace('"heads": null', '"heads": 1.5'))
     err = fails("sample", f"--workdir={workdir}")
-    assert err.startswith("error: config.sampling.solver.corrector_steps=1.5: must be an integer")
+    assert err.startswith("error: config.network.heads=1.5: must be an integer")
 
 
 @pytest.fixture(scope="module")

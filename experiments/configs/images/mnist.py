@@ -13,7 +13,7 @@ from experiments.configs import base
 def get_config(argument=""):
     base.check_argument(argument, "fashion_mnist")
     config = base.get_config()
-    config.data.name = argument or "mnist"
+    config.data.set = argument or "mnist"
     config.network.update(channels=64, blocks=2, multipliers=(1, 2, 2), attention_resolutions=(7,), heads=4)
     config.training.update(steps=20_000, learning_rate=5e-4, warmup_steps=1000)
     config.training.update(sample_every=2000, checkpoint_every=2000)

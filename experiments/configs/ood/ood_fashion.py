@@ -27,7 +27,7 @@ def get_config(argument=""):
     config.probes = 1
     config.rank = 60
     network = config.train
-    network.data.name = config.in_distribution
+    network.data.set = config.in_distribution
     network.loss.label_dropout = 1.0  # the scores use no labels
     network.network.update(patch=2, channels=24)
     network.training.update(steps=5000, batch_size=64, learning_rate=2e-3, sample_every=10_000)

@@ -42,7 +42,7 @@ def check(config: Config) -> None:
         require(name in NEAR, "near", config.near, f"of {', '.join(NEAR)}")
     require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
     name = config.in_distribution
-    require(config.train.data.name == name, "train.data.name", config.train.data.name, name)
+    require(config.train.data.set == name, "train.data.set", config.train.data.set, name)
     runs.check_score(config.train, "config.train")
     levels, most = config.curvature_levels, len(config.log_snrs)
     require(levels <= most, "curvature_levels", levels, f"from 1 to the {most} of config.log_snrs")

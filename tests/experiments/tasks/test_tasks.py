@@ -39,7 +39,7 @@ def test_a_config_names_its_task():
     message = error_of(tasks.check_fields, changed(smoke, "task=diffussion"))
     assert re.match(r"config.task=diffussion: must be one of .* \(did you mean diffusion\?\)", message)
     assert "config.task: must be set, to one of diffusion, sequence" in error_of(tasks.of, ConfigDict())
-    words = "config.guidance: config has no field guidance; it has classifier"
+    words = "config.conditions: config has no field conditions; it has classifier"
     assert words in error_of(tasks.check_fields, changed(smoke, "task=classifier"))
 
 
