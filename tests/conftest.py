@@ -55,7 +55,7 @@ BEYOND_THE_CORE = [
     *("autoregressive/test_models.py", "autoregressive/test_particles.py", "guidance/test_synthesiser.py"),
     *("interpolants/test_couplings.py", "likelihood/test_bits.py"),
 ]
-"""Folders and files whose tests need more than the extra test-core: more than layers 0 to 4."""
+"""Folders and files whose tests need more than the extra test-core: more than layers 0 to 5."""
 collect_ignore = BEYOND_THE_CORE if importlib.util.find_spec("flax") is None else []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments import data
 from experiments.cli import command_line
 from experiments.configs.images import digits
 from experiments.models import checks
@@ -51,7 +52,7 @@ def test_the_fields_of_its_commands_go_together():
         config = digits.get_config()
         for field, value in fields:
             command_line.override(config, field, value)
-        checks.check(config)
+        checks.check(config, data.build(config))
 
 
 def test_the_files_it_names_exist():
