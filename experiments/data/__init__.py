@@ -1,5 +1,7 @@
 """Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
 
+from typing import Any
+
 from experiments.cli.choices import Choices
 from experiments.cli.config import Config, require
 from experiments.data import conditions
@@ -37,6 +39,17 @@ def build(config: Config) -> Dataset:
     if "conditions" in config:
         conditions.check(config, dataset)
     return dataset
+
+
+def field_of(config: Config, field: str) -> Any:
+    """The value of a field of the section ``data``, by default that of its kind; None where the kind has no such field.
+
+    >>> from experiments.configs.images import smoke
+    >>> field_of(smoke.get_config(), "set"), field_of(smoke.get_config(), "path")
+    ('sklearn_digits', None)
+    """
+    value, arguments = config.data.get(field), KINDS.arguments(config.data.name)
+    return arguments[field].default if value is None and field in arguments else value
 
 
 def check_rows(config: Config, dataset: Dataset) -> None:

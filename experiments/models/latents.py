@@ -263,7 +263,7 @@ def write(folder: Path, config: Config, dataset: ImageSet, found: Pretrained, ba
     x.flush()
     np.save(folder / "label.npy", labels)
     about = {"weights": str(found.weights), "options": found.options, "examples": total}
-    about["data"] = {field: data.value_of(config, field) for field in _FIELDS}
+    about["data"] = {field: data.field_of(config, field) for field in _FIELDS}
     write_atomic(folder / DESCRIPTION, json.dumps(about, indent=2).encode())
 
 
@@ -285,7 +285,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
             raise ValueError(f"it does not hold {about['examples']} examples")
     except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise ConfigError(f"{given}: is damaged: {error}; run experiments.latents.precompute again") from error
-    ours = {field: data.value_of(config, field) for field in _FIELDS} | {"examples": examples}
+    ours = {field: data.field_of(config, field) for field in _FIELDS} | {"examples": examples}
     for field, value in ours.items():
         if value != theirs[field]:
             given_for = f"{given}: is of images with {field}={to_text(theirs[field])}"

@@ -212,7 +212,7 @@ def check_same_data(
     """
 
     def value_of(config: Config, field: str) -> Any:
-        value = data.value_of(config, field)
+        value = data.field_of(config, field)
         return str(Path(value).expanduser().absolute()) if field == "path" and value is not None else value
 
     for field in fields:
