@@ -168,9 +168,13 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
     own = config_of(workdir, given, "classifier", Section(data=data.KINDS, **FIELDS))
     check_weights(own, workdir, chosen.step)
-    fields = ("noise_factor", "schedule"), ("name", "set")
     values = [
-        {**{field: c[field] for field in fields[0]}, **{f"data.{field}": data.field_of(c, field) for field in fields[1]}}
+        {
+            "noise_factor": c.noise_factor,
+            "schedule": c.schedule,
+            "data.name": c.data.name,
+            "data.set": data.field_of(c, "set"),
+        }
         for c in (own, config)
     ]
     for field, value in values[0].items():

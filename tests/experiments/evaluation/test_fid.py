@@ -133,7 +133,8 @@ def test_references_that_do_not_fit_are_named(extract, tmp_path, arrays, message
 
 def test_the_section_is_checked_before_anything_is_loaded(small):
     config = smoke.get_config()
-    evaluation.check(config, data.build(config))
+    dataset = data.build(config)
+    evaluation.check(config, dataset)
     for field, value, message in (
         ("reference", "a.npz", "left out: without evaluation.fid.weights there is no FID"),
         ("weights", "/nowhere.pth", "a .safetensors or .pth file, there is none of this name"),
@@ -141,11 +142,11 @@ def test_the_section_is_checked_before_anything_is_loaded(small):
         wrong = config.copy_and_resolve_references()
         wrong.evaluation.fid[field] = value
         with pytest.raises(ConfigError, match=rf"config.evaluation.fid.{field}={value}: .*{message}"):
-            evaluation.check(wrong)
+            evaluation.check(wrong, dataset)
     points = mixture_2d.get_config()
     points.evaluation.fid.weights = str(small)
     with pytest.raises(ConfigError, match="left out: the FID is of images"):
-        evaluation.check(points)
+        evaluation.check(points, data.build(points))
 
 
 def test_the_statistics_of_a_folder_are_written(small, tmp_path):

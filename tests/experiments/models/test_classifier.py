@@ -39,7 +39,7 @@ def test_a_classifier_crosses_jit_and_a_clean_one_is_not_conditioned_on_noise():
         def apply(self, params, x, noise):
             return params * x + jnp.broadcast_to(noise, x.shape[:1])[:, None]
 
-    built = classifier.build_classifier(config, 10)._replace(module=Conditioning())  # type: ignore[arg-type]
+    built = classifier.build_classifier(config, 10)._replace(module=Conditioning())
     run = jax.jit(lambda logits, t: logits(jnp.zeros((2, 1)), t))
     at = lambda b, t: np.asarray(run(classifier.logits(b, jnp.float32(2.0)), t))[:, 0]
     levels = 0.25 * np.asarray(built.schedule.log_snr(jnp.array([0.3, 0.9])))

@@ -9,7 +9,6 @@ from programs import changed
 from experiments import data
 from experiments.configs.images import digits_bridge
 from experiments.configs.points import coupled_2d
-from experiments.data import load
 from experiments.models import checks
 from experiments.models.loss import make_prepare
 from experiments.models.model import build_model
@@ -21,8 +20,9 @@ BRIDGE = changed(digits_bridge, "network.channels=8", *SMALL)
 
 
 def prepared(config, batch):
-    model = build_model(config, load(config))
-    return model, jax.jit(make_prepare(model, load(config)))(jax.random.key(1), batch)
+    dataset = data.build(config)
+    model = build_model(config, dataset)
+    return model, jax.jit(make_prepare(model, dataset))(jax.random.key(1), batch)
 
 
 @pytest.mark.slow
@@ -44,8 +44,8 @@ def test_transport_shortens_the_way_and_keeps_classes_unless_nothing_sees_them(d
 
 @pytest.mark.slow
 def test_a_bridge_trains_between_the_example_and_its_map_and_starts_there():
-    config, dataset = BRIDGE, load(BRIDGE)
-    checks.check(config, data.build(config))
+    config, dataset = BRIDGE, data.build(BRIDGE)
+    checks.check(config, dataset)
     batch = {"x": dataset.test["x"][:4], "label": dataset.test["label"][:4]}
     model, found = prepared(config, batch)
     end = found["conditions"]["dense_map"].value

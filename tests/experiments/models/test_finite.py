@@ -10,7 +10,7 @@ from programs import SoundsInMemory, fails
 
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import keep_not_finite
-from experiments.data.images import Images
+from experiments.data.images import Arrays, ImageSet
 from experiments.models import guidance
 from experiments.models.samples import NotFinite, check_samples
 from scorekit import schedules
@@ -20,11 +20,10 @@ from scorekit.typing import Prediction
 BAD = (np.nan, np.inf, -np.inf)
 
 
-def images():
-    dataset = object.__new__(Images)
-    one = {"x": np.zeros((1, 2, 2, 1), np.uint8), "label": np.zeros(1, np.int32)}
-    dataset.fill("squares", 2, 17, one, one)
-    return dataset
+class Squares(ImageSet):
+    def open(self):
+        one = Arrays("squares", 17, np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.int32), 2)
+        return one, one
 
 
 def sounds():
@@ -33,7 +32,7 @@ def sounds():
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize(("dataset", "shape"), [(images(), (3, 2, 2, 1)), (sounds(), (3, 64, 1))])
+@pytest.mark.parametrize(("dataset", "shape"), [(Squares(), (3, 2, 2, 1)), (sounds(), (3, 64, 1))])
 def test_data_of_a_sample_that_is_not_finite_are_nan(dataset, shape, bad):
     x = np.full(shape, 0.25, np.float32)
     x[1].flat[0] = bad

@@ -12,7 +12,6 @@ from programs import changed
 from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
-from experiments.data import load
 from experiments.models import checks, choices
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
@@ -29,8 +28,8 @@ SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
     config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
-    checks.check(config, data.build(config))
-    dataset = load(config)
+    dataset = data.build(config)
+    checks.check(config, dataset)
     model = build_model(config, dataset)
     params = random_params(model, 0.3)
     prepare, loss = make_prepare(model, dataset), make_loss(model)
@@ -51,10 +50,10 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["eulerian", "lagrangian", "progressive", "shortcut"])
 def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_itself(name):
-    schedule, data = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
+    schedule, gaussian = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
     found = choices.FLOW_MAPS[name](diagonal=0.5, power=0.0)
     drawn = found.draw(jax.random.key(0), 12, times.uniform(0.05, 0.95), schedule)
-    exact, (x0, eps) = flow_maps.exact_map(data, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
+    exact, (x0, eps) = flow_maps.exact_map(gaussian, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
     other = lambda x, t, s=None: exact(x, t)  # jumps along the velocity at their start
     loss = lambda flow_map: lambda drawn: found.loss(flow_map, schedule, x0, eps, drawn, jnp.ones(12))
     losses, of_other = jax.jit(lambda drawn: (loss(exact)(drawn), loss(other)(drawn)))(drawn)
@@ -71,7 +70,7 @@ def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_it
 @pytest.mark.slow
 def test_sampling_in_one_step_is_one_jump_of_the_map():
     config = changed(SMALL, "loss.flow_map.name=shortcut")
-    dataset = load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     params = random_params(model, 0.3)
     labels = np.zeros(16, np.int32)
@@ -100,8 +99,8 @@ ADVERSARIAL = (
 @pytest.mark.slow
 def test_generator_and_discriminators_get_their_own_gradients():
     config = changed(smoke, *ADVERSARIAL, "loss.flow_map.penalty=0.3")
-    checks.check(config, data.build(config))
-    dataset = load(config)
+    dataset = data.build(config)
+    checks.check(config, dataset)
     model = build_model(config, dataset)
     params = random_params(model, 0.2)
     prepared = jax.jit(make_prepare(model, dataset))(jax.random.key(1), dataset.batch(0, 0, 8))
@@ -110,7 +109,7 @@ def test_generator_and_discriminators_get_their_own_gradients():
     def parts(network, critic):
         """The loss of the generator, and of the discriminators, written out."""
         samples = flow_map({**params, **network}, noise, jnp.ones(8), jnp.zeros(8)).x0
-        logits = lambda x: model.critic.logits({"critic": critic}, given, place, x)
+        logits = lambda x: model.objective.critic.logits({"critic": critic}, given, place, x)
         softplus = lambda x, sign: sum(jnp.mean(jax.nn.softplus(sign * each)) for each in logits(x))
         mean = lambda x: sum(each.mean(1) for each in logits(x)).sum()
         penalty = 0.5 * jnp.sum(jax.grad(mean)(prepared["x"]) ** 2) / 8
@@ -136,8 +135,8 @@ DRIFTING = "loss.flow_map.name=drifting"
 @pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
 def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
     config = changed(SMALL, DRIFTING, "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
-    checks.check(config, data.build(config))
-    dataset = load(config)
+    dataset = data.build(config)
+    checks.check(config, dataset)
     model = build_model(config, dataset)
     params, found, optimizer = random_params(model, 0.3), [], optax.sgd(1.0)
     prepare, loss = make_prepare(model, dataset, {"labels": 0.25}), make_loss(model)

@@ -14,7 +14,8 @@ from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.evaluation.run_metrics import evaluate
 from experiments.models import autoencoder
-from experiments.models.latents import STATISTICS, Latents, code_margin, load_data, open_latents
+from experiments.models.inputs import load_data
+from experiments.models.latents import STATISTICS, Latents, code_margin, open_latents
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
 from scorekit.networks import fixed_noise_kl
@@ -206,7 +207,7 @@ def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the
     config = base.get_config("autoencoder")
     config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
     config.loss.kl = 0.5
-    autoencoder.check(config)
+    autoencoder.check(config, digits)
     built = autoencoder.build_latent(config, digits)
     params = autoencoder.init_params(built, 0)
     batch = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), {"x": digits.test["x"][:8]})

@@ -205,6 +205,6 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
 
 
 def test_a_classifier_has_no_schedule_to_train():
-    config = changed(base.get_config("classifier"), "data.name=digits", "schedule.name=learned")
+    config = changed(base.get_config("classifier"), "schedule.name=learned")
     words = "config.schedule.name=learned: must be a schedule that is not trained"
-    assert words in error_of(classifier.check, config)
+    assert words in error_of(classifier.check, config, data.build(config))

@@ -11,17 +11,14 @@ from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import conditioning
 from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model, init_params, log_variance
+from experiments.models.model import build_model, log_variance
 
 
 @pytest.mark.slow
 def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     config = smoke.get_config()
-    config.conditions.map.name, config.conditions.vector.name, config.loss.joint_dropout = (
-        "average_pool",
-        "moments",
-        0.5,
-    )
+    config.conditions.map.name, config.conditions.vector.name = "average_pool", "moments"
+    config.loss.joint_dropout = 0.5
     dataset = data.build(config)
     built = build_model(config, dataset)
     prepare = make_prepare(built, dataset, conditioning.dropout_rates(config), config.loss.joint_dropout)
@@ -79,7 +76,7 @@ def test_a_learned_log_variance_weights_the_loss_and_is_trained_with_the_network
     np.testing.assert_allclose(value, plain / np.exp(u) + u, rtol=1e-5, atol=1e-5)
     assert np.any(gradient["params"]["dense"]["kernel"])
     assert not any(map(np.any, jax.tree.leaves(gradient["constants"])))
-    assert "log_variance" not in jax.eval_shape(lambda: init_params(without, jax.random.key(0)))
+    assert "log_variance" not in jax.eval_shape(without.init, jax.random.key(0))
 
 
 @pytest.mark.slow
@@ -94,7 +91,7 @@ def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_traini
     prepared = jax.jit(make_prepare(built, dataset, conditioning.dropout_rates(config)))(jax.random.key(0), batch)
     assert len(np.unique(prepared["dropout"])) == 4
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda key: built.init(key), jax.random.key(0))
+    shapes = jax.eval_shape(built.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype) / 4, shapes)
     loss = jax.jit(lambda batch: make_loss(built)(params, batch)[0])
     full, half = loss(prepared), loss({**prepared, "dropout": prepared["dropout"][::-1]})

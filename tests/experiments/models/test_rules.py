@@ -13,16 +13,18 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
-from experiments.models import checks, model
+from experiments.models import checks
 from experiments.models import guidance as rules
 from experiments.models.guidance import Extras, make_guided
+from experiments.models.model import build_model
 from scorekit import guidance
 
 
 def test_only_the_scales_that_are_sampled_at_are_validated():
     config = changed(smoke, "guidance=cfg_plus_plus", "sampling.solver.name=euler", "sampling.guidance_scale=0.5")
-    checks.check(config, data.build(config), scales=[0.5])
-    assert "guidance_scale must be in" in error_of(checks.check, config)
+    dataset = data.build(config)
+    checks.check(config, dataset, scales=[0.5])
+    assert "guidance_scale must be in" in error_of(checks.check, config, dataset)
 
 
 def test_every_rule_has_its_arguments_as_fields_and_no_others():
@@ -50,7 +52,7 @@ class Small:
 def ring():
     """A conditional model, a weaker one, and states."""
     config = mixture_2d.get_config()
-    built = replace(model.build_model(config, data.build(config)), module=Small())  # type: ignore[arg-type]
+    built = replace(build_model(config, data.build(config)), module=Small())
     rng = np.random.default_rng(0)
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
     strong, weak = ({"kernel": draw(2, 2), "table": draw(9, 2)} for _ in range(2))
@@ -104,8 +106,8 @@ def test_composed_rules_equal_those_of_the_library(ring):
 
     @jax.jit
     def run(params, weak_params, x):
-        cond, uncond, other = (model.denoiser(built, params, y) for y in (labels, null, jnp.full(3, 5)))
-        weak = model.denoiser(built, weak_params, labels)
+        cond, uncond, other = (built.denoiser(params, y) for y in (labels, null, jnp.full(3, 5)))
+        weak = built.denoiser(weak_params, labels)
         extras = Extras(weak_params, logits)
         both = []
         for names, overrides, expected in reference(cond, uncond, other, weak, likelihood, built.schedule):

@@ -24,8 +24,8 @@ MASKED, UNIFORM = ["model=masked", *DIFFUSION], ["model=uniform", *DIFFUSION]
 def test_the_programs_of_other_models_say_what_this_config_is():
     words = "config.task=sequence: must be diffusion: this program takes"
     assert words in error_of(base.check_fields, base.get_config("sequence"))
-    words = "config.guidance: config has no field guidance"
-    assert words in error_of(tasks.sequence.FIELDS.check, base.get_config())
+    words = "config.conditions: config has no field conditions"
+    assert words in error_of(tasks.TASKS["sequence"].FIELDS.check, base.get_config())
 
 
 class Pairs(Symbols):

@@ -38,10 +38,10 @@ def recorded(digits_run, tmp_path_factory):
         ("network.multipliers=1,2", "(1,)"),
         ("network.dtype=bfloat16", "its default"),
         ("loss.label_dropout=0.5", "0.1"),
-        ("data.set=mnist", "sklearn_digits"),
+        ("data.set=mnist", "its default"),
         ("conditions.vector.name=moments", "none"),
         ("conditions.map.name=average_pool", "none"),
-        ("data.representation.scale=2", "its default"),
+        ("data.label=none", "its default"),
         ("latents=somewhere", "its default"),
     ],
 )
@@ -64,7 +64,7 @@ def test_other_fields_are_free(recorded, capsys, text):
 
 def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
     config, moved = digits.get_config("latents"), digits.get_config("latents")
-    moved.data.latents = "elsewhere"
+    moved.latents = "elsewhere"
     assert run_files.fields_of(config) == run_files.fields_of(moved)
     assert "latents" not in run_files.fields_of(smoke.get_config())
 
