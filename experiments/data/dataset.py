@@ -157,6 +157,13 @@ class Dataset:
         del states
         return None
 
+    def check_conditions(self, chosen: Mapping[str, str]) -> None:
+        """Validates that the network reads the condition that the data have, which only those of a table must be.
+
+        Args:
+          chosen: names in ``config.conditions`` by section, as ``{"vector": "columns"}``.
+        """
+
     def preview(self) -> Preview:
         """What to draw for a picture: ten samples of each of up to ten classes."""
         classes = min(self.num_classes, 10)

@@ -38,6 +38,7 @@ def check(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
     """Validates combinations of fields, for sampling at these guidance scales or all that the config names; compiles
     nothing."""
     data.check_not_symbols(config, dataset)
+    dataset.check_conditions({section: config.conditions[section].name for section in ("vector", "map", "tokens")})
     given = dataset.axes, config.loss.levels == "frame"
     if not choices.fits(config.network.name, *given):
         allowed = f"{' or '.join(choices.networks_of(*given))} for config.data.name={config.data.name}"

@@ -17,7 +17,7 @@ from experiments import data
 from experiments.cli.config import Config, ConfigError, require, require_field
 from experiments.data import captions, conditions
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.evaluation.retrieval import retrieval
 from experiments.models import choices, embeddings
 from experiments.models.embeddings import Encoder
@@ -47,7 +47,7 @@ class DualEncoders(NamedTuple):
     """The encoders of a config."""
 
     module: nn.Module
-    dataset: Images
+    dataset: ImageSet
 
 
 def check(config, dataset):
@@ -64,7 +64,7 @@ def check_batch(config: Config) -> None:
 
 def build_encoders(config: Config, dataset: Dataset) -> DualEncoders:
     """Puts the parts of the config together."""
-    assert isinstance(dataset, Images)
+    assert isinstance(dataset, ImageSet)
     for part in (dataset.train, dataset.test):
         without = int(np.sum(~part["caption_mask"].any(1)))
         require(

@@ -14,7 +14,7 @@ from experiments.cli.config import require, require_field
 from experiments.cli.fields import Section
 from experiments.data import conditions
 from experiments.data.vectors.simulators import Simulations
-from experiments.data.vectors.tables import Table, check_conditions
+from experiments.data.vectors.tables import Table
 from experiments.evaluation import LEFT_OUT, posteriors
 from experiments.models import checks, runs
 from experiments.models.posterior import Posterior, use_statistics, write_statistics
@@ -48,7 +48,6 @@ def check(config, dataset):
     require_field(config, "data.name", isinstance(dataset, Table), "table or simulator for config.task=posterior")
     allowed = "set for config.task=posterior: a posterior needs an observation"
     require(dataset.condition_kind is not None, "data.condition", None, allowed)
-    check_conditions(dataset, {section: config.conditions[section].name for section in ("vector", "map", "tokens")})
     known = isinstance(dataset, Simulations) and dataset.simulator.of_several
     allowed = "() unless the exact posterior of several observations is known, as of data.simulator=gaussian_linear"
     require_field(config, "evaluation.composed", known or not config.evaluation.composed, allowed)

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
-from experiments.data.dataset import Dataset, evenly, held_out_of, keep_not_finite, rows_of
+from experiments.data.dataset import evenly, held_out_of, keep_not_finite, rows_of
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.vectors.columns import entries, inside, moments_of, named, numbers, parse_bounds, read_columns
 from experiments.data.vectors.points import Vectors, distances_to
@@ -82,6 +82,10 @@ def _unconstrained(x: ArrayLike, lower: np.ndarray, upper: np.ndarray) -> np.nda
     with np.errstate(divide="ignore", invalid="ignore"):  # infinite at a bound, NaN beyond
         below, above = np.log(np.where(low, x - lower, 1.0)), np.log(np.where(high, upper - x, 1.0))
     return np.where(low | high, 0.0, x) + below - above
+
+
+READERS = {None: (), "columns": ("vector.name=columns",), "array": ("tokens.name=set", "map.name=sequence")}
+"""The conditions of a network that read each kind of condition of a table."""
 
 
 class Table(Vectors):
@@ -292,22 +296,10 @@ class Table(Vectors):
             caption="Distances to the held-out rows, of standardised columns; of real data, from the training set.",
         )
 
-
-READERS = {None: (), "columns": ("vector.name=columns",), "array": ("tokens.name=set", "map.name=sequence")}
-"""The conditions of a network that read each kind of condition of a table."""
-
-
-def check_conditions(dataset: Dataset, chosen: Mapping[str, str]) -> None:
-    """Validates that one condition of the network reads the condition of a table, and none where there is none.
-
-    Args:
-      dataset: the data; only a table has a condition of its own.
-      chosen: names in ``config.conditions`` by section, as ``{"vector": "columns"}``.
-    """
-    if isinstance(dataset, Table):
-        fitting, kind = READERS[dataset.condition_kind], dataset.condition_kind or "none"
+    def check_conditions(self, chosen):
+        fitting, kind = READERS[self.condition_kind], self.condition_kind or "none"
         given = [f"{section}.name={name}" for section, name in chosen.items() if name in Table.from_fields]
         if len(given) != bool(fitting) or not {*given} <= {*fitting}:
             allowed = " or ".join(fitting) or "none of columns, set and sequence"
-            words, got = f"{dataset.name}, whose condition is of kind {kind}", " and ".join(given) or "none"
+            words, got = f"{self.name}, whose condition is of kind {kind}", " and ".join(given) or "none"
             raise ConfigError(f"config.conditions: must have {allowed} for {words}, got {got}")

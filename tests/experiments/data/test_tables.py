@@ -8,7 +8,7 @@ import pytest
 from programs import given, run
 
 from experiments.data.vectors.columns import read_columns
-from experiments.data.vectors.tables import Columns, Table, check_conditions
+from experiments.data.vectors.tables import Columns, Table
 
 NAMES = ("a", "b", "c", "place")
 ROWS = np.random.default_rng(0).standard_normal((60, 3)) * [1, 20, 1e4] + [0, 5, 1e6]
@@ -98,10 +98,10 @@ def test_a_condition_is_read_by_one_condition_of_its_kind(tmp_path, condition, k
     every = [{}, {"vector": "columns"}, {"tokens": "set"}, {"map": "sequence"}, {"tokens": "set", "map": "sequence"}]
     for chosen in every:
         if chosen in fitting:
-            check_conditions(dataset, {"vector": "moments", **chosen})
+            dataset.check_conditions({"vector": "moments", **chosen})
         else:
             with pytest.raises(ValueError, match=rf"config.conditions: must have .* of kind {str(kind).lower()}, got"):
-                check_conditions(dataset, chosen)
+                dataset.check_conditions(chosen)
 
 
 def spoiled(row, column, value):

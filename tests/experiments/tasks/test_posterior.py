@@ -110,8 +110,11 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
         (("data.name=table",), "config.data.condition=None: must be set for config.task=posterior"),
         (("data.name=table", "data.condition=a"), "config.evaluation.composed=(1, 10): must be () unless"),
         ((), "config.evaluation.composed=(1, 10): must be () unless"),
-        (("conditions.vector.name=none",), "config.conditions: must have vector.name=columns for two_moons"),
-        (("conditions.tokens.name=set",), "got vector.name=columns and tokens.name=set"),
+        (
+            ("conditions.vector.name=none", "evaluation.composed=()"),
+            "config.conditions: must have vector.name=columns for two_moons",
+        ),
+        (("conditions.tokens.name=set", "evaluation.composed=()"), "got vector.name=columns and tokens.name=set"),
     ],
 )
 def test_the_data_of_a_posterior_are_validated_before_anything_is_trained(tmp_path, fields, words):
