@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from programs import fails, give, succeeds
 
-from experiments.models import flow_map_losses
+from experiments.models.choices import FLOW_MAPS
 from scorekit import densities, predictions, samplers, schedules, solvers, trees
 from scorekit.guidance import branches
 from scorekit.samplers._tabulated import TABLES
@@ -126,7 +126,7 @@ def test_every_method_of_few_steps_has_a_file_of_rows(ring_run, tmp_path):
 
 def test_every_loss_of_a_config_can_be_compared_and_the_learning_rate_follows_the_time(load_program):
     few_steps = load_program("experiments.benchmarks.few_steps")
-    assert {f"data_{name}" for name in flow_map_losses.LOSSES if name != "none"} <= {*few_steps.METHODS}
+    assert {f"data_{name}" for name in FLOW_MAPS if name != "none"} <= {*few_steps.METHODS}
     assert [few_steps.rate(p) for p in (0.0, 1.0)] == [0.0, 0.0]
     assert max(few_steps.rate(p / 100) for p in range(101)) == few_steps.rate(0.05) > 0.99
 

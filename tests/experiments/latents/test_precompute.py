@@ -13,7 +13,8 @@ from programs import error_of, succeeds
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.models import latents
-from experiments.models.latents import load_data, open_autoencoder
+from experiments.models.inputs import load_data
+from experiments.models.latents import open_autoencoder
 
 RNG = np.random.default_rng(0)
 
@@ -31,8 +32,8 @@ def save_weights(folder):
 
 def config_of(pictures, latents, **fields):
     config = smoke.get_config()
-    config.data.update(name="folder", path=str(pictures), latents=str(latents))
-    config.data.update({"image_size": 8, "image_mode": "RGB", **fields})
+    config.data.update({"name": "folder", "path": str(pictures), "image_size": 8, "image_mode": "RGB", **fields})
+    config.latents = str(latents)
     return config
 
 
@@ -101,7 +102,7 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
 )
 def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     config = config_of(tmp_path, tmp_path)
-    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data[f] for f in latents._FIELDS}}
+    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data.get(f) for f in latents._FIELDS}}
     (tmp_path / "precomputed.json").write_text(json.dumps(about))
     np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
     np.save(tmp_path / "label.npy", np.zeros(3, np.int32))

@@ -19,7 +19,7 @@ from scorekit.audio import representations
 def test_check_accepts_only_stages_that_continue_each_other():
     low, high = phrases_1khz.get_config(), phrases_4khz.get_config()
     stages.check([low, high], ["low", "high"])
-    other = changed(high, "data.name=phrases data.set=soundfont_phrases/8khz")
+    other = changed(high, "data.set=soundfont_phrases/8khz")
     for configs, words in (
         ([low, low], "high must have config.conditions.map.name=low_rate, it has none"),
         ([high, high], "high is conditioned on 1 / 4 of the sample rate, low draws 1 / 1 of it"),

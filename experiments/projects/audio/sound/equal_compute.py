@@ -57,7 +57,7 @@ def config_of(part: str, folder: Path) -> Config:
     config.training.update(batch_size=8, ema_decays=(0.99,), sample_every=10**9, keep=1)
     config["autoencoder" if part == "autoencoder" else "network"].channels = 48
     if part == "flat":  # of the waveform: the U-Net of the low-rate model with patches of 16 samples
-        config.data.representation.update(name="waveform", factor=None)
+        config.data.representation.name = "waveform"
         config.network.update(patch=16, multipliers=(1, 2, 2, 2), factors=(4, 2, 2))
     if part == "autoencoder":
         config.evaluation.ema = "0.99"

@@ -130,9 +130,7 @@ def check(config: Config) -> None:
     require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
     for name in ("map", "vector", "tokens"):
         chosen, allowed = config.conditions[name].name, "none: the sounds are conditioned on their class alone"
-        require(
-            chosen == "none", f"conditions.{name}.name", chosen, "none: the sounds are conditioned on their class alone"
-        )
+        require(chosen == "none", f"conditions.{name}.name", chosen, allowed)
     if not np.isfinite(_HISTORY_SCALE.value):
         raise ConfigError(f"--history_scale={_HISTORY_SCALE.value}: must be finite")
 

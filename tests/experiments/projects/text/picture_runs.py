@@ -80,7 +80,7 @@ class Runs:
 
     def _digits_classifier(self, folder):
         config = base.get_config("classifier")
-        config.data.name, config.classifier.channels = "sklearn_digits", 8
+        config.classifier.channels = 8
         built = classifier.build_classifier(config, 10)
         shapes = jax.eval_shape(lambda: classifier.init_params(built, (8, 8, 1), jax.random.key(0)))
         save_run(folder, config, random_like(shapes, 0.2))
@@ -88,7 +88,7 @@ class Runs:
     def _autoencoder(self, folder, size=None, **fields):
         """8 x 8 digits, or pictures of ``size``, to half the side."""
         config = base.get_config("autoencoder")
-        config.data.update({"name": "sklearn_digits", "image_size": size, **fields})
+        config.data.update({"image_size": size, **fields})
         config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3)
         dataset = data.build(config)
         built = autoencoder.build_latent(config, dataset)
@@ -106,10 +106,13 @@ class Runs:
         self._embedded(folder, config)
 
     def _latent_captions(self, folder):
-        self._embedded(folder, transformer(self.config(latents=str(self("caption_autoencoder"))), patch=2))
+        config = transformer(self.config(), patch=2)
+        config.latents = str(self("caption_autoencoder"))
+        self._embedded(folder, config)
 
     def _latent_upper(self, folder):
-        config = upper(self.config(latents=str(self("caption_autoencoder"))), 16)
+        config = upper(self.config(), 16)
+        config.latents = str(self("caption_autoencoder"))
         folder.mkdir()
         save_resolved(transformer(config), folder / "config.json")
 

@@ -16,7 +16,7 @@ from experiments import data
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_decoder
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.models.conditioning import dropout_rates
 from experiments.models.guidance import PROMPTS, Prompts, make_guided
 from experiments.models.loss import make_loss, make_prepare
@@ -157,7 +157,7 @@ def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
 @pytest.mark.slow
 def test_captions_through_a_cascade(runs, tmp_path, monkeypatch):
     """Full pictures from a second stage that was trained on crops."""
-    monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
+    monkeypatch.setattr(ImageSet, "credit", "Pictures by A, CC-BY 4.0")
     names, out = f"--stages={runs('low')},{runs('crops')}", tmp_path / "drawn"
     captions = ("--caption=a red square:1.5 + a green square:0.5", "--caption=a blue square")
     text = succeeds(

@@ -11,7 +11,7 @@ CFG_PP = ("--config.guidance=cfg_plus_plus", "--config.sampling.solver.name=ddim
 
 DRAWN = [
     ("low,from_4", [RED], "from_4 enlarges pictures of 4 x 4 pixels and 3 channels, "),
-    ("low,digits_8", [RED], "low, config.data.name=folder; it has sklearn_digits"),
+    ("low,digits_8", [RED], "low, config.data.name=folder; it has tfds"),
     ("low,latent_upper", [RED], "latent_upper must enlarge pictures themselves"),
     ("low", ["--caption=a dog"], "has no caption 'a dog'"),
     ("decoder", ["--prior=@blind_prior", RED], "blind_prior: must have captions as a condition"),

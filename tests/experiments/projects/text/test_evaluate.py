@@ -17,7 +17,7 @@ from experiments import data
 from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.inception import to_bytes
 from experiments.models import classifier
@@ -112,7 +112,7 @@ def evaluated(runs, tmp_path_factory):
     """The folder of an evaluation of a cascade, and what it has printed."""
     out = tmp_path_factory.mktemp("evaluated")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Images, "credit", CREDIT)
+        patch.setattr(ImageSet, "credit", CREDIT)
         text = evaluate(runs, "low,high", *CASCADE, f"--out={out}")
     return out, text
 
@@ -228,7 +228,7 @@ def test_classes_are_evaluated_by_a_classifier(tmp_path, monkeypatch):
 
 
 def test_captions_are_drawn_in_every_style_once(tmp_path):
-    dataset = Images.__new__(Images)
+    dataset = ImageSet.__new__(ImageSet)
     dataset.styles, dataset.num_classes, dataset.name = ("flat", "round"), 1, "pictures"
     config = types.SimpleNamespace(data=types.SimpleNamespace(label=None))
     stage: Any = Stage("low", config, types.SimpleNamespace(dataset=dataset))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from programs import SQUARES, succeeds
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
-from experiments.data.images import Images
+from experiments.data.images import ImageSet
 from experiments.models import embeddings as encoders
 from experiments.models import inputs, run_files
 from experiments.models.conditioning import dropout_rates
@@ -105,7 +105,7 @@ def test_a_prior_is_trained_and_pictures_are_drawn_through_it(runs, tmp_path):
 
 @pytest.mark.slow
 def test_variations_interpolations_and_edits(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(Images, "credit", "Pictures by A, CC-BY 4.0")
+    monkeypatch.setattr(ImageSet, "credit", "Pictures by A, CC-BY 4.0")
     stages, out = f"--stages={runs('decoder')}", f"--out={tmp_path / 'out'}"
     picture, other = (f"--picture={runs.root / 'pictures' / name}" for name in ("00.png", "01.png"))
     encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
@@ -186,10 +186,10 @@ def test_there_is_no_arc_between_opposite_embeddings():
 
 
 def test_a_warning_of_a_library_is_no_error_of_a_caption(monkeypatch):
-    def encode(config, texts, given=None):
+    def encode(source, texts, given=None):
         warnings.warn("a library will change", UserWarning, stacklevel=2)
         return texts
 
-    monkeypatch.setattr(captions, "encode", encode)
+    monkeypatch.setattr(captions.Source, "encode", encode)
     with pytest.warns(UserWarning, match="a library will change"):
-        assert captions.encode_given(smoke_prior.get_config(), ["a cat"], "--caption") == ["a cat"]
+        assert captions.Source().encode_given(["a cat"], "--caption") == ["a cat"]

@@ -9,6 +9,7 @@ from parameters import random_like
 from programs import fails, save_run, save_untrained, succeeds
 from sound_sets import RATE, phrase_set
 
+from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.music import smoke_rolls
 from experiments.configs.music import transcriber as transcriber_file
@@ -150,7 +151,7 @@ def test_a_piece_is_composed_and_performed_by_one_command(runs, tmp_path):
 
 
 def test_held_out_phrases_keep_their_roll_instrument_and_sound(runs):
-    one, two = songs.held_out(phrases.get_config(), 2)
+    one, two = songs.held_out(data.build(phrases.get_config()), 2)
     stored = sets.load_phrases()  # type: ignore[call-arg]
     assert (one.name, one.program, two.program) == ("phrase 0", 0, 73)
     np.testing.assert_array_equal(two.roll, stored.roll[1])

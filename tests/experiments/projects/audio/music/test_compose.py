@@ -164,7 +164,6 @@ def test_midi_files_are_training_data(tmp_path, monkeypatch):
     config = smoke_rolls.get_config()
     config.data.name, config.data.path, config.data.label = "midi", str(tmp_path), "instrument"
     config.data.train_split, config.data.test_split = "train", "test"
-    data.check(config)
     dataset = data.build(config)
     batch = dataset.batch(0, 1, 4)
     assert batch["x"].shape == (4, WINDOW, rolls.VOICES)
@@ -177,7 +176,7 @@ def test_midi_files_are_training_data(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_FREE", 1000)
     monkeypatch.setattr(files, "_RATIO", 1e-9)
     with pytest.raises(ConfigError, match=r"^config.data.path: the music up to .*\.mid unpacks from .* bytes, the"):
-        data.build(config)
+        data.check_rows(config, data.build(config))
     config.data.path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match="must have two MIDI files"):
         data.build(config)

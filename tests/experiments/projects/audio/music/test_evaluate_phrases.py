@@ -10,11 +10,12 @@ from programs import save_run
 from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
+from experiments import tasks
 from experiments.cli.config import ConfigError
 from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.data.builders import sets
-from experiments.models import autoencoder, latents, model, sequences
+from experiments.models import autoencoder
 from experiments.models.latents import STATISTICS
 from experiments.projects.audio.music import drawn_phrases
 
@@ -34,7 +35,7 @@ def phrases(monkeypatch):
 
 def test_the_table_has_distances_of_samples_and_of_decoded_phrases(phrases, monkeypatch):
     configs = {"runs/a": phrases_vq_rounded.get_config(), "runs/b": phrases_vq_masked.get_config()}
-    configs["runs/a"].data.latents = None
+    configs["runs/a"].latents = None
     monkeypatch.setattr(drawn_phrases.tasks, "saved", configs.__getitem__)
     held_out = drawn_phrases.phrases_of("runs/a", configs["runs/a"])
     same = held_out.real(held_out.test)
@@ -64,7 +65,7 @@ def vq(phrases, tmp_path):
     config = phrases_latent.get_config()
     config.autoencoder.update(channels=4, multipliers=(1,), factors=(), patch=64, latent_channels=2, codes=8, blocks=1)
     config.evaluation.ema = "none"
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     built = autoencoder.build_latent(config, dataset)
     params = autoencoder.init_params(built, 0)
     statistics = autoencoder.statistics(autoencoder.make_encode(built, params), dataset)
@@ -80,9 +81,9 @@ def test_sounds_of_both_models_of_codes_are_drawn(vq, tmp_path, make):
     config.latents = str(vq)
     config.network.update(depth=1, width=8, heads=2)
     config.sampling.update(steps=2, batch_size=3, ema="none")
-    kind = sequences if make is phrases_vq_masked else model
-    built = kind.build_model(config, (latents if kind is model else sequences).load_data(config))
-    shapes = jax.eval_shape(lambda: kind.init_params(built, jax.random.key(0)))
+    task = tasks.of(config)
+    built = task.build(config, task.load(config))
+    shapes = jax.eval_shape(built.init, jax.random.key(0))
     save_run(tmp_path / "run", config, random_like(shapes, 0.02))
     found = drawn_phrases.draw(str(tmp_path / "run"), config, np.array([0, 1, 1]), 1.0, 0)
     assert found.sounds.shape == (3, 16_384)

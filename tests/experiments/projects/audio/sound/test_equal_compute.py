@@ -33,7 +33,7 @@ def test_methods_share_their_operations_on_the_same_data(program, tmp_path):
     for parts in hierarchy.METHODS.values():
         assert sum(parts.values()) == pytest.approx(1.0)
         configs = [hierarchy.config_of(part, tmp_path) for part in parts]
-        assert {(c.training.batch_size, c.data.name) for c in configs} == {(8, "soundfont_phrases/4khz")}
+        assert {(c.training.batch_size, c.data.set) for c in configs} == {(8, "soundfont_phrases/4khz")}
 
 
 def test_loudness_by_temperature_and_power_over_time(program):

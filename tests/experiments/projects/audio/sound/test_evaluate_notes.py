@@ -52,7 +52,7 @@ def test_every_combination_is_evaluated_and_written(load_program, monkeypatch, t
 @pytest.mark.slow
 def test_note_metrics_are_best_for_real_notes(monkeypatch):
     monkeypatch.setattr(sets, "load_notes", tones)
-    dataset = data_sets.load(tiny())
+    dataset = data_sets.build(tiny())
     evaluate = note_metrics(dataset)
     sounds = dataset.real(dataset.test)
     right = evaluate(sounds, dataset.test)

@@ -89,7 +89,7 @@ def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
     config.data.representation.update(hop=hop, iterations=2)
     config.network.update(channels=8, multipliers=(1,), factors=())
     config.sampling.steps = 2
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     model = build_model(config, dataset)
     assert model.shape == (1024 // hop, 128)
     run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)
@@ -107,7 +107,7 @@ def test_a_set_decodes_sounds_of_another_length(monkeypatch):
     config = phrases.get_config()
     config.data.crop = 1024
     config.data.representation.update(name="compressed", scale=None)
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     longer = dataset.of_length(1536)
     x = np.sin(0.3 * np.arange(1536, dtype=np.float32))[None]
     found = longer.to_sound(longer.to_model(audio.float_to_pcm(x)))
@@ -125,7 +125,7 @@ def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_o
     config.data.representation.scale = 100.0  # below full scale, to which pieces are attenuated as a whole
     config.network.update(channels=8, multipliers=(1, 2), factors=(4,))
     config.sampling.steps = 2
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     model = build_model(config, dataset)
     run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)
     rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples: a window and a half more

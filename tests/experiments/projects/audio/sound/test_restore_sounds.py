@@ -92,7 +92,7 @@ def test_trained_models_restore_what_the_task_observes(program, tmp_path):
 @pytest.mark.usefixtures("songs")
 def test_the_map_is_what_the_task_observes():
     config = small(phrases_bridge)
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     batch = preprocess(dataset, dataset.test)
     task = problems.PROBLEMS["bandwidth"](jnp.asarray(batch["x"]), dataset.sample_rate).task
     found = conditions.build_conditions(config, dataset)["dense_map"](batch)

@@ -33,7 +33,7 @@ def test_transfer_returns_to_the_note_and_another_instrument_changes_it(program)
     config = notes_smoke.get_config()
     config.data.train_split, config.data.test_split = "train", "test"
     config.sampling.steps = 20
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     model = build_model(config, dataset)
     run = Run(dataset, model, None, random_params(model, 0.15), 0, NO_EXTRAS)
     batch = run.dataset.test
@@ -55,7 +55,7 @@ def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monke
     config.network.update(channels=8, multipliers=(1,), factors=(), heads=1)
     config.data.representation.update(bands=5, partials=4)
     config.sampling.steps = 20
-    dataset = data_sets.load(config)
+    dataset = data_sets.build(config)
     model = build_model(config, dataset)
     exact = Partial(lambda schedule, x, t: Prediction(schedule.alpha(t) * x, schedule.sigma(t) * x), model.schedule)
     monkeypatch.setattr(transfer, "denoiser", lambda *_: exact)
