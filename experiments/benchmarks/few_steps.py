@@ -123,9 +123,9 @@ def from_data(loss: str, changes: Mapping[str, Any], from_teacher: bool = False)
     def method(teacher, run, seconds, steps):
         config = teacher.copy_and_resolve_references()
         config.training.update(optimizer="adamw", ema_decays=(0.99,), power_ema=None, **CONSTANT)
+        config.loss.flow_map.name = loss
         config.update_from_flattened_dict(dict(changes))
         config.sampling.ema = str(config.training.ema_decays[0])
-        config.loss.flow_map.name = loss
         config.guidance = ("conditional",)
         config.sampling.solver.update(name="flow_map", gamma=None)
         config.sampling.grid.update(name="uniform")
@@ -211,7 +211,8 @@ def of_teacher(config: Config, run: Run, steps: list[int], folder: Path, updates
     def candidate(kind, solver, grid, n):
         own = at_steps(config, n)
         for section, chosen in ((own.sampling.solver, solver), (own.sampling.grid, grid)):
-            section.update({field: chosen if field == "name" else None for field in section})
+            section.name = chosen
+            section.update({field: None for field in section if field != "name"})
         return Candidate(n, own, run.model, run.params, f"teacher, {kind} ({solver}, {grid})")
 
     yield [Candidate(config.sampling.steps, config, run.model, run.params, f"teacher ({config.sampling.solver.name})")]
