@@ -95,8 +95,8 @@ def compared(config: Config, name: str, steps: int) -> Config:
     full = base.get_config()
     full.update(config.copy_and_resolve_references())
     full.loss.label_dropout = 1.0
-    for field in full.loss.times:
-        full.loss.times[field] = None if field != "name" else "uniform"
+    full.loss.times.name = "uniform"
+    full.loss.times.update(dict.fromkeys(full.loss.times.keys() - {"name"}))
     full.loss.times.update(TIMES[name])
     full.training.update(steps=steps, warmup_steps=min(config.training.warmup_steps, steps - 1))
     return full

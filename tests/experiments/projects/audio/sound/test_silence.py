@@ -7,8 +7,10 @@ import pytest
 
 from experiments.models.guidance import NO_EXTRAS
 from experiments.models.model import Model
+from experiments.models.objectives import Denoising
 from experiments.models.runs import Run
-from scorekit import densities, predictions, schedules
+from scorekit import densities, predictions, schedules, times, weightings
+from scorekit.io.preconditioning import LogSNRInput
 
 DIM = 64
 
@@ -70,7 +72,8 @@ def test_noisy_log_density_is_that_of_the_noisy_gaussian(silence, gaussian):
             return jnp.asarray(x)
 
     schedule = schedules.cosine()
-    model = Model(Exact(), schedule, predictions.TARGETS["x0"], None, None, 1, (DIM,), {})
+    objective = Denoising(times.uniform(), weightings.eps)
+    model = Model(Exact(), schedule, predictions.TARGETS["x0"], LogSNRInput(), None, 1, (DIM,), {}, objective)
     run = Run(Data(), model, None, {}, 0, NO_EXTRAS)
     log_density = silence.noisy_log_density(run, 0.2, 32)
     x = draws(3, 2000)
