@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.cli.config_help import Row, as_markdown, in_sections
-from experiments.cli.fields import Section
+from experiments.cli.config_help import as_markdown, in_sections
+from experiments.cli.fields import Row, Section
 from experiments.configs import base
 from experiments.configs.ood import ood_digits
 from experiments.tasks import TASKS
@@ -47,7 +47,9 @@ KINDS = {
     "Autoencoders": ("autoencoder", "for models of latents"),
     "Contrastive encoders": ("dual_encoder", "of pictures and captions"),
     "Transcribers": ("transcriber", "from sound to notes"),
+    "Translations": ("translation", "of notes between families of instruments"),
     "Posteriors": ("posterior", "of parameters given observations"),
+    "Normalising flows": ("flow", "with exact likelihoods"),
 }
 
 

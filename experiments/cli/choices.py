@@ -117,6 +117,8 @@ class Choices(Mapping[str, Callable]):
         if self.several:
             return ConfigDict({name: ConfigDict(self._fields(name)) for name in self}).lock()
         name = like.get("name", self.default) if isinstance(like, ConfigDict) else self.default
+        if name is not None and not (isinstance(name, str) and name in self.table):
+            return like  # the check of the name says what is allowed
         section = _Chosen({"name": config_dict.placeholder(str) if self.default is None else self.default})
         object.__setattr__(section, "_choices", self)
         section["name"] = name
@@ -166,19 +168,22 @@ class Choices(Mapping[str, Callable]):
                 yield from argument.table.limits(config[key], f"{path}.{key}")
 
     def rows(self, path: str) -> Iterator[Row]:
-        """The field ``name`` with all choices."""
-        choices = []
+        """The field ``name`` with all choices; then the tables that these choose from."""
+        choices, nested = [], dict[str, Choices]()
         for name, factory in self.items():
             inside = f"{path}.{name}" if self.several else path
             arguments = tuple(
                 Row(f"{inside}.{key}", one.default, typed(one.allowed), one.meaning)
                 if one.table is None
-                else next(one.table.rows(f"{inside}.{key}"))._replace(allowed=f"one of {', '.join(one.table)}")
+                else Row(f"{inside}.{key}.name", one.table.default, typed(OneOf(*one.table)), one.meaning)
                 for key, one in self.arguments(name).items()
             )
+            nested |= {f"{inside}.{key}": one.table for key, one in self.arguments(name).items() if one.table}
             choices.append(Option(name, first_sentence(inspect.getdoc(factory) or ""), arguments))
         full = path if self.several else f"{path}.name"
         yield Row(full, self.default, "", " ".join(self.meaning.split()), tuple(choices))
+        for inner, table in nested.items():
+            yield from table.rows(inner)
 
     def build(self, config: Config, path: str, /, **supplied: Any) -> Any:
         """Calls the factory that ``config.<path>.name`` names, with the other fields of the section as arguments.

@@ -110,6 +110,10 @@ def check(config: Config, dataset: Dataset) -> None:
         field = f"conditions.{SECTIONS[name]}.name"
         if SECTIONS[name] in config.conditions:
             choice(field, lookup(config, field), ("none", *sorted(offered)))
+    if "vector" in config.conditions:
+        augment, vector = config.data.get("augment"), config.conditions.vector.name
+        allowed = "edm with conditions.vector.name=augmentation, neither without the other"
+        require((augment == "edm") == (vector == "augmentation"), "data.augment", augment, allowed)
 
 
 def check_latents(config: Config, dataset: Dataset) -> None:

@@ -50,7 +50,7 @@ def check(config: Config, dataset: Dataset) -> None:
     must("data.name", isinstance(dataset, ImageSet), "a set of pictures with captions")
     must("data.image_size", options.image_size is not None, "set: pictures of one size are embedded")
     must("data.image_crop", options.image_crop is None, "None: full pictures are embedded")
-    must("conditions.vector.name", options.vector.name == captions.POOLED, captions.POOLED)
+    must("conditions.vector.name", config.conditions.vector.name == captions.POOLED, captions.POOLED)
     choices.DUAL_ENCODERS.build(config, "dual_encoder")
     check_average(config, "evaluation.ema")
 

@@ -14,6 +14,7 @@ from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.fields import Section
 from experiments.configs.ood import ood_digits
+from experiments.data.dataset import Dataset
 from experiments.training import students
 from scorekit.arguments import Bound, OneOf
 
@@ -54,11 +55,16 @@ TEXTS = (
 """What somebody, or somebody's script, may write after the equals sign."""
 
 
+@functools.cache
+def _data(kind: str) -> Dataset:
+    return tasks.TASKS[kind].load(KINDS[kind].defaults())
+
+
 def check(kind: str, config: ConfigDict) -> None:
-    """Everything that a program validates before it loads data."""
+    """Everything that a program validates before it reads rows, for the data of the defaults."""
     KINDS[kind].check(config)
     if kind in ("diffusion", "sequence"):
-        tasks.TASKS[kind].check(config)
+        tasks.TASKS[kind].check(config, _data(kind))
         training.check(config)
 
 

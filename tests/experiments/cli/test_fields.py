@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from programs import error_of
 
 from experiments.cli.choices import Choice, Choices, is_within, narrowed
-from experiments.cli.fields import FRACTION, POSITIVE, Field, Section, Text, typed
+from experiments.cli.fields import FRACTION, POSITIVE, Field, Row, Section, Text, typed
 from scorekit.arguments import Between, Count, Each, Fraction, OneOf, bounds_of, checked
 
 
@@ -68,11 +68,8 @@ def test_rows_of_the_help():
     assert list(rows) == ["steps", "rate", "clip", "shape.name", "part.plain", "part.names", "rules"]
     assert (rows["rate"].allowed, rows["part.names"].allowed) == ("float > 0, or None", "list of names")
     first, second = rows["shape.name"].choices
-    assert [tuple(argument) for argument in first.arguments] == [
-        ("shape.slope", 1.0, "float in [0, 1]", ""),
-        ("shape.offset", 2.0, "float", ""),
-    ]
-    assert [tuple(argument) for argument in second.arguments] == [("shape.level", 1.0, "float > 0", "height.")]
+    assert first.arguments == (Row("shape.slope", 1.0, "float in [0, 1]", ""), Row("shape.offset", 2.0, "float", ""))
+    assert second.arguments == (Row("shape.level", 1.0, "float > 0", "height."),)
     assert (first.meaning, second.meaning) == ("A line.", "Level.")
     assert rows["rules"].choices[0].arguments[0].path == "rules.line.slope"
 
@@ -144,6 +141,8 @@ def test_the_page_of_the_site_has_fields_choices_and_their_arguments_as_tables()
     assert "| `training.steps` | `1000` | int >= 1 | Updates of the parameters. |" in text
     assert "| **`unipc`** |  |  |" in text
     assert "| `distillation.student_rate` | `0.2` | float > 0 |" in text
+    assert "| `data.sample_rate` | `None` | int in [100, 768000] |" in text  # of one kind of data
+    assert "### `data.representation.name`" in text  # of several
     for row in text.splitlines():
         assert not row.startswith("|") or row.replace("\\|", "").count("|") == 5, row
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from programs import changed, error_of
 from robustness.configs import SECTIONS
 
+from experiments import data
 from experiments.cli.choices import Choices
 from experiments.cli.config_help import REQUIRED
 from experiments.cli.fields import Limited, Section, typed
@@ -32,14 +33,15 @@ def chosen(section, config):
         elif isinstance(one, Choices) and not one.several:
             before = config[name].name
             for config[name].name in one.table:
-                yield
+                inner = {key: argument.table for key, argument in one.arguments(config[name].name).items()}
+                yield from chosen(inner, config[name])
             config[name].name = before
 
 
 def limits_of(section) -> dict[tuple, Limited]:
     """What every field may be, for every choice."""
     config = section.defaults()
-    return {(one.path, str(one.allowed)): one for _ in chosen(section, config) for one in section.limits(config)}
+    return {(one.path, typed(one.allowed)): one for _ in chosen(section, config) for one in section.limits(config)}
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -61,24 +63,24 @@ def test_every_field_raises_outside_its_bound_and_names_itself(name):
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_field_of_the_config_has_a_bound_and_the_type_of_it(name):
     section = SECTIONS[name]
-    kinds = dict(types_of(section.defaults()))
-    bounds = {limit.path: limit.allowed for limit in limits_of(section).values()}
-    assert set(kinds) - set(bounds) == set()
-    for path, allowed in bounds.items():
-        assert kinds[path] is getattr(allowed, "kind", allowed), path
+    config = section.defaults()
+    for _ in chosen(section, config):
+        limits = section.limits(config)
+        assert dict(types_of(config)) == {one.path: getattr(one.allowed, "kind", one.allowed) for one in limits}
     section.check(section.defaults())
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_the_default_of_every_argument_is_within_its_bound(name):
-    limits = {(one.path, typed(one.allowed)): one for one in limits_of(SECTIONS[name]).values()}
+    limits = limits_of(SECTIONS[name])
     for argument in (a for row in SECTIONS[name].rows() for choice in row.choices for a in choice.arguments):
         if argument.default not in (REQUIRED, None, math.inf):
             limits[argument.path, argument.allowed]._replace(value=argument.default).check()
 
 
 def test_an_unset_field_without_a_default_of_none_raises():
-    for field, words in (("data.name", "must be set"), ("training.steps", "must be an integer from 1 to 2147483647")):
+    of_data = f"must be one of {', '.join(data.KINDS)}"
+    for field, words in (("data.name", of_data), ("training.steps", "must be an integer from 1 to 2147483647")):
         assert error_of(base.check_fields, changed(base, f"{field}=None")) == f"config.{field}=None: {words}"
     base.check_fields(changed(base, "training.clip_norm=None"))  # no clipping
 

@@ -2,12 +2,14 @@
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from experiments import configs, tasks, training
+from experiments import configs, data, tasks, training
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs.ood import ood_digits
+from experiments.planning.described import describe
 
 FOLDER = Path(configs.__file__).parent
 ARGUMENTS = """\
@@ -21,15 +23,29 @@ ARGUMENTS = """\
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py") if path.stem[0] != "_")
 
 
+def data_of(config):
+    """The data of a config by their shape; those that another run encodes, as they are, or of the shape of its codes
+    or embeddings."""
+    embeddings = config.get("conditions", {}).get("embeddings", {})
+    if not embeddings.get("encoder") and (not config.get("latents") or config.data.name == "folder"):
+        return describe(config)
+    dataset = data.build(config)
+    if config.task == "sequence":
+        return SimpleNamespace(inner=dataset, num_samples=dataset.num_samples)
+    dataset.shape = (64,) if embeddings.as_examples else dataset.shape
+    return dataset
+
+
 @pytest.mark.parametrize("name", [*NAMES, *ARGUMENTS])
-def test_a_config_is_valid(name):
+def test_a_config_is_valid(own_files, monkeypatch, name):
+    monkeypatch.chdir(own_files)
     file, *argument = name.split(":")
     config = importlib.import_module(f"experiments.configs.{file.replace('/', '.')}").get_config(*argument)
     if "in_distribution" in config:
         check_config(config, ood_digits.get_config())
         config = config.train
     tasks.check_fields(config)
-    tasks.of(config).check(config)
+    tasks.of(config).check(config, data_of(config))
     training.check(config)
 
 

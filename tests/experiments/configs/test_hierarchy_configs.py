@@ -5,14 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from parameters import random_like, random_params
-from programs import SoundsInMemory
 
 from experiments import data
-from experiments.cli.config import resolve
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data import conditions
-from experiments.data.representation import build_representation
 from experiments.models import autoencoder, checks, choices
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
@@ -20,13 +17,6 @@ from experiments.models.model import build_model
 SECONDS = 4.096
 ARGUMENTS = {"": 4000, "16khz": 16000}  # and the sample rate
 STAGES = {"1 kHz": (phrases_1khz, ()), "4 kHz": (phrases_4khz, ()), "16 kHz": (phrases_4khz, ("16khz",))}
-
-
-def noise_like(config, rate):
-    """Noise in the representation of a config, in place of phrases."""
-    length = config.data.crop or round(SECONDS * rate)
-    x = 0.1 * np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
-    return SoundsInMemory("noise", x, [0, 73], 74, rate, build_representation(config, length, rate))
 
 
 def gradient_is_finite(prepare, loss, params, batch):
@@ -42,14 +32,14 @@ def gradient_is_finite(prepare, loss, params, batch):
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(argument):
     config, rate = phrases_latent.get_config(argument), ARGUMENTS[argument]
-    autoencoder.check(config)
-    module = resolve(config, "autoencoder", choices.AUTOENCODERS, data_channels=1)
+    autoencoder.check(config, data.build(config))
+    module = choices.AUTOENCODERS.build(config, "autoencoder", data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
     assert z.shape == (1, 256, config.autoencoder.latent_channels)
     assert rate / module.stride == 62.5
     config.autoencoder.channels, config.autoencoder.blocks, config.data.crop = 4, 1, 2048
-    dataset = noise_like(config, rate)
+    dataset = data.build(config)
     built = autoencoder.build_latent(config, dataset)
     params = random_like(jax.eval_shape(built.module.init, jax.random.key(0), jnp.zeros((1, *dataset.shape))))
     prepare, loss = autoencoder.make_prepare(built), autoencoder.make_loss(built)
@@ -72,10 +62,10 @@ def test_priors_keep_the_shape_of_their_latents(argument):
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     made, argument = STAGES[name]
-    config, rate = made.get_config(*argument), ARGUMENTS["".join(argument)]
+    config = made.get_config(*argument)
     checks.check(config, data.build(config))
     config.data.crop, full = None, config.data.crop
-    dataset = noise_like(config, rate)
+    dataset = data.build(config)
     extracts = conditions.build_conditions(config, dataset)
     sizes = conditions.sizes(extracts, dataset)
     if name == "1 kHz":
@@ -94,7 +84,7 @@ def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     if name == "1 kHz":
         config.network.update(heads=1, attention_resolutions=())
         config.data.crop = 2048
-    small = noise_like(config, rate)
+    small = data.build(config)
     built = build_model(config, small)
     params = random_params(built)
     assert gradient_is_finite(make_prepare(built, small), make_loss(built), params, small.batch(0, 0, 2))

@@ -8,46 +8,19 @@ import pytest
 from parameters import random_params
 from programs import changed, check_config
 
-from experiments import data as data_sets
-from experiments import training
+from experiments import data, training
 from experiments.configs.notes import notes, notes_complex, notes_controls, notes_spectrogram
-from experiments.data.builders import sets
-from experiments.data.builders.sets import NoteSet
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.run_files import fields_of
 
 
-@pytest.fixture
-def four_sines(monkeypatch):
-    """Sines in place of rendered notes, at the rate that a name says."""
-
-    def load(name, *_):
-        rate = 1000 * int(name.split("/")[1].removesuffix("khz"))
-        pitch, instrument = np.array([40, 60, 72, 84], np.int32), np.arange(4, dtype=np.int32)
-        n = np.arange(rate // 1000 * 1024)
-        x = 0.5 * np.sin(2 * np.pi * 440 / rate * 2 ** ((pitch[:, None] - 69) / 12) * n)
-        return NoteSet(
-            x=np.round(32767 * x).astype(np.int16),
-            pitch=pitch,
-            velocity=np.full(4, 90, np.int32),
-            instrument=instrument,
-            family=instrument // 2,
-            instruments=tuple("abcd"),
-            families=("e", "f"),
-            sample_rate=rate,
-            name=name,
-        )
-
-    monkeypatch.setattr(sets, "load_notes", load)
-
-
 def loss_of(config, run):
     """One batch through the network of a config, by ``run`` of a function and its arguments."""
     config.training.batch_size = 4
     config.training.warmup_steps = 1
-    dataset = data_sets.load(config)
+    dataset = data.build(config)
     model = build_model(config, dataset)
     prepare = make_prepare(model, dataset, dropout_rates(config), config.loss.joint_dropout)
 
@@ -67,7 +40,7 @@ SHAPES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", SHAPES)
-def test_config_validates_and_its_network_takes_the_representation(four_sines, module):
+def test_config_validates_and_its_network_takes_the_representation(module):
     """The network at its full size by shapes alone, a smaller one with a finite loss."""
     check_config(module.get_config())
     training.check_devices(module.get_config())

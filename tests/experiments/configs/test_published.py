@@ -15,13 +15,14 @@ import pytest
 
 from experiments import evaluation, training
 from experiments.configs import base, published
-from experiments.data.images import Images
+from experiments.data.images import Arrays, ImageSet
 from experiments.evaluation.run_metrics import variational_bound
 from experiments.models import checks, choices, objectives
 from experiments.models.conditioning import dropout_rates
 from experiments.models.loss import make_loss, make_prepare
 from experiments.models.model import build_model
 from experiments.models.sampling import make_sampler
+from experiments.planning.described import describe
 from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
 from scorekit.networks import SongUNet
@@ -89,13 +90,17 @@ FAST = ("cifar10_edm", "imagenet256_dit")
 ALL = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in RECIPES]
 
 
-class Noise(Images):
+class Noise(ImageSet):
     """Normal data as the network receives them."""
 
     def __init__(self, shape, num_classes, std, size=2):
         x = std * np.random.default_rng(0).normal(size=(size, *shape)).astype(np.float32)
-        part = {"x": x * std / np.sqrt(np.mean(x**2)), "label": np.arange(size) % num_classes}
-        self.fill("noise", num_classes, 256, part, part)
+        x *= std / np.sqrt(np.mean(x**2))
+        self._source = Arrays("noise", 256, x, np.arange(size) % num_classes, num_classes)
+        super().__init__()
+
+    def open(self):
+        return self._source, self._source
 
     def to_model(self, x):
         return jnp.asarray(x)
@@ -117,7 +122,7 @@ def test_a_recipe_can_be_trained_and_evaluated(name):
     """Beyond what every config is checked for (test_every_config.py)."""
     config = config_of(name)
     checks.check_trainable(config)
-    evaluation.check(config)
+    evaluation.check(config, describe(config))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -131,7 +136,7 @@ def test_training_is_as_published(name):
         assert options.power_ema == recipe.average
     else:
         assert 1 - options.ema_decays[0] == pytest.approx(1 - recipe.average, rel=0.01)
-    assert (config.network.dropout or 0.0) == recipe.dropout
+    assert (config.network.get("dropout") or 0.0) == recipe.dropout
     assert options.decay_start or options.final_fraction == 1.0
 
 

@@ -20,7 +20,9 @@ def test_a_saved_config_has_the_types_of_its_fields_and_all_of_them(tmp_path):
     assert "must be a number" in error_of(command_line.override, config, "rules.interval.noise_max", "wide")
     del fields["guidance"], fields["rules"]
     save_resolved(ConfigDict(fields), tmp_path / "config.json")
-    assert "its config.json has no field guidance" in error_of(base.saved, str(tmp_path))
+    message = error_of(base.saved, str(tmp_path))
+    assert f"--workdir={tmp_path}: config.guidance: this field is missing" in message
+    assert "its config.json lacks it" in message
     del fields["task"]
     save_resolved(ConfigDict(fields), tmp_path / "config.json")
     assert "it has no field task" in error_of(base.saved, str(tmp_path))
