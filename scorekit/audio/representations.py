@@ -101,7 +101,7 @@ def spectrogram(
 ) -> Representation:
     """Log-magnitude and instantaneous frequency as an image of two channels, ``(B, L / hop, fft_size / 2, 2)``.
 
-    ``(log(|X| + floor) - log_mean) / log_std`` and :func:`scorekit.audio.instantaneous_frequency`.
+    ``(log(|X| + floor) - log_mean) / log_std`` and the second channel of :func:`scorekit.audio.encode_spectrum`.
 
     Args:
       by_bins: signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
