@@ -117,14 +117,15 @@ class Choices(Mapping[str, Callable]):
         if self.several:
             return ConfigDict({name: ConfigDict(self._fields(name)) for name in self}).lock()
         name = like.get("name", self.default) if isinstance(like, ConfigDict) else self.default
-        if name is not None and not (isinstance(name, str) and name in self.table):
+        if like is not None and name is not None and not (isinstance(name, str) and name in self.table):
             return like  # the check of the name says what is allowed
         section = _Chosen({"name": config_dict.placeholder(str) if self.default is None else self.default})
         object.__setattr__(section, "_choices", self)
         section["name"] = name
         for key, inner in like.items() if isinstance(like, ConfigDict) else ():
-            if isinstance(inner, ConfigDict) and key in section:
-                section[key] = self.arguments(str(name))[key].table.defaults(inner)
+            table = self.arguments(str(name))[key].table if isinstance(inner, ConfigDict) and key in section else None
+            if table is not None:
+                section[key] = table.defaults(inner)
         return section.lock()
 
     def _fields(self, name: str) -> dict[str, Any]:

@@ -90,9 +90,6 @@ def check(config: Config, dataset: Symbols) -> None:
     require(not of_samples or chosen is None, "data.representation.name", chosen, allowed)
     codings = getattr(dataset.inner, "codings", None) or tuple(name for name in CODINGS if name != "roll")
     must("symbols.name", config.symbols.name in codings, f"{' or '.join(codings)} for data.name={config.data.name}")
-    allowed = f"raster for symbols.name={config.symbols.name}, whose codes have no rows and columns"
-    in_line = config.symbols.name in ("events", "mu_law")
-    must("order.name", not in_line or config.order.name == "raster", allowed)
     for field, value in config.schedule.items():
         allowed = "None for config.model=autoregressive, which has no noise"
         must(f"schedule.{field}", value is None or is_diffusion(config), allowed)

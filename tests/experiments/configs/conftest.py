@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from programs import captioned_squares
 
+from experiments.data import roll_sets, scores
 from experiments.data.builders import captioned, sets
 from scorekit import audio
+from scorekit.data.phrases import Note
 
 SECONDS, FRAME_RATE = 4.096, 62.5
 
@@ -40,7 +42,12 @@ def phrases(name, *_):
     roll = np.zeros((2, round(SECONDS * FRAME_RATE) + 1, 128), np.uint8)
     instrument = np.array([0, 73], np.int32)
     return sets.PhraseSet(
-        x=audio.float_to_pcm(x), roll=roll, instrument=instrument, sample_rate=rate, frame_rate=FRAME_RATE, name=name
+        x=np.asarray(audio.float_to_pcm(x)),
+        roll=roll,
+        instrument=instrument,
+        sample_rate=rate,
+        frame_rate=FRAME_RATE,
+        name=name,
     )
 
 
@@ -60,10 +67,13 @@ def pictures(*_):
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    """Sets of sounds and captioned pictures that are made here."""
+    """Sets of sounds, scores and captioned pictures that are made here, and fewer drawn songs."""
     monkeypatch.setattr(sets, "load_notes", notes)
     monkeypatch.setattr(sets, "load_phrases", phrases)
     monkeypatch.setattr(captioned, "load_captioned", pictures)
+    monkeypatch.setattr(scores, "_kept", lambda *_: 20 * [[[Note(60, 64, 0.0, 4.0)]]])
+    monkeypatch.setattr(roll_sets, "_TRAIN", 20)
+    monkeypatch.setattr(roll_sets, "_TEST", 4)
 
 
 @pytest.fixture(scope="session")

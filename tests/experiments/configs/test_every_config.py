@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ ARGUMENTS = """\
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py") if path.stem[0] != "_")
 
 
-def data_of(config):
+def data_of(config) -> Any:
     """The data of a config by their shape; those that another run encodes, as they are, or of the shape of its codes
     or embeddings."""
     embeddings = config.get("conditions", {}).get("embeddings", {})

@@ -163,7 +163,10 @@ IMPOSSIBLE = [
     *[(sequence, SEQUENCE), (changed(sequence, "model=masked", *DIT), MASKED)],
     (changed(sequence, "model=uniform", *DIT), UNIFORM),
     (phrases_codes, "data.representation.name=compressed | name=compressed: must be None for symbols.name"),
-    (phrases_codes, "order.name=subscale | config.order.name=subscale: must be raster for symbols.name=mu_law"),
+    (
+        phrases_codes,
+        "order.name=subscale | config.order (subscale): slices must divide the rows and columns of the codes",
+    ),
     (digits_latent, AUTOENCODER),
     (phrases, "data.label=family | must be one of instrument, none"),
     (changed(base, "data.name=notes"), NOTES),
