@@ -33,7 +33,7 @@ def test_transport_shortens_the_way_and_keeps_classes_unless_nothing_sees_them(d
     labels = jnp.arange(16) % 2
     batch = {"x": jnp.where(labels[:, None] == 0, -3.0, 3.0) * jnp.ones((16, 2)), "label": labels}
     _, paired = prepared(config, batch)
-    config.loss.coupling.update(name="independent", block_size=None)
+    config.loss.coupling.name = "independent"
     _, plain = prepared(config, batch)
     way = lambda found: float(jnp.sum((found["x"] - found["eps"]) ** 2))
     of_first = [np.sort(found["eps"][labels == 0], 0) for found in (paired, plain)]

@@ -131,8 +131,8 @@ def test_code_margin_is_relative_to_the_distance_between_codes(latents):
 
 
 @pytest.mark.slow
-def test_models_of_latents_are_evaluated_on_pictures(latents):
-    config = model_config()
+def test_models_of_latents_are_evaluated_on_pictures(latents, run):
+    config = model_config(run[0])
     config.network.update(multipliers=(1,), attention_resolutions=())
     config.evaluation.guidance_scales = (1.0,)
     model = build_model(config, latents)
