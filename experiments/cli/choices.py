@@ -118,7 +118,7 @@ class Choices(Mapping[str, Callable]):
             return ConfigDict({name: ConfigDict(self._fields(name)) for name in self}).lock()
         name = like.get("name", self.default) if isinstance(like, ConfigDict) else self.default
         if like is not None and name is not None and not (isinstance(name, str) and name in self.table):
-            return like  # the check of the name says what is allowed
+            return _Chosen(like).lock()  # the check of the name says what is allowed
         section = _Chosen({"name": config_dict.placeholder(str) if self.default is None else self.default})
         object.__setattr__(section, "_choices", self)
         section["name"] = name

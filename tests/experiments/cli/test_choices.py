@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from programs import error_of
 
 from experiments.cli.choices import Choices
+from experiments.cli.fields import Section
 from scorekit.arguments import Between, Count
 
 
@@ -98,6 +99,27 @@ def test_an_argument_may_be_a_choice_itself():
         "part.shape.offset",
         "part.length",
     ]
+
+
+def test_the_table_of_an_argument_is_shown_once_after_those_that_choose_from_it():
+    both = Choices({"curve": Curve, "bend": Curve}, "curve", "A curve.")
+    first, second = both.rows("part")
+    assert (first.path, second.path) == ("part.name", "part.shape.name")
+    assert [one.path for one in first.choices[1].arguments] == ["part.shape.name", "part.length"]
+    assert [one.path for one in second.choices[0].arguments] == ["part.shape.slope", "part.shape.offset"]
+
+
+def test_a_name_of_no_choice_is_the_error_and_not_the_fields_beside_it():
+    section = Section(part=SHAPES, curve=CURVES)
+    config = section.defaults()
+    config.part.update(name="line", slope=2.0)
+    config.part.name = "lin"
+    words = "must be one of line, power, half (did you mean line?)"
+    assert error_of(section.check, config) == f"config.part.name=lin: {words}"
+    config.part.name = "line"
+    config.curve.shape.name = "lin"
+    for given in (config, ConfigDict(config.to_dict()), section.read(ConfigDict(config.to_dict()))):
+        assert error_of(section.check, given) == f"config.curve.shape.name=lin: {words}"
 
 
 def test_errors_name_the_section_the_choice_and_the_field():
