@@ -19,8 +19,13 @@ from scorekit.typing import PyTree
 
 ROOT = Path(configs.__file__).parent
 SOUNDS = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
-OF_SOUNDS = {"nsynth": "notes/notes.py", "soundfont_notes": "notes/notes.py", "soundfont_phrases": "phrases/phrases.py"}
-"""The config of a set of sounds that has none of its own."""
+OF_SETS = {
+    "captioned_emoji": "text/contrastive.py",
+    "nsynth": "notes/notes.py",
+    "soundfont_notes": "notes/notes.py",
+    "soundfont_phrases": "phrases/phrases.py",
+}
+"""The config of a set that is not of images alone and has none of its own."""
 
 
 def known_config(name: str) -> str | None:
@@ -28,9 +33,9 @@ def known_config(name: str) -> str | None:
     if name.endswith(".py"):
         return name
     every = {path.stem: path for path in sorted(ROOT.glob("*/*.py")) if path.parent.name != "published"}
-    sets_name = re.compile(rf'config\.data(\.set = |\.update\([^)]*set=)"{re.escape(name)}"')
+    sets_name = re.compile(rf'config\.data(\.(set|name) = |\.update\([^)]*(set|name)=)"{re.escape(name)}"')
     same = [path for path in every.values() if sets_name.search(path.read_text())]
-    kind = OF_SOUNDS.get(name.split("/")[0])
+    kind = OF_SETS.get(name.split("/")[0])
     path = every.get(name) or (same[0] if same else kind and ROOT / kind)
     return None if path is None else os.path.relpath(path)
 
@@ -52,7 +57,7 @@ def opened(name: str | None) -> Config:
         return config
     if (found := known_config(name)) is not None:
         of_set: Config = command_line.load_config(found)
-        if name.split("/")[0] in OF_SOUNDS:
+        if name.split("/")[0] in OF_SETS:
             of_set.data.set = name
         return of_set
     config = base.get_config()

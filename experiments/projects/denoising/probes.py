@@ -96,7 +96,7 @@ def compared(config: Config, name: str, steps: int) -> Config:
     full.update(config.copy_and_resolve_references())
     full.loss.label_dropout = 1.0
     full.loss.times.name = "uniform"
-    full.loss.times.update(dict.fromkeys(full.loss.times.keys() - {"name"}))
+    full.loss.times.update({field: None for field in full.loss.times if field != "name"})
     full.loss.times.update(TIMES[name])
     full.training.update(steps=steps, warmup_steps=min(config.training.warmup_steps, steps - 1))
     return full

@@ -18,8 +18,7 @@ from experiments.tasks import dual_encoder
 
 def transformer(config, patch=4):
     """The config with a small transformer, which compiles fast."""
-    unset = dict.fromkeys(("channels", "multipliers", "attention_resolutions", "token_levels"))
-    config.network.update(name="dit", width=16, depth=1, heads=2, patch=patch, **unset)
+    config.network.update(name="dit", width=16, depth=1, heads=2, patch=patch)
     config.sampling.steps = 3
     return config
 

@@ -12,7 +12,7 @@ from experiments.data.builders import sets
 from experiments.evaluation import timbre
 from experiments.evaluation.note_evaluators import NoteEvaluators
 from experiments.models.guidance import NO_EXTRAS
-from experiments.models.model import build_model
+from experiments.models.model import Model, build_model
 from experiments.models.runs import Run
 from experiments.projects.audio.sound import transfer
 from scorekit import audio
@@ -58,7 +58,7 @@ def test_controls_are_transferred_by_their_pitch_and_loudness_too(program, monke
     dataset = data_sets.build(config)
     model = build_model(config, dataset)
     exact = Partial(lambda schedule, x, t: Prediction(schedule.alpha(t) * x, schedule.sigma(t) * x), model.schedule)
-    monkeypatch.setattr(transfer, "denoiser", lambda *_: exact)
+    monkeypatch.setattr(Model, "denoiser", lambda *_: exact)
     run = Run(dataset, model, None, random_params(model, 0.05), 0, NO_EXTRAS)
     batch = {**dataset.test, "x": np.round(dataset.test["x"] * np.exp(-np.arange(2048) / 800)).astype(np.int16)}
     sounds = transfer.transfer(config, run, batch, 1 - batch["label"])
