@@ -12,7 +12,9 @@ name                   what it holds, and from where
 :func:`register` makes their names known to :func:`scorekit.data.load` and :func:`scorekit.data.open_images`.
 """
 
+import difflib
 import importlib
+import re
 
 from experiments.data.builders.archives import Archive, MissingArchives
 
@@ -29,11 +31,12 @@ OURS = {
 def register(name: str) -> None:
     """Registers the builder of a set, so that TensorFlow Datasets knows its name; other sets need none.
 
+    For a name that is almost that of one of these sets too: the error suggests it.
+
     >>> import tensorflow_datasets as tfds
     >>> register("sklearn_digits")
     >>> tfds.builder_cls("sklearn_digits").name
     'sklearn_digits'
     """
-    module = OURS.get(name.split("/")[0])
-    if module is not None:
-        importlib.import_module(f"{__name__}.{module}")
+    for near in difflib.get_close_matches(re.split("[/:]", name)[0], OURS, cutoff=0.8):
+        importlib.import_module(f"{__name__}.{OURS[near]}")

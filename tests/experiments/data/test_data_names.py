@@ -30,5 +30,6 @@ def test_unknown_names_are_config_errors(name, words):
 
 
 def test_unknown_kinds_are_config_errors():
-    words = "config.data.name=foldr: must be one of captioned, folder"
-    assert error_of(data.build, changed(smoke, "data.name=foldr")).startswith(words)
+    message = error_of(data.build, changed(smoke, "data.name=foldr"))
+    assert message.startswith("config.data.name=foldr: must be one of captioned, folder, ")
+    assert message.endswith("(did you mean folder?)")

@@ -69,6 +69,13 @@ def test_the_folder_of_an_autoencoder_may_move_but_not_appear():
     assert "latents" not in run_files.fields_of(smoke.get_config())
 
 
+def test_the_representation_of_sounds_belongs_to_the_weights():
+    sounds = "data.name=notes", "data.representation.name=spectrogram"
+    plain, scaled = (changed(smoke, *sounds, *more) for more in ((), ("data.representation.log_std=2",)))
+    added = dict(run_files.fields_of(scaled).items() - run_files.fields_of(plain).items())
+    assert added == {"data.representation.log_std": 2}
+
+
 def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path):
     checkpoints = recorded / "checkpoints"
     assert restore_extra(checkpoints)["seed"] == 0
