@@ -1,7 +1,7 @@
 """The fields that a config of every task has, with defaults; a config file overwrites what it needs.
 
-Another name may be chosen without clearing the fields of the first: a field left at None is the default of whatever is
-named.
+A section that is chosen by its field ``name`` has the fields of the choice; another name drops those that it lacks. A
+field left at None is the default of the choice.
 """
 
 from experiments import tasks
