@@ -151,9 +151,9 @@ def test_images_without_labels_have_one_class_which_the_network_does_not_see(str
 def test_a_model_without_labels_is_sampled_without_guidance():
     config = changed(mixture_2d, "data.label=none", "network.features=8", "sampling.steps=3")
     words = "config.guidance=classifier: must be a rule without a classifier for config.data.label=none"
-    assert error_of(diffusion.check, changed(config, "guidance=classifier", "rules.classifier.workdir=x")) == words
+    dataset, guided = data.build(config), changed(config, "guidance=classifier", "rules.classifier.workdir=x")
+    assert error_of(diffusion.check, guided, dataset) == words
     model, params = started(config)
-    dataset = data.build(config)
     assert (config.guidance, config.evaluation.guidance_scales) == (("conditional",), (1.0,))
     x = jnp.ones((3, 2))
     of = model.network(params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)

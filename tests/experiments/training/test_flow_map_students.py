@@ -100,7 +100,7 @@ def test_teacher_is_guided_by_the_scale_of_each_example(teacher, ring_config):
 @pytest.mark.slow
 def test_scale_is_a_condition_drawn_in_training_and_chosen_in_sampling(teacher, student_config):
     config = student_config("eulerian", guidance_max=4.0)
-    check(config)
+    check(config, teacher.dataset)
     model = build_model(config, teacher.dataset)
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
     batch = teacher.dataset.batch(0, 0, 256)
