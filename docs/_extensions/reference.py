@@ -113,7 +113,8 @@ def write_pages(app) -> None:
     ensuredir(folder)
     source = inspect.getsource(importlib.import_module(PACKAGE)).partition("if TYPE_CHECKING:")[0]
     core = re.findall(r"^    (\w+),$", source, re.MULTILINE)
-    tables: dict[str, list[str]] = {"Core": [], "Methods, networks, training, data, audio, files: loaded on first use": []}
+    later = "Methods, networks, training, data, audio, files: loaded on first use"
+    tables: dict[str, list[str]] = {"Core": [], later: []}
     pages = {}
     for name in public_modules():
         pages[name] = page(name)
