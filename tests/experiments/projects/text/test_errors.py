@@ -23,7 +23,11 @@ VARIED = [
 ]
 EVALUATED = [
     ("low", ["--config.data.test_split=other"], "low, config.data.test_split=other; it has test"),
-    ("low", [ON, *CFG_PP], f"{ON}: config.guidance=cfg_plus_plus,dynamic_threshold: only interval"),
+    (
+        "low",
+        [ON, *CFG_PP, "--config.sampling.guidance_scale=1"],
+        f"{ON}: config.guidance=cfg_plus_plus,dynamic_threshold: only interval",
+    ),
     ("decoder", ["--prior=@prior", "--evaluator=@contrastive"], "contrastive: must be one that no stage was trained "),
 ]
 ROWS = {"draw": DRAWN, "variations": VARIED, "evaluate": EVALUATED}

@@ -123,7 +123,7 @@ def test_songs_go_to_sound_and_back(runs, tmp_path):
 @pytest.mark.slow
 def test_a_piece_is_composed_and_performed_by_one_command(runs, tmp_path):
     config = smoke_rolls.get_config()
-    config.network.update(name="causal_transformer", patch=None)
+    config.network.name = "causal_transformer"
     config.model, config.sampling.steps = "autoregressive", None
     dataset = sequences.load_data(config)
     built = sequences.build_model(config, dataset)

@@ -188,7 +188,7 @@ def opened(model):
     config = smoke_rolls.get_config()
     if model == "autoregressive":
         config.model, config.network.name = model, "causal_transformer"
-        config.network.patch = config.sampling.steps = None
+        config.sampling.steps = None
     dataset = sequences.load_data(config)
     built = sequences.build_model(config, dataset)
     params = sequences.init_params(built, jax.random.key(0))
