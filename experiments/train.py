@@ -38,7 +38,7 @@ profile.define_flag()
 
 
 def check(config: Config, workdir: Path) -> Dataset:
-    """The data of a config, which is validated, and continues the run in ``workdir``; no rows are read."""
+    """Validates a config, and that it continues the run in ``workdir``; returns its data, of which no rows are read."""
     task = tasks.of(config)
     dataset = task.load(config)
     task.check(config, dataset)

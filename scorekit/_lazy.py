@@ -1,7 +1,7 @@
 """Packages whose names load the modules that define them on first use.
 
 The imports under ``if TYPE_CHECKING:`` in the ``__init__`` of such a package say where its names are: type checkers
-follow them, and :func:`attach` reads them. No name may be that of a module that defines it: importing the module would
+follow them, and :func:`attach` reads them. No name may equal the name of its module: importing the module would
 put it in the place of the name.
 """
 

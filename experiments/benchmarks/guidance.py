@@ -208,7 +208,7 @@ def crossing(table: np.ndarray) -> np.ndarray:
 
 
 def show(name: str, problem: Problem, rows: Rows, steps: int) -> None:
-    """Prints the metrics, of real data those of a half, and for every rule those at ``TARGET`` and highest coverage."""
+    """Prints the metrics of half of the real data, and of every rule at ``TARGET`` and at its highest coverage."""
     n = len(problem.labels)
     print(f"\n{name}: {n} samples, {steps} steps; Vendi score of {n // problem.null} samples of a class")
     print(f"{'rule':16}{'γ':>5}" + "".join(f"{metric:>15}" for metric in METRICS))

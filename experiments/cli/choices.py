@@ -1,7 +1,7 @@
 """A section of a config that chooses from a table: a field ``name``, and one for each argument of the chosen factory.
 
 Another name brings other fields: what is set keeps its value where the new factory has an argument of that name. A
-field at None is the default of the factory, whose docstring explains it; its bound is that of the annotation
+field at None is the default of the factory, whose docstring explains it; its bound is in the annotation
 (:mod:`scorekit.arguments`). A table may name a factory as "module:object", which is imported when it is chosen. An
 argument that is annotated with another table, ``Annotated[Callable | None, SHAPES]``, is a section of its own: the
 factory gets the chosen function with its fields as arguments, or None.

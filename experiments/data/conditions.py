@@ -10,6 +10,7 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require
 from experiments.cli.fields import Section
 from experiments.data import captions, embeddings
+from experiments.data.builders import DATA_DIR
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from scorekit.typing import Array
 
@@ -61,7 +62,6 @@ TABLES = {
 """The conditions by the network's names; a kind of data has the names of those that it offers."""
 
 
-DATA_DIR = "~/tensorflow_datasets"
 FIELDS = Section(
     map=TABLES["dense_map"],
     vector=TABLES["vector"],

@@ -158,7 +158,7 @@ class Dataset:
         return None
 
     def check_conditions(self, chosen: Mapping[str, str]) -> None:
-        """Validates that the network reads the condition that the data have, which only those of a table must be.
+        """Validates that the network reads the condition of the data; only a table has one that must be read.
 
         Args:
           chosen: names in ``config.conditions`` by section, as ``{"vector": "columns"}``.

@@ -21,7 +21,7 @@ import numpy as np
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
 from experiments.data import transforms
-from experiments.data.builders import register
+from experiments.data.builders import DATA_DIR, register
 from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
 from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Pictures, Scorer
@@ -310,7 +310,7 @@ class Images(ImageSet):
     """
 
     set: Annotated[str, Text("the TFDS name of a set of images")] = "sklearn_digits"
-    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
+    data_dir: Annotated[str, Text("a folder")] = DATA_DIR
 
     def open(self):
         allowed = "the name of a data set, such as sklearn_digits; never a path"

@@ -15,7 +15,7 @@ from experiments.models import choices, critics
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.models.critics import CRITIC
 from experiments.models.flow_map_losses import FlowMapLoss
-from experiments.models.model import Given, Model, initialise, likelihood_ends, takes_labels
+from experiments.models.model import Given, Model, by_name, initialise, likelihood_ends, takes_labels
 from scorekit import flow_maps
 from scorekit import times as time_samplers
 from scorekit.likelihood import log_likelihood
@@ -42,7 +42,7 @@ class FlowMapModel(Model):
     is_flow_map = True
 
     def inputs(self, given: Given) -> dict[str, Any]:
-        named = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        named = by_name(given)
         scale = named.pop(GUIDANCE, 1.0)
         if "scalars" not in named:
             named["scalars"] = self.scalars(scale, jnp.zeros(jnp.shape(named["labels"])))
@@ -60,16 +60,12 @@ class FlowMapModel(Model):
         return jnp.stack([span, jnp.broadcast_to(jnp.log(scale), span.shape)], axis=-1)
 
     def init(self, key: Key) -> PyTree:
+        params, critic = super().init(key), self.objective.critic
+        if critic is None:
+            return params
         labels = jnp.zeros(1, jnp.int32) if takes_labels(self) else None
-        x, span = jnp.zeros((1, *self.shape)), self.scalars(1.0, jnp.zeros(1))
-        params = initialise(self.module, key, x, jnp.zeros(1), labels, scalars=span)
-        if self.log_variance is not None:
-            params = {**params, "log_variance": self.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))}
-        critic = self.objective.critic
-        if critic is not None:
-            of_critic = critic.inputs(x, {"labels": labels})
-            params = {**params, CRITIC: initialise(critic.module, jax.random.fold_in(key, 2), **of_critic)}
-        return params
+        of_critic = critic.inputs(jnp.zeros((1, *self.shape)), {"labels": labels})
+        return {**params, CRITIC: initialise(critic.module, jax.random.fold_in(key, 2), **of_critic)}
 
     def network(self, params: PyTree, given: Given, dropout: Array | None = None, head: bool = False) -> Network:
         both = super().network(params, given, dropout)
@@ -80,16 +76,14 @@ class FlowMapModel(Model):
 
     def flow_map(self, params: PyTree, given: Given, dropout: Array | None = None) -> FlowMap:
         """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
-        named = dict(given) if isinstance(given, Mapping) else {"labels": given}
-        two_times = Partial(functools.partial(_two_times, self, False), params, named, dropout)
+        two_times = Partial(functools.partial(_two_times, self, False), params, by_name(given), dropout)
         return flow_maps.flow_map_from_network(two_times, self.schedule, self.target)
 
     def divergence_head(
         self, params: PyTree, given: Given, dropout: Array | None = None
     ) -> Callable[[Array, Array, Array], Array]:
         """The divergence head, ``(x_t, t, s) -> h``, shaped like ``x_t``."""
-        named = dict(given) if isinstance(given, Mapping) else {"labels": given}
-        return Partial(functools.partial(_two_times, self, True), params, named, dropout)
+        return Partial(functools.partial(_two_times, self, True), params, by_name(given), dropout)
 
     def map_likelihood(self, params: PyTree, given: Given, x: Array, jumps: int, ends: tuple[Number, Number]):
         """The likelihood of states at the first of these times by equal jumps to the last and the divergence head."""

@@ -38,7 +38,7 @@ from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Text
 from experiments.models.conditioning import GUIDANCE, null_conditions
-from experiments.models.model import Model, at_params
+from experiments.models.model import Model, at_params, by_name
 from scorekit import guidance
 from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, OneOf, Positive
 from scorekit.guidance import guidance_rule
@@ -279,7 +279,7 @@ def make_guided(config: Config, model: Model):
             raise ConfigError(f"{given}: its label {label} must be a class from 0 to {model.num_classes - 1}")
 
     def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
-        given = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        given = by_name(given)
         prompts = given.pop(PROMPTS, None)
         current = at_params(model, params)
         if config.sampling.solver.name == "flow_map":  # checked: without a rule

@@ -78,15 +78,15 @@ class Model:
 
     def inputs(self, given: Given) -> dict[str, Any]:
         """The conditions as the network takes them."""
-        named = dict(given) if isinstance(given, Mapping) else {"labels": given}
+        named = by_name(given)
         if not takes_labels(self):
             named.pop("labels", None)
         return named
 
     def init(self, key: Key) -> PyTree:
         """The initial variables of the network; a learned log-variance or schedule has its own among them."""
-        labels = jnp.zeros(1, jnp.int32) if takes_labels(self) else None
-        params = initialise(self.module, key, jnp.zeros((1, *self.shape)), jnp.zeros(1), labels)
+        given = self.inputs(jnp.zeros(1, jnp.int32))
+        params = initialise(self.module, key, jnp.zeros((1, *self.shape)), jnp.zeros(1), **given)
         if self.log_variance is not None:
             params = {**params, LOG_VARIANCE: init_log_variance(self, key)}
         return {**params, SCHEDULE: init_schedule(self.schedule)} if self.objective.learns_schedule else params
@@ -160,6 +160,11 @@ def initialise(module: nn.Module, key: Key, *args: Any, **given: Any) -> PyTree:
         return _init(module)(key, *args, **given)
     lowered = _init(module).lower(key, *args, **given)
     return lowered.compile({"xla_backend_optimization_level": "1"})(key, *args, **given)
+
+
+def by_name(given: Given) -> dict[str, Any]:
+    """All conditions by name."""
+    return dict(given) if isinstance(given, Mapping) else {"labels": given}
 
 
 def takes_labels(model: Model) -> bool:

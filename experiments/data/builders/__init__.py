@@ -18,7 +18,9 @@ import re
 
 from experiments.data.builders.archives import Archive, MissingArchives
 
-__all__ = ["OURS", "Archive", "MissingArchives", "register"]
+__all__ = ["DATA_DIR", "OURS", "Archive", "MissingArchives", "register"]
+DATA_DIR = "~/tensorflow_datasets"
+"""The folder of TFDS, where no other is named."""
 OURS = {
     "captioned_emoji": "emoji",
     "sklearn_digits": "digits",
@@ -31,7 +33,7 @@ OURS = {
 def register(name: str) -> None:
     """Registers the builder of a set, so that TensorFlow Datasets knows its name; other sets need none.
 
-    For a name that is almost that of one of these sets too: the error suggests it.
+    A misspelt name registers the set that it resembles, which the error of TFDS then suggests.
 
     >>> import tensorflow_datasets as tfds
     >>> register("sklearn_digits")

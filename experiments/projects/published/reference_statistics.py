@@ -23,7 +23,7 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
-from experiments.data.builders import register
+from experiments.data.builders import DATA_DIR, register
 from experiments.evaluation.feature_networks import NETWORKS
 from experiments.evaluation.fid import KEPT
 from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
@@ -32,7 +32,7 @@ from scorekit.metrics import CONVENTIONS, Convention
 
 _DATA = flags.DEFINE_string("data", None, "A folder of images, or the name of a TFDS set of images.", required=True)
 _SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "Directory of TFDS sets.")
+_DATA_DIR = flags.DEFINE_string("data_dir", DATA_DIR, "Directory of TFDS sets.")
 _SIZE = flags.DEFINE_integer("size", None, "Side to which the middle square of each image of a folder is resized.")
 _NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Network of the features.")
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the network.", required=True)

@@ -18,7 +18,7 @@ class Images(Hook):
 
     Args:
       run: the run.
-      every: steps between images; the evaluation draws those of the last step.
+      every: steps between images; the evaluation draws the images of the last step.
       draw: ``(path, params, step) -> path`` of the image.
       ema: the average.
     """

@@ -83,7 +83,7 @@ def step_operations(prepare: Callable, loss: Callable, params: PyTree, batch: di
 
 
 def fit(part: str, folder: Path, budget: float) -> tuple[Config, Run, list]:
-    """Trains one network with a budget of operations; its row has those of a step, the steps and those of all."""
+    """Trains one network with a budget of operations; its row has operations of a step, steps and all operations."""
     config = config_of(part, folder)
     task = tasks.of(config)
     dataset = task.load(config)
