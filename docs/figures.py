@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import scorekit as sk
-from experiments.configs import base
-from experiments.models.runs import open_run
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
 from scorekit.solvers import grids
 
 OUT = Path(__file__).parent / "images"
@@ -126,7 +126,7 @@ def divergences() -> None:
 
 def trade_off(workdir: Path, num: int = 500) -> None:
     """Class accuracy, precision and recall of the run on digits by guidance scale, and by temperature of the score."""
-    config, labels = base.saved(str(workdir)), np.arange(num, dtype=np.int32) % 10
+    config, labels = diffusion.saved(str(workdir)), np.arange(num, dtype=np.int32) % 10
     scales, temperatures = (0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0), (1.5, 1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
     figure, axes = plt.subplots(1, 2, figsize=(5.8, 2.6), sharey=True)
 

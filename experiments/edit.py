@@ -19,12 +19,13 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, hint
-from experiments.configs import base
+from experiments.cli.outputs import write_arrays
 from experiments.data.display import Pictures
-from experiments.inverse import editing, methods, tasks
-from experiments.models.runs import open_run, write_arrays
 from experiments.reporting.grids import grid
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.inverse import editing, methods, tasks
+from experiments.tasks.diffusion.runs import open_run
 from scorekit import metrics
 
 _DEFAULTS = methods.Options()
@@ -115,4 +116,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -27,7 +27,7 @@ from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, save_resolved
-from experiments.models.runs import write_results
+from experiments.cli.outputs import write_results
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import write_evaluation_report
 from experiments.reporting.tables import tables_as_text

@@ -15,12 +15,13 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
-from experiments.models import guidance
-from experiments.models.model import takes_labels
-from experiments.models.runs import Run, as_loaded, open_run
-from experiments.models.sampling import build_sampler
 from experiments.reporting.model_card import card, example
+from experiments.tasks.diffusion import guidance
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import takes_labels
+from experiments.tasks.diffusion.runs import as_loaded, open_run
+from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.task import Run
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -52,4 +53,4 @@ def code(config: Config, run: Run, name: str, labelled: bool) -> str | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

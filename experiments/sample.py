@@ -10,7 +10,7 @@ Writes a picture with a titled row for each class, and the samples as ``.npz`` (
 tables their conditions, from held-out examples) into ``workdir/samples``; of a table also ``sample.csv`` with the names
 of its columns, ``columns`` in the ``.npz``, of images and sounds each as ``sample/00000.png`` or ``.wav``. Everything
 about sampling (solver, grid, steps, γ) is overridden as ``--config.sampling.…``. ``--config.guidance`` names rules,
-innermost first (:mod:`experiments.models.guidance` lists them), ``--config.rules.<rule>.…`` sets their fields.
+innermost first (:mod:`experiments.tasks.diffusion.guidance` lists them), ``--config.rules.<rule>.…`` sets their fields.
 
 Samples of more than one batch (``--config.sampling.batch_size``) are kept by batch in ``partial`` beside the results
 until these are written: the same command continues where it was killed.
@@ -28,15 +28,15 @@ from experiments import tasks
 from experiments.cli import command_line, outputs
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.outputs import write_arrays
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Sounds
 from experiments.models.conditioning import target_conditions
-from experiments.models.posterior import samples_given
 from experiments.models.run_files import recorded_class_names
-from experiments.models.runs import write_arrays
 from experiments.models.samples import PartialSamples
-from experiments.reporting.diffusion import map_picture, shows_maps
 from experiments.reporting.samples import write_samples
+from experiments.tasks.diffusion.report import map_picture, shows_maps
+from experiments.tasks.posterior.model import samples_given
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()

@@ -19,15 +19,16 @@ from experiments import tasks, training
 from experiments.cli import command_line, distributed
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
+from experiments.cli.outputs import write_results
 from experiments.data import check_rows
 from experiments.data.dataset import Dataset
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.runs import Run, write_results
 from experiments.models.samples import PartialSamples
 from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks import Asked
+from experiments.tasks.task import Run
 from experiments.training import lock
 from experiments.training.hooks import profile
 from experiments.training.writers import show_pictures

@@ -16,10 +16,10 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
-from experiments.models.runs import open_run
 from experiments.reporting.tables import show
-from experiments.training.sampler_tuning import Options, tune
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.tuning import Options, tune
 from scorekit import tuning
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -67,4 +67,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -124,16 +124,17 @@ ORDER = (
     ("cli",),
     ("data",),
     ("models",),
-    ("training", "evaluation"),
+    ("training",),
     ("reporting",),
     ("tasks",),
     ("configs",),
-    ("inverse",),
-    ("latents",),
     ("projects",),
     ("planning",),
     ("benchmarks",),
 )
+TASKS = {path.name for path in (EXPERIMENTS / "tasks").iterdir() if any(path.glob("*.py"))}
+OTHER_TASKS = {task: TASKS - {task, *(["diffusion"] if task != "contrastive" else [])} for task in TASKS}
+"""The tasks that a task may not import."""
 RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}
 MOST_PROGRAMS, LONGEST_PROGRAM = 16, 130
 Sources = dict[str, str]
@@ -181,6 +182,8 @@ def package_violations(found: Sources) -> list[str]:
                 wrong.append(f"{module} imports {name}, of another project")
             elif not (RANK[rest[0]] < rank or (inner and rest[0] == package)):
                 wrong.append(f"{module} imports {name}")
+            elif package == rest[0] == "tasks" and inner[1:] and {*rest[1:2]} & OTHER_TASKS[inner[0]]:
+                wrong.append(f"{module} imports {name}, of another task")
     return wrong
 
 
@@ -300,22 +303,22 @@ WRONG = {
     },
     "packages": {
         "from experiments.data import images": "experiments.cli.config",
-        "from experiments.evaluation import run_metrics": "experiments.training.loop",
-        "import experiments.training.loop": "experiments.evaluation.run_metrics",
-        "from experiments.configs import base": "experiments.models.runs",
+        "from experiments.tasks.diffusion import loss": "experiments.training.loop",
+        "import experiments.training.loop": "experiments.models.run_files",
+        "from experiments.configs import base": "experiments.tasks.diffusion.runs",
         "def f():\n    from experiments.configs.images import digits": "experiments.reporting.tables",
         "from experiments.projects.ood.scores import score": "experiments.projects.audio.sound.vocode",
         "from experiments import train": "experiments.projects.denoising.autoencoder",
         "from experiments.sample import main": "experiments.benchmarks.cost",
         "from experiments import sample": "experiments.train",
-        "from ..models import model": "experiments.data.images",
+        "from ..models import choices": "experiments.data.images",
         "from experiments.projects.audio.sound.problems import hidden": "experiments.benchmarks.cost",
         "import jax": "experiments.misc.tools",
     },
     "names": {
-        "from scorekit._grids import check_grid": "experiments.models.sampling",
-        "from scorekit.networks.dit import DiT, _Block": "experiments.models.sampling",
-        "import scorekit._shape_checks": "experiments.models.sampling",
+        "from scorekit._grids import check_grid": "experiments.tasks.diffusion.sampling",
+        "from scorekit.networks.dit import DiT, _Block": "experiments.tasks.diffusion.sampling",
+        "import scorekit._shape_checks": "experiments.tasks.diffusion.sampling",
     },
 }
 """Sources, each with one violation, and the modules that they may not stand in."""
@@ -333,13 +336,13 @@ RIGHT = {
         "from scorekit import __version__\nfrom jax import _src": "scorekit.tuning.tuned",
     },
     "packages": {
-        "from experiments.models import runs\nfrom experiments.training import writers": "experiments.training.loop",
+        "from experiments.models import run_files\nfrom experiments.training import run": "experiments.training.loop",
         "from experiments import data, training\nfrom experiments.configs import base": "experiments.train",
-        "from experiments.inverse import methods\nimport scorekit.audio": "experiments.projects.audio.sound.vocode",
+        "from experiments.tasks.diffusion.inverse import methods\nimport jax": "experiments.projects.ood.scores",
     },
     "names": {
-        "from scorekit.solvers import grids\nfrom scorekit import __version__": "experiments.models.sampling",
-        "from jax import _src": "experiments.models.sampling",
+        "from scorekit.solvers import grids\nfrom scorekit import __version__": "experiments.tasks.diffusion.sampling",
+        "from jax import _src": "experiments.tasks.diffusion.sampling",
     },
 }
 

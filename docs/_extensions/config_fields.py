@@ -5,11 +5,11 @@ from pathlib import Path
 
 from experiments.cli.config_help import as_markdown, in_sections
 from experiments.cli.fields import Row, Section
-from experiments.configs import base
 from experiments.configs.ood import ood_digits
-from experiments.tasks import TASKS
-from experiments.tasks.student import RECIPE
-from experiments.training import students
+from experiments.tasks import named
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.flow_maps import students
+from experiments.tasks.flow_maps.task import RECIPE
 
 TITLE = """# Configs
 
@@ -29,13 +29,14 @@ In Python a config is checked before anything is loaded, and a mistake is one se
 ```python
 from experiments.cli.config import ConfigError
 from experiments.configs import base
+from experiments.tasks.diffusion import task as diffusion
 
 config = base.get_config()
 config.training.steps = 5000
-base.check_fields(config)
+diffusion.check_fields(config)
 config.schedule.s = -1.0
 try:
-    base.check_fields(config)
+    diffusion.check_fields(config)
 except ConfigError as error:
     problem = "config.schedule.s=-1.0: must be finite and >= 0"
     assert str(error) == f"{problem} for schedule.name=cosine"
@@ -54,14 +55,14 @@ KINDS = {
 
 
 def _sections() -> Iterator[tuple[str, str, list[Row]]]:
-    models = in_sections(base.FIELDS.rows())
+    models = in_sections(diffusion.FIELDS.rows())
     yield "Models", "`config.task=diffusion`; what was saved is the config of all that open a run.", models
     for method, section in students.SECTIONS.items():
         words = "`config.task=student`: the fields of the teacher's config and these."
         yield f"Students, `{method}`", words, list(Section({**RECIPE, **section}).rows("distillation"))
     for title, (task, about) in KINDS.items():
         words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
-        yield title, words, _without(in_sections(TASKS[task].fields().rows()), models)
+        yield title, words, _without(in_sections(named(task).fields().rows()), models)
     words = "`experiments.projects.ood.detect`: these, and a config of a model under `train`."
     yield "Out-of-distribution detection", words, _without(in_sections(ood_digits.FIELDS.rows()), models)
 

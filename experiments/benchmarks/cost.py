@@ -38,16 +38,16 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.progress import human
-from experiments.configs import base
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import guidance, inputs
+from experiments.models import inputs
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
-from experiments.models.model import Model
-from experiments.models.sampling import build_sampler, make_sampler
 from experiments.planning.chips import named
 from experiments.planning.counting import flops
-from experiments.tasks import diffusion
+from experiments.tasks.diffusion import guidance
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import Model
+from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
 from experiments.training.feeding import feed
 from experiments.training.loop import Trainable
 from scorekit import denoisers, samplers, schedules
@@ -230,5 +230,5 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     command_line.run(
-        main, lambda: _CONFIG.value or ConfigDict(), lambda config: len(config) and base.check_fields(config)
+        main, lambda: _CONFIG.value or ConfigDict(), lambda config: len(config) and diffusion.check_fields(config)
     )

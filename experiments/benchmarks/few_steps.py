@@ -34,19 +34,21 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
 from experiments.data.display import Scorer
-from experiments.models import checks, guidance
 from experiments.models.conditioning import dropout_rates
-from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import Model, build_model
-from experiments.models.runs import Run, open_run
-from experiments.models.sampling import at_steps, build_sampler, make_sampler
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.training import build_optimizer, distillation, flow_map_students, students
+from experiments.tasks.diffusion import checks, guidance
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.model import Model, build_model
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
+from experiments.tasks.diffusion.tuning import references
+from experiments.tasks.flow_maps import distillation, flow_map_students, students
+from experiments.tasks.flow_maps.students import TrainingTask
+from experiments.tasks.task import Run
+from experiments.training import build_optimizer
 from experiments.training.hooks import skip_limit
-from experiments.training.sampler_tuning import references
-from experiments.training.students import TrainingTask
 from scorekit import flow_maps, metrics, training, tuning
 from scorekit.io import as_path, write_atomic
 from scorekit.networks import with_new_parameters
@@ -233,7 +235,7 @@ def of_teacher(config: Config, run: Run, steps: list[int], folder: Path, updates
 def of_student(folder: Path, steps: list[int]) -> Iterator[Candidate]:
     """A student at its own number of steps, or at every one if it is a flow map."""
     recipe = distillation.recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
-    config, method = base.saved(str(folder)), recipe["config.distillation.method"]
+    config, method = diffusion.saved(str(folder)), recipe["config.distillation.method"]
     for n in steps if method in flow_map_students.LOSSES else [config.sampling.steps]:
         run = open_run(own := at_steps(config, n), folder)
         yield Candidate(n, own, run.model, run.params, f"{method} ({config.sampling.solver.name})")
@@ -298,4 +300,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -26,9 +26,9 @@ from experiments.benchmarks.shared import rounds
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
-from experiments.configs import base
-from experiments.models.runs import open_run
 from experiments.reporting.curves import Line, Panel, curves
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
 from scorekit import densities, guidance, metrics, predictions, process, samplers, schedules, solvers
 from scorekit.networks import UNet
 from scorekit.solvers import grids
@@ -139,7 +139,7 @@ def mixture_problem(samples: int) -> Problem:
 
 def digits_problem(workdir: str, samples: int) -> Problem:
     """The network of a finished run, with its oldest checkpoint as the weaker model of autoguidance."""
-    config, folder = base.saved(workdir), Path(workdir).expanduser()
+    config, folder = diffusion.saved(workdir), Path(workdir).expanduser()
     run = open_run(config, folder)
     dataset, model = run.dataset, run.model
     train, test = (np.asarray(dataset.to_model(part["x"])) for part in (dataset.train, dataset.test))

@@ -32,9 +32,9 @@ from experiments.cli import command_line
 from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.cli.flags import all_of, chosen
-from experiments.configs import base
-from experiments.models.guidance import make_guided
-from experiments.models.runs import open_run
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.guidance import make_guided
+from experiments.tasks.diffusion.runs import open_run
 from scorekit import denoisers, densities, process, samplers, solvers
 from scorekit.metrics import sliced_wasserstein
 from scorekit.solvers import grids
@@ -98,7 +98,7 @@ def exact_problem(name: str, samples: int, scale: float = 1.0) -> Problem:
 
 def trained_problem(workdir: str, samples: int, scale: float) -> Problem:
     """The network of a finished run; the labels run through the classes in turn."""
-    config = base.saved(workdir)
+    config = diffusion.saved(workdir)
     run = open_run(config, Path(workdir).expanduser(), scales=(scale,))
     labels, schedule = jnp.arange(samples) % run.dataset.num_classes, run.model.schedule
     like = jax.ShapeDtypeStruct((samples, *run.model.shape), jnp.float32)

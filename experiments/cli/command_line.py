@@ -4,7 +4,7 @@ A config file is a Python file whose ``get_config()`` returns a ``ConfigDict``. 
 
     def main(config): ...
 
-    run(main, lambda: FLAGS.config, base.check_fields)  # --help_config prints the fields
+    run(main, lambda: FLAGS.config, diffusion.check_fields)  # --help_config prints the fields
 
 and any field is overridden as ``--config.training.steps=5``. A misspelt field, a value of the wrong type, or any other
 :class:`~experiments.cli.config.ConfigError` ends the program with exit code 2 and one line on stderr.

@@ -1,9 +1,15 @@
 """Results where a flag says: what is there is replaced with --overwrite only, a run and its checkpoints never."""
 
+import io
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from experiments.cli.config import ConfigError
+from scorekit.io import write_atomic
 
 OF_RUNS = (
     "accuracy.png", "ascent.png", "batches.png", "evaluation.json", "extremes.png", "guidance.png", "histograms.png",
@@ -90,3 +96,15 @@ def _check_place(path: Path, given: str) -> None:
 def _check_replace(path: Path, given: str, replace: bool) -> None:
     if not replace:
         raise ConfigError(f"{given}: {path} exists; replace it with --overwrite, or use another path")
+
+
+def write_results(path: str | Path, values: Any) -> Path:
+    """Writes metrics as JSON, atomically."""
+    return write_atomic(path, encodable(json.dumps(values, indent=2, ensure_ascii=False)) + "\n")
+
+
+def write_arrays(path: str | Path, **arrays: Any) -> Path:
+    """Writes arrays as ``.npz``, atomically."""
+    archive = io.BytesIO()
+    np.savez(archive, **arrays)
+    return write_atomic(path, archive.getvalue())

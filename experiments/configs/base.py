@@ -5,18 +5,12 @@ field left at None is the default of the choice.
 """
 
 from experiments import tasks
-from experiments.cli.config import Config, ConfigError, hint, require
-from experiments.cli.fields import fields_by
-from experiments.tasks import diffusion
-from experiments.tasks.task import SEED
-
-__all__ = ["FIELDS", "SEED", "check_argument", "check_fields", "get_config", "saved"]
-FIELDS = diffusion.FIELDS
+from experiments.cli.config import Config, ConfigError, hint
 
 
 def get_config(task: str = "diffusion") -> Config:
     """The common defaults of a task."""
-    return tasks.TASKS[task].fields().defaults()
+    return tasks.named(task).fields().defaults()
 
 
 def check_argument(argument: str, *allowed: str) -> None:
@@ -30,16 +24,3 @@ def check_argument(argument: str, *allowed: str) -> None:
     if argument not in ("", *allowed):
         words = f"must be {' or '.join(allowed)}, or nothing{hint(argument, allowed)}"
         raise ConfigError(f"--config=….py:{argument}: {words}")
-
-
-@fields_by(lambda config: FIELDS)
-def check_fields(config: Config) -> None:
-    """Validates that a config is one of a diffusion, with exactly its fields within their bounds."""
-    task = config.get("task")
-    require(task == "diffusion", "task", task, "diffusion: this program takes models of no other task")
-    FIELDS.check(config)
-
-
-def saved(workdir: str | None) -> Config:
-    """The config of the run of a diffusion in ``workdir``; see :func:`experiments.tasks.saved`."""
-    return tasks.saved(workdir, "diffusion")

@@ -10,8 +10,8 @@ r"""A student of a trained model: 1 to 4 steps without guidance in place of many
         --config.distillation.steps=1 --config.distillation.guidance_max=4
 
 The argument is the folder of the teacher's run and the method. The config is the teacher's, guided as it is sampled,
-with a section ``distillation`` (:mod:`experiments.training.students`, :mod:`experiments.training.flow_map_students`)
-and the training of the method. The student is a run like any other, for ``experiments.sample`` and
+with a section ``distillation`` (:mod:`experiments.tasks.flow_maps.students` and ``flow_map_students``) and the training
+of the method. The student is a run like any other, for ``experiments.sample`` and
 ``experiments.evaluate``.
 
 150 CPU seconds of training at guidance scale 2, batches of 64: one step has class accuracy 1.000 and accuracy score
@@ -22,7 +22,7 @@ Matching with an adversarial term of weight 0.1: 0.998 and 0.978 after 94 CPU se
 from experiments import tasks
 from experiments.cli import flags
 from experiments.cli.config import ConfigError
-from experiments.tasks import student
+from experiments.tasks.flow_maps import task
 
 
 def get_config(argument=""):
@@ -31,4 +31,4 @@ def get_config(argument=""):
         raise ConfigError("--config=experiments/configs/distil.py: must be followed by :<folder of a run>,<method>")
     with flags.named("config.distillation.teacher"):
         of_teacher = tasks.saved(teacher, "diffusion")
-    return student.config_of_student(teacher, of_teacher, method)
+    return task.config_of_student(teacher, of_teacher, method)

@@ -13,7 +13,7 @@ from experiments.cli.config import Config, require_field
 from experiments.data.conditions import SECTIONS, Extract
 from experiments.data.dataset import Dataset, held_out_of, preprocess
 from experiments.data.transforms import AUGMENTATION
-from experiments.models.choices import NETWORKS
+from experiments.models.networks import NETWORKS
 from scorekit.networks import ABSENT, Masked, noise_augmented
 from scorekit.typing import Key
 
@@ -22,7 +22,7 @@ GUIDANCE = "guidance_scale"
 
 
 class Conditioned(Protocol):
-    """A model with conditions, such as :class:`experiments.models.model.Model`."""
+    """A model with conditions, such as :class:`experiments.tasks.diffusion.model.Model`."""
 
     @property
     def num_classes(self) -> int: ...

@@ -5,9 +5,18 @@ from pathlib import Path
 from experiments import data
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, require
+from experiments.cli.fields import Field, Text
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.data.embeddings import check as check_embeddings
+
+LATENTS = Field(
+    None,
+    Text("a folder"),
+    """
+    Folder of a run of an autoencoder whose latents are the data, or of those that
+    experiments.tasks.latents.precompute wrote; None is the data themselves.""",
+)
 
 
 def load_data(config: Config, workdir: Path | None = None) -> Dataset:
@@ -17,7 +26,7 @@ def load_data(config: Config, workdir: Path | None = None) -> Dataset:
     if given is not None and "embeddings" in given:
         check_embeddings(config)
         if given.embeddings.encoder is not None:
-            return named_object("experiments.models.embeddings:with_embeddings")(config, workdir)
+            return named_object("experiments.tasks.contrastive.embeddings:with_embeddings")(config, workdir)
     dataset = data.build(config)
     if not config.get("latents"):
         return dataset
@@ -26,4 +35,4 @@ def load_data(config: Config, workdir: Path | None = None) -> Dataset:
     for field in ("augment", "image_crop"):
         allowed = "None for latents, which are of the images as they are"
         require(config.data.get(field) is None, f"data.{field}", config.data.get(field), allowed)
-    return named_object("experiments.models.latents:open_latents")(config, dataset)
+    return named_object("experiments.tasks.latents.latents:open_latents")(config, dataset)

@@ -14,7 +14,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import jax
 import numpy as np
@@ -28,6 +28,18 @@ from experiments.cli.progress import Progress
 from scorekit.io import write_atomic
 
 _CHECKSUM = hashlib.sha256().digest_size
+
+Generate = Callable[..., np.ndarray]
+"""``generate(params, seed, labels, guidance_scale, partial=None, steps=None) -> samples``; see
+:func:`experiments.tasks.diffusion.sampling.make_sampler`."""
+
+
+class Measure(Protocol):
+    """Values that are kept in place of a batch of samples, such as features ``(B, D)``; ``identity`` says which."""
+
+    identity: str
+
+    def __call__(self, samples: np.ndarray, /) -> np.ndarray: ...
 
 
 def digest_of(config: Config, *values: Any) -> str:

@@ -1,7 +1,6 @@
-"""Kinds of model that ``experiments.train`` trains, a file each. A new one is a file and a line in :data:`TASKS`."""
+"""Kinds of model that ``experiments.train`` trains; a new one is a folder and a line in :data:`TASKS`."""
 
 import importlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,50 +10,40 @@ from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
 from experiments.tasks.task import Asked, Model, Task
 
-__all__ = ["TASKS", "Asked", "Model", "Task", "check_fields", "fields_of", "of", "opened", "saved"]
+__all__ = ["TASKS", "Asked", "Model", "Task", "check_fields", "fields_of", "named", "of", "opened", "saved"]
 
 
-class _Tasks(Mapping[str, Task]):
-    """Modules of this package by the name of the task, imported when they are named."""
-
-    names = (
-        "diffusion",
-        "sequence",
-        "classifier",
-        "autoencoder",
-        "dual_encoder",
-        "transcriber",
-        "translation",
-        "posterior",
-        "flow",
-        "student",
-    )
-
-    def __getitem__(self, name: str) -> Task:
-        module: Any = importlib.import_module(f"experiments.tasks.{name}")
-        return module
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
+TASKS = {
+    "diffusion": "experiments.tasks.diffusion.task",
+    "sequence": "experiments.tasks.sequences.task",
+    "classifier": "experiments.tasks.classifier.task",
+    "autoencoder": "experiments.tasks.latents.task",
+    "dual_encoder": "experiments.tasks.contrastive.task",
+    "transcriber": "experiments.projects.audio.transcription.task",
+    "translation": "experiments.projects.audio.translation.task",
+    "posterior": "experiments.tasks.posterior.task",
+    "flow": "experiments.tasks.flows.task",
+    "student": "experiments.tasks.flow_maps.task",
+}
+"""The module of each task by the name in ``config.task``; it is imported when it is named."""
 
 
-TASKS = _Tasks()
-"""The tasks by the name in ``config.task``."""
+def named(name: str) -> Task:
+    """The task of this name."""
+    module: Any = importlib.import_module(TASKS[name])
+    return module
 
 
 def of(config: Config) -> Task:
     """The task of a config."""
     if "task" not in config:
         raise ConfigError(f"config.task: must be set, to one of {', '.join(TASKS)}")
-    return TASKS[choice("task", config.task, TASKS)]
+    return named(choice("task", config.task, TASKS))
 
 
 def fields_of(config: Config | None) -> Section:
     """The fields of a config by its task; without a config the fields of a diffusion."""
-    return (TASKS["diffusion"] if config is None else of(config)).fields(config)
+    return (named("diffusion") if config is None else of(config)).fields(config)
 
 
 @fields_by(fields_of)

@@ -14,7 +14,6 @@ from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.models.run_files import check_class_names, check_weights, restore
-from experiments.models.runs import Run
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
 from experiments.training.loop import Trainable
@@ -26,6 +25,17 @@ SEED = Field(0, Count(0, 2**32 - 2), "Of the parameters, the batches and the noi
 """One below the largest seed of a PRNG key: evaluation uses the next seed."""
 
 
+AT_END = Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate.")
+LEFT_OUT = {"evaluation": "left out; experiments.evaluate finds the metrics"}
+"""The facts of a report without them."""
+SAMPLES = Field(
+    None,
+    Count(1, 10**8),
+    """
+    Samples that metrics are computed on; None is as many as there are training examples, at most 1500.""",
+)
+
+
 class Model(NamedTuple):
     """The model of a config, built for its data.
 
@@ -34,7 +44,7 @@ class Model(NamedTuple):
       built: network with all that belongs to it, as ``experiments.models`` builds it.
       section: section of the network in the config.
       init: ``key -> parameters``, at step 0.
-      generate: the sampler, see :func:`experiments.models.sampling.make_sampler`; None for a model that draws nothing.
+      generate: the sampler, a :data:`~experiments.models.samples.Generate`; None for a model that draws nothing.
       plan: further values for ``train`` of the same task.
     """
 
@@ -44,6 +54,20 @@ class Model(NamedTuple):
     init: Callable[[jax.Array], PyTree]
     generate: Callable | None = None
     plan: Any = None
+
+
+class Run(NamedTuple):
+    """A trained model with its data and sampler, the step of its checkpoint, and the further inputs of rules.
+
+    ``generate`` is None for a model that draws nothing.
+    """
+
+    dataset: Dataset
+    model: Any
+    generate: Any
+    params: PyTree
+    step: int
+    extras: Any = ()
 
 
 class Asked(NamedTuple):
@@ -141,3 +165,8 @@ def draws_nothing(config: Config) -> str:
     """``drawn_by`` of a task without samples."""
     del config
     return ""
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """The facts about a run in every report."""
+    return {"data": run.dataset.name, "checkpoint": f"step {run.step:,}"}

@@ -15,7 +15,7 @@ import pytest
 from golden import ports_pages, random_tensors
 
 import scorekit as sk
-from experiments.configs import base
+from experiments.tasks.diffusion import task as diffusion
 
 ROOTS = {"sk": "scorekit", "schedule": "scorekit.typing.Schedule", "solver": "scorekit.solvers.SolverBase"}
 FOLDER = Path(__file__).parents[2] / "docs" / "coming_from"
@@ -56,7 +56,7 @@ def fields(rows) -> set[str]:
     return {row.path for row in rows}.union(*inner)
 
 
-FIELDS = fields(list(base.FIELDS.rows()))
+FIELDS = fields(list(diffusion.FIELDS.rows()))
 
 
 def problems(cell: str) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 from experiments import data
 from experiments.cli import command_line
 from experiments.configs.images import digits
-from experiments.models import checks
 from experiments.reporting import figures
+from experiments.tasks.diffusion import checks
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -3,12 +3,19 @@
 import importlib
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
+from parameters import random_params
 from programs import save_untrained, separate_flags
 
+from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.data import conditions
+from experiments.tasks.diffusion.guidance import NO_EXTRAS
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.task import Run
 
 
 @pytest.fixture
@@ -48,3 +55,22 @@ def ring_run(tmp_path_factory):
     config.network.update(features=8, blocks=1)
     config.sampling.update(guidance_scale=1.5)
     return save_untrained(tmp_path_factory.mktemp("ring") / "run", config)
+
+
+@pytest.fixture
+def ring_config():
+    """Its config, to change."""
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    config.sampling.batch_size = 16
+    return config
+
+
+@pytest.fixture(scope="session")
+def teacher():
+    """A run of it with random parameters."""
+    config = mixture_2d.get_config()
+    config.network.update(features=8, blocks=1)
+    dataset = data.build(config)
+    model = build_model(config, dataset)
+    return Run(dataset, model, None, jax.tree.map(jnp.asarray, random_params(model)), 0, NO_EXTRAS)

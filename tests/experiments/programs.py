@@ -29,7 +29,7 @@ from experiments import data, tasks, training
 from experiments.cli import command_line
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.data.sounds import Sounds
-from experiments.models import model
+from experiments.tasks.diffusion import model
 from scorekit import audio
 from scorekit import training as scorekit_training
 

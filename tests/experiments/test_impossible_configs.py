@@ -9,12 +9,13 @@ from programs import changed, error_of, fails, given
 
 from experiments import data
 from experiments.cli.config import save_resolved
-from experiments.configs import base
 from experiments.configs.images import digits_dit, smoke
 from experiments.configs.notes import notes_smoke
 from experiments.configs.phrases import phrases
-from experiments.models import choices, devices
-from experiments.models.model import build_model
+from experiments.models import devices
+from experiments.models.networks import build_network
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import build_model
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,10 @@ def test_what_cannot_be_trained_is_known_before_anything_is_written(tmp_path, ov
 
 
 def test_rematerialisation_is_a_field_of_networks_with_blocks():
-    network = choices.build_network(changed(digits_dit, "network.remat=true", "network.dtype=bfloat16"), 10)
+    network = build_network(changed(digits_dit, "network.remat=true", "network.dtype=bfloat16"), 10)
     assert (network.remat, network.dtype, network.depth) == (True, "bfloat16", 4)
-    assert choices.build_network(changed(smoke, "network.remat=true"), 10).remat
-    assert not choices.build_network(smoke.get_config(), 10).remat
+    assert build_network(changed(smoke, "network.remat=true"), 10).remat
+    assert not build_network(smoke.get_config(), 10).remat
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,12 @@ OPENING = [
 ]
 
 
-@pytest.mark.parametrize("program", [*OPENING, "train", "latents.cascade", "benchmarks.few_steps"])
+@pytest.mark.parametrize("program", [*OPENING, "train", "tasks.latents.cascade", "benchmarks.few_steps"])
 def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
     of_run = f"--workdir={digits_run}"
     arguments = {
         "train": [f"--config=experiments/configs/distil.py:{digits_run},progressive", f"--workdir={tmp_path}/student"],
-        "latents.cascade": [f"--stages={digits_run},{digits_run}"],
+        "tasks.latents.cascade": [f"--stages={digits_run},{digits_run}"],
         "benchmarks.few_steps": [of_run, f"--students={digits_run}"],
     }.get(program, [of_run])
     for value, most in (("sampling.batch_size=-5", 2**20), ("evaluation.num_samples=0", 10**8)):
@@ -109,7 +110,7 @@ def test_values_of_a_saved_config_are_validated_and_may_be_overridden(no_data, d
     path.write_text(path.read_text().replace('"guidance_scale": 2.0', '"guidance_scale": Infinity'))
     err = fails("sample", f"--workdir={workdir}")
     assert err.startswith("error: config.sampling.guidance_scale=inf: must be finite and >= 0")
-    base.check_fields(changed(base.saved(str(workdir)), "sampling.guidance_scale=1"))
+    diffusion.check_fields(changed(diffusion.saved(str(workdir)), "sampling.guidance_scale=1"))
     path.write_text(path.read_text().replace('"heads": null', '"heads": 1.5'))
     err = fails("sample", f"--workdir={workdir}")
     assert err.startswith("error: config.network.heads=1.5: must be an integer")

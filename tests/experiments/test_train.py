@@ -13,9 +13,9 @@ from programs import POINTS, end, fails, given, overridden, run, start, succeeds
 from robustness.processes import newest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments import data, tasks
-from experiments.configs import base
+from experiments import data
 from experiments.models.run_files import restore
+from experiments.tasks.diffusion import task as diffusion
 from experiments.training.hooks.log import SPEED
 from experiments.training.writers import read_metrics
 
@@ -171,10 +171,10 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
 
 @pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
-    config = base.saved(str(copied))
+    config = diffusion.saved(str(copied))
     dataset = data.build(config)
-    model = tasks.diffusion.build(config, dataset)
-    params = tasks.diffusion.train(config, dataset, model, copied)
+    model = diffusion.build(config, dataset)
+    params = diffusion.train(config, dataset, model, copied)
     assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
     chex.assert_trees_all_equal(params, restore("--workdir", copied, STEPS, config.sampling.ema)[1])
     assert_same_run(copied, finished[0])

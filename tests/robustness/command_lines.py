@@ -113,7 +113,7 @@ def valid(program: str, folder: Path) -> list[str]:
     """Flags with which a program would run, if the data of ``folder`` could be loaded."""
     if program in CONFIGS:
         return [f"--config={CONFIGS[program]}", f"--workdir={folder / 'new'}"]
-    if program == "latents.cascade":
+    if program == "tasks.latents.cascade":
         return [f"--stages={folder / 'low'},{folder / 'high'}"]
     if program == "latents.precompute":
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]

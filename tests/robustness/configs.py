@@ -15,11 +15,11 @@ from experiments.cli.config import ConfigError, leaves
 from experiments.cli.fields import Section
 from experiments.configs.ood import ood_digits
 from experiments.data.dataset import Dataset
-from experiments.training import students
+from experiments.tasks.flow_maps import students
 from scorekit.arguments import Bound, OneOf
 
 SECTIONS: dict[str, Section] = {
-    **{name: task.fields() for name, task in tasks.TASKS.items()},
+    **{name: tasks.named(name).fields() for name in tasks.TASKS},
     "ood": ood_digits.FIELDS,
     **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
@@ -57,14 +57,14 @@ TEXTS = (
 
 @functools.cache
 def _data(kind: str) -> Dataset:
-    return tasks.TASKS[kind].load(KINDS[kind].defaults())
+    return tasks.named(kind).load(KINDS[kind].defaults())
 
 
 def check(kind: str, config: ConfigDict) -> None:
     """Everything that a program validates before it reads rows, for the data of the defaults."""
     KINDS[kind].check(config)
     if kind in ("diffusion", "sequence"):
-        tasks.TASKS[kind].check(config, _data(kind))
+        tasks.named(kind).check(config, _data(kind))
         training.check(config)
 
 

@@ -33,7 +33,7 @@ def test_damage_is_seen_where_reading_does_not_validate(saved, tmp_path, monkeyp
 def test_programs_are_found():
     found = command_lines.programs()
     assert {"train", "sample", "evaluate", "edit", "tune"} <= set(found)
-    assert {"latents.cascade", "projects.ood.detect", "projects.audio.sound.vocode"} <= set(found)
+    assert {"tasks.latents.cascade", "projects.ood.detect", "projects.audio.sound.vocode"} <= set(found)
 
 
 def test_mistakes_attack_the_flags_of_a_program(tmp_path):

@@ -22,10 +22,12 @@ from experiments.cli.config import Config
 from experiments.cli.fields import POSITIVE, Field, Section, Text
 from experiments.configs import base
 from experiments.configs.images import digits
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import SEED
 from scorekit.arguments import Between, Count, Each
 
 FIELDS = Section(
-    seed=replace(base.SEED, meaning="Of the split, the probes and the noise."),
+    seed=replace(SEED, meaning="Of the split, the probes and the noise."),
     in_distribution=Field("sklearn_digits", Text("the name of a set of images"), """
         The set that is learned, by its TFDS name."""),
     near=Field(("mirrored", "shifted"), Each(Text("names of small changes")), """
@@ -59,7 +61,7 @@ FIELDS = Section(
     batches=Field((1, 2, 4, 8, 16, 32), Each(Count(1, 2**20), least=1), """
         Sizes of the batches that the typicality test is tried on."""),
     batch_size=Field(250, Count(1, 2**20), "Images that are measured at once."),
-    train=base.FIELDS,
+    train=diffusion.FIELDS,
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@ r"""The last model of a cascade: phrases at 4 kHz from their signal at 1 kHz, tr
 
     python -m experiments.train --config=experiments/configs/phrases/phrases_1khz.py --workdir=runs/phrases_1khz
     python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py --workdir=runs/phrases_4khz
-    python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz --config.sampling.map_noise=0.1
+    python -m experiments.tasks.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz \
+        --config.sampling.map_noise=0.1
 
 The network is convolutional throughout and looks 0.5 s to either side, so that it draws full phrases.
 
@@ -18,7 +19,7 @@ stages before are the same models as at 4 kHz, of the same set:
         --config.data.representation.name=low_rate --config.data.representation.factor=4 \
         --config.conditions.map.factor=16
     python -m experiments.train --config=experiments/configs/phrases/phrases_4khz.py:16khz --workdir=runs/phrases_16khz
-    python -m experiments.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
+    python -m experiments.tasks.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
 
 Not run here, but for its smoke test: no accelerator was at hand.
 """

@@ -1,6 +1,6 @@
 r"""Class-conditional ImageNet at 256 x 256 by DiT-XL/2, on latents of 32 x 32 x 4 (Peebles & Xie 2023).
 
-    python -m experiments.latents.precompute --weights=weights/sd-vae-ft-ema --data=/data/imagenet \
+    python -m experiments.tasks.latents.precompute --weights=weights/sd-vae-ft-ema --data=/data/imagenet \
         --out=runs/imagenet256_latents --config.data.image_size=256 --config.data.test_split=val
     python -m experiments.train --config=experiments/configs/published/imagenet256_dit.py \
         --workdir=runs/imagenet256_dit --config.data.path=/data/imagenet

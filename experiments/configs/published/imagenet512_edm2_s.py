@@ -1,6 +1,6 @@
 r"""Class-conditional ImageNet at 512 x 512 by EDM2-S, on latents of 64 x 64 x 4 (Karras et al. 2024).
 
-    python -m experiments.latents.precompute --weights=weights/sd-vae-ft-mse --data=/data/imagenet \
+    python -m experiments.tasks.latents.precompute --weights=weights/sd-vae-ft-mse --data=/data/imagenet \
         --out=runs/imagenet512_latents --config.data.image_size=512 --config.data.test_split=val
     python -m experiments.train --config=experiments/configs/published/imagenet512_edm2_s.py \
         --workdir=runs/imagenet512_edm2_s --config.data.path=/data/imagenet

@@ -213,8 +213,9 @@ def patch_advice(scales: Scales, shape: tuple[int, ...]) -> Advice:
 def latents_advice(shape: tuple[int, ...]) -> list[Advice]:
     """Of large images, advice to train on latents."""
     why = (
-        f"from {LATENTS} pixels a side on most of what is learned is texture: python -m experiments.latents.precompute "
-        "encodes the folder with a published autoencoder; run this again with --config.latents=…"
+        f"from {LATENTS} pixels a side on most of what is learned is texture: python -m "
+        "experiments.tasks.latents.precompute encodes the folder with a published autoencoder; run this again with "
+        "--config.latents=…"
     )
     return [Advice("a model of latents", why)] if len(shape) == 3 and max(shape[:2]) >= LATENTS else []
 

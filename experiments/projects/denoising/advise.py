@@ -16,10 +16,10 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
 from experiments.models import choices, inputs
 from experiments.projects.denoising import advice, data_scales, named_data
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import task as diffusion
 
 _DATA = shared.define(
     flags.DEFINE_string, "data", None, "A folder of pictures, a tar file, the name of a data set, or a config."
@@ -56,4 +56,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: named_data.opened(_DATA.value), base.check_fields)
+    command_line.run(main, lambda: named_data.opened(_DATA.value), diffusion.check_fields)

@@ -12,10 +12,10 @@ import numpy as np
 from experiments.cli.progress import Progress
 from experiments.data.dataset import rows_of
 from experiments.data.display import FrequencyAxis
-from experiments.models.runs import Run
 from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines, scale
 from experiments.reporting.report import Figure, Section
 from experiments.reporting.tables import Table
+from experiments.tasks.task import Run
 from scorekit import weightings
 from scorekit.densities import spectra
 

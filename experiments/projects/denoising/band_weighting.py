@@ -24,14 +24,14 @@ from experiments import training
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
-from experiments.models.model import build_model
-from experiments.models.objectives import Denoising
 from experiments.models.run_files import averaged
-from experiments.tasks import diffusion
-from experiments.training.quick_fit import quick_fit
+from experiments.projects.denoising.quick_fit import quick_fit
+from experiments.tasks.diffusion import task
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.objectives import Denoising
 from scorekit import times, weightings
 from scorekit.densities import spectra
 
@@ -102,11 +102,11 @@ def paired(errors: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def main(config: Config) -> None:
-    base.check_fields(config)
+    diffusion.check_fields(config)
     training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
     dataset = inputs.load_data(config)
-    diffusion.check(config, dataset)
+    task.check(config, dataset)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
     bands = divide(np.asarray(dataset.to_model(dataset.train["x"])), edges)
@@ -130,4 +130,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, base.check_fields)
+    command_line.run(main, lambda: _CONFIG.value, diffusion.check_fields)

@@ -13,8 +13,8 @@ from experiments.cli.config import Config, ConfigError, leaves
 from experiments.configs import base
 from experiments.data.dataset import Dataset
 from experiments.models.devices import param_shapes
-from experiments.models.model import build_model
 from experiments.projects.denoising import advice
+from experiments.tasks.diffusion.model import build_model
 from scorekit.typing import PyTree
 
 ROOT = Path(configs.__file__).parent

@@ -18,11 +18,12 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
-from experiments.models.runs import facts, open_run
 from experiments.projects.denoising import band_errors
 from experiments.reporting.report import Heading, Text, write_report
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.task import facts
 from scorekit.densities import spectra
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -64,4 +65,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

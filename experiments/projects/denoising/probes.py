@@ -13,15 +13,15 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, load_resolved, save_resolved
 from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.models import objectives
 from experiments.models.choices import build_times, build_weighting
-from experiments.models.model import Model, build_model
 from experiments.models.run_files import averaged, restore
+from experiments.projects.denoising.quick_fit import quick_fit
 from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines
 from experiments.reporting.report import Figure, Section
 from experiments.reporting.tables import Table
+from experiments.tasks.diffusion import objectives
+from experiments.tasks.diffusion.model import Model, build_model
 from experiments.training import lock
-from experiments.training.quick_fit import quick_fit
 from scorekit import process, training
 from scorekit.io.preconditioning import precondition
 from scorekit.metrics import fit_linear_probe, probe_accuracy

@@ -24,10 +24,10 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
-from experiments.models import sequence_sampling
-from experiments.models.runs import Run
-from experiments.models.sequences import conditionals
 from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.tasks.sequences import sequence_sampling
+from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
 from scorekit.guidance import sequences

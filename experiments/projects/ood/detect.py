@@ -15,12 +15,12 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
 from experiments.cli.fields import fields_by
+from experiments.cli.outputs import write_results
 from experiments.configs.ood import ood_digits
-from experiments.models import runs
-from experiments.models.runs import write_results
 from experiments.projects.ood import experiment, report
 from experiments.projects.ood.data import NEAR
 from experiments.projects.ood.model import MODELS
+from experiments.tasks.diffusion import runs
 from experiments.training import lock
 
 _CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()

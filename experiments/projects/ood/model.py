@@ -12,13 +12,14 @@ import numpy as np
 
 from experiments import training
 from experiments.cli.config import Config, ConfigError, choice
-from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.models import flows
 from experiments.models.devices import COPIES, param_shapes
-from experiments.models.model import Model, at_params, unconditional
-from experiments.models.runs import open_run
-from experiments.tasks import diffusion, saved
+from experiments.tasks import saved
+from experiments.tasks.diffusion import task
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import Model, at_params, unconditional
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.flows import flows
 from experiments.training.run import check_same_run
 from experiments.training.train_network import train_network
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers
@@ -63,7 +64,11 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
         return _fitted(config, dataset)
     if config.run:
         folder, of_flow = Path(config.run).expanduser().absolute(), kind == "flow"
-        run = flows.open_run(saved(config.run, "flow"), folder) if of_flow else open_run(base.saved(config.run), folder)
+        run = (
+            flows.open_run(saved(config.run, "flow"), folder)
+            if of_flow
+            else open_run(diffusion.saved(config.run), folder)
+        )
         if run.dataset.shape != dataset.shape or run.dataset.bins != dataset.bins:
             had = f"{run.dataset.name}, {run.dataset.shape} with {run.dataset.bins} grey values"
             raise ConfigError(f"config.run={config.run}: was trained on {had}, and not on {dataset.name} as configured")
@@ -71,9 +76,9 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
             return _of_flow(config, run.model, run.params, dataset, f"flow {folder.name}, step {run.step:,}")
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
-    built = diffusion.build(options, dataset)
+    built = task.build(options, dataset)
     param_shapes(options, "network", lambda: built.init(jax.random.key(0)), copies=COPIES)
-    one = diffusion.trainable(options, dataset, built)._replace(draw=None)
+    one = task.trainable(options, dataset, built)._replace(draw=None)
     params = train_network(options, workdir / "model", one, dataset)
     model = at_params(built.built, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")
@@ -81,8 +86,8 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
 
 def check_training(options: Config, dataset: Dataset, workdir: Path) -> None:
     """Validates the config of the network that is trained here."""
-    base.check_fields(options)
-    diffusion.check(options, dataset)
+    diffusion.check_fields(options)
+    task.check(options, dataset)
     training.check(options)
     training.check_devices(options)
     check_same_run(options, workdir / "model")

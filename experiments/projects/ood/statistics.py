@@ -14,8 +14,8 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError, leaves
+from experiments.cli.outputs import write_arrays
 from experiments.data.dataset import in_blocks
-from experiments.models.runs import write_arrays
 from experiments.models.samples import check_samples
 from experiments.projects.ood.data import InDistribution
 from experiments.projects.ood.model import ScoredModel

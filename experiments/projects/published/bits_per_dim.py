@@ -12,19 +12,19 @@ the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 
 from absl import flags
 
-from experiments import evaluation
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
-from experiments.evaluation.exact import exact_bits
-from experiments.evaluation.run_metrics import variational_bound
+from experiments.cli.outputs import write_results
 from experiments.models.devices import everywhere
 from experiments.models.inputs import load_data
-from experiments.models.runs import write_results
 from experiments.projects.published.published_weights import PRECONDITIONINGS, open_foreign
-from experiments.reporting.diffusion import bound_table, exact_table
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import metrics
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.metrics.exact import exact_bits
+from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
+from experiments.tasks.diffusion.report import bound_table, exact_table
 
 _CONFIG = shared.config()
 _WEIGHTS = flags.DEFINE_string("weights", None, "File or folder of published weights.", required=True)
@@ -35,7 +35,7 @@ _OUT = shared.out("The .json file to write.")
 def main(config: Config) -> str:
     out = shared.results(_OUT, None, "") if _OUT.value else None
     dataset = load_data(config)
-    evaluation.check(config, dataset)
+    metrics.check(config, dataset)
     model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
     params = everywhere(params)
     print(f"{_WEIGHTS.value} on test data of {dataset.name} …", flush=True)
@@ -48,4 +48,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, base.check_fields)
+    command_line.run(main, lambda: _CONFIG.value, diffusion.check_fields)

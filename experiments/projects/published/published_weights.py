@@ -7,8 +7,8 @@ import flax.linen as nn
 
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
-from experiments.models.model import Model
-from experiments.models.objectives import Denoising
+from experiments.tasks.diffusion.model import Model
+from experiments.tasks.diffusion.objectives import Denoising
 from scorekit import io, times, weightings
 from scorekit.io import preconditioning
 from scorekit.typing import Array, PyTree

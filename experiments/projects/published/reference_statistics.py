@@ -24,9 +24,9 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.data.builders import DATA_DIR, register
-from experiments.evaluation.feature_networks import NETWORKS
-from experiments.evaluation.fid import KEPT
-from experiments.evaluation.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
+from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
+from experiments.tasks.diffusion.metrics.fid import KEPT
+from experiments.tasks.diffusion.metrics.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
 from scorekit import data
 from scorekit.metrics import CONVENTIONS, Convention
 

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.outputs import write_arrays
 from experiments.data.captions import styled
 from experiments.data.dataset import Dataset, evenly
-from experiments.models.checks import check
-from experiments.models.runs import write_arrays
-from experiments.models.sampling import make_sampler
 from experiments.projects.text.embeddings import CANDIDATES, Prior, from_captions
 from experiments.projects.text.examples import Examples
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Embedded, Stage, draw, labels_for, pictures_of
+from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit.io import read_arrays
 
 SHOWN = 8

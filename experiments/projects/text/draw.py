@@ -36,9 +36,9 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
 from experiments.projects.text import drawn, embeddings, prompts
 from experiments.projects.text.stages import check, first_config, labels_for, open_stages, saved_cascade
+from experiments.tasks.diffusion import task as diffusion
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -97,4 +97,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), diffusion.check_fields)

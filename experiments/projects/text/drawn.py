@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config
-from experiments.models.runs import write_arrays
+from experiments.cli.outputs import write_arrays
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Cascade, Stage, draw

@@ -12,9 +12,9 @@ from experiments.data import captions
 from experiments.data.conditions import on_captions
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.models import run_files
-from experiments.models.embeddings import Encoder, encoder_of
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Cascade, Embedded, Stage, columns, conditions, open_stages
+from experiments.tasks.contrastive.embeddings import Encoder, encoder_of
 from scorekit import data
 from scorekit.losses.contrastive import closest, slerp, text_difference
 

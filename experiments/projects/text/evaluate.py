@@ -28,7 +28,6 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
 from experiments.models import run_files
 from experiments.projects.text import evaluation, evaluators
 from experiments.projects.text.cells import check_threshold, grid
@@ -36,6 +35,7 @@ from experiments.projects.text.embeddings import check_prior
 from experiments.projects.text.stages import check, first_config, saved_cascade
 from experiments.reporting.report import write_report
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import task as diffusion
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
@@ -79,4 +79,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), diffusion.check_fields)

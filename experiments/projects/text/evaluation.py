@@ -10,12 +10,12 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.conditions import on_captions
 from experiments.data.images import ImageSet
-from experiments.evaluation.kept_rows import KeptRows, rows_of
 from experiments.models.samples import digest_of
 from experiments.projects.text import embeddings, evaluators, examples, measures
 from experiments.projects.text import evaluation_report as reporting
 from experiments.projects.text.cells import Cell, Painter, by_style, in_two_batches, keep
 from experiments.projects.text.embeddings import Prior
+from experiments.projects.text.kept_rows import KeptRows, rows_of
 from experiments.projects.text.stages import Cascade, Stage, open_stages, pictures_of
 from experiments.reporting.report import Section, credits
 from experiments.reporting.tables import Table

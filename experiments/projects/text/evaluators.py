@@ -13,11 +13,13 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.conditions import on_captions
 from experiments.data.dataset import in_blocks
 from experiments.data.embeddings import EMBEDDING
-from experiments.models import classifier, embeddings, run_files
+from experiments.models import run_files
 from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of
 from experiments.projects.text.examples import Gallery
 from experiments.projects.text.stages import Stage
+from experiments.tasks.classifier import classifier
+from experiments.tasks.contrastive import embeddings
 from scorekit.io import as_path
 
 _BLOCK = 100

@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.images import ImageSet
-from experiments.evaluation.inception import Extractor
 from experiments.projects.text.evaluators import Evaluator
 from experiments.projects.text.examples import SEEN, Examples
+from experiments.tasks.diffusion.metrics.inception import Extractor
 from scorekit import metrics
 
 Row = dict[str, list[float]]

@@ -11,17 +11,18 @@ import numpy as np
 from experiments import data
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
 from experiments.data import captions
 from experiments.data.conditions import on_captions, source_of
 from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.data.images import ImageSet
 from experiments.models import run_files
-from experiments.models.embeddings import scaled
-from experiments.models.guidance import PROMPTS, Prompts
-from experiments.models.latents import Latents
-from experiments.models.runs import Run, open_run
 from experiments.projects.text.prompts import Prompt
+from experiments.tasks.contrastive.embeddings import scaled
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.guidance import PROMPTS, Prompts
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.latents.latents import Latents
+from experiments.tasks.task import Run
 from scorekit.networks import Masked, noise_augmented
 
 
@@ -54,7 +55,7 @@ def pictures_of(stage: Stage) -> ImageSet:
 def saved_stage(name: str, flag: str = "stages") -> Config:
     """The config of the run in the folder ``name``; errors are about the flag that holds it."""
     with shared.named(flag):
-        return base.saved(name)
+        return diffusion.saved(name)
 
 
 def first_config(names: Sequence[str]) -> Config:

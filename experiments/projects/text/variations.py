@@ -22,14 +22,14 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
-from experiments.models.embeddings import encoder_of
-from experiments.models.runs import write_arrays
+from experiments.cli.outputs import write_arrays
 from experiments.projects.text import embeddings
 from experiments.projects.text import stages as cascades
 from experiments.projects.text.stages import Embedded, first_config, saved_cascade
 from experiments.reporting.grids import grid
 from experiments.reporting.report import ConfigSection, Figure, credits, write_report
+from experiments.tasks.contrastive.embeddings import encoder_of
+from experiments.tasks.diffusion import task as diffusion
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, the decoder first.", required=True)
 _PICTURE = flags.DEFINE_multi_string("picture", [], "A file with a picture; twice for --between.")
@@ -96,4 +96,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: first_config(_STAGES.value), base.check_fields)
+    command_line.run(main, lambda: first_config(_STAGES.value), diffusion.check_fields)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from programs import fails, give, succeeds
 
-from experiments.models.choices import FLOW_MAPS
+from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from scorekit import densities, predictions, samplers, schedules, solvers, trees
 from scorekit.guidance import branches
 from scorekit.samplers._tabulated import TABLES

@@ -11,8 +11,8 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError, leaves, save_resolved
 from experiments.cli.config_help import as_text, describe, matching, rows_of
 from experiments.cli.fields import Field, Section
-from experiments.configs import base
 from experiments.configs.images import digits
+from experiments.tasks.diffusion import task as diffusion
 from scorekit.arguments import Count
 
 SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
@@ -55,10 +55,10 @@ def test_what_is_left_out_is_found():
 def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
     config = digits.get_config()
     for pattern in ("", "solver"):
-        lines = describe(base.check_fields, config, pattern).splitlines()
+        lines = describe(diffusion.check_fields, config, pattern).splitlines()
         assert max(map(len, lines)) <= config_help.WIDTH
         assert not any("``" in line or ":func:" in line for line in lines)
-    text = " ".join(describe(base.check_fields, config, "").split())
+    text = " ".join(describe(diffusion.check_fields, config, "").split())
     assert "training.steps = 2500 (default 1000) (int >= 1) Updates of the parameters." in text
     assert "* unet: " in text
     assert "channels = 24 (default 32) (int in [1, 65536])" in text
@@ -68,7 +68,7 @@ def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
 
 
 def test_a_pattern_selects_fields_and_choices():
-    every = list(base.FIELDS.rows())
+    every = list(diffusion.FIELDS.rows())
     assert [field.path for field in matching(every, "Solver")] == ["sampling.solver.name"]
     (field,) = matching(every, "wavenet")
     assert [choice.name for choice in field.choices] == ["wavenet", "causal_wavenet"]

@@ -12,6 +12,7 @@ from experiments.cli.choices import Choices
 from experiments.cli.config_help import REQUIRED
 from experiments.cli.fields import Limited, Section, typed
 from experiments.configs import base
+from experiments.tasks.diffusion import task as diffusion
 from scorekit.arguments import Bound
 
 
@@ -81,13 +82,13 @@ def test_the_default_of_every_argument_is_within_its_bound(name):
 def test_an_unset_field_without_a_default_of_none_raises():
     of_data = f"must be one of {', '.join(data.KINDS)}"
     for field, words in (("data.name", of_data), ("training.steps", "must be an integer from 1 to 2147483647")):
-        assert error_of(base.check_fields, changed(base, f"{field}=None")) == f"config.{field}=None: {words}"
-    base.check_fields(changed(base, "training.clip_norm=None"))  # no clipping
+        assert error_of(diffusion.check_fields, changed(base, f"{field}=None")) == f"config.{field}=None: {words}"
+    diffusion.check_fields(changed(base, "training.clip_norm=None"))  # no clipping
 
 
 def test_only_the_chosen_one_says_what_its_arguments_may_be():
     config = changed(base, "sampling.solver.name=dpmpp_2m_sde", "sampling.solver.eta=1.5")
-    base.check_fields(config)
+    diffusion.check_fields(config)
     config.sampling.solver.name = "ancestral"
     words = "eta=1.5: must be in [0, 1] for sampling.solver.name=ancestral"
-    assert words in error_of(base.check_fields, config)
+    assert words in error_of(diffusion.check_fields, config)

@@ -10,9 +10,12 @@ from experiments import data
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data import conditions
-from experiments.models import autoencoder, checks, choices
-from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model
+from experiments.models.networks import build_network
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents.autoencoder import AUTOENCODERS
 
 SECONDS = 4.096
 ARGUMENTS = {"": 4000, "16khz": 16000}  # and the sample rate
@@ -33,7 +36,7 @@ def gradient_is_finite(prepare, loss, params, batch):
 def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(argument):
     config, rate = phrases_latent.get_config(argument), ARGUMENTS[argument]
     autoencoder.check(config, data.build(config))
-    module = choices.AUTOENCODERS.build(config, "autoencoder", data_channels=1)
+    module = AUTOENCODERS.build(config, "autoencoder", data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
     assert z.shape == (1, 256, config.autoencoder.latent_channels)
@@ -52,7 +55,7 @@ def test_priors_keep_the_shape_of_their_latents(argument):
     checks.check(config, data.build(config))
     assert config.data.name == own.data.name
     assert config.data.representation.to_dict() == own.data.representation.to_dict()
-    network = choices.build_network(config, 74)
+    network = build_network(config, 74)
     z = jax.ShapeDtypeStruct((1, 256, own.autoencoder.latent_channels), jnp.float32)
     out, _ = jax.eval_shape(lambda z: network.init_with_output(jax.random.key(0), z, 0.0), z)
     assert out.shape == z.shape
@@ -76,7 +79,7 @@ def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
         config.data.crop = 2048
         assert full % 2048 == 0
         config.network.update(layers=2, cycle=2)
-    network = choices.build_network(config, 74, **sizes)
+    network = build_network(config, 74, **sizes)
     x = jax.ShapeDtypeStruct((1, *dataset.shape), jnp.float32)
     out, _ = jax.eval_shape(lambda x: network.init_with_output(jax.random.key(0), x, 0.0), x)
     assert out.shape == x.shape

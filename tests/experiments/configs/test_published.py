@@ -13,16 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import evaluation, training
+from experiments import training
 from experiments.configs import base, published
 from experiments.data.images import Arrays, ImageSet
-from experiments.evaluation.run_metrics import variational_bound
-from experiments.models import checks, choices, objectives
+from experiments.models import choices
 from experiments.models.conditioning import dropout_rates
-from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model
-from experiments.models.sampling import make_sampler
 from experiments.planning.described import describe
+from experiments.tasks.diffusion import checks, objectives
+from experiments.tasks.diffusion import metrics as evaluation
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
 from scorekit.networks import SongUNet

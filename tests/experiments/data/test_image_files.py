@@ -18,10 +18,10 @@ from experiments.data import images
 from experiments.data.conditions import build_conditions
 from experiments.data.dataset import Dataset, preprocess
 from experiments.data.transforms import augmented
-from experiments.models import checks
 from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
-from experiments.models.loss import make_prepare
-from experiments.models.model import build_model
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.loss import make_prepare
+from experiments.tasks.diffusion.model import build_model
 
 
 def load(**fields):

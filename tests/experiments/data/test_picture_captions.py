@@ -14,10 +14,10 @@ from experiments.configs.text import smoke
 from experiments.data import captions, transforms
 from experiments.data.conditions import build_conditions, sizes
 from experiments.data.dataset import preprocess
-from experiments.models import checks
 from experiments.models.conditioning import conditions, untrained_nulls
-from experiments.models.loss import make_prepare
-from experiments.models.model import build_model
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.loss import make_prepare
+from experiments.tasks.diffusion.model import build_model
 from scorekit.data import EncodedCaptions
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,8 @@ from programs import changed
 from experiments import data
 from experiments.configs import base
 from experiments.configs.images import digits
-from experiments.models import checks, choices
+from experiments.models import choices
+from experiments.tasks.diffusion import checks
 from scorekit import weightings
 
 

@@ -9,9 +9,9 @@ from programs import changed, tones
 from experiments.configs.images import smoke
 from experiments.data import sounds
 from experiments.models.conditioning import conditions_for, target_conditions
-from experiments.models.loss import make_prepare
-from experiments.models.model import build_model
-from experiments.models.sampling import make_sampler
+from experiments.tasks.diffusion.loss import make_prepare
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit import audio
 from scorekit.audio import representations
 

@@ -10,9 +10,10 @@ from programs import changed, error_of, fails, save_run, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError, load_resolved, save_resolved
-from experiments.configs import base
 from experiments.configs.images import digits, smoke
-from experiments.models import model, run_files
+from experiments.models import run_files
+from experiments.tasks.diffusion import model
+from experiments.tasks.diffusion import task as diffusion
 from experiments.training.loop import Trainable
 from experiments.training.train_network import train_network
 from scorekit import training
@@ -46,7 +47,7 @@ def recorded(digits_run, tmp_path_factory):
     ],
 )
 def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, text, trained):
-    message = error_of(run_files.check_weights, changed(base.saved(recorded), text), recorded)
+    message = error_of(run_files.check_weights, changed(diffusion.saved(recorded), text), recorded)
     assert message.startswith(f"config.{text.split('=')[0]}=")
     assert f": the weights in {recorded} were trained with {trained}; use" in message
 
@@ -58,7 +59,7 @@ def test_another_value_of_a_field_of_the_weights_raises_and_names_it(recorded, t
      "rules.apg.momentum=0.5", "seed=7"],
 )  # fmt: skip
 def test_other_fields_are_free(recorded, capsys, text):
-    run_files.check_weights(changed(base.saved(recorded), text), recorded)
+    run_files.check_weights(changed(diffusion.saved(recorded), text), recorded)
     assert capsys.readouterr().out == ""
 
 
@@ -91,7 +92,7 @@ def test_the_json_of_a_checkpoint_is_read_without_its_arrays(recorded, tmp_path)
 
 
 def test_classes_keep_the_names_that_they_were_trained_with(recorded, monkeypatch):
-    names, config = ("circle", "cross"), base.saved(recorded)
+    names, config = ("circle", "cross"), diffusion.saved(recorded)
     saved = run_files.record(config, class_names=names)
     monkeypatch.setattr(run_files, "restore_extra", lambda folder, step=None: None if step == 3 else saved)
     assert run_files.recorded_class_names(recorded) == run_files.recorded_class_names(recorded, 3) == names
@@ -110,7 +111,7 @@ def test_an_unknown_class_is_named_before_the_data_are_loaded(recorded, no_data,
 
 
 def test_a_checkpoint_without_fields_is_opened_with_those_of_its_config_file(ring_run):
-    config = base.saved(str(ring_run))
+    config = diffusion.saved(str(ring_run))
     run_files.check_weights(changed(config, "sampling.steps=3"), ring_run)
     words = "config.loss.target.name=x0: the weights in .*ring.* were trained with v; use that value"
     assert re.match(words, error_of(run_files.check_weights, changed(config, "loss.target.name=x0"), ring_run))
@@ -147,7 +148,7 @@ def test_an_edited_config_file_is_noticed(recorded, tmp_path):
 @pytest.mark.slow
 def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tmp_path):
     workdir = shutil.copytree(recorded, tmp_path / "run")
-    config = base.saved(str(workdir))
+    config = diffusion.saved(str(workdir))
     config.schedule.name = "sigmoid"
     config.training.update(steps=7, warmup_steps=1, batch_size=4, sample_every=100)
     dataset = data.build(config)

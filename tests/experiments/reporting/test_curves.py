@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from experiments.reporting import classifier, diffusion, posterior, run_report
+from experiments.reporting import run_report
 from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.report import Figure, Heading
+from experiments.tasks.classifier import report
+from experiments.tasks.diffusion import report as diffusion
+from experiments.tasks.posterior import report as posterior
 from experiments.training.writers import MetricWriter
 
 
@@ -94,7 +97,7 @@ def test_training_curve_smooths_and_counts_values_that_are_not_finite(tmp_path, 
 
 def test_accuracy_by_noise_level_leaves_the_entry_without_noise_out(tmp_path, figures):
     found = SimpleNamespace(log_snr=np.array([-4.0, 4.0, np.inf]), accuracy=np.array([0.1, 0.9, 1.0]))
-    classifier.accuracy_picture(tmp_path / "a.png", {"noisy": found}, 0.1)
+    report.accuracy_picture(tmp_path / "a.png", {"noisy": found}, 0.1)
     noisy, guess = figures[0].axes[0].lines
     assert (list(noisy.get_xdata()), list(noisy.get_ydata())) == ([-4, 4], [0.1, 0.9])
     assert set(guess.get_ydata()) == {0.1}

@@ -6,8 +6,8 @@ from matplotlib.image import imread
 
 from experiments.data.images import Images
 from experiments.reporting import samples
-from experiments.reporting.diffusion import trajectory
 from experiments.reporting.grids import ROLL, clouds, grid, in_rows, roll
+from experiments.tasks.diffusion.report import trajectory
 from scorekit.data.phrases import Note
 
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from experiments.models.runs import write_results
+from experiments.cli.outputs import write_results
 from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.grids import clouds, grid, roll
 from experiments.reporting.report import Heading, write_report

@@ -14,14 +14,15 @@ from experiments import tasks
 from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke
-from experiments.tasks import TASKS, Task
+from experiments.tasks import TASKS, Task, named
+from experiments.tasks.diffusion import task as diffusion
 
 FUNCTIONS = [name for name, member in vars(Task).items() if inspect.isfunction(member) and name[0] != "_"]
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_has_the_whole_interface(name):
-    task = TASKS[name]
+    task = named(name)
     for function in FUNCTIONS:
         ours, theirs = (inspect.signature(getattr(one, function)).parameters for one in (task, Task))
         given = [parameter for parameter in theirs if parameter != "self"]
@@ -35,7 +36,7 @@ def test_a_task_has_the_whole_interface(name):
 
 def test_a_config_names_its_task():
     config = smoke.get_config()
-    assert tasks.of(config) is tasks.diffusion
+    assert tasks.of(config) is tasks.named("diffusion")
     message = error_of(tasks.check_fields, changed(smoke, "task=diffussion"))
     assert re.match(r"config.task=diffussion: must be one of .* \(did you mean diffusion\?\)", message)
     assert "config.task: must be set, to one of diffusion, sequence" in error_of(tasks.of, ConfigDict())
@@ -46,7 +47,7 @@ def test_a_config_names_its_task():
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "diffusion"])
 def test_a_run_of_another_task_is_not_opened(tmp_path, name):
     save_resolved(base.get_config(name), tmp_path / "config.json")
-    assert re.match(f"--workdir={tmp_path}: this run (is|has) ", error_of(base.saved, str(tmp_path)))
+    assert re.match(f"--workdir={tmp_path}: this run (is|has) ", error_of(diffusion.saved, str(tmp_path)))
 
 
 def test_a_run_without_samples_is_not_sampled(tmp_path):

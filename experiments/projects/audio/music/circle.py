@@ -18,16 +18,17 @@ from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.phrases import Phrases
-from experiments.evaluation import transcription
-from experiments.evaluation.note_metrics import TOLERANCE, mean_and_error
-from experiments.models.runs import facts, write_results
 from experiments.projects.audio.music import reports, songs
 from experiments.projects.audio.sound import drawing, long_sounds
-from experiments.reporting import transcriber as reporting
+from experiments.projects.audio.transcription import report as reporting
+from experiments.projects.audio.transcription import transcription
+from experiments.projects.audio.transcription.note_metrics import TOLERANCE, mean_and_error
 from experiments.reporting.report import ConfigSection, Heading, write_report
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import facts
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS
 
 _PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
@@ -60,7 +61,7 @@ def check(config: Config, other: Config) -> tuple[int, int]:
 def saved() -> Config:
     """The config of the performer."""
     with shared.named("performer"):
-        return base.saved(_PERFORMER.value)
+        return diffusion.saved(_PERFORMER.value)
 
 
 def main(config: Config) -> Path:
@@ -100,4 +101,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, saved, base.check_fields)
+    command_line.run(main, saved, diffusion.check_fields)

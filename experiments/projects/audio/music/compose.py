@@ -24,10 +24,10 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data import rolls
 from experiments.data.keys import KEYS
 from experiments.data.roll_sets import WINDOW, Song
-from experiments.models.runs import facts
-from experiments.models.sequence_sampling import open_run
 from experiments.projects.audio.music import composing, pieces
 from experiments.reporting.report import write_report
+from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()

@@ -22,15 +22,16 @@ from experiments import data, tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require, require_field
+from experiments.cli.outputs import write_results
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW, Rolls
 from experiments.data.symbols import Symbols
-from experiments.evaluation.sequence_metrics import bits_per_symbol
-from experiments.models.runs import facts, write_results
-from experiments.models.sequence_sampling import open_run
 from experiments.projects.audio.music import composing, statistics
 from experiments.reporting.report import write_report
 from experiments.reporting.tables import Table, tables_as_text
+from experiments.tasks.sequences.sequence_metrics import bits_per_symbol
+from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")
 _STEP, _SEED = shared.step(), shared.seed()

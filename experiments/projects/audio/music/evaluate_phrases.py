@@ -17,7 +17,7 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
-from experiments.models.runs import write_results
+from experiments.cli.outputs import write_results
 from experiments.projects.audio.music import drawn_phrases
 from experiments.reporting.tables import tables_as_text
 

@@ -18,16 +18,17 @@ from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
+from experiments.cli.outputs import write_results
 from experiments.data import rolls
 from experiments.data.performances import Performances, performed_phrase, window
 from experiments.data.roll_sets import FIRST_TEST_SEED, drawn_song
 from experiments.data.symbols import Symbols
-from experiments.models.runs import facts, write_results
-from experiments.models.sequence_sampling import open_run
 from experiments.projects.audio.music import statistics
 from experiments.reporting.curves import Panel, curves, lines
 from experiments.reporting.report import Figure, write_report
 from experiments.reporting.tables import tables_as_text
+from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.task import facts
 from scorekit.data.phrases import Note
 
 HEADER = ("mean deviation", "deviations", "short intervals", "mean velocity", "velocities")

@@ -24,13 +24,13 @@ from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
+from experiments.cli.outputs import write_results
 from experiments.data.display import Sounds
-from experiments.evaluation.sequence_metrics import bits_per_symbol
-from experiments.latents.stages import for_full_sounds
-from experiments.models import autoencoder
-from experiments.models.runs import write_results
 from experiments.projects.audio.sound import phrase_statistics
 from experiments.reporting.tables import Table, tables_as_text
+from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents.stages import for_full_sounds
+from experiments.tasks.sequences.sequence_metrics import bits_per_symbol
 from scorekit import networks
 from scorekit.io import as_path
 

@@ -10,17 +10,17 @@ import numpy as np
 
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data import rolls
 from experiments.data.keys import KEYS, parse_key
 from experiments.data.phrases import Phrases
 from experiments.data.roll_sets import Song, key_of, song_of_file
-from experiments.models.runs import write_results
 from experiments.projects.audio.music import composing, songs
 from experiments.projects.audio.sound import drawing, long_sounds
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.grids import ROLL, grid, roll
 from experiments.reporting.report import Figure, Heading, Section
+from experiments.tasks.diffusion import task as diffusion
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase
 from scorekit.data.soundfont import read_soundfont
@@ -126,7 +126,7 @@ class Performer(NamedTuple):
 def open_performer(folder: str, program: int, seed: int) -> Performer:
     """Opens the run of a model of phrases conditioned on rolls."""
     with shared.named("perform"):
-        config = base.saved(folder)
+        config = diffusion.saved(folder)
         drawing.check_kind(Phrases, config, folder)
     name, allowed = (
         config.conditions.map.name,

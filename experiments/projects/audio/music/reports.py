@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.dataset import evenly
-from experiments.evaluation.transcription import Measured
 from experiments.projects.audio.music.songs import Song
+from experiments.projects.audio.transcription.report import transcribed_widget
+from experiments.projects.audio.transcription.transcription import Measured
 from experiments.reporting.report import Sounds
-from experiments.reporting.transcriber import transcribed_widget
 from scorekit.data.midi import write_midi, write_score
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data.phrases import Phrases
-from experiments.evaluation import transcription
-from experiments.models.runs import Run
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.long_sounds import Performer
+from experiments.projects.audio.transcription import transcription
 from experiments.reporting.tables import Cell, Table
+from experiments.tasks.task import Run
 from scorekit import audio
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, Note, piano_roll, render_phrase

@@ -26,12 +26,12 @@ from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.data import rolls
 from experiments.data.dataset import in_blocks
-from experiments.models import sequence_sampling
-from experiments.models.runs import Run
-from experiments.models.sequences import conditionals
 from experiments.projects.audio.music import statistics
 from experiments.reporting.curves import Line, Panel, curves
 from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.tasks.sequences import sequence_sampling
+from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import typicality
 

@@ -12,15 +12,16 @@ import numpy as np
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.flags import check_writable
-from experiments.configs import base
 from experiments.data.dataset import Batch, evenly
 from experiments.data.notes import Notes
 from experiments.data.sounds import Sounds
-from experiments.evaluation import note_evaluators
-from experiments.models import flows
-from experiments.models.runs import Run, open_run
-from experiments.models.sampling import at_steps, build_sampler, make_sampler
+from experiments.projects.audio import note_evaluators
 from experiments.reporting.grids import pitch_name
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
+from experiments.tasks.flows import flows
+from experiments.tasks.task import Run
 from scorekit import audio, metrics
 
 
@@ -55,7 +56,7 @@ def other_runs(folders: Sequence[str], first_name: str, first: Notes) -> list[tu
     """``(name, run, config, [(guidance scale, steps)])`` of further runs on the notes of the first one."""
     found, names = [], [first_name]
     for folder in folders:
-        config = base.saved(folder)
+        config = diffusion.saved(folder)
         run, path = open_kind(Notes, config, folder)
         if run.dataset.name != first.name or not np.array_equal(run.dataset.test["x"], first.test["x"]):
             raise ConfigError(f"--others={folder}: must be a run on the held-out notes of {first.name}")

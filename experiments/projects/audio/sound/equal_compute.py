@@ -26,15 +26,16 @@ from experiments import data, tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
+from experiments.cli.outputs import write_results
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.sounds import Sounds
-from experiments.latents.stages import CascadeStage, draw, for_full_sounds
-from experiments.models import autoencoder
-from experiments.models.latents import STATISTICS
-from experiments.models.runs import Run, write_results
 from experiments.projects.audio.sound.phrase_statistics import distances, statistics
 from experiments.reporting.tables import Table, tables_as_text
+from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents.latents import STATISTICS
+from experiments.tasks.latents.stages import CascadeStage, draw, for_full_sounds
+from experiments.tasks.task import Run
 from experiments.training.train_network import train_network
 from scorekit.typing import PyTree
 

@@ -9,7 +9,7 @@ Every note has the instrument, pitch and velocity of a held-out one and the same
 steps. Prints a table and writes ``report.html`` with audio widgets, ``table.json`` and the sounds as WAV files into
 ``workdir/notes``. ``--others`` names further runs on the same data, with the sampling that they were saved with.
 
-Columns: :mod:`experiments.evaluation.note_evaluators` for pitch and family; the Fréchet distance is the distance of
+Columns: :mod:`experiments.projects.audio.note_evaluators` for pitch and family; the Fréchet distance is the distance of
 :func:`scorekit.audio.log_mel_statistics` to the real training notes, in the real row the distance of as many held-out
 notes; the real-time factor is seconds of computing for a second of sound, below 1 faster than real time.
 """
@@ -23,15 +23,16 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
-from experiments.models.runs import facts, write_results
 from experiments.projects.audio.sound import drawing
 from experiments.projects.audio.sound.drawing import check_kind, check_results, instrument_names, note_name, open_kind
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import ConfigSection, Heading, write_report
 from experiments.reporting.tables import metrics_table, tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on notes.")
 _OTHERS = flags.DEFINE_list("others", [], "Folders of further runs on the same notes.")
@@ -49,7 +50,7 @@ def main(config: Config) -> Path:
     scales = shared.guidance_scales("scales", _SCALES.value) if _SCALES.value else list(scales)
     steps = shared.step_counts("steps", _STEPS.value, "6,25") if _STEPS.value else [config.sampling.steps]
     for folder in _OTHERS.value:
-        check_kind(Notes, base.saved(folder), folder)
+        check_kind(Notes, diffusion.saved(folder), folder)
     run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value, scales)
     dataset, test = run.dataset, run.dataset.test
     num = min(_NUM.value, len(test["x"]))
@@ -93,4 +94,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.dataset import in_blocks
-from experiments.models.model import unconditional
-from experiments.models.runs import Run
+from experiments.tasks.diffusion.model import unconditional
+from experiments.tasks.task import Run
 from scorekit import likelihood, process, typicality
 from scorekit.typing import Array, Key
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError, require
 from experiments.data.sounds import Sounds
-from experiments.models.guidance import make_guided
-from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
-from experiments.models.sampling import build_sampler
 from experiments.reporting import grids
 from experiments.reporting.report import Figure
 from experiments.reporting.tables import Table
+from experiments.tasks.diffusion.guidance import make_guided
+from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.task import Run
 from scorekit import audio, forcing, guidance, process, samplers
 from scorekit.data import midi
 from scorekit.data.phrases import FRAME_RATE, Note, render_phrase

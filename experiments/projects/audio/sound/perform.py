@@ -20,13 +20,14 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.phrases import Phrases
-from experiments.models.runs import facts, write_results
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.reporting.report import Heading
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import facts
 from scorekit.data.phrases import FRAME_RATE, PROGRAMS, piano_roll, random_phrase
 
 FIRST_SEED = 2 * 10**9
@@ -104,4 +105,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.inverse.tasks import Task
+from experiments.tasks.diffusion.inverse.tasks import Task
 from scorekit import audio
 from scorekit.guidance import operators
 from scorekit.typing import Array

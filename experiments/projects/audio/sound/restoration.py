@@ -11,13 +11,13 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError, hint, require
 from experiments.data.dataset import Batch
 from experiments.data.sounds import Sounds
-from experiments.inverse import methods, tasks
-from experiments.models import runs
-from experiments.models.runs import Run
 from experiments.models.samples import check_samples
 from experiments.projects.audio.sound import problems, synthesised, trained
 from experiments.projects.audio.sound.long_sounds import sounds_of
 from experiments.reporting.tables import Table
+from experiments.tasks.diffusion import runs
+from experiments.tasks.diffusion.inverse import methods, tasks
+from experiments.tasks.task import Run
 from scorekit import audio
 from scorekit.typing import Array, Denoiser
 

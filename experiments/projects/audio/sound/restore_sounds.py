@@ -10,9 +10,9 @@
 
 Tasks: ``gap`` (64 ms in the middle are missing), ``bandwidth`` (frequencies above an eighth of the sample rate are
 lost), ``declip`` (clipped at 0.3 of each peak), ``phase`` (magnitudes only; not linear). They are solved by the methods
-of :mod:`experiments.inverse.methods` that apply, or by the methods in ``--method``. The prior has the sound's own
-conditions (instrument, pitch, ...), or none with ``--condition=null``. ``--trained`` are models of the same sounds that
-were trained for the task, as a diffusion bridge or with the observation as a condition
+of :mod:`experiments.tasks.diffusion.inverse.methods` that apply, or by the methods in ``--method``. The prior has the
+own conditions of the sound (instrument, pitch, ...), or none with ``--condition=null``. ``--trained`` are models of the
+same sounds that were trained for the task, as a diffusion bridge or with the observation as a condition
 (``config.conditions.map.name=low_passed`` for ``bandwidth``); they are sampled in ``--steps`` steps too. A model of
 controls (``config.data.representation.name=controls``) restores through its synthesiser, from levels of the degraded
 sound (:mod:`~experiments.projects.audio.sound.synthesised`); its best possible result is the analysis of the held-out
@@ -29,15 +29,16 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
-from experiments.inverse import methods
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.runs import Run, facts, write_results
 from experiments.projects.audio.sound import restoration, trained
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.sound_report import write_sound_report
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.inverse import methods
+from experiments.tasks.task import Run, facts
 from scorekit.typing import Denoiser
 
 _DEFAULTS = methods.Options(steps=50, noise_std=0.001, data_std=0.5, step_size=15.0)
@@ -101,4 +102,4 @@ def method_options(config: Config) -> methods.Options:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -22,14 +22,15 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.sounds import Sounds
-from experiments.models.runs import facts, write_results
 from experiments.models.samples import check_samples, sampler_of
 from experiments.projects.audio.sound import drawing, long_sounds
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import facts
 from scorekit import audio
 from scorekit.guidance import windows
 
@@ -173,4 +174,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -21,13 +21,13 @@ from experiments import data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.sounds import Sounds
-from experiments.models.runs import write_results
 from experiments.models.samples import check_samples
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.log_densities import noisy_log_density, of_clips, typicality_tests
 from experiments.reporting.tables import Table, tables_as_text
+from experiments.tasks.diffusion import task as diffusion
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train on sounds.")
 _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, the probes and the bootstrap.")
@@ -76,4 +76,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

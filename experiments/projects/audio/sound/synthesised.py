@@ -14,8 +14,8 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments.data.sounds import Sounds
-from experiments.inverse.tasks import Task
 from experiments.projects.audio.sound.problems import Problem
+from experiments.tasks.diffusion.inverse.tasks import Task
 from scorekit import audio
 from scorekit.audio import ddsp
 from scorekit.guidance.operators import Operator

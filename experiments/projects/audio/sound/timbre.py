@@ -5,10 +5,10 @@
 
 A note is encoded to noise by the probability-flow ODE with its own conditions, and decoded with the same pitch and
 velocity but another instrument, by the solver and the grid of ``--config.sampling``. Evaluators that are independent of
-the model (:mod:`experiments.evaluation.note_evaluators`) predict the family and track the pitch. Decoding with the own
-conditions shows the error of the round trip. A model of controls (``config.data.representation.name=controls``) also
-samples the other instrument given the pitch and the loudness of the note, frame by frame, as an inverse problem that
-``mmps`` solves. Prints a table, and writes ``timbre.html`` with audio widgets and ``timbre.json`` into
+the model (:mod:`experiments.projects.audio.note_evaluators`) predict the family and track the pitch. Decoding with the
+own conditions shows the error of the round trip. A model of controls (``config.data.representation.name=controls``)
+also samples the other instrument given the pitch and the loudness of the note, frame by frame, as an inverse problem
+that ``mmps`` solves. Prints a table, and writes ``timbre.html`` with audio widgets and ``timbre.json`` into
 ``workdir/timbre``.
 """
 
@@ -20,16 +20,17 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
-from experiments.configs import base
+from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.notes import Notes
-from experiments.evaluation import note_evaluators
-from experiments.evaluation.timbre import FAMILY, compare
-from experiments.models.runs import facts, write_results
+from experiments.projects.audio import note_evaluators
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.projects.audio.sound.transfer import transfer
+from experiments.projects.audio.translation.timbre import FAMILY, compare
 from experiments.reporting.tables import metrics_table
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of notes.")
 _STEP = shared.step()
@@ -67,4 +68,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: base.saved(_WORKDIR.value), base.check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

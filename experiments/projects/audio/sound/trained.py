@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError, hint, leaves, require
-from experiments.configs import base
 from experiments.data.dataset import Batch, preprocess
 from experiments.data.sounds import Sounds
-from experiments.models import guidance
 from experiments.models.conditioning import conditions
-from experiments.models.sampling import at_steps, build_sampler
 from experiments.projects.audio.sound import drawing, problems
+from experiments.tasks.diffusion import guidance
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.sampling import at_steps, build_sampler
 
 _SAME = ("data.name", "data.set", "data.crop", "data.test_split", "data.peak")
 
@@ -24,7 +24,7 @@ def check_trained(task: str, folders: Sequence[str], config: Config) -> None:
             f"--trained={folders[0]}: --task must be one of {', '.join(names)}, got {task}{hint(task, names)}"
         )
     for folder in folders:
-        its = base.saved(folder)
+        its = diffusion.saved(folder)
         drawing.check_kind(Sounds, its, folder)
         for field, value in problems.TRAINED_FOR[task].items():
             found = its.conditions.map[field]
@@ -44,7 +44,7 @@ def restore(folders: Sequence[str], steps: int, seed: int, batch: Batch) -> dict
     """
     found = {}
     for folder in folders:
-        config = at_steps(base.saved(folder), steps)
+        config = at_steps(diffusion.saved(folder), steps)
         run, path = drawing.open_kind(Sounds, config, folder)
         given = conditions(run.model, preprocess(run.dataset, batch))
         sounds = run.generate(run.params, seed, given, config.sampling.guidance_scale)

@@ -9,12 +9,12 @@ import numpy as np
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, preprocess
-from experiments.inverse import methods
 from experiments.models.conditioning import conditions
-from experiments.models.runs import Run
 from experiments.models.samples import check_samples, sampler_of
-from experiments.models.sampling import build_sampler
 from experiments.projects.audio.sound import synthesised
+from experiments.tasks.diffusion.inverse import methods
+from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.task import Run
 from scorekit import samplers
 
 OBSERVED = "observed pitch and loudness"

@@ -21,15 +21,16 @@ from experiments import tasks
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
+from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
-from experiments.latents.stages import for_full_sounds
 from experiments.models.conditioning import conditions
-from experiments.models.runs import facts, write_results
-from experiments.models.sampling import at_steps, make_sampler
 from experiments.projects.audio.sound.drawing import check_results, open_kind
 from experiments.projects.audio.sound.sound_report import write_sound_report
 from experiments.projects.audio.sound.vocoders import compare, griffin_lim, real_time_factor
+from experiments.tasks.diffusion.sampling import at_steps, make_sampler
+from experiments.tasks.latents.stages import for_full_sounds
+from experiments.tasks.task import facts
 from scorekit import audio
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a vocoder's config.")

@@ -13,11 +13,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.cli.progress import Progress
-from experiments.configs import base
-from experiments.inverse import tasks
 from experiments.models.conditioning import null_conditions
-from experiments.models.runs import open_run
 from experiments.reporting.tables import Table
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.inverse import tasks
+from experiments.tasks.diffusion.runs import open_run
 from scorekit import metrics, process, samplers, solvers
 
 TASKS, START = ("inpaint", "deblur"), 40
@@ -25,7 +25,7 @@ TASKS, START = ("inpaint", "deblur"), 40
 
 def measured(workdir: Path, out: Path, images: int, samples: int, noise_std: float, stages: int, steps: int) -> Table:
     """The coverage of every task, on pixels whose posterior is not a single value; writes ``out``."""
-    run = open_run(base.saved(str(workdir)), workdir)
+    run = open_run(diffusion.saved(str(workdir)), workdir)
     x, rows, columns = run.dataset.to_model(run.dataset.test["x"][:images]), [], []
     labels = jnp.full(samples, run.dataset.num_classes)
     prior = run.model.denoiser(run.params, {**null_conditions(run.model), "labels": labels})

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.inverse.methods import LEAST_LOG_SNR
 from experiments.projects.posteriors.calibration.problems import DIM, SCHEDULE
 from experiments.projects.posteriors.inverse.posteriors import times_matrix
+from experiments.tasks.diffusion.inverse.methods import LEAST_LOG_SNR
 from scorekit import guidance, process, samplers, solvers
 from scorekit.typing import Array, Denoiser, Key
 

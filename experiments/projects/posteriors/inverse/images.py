@@ -14,13 +14,14 @@ import numpy as np
 from absl import flags
 
 from experiments.cli.config import ConfigError
-from experiments.configs import base
 from experiments.data.dataset import preprocess, rows_of
-from experiments.inverse import methods, tasks
 from experiments.models.conditioning import conditions, null_conditions
-from experiments.models.runs import Run, open_run
 from experiments.models.samples import check_samples
 from experiments.reporting.tables import Cell, Table
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.inverse import methods, tasks
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.task import Run
 from scorekit import metrics
 
 MEASURED = ("PSNR (dB)", "RMS of y - A(x)", "class kept")
@@ -61,7 +62,7 @@ class HeldOut:
 
 def methods_table(workdir: str, num: int) -> Table:
     """Held-out images restored by every method that applies, from noisy observations of several tasks."""
-    run = open_run(base.saved(workdir), Path(workdir).expanduser())
+    run = open_run(diffusion.saved(workdir), Path(workdir).expanduser())
     images, options, rows = HeldOut(run, num), methods.Options(), []
     for name in ("inpaint", "super_resolution", "deblur"):
         task = tasks.TASKS[name](run.model.shape)
@@ -74,7 +75,7 @@ def methods_table(workdir: str, num: int) -> Table:
 
 def bridge_table(workdir: str, options: flags.FlagValues) -> Table:
     """Super-resolution by a bridge, and with ``options.compare`` by another model, at equal evaluations."""
-    bridge = open_run(base.saved(workdir), Path(workdir).expanduser(), any_coupling=True)
+    bridge = open_run(diffusion.saved(workdir), Path(workdir).expanduser(), any_coupling=True)
     if bridge.model.coupling is None or not bridge.model.coupling.starts_at_map:
         raise ConfigError(f"--workdir={workdir}: must be a run with loss.coupling.name=bridge")
     images, steps = HeldOut(bridge, options.images), [*map(int, options.evaluations)]
@@ -90,7 +91,7 @@ def bridge_table(workdir: str, options: flags.FlagValues) -> Table:
     rows = [["the copy itself", *images.measured(task, y, task.picture(np.asarray(y))), None, None, None]]
     rows += [of_model("bridge", bridge, n) for n in steps]
     if options.compare:
-        other = open_run(base.saved(options.compare), Path(options.compare).expanduser())
+        other = open_run(diffusion.saved(options.compare), Path(options.compare).expanduser())
         rows += [of_model("conditional model", other, n) for n in steps]
         for name in options.method:
             for n in steps:

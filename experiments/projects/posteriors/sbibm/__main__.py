@@ -20,11 +20,12 @@ from absl import flags
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.models.posterior import Posterior
-from experiments.models.runs import Run, write_arrays, write_results
+from experiments.cli.outputs import write_arrays, write_results
 from experiments.projects.posteriors.sbibm import published, recipes
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.tasks import posterior
+from experiments.tasks.posterior import task as posterior
+from experiments.tasks.posterior.model import Posterior
+from experiments.tasks.task import Run
 from scorekit import metrics
 
 _TASKS = shared.define(flags.DEFINE_list, "tasks", ["all"], f"Some of {', '.join(recipes.RECIPES)}, or all.")

@@ -14,11 +14,11 @@ from programs import fails, run
 
 from experiments import data, training
 from experiments.cli import command_line
-from experiments.configs import base
 from experiments.data.dataset import Dataset
-from experiments.models import checks
-from experiments.models.model import build_model
 from experiments.projects.denoising import advice, data_scales, named_data
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import build_model
 from scorekit import audio, densities
 from scorekit.densities import random_fields, spectra
 
@@ -171,7 +171,7 @@ def advised(*given):
     assert (code, err) == (0, "")
     found = list(trainings(out))
     for config in found:
-        base.check_fields(config)
+        diffusion.check_fields(config)
         checks.check(config, data.build(config))
         training.check(config)
         model = build_model(config, data.build(config))

@@ -11,10 +11,10 @@ from programs import give, succeeds
 from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset
 from experiments.data.display import FrequencyAxis
-from experiments.models.guidance import NO_EXTRAS
-from experiments.models.model import build_model
-from experiments.models.runs import Run
 from experiments.projects.denoising import band_errors
+from experiments.tasks.diffusion.guidance import NO_EXTRAS
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.task import Run
 from scorekit.densities import random_fields, spectra
 
 

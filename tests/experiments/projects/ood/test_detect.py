@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from programs import give, given, succeeds
 
-from experiments.models import flows
 from experiments.projects.ood import experiment, report
 from experiments.projects.ood.experiment import Outcome
 from experiments.projects.ood.model import open_model
 from experiments.projects.ood.scores import Separation
 from experiments.tasks import saved
+from experiments.tasks.flows import flows
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,11 @@ from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import autoencoder, classifier, inputs, latents, run_files
-from experiments.models.model import build_model
-from experiments.tasks import dual_encoder
+from experiments.models import inputs, run_files
+from experiments.tasks.classifier import classifier
+from experiments.tasks.contrastive import task
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.latents import autoencoder, latents
 
 
 def transformer(config, patch=4):
@@ -117,8 +119,8 @@ class Runs:
 
     def _contrastive(self, folder, seed=0, step=2):
         config = self.config(smoke_contrastive)
-        built = dual_encoder.build_encoders(config, data.build(config))
-        shapes = jax.eval_shape(lambda: dual_encoder.init_params(built, jax.random.key(0)))
+        built = task.build_encoders(config, data.build(config))
+        shapes = jax.eval_shape(lambda: task.init_params(built, jax.random.key(0)))
         save_run(folder, config, random_like(shapes, 0.2, seed), step)
 
     def _other(self, folder):

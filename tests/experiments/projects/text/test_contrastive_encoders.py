@@ -13,9 +13,9 @@ from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
-from experiments.evaluation.retrieval import retrieval
-from experiments.models.embeddings import open_encoder
-from experiments.tasks import dual_encoder
+from experiments.tasks.contrastive import task
+from experiments.tasks.contrastive.embeddings import open_encoder
+from experiments.tasks.contrastive.retrieval import retrieval
 from scorekit import training
 
 RNG = np.random.default_rng(0)
@@ -46,15 +46,13 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
 @pytest.mark.slow
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
     config = runs.config(smoke_contrastive)
-    built = dual_encoder.build_encoders(config, data.build(config))
+    built = task.build_encoders(config, data.build(config))
     batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
     after = []
     for axes, number in ((("data", "fsdp"), 4), ((), 1)):
         mesh = training.make_mesh(devices=jax.devices()[:number])
-        state = training.init_state(jax.random.key(0), dual_encoder.init_params(built, jax.random.key(0)), optimizer)
-        step = training.make_train_step(
-            dual_encoder.make_prepare(built), dual_encoder.make_loss(built, axes), optimizer, mesh=mesh
-        )
+        state = training.init_state(jax.random.key(0), task.init_params(built, jax.random.key(0)), optimizer)
+        step = training.make_train_step(task.make_prepare(built), task.make_loss(built, axes), optimizer, mesh=mesh)
         state, metrics = step(state, batch)
         after.append((state.params, metrics["per_example_loss"]))
     chex.assert_trees_all_close(*after, atol=2e-5)

@@ -18,9 +18,9 @@ from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_decoder
 from experiments.data.images import ImageSet
 from experiments.models.conditioning import dropout_rates
-from experiments.models.guidance import PROMPTS, Prompts, make_guided
-from experiments.models.loss import make_loss, make_prepare
-from experiments.models.model import build_model
+from experiments.tasks.diffusion.guidance import PROMPTS, Prompts, make_guided
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.model import build_model
 from scorekit.networks import Masked
 from scorekit.training import restore_extra
 

@@ -18,13 +18,13 @@ from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs.images import digits_classifier
 from experiments.configs.images import smoke as classes
 from experiments.data.images import ImageSet
-from experiments.evaluation.feature_networks import NETWORKS
-from experiments.evaluation.inception import to_bytes
-from experiments.models import classifier
 from experiments.projects.text import evaluation_report, evaluators, examples, measures
 from experiments.projects.text.cells import Cell, by_style, grid, kept, thresholded
 from experiments.projects.text.evaluators import Evaluator
 from experiments.projects.text.stages import Stage
+from experiments.tasks.classifier import classifier
+from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
+from experiments.tasks.diffusion.metrics.inception import to_bytes
 
 CAPTIONED: Any = types.SimpleNamespace(
     num_classes=1,

@@ -15,9 +15,9 @@ from experiments.configs.music import smoke_rolls
 from experiments.configs.music import transcriber as transcriber_file
 from experiments.configs.phrases import phrases
 from experiments.data.builders import sets
-from experiments.evaluation import transcription
-from experiments.models import sequences, transcriber
 from experiments.projects.audio.music import songs
+from experiments.projects.audio.transcription import transcriber, transcription
+from experiments.tasks.sequences import sequences
 from scorekit import audio
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase

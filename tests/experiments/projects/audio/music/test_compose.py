@@ -16,12 +16,12 @@ from experiments.configs.music import smoke_rolls
 from experiments.data import rolls
 from experiments.data.keys import key_of_notes
 from experiments.data.roll_sets import WINDOW, drawn_song
-from experiments.models import sequences
-from experiments.models.runs import Run
 from experiments.models.samples import NotFinite
-from experiments.models.sequence_sampling import make_sampler
 from experiments.projects.audio.music import composing, pieces, statistics
 from experiments.reporting import samples
+from experiments.tasks.sequences import sequences
+from experiments.tasks.sequences.sequence_sampling import make_sampler
+from experiments.tasks.task import Run
 from scorekit import _files as files
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase

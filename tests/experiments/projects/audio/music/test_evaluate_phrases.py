@@ -15,9 +15,9 @@ from experiments.cli.config import ConfigError
 from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.data.builders import sets
-from experiments.models import autoencoder
-from experiments.models.latents import STATISTICS
 from experiments.projects.audio.music import drawn_phrases
+from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents.latents import STATISTICS
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from programs import save_run, succeeds
 
 from experiments.configs.music import events_transformer, performances, smoke_rolls
 from experiments.data import rolls
-from experiments.models import sequences
 from experiments.projects.audio.music import expression, statistics
+from experiments.tasks.sequences import sequences
 from scorekit.data.phrases import Note
 
 

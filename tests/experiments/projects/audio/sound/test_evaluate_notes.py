@@ -9,10 +9,10 @@ from programs import give, save_untrained
 from sound_sets import RATE, tones
 
 from experiments import data as data_sets
-from experiments.configs import base
 from experiments.configs.notes import notes_smoke
 from experiments.data.builders import sets
 from experiments.projects.audio.sound.drawing import note_metrics, note_name
+from experiments.tasks.diffusion import task as diffusion
 from scorekit import audio
 
 
@@ -31,7 +31,7 @@ def test_every_combination_is_evaluated_and_written(load_program, monkeypatch, t
     other = shutil.copytree(workdir, tmp_path / "two")
     program = load_program("experiments.projects.audio.sound.evaluate_notes")
     give(workdir=workdir, scales="1,2", steps="1,2", num="24", shown="2", others=other)
-    program.main(base.saved(str(workdir)))
+    program.main(diffusion.saved(str(workdir)))
     table = json.loads((workdir / "notes" / "table.json").read_text())
     drawn = [f"one, γ = {scale}, {steps} steps" for steps in (1, 2) for scale in (1, 2)] + ["two, γ = 2, 2 steps"]
     assert list(table) == ["real held-out notes", *drawn]

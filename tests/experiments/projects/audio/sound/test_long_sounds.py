@@ -11,10 +11,10 @@ from experiments import data as data_sets
 from experiments.cli.config import ConfigError
 from experiments.configs.phrases import phrases, phrases_magnitudes
 from experiments.data.builders import sets
-from experiments.models.guidance import NO_EXTRAS
-from experiments.models.model import build_model
-from experiments.models.runs import Run
 from experiments.projects.audio.sound import long_sounds
+from experiments.tasks.diffusion.guidance import NO_EXTRAS
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.task import Run
 from scorekit import audio
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase

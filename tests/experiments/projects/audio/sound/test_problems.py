@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.inverse.tasks import consistency
 from experiments.projects.audio.sound.problems import PROBLEMS, distances
+from experiments.tasks.diffusion.inverse.tasks import consistency
 from scorekit import audio
 
 RATE = 4000

@@ -11,7 +11,6 @@ from sound_sets import note_set, phrase_set
 
 from experiments import data as data_sets
 from experiments.cli.config import ConfigError, save_resolved
-from experiments.configs import base
 from experiments.configs.notes import notes_controls
 from experiments.configs.phrases import phrases_bridge, phrases_wide
 from experiments.data import conditions
@@ -19,6 +18,7 @@ from experiments.data.builders import sets
 from experiments.data.dataset import preprocess
 from experiments.models.samples import NotFinite
 from experiments.projects.audio.sound import problems, synthesised
+from experiments.tasks.diffusion import task as diffusion
 from scorekit.typing import Prediction
 
 
@@ -83,7 +83,7 @@ def test_trained_models_restore_what_the_task_observes(program, tmp_path):
     save_untrained(bridge, small(phrases_bridge))
     sizes = {"num": 4, "shown": 1, "steps": 2}
     give(workdir=wide, task="bandwidth", condition="null", method="replacement", trained=bridge, **sizes)
-    program.main(base.saved(str(wide)))
+    program.main(diffusion.saved(str(wide)))
     rows = json.loads((wide / "restored" / "bandwidth.json").read_text())
     assert [row[""] for row in rows] == ["before", "replacement", "bridge, 2 steps"]
     assert [row["evaluations"] for row in rows] == [None, 2, 2]
@@ -143,7 +143,7 @@ def test_controls_are_restored_through_their_synthesiser(program, tmp_path, monk
 
     monkeypatch.setattr(program, "prior", prior)
     give(workdir=workdir, task="gap", num=4, shown=1, steps=16)
-    program.main(base.saved(str(workdir)))
+    program.main(diffusion.saved(str(workdir)))
     rows = {row[""]: row for row in json.loads((workdir / "restored" / "gap.json").read_text())}
     assert list(rows) == ["before", synthesised.CEILING, "dps", "mmps"]
     before, ceiling, dps, mmps = rows.values()
@@ -163,9 +163,9 @@ def test_a_network_of_controls_is_a_prior_without_conditions(program, tmp_path, 
     give(workdir=workdir, task="declip", method="dps", condition="null", num=2, shown=1, steps=2)
     solve, solved = program.methods.restore, []
     monkeypatch.setattr(program.methods, "restore", lambda *args: solved.append(solve(*args)) or solved[-1])
-    program.main(base.saved(str(workdir)))
+    program.main(diffusion.saved(str(workdir)))
     rows = json.loads((workdir / "restored" / "declip.json").read_text())
     assert [row[""] for row in rows] == ["before", synthesised.CEILING, "dps"]
     monkeypatch.setattr(program.methods, "restore", lambda *_: solved[0]._replace(x=np.nan * solved[0].x))
     with pytest.raises(NotFinite, match="--method=dps; leave it out by naming the others"):
-        program.main(base.saved(str(workdir)))
+        program.main(diffusion.saved(str(workdir)))

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.models.guidance import NO_EXTRAS
-from experiments.models.model import Model
-from experiments.models.objectives import Denoising
-from experiments.models.runs import Run
+from experiments.tasks.diffusion.guidance import NO_EXTRAS
+from experiments.tasks.diffusion.model import Model
+from experiments.tasks.diffusion.objectives import Denoising
+from experiments.tasks.task import Run
 from scorekit import densities, predictions, schedules, times, weightings
 from scorekit.io.preconditioning import LogSNRInput
 

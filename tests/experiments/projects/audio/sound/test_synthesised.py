@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.inverse import tasks
 from experiments.projects.audio.sound import problems, synthesised
+from experiments.tasks.diffusion.inverse import tasks
 from scorekit.audio import ddsp
 
 RATE, LENGTH = 4000, 2048

@@ -9,12 +9,12 @@ from sound_sets import RATE, note_set
 from experiments import data as data_sets
 from experiments.configs.notes import notes_controls, notes_smoke
 from experiments.data.builders import sets
-from experiments.evaluation import timbre
-from experiments.evaluation.note_evaluators import NoteEvaluators
-from experiments.models.guidance import NO_EXTRAS
-from experiments.models.model import Model, build_model
-from experiments.models.runs import Run
+from experiments.projects.audio.note_evaluators import NoteEvaluators
 from experiments.projects.audio.sound import transfer
+from experiments.projects.audio.translation import timbre
+from experiments.tasks.diffusion.guidance import NO_EXTRAS
+from experiments.tasks.diffusion.model import Model, build_model
+from experiments.tasks.task import Run
 from scorekit import audio
 from scorekit.typing import Prediction
 

@@ -1,0 +1,95 @@
+"""A transcriber, from sound to notes, of rendered phrases.
+
+At the end it chooses the threshold of onsets on training phrases, unless ``config.evaluation.onset_threshold`` is
+given. The folder of the run then also holds audio widgets and piano rolls, and ``transcriber.json`` with the threshold.
+"""
+
+import functools
+import time
+
+from experiments import data
+from experiments.cli import distributed, progress
+from experiments.cli.outputs import write_results
+from experiments.data.dataset import evenly, rows_of
+from experiments.data.phrases import Phrases
+from experiments.projects.audio.transcription import note_metrics, transcriber, transcription
+from experiments.projects.audio.transcription import report as reporting
+from experiments.projects.audio.transcription.note_metrics import TOLERANCE, mean_and_error
+from experiments.reporting.report import Heading, Section
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import Table
+from experiments.tasks import task
+from experiments.training import build_optimizer
+from experiments.training.held_out import held_out_loss
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+from experiments.training.train_network import train_network
+from scorekit.io import as_path
+
+FIELDS = task.fields(
+    "transcriber",
+    data.KINDS,
+    seed="Of the parameters, the batches and the augmentation of training.",
+    **transcriber.FIELDS,
+)
+OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
+_NOISE_DB = 20.0
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+fields = lambda config=None: FIELDS
+
+
+def check(config, dataset):
+    transcriber.check(config, dataset)
+
+
+def build(config, dataset):
+    assert isinstance(dataset, Phrases)
+    model = transcriber.build_transcriber(config, dataset.sample_rate)
+    return task.Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
+
+
+def trainable(config, dataset, model):
+    prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
+    held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
+    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+
+
+def train(config, dataset, model, workdir):
+    note_metrics.mir_eval()  # without it the evaluation would fail after the training
+    if distributed.is_first():
+        write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
+    return train_network(config, workdir, trainable(config, dataset, model), dataset)
+
+
+open_run = functools.partial(task.open_run, check, load, build)
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    cpu, num = time.process_time(), config.evaluation.num_samples or transcriber.NUM_SAMPLES
+    found, chosen = transcription.trained(run.model, run.params, config), list[Section]()
+    if found.onset_threshold is None:
+        found, by_threshold = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
+        rows = [[f"{threshold:g}", value] for threshold, value in by_threshold.items()]
+        about = f"means over {min(num, run.dataset.examples)} training phrases; {found.onset_threshold:g} is used"
+        chosen = [Heading("Threshold of onsets"), Table(["threshold of onsets", "onset F1"], rows, about)]
+    if asked.stem is None and distributed.is_first():
+        kept = {"sample_rate": run.dataset.sample_rate, "onset_threshold": found.onset_threshold}
+        write_results(workdir / transcription.FILE, kept)
+    test = rows_of(run.dataset.test, slice(num))
+    parts = {
+        "held-out phrases": transcription.measure(found, test),
+        f"with noise {_NOISE_DB:g} dB below": transcription.measure(found, test, noise=_NOISE_DB),
+    }
+    folder = as_path(asked.figures(distributed.folder(workdir), "phrases"))
+    shown = config.evaluation.shown or transcriber.SHOWN
+    rows, first = evenly(len(test["x"]), shown), parts["held-out phrases"]
+    sounds = dict(zip(rows, run.dataset.real(rows_of(run.dataset.test, rows)), strict=True))
+    widgets = reporting.transcription_widgets(folder, sounds, run.dataset.sample_rate, first.found, first.played)
+    means = {name: mean_and_error(part.rows) for name, part in parts.items()}
+    return Findings(
+        reporting.transcription_values(means),
+        [reporting.transcription_table(means, len(first.rows), TOLERANCE)],
+        {"threshold of onsets": found.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
+        further=[Heading("Transcriptions"), widgets, *chosen],
+        title="transcriber",
+    )

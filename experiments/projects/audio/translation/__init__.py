@@ -1,0 +1,1 @@
+"""From the timbre of one instrument to another."""

@@ -1,0 +1,92 @@
+"""Translation of notes between families of instruments: one encoder, a decoder for each family, a confused classifier.
+
+The folder of the run then also holds held-out notes, their reconstructions and their translations as sounds.
+"""
+
+import functools
+
+import numpy as np
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.data.dataset import evenly, rows_of
+from experiments.models.samples import check_samples
+from experiments.projects.audio import note_evaluators
+from experiments.projects.audio.translation import translation
+from experiments.projects.audio.translation.timbre import FAMILY, compare
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.report import Heading
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import Table, metrics_table
+from experiments.tasks import task
+from experiments.training import build_optimizer
+from experiments.training.held_out import held_out_loss
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+from scorekit.io import as_path
+
+FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
+OPENED_BY = "is a translation of notes; evaluate takes it"
+FURTHER = 3
+"""Families from a note's own to the one that it is translated to."""
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+fields = lambda config=None: FIELDS
+
+
+def check(config, dataset):
+    translation.check(config, dataset)
+
+
+def build(config, dataset):
+    model = translation.build(config, dataset)
+    return task.Model(config, model, "translation", functools.partial(translation.init_params, model))
+
+
+def trainable(config, dataset, model):
+    prepare, loss = translation.make_prepare(model.built), translation.make_loss(model.built)
+    held_out = held_out_loss(prepare, loss, dataset)
+    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+
+
+train = functools.partial(task.train_one, trainable)
+open_run = functools.partial(task.open_run, check, load, build)
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
+    batch = rows_of(dataset.test, evenly(len(dataset.test["x"]), options.num_samples))
+    targets = ((batch["instrument"] + FURTHER * FAMILY) % (dataset.num_classes * FAMILY)).astype(np.int32)
+    z = translation.encode(built, params, batch["x"])
+    sounds = {"held out": dataset.real(batch)}
+    for name, family in {"reconstruction": batch["label"], "translation": targets // FAMILY}.items():
+        sounds[name] = translation.decode(built, params, z, family)
+        check_samples(sounds[name], f"the run in {workdir}", name)
+    phased = "translation, phase of the note"
+    sounds[phased] = translation.with_phase_of(sounds["held out"], sounds["translation"])
+    train = dataset.train
+    labels = {name: train[name] for name in ("instrument", "family", "pitch")}
+    evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), labels, dataset.sample_rate)
+    labelled = {**batch, "label": batch["instrument"]}
+    table = metrics_table(*compare(evaluators, sounds, labelled, targets, dataset.sample_rate))
+    probes = translation.family_in_latents(built, params)
+    about = (
+        f"Accuracy of a linear probe of {dataset.num_classes} families, of means and deviations over time, held out."
+    )
+    shown = evenly(len(targets), options.shown)
+    own, other = dataset.named(batch["label"]), dataset.named(targets // FAMILY)
+    folder = as_path(asked.figures(distributed.folder(workdir), "translations"))
+    widgets = audio_widgets(
+        folder,
+        {name: x[shown] for name, x in sounds.items()},
+        dataset.sample_rate,
+        row_labels=[f"{own[i]} as {other[i]}, pitch {batch['pitch'][i]}" for i in shown],
+        caption="Held-out notes, decoded by the decoder of their own family and of another one.",
+    )
+    return Findings(
+        {"translation": table.records(), "family": probes},
+        [table, Table(["family read from", "accuracy"], [list(row) for row in probes.items()], about)],
+        {"family in the latents": probes["latents"]},
+        pictures=[Heading("Translations"), widgets],
+        heading="Pitch and family",
+        title="translation",
+    )

@@ -1,0 +1,1 @@
+"""Classifiers of noisy examples, for guidance and as evaluators."""

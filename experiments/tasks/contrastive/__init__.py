@@ -1,0 +1,1 @@
+"""Contrastive encoders of images and captions."""

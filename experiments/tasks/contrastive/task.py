@@ -1,0 +1,147 @@
+"""Two encoders, of pictures and of captions, into one space, as CLIP: each finds the other in a batch.
+
+The encoder of text is frozen, and a linear map of its vector is trained with the encoder of pictures. A picture's
+caption is drawn anew from its own in each step. Pictures of one subject, such as an emoji in two styles, are no
+negatives of each other: the caption of the one describes the other too.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import data
+from experiments.cli.config import Config, ConfigError, require, require_field
+from experiments.data import captions, conditions
+from experiments.data.dataset import Batch, Dataset, evenly, rows_of
+from experiments.data.images import ImageSet
+from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import metrics_table
+from experiments.tasks import task
+from experiments.tasks.contrastive import embeddings
+from experiments.tasks.contrastive.embeddings import DUAL_ENCODERS, Encoder
+from experiments.tasks.contrastive.retrieval import retrieval
+from experiments.training import build_optimizer
+from experiments.training.held_out import held_out_loss
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+from scorekit.losses.contrastive import contrastive_loss
+from scorekit.typing import Array, Key, PyTree
+
+FIELDS = task.fields(
+    "dual_encoder",
+    data.KINDS,
+    conditions=conditions.FIELDS.but("embeddings", vector=captions.POOLED),
+    seed="Of the parameters and the batches.",
+    **embeddings.FIELDS,
+)
+OPENED_BY = "has embeddings and draws nothing; name the run of a model"
+load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+fields = lambda config=None: FIELDS
+
+
+class DualEncoders(NamedTuple):
+    """The encoders of a config."""
+
+    module: nn.Module
+    dataset: ImageSet
+
+
+def check(config, dataset):
+    embeddings.check(config, dataset)
+    check_batch(config)
+
+
+def check_batch(config: Config) -> None:
+    """Validates that all pairs of a batch are there at once: each is compared with all others."""
+    one, several = config.training.accumulate == 1, config.training.batch_size > 1
+    require_field(config, "training.accumulate", one, "1: all pairs of a batch are compared")
+    require_field(config, "training.batch_size", several, "at least 2: pairs are compared")
+
+
+def build_encoders(config: Config, dataset: Dataset) -> DualEncoders:
+    """Puts the parts of the config together."""
+    assert isinstance(dataset, ImageSet)
+    for part in (dataset.train, dataset.test):
+        without = int(np.sum(~part["caption_mask"].any(1)))
+        require(
+            without == 0,
+            "data.name",
+            config.data.name,
+            f"of pictures with captions, {without} of {len(part['x'])} have none",
+        )
+    return DualEncoders(DUAL_ENCODERS.build(config, "dual_encoder"), dataset)
+
+
+def init_params(built: DualEncoders, key: Key) -> PyTree:
+    """The initial parameters."""
+    x, vectors = jnp.zeros((1, *built.dataset.shape)), jnp.zeros((1, built.dataset.test["caption_pooled"].shape[1]))
+    try:
+        return jax.jit(built.module.init)(key, x, vectors)
+    except ValueError as error:
+        raise ConfigError(f"config.dual_encoder: {error}") from error
+
+
+def make_prepare(built: DualEncoders):
+    """``(key, batch) -> batch``; nothing of a step is random but the batch."""
+
+    def prepare(key: Key, batch: Batch) -> dict[str, Array]:
+        del key
+        vectors = jnp.asarray(batch["caption_pooled"], jnp.float32)
+        return {"x": built.dataset.to_model(batch["x"]), "caption": vectors, "subject": jnp.asarray(batch["subject"])}
+
+    return prepare
+
+
+def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
+    """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
+
+    Args:
+      axes: axes of the devices that share a batch, inside a training step. Embeddings are gathered over them, so that
+        the result does not depend on the number of devices.
+    """
+
+    def loss(params, batch):
+        embedded: Any = built.module.apply(params, batch["x"], batch["caption"])
+        pictures, texts, log_temperature = embedded
+        given, number, first = (pictures, texts, batch["subject"]), len(pictures), 0
+        if axes:
+            given = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), given)
+            first = number * jax.lax.axis_index(axes)
+        of_all = contrastive_loss(given[0], given[1], log_temperature, given[2])
+        value = jax.lax.dynamic_slice_in_dim(of_all, first, number)
+        return value, {"train/temperature": jnp.full(value.shape, jnp.exp(log_temperature))}
+
+    return loss
+
+
+def build(config, dataset):
+    model = build_encoders(config, dataset)
+    return task.Model(config, model, "dual_encoder", lambda key: init_params(model, key))
+
+
+def trainable(config, dataset, model):
+    prepare, optimizer = make_prepare(model.built), build_optimizer(config.training)
+    axes = ("data", "fsdp") if config.training.parallel == "jit" else ("data",)
+    held_out = held_out_loss(prepare, make_loss(model.built), dataset)
+    return Trainable(model.init, prepare, make_loss(model.built, axes), optimizer, held_out, config.evaluation.ema)
+
+
+train = functools.partial(task.train_one, trainable)
+open_run = functools.partial(task.open_run, check, load, build)
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    """Retrieval on the test set, and on as many training pictures."""
+    dataset, test = run.dataset, run.dataset.test
+    encoder = Encoder(config, run.model.module, run.params, dataset.shape[0])
+    few = rows_of(dataset.train, evenly(len(dataset.train["x"]), len(test["x"])))
+    found = {}
+    for name, part in (("training data", few), ("held-out data", test)):
+        pictures = encoder.embed_pictures(np.asarray(dataset.to_model(part["x"])))
+        found[name] = retrieval(pictures, encoder.embed_captions(part["caption_pooled"]), part["subject"])
+    about = f"Recall among {len(test['x'])} pairs, of which those of the same subject are right."
+    return Findings(found, [metrics_table(found, about)], heading="Retrieval", title="embeddings")

@@ -1,0 +1,1 @@
+"""Diffusion models: fields, model, objectives, loss, sampling, guidance, metrics and report."""

@@ -1,0 +1,123 @@
+"""Opening a run: the parameters of a checkpoint, and its model with data and sampler."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from experiments import data
+from experiments.cli.choices import named_object
+from experiments.cli.config import Config, ConfigError
+from experiments.cli.fields import Section
+from experiments.data import conditions
+from experiments.data.dataset import Dataset
+from experiments.models import inputs
+from experiments.models.devices import param_shapes
+from experiments.models.inputs import LATENTS
+from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
+from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion.fields import MODEL_FIELDS
+from experiments.tasks.diffusion.guidance import NO_EXTRAS, Extras
+from experiments.tasks.diffusion.model import at_params, build_model
+from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.task import Run
+from scorekit.checks import check_finite
+from scorekit.io import Loaded
+from scorekit.typing import PyTree
+
+FIELDS = Section(data=data.KINDS, conditions=conditions.FIELDS, latents=LATENTS, **MODEL_FIELDS)
+"""The fields that are read here."""
+
+
+def open_run(
+    config: Config,
+    workdir: Path,
+    step: int | None = None,
+    scales: Sequence[float] | None = None,
+    *,
+    on_latents=False,
+    any_coupling=False,
+    dataset: Dataset | None = None,
+    check_data: Callable[[Config, Dataset], None] | None = None,
+) -> Run:
+    """Loads the averaged parameters of a checkpoint.
+
+    Args:
+      step: the checkpoint, the newest by default.
+      scales: the guidance scales to sample at; by default all that the config names.
+      any_coupling: whether the caller accepts a model that has no score.
+      on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
+      dataset: its data, built by default.
+      check_data: a further check of the config and its data.
+    """
+    FIELDS.check_values(config)
+    saved = check_weights(config, workdir, step)
+    if config.get("latents") and not on_latents:
+        raise ConfigError(
+            f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
+        )
+    if not any_coupling:
+        check_score(config, f"--workdir={workdir}")
+    if dataset is None:
+        dataset = inputs.load_data(config, workdir)
+    check(config, dataset, scales)
+    if check_data is not None:
+        check_data(config, dataset)
+    check_encoder(config, dataset.encoder, saved, workdir)
+    check_class_names(dataset.class_names, saved, workdir)
+    model = build_model(config, dataset)
+    like = param_shapes(config, "network", lambda: model.init(jax.random.key(0)))
+    found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
+    model = at_params(model, params)
+    extras = _extras(config, workdir, found, like)
+    return Run(dataset, model, make_sampler(config, model, dataset, extras), params, found, extras)
+
+
+def check_score(config: Config, given: str) -> None:
+    """Raises an error, which begins with ``given``, for a model whose noise is not independent: it has no score."""
+    coupling = config.loss.coupling.name
+    if coupling != "independent":
+        raise ConfigError(
+            f"{given}: a model of config.loss.coupling.name={coupling} has no score, which this program needs; train "
+            f"one with loss.coupling.name=independent"
+        )
+
+
+def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
+    """The inputs of the rules of ``config.guidance`` from other checkpoints and averages."""
+    extras = NO_EXTRAS
+    if "autoguidance" in config.guidance:
+        weaker = config.rules.autoguidance
+        at = step if weaker.step is None else weaker.step
+        ema = config.sampling.ema if weaker.ema is None else weaker.ema
+        given = f"config.rules.autoguidance.step={at}, .ema={ema}"
+        if at > step or (at, ema) == (step, config.sampling.ema):
+            raise ConfigError(f"{given}: must be a step before the model's, {step}, or another average")
+        _, weak = restore(given, workdir, at, ema, like)
+        extras = extras._replace(weak=weak)
+    if "classifier" in config.guidance:
+        extras = extras._replace(
+            classifier=named_object("experiments.tasks.classifier.classifier:open_logits")(
+                config, config.rules.classifier
+            )
+        )
+    return extras
+
+
+def as_loaded(run: Run) -> Loaded:
+    """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
+    if run.model.divergence:
+        raise ConfigError(
+            f"config.loss.divergence={run.model.objective.divergence:g}: a network with a divergence head cannot be "
+            "exported: its file would not say which channels are the head"
+        )
+    if run.model.is_flow_map:
+        raise ConfigError(
+            "config.loss.flow_map: a flow map cannot be exported: its file would not say that the network takes the "
+            "length of a jump"
+        )
+    try:
+        check_finite(params=run.params)
+    except ValueError as error:
+        raise ConfigError(f"step {run.step} of the run cannot be exported: {error}; see --step") from None
+    return Loaded(run.model.module, run.params, run.model.preconditioning, run.model.shape)

@@ -1,0 +1,1 @@
+"""Flow maps, and students that take few steps, of a diffusion model."""

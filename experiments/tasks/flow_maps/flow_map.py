@@ -1,0 +1,216 @@
+"""A flow map of a config: a network that gets the length of the jump, with a divergence head or discriminators."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from experiments.cli.config import Config
+from experiments.models import choices
+from experiments.models.conditioning import GUIDANCE, null_conditions
+from experiments.tasks.diffusion.flow_maps import build_flow_map
+from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, likelihood_ends, takes_labels
+from experiments.tasks.flow_maps import critics
+from experiments.tasks.flow_maps.losses import FlowMapLoss
+from scorekit import flow_maps
+from scorekit import times as time_samplers
+from scorekit.likelihood import log_likelihood
+from scorekit.predictions import bounded_log_snr
+from scorekit.times import TimeSampler
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, Number, Prediction, PyTree
+
+Teacher = Callable[[Mapping[str, Any]], Denoiser]
+"""Conditions to the denoiser whose flow map is learned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMapModel(Model):
+    """A flow map X(x_t, t, s).
+
+    Attributes:
+      guidance_max: the largest γ that the map is conditioned on; None for one that is not.
+      divergence: whether the network has a divergence head, in further output channels.
+    """
+
+    objective: "FlowMapObjective"
+    guidance_max: float | None = None
+    divergence: bool = False
+    is_flow_map = True
+
+    def inputs(self, given: Given) -> dict[str, Any]:
+        named = by_name(given)
+        scale = named.pop(GUIDANCE, 1.0)
+        if "scalars" not in named:
+            named["scalars"] = self.scalars(scale, jnp.zeros(jnp.shape(named["labels"])))
+        if not takes_labels(self):
+            named.pop("labels", None)
+        return named
+
+    def scalars(self, scale: Any, span: Array) -> Array:
+        """The scalar conditions for jumps of length ``span`` ``(B,)`` of the clock.
+
+        ``(B,)``; with γ as a condition ``(B, 2)``, the other being its logarithm.
+        """
+        if self.guidance_max is None:
+            return span
+        return jnp.stack([span, jnp.broadcast_to(jnp.log(scale), span.shape)], axis=-1)
+
+    def init(self, key: Key) -> PyTree:
+        params, critic = super().init(key), self.objective.critic
+        if critic is None:
+            return params
+        labels = jnp.zeros(1, jnp.int32) if takes_labels(self) else None
+        of_critic = critic.inputs(jnp.zeros((1, *self.shape)), {"labels": labels})
+        return {**params, CRITIC: initialise(critic.module, jax.random.fold_in(key, 2), **of_critic)}
+
+    def network(self, params: PyTree, given: Given, dropout: Array | None = None, head: bool = False) -> Network:
+        both = super().network(params, given, dropout)
+        return Partial(functools.partial(_channels, head), both) if self.divergence else both
+
+    def denoiser(self, params: PyTree, given: Given) -> FlowMap:
+        return self.flow_map(params, given)
+
+    def flow_map(self, params: PyTree, given: Given, dropout: Array | None = None) -> FlowMap:
+        """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
+        two_times = Partial(functools.partial(_two_times, self, False), params, by_name(given), dropout)
+        return flow_maps.flow_map_from_network(two_times, self.schedule, self.target)
+
+    def divergence_head(
+        self, params: PyTree, given: Given, dropout: Array | None = None
+    ) -> Callable[[Array, Array, Array], Array]:
+        """The divergence head, ``(x_t, t, s) -> h``, shaped like ``x_t``."""
+        return Partial(functools.partial(_two_times, self, True), params, by_name(given), dropout)
+
+    def map_likelihood(self, params: PyTree, given: Given, x: Array, jumps: int, ends: tuple[Number, Number]):
+        """The likelihood of states at the first of these times by equal jumps to the last and the divergence head."""
+        log_det = flow_maps.log_det_from_network(self.divergence_head(params, given), self.schedule)
+        rule, ts = self.flow_map(params, given), jnp.linspace(ends[1], ends[0], jumps + 1)
+        return log_likelihood(None, rule, self.schedule, x, ts=ts, log_det=log_det)
+
+
+def _channels(head: bool, both: Network, x: Array, noise: Array) -> Array:
+    output = both(x, noise)
+    return output[..., x.shape[-1] :] if head else output[..., : x.shape[-1]]
+
+
+def _two_times(model: FlowMapModel, head: bool, params: PyTree, named: Mapping[str, Any], dropout, x_t, t, s):
+    clock = functools.partial(flow_maps.clock, model.schedule)
+    span = jnp.broadcast_to(clock(t) - clock(s), x_t.shape[:1])
+    given = {**named, "scalars": model.scalars(named.get(GUIDANCE, 1.0), span)}
+    return model.network(params, given, dropout, head)(x_t, t)
+
+
+def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:
+    """The flow map of a config from the parts of a diffusion model."""
+    of_map: FlowMapLoss = build_flow_map(config)
+    critic = critics.build(of_map, parts["shape"], num_classes, sizes)
+    weight = config.loss.divergence
+    objective = FlowMapObjective(choices.build_times(config), of_map, weight, critic)
+    module = parts["module"] if weight is None else parts["module"].clone(divergence=True)
+    further = {"guidance_max": config.loss.guidance_max, "divergence": weight is not None}
+    return FlowMapModel(**{**parts, "module": module}, **further, objective=objective)
+
+
+class FlowMapObjective(NamedTuple):
+    """A loss of two times.
+
+    Attributes:
+      times: distribution of the first time.
+      of_map: the loss and the draw of both times.
+      divergence: weight of the loss of the divergence head; None without one.
+      critic: discriminators that a generator is trained against; None without.
+      teacher: the denoiser whose flow map is learned; None learns the flow map of the data.
+    """
+
+    times: TimeSampler
+    of_map: FlowMapLoss
+    divergence: float | None = None
+    critic: critics.Critic | None = None
+    teacher: Teacher | None = None
+    learns_schedule = False
+
+    def draw(self, for_times, key, model, x, progress):
+        sampler = time_samplers.at_progress(self.times, progress)
+        times = self.of_map.draw(for_times, x.shape[0], sampler, model.schedule)
+        of_loss = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
+        draws: dict[str, Any] = {**of_loss, "times": times, "progress": jnp.full(x.shape[0], progress)}
+        if self.divergence is not None:
+            draws |= _of_divergence(jax.random.fold_in(key, 7), model, times, x)
+        return draws
+
+    def complete(self, key, model, prepared, batch):
+        given = dict(prepared["conditions"])
+        absent, shape = given["labels"] == model.num_classes, prepared["x"].shape[:1]
+        if model.guidance_max is not None:
+            scale = jax.random.uniform(jax.random.fold_in(key, 6), shape, maxval=model.guidance_max - 1.0)
+            given[GUIDANCE] = jnp.where(absent, 1.0, 1.0 + scale)
+        prepared = {**prepared, "conditions": given}
+        if self.of_map.of_batch:
+            labels = jnp.where(absent, -1, given["labels"])
+            prepared["drift_weights"] = flow_maps.drift_weights(labels, batch["label"], given.get(GUIDANCE, 1.0))
+        if self.critic is not None:
+            prepared["place"] = self.critic.draw(jax.random.fold_in(key, 8), shape[0])
+        return prepared
+
+    def loss(self, model, params, batch):
+        times, given, dropout = batch["times"], batch["conditions"], batch.get("dropout")
+        flow_map, x, eps = model.flow_map(params, given, dropout), batch["x"], batch["eps"]
+        source = self.source(model, params, batch)
+        value = self.of_map.loss(flow_map, model.schedule, x, eps, times, batch["progress"], **source) * times["weight"]
+        if self.divergence is not None:
+            value += self.divergence * flow_maps.divergence_loss(
+                model.divergence_head(params, given, dropout),
+                flow_map,
+                model.schedule,
+                x,
+                eps,
+                times["t"],
+                times["s"],
+                fraction=batch["fraction"],
+                probe=batch["probe"],
+                velocity=source.get("teacher"),
+            )
+        return value, {"log_snr": bounded_log_snr(times["t"], model.schedule), "eps_mse": value}
+
+    def source(self, model: FlowMapModel, params: PyTree, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What the map follows: data of the batch, discriminators, a teacher, or its own guided velocity."""
+        if "drift_weights" in batch:
+            return {"weights": batch["drift_weights"]}
+        if self.critic is not None:
+            return {"critic": functools.partial(self.critic.logits, params, batch["conditions"], batch["place"])}
+        if self.teacher is not None:
+            return {"teacher": self.teacher(batch["conditions"])}
+        return {} if model.guidance_max is None else {"velocity": guided_velocity(model, params, batch)}
+
+
+def _of_divergence(key: Key, model: FlowMapModel, times: dict[str, Array], x: Array) -> dict[str, Any]:
+    """The draws of a divergence head, and times of which half of the jumps lead to noise.
+
+    Half of these start where every likelihood does, within a factor of 2 of the noise of the data.
+    """
+    for_place, for_start, for_probe, for_way = jax.random.split(key, 4)
+    schedule, (n, *_) = model.schedule, x.shape
+    t, s, way = times["t"], times["s"], jax.random.uniform(for_way, (n,))
+    first = schedule.log_snr(likelihood_ends(model)[0]) - 2.0 * math.log(2.0) * jax.random.uniform(for_start, (n,))
+    start = jnp.where((way < 0.25) & (s < t), jnp.minimum(schedule.time_at(first), t), s)
+    both = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
+    if "middle" in times:
+        low, high = jnp.minimum(t, start), jnp.maximum(t, start)  # where they are equal, rounding may exchange them
+        both["middle"] = jnp.clip(flow_maps.middle_time(high, low, schedule), low, high)
+    return {
+        "times": times | both,
+        "fraction": jax.random.uniform(for_place, (n,)),
+        "probe": jax.random.rademacher(for_probe, x.shape, x.dtype),
+    }
+
+
+def guided_velocity(model: FlowMapModel, params: PyTree, batch: Mapping[str, Any]) -> Denoiser:
+    """``gamma v + (1 - gamma) v_u`` of the noised examples of a batch, with their γ and the map without conditions."""
+    absent = model.flow_map(params, null_conditions(model), batch.get("dropout"))
+    example, scale = Prediction(batch["x"], batch["eps"]), batch["conditions"][GUIDANCE]
+    return flow_maps.guided_velocity(example, absent, absent, scale)

@@ -1,0 +1,76 @@
+"""An invertible flow of any kind of data, whose density is exact: couplings, or an autoregressive flow."""
+
+import functools
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.cli.config import ConfigError
+from experiments.data import conditions
+from experiments.models import inputs
+from experiments.models.conditioning import dropout_rates
+from experiments.models.inputs import LATENTS
+from experiments.reporting.run_report import Findings
+from experiments.reporting.samples import drawing, sample_sections
+from experiments.reporting.tables import Table, metrics_table
+from experiments.tasks import task
+from experiments.tasks.flows import flow_metrics, flows
+from experiments.tasks.task import LEFT_OUT
+from experiments.training import build_optimizer
+from experiments.training.held_out import held_out_loss
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+
+FIELDS = task.fields(
+    "flow",
+    data.KINDS,
+    conditions=conditions.FIELDS.but("captions", "embeddings"),
+    latents=LATENTS,
+    **flows.FIELDS,
+    evaluation=flow_metrics.FIELDS,
+)
+OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
+check, check_continues, load, open_run = flows.check, check_same_run, inputs.load_data, flows.open_run
+fields = lambda config=None: FIELDS
+drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
+
+
+def build(config, dataset):
+    model = flows.build(config, dataset)
+    init, generate = functools.partial(flows.init_params, model, dataset), flows.make_sampler(config, model, dataset)
+    return task.Model(config, model, "network", init, generate)
+
+
+def trainable(config, dataset, model):
+    loss, prepare = flows.make_loss(model.built), functools.partial(flows.make_prepare, model.built, dataset)
+    return Trainable(
+        init=model.init,
+        prepare=prepare(dropout_rates(config)),
+        loss=loss,
+        optimizer=build_optimizer(config.training, module=model.built.module),
+        held_out=held_out_loss(prepare(), loss, dataset),
+        ema=config.sampling.ema,
+        draw=drawing(config, dataset, model.generate),
+    )
+
+
+train = functools.partial(task.train_one, trainable)
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
+        if given:
+            raise ConfigError(f"--{flag}: not for a flow, whose exact bits per dimension are always evaluated")
+    pictures, drawn = [], (config, run.dataset, run.generate, run.params)
+    if asked.stem is None:
+        folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"
+        pictures = sample_sections(folder, *drawn, title)
+        if config.evaluation.at_end is False:
+            return Findings({}, [], LEFT_OUT, pictures, title="flow")
+    found = flow_metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
+    kind = "with uniform dequantisation" if found.discrete else "a density, no dequantisation"
+    caption = f"Exact, of {len(found.bits)} test examples given their conditions; {kind}."
+    tables = [Table(["bits/dim", "standard error"], [[float(found.bits.mean()), found.error]], caption)]
+    tables += [metrics_table(found.rows, found.caption)] if found.rows else []
+    facts = {"bits/dim": float(found.bits.mean())}
+    loss = "Nats per dimension as logged and their running mean."
+    return Findings(found.values(), tables, facts, pictures, title="flow", loss=loss)

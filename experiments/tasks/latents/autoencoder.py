@@ -1,0 +1,269 @@
+"""An autoencoder with a compact latent from a config: its network, its loss, its distances."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import data
+from experiments.cli.choices import Choices
+from experiments.cli.config import Config, ConfigError, require_field
+from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
+from experiments.data.dataset import Batch, Dataset, in_blocks
+from experiments.models.devices import param_shapes
+from experiments.models.networks import SIZES, module
+from experiments.models.run_files import EVALUATED, check_average
+from scorekit import networks
+from scorekit.arguments import Count
+from scorekit.typing import Array, Key, PyTree
+
+AUTOENCODERS = Choices(
+    {"convolutional": "scorekit.networks:Autoencoder", "kl": "scorekit.networks:AutoencoderKL"},
+    "convolutional",
+    """What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
+    "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its latent.""",
+    ("data_channels",),
+    bounds=SIZES,
+    adapt=module,
+)
+
+STATISTICS_LIMIT = 2000
+"""Most training examples that the latents' mean and standard deviation are taken over."""
+
+SPECTRAL = 1.0
+
+
+class Latent(NamedTuple):
+    """The autoencoder of a config."""
+
+    module: networks.Autoencoder | networks.AutoencoderKL
+    loss: Config
+    dataset: Dataset
+
+
+FIELDS = Section(
+    autoencoder=AUTOENCODERS,
+    loss=Section(
+        sample=Field(1.0, NON_NEGATIVE, "Weight of the squared error, in units of the network's input."),
+        spectral=Field(SPECTRAL, NON_NEGATIVE, "Sounds: weight of the multi-resolution STFT loss."),
+        noise=Field(0.1, POSITIVE, """
+            Continuous latent of "convolutional": standard deviation of the noise that is added to it in training."""),
+        kl=Field(1e-2, NON_NEGATIVE, """
+            Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""),
+        commitment=Field(0.25, NON_NEGATIVE, "Codes: weight of the term that draws latents to their codes."),
+        revival=Field(0.1, NON_NEGATIVE, "Codes: weight of the term that draws unused codes to the latents."),
+        code_rate=Field(None, POSITIVE, """
+            Codes: their learning rate as a multiple of the networks'; None is 1. Latents move faster at the beginning
+            of training; codes that they leave behind are not used until they have caught up."""),
+        auxiliary=Field(None, NON_NEGATIVE, """
+            Several levels of codes: weight of the loss of reconstructions from the first levels alone, in the training
+            of encoder and codes; None is 1. The decoder is trained on it with weight 1 in any case: with 0 it decodes
+            the information that the first levels have without it."""),
+    ),
+    evaluation=Section(
+        num_samples=Field(500, Count(1), "Most test examples that distances are measured on."),
+        shown=Field(8, Count(1, 10**6), "Reconstructions that are written."),
+        ema=EVALUATED,
+    ),
+)  # fmt: skip
+"""The sections of an autoencoder's config beside ``data`` and ``training``."""
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Validates relations between fields; compiles nothing."""
+    data.check_not_symbols(config, dataset)
+    require_field(config, "data.name", dataset.axes > 0, "a data set of images or sounds")
+    data.check_no_pitch(dataset)
+    _module(config, 1)
+    unused = not hasattr(dataset, "sample_rate") and config.loss.spectral not in (0.0, SPECTRAL)
+    require_field(config, "loss.spectral", not unused, "left out: the data are no sounds")
+    check_average(config, "evaluation.ema")
+
+
+def _module(config: Config, data_channels: int) -> networks.Autoencoder | networks.AutoencoderKL:
+    return AUTOENCODERS.build(config, "autoencoder", data_channels=data_channels)
+
+
+def build_latent(config: Config, dataset: Dataset) -> Latent:
+    """Puts the parts of the config together."""
+    module = _module(config, dataset.shape[-1])
+    try:
+        module.latent_shape(dataset.shape)
+    except ValueError as error:
+        raise ConfigError(f"config.autoencoder: {error}") from error
+    x = jnp.zeros((1, *dataset.shape))
+    param_shapes(config, "autoencoder", lambda: module.init(jax.random.key(0), x))
+    return Latent(module, config.loss, dataset)
+
+
+def init_params(built: Latent, seed: int) -> PyTree:
+    """The initial parameters; the codes are latents of the first batch."""
+    module, dataset, key = built.module, built.dataset, jax.random.key(seed)
+    x = jax.jit(dataset.to_model)(dataset.batch(seed, 0, 64)["x"])
+    params = jax.jit(module.init)(key, x[:1])
+    if module.codes is None:
+        return params
+    apply, rng = jax.jit(module.apply, static_argnames="method"), np.random.default_rng(seed)
+    z, books = apply(params, x, method="encode"), np.array(codebooks(params))
+    for m in range(len(books)):  # the vectors of a level depend on the codes of those before
+        vectors = np.asarray(apply(params, z, method="code_levels")[m].target).reshape(-1, z.shape[-1])
+        books[m] = vectors[rng.choice(len(vectors), module.codes, replace=len(vectors) < module.codes)]
+        codebook = jnp.asarray(books).reshape(params["params"]["codebook"].shape)
+        params = {"params": {**params["params"], "codebook": codebook}}
+    return params
+
+
+def codebooks(params: PyTree) -> Array:
+    """The codes of each level, ``(M, K, D)``."""
+    codebook = params["params"]["codebook"]
+    return codebook.reshape(-1, *codebook.shape[-2:])
+
+
+def num_levels(module: networks.Autoencoder | networks.AutoencoderKL) -> int:
+    """The levels of the codes of an autoencoder, 0 of one without codes."""
+    return len(module.levels) if isinstance(module, networks.Autoencoder) and module.codes is not None else 0
+
+
+def make_prepare(built: Latent):
+    """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
+
+    def prepare(key: Key, batch: Batch) -> dict[str, Array]:
+        x = built.dataset.to_model(batch["x"])
+        found = {"x": x, "eps": jax.random.normal(key, (len(x), *built.module.latent_shape(x.shape[1:])))}
+        if (levels := num_levels(built.module)) > 1:
+            found["levels"] = jax.random.randint(jax.random.fold_in(key, 1), (len(x),), 1, levels)
+        return found
+
+    return prepare
+
+
+def make_loss(built: Latent):
+    """``(params, prepared batch) -> (loss of each example, its terms)``."""
+    module, weights = built.module, built.loss
+
+    def apply(params: PyTree, x: Any, method: str) -> Any:
+        return module.apply(params, x, method=method)
+
+    def decode_loss(params: PyTree, x: Array, z: Array, rest: Array | float):
+        """``rest``, with the distances of the decoded ``z`` from ``x``."""
+        y = apply(params, z, "decode")
+        squared = jnp.mean((y - x) ** 2, axis=tuple(range(1, x.ndim)))
+        terms = {"squared error": squared}
+        value = weights.sample * squared + rest
+        perceptual = built.dataset.perceptual_loss(y, x)
+        if perceptual is not None:
+            terms["spectral"] = perceptual
+            value += weights.spectral * perceptual
+        return value, terms
+
+    def loss(params: PyTree, batch: dict[str, Array]):
+        x = batch["x"]
+        if isinstance(module, networks.AutoencoderKL):
+            posterior = apply(params, x, "posterior")
+            return decode_loss(params, x, module.scale(posterior.sample(batch["eps"])), weights.kl * posterior.kl())
+        z = apply(params, x, "encode")
+        if module.codes is None:
+            rest = weights.kl * networks.fixed_noise_kl(z, weights.noise)
+            return decode_loss(params, x, z + weights.noise * batch["eps"], rest)
+        levels, rest = apply(params, z, "code_levels"), 0.0
+        for book, level in zip(codebooks(params), levels, strict=True):
+            positions = tuple(range(1, level.index.ndim))
+            rest += jnp.mean(level.codebook + weights.commitment * level.commitment, axis=positions)
+            rest += weights.revival * networks.revival_loss(level.target, book, level.index)
+        value, terms = decode_loss(params, x, levels[-1].values, rest)
+        if len(levels) == 1:
+            return value, terms
+        of_first = jnp.stack([level.values for level in levels])[batch["levels"] - 1, jnp.arange(len(x))]
+        fixed = jax.lax.stop_gradient(of_first)
+        weight = 1.0 if weights.auxiliary is None else weights.auxiliary
+        auxiliary, _ = decode_loss(params, x, fixed + weight * (of_first - fixed), 0.0)
+        return value + auxiliary, {**terms, "first levels": auxiliary}
+
+    return loss
+
+
+def make_encode(built: Latent, params: PyTree):
+    """Raw examples to latents, quantised to codes where there is one level of codes.
+
+    The codes of several levels cannot be found again from the sum of their vectors.
+    """
+
+    @jax.jit
+    def encode(x):
+        z = built.module.apply(params, built.dataset.to_model(x), method="encode")
+        return built.module.apply(params, z, method="quantise") if num_levels(built.module) == 1 else z
+
+    return encode
+
+
+def statistics(encode, dataset: Dataset, batch_size: int = 50) -> dict[str, list[float]]:
+    """Mean and standard deviation of each channel of the latents of training examples."""
+    x = dataset.train["x"][:STATISTICS_LIMIT]
+    z = in_blocks(encode, x, min(batch_size, len(x)))
+    flat = z.reshape(-1, z.shape[-1]).astype(np.float64)
+    return {"mean": flat.mean(0).tolist(), "standard deviation": np.maximum(flat.std(0), 1e-6).tolist()}
+
+
+def compression(built: Latent) -> dict[str, float]:
+    """How much smaller the latent is: in values, and with codes in bits."""
+    dataset = built.dataset
+    size, latent = math.prod(dataset.shape), built.module.latent_shape(dataset.shape)
+    values = math.prod(latent)
+    found = {"values of an example": float(size), "values of its latent": float(values)}
+    found["compression factor"] = size / values
+    if built.module.codes is not None:
+        positions = sum(math.prod(side // level for side in latent[:-1]) for level in built.module.levels)
+        bits = math.log2(built.module.codes) * positions
+        found["bits of its codes"] = bits
+        found["compression factor in bits"] = size * dataset.bits_per_value() / bits
+    return found
+
+
+def measure(built: Latent, params: PyTree, part: Batch, batch_size: int = 50) -> dict[str, float]:
+    """Distances of reconstructions from the originals, and the scale of the latent, as means over examples.
+
+    Root mean square errors are in units of the network's input; ``error, share of power`` is a ratio of squares. Also
+    the distances of the kind of data, and the perplexity of codes; of several levels of codes also the distances of
+    reconstructions from the first levels alone.
+    """
+    found, index, z = reconstruct(built, params, part, batch_size)
+    metrics, count = {}, len(found)
+    for k, values in zip(range(count, 0, -1), reversed(found), strict=True):
+        error, power, _ = (values.pop(name) for name in ("error", "power", "y"))
+        means = {"RMSE": float(np.sqrt(error.mean())), "error, share of power": float(error.mean() / power.mean())}
+        means.update({name: float(each.mean()) for name, each in values.items()})
+        metrics.update({name + f", {k} of {count} levels" * (k < count): value for name, value in means.items()})
+    metrics.update({"latent mean": float(z.mean()), "latent standard deviation": float(z.std())})
+    for m, level in enumerate(index, 1):
+        assert built.module.codes is not None
+        counts, of = networks.code_counts(jnp.asarray(level), built.module.codes), f", level {m}" * (count > 1)
+        metrics["perplexity of the codes" + of] = float(networks.perplexity(counts))
+        metrics["codes in use" + of] = float((counts > 0).sum())
+    return metrics
+
+
+def reconstruct(
+    built: Latent, params: PyTree, part: Batch, batch_size: int = 50
+) -> tuple[list[dict[str, np.ndarray]], list[np.ndarray], np.ndarray]:
+    """The reconstruction ``y`` of each example with its distances, by name, from the first level of codes, from two, …,
+    from all levels; the codes of each level; and the latents. Continuous latents count as one level without codes."""
+    module, dataset = built.module, built.dataset
+
+    def apply(x: Any, method: str) -> Any:
+        return module.apply(params, x, method=method)
+
+    @jax.jit
+    def run(x):
+        x = dataset.to_model(x)
+        z, axes = apply(x, "encode"), tuple(range(1, x.ndim))
+        levels = apply(z, "code_levels") if num_levels(module) else []
+        found = []
+        for values in [level.values for level in levels[:-1]] + [apply(z, "quantise")]:
+            y = apply(values, "decode")
+            error, power = jnp.mean((y - x) ** 2, axes), jnp.mean(x**2, axes)
+            found.append({"y": y, "error": error, "power": power, **dataset.distances(y, x)})
+        return found, [level.index for level in levels], z
+
+    return in_blocks(run, part["x"], min(batch_size, len(part["x"])))

@@ -1,0 +1,1 @@
+"""Posteriors of parameters given observations."""

@@ -1,0 +1,1 @@
+"""Sequences of symbols: autoregressive and masked models."""

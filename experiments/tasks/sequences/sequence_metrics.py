@@ -1,0 +1,140 @@
+"""Metrics of a trained model of sequences: bits per symbol of held-out data, samples, and what they cost."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.cli.config import Config, require
+from experiments.cli.fields import NON_NEGATIVE, Field, Section
+from experiments.data.dataset import in_blocks, rows_of
+from experiments.data.symbols import Symbols
+from experiments.models.devices import spread, spread_jit
+from experiments.models.samples import Generate, PartialSamples, check_samples, one_bar
+from experiments.tasks.sequences.sequences import Sequences, conditionals, map_of, token_denoiser
+from experiments.tasks.task import AT_END, SAMPLES
+from scorekit import autoregressive as ar
+from scorekit import discrete
+from scorekit.arguments import Count, Each
+from scorekit.typing import PyTree
+
+FIELDS = Section(
+    at_end=AT_END,
+    num_samples=SAMPLES,
+    guidance_scales=Field((1.0, 2.0), Each(NON_NEGATIVE), "Guidance scales to compare."),
+    bound_times=Field(32, Count(1, 10**6), "Diffusion: noise levels per test example in the variational bound."),
+)
+"""The section ``evaluation`` of a config of sequences."""
+
+
+_OF_BITS = 1
+FITTED = "classification accuracy score"
+"""The score of a classifier fitted to the samples: not for decoded test data, which it would be tested on."""
+
+
+class Bits(NamedTuple):
+    """Bits per symbol of held-out sequences given their classes.
+
+    Attributes:
+      total: mean over examples.
+      error: standard error of the mean; the error of a bound includes its random noise levels.
+      kind: "exact", or "bound" of a diffusion.
+      examples: number of test examples.
+      symbols: number of symbols of a sequence.
+      codes: size of the vocabulary.
+    """
+
+    total: float
+    error: float
+    kind: str
+    examples: int
+    symbols: int
+    codes: int
+
+
+class SequenceEvaluation(NamedTuple):
+    """All metrics of a run.
+
+    Attributes:
+      bits: bits of held-out data.
+      rows: metrics by name, of real test data and of samples at each guidance scale; empty where nothing measures them.
+      caption: explanation of the metrics of ``rows``.
+      seconds: seconds per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
+      batch: samples of that batch.
+    """
+
+    bits: Bits
+    rows: dict[str, dict[str, float]]
+    caption: str
+    seconds: float
+    batch: int
+
+    def values(self) -> dict[str, Any]:
+        """Every metric by one name, as for JSON."""
+        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
+        found |= {"bits per symbol": self.bits.total, "bits per symbol/standard error": self.bits.error}
+        return found | {"bits per symbol/kind": self.bits.kind, "seconds per sample": self.seconds}
+
+
+def evaluate(
+    config: Config,
+    model: Sequences,
+    dataset: Symbols,
+    params: PyTree,
+    generate: Generate,
+    partial: PartialSamples | None = None,
+) -> SequenceEvaluation:
+    """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
+    require(
+        config.sampling.given is None,
+        "sampling.given",
+        config.sampling.given,
+        "None in an evaluation: given notes are of the test data that samples are compared with",
+    )
+    bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
+    scales, num, size = (
+        config.evaluation.guidance_scales,
+        dataset.num_samples(config.evaluation.num_samples),
+        config.sampling.batch_size,
+    )
+    rows, labels = {}, np.arange(num, dtype=np.int32) % dataset.num_classes
+    if scorer is not None:
+        rows["real test data"] = scorer.real
+        if not dataset.coding.exact:
+            measured = scorer.samples(dataset.decoded(dataset.test), dataset.test["label"])
+            rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
+        with one_bar(partial, len(scales), num, size):
+            for scale in scales:
+                samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+                rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
+    few = np.resize(labels, min(size, num))
+    for seed in (0, 1):  # the first one compiles
+        start = time.perf_counter()
+        generate(params, seed, few, config.sampling.guidance_scale)
+        seconds = time.perf_counter() - start
+    return SequenceEvaluation(bits, rows, "" if scorer is None else scorer.caption, seconds / len(few), len(few))
+
+
+def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:
+    """The exact code length of an autoregressive model, or the variational bound of a diffusion."""
+
+    def values(params, key, part):
+        part = spread(part)
+        x, labels, dense_map = part["x"], part["label"], map_of(model, part)
+        if model.process is None:
+            return ar.bits_per_sample(conditionals(model, params, labels, dense_map=dense_map), x).bits_per_dim
+        denoiser, num_times = token_denoiser(model, params, labels, dense_map), config.evaluation.bound_times
+        bound = discrete.variational_bound(key, denoiser, model.process, x, num_times=num_times)
+        return bound.total / (model.length * math.log(2))
+
+    run = spread_jit(values)
+    few = rows_of(dataset.test, slice(dataset.max_evaluated))
+    examples, key = len(few["x"]), jax.random.fold_in(jax.random.key(config.seed), _OF_BITS)
+    block = lambda at: run(params, jax.random.fold_in(key, int(at[0])), rows_of(few, at))
+    bits = in_blocks(block, np.arange(examples), min(dataset.evaluation_batch, examples))
+    check_samples(bits, config.model, "bits per symbol of test examples")
+    error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan
+    kind = "exact" if model.process is None else "bound"
+    return Bits(float(bits.mean()), error, kind, examples, model.length, model.num_codes)

@@ -1,0 +1,91 @@
+"""A model of sequences of codes: autoregressive, or discrete diffusion."""
+
+import functools
+
+from experiments import data
+from experiments.cli import distributed
+from experiments.cli.config import ConfigError
+from experiments.models.inputs import LATENTS
+from experiments.models.run_files import check_average
+from experiments.reporting.run_report import Findings
+from experiments.reporting.samples import drawing, sample_sections
+from experiments.tasks import task
+from experiments.tasks.sequences import sequence_metrics, sequence_sampling, sequences
+from experiments.tasks.sequences.report import sequence_tables
+from experiments.tasks.task import LEFT_OUT
+from experiments.training import build_optimizer
+from experiments.training.held_out import held_out_loss
+from experiments.training.loop import Trainable
+from experiments.training.run import check_same_run
+
+FIELDS = task.fields(
+    "sequence",
+    data.KINDS,
+    latents=LATENTS,
+    **sequences.FIELDS,
+    sampling=sequence_sampling.FIELDS,
+    evaluation=sequence_metrics.FIELDS,
+)
+OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
+check_continues, load = check_same_run, sequences.load_data
+fields = lambda config=None: FIELDS
+
+
+def check(config, dataset):
+    sequence_sampling.check_all(config, dataset)
+    check_average(config, "sampling.ema")
+    dataset.num_samples(config.evaluation.num_samples)
+
+
+def build(config, dataset):
+    model = sequences.build_model(config, dataset)
+    init, generate = functools.partial(sequences.init_params, model), sequence_sampling.make_sampler
+    return task.Model(config, model, "network", init, generate(config, model, dataset))
+
+
+def trainable(config, dataset, model):
+    loss, prepare = sequences.make_loss(model.built), functools.partial(sequences.make_prepare, model.built, dataset)
+    return Trainable(
+        init=model.init,
+        prepare=prepare(config.loss.label_dropout),
+        loss=loss,
+        optimizer=build_optimizer(config.training, module=model.built.module),
+        held_out=held_out_loss(prepare(), loss, dataset),
+        ema=config.sampling.ema,
+        draw=drawing(config, dataset, model.generate),
+        gathers=getattr(model.built.module, "gathers", ()),
+    )
+
+
+train = functools.partial(task.train_one, trainable)
+
+
+def open_run(config, workdir, step=None, scales=None):
+    return sequence_sampling.open_run(config, workdir, step, scales)
+
+
+def drawn_by(config):
+    return config.model
+
+
+def evaluate(config, run, workdir, asked: task.Asked):
+    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
+        if given:
+            raise ConfigError(f"--{flag}: not for a model of sequences, whose bits per symbol are always evaluated")
+    arguments, pictures = (config, run.model, run.dataset, run.params, run.generate), []
+    if asked.stem is None:
+        folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
+        drawn = config, run.dataset, run.generate, run.params
+        pictures = sample_sections(folder, *drawn, title)
+        if config.evaluation.at_end is False:
+            return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
+    found = sequence_metrics.evaluate(*arguments, asked.partial)
+    facts = {"model": config.model, "bits per symbol": found.bits.total}
+    return Findings(
+        found.values(),
+        sequence_tables(found),
+        facts,
+        pictures,
+        title="sequences",
+        loss="Nats per symbol as logged and its running mean.",
+    )

@@ -1,0 +1,148 @@
+"""Runs out and in: an exported run gives the samples of the run, and a run starts from what was exported."""
+
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import changed, error_of, run
+
+from experiments import data
+from experiments.cli import command_line
+from experiments.tasks.diffusion import runs, task
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.fine_tuning import initial_params, take_unset
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.runs import as_loaded
+from scorekit import io
+from scorekit.io.preconditioning import LogSNRInput, ddpm, vp
+
+
+@pytest.fixture(scope="module")
+def exported(ring_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    workdir, out = folder / "run", folder / "ring"
+    shutil.copytree(ring_run, workdir)
+    (workdir / "evaluation.json").write_text(json.dumps({"samples/energy": 0.5}))
+    code, _, error = run("export", f"--workdir={workdir}", f"--out={out}", "--ema=none")
+    assert (code, error) == (0, "")
+    return out
+
+
+def start(config):
+    take_unset(config, data.build(config))
+    return initial_params(config, build_model(config, data.build(config)))
+
+
+def drawn_by_the_card(folder, monkeypatch):
+    """The variables of the code of a model card, run as it stands from the folder around it."""
+    monkeypatch.chdir(folder.parent)
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1], found)
+    return found
+
+
+SAMPLING = {
+    "as it is": [],
+    "guided": ["sampling.guidance_scale=3", "guidance=apg,dynamic_threshold", "rules.apg.momentum=-0.5"],
+    "stochastic": ["sampling.solver.name=ancestral", "sampling.grid.name=karras", "sampling.denoise=true"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", SAMPLING.values(), ids=SAMPLING)
+def test_the_example_of_the_card_draws_what_the_report_drew(ring_run, tmp_path, monkeypatch, overrides):
+    overrides = ["sampling.ema=none", "sampling.steps=4", "seed=3", *overrides]
+    config = changed(diffusion.saved(ring_run), *overrides)
+    opened = runs.open_run(config, ring_run)
+    labels = opened.dataset.preview().labels
+    expected = opened.generate(opened.params, config.seed, labels, config.sampling.guidance_scale)
+    given = [f"--config.{override}" for override in overrides]
+    assert run("export", f"--workdir={ring_run}", f"--out={tmp_path}/ring", *given)[0] == 0
+    found = drawn_by_the_card(tmp_path / "ring", monkeypatch)["x"]
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_has_diverged_is_not_exported(ring_run):
+    opened = runs.open_run(diffusion.saved(ring_run), ring_run)
+    params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
+    config = changed(diffusion.saved(ring_run), "loss.flow_map.name=lagrangian", "loss.divergence=0.5")
+    with_head = opened._replace(model=build_model(config, opened.dataset))
+    assert "divergence=0.5: a network with a divergence head cannot be exported" in error_of(as_loaded, with_head)
+    of_jumps = opened._replace(model=replace(with_head.model, divergence=False))
+    assert "config.loss.flow_map: a flow map cannot be exported" in error_of(as_loaded, of_jumps)
+    message = error_of(as_loaded, opened._replace(params=params))
+    assert re.search("step 1 of the run cannot be exported: params must be finite.* --step", message)
+
+
+def test_the_card_says_what_was_trained(exported):
+    card = (exported / "README.md").read_text()
+    for row in ("step | 1", "average | none", "samples/energy | 0.5", "guidance | classifier_free, γ = 1.5"):
+        assert f"| {row} |" in card
+
+
+def test_a_run_starts_from_what_was_exported(ring_run, exported):
+    config = changed(diffusion.saved(ring_run), f"init_from={exported}")
+    dataset = data.build(config)
+    task.check(config, dataset)
+    one = task.trainable(config, dataset, task.build(config, dataset))
+    chex.assert_trees_all_equal(one.init(jax.random.key(0)), io.load(exported).params)
+
+
+def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
+    config = changed(diffusion.saved(ring_run), f"init_from={exported}", "loss.flow_map.name=consistency_tuning")
+    model, loaded = build_model(config, data.build(config)), io.load(exported)
+    params, labels = initial_params(config, model), jnp.array([0, 3])
+    x, t = jnp.ones((2, 2)), jnp.array([0.4, 0.9])
+    expected = loaded.denoiser(labels=labels)(x, t).x0
+    np.testing.assert_allclose(model.flow_map(params, labels)(x, t, 0 * t).x0, expected, rtol=1e-5, atol=1e-6)
+    assert "scalars" in params["params"]["conditioning"]
+
+
+def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_that_mend_it(ring_run, exported):
+    texts = [
+        "network.features=16",
+        "network.blocks=2",
+        "loss.target.name=eps",
+        "preconditioning.noise.name=vp",
+        "preconditioning.sigma_data=0.5",
+    ]
+    config = changed(diffusion.saved(ring_run), f"init_from={exported}", *texts)
+    head, found = error_of(take_unset, config, data.build(config)).split(" must have its values: ")
+    assert head == f"config.init_from={exported}: the config"
+    _, wanted = command_line.split_overrides(shlex.split(found))
+    assert dict(wanted) == {
+        "network.features": "8",
+        "network.blocks": "1",
+        "loss.target.name": "v",
+        "preconditioning.noise.name": "log_snr",
+        "preconditioning.sigma_data": "None",
+    }
+    for field, text in wanted:
+        command_line.override(config, field, text)
+    start(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["preconditioning.noise.scale=-0.125"], LogSNRInput(scale=-0.125)),
+        (
+            ["preconditioning.noise.name=timestep", "preconditioning.noise.betas=scaled_linear"],
+            ddpm("scaled_linear").noise_input,
+        ),
+        (["preconditioning.noise.name=vp"], vp().noise_input),
+    ],
+)
+def test_the_preconditioning_is_that_of_the_config(ring_run, overrides, expected):
+    config = changed(diffusion.saved(ring_run), *overrides, "preconditioning.sigma_data=0.5")
+    model = build_model(config, data.build(config))
+    chex.assert_trees_all_close(model.noise_input, expected, rtol=1e-7)
+    assert model.preconditioning.sigma_data == 0.5

@@ -1,0 +1,97 @@
+"""The solver and the time grid of a config, by name and from the file of a tuned grid."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import changed, error_of
+
+from experiments import data
+from experiments.configs.points import mixture_2d
+from experiments.models import choices
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.sampling import SOLVERS, build_sampler
+from scorekit import schedules, solvers, tuning
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A config that names the file of a grid for Euler on its schedule."""
+    found = tuning.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    path = tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+    fields = f"sampling.steps=2 sampling.solver.name=euler sampling.grid.name=file sampling.grid.path={path}"
+    return changed(mixture_2d, *fields.split())
+
+
+def test_a_config_names_a_saved_grid(saved):
+    config = changed(saved, "sampling.grid.t_max=0.999")  # of the run's own grid; the file has its times
+    solver, ts = build_sampler(config, choices.build_schedule(config))
+    assert solver == solvers.Euler()
+    np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
+    checks.check(config, data.build(config))
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("steps=3", r"config.sampling.grid \(file\): sampling.steps must be 2, as tuned in .*, got 3"),
+        ("solver.name=heun", r"config.sampling.grid.path=.*: solver must be the one that .* Euler\(\), got Heun"),
+        ("grid.path=nowhere.json", r"grid \(file\): path must be a file .* nowhere.json: no such file"),
+        ("grid.path=None", r"config.sampling.grid.path=None: must be set for sampling.grid.name=file"),
+    ],
+)
+def test_a_saved_grid_for_another_sampler_raises(saved, field, message):
+    config = changed(saved, f"sampling.{field}")
+    assert re.search(message, error_of(build_sampler, config, choices.build_schedule(config)))
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "power"),
+    [
+        ({}, solvers.UniPC(predictor=3, coordinate="flow"), 2.5),  # the default, which is the recommended one
+        ({"solver": "unipc", "grid": "vp_quadratic"}, solvers.UniPC(coordinate="flow"), 3.0),
+    ],
+    ids=["default", "unipc"],
+)
+@pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "linear_vp", "rectified_flow", "sub_vp"])
+def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power):
+    config = mixture_2d.get_config()
+    config.schedule.name = name
+    for section, value in choice.items():
+        config.sampling[section].name = value
+    schedule = choices.build_schedule(config)
+    solver, ts = build_sampler(config, schedule)
+    assert solver == expected
+    assert ts.shape == (config.sampling.steps + 1,)
+    assert (np.diff(ts) < 0).all()
+    assert ts[-1] == 0.0
+    vp = schedules.linear_vp()
+    levels = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=power)), *schedule.log_snr(np.array([1.0, 0.0])))
+    if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
+        np.testing.assert_allclose(schedule.log_snr(ts)[:-1], levels[:-1], rtol=1e-3, atol=1e-3)
+
+
+def test_the_printed_range_of_an_order_is_what_the_solver_allows():
+    (field,) = [field for field in diffusion.FIELDS.rows() if field.path == "sampling.solver.name"]
+    found = {}
+    for choice in field.choices:
+        for argument in choice.arguments:
+            bound = re.fullmatch(r"int in \[1, (\d+)\]", argument.allowed)
+            if bound is not None:
+                name, most = argument.path.split(".")[-1], int(bound[1])
+                found[choice.name] = most
+                SOLVERS[choice.name](**{name: most})
+                with pytest.raises(ValueError, match=f"{name} must be an integer from 1 to {most}"):
+                    SOLVERS[choice.name](**{name: most + 1})
+    assert (len(found), found["dpm_solver"], found["adams_bashforth"], found["sa_solver"]) == (8, 3, 4, 4)
+
+
+def test_every_solver_of_the_library_that_a_config_can_describe_has_a_name():
+    names = """
+        adams_bashforth ancestral annealed_langevin ddim deis dpm_solver dpmpp_2m dpmpp_2m_sde dpmpp_3m dpmpp_3m_sde
+        edm_stochastic euler euler_maruyama exponential_adams_bashforth flow_map heun ipndm linear_multistep midpoint
+        multistep_consistency predictor_corrector recommended reverse_diffusion rk4 sa_solver stochastic_heun unipc
+    """
+    assert list(SOLVERS) == names.split()

@@ -1,0 +1,151 @@
+"""Flow maps of a config: every loss trains the two-time network, and only what fits together is accepted."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from parameters import random_params
+from programs import changed
+
+from experiments import data
+from experiments.configs.images import smoke
+from experiments.configs.points import flow_map_2d
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.sampling import make_sampler
+from scorekit import densities, flow_maps, schedules, times, training
+
+SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling.batch_size=16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in FLOW_MAPS if name not in ("none", "adversarial", "lagrangian", "mean_flow")]
+)
+def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
+    ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
+    config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
+    dataset = data.build(config)
+    checks.check(config, dataset)
+    model = build_model(config, dataset)
+    params = random_params(model, 0.3)
+    prepare, loss = make_prepare(model, dataset), make_loss(model)
+    batch = {"x": jax.random.normal(jax.random.key(3), (32, 2)), "label": jnp.zeros(32, jnp.int32)}
+
+    @jax.jit
+    def run(params):
+        prepared = prepare(jax.random.key(1), batch)
+        return jax.value_and_grad(lambda p: loss(p, prepared)[0].mean())(params)
+
+    value, slopes = run(params)
+    assert value > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes["params"]["conditioning"]["scalars"]))
+    assert ends_only or np.all(slopes["params"]["divergence"]["bias"] != 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eulerian", "lagrangian", "progressive", "shortcut"])
+def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_itself(name):
+    schedule, gaussian = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
+    found = FLOW_MAPS[name](diagonal=0.5, power=0.0)
+    drawn = found.draw(jax.random.key(0), 12, times.uniform(0.05, 0.95), schedule)
+    exact, (x0, eps) = flow_maps.exact_map(gaussian, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
+    other = lambda x, t, s=None: exact(x, t)  # jumps along the velocity at their start
+    loss = lambda flow_map: lambda drawn: found.loss(flow_map, schedule, x0, eps, drawn, jnp.ones(12))
+    losses, of_other = jax.jit(lambda drawn: (loss(exact)(drawn), loss(other)(drawn)))(drawn)
+    alpha, sigma = schedule.alpha(drawn["t"])[:, None], schedule.sigma(drawn["t"])[:, None]
+    pair = exact(alpha * x0 + sigma * eps, drawn["t"])
+    matching = jnp.mean((pair.eps - pair.x0 - (eps - x0)) ** 2, axis=-1)
+    np.testing.assert_allclose(losses[:6], matching[:6], rtol=1e-3)
+    longer = np.asarray(flow_maps.clock(schedule, drawn["t"]) - flow_maps.clock(schedule, drawn["s"]))[6:] > 0.05
+    assert longer.sum() >= 2
+    np.testing.assert_allclose(losses[6:][longer], 0.0, atol=1e-5)
+    assert of_other[6:][longer].max() > 1e-3
+
+
+@pytest.mark.slow
+def test_sampling_in_one_step_is_one_jump_of_the_map():
+    config = changed(SMALL, "loss.flow_map.name=shortcut")
+    dataset = data.build(config)
+    model = build_model(config, dataset)
+    params = random_params(model, 0.3)
+    labels = np.zeros(16, np.int32)
+    samples = make_sampler(config, model, dataset)(params, 0, labels, 1.0)
+    assert samples.shape == (16, 2)
+    flow_map, x, t = model.denoiser(params, labels), jnp.ones((16, 2)), jnp.full(16, 0.5)
+    tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
+    np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
+    assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
+
+
+ADVERSARIAL = (
+    "loss.flow_map.name=adversarial",
+    "loss.flow_map.windows=4,8",
+    "loss.flow_map.channels=4",
+    "loss.flow_map.depth=1",
+    "guidance=conditional",
+    "sampling.solver.name=flow_map",
+    "sampling.grid.name=uniform",
+    "sampling.guidance_scale=1.0",
+    "sampling.steps=1",
+    "evaluation.guidance_scales=1.0",
+)
+
+
+@pytest.mark.slow
+def test_generator_and_discriminators_get_their_own_gradients():
+    config = changed(smoke, *ADVERSARIAL, "loss.flow_map.penalty=0.3")
+    dataset = data.build(config)
+    checks.check(config, dataset)
+    model = build_model(config, dataset)
+    params = random_params(model, 0.2)
+    prepared = jax.jit(make_prepare(model, dataset))(jax.random.key(1), dataset.batch(0, 0, 8))
+    given, place, noise = prepared["conditions"], prepared["place"], model.schedule.sigma(1.0) * prepared["eps"]
+
+    def parts(network, critic):
+        """The loss of the generator, and of the discriminators, written out."""
+        samples = flow_map({**params, **network}, noise, jnp.ones(8), jnp.zeros(8)).x0
+        logits = lambda x: model.objective.critic.logits({"critic": critic}, given, place, x)
+        softplus = lambda x, sign: sum(jnp.mean(jax.nn.softplus(sign * each)) for each in logits(x))
+        mean = lambda x: sum(each.mean(1) for each in logits(x)).sum()
+        penalty = 0.5 * jnp.sum(jax.grad(mean)(prepared["x"]) ** 2) / 8
+        return softplus(samples, -1), softplus(prepared["x"], -1) + softplus(samples, 1) + 0.3 * penalty
+
+    flow_map = lambda params, x, t, s: model.denoiser(params, given)(x, t, s)
+    network = {name: leaf for name, leaf in params.items() if name != "critic"}
+    loss = lambda params: make_loss(model)(params, prepared)[0].mean()
+    value, slopes = jax.jit(jax.value_and_grad(loss))(params)
+    of_network = jax.jit(jax.grad(lambda network: parts(network, params["critic"])[0]))(network)
+    of_critic = jax.jit(jax.grad(lambda critic: parts(network, critic)[1]))(params["critic"])
+    np.testing.assert_allclose(value, sum(jax.jit(parts)(network, params["critic"])), rtol=1e-4)
+    for name, expected in {**of_network, "critic": of_critic}.items():
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+        jax.tree.map(close, slopes[name], expected)
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected)) > 1e-3
+
+
+DRIFTING = "loss.flow_map.name=drifting"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
+def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
+    config = changed(SMALL, DRIFTING, "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
+    dataset = data.build(config)
+    checks.check(config, dataset)
+    model = build_model(config, dataset)
+    params, found, optimizer = random_params(model, 0.3), [], optax.sgd(1.0)
+    prepare, loss = make_prepare(model, dataset, {"labels": 0.25}), make_loss(model)
+    for mesh in (training.make_mesh(1, jax.devices()[:1]), training.make_mesh(2, jax.devices()[:4])):
+        state = training.init_state(jax.random.key(0), jax.tree.map(jnp.array, params), optimizer, (0.9,))
+        step = training.make_train_step(prepare, loss, optimizer, mesh=mesh)
+        state, metrics = step(state, dataset.batch(0, 0, 32))
+        found.append(jax.tree.map(np.asarray, (state.params, metrics["loss"])))
+    chex.assert_trees_all_close(*found, rtol=1e-4, atol=1e-5)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0][0], params)
+    assert max(jax.tree.leaves(moved)) > 1e-3

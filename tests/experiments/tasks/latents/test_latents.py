@@ -1,0 +1,224 @@
+"""Latents as a data set, and codes that samples are quantised to, by autoencoders that are not trained."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parameters import random_params
+from programs import changed, error_of, save_run
+
+from experiments import data
+from experiments.configs import base
+from experiments.configs.images import smoke
+from experiments.models.inputs import load_data
+from experiments.tasks.diffusion.metrics.run_metrics import evaluate
+from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents.latents import STATISTICS, Latents, code_margin, open_latents
+from scorekit.networks import fixed_noise_kl
+
+PARTS = "train[:40]", "test[:40]"
+
+
+def latent_config(codes=None, **loss):
+    config = base.get_config("autoencoder")
+    config.data.train_split, config.data.test_split = PARTS
+    config.autoencoder.update(channels=8, multipliers=(1,), patch=2, latent_channels=3, codes=codes)
+    config.evaluation.ema = "none"
+    config.loss.update(loss)
+    return config
+
+
+def model_config(folder=None):
+    config = smoke.get_config()
+    config.data.train_split, config.data.test_split = PARTS
+    config.latents = None if folder is None else str(folder)
+    config.sampling.ema = "none"
+    return config
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.build(latent_config())
+
+
+@pytest.fixture(scope="module")
+def initial(digits):
+    """The initial parameters of the discrete autoencoder; without its codes, they are those of the continuous one."""
+    return autoencoder.init_params(autoencoder.build_latent(latent_config(16), digits), 0)
+
+
+@pytest.fixture(scope="module")
+def prepared(digits):
+    """The test examples as a batch of training, with noise for their latents."""
+    prepare = autoencoder.make_prepare(autoencoder.build_latent(latent_config(), digits))
+    return jax.jit(prepare)(jax.random.key(0), digits.test)
+
+
+@pytest.fixture(scope="module", params=[None, 16], ids=["continuous", "discrete"])
+def run(request, digits, initial, tmp_path_factory):
+    """The folder of an autoencoder that is not trained, as its program leaves it; what it is built of."""
+    folder, config = tmp_path_factory.mktemp("run"), latent_config(request.param)
+    built = autoencoder.build_latent(config, digits)
+    kept = {name: value for name, value in initial["params"].items() if name != "codebook" or request.param}
+    params = {"params": kept}
+    save_run(folder, config, params)
+    encode = autoencoder.make_encode(built, params)
+    (folder / STATISTICS).write_text(json.dumps(autoencoder.statistics(encode, digits)))
+    return folder, built, params, encode
+
+
+@pytest.fixture(scope="module")
+def latents(run):
+    found = load_data(model_config(run[0]))
+    assert isinstance(found, Latents)
+    return found
+
+
+@pytest.mark.slow
+def test_latents_are_standardised_and_decoded_to_data(latents, run, digits):
+    _, built, params, encode = run
+    assert latents.shape == latents.train["x"].shape[1:] == (4, 4, 3)
+    np.testing.assert_allclose(latents.train["x"].mean((0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(latents.train["x"].std((0, 1, 2)), 1, atol=1e-4)
+    np.testing.assert_array_equal(latents.train["label"], digits.train["label"])
+    np.testing.assert_array_equal(latents.real(latents.test), digits.real(digits.test))
+    decode = jax.jit(lambda z: digits.from_model(built.module.apply(params, z, method="decode")))
+    decoded = jax.jit(lambda x: latents.from_model(latents.to_model(x)))(latents.test["x"])
+    np.testing.assert_allclose(decoded, decode(encode(digits.test["x"])), atol=1e-3)
+
+
+def test_batches_of_latents_are_a_pure_function_of_the_step(latents):
+    one, again, other = (latents.batch(0, step, 7) for step in (3, 3, 4))
+    assert set(one) == {"x", "label"}
+    np.testing.assert_array_equal(one["x"], again["x"])
+    assert not np.array_equal(one["x"], other["x"])
+    row = np.flatnonzero((latents.train["x"] == one["x"][0]).all((1, 2, 3)))[0]
+    assert latents.train["label"][row] == one["label"][0]
+
+
+def test_samples_are_quantised_to_codes_before_they_are_decoded(latents):
+    x = latents.test["x"][:4]
+    noisy = x + 1e-3 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    quantise = jax.jit(latents.quantise)
+    if latents.codes is None:
+        np.testing.assert_allclose(quantise(noisy), noisy, atol=1e-5)
+        return
+    np.testing.assert_allclose(quantise(noisy), x, atol=1e-5)
+    decode = jax.jit(latents.from_model)
+    np.testing.assert_array_equal(decode(noisy), decode(x))
+
+
+def test_code_margin_is_relative_to_the_distance_between_codes(latents):
+    codes = latents.codes
+    if codes is None:
+        with pytest.raises(ValueError, match="must have codes, they are continuous"):
+            latents.index(jnp.zeros((1, 4, 4, 3)))
+        return
+    shape = latents.test["x"][:4].shape
+    found = code_margin(latents, latents.test["x"][:4])
+    assert found == pytest.approx({"distance": 0.0, "unambiguous": 1.0}, abs=1e-5)
+    codes = np.asarray(codes)
+    between = np.linalg.norm(codes[:, None] - codes[None], axis=-1) + np.diag(np.full(len(codes), np.inf))
+    i, j = np.unravel_index(between.argmin(), between.shape)  # nearest neighbours of each other
+    found = code_margin(latents, np.broadcast_to(codes[i] + 0.49 * (codes[j] - codes[i]), shape))
+    assert found == pytest.approx({"distance": 0.49, "unambiguous": 1.0}, rel=1e-3)
+    found = code_margin(latents, np.broadcast_to(codes[i] - 0.8 * (codes[j] - codes[i]), shape))
+    assert found["unambiguous"] == 0.0
+
+
+@pytest.mark.slow
+def test_models_of_latents_are_evaluated_on_pictures(latents, run):
+    config = model_config(run[0])
+    config.network.update(multipliers=(1,), attention_resolutions=())
+    config.evaluation.guidance_scales = (1.0,)
+    model = build_model(config, latents)
+    generate = make_sampler(config, model, latents)
+    params = random_params(model, 1e-3)
+    samples = generate(params, 0, np.arange(3), 1.0)
+    assert samples.shape == (3, 8, 8, 1)
+    found = evaluate(config, model, latents, params, generate).values()
+    assert found["real test data/class accuracy"] > 0.5
+    discrete = latents.codes is not None
+    assert ("quantisation/unambiguous" in found) == discrete
+    if discrete:
+        rising = [found[f"quantisation/accuracy at log-SNR {level}"] for level in (-4, 0, 6)]
+        assert 0 <= rising[0] < 1
+        assert rising[0] < rising[2] <= 1
+
+
+def test_opening_latents_needs_a_finished_run_on_the_same_data_in_memory(run, digits, tmp_path, monkeypatch):
+    message = error_of(open_latents, model_config(tmp_path), digits)
+    assert message.startswith(f"config.latents={tmp_path}: there is no finished run here (no config.json)")
+    other = changed(model_config(run[0]), "data.set=mnist")
+    words = "was trained with config.data.set=sklearn_digits, this config has mnist"
+    assert words in error_of(open_latents, other, digits)
+    monkeypatch.setattr(digits, "streaming", True)
+    words = "config.data.streaming=None: must be False: latents are kept in memory"
+    assert words in error_of(open_latents, model_config(run[0]), digits)
+
+
+# ---- the autoencoder ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_measure_agrees_with_the_terms_of_the_loss(run, digits, prepared):
+    _, built, params, _ = run
+    config = {"noise": 1e-4, "kl": 0.0, "commitment": 0.0, "revival": 0.0}
+
+    @jax.jit
+    def losses(params, prepared):
+        """The loss, its terms, and the loss with half of the divergence."""
+        parts = []
+        for kl in (0.0, 0.5):
+            loss = autoencoder.make_loss(built._replace(loss=latent_config(**{**config, "kl": kl}).loss))
+            parts.append(loss(params, prepared))
+        z = built.module.apply(params, prepared["x"], method="encode")
+        divergence = fixed_noise_kl(z, 1e-4)
+        quantised = built.module.apply(params, z, method="quantise")
+        return *parts[0], parts[1][0], divergence, z, quantised
+
+    value, terms, with_kl, divergence, z, quantised = jax.tree.map(np.asarray, losses(params, prepared))
+    found = autoencoder.measure(built, params, digits.test, batch_size=17)
+    assert found["RMSE"] == pytest.approx(float(np.sqrt(terms["squared error"].mean())), rel=1e-3)
+    if built.module.codes is None:
+        np.testing.assert_allclose(value, terms["squared error"], rtol=1e-6)
+        np.testing.assert_allclose(with_kl - value, 0.5 * divergence, rtol=1e-4)
+        assert set(found) == {"RMSE", "error, share of power", "latent mean", "latent standard deviation"}
+    else:
+        np.testing.assert_allclose(value - terms["squared error"], ((z - quantised) ** 2).mean((1, 2, 3)), rtol=1e-4)
+        assert 1 < found["perplexity of the codes"] <= found["codes in use"] <= 16
+
+
+def test_compression_counts_values_and_bits(run):
+    built = run[1]
+    found = autoencoder.compression(built)
+    assert found["compression factor"] == 64 / 48
+    if built.module.codes is not None:
+        assert found["bits of its codes"] == 16 * 4
+        assert found["compression factor in bits"] == pytest.approx(64 * np.log2(17) / 64)
+
+
+@pytest.mark.slow
+def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the_loss(digits):
+    config = base.get_config("autoencoder")
+    config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
+    config.loss.kl = 0.5
+    autoencoder.check(config, digits)
+    built = autoencoder.build_latent(config, digits)
+    params = autoencoder.init_params(built, 0)
+    batch = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), {"x": digits.test["x"][:8]})
+
+    @jax.jit
+    def run(params, batch):
+        apply = lambda method, *args: built.module.apply(params, *args, method=method)
+        z, divergence = apply("encode", batch["x"], batch["eps"]), apply("posterior", batch["x"]).kl()
+        return *autoencoder.make_loss(built)(params, batch), apply("decode", z), divergence
+
+    value, terms, y, divergence = jax.device_get(run(params, batch))
+    squared = ((y - batch["x"]) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(terms["squared error"], squared, rtol=1e-4)
+    np.testing.assert_allclose(value, squared + 0.5 * divergence, rtol=1e-4)
