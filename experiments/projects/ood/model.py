@@ -19,7 +19,7 @@ from experiments.tasks.diffusion import task
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.model import Model, at_params, unconditional
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.flows import flows
+from experiments.tasks.flows import model as flows
 from experiments.training.run import check_same_run
 from experiments.training.train_network import train_network
 from scorekit import denoisers, densities, likelihood, process, schedules, solvers

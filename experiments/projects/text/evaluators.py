@@ -18,7 +18,7 @@ from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of
 from experiments.projects.text.examples import Gallery
 from experiments.projects.text.stages import Stage
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.contrastive import embeddings
 from scorekit.io import as_path
 

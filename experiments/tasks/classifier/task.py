@@ -15,7 +15,7 @@ from experiments.models.run_files import restore
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
 from experiments.tasks import task
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.classifier.report import accuracy_picture, classifier_table
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss

@@ -97,9 +97,7 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
         extras = extras._replace(
-            classifier=named_object("experiments.tasks.classifier.classifier:open_logits")(
-                config, config.rules.classifier
-            )
+            classifier=named_object("experiments.tasks.classifier.model:open_logits")(config, config.rules.classifier)
         )
     return extras
 

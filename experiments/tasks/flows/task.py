@@ -13,7 +13,8 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
-from experiments.tasks.flows import flow_metrics, flows
+from experiments.tasks.flows import metrics
+from experiments.tasks.flows import model as flows
 from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
@@ -26,7 +27,7 @@ FIELDS = task.fields(
     conditions=conditions.FIELDS.but("captions", "embeddings"),
     latents=LATENTS,
     **flows.FIELDS,
-    evaluation=flow_metrics.FIELDS,
+    evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
 check, check_continues, load, open_run = flows.check, check_same_run, inputs.load_data, flows.open_run
@@ -66,7 +67,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
         pictures = sample_sections(folder, *drawn, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], LEFT_OUT, pictures, title="flow")
-    found = flow_metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
+    found = metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
     kind = "with uniform dequantisation" if found.discrete else "a density, no dequantisation"
     caption = f"Exact, of {len(found.bits)} test examples given their conditions; {kind}."
     tables = [Table(["bits/dim", "standard error"], [[float(found.bits.mean()), found.error]], caption)]

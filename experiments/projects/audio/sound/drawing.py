@@ -20,7 +20,7 @@ from experiments.reporting.grids import pitch_name
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.runs import open_run
 from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
-from experiments.tasks.flows import flows
+from experiments.tasks.flows import model as flows
 from experiments.tasks.task import Run
 from scorekit import audio, metrics
 

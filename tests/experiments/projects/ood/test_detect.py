@@ -13,7 +13,7 @@ from experiments.projects.ood.experiment import Outcome
 from experiments.projects.ood.model import open_model
 from experiments.projects.ood.scores import Separation
 from experiments.tasks import saved
-from experiments.tasks.flows import flows
+from experiments.tasks.flows import model as flows
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
 from experiments.models import inputs, run_files
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.contrastive import task
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.latents import autoencoder, latents

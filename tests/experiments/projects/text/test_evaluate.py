@@ -22,7 +22,7 @@ from experiments.projects.text import evaluation_report, evaluators, examples, m
 from experiments.projects.text.cells import Cell, by_style, grid, kept, thresholded
 from experiments.projects.text.evaluators import Evaluator
 from experiments.projects.text.stages import Stage
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
 from experiments.tasks.diffusion.metrics.inception import to_bytes
 

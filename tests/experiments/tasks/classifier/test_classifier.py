@@ -9,7 +9,7 @@ from programs import error_of
 
 from experiments.cli.config import ConfigError, check_config, load_resolved, save_resolved
 from experiments.configs.images import digits_classifier, smoke
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.diffusion import task as diffusion
 
 

@@ -20,7 +20,7 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models.run_files import restore
-from experiments.tasks.classifier import classifier
+from experiments.tasks.classifier import model as classifier
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.fine_tuning import initial_params
 from experiments.tasks.diffusion.loss import make_loss

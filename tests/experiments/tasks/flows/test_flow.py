@@ -11,7 +11,7 @@ from programs import changed, fails, given, succeeds
 
 from experiments.configs.images import digits_flow
 from experiments.data.dataset import rows_of
-from experiments.tasks.flows import flows
+from experiments.tasks.flows import model as flows
 from experiments.tasks.flows import task as task
 
 SMALL = "network.features=8 network.steps=1 network.transform=affine"

@@ -11,7 +11,7 @@ from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, in_blocks, rows_of
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.samples import Generate, PartialSamples, check_samples, one_bar
-from experiments.tasks.flows.flows import Flows, bits_per_dim
+from experiments.tasks.flows.model import Flows, bits_per_dim
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit.arguments import Each
 from scorekit.typing import PyTree
