@@ -35,4 +35,4 @@ def load_data(config: Config, workdir: Path | None = None) -> Dataset:
     for field in ("augment", "image_crop"):
         allowed = "None for latents, which are of the images as they are"
         require(config.data.get(field) is None, f"data.{field}", config.data.get(field), allowed)
-    return named_object("experiments.tasks.latents.latents:open_latents")(config, dataset)
+    return named_object("experiments.tasks.latents.latent_data:open_latents")(config, dataset)

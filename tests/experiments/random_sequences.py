@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.display import Scorer
-from experiments.tasks.sequences.sequences import Sequences, conditionals
+from experiments.tasks.sequences.model import Sequences, conditionals
 from scorekit import autoregressive as ar
 from scorekit.networks import CausalWaveNet
 

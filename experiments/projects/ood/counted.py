@@ -25,8 +25,8 @@ from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.reporting.tables import Cell, Table, tables_as_text
-from experiments.tasks.sequences import sequence_sampling
-from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.sequences.model import conditionals
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
@@ -204,7 +204,7 @@ def main(_) -> None:
     scales = shared.guidance_scales("scales", _SCALES.value)
     temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
     config = tasks.saved(_WORKDIR.value, "sequence")
-    run = sequence_sampling.open_run(config, shared.path(_WORKDIR), scales=scales)
+    run = open_run(config, shared.path(_WORKDIR), scales=scales)
     counted = count(run)
     rows = []
     for scale in scales:

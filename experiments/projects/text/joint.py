@@ -24,8 +24,8 @@ from experiments.cli.progress import Progress
 from experiments.data.dataset import in_blocks
 from experiments.models.samples import check_samples
 from experiments.reporting.tables import Cell, Table, tables_as_text
-from experiments.tasks.sequences import sequence_sampling
-from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.sequences.model import conditionals
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics
@@ -156,7 +156,7 @@ def main(_) -> None:
     temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
     allowed = "integers >= 1, as in 1,16,64"
     particles = sorted(shared.all_of("particles", _PARTICLES.value, int, lambda n: n >= 1, allowed))
-    run = sequence_sampling.open_run(tasks.saved(_WORKDIR.value, "sequence"), shared.path(_WORKDIR), scales=scales)
+    run = open_run(tasks.saved(_WORKDIR.value, "sequence"), shared.path(_WORKDIR), scales=scales)
     if run.model.process is not None:
         raise ConfigError(f"--workdir={_WORKDIR.value}: must be an autoregressive run, this one is a diffusion")
     if run.dataset.scorer() is None:

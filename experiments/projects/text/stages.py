@@ -21,7 +21,7 @@ from experiments.tasks.contrastive.embeddings import scaled
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.guidance import PROMPTS, Prompts
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.latents.latents import Latents
+from experiments.tasks.latents.latent_data import Latents
 from experiments.tasks.task import Run
 from scorekit.networks import Masked, noise_augmented
 

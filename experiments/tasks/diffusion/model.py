@@ -139,7 +139,7 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         "coupling": coupling,
     }
     if config.loss.flow_map.name != "none":
-        return named_object("experiments.tasks.flow_maps.flow_map:build")(config, num_classes, sizes, parts)
+        return named_object("experiments.tasks.flow_maps.model:build")(config, num_classes, sizes, parts)
     return Model(**parts, objective=objectives.build(config, schedule))
 
 

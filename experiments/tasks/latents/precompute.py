@@ -22,7 +22,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
 from experiments.data.images import ImageSet
-from experiments.tasks.latents import latents
+from experiments.tasks.latents import latent_data
 from scorekit.networks.autoencoder_kl import PRESETS
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
@@ -53,12 +53,12 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--data={_DATA.value}: there is nothing here")
     if not weights.exists():
         raise ConfigError(f"{given}: there is nothing here")
-    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", latents.DESCRIPTION))
-    found = latents.open_autoencoder(weights, given, _PRESET.value)
+    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", latent_data.DESCRIPTION))
+    found = latent_data.open_autoencoder(weights, given, _PRESET.value)
     dataset = data.build(config)
     assert isinstance(dataset, ImageSet)
     print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
-    latents.write(out, config, dataset, found, _BATCH.value)
+    latent_data.write(out, config, dataset, found, _BATCH.value)
     return out
 
 

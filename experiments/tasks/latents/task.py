@@ -24,8 +24,8 @@ from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table
 from experiments.tasks import task
-from experiments.tasks.latents import autoencoder
-from experiments.tasks.latents.latents import STATISTICS
+from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.latent_data import STATISTICS
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable

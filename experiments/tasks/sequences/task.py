@@ -10,7 +10,8 @@ from experiments.models.run_files import check_average
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.tasks import task
-from experiments.tasks.sequences import sequence_metrics, sequence_sampling, sequences
+from experiments.tasks.sequences import metrics, sampling
+from experiments.tasks.sequences import model as sequences
 from experiments.tasks.sequences.report import sequence_tables
 from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer
@@ -23,8 +24,8 @@ FIELDS = task.fields(
     data.KINDS,
     latents=LATENTS,
     **sequences.FIELDS,
-    sampling=sequence_sampling.FIELDS,
-    evaluation=sequence_metrics.FIELDS,
+    sampling=sampling.FIELDS,
+    evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
 check_continues, load = check_same_run, sequences.load_data
@@ -32,14 +33,14 @@ fields = lambda config=None: FIELDS
 
 
 def check(config, dataset):
-    sequence_sampling.check_all(config, dataset)
+    sampling.check_all(config, dataset)
     check_average(config, "sampling.ema")
     dataset.num_samples(config.evaluation.num_samples)
 
 
 def build(config, dataset):
     model = sequences.build_model(config, dataset)
-    init, generate = functools.partial(sequences.init_params, model), sequence_sampling.make_sampler
+    init, generate = functools.partial(sequences.init_params, model), sampling.make_sampler
     return task.Model(config, model, "network", init, generate(config, model, dataset))
 
 
@@ -61,7 +62,7 @@ train = functools.partial(task.train_one, trainable)
 
 
 def open_run(config, workdir, step=None, scales=None):
-    return sequence_sampling.open_run(config, workdir, step, scales)
+    return sampling.open_run(config, workdir, step, scales)
 
 
 def drawn_by(config):
@@ -79,7 +80,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
         pictures = sample_sections(folder, *drawn, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
-    found = sequence_metrics.evaluate(*arguments, asked.partial)
+    found = metrics.evaluate(*arguments, asked.partial)
     facts = {"model": config.model, "bits per symbol": found.bits.total}
     return Findings(
         found.values(),

@@ -14,8 +14,8 @@ from experiments.models.networks import build_network
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.latents import autoencoder
-from experiments.tasks.latents.autoencoder import AUTOENCODERS
+from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.model import AUTOENCODERS
 
 SECONDS = 4.096
 ARGUMENTS = {"": 4000, "16khz": 16000}  # and the sample rate

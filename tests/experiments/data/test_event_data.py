@@ -15,7 +15,7 @@ from experiments.data import rolls, scores
 from experiments.data.performances import Performances, performed_phrase, window
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, MidiFiles, Rolls, drawn_song
 from experiments.data.symbols import Symbols, events, raster
-from experiments.tasks.sequences import sequences
+from experiments.tasks.sequences import model as sequences
 from scorekit import autoregressive as ar
 from scorekit.data import midi
 from scorekit.data.phrases import Note, random_phrase

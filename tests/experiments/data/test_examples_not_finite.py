@@ -9,7 +9,7 @@ from programs import POINTS, error_of, fails
 from experiments import data
 from experiments.configs.points import mixture_2d
 from experiments.data.vectors.points import Ring
-from experiments.tasks.latents.latents import Latents
+from experiments.tasks.latents.latent_data import Latents
 
 
 def broken_after(monkeypatch, sound, value):

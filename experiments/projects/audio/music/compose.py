@@ -26,7 +26,7 @@ from experiments.data.keys import KEYS
 from experiments.data.roll_sets import WINDOW, Song
 from experiments.projects.audio.music import composing, pieces
 from experiments.reporting.report import write_report
-from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")

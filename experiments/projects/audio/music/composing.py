@@ -16,8 +16,8 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW
 from experiments.models.samples import NotFinite, check_codes
-from experiments.tasks.sequences.sequence_sampling import build_solver, transform_of
-from experiments.tasks.sequences.sequences import conditionals, null_labels, token_denoiser
+from experiments.tasks.sequences.model import conditionals, null_labels, token_denoiser
+from experiments.tasks.sequences.sampling import build_solver, transform_of
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import discrete

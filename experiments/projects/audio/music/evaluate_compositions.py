@@ -29,8 +29,8 @@ from experiments.data.symbols import Symbols
 from experiments.projects.audio.music import composing, statistics
 from experiments.reporting.report import write_report
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.tasks.sequences.sequence_metrics import bits_per_symbol
-from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.sequences.metrics import bits_per_symbol
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")

@@ -27,7 +27,7 @@ from experiments.projects.audio.music import statistics
 from experiments.reporting.curves import Panel, curves, lines
 from experiments.reporting.report import Figure, write_report
 from experiments.reporting.tables import tables_as_text
-from experiments.tasks.sequences.sequence_sampling import open_run
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import facts
 from scorekit.data.phrases import Note
 

@@ -28,9 +28,9 @@ from experiments.cli.outputs import write_results
 from experiments.data.display import Sounds
 from experiments.projects.audio.sound import phrase_statistics
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.stages import for_full_sounds
-from experiments.tasks.sequences.sequence_metrics import bits_per_symbol
+from experiments.tasks.sequences.metrics import bits_per_symbol
 from scorekit import networks
 from scorekit.io import as_path
 

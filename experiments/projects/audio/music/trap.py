@@ -29,8 +29,8 @@ from experiments.data.dataset import in_blocks
 from experiments.projects.audio.music import statistics
 from experiments.reporting.curves import Line, Panel, curves
 from experiments.reporting.tables import Cell, Table, tables_as_text
-from experiments.tasks.sequences import sequence_sampling
-from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.sequences.model import conditionals
+from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import typicality
@@ -196,7 +196,7 @@ def main(_) -> None:
     num, seeds, folder = _DRAWN.value, _SEEDS.value, shared.path(_WORKDIR)
     config = tasks.saved(_WORKDIR.value, "sequence")
     path = shared.results(_OUT, None, "") / f"trap_{folder.name}.png" if _OUT.value else None
-    rows = measure(sequence_sampling.open_run(config, folder, scales=[1.0]), num, seeds)
+    rows = measure(open_run(config, folder, scales=[1.0]), num, seeds)
     print(tables_as_text([table(folder.name, rows, num, seeds)]))
     if path is not None:
         print(f"wrote {figure(path, folder.name, rows)}")

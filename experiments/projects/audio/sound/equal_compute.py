@@ -32,8 +32,8 @@ from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data.sounds import Sounds
 from experiments.projects.audio.sound.phrase_statistics import distances, statistics
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.tasks.latents import autoencoder
-from experiments.tasks.latents.latents import STATISTICS
+from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.latent_data import STATISTICS
 from experiments.tasks.latents.stages import CascadeStage, draw, for_full_sounds
 from experiments.tasks.task import Run
 from experiments.training.train_network import train_network

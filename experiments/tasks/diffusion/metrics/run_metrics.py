@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from experiments.tasks.diffusion.metrics.fid import InceptionMetrics
 
 FURTHER = {
-    "caption": "experiments.tasks.flow_maps.semigroup:caption",
+    "caption": "experiments.tasks.flow_maps.metrics:caption",
     "exact": "experiments.tasks.diffusion.metrics.exact:exact_bits",
     "features": "experiments.tasks.diffusion.metrics.fid:prepare",
     "fid": "experiments.tasks.diffusion.metrics.fid:inception_metrics",
-    "quantisation": "experiments.tasks.latents.quantisation:quantisation",
-    "semigroup": "experiments.tasks.flow_maps.semigroup:semigroup",
+    "quantisation": "experiments.tasks.latents.metrics:quantisation",
+    "semigroup": "experiments.tasks.flow_maps.metrics:semigroup",
 }
 """Metrics of some models and configs, imported where they are asked for."""
 

@@ -15,7 +15,8 @@ from experiments.models import inputs, run_files
 from experiments.tasks.classifier import model as classifier
 from experiments.tasks.contrastive import task
 from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.latents import autoencoder, latents
+from experiments.tasks.latents import latent_data as latents
+from experiments.tasks.latents import model as autoencoder
 
 
 def transformer(config, patch=4):

@@ -12,7 +12,7 @@ from experiments.tasks.diffusion import metrics
 from experiments.tasks.diffusion.metrics.run_metrics import sample_metrics
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.sampling import at_steps, make_sampler
-from experiments.tasks.flow_maps.semigroup import semigroup
+from experiments.tasks.flow_maps.metrics import semigroup
 
 
 def small():

@@ -19,7 +19,7 @@ from experiments.tasks.diffusion.loss import make_prepare
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.flow_maps import distillation, flow_map_students, students
-from experiments.tasks.flow_maps.flow_map import guided_velocity
+from experiments.tasks.flow_maps.model import guided_velocity
 from scorekit import denoisers, densities, flow_maps, guidance, schedules
 from scorekit.times import uniform
 from scorekit.typing import Prediction

@@ -13,8 +13,8 @@ from programs import error_of, succeeds
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.models.inputs import load_data
-from experiments.tasks.latents import latents
-from experiments.tasks.latents.latents import open_autoencoder
+from experiments.tasks.latents import latent_data
+from experiments.tasks.latents.latent_data import open_autoencoder
 
 RNG = np.random.default_rng(0)
 
@@ -102,12 +102,17 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
 )
 def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     config = config_of(tmp_path, tmp_path)
-    about = {"weights": "none", "options": {}, "examples": 3, "data": {f: config.data.get(f) for f in latents._FIELDS}}
+    about = {
+        "weights": "none",
+        "options": {},
+        "examples": 3,
+        "data": {f: config.data.get(f) for f in latent_data._FIELDS},
+    }
     (tmp_path / "precomputed.json").write_text(json.dumps(about))
     np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
     np.save(tmp_path / "label.npy", np.zeros(3, np.int32))
     with pytest.raises(ConfigError, match=r"^given: its autoencoder is no longer in none"):
-        latents.read_latents(tmp_path, config, "given", 3)
+        latent_data.read_latents(tmp_path, config, "given", 3)
     path = tmp_path / name
     path.unlink()
     if content is None:
@@ -117,4 +122,4 @@ def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     else:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"^given: is damaged: .*; run experiments.tasks.latents.precompute again$"):
-        latents.read_latents(tmp_path, config, "given", 3)
+        latent_data.read_latents(tmp_path, config, "given", 3)

@@ -10,8 +10,8 @@ from programs import changed, error_of, fails, given, succeeds
 
 from experiments import tasks
 from experiments.projects.audio.music import levels
-from experiments.tasks.latents import autoencoder
-from experiments.tasks.sequences import sequences
+from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.sequences import model as sequences
 
 FEW = "data.train_split=train[:60] data.test_split=test[:60] training.warmup_steps=2 training.steps=4"
 SMALL = f"""{FEW} autoencoder.channels=4 autoencoder.codes=7 autoencoder.patch=2 autoencoder.multipliers=(1,)

@@ -13,9 +13,10 @@ from experiments.configs.sequences import smoke
 from experiments.data.symbols import Coding, Symbols
 from experiments.models.samples import NotFinite
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.sequences import sequence_metrics, sequence_sampling, sequences
-from experiments.tasks.sequences.sequence_metrics import bits_per_symbol
-from experiments.tasks.sequences.sequence_sampling import make_sampler, transform_of
+from experiments.tasks.sequences import metrics, sampling
+from experiments.tasks.sequences import model as sequences
+from experiments.tasks.sequences.metrics import bits_per_symbol
+from experiments.tasks.sequences.sampling import make_sampler, transform_of
 
 DIFFUSION = ["network.name=dit", "network.patch=1"]
 MASKED, UNIFORM = ["model=masked", *DIFFUSION], ["model=uniform", *DIFFUSION]
@@ -142,7 +143,7 @@ def test_what_the_data_do_not_have_is_neither_given_nor_kept(built):
         assert f"config.sampling.{field}: {words}" in message
     given = changed(config, "sampling.given=1")
     words = "config.sampling.given=1: must be None in an evaluation"
-    assert words in error_of(sequence_metrics.evaluate, given, model, dataset, params, None)
+    assert words in error_of(metrics.evaluate, given, model, dataset, params, None)
 
 
 def test_truncations_are_applied_in_their_order():
@@ -172,5 +173,5 @@ def test_outputs_that_are_not_finite_are_no_samples_and_have_no_bits(built):
 
 
 def test_every_solver_of_tokens_is_a_choice():
-    names = {solver.replace("_", "") for solver in sequence_sampling.SOLVERS}
+    names = {solver.replace("_", "") for solver in sampling.SOLVERS}
     assert names == {"ancestral", "confidenceordered", "firsthitting", "predictorcorrector", "remasking", "tauleaping"}

@@ -12,8 +12,8 @@ from programs import fails, given, overridden, succeeds
 
 from experiments import tasks
 from experiments.projects.ood import counted as counted_sequences
-from experiments.tasks.sequences.sequence_sampling import open_run
-from experiments.tasks.sequences.sequences import conditionals
+from experiments.tasks.sequences.model import conditionals
+from experiments.tasks.sequences.sampling import open_run
 from experiments.training.writers import read_metrics
 from scorekit import autoregressive as ar
 from scorekit.training import restore_params

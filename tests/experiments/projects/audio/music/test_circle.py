@@ -17,7 +17,7 @@ from experiments.configs.phrases import phrases
 from experiments.data.builders import sets
 from experiments.projects.audio.music import songs
 from experiments.projects.audio.transcription import transcriber, transcription
-from experiments.tasks.sequences import sequences
+from experiments.tasks.sequences import model as sequences
 from scorekit import audio
 from scorekit.data import midi
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase

@@ -19,8 +19,8 @@ from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models.samples import NotFinite
 from experiments.projects.audio.music import composing, pieces, statistics
 from experiments.reporting import samples
-from experiments.tasks.sequences import sequences
-from experiments.tasks.sequences.sequence_sampling import make_sampler
+from experiments.tasks.sequences import model as sequences
+from experiments.tasks.sequences.sampling import make_sampler
 from experiments.tasks.task import Run
 from scorekit import _files as files
 from scorekit.data import midi

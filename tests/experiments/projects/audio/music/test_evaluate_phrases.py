@@ -16,8 +16,8 @@ from experiments.configs.latents import phrases_latent, phrases_vq_rounded
 from experiments.configs.sequences import phrases_vq_masked
 from experiments.data.builders import sets
 from experiments.projects.audio.music import drawn_phrases
-from experiments.tasks.latents import autoencoder
-from experiments.tasks.latents.latents import STATISTICS
+from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.latent_data import STATISTICS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from programs import save_run, succeeds
 from experiments.configs.music import events_transformer, performances, smoke_rolls
 from experiments.data import rolls
 from experiments.projects.audio.music import expression, statistics
-from experiments.tasks.sequences import sequences
+from experiments.tasks.sequences import model as sequences
 from scorekit.data.phrases import Note
 
 

@@ -13,7 +13,7 @@ from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
 from experiments.models.samples import Generate, PartialSamples, check_samples, one_bar
-from experiments.tasks.sequences.sequences import Sequences, conditionals, map_of, token_denoiser
+from experiments.tasks.sequences.model import Sequences, conditionals, map_of, token_denoiser
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit import autoregressive as ar
 from scorekit import discrete

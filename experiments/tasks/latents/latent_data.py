@@ -18,7 +18,7 @@ from experiments.cli.fields import Section
 from experiments.data.dataset import Batch, Dataset, Encoded, check_examples, in_blocks, keep_not_finite
 from experiments.data.images import ImageSet
 from experiments.models.run_files import check_weights, config_of, restore
-from experiments.tasks.latents import autoencoder
+from experiments.tasks.latents import model as autoencoder
 from scorekit.data import batch_at
 from scorekit.io import as_path, parse_json, read_file, read_json, regular_file, write_atomic
 from scorekit.io.formats import autoencoder_kl

@@ -10,7 +10,7 @@ from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models.conditioning import conditions
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.latents.latents import Latents, code_margin
+from experiments.tasks.latents.latent_data import Latents, code_margin
 from scorekit import process
 from scorekit.typing import PyTree
 
@@ -24,7 +24,7 @@ class Quantisation(NamedTuple):
     Attributes:
       accuracy: rows ``(log-SNR, denoised, noisy)``: the share of code vectors of test examples that are quantised to
         their own code after noise of that level, denoised once and only rescaled.
-      margin: see :func:`experiments.tasks.latents.latents.code_margin`, of samples.
+      margin: see :func:`experiments.tasks.latents.latent_data.code_margin`, of samples.
       test_examples: number of test examples.
       samples: number of samples.
     """

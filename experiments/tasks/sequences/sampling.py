@@ -20,15 +20,8 @@ from experiments.models.devices import everywhere, param_shapes, spread, spread_
 from experiments.models.inputs import LATENTS
 from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, config_of, restore
 from experiments.models.samples import Generate, NotFinite, PartialSamples, check_codes, check_samples, digest_of
-from experiments.tasks.sequences import sequences
-from experiments.tasks.sequences.sequences import (
-    Sequences,
-    conditionals,
-    is_diffusion,
-    map_of,
-    null_labels,
-    token_denoiser,
-)
+from experiments.tasks.sequences import model as sequences
+from experiments.tasks.sequences.model import Sequences, conditionals, is_diffusion, map_of, null_labels, token_denoiser
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
