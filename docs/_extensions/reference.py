@@ -3,7 +3,6 @@ the public names is missing from them."""
 
 import importlib
 import inspect
-import itertools
 import pkgutil
 import re
 import sys
@@ -14,6 +13,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 from sphinx.util.osutil import ensuredir
 
+from experiments.cli.docstrings import shared as shared_meanings
 from scorekit.arguments import bounds_of
 
 PACKAGE = "scorekit"
@@ -155,9 +155,7 @@ def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> Non
         return
     bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
     parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
-    shared: dict[str, str] = {}
-    for module in itertools.accumulate(obj.__module__.split("."), "{}.{}".format):
-        shared |= _entries(inspect.getdoc(sys.modules[module]) or "")
+    shared = shared_meanings(obj.__module__)
     header = "Attributes:" if "Attributes:" in lines else "Args:"
     missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
     if missing and header not in lines:
@@ -184,13 +182,6 @@ def shared_arguments(app, what: str, name: str, obj, options, lines: list[str]) 
 def _entry(argument: str) -> re.Pattern:
     """The first line of the description of an argument."""
     return re.compile(rf"^  {argument}: ")
-
-
-def _entries(text: str) -> dict[str, str]:
-    """The descriptions in the ``Args:`` of a docstring, each on one line."""
-    block = re.search(r"^Args:\n((?:  .*\n?|\n(?=  ))+)", text, re.MULTILINE)
-    found = re.findall(r"^  (\w+): ((?:.|\n   )+)", block[1] if block else "", re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in found}
 
 
 def check_complete(app, env) -> None:

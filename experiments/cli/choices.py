@@ -29,6 +29,7 @@ from typing import Annotated, Any, NamedTuple
 from ml_collections import ConfigDict, config_dict
 
 from experiments.cli.config import Config, choice, lookup, named_errors, require
+from experiments.cli.docstrings import meanings_of
 from experiments.cli.fields import Field, Limited, Option, Row, first_sentence, typed
 from scorekit.arguments import Between, Bound, OneOf, bounds_of
 
@@ -251,7 +252,8 @@ class Choice:
         described: Any = like if takes_any else factory
         parameters, bounds = dict(inspect.signature(described).parameters), bounds_of(described)
         self.values: dict[str, Any] = {}
-        self.meanings = {name: row.meaning for name, row in overrides.items() if isinstance(row, Field)}
+        rows = {name: row.meaning for name, row in overrides.items() if isinstance(row, Field) and row.meaning}
+        self.meanings = {**meanings_of(factory), **({} if isinstance(like, str) else meanings_of(like)), **rows}
         for name, given in overrides.items():
             before = parameters.get(name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY))
             default = before.default if isinstance(given, Bound) else given
@@ -302,7 +304,7 @@ class Argument(NamedTuple):
 @functools.cache
 def arguments_of(factory: Callable, supplied: tuple[str, ...]) -> dict[str, Argument]:
     """The arguments that are fields; one of type float without a bound is any finite number."""
-    bounds, meanings, arguments = bounds_of(factory), getattr(factory, "meanings", {}), {}
+    bounds, meanings, arguments = bounds_of(factory), meanings_of(factory), {}
     for key, parameter in inspect.signature(factory).parameters.items():
         if key not in supplied and parameter.kind is not parameter.VAR_KEYWORD:
             tables = [part for part in _metadata(parameter) if isinstance(part, Choices)]

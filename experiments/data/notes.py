@@ -16,6 +16,9 @@ def pitch_velocity(lowest: Key = 36, highest: Key = 84):
     """A vector: the pitch, one-hot from ``lowest`` to ``highest``, and ``log2(velocity / 127)``.
 
     A pitch outside the range is all zeros.
+
+    Args:
+      lowest, highest: keys of the vector, as MIDI numbers.
     """
     check_keys(lowest, highest)
     return lambda batch: audio.pitch_velocity_features(batch["pitch"], batch["velocity"], lowest, highest)

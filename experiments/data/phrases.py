@@ -14,7 +14,11 @@ from scorekit.arguments import Count
 
 
 def piano_roll(lowest: Key = 36, highest: Key = 84):
-    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``."""
+    """A dense map: the keys that are down in each frame, ``velocity / 127`` of each, ``(B, T, pitches)``.
+
+    Args:
+      lowest, highest: keys of the map, as MIDI numbers.
+    """
     check_keys(lowest, highest)
     return lambda batch: jnp.asarray(batch["roll"], jnp.float32)[..., lowest : highest + 1] / 127.0
 
@@ -24,6 +28,7 @@ def tones(dataset: Sounds, count: Annotated[int, Count(1, 64)] = 3, lowest: Key 
 
     Args:
       count: number of partials.
+      lowest, highest: keys of the roll, as MIDI numbers.
     """
     check_keys(lowest, highest)
     return lambda batch: audio.harmonic_tones(

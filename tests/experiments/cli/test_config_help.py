@@ -19,14 +19,14 @@ SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
 
 
 def lacking(section):
-    """The fields and choices without a meaning, and fields and arguments without a bound."""
+    """The fields, choices and arguments without a meaning, and fields and arguments without a bound."""
     for row in section.rows():
         if not row.meaning or not (row.allowed or row.choices):
             yield row.path
         for choice in row.choices:
             if not choice.meaning:
                 yield f"{row.path}={choice.name}"
-            yield from (a.path for a in choice.arguments if not a.allowed)
+            yield from (f"{a.path} of {choice.name}" for a in choice.arguments if not (a.allowed and a.meaning))
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -49,7 +49,7 @@ def test_what_is_left_out_is_found():
         untold=Field(2, Count(), ""),
         shape=Choices(SHAPES, "line", "A shape."),
     )
-    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.name=flat"]
+    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.slope of line", "shape.name=flat"]
 
 
 def test_text_fits_a_terminal_and_shows_the_values_of_the_config():

@@ -68,7 +68,8 @@ def test_rows_of_the_help():
     assert list(rows) == ["steps", "rate", "clip", "shape.name", "part.plain", "part.names", "rules"]
     assert (rows["rate"].allowed, rows["part.names"].allowed) == ("float > 0, or None", "list of names")
     first, second = rows["shape.name"].choices
-    assert first.arguments == (Row("shape.slope", 1.0, "float in [0, 1]", ""), Row("shape.offset", 2.0, "float", ""))
+    slope = Row("shape.slope", 1.0, "float in [0, 1]", "steepness of it. Not 0.")
+    assert first.arguments == (slope, Row("shape.offset", 2.0, "float", "its value at 0."))
     assert second.arguments == (Row("shape.level", 1.0, "float > 0", "height."),)
     assert (first.meaning, second.meaning) == ("A line.", "Level.")
     assert rows["rules"].choices[0].arguments[0].path == "rules.line.slope"
