@@ -1,4 +1,4 @@
-"""Plans a run: whether it fits accelerators that are not at hand, the bytes that it moves, and its bounds of time.
+"""Plans a run: whether it fits accelerators that are not at hand, and the least time of its products.
 
     python -m experiments.plan --config=experiments/configs/published/imagenet256_dit.py --topology=v5e:4x4
     python -m experiments.plan --config=… --topology=2*v5e:16x16 --config.training.fsdp=256
@@ -7,8 +7,8 @@
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
 needs no device: ``pip install '.[tpu]'``, or the packages for CUDA that an error names, in an environment of its own,
 since with them programs without a device print messages. Images are described by their shape and not loaded; other
-data are loaded. Times are lower bounds, from the published speeds of the chips. The compiler of TPUs takes long for
-convolutions; ``--fast`` is for U-Nets.
+data are loaded. The least time is that of matrix products and convolutions at the published speed of the chips; memory
+and links may bind before. The compiler of TPUs takes long for convolutions; ``--fast`` is for U-Nets.
 """
 
 import jax

@@ -1,13 +1,9 @@
 """Accelerators by name: published speeds, and the devices of a topology that is described and not at hand.
 
-Operations a second are of dense products in bfloat16. ``link`` is the sum over all links of a chip in one direction,
-``network`` its part of the network between slices or machines.
+Operations a second are of dense products in bfloat16.
 
-Sources: the pages v4, v5e, v5p and v6e of https://cloud.google.com/tpu/docs (v5p: 1,200 GB/s of links in both
-directions together, 50 Gbit/s of network; v5e and v6e: 1,600 and 3,200 Gbit/s of links, 6.4 and 25.6 Tbit/s of network
-for 256 chips), data sheets of NVIDIA A100 80 GB and H100 SXM (989 and 312 T/s, 3.35 and 2.04 TB/s, NVLink 900 and 600
-GB/s in both directions), DGX systems of these (400 and 200 Gbit/s of network for each). The network of v4 is from
-memory.
+Sources: the pages v4, v5e, v5p and v6e of https://cloud.google.com/tpu/docs, data sheets of NVIDIA A100 80 GB and H100
+SXM (312 and 989 T/s).
 """
 
 import math
@@ -21,19 +17,16 @@ from experiments.cli.config import ConfigError
 
 
 class Chip(NamedTuple):
-    """An accelerator: the platform of JAX that compiles for it, beginnings of ``device.device_kind``, and its speeds.
+    """An accelerator: the platform of JAX that compiles for it, beginnings of ``device.device_kind``, and its speed.
 
     ``peak`` is in bfloat16 and ``single`` the fraction of it in float32 with JAX's default precision, ``memory`` bytes
-    that a program may use, ``bandwidth`` of main memory, ``axes`` of a topology (1 of GPUs), ``shapes`` in order.
+    that a program may use, ``axes`` of a topology (1 of GPUs), ``shapes`` in order.
     """
 
     platform: str
     kinds: tuple[str, ...]
     peak: float
     memory: float
-    bandwidth: float
-    link: float
-    network: float
     axes: int
     shapes: tuple[str, ...]
     single: float = 1.0
@@ -47,12 +40,12 @@ _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 _GIB = 2**30
 CHIPS = {
-    "v4": Chip("tpu", ("TPU v4",), 275e12, 31.75 * _GIB, 1.2e12, 300e9, 3.125e9, 3, _CUBES),
-    "v5e": Chip("tpu", ("TPU v5 lite", "TPU v5e"), 197e12, 15.75 * _GIB, 819e9, 200e9, 3.125e9, 2, _FLAT),
-    "v5p": Chip("tpu", ("TPU v5p", "TPU v5"), 459e12, 95 * _GIB, 2.765e12, 600e9, 6.25e9, 3, _CUBES),
-    "v6e": Chip("tpu", ("TPU v6 lite", "TPU v6e"), 918e12, 31.25 * _GIB, 1.6e12, 400e9, 12.5e9, 2, _FLAT),
-    "a100": Chip("cuda", ("NVIDIA A100",), 312e12, 75e9, 2.039e12, 300e9, 25e9, 1, ("1", "2", "4", "8"), 0.5),
-    "h100": Chip("cuda", ("NVIDIA H100 80GB",), 989e12, 75e9, 3.35e12, 450e9, 50e9, 1, ("1", "2", "4", "8"), 0.5),
+    "v4": Chip("tpu", ("TPU v4",), 275e12, 31.75 * _GIB, 3, _CUBES),
+    "v5e": Chip("tpu", ("TPU v5 lite", "TPU v5e"), 197e12, 15.75 * _GIB, 2, _FLAT),
+    "v5p": Chip("tpu", ("TPU v5p", "TPU v5"), 459e12, 95 * _GIB, 3, _CUBES),
+    "v6e": Chip("tpu", ("TPU v6 lite", "TPU v6e"), 918e12, 31.25 * _GIB, 2, _FLAT),
+    "a100": Chip("cuda", ("NVIDIA A100",), 312e12, 75e9, 1, ("1", "2", "4", "8"), 0.5),
+    "h100": Chip("cuda", ("NVIDIA H100 80GB",), 989e12, 75e9, 1, ("1", "2", "4", "8"), 0.5),
 }
 """By the name before the colon of a topology. TF32 products of GPUs have half the speed of bfloat16."""
 
@@ -94,11 +87,6 @@ class Topology(NamedTuple):
         """The number of chips."""
         return self.slices * math.prod(map(int, self.shape.split("x")))
 
-    @property
-    def near(self) -> int:
-        """The number of chips that fast links connect."""
-        return min(self.size, MACHINE) if self.chip.platform == "cuda" else self.size // self.slices
-
     def devices(self) -> list[Any]:
         """Devices to compile for, by the compiler of this platform, which must be installed.
 
@@ -117,8 +105,7 @@ class Topology(NamedTuple):
                 further |= {"chip_config_name": "megacore"} if self.kind == "v4" else {}  # one device a chip
                 further |= {"chips_per_host_bounds": (1, 1, 1)} if self.size == 1 else {}
                 return list(topologies.get_topology_desc(f"{self.kind}:{self.shape}", "tpu", **further).devices)
-            machines = -(-self.size // MACHINE)
-            shape = f"1x{machines}x{self.near}"
+            shape = f"1x{-(-self.size // MACHINE)}x{min(self.size, MACHINE)}"
             described = topologies.get_topology_desc("", "cuda", target_config=_target(self.kind), topology=shape)
             return list(described.devices)
         except (ModuleNotFoundError, RuntimeError, NotImplementedError) as error:
@@ -142,8 +129,8 @@ def _target(kind: str) -> str:
 def topology(name: str) -> Topology:
     """The topology of a name.
 
-    >>> topology("2*v5e:16x16").size, topology("h100:16").near
-    (512, 8)
+    >>> topology("2*v5e:16x16").size, topology("h100:16").size
+    (512, 16)
     """
     parts = re.fullmatch(r"(?:([1-9]\d{0,3})\*)?(\w+):([1-9]\d{0,3}(?:x[1-9]\d{0,3})*)", name)
     if parts and (chip := CHIPS.get(parts[2])) and parts[3].count("x") == chip.axes - 1:

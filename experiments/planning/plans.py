@@ -8,8 +8,8 @@ from experiments import training
 from experiments.cli.config import Config, ConfigError, changed, leaves
 from experiments.data.dataset import Dataset
 from experiments.planning import programs
-from experiments.planning.bounds import Cost, compile_cost
 from experiments.planning.chips import Topology, topology
+from experiments.planning.costs import Cost, compile_cost
 
 
 class Plan(NamedTuple):

@@ -1,9 +1,9 @@
-"""A plan for people: whether it fits, its costs and its bounds of time."""
+"""A plan for people: whether it fits, its costs and the least time of its products."""
 
 from collections.abc import Callable
 
 from experiments.cli.progress import human
-from experiments.planning.bounds import Cost, bounds
+from experiments.planning.costs import Cost, least_seconds
 from experiments.planning.plans import Plan
 from experiments.training import sharing
 
@@ -14,8 +14,7 @@ EVALUATIONS = (50, 25, 4, 1)
 def lines(plan: Plan) -> list[str]:
     """The plan as lines of text."""
     (topology, chips), costs, options = (plan.topology, plan.topology.size), plan.costs, plan.config.training
-    limits = {name: bounds(cost, topology.chip, chips, plan.dtype) for name, cost in costs.items()}
-    seconds = {name: max(each.values()) for name, each in limits.items()}
+    seconds = {name: least_seconds(cost, topology.chip, chips, plan.dtype) for name, cost in costs.items()}
     fits = f"fits, {_size(plan.left)} of {_size(topology.chip.memory)} left" if plan.left >= 0 else "does not fit"
     parameters = next(iter(costs.values())).lowered.parameters
     result = [
@@ -37,14 +36,7 @@ def lines(plan: Plan) -> list[str]:
     row("evaluations of the network", lambda _, cost: str(cost.lowered.evaluations), always=True)
     row("operations of a call, all chips", lambda _, cost: human(cost.lowered.flops), always=True)
     row("operations of an example", lambda _, cost: human(cost.lowered.flops / cost.lowered.examples), always=True)
-    row("main memory, read and written", lambda _, cost: _size(cost.memory))
-    for kind in dict.fromkeys(kind for cost in costs.values() for kind in (*cost.near, *cost.far)):
-        row(f"{kind}, links", lambda _, cost, kind=kind: _size(cost.near.get(kind, 0)))
-        if any(kind in cost.far for cost in costs.values()):
-            row(f"{kind}, network", lambda _, cost, kind=kind: _size(cost.far.get(kind, 0)))
-    for what in ("products", "memory", "links", "network"):
-        row(f"least time, {what}", lambda name, _, what=what: _seconds(limits[name][what]))
-    row("what binds", lambda name, _: max(limits[name], key=limits[name].__getitem__))
+    row("least time of the products", lambda name, _: _seconds(seconds[name]))
     row("examples a second at most", lambda name, cost: human(cost.lowered.examples / seconds[name]))
     sampling = costs.get("sampling")
     if costs["training"].needed is None:

@@ -1,4 +1,4 @@
-"""Plans of configs: bounds from closed forms, described data, the search, and the compilers end to end."""
+"""Plans of configs: counted operations, described data, the search, and the compilers end to end."""
 
 import os
 import re
@@ -14,11 +14,10 @@ import pytest
 from experiments import tasks
 from experiments.cli.config import ConfigError
 from experiments.planning import plans
-from experiments.planning.bounds import Cost, bounds, traffic
 from experiments.planning.chips import CHIPS, Topology, topology
+from experiments.planning.costs import Cost, least_seconds
 from experiments.planning.counting import flops
 from experiments.planning.described import describe
-from experiments.planning.hlo import Collective
 from experiments.planning.plans import Plan
 from experiments.planning.programs import Lowered
 from experiments.planning.report import lines
@@ -27,7 +26,7 @@ from scorekit.networks.attention import attend
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "experiments/configs/published"
 LOWERED = Lowered(None, flops=16 * 197e12, state=2e9, examples=256, evaluations=1, parameters=10**8)
-COST = Cost(LOWERED, temporary=4e9, other=1e8, code=1e7, memory=819e9 / 2, near={"all-gather": 200e9 / 4})
+COST = Cost(LOWERED, temporary=4e9, other=1e8, code=1e7)
 
 
 def config_of(name):
@@ -36,35 +35,16 @@ def config_of(name):
     return config
 
 
-def test_bounds_are_work_over_published_speed():
-    limits = bounds(COST, CHIPS["v5e"], 16, "bfloat16")
-    assert limits == pytest.approx({"products": 1.0, "memory": 0.5, "links": 0.25, "network": 0.0})
-    assert bounds(COST, CHIPS["h100"], 16, "float32")["products"] == pytest.approx(197 / (989 / 2))
-
-
-def test_a_plan_has_the_times_of_its_bounds_and_says_what_does_not_fit():
+def test_a_plan_has_the_times_of_its_operations_and_says_what_does_not_fit():
     config = config_of("imagenet256_dit")
     shown = lines(Plan(config, topology("v5e:4x4"), {"training": COST, "sampling": COST._replace(needed=40e9)}))
     assert "does not fit" in shown[0]
     cells = {row[:34].strip(): row[34:].split() for row in shown[4:-1]}
-    assert cells["what binds"] == ["products", "–"]
+    assert least_seconds(COST, CHIPS["h100"], 16, "float32") == pytest.approx(197 / (989 / 2))
+    assert cells["least time of the products"] == ["1", "s", "–"]
     assert cells["examples a second at most"] == ["256", "–"]
     assert cells["in all"] == ["6.11", "GB", "40", "GB"]
     assert f"{config.training.steps:,} steps: 31.1 k device-hours" in shown[-1]  # 7,000,000 s of 16 chips
-
-
-@pytest.mark.parametrize(
-    ("name", "groups", "near", "far"),
-    [
-        ("v5e:4x4", ((*range(16),),), 15 / 16, 0.0),
-        ("h100:16", ((*range(16),),), 7 / 8, 1 / 16),
-        ("h100:16", ((0, 8), (1, 9)), 0.0, 1 / 2),
-        ("2*v5e:2x2", ((0, 1), (2, 3)), 1 / 2, 0.0),
-    ],
-)
-def test_bytes_go_over_links_inside_a_slice_and_over_the_network_between_slices(name, groups, near, far):
-    sent = traffic([Collective("all-gather", 1.0, 1, groups)], topology(name))
-    assert sent == ({"all-gather": near} if near else {}, {"all-gather": far} if far else {})
 
 
 @pytest.mark.parametrize("name", ["v5:4x4", "v5e:4", "v5e:2x2x2", "h100:12", "2*h100:8", "v5e:0x4", "h100"])
@@ -73,15 +53,16 @@ def test_a_topology_is_a_chip_with_a_shape_of_its_axes(name):
         topology(name)
 
 
-def test_operations_are_those_of_all_devices():
+def test_operations_are_those_of_products_on_all_devices_as_often_as_they_run():
     mesh = jax.make_mesh((2,), ("i",), devices=jax.devices()[:2], axis_types=(jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec("i")
     product = lambda x: x @ x.T
     spread = jax.shard_map(product, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-    chosen = lambda x: jax.lax.cond(x[0, 0] > 0, lambda y: y @ y.T, lambda y: jnp.zeros((8, 8)), x)
-    x = jnp.ones((8, 4))
-    assert flops(jax.make_jaxpr(spread)(x).jaxpr) == 2 * (2 * 4 * 4 * 4)
-    assert flops(jax.make_jaxpr(chosen)(x).jaxpr) == 2 * 8 * 8 * 4
+    chosen = lambda x: jax.lax.cond(x[0, 0] > 0, product, lambda y: jnp.zeros((8, 8)), x)
+    turns = lambda x: jax.lax.scan(lambda y, _: (jax.jit(product)(y) @ x, None), x, None, length=3)[0]
+    once = 2 * 8 * 8 * 4
+    for program, operations in ((spread, once / 2), (chosen, once), (turns, 3 * 2 * once)):
+        assert flops(jax.make_jaxpr(program)(jnp.ones((8, 4))).jaxpr) == operations
 
 
 def test_operations_of_a_convolution_with_strides_and_of_its_gradients():
@@ -103,19 +84,12 @@ def test_operations_of_attention(implementation, products):
     assert counted == [n * one_product for n in products]
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "classes"),
-    [
-        ("cifar10_edm", (32, 32, 3), 10),
-        ("imagenet64_edm2_s", (64, 64, 3), 1000),
-        ("imagenet256_dit", (32, 32, 4), 1000),
-    ],
-)
-def test_images_are_described_by_their_config(name, shape, classes):
-    dataset = describe(config_of(name))
-    assert (dataset.shape, dataset.num_classes) == (shape, classes)
-    x = dataset.inputs(dataset.train)
-    np.testing.assert_array_equal(x, np.full(x.shape, 0.0 if name == "imagenet256_dit" else -1.0))
+def test_images_are_described_by_their_config():
+    for name, shape, classes in (("cifar10_edm", (32, 32, 3), 10), ("imagenet256_dit", (32, 32, 4), 1000)):
+        dataset = describe(config_of(name))
+        assert (dataset.shape, dataset.num_classes) == (shape, classes)
+        x = dataset.inputs(dataset.train)
+        np.testing.assert_array_equal(x, np.full(x.shape, 0.0 if name == "imagenet256_dit" else -1.0))
 
 
 def test_the_smallest_slice_and_the_largest_batch_are_suggested(monkeypatch, capsys):
@@ -154,18 +128,10 @@ def test_programs_are_compiled_from_shapes_for_the_devices_that_are_given(monkey
     training, sampling = costs["training"].lowered, costs["sampling"].lowered
     assert (training.examples, sampling.evaluations) == (config.training.batch_size, config.sampling.steps)
     assert sampling.state == 4 * sampling.parameters
-    gradients = 4 * training.parameters  # every device sends half of them twice
-    assert costs["training"].near["all-reduce"] == pytest.approx(gradients, rel=0.01)
+    assert costs["training"].total > training.state > 3 * 4 * training.parameters  # the moments of AdamW
 
 
 # ---- the compilers, which need no device ---------------------------------------------------------------------------
-
-
-@pytest.mark.external
-@pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:1x1", "v5e:2x4", "v5p:2x2x1", "v6e:2x2", "2*v5e:4x4", "a100:16"])
-def test_described_topologies_have_a_device_for_each_chip(name):
-    pytest.importorskip("libtpu" if topology(name).chip.platform == "tpu" else "jax_cuda12_plugin")
-    assert len(topology(name).devices()) == topology(name).size
 
 
 @pytest.mark.external
@@ -179,4 +145,4 @@ def test_a_plan_of_each_platform(name, package, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert re.search(r"fits, [\d.]+ GB of", run.stdout)
-    assert "what binds" in run.stdout
+    assert "least time" in run.stdout
