@@ -36,8 +36,10 @@ def main(config: Config) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     slice_ = topology(_TOPOLOGY.value)
     dataset = describe(config)
-    tasks.of(config).check(config, dataset)
     training.check(config)
+    task = tasks.of(config)
+    config = task.resolve(config, dataset)
+    task.build(config, dataset)
     print(f"{dataset.name}: {dataset.described()}, {dataset.num_classes:,} classes", flush=True)
     if _SUGGEST.value:
         plan = plans.suggest(config, slice_, dataset, _FAST.value)

@@ -27,63 +27,57 @@ from experiments.models.samples import PartialSamples
 from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import tables_as_text
-from experiments.tasks import Asked
+from experiments.tasks import Asked, Model, Task
 from experiments.tasks.task import Run
 from experiments.training import lock
 from experiments.training.hooks import profile
 from experiments.training.writers import show_pictures
+from scorekit.typing import PyTree
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
 profile.define_flag()
 
 
-def check(config: Config, workdir: Path) -> Dataset:
-    """Validates a config, and that it continues the run in ``workdir``; returns its data, of which no rows are read."""
+def main(config: Config) -> Path | None:
+    start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     task = tasks.of(config)
-    dataset = task.load(config)
-    task.check(config, dataset)
     profile.wanted()
     training.check(config)
     training.check_devices(config)
-    task.check_continues(config, workdir)
-    return dataset
-
-
-def main(config: Config) -> Path | None:
-    start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
-    dataset = check(config, workdir)
-    with lock.hold(workdir):
-        return train(config, dataset, workdir, start)
-
-
-def train(config: Config, dataset: Dataset, workdir: Path, start: float) -> Path | None:
-    """Trains to the last step, then samples and evaluates; returns the report, in the first process."""
-    task = tasks.of(config)
-    check_rows(config, dataset)
+    dataset = task.load(config)
+    config = task.resolve(config, dataset)
     model = task.build(config, dataset)
-    param_shapes(config, model.section, lambda: model.init(jax.random.key(0)), copies=COPIES)
-    params = task.train(config, dataset, model, workdir)
-    trained = time.monotonic() - start
+    param_shapes(config, model.section, lambda: model.trained.init(jax.random.key(0)), copies=COPIES)
+    task.check_continues(config, workdir)
+    with lock.hold(workdir):
+        check_rows(config, dataset)
+        params = task.train(config, dataset, model, workdir)
+        return report(task, model, dataset, params, workdir, start)
+
+
+def report(task: Task, model: Model, dataset: Dataset, params: PyTree, workdir: Path, start: float) -> Path | None:
+    """Samples, evaluates and writes the report, whose path the first process returns."""
+    config, trained = model.config, time.monotonic() - start
     print(doing_at_the_end(model), flush=True)
     if model.generate is None:
         params = jax.device_get(params)  # every process goes on alone
     partial = PartialSamples(workdir / "samples" / "partial")
     run = Run(dataset, model.built, model.generate, params, config.training.steps)
-    found = task.evaluate(model.config, run, workdir, Asked(partial))
+    results = task.evaluate(config, run, workdir, Asked(partial))
     if not distributed.is_first():
         return None
-    if found.values:
-        write_results(workdir / "evaluation.json", found.values)
-    pictures = [one.path for one in (*found.pictures, *found.figures) if isinstance(one, Figure)]
-    show_pictures(workdir, run.step, pictures)
-    report = write_run_report(config, workdir, dataset, params, found, trained)
+    if results.values:
+        write_results(workdir / "evaluation.json", results.values)
+    images = [one.path for one in (*results.pictures, *results.figures) if isinstance(one, Figure)]
+    show_pictures(workdir, run.step, images)
+    path = write_run_report(config, workdir, dataset, params, results, trained)
     partial.remove()
-    print(tables_as_text(found.tables))
-    return report
+    print(tables_as_text(results.tables))
+    return path
 
 
-def doing_at_the_end(model: tasks.Model) -> str:
+def doing_at_the_end(model: Model) -> str:
     """The line before the evaluation."""
     if model.generate is None:
         return "measuring …"

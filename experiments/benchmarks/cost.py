@@ -173,7 +173,6 @@ def of_config(config: Config, turns: int) -> None:
     training.check(config)
     training.check_devices(config)
     dataset = inputs.load_data(config)
-    diffusion.check(config, dataset)
     task = diffusion.build(config, dataset)
     model = task.built
     params = model.init(jax.random.key(config.seed))
@@ -186,8 +185,7 @@ def of_config(config: Config, turns: int) -> None:
     def row(name: str, ours: float, theirs: float, ratio: float | None = None) -> None:
         print(f"{name:44}{ours:12.4g}{theirs:12.4g}{ours / theirs if ratio is None else ratio:8.3f}", flush=True)
 
-    trained = diffusion.trainable(config, dataset, task)
-    found = train(config, trained, model, dataset, params, turns)
+    found = train(config, task.trained, model, dataset, params, turns)
     (ours, theirs, ratio), (compilation, memory), operations, waiting = found
     used = lambda seconds: 100 * operations / (seconds * highest * len(devices))
     row(f"training, examples/s at batch {size}", size / ours, size / theirs, 1 / ratio)

@@ -44,7 +44,7 @@ def lower(
     with planned_on(devices, memory):
         task = tasks.of(config)
         model = task.build(config, dataset)
-        one = task.trainable(config, dataset, model)
+        one = model.trained
         params = jax.eval_shape(one.init, jax.random.key(config.seed))
         if "training" in names:
             mesh = all_devices(training.sharing(config.training, len(devices)))

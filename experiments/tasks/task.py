@@ -43,7 +43,7 @@ class Model(NamedTuple):
       config: config of the run that is published.
       built: network with all that belongs to it, as ``experiments.models`` builds it.
       section: section of the network in the config.
-      init: ``key -> parameters``, at step 0.
+      trained: the network as it is trained; the first of several.
       generate: the sampler, a :data:`~experiments.models.samples.Generate`; None for a model that draws nothing.
       plan: further values for ``train`` of the same task.
     """
@@ -51,7 +51,7 @@ class Model(NamedTuple):
     config: Config
     built: Any
     section: str
-    init: Callable[[jax.Array], PyTree]
+    trained: Trainable
     generate: Callable | None = None
     plan: Any = None
 
@@ -103,24 +103,20 @@ class Task(Protocol):
         """The fields of its config."""
         ...
 
-    def check(self, config: Config, dataset: Dataset) -> None:
-        """Validates relations between fields and the data; no rows are read and nothing is compiled."""
-        ...
-
     def check_continues(self, config: Config, workdir: Path) -> None:
         """Validates that a run in ``workdir``, if there is one, is continued by this config."""
         ...
 
     def load(self, config: Config) -> Dataset:
-        """The data."""
+        """The data, of which no rows are read."""
+        ...
+
+    def resolve(self, config: Config, dataset: Dataset) -> Config:
+        """The config with what weights and data decide; it is the ``config.json`` of the run."""
         ...
 
     def build(self, config: Config, dataset: Dataset) -> Model:
-        """Puts the parts of the config together."""
-        ...
-
-    def trainable(self, config: Config, dataset: Dataset, model: Model) -> Trainable:
-        """The network that is trained, or the first of several; nothing is computed."""
+        """Constructs everything that the run uses, which is the check of the config; nothing is computed or read."""
         ...
 
     def train(self, config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
@@ -146,19 +142,24 @@ def fields(task: str, data: Choices, /, *, seed: str = SEED.meaning, **sections:
     return Section(task=name, seed=replace(SEED, meaning=seed), data=data, **sections, training=training.FIELDS)
 
 
-def open_run(check, load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
-    """A run without samples: its averaged parameters of a checkpoint; the first three are functions of its task."""
+def unchanged(config: Config, dataset: Dataset) -> Config:
+    """``resolve`` of a task whose config says all."""
+    del dataset
+    return config
+
+
+def open_run(load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
+    """A run without samples: its averaged parameters of a checkpoint; the first two are functions of its task."""
     dataset = load(config)
-    check(config, dataset)
     model = build(config, dataset)
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
     return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
 
 
-def train_one(trainable, config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
-    """``train`` of a task with one network; ``trainable`` is the function of the task."""
-    return train_network(config, workdir, trainable(config, dataset, model), dataset)
+def train(config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
+    """``train`` of a task with one network."""
+    return train_network(config, workdir, model.trained, dataset)
 
 
 def draws_nothing(config: Config) -> str:

@@ -223,7 +223,7 @@ def check_config(config):
     """What ``experiments.train`` validates before it loads data."""
     tasks.check_fields(config)
     task = tasks.of(config)
-    task.check(config, task.load(config))
+    task.build(config, task.load(config))
     training.check(config)
 
 

@@ -64,7 +64,7 @@ def check(kind: str, config: ConfigDict) -> None:
     """Everything that a program validates before it reads rows, for the data of the defaults."""
     KINDS[kind].check(config)
     if kind in ("diffusion", "sequence"):
-        tasks.named(kind).check(config, _data(kind))
+        tasks.named(kind).build(config, _data(kind))
         training.check(config)
 
 

@@ -106,7 +106,7 @@ def main(config: Config) -> None:
     training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
     dataset = inputs.load_data(config)
-    task.check(config, dataset)
+    task.build(config, dataset)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
     bands = divide(np.asarray(dataset.to_model(dataset.train["x"])), edges)

@@ -77,8 +77,8 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
         return _network(config, run.model, run.params, dataset, f"{folder.name}, step {run.step:,}")
     options = config.train
     built = task.build(options, dataset)
-    param_shapes(options, "network", lambda: built.init(jax.random.key(0)), copies=COPIES)
-    one = task.trainable(options, dataset, built)._replace(draw=None)
+    one = built.trained._replace(draw=None)
+    param_shapes(options, "network", lambda: one.init(jax.random.key(0)), copies=COPIES)
     params = train_network(options, workdir / "model", one, dataset)
     model = at_params(built.built, params)
     return _network(config, model, params, dataset, f"network after {options.training.steps:,} steps")
@@ -87,7 +87,7 @@ def open_model(config: Config, dataset: Dataset, workdir: Path) -> ScoredModel:
 def check_training(options: Config, dataset: Dataset, workdir: Path) -> None:
     """Validates the config of the network that is trained here."""
     diffusion.check_fields(options)
-    task.check(options, dataset)
+    task.build(options, dataset)
     training.check(options)
     training.check_devices(options)
     check_same_run(options, workdir / "model")

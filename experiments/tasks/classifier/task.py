@@ -21,16 +21,11 @@ from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
-from experiments.training.train_network import train_network
 
 FIELDS = task.fields("classifier", data.KINDS, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
-load, drawn_by = data.build, task.draws_nothing
+load, resolve, drawn_by = data.build, task.unchanged, task.draws_nothing
 fields = lambda config=None: FIELDS
-
-
-def check(config, dataset):
-    classifier.check(config, dataset)
 
 
 def check_continues(config, workdir):
@@ -52,26 +47,27 @@ def plain_config(config: Config) -> Config:
 
 
 def build(config, dataset):
+    classifier.check(config, dataset)
     model = classifier.build_classifier(config, dataset.num_classes)
-    return task.Model(config, model, "classifier", lambda key: classifier.init_params(model, dataset.shape, key))
-
-
-def trainable(config, dataset, model):
-    prepare, loss = classifier.make_prepare(model.built, dataset), classifier.make_loss(model.built)
-    held_out = held_out_loss(prepare, loss, dataset)
-    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+    prepare, loss = classifier.make_prepare(model, dataset), classifier.make_loss(model)
+    init, held_out = (
+        lambda key: classifier.init_params(model, dataset.shape, key),
+        held_out_loss(prepare, loss, dataset),
+    )
+    trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+    return task.Model(config, model, "classifier", trained)
 
 
 def train(config, dataset, model, workdir):
-    params = train_network(config, workdir, trainable(config, dataset, model), dataset)
+    params = task.train(config, dataset, model, workdir)
     if with_plain(config):
         print("training the classifier of clean data …", flush=True)
         plain = plain_config(config)
-        train_network(plain, workdir / "plain", trainable(plain, dataset, build(plain, dataset)), dataset)
+        task.train(plain, dataset, build(plain, dataset), workdir / "plain")
     return params
 
 
-open_run = functools.partial(task.open_run, check, load, build)
+open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

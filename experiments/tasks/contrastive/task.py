@@ -39,7 +39,8 @@ FIELDS = task.fields(
     **embeddings.FIELDS,
 )
 OPENED_BY = "has embeddings and draws nothing; name the run of a model"
-load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+load, resolve, train = data.build, task.unchanged, task.train
+drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
@@ -48,11 +49,6 @@ class DualEncoders(NamedTuple):
 
     module: nn.Module
     dataset: ImageSet
-
-
-def check(config, dataset):
-    embeddings.check(config, dataset)
-    check_batch(config)
 
 
 def check_batch(config: Config) -> None:
@@ -119,19 +115,17 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
 
 
 def build(config, dataset):
+    embeddings.check(config, dataset)
+    check_batch(config)
     model = build_encoders(config, dataset)
-    return task.Model(config, model, "dual_encoder", lambda key: init_params(model, key))
-
-
-def trainable(config, dataset, model):
-    prepare, optimizer = make_prepare(model.built), build_optimizer(config.training)
+    prepare, optimizer = make_prepare(model), build_optimizer(config.training)
     axes = ("data", "fsdp") if config.training.parallel == "jit" else ("data",)
-    held_out = held_out_loss(prepare, make_loss(model.built), dataset)
-    return Trainable(model.init, prepare, make_loss(model.built, axes), optimizer, held_out, config.evaluation.ema)
+    init, held_out = functools.partial(init_params, model), held_out_loss(prepare, make_loss(model), dataset)
+    trained = Trainable(init, prepare, make_loss(model, axes), optimizer, held_out, config.evaluation.ema)
+    return task.Model(config, model, "dual_encoder", trained)
 
 
-train = functools.partial(task.train_one, trainable)
-open_run = functools.partial(task.open_run, check, load, build)
+open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

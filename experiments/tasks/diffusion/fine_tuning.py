@@ -18,8 +18,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, lookup, require
-from experiments.data.conditions import SECTIONS
-from experiments.data.dataset import Dataset
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
@@ -28,7 +26,8 @@ from scorekit import io, networks
 from scorekit.io import Loaded
 from scorekit.io.preconditioning import BETAS, ClockInput, LogSNRInput
 from scorekit.io.tensors import check_params
-from scorekit.typing import PyTree
+from scorekit.trees import is_traced
+from scorekit.typing import Key, PyTree
 
 _FREE = ("attention", "dropout", "dtype", "remat")
 """Attributes of a network that parameters do not depend on."""
@@ -44,19 +43,13 @@ _PLAIN = {"negative_eps": "eps", "velocity": "flow", **{name: name for name in (
 """The weighting that is the plain squared error of a target."""
 
 
-def take_unset(config: Config, dataset: Dataset) -> None:
-    """Fills in what the config leaves unset: network and preconditioning from the weights of ``init_from``, the plain
-    weighting of their target where that is another one, and no guidance for a model without any condition.
+def take_unset(config: Config) -> None:
+    """Fills in what the config leaves unset: network and preconditioning from the weights of ``init_from``, and the
+    plain weighting of their target where that is another one.
 
     Raises:
       ConfigError: with overrides for all fields that are set to other values than the weights have.
     """
-    described = any(config.conditions[section].name != "none" for section in SECTIONS.values())
-    if not dataset.labelled and not described and config.guidance == ("classifier_free",):
-        config.guidance, config.sampling.guidance_scale = ("conditional",), 1.0
-        config.evaluation.guidance_scales = (1.0,)
-    if config.init_from is None:
-        return
     found, differing, target = _load(config), {}, config.loss.target.name
     for section, theirs in _sections_of(found, config).items():
         differing |= _take(config, section, theirs)
@@ -170,10 +163,9 @@ def _load(config: Config) -> Loaded:
         raise ConfigError(f"{given}: {error}") from error
 
 
-def initial_params(config: Config, model: Model) -> PyTree:
+def initial_params(config: Config, model: Model, key: Key) -> PyTree:
     """The parameters at step 0; one line on the terminal counts those from ``init_from`` and the random ones."""
-    key = jax.random.key(config.seed)
-    if config.init_from is None:
+    if is_traced(key):
         return model.init(key)
     found, given = _load(config), f"config.init_from={config.init_from}"
     if wrong := _misfits(model, found):

@@ -1,15 +1,18 @@
 """A diffusion model, or by ``config.loss.flow_map`` a flow map, of any kind of data."""
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optax
 
 from experiments import data, tasks
 from experiments.cli import distributed
+from experiments.cli.choices import named_object
 from experiments.cli.config import Config, require
 from experiments.cli.fields import fields_by
 from experiments.data import conditions
+from experiments.data.dataset import Dataset
 from experiments.models import inputs
 from experiments.models.conditioning import dropout_rates, target_conditions, untrained_nulls
 from experiments.models.inputs import LATENTS
@@ -18,12 +21,12 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.diffusion import checks, metrics, runs
-from experiments.tasks.diffusion import model as built
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
-from experiments.tasks.diffusion.fine_tuning import initial_params, take_unset
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.ema_sweep import ema_sweep
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
+from experiments.tasks.diffusion.model import CRITIC, at_params, build_model
+from experiments.tasks.diffusion.model import Model as Denoising
 from experiments.tasks.diffusion.report import (
     by_map_picture,
     ema_sweep_picture,
@@ -40,6 +43,7 @@ from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
 from scorekit.io import as_path
+from scorekit.typing import Key, PyTree
 
 FIELDS = task.fields(
     "diffusion",
@@ -54,46 +58,60 @@ check_continues, load = check_same_run, inputs.load_data
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
-    take_unset(config, dataset)
-    checks.check(config, dataset)
-    checks.check_trainable(config)
-    metrics.check(config, dataset)
+def resolve(config, dataset):
+    config = config.copy_and_resolve_references()
+    described = any(config.conditions[section].name != "none" for section in conditions.SECTIONS.values())
+    if not dataset.labelled and not described and config.guidance == ("classifier_free",):
+        config.guidance, config.sampling.guidance_scale = ("conditional",), 1.0
+        config.evaluation.guidance_scales = (1.0,)
+    if config.init_from is not None:
+        named_object("experiments.tasks.diffusion.fine_tuning:take_unset")(config)
+    return config
 
 
 def build(config, dataset):
-    model = built.build_model(config, dataset)
-    init, generate = model.init, make_sampler(config, model, dataset)
-    return Model(config, model, "network", init, generate)
+    model = built(config, dataset)
+    metrics.check(config, dataset)
+    return model
 
 
-def trainable(config, dataset, model):
-    denoising, loss, options = model.built, make_loss(model.built), config.loss
+def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Model:
+    """The model with its sampler and its training, validated at these guidance scales or all that the config names."""
+    checks.check(config, dataset, scales)
+    checks.check_trainable(config)
+    denoising, options = build_model(config, dataset), config.loss
+    generate, loss = make_sampler(config, denoising, dataset), make_loss(denoising)
     dropout = dropout_rates(config), options.joint_dropout, options.caption_dropout or 0.0
-    return Trainable(
-        init=lambda key: initial_params(config, denoising),
+    trained = Trainable(
+        init=denoising.init if config.init_from is None else _from_weights(config, denoising),
         prepare=make_prepare(denoising, dataset, *dropout),
         loss=loss,
         optimizer=_optimizer(config, denoising),
         held_out=held_out_loss(make_prepare(denoising, dataset), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, model.generate),
+        draw=drawing(config, dataset, generate),
         gathers=getattr(denoising.module, "gathers", ()),
     )
+    return Model(config, denoising, "network", trained, generate)
 
 
-def _optimizer(config: Config, model: built.Model) -> optax.GradientTransformation:
+def _from_weights(config: Config, model: Denoising) -> Callable[[Key], PyTree]:
+    """``key -> parameters`` that begins with the weights of ``config.init_from``."""
+    return functools.partial(named_object("experiments.tasks.diffusion.fine_tuning:initial_params"), config, model)
+
+
+def _optimizer(config: Config, model: Denoising) -> optax.GradientTransformation:
     """One for the network, and one for its discriminators."""
     network = build_optimizer(config.training, module=model.module)
     objective: Any = model.objective
     if not model.is_flow_map or objective.critic is None:
         return network
     critic = build_optimizer(config.training, config.training.learning_rate * objective.of_map.critic_rate)
-    of = lambda params: {name: "critic" if name == built.CRITIC else "network" for name in params}
+    of = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
     return optax.multi_transform({"network": network, "critic": critic}, of)
 
 
-train = functools.partial(task.train_one, trainable)
+train = task.train
 
 
 def open_run(config, workdir, step=None, scales=None):
@@ -124,7 +142,7 @@ def drawn(folder, config, model, run):
 
 
 def evaluate(config, run, workdir, asked: Asked):
-    model, at_end, folder = built.at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
+    model, at_end, folder = at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
     swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
     pictures = drawn(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:

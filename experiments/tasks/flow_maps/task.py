@@ -24,7 +24,7 @@ from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.runs import open_run as open_teacher
 from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
 from experiments.tasks.flow_maps import distillation, flow_map_students, students
-from experiments.tasks.task import Model, Run
+from experiments.tasks.task import Model, Run, unchanged
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
@@ -42,7 +42,7 @@ RECIPE = Section(
 )
 """The fields of ``config.distillation`` that all methods have."""
 OPENED_BY = "is a student"
-open_run, drawn_by, evaluate = diffusion.open_run, diffusion.drawn_by, diffusion.evaluate
+open_run, drawn_by, evaluate, resolve = diffusion.open_run, diffusion.drawn_by, diffusion.evaluate, unchanged
 
 
 class Plan(NamedTuple):
@@ -73,8 +73,8 @@ def config_of_student(teacher: str, of_teacher: Config, method: str) -> Config:
     return config
 
 
-def check(config, dataset):
-    del dataset
+def check(config: Config) -> None:
+    """Validates the steps of training, and the fields of the method."""
     options = config.distillation
     require(
         config.training.steps > config.training.warmup_steps,
@@ -104,6 +104,7 @@ def load(config):
 
 
 def build(config, dataset):
+    check(config)
     own, options, folder = _teacher(config)
     guided, scale = own.copy_and_resolve_references(), own.sampling.guidance_scale
     guided.training = config_of(folder, f"config.distillation.teacher={folder}").training
@@ -114,8 +115,8 @@ def build(config, dataset):
     found = published(own, options, teacher.model.schedule)
     checks.check(found, dataset)
     model = build_model(found, dataset) if options.method in flow_map_students.LOSSES else teacher.model
-    init, plan = model.init, Plan(teacher, own, options)
-    return Model(found, model, "network", init, make_sampler(found, model, dataset), plan)
+    plan = Plan(teacher, own, options)
+    return Model(found, model, "network", first(dataset, found, plan), make_sampler(found, model, dataset), plan)
 
 
 def first_times(own: Config, options: Config, schedule: Schedule) -> Array:
@@ -139,10 +140,10 @@ def published(own: Config, options: Config, schedule: Schedule) -> Config:
     return found
 
 
-def training_task(dataset: Dataset, model: Model) -> tuple[Denoising, students.TrainingTask]:
+def training_task(dataset: Dataset, found: Config, plan: Plan) -> tuple[Denoising, students.TrainingTask]:
     """The network that is trained by any method but the progressive one, and its training task."""
-    run, own, options = model.plan
-    found, teacher, schedule = model.config, distillation.teacher_of(own, run), run.model.schedule
+    run, own, options = plan
+    teacher, schedule = distillation.teacher_of(own, run), run.model.schedule
     if options.method in flow_map_students.LOSSES:
         student = flow_map_students.student_of(found, run, teacher)
         task = students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
@@ -170,10 +171,11 @@ def trainable_of(config: Config, dataset: Dataset, model: Denoising, task: stude
     )
 
 
-def trainable(config, dataset, model):
-    run, own, options = model.plan
+def first(dataset: Dataset, found: Config, plan: Plan) -> Trainable:
+    """The student that is trained, or the first of several."""
+    run, own, options = plan
     if options.method != "progressive":
-        return trainable_of(model.config, dataset, *training_task(dataset, model))
+        return trainable_of(found, dataset, *training_task(dataset, found, plan))
     ts = first_times(own, options, run.model.schedule)
     task = students.progressive(run.model, dataset, run.params, distillation.teacher_of(own, run), ts)
     return trainable_of(students.config_of_student(own, options.method, ts[::2]), dataset, run.model, task)
@@ -197,7 +199,7 @@ def train(config, dataset, model, workdir):
     print(f"distilling step {run.step:,} at {guided} into {count} by {options.method} …", flush=True)
     if options.method == "progressive":
         return rounds(dataset, model, workdir)
-    network, task = training_task(dataset, model)
+    network, task = training_task(dataset, model.config, model.plan)
     more = options.method == "matching"  # more is trained than the student
     one = trainable_of(model.config, dataset, network, task)
     params = task.student(train_network(model.config, workdir / "training" if more else workdir, one, dataset))

@@ -30,31 +30,27 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check, check_continues, load, open_run = flows.check, check_same_run, inputs.load_data, flows.open_run
+check_continues, load, open_run = check_same_run, inputs.load_data, flows.open_run
+resolve, train = task.unchanged, task.train
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
 
 
 def build(config, dataset):
+    flows.check(config, dataset)
     model = flows.build(config, dataset)
-    init, generate = functools.partial(flows.init_params, model, dataset), flows.make_sampler(config, model, dataset)
-    return task.Model(config, model, "network", init, generate)
-
-
-def trainable(config, dataset, model):
-    loss, prepare = flows.make_loss(model.built), functools.partial(flows.make_prepare, model.built, dataset)
-    return Trainable(
-        init=model.init,
+    generate, loss = flows.make_sampler(config, model, dataset), flows.make_loss(model)
+    prepare = functools.partial(flows.make_prepare, model, dataset)
+    trained = Trainable(
+        init=functools.partial(flows.init_params, model, dataset),
         prepare=prepare(dropout_rates(config)),
         loss=loss,
-        optimizer=build_optimizer(config.training, module=model.built.module),
+        optimizer=build_optimizer(config.training, module=model.module),
         held_out=held_out_loss(prepare(), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, model.generate),
+        draw=drawing(config, dataset, generate),
     )
-
-
-train = functools.partial(task.train_one, trainable)
+    return task.Model(config, model, "network", trained, generate)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

@@ -8,7 +8,6 @@ import functools
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -35,32 +34,26 @@ from scorekit.typing import PyTree
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
-load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+load, resolve, train = data.build, task.unchanged, task.train
+drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
-    autoencoder.check(config, dataset)
-
-
 def build(config, dataset):
+    autoencoder.check(config, dataset)
     model = autoencoder.build_latent(config, dataset)
-    return task.Model(config, model, "autoencoder", lambda key: model.module.init(key, jnp.zeros((1, *dataset.shape))))
-
-
-def trainable(config, dataset, model):
-    prepare, loss = autoencoder.make_prepare(model.built), autoencoder.make_loss(model.built)
-    init = lambda key: autoencoder.init_params(model.built, config.seed)
+    prepare, loss = autoencoder.make_prepare(model), autoencoder.make_loss(model)
+    init = lambda key: autoencoder.init_params(model, config.seed)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
     optimizer = build_optimizer(config.training)
     if (rate := config.loss.code_rate) is not None:
         is_code = lambda params: jax.tree_util.tree_map_with_path(lambda at, _: "codebook" in str(at[-1]), params)
         optimizer = optax.chain(optimizer, optax.masked(optax.scale(rate), is_code))
-    return Trainable(init, prepare, loss, optimizer, held_out, config.evaluation.ema)
+    trained = Trainable(init, prepare, loss, optimizer, held_out, config.evaluation.ema)
+    return task.Model(config, model, "autoencoder", trained)
 
 
-train = functools.partial(task.train_one, trainable)
-open_run = functools.partial(task.open_run, check, load, build)
+open_run = functools.partial(task.open_run, load, build)
 
 
 def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:

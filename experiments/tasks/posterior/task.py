@@ -19,7 +19,7 @@ from experiments.models.run_files import config_of, restore
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
-from experiments.tasks.diffusion import checks, runs
+from experiments.tasks.diffusion import runs
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.posterior import metrics
@@ -27,7 +27,6 @@ from experiments.tasks.posterior import report as reporting
 from experiments.tasks.posterior.model import Posterior, use_statistics, write_statistics
 from experiments.tasks.task import LEFT_OUT, Asked
 from experiments.training.run import check_same_run
-from experiments.training.train_network import train_network
 from experiments.training.writers import read_metrics
 
 _LOSS = MODEL_FIELDS["loss"].but(times="log_normal_sigma", label_dropout=0.0, vector_dropout=0.0, map_dropout=0.0)
@@ -42,25 +41,24 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a posterior, which this program does not take; sample and evaluate do"
 load, drawn_by, check_continues = data.build, diffusion.drawn_by, check_same_run
-build, trainable = diffusion.build, diffusion.trainable
+resolve = task.unchanged
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
+def build(config, dataset):
     require_field(config, "data.name", isinstance(dataset, Table), "table or simulator for config.task=posterior")
     allowed = "set for config.task=posterior: a posterior needs an observation"
     require(dataset.condition_kind is not None, "data.condition", None, allowed)
     known = isinstance(dataset, Simulations) and dataset.simulator.of_several
     allowed = "() unless the exact posterior of several observations is known, as of data.simulator=gaussian_linear"
     require_field(config, "evaluation.composed", known or not config.evaluation.composed, allowed)
-    checks.check(config, dataset, (config.sampling.guidance_scale,))
-    checks.check_trainable(config)
+    return diffusion.built(config, dataset, (config.sampling.guidance_scale,))
 
 
 def train(config, dataset, model, workdir):
     if distributed.is_first():
         write_statistics(dataset, workdir)
-    params = train_network(config, workdir, trainable(config, dataset, model), dataset)
+    params = task.train(config, dataset, model, workdir)
     step = best_step(workdir)
     if step in (None, config.training.steps):
         return params
@@ -79,7 +77,7 @@ def best_step(workdir: Path) -> int | None:
 
 def open_run(config, workdir, step=None, scales=None):
     dataset: Any = load(config)
-    check(config, dataset)
+    build(config, dataset)
     use_statistics(dataset, workdir)
     step = best_step(workdir) if step is None else step
     return runs.open_run(config, workdir, step, (config.sampling.guidance_scale,), dataset=dataset)

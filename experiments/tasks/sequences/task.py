@@ -29,36 +29,28 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
 check_continues, load = check_same_run, sequences.load_data
+resolve, train = task.unchanged, task.train
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
+def build(config, dataset):
     sampling.check_all(config, dataset)
     check_average(config, "sampling.ema")
     dataset.num_samples(config.evaluation.num_samples)
-
-
-def build(config, dataset):
     model = sequences.build_model(config, dataset)
-    init, generate = functools.partial(sequences.init_params, model), sampling.make_sampler
-    return task.Model(config, model, "network", init, generate(config, model, dataset))
-
-
-def trainable(config, dataset, model):
-    loss, prepare = sequences.make_loss(model.built), functools.partial(sequences.make_prepare, model.built, dataset)
-    return Trainable(
-        init=model.init,
+    generate, loss = sampling.make_sampler(config, model, dataset), sequences.make_loss(model)
+    prepare = functools.partial(sequences.make_prepare, model, dataset)
+    trained = Trainable(
+        init=functools.partial(sequences.init_params, model),
         prepare=prepare(config.loss.label_dropout),
         loss=loss,
-        optimizer=build_optimizer(config.training, module=model.built.module),
+        optimizer=build_optimizer(config.training, module=model.module),
         held_out=held_out_loss(prepare(), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, model.generate),
-        gathers=getattr(model.built.module, "gathers", ()),
+        draw=drawing(config, dataset, generate),
+        gathers=getattr(model.module, "gathers", ()),
     )
-
-
-train = functools.partial(task.train_one, trainable)
+    return task.Model(config, model, "network", trained, generate)
 
 
 def open_run(config, workdir, step=None, scales=None):

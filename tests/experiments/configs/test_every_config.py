@@ -11,6 +11,7 @@ from experiments import configs, data, tasks, training
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs.ood import ood_digits
 from experiments.planning.described import describe
+from experiments.tasks.sequences import sequence_sampling
 
 FOLDER = Path(configs.__file__).parent
 ARGUMENTS = """\
@@ -46,8 +47,14 @@ def test_a_config_is_valid(own_files, monkeypatch, name):
         check_config(config, ood_digits.get_config())
         config = config.train
     tasks.check_fields(config)
-    tasks.of(config).check(config, data_of(config))
     training.check(config)
+    if config.task == "sequence":
+        return sequence_sampling.check_all(config, data_of(config))  # codes need a trained autoencoder
+    try:
+        tasks.of(config).build(config, data_of(config))
+    except ConfigError as error:  # raised last, where captions are read
+        if "captions need tokenizers" not in str(error):
+            raise
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

@@ -30,6 +30,6 @@ def test_samples_by_split_parameters_are_those_by_full_ones():
     for memory in (1e9, 1.0):
         with planned_on(jax.devices()[:4], memory):
             model = tasks.of(config).build(config, dataset)
-            params = model.init(jax.random.key(0))
+            params = model.trained.init(jax.random.key(0))
             drawn.append(model.generate(params, 0, np.arange(8) % 10, config.sampling.guidance_scale))
     np.testing.assert_allclose(drawn[0], drawn[1], atol=1e-5)

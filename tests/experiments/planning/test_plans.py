@@ -31,7 +31,7 @@ COST = Cost(LOWERED, temporary=4e9, other=1e8, code=1e7)
 
 def config_of(name):
     config = tasks.opened(str(PUBLISHED / f"{name}.py"))
-    tasks.of(config).check(config, describe(config))
+    tasks.of(config).build(config, describe(config))
     return config
 
 

@@ -89,7 +89,7 @@ def fit(part: str, folder: Path, budget: float) -> tuple[Config, Run, list]:
     task = tasks.of(config)
     dataset = task.load(config)
     model, workdir = task.build(config, dataset), folder / part.replace(" ", "_")
-    trained = lambda: task.trainable(config, dataset, model)._replace(draw=None)
+    trained = lambda: task.build(config, dataset).trained._replace(draw=None)
     untrained, batch = trained(), dataset.batch(config.seed, 0, config.training.batch_size)
     params = untrained.init(jax.random.key(config.seed))
     per_step = step_operations(untrained.prepare, untrained.loss, params, batch)

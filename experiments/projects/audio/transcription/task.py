@@ -23,7 +23,6 @@ from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
-from experiments.training.train_network import train_network
 from scorekit.io import as_path
 
 FIELDS = task.fields(
@@ -34,34 +33,30 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
 _NOISE_DB = 20.0
-load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+load, resolve = data.build, task.unchanged
+drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
-    transcriber.check(config, dataset)
-
-
 def build(config, dataset):
+    transcriber.check(config, dataset)
     assert isinstance(dataset, Phrases)
     model = transcriber.build_transcriber(config, dataset.sample_rate)
-    return task.Model(config, model, "transcriber", lambda key: transcriber.init_params(model, key))
-
-
-def trainable(config, dataset, model):
-    prepare, loss = transcriber.make_prepare(model.built, config), transcriber.make_loss(model.built, config)
+    prepare, loss = transcriber.make_prepare(model, config), transcriber.make_loss(model, config)
+    init = functools.partial(transcriber.init_params, model)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
-    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+    trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+    return task.Model(config, model, "transcriber", trained)
 
 
 def train(config, dataset, model, workdir):
     note_metrics.mir_eval()  # without it the evaluation would fail after the training
     if distributed.is_first():
         write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
-    return train_network(config, workdir, trainable(config, dataset, model), dataset)
+    return task.train(config, dataset, model, workdir)
 
 
-open_run = functools.partial(task.open_run, check, load, build)
+open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

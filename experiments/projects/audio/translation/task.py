@@ -29,27 +29,21 @@ FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
 FURTHER = 3
 """Families from a note's own to the one that it is translated to."""
-load, drawn_by, check_continues = data.build, task.draws_nothing, check_same_run
+load, resolve, train = data.build, task.unchanged, task.train
+drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 
 
-def check(config, dataset):
-    translation.check(config, dataset)
-
-
 def build(config, dataset):
+    translation.check(config, dataset)
     model = translation.build(config, dataset)
-    return task.Model(config, model, "translation", functools.partial(translation.init_params, model))
+    prepare, loss = translation.make_prepare(model), translation.make_loss(model)
+    init, held_out = functools.partial(translation.init_params, model), held_out_loss(prepare, loss, dataset)
+    trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
+    return task.Model(config, model, "translation", trained)
 
 
-def trainable(config, dataset, model):
-    prepare, loss = translation.make_prepare(model.built), translation.make_loss(model.built)
-    held_out = held_out_loss(prepare, loss, dataset)
-    return Trainable(model.init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
-
-
-train = functools.partial(task.train_one, trainable)
-open_run = functools.partial(task.open_run, check, load, build)
+open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

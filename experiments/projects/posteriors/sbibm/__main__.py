@@ -48,7 +48,6 @@ def task_of(name: str) -> Any:
 def trained(config: Config, folder: Path) -> Posterior:
     """The posterior of a config, trained in ``folder``."""
     dataset = posterior.load(config)
-    posterior.check(config, dataset)
     model = posterior.build(config, dataset)
     params = posterior.train(config, dataset, model, folder)
     return Posterior(config, Run(dataset, model.built, model.generate, params, config.training.steps))

@@ -17,7 +17,7 @@ from experiments import data
 from experiments.cli import command_line
 from experiments.tasks.diffusion import runs, task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.fine_tuning import initial_params, take_unset
+from experiments.tasks.diffusion.fine_tuning import initial_params
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.runs import as_loaded
 from scorekit import io
@@ -36,8 +36,8 @@ def exported(ring_run, tmp_path_factory):
 
 
 def start(config):
-    take_unset(config, data.build(config))
-    return initial_params(config, build_model(config, data.build(config)))
+    config = task.resolve(config, data.build(config))
+    return initial_params(config, build_model(config, data.build(config)), jax.random.key(config.seed))
 
 
 def drawn_by_the_card(folder, monkeypatch):
@@ -91,15 +91,15 @@ def test_the_card_says_what_was_trained(exported):
 def test_a_run_starts_from_what_was_exported(ring_run, exported):
     config = changed(diffusion.saved(ring_run), f"init_from={exported}")
     dataset = data.build(config)
-    task.check(config, dataset)
-    one = task.trainable(config, dataset, task.build(config, dataset))
+    config = task.resolve(config, dataset)
+    one = task.build(config, dataset).trained
     chex.assert_trees_all_equal(one.init(jax.random.key(0)), io.load(exported).params)
 
 
 def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
     config = changed(diffusion.saved(ring_run), f"init_from={exported}", "loss.flow_map.name=consistency_tuning")
     model, loaded = build_model(config, data.build(config)), io.load(exported)
-    params, labels = initial_params(config, model), jnp.array([0, 3])
+    params, labels = initial_params(config, model, jax.random.key(0)), jnp.array([0, 3])
     x, t = jnp.ones((2, 2)), jnp.array([0.4, 0.9])
     expected = loaded.denoiser(labels=labels)(x, t).x0
     np.testing.assert_allclose(model.flow_map(params, labels)(x, t, 0 * t).x0, expected, rtol=1e-5, atol=1e-6)
@@ -115,7 +115,7 @@ def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_tha
         "preconditioning.sigma_data=0.5",
     ]
     config = changed(diffusion.saved(ring_run), f"init_from={exported}", *texts)
-    head, found = error_of(take_unset, config, data.build(config)).split(" must have its values: ")
+    head, found = error_of(task.resolve, config, data.build(config)).split(" must have its values: ")
     assert head == f"config.init_from={exported}: the config"
     _, wanted = command_line.split_overrides(shlex.split(found))
     assert dict(wanted) == {

@@ -19,7 +19,6 @@ from experiments.configs.points import mixture_2d
 from experiments.models import choices
 from experiments.tasks.diffusion import sampling, task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.fine_tuning import initial_params, take_unset
 from experiments.tasks.diffusion.model import build_model
 from scorekit import io, predictions, schedules
 from scorekit.io import preconditioning as meaning
@@ -36,9 +35,9 @@ def weights(folder, module, shape, found=None):
 
 
 def started(config):
-    task.check(config, data.build(config))
-    model = build_model(config, data.build(config))
-    return model, initial_params(config, model)
+    config = task.resolve(config, data.build(config))
+    model = task.build(config, data.build(config)).built
+    return config, model, task.build(config, data.build(config)).trained.init(jax.random.key(config.seed))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffu
     assert error_of(started, config) == f"config.init_from={pipeline}: {words}"
     bare = changed(config, f"init_from={pipeline}/unet")
     assert "unet: must be a pipeline that is saved with its scheduler" in error_of(started, bare)
-    model, params = started(changed(base, *overrides, "data.label=none"))
+    _, model, params = started(changed(base, *overrides, "data.label=none"))
     chex.assert_trees_all_equal(params, found.params)
     assert model.module == found.module
     for ours, theirs in zip(model.preconditioning[1:], found.preconditioning[1:], strict=True):
@@ -95,7 +94,7 @@ MEANINGS = {
 def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     weights(tmp_path / "weights", MLP(features=4, blocks=1), (2,), MEANINGS[name])
     config, found = changed(base, f"init_from={tmp_path}/weights"), MEANINGS[name]
-    take_unset(config, data.build(config))
+    config = task.resolve(config, data.build(config))
     diffusion.FIELDS.check(config)
     noise_input = choices.build_noise_input(config, choices.build_schedule(config))
     chex.assert_trees_all_close(noise_input, found.noise_input, rtol=1e-4)
@@ -106,15 +105,13 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     of_target = jnp.square(1 / found.target.eps_scale(ts, schedule))
     weights_of_loss = choices.build_weighting(config, schedule)(schedule.log_snr(ts))
     np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)
-    before = config.to_json()
-    take_unset(config, data.build(config))
-    assert config.to_json() == before
+    assert task.resolve(config, data.build(config)).to_json() == config.to_json()
 
 
 def test_of_other_classes_only_the_null_token_is_kept(tmp_path, capsys):
     weights(tmp_path / "weights", MLP(features=4, blocks=1, num_classes=3), (2,))
     config = changed(base, "data.name=ring", f"init_from={tmp_path}/weights")
-    _, params = started(config)
+    *_, params = started(config)
     assert "(MLP), 36 random: conditioning.labels.embedding\n" in capsys.readouterr().out
     old, new = (flatten_dict(tree) for tree in (io.load(tmp_path / "weights").params, params))
     table = ("params", "conditioning", "labels", "embedding")
@@ -138,8 +135,8 @@ def test_another_resolution_is_said(tmp_path, capsys):
 @pytest.mark.parametrize("streaming", [False, True])
 def test_images_without_labels_have_one_class_which_the_network_does_not_see(streaming):
     config = changed(smoke, "data.label=none", f"data.streaming={streaming}")
-    task.check(config, data.build(config))
     dataset = data.build(config)
+    config = task.resolve(config, dataset)
     batches = dataset.batches(0, 0, 16)
     labels = (next(batches)["label"], dataset.train["label"], dataset.test["label"])
     batches.close()
@@ -153,8 +150,8 @@ def test_a_model_without_labels_is_sampled_without_guidance():
     config = changed(mixture_2d, "data.label=none", "network.features=8", "sampling.steps=3")
     words = "config.guidance=classifier: must be a rule without a classifier for config.data.label=none"
     dataset, guided = data.build(config), changed(config, "guidance=classifier", "rules.classifier.workdir=x")
-    assert error_of(task.check, guided, dataset) == words
-    model, params = started(config)
+    assert error_of(task.build, task.resolve(guided, dataset), dataset) == words
+    config, model, params = started(config)
     assert (config.guidance, config.evaluation.guidance_scales) == (("conditional",), (1.0,))
     x = jnp.ones((3, 2))
     of = model.network(params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)

@@ -202,7 +202,7 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     loaded = io.load(tmp_path / "weights")
     chex.assert_trees_all_equal(loaded.schedule, schedule)
     config.init_from = str(tmp_path / "weights")
-    chex.assert_trees_all_equal(initial_params(config, model), run.params)
+    chex.assert_trees_all_equal(initial_params(config, model, jax.random.key(0)), run.params)
 
 
 def test_a_classifier_has_no_schedule_to_train():

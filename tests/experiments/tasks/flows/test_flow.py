@@ -26,7 +26,7 @@ def opened(name):
     dataset = task.load(CONFIGS[name])
     model, rng = task.build(CONFIGS[name], dataset), np.random.default_rng(0)
     perturb = lambda p: jnp.asarray(p + 0.1 * rng.normal(size=p.shape), p.dtype)
-    return dataset, model, jax.tree.map(perturb, model.init(jax.random.key(0)))
+    return dataset, model, jax.tree.map(perturb, model.trained.init(jax.random.key(0)))
 
 
 @pytest.mark.slow

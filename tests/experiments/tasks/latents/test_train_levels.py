@@ -62,7 +62,7 @@ def test_a_level_is_given_the_codes_of_coarser_levels(runs):
     np.testing.assert_allclose(batch["map"], expected.reshape(60, 16, 3), rtol=1e-5, atol=1e-5)
     values, _, _ = autoencoder.reconstruct(inner._built, inner._params, inner.inner.test)
     np.testing.assert_allclose(dataset.decoded(part), inner.inner.from_model(values[-1]["y"]), atol=0.1)
-    labels, params = part["label"][:3], model.init(jax.random.key(0))
+    labels, params = part["label"][:3], model.trained.init(jax.random.key(0))
     plain, top = task.build(changed(config, "sampling.coarser=None"), dataset), tasks.saved(runs / "1")
     held_out = plain.generate.codes(params, 0, labels)[:, :4]
     assert all(row.tolist() in part["given"].tolist() for row in held_out)

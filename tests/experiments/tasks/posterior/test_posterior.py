@@ -22,7 +22,7 @@ def untrained(seed, *fields):
     config = changed(smoke, "data.simulations=200", *fields)
     dataset = task.load(config)
     model = task.build(config, dataset)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = jax.eval_shape(model.trained.init, jax.random.key(0))
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
     return Posterior(config, Run(dataset, model.built, model.generate, params, 0))
@@ -121,4 +121,4 @@ def test_the_data_of_a_posterior_are_validated_before_anything_is_trained(tmp_pa
     np.savez(tmp_path / "t.npz", a=np.arange(60.0), b=np.arange(60.0))
     path = [f"data.path={tmp_path}/t.npz"] if "data.name=table" in fields else []
     config = changed(smoke, "evaluation.composed=(1, 10)", *fields, *path)
-    assert words in error_of(lambda: task.check(config, task.load(config)))
+    assert words in error_of(lambda: task.build(config, task.load(config)))
