@@ -11,7 +11,7 @@ from experiments import configs, data, tasks, training
 from experiments.cli.config import ConfigError, check_config
 from experiments.configs.ood import ood_digits
 from experiments.planning.described import describe
-from experiments.tasks.sequences import sequence_sampling
+from experiments.tasks.sequences import sampling as sequences
 
 FOLDER = Path(configs.__file__).parent
 ARGUMENTS = """\
@@ -28,7 +28,10 @@ NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.
 def data_of(config) -> Any:
     """The data of a config by their shape; those that another run encodes, as they are, or of the shape of its codes
     or embeddings."""
-    embeddings = config.get("conditions", {}).get("embeddings", {})
+    given = config.get("conditions", {})
+    embeddings = given.get("embeddings", {})
+    if not embeddings.get("encoder") and "caption" in f"{given.get('vector')} {given.get('tokens')}":
+        return data.build(config)
     if not embeddings.get("encoder") and (not config.get("latents") or config.data.name == "folder"):
         return describe(config)
     dataset = data.build(config)
@@ -49,7 +52,7 @@ def test_a_config_is_valid(own_files, monkeypatch, name):
     tasks.check_fields(config)
     training.check(config)
     if config.task == "sequence":
-        return sequence_sampling.check_all(config, data_of(config))  # codes need a trained autoencoder
+        return sequences.check_all(config, data_of(config))  # codes need a trained autoencoder
     try:
         tasks.of(config).build(config, data_of(config))
     except ConfigError as error:  # raised last, where captions are read
