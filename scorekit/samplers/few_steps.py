@@ -7,7 +7,7 @@ the schedule. The probability-flow ODE is ``du/da = v = cos(a) eps - sin(a) x0 /
     ``u_k+1 = (1 + d_k) u_k + (a_k+1 - a_k) sum_j w_kj v_k-j``,  j = 0 to 4.
 
 The table holds the levels, as log-SNR for ``sigma_data = 1``, the weights w and d. They were optimised together, on
-random mixtures of Gaussians (``experiments.benchmarks.tabulation``), so that the grid and the weights belong to
+random mixtures of Gaussians (``tests/golden/tune_few_steps.py``), so that the grid and the weights belong to
 each other. Other tables are for guidance scales of 2, 4 and 8, where slopes change faster. The first slope is taken at
 a lower noise level than the start, because a network can only return the mean at the start.
 """

@@ -41,7 +41,6 @@ def digits(digits_run, tmp_path):
         f"projects.published.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
         "projects.audio.music.evaluate_phrases --runs=RUN --out=RUN/config.json",
         "benchmarks.few_steps --workdir=RUN --out=RUN",
-        "benchmarks.tabulation --nfe= --out=RUN/config.json",
         "benchmarks.guidance --workdir=RUN",
         "projects.audio.sound.equal_compute --out=RUN",
     ],

@@ -1,7 +1,7 @@
 """Makes the table of :func:`scorekit.samplers.few_steps`: noise levels and weights for few evaluations.
 
-    python -m experiments.benchmarks.tabulation --nfe=8 --out=/tmp/few_steps.json
-    python -m experiments.benchmarks.tabulation --nfe=8,16 --guidance_scale=4 --rate=0.05 --updates=1200
+    python tests/golden/tune_few_steps.py 8 --out=/tmp/few_steps.json
+    python tests/golden/tune_few_steps.py 8 16 --guidance_scale=4 --rate=0.05 --updates=1200
 
 The sampler works on ``u = x / hypot(alpha, sigma)`` by the angle ``atan(sigma / alpha)``, on which data of variance 1
 stand still. Step k from angle ``a_k`` to ``a_k+1`` has free weights of the last five slopes, and a free factor of u:
@@ -18,30 +18,23 @@ evaluations, and the file that is written holds the other tables too: it replace
 distributions.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import flags
 
-from experiments.cli import command_line
-from experiments.cli import flags as shared
 from scorekit import denoisers, densities, samplers, schedules, solvers
 from scorekit.typing import Array
 
 Tables = dict[str, dict[str, list[list[float]]]]
-_NFE = flags.DEFINE_list("nfe", ["8"], "evaluations to tune for, at most 24")
-_SCALE = flags.DEFINE_float("guidance_scale", 1.0, "guidance scale to tune for; 1 is without guidance", lower_bound=1)
-_UPDATES = flags.DEFINE_integer("updates", 200, "updates of Adam", lower_bound=1)
-_RATE = flags.DEFINE_float("rate", 0.2, "learning rate times evaluations; it decays to 0", lower_bound=0)
-_OUT = shared.out("file for all tables, as few_steps.json of the package", "few_steps.json")
-
 SIZES = {2: (16, 128), 8: (8, 64), 64: (8, 32)}  # numbers of mixtures, and of draws from each, by dimensions
 TOP = float(np.arctan(80.0))
 SLOPES = 5  # that a step combines
@@ -263,18 +256,24 @@ def nearest(tables: Tables, n: int, scale: float) -> Table:
     return as_table(group[min(group, key=lambda count: (abs(int(count) - n), -int(count)))])
 
 
-def main(_) -> None:
-    out = shared.results(_OUT, None, "")
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("nfe", nargs="+", type=int, help="evaluations to tune for, at most 24")
+    parser.add_argument("--guidance_scale", type=float, default=1.0, help="1 is without guidance")
+    parser.add_argument("--updates", type=int, default=200, help="updates of Adam")
+    parser.add_argument("--rate", type=float, default=0.2, help="learning rate times evaluations; it decays to 0")
+    parser.add_argument("--out", type=Path, default=Path("few_steps.json"), help="file for all tables")
+    given = parser.parse_args(args)
     tables: Tables = json.loads(resources.files("scorekit.samplers").joinpath("few_steps.json").read_text())
-    name, scale = f"{_SCALE.value:g}", 0.0 if _SCALE.value == 1.0 else _SCALE.value
+    name, scale = f"{given.guidance_scale:g}", 0.0 if given.guidance_scale == 1.0 else given.guidance_scale
     with jax.enable_x64(True):
         problems = make_problems(0, SIZES, scale)
     problems = jax.tree.map(lambda leaf: np.asarray(leaf, bool if leaf.dtype == bool else np.float32), problems)
-    for n in map(int, _NFE.value):
-        start = free_of(nearest(tables, n, _SCALE.value), n)
-        tables.setdefault(name, {})[str(n)] = as_rows(tune(start, problems, scale, _UPDATES.value, _RATE.value))
-        out.write_text(as_text(tables))
+    for n in given.nfe:
+        start = free_of(nearest(tables, n, given.guidance_scale), n)
+        tables.setdefault(name, {})[str(n)] = as_rows(tune(start, problems, scale, given.updates, given.rate))
+        given.out.write_text(as_text(tables))
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    main()
