@@ -5,7 +5,6 @@ from pathlib import Path
 
 from experiments.cli.config_help import as_markdown, in_sections
 from experiments.cli.fields import Row, Section
-from experiments.configs.ood import ood_digits
 from experiments.tasks import named
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.flow_maps import students
@@ -63,12 +62,10 @@ def _sections() -> Iterator[tuple[str, str, list[Row]]]:
     for title, (task, about) in KINDS.items():
         words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
         yield title, words, _without(in_sections(named(task).fields().rows()), models)
-    words = "`experiments.projects.ood.detect`: these, and a config of a model under `train`."
-    yield "Out-of-distribution detection", words, _without(in_sections(ood_digits.FIELDS.rows()), models)
 
 
 def _without(rows: list[Row], models: list[Row]) -> list[Row]:
-    return [row for row in rows if row not in models and not row.path.startswith("train.")]
+    return [row for row in rows if row not in models]
 
 
 def page() -> str:

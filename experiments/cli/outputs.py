@@ -12,9 +12,8 @@ from experiments.cli.config import ConfigError
 from scorekit.io import write_atomic
 
 OF_RUNS = (
-    "accuracy.png", "ascent.png", "batches.png", "evaluation.json", "extremes.png", "guidance.png", "histograms.png",
-    "loss_by_noise_level.png", "maps.png", "metrics.jsonl", "ood.html", "ood.json", "report.html", "samples.png",
-    "training.png", "trajectory.png",
+    "accuracy.png", "evaluation.json", "guidance.png", "loss_by_noise_level.png", "maps.png", "metrics.jsonl",
+    "report.html", "samples.png", "training.png", "trajectory.png",
 )  # fmt: skip
 """What programs that train write into the folder of a run, after one of :data:`SIGNS`."""
 SIGNS = ("config.json", "checkpoints", "distillation.json")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from programs import ROOT, fails, given, succeeds
+from programs import ROOT, fails, succeeds
 
 CONFIGS = "experiments/configs"
 
@@ -36,7 +36,7 @@ def digits(digits_run, tmp_path):
         f"train --config={CONFIGS}/images/smoke.py --workdir=RUN/../own",
         f"train --config={CONFIGS}/images/digits_classifier.py --workdir=RUN/checkpoints",
         f"train --config={CONFIGS}/latents/digits_latent.py --workdir=RUN/../own",
-        f"projects.ood.detect --config={CONFIGS}/ood/ood_digits.py --config.kind=gaussian --workdir=RUN",
+        "projects.ood.detect --workdir=RUN --out=RUN/checkpoints/6",
         "export --workdir=RUN --out=RUN/checkpoints/6/weights",
         f"projects.published.bits_per_dim --config={CONFIGS}/images/smoke.py --weights=x --out=RUN/config.json",
         "projects.audio.music.evaluate_phrases --runs=RUN --out=RUN/config.json",
@@ -53,8 +53,7 @@ def test_what_is_there_stays(digits, tmp_path, command):
     shutil.copytree(digits, tmp_path / "copy")
     before = contents(tmp_path)
     program, *arguments = command.replace("RUN", str(digits)).split()
-    continues = program in ("train", "projects.ood.detect")
-    error = fails(program, *arguments, *[] if continues else ["--overwrite"], at_once=False)
+    error = fails(program, *arguments, *[] if program == "train" else ["--overwrite"], at_once=False)
     line = error.splitlines()[-1]
     assert re.match(r"error: --(out|workdir)=.*(kept|alone writes (into )?it|the teacher)", line)
     assert contents(tmp_path) == before
@@ -88,14 +87,3 @@ def test_a_path_that_is_not_utf_8_is_printed():
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "wrote caf\\udce9.md\n"
-
-
-@pytest.mark.slow
-def test_statistics_of_something_else_are_kept(tmp_path):
-    (tmp_path / "statistics").mkdir()
-    (tmp_path / "statistics" / "survey.csv").write_text("mine")
-    before = contents(tmp_path)
-    config = given("ood/ood_digits", "kind=gaussian examples=20")
-    words = f"--workdir={tmp_path}: {tmp_path}/statistics is of something else and is kept"
-    assert words in fails("projects.ood.detect", *config, f"--workdir={tmp_path}", at_once=False)
-    assert contents(tmp_path) == before

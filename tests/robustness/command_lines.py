@@ -21,10 +21,7 @@ from experiments.configs.notes import notes_smoke, vocoder
 from experiments.configs.phrases import phrases, phrases_1khz, phrases_4khz
 from scorekit import audio
 
-CONFIGS = {
-    "train": "experiments/configs/images/smoke.py",
-    "projects.ood.detect": "experiments/configs/ood/ood_digits.py",
-}
+CONFIGS = {"train": "experiments/configs/images/smoke.py"}
 """Config files of the programs that train."""
 
 RUNS: Mapping[str, Any] = {
@@ -54,13 +51,12 @@ COMPARISONS = {
     "equal_compute",
     "joint",
     "likelihood",
-    "published",
     "roll_out",
 }
 COMPARISONS |= {"score_matching", "trap"}
 """Programs of projects that print one table of a page."""
 
-OF_DATA = {"labels", "to", "layers", "program", "others", "stages"}
+OF_DATA = {"labels", "to", "layers", "program", "others", "stages", "far"}
 """Flags that are validated against the data, the network or other runs."""
 
 HOSTILE = {
@@ -132,9 +128,8 @@ def mistakes(program: str, own: Mapping[str, str], folder: Path) -> Iterator[tup
     yield "--nonsense=1", ("nonsense",)
     yield "stray", ("stray",)
     yield "--config.no.such=1", ("config.no",)
-    trained = "train." if program == "projects.ood.detect" else ""
     for field in ("seed=-1", "training.batch_size=0"):
-        yield f"--config.{trained}{field}", (f"config.{trained}{field}",)
+        yield f"--config.{field}", (f"config.{field}",)
     if "workdir" in own:
         for name in ("file", "file/below") if program in CONFIGS else ("file", "empty", "damaged"):
             yield f"--workdir={folder / name}", (str(folder / name),)

@@ -13,14 +13,12 @@ from experiments import tasks, training
 from experiments.cli.command_line import override
 from experiments.cli.config import ConfigError, leaves
 from experiments.cli.fields import Section
-from experiments.configs.ood import ood_digits
 from experiments.data.dataset import Dataset
 from experiments.tasks.flow_maps import students
 from scorekit.arguments import Bound, OneOf
 
 SECTIONS: dict[str, Section] = {
     **{name: tasks.named(name).fields() for name in tasks.TASKS},
-    "ood": ood_digits.FIELDS,
     **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
 }
 KINDS = {name: section for name, section in SECTIONS.items() if name != "student"}

@@ -3,8 +3,7 @@
     python -m experiments.projects.ood.counted --workdir=runs/digits_short
 
 Guidance of each conditional alongside guidance of the joint; temperature, top-k, nucleus and typical sampling of the
-conditionals alongside the joint at the temperature of equal entropy; the joint at low temperatures, and its most
-probable sequences.
+conditionals alongside the joint at the temperature of equal entropy; the joint at low temperatures.
 
 All distributions are arrays of log-probabilities with an axis for each position, so that nothing is estimated from
 samples. ``accuracy`` is the probability of sequences that a classifier of real data takes for the class, ``entropy``
@@ -178,28 +177,6 @@ def temperature_table(counted: Counted, temperatures: Sequence[float]) -> Table:
     return Table(header, rows, caption)
 
 
-def modes_table(counted: Counted, run: Run) -> Table:
-    """The most probable sequence of each class, which all temperatures share, and how typical it is.
-
-    ``information`` is ``-log2 p(x | y)``, whose mean over the model is the entropy; ``of real data`` is the share of
-    the training examples of the class that are this sequence.
-    """
-    train, rows = run.dataset.train, []
-    shape = counted.uncond.shape
-    seen = np.asarray(np.ravel_multi_index(tuple(train["x"].T), shape))
-    for k, log_p in enumerate(np.asarray(counted.cond)):
-        flat = log_p.ravel()
-        mode = int(flat.argmax())
-        p, information = np.exp(flat), -flat / np.log(2)
-        spread = float(np.sqrt(np.sum(p * (information - np.sum(p * information)) ** 2)))
-        codes = " ".join(str(mode // np.prod(shape[i + 1 :], dtype=int) % shape[i]) for i in range(len(shape)))
-        rows.append([k, codes, float(p[mode]), float(information[mode]), float(np.sum(p * information)), spread,
-                     float(np.mean(seen[train["label"] == k] == mode)), int(counted.predicted[mode])])  # fmt: skip
-    header = ["class", "most probable codes", "probability", "information, bits", "entropy, bits"]
-    header += ["standard deviation of the information", "of real data", "class seen"]
-    return Table(header, rows, "The most probable sequence of each class, which a temperature near 0 draws alone.")
-
-
 def main(_) -> None:
     scales = shared.guidance_scales("scales", _SCALES.value)
     temperatures = shared.increasing("temperatures", _TEMPERATURES.value)
@@ -221,8 +198,7 @@ def main(_) -> None:
         rows.append([name, changed.distance, changed.accuracy, joint.accuracy, changed.entropy])
     header = ["conditionals", "total variation", "accuracy, conditionals", "joint", "entropy"]
     caption = "Changed conditionals, at γ = 1, alongside the joint at the temperature of equal entropy."
-    cold = temperature_table(counted, temperatures)
-    print(tables_as_text([guided, Table(header, rows, caption), cold, modes_table(counted, run)]))
+    print(tables_as_text([guided, Table(header, rows, caption), temperature_table(counted, temperatures)]))
 
 
 if __name__ == "__main__":

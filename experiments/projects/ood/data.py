@@ -1,16 +1,51 @@
-"""Image sets for out-of-distribution experiments, all at one resolution and with one number of grey values."""
+"""Sets of images for out-of-distribution detection, of the resolution and grey values of the model's own data."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.data.builders import register
-from experiments.data.images import Arrays, ImageSet
-from experiments.projects.ood.fetch import FETCHED, FILES, cache_folder
+from experiments.data.dataset import Dataset
 from scorekit import data
-from scorekit.io import read_file
+
+CALIBRATION, OWN = "calibration", "in distribution"
+"""Names of the two halves of the held-out in-distribution images."""
+NEAR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored": lambda images: images[:, :, ::-1],
+    "shifted": lambda images: np.roll(images, 1, axis=2),
+}
+"""Held-out in-distribution images with a small change: the same pixel statistics, another distribution."""
+
+
+def gather(dataset: Dataset, near: Sequence[str], far: Sequence[str], most: int, seed: int) -> dict[str, np.ndarray]:
+    """At most ``most`` images of every set, uint8. The first two are halves of the held-out images of ``dataset``."""
+    held_out = dataset.test["x"][np.random.default_rng(seed).permutation(len(dataset.test["x"]))]
+    half = min(len(held_out) // 2, most)
+    sets = {CALIBRATION: held_out[:half], OWN: held_out[half : 2 * half]}
+    sets |= {f"{name} (near)": NEAR[name](sets[OWN]) for name in near}
+    assert dataset.bins is not None
+    return sets | {name: load_images(name, dataset.shape, dataset.bins)[:most] for name in far}
+
+
+def load_images(name: str, shape: Sequence[int], bins: int) -> np.ndarray:
+    """The test images of a set by its TFDS name, or ``photos``, uint8 of this shape and number of grey values."""
+    if name == "photos":
+        images, before = photo_patches(shape[0]), 256
+    else:
+        register(name)
+        try:
+            found = data.load(name, "test")
+        except ValueError as error:
+            raise ConfigError(f"--far={name}: {error}") from error
+        images, before = found.x, found.bins
+    side = shape[0]
+    if images.shape[1] != images.shape[2] or images.shape[1] < side or images.shape[3:] != tuple(shape[2:]):
+        raise ConfigError(
+            f"--far={name}: must be square images of at least {side} x {side} pixels and {shape[2]} channels, these "
+            f"are {images.shape[1:]}"
+        )
+    return requantise(resize(images, side), before, bins)
 
 
 def photo_patches(side: int, scale: int = 4) -> np.ndarray:
@@ -36,8 +71,6 @@ def resize(images: np.ndarray, side: int) -> np.ndarray:
     array([ 2.5,  4.5, 10.5, 12.5])
     """
     before = images.shape[1]
-    if side > before:
-        raise ValueError(f"side must be <= {before}, the resolution of the images, got {side}")
     edges = np.linspace(0, before, side + 1)
     pixel = np.arange(before)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
@@ -48,63 +81,3 @@ def resize(images: np.ndarray, side: int) -> np.ndarray:
 def requantise(images: np.ndarray, bins_before: int, bins: int) -> np.ndarray:
     """Grey values ``0..bins_before-1`` rounded to ``0..bins-1``, uint8."""
     return np.round(images * ((bins - 1) / (bins_before - 1))).astype(np.uint8)
-
-
-def _idx(path: Path) -> np.ndarray:
-    """An array in the format of the MNIST files: two zeros, a type, the number of axes, their lengths, the values."""
-    try:
-        raw = read_file(path)
-        axes = raw[3]
-        return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(np.frombuffer(raw, ">i4", axes, 4))
-    except (OSError, IndexError, ValueError) as error:
-        raise ConfigError(f"{path}: is damaged; delete it to have it fetched again ({error})") from error
-
-
-def read_fetched(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images ``(N, 28, 28, 1)`` and labels of a fetched set."""
-    images, labels = (cache_folder(name) / file for file in FILES[split])
-    if not images.exists():
-        command = f"python -m experiments.projects.ood.fetch {name}"
-        raise ConfigError(f"{name} is not in {cache_folder(name)}; fetch it with: {command}")
-    x, label = _idx(images), _idx(labels)
-    if x.shape != (len(label), 28, 28) or label.ndim != 1:
-        raise ConfigError(f"{images}: must hold 28 x 28 images with labels, got {x.shape} and {label.shape}")
-    return x[..., None], label.astype(np.int32)
-
-
-NEAR: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mirrored": lambda images: images[:, :, ::-1],
-    "shifted": lambda images: np.roll(images, 1, axis=2),
-}
-"""Held-out in-distribution images with a small change: the same pixel statistics, another distribution."""
-
-
-def load_images(name: str, split: str, side: int, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a named set at this resolution and number of grey values, with labels (0 where there are none)."""
-    if name == "photos":
-        images, before = photo_patches(side), 256
-        labels = np.zeros(len(images), np.int32)
-    elif name in FETCHED:
-        (images, labels), before = read_fetched(name, split), 256
-    elif name == "sklearn_digits":
-        register(name)
-        found = data.load(name, split, None)
-        images, labels, before = found.x, found.label, found.bins
-    else:
-        raise ConfigError(f"{name}: must be one of photos, sklearn_digits, {', '.join(FETCHED)}")
-    if side > images.shape[1]:
-        raise ConfigError(f"config.side={side}: must be at most {images.shape[1]}, the resolution of {name}")
-    return requantise(resize(images, side), before, bins), labels
-
-
-class InDistribution(ImageSet):
-    """The in-distribution set, as training takes it."""
-
-    def __init__(self, name: str, side: int, bins: int):
-        self._parts = [load_images(name, split, side, bins) for split in ("train", "test")]
-        self._named = name, bins
-        super().__init__()
-
-    def open(self):
-        num_classes = int(self._parts[0][1].max()) + 1
-        return tuple(Arrays(*self._named, x, label, num_classes) for x, label in self._parts)

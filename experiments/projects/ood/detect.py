@@ -1,75 +1,163 @@
-"""Out-of-distribution detection: scores a data set against others, with every statistic.
+"""Out-of-distribution detection: a run of images scores its own held-out images against other sets, by every statistic.
 
-    python -m experiments.projects.ood.detect --config=experiments/configs/ood/ood_digits.py --workdir=runs/ood_digits
-    python -m experiments.projects.ood.detect --config=… --workdir=… --config.run=runs/digits
+    python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
+    python -m experiments.projects.ood.detect --workdir=runs/digits
+    python -m experiments.projects.ood.detect --workdir=runs/digits --far=photos,mnist,fashion_mnist --examples=250
 
-fits, trains or loads the model (``config.kind``, ``config.run``), prints a table for each out-of-distribution set and
-writes ``ood.html``, ``ood.json`` and pictures into ``workdir``. Half of the held-out in-distribution images calibrate
-the scores; the other half is scored. The same command continues a training or scoring that was stopped.
+Prints a table for each other set and writes ``ood.html``, ``ood.json`` and pictures into ``--out``. The other sets are
+small changes of the images themselves (``--near``) and sets of other images (``--far``), which are brought to the
+resolution and the grey values of the run. Half of the held-out images calibrate the scores; the other half is scored.
+The same command goes on where it was stopped.
 """
 
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
 
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError, choice, load_resolved, require, save_resolved
-from experiments.cli.fields import fields_by
+from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
-from experiments.configs.ood import ood_digits
-from experiments.projects.ood import experiment, report
-from experiments.projects.ood.data import NEAR
-from experiments.projects.ood.model import MODELS
-from experiments.tasks.diffusion import runs
-from experiments.training import lock
+from experiments.models.samples import digest_of
+from experiments.projects.ood import model, scores
+from experiments.projects.ood.data import CALIBRATION, NEAR, OWN, gather
+from experiments.projects.ood.scores import Separation
+from experiments.projects.ood.statistics import Settings, Statistics, measure
+from experiments.reporting.curves import Line, Panel, curves
+from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, write_report
+from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.runs import open_run
 
-_CONFIG, _WORKDIR = shared.config("Config file of an out-of-distribution experiment."), shared.new_workdir()
-shared.reinterpret_weights()
+_WORKDIR, _STEP = shared.workdir("Folder of the run of a model of images."), shared.step()
+_NEAR = flags.DEFINE_list("near", list(NEAR), "Small changes of the held-out images.")
+_FAR = flags.DEFINE_list("far", ["photos"], "Other sets: photos, or TFDS names.")
+_EXAMPLES = shared.count("examples", 500, "At most so many images of each set.", 2)
+_STEPS = shared.count("likelihood_steps", 10, "Steps of the likelihood, of four evaluations each.")
+_PROBES = shared.count("probes", 4, "Random directions of divergence and curvature, for each image.")
+_JUMPS = shared.count("jumps", 2, "Jumps of the likelihood of a flow map with a divergence head.")
+_BATCH = shared.count("batch_size", 250, "Images that are measured at once.")
+_SEED = shared.seed("Seed of the halves, the probes and the noise.")
+_OUT = shared.out("Folder of the results; ood in that of the run by default.")
+BATCHES = (1, 2, 4, 8, 16, 32)
+"""Sizes of the batches that the typicality test is tried on."""
+READ = (
+    "AUROC: the probability that an out-of-distribution image scores above a held-out in-distribution one, with a 95 % "
+    "bootstrap interval (both sets resampled); 0.5 is chance; below it the score prefers the other set. AUPR counts "
+    "out-of-distribution images as positive. FPR95: the fraction of them that is accepted when 95 % of the others are. "
+    "All scores are calibrated on another half of the held-out in-distribution images, and on nothing else."
+)
+EFFECT = (
+    "The simplest set first, by the bits that PNG needs. More likely: the fraction of a set that is more likely than "
+    "the median in-distribution image. Where the likelihood prefers another set, it is above 0.5 and the AUROC of the "
+    "likelihood is below 0.5. Typical: the fraction whose -log p is no further from H than that of 95 % of the "
+    "calibration images."
+)
+POWER = (
+    "The fraction of 200 batches of M images that the typicality test rejects at the 5 % level: two-sided in the mean "
+    "of -log p. The row of the in-distribution set should stay at 0.05; those of the other sets should rise with M."
+)
 
 
-@fields_by(lambda config: ood_digits.FIELDS)
-def check_fields(config: Config) -> None:
-    """Validates that a config has the fields of ``ood_digits``, within their bounds."""
-    ood_digits.FIELDS.check(config)
+def separation_tables(rows: Sequence[Separation]) -> dict[str, Table]:
+    """One table for each out-of-distribution set, the best score first."""
+    found = {}
+    for name in dict.fromkeys(row.dataset for row in rows):
+        mine = sorted((row for row in rows if row.dataset == name), key=lambda row: -row.auroc)
+        cells = [[r.score, r.auroc, r.low, r.high, r.aupr, r.fpr95] for r in mine]
+        found[name] = Table(["score", "AUROC", "from", "to", "AUPR", "FPR95"], cells)
+    return found
 
 
-def check(config: Config) -> None:
-    """Validates a config before anything is loaded."""
-    check_fields(config)
-    choice("kind", config.kind, MODELS)
-    require(config.kind != "flow" or config.run, "run", config.run, "the folder of a flow for config.kind=flow")
-    for name in config.near:
-        require(name in NEAR, "near", config.near, f"of {', '.join(NEAR)}")
-    require(len(config.near) > 0, "near", config.near, "at least one set: a near one is always shown")
-    name = config.in_distribution
-    require(config.train.data.set == name, "train.data.set", config.train.data.set, name)
-    runs.check_score(config.train, "config.train")
-    levels, most = config.curvature_levels, len(config.log_snrs)
-    require(levels <= most, "curvature_levels", levels, f"from 1 to the {most} of config.log_snrs")
+def effect_table(statistics: Mapping[str, Statistics], rows: Sequence[Separation], values: int) -> Table:
+    """Whether the likelihood prefers simple images of ``values`` values to in-distribution ones."""
+    auroc = {(row.dataset, row.score): row.auroc for row in rows}
+    log_p = {name: found["log p"][:, 0] for name, found in statistics.items()}
+    typical = log_p[CALIBRATION].mean()
+    width = np.quantile(np.abs(log_p[CALIBRATION] - typical), 0.95)
+    cells: list[list[Cell]] = []
+    for name in (n for n in statistics if n != CALIBRATION):
+        bits, likelier = statistics[name]["code length"].mean() / values, np.mean(log_p[name] > np.median(log_p[OWN]))
+        near = np.mean(np.abs(log_p[name] - typical) <= width)
+        areas = [auroc.get((name, score)) for score in ("likelihood", "typicality |-log p - H|")]
+        cells.append([name, float(bits), float(log_p[name].mean() / values), float(likelier), float(near), *areas])
+    header = ["set", "PNG bits/value", "log p, nats/value", "more likely", "typical"]
+    header += ["AUROC likelihood", "AUROC typicality"]
+    return Table(header, sorted(cells, key=lambda row: float(str(row[1]))), EFFECT)
+
+
+def histograms(sets: Mapping[str, np.ndarray], bins: int = 50) -> dict[str, Line]:
+    """Densities of sets of values ``(N,)``, with the number of values in their names.
+
+    The axis reaches five times the range of the first set (between its 0.5 % and 99.5 % quantiles) to either side, or
+    as far as there is anything; values beyond it are put in the outermost bins.
+    """
+    ends = np.array([np.quantile(x, (0.005, 0.995)) for x in sets.values()])
+    reach = 5 * (ends[0, 1] - ends[0, 0])
+    low, high = max(ends[:, 0].min(), ends[0, 0] - reach), min(ends[:, 1].max(), ends[0, 1] + reach)
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+    density = lambda x: np.histogram(np.clip(x, edges[0], edges[-1]), edges, density=True)[0]
+    return {f"{name} ({len(x):,})": Line(edges, density(x)) for name, x in sets.items()}
+
+
+def figure_of(out: Path, statistics: Mapping[str, Statistics], best: str, score: scores.Score) -> Figure:
+    """Histograms of the log-density and of the score that separates best on average."""
+    shown = {name: found for name, found in statistics.items() if name != CALIBRATION}
+    log_p = histograms({name: found["log p"][:, 0] for name, found in shown.items()})
+    typical = {"-H, the typical value": float(statistics[CALIBRATION]["log p"].mean())}
+    xlabel = "log p of the image with the noise of the smallest level (nats)"
+    above = Panel(log_p, xlabel, "density", places=typical)
+    below = Panel(histograms({name: score(found) for name, found in shown.items()}), f"score: {best}", "density")
+    path = curves(out / "histograms.png", [above, below], columns=1, size=(7.2, 2.9))
+    caption = (
+        "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
+        "own data. Below: the score that separates best on average. The outermost bars hold the values beyond."
+    )
+    return Figure(path, caption)
 
 
 def main(config: Config) -> Path:
-    start = time.monotonic()
-    workdir = shared.path(_WORKDIR)
-    check(config)
-    saved = workdir / "config.json"
-    if saved.exists() and not load_resolved(saved).keys() <= config.keys():
-        raise ConfigError(f"--workdir={workdir}: there is a run of another program, which is kept; use another folder")
-    with lock.hold(workdir):
-        return detect(config, workdir, start)
+    near, workdir = shared.chosen("near", _NEAR.value, NEAR), shared.path(_WORKDIR)
+    if not near and not _FAR.value:
+        raise ConfigError("--near=, --far=: must name at least one set")
+    out = shared.results_folder(_OUT, workdir / "ood", continues=True)
+    run = open_run(config, workdir, _STEP.value)
+    scored = model.of_run(run, _STEPS.value, _PROBES.value, _JUMPS.value)
+    sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)
+    settings = Settings(probes=_PROBES.value, batch_size=_BATCH.value, seed=_SEED.value)
+    density = f"{_STEPS.value} steps, {_JUMPS.value} jumps"
+    about = {"model": digest_of(config, jax.device_get(run.params)), "density": density}
+    statistics = measure(scored, run.dataset, sets, out / "statistics", settings, about)
 
+    fitted = scores.make_scores(statistics[CALIBRATION])
+    others = {name: found for name, found in statistics.items() if name not in (CALIBRATION, OWN)}
+    rows = scores.separate(fitted, statistics[OWN], others, _SEED.value)
+    best = max(fitted, key=lambda name: float(np.mean([row.auroc for row in rows if row.score == name])))
+    tested = {name: found for name, found in statistics.items() if name != CALIBRATION}
+    rejected = scores.rejected_by_batch(statistics[CALIBRATION], tested, BATCHES, _SEED.value)
 
-def detect(config: Config, workdir: Path, start: float) -> Path:
-    """Runs the experiment and writes its results."""
-    outcome = experiment.run(config, workdir)
-    save_resolved(config, workdir / "config.json")
-    for message in outcome.left_out:
-        print(f"left out: {message}")
-    print(report.as_text(config, outcome))
-    print(report.ascent_as_text(outcome.ascent))
-    write_results(workdir / "ood.json", {f"{row.dataset}/{row.score}": row.auroc for row in outcome.rows})
-    return report.write(workdir, config, outcome, time.monotonic() - start)
+    sections: list[Section] = []
+    for name, table in separation_tables(rows).items():
+        sections += [Heading(f"{run.dataset.name} against {name}"), table]
+    power = Table(["set", *(f"M = {m}" for m in BATCHES)], [[name, *each] for name, each in rejected.items()], POWER)
+    sections += [Text(READ), Heading("Likelihood and typicality")]
+    sections += [effect_table(statistics, rows, sets[OWN][0].size), figure_of(out, statistics, best, fitted[best])]
+    sections += [Heading("Batches"), power]
+    for section in sections:
+        if isinstance(section, Heading):
+            print(f"\n{section.text}")
+        elif isinstance(section, Table):
+            print(tables_as_text([section]).rstrip())
+    write_results(out / "ood.json", {f"{row.dataset}/{row.score}": row.auroc for row in rows})
+    sections += [ConfigSection(config.to_json_best_effort(indent=2))]
+    facts = {"in distribution": run.dataset.name, "model": f"{workdir.name}, step {run.step:,}", "seed": _SEED.value}
+    facts |= {"images in each half": len(sets[OWN]), "best score on average": best}
+    title = f"scorekit: out-of-distribution detection, {run.dataset.name}"
+    return write_report(out / "ood.html", title, facts, sections)
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, check_fields)
+    command_line.run(main, lambda: diffusion.saved(_WORKDIR.value), diffusion.check_fields)

@@ -1,18 +1,14 @@
-"""Exact log-likelihood: error in nats and seconds per 1000 points.
+"""Exact log-likelihood: evaluations and error in nats by the tolerance of the solver.
 
     python -m experiments.projects.ood.likelihood
 
 The data are mixtures of known density, the network predicts their exact eps, the schedule is linear VP. The error is
 against the density of the model, whose prior differs slightly from the noisy data: ``log p_0(x) + log N(x_1) - log
-p_1(x_1)``. The library chooses its blocks of points itself, or integrates all points together. Each figure is a median
-over repetitions that alternate between both. The last table is the error of the estimators of the divergence in 64
-dimensions.
+p_1(x_1)``. The last table is the error of the estimators of the divergence in 64 dimensions.
 """
 
 import functools
 import math
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +17,15 @@ from absl import flags
 from jax.scipy.stats import norm
 
 from experiments.cli import command_line
-from experiments.reporting.tables import show
+from experiments.cli import flags as shared
+from experiments.reporting.tables import Cell, Table, metrics_table, tables_as_text
 from scorekit import denoisers, densities, schedules
 from scorekit.likelihood import log_likelihood
 from scorekit.typing import Array, Denoiser
 
-_POINTS = flags.DEFINE_integer("points", 400, "points of the ring; half as many in 64 dimensions")
-_TURNS = flags.DEFINE_integer("turns", 3, "repetitions of each measurement")
-_TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of all solvers")
-_TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "tangents of each estimator of the divergence")
+_POINTS = shared.count("points", 400, "Points of the ring; half as many in 64 dimensions.", 2)
+_TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of the solver.")
+_TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "Tangents of each estimator of the divergence.")
 SCHEDULE = schedules.linear_vp()
 
 
@@ -55,26 +51,16 @@ def exact(data: densities.Mixture, x: Array, x_1: Array) -> Array:
     return data.log_density(x) + norm.logpdf(x_1, scale=SCHEDULE.sigma(1.0)).sum(-1) - last.log_density(x_1)
 
 
-def measure(data: densities.Mixture, points: int, tolerances: list[float], turns: int) -> dict[str, list[list[float]]]:
-    """Tolerance, evaluations, mean error, bias and seconds per 1000 points of both choices of blocks, in turns."""
+def measure(data: densities.Mixture, points: int, tolerances: list[float]) -> list[list[Cell]]:
+    """Tolerance, evaluations, mean error and bias."""
     x = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,))
-    denoiser, runs = exact_denoiser(data), {}
-    for name, block_size in (("scorekit", None), ("scorekit, whole", points)):
-        solve = functools.partial(log_likelihood, None, denoiser, SCHEDULE, block_size=block_size)
-        runs[name] = jax.jit(lambda x, tolerance, solve=solve: solve(x, rtol=tolerance, atol=tolerance))
-    rows: dict[str, list[list[float]]] = {name: [] for name in runs}
+    denoiser = exact_denoiser(data)
+    solve = jax.jit(lambda x, tolerance: log_likelihood(None, denoiser, SCHEDULE, x, rtol=tolerance, atol=tolerance))
+    rows: list[list[Cell]] = []
     for tolerance in tolerances:
-        results = {name: jax.block_until_ready(run(x, tolerance)) for name, run in runs.items()}  # compiles
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(turns):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                jax.block_until_ready(run(x, tolerance))
-                seconds[name].append((time.perf_counter() - start) * 1000 / points)
-        for name, result in results.items():
-            error = np.asarray(result.log_p - exact(data, x, result.x_1), float)
-            mean, bias = float(np.abs(error).mean()), float(error.mean())
-            rows[name].append([tolerance, float(result.nfe), mean, bias, statistics.median(seconds[name])])
+        result = solve(x, tolerance)
+        error = np.asarray(result.log_p - exact(data, x, result.x_1), float)
+        rows.append([f"{tolerance:.0e}", int(result.nfe), float(np.abs(error).mean()), float(error.mean())])
     return rows
 
 
@@ -93,19 +79,16 @@ def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws:
 
 
 def main(_) -> None:
+    tolerances = shared.all_of("tolerances", _TOLERANCES.value, float, lambda x: 0 < x < 1, "numbers from 0 to 1")
+    tangents = shared.step_counts("tangents", _TANGENTS.value, "6,12")
     for title, data, points in (
         ("ring of 8 modes, 2-d", densities.ring(), _POINTS.value),
         ("low-rank mixture, 64-d", low_rank_mixture(), _POINTS.value // 2),
     ):
         print(f"\n{title}, {points} points")
-        print(f"{'':18}{'rtol':>8}{'nfe':>7}{'mean |error|':>14}{'bias':>11}{'s per 1000':>12}")
-        for name, rows in measure(data, points, [*map(float, _TOLERANCES.value)], _TURNS.value).items():
-            for tolerance, nfe, error, bias, seconds in rows:
-                print(f"{name:18}{tolerance:8.0e}{nfe:7.0f}{error:14.1e}{bias:11.1e}{show(seconds):>12}", flush=True)
-    print("\ntangents  RMSE in nats, 64-d")
-    for tangents in map(int, _TANGENTS.value):
-        errors = estimator_errors(low_rank_mixture(), 20, tangents)
-        print(f"{tangents:8d}  " + ", ".join(f"{name} {show(error)}" for name, error in errors.items()))
+        print(tables_as_text([Table(["rtol", "nfe", "mean |error|", "bias"], measure(data, points, tolerances))]))
+    errors = {f"{count}": estimator_errors(low_rank_mixture(), 20, count) for count in tangents}
+    print(tables_as_text([metrics_table(errors, "Root-mean-square error in nats by tangents, 64-d.")]))
 
 
 if __name__ == "__main__":

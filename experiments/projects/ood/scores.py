@@ -1,7 +1,7 @@
 """Scores calibrated on in-distribution data only, and how well they separate the sets."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,14 +34,6 @@ def _all(found: Statistics) -> np.ndarray:
 def make_scores(calibration: Statistics) -> dict[str, Score]:
     """The rows of the table, fitted to the statistics of the calibration set alone."""
     entropy = float(typicality.monte_carlo_entropy(calibration["log p"][:, 0]).value)
-    nats = lambda found: found["bound"][:, 0] if "bound" in found else -found["log p"][:, 0]
-    exact: dict[str, Score] = {
-        "likelihood": lambda found: -found["log p"][:, 0],
-        "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
-        "input complexity": lambda found: nats(found) / np.log(2.0) - found["code length"][:, 0],
-    }
-    if "bound" not in calibration:
-        return exact
     kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
     by_map: dict[str, Score] = {}
     if "map log p" in calibration:
@@ -53,7 +45,9 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     select = lambda name: lambda found: found[name]
     return {
         "variational bound": lambda found: found["bound"][:, 0],
-        **exact,
+        "likelihood": lambda found: -found["log p"][:, 0],
+        "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
+        "input complexity": lambda found: (found["bound"] / np.log(2.0) - found["code length"])[:, 0],
         **by_map,
         "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda found: np.log(found["norms"] + 1e-6), calibration),
         "reconstruction, one step": _fitted(z, select("one step"), calibration),
@@ -98,7 +92,7 @@ def separate(
 
 
 def rejected_by_batch(
-    calibration: Statistics, sets: dict[str, Statistics], sizes: tuple[int, ...], seed: int
+    calibration: Statistics, sets: dict[str, Statistics], sizes: Sequence[int], seed: int
 ) -> dict[str, list[float]]:
     """The fraction of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
     values = calibration["log p"][:, 0]

@@ -94,7 +94,6 @@ DIGITS = "--config=experiments/configs/images/digits.py"
 
 def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_path):
     assert "training.steps = 1000" in shown("train", "--help_config")
-    assert "ascent_steps = 100" in shown("projects.ood.detect", "--help_config")
     out = shown("train", DIGITS, "--config.training.steps=7", "--help_config=training.steps")
     assert "training.steps = 7  (default 1000)" in out
     save_resolved(digits.get_config(), tmp_path / "config.json")

@@ -1,43 +1,28 @@
-"""A small config of out-of-distribution detection, without data sets that would have to be fetched."""
+"""A model of digits with an exact denoiser: one Gaussian."""
 
+import jax
+import numpy as np
 import pytest
 
-from experiments.cli.command_line import override
-from experiments.configs.ood import ood_digits
+from experiments.configs import base
+from experiments.data import build
+from experiments.projects.ood.model import ScoredModel, first_time
+from scorekit import denoisers, densities, schedules
 
 
-@pytest.fixture(scope="module")
-def no_fetched_data(tmp_path_factory):
-    """An empty cache of fetched data sets."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SCOREKIT_CACHE", str(tmp_path_factory.mktemp("empty")))
-        yield
+@pytest.fixture(scope="session")
+def digits():
+    """8 x 8 digits."""
+    return build(base.get_config())
 
 
-@pytest.fixture(scope="module")
-def make_config(no_fetched_data):
-    """Makes the config of one Gaussian with an exact denoiser, few images and noise levels; overrides as text."""
-
-    def make(**overrides):
-        config = ood_digits.get_config("gaussian")
-        fields = {
-            "near": "mirrored",
-            "far": "photos,mnist",
-            "examples": "120",
-            "bound_times": "4",
-            "path_steps": "6",
-            "reconstruction_steps": "3",
-            "batch_size": "120",
-            "ascent_steps": "50",
-            "batches": "1,8",
-        }
-        for field, text in {**fields, **overrides}.items():
-            override(config, field, text)
-        return config
-
-    return make
-
-
-@pytest.fixture
-def config(make_config):
-    return make_config()
+@pytest.fixture(scope="session")
+def exact(digits):
+    """A Gaussian fitted to the digits."""
+    x = np.asarray(digits.to_model(digits.train["x"])).reshape(len(digits.train["x"]), -1)
+    density, schedule = densities.fit_gaussian(x, 40, 0.05), schedules.cosine()
+    t_min = first_time(schedule, digits.bins)
+    of_flat, flat = denoisers.exact_denoiser(density, schedule), lambda x: x.reshape(len(x), -1)
+    denoiser = lambda x_t, t: jax.tree.map(lambda leaf: leaf.reshape(x_t.shape), of_flat(flat(x_t), t))
+    noisy = density.marginal(schedule.alpha(t_min), schedule.sigma(t_min))
+    return ScoredModel(denoiser, schedule, t_min, lambda key, x_t: noisy.log_density(flat(x_t)))

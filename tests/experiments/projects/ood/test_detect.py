@@ -1,105 +1,45 @@
-"""``experiments.projects.ood.detect`` from end to end, on real images, with a model whose denoiser is exact."""
+"""Digits against other images by every statistic, with a model whose denoiser is exact, and the program."""
 
-import contextlib
-import io
 import json
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import give, given, succeeds
+from programs import fails, succeeds
 
-from experiments.projects.ood import experiment, report
-from experiments.projects.ood.experiment import Outcome
-from experiments.projects.ood.model import open_model
+from experiments.projects.ood import detect, scores, statistics
+from experiments.projects.ood.data import CALIBRATION, OWN, gather
+from experiments.projects.ood.model import along_flow, first_time
 from experiments.projects.ood.scores import Separation
-from experiments.tasks import saved
-from experiments.tasks.flows import model as flows
+from scorekit import denoisers, densities, schedules, typicality
 
-
-@pytest.fixture(scope="module")
-def finished(make_config, tmp_path_factory):
-    """The outcome of an experiment, and what it printed to both streams."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        outcome = experiment.run(make_config(), tmp_path_factory.mktemp("ood"))
-    return outcome, out.getvalue(), err.getvalue()
+QUICK = statistics.Settings(bound_times=4, path_steps=6, reconstruction_steps=3, batch_size=120)
 
 
 @pytest.mark.slow
-def test_run_measures_every_statistic_of_every_set(finished):
-    outcome, out, err = finished
-    assert "scoring 184/184 (100%)" in err  # 1 + 4 + 5 + 5 + 15 + 6 + 10 evaluations of each of four batches
-    assert "log p: 480 images, " in out
-    assert list(outcome.images) == ["calibration", "in distribution", "mirrored (near)", "photos"]
+def test_scores_separate_photographs_and_batches_of_mirrored_digits(exact, digits, tmp_path):
+    """Every score that is two-sided separates the photographs; the near set is harder."""
+    sets = gather(digits, ["mirrored"], ["photos"], 120, 0)
+    found = statistics.measure(exact, digits, sets, tmp_path, QUICK, {})
+    others = {name: found[name] for name in ("mirrored (near)", "photos")}
+    rows = scores.separate(scores.make_scores(found[CALIBRATION]), found[OWN], others, 0)
+    auroc = {name: {row.score: row.auroc for row in rows if row.dataset == name} for name in others}
+    assert all(0 <= row.low <= row.auroc <= row.high <= 1 for row in rows)
+    for score in ("score norms, Gaussian (MSMA)", "density of states (DoSE)", "density of states, decorrelated"):
+        assert auroc["photos"][score] > 0.97
+    near, far = (np.mean(list(each.values())) for each in auroc.values())
+    assert 0.6 < near < far
+    rejected = scores.rejected_by_batch(found[CALIBRATION], {OWN: found[OWN], **others}, (1, 8), 0)
+    assert rejected["photos"][1] == 1.0
+    assert rejected[OWN][1] < 0.3
 
 
-@pytest.mark.slow
-def test_digits_are_separated_from_photographs(load_program, finished, make_config, monkeypatch, tmp_path, capsys):
-    """Every score that is two-sided separates the photographs; the near set is harder; missing sets are printed."""
-    program = load_program("experiments.projects.ood.detect")
-    monkeypatch.setattr(experiment, "run", lambda *_: finished[0])
-    give(workdir=tmp_path)
-    program.main(make_config())
-    printed = capsys.readouterr().out
-    assert "\nlikelihood and typicality of each set\n" in printed
-    assert "sklearn_digits (in) against mirrored (near) (out), 8 x 8" in printed
-    assert "left out: mnist is not in" in printed
-    assert "python -m experiments.projects.ood.fetch mnist" in printed
-    metrics = json.loads((tmp_path / "ood.json").read_text())
-    assert metrics["photos/score norms, Gaussian (MSMA)"] > 0.97
-    assert metrics["photos/density of states (DoSE)"] > 0.97
-    near = [value for name, value in metrics.items() if name.startswith("mirrored (near)/")]
-    far = [value for name, value in metrics.items() if name.startswith("photos/")]
-    assert len(near) == len(far) == 13
-    assert metrics["photos/density of states, decorrelated"] > 0.97
-    assert 0.6 < np.mean(near) < np.mean(far)
-    page = (tmp_path / "ood.html").read_text()
-    assert page.count("<img") == 4
-    assert "AUROC, photos: best / likelihood" in page
-
-
-@pytest.mark.slow
-def test_mode_is_more_likely_and_less_typical(finished):
-    outcome = finished[0]
-    ascent, calibration = outcome.ascent, outcome.statistics["calibration"]["log p"]
-    assert np.all(ascent.log_p_after > ascent.log_p_before + 10)
-    assert np.all(ascent.log_p_after > calibration.max())
-    assert np.all(ascent.p_after < 0.02)
-    assert np.median(ascent.p_before) > 0.1
-
-
-@pytest.mark.slow
-def test_halves_do_not_overlap_and_the_near_set_is_made_of_the_second(finished):
-    images = finished[0].images
-    rows = {name: {image.tobytes() for image in found} for name, found in images.items()}
-    assert not rows["calibration"] & rows["in distribution"]
-    np.testing.assert_array_equal(images["mirrored (near)"][:, :, ::-1], images["in distribution"])
-    assert all(found.shape[1:] == (8, 8, 1) and found.max() <= 16 for found in images.values())
-    assert len(finished[0].left_out) == 1
-
-
-@pytest.mark.slow
-def test_a_flow_is_scored_by_its_exact_density_of_all_classes(make_config, tmp_path):
-    fields = "network.features=8 network.steps=1 training.steps=40 training.warmup_steps=1 evaluation.at_end=False"
-    folder = tmp_path / "flow"
-    succeeds("train", *given("images/digits_flow", fields), f"--workdir={folder}")
-    config = make_config(kind="flow", run=str(folder), near="shifted")
-    outcome = experiment.run(config, tmp_path / "ood")
-    assert {row.score for row in outcome.rows} == {"likelihood", "typicality |-log p - H|", "input complexity"}
-    assert np.all(outcome.ascent.log_p_after > outcome.ascent.log_p_before)
-    dataset = experiment.InDistribution(config.in_distribution, config.side, config.bins)
-    run = flows.open_run(saved(str(folder), "flow"), folder)
-    scored, x = open_model(config, dataset, tmp_path), dataset.to_model(dataset.test["x"][:3])
-    given_class = [flows.log_prob(run.model, run.params, x, {"labels": np.full(3, k)}) for k in range(10)]
-    expected = np.logaddexp.reduce(np.asarray(given_class, np.float64)) - np.log(10)
-    np.testing.assert_allclose(scored.log_density(None, x), expected, rtol=1e-4)
-
-
-def test_effect_table_shows_when_likelihood_prefers_another_set(config):
+def test_the_effect_table_shows_when_the_likelihood_prefers_another_set():
     """Simple images that are more likely than the data, and noise that is less likely; typicality rejects both."""
     rng = np.random.default_rng(0)
-    log_p = {"calibration": 0.0, "in distribution": 0.0, "noise": -9.0, "flat": 9.0}
-    images = {name: np.zeros((200, 8, 8, 1), np.uint8) for name in log_p}
+    log_p = {CALIBRATION: 0.0, OWN: 0.0, "noise": -9.0, "flat": 9.0}
     found = {
         name: {"log p": mean + rng.normal(size=(200, 1)), "code length": np.full((200, 1), 100.0 - mean)}
         for name, mean in log_p.items()
@@ -107,13 +47,76 @@ def test_effect_table_shows_when_likelihood_prefers_another_set(config):
     rows = [
         Separation(score, name, area, area, area, area, area)
         for name in ("noise", "flat")
-        for score, area in (("likelihood", float(name == "noise")), ("typicality |-log p - H|", 1.0), ("best", 0.9))
+        for score, area in (("likelihood", float(name == "noise")), ("typicality |-log p - H|", 1.0))
     ]
-    outcome = Outcome("", images, found, "best", {}, rows, {}, None, [])
-    table = report.effect_table(outcome)
-    names, _, _, likelier, typical, *areas = zip(*table.rows, strict=True)
-    assert names == ("flat", "in distribution", "noise")
+    names, bits, _, likelier, typical, *areas = zip(*detect.effect_table(found, rows, 64).rows, strict=True)
+    assert names == ("flat", OWN, "noise")
+    np.testing.assert_allclose(bits, [91 / 64, 100 / 64, 109 / 64])
     np.testing.assert_allclose(likelier, [1.0, 0.5, 0.0], atol=0.01)
     np.testing.assert_allclose(typical, [0.0, 0.95, 0.0], atol=0.04)
-    assert areas == [(0.0, None, 1.0), (1.0, None, 1.0), (0.9, None, 0.9)]
-    assert "flat" in report.as_text(config, outcome)
+    assert areas == [(0.0, None, 1.0), (1.0, None, 1.0)]
+
+
+@pytest.mark.slow
+def test_density_along_the_flow_is_accurate_in_flat_regions():
+    """Half of the values vary less than the noise of the smallest level, as black parts of images do."""
+    schedule, d = schedules.cosine(), 64
+    t_min = first_time(schedule, 256)
+    factor = jnp.diag(jnp.geomspace(0.01, 1.0, d))[:, d // 2 :]
+    density = densities.gaussian(jnp.zeros(d), factor=factor, std=1e-4)
+    noisy = density.marginal(schedule.alpha(t_min), schedule.sigma(t_min))
+    x = noisy.sample(jax.random.key(0), (10,))
+    log_density = along_flow(denoisers.exact_denoiser(density, schedule), schedule, t_min, steps=10, probes=1)
+    np.testing.assert_allclose(jax.jit(log_density)(jax.random.key(1), x), noisy.log_density(x), atol=0.05 * d)
+
+
+@pytest.mark.slow
+def test_statistics_continue_unless_the_settings_or_a_set_have_changed(exact, digits, tmp_path, monkeypatch):
+    sets = {CALIBRATION: digits.test["x"][:6], "photos": digits.test["x"][6:9]}
+    few, computed, make = QUICK._replace(batch_size=4), [], statistics.make_statistics
+    scored = exact._replace(map_density=exact.log_density)
+
+    def counted(*arguments):
+        """Statistics that record their names."""
+        note = lambda name, compute: lambda *inputs: computed.append(name) or compute(*inputs)
+        return {name: note(name, compute) for name, compute in make(*arguments).items()}
+
+    monkeypatch.setattr(statistics, "make_statistics", counted)
+    measure = lambda settings=few: statistics.measure(scored, digits, sets, tmp_path, settings, {"model": "a"})
+    first = measure()
+    assert computed.count("norms") == 3  # batches of 4 and 2, and of 3
+    assert first["photos"]["norms"].shape == (3, 5)
+    assert len(first["photos"]) == 9
+    ts = scored.schedule.time_at(jnp.asarray(few.log_snrs, jnp.float32))
+    x = digits.to_model(sets[CALIBRATION])
+    expected = jax.jit(lambda x: typicality.score_norms(None, scored.denoiser, scored.schedule, x, ts))(x)
+    np.testing.assert_allclose(first[CALIBRATION]["norms"], expected, rtol=1e-4)  # whatever the batches
+
+    (tmp_path / "one_step.npz").unlink()
+    (tmp_path / "mine.npz").write_text("of somebody else")
+    computed.clear()
+    chex.assert_trees_all_equal(measure(), first)
+    assert set(computed) == {"one step"}
+    sets["photos"] = sets["photos"][::-1]
+    for settings in (few, few._replace(path_steps=7)):
+        computed.clear()
+        measure(settings)
+        assert len(set(computed)) == 8
+    assert (tmp_path / "mine.npz").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_from_a_shell_and_goes_on_where_it_was(digits_run, tmp_path):
+    flags = [f"--workdir={digits_run}", "--examples=20", "--near=mirrored", "--probes=1", "--likelihood_steps=2"]
+    out = succeeds("projects.ood.detect", *flags, f"--out={tmp_path / 'ood'}")
+    assert "sklearn_digits against mirrored (near)" in out
+    assert "log p: 80 images, " in out
+    found = json.loads((tmp_path / "ood" / "ood.json").read_text())
+    assert len(found) == 2 * 13
+    assert all(0 <= value <= 1 for value in found.values())
+    assert (tmp_path / "ood" / "ood.html").read_text().count("<img") == 1
+    again = succeeds("projects.ood.detect", *flags, f"--out={tmp_path / 'ood'}")
+    assert "log p: 80 images, " not in again
+    assert json.loads((tmp_path / "ood" / "ood.json").read_text()) == found
+    for flag, words in (("--far=", "must name at least one set"), ("--near=mirored", "did you mean mirrored")):
+        assert words in fails("projects.ood.detect", *flags[:1], "--near=", flag, at_once=False)
