@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.cli.config_help import as_markdown, in_sections
-from experiments.cli.fields import Row, Section
+from experiments.cli.fields import Row
 from experiments.tasks import named
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.flow_maps import students
-from experiments.tasks.flow_maps.task import RECIPE
 
 TITLE = """# Configs
 
@@ -58,7 +57,7 @@ def _sections() -> Iterator[tuple[str, str, list[Row]]]:
     yield "Models", "`config.task=diffusion`; what was saved is the config of all that open a run.", models
     for method, section in students.SECTIONS.items():
         words = "`config.task=student`: the fields of the teacher's config and these."
-        yield f"Students, `{method}`", words, list(Section({**RECIPE, **section}).rows("distillation"))
+        yield f"Students, `{method}`", words, list(section.rows("distillation"))
     for title, (task, about) in KINDS.items():
         words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
         yield title, words, _without(in_sections(named(task).fields().rows()), models)

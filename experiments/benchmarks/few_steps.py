@@ -44,8 +44,9 @@ from experiments.tasks.diffusion.model import Model, build_model
 from experiments.tasks.diffusion.runs import open_run
 from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
 from experiments.tasks.diffusion.tuning import references
-from experiments.tasks.flow_maps import distillation, flow_map_students, students
-from experiments.tasks.flow_maps.students import TrainingTask
+from experiments.tasks.flow_maps import distillation, students
+from experiments.tasks.flow_maps.distillation import TrainingTask
+from experiments.tasks.flow_maps.task import RECIPE, recipe_of
 from experiments.tasks.task import Run
 from experiments.training import build_optimizer
 from experiments.training.hooks import skip_limit
@@ -91,8 +92,7 @@ def train(task: TrainingTask, config: Config, run: Run, seconds: float) -> tuple
     options, spent, updates = config.training, 0.0, 0
     scale = optax.inject_hyperparams(optax.scale)(step_size=0.0)
     optimizer = optax.chain(task.optimizer or build_optimizer(options), scale)
-    params = jax.tree.map(jnp.array, task.params)  # a copy, as the step takes its buffers
-    state = training.init_state(jax.random.key(config.seed), params, optimizer, options.ema_decays)
+    state = training.init_state(jax.random.key(config.seed), task.init(), optimizer, options.ema_decays)
     step = training.make_train_step(task.prepare, task.loss, optimizer)
     while spent < seconds:
         progress = spent / seconds
@@ -137,10 +137,11 @@ def from_data(loss: str, changes: Mapping[str, Any], from_teacher: bool = False)
         model = build_model(config, run.dataset)
         if loss in ("stable_consistency", "consistency_tuning"):  # jumps to t = 0 alone
             config.sampling.solver.gamma = 1.0
-        params = model.init(jax.random.key(config.seed))
-        params = with_new_parameters(run.params, params) if from_teacher else params
-        parts = make_prepare(model, run.dataset, dropout_rates(config)), make_loss(model), lambda params: params
-        params, cost = train(TrainingTask(params, *parts), config, run, seconds)
+        fresh = model.init(jax.random.key(config.seed))
+        start = with_new_parameters(run.params, fresh) if from_teacher else fresh
+        init = lambda: jax.tree.map(jnp.array, start)  # a copy, as the step takes its buffers
+        task = TrainingTask(init, make_prepare(model, run.dataset, dropout_rates(config)), make_loss(model))
+        params, cost = train(task, config, run, seconds)
         for n in steps if loss not in ("adversarial", "drifting") else (1,):
             yield Candidate(n, at_steps(config, n), model, params, cost=cost)
 
@@ -153,42 +154,34 @@ def from_teacher(method: str, changes: Mapping[str, Any]) -> Callable:
     def run_method(config, run, seconds, steps):
         config = students.with_fields(config.copy_and_resolve_references(), method)
         config.training.update(CONSTANT)
-        config.update_from_flattened_dict(dict(changes))
+        config.update_from_flattened_dict({**changes, "distillation.steps": 1})
         config, options = students.split_fields(config)
-        teacher, model = distillation.teacher_of(config, run), run.model
         if method == "progressive":
-            yield from progressive(config, run, options.teacher_steps, teacher, seconds, steps)
+            yield from progressive(config, run, options.teacher_steps, seconds, steps)
             return
-        ends = build_sampler(config, model.schedule)[1]
-        grid = lambda n: students.flow_grid(run.model.schedule, n, ends[0], ends[-1])
-        own, given = students.config_of_student(config, method, grid(1)), (model, run.dataset, run.params, teacher)
-        if method in flow_map_students.LOSSES:
-            own = flow_map_students.configured(own, method, options, 1, config.sampling.guidance_scale)
-            model, params, prepare, loss = flow_map_students.student_of(own, run, teacher)
-            task = TrainingTask(params, prepare, loss, lambda params: params)
-        elif method == "consistency":
-            task = students.consistency(*given, grid(options.last), options)
-        else:
-            task = students.matching(*given, grid(1), options, config.training)
+        own = students.config_of_student(config, options, run.model.schedule)
+        model, task = distillation.training_task(own, config, options, run)
         params, cost = train(task, own, run, seconds)
         for n in steps if method != "matching" else (1,):
-            at = students.config_of_student(config, method, grid(n)) if method == "consistency" else at_steps(own, n)
+            options.steps = n
+            at = students.config_of_student(config, options, run.model.schedule)
             yield Candidate(n, at, model, params, cost=cost)
 
     return run_method
 
 
-def progressive(config, run, teacher_steps, teacher, seconds, steps) -> Iterator[Candidate]:
+def progressive(config, run, teacher_steps, seconds, steps) -> Iterator[Candidate]:
     """Students of 4, 2 and 1 steps, each the teacher of the next, which share the time with the rounds before them."""
     ts, params = students.configured_grid(config, run.model.schedule, teacher_steps), run.params
+    teacher = distillation.teacher_of(config, run)
     counts, total = flow_maps.halvings(teacher_steps, 1), {}
     for n in counts:
-        task = students.progressive(run.model, run.dataset, params, teacher, ts)
+        task = distillation.progressive(run.model, run.dataset, params, teacher, ts)
         params, cost = train(task, config, run, seconds / len(counts))
         total = {name: total.get(name, 0) + value for name, value in cost.items()}
         ts, teacher = ts[::2], functools.partial(run.model.denoiser, params)
         if n in steps:
-            yield Candidate(n, students.config_of_student(config, "progressive", ts), run.model, params, cost=total)
+            yield Candidate(n, students.config_at(config, "progressive", ts), run.model, params, cost=total)
 
 
 LOSSES = ("mean_flow", "improved_mean_flow", "eulerian", "lagrangian", "progressive", "shortcut")
@@ -234,9 +227,9 @@ def of_teacher(config: Config, run: Run, steps: list[int], folder: Path, updates
 
 def of_student(folder: Path, steps: list[int]) -> Iterator[Candidate]:
     """A student at its own number of steps, or at every one if it is a flow map."""
-    recipe = distillation.recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
+    recipe = recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
     config, method = diffusion.saved(str(folder)), recipe["config.distillation.method"]
-    for n in steps if method in flow_map_students.LOSSES else [config.sampling.steps]:
+    for n in steps if method in students.FLOW_MAPS else [config.sampling.steps]:
         run = open_run(own := at_steps(config, n), folder)
         yield Candidate(n, own, run.model, run.params, f"{method} ({config.sampling.solver.name})")
 
@@ -268,7 +261,7 @@ def main(config: Config) -> Path:
     steps = shared.step_counts("steps", _COUNTS.value, "1,2,4")
     paths = [Path(folder).expanduser().absolute() for folder in _STUDENTS.value]
     for path in paths:
-        if not any((folder / distillation.RECIPE).exists() for folder in (path, path.parent.parent)):
+        if not any((folder / RECIPE).exists() for folder in (path, path.parent.parent)):
             raise ConfigError(f"--students={path}: there is no student here")
     run = open_run(config, as_path(_WORKDIR.value).absolute(), _STEP.value, (config.sampling.guidance_scale,))
     scorer, kind = run.dataset.scorer(), run.dataset.name

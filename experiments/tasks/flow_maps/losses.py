@@ -67,46 +67,9 @@ def _two_times(diagonal, key, n, sampler, schedule):
     return flow_maps.two_times(key, n, sampler, schedule, diagonal)._asdict()
 
 
-def _mean_flow(improved, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    del progress
-    return flow_maps.eulerian_loss(
-        flow_map,
-        schedule,
-        x0,
-        eps,
-        times["t"],
-        times["s"],
-        velocity=teacher or velocity,
-        tangent=flow_map if improved else None,
-    )
-
-
-def _mixed(mask, one, other, *state) -> Prediction:
-    """The prediction of ``one`` for the examples of the mask, of ``other`` for the rest."""
-    choose = lambda a, b: jnp.where(expand(mask, a), a, b)
-    return jax.tree.map(choose, one(*state), other(*state))
-
-
-def _itself(residual, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    """A residual with the velocity of the map itself, or of a teacher; where s = t it is flow matching."""
-    del progress
-    t, s = times["t"], times["s"]
-    if teacher is None:
-        teacher = functools.partial(_mixed, s != t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
-    return residual(flow_map, schedule, x0, eps, t, s, velocity=teacher)
-
-
-def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    """Where s = t it is flow matching; jumps up to the shortest follow the velocity of the teacher, or of the map."""
-    del progress
-    t, middle, s = (times[name] for name in ("t", "middle", "s"))
-    matching = velocity or teacher or (lambda x, t: Prediction(x0, eps))
-
-    jumps = flow_map
-    if teacher is not None:
-        jumps = functools.partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
-    target = functools.partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
-    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
+def _progressive_times(diagonal, key, n, sampler, schedule):
+    jumps = flow_maps.two_times(key, n, sampler, schedule, diagonal)
+    return {**jumps._asdict(), "middle": flow_maps.middle_time(jumps.t, jumps.s, schedule)}
 
 
 def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
@@ -118,40 +81,9 @@ def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
     return {**times, "weight": jnp.where(same, one.weight, 1.0)}
 
 
-def _progressive_times(diagonal, key, n, sampler, schedule):
-    jumps = flow_maps.two_times(key, n, sampler, schedule, diagonal)
-    return {**jumps._asdict(), "middle": flow_maps.middle_time(jumps.t, jumps.s, schedule)}
-
-
 def _one_time(key, n, sampler, schedule):
     times = draw(key, n, sampler, schedule)
     return {"t": times.t, "s": jnp.zeros_like(times.t), "weight": times.weight}
-
-
-def _stable(normalise, warmup, flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    return flow_maps.eulerian_loss(
-        flow_map,
-        schedule,
-        x0,
-        eps,
-        times["t"],
-        times["s"],
-        velocity=teacher or velocity,
-        coordinate="angle",
-        normalise=normalise,
-        warmup=jnp.clip(progress / warmup, 0.0, 1.0),
-    )
-
-
-def _tuning(base, stages, scale, flow_map: FlowMap, schedule, x0, eps, times, progress, velocity=None, teacher=None):
-    """Consistency training of the jumps to t = 0, whose two points approach each other by stages."""
-    assert velocity is None is teacher  # validated
-    t = times["t"]
-    s = flow_maps.tuning_time(t, jnp.clip(jnp.ceil(stages * progress), 1, stages), schedule, base=base)
-    weight = jnp.where(s < t, flow_maps.step_weight(t, s, schedule, "sigma"), 0.0)
-    jump = lambda x_t, t: flow_map(x_t, t, jnp.zeros_like(t))
-    distance = functools.partial(flow_maps.pseudo_huber, scale=scale)
-    return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, weight=weight)
 
 
 def _pure_noise(key, n, sampler, schedule):
@@ -159,27 +91,40 @@ def _pure_noise(key, n, sampler, schedule):
     return {"t": jnp.ones(n), "s": jnp.zeros(n), "weight": jnp.ones(n)}
 
 
-def _drift(of_kernel, flow_map: FlowMap, schedule, x0, eps, times, progress, weights):
-    """The samples of one jump from pure noise drift towards the data of the batch."""
+def _mixed(mask, one, other, *state) -> Prediction:
+    """The prediction of ``one`` for the examples of the mask, of ``other`` for the rest."""
+    choose = lambda a, b: jnp.where(expand(mask, a), a, b)
+    return jax.tree.map(choose, one(*state), other(*state))
+
+
+def _mean_flow(improved, flow_map: FlowMap, schedule, x0, eps, times, velocity=None, teacher=None):
+    further = {"velocity": teacher or velocity, "tangent": flow_map if improved else None}
+    return flow_maps.eulerian_loss(flow_map, schedule, x0, eps, times["t"], times["s"], **further)
+
+
+def _itself(residual, flow_map: FlowMap, schedule, x0, eps, times, velocity=None, teacher=None):
+    """A residual with the velocity of the map itself, or of a teacher; where s = t it is flow matching."""
+    t, s = times["t"], times["s"]
+    if teacher is None:
+        teacher = functools.partial(_mixed, s != t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
+    return residual(flow_map, schedule, x0, eps, t, s, velocity=teacher)
+
+
+def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, velocity=None, teacher=None):
+    """Where s = t it is flow matching; jumps up to the shortest follow the velocity of the teacher, or of the map."""
+    t, middle, s = (times[name] for name in ("t", "middle", "s"))
+    matching = velocity or teacher or (lambda x, t: Prediction(x0, eps))
+
+    jumps = flow_map
+    if teacher is not None:
+        jumps = functools.partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
+    target = functools.partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
+    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
+
+
+def _adaptive(power, offset, residual, flow_map, schedule, x0, eps, times, progress, **source):
     del progress
-    samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
-    drifting = lambda x, y, w: flow_maps.drifting_loss(x, y, weights=w, **of_kernel)
-    return over_all_rows(drifting, samples, x0, weights)
-
-
-def _against(form, penalty, flow_map: FlowMap, schedule, x0, eps, times, progress, critic):
-    """The samples of one jump from pure noise against the discriminators, and the discriminators against them."""
-    del progress
-    samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
-    on_fake = critic(jax.lax.stop_gradient(samples))
-    learned = flow_maps.discriminator_loss(critic(x0), on_fake, form)
-    if penalty:
-        learned += penalty * flow_maps.gradient_penalty(critic, x0)
-    return flow_maps.adversarial_loss(critic(samples, fixed=True), form) + learned
-
-
-def _adaptive(power, offset, residual, *args, **further):
-    return flow_maps.adaptive_weighted(residual(*args, **further), power, offset)
+    return flow_maps.adaptive_weighted(residual(flow_map, schedule, x0, eps, times, **source), power, offset)
 
 
 def _self_distilled(words: str, draw_times: Callable, residual: Callable, power: float) -> Choice:
@@ -190,45 +135,6 @@ def _self_distilled(words: str, draw_times: Callable, residual: Callable, power:
         return FlowMapLoss(functools.partial(draw_times, diagonal), weighted)
 
     return Choice(make, words)
-
-
-def shortcut(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
-    """Shortcut models: one jump is two of half the length."""
-    weighted = functools.partial(_adaptive, power, offset, functools.partial(_shortcut, 2.0**-levels))
-    return FlowMapLoss(functools.partial(_shortcut_times, diagonal, levels), weighted)
-
-
-def stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
-    """Continuous-time consistency (sCM): jumps to t = 0."""
-    return FlowMapLoss(_one_time, functools.partial(_stable, normalise, warmup), True)
-
-
-def consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
-    """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names."""
-    return FlowMapLoss(_one_time, functools.partial(_tuning, base, stages, scale), True, False)
-
-
-def drifting(
-    bandwidths: Annotated[tuple[float, ...], Each(POSITIVE, least=1)] = (0.05, 0.2),
-    kernel: flow_maps.DriftKernel = "laplace",
-) -> FlowMapLoss:
-    """Drifting: one jump from pure noise, whose samples move towards data of their class; γ is reached in training."""
-    of_kernel = {"bandwidths": bandwidths, "kernel": kernel}
-    return FlowMapLoss(_pure_noise, functools.partial(_drift, of_kernel), True, of_batch=True)
-
-
-def adversarial(
-    windows: Annotated[tuple[int, ...], Each(Count(1), least=1)] = (256, 512, 1024),
-    channels: int = 32,
-    depth: int = 3,
-    form: flow_maps.AdversarialForm = "softplus",
-    penalty=1.0,
-    rate=1.0,
-) -> FlowMapLoss:
-    """A generator of one jump from pure noise, against discriminators of random windows (GAN-TTS)."""
-    critic = functools.partial(networks.RandomWindowDiscriminator, windows, channels, depth=depth)
-    against = functools.partial(_against, form, penalty)
-    return FlowMapLoss(_pure_noise, against, True, False, critic=critic, critic_rate=rate)
 
 
 eulerian = _self_distilled(
@@ -258,3 +164,71 @@ progressive = _self_distilled(
     functools.partial(_shortcut, 0.0),
     0.0,
 )
+
+
+def shortcut(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
+    """Shortcut models: one jump is two of half the length."""
+    weighted = functools.partial(_adaptive, power, offset, functools.partial(_shortcut, 2.0**-levels))
+    return FlowMapLoss(functools.partial(_shortcut_times, diagonal, levels), weighted)
+
+
+def stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
+    """Continuous-time consistency (sCM): jumps to t = 0."""
+
+    def loss(flow_map, schedule, x0, eps, times, progress, velocity=None, teacher=None):
+        grown = jnp.clip(progress / warmup, 0.0, 1.0)
+        further = {"velocity": teacher or velocity, "coordinate": "angle", "normalise": normalise, "warmup": grown}
+        return flow_maps.eulerian_loss(flow_map, schedule, x0, eps, times["t"], times["s"], **further)
+
+    return FlowMapLoss(_one_time, loss, ends_only=True)
+
+
+def consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
+    """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names."""
+    distance = functools.partial(flow_maps.pseudo_huber, scale=scale)
+
+    def loss(flow_map, schedule, x0, eps, times, progress):
+        """The two points of a path approach each other by stages."""
+        t, stage = times["t"], jnp.clip(jnp.ceil(stages * progress), 1, stages)
+        s = flow_maps.tuning_time(t, stage, schedule, base=base)
+        further = {"weight": jnp.where(s < t, flow_maps.step_weight(t, s, schedule, "sigma"), 0.0)}
+        jump = lambda x_t, t: flow_map(x_t, t, jnp.zeros_like(t))
+        return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, **further)
+
+    return FlowMapLoss(_one_time, loss, ends_only=True, guided=False)
+
+
+def drifting(
+    bandwidths: Annotated[tuple[float, ...], Each(POSITIVE, least=1)] = (0.05, 0.2),
+    kernel: flow_maps.DriftKernel = "laplace",
+) -> FlowMapLoss:
+    """Drifting: one jump from pure noise, whose samples move towards data of their class; γ is reached in training."""
+    drift = lambda x, y, w: flow_maps.drifting_loss(x, y, weights=w, bandwidths=bandwidths, kernel=kernel)
+
+    def loss(flow_map, schedule, x0, eps, times, progress, weights):
+        samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
+        return over_all_rows(drift, samples, x0, weights)
+
+    return FlowMapLoss(_pure_noise, loss, ends_only=True, of_batch=True)
+
+
+def adversarial(
+    windows: Annotated[tuple[int, ...], Each(Count(1), least=1)] = (256, 512, 1024),
+    channels: int = 32,
+    depth: int = 3,
+    form: flow_maps.AdversarialForm = "softplus",
+    penalty=1.0,
+    rate=1.0,
+) -> FlowMapLoss:
+    """A generator of one jump from pure noise, against discriminators of random windows (GAN-TTS)."""
+    make_critic = functools.partial(networks.RandomWindowDiscriminator, windows, channels, depth=depth)
+
+    def loss(flow_map, schedule, x0, eps, times, progress, critic):
+        """The samples against the discriminators, and the discriminators against the samples."""
+        samples = flow_map(schedule.sigma(1.0) * eps, times["t"], times["s"]).x0
+        learned = flow_maps.discriminator_loss(critic(x0), critic(jax.lax.stop_gradient(samples)), form)
+        if penalty:
+            learned += penalty * flow_maps.gradient_penalty(critic, x0)
+        return flow_maps.adversarial_loss(critic(samples, fixed=True), form) + learned
+
+    return FlowMapLoss(_pure_noise, loss, ends_only=True, guided=False, critic=make_critic, critic_rate=rate)

@@ -4,22 +4,22 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config
+from experiments.cli.config import Config, require
 from experiments.models import choices
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.tasks.diffusion.flow_maps import build_flow_map
 from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, likelihood_ends, takes_labels
-from experiments.tasks.flow_maps import critics
 from experiments.tasks.flow_maps.losses import FlowMapLoss
 from scorekit import flow_maps
 from scorekit import times as time_samplers
 from scorekit.likelihood import log_likelihood
+from scorekit.networks import ABSENT, RandomWindowDiscriminator
 from scorekit.predictions import bounded_log_snr
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, Number, Prediction, PyTree
@@ -108,7 +108,7 @@ def _two_times(model: FlowMapModel, head: bool, params: PyTree, named: Mapping[s
 def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:
     """The flow map of a config from the parts of a diffusion model."""
     of_map: FlowMapLoss = build_flow_map(config)
-    critic = critics.build(of_map, parts["shape"], num_classes, sizes)
+    critic = build_critic(of_map, parts["shape"], num_classes, sizes)
     weight = config.loss.divergence
     objective = FlowMapObjective(choices.build_times(config), of_map, weight, critic)
     module = parts["module"] if weight is None else parts["module"].clone(divergence=True)
@@ -130,7 +130,7 @@ class FlowMapObjective(NamedTuple):
     times: TimeSampler
     of_map: FlowMapLoss
     divergence: float | None = None
-    critic: critics.Critic | None = None
+    critic: "Critic | None" = None
     teacher: Teacher | None = None
     learns_schedule = False
 
@@ -214,3 +214,57 @@ def guided_velocity(model: FlowMapModel, params: PyTree, batch: Mapping[str, Any
     absent = model.flow_map(params, null_conditions(model), batch.get("dropout"))
     example, scale = Prediction(batch["x"], batch["eps"]), batch["conditions"][GUIDANCE]
     return flow_maps.guided_velocity(example, absent, absent, scale)
+
+
+class Critic(NamedTuple):
+    """Discriminators of a model.
+
+    Attributes:
+      module: their network.
+      axes: number of spatial axes of an example.
+      map_shape: shape of the dense map that they see with the example, if it has the same positions.
+    """
+
+    module: RandomWindowDiscriminator
+    axes: int
+    map_shape: tuple[int, ...] | None
+
+    def draw(self, key: Array, batch: int) -> Array:
+        """The places of the windows of a batch."""
+        return jax.random.uniform(key, (batch, len(self.module.windows), self.axes))
+
+    def inputs(self, x: Array, given: Mapping[str, Any], place: Array | None = None) -> dict[str, Any]:
+        """The inputs of the network for examples and their conditions; a vector and a dense map may be absent."""
+        found = {"x": x, "place": jnp.zeros((len(x), len(self.module.windows), self.axes)) if place is None else place}
+        if self.module.num_classes is not None:
+            found["labels"] = given["labels"]
+        if self.module.vector_size is not None:
+            found["vector"] = given.get("vector", ABSENT)
+        if self.map_shape is not None:
+            dense_map = given.get("dense_map", ABSENT)
+            present = jnp.broadcast_to(dense_map.present, x.shape[:1]).reshape(-1, *[1] * (x.ndim - 1))
+            value = jnp.broadcast_to(dense_map.value, (len(x), *self.map_shape))
+            found["x"] = jnp.concatenate([x, jnp.where(present, value, 0.0)], axis=-1)
+        return found
+
+    def logits(
+        self, params: PyTree, given: Mapping[str, Any], place: Array, x: Array, fixed: bool = False
+    ) -> tuple[Array, ...]:
+        """The logits of windows at ``place``; with ``fixed`` the parameters of the discriminators get no gradient."""
+        of_critic = jax.lax.stop_gradient(params[CRITIC]) if fixed else params[CRITIC]
+        return cast(Any, self.module.apply(of_critic, **self.inputs(x, given, place))).logits
+
+
+def build_critic(
+    loss: FlowMapLoss, shape: tuple[int, ...], num_classes: int | None, sizes: Mapping[str, Any]
+) -> Critic | None:
+    """The discriminators of a loss, for examples and conditions of these sizes; None where it has none."""
+    if loss.critic is None:
+        return None
+    module = loss.critic(num_classes=num_classes, vector_size=sizes["vector_size"])
+    windows, least = tuple(module.windows), min(shape[:-1], default=0)
+    allowed = f"at most {least}, the positions of an example along its shortest axis"
+    require(max(windows) <= least, "loss.flow_map.windows", windows, allowed)
+    map_shape = sizes["map_shape"]
+    same = map_shape is not None and map_shape[:-1] == shape[:-1]
+    return Critic(module, len(shape) - 1, map_shape if same else None)

@@ -12,12 +12,15 @@ from programs import changed
 from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
+from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.flow_maps.model import guided_velocity
 from scorekit import densities, flow_maps, schedules, times, training
+from scorekit.typing import Prediction
 
 SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling.batch_size=16")
 
@@ -83,6 +86,26 @@ def test_sampling_in_one_step_is_one_jump_of_the_map():
     assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
 
 
+@pytest.mark.slow
+def test_velocity_of_a_scale_is_that_of_guidance_by_the_map_itself():
+    """``gamma v + (1 - gamma) v_u``, ``v`` of the example and ``v_u`` of the map without conditions."""
+    config = changed(SMALL, "loss.guidance_max=4.0")
+    model = build_model(config, data.build(config))
+    params = random_params(model, 0.3)
+    x, eps = jax.random.normal(jax.random.key(0), (2, 16, 2))
+    scale, t = jnp.linspace(1.0, 4.0, 16), jnp.full(16, 0.5)
+    x_t = model.schedule.alpha(t)[:, None] * x + model.schedule.sigma(t)[:, None] * eps
+    absent = model.flow_map(params, jnp.full(16, model.num_classes))(x_t, t)
+
+    def velocity(x0, eps):
+        return guided_velocity(model, params, {"x": x0, "eps": eps, "conditions": {GUIDANCE: scale}})(x_t, t)
+
+    expected = jax.tree.map(lambda e, u: u + scale[:, None] * (e - u), Prediction(x, eps), absent)
+    chex.assert_trees_all_close(velocity(x, eps), expected, atol=1e-4)
+    same = velocity(*absent)  # an example like the map without conditions: no γ changes it
+    chex.assert_trees_all_close(same, absent, atol=1e-4)
+
+
 ADVERSARIAL = (
     "loss.flow_map.name=adversarial",
     "loss.flow_map.windows=4,8",
@@ -129,13 +152,10 @@ def test_generator_and_discriminators_get_their_own_gradients():
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected)) > 1e-3
 
 
-DRIFTING = "loss.flow_map.name=drifting"
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(len(jax.devices()) < 4, reason="needs 4 (simulated) devices")
 def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
-    config = changed(SMALL, DRIFTING, "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
+    config = changed(SMALL, "loss.flow_map.name=drifting", "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
     dataset = data.build(config)
     checks.check(config, dataset)
     model = build_model(config, dataset)

@@ -1,39 +1,79 @@
-"""Students of distillation: their config, their time grids, and the training task of every method."""
+"""Students of distillation: their config, their time grids, the training task of every method, and γ as a condition."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from programs import changed
+from parameters import random_params
+from programs import changed, check_config, error_of
+from tables import in_float64
 
 from experiments import data
-from experiments.cli.config import ConfigError
 from experiments.models import choices
+from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.guidance import make_guided
+from experiments.tasks.diffusion.loss import make_prepare
 from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import build_sampler
-from experiments.tasks.flow_maps import flow_map_students, students
-from scorekit import schedules, solvers
+from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
+from experiments.tasks.flow_maps import distillation, students
+from scorekit import denoisers, densities, flow_maps, guidance, schedules, solvers
+from scorekit.times import uniform
+
+LABELS = np.arange(16, dtype=np.int32) % 8
+
+
+@pytest.fixture
+def fields_of(ring_config):
+    """Makes the config of the ring's teacher and the options of a method, with these fields."""
+
+    def make(method, *overrides, **options):
+        config = students.with_fields(changed(ring_config, *overrides), method)
+        config.distillation.update(options)
+        return students.split_fields(config)
+
+    return make
+
+
+@pytest.fixture
+def student_config(fields_of):
+    """Makes the config of a student in one step by a method with some options."""
+
+    def make(method, **options):
+        config, options = fields_of(method, "sampling.guidance_scale=3.0", steps=1, **options)
+        return students.config_of_student(config, options, choices.build_schedule(config))
+
+    return make
 
 
 @pytest.mark.parametrize("method", students.SECTIONS)
-def test_config_of_student_is_a_config_of_a_run(ring_config, method):
-    config = changed(ring_config, "sampling.solver.name=unipc", "sampling.solver.predictor=3")
-    config = changed(config, "guidance=classifier_free,interval", "rules.interval.noise_max=5")
-    config, options = students.split_fields(students.with_fields(config, method))
-    assert options.to_dict() == students.SECTIONS[method].defaults().to_dict()
-    found = students.config_of_student(config, method, jnp.array([1.0, 0.25, 0.0]))
-    diffusion.check_fields(found)
-    check(found, data.build(found))
-    solver, ts = build_sampler(found, choices.build_schedule(found))
-    assert solver == (solvers.Euler() if method == "progressive" else solvers.MultistepConsistency())
-    np.testing.assert_array_equal(ts, [1.0, 0.25, 0.0])
-    assert found.guidance == ("conditional",)
-    assert found.sampling.guidance_scale == 1.0
-    assert found.sampling.ema == "0.99" == str(found.training.ema_decays[0])
+def test_config_of_student_is_a_config_of_a_run(fields_of, method):
+    config, options = fields_of(
+        method,
+        "sampling.solver.name=unipc",
+        "sampling.solver.predictor=3",
+        "guidance=classifier_free,interval",
+        "rules.interval.noise_max=5",
+        steps=2,
+    )
+    schedule = choices.build_schedule(config)
+    student = students.config_of_student(config, options, schedule)
+    diffusion.check_fields(student)
+    check(student, data.build(student))
+    solver, ts = build_sampler(student, schedule)
+    flow_map = flow_maps.FlowMapSolver(gamma=1.0 if method == "stable_consistency" else None)
+    expected = {"progressive": solvers.Euler(), **dict.fromkeys(students.FLOW_MAPS, flow_map)}
+    assert solver == expected.get(method, solvers.MultistepConsistency())
+    teacher = build_sampler(config, schedule)[1]
+    np.testing.assert_allclose((len(ts), ts[0], ts[-1]), (3, teacher[0], teacher[-1]), rtol=1e-6)
+    assert student.guidance == ("conditional",)
+    assert student.sampling.guidance_scale == 1.0
+    assert student.sampling.ema == "0.99" == str(student.training.ema_decays[0])
     assert config.sampling.solver.predictor == 3  # the config of the teacher is unchanged
 
 
@@ -45,71 +85,136 @@ def test_flow_grid_is_uniform_in_the_clock_of_flow_matching(schedule):
     np.testing.assert_allclose(np.diff(clock), (clock[-1] - clock[0]) / 4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["uniform", "quadratic", "vp_quadratic"])
-def test_every_other_time_of_a_configured_grid_is_the_grid_of_half_the_steps(ring_config, name):
-    config = changed(ring_config, f"sampling.grid.name={name}")
-    fine, coarse = (students.configured_grid(config, schedules.cosine(), n) for n in (8, 4))
-    np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
+def test_rounds_halve_a_grid_of_any_number_of_steps(fields_of):
+    for name in ("uniform", "quadratic", "vp_quadratic"):
+        config, options = fields_of("progressive", f"sampling.grid.name={name}", steps=3, teacher_steps=20)
+        first = students.first_times(config, options, schedules.cosine())
+        assert len(first) == 24 + 1
+        coarse = students.configured_grid(config, schedules.cosine(), 12)
+        np.testing.assert_allclose(first[::2], coarse, atol=1e-5)
+    config, _ = fields_of("progressive", "sampling.grid.name=file")
+    words = "config.sampling.grid.name=file: must be the name of a grid of any number"
+    assert words in error_of(students.configured_grid, config, schedules.cosine(), 4)
 
 
-def test_configured_grid_needs_a_grid_of_any_length(ring_config):
-    config = changed(ring_config, "sampling.grid.name=file")
-    with pytest.raises(ConfigError, match=r"config.sampling.grid.name=file: must be the name of a grid of any number"):
-        students.configured_grid(config, schedules.cosine(), 4)
-
-
-def no_teacher(given):
-    raise AssertionError("nothing is computed")
-
-
-def test_consistency_path_ends_above_zero_where_the_target_needs_noise(ring_config, teacher):
-    config, dataset = changed(ring_config, "loss.target.name=x0"), teacher.dataset
-    model = build_model(config, dataset)
-    options = students.with_fields(ring_config, "consistency").distillation
-    with pytest.raises(ConfigError, match=r"config.sampling.grid.t_min=0.0: must be above 0 \(say 0.001\)"):
-        students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8), options)
-    students.consistency(model, dataset, {}, no_teacher, solvers.grids.uniform(8, 1.0, 0.01), options)
-    found = students.config_of_student(config, "consistency", students.flow_grid(model.schedule, 2, 0.99, 0.01))
-    solver, ts = build_sampler(found, model.schedule)
+def test_consistency_path_ends_above_zero_where_the_target_needs_noise(fields_of, ring_config, teacher):
+    model = build_model(changed(ring_config, "loss.target.name=x0"), teacher.dataset)
+    task = lambda ts: distillation.consistency(model, teacher.dataset, {}, lambda given: None, ts, 2, 0.1)
+    words = "config.sampling.grid.t_min=0.0: must be above 0 (say 0.001)"
+    assert words in error_of(task, solvers.grids.uniform(8))
+    task(solvers.grids.uniform(8, 1.0, 0.01))
+    config, _ = fields_of("consistency")
+    student = students.config_at(config, "consistency", students.flow_grid(model.schedule, 2, 0.99, 0.01))
+    solver, ts = build_sampler(student, model.schedule)
     assert isinstance(solver, solvers.MultistepConsistency)
     np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
 
 
-def task(method, config, teacher):
-    model, dataset, params = teacher.model, teacher.dataset, teacher.params
-    guided = make_guided(config, model)
-    follow = lambda given: guided(params, given, jnp.float32(2.0))
-    options = students.with_fields(changed(config), method).distillation
-    if method == "progressive":
-        return students.progressive(model, dataset, params, follow, solvers.grids.uniform(4))
-    if method == "consistency":
-        return students.consistency(model, dataset, params, follow, solvers.grids.uniform(8), options)
-    ts = students.flow_grid(model.schedule, 2)
-    if method == "matching":
-        return students.matching(model, dataset, params, follow, ts, options, config.training)
-    config = students.config_of_student(config, method, ts)
-    config = flow_map_students.configured(config, method, options, 2, 1.0)
-    student = flow_map_students.student_of(config, teacher, follow)
-    return students.TrainingTask(student.params, student.prepare, student.loss, lambda params: params)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["progressive", "consistency", "matching", "lagrangian"])
-def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, ring_config, teacher):
-    found = task(method, ring_config, teacher)
-    assert not {id(x) for x in jax.tree.leaves(teacher.params)} & {id(x) for x in jax.tree.leaves(found.params)}
-    prepared = jax.jit(found.prepare)(jax.random.key(1), teacher.dataset.batch(0, 0, 6))
+def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method, fields_of, teacher):
+    config, options = fields_of(method, steps=2)
+    if method == "progressive":
+        follow = distillation.teacher_of(config, teacher)
+        inputs = teacher.model, teacher.dataset, teacher.params, follow, solvers.grids.uniform(4)
+        task = distillation.progressive(*inputs)
+    else:
+        own = students.config_of_student(config, options, teacher.model.schedule)
+        _, task = distillation.training_task(own, config, options, teacher)
+    params = task.init()
+    assert not {id(x) for x in jax.tree.leaves(teacher.params)} & {id(x) for x in jax.tree.leaves(params)}
+    prepared = jax.jit(task.prepare)(jax.random.key(1), teacher.dataset.batch(0, 0, 6))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(prepared)} == {6}
 
     @jax.jit
     def run(params, batch):
-        total = lambda p: (lambda losses: (losses.sum(), losses))(found.loss(p, batch)[0])
+        total = lambda p: (lambda losses: (losses.sum(), losses))(task.loss(p, batch)[0])
         gradient, losses = jax.grad(total, has_aux=True)(params)
         return losses, gradient
 
-    losses, gradient = run(found.params, prepared)
+    losses, gradient = run(params, prepared)
     assert losses.shape == (6,)
     assert np.isfinite(losses).all()
-    assert float(optax.tree.norm(found.student(gradient))) > 0
+    assert float(optax.tree.norm(task.student(gradient))) > 0
     rows = jax.tree.map(lambda leaf: leaf[jnp.array([0, 1, 0, 0, 0, 0])], prepared)  # examples do not mix
-    np.testing.assert_allclose(run(found.params, rows)[0][:2], losses[:2], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(run(params, rows)[0][:2], losses[:2], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", students.FLOW_MAPS)
+@in_float64
+def test_loss_with_a_teacher_vanishes_at_its_exact_map(method):
+    """A guided teacher: of Gaussians of one variance, whose guided denoiser is that of another Gaussian."""
+    schedule, scale = schedules.cosine(), 3.0
+    cond, uncond = (densities.gaussian(jnp.array([m, -m]), std=0.5) for m in (0.4, 0.1))
+    far = densities.gaussian(jnp.array([0.1, -0.1]) + scale * jnp.array([0.3, -0.3]), std=0.5)
+    teacher = guidance.classifier_free(*(denoisers.exact_denoiser(d, schedule) for d in (cond, uncond)), scale)
+    name = students.FLOW_MAPS[method]
+    fields = {"stable_consistency": {}, "shortcut": {"diagonal": 0.25, "levels": 3}}.get(name, {"diagonal": 0.25})
+    of_map = FLOW_MAPS[name](**fields)
+    drawn = of_map.draw(jax.random.key(0), 12, uniform(0.01, 0.99), schedule)
+    times = {name: jnp.asarray(value, float) for name, value in drawn.items()}
+    x0, eps = jax.random.normal(jax.random.key(1), (2, 12, 2))
+
+    @jax.jit
+    def loss(density, times):
+        exact = flow_maps.exact_map(density, schedule)
+        return of_map.loss(exact, schedule, x0, eps, times, jnp.ones(12), teacher=teacher)
+
+    clock = functools.partial(flow_maps.clock, schedule)
+    long = clock(times["t"]) - clock(times["s"]) > 0.3 if name == "shortcut" else np.full(12, True)  # shorter: Euler
+    assert (np.asarray(times["s"] < times["t"]) & long).sum() >= 3
+    np.testing.assert_allclose(np.asarray(loss(far, times))[long], 0.0, atol=1e-8)
+    assert np.asarray(loss(cond, times)).max() > 1e-2
+
+
+@pytest.mark.slow
+def test_student_starts_as_its_guided_teacher_in_every_jump(teacher, ring_config, student_config):
+    config = student_config("lagrangian", guidance_max=4.0)
+    assert config.sampling.guidance_scale == 3.0
+    assert student_config("lagrangian").sampling.guidance_scale == 1.0
+    model, task = distillation.flow_map(config, teacher, None)
+    x, t = jax.random.normal(jax.random.key(0), (16, 2)), jnp.linspace(0.1, 1.0, 16)
+    given = {"labels": LABELS, GUIDANCE: jnp.linspace(1.0, 4.0, 16)}
+    ours = jax.jit(model.flow_map(task.init(), given))(x, t, 0.5 * t)
+    theirs = make_guided(ring_config, teacher.model)(teacher.params, LABELS, None)(x, t)
+    np.testing.assert_allclose(ours.x0, theirs.x0, atol=1e-5)
+    assert model.guidance_max == 4.0
+    follow = distillation.teacher_of(ring_config, teacher)
+    found = follow(given)(x, t).x0
+    for i in (0, 9, 15):  # by the scale of each example
+        one = make_guided(ring_config, teacher.model)(teacher.params, LABELS, given[GUIDANCE][i])(x, t).x0
+        np.testing.assert_allclose(found[i], one[i], rtol=1e-5, atol=1e-6)
+    assert np.abs(found - follow({"labels": LABELS})(x, t).x0)[9:].max() > 1e-4  # γ = 2 of the config elsewhere
+
+
+@pytest.mark.slow
+def test_scale_is_a_condition_drawn_in_training_and_chosen_in_sampling(teacher, student_config):
+    config = student_config("eulerian", guidance_max=4.0)
+    check(config, teacher.dataset)
+    model = build_model(config, teacher.dataset)
+    params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
+    batch = teacher.dataset.batch(0, 0, 256)
+    prepared = jax.jit(make_prepare(model, teacher.dataset, {"labels": 0.25}))(jax.random.key(1), batch)
+    scale, dropped = np.asarray(prepared["conditions"][GUIDANCE]), np.asarray(prepared["conditions"]["labels"]) == 8
+    assert 30 < dropped.sum() < 100
+    assert np.all(scale[dropped] == 1.0)
+    assert (scale[~dropped].min(), scale[~dropped].max()) == (pytest.approx(1, abs=0.1), pytest.approx(4, abs=0.1))
+    generate = make_sampler(config, model, teacher.dataset)
+    one, two, three = (generate(params, 0, LABELS, scale) for scale in (1.0, 2.0, 3.0))
+    assert np.abs(one - two).max() > 1e-3 < np.abs(two - three).max()
+
+
+def test_scales_that_were_not_trained_are_named(student_config):
+    for changes, words in (
+        (
+            "sampling.guidance_scale=5",
+            "config.sampling.guidance_scale=5.0: must be from 1 to config.loss.guidance_max=4",
+        ),
+        ("evaluation.guidance_scales=1,6", "config.evaluation.guidance_scales=6.0: must be from 1"),
+        ("loss.guidance_max=None", "config.sampling.guidance_scale=3.0: must be 1 for a flow map without"),
+        ("loss.flow_map.name=consistency_tuning", "config.loss.guidance_max=4.0: must be None without"),
+        ("loss.label_dropout=0", "config.loss.label_dropout=0.0: must be above 0 with config.loss.guidance_max"),
+    ):
+        config = changed(student_config("eulerian", guidance_max=4.0), changes)
+        assert words in error_of(check_config, config)
