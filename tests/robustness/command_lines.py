@@ -113,8 +113,8 @@ def valid(program: str, folder: Path) -> list[str]:
         return [f"--stages={folder / 'low'},{folder / 'high'}"]
     if program == "latents.precompute":
         return [f"--weights={folder / 'file'}", f"--data={folder / 'empty'}", f"--out={folder / 'new'}"]
-    if program == "projects.denoising.advise":
-        return [f"--data={folder / 'empty'}"]
+    if program == "projects.denoising.data_scales":
+        return [f"--config={CONFIGS['train']}"]
     if program == "projects.audio.music.circle":
         return [f"--performer={folder / 'phrases'}", f"--transcriber={folder / 'transcriber'}"]
     given = [f"--workdir={folder / KINDS.get(program, 'digits')}"]

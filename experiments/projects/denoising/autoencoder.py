@@ -1,18 +1,19 @@
 """The denoiser as autoencoder: how well a linear probe reads the class off each layer, by noise level.
 
     python -m experiments.projects.denoising.autoencoder --workdir=runs/digits
-    python -m experiments.projects.denoising.autoencoder --workdir=runs/digits --compare= --levels=-4,0,4,8 \
-        --layers=middle_block
+    python -m experiments.projects.denoising.autoencoder --workdir=runs/digits --levels=-4,0,4,8 \
+        --compare=runs/one_level,runs/annealed
 
-Probes the layers of the class-free model (the null token) at every noise level: a ridge regression on the training
-images, tested on the test images. Then trains, for the steps of the run or ``--steps``, a model without classes and
-the denoising autoencoders of :mod:`scorekit.times`, which are the same loss with other times: one noise level, a level
-that decreases during training, and several levels. They are saved in ``workdir/autoencoder``, trained once, and probed
-at every second level; ``--compare=`` leaves them out. Tables and figures are in ``workdir/autoencoder/report.html``.
+Probes the residual blocks of the class-free model (the null token) at every noise level: a ridge regression on the
+training images, tested on the test images. ``--compare`` probes other runs on the same images, such as the denoising
+autoencoders of :mod:`scorekit.times`, which are the same loss with other times (``configs/images/digits.py``), at every
+second level. Tables and figures are in ``workdir/autoencoder/report.html``.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,69 +23,144 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
+from experiments.data.dataset import Dataset
 from experiments.data.display import Pictures
-from experiments.projects.denoising import probes
-from experiments.reporting.report import Heading, Section, Text, write_report
-from experiments.reporting.tables import tables_as_text
+from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines
+from experiments.reporting.report import Figure, Heading, Section, write_report
+from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.runs import open_run
-from scorekit.networks import layer_names
+from experiments.tasks.task import facts
+from scorekit import process
+from scorekit.io.preconditioning import precondition
+from scorekit.metrics import fit_linear_probe, probe_accuracy
+from scorekit.networks import features, layer_names, pool
+from scorekit.typing import PyTree
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
 _LEVELS = flags.DEFINE_list(
     "levels", ["-4", "-2", "-1", "0", "1", "2", "3", "4", "6", "8", "10"], "Log-SNRs in nats, increasing."
 )
-_LAYERS = flags.DEFINE_list("layers", None, "Layers to probe; by default the residual blocks.")
-_COMPARE = flags.DEFINE_list(
-    "compare", ["class-free", "one level", "one high level", "annealed", "several levels"], "Models to compare with."
-)
-_STEPS = flags.DEFINE_integer("steps", None, "Steps of the compared models; as the run by default.", lower_bound=1)
+_COMPARE = flags.DEFINE_list("compare", [], "Folders of other runs on the same images.")
 _LIMIT = flags.DEFINE_integer("examples", 5000, "Training images that a probe is fitted to, at most.", lower_bound=20)
+
+
+class Reading(NamedTuple):
+    """Accuracies of the probes of a model ``(layers, levels)``, left out and on the test images."""
+
+    layers: Sequence[str]
+    levels: Sequence[float]
+    left_out: np.ndarray
+    test: np.ndarray
+
+    def at(self, levels: Sequence[float]) -> np.ndarray:
+        """The test accuracy at each level, of the layer with the highest leave-one-out accuracy there."""
+        columns = [self.levels.index(level) for level in levels]
+        return self.test[self.left_out[:, columns].argmax(axis=0), columns]
+
+    def best(self, tests: int) -> list[Cell]:
+        """The layer and level of the highest leave-one-out accuracy, this accuracy, the test accuracy and its error."""
+        layer, level = map(int, np.unravel_index(self.left_out.argmax(), self.left_out.shape))
+        test = float(self.test[layer, level])
+        error = math.sqrt(test * (1 - test) / tests)
+        return [self.layers[layer], self.levels[level], float(self.left_out[layer, level]), test, error]
+
+
+def residual_blocks(model: Model, params: PyTree) -> list[str]:
+    """The layers that are probed, from the input on."""
+    like = jax.ShapeDtypeStruct((1, *model.shape), jnp.float32)
+    names = layer_names(model.module, params, like, 0.0)
+    return [name for name in names if name.startswith(("down", "middle", "up")) and name.endswith("_block")]
+
+
+def make_features(model: Model, layers: Sequence[str]):
+    """``(params, key, x, t) -> {layer: features}`` of noisy images and the null token, pooled to the coarsest layer."""
+
+    @jax.jit
+    def compute(params, key, x, t):
+        x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, model.schedule)
+        of_layers = lambda x, noise: features(model.module, params, x, noise, layers=layers)
+        found = precondition(of_layers, model.preconditioning)(x_t, t)
+        cells = min(value.shape[1] for value in found.values())
+        return {"noisy pixels": x_t, **{name: pool(value, cells) for name, value in found.items()}}
+
+    return compute
+
+
+def read(model: Model, params: PyTree, dataset: Dataset, levels: Sequence[float], limit: int) -> Reading:
+    """Probes the pixels, first, and the layers at all noise levels, fitted to at most ``limit`` training images."""
+    parts = {name: value[:limit] for name, value in dataset.train.items()}, dataset.test
+    images, labels = [dataset.to_model(p["x"]) for p in parts], [p["label"] for p in parts]
+    layers = residual_blocks(model, params)
+    names, compute = ["noisy pixels", *layers], make_features(model, layers)
+    left_out, test = np.zeros((2, len(names), len(levels)))
+    for j, level in enumerate(levels):
+        t = model.schedule.time_at(jnp.float32(level))
+        keys = jax.random.split(jax.random.key(j))
+        train, held_out = (compute(params, key, x, t) for key, x in zip(keys, images, strict=True))
+        for i, name in enumerate(names):
+            fitted = fit_linear_probe(np.asarray(train[name]), labels[0], dataset.num_classes)
+            left_out[i, j] = fitted.leave_one_out_accuracy
+            test[i, j] = probe_accuracy(fitted, np.asarray(held_out[name]), labels[1])
+    return Reading(names, levels, left_out, test)
+
+
+def tables(found: Mapping[str, Reading], tests: int) -> list[Table]:
+    """The layers of the first model by levels; each model, and the pixels alone, at its best layer and level."""
+    run = next(iter(found.values()))
+    by_layer = Table(
+        ["test accuracy at log-SNR", *(f"{level:g}" for level in run.levels)],
+        [[name, *map(float, values)] for name, values in zip(run.layers, run.test, strict=True)],
+        "Linear probes of this run's layers, with the null token. Log-SNR in nats: the noise falls to the right.",
+    )
+    pixels = Reading(run.layers[:1], run.levels, run.left_out[:1], run.test[:1])
+    rows = [[name, *reading.best(tests)] for name, reading in {**found, "pixels alone": pixels}.items()]
+    header = ["model", "best layer", "best log-SNR", "left-out accuracy", "test accuracy", "standard error"]
+    caption = "Layer and level are those of the highest leave-one-out accuracy on the training images."
+    return [by_layer, Table(header, rows, caption)]
+
+
+def figures(folder: Path, found: Mapping[str, Reading], levels: Sequence[float]) -> list[Section]:
+    """Accuracy by noise level: the layers of the first model, and all models at the levels that they share."""
+    run = next(iter(found.values()))
+    panel = lambda x, y, title: [Panel(lines(x, y), NOISE_AXIS, "test accuracy of a linear probe", title)]
+    layers = dict(zip(run.layers, run.test, strict=True))
+    by_layer = curves(folder / "layers.png", panel(run.levels, layers, "Features by noise level"))
+    models = {name: reading.at(levels) for name, reading in found.items()}
+    by_model = curves(folder / "models.png", panel(levels, models, "Features of several models"))
+    return [
+        Figure(by_layer, "Each layer of this run, with the null token, and the noisy image itself."),
+        Figure(by_model, "At each level the layer with the best leave-one-out accuracy."),
+    ]
 
 
 def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     shared.check_writable(workdir, f"--workdir={workdir}")
     levels = shared.increasing("levels", _LEVELS.value, -math.inf)
-    for name in _COMPARE.value:
-        if name not in probes.TIMES:
-            raise ConfigError(f"--compare={name}: must be of {', '.join(probes.TIMES)}")
     run = open_run(config, workdir, _STEP.value)
     if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images, they are {run.dataset.name}")
-    like = jax.ShapeDtypeStruct((1, *run.dataset.shape), jnp.float32)
-    known = [n for n in layer_names(run.model.module, run.params, like, 0.0) if n.startswith(("down", "middle", "up"))]
-    layers = _LAYERS.value or [name for name in known if name.endswith("_block")]
-    if not set(layers) <= set(known):
-        raise ConfigError(f"--layers={','.join(layers)}: must be of {', '.join(known)}")
+    others = {}
+    for path in map(Path, _COMPARE.value):
+        with shared.named("compare"):
+            other = others[path.name] = open_run(diffusion.saved(str(path)), path)
+        if other.dataset.name != run.dataset.name:
+            raise ConfigError(f"--compare={path}: its data must be {run.dataset.name}, they are {other.dataset.name}")
 
-    folder, steps, limit = workdir / "autoencoder", _STEPS.value or config.training.steps, _LIMIT.value
-    print(f"probing step {run.step:,}: {len(layers)} layers at {len(levels)} noise levels …", flush=True)
-    found = {"this run": probes.read(run.model, run.params, run.dataset, layers, levels, limit)}
+    print(f"probing step {run.step:,} at {len(levels)} noise levels …", flush=True)
+    found = {"this run": read(run.model, run.params, run.dataset, levels, _LIMIT.value)}
     fewer = levels[::-2][::-1]  # every other one, and the last
-    untrained = run.model.init(jax.random.key(config.seed))
-    found["untrained network"] = probes.read(run.model, untrained, run.dataset, layers, fewer, limit)
-    for name in _COMPARE.value:
-        other = probes.compared(config, name, steps)
-        built, params = probes.trained(other, run.dataset, folder / name.replace(" ", "_"), name)
+    models = {"untrained network": (run.model, run.model.init(jax.random.key(config.seed)))}
+    models |= {name: (other.model, other.params) for name, other in others.items()}
+    for name, model in models.items():
         print(f"probing {name} …", flush=True)
-        found[name] = probes.read(built, params, run.dataset, layers, fewer, limit)
-
-    names = ["noisy pixels", *layers]
-    tests = len(run.dataset.test["label"])
-    tables = [probes.layer_table(names, found["this run"]), probes.model_table(names, found, tests)]
-    facts = {
-        "seed": config.seed,
-        "data": run.dataset.name,
-        "checkpoint": f"step {run.step:,}, with the null token",
-        "steps of the others": steps,
-    }
-    about = "; ".join(f"{name}: {dict(probes.TIMES[name])}" for name in _COMPARE.value)
-    figures = probes.figures(folder, names, found, fewer)
-    sections: list[Section] = [Heading("Figures"), *figures, Heading("Numbers"), *tables]
-    sections += [Text(f"Times of training: {about}.")] if about else []
-    report = write_report(folder / "report.html", "The denoiser as autoencoder", facts, sections)
-    print(tables_as_text(tables))
+        found[name] = read(*model, run.dataset, fewer, _LIMIT.value)
+    folder, numbers = workdir / "autoencoder", tables(found, len(run.dataset.test["label"]))
+    sections = [Heading("Figures"), *figures(folder, found, fewer), Heading("Numbers"), *numbers]
+    report = write_report(folder / "report.html", "The denoiser as autoencoder", facts(run), sections)
+    print(tables_as_text(numbers))
     return report
 
 

@@ -13,6 +13,7 @@ differences and its standard error over seeds.
 
 import dataclasses
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,20 +21,23 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import training
-from experiments.cli import command_line
+from experiments import training as run_training
+from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
+from experiments.models.conditioning import dropout_rates
 from experiments.models.run_files import averaged
-from experiments.projects.denoising.quick_fit import quick_fit
-from experiments.tasks.diffusion import task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.loss import make_loss, make_prepare
+from experiments.tasks.diffusion.model import Model, build_model
 from experiments.tasks.diffusion.objectives import Denoising
-from scorekit import times, weightings
+from experiments.training.feeding import feed
+from experiments.training.hooks import skip_limit
+from scorekit import times, training, weightings
 from scorekit.densities import spectra
+from scorekit.training import TrainState
 
 _CONFIG = shared.config("Config file, such as experiments/configs/images/digits.py:band.")
 _EDGES = flags.DEFINE_list("edges", ["0.2", "0.4"], "Frequencies at which bands meet, in cycles per pixel.")
@@ -101,12 +105,37 @@ def paired(errors: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.nda
     return change.mean(axis=0), error
 
 
+def fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[int], label: str) -> Iterator[TrainState]:
+    """Trains the network of a config from each seed, in one go and compiling once; yields the final states.
+
+    The model has the weighting and times to train with; of ``config.loss`` only the dropout of conditions is read.
+    """
+    options, loss, mesh = config.training, config.loss, training.make_mesh()
+    optimizer = run_training.build_optimizer(options, module=model.module)
+    prepare = make_prepare(model, dataset, dropout_rates(config), loss.joint_dropout, loss.caption_dropout or 0.0)
+    train_step = training.make_train_step(prepare, make_loss(model), optimizer, mesh=mesh)
+    size, averages = {"steps": options.steps, "batch_size": options.batch_size}, options.power_ema or ()
+    for seed in seeds:
+        key = jax.random.key(seed)
+        state = training.init_state(key, model.init(key), optimizer, options.ema_decays, averages)
+        with (
+            progress.Progress(options.steps, batch_size=options.batch_size, label=f"{label}, seed {seed}") as bar,
+            feed(dataset, mesh, seed=seed, **size) as batches,
+        ):
+            for step, batch in enumerate(batches, 1):
+                state, metrics = train_step(state, batch)
+                bar.update(step, metrics["loss"])
+                if step % skip_limit.EVERY == 0 or step == options.steps:
+                    skip_limit.check(state, options.skip_limit)
+        yield state
+
+
 def main(config: Config) -> None:
     diffusion.check_fields(config)
-    training.check(config)
+    run_training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
     dataset = inputs.load_data(config)
-    task.build(config, dataset)
+    diffusion.build(config, dataset)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")
     bands = divide(np.asarray(dataset.to_model(dataset.train["x"])), edges)
@@ -115,7 +144,7 @@ def main(config: Config) -> None:
         name, model = "λ = 1" if band is None else f"band {band.name}", build_model(config, dataset)
         sampler = times.uniform() if band is None else times.band(band.power, band.count)
         model = dataclasses.replace(model, objective=Denoising(sampler, weightings.eps))
-        states = quick_fit(config, model, dataset, range(_SEEDS.value), name)
+        states = fit(config, model, dataset, range(_SEEDS.value), name)
         errors[name] = np.stack([measure(model, averaged(state, config.sampling.ema)) for state in states])
     width = max(max(len(p.name) for p in bands) + 5, 20)
     line = lambda name, cells: print(f"{name:24}" + "".join(f"{cell:>{width}}" for cell in cells))

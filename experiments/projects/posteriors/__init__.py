@@ -1,1 +1,1 @@
-"""Posteriors: simulators of SBIBM, inverse problems whose answer is known, and the calibration of intervals."""
+"""Calibration of posteriors of signals against exact laws, and posteriors of the simulators of SBIBM."""

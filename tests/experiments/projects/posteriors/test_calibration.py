@@ -1,4 +1,8 @@
-"""The benchmark of posteriors at its smallest: exact numbers of its problems, cells, and flags."""
+"""Calibration of posteriors at its smallest: exact numbers of its problems, rows, flags; and the tasks of SBIBM."""
+
+import json
+import sys
+from types import ModuleType, SimpleNamespace
 
 import jax
 import numpy as np
@@ -6,16 +10,16 @@ import pytest
 from programs import give
 
 from experiments.cli.config import ConfigError
-from experiments.projects.posteriors.calibration import cells, problems
-from experiments.projects.posteriors.inverse.posteriors import times_matrix
+from experiments.projects.posteriors import problems, recipes
 from scorekit import densities
 
 
 @pytest.fixture
 def program(load_program, capsys):
-    module = load_program("experiments.projects.posteriors.calibration.__main__")
+    """Runs a program of the project with some flags and returns its output."""
 
-    def run(**given):
+    def run(name, **given):
+        module = load_program(f"experiments.projects.posteriors.{name}")
         give(**given)
         module.main(None)
         return capsys.readouterr().out
@@ -25,54 +29,86 @@ def program(load_program, capsys):
 
 def test_operators_are_linear_and_observe_what_they_say():
     ranks = {name: np.linalg.matrix_rank(problems.matrix_of(name), tol=1e-5) for name in problems.OPERATORS}
-    assert ranks["denoise"] == 64
-    assert ranks["fourier"] == 25
+    assert (ranks["denoise"], ranks["fourier"]) == (64, 25)
     rows = np.asarray(problems.matrix_of("fourier"))[:25]
     np.testing.assert_allclose(rows @ rows.T, np.eye(25), atol=1e-5)
     assert ranks["inpaint"] == int(np.asarray(problems.matrix_of("inpaint")).sum()) < 64
     x = jax.random.normal(jax.random.key(0), (3, 64))
     for name, operator in problems.OPERATORS.items():
-        np.testing.assert_allclose(times_matrix(problems.matrix_of(name))(x), operator(x), atol=1e-4)
+        np.testing.assert_allclose(x @ problems.matrix_of(name).T, operator(x), atol=1e-4)
 
 
-def test_scores_of_exact_samples_and_of_narrow_ones(tmp_path):
+def test_scores_of_exact_samples_and_of_narrow_ones(load_program, tmp_path):
     """The posterior of the mixture, by its components; half of the width has less coverage."""
-    law = problems.law("mixture", tmp_path, 1)
-    cell = cells.Cell("mixture", "fourier", 0.1, "annealed", 40, 200, 0, 0, 0)
-    (x, y), matrix = cells.observed(cell, law), problems.matrix_of("fourier")
-    exact = problems.exact(jax.random.key(0), law.data, matrix, y, 0.1, 0)
+    calibration = load_program("experiments.projects.posteriors.calibration")
+    data, _ = problems.law("mixture", tmp_path, 1)
+    matrix = problems.matrix_of("fourier")
+    x, y = calibration.observed(jax.random.key(0), data, matrix, 40, 0.1)
+    exact = problems.exact(jax.random.key(0), data, matrix, y, 0.1, 0)
     assert abs(exact.weights.mean(0) - np.array([0.3, 0.7])).max() < 0.05  # it does not observe the mode
     posteriors = []
     for each in np.asarray(y, float):
-        parts = [problems.condition(law.data.component(k), np.asarray(matrix, float), each, 0.1)[0] for k in range(2)]
+        parts = [problems.condition(data.component(k), np.asarray(matrix, float), each, 0.1)[0] for k in range(2)]
         posteriors.append(densities.mixture([0.3, 0.7], parts).sample(jax.random.key(1), (200,)))
-    found = np.stack(posteriors)
-    right = cells.scores(found, np.asarray(x), exact)
-    assert abs(right["coverage_0.9"] - 0.9) < 3 * right["error_0.9"] + 0.01
-    assert right["gap"] < 0.03
-    mean = found.mean(1, keepdims=True)
-    narrow = cells.scores(mean + 0.5 * (found - mean), np.asarray(x), exact)
-    assert narrow["coverage_0.9"] < 0.75
-    assert cells.scores(np.full((2, 3, 64), np.nan), np.asarray(x)[:2], exact) == {"diverged": 2}
+    samples = np.stack(posteriors)
+    coverage, errors, excess = calibration.scores(samples, np.asarray(x), exact.mean)
+    assert abs(coverage[1] - 0.9) < 3 * errors[1] + 0.01
+    assert excess < 0.03
+    mean = samples.mean(1, keepdims=True)
+    narrow, _, _ = calibration.scores(mean + 0.5 * (samples - mean), np.asarray(x), exact.mean)
+    assert narrow[1] < 0.75
 
 
 @pytest.mark.slow
 def test_every_cell_has_a_row(program, tmp_path):
     flags = dict(law="gaussian,laplace", operator="inpaint", method="mmps,annealed", signals="2", samples="16")
     flags |= dict(stages="3", steps="2", training="100", draws="4", workdir=str(tmp_path / "found"))
-    out = program(**flags)
-    assert out.count("annealed") == out.count("mmps") == 2
+    out = program("calibration", **flags)
+    rows = [line.split() for line in out.splitlines() if line.startswith(("gaussian", "laplace"))]
+    assert [row[:3] for row in rows] == [
+        [law, "inpaint", method] for law in ("gaussian", "laplace") for method in ("mmps", "annealed")
+    ]
     assert (tmp_path / "found" / "table.txt").read_text().strip() == out.strip()
 
 
-def test_flags_are_checked(program, tmp_path):
-    usual = dict(law="gaussian", method="mmps", noise="0.1", steps="4", workdir=str(tmp_path / "found"))
-    for given, message in (
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
         ({"law": "cauchy"}, "--law=cauchy: must be some of"),
         ({"method": "annealing"}, "did you mean annealed"),
-        ({"noise": "0"}, "--noise=0: must be numbers above 0"),
-        ({"steps": "many"}, "--steps=many: must be numbers"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            program(**usual | given)
+    ],
+)
+def test_flags_are_checked(program, tmp_path, given, message):
+    with pytest.raises(ConfigError, match=message):
+        program("calibration", **{"law": "gaussian", "method": "mmps", "workdir": str(tmp_path / "found")} | given)
     assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.slow
+def test_a_task_of_sbibm_is_trained_and_compared(load_program, tmp_path, monkeypatch):
+    """On a task of our own with an exact posterior: theta is uniform in the square, and x is theta with noise."""
+
+    def reference(i):
+        draws = np.random.default_rng(i).normal(0.1, 0.2, size=(400, 2))
+        return draws[np.abs(draws).max(1) < 1][:300]
+
+    support = SimpleNamespace(lower_bound=-np.ones(2), upper_bound=np.ones(2))
+    task = SimpleNamespace(
+        dim_theta=2,
+        prior_dist=SimpleNamespace(support=support, sample=None, log_prob=None),
+        get_prior=lambda key, n: jax.random.uniform(key, (n, 2), minval=-1, maxval=1),
+        get_simulator=lambda key: lambda key, theta: theta + 0.2 * jax.random.normal(key, theta.shape),
+        get_observation=lambda i: np.full((1, 2), 0.1),
+        get_reference_posterior_samples=reference,
+    )
+    tasks = ModuleType("sbibm_jax.tasks")
+    tasks.get_task = lambda name: task  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sbibm_jax.tasks", tasks)
+    small = recipes.Recipe({"network.features": 32, "network.blocks": 1, "sampling.steps": 10})
+    monkeypatch.setitem(recipes.RECIPES, "two_moons", small)
+    module = load_program("experiments.projects.posteriors.sbibm")
+    monkeypatch.setattr(module, "_SAMPLES", 300)
+    give(tasks="two_moons", simulations="2000", steps="600", observations="1", out=str(tmp_path / "found"))
+    module.main(None)
+    (row,) = json.loads((tmp_path / "found" / "table.json").read_text())
+    assert 0.45 < row["C2ST"] < 0.65

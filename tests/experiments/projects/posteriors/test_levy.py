@@ -7,7 +7,7 @@ import pytest
 from errors import raising
 from scipy import stats
 
-from experiments.projects.posteriors.calibration.levy import LEVY_LAWS, gibbs, levy
+from experiments.projects.posteriors.levy import LEVY_LAWS, gibbs, levy
 
 STD, FREEDOM, PROBABILITY = 0.8, 4.0, 0.3
 GRID = np.linspace(-9, 9, 601)

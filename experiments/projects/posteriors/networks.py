@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.cli.progress import Progress
-from experiments.projects.posteriors.calibration.levy import LevySignals
+from experiments.projects.posteriors.levy import LevySignals
 from scorekit import densities
 from scorekit.io import write_atomic
 from scorekit.networks import fourier_features

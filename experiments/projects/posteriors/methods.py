@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.projects.posteriors.calibration.problems import DIM, SCHEDULE
-from experiments.projects.posteriors.inverse.posteriors import times_matrix
+from experiments.projects.posteriors.problems import DIM, SCHEDULE
 from experiments.tasks.diffusion.inverse.methods import LEAST_LOG_SNR
 from scorekit import guidance, process, samplers, solvers
 from scorekit.typing import Array, Denoiser, Key
@@ -29,6 +28,10 @@ def cost(method: str, stages: int, steps: int) -> tuple[int, int]:
     return n, n * {"dps": 1, "pigdm": 1, "mmps": _ITERATIONS + 1, "twisted": 1}.get(method, 0)
 
 
+def _apply(matrix: Array, x: Array) -> Array:
+    return x @ matrix.T
+
+
 @functools.partial(jax.jit, static_argnames=("method", "count", "stages", "steps"))
 def draw(
     key: Key, method: str, denoiser: Denoiser, matrix: Array, y: Array, noise_std, count: int, stages: int, steps: int
@@ -43,7 +46,7 @@ def draw(
     first = SCHEDULE.time_at(LEAST_LOG_SNR)
     ts = solvers.grids.uniform(STEPS.get(method, _START), first if method in ("dps", "pigdm", "mmps") else 1.0)
     noise = process.sample_prior(for_noise, SCHEDULE, jnp.zeros((count, DIM)), ts[0])
-    operator, solver, unknown = times_matrix(matrix), solvers.DPMSolverPP2MSDE(), jnp.full((), jnp.nan)
+    operator, solver, unknown = jax.tree_util.Partial(_apply, matrix), solvers.DPMSolverPP2MSDE(), jnp.full((), jnp.nan)
     each = jnp.broadcast_to(y, (count, DIM))
     problem = (denoiser, SCHEDULE, operator, each, noise_std)
     match method:

@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.projects.posteriors.calibration.levy import LEVY_LAWS, LevySignals, gibbs, levy
-from experiments.projects.posteriors.calibration.networks import trained
-from experiments.projects.posteriors.inverse.posteriors import condition
+from experiments.projects.posteriors.levy import LEVY_LAWS, LevySignals, gibbs, levy
+from experiments.projects.posteriors.networks import trained
 from scorekit import denoisers, densities, schedules
 from scorekit.guidance import operators
 from scorekit.typing import Array, Denoiser, Key
@@ -24,8 +23,9 @@ DIM, SCHEDULE = 64, schedules.cosine()
 STD = (0.5 * (DIM + 1)) ** -0.5
 """Standard deviation of an increment."""
 LEVY_SIGNALS = 10
-"""Signals of a cell whose exact mean is computed, for Lévy laws: a Gibbs chain takes seconds."""
+"""Signals of a row of the table whose exact mean is computed, for Lévy laws: a Gibbs chain takes seconds."""
 LAWS = ("gaussian", "mixture", *LEVY_LAWS[1:])
+Data = densities.Gaussian | densities.Mixture | LevySignals
 
 
 def _inpaint(x: Array) -> Array:
@@ -57,20 +57,8 @@ def matrix_of(name: str) -> Array:
     return OPERATORS[name](jnp.eye(DIM)).T
 
 
-class Law(NamedTuple):
-    """A law of signals.
-
-    Attributes:
-      data: samples them.
-      denoiser: the exact one, or a trained network.
-    """
-
-    data: densities.Gaussian | densities.Mixture | LevySignals
-    denoiser: Denoiser
-
-
-def law(name: str, networks: Path, steps: int) -> Law:
-    """The law of a name; the network of a Lévy law is trained unless ``networks`` has it.
+def law(name: str, networks: Path, steps: int) -> tuple[Data, Denoiser]:
+    """A law and its denoiser, exact or a network, which is trained unless the folder ``networks`` has it.
 
     The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which partial
     Fourier observations miss and a blur shows at its edges only.
@@ -78,12 +66,12 @@ def law(name: str, networks: Path, steps: int) -> Law:
     walk = levy("gaussian", DIM, std=STD).covariance()
     if name in LEVY_LAWS[1:]:
         signals = levy(name, DIM, std=STD)
-        return Law(signals, trained(networks / name, signals, SCHEDULE, steps))
+        return signals, trained(networks / name, signals, SCHEDULE, steps)
     data = densities.gaussian(jnp.zeros(DIM), covariance=walk)
     if name == "mixture":
         mean = 0.6 * (-1.0) ** jnp.arange(DIM)
         data = densities.mixture(jnp.array([0.3, 0.7]), [densities.gaussian(m, covariance=walk) for m in (mean, -mean)])
-    return Law(data, denoisers.exact_denoiser(data, SCHEDULE))
+    return data, denoisers.exact_denoiser(data, SCHEDULE)
 
 
 class Exact(NamedTuple):
@@ -100,7 +88,17 @@ class Exact(NamedTuple):
     log_evidence: np.ndarray | None = None
 
 
-def exact(key: Key, data, matrix: Array, y: Array, noise_std: float, draws: int) -> Exact:
+def condition(prior: densities.Gaussian, matrix: np.ndarray, y: np.ndarray, noise_std: float):
+    """``p(x0 | y)`` and ``log p(y)`` of a Gaussian prior."""
+    mean, c = np.asarray(prior.mean), np.asarray(prior.covariance())
+    total = matrix @ c @ matrix.T + noise_std**2 * np.eye(len(matrix))
+    gain, gap = c @ matrix.T @ np.linalg.inv(total), y - matrix @ mean
+    rest = c - gain @ matrix @ c
+    log_p = -0.5 * (gap @ np.linalg.solve(total, gap) + np.linalg.slogdet(2 * np.pi * total)[1])
+    return densities.gaussian(jnp.asarray(mean + gain @ gap), covariance=0.5 * (rest + rest.T)), log_p
+
+
+def exact(key: Key, data: Data, matrix: Array, y: Array, noise_std: float, draws: int) -> Exact:
     """The exact posteriors of the observations ``y`` ``(N, 64)``; of Lévy laws by two chains for each of the first."""
     if isinstance(data, LevySignals):
         if not draws:
@@ -110,9 +108,10 @@ def exact(key: Key, data, matrix: Array, y: Array, noise_std: float, draws: int)
         return Exact(np.asarray(means.mean(1)))
     rows = np.flatnonzero(np.abs(np.asarray(matrix)).sum(1) > 1e-6)
     observed, a = np.asarray(y, float)[:, rows], np.asarray(matrix, float)[rows]
-    parts, log_prior = [data], np.zeros(1)
     if isinstance(data, densities.Mixture):
         parts, log_prior = [data.component(k) for k in range(2)], np.asarray(data.log_weights)
+    else:
+        parts, log_prior = [data], np.zeros(1)
     found = [[condition(part, a, each, noise_std) for part in parts] for each in observed]
     log_joint = np.array([[log_p for _, log_p in each] for each in found]) + log_prior
     log_evidence = np.logaddexp.reduce(log_joint, axis=1)

@@ -1,1 +1,0 @@
-"""Posteriors of signals: coverage, errors and costs of every method."""

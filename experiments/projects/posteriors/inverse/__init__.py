@@ -1,1 +1,0 @@
-"""Errors and costs for inverse problems: the tables of ``python -m experiments.projects.posteriors.inverse``."""

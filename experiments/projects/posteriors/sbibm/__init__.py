@@ -1,1 +1,0 @@
-"""Posteriors of the tasks of SBIBM, beside published figures."""
