@@ -16,12 +16,10 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.reporting.model_card import card, example
-from experiments.tasks.diffusion import guidance
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.model import takes_labels
 from experiments.tasks.diffusion.runs import as_loaded, open_run
 from experiments.tasks.diffusion.sampling import build_sampler
-from experiments.tasks.task import Run
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()
@@ -36,20 +34,9 @@ def main(config: Config) -> Path:
         config.sampling.ema = _EMA.value
     run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
     labelled = takes_labels(run.model)
-    export(out, as_loaded(run), card(config, run, labelled, workdir), code(config, run, out.name, labelled))
+    code = example(out.name, config, run, labelled, build_sampler(config, run.model.schedule))
+    export(out, as_loaded(run), card(config, run, labelled, workdir), code)
     return out / "README.md"
-
-
-def code(config: Config, run: Run, name: str, labelled: bool) -> str | None:
-    """Code that draws samples from the folder; None where another network, a condition apart from the class, or a
-    guidance scale that changes over time takes part, which the folder does not hold."""
-    first, *wrappers = config.guidance
-    base = {"conditional": "cond", "unconditional": "uncond"}.get(first)
-    acting = [*([] if base or guidance.is_plain(config, config.sampling.guidance_scale) else [first]), *wrappers]
-    if config.sampling.guidance_shape.name != "constant" or any(hasattr(guidance, f"_{rule}") for rule in acting):
-        return None
-    plain = base or guidance.RULES[first].traits.plain
-    return example(name, config, run, labelled, build_sampler(config, run.model.schedule), plain, acting)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The cost of a training step and of a sample on the devices at hand, and the overhead of every solver.
+"""The cost of a training step and of a sample on the devices at hand, over that of minimal implementations.
 
     python -m experiments.benchmarks.cost --config=experiments/configs/images/digits.py
     python -m experiments.benchmarks.cost --config=… --config.training.batch_size=512 --config.network.remat=True
-    python -m experiments.benchmarks.cost
 
-With a config: training and sampling over minimal implementations. The minimal step is ``jax.jit`` of ``value_and_grad``
+The minimal step is ``jax.jit`` of ``value_and_grad``
 and optax at the same network, batch and precision, with one average of the parameters; it drops no conditions, checks
 nothing and accumulates nothing. The minimal sampler is a scan of as many network calls as the solver makes, on twice
 the batch where guidance needs a second branch. Compilation is measured without the cache of compiled programs.
@@ -13,27 +12,21 @@ over the peak of the devices: the published one of dense products, of float32 wi
 GPUs, bfloat16 on TPUs), or the speed of a large product where the device is not in the table. Waiting is the fraction
 of the time of some training steps, fed as in ``experiments.train``, in which there are no data yet.
 
-Without a config: every solver with the untrained network of the digits config, over as many calls of the network alone.
-
 Calls are synchronised, and both sides alternate in one process; a ratio is the median of the ratios of the rounds.
 """
 
 import functools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import flags
-from jax.tree_util import Partial
-from ml_collections import ConfigDict
 
 from experiments import training
-from experiments.benchmarks.shared import DETERMINISTIC, STOCHASTIC, rounds
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -50,15 +43,22 @@ from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
 from experiments.training.feeding import feed
 from experiments.training.loop import Trainable
-from scorekit import denoisers, samplers, schedules
 from scorekit import training as steps
-from scorekit.networks import UNet
-from scorekit.solvers import grids
 from scorekit.typing import PyTree
 
-_CONFIG = shared.define(flags.DEFINE_string, "config", None, "Config file of what is trained; the solvers by default.")
-_TURNS = shared.count("turns", 20, "Repetitions; a fifth of sampling, a third of the solvers.")
-_SOLVERS = flags.DEFINE_list("solvers", ["all"], "Names of solvers, or all.")
+_CONFIG = shared.config()
+_TURNS = shared.count("turns", 20, "Repetitions; a fifth of sampling.")
+
+
+def rounds(calls: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, list[float]]:
+    """Seconds of each call, of which every round makes one, in alternating order: a busy machine slows all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(turns):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            start = time.perf_counter()
+            jax.block_until_ready(calls[name]())
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any], turns: int) -> tuple[float, float, float]:
@@ -167,8 +167,8 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
     return in_turns(*both, max(turns // 5, 1))
 
 
-def of_config(config: Config, turns: int) -> None:
-    """Prints the table of a config."""
+def main(config: Config) -> None:
+    turns = _TURNS.value
     jax.config.update("jax_enable_compilation_cache", False)
     training.check(config)
     training.check_devices(config)
@@ -199,34 +199,5 @@ def of_config(config: Config, turns: int) -> None:
     print(f"operations: {operations / 1e9:.4g} G a step, peak {highest / 1e12:.4g} T/s a device ({source})")
 
 
-def of_solvers(names: list[str], turns: int, batch: int = 64, nfe: int = 8) -> None:
-    """Prints the time of sampling with each solver over the time of as many calls of the network alone."""
-    module, schedule = UNet(channels=24, num_classes=10), schedules.cosine()
-    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
-    x = jax.random.normal(jax.random.key(1), (batch, 8, 8, 1))
-    apply = jax.jit(lambda params, x, t: module.apply(params, x, jnp.broadcast_to(t, x.shape[:1])))
-    denoiser, draw = denoisers.denoiser_from_network(Partial(apply, params), schedule), jax.jit(samplers.sample)
-    print(f"digits U-Net, batch {batch}, {nfe} evaluations\n{'':22}{'over the network':>18}{'ms':>9}")
-    for name in names:
-        solver = DETERMINISTIC[name] if name in DETERMINISTIC else STOCHASTIC[name](nfe)
-        n = max(1, nfe // solver.evals_per_step)  # from a time that every solver can start at
-        given = denoiser, schedule, solver, x, grids.uniform(n, 0.98, 0.0)
-        ours = functools.partial(draw, jax.random.key(2) if solver.stochastic else None, *given)
-        calls = range(n * solver.evals_per_step)
-        theirs = lambda calls=calls: [jax.block_until_ready(apply(params, x, 0.5)) for _ in calls]
-        in_turns(ours, theirs, 1)  # compiles
-        seconds, _, ratio = in_turns(ours, theirs, max(1, turns // 3))
-        print(f"{name:22}{ratio:18.3f}{1e3 * seconds:9.1f}", flush=True)
-
-
-def main(config: Config) -> None:
-    if _CONFIG.value:
-        of_config(config, _TURNS.value)
-    else:
-        of_solvers(shared.chosen("solvers", _SOLVERS.value, [*DETERMINISTIC, *STOCHASTIC]), _TURNS.value)
-
-
 if __name__ == "__main__":
-    command_line.run(
-        main, lambda: _CONFIG.value or ConfigDict(), lambda config: len(config) and diffusion.check_fields(config)
-    )
+    command_line.run(main, lambda: _CONFIG.value, diffusion.check_fields)

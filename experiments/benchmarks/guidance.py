@@ -1,17 +1,14 @@
-"""Which guidance rule: fidelity against diversity, evaluations and time of every rule.
+"""Which guidance rule: fidelity against diversity of every rule.
 
     python -m experiments.benchmarks.guidance --workdir=runs/guidance                     # a mixture, exact denoisers
     python -m experiments.benchmarks.guidance --digits=runs/digits                        # and a trained network
 
 Fidelity is precision and the fraction of samples that are classified as the class they are conditioned on (by the exact
 posterior, or by a reference classifier fitted to real images); diversity is recall, coverage, and the Vendi score
-within a class. The energy and Fréchet distances measure both. All rules start from the same noise. Times are of the
-network of the digits config, untrained, in calls that alternate.
+within a class. The energy and Fréchet distances measure both. All rules start from the same noise.
 """
 
-import functools
 import itertools
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +19,13 @@ import numpy as np
 from absl import flags
 from jax.tree_util import Partial
 
-from experiments.benchmarks.shared import rounds
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.reporting.curves import Line, Panel, curves
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.runs import open_run
-from scorekit import densities, guidance, metrics, predictions, process, samplers, schedules, solvers
-from scorekit.networks import UNet
+from scorekit import densities, guidance, metrics, process, samplers, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
@@ -38,7 +33,6 @@ _DIGITS = flags.DEFINE_string("digits", None, "folder of a trained run, to measu
 _SCALES = flags.DEFINE_list("scales", ["0", "1", "2", "3", "5", "10"], "guidance scales")
 _SAMPLES = flags.DEFINE_integer("samples", 300, "samples of the network; the mixture has four times as many")
 _STEPS = flags.DEFINE_integer("steps", 16, "steps of the sampler")
-_TURNS = flags.DEFINE_integer("turns", 9, "repetitions of every timing; 0 leaves the times out", lower_bound=0)
 _WORKDIR = shared.out("folder for the plots", "runs/guidance", "workdir")
 
 LOW, HIGH = 0.15, 4.0
@@ -227,33 +221,6 @@ def show(name: str, problem: Problem, rows: Rows, steps: int) -> None:
         print(f"{rule:16}" + "".join(f"{v:10.3f}" for v in pick(crossing(table), AT)), *(f"{v:10.3f}" for v in best))
 
 
-def show_times(steps: int, turns: int, batch: int = 32) -> None:
-    """Prints the time of sampling over CFG in one call; medians of alternating runs."""
-    module, schedule, labels = UNet(channels=24, num_classes=10), schedules.cosine(), np.arange(batch) % 10
-    x = jax.random.normal(jax.random.key(0), (batch, 8, 8, 1))
-    params = jax.jit(module.init)(jax.random.key(1), x[:1], jnp.zeros(1), labels[:1])
-
-    def apply(params, x, t, labels):
-        return predictions.V().to_prediction(module.apply(params, x, t, labels), x, t, schedule)
-
-    cond, uncond = guidance.branches(Partial(apply, params), labels, 10)
-    one, other = (guidance.branches(Partial(apply, params), jnp.full(batch, c))[0] for c in (labels, 10))
-    guided = {name: rule(cond, uncond, schedule, jnp.float32(3.0)) for name, rule in (RULES | OF_IMAGES).items()}
-    guided |= {"no guidance": cond, "CFG, two calls": guidance.classifier_free(one, other, jnp.float32(3.0))}
-    draw, rest = jax.jit(samplers.sample), (schedule, solvers.Euler(), x, ts := grids.uniform(steps))
-    calls = {name: functools.partial(draw, None, rule, *rest) for name, rule in guided.items()}
-    rounds(calls, 1)  # compiles
-    seconds = rounds(calls, turns)
-    noise = np.exp(-0.5 * np.asarray(schedule.log_snr(ts[:-1])))
-    more = {"no guidance": 0, "interval": np.sum((noise > LOW) & (noise <= HIGH))}
-    print(f"\ncost: digits U-Net, batch {batch}, {steps} steps, over CFG in one call; rows: evaluations per sample")
-    print(f"{'rule':18}{'rows':>6}{'of CFG':>8}{'time':>8}")
-    for name, each in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(each, seconds["CFG"], strict=True))
-        evaluations = steps + more.get(name, steps)
-        print(f"{name:18}{evaluations:6}{evaluations / (2 * steps):8.2f}{ratio:8.2f}")
-
-
 def main(_) -> None:
     scales = sorted(shared.all_of("scales", _SCALES.value, float, lambda scale: 0 <= scale <= 10, "in 0 to 10"))
     folder, samples, steps = shared.results_folder(_WORKDIR), _SAMPLES.value, _STEPS.value
@@ -270,8 +237,6 @@ def main(_) -> None:
         lines = {rule: points(values) for rule, values in rows.items()}
         path = curves(folder / f"{name}.png", [Panel(lines, "coverage of real data", "class accuracy")])
         print(f"plot: {path}", flush=True)
-    if _TURNS.value:
-        show_times(steps, _TURNS.value)
 
 
 if __name__ == "__main__":

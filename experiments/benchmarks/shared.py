@@ -1,11 +1,9 @@
-"""What benchmarks share: solvers, time grids and exact data by their names in tables, and calls in alternation."""
+"""Solvers, time grids and exact data by their names in tables of benchmarks."""
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -142,16 +140,3 @@ DATA = {
     "checkerboard": lambda: modes_at(np.ones(len(BOARD)), BOARD, 0.12),
 }
 """Mixtures by name; the variance of a coordinate is 1."""
-
-
-def rounds(
-    calls: Mapping[str, Callable[[], Any]], turns: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
-    """Seconds of each call, of which every round makes one, in alternating order: a busy machine slows all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(turns):
-        for name in list(calls)[:: 1 if turn % 2 else -1]:
-            start = clock()
-            jax.block_until_ready(calls[name]())
-            seconds[name].append(clock() - start)
-    return seconds

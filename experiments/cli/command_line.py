@@ -277,7 +277,7 @@ def run(
         begin = time.monotonic()
         try:
             if (written := main(config)) is not None:
-                print(progress.final_line(str(written), time.monotonic() - begin))
+                print(f"done in {progress.duration(time.monotonic() - begin)}; see {written}")
         finally:
             distributed.finish()
 

@@ -1,10 +1,10 @@
-"""What a person sees while a program runs: a summary, a progress bar or plain lines, and where the results are."""
+"""Progress of a program for a person: a bar or plain lines; counts and times for reading."""
 
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import tqdm
@@ -40,47 +40,6 @@ def duration(seconds: float) -> str:
     if minutes == 0:
         return f"{rest} s"
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def summary_lines(
-    devices: Sequence[Any],
-    *,
-    jax_version: str,
-    data: str,
-    examples: int | None,
-    parameters: int,
-    batch_size: int,
-    steps: int,
-    workdir: str,
-    first_step: int = 0,
-) -> list[str]:
-    """What is about to run, one fact a line.
-
-    Args:
-      data: a line about the data.
-      examples: number of training examples; None when they are drawn anew for every step.
-      parameters: trainable numbers of the network.
-      batch_size: the global batch.
-      first_step: first step of this call; not 0 when a run is resumed.
-    """
-    device = devices[0]
-    kind = "" if device.device_kind == device.platform else f" ({device.device_kind})"
-    epochs = "" if examples is None else f" ({steps * batch_size / examples:.3g} epochs)"
-    lines = [
-        f"devices   {len(devices)} × {device.platform}{kind}, jax {jax_version}",
-        f"data      {data}",
-        f"network   {human(parameters)} parameters",
-        f"training  {steps:,} steps of {batch_size:,} examples{epochs}",
-        f"workdir   {workdir}",
-    ]
-    if first_step:
-        lines.insert(4, f"resuming  from step {first_step:,}")
-    return lines
-
-
-def final_line(results: str, seconds: float) -> str:
-    """The last words of a program."""
-    return f"done in {duration(seconds)}; see {results}"
 
 
 class Progress:

@@ -109,20 +109,23 @@ class Run:
             require(self.steps >= first, "training.steps", self.steps, allowed)
         if distributed.is_first():
             save_resolved(self._config, self.workdir / "config.json")
-            summary = progress.summary_lines(
-                jax.devices(),
-                jax_version=jax.__version__,
-                data=self._dataset.summary(),
-                examples=self._dataset.examples,
-                parameters=sum(x.size for x in jax.tree.leaves(state.params)),
-                batch_size=self.batch_size,
-                steps=self.steps,
-                workdir=str(self.workdir),
-                first_step=first,
-            )
-            print("\n".join(summary), flush=True)
+            self._print_summary(first, sum(x.size for x in jax.tree.leaves(state.params)))
             self._writer = MetricWriter(self.workdir, resume_step=first if restored else None)
         return state
+
+    def _print_summary(self, first: int, parameters: int) -> None:
+        """Prints what is about to run, one fact a line; data that are drawn anew for every step have no epochs."""
+        devices, examples = jax.devices(), self._dataset.examples
+        epochs = f" ({self.steps * self.batch_size / examples:.3g} epochs)" if examples else ""
+        lines = [
+            f"devices   {len(devices)} × {devices[0].platform} ({devices[0].device_kind}), jax {jax.__version__}",
+            f"data      {self._dataset.summary()}",
+            f"network   {progress.human(parameters)} parameters",
+            f"training  {self.steps:,} steps of {self.batch_size:,} examples{epochs}",
+            *([f"resuming  from step {first:,}"] if first else []),
+            f"workdir   {self.workdir}",
+        ]
+        print("\n".join(lines), flush=True)
 
     def check_lock(self) -> None:
         """Raises a ``ProgramError`` if another process has taken the run over."""

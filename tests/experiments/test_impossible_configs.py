@@ -1,19 +1,14 @@
 """Commands that no program can run: one line names the field or flag before data are loaded or anything is written."""
 
 import shutil
-import tempfile
 
 import jax
 import pytest
 from programs import changed, error_of, fails, given
 
 from experiments import data
-from experiments.cli.config import save_resolved
 from experiments.configs.images import digits_dit, smoke
-from experiments.configs.notes import notes_smoke
-from experiments.configs.phrases import phrases
 from experiments.models import devices
-from experiments.models.networks import build_network
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.model import build_model
 
@@ -54,13 +49,6 @@ def test_what_cannot_be_trained_is_known_before_anything_is_written(tmp_path, ov
     err = fails("train", *given("images/smoke", overrides), f"--workdir={tmp_path}/run")
     assert all(word in err for word in words), err
     assert not (tmp_path / "run").exists()
-
-
-def test_rematerialisation_is_a_field_of_networks_with_blocks():
-    network = build_network(changed(digits_dit, "network.remat=true", "network.dtype=bfloat16"), 10)
-    assert (network.remat, network.dtype, network.depth) == (True, "bfloat16", 4)
-    assert build_network(changed(smoke, "network.remat=true"), 10).remat
-    assert not build_network(smoke.get_config(), 10).remat
 
 
 @pytest.mark.parametrize(
@@ -112,24 +100,3 @@ def test_values_of_a_saved_config_are_validated_and_may_be_overridden(no_data, d
     path.write_text(path.read_text().replace('"heads": null', '"heads": 1.5'))
     err = fails("sample", f"--workdir={workdir}")
     assert err.startswith("error: config.network.heads=1.5: must be an integer")
-
-
-@pytest.fixture(scope="module")
-def unloadable(tmp_path_factory):
-    """Folders of runs that were saved and have no checkpoint, by the kind of their data."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, module in {"digits": smoke, "notes": notes_smoke, "phrases": phrases}.items():
-        save_resolved(module.get_config(), folder / name / "config.json")
-    return folder
-
-
-@pytest.mark.parametrize(
-    "program", ["projects.denoising.autoencoder", "projects.denoising.noise_and_scale", "projects.audio.sound.silence"]
-)
-def test_a_run_that_takes_no_results_is_an_error_first(no_data, unloadable, program, monkeypatch):
-    def fail(**_):
-        raise OSError(30, "Read-only file system", "the folder")
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
-    err = fails(program, f"--workdir={unloadable / 'notes'}")
-    assert err.startswith(f"error: --workdir={unloadable / 'notes'}: must be a folder that files can be written into")

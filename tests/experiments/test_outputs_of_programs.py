@@ -2,11 +2,9 @@
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
-from programs import ROOT, fails, succeeds
+from programs import fails, succeeds
 
 CONFIGS = "experiments/configs"
 
@@ -67,23 +65,3 @@ def test_an_export_is_replaced_with_overwrite(ring_run, tmp_path):
     assert words in fails(*export, "--ema=none")
     succeeds(*export, "--ema=none", "--overwrite")
     assert "| average | none |" in (tmp_path / "weights" / "README.md").read_text()
-
-
-def test_programs_define_flags_of_results_in_one_place():
-    pattern = re.compile(r'DEFINE_string,? ?\(?\s*"(out)"')
-    found = {
-        str(path.relative_to(ROOT)): match.group(1)
-        for path in (ROOT / "experiments").rglob("*.py")
-        for match in pattern.finditer(path.read_text())
-    }
-    assert found == {}
-
-
-@pytest.mark.slow
-def test_a_path_that_is_not_utf_8_is_printed():
-    program = (
-        "from ml_collections import ConfigDict; from experiments.cli import command_line; "
-        r"command_line.run(lambda config: print('wrote caf\udce9.md'), ConfigDict, lambda config: None)"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ended.stdout == "wrote caf\\udce9.md\n"

@@ -52,7 +52,7 @@ def test_the_tabulated_sampler_is_compared_with_the_usual_ones():
 
 @pytest.mark.slow
 def test_guidance_compares_the_rules(tmp_path):
-    sizes = ("--scales=0,4", "--samples=40", "--steps=4", "--turns=0")
+    sizes = ("--scales=0,4", "--samples=40", "--steps=4")
     out = succeeds("benchmarks.guidance", *sizes, f"--workdir={tmp_path / 'plots'}")
     rows = re.findall(r"^(\S.*?) +(\d+)((?: +-?[\d.]+){7})$", out, re.MULTILINE)
     metrics = {(rule, int(scale)): [float(cell) for cell in cells.split()] for rule, scale, cells in rows}
@@ -94,13 +94,6 @@ def test_cost_of_a_config_has_both_sides_and_they_agree_with_one_another():
         share = 1e9 * operations / (seconds * 1e12 * peak) / jax.device_count()
         assert rows["utilisation, %"][side] == pytest.approx(100 * share, rel=1e-2)
     assert 0 <= float(re.findall(r"^waiting for data: ([\d.]+)%", out, re.M)[0]) <= 100
-
-
-@pytest.mark.slow
-def test_cost_of_solvers_is_at_least_that_of_the_network():
-    ((over, ms),) = rows_of(succeeds("benchmarks.cost", "--solvers=UniPC2", "--turns=3"), 2).values()
-    assert over > 0.5
-    assert ms > 0
 
 
 @pytest.mark.slow

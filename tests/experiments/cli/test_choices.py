@@ -11,7 +11,7 @@ from programs import error_of
 
 from experiments.cli.choices import Choices
 from experiments.cli.fields import Section
-from scorekit.arguments import Between, Count
+from scorekit.arguments import Count
 
 
 def line(slope: float = 1.0, offset=0.0):
@@ -81,10 +81,7 @@ def test_the_factory_is_called_with_the_fields_that_are_set_and_what_the_program
     assert WEIGHTINGS.build(config_of(WEIGHTINGS, "along"), "part", schedule="vp") == ("vp", 5.0)
     assert "schedule" not in config_of(WEIGHTINGS, "along").part
     assert WEIGHTINGS.build(config_of(WEIGHTINGS, "line"), "part", schedule="vp") == ("line", 1.0, 0.0)
-
-
-def test_a_table_names_an_object_by_its_module():
-    assert WEIGHTINGS.build(config_of(WEIGHTINGS, "cosine", s=0.01), "part").s == 0.01
+    assert WEIGHTINGS.build(config_of(WEIGHTINGS, "cosine", s=0.01), "part").s == 0.01  # by its module
 
 
 def test_an_argument_may_be_a_choice_itself():
@@ -139,9 +136,3 @@ def test_a_copy_of_a_config_chooses_as_well(copied):
     assert other == config
     other.part.name = "power"
     assert (set(other.part), config.part.name) == ({"name", "exponent", "slope"}, "line")
-
-
-def test_bounds_of_a_table_narrow_those_of_the_annotations():
-    narrowed = Choices({"line": line}, "line", "A shape.", bounds={"slope": Between(0, 1)})
-    (_, limit, _) = narrowed.limits(config_of(narrowed, slope=2.0).part, "part")
-    assert error_of(limit.check) == "config.part.slope=2.0: must be in [0, 1] for part.name=line"

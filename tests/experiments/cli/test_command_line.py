@@ -55,23 +55,17 @@ def message_of(parse):
     ("argument", "field", "value"),
     [
         ("--config.seed=7", "seed", 7),
-        ("-config.seed=-7", "seed", -7),
         ("--config.training.steps=1_000", "training.steps", 1000),
         ("--config.training.rate=5", "training.rate", 5.0),
-        ("--config.training.rate=1e-4", "training.rate", 1e-4),
-        ("--config.training.ema=false", "training.ema", False),
         ("--noconfig.training.ema", "training.ema", False),
         ("--config.training.ema", "training.ema", True),
         ("--config.training.decays=0.5", "training.decays", (0.5,)),
-        ("--config.training.decays=0.5,1", "training.decays", (0.5, 1.0)),
-        ("--config.training.decays=(0.5, 0.6)", "training.decays", (0.5, 0.6)),
+        ("--config.training.decays=(0.5, 1)", "training.decays", (0.5, 1.0)),
         ("--config.training.decays=()", "training.decays", ()),
         ("--config.training.widths=[4]", "training.widths", (4,)),
         ("--config.training.tags=x, y", "training.tags", ("x", "y")),
-        ("--config.model.empty=1,2", "model.empty", (1, 2)),
         ("--config.model.name=a=b", "model.name", "a=b"),
         ("--config.model.note=0.5", "model.note", 0.5),
-        ("--config.model.note=words", "model.note", "words"),
         ("--config.model.limit=3", "model.limit", 3),
     ],
 )
@@ -89,34 +83,20 @@ def test_an_override_takes_the_next_argument_and_the_last_one_wins(parse):
     assert (config.seed, config.training.ema, workdir) == (-4, True, "e")
 
 
-def test_the_parsed_config_is_locked(parse):
-    config, _ = parse()
-    assert config.is_locked
-    assert config.training.is_locked
-
-
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--config.training.stepz=5", ["config.training has no field stepz", "did you mean steps?"]),
-        ("--config.training.stepz=5", ["it has", "ema"]),
+        ("--config.training.stepz=5", ["config.training has no field stepz", "did you mean steps?", "it has", "ema"]),
         ("--config.trainin.steps=5", ["config has no field trainin", "did you mean training?"]),
         ("--config.steps=5", ["config has no field steps", "did you mean config.training.steps?"]),
-        ("--config.training.qqqq=5", ["config.training has no field qqqq;"]),
         ("--config.training.steps.x=5", ["config.training.steps is a single value, 10"]),
         ("--config.training=5", ["config.training is a section; set one of"]),
-        ("--config.=5", ["config has no field"]),
         ("--config.training.steps=abc", ["must be an integer", "now 10"]),
         ("--config.training.steps=5.0", ["must be an integer"]),
-        ("--config.training.steps=", ["must be an integer"]),
         ("--config.training.steps", ["must be an integer"]),
-        ("--noconfig.training.steps", ["must be an integer"]),
-        ("--config.training.rate=fast", ["must be a number"]),
         ("--config.training.rate=nan", ["must be a number"]),
         ("--config.training.ema=maybe", ["must be true or false", "now True"]),
-        ("--config.training.decays=abc", ["must be a list"]),
         ("--config.training.widths=0.5", ["must be a list"]),
-        ("--config.model.limit=many", ["must be an integer"]),
     ],
 )
 def test_an_invalid_override_raises_a_config_error(message_of, argument, words):
@@ -133,34 +113,24 @@ def test_unknown_flags_and_positional_arguments_raise_a_config_error(message_of)
     assert message_of("--processes=2") == "--processes: must be left out, this program runs in one process"
 
 
-def test_a_missing_config_file_raises_a_config_error(message_of, tmp_path):
+def test_a_missing_config_file_raises_a_config_error_with_the_nearest(message_of, tmp_path):
     assert "--config=FILE must be given" in message_of("--config.seed=1", first=())
-    near = message_of(first=(f"--config={tmp_path}/digit.py",))
-    assert "no such config file" in near
-    assert f"did you mean {tmp_path}/digits.py?" in near
+    assert f"did you mean {tmp_path}/digits.py?" in message_of(first=(f"--config={tmp_path}/digit.py",))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "digit.py").touch()
     assert f"did you mean {tmp_path}/images/digit.py?" in message_of(first=(f"--config={tmp_path}/digit.py",))
-    (tmp_path / "folder.py").mkdir()
-    assert "folder.py?" not in message_of(first=(f"--config={tmp_path}/folder.py",))
 
 
-def test_overrides_apply_to_a_saved_config(parse, message_of, tmp_path):
+def test_overrides_apply_to_a_saved_config_and_may_stand_in_a_flagfile(parse, message_of, tmp_path):
     config, _ = parse("--config.training.steps=77")
     saved = f"--config={save_resolved(config, tmp_path / 'config.json')}"
-    again, _ = parse("--config.seed=1", first=(saved,))
-    assert (again.training.steps, again.seed) == (77, 1)
+    (tmp_path / "flags.txt").write_text("--config.seed=1\n")
+    again, _ = parse(f"--flagfile={tmp_path}/flags.txt", first=(saved,))
+    assert (again.training.steps, again.seed, again.training.is_locked) == (77, 1, True)
     assert "has no field sed" in message_of("--config.sed=1", first=(saved,))
 
 
-def test_a_flagfile_may_hold_overrides(parse, tmp_path):
-    (tmp_path / "flags.txt").write_text("--config.seed=9\n--workdir=f\n")
-    config, workdir = parse(f"--flagfile={tmp_path}/flags.txt")
-    assert (config.seed, workdir) == (9, "f")
-
-
 PROGRAM = """
-    import asyncio
     import sys
     from absl import flags
     from experiments.cli.command_line import run
@@ -174,19 +144,7 @@ PROGRAM = """
         if config.seed == 13:
             raise ValueError("a bug")
         if config.seed == 28:
-            asyncio.run(save())
-
-    async def write(path):
-        raise OSError(28, "No space left on device", path)
-
-    async def save():
-        # as orbax: one write fails, and the others are freed before it is reported, fail too, or live to the end.
-        write("freed")
-        global KEPT
-        KEPT = write("kept")
-        asyncio.ensure_future(write("unseen"))
-        await asyncio.sleep(0)
-        await write("run")
+            raise OSError(28, "No space left on device", "run")
 
     def config_file():
         assert "jax" not in sys.modules  # an error is reported before jax is imported
@@ -195,26 +153,6 @@ PROGRAM = """
     if __name__ == "__main__":
         run(main, config_file, check=lambda config: None)
 """
-
-
-QUIET = """
-    import sys, threading
-    import experiments
-
-    def fail():
-        raise RuntimeError(sys.argv[1])
-
-    thread = threading.Thread(target=fail)
-    thread.start()
-    thread.join()
-"""
-
-
-@pytest.mark.parametrize(("text", "lines"), [("Event loop is closed", 0), ("a bug", 1)])
-def test_callbacks_after_a_failed_restore_are_not_printed_by_their_threads(text, lines):
-    command = [sys.executable, "-c", textwrap.dedent(QUIET), text]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stderr.count("Traceback") == lines
 
 
 def test_a_program_prints_one_line_and_exits_with_2(tmp_path):

@@ -8,15 +8,6 @@ from programs import error_of
 
 from experiments.cli import config as lib
 
-
-def test_choice_returns_the_value_and_suggests_the_nearest_name():
-    assert lib.choice("a.b", "heun", ["euler", "heun"]) == "heun"
-    message = error_of(lib.choice, "sampling.solver.name", "huen", ["euler", "heun"])
-    assert message == ("config.sampling.solver.name=huen: must be one of euler, heun (did you mean heun?)")
-    assert "did you mean" not in error_of(lib.choice, "solver", "zzz", ["euler", "heun"])
-    assert lib.hint("dpm++", ["heun", "dpm_solver", "dpmpp_2m"]) == " (did you mean dpmpp_2m?)"
-
-
 DEFAULTS = ConfigDict({"training": {"steps": 10, "rate": 0.1, "ema": True, "decays": (0.9,), "note": None}})
 
 
@@ -44,12 +35,6 @@ def test_a_value_in_a_message_is_shortened(value):
     config = ConfigDict({"training": {**DEFAULTS.training.to_dict(), "steps": value}})
     assert len(error_of(lib.check_config, config, DEFAULTS)) < 300
     assert len(error_of(lib.require, False, "training.steps", 10**400, "less")) < 300
-
-
-def test_check_config_accepts_values_of_the_right_types():
-    fits = {"steps": 3, "rate": 1, "ema": False, "decays": (), "note": "anything"}
-    lib.check_config(ConfigDict({"training": fits}), DEFAULTS)
-    lib.check_config(ConfigDict({"training": {**fits, "steps": None}}), DEFAULTS)
 
 
 def test_a_saved_config_is_readable_and_loads_equal_and_locked(tmp_path):

@@ -3,19 +3,14 @@
 import re
 
 import pytest
-from programs import error_of, run
+from programs import run
 from robustness.configs import SECTIONS
 
 from experiments.cli import config_help
-from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError, leaves, save_resolved
-from experiments.cli.config_help import as_text, describe, matching, rows_of
-from experiments.cli.fields import Field, Section
+from experiments.cli.config_help import as_text, describe, matching
 from experiments.configs.images import digits
 from experiments.tasks.diffusion import task as diffusion
-from scorekit.arguments import Count
-
-SHAPES = {"line": lambda slope=1.0: slope, "flat": lambda: 0.0}
 
 
 def lacking(section):
@@ -43,15 +38,6 @@ def test_every_field_of_the_config_is_there_with_its_default(name):
         assert path in taken or found[path] == default, path
 
 
-def test_what_is_left_out_is_found():
-    section = Section(
-        told=Field(1, Count(), "The first field."),
-        untold=Field(2, Count(), ""),
-        shape=Choices(SHAPES, "line", "A shape."),
-    )
-    assert list(lacking(section)) == ["untold", "shape.name=line", "shape.slope of line", "shape.name=flat"]
-
-
 def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
     config = digits.get_config()
     for pattern in ("", "solver"):
@@ -76,10 +62,6 @@ def test_a_pattern_selects_fields_and_choices():
     assert re.search(r"^ +cycle = 10 \(int in \[1, 1024\]\)", text, re.MULTILINE)
     with pytest.raises(ConfigError, match=r"--help_config=nothing: no field or choice has this .*training"):
         matching(every, "nothing")
-
-
-def test_a_check_without_fields_says_so():
-    assert "this program has no config" in error_of(rows_of, lambda config: None)
 
 
 def shown(program, *arguments):

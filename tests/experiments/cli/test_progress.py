@@ -1,10 +1,9 @@
-"""Progress: plain lines away from a terminal, a bar on one, and the lines around them."""
+"""Progress: plain lines away from a terminal, a bar on one."""
 
 import io
 import re
-from types import SimpleNamespace
 
-from experiments.cli.progress import Progress, final_line, summary_lines
+from experiments.cli.progress import Progress
 
 
 class Clock:
@@ -53,19 +52,6 @@ def test_plain_lines_are_written_every_ten_seconds_and_at_the_end():
     assert loss.read == len(lines)  # a loss that is not shown is not waited for
 
 
-def test_the_rate_is_since_the_last_line_and_the_eta_from_the_mean_rate():
-    stream, clock = io.StringIO(), Clock()
-    progress = Progress(100, batch_size=10, stream=stream, clock=clock)
-    progress.update(1)
-    for step, seconds in ((21, 10), (31, 20)):
-        clock.now += seconds
-        progress.update(step)
-    first, second, third = stream.getvalue().splitlines()
-    assert first.endswith("first step after 0.0 s, compilation included")
-    assert second == "training 21/100 (21%)  20 examples/s, ETA 40 s"  # 79 steps at 20 in 10 s
-    assert third == "training 31/100 (31%)  5 examples/s, ETA 1 min 09 s"  # 69 steps at 30 in 30 s
-
-
 def test_the_rate_includes_the_wait_for_steps_that_are_still_running():
     class Behind:
         def __float__(self):
@@ -84,15 +70,6 @@ def test_the_rate_includes_the_wait_for_steps_that_are_still_running():
     assert third == "training 31/100 (31%)  10 examples/s, ETA 1 min 09 s"
 
 
-def test_a_resumed_run_counts_from_its_first_step():
-    stream = io.StringIO()
-    run(stream, 20, first_step=80)
-    lines = stream.getvalue().splitlines()
-    assert lines[0].startswith("training 81/100 (81%)")
-    assert lines[1] == "training 91/100 (91%)  loss 0.1235, 64 examples/s, ETA 9 s"
-    assert lines[-1].startswith("training 100/100 (100%)")
-
-
 def test_a_terminal_shows_a_bar_with_loss_rate_and_eta(monkeypatch):
     monkeypatch.setenv("COLUMNS", "90")
     stream = Terminal()
@@ -102,28 +79,3 @@ def test_a_terminal_shows_a_bar_with_loss_rate_and_eta(monkeypatch):
     assert "100/100" in states[-1]
     assert "loss 0.1235, 64 examples/s" in states[-1]
     assert re.search(r"\[\d\d:\d\d<", states[-1])  # elapsed and remaining time
-
-
-def summary(platform, kind, devices, **facts):
-    one = SimpleNamespace(platform=platform, device_kind=kind)
-    return summary_lines([one] * devices, jax_version="0.12.0", workdir="runs/a", **facts)
-
-
-def test_the_summary_lists_devices_data_network_and_workdir():
-    """Data drawn anew have no epochs."""
-    sizes = {"data": "digits, 1,437 images", "examples": 1437, "parameters": 312_345, "batch_size": 128, "steps": 6000}
-    assert summary("gpu", "NVIDIA H100", 4, first_step=200, **sizes) == [
-        "devices   4 × gpu (NVIDIA H100), jax 0.12.0",
-        "data      digits, 1,437 images",
-        "network   312 k parameters",
-        "training  6,000 steps of 128 examples (534 epochs)",
-        "resuming  from step 200",
-        "workdir   runs/a",
-    ]
-    lines = summary("cpu", "cpu", 1, **{**sizes, "data": "mixture", "examples": None, "batch_size": 8, "steps": 10})
-    assert lines[0] == "devices   1 × cpu, jax 0.12.0"
-    assert lines[3] == "training  10 steps of 8 examples"
-
-
-def test_the_final_line_has_the_duration_and_the_results():
-    assert final_line("runs/a/report.html", 190) == "done in 3 min 10 s; see runs/a/report.html"

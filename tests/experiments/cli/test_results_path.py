@@ -31,25 +31,14 @@ def test_the_default_and_the_flag(out, tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
-@pytest.mark.parametrize(("value", "flag"), [("{}/file/x", "--out="), (None, "--workdir=")])
-def test_a_folder_that_cannot_be_written_is_a_config_error(out, tmp_path, value, flag):
+def test_a_place_that_cannot_be_written_is_a_config_error(out, tmp_path):
     (tmp_path / "file").write_text("")
-    error = error_of(flags.results, out(value and value.format(tmp_path)), tmp_path / "file" / "x", ".npz")
-    assert error.startswith(f"{flag}{tmp_path}/file")
-    assert ": must be a folder that files can be written into" in error
-
-
-def test_a_folder_in_place_of_a_file_or_one_that_is_read_only_is_a_config_error(out, tmp_path, monkeypatch):
+    for value, flag in ((f"{tmp_path}/file/x", "--out="), (None, "--workdir=")):
+        error = error_of(flags.results, out(value), tmp_path / "file" / "x", ".npz")
+        assert re.match(f"{flag}{tmp_path}/file.*: must be a folder that files can be written into", error)
     (tmp_path / "x.npz").mkdir()
     error = error_of(flags.results, out(f"{tmp_path}/x"), tmp_path, ".png", ".npz")
     assert error == f"--out={tmp_path}/x: must be the path of a file, {tmp_path}/x.npz is a folder"
-
-    def fail(dir):
-        raise PermissionError(13, "Permission denied", f"{dir}/tmp")
-
-    monkeypatch.setattr(flags.tempfile, "TemporaryFile", fail)
-    error = error_of(flags.results, out(f"{tmp_path}/x"), tmp_path)
-    assert re.match("--out=.*: must be a folder .*: Permission denied", error)
 
 
 @pytest.fixture
@@ -124,8 +113,7 @@ def test_a_folder_of_the_flag_is_replaced_with_overwrite_or_continued(written, t
         written(value, "0.mid", folder=True, continues=True)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.png"])
-def test_training_keeps_files_of_no_run(tmp_path, name):
+def test_training_keeps_files_of_no_run(tmp_path):
     saved_run(tmp_path / "run")
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "log.txt").write_text("what the shell writes while it trains")
@@ -133,6 +121,6 @@ def test_training_keeps_files_of_no_run(tmp_path, name):
         outputs.check_run("--workdir=x", tmp_path / folder)
     error = error_of(outputs.check_run, "--workdir=x", tmp_path / "run" / "checkpoints")
     assert re.match("--workdir=x: .*run/checkpoints is of a run", error)
-    (tmp_path / "new" / name).write_text("mine")
+    (tmp_path / "new" / "samples.png").write_text("mine")
     error = error_of(outputs.check_run, "--workdir=x", tmp_path / "new")
-    assert re.match(f"--workdir=x: .*{name} is of no run and is kept", error)
+    assert re.match("--workdir=x: .*samples.png is of no run and is kept", error)

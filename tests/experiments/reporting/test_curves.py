@@ -9,7 +9,6 @@ from matplotlib.colors import to_rgb
 from experiments.reporting import run_report
 from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.report import Figure, Heading
-from experiments.tasks.classifier import report
 from experiments.tasks.diffusion import report as diffusion
 from experiments.tasks.posterior import report as posterior
 from experiments.training.writers import MetricWriter
@@ -37,15 +36,6 @@ def test_panels_have_lines_with_error_bars_histograms_units_and_limits(tmp_path,
     assert legend_of(figures[0]) == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"a: y must have as many values as x, .* got \(2,\), \(4,\)"):
         curves(tmp_path / "c.png", [Panel(lines(np.ones(4), {"a": np.ones(2)}), "x", "y")])
-
-
-def test_panels_in_rows_share_axes_and_names_may_be_categories(tmp_path, figures):
-    dots = Panel({"": Line([1.0, 2.0], ["Heun", "Euler"], style={"linestyle": ""})}, "ratio", "")
-    curves(tmp_path / "a.png", [dots, dots._replace(lines={"": Line([9.0], ["Heun"])})] * 2, columns=3, share=True)
-    assert len(figures[0].axes) == 4
-    assert len({axes.get_xlim() for axes in figures[0].axes}) == 1
-    assert [label.get_text() for label in figures[0].axes[0].get_yticklabels()] == ["Heun", "Euler"]
-    assert figures[0].legends == []
 
 
 def test_levels_that_depend_on_nothing_differ_from_every_curve(tmp_path, figures):
@@ -93,15 +83,6 @@ def test_training_curve_smooths_and_counts_values_that_are_not_finite(tmp_path, 
     np.testing.assert_allclose(mean.get_ydata()[2:-2], 2.0, atol=0.21)  # 5 points of 1 and 3
     np.testing.assert_allclose(mean.get_ydata()[0], np.mean(loss[:3]))
     assert other.get_ydata().tolist() == [2, 2]
-
-
-def test_accuracy_by_noise_level_leaves_the_entry_without_noise_out(tmp_path, figures):
-    found = SimpleNamespace(log_snr=np.array([-4.0, 4.0, np.inf]), accuracy=np.array([0.1, 0.9, 1.0]))
-    report.accuracy_picture(tmp_path / "a.png", {"noisy": found}, 0.1)
-    noisy, guess = figures[0].axes[0].lines
-    assert (list(noisy.get_xdata()), list(noisy.get_ydata())) == ([-4, 4], [0.1, 0.9])
-    assert set(guess.get_ydata()) == {0.1}
-    assert "log-SNR (nats)" in figures[0].axes[0].get_xlabel()
 
 
 def test_coverage_and_ranks_are_drawn_over_the_band_of_an_exact_posterior(tmp_path, figures):

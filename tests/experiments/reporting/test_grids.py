@@ -36,12 +36,6 @@ def test_every_pixel_is_clipped_and_written_one_to_one(tmp_path):
         np.testing.assert_allclose(picture[y + 2 : y + 54, x + 2 : x + 54], grey, atol=0.01)
 
 
-def test_small_images_are_enlarged_by_a_whole_factor_to_at_least_56_pixels(tmp_path, figures):
-    for i, (side, enlarged) in enumerate([(8, 56), (28, 56), (32, 64), (64, 64)]):
-        grid(tmp_path / "a.png", np.zeros((1, 1, side, side, 3)))
-        assert picture_in(figures[i]).shape == (enlarged, enlarged, 3)
-
-
 def test_images_of_several_resolutions_have_one_size(tmp_path, figures):
     small, large = np.array([[-1.0, 1.0], [0.0, 0.0]])[..., None], np.zeros((8, 8, 3))
     grid(tmp_path / "a.png", [[small], [large]])
@@ -65,19 +59,6 @@ def test_captions_stand_under_their_images(tmp_path, figures):
     assert [text.get_text() for text in texts] == ["one", "a\ncaption\nof two …", "last"]
     assert [text.get_position()[0] for text in texts] == [28, 88, 28]
     assert texts[1].get_position()[1] + 3 * 14 < texts[2].get_position()[1] - 56
-
-
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [
-        ([[np.zeros((8, 8, 2))]], r"\(H, W, C\) with C = 1 or 3 and not empty, got \(8, 8, 2\)"),
-        ([[None, None], [None]], r"as many cells each, at least one, got \[2, 1\]"),
-        (np.zeros((2, 3, 8, 8, 1)), "rows must have 2 entries, got 1"),
-    ],
-)
-def test_invalid_grids_raise(tmp_path, cells, message):
-    with pytest.raises(ValueError, match=message):
-        grid(tmp_path / "a.png", cells, ["a"] if len(cells[0]) == 3 else None)
 
 
 def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):

@@ -75,13 +75,6 @@ def test_a_report_embeds_every_section_in_one_file(page, tmp_path):
     assert image["alt"] == "one row a class"
 
 
-def test_a_report_loads_and_runs_nothing(page):
-    read = page([Text("x")])
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in read.tags}
-    assert not any("url(" in style or "@import" in style for style in read.texts("style"))
-    assert any("prefers-color-scheme: dark" in style for style in read.texts("style"))
-
-
 def test_all_text_is_escaped(page, tmp_path):
     evil = '<script>"&'
     png = grid(tmp_path / "a.png", np.zeros((1, 1, 8, 8, 1)))
@@ -92,15 +85,6 @@ def test_all_text_is_escaped(page, tmp_path):
         assert read.texts(tag) == [evil]
     assert read.texts("figcaption") == [evil, evil]  # of the table and of the figure
     assert next(attrs["alt"] for tag, attrs in read.tags if tag == "img") == evil
-
-
-def test_columns_of_numbers_are_aligned_to_the_right_and_lines_not_broken_at_errors(page):
-    rows = [["a = b", 1, 0.5, None], ["0.2 ± 0.1", None, np.float32(2), None], ["a =b", 3, float("nan"), True]]
-    read = page([Table(["name", "n", "x", "flag"], rows)])
-    kinds = [attrs.get("class") for tag, attrs in read.tags if tag in ("th", "td")]
-    assert kinds == [None, "number", "number", None] * 4
-    shown = [["a\xa0=\xa0b", "1", "0.5", "–"], ["0.2\xa0±\xa00.1", "–", "2", "–"], ["a =b", "3", "nan", "yes"]]
-    assert read.texts("td") == [cell for row in shown for cell in row]
 
 
 def test_invalid_sections_raise_and_leave_the_old_report(page, tmp_path):

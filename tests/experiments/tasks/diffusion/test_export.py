@@ -50,8 +50,8 @@ def drawn_by_the_card(folder, monkeypatch):
 
 SAMPLING = {
     "as it is": [],
-    "guided": ["sampling.guidance_scale=3", "guidance=apg,dynamic_threshold", "rules.apg.momentum=-0.5"],
-    "stochastic": ["sampling.solver.name=ancestral", "sampling.grid.name=karras", "sampling.denoise=true"],
+    "guided, shorter": ["sampling.guidance_scale=3", "sampling.grid.t_max=0.9", "sampling.denoise=true"],
+    "conditional": ["guidance=conditional"],
 }
 
 
