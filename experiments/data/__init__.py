@@ -5,12 +5,14 @@ from typing import Any
 from experiments.cli.choices import Choices
 from experiments.cli.config import Config, require
 from experiments.data import conditions
+from experiments.data.builders import DATA_DIR
+from experiments.data.captions import POOLED, TOKENS, Source
 from experiments.data.dataset import Dataset, check_examples
 
 KINDS = Choices(
     {
-        "captioned": "experiments.data.captioned:CaptionedPictures",
-        "folder": "experiments.data.image_files:Folder",
+        "captioned": "experiments.data.images:Captioned",
+        "folder": "experiments.data.images:Folder",
         "midi": "experiments.data.roll_sets:MidiFiles",
         "notes": "experiments.data.notes:Notes",
         "performances": "experiments.data.performances:Performances",
@@ -21,7 +23,7 @@ KINDS = Choices(
         "simulator": "experiments.data.vectors.simulators:Simulations",
         "sounds": "experiments.data.sound_files:SoundFiles",
         "table": "experiments.data.vectors.tables:Table",
-        "tar": "experiments.data.image_files:Tar",
+        "tar": "experiments.data.images:Tar",
         "tfds": "experiments.data.images:Images",
     },
     "tfds",
@@ -34,11 +36,59 @@ KINDS = Choices(
 
 def build(config: Config) -> Dataset:
     """The data set of the section ``data``, with the captions and spectrograms that the conditions need."""
-    captions, mel = conditions.captions_of(config), conditions.mel_of(config)
+    chosen, given, captioned = conditions_of(config), config.get("conditions", {}), on_captions(config)
+    for field, value in ({} if captioned else given.get("captions", {})).items():
+        require(value is None, f"conditions.captions.{field}", value, "left out: no condition is of captions")
+    captions, mel = source_of(config) if captioned else None, None
+    if chosen.get("dense_map") == "mel_magnitudes":
+        mel = {name: value for name, value in given.map.items() if name != "name" and value is not None}
     dataset: Dataset = KINDS.build(config, "data", captions=captions, mel=mel)
     if "conditions" in config:
-        conditions.check(config, dataset)
+        conditions.check(chosen, dataset, config.data.get("augment"))
     return dataset
+
+
+def conditions_of(config: Config) -> dict[str, str]:
+    """The names of the conditions that a config chooses, by the network's names for what they describe.
+
+    >>> from experiments.configs.images import digits_superres, smoke
+    >>> conditions_of(smoke.get_config()), conditions_of(digits_superres.get_config())
+    ({}, {'dense_map': 'average_pool'})
+    """
+    given = config.get("conditions", {})
+    named = {name: given[section].name for name, section in conditions.SECTIONS.items() if section in given}
+    return {name: value for name, value in named.items() if value != "none"}
+
+
+def on_captions(config: Config) -> bool:
+    """Whether captions are a condition."""
+    chosen = conditions_of(config)
+    return chosen.get("tokens") == TOKENS or chosen.get("vector") == POOLED
+
+
+def describe_conditions(config: Config) -> str:
+    """The conditions of a config, for error messages.
+
+    >>> from experiments.configs.images import digits_superres, smoke
+    >>> describe_conditions(smoke.get_config()), describe_conditions(digits_superres.get_config())
+    ('its class alone', 'config.conditions.map.name=average_pool')
+    """
+    named = conditions_of(config).items()
+    given = [f"config.conditions.{conditions.SECTIONS[name]}.name={value}" for name, value in named]
+    return ", ".join(given) or "its class alone"
+
+
+def source_of(config: Config) -> Source:
+    """The encoder of captions of a config."""
+    given = config.conditions.captions
+    return Source(given.encoder, given.length, config.data.get("data_dir") or DATA_DIR)
+
+
+def build_conditions(config: Config, dataset: Dataset) -> dict[str, conditions.Extract]:
+    """The conditions of the network apart from the class, by the network's names."""
+    path = lambda name: f"conditions.{conditions.SECTIONS[name]}"
+    built = {name: table.build(config, path(name), dataset=dataset) for name, table in conditions.TABLES.items()}
+    return {name: extract for name, extract in built.items() if extract is not None}
 
 
 def field_of(config: Config, field: str) -> Any:

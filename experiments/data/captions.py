@@ -1,4 +1,4 @@
-"""Captions of pictures as conditions: states of tokens for cross-attention, and one pooled vector for each.
+"""Captions of images and sounds as conditions: states of tokens for cross-attention, and one pooled vector for each.
 
 A frozen encoder of text computes them once, before training, and they are kept in ``captions`` in
 ``config.data.data_dir``, in files that are named by captions and weights. A picture with an empty caption, or none, has
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import ConfigError
 from experiments.cli.fields import Field, Section, Text
 from experiments.data.dataset import Batch
 from scorekit import data
@@ -230,13 +230,6 @@ def styled(caption: str, style: str | None) -> str:
     'a red heart, noto style'
     """
     return caption if style is None else f"{caption}, {style} style"
-
-
-def describes(config: Config) -> str:
-    """What a run is conditioned on, for error messages."""
-    chosen = {section: config.conditions[section].name for section in ("tokens", "vector", "map")}
-    given = [f"config.conditions.{section}.name={name}" for section, name in chosen.items() if name != "none"]
-    return ", ".join(given) or "its class alone"
 
 
 def lists(part: Sequence) -> list[list[str]]:

@@ -5,24 +5,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from experiments.cli.choices import Choices
-from experiments.cli.config import Config, ConfigError, choice, lookup, require
-from experiments.cli.fields import Section
-from experiments.data import captions, embeddings
-from experiments.data.builders import DATA_DIR
+from experiments.cli.config import ConfigError, choice, require
+from experiments.cli.fields import Field, Section, Text
+from experiments.data import captions
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
 """Takes a preprocessed batch: ``x`` as the network receives it, ``raw`` and the other fields as they are stored."""
 
+EMBEDDING = "embedding"
+"""The field of a batch with the embeddings ``(B, D)`` of its images, and the vector made of it."""
 SECTIONS = {"vector": "vector", "dense_map": "map", "tokens": "tokens"}
 """The sections of ``config.conditions`` by the network's names for what they describe."""
 
 
 def none() -> None:
     """No such condition."""
+
+
+class Embedding:
+    """The embedding of the image itself, of mean square 1, by the encoders of ``config.conditions.embeddings``."""
+
+    from_samples = False
+
+    def __call__(self, batch: Mapping[str, Any]) -> Array:
+        return jnp.asarray(batch[EMBEDDING])
 
 
 def _table(words: str, **places: str) -> Choices:
@@ -36,7 +47,7 @@ TABLES = {
         augmentation="transforms:Labels",
         caption="captions:Pooled",
         columns="vectors.tables:Columns",
-        embedding="embeddings:Embedding",
+        embedding="conditions:Embedding",
         moments="dataset:moments",
         pitch_velocity="notes:pitch_velocity",
     ),
@@ -54,7 +65,7 @@ TABLES = {
         tones="phrases:tones",
     ),
     "tokens": _table(
-        "Tokens as a condition, for cross-attention: the caption of a picture, or a set.",
+        "Tokens as a condition, for cross-attention: the caption of an image, or a set.",
         captions="captions:Tokens",
         set="vectors.tables:Elements",
     ),
@@ -67,70 +78,34 @@ FIELDS = Section(
     vector=TABLES["vector"],
     tokens=TABLES["tokens"],
     captions=captions.FIELDS,
-    embeddings=embeddings.FIELDS,
+    embeddings=Section(
+        encoder=Field(
+            None,
+            Text("a folder"),
+            """
+            Folder of a run of contrastive encoders, whose embeddings of the images are a condition
+            (``vector.name`` is "embedding") or the examples; None is for neither.""",
+        ),
+        as_examples=Field(None, bool, "The examples are the embeddings, for a prior; None is False."),
+    ),
 )
 """The section ``conditions`` of a config."""
 
 
-def on_captions(config: Config) -> bool:
-    """Whether captions are a condition."""
-    given = config.get("conditions")
-    return given is not None and (
-        given.get("tokens", {}).get("name") == captions.TOKENS or given.vector.name == captions.POOLED
-    )
-
-
-def source_of(config: Config) -> captions.Source:
-    """The encoder of captions of a config."""
-    given = config.conditions.captions
-    return captions.Source(given.encoder, given.length, config.data.get("data_dir") or DATA_DIR)
-
-
-def captions_of(config: Config) -> captions.Source | None:
-    """The encoder of captions, where they are a condition; else None."""
-    if on_captions(config):
-        return source_of(config)
-    for field, value in config.get("conditions", {}).get("captions", {}).items():
-        require(value is None, f"conditions.captions.{field}", value, "left out: no condition is of captions")
-    return None
-
-
-def mel_of(config: Config) -> dict[str, Any] | None:
-    """The arguments of the log-mel spectrogram, where it is the map; else None."""
-    chosen = config.get("conditions", {}).get("map", {})
-    if chosen.get("name") != "mel_magnitudes":
-        return None
-    return {name: value for name, value in chosen.items() if name != "name" and value is not None}
-
-
-def check(config: Config, dataset: Dataset) -> None:
-    """Validates that the data offer the conditions that are chosen."""
+def check(chosen: Mapping[str, str], dataset: Dataset, augment: str | None) -> None:
+    """Validates that the data offer the chosen conditions; ``augment`` is the augmentation of the data."""
     offers = {"vector": dataset.vectors, "dense_map": dataset.maps, "tokens": dataset.tokens}
-    for name, offered in offers.items():
-        field = f"conditions.{SECTIONS[name]}.name"
-        if SECTIONS[name] in config.conditions:
-            choice(field, lookup(config, field), ("none", *sorted(offered)))
-    if "vector" in config.conditions:
-        augment, vector = config.data.get("augment"), config.conditions.vector.name
-        allowed = "edm with conditions.vector.name=augmentation, neither without the other"
-        require((augment == "edm") == (vector == "augmentation"), "data.augment", augment, allowed)
+    for name, value in chosen.items():
+        choice(f"conditions.{SECTIONS[name]}.name", value, ("none", *sorted(offers[name])))
+    allowed = "edm with conditions.vector.name=augmentation, neither without the other"
+    require((augment == "edm") == (chosen.get("vector") == "augmentation"), "data.augment", augment, allowed)
 
 
-def check_latents(config: Config, dataset: Dataset) -> None:
+def check_latents(chosen: Mapping[str, str], dataset: Dataset) -> None:
     """Validates that no condition is computed from the examples, which are latents."""
-    for section in SECTIONS.values():
-        field = f"conditions.{section}.name"
-        chosen = lookup(config, field)
+    for name, value in chosen.items():
         of = "one that does not read the example itself, which is a latent here"
-        require(chosen == "none" or chosen in dataset.from_fields, field, chosen, of)
-
-
-def build_conditions(config: Config, dataset: Dataset) -> dict[str, Extract]:
-    """The conditions of the network apart from the class, by the network's names."""
-    built = {
-        name: table.build(config, f"conditions.{SECTIONS[name]}", dataset=dataset) for name, table in TABLES.items()
-    }
-    return {name: extract for name, extract in built.items() if extract is not None}
+        require(value in dataset.from_fields, f"conditions.{SECTIONS[name]}.name", value, of)
 
 
 def sizes(extracts: Mapping[str, Extract], dataset: Dataset) -> dict[str, Any]:

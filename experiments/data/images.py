@@ -4,28 +4,26 @@ Args:
   factor: side of the squares.
 """
 
-import concurrent.futures
-import contextlib
 import functools
-import itertools
 import math
 import re
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 
-from experiments.cli.config import ConfigError, require
+from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data import transforms
-from experiments.data.builders import DATA_DIR, register
+from experiments.data.builders import DATA_DIR, register, sets
 from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
-from experiments.data.dataset import Batch, Dataset, evenly, keep_not_finite, rows_of, zero_not_finite
-from experiments.data.display import FrequencyAxis, Pictures, Scorer
-from experiments.data.embeddings import EMBEDDING
+from experiments.data.conditions import EMBEDDING
+from experiments.data.dataset import Batch, evenly, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.display import FrequencyAxis, Pictures, Preview, Scorer
+from experiments.data.sources import Arrays, Part, Streaming, open_splits, read_rows, reading
 from scorekit import data, metrics
 from scorekit.arguments import Count, OneOf, PositiveInt
 from scorekit.guidance import operators
@@ -33,6 +31,9 @@ from scorekit.guidance import operators
 IN_MEMORY = 4 * 2**30
 """Bytes: training images of more are streamed by default. Fixed, so that a run is the same on any machine."""
 _SAMPLE, _SAMPLE_BYTES = 5000, 2**28
+_HELD_OUT, _LEAST = 2000, 8
+"""Most images that are held out where there is no folder of them, and fewest of a set: metrics compare an image with
+its nearest neighbours."""
 _NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
 """``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 _DISTANCES = (
@@ -55,7 +56,7 @@ def pixelated(factor: PositiveInt = 2):
 
 
 @dataclass(kw_only=True, eq=False)
-class ImageSet(Dataset):
+class ImageSet(Streaming):
     """Images; samples are rounded to the values of the data.
 
     A set that streams has samples of at most 5,000 images or 256 MiB as ``train`` and ``test``.
@@ -97,8 +98,10 @@ class ImageSet(Dataset):
         raise NotImplementedError
 
     def __post_init__(self):
-        self._train, self._test = train, test = self.open()
-        transforms.check_crop(self.image_crop, train.shape)
+        self.sources = train, test = self.open()
+        crop, sides = self.image_crop, f"{train.shape[0]} x {train.shape[1]}"
+        allowed = f"at most the side of the images, {sides} here"
+        require(crop is None or crop <= min(train.shape[:2]), "data.image_crop", crop, allowed)
         same = train.shape == test.shape
         require(same, "data.test_split", self.test_split, f"a split of images {train.shape}, as in training")
         size = math.prod(train.shape)
@@ -107,24 +110,18 @@ class ImageSet(Dataset):
         require(not (self.streaming and self.captions), "data.streaming", self.streaming, allowed)
         self._sample = min(_SAMPLE, max(1, _SAMPLE_BYTES // size))
         self.name, self.bins, self.labelled = train.name, train.bins, self.label != "none"
-        side = self.image_crop
-        self.shape = train.shape if side is None else (side, side, train.shape[-1])
+        self.shape = train.shape if crop is None else (crop, crop, train.shape[-1])
         self.num_classes = max(train.num_classes, test.num_classes) if self.labelled else 1
         named = self.labelled and len(train.classes) == self.num_classes
         self.class_names = train.classes if named else ()
         self._added: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    @property
-    def examples(self) -> int:
-        """The number of training images; read in memory, of those that can be read."""
-        return len(self._train) if self.streaming or self.on_error == "raise" else len(self._in_memory[0]["x"])
 
     @functools.cached_property
     def _in_memory(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The rows of both sets, or a sample of them, with captions and subjects where there are any."""
         count = lambda source: self._sample if self.streaming else len(source)
         with reading():
-            train, test = (self._read(part, evenly(len(part), count(part))) for part in (self._train, self._test))
+            train, test = (self._read(part, evenly(len(part), count(part))) for part in self.sources)
         return train, test
 
     @functools.cached_property
@@ -171,16 +168,14 @@ class ImageSet(Dataset):
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
-        return read_rows(source, rows, self.workers, self.on_error, "images", not self.labelled)
+        part = read_rows(source, rows, self.workers, self.on_error, "images")
+        return part if self.labelled else {**part, "label": np.zeros_like(part["label"])}
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All training images in their order, in blocks of at most ``size``."""
         for start in range(0, self.examples, size):
             rows = np.arange(start, min(start + size, self.examples))
-            yield self._read(self._train, rows) if self.streaming else rows_of(self.train, rows)
-
-    def held_out(self):
-        return len(self._test)
+            yield self._read(self.sources[0], rows) if self.streaming else rows_of(self.train, rows)
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""
@@ -188,41 +183,19 @@ class ImageSet(Dataset):
         for cached in ("_rows", "train", "test"):
             self.__dict__.pop(cached, None)
 
-    def batch(self, seed, step, size):
-        with contextlib.closing(self._batches(seed, step, size, 0, 1, workers=0)) as batches:  # reads none ahead
-            return next(batches)
+    def stored(self):
+        return self._rows[0]
 
-    def batches(self, seed, first_step, size, process_index=0, process_count=1):
-        return self._batches(seed, first_step, size, process_index, process_count, self.workers)
+    def streamed_example(self, example):
+        return {"x": example["x"], "label": example["label"] if self.labelled else np.int32(0)}
 
-    def _batches(self, seed, first_step, size, process_index, process_count, workers):
-        rows = data.local_rows(size, process_index, process_count)
-        if not self.streaming:
-            full = lambda step: data.batch_at(self._rows[0], seed=seed, step=step, batch_size=size)
-            parts = (rows_of(full(step), rows) for step in itertools.count(first_step))
-        else:
-            parts = streamed(
-                self._train,
-                _without_text if self.labelled else _without_class,
-                self.on_error,
-                seed=seed,
-                batch_size=size,
-                start=first_step * size,
-                process_index=process_index,
-                process_count=process_count,
-                workers=workers,
-            )
-        return self._augmented(parts, seed, first_step, rows.start)
-
-    def _augmented(self, parts, seed, first_step, first_row):
+    def finished(self, part, seed, step, first_row):
         assert self.bins is not None
-        with contextlib.closing(parts):
-            for step, part in enumerate(parts, first_step):
-                at = {"seed": seed, "step": step, "first_row": first_row}
-                part = transforms.cropped(part, self.image_crop, **at)
-                if self._captioned[0] is not None:
-                    part = self._captioned[0].drawn(part, **at)
-                yield transforms.augmented(self.augment, part, self.bins, **at)
+        at = {"seed": seed, "step": step, "first_row": first_row}
+        part = transforms.cropped(part, self.image_crop, **at)
+        if self._captioned[0] is not None:
+            part = self._captioned[0].drawn(part, **at)
+        return transforms.augmented(self.augment, part, self.bins, **at)
 
     def to_model(self, x):
         assert self.bins is not None
@@ -284,22 +257,6 @@ class ImageSet(Dataset):
         )
 
 
-class Arrays:
-    """A source of images in memory, ``x`` (N, H, W, C) with classes ``label`` (N,)."""
-
-    classes = ()
-
-    def __init__(self, name: str, bins: int, x: np.ndarray, label: np.ndarray, num_classes: int):
-        self.name, self.bins, self.num_classes, self.shape = name, bins, num_classes, x.shape[1:]
-        self._x, self._label = x, label
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def __getitems__(self, rows: Sequence[int]) -> list[Mapping[str, Any]]:
-        return [{"x": self._x[row], "label": self._label[row]} for row in rows]
-
-
 @dataclass(kw_only=True, eq=False)
 class Images(ImageSet):
     """A set of images of TensorFlow Datasets.
@@ -323,74 +280,87 @@ class Images(ImageSet):
             return tuple(transforms.Resized(source, self.image_size) for source in sources)
 
 
-@contextlib.contextmanager
-def reading() -> Iterator[None]:
-    """Errors of images as a :class:`ConfigError`."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(f"config.data: {by_fields(str(error))}") from error
+@dataclass(kw_only=True, eq=False)
+class Folder(ImageSet):
+    """Images in a folder, or in a subfolder for each class.
+
+    Folders ``path/train`` and ``path/test`` (``train_split``, ``test_split``) are the two sets. Where there are none, a
+    tenth of the images, from 8 to 2,000, evenly spaced in their order, is the test set.
+
+    Args:
+      path: the folder.
+      image_mode: "RGB" or "L" (grey) to convert every image to; None is for images of one mode.
+    """
+
+    path: Annotated[str, Text("a folder, tar file or pattern")]
+    image_mode: Annotated[Literal["RGB", "L"], OneOf("RGB", "L")] | None = None
+    opener = staticmethod(data.folder)
+
+    def open(self):
+        root = Path(self.path).expanduser()
+        opened = lambda path: self.opener(path, size=self.image_size, mode=self.image_mode)
+        with reading(self.path):
+            splits, rows = open_splits(root, self.train_split, self.test_split, opened), (None, None)
+            if splits is None:
+                splits = 2 * (opened(root),)
+                held_out = evenly(len(splits[0]), max(_LEAST, min(len(splits[0]) // 10, _HELD_OUT)))
+                rows = np.delete(np.arange(len(splits[0])), held_out), held_out
+            train, test = (Part(*part, name=root.name or str(root)) for part in zip(splits, rows, strict=True))
+            if min(len(train), len(test)) < _LEAST:
+                raise ValueError(
+                    f"there must be at least {_LEAST} images to train with and {_LEAST} to test with, "
+                    f"there are {len(train)} and {len(test)}"
+                )
+        return train, test
 
 
-def read_rows(
-    source: Any, rows: np.ndarray, workers: int, on_error: str, what: str, unlabelled: bool = False
-) -> dict[str, Any]:
-    """These rows of a source in memory; ``what`` they are, for a warning of those that cannot be read."""
-    if hasattr(source, "__getitems__"):
-        return _stacked(source.__getitems__(rows.tolist()), unlabelled)
-    broken = []
+@dataclass(kw_only=True, eq=False)
+class Tar(Folder):
+    """Images in tar files in the layout of WebDataset: ``path`` is a folder of them, one file, or a pattern."""
 
-    def read(row: int) -> Mapping[str, Any] | None:
-        try:
-            return source[row]
-        except ValueError as error:
-            if on_error == "raise":
-                raise ValueError(f"{error}; config.data.on_error=skip leaves such {what} out") from error
-            broken.append(str(error))
-            return None
-
-    with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool:
-        found = [example for example in pool.map(read, rows.tolist()) if example is not None]
-    if broken:
-        first = "; ".join(sorted(broken)[:3])
-        warnings.warn(f"{len(broken)} {what} could not be read and were left out: {first}", stacklevel=2)
-    if not found:
-        raise ValueError(f"none of the {what} can be read: {min(broken)}")
-    return _stacked(found, unlabelled)
+    opener = staticmethod(data.tar)
 
 
-def streamed(source: Any, transform: Callable, on_error: Any, **options: Any) -> Generator[Batch, None, None]:
-    """The batches of a source; ``options`` are of :func:`scorekit.data.stream`."""
-    with data.stream(source, transform=transform, on_error=on_error, **options) as batches:
-        try:
-            yield from batches
-        except ValueError as error:
-            why = by_fields(str(error))
-            raise ConfigError(f"config.data: {why}; config.data.on_error=skip replaces such examples") from error
+@dataclass(kw_only=True, eq=False)
+class Captioned(ImageSet):
+    """Captioned emoji; combinations of concepts that training never has together are held out.
 
+    Args:
+      set: its TFDS name.
+      data_dir: folder of TFDS.
+      label: "style", "group", or "none" for a single class.
+    """
 
-def by_fields(message: str) -> str:
-    """A message about pictures with the fields of a config in the place of arguments."""
-    message = message.replace("size= makes", "config.data.image_size=… makes")
-    return re.sub("mode=('RGB')? (makes|converts)", r"config.data.image_mode=RGB \2", message)
+    set: Annotated[str, Text("the TFDS name of a set of captioned images")] = "captioned_emoji"
+    data_dir: Annotated[str, Text("a folder")] = DATA_DIR
+    label: Annotated[str, OneOf("none", "style", "group")] = "none"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.labelled = True  # a single class is one as well
+
+    def open(self):
+        with reading():
+            splits = self.train_split, self.test_split
+            parts = [sets.load_captioned(self.set, split, self.data_dir) for split in splits]
+        self.styles, self.credit = parts[0].styles, parts[0].credit
+        return tuple(transforms.Resized(self._source(part), self.image_size) for part in parts)
+
+    def _source(self, part: sets.CaptionedImages) -> Arrays:
+        of_each = {"style": (part.style, part.styles), "group": (part.label, part.classes)}
+        label, classes = of_each.get(self.label, (np.zeros(len(part.x), np.int32), ()))
+        fields = {"classes": classes, "caption": part.captions, "subject": part.names}
+        return Arrays("captioned_emoji", 256, part.x, label, max(1, len(classes)), **fields)
+
+    def preview(self):
+        """Ten samples of each class that test images, and so held-out captions, have; 40 of a single one."""
+        present = np.unique(self.test["label"])[:10]
+        rows = None if self.num_classes == 1 else self.named(present)
+        return Preview(np.repeat(present, 40 if rows is None else 10), rows)
+
+    def guidance_labels(self):
+        return np.resize(np.unique(self.test["label"]), 10).astype(np.int32)
 
 
 def _flat(x) -> np.ndarray:
     return np.asarray(x, np.float32).reshape(len(x), -1)
-
-
-def _without_text(example: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: example[name] for name in ("x", "label")}
-
-
-def _without_class(example: Mapping[str, Any]) -> dict[str, Any]:
-    return {"x": example["x"], "label": np.int32(0)}
-
-
-def _stacked(examples: list[Mapping[str, Any]], unlabelled: bool) -> dict[str, Any]:
-    label = np.array([0 if unlabelled else example["label"] for example in examples], np.int32)
-    found: dict[str, Any] = {"x": np.stack([example["x"] for example in examples]), "label": label}
-    texts = [field for field in ("caption", "subject") if field in examples[0]]
-    return {**found, **{field: [example[field] for example in examples] for field in texts}}

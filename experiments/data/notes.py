@@ -39,7 +39,7 @@ class Notes(SoundSet):
     """Notes with ``pitch``, ``velocity``, ``instrument`` and ``family``.
 
     Args:
-      set: the TFDS name: ``soundfont_notes/4khz``, ``/8khz`` or ``/16khz``, or ``nsynth``.
+      set: the TFDS name: ``soundfont_notes/4khz``, ``/8khz`` or ``/16khz``.
       label: "instrument", "family", or "none" for a single class.
     """
 

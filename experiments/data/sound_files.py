@@ -1,6 +1,5 @@
 """A user's own sounds: a folder of recordings, or tar files of them, streamed in clips of one length."""
 
-import contextlib
 import functools
 import warnings
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from experiments.cli.fields import Text
 from experiments.data.captions import POOLED, TOKENS, Captions, Source
 from experiments.data.dataset import Batch, evenly, rows_of
 from experiments.data.display import Preview
-from experiments.data.image_files import of_path, open_splits
-from experiments.data.images import read_rows, streamed
 from experiments.data.sounds import Sounds, normalised
+from experiments.data.sources import Streaming, open_splits, read_rows, reading
 from scorekit import data
 from scorekit.arguments import Count, OneOf
 
@@ -25,7 +23,7 @@ _SAMPLE = 1000
 
 
 @dataclass(kw_only=True, eq=False)
-class SoundFiles(Sounds):
+class SoundFiles(Streaming, Sounds):
     """Recordings as clips of one length: :func:`scorekit.data.recordings`.
 
     Training draws a clip anywhere in a file, from ``(seed, position)``; what metrics are measured on are fixed clips,
@@ -60,7 +58,7 @@ class SoundFiles(Sounds):
 
     def __post_init__(self):
         root = Path(self.path).expanduser()
-        with of_path(self.path):
+        with reading(self.path):
             opened = functools.partial(
                 data.recordings,
                 length=self.crop,
@@ -69,7 +67,7 @@ class SoundFiles(Sounds):
                 on_error=self.on_error,
             )
             sources = open_splits(root, self.train_split, self.test_split, opened) or opened(root).held_out()
-        self._train, self._test = train, test = sources
+        self.sources = train, test = sources
         same, rates = train.sample_rate == test.sample_rate, f"{train.sample_rate} and {test.sample_rate} Hz"
         require(same, "data.sample_rate", None, f"set: the sets have files of {rates}")
         self.name = root.name or train.name
@@ -78,43 +76,38 @@ class SoundFiles(Sounds):
         self.represent(self.crop, train.sample_rate, self.channels)
         self.unit = f"clips of {self.crop / train.sample_rate:.3g} s at {train.sample_rate / 1000:g} kHz"
 
-    @property
-    def examples(self) -> int:
-        """The number of training clips; read in memory, of those that can be read."""
-        return len(self._train) if self.streaming or self.on_error == "raise" else len(self.train["x"])
-
     @functools.cached_property
     def train(self) -> Batch:
         """The fixed clips to train on, or a sample of them."""
-        return self._read(self._train, _SAMPLE if self.streaming else len(self._train))
+        return self._read(self.sources[0], _SAMPLE if self.streaming else len(self.sources[0]))
 
     @functools.cached_property
     def test(self) -> Batch:
         """A sample of the held-out clips."""
-        return self._read(self._test, _SAMPLE)
+        return self._read(self.sources[1], _SAMPLE)
 
     @functools.cached_property
     def _captioned(self) -> tuple[Captions, dict[str | None, int]] | None:
         """The encoded captions, and the row of each text."""
         if self.captions is None:
             return None
-        train, test = self._train, self._test
+        train, test = self.sources
         texts = train.captions() + test.captions() if train.captioned and test.captioned else None
         captions, _ = self.captions.of_sets(texts, texts, self.name)
         return captions, dict(zip(texts or (), captions.of_pictures[:, 0].tolist(), strict=True))
 
     def _read(self, source: Any, count: int) -> Batch:
         """So many clips, evenly spaced, in memory."""
-        with of_path(self.path):
+        with reading(self.path):
             part = read_rows(source, evenly(len(source), count), self.workers, self.on_error, "clips")
             silent = int(np.sum(~part["x"].reshape(len(part["x"]), -1).any(axis=1)))
             if silent == len(part["x"]):
                 raise ValueError(f"there must be sound, all of {silent} clips are silent")
             if silent:
                 warnings.warn(f"{silent} of {len(part['x'])} clips of {self.name} are silent", stacklevel=2)
-            return self._finished(part)
+            return self._represented(part)
 
-    def _finished(self, part: dict[str, Any]) -> Batch:
+    def _represented(self, part: dict[str, Any]) -> Batch:
         """A batch with peaks, classes and captions as the network is trained on them."""
         x, label = part["x"], part["label"]
         if self.peak is not None:
@@ -125,35 +118,11 @@ class SoundFiles(Sounds):
         captions, rows = self._captioned
         return {**batch, **captions.fields(np.asarray([rows[text] for text in part["caption"]]))}
 
-    def held_out(self):
-        """The number of held-out clips; a sample of them is in memory."""
-        return len(self._test)
+    def stored(self):
+        return self.train
 
-    def batch(self, seed, step, size):
-        if not self.streaming:
-            return data.batch_at(self.train, seed=seed, step=step, batch_size=size)
-        with contextlib.closing(self._stream(seed, step, size, workers=0)) as batches:
-            return next(batches)
-
-    def batches(self, seed, first_step, size, process_index=0, process_count=1):
-        if not self.streaming:
-            return super().batches(seed, first_step, size, process_index, process_count)
-        return self._stream(seed, first_step, size, process_index, process_count, self.workers)
-
-    def _stream(self, seed, first_step, size, process_index=0, process_count=1, workers=0):
-        parts = streamed(
-            self._train,
-            dict,
-            self.on_error,
-            seed=seed,
-            batch_size=size,
-            start=first_step * size,
-            process_index=process_index,
-            process_count=process_count,
-            workers=workers,
-        )
-        with contextlib.closing(parts):
-            yield from map(self._finished, parts)
+    def finished(self, part, seed, step, first_row):
+        return self._represented(part) if self.streaming else part
 
     def preview(self):
         few = rows_of(self.test, evenly(len(self.test["x"]), 10))

@@ -236,9 +236,9 @@ class SoundSet(Sounds):
         self._sets = train, _ = self.load(self.train_split), self.load(self.test_split)
         self.name, self.examples, self.instruments = train.name, len(train.x), train.instruments
         self.num_classes = 1 + max(int(self._classes(part).max()) for part in self._sets)
-        names = {"instrument": train.instruments, "family": getattr(train, "families", ())}.get(self.label, ())
+        names = {"instrument": train.instruments, "family": train.families}.get(self.label, ())
         self.class_names = names[: self.num_classes]
-        self._hop = round(train.sample_rate / getattr(train, "frame_rate", train.sample_rate))
+        self._hop = 1 if train.frame_rate is None else round(train.sample_rate / train.frame_rate)
         full = train.x.shape[1]
         length = full if self.crop is None else self.crop
         fits = length <= full and length % self._hop == 0

@@ -1,4 +1,4 @@
-"""Pictures resized by averaging, cropped to random squares, and augmented (``config.data.augment``).
+"""Images resized by averaging, cropped to random squares, and augmented (``config.data.augment``).
 
 What is random is a function of the seed and step, and of the row of the global batch, however that is divided.
 """
@@ -118,12 +118,6 @@ def pooled(x: np.ndarray, factor: int) -> np.ndarray:
     height, width, channels = x.shape
     split = x.reshape(height // factor, factor, width // factor, factor, channels)
     return split.mean((1, 3)).round().astype(x.dtype)
-
-
-def check_crop(crop: int | None, shape: tuple[int, ...]) -> None:
-    """Validates ``config.data.image_crop`` for pictures of this shape."""
-    allowed = f"at most the side of the pictures, {shape[0]} x {shape[1]} here"
-    require(crop is None or crop <= min(shape[:2]), "data.image_crop", crop, allowed)
 
 
 def centred(part: Batch, crop: int | None) -> Batch:

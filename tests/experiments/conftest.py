@@ -12,7 +12,6 @@ from programs import save_untrained, separate_flags
 from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
-from experiments.data import conditions
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
@@ -37,7 +36,7 @@ def load_program(monkeypatch):
 @pytest.fixture
 def no_data(monkeypatch):
     """Building data is an error that no program catches."""
-    monkeypatch.setattr(conditions, "captions_of", lambda config: pytest.fail("data were built"))
+    monkeypatch.setattr(data, "build", lambda config: pytest.fail("data were built"))
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from experiments.data.builders.sets import NoteSet, PhraseSet
+from experiments.data.builders.sets import LabelledSounds
 
 RATE = 4000
 
 
-def note_set(x, pitch, instrument, family, names="abcd", name="notes"):
+def note_set(x, pitch, instrument, family, names=tuple("abcd"), name="notes"):
     """Notes ``(N, L)`` at full scale 1 of two families."""
     codes, velocity = np.round(32767 * x).astype(np.int16), np.full(len(x), 90, np.int32)
     pitch, instrument, family = (np.asarray(each, np.int32) for each in (pitch, instrument, family))
-    return NoteSet(x=codes, pitch=pitch, velocity=velocity, instrument=instrument, family=family,
+    return LabelledSounds(x=codes, pitch=pitch, velocity=velocity, instrument=instrument, family=family,
                    instruments=tuple(names), families=("even", "odd"), sample_rate=RATE, name=name)  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def phrase_set(x, roll=None, instrument=None, name="phrases"):
     """Phrases ``(N, L)`` of 16 bits, by default of four instruments without notes."""
     roll = np.zeros((len(x), 1 + x.shape[1] // 64, 128), np.uint8) if roll is None else roll
     instrument = np.arange(len(x)) if instrument is None else instrument
-    return PhraseSet(
+    return LabelledSounds(
         x=np.asarray(x, np.int16),
         roll=roll,
         instrument=np.asarray(instrument, np.int32),

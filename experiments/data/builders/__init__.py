@@ -6,7 +6,7 @@ name                   what it holds, and from where
 ``sklearn_digits``     handwritten digits, in the copy of scikit-learn
 ``soundfont_notes``    notes of 112 instruments, rendered from the SoundFont of pretty_midi
 ``soundfont_phrases``  polyphonic phrases with their piano rolls, rendered from the same SoundFont
-``captioned_emoji``    pictures in two styles of drawing with captions, from archives of the npm registry
+``captioned_emoji``    images in two styles of drawing with captions, from archives of the npm registry
 =====================  ==================================================================================
 
 :func:`register` makes their names known to :func:`scorekit.data.load` and :func:`scorekit.data.open_images`.
@@ -16,16 +16,13 @@ import difflib
 import importlib
 import re
 
-from experiments.data.builders.archives import Archive, MissingArchives
-
-__all__ = ["DATA_DIR", "OURS", "Archive", "MissingArchives", "register"]
 DATA_DIR = "~/tensorflow_datasets"
 """The folder of TFDS, where no other is named."""
 OURS = {
     "captioned_emoji": "emoji",
     "sklearn_digits": "digits",
-    "soundfont_notes": "notes",
-    "soundfont_phrases": "phrases",
+    "soundfont_notes": "soundfont",
+    "soundfont_phrases": "soundfont",
 }
 """The modules that register the sets when they are imported."""
 

@@ -36,7 +36,6 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
     """The ``sklearn_digits`` data set: ``image`` (8, 8, 1) uint8 in 0..16 and ``label`` 0..9."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
 
     def _info(self):
         return tfds.core.DatasetInfo(

@@ -1,170 +1,146 @@
-"""Labelled notes and phrases from TensorFlow Datasets in memory, without TensorFlow.
+"""Labelled sounds and captioned images from TensorFlow Datasets in memory, without TensorFlow.
 
 Args:
   name: TFDS name, with its config after a slash.
-  x: the sounds ``(N, length)``, int16.
+  split: a split of TFDS, such as ``"train[:80%]"``; the examples are in TFDS's fixed order.
+  data_dir: folder of TFDS; the sets are prepared there on first use.
 
->>> zeros = np.zeros(2, np.int32)
->>> notes = NoteSet(x=np.zeros((2, 8), np.int16), pitch=zeros + 69, velocity=zeros + 127, instrument=zeros,
-...                 family=zeros, instruments=("Grand piano",), families=("Piano",), sample_rate=4000, name="a/b")
->>> notes.instruments[notes.instrument[0]], notes.x.shape
-('Grand piano', (2, 8))
->>> phrases = PhraseSet(x=np.zeros((1, 64), np.int16), roll=np.zeros((1, 2, 128), np.uint8),
-...                     instrument=zeros, sample_rate=4000, frame_rate=62.5, name="a/b")
->>> phrases.sample_rate / phrases.frame_rate  # samples to a row of the roll
-64.0
->>> load_notes("nsynth", "train", "/nowhere")  # doctest: +ELLIPSIS
-Traceback (most recent call last):
-ValueError: name='nsynth/full' must have been prepared in data_dir=/nowhere: ...
 >>> load_phrases("soundfont_phrase/4khz", "train")  # doctest: +ELLIPSIS
 Traceback (most recent call last):
 ValueError: name must be a TFDS data set, got 'soundfont_phrase/4khz'; did you mean soundfont_phrases ...?
+>>> load_captioned("sklearn_digits", "train")  # doctest: +ELLIPSIS
+Traceback (most recent call last):
+ValueError: name must be a set with the features ['captions', ...]; 'sklearn_digits' lacks ['captions', ...]
 """
 
-import dataclasses
 import os
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from experiments.data.builders import register
-from scorekit import audio
-from scorekit.data.tfds import prepared, quiet_tfds, read_split, tensorflow_stand_in
+from scorekit.data.tfds import builder_of, prepare, read_split
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class NoteSet:
-    """Single notes in memory; :func:`scorekit.audio.pcm_to_float` converts ``x`` to floats.
+class LabelledSounds(NamedTuple):
+    """Notes or phrases in memory; :func:`scorekit.audio.pcm_to_float` converts ``x`` to floats.
 
     Attributes:
-      pitch: MIDI pitches ``(N,)``, int32.
-      velocity: MIDI velocities ``(N,)``, int32.
-      instrument: indices into ``instruments``, ``(N,)``, int32.
-      family: indices into ``families``, ``(N,)``, int32.
-      instruments: the names of the instruments.
+      x: the sounds ``(N, length)``, int16.
+      sample_rate: sample rate in Hz.
+      name: the TFDS name.
+      instrument: indices into ``instruments``, programs of General MIDI, ``(N,)``, int32.
+      instruments: the names of the instruments; empty where they are not known.
+      pitch, velocity: MIDI pitches and velocities of notes, ``(N,)``, int32.
+      family: indices into ``families``, of notes, ``(N,)``, int32.
       families: the names of the families.
+      roll: of phrases the velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
+      frame_rate: rows of the roll per second.
+
+    >>> phrases = LabelledSounds(np.zeros((1, 64), np.int16), 4000, "a/b", np.zeros(1, np.int32), frame_rate=62.5)
+    >>> phrases.sample_rate / phrases.frame_rate  # samples to a row of the roll
+    64.0
     """
 
     x: np.ndarray
-    pitch: np.ndarray
-    velocity: np.ndarray
-    instrument: np.ndarray
-    family: np.ndarray
-    instruments: tuple[str, ...]
-    families: tuple[str, ...]
     sample_rate: int
     name: str
+    instrument: np.ndarray
+    instruments: tuple[str, ...] = ()
+    pitch: Any = None
+    velocity: Any = None
+    family: Any = None
+    families: tuple[str, ...] = ()
+    roll: Any = None
+    frame_rate: float | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PhraseSet:
-    """Phrases in memory.
+class CaptionedImages(NamedTuple):
+    """Images with captions in memory.
 
     Attributes:
-      roll: velocities of the active keys, ``(N, T, 128)``, uint8; 0 for inactive keys.
-      instrument: programs of General MIDI ``(N,)``, int32.
-      instruments: the names of the programs; empty where they are not known.
-      frame_rate: rows of the roll per second.
+      x: the images ``(N, H, W, 3)``, uint8.
+      captions: several texts of each image.
+      names: subject of each image, in words.
+      style: indices into ``styles``, ``(N,)``, int32.
+      styles: the names of the styles of drawing, which are words of the captions.
+      label: indices into ``classes``, ``(N,)``, int32.
+      classes: the names of the groups.
+      credit: owners and licences of the images: to be named where they, or samples that repeat them, are shown.
     """
 
     x: np.ndarray
-    roll: np.ndarray
-    instrument: np.ndarray
-    sample_rate: int
-    frame_rate: float
-    name: str
-    instruments: tuple[str, ...] = ()
+    captions: tuple[tuple[str, ...], ...]
+    names: tuple[str, ...]
+    style: np.ndarray
+    styles: tuple[str, ...]
+    label: np.ndarray
+    classes: tuple[str, ...]
+    credit: str = ""
 
 
-def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> NoteSet:
-    """Reads a split of a set of single notes into memory.
-
-    ``soundfont_notes/4khz``, ``/8khz`` and ``/16khz`` are rendered on first use from recordings installed by pip. The
-    official ``nsynth`` (``nsynth/full``, ``nsynth/gansynth_subset``) must have been prepared in ``data_dir``, which
-    needs TensorFlow and apache-beam. The notes are in TFDS's fixed order.
-    """
-    builder, features = _open(name, data_dir, ("audio", "pitch", "velocity", "instrument"))
-    kinds = features["instrument"]
-    examples = _read(builder, split)
-    labels = lambda values: np.asarray(list(values), np.int32)
-    return NoteSet(
-        x=_int16([example["audio"] for example in examples]),
-        pitch=labels(example["pitch"] for example in examples),
-        velocity=labels(example["velocity"] for example in examples),
-        instrument=labels(example["instrument"]["label"] for example in examples),
-        family=labels(example["instrument"]["family"] for example in examples),
+def load_notes(name: str, split: str, data_dir: str | os.PathLike | None = None) -> LabelledSounds:
+    """Reads a split of ``soundfont_notes/4khz``, ``/8khz`` or ``/16khz`` into memory."""
+    info, examples = _read(name, split, data_dir, ("audio", "pitch", "velocity", "instrument"))
+    kinds = info.features["instrument"]
+    return LabelledSounds(
+        **_sounds(info, examples),
+        instrument=_labels(example["instrument"]["label"] for example in examples),
         instruments=tuple(kinds["label"].names),
+        pitch=_labels(example["pitch"] for example in examples),
+        velocity=_labels(example["velocity"] for example in examples),
+        family=_labels(example["instrument"]["family"] for example in examples),
         families=tuple(kinds["family"].names),
-        sample_rate=_sample_rate(builder),
-        name=f"{builder.name}/{builder.builder_config.name}",
     )
 
 
-def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = None) -> PhraseSet:
-    """Reads a split of ``soundfont_phrases/4khz``, ``/8khz`` or ``/16khz`` into memory, rendering the set on first use.
-
-    The phrases are in TFDS's fixed order.
-    """
-    builder, features = _open(name, data_dir, ("audio", "roll", "instrument"))
-    examples = _read(builder, split)
-    return PhraseSet(
-        x=_int16([example["audio"] for example in examples]),
+def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = None) -> LabelledSounds:
+    """Reads a split of ``soundfont_phrases/4khz``, ``/8khz`` or ``/16khz`` into memory."""
+    info, examples = _read(name, split, data_dir, ("audio", "roll", "instrument"))
+    return LabelledSounds(
+        **_sounds(info, examples),
+        instrument=_labels(example["instrument"] for example in examples),
+        instruments=tuple(info.features["instrument"].names),
         roll=np.stack([example["roll"] for example in examples]),
-        instrument=np.asarray([example["instrument"] for example in examples], np.int32),
-        sample_rate=_sample_rate(builder),
-        frame_rate=builder.info.metadata["frame_rate"],
-        name=f"{builder.name}/{builder.builder_config.name}",
-        instruments=tuple(features["instrument"].names),
+        frame_rate=info.metadata["frame_rate"],
     )
 
 
-def _open(name: str, data_dir: str | os.PathLike | None, required: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
-    """The builder of a prepared set, and its features by their names."""
+def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = None) -> CaptionedImages:
+    """Reads a split of ``captioned_emoji`` into memory, which is made from archives (136 MB) that npm fetches.
+
+    ``test`` holds combinations of concepts that ``train`` never has together, see ``docs/data.md``.
+    """
+    info, examples = _read(name, split, data_dir, ("captions", "image", "label", "name", "style"))
+    text = lambda value: value.decode() if isinstance(value, bytes) else str(value)
+    return CaptionedImages(
+        x=np.stack([example["image"] for example in examples]),
+        captions=tuple(tuple(map(text, example["captions"])) for example in examples),
+        names=tuple(text(example["name"]) for example in examples),
+        style=_labels(example["style"] for example in examples),
+        styles=tuple(info.features["style"].names),
+        label=_labels(example["label"] for example in examples),
+        classes=tuple(info.features["label"].names),
+        credit=info.redistribution_info.license,
+    )
+
+
+def _read(name: str, split: str, data_dir: str | os.PathLike | None, required: Sequence[str]) -> tuple[Any, list[dict]]:
+    """The description of a set, which must have the required features, and the examples of a split."""
     register(str(name))
-    builder: Any = _nsynth(name, data_dir) if str(name).split("/")[0] == "nsynth" else prepared(name, data_dir)
-    features = dict(builder.info.features.items())
-    missing = sorted(set(required) - set(features))
+    builder = builder_of(name, data_dir)
+    missing = sorted({*required} - {*cast(Any, builder.info.features)})
     if missing:
         raise ValueError(f"name must be a set with the features {sorted(required)}; {name!r} lacks {missing}")
-    return builder, features
+    builder = prepare(builder, name, data_dir)
+    return builder.info, read_split(builder, split)
 
 
-def _nsynth(name: str, data_dir: str | os.PathLike | None):
-    """The newest version of the official set in ``data_dir``."""
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import constants
-
-    name = name if "/" in name else f"{name}/full"
-    home = constants.DATA_DIR if data_dir is None else os.fspath(data_dir)
-    versions = sorted(Path(home).expanduser().joinpath(name).glob("*/dataset_info.json"))
-    if not versions:
-        raise ValueError(
-            f"name={name!r} must have been prepared in data_dir={home}: where TensorFlow and apache-beam are installed,"
-            f" run `tfds build {name} --file_format=array_record` and copy the directory here; or use"
-            " 'soundfont_notes/16khz', which needs no download"
-        )
-    with tensorflow_stand_in(), quiet_tfds():
-        return tfds.builder_from_directory(versions[-1].parent)
+def _sounds(info: Any, examples: Sequence[dict]) -> dict[str, Any]:
+    x = np.stack([example["audio"] for example in examples])
+    return {"x": x, "sample_rate": info.metadata["sample_rate"], "name": info.full_name.rsplit("/", 1)[0]}
 
 
-def _read(builder, split: str) -> list[dict]:
-    file_format = builder.info.file_format.value
-    if file_format == "tfrecord":
-        raise ValueError(
-            f"data_dir: {builder.data_path} holds tfrecord files, which only TensorFlow reads; convert them with"
-            f" `tfds convert_format --dataset_dir={builder.data_path} --out_file_format=array_record --out_dir=...`"
-        )
-    with tensorflow_stand_in():
-        return read_split(builder, split)
-
-
-def _int16(sounds: list[np.ndarray]) -> np.ndarray:
-    """Sounds of one length, floats in [-1, 1] rounded to 16 bits."""
-    x = np.stack(sounds)
-    return np.asarray(audio.float_to_pcm(x), np.int16) if np.issubdtype(x.dtype, np.floating) else x
-
-
-def _sample_rate(builder: Any) -> int:
-    given = (builder.info.metadata or {}).get("sample_rate")
-    return int(given or builder.info.features["audio"].sample_rate)
+def _labels(values: Iterable[int]) -> np.ndarray:
+    return np.asarray(list(values), np.int32)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
-from experiments.data.conditions import on_captions
-from experiments.data.embeddings import EMBEDDING, are_examples
+from experiments.data import describe_conditions, on_captions
+from experiments.data.conditions import EMBEDDING
 from experiments.models import run_files
+from experiments.models.inputs import are_embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Cascade, Embedded, Stage, columns, conditions, open_stages
 from experiments.tasks.contrastive.embeddings import Encoder, encoder_of
@@ -29,7 +29,7 @@ def check_prior(cascade: Cascade, written: bool) -> None:
     config, name = cascade.prior_config, cascade.prior
     if config is None:
         return
-    if not are_examples(config):
+    if not are_embeddings(config):
         raise ConfigError(
             f"--prior={name}: must draw embeddings (config.conditions.embeddings.as_examples), it draws "
             f"{config.data.name}"
@@ -37,7 +37,7 @@ def check_prior(cascade: Cascade, written: bool) -> None:
     if not on_captions(config):
         raise ConfigError(
             f"--prior={name}: must have captions as a condition, by config.conditions.vector.name=caption; it "
-            f"is conditioned on {captions.describes(config)}"
+            f"is conditioned on {describe_conditions(config)}"
         )
     check_decoder(cascade.configs[0], cascade.names[0])
     run_files.check_same_data(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
@@ -50,7 +50,7 @@ def check_decoder(config: Config, name: str) -> None:
     if config.conditions.vector.name != EMBEDDING:
         raise ConfigError(
             f"--stages: {name} must be conditioned on the embedding of a picture, by "
-            f"config.conditions.vector.name=embedding; it is on {captions.describes(config)}"
+            f"config.conditions.vector.name=embedding; it is on {describe_conditions(config)}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.data.conditions import on_captions
+from experiments.data import on_captions
 from experiments.data.images import ImageSet
 from experiments.models.samples import digest_of
 from experiments.projects.text import embeddings, evaluators, examples, measures

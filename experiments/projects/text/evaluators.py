@@ -10,9 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data.conditions import on_captions
+from experiments.data import on_captions
+from experiments.data.conditions import EMBEDDING
 from experiments.data.dataset import in_blocks
-from experiments.data.embeddings import EMBEDDING
 from experiments.models import run_files
 from experiments.models.run_files import config_of, recorded_encoder
 from experiments.models.samples import digest_of

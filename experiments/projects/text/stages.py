@@ -12,10 +12,10 @@ from experiments import data
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data import captions
-from experiments.data.conditions import on_captions, source_of
-from experiments.data.embeddings import EMBEDDING, are_examples
+from experiments.data.conditions import EMBEDDING
 from experiments.data.images import ImageSet
 from experiments.models import run_files
+from experiments.models.inputs import are_embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.tasks.contrastive.embeddings import scaled
 from experiments.tasks.diffusion import task as diffusion
@@ -102,7 +102,7 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
                 f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
                 f"stage is on the embedding of a picture"
             )
-        if are_examples(config):
+        if are_embeddings(config):
             raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
         if not issubclass(cast(type, data.KINDS[config.data.name]), ImageSet):
             raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
@@ -123,10 +123,10 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
             raise ConfigError(
                 f"--stages: {name} must enlarge pictures, by config.conditions.map.name=average_pool, it has {maps}"
             )
-    if with_captions and not embedded and not on_captions(configs[0]):
+    if with_captions and not embedded and not data.on_captions(configs[0]):
         raise ConfigError(
             f"--caption: {names[0]} has no captions, it is conditioned on "
-            f"{captions.describes(configs[0])}; draw its classes with --labels"
+            f"{data.describe_conditions(configs[0])}; draw its classes with --labels"
         )
 
 
@@ -186,10 +186,10 @@ def conditions(
         given |= {n: Masked(np.zeros(s, np.float32), np.zeros(s[:-1], bool)) for n, s in shapes.items()}
     if embedding is not None:
         given["vector"] = _vector(embedding.parts[0])
-    if prompts and (on_captions(config) or embedding is not None):
+    if prompts and (data.on_captions(config) or embedding is not None):
         of_parts = columns(prompts)
         most, listed = len(of_parts), [*of_parts, *([] if negative is None else [[negative] * number])]
-        named = _encoded(config, listed, typed) if on_captions(config) else [{} for _ in listed]
+        named = _encoded(config, listed, typed) if data.on_captions(config) else [{} for _ in listed]
         if embedding is not None:
             vectors = [*embedding.parts, *([] if embedding.negative is None else [embedding.negative])]
             named = [{**each, "vector": _vector(x)} for each, x in zip(named, vectors, strict=True)]
@@ -227,7 +227,7 @@ def _encoded(config: Config, columns: list[list[str]], typed: str | None) -> lis
     """Tokens and vector of each column of captions ``(B,)``, as far as the model has them."""
     known = sorted({text for column in columns for text in column})
     row = {text: i for i, text in enumerate(known)}
-    batch = {f"caption_{name}": v for name, v in source_of(config).encode_given(known, typed)._asdict().items()}
+    batch = {f"caption_{name}": v for name, v in data.source_of(config).encode_given(known, typed)._asdict().items()}
     found = {}
     for name, chosen, kind in (
         ("tokens", captions.TOKENS, captions.Tokens()),

@@ -25,11 +25,11 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import Config, ConfigError, leaves, require_field
 from experiments.cli.fields import Section
 from experiments.data import captions
-from experiments.data.conditions import source_of
+from experiments.data.conditions import EMBEDDING
 from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks, keep_not_finite, zero_not_finite
 from experiments.data.display import Points, Preview, Scorer
-from experiments.data.embeddings import EMBEDDING, are_examples
 from experiments.data.images import ImageSet
+from experiments.models.inputs import are_embeddings
 from experiments.models.networks import SIZES, module
 from experiments.models.run_files import EVALUATED, check_average, check_same_data, check_weights, config_of, restore
 from scorekit import metrics
@@ -96,7 +96,7 @@ class Encoder:
           given: the flag that they were typed at, for the error message where one is too long or unknown to the
             encoder of text; None for captions of data, which are cut with a warning.
         """
-        return self.embed_captions(source_of(self.config).encode_given(list(texts), given).pooled)
+        return self.embed_captions(data.source_of(self.config).encode_given(list(texts), given).pooled)
 
 
 def _checksum(config: Config, params: PyTree) -> str:
@@ -221,7 +221,7 @@ def with_embeddings(config: Config, workdir: Path | None = None) -> Dataset:
     found = [_embedded(encoder, folder, pictures, part["x"]) for part in (pictures.train, pictures.test)]
     dataset.add(EMBEDDING, *found)
     dataset.encoder = encoder.checksum
-    return Embeddings(dataset) if are_examples(config) else dataset
+    return Embeddings(dataset) if are_embeddings(config) else dataset
 
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from experiments import data
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, require
 from experiments.data import conditions
@@ -115,7 +116,7 @@ class Model:
 
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the parts of the config together: a diffusion model, or a flow map."""
-    schedule, extracts = choices.build_schedule(config), conditions.build_conditions(config, dataset)
+    schedule, extracts = choices.build_schedule(config), data.build_conditions(config, dataset)
     sizes, coupling = conditions.sizes(extracts, dataset), build_coupling(config)
     if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
         name, allowed = config.conditions.map.name, f"a map of shape {dataset.shape}, as the data"

@@ -93,7 +93,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
 def build(config: Config, dataset: Dataset) -> Flows:
     """Puts the parts of the config together."""
-    extracts = data_conditions.build_conditions(config, dataset)
+    extracts = data.build_conditions(config, dataset)
     sizes = data_conditions.sizes(extracts, dataset)
     num_classes = dataset.num_classes if dataset.labelled else None
     shape, given = dataset.shape, {"num_classes": num_classes, "vector_size": sizes["vector_size"]}

@@ -5,7 +5,7 @@ import pytest
 from programs import captioned_squares
 
 from experiments.data import roll_sets, scores
-from experiments.data.builders import captioned, sets
+from experiments.data.builders import sets
 from scorekit import audio
 from scorekit.data.phrases import Note
 
@@ -22,7 +22,7 @@ def notes(name, *_):
     pitch, instrument = np.array([40, 60, 72, 84], np.int32), np.arange(4, dtype=np.int32)
     n = np.arange(rate // 1000 * 1024)
     x = 0.5 * np.sin(2 * np.pi * 440 / rate * 2 ** ((pitch[:, None] - 69) / 12) * n)
-    return sets.NoteSet(
+    return sets.LabelledSounds(
         x=np.round(32767 * x).astype(np.int16),
         pitch=pitch,
         velocity=np.full(4, 90, np.int32),
@@ -41,7 +41,7 @@ def phrases(name, *_):
     x = rng.normal(scale=0.1, size=(2, round(SECONDS * rate)))
     roll = np.zeros((2, round(SECONDS * FRAME_RATE) + 1, 128), np.uint8)
     instrument = np.array([0, 73], np.int32)
-    return sets.PhraseSet(
+    return sets.LabelledSounds(
         x=np.asarray(audio.float_to_pcm(x)),
         roll=roll,
         instrument=instrument,
@@ -54,7 +54,7 @@ def phrases(name, *_):
 def pictures(*_):
     """Noise in place of emoji."""
     zeros = np.zeros(8, np.int32)
-    return captioned.CaptionedSet(
+    return sets.CaptionedImages(
         x=np.random.default_rng(0).integers(256, size=(8, 64, 64, 3), dtype=np.uint8),
         captions=8 * (("a red heart",),),
         names=8 * ("red heart",),
@@ -70,7 +70,7 @@ def stand_ins(monkeypatch):
     """Sets of sounds, scores and captioned pictures that are made here, and fewer drawn songs."""
     monkeypatch.setattr(sets, "load_notes", notes)
     monkeypatch.setattr(sets, "load_phrases", phrases)
-    monkeypatch.setattr(captioned, "load_captioned", pictures)
+    monkeypatch.setattr(sets, "load_captioned", pictures)
     monkeypatch.setattr(scores, "_kept", lambda *_: 20 * [[[Note(60, 64, 0.0, 4.0)]]])
     monkeypatch.setattr(roll_sets, "_TRAIN", 20)
     monkeypatch.setattr(roll_sets, "_TEST", 4)

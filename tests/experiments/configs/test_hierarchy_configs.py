@@ -69,7 +69,7 @@ def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     checks.check(config, data.build(config))
     config.data.crop, full = None, config.data.crop
     dataset = data.build(config)
-    extracts = conditions.build_conditions(config, dataset)
+    extracts = data.build_conditions(config, dataset)
     sizes = conditions.sizes(extracts, dataset)
     if name == "1 kHz":
         assert dataset.shape == (4096, 1)

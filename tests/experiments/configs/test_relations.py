@@ -3,6 +3,7 @@
 import pytest
 from programs import changed, check_config, error_of
 
+from experiments import data
 from experiments.configs import base
 from experiments.configs.images import digits_bridge, smoke
 from experiments.configs.latents import digits_latent
@@ -11,7 +12,6 @@ from experiments.configs.phrases import phrases, phrases_forcing
 from experiments.configs.points import coupled_2d, flow_map_2d, mixture_2d
 from experiments.configs.sequences import phrases_codes
 from experiments.configs.sequences import smoke as sequence
-from experiments.data import conditions
 
 # A line is a case: overrides of a config, then words of the error.
 SAMPLING_AND_TRAINING = """
@@ -212,4 +212,4 @@ def test_the_least_that_goes_together_is_no_error():
 def test_a_condition_of_keys_has_some():
     config = changed(notes_smoke, "conditions.vector.lowest=90")
     words = "lowest must be at most highest = 84, got 90; set config.conditions.vector"
-    assert words in error_of(conditions.build_conditions, config, None)
+    assert words in error_of(data.build_conditions, config, None)

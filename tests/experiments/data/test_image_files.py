@@ -15,7 +15,6 @@ from programs import changed, error_of, validate
 from experiments import data
 from experiments.configs.images import smoke
 from experiments.data import images
-from experiments.data.conditions import build_conditions
 from experiments.data.dataset import Dataset, preprocess
 from experiments.data.transforms import augmented
 from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
@@ -59,7 +58,7 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     assert [dataset.num_samples(given) for given in (None, 40)] == [20, 40]
     assert sorted([*values(dataset.train), *values(dataset.test)]) == list(range(28))
     odd = pictures / "odd"
-    assert f"config.data.path={odd}: there must be at least 8 pictures" in error_of(load, name="folder", path=odd)
+    assert f"config.data.path={odd}: there must be at least 8 images" in error_of(load, name="folder", path=odd)
     assert "there are 6 and 8" in error_of(load, name="folder", path=odd)
     words = "config.data.path=/nowhere: path must be a folder of pictures"
     assert error_of(load, name="folder", path="/nowhere").startswith(words)
@@ -189,7 +188,7 @@ def test_a_damaged_picture_ends_the_run_or_is_left_out(pictures, tmp_path, strea
 def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     config = changed(smoke, "data.augment=edm", "conditions.vector.name=augmentation")
     dataset = data.build(config)
-    vector = build_conditions(config, dataset)["vector"]
+    vector = data.build_conditions(config, dataset)["vector"]
     batch = dataset.batch(3, 4, 64)
     labels = np.asarray(vector(preprocess(dataset, batch)))
     assert labels.shape == (64, 9)

@@ -12,7 +12,7 @@ from experiments import data
 from experiments.configs.images import smoke as digits
 from experiments.configs.text import smoke
 from experiments.data import captions, transforms
-from experiments.data.conditions import build_conditions, sizes
+from experiments.data.conditions import sizes
 from experiments.data.dataset import preprocess
 from experiments.models.conditioning import conditions, untrained_nulls
 from experiments.tasks.diffusion import checks
@@ -63,7 +63,7 @@ def test_a_batch_has_the_tokens_of_its_captions_and_the_null_token_for_empty_one
     np.testing.assert_array_equal(batch["caption_mask"], expected)
     np.testing.assert_array_equal(batch["caption_states"][kind == 1][0], encoder["states"][1])
     config = config_of(folder)
-    extracts = build_conditions(config, dataset)
+    extracts = data.build_conditions(config, dataset)
     assert sizes(extracts, dataset) == {"vector_size": 4, "map_shape": None, "token_size": 6}
     model = build_model(config, dataset)
     found = conditions(model, batch)

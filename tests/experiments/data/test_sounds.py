@@ -12,7 +12,7 @@ from sound_sets import RATE, phrase_set
 from experiments import data as data_sets
 from experiments.configs.images import smoke
 from experiments.data.builders import sets
-from experiments.data.builders.sets import NoteSet
+from experiments.data.builders.sets import LabelledSounds
 from experiments.data.dataset import preprocess
 from experiments.data.notes import Notes, pulses
 from experiments.data.phrases import Phrases, tones
@@ -37,7 +37,7 @@ def small_sets(monkeypatch):
     x = sum(0.5**k * np.sin(2 * np.pi * k * f * t) for k in (1, 2)) * np.exp(-3 * t) * (velocity[:, None] / 127) ** 2
     codes = np.round(0.4 * x * 32768).astype(np.int16)
     instrument = np.arange(4, dtype=np.int32)
-    notes = NoteSet(x=codes, pitch=pitch, velocity=velocity, instrument=instrument, family=instrument // 2,
+    notes = LabelledSounds(x=codes, pitch=pitch, velocity=velocity, instrument=instrument, family=instrument // 2,
                     sample_rate=RATE, instruments=tuple("abcd"), families=("e", "f"), name="notes")  # fmt: skip
     roll = np.zeros((4, 33, 128), np.uint8)
     roll[0, 4:9, 69], roll[0, 6:12, 60], roll[1, :, 84] = 127, 64, 100

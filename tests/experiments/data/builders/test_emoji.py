@@ -4,16 +4,16 @@ import collections
 import io
 import json
 import math
+import subprocess
 import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import captioned
-from experiments.data.builders import Archive, MissingArchives, archives, emoji, emoji_captions
-from experiments.data.builders.captioned import load_captioned
+from experiments.data.builders import emoji, emoji_captions
 from experiments.data.builders.emoji_captions import captions, held_out, pair_of
+from experiments.data.builders.sets import load_captioned
 from scorekit.data import load
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "brown")
@@ -47,20 +47,13 @@ def test_combinations_are_held_out_whose_concepts_are_seen_apart(monkeypatch, sh
         assert 1 <= sum(pair.family == family for pair in found) <= math.ceil(share * size)
 
 
-def test_sizes_of_a_combination_go_together():
-    diamonds = {name for name in held_out(NAMES) if name.endswith("diamond")}
-    assert diamonds
-    assert {" ".join(("large", *name.split()[1:])) for name in diamonds} <= diamonds
-    assert {" ".join(("small", *name.split()[1:])) for name in diamonds} <= diamonds
-
-
-def test_no_other_name_has_all_the_words_of_one_that_is_held_out():
+def test_the_split_depends_on_the_names_alone_and_no_caption_gives_it_away():
     test = held_out(NAMES)
+    assert test == held_out(sorted(NAMES)) == held_out(sorted(NAMES, reverse=True)) == held_out([*NAMES, *NAMES])
     assert not [(a, b) for a in test for b in NAMES if set(a.split()) < set(b.split())]
-
-
-def test_the_split_depends_on_the_names_alone():
-    assert held_out(sorted(NAMES)) == held_out(sorted(NAMES, reverse=True)) == held_out([*NAMES, *NAMES])
+    diamonds = {name for name in test if name.endswith("diamond")}  # all sizes of a combination go together
+    assert diamonds
+    assert {" ".join((size, *name.split()[1:])) for name in diamonds for size in ("large", "small")} == diamonds
 
 
 @pytest.mark.parametrize(
@@ -147,7 +140,8 @@ def folder(tmp_path_factory):
         files["emoji.json"] = json.dumps([one for one, _ in listing]).encode()
         named[kind] = archive(folder / f"{kind}.tgz", files)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emoji, "find", lambda archives, into: [named[kind] for kind in emoji._PACKAGES])
+        kinds = {package: kind for kind, (package, _) in emoji._ARCHIVES.items()}
+        patch.setattr(emoji, "fetched", lambda into, package, checksum: named[kinds[package]])
         load_captioned("captioned_emoji", "train", folder)
     return folder
 
@@ -169,25 +163,35 @@ def test_the_set_has_each_picture_in_both_styles_with_its_captions(folder):
     assert load("captioned_emoji", "test", folder).num_classes == 8
 
 
-def test_missing_and_damaged_archives_are_one_sentence(tmp_path):
-    must = r"^name='captioned_emoji' could not be prepared in data_dir=.*: its pictures are in archives of npm: copy "
-    with pytest.raises(ValueError, match=must + r"emoji-datasource-google-16.0.0.tgz, .* which `npm pack ") as error:
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (None, r"emoji-datasource-google-16.0.0.tgz is damaged or another version; delete it"),
+        (FileNotFoundError(), "fetched by npm: install Node.js, or copy emoji-.*tgz, which `npm pack emoji-.*` makes"),
+        (subprocess.CalledProcessError(1, "npm", stderr="no\nnetwork"), r"npm cannot fetch emoji-.* \(no network\)"),
+    ],
+)
+def test_archives_are_fetched_by_npm_or_the_error_is_one_sentence(tmp_path, monkeypatch, raised, words):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        if raised is not None:
+            raise raised
+        (tmp_path / "downloads" / "npm" / "emoji-datasource-google-16.0.0.tgz").write_bytes(b"other")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    must = "^name='captioned_emoji' could not be prepared in data_dir="
+    with pytest.raises(ValueError, match=f"{must}.*{words}") as error:
         load_captioned("captioned_emoji", "train", tmp_path)
-    assert [one.package for one in error.value.__cause__.archives] == [one.package for one in emoji._PACKAGES.values()]
-    assert error.value.__cause__.folder == tmp_path / "downloads" / "npm"
-    (tmp_path / "one-1.tgz").write_bytes(b"other")
-    with pytest.raises(ValueError, match=r"one-1.tgz is damaged or another version; delete it"):
-        archives.find([Archive("one", "1", "0" * 64)], tmp_path)
-    with pytest.raises(MissingArchives, match=r"copy two-2.tgz, which `npm pack two@2` makes, to "):
-        archives.find([Archive("one", "1", "0" * 64), Archive("two", "2", "0" * 64)], tmp_path)
+    assert "\n" not in str(error.value)
+    folder = tmp_path / "downloads" / "npm"
+    assert commands == [["npm", "pack", "emoji-datasource-google@16.0.0", "--silent", f"--pack-destination={folder}"]]
 
 
 @pytest.mark.external
 @pytest.mark.slow
 def test_the_real_set(tmp_path):
-    with pytest.raises(MissingArchives) as error:
-        load_captioned("captioned_emoji", "train", tmp_path)
-    captioned.fetch_archives(error.value, "")
     train, test = (load_captioned("captioned_emoji", split, tmp_path) for split in ("train", "test"))
     assert len(train.x) + len(test.x) == 2 * 1636
     assert not set(train.names) & set(test.names)

@@ -9,7 +9,7 @@ from programs import changed, give, save_untrained
 from experiments import data as data_sets
 from experiments.configs.phrases import phrases_forcing
 from experiments.data.builders import sets
-from experiments.data.builders.sets import PhraseSet
+from experiments.data.builders.sets import LabelledSounds
 from experiments.projects.audio.sound import long_sounds, roll_out
 from experiments.tasks.diffusion.checks import check
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
@@ -34,7 +34,7 @@ CAUSAL = {
 @pytest.fixture
 def songs(monkeypatch):
     rng = np.random.default_rng(0)
-    found = PhraseSet(
+    found = LabelledSounds(
         x=rng.integers(-9000, 9000, (6, CROP), np.int16),
         roll=np.zeros((6, 17, 128), np.uint8),
         instrument=np.arange(6, dtype=np.int32) % 2,

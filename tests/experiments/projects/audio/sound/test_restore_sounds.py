@@ -13,7 +13,6 @@ from experiments import data as data_sets
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.notes import notes_controls
 from experiments.configs.phrases import phrases_bridge, phrases_wide
-from experiments.data import conditions
 from experiments.data.builders import sets
 from experiments.data.dataset import preprocess
 from experiments.models.samples import NotFinite
@@ -95,7 +94,7 @@ def test_the_map_is_what_the_task_observes():
     dataset = data_sets.build(config)
     batch = preprocess(dataset, dataset.test)
     task = problems.PROBLEMS["bandwidth"](jnp.asarray(batch["x"]), dataset.sample_rate).task
-    found = conditions.build_conditions(config, dataset)["dense_map"](batch)
+    found = data_sets.build_conditions(config, dataset)["dense_map"](batch)
     np.testing.assert_allclose(found, task.picture(np.asarray(task.operator(batch["x"]))), atol=1e-6)
 
 

@@ -1,12 +1,10 @@
-"""Random phrases, their piano rolls, their rendering, and the data set."""
+"""Random phrases, their piano rolls and their rendering."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from experiments.data.builders.phrases import PhrasesConfig, SoundfontPhrases
-from experiments.data.builders.sets import load_phrases
 from scorekit.data.phrases import Note, piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont
 
@@ -65,20 +63,3 @@ def test_rendered_phrase_follows_the_notes():
     assert partial(61, 0.8, 0.99) > 5
     assert partial(69, 1.52, 1.99) > 5
     assert partial(61, 0.27, 0.49) < 2
-
-
-def test_load_phrases_reads_the_rendered_set(tmp_path, monkeypatch):
-    config = PhrasesConfig(name="small", description="", sample_rate=4000, train=3, test=1, programs=(0, 73))
-    monkeypatch.setattr(SoundfontPhrases, "BUILDER_CONFIGS", [config])
-    train, test = (load_phrases("soundfont_phrases/small", split, tmp_path) for split in ("train", "test"))
-    assert (train.x.shape, train.roll.shape, test.x.shape) == ((3, 16384), (3, 257, 128), (1, 16384))
-    assert (train.sample_rate, train.frame_rate, train.x.dtype) == (4000, 62.5, np.int16)
-    assert sorted(train.instrument) == [0, 0, 73]
-    rolls = [piano_roll(random_phrase(seed), 257) for seed in range(3)]
-    assert all(any(np.array_equal(roll, expected) for expected in rolls) for roll in train.roll)
-    first = next(i for i, roll in enumerate(train.roll) if np.array_equal(roll, rolls[1]))
-    sound = render_phrase(read_soundfont(), 73, random_phrase(1), sample_rate=4000)
-    np.testing.assert_allclose(train.x[first] / 32768, sound, atol=2.0**-15)
-    source = SoundfontPhrases(data_dir=tmp_path, file_format="array_record").as_data_source("train")
-    lengths = sorted(len(example["notes"]["pitch"]) for example in source)
-    assert lengths == sorted(len(random_phrase(seed)) for seed in range(3))
