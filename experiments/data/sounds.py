@@ -148,12 +148,6 @@ class Sounds(Dataset):
         dense_map = None if conditions is None else conditions.get("dense_map")
         return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
 
-    def controls(self, x):
-        """The frequencies, amplitudes and noise bands that a synthesiser plays of what the network receives."""
-        if self._representation.controls is None:
-            raise ValueError(f"x must be controls of a synthesiser, got {self._axes}")
-        return self._representation.controls(x)
-
     def at_peak(self, sound):
         """Sounds ``(B, L)`` with the largest sample of each at ``peak``; as they are without one."""
         flat = sound.reshape(len(sound), -1)  # the channels of a sound keep their balance

@@ -40,7 +40,6 @@ def digits(digits_run, tmp_path):
         "projects.audio.music.evaluate_phrases --runs=RUN --out=RUN/config.json",
         "benchmarks.few_steps --workdir=RUN --out=RUN",
         "benchmarks.guidance --workdir=RUN",
-        "projects.audio.sound.equal_compute --out=RUN",
     ],
 )
 def test_what_is_there_stays(digits, tmp_path, command):

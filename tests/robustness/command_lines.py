@@ -37,8 +37,6 @@ KINDS = {
     "projects.audio.sound.evaluate_notes": "notes",
     "projects.audio.sound.perform": "phrases",
     "projects.audio.sound.restore_sounds": "notes",
-    "projects.audio.sound.silence": "notes",
-    "projects.audio.sound.timbre": "notes",
     "projects.audio.sound.vocode": "vocoder",
     "projects.audio.music.transcribe": "transcriber",
 }
@@ -48,7 +46,6 @@ COMPARISONS = {
     "band_weighting",
     "counted",
     "distillation",
-    "equal_compute",
     "joint",
     "likelihood",
     "roll_out",

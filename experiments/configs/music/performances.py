@@ -1,9 +1,8 @@
 """Performances with swing, rubato, spread chords and dynamics, as events of 10 ms: a causal transformer, given the key.
 
     python -m experiments.train --config=experiments/configs/music/performances.py --workdir=runs/performances
-    python -m experiments.projects.audio.music.expression --workdir=runs/performances
 
-Three CPU minutes: 1.91 bits a token, 134 a second; timing and velocities as in held-out performances.
+Three CPU minutes: 1.91 bits a token, 134 a second.
 """
 
 from experiments.configs.music import events_transformer

@@ -3,7 +3,7 @@ r"""Notes as waveforms at 4 kHz, by one network in two ways: a generator against
     python -m experiments.train --config=experiments/configs/notes/notes_waveform.py --workdir=runs/notes_gan
     python -m experiments.train --config=experiments/configs/notes/notes_waveform.py:diffusion \
         --workdir=runs/notes_waveform
-    python -m experiments.projects.audio.sound.evaluate_notes --workdir=runs/notes_gan --others=runs/notes_waveform
+    python -m experiments.projects.audio.sound.evaluate_notes --workdir=runs/notes_gan
 
 Six CPU minutes each, in which neither learns notes (docs/audio.md): of 256 notes the diffusion model has 0.37 of the
 pitches right and a Fréchet distance of 557, the generator 0.02 and 810.

@@ -13,7 +13,6 @@ Args:
 """
 
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.data.dataset import in_blocks
 from scorekit import audio
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ FIT_LIMIT = 5000
 """Most notes that an evaluator is fitted to."""
 ATTACK = 4
 """Frames (of 16 ms) at the beginning of a note that have features of their own."""
-
-
-# ---- pitch -------------------------------------------------------------------------------------------------------
 
 
 def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
@@ -75,17 +72,13 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
     return found
 
 
-def right_pitch(tracked: np.ndarray, pitch: np.ndarray, *, any_octave: bool = False) -> np.ndarray:
-    """Whether each tracked pitch is within 50 cents of the label; ``any_octave`` forgives whole octaves.
+def right_pitch(tracked: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """Whether each tracked pitch is within 50 cents of the label.
 
     >>> right_pitch(np.array([60.4, 60.6, 72.0, np.nan]), 60).tolist()
     [True, False, False, False]
-    >>> right_pitch(np.array([60.4, 72.0]), 60, any_octave=True).tolist()
-    [True, True]
     """
-    away = np.asarray(tracked, np.float64) - pitch
-    away = away - 12.0 * np.round(away / 12.0) if any_octave else away
-    return np.abs(away) <= CENTS / 100.0
+    return np.abs(np.asarray(tracked, np.float64) - pitch) <= CENTS / 100.0
 
 
 def clear_classes(tracked: np.ndarray, pitch: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -98,18 +91,14 @@ def clear_classes(tracked: np.ndarray, pitch: np.ndarray, label: np.ndarray) -> 
     return np.array([k for k in np.unique(label) if np.mean(right[label == k]) >= CLEAR], int)
 
 
-# ---- family ------------------------------------------------------------------------------------------------------
-
-
 def family_features(x: np.ndarray, sample_rate: float) -> np.ndarray:
     """The features of the family classifier, independent of loudness: ``(N, 192)``.
 
     Of :func:`scorekit.audio.log_mel_frames` of each sound brought to a peak of 1, down to -60 dB: the mean and the
     standard deviation over time, the mean of the first 64 ms, and the mean absolute change from frame to frame.
     """
-    x = np.asarray(x, np.float32)
-    parts = [_family_features(jnp.asarray(x[i : i + 500]), sample_rate) for i in range(0, len(x), 500)]
-    return np.concatenate([np.asarray(part) for part in parts])
+    run = lambda block: _family_features(jnp.asarray(block), sample_rate)
+    return in_blocks(run, np.asarray(x, np.float32), min(500, len(x)))
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -141,9 +130,6 @@ def fit_family_classifier(x: np.ndarray, family: np.ndarray, sample_rate: float)
     return classifier.fit(features, family)
 
 
-# ---- both --------------------------------------------------------------------------------------------------------
-
-
 class NoteEvaluators(NamedTuple):
     """The evaluators of a set of notes; build them with :func:`fit_note_evaluators`.
 
@@ -160,9 +146,6 @@ class NoteEvaluators(NamedTuple):
 
 def fit_note_evaluators(x: np.ndarray, labels: Mapping[str, np.ndarray], sample_rate: float) -> NoteEvaluators:
     """Evaluators fitted to real training notes; of more than 5,000, a fixed random subset is used."""
-    lengths = {name: len(labels[name]) for name in ("pitch", "instrument", "family")}
-    if set(lengths.values()) != {len(x)}:
-        raise ValueError(f"labels must be of the {len(x)} sounds of x, got {lengths}")
     chosen = np.random.default_rng(0).permutation(len(x))[:FIT_LIMIT]
     pitch, instrument, family = (np.asarray(labels[name])[chosen] for name in ("pitch", "instrument", "family"))
     clear = clear_classes(track_pitch(x[chosen], sample_rate), pitch, instrument)
@@ -173,14 +156,11 @@ def evaluate_notes(evaluators: NoteEvaluators, x: np.ndarray, labels: Mapping[st
     """How well sounds match their labels.
 
     Returns:
-      ``pitch``: the fraction within 50 cents, an octave off being wrong; ``pitch in any octave``: the same, octaves
-      forgiven; both of the instruments of clear pitch (NaN if there are none). ``family``: the fraction whose
-      predicted family is right.
+      ``pitch``: the fraction within 50 cents of the notes of instruments of clear pitch (NaN if there are none).
+      ``family``: the fraction whose predicted family is right.
     """
     clear = np.isin(labels["instrument"], evaluators.clear)
     tracked, pitch = track_pitch(x[clear], evaluators.sample_rate), np.asarray(labels["pitch"])[clear]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
-        right = [float(np.mean(right_pitch(tracked, pitch, any_octave=any_octave))) for any_octave in (False, True)]
+    right = float(np.mean(right_pitch(tracked, pitch))) if len(tracked) else np.nan
     predicted = evaluators.family.predict(family_features(x, evaluators.sample_rate))
-    return {"pitch": right[0], "pitch in any octave": right[1], "family": float(np.mean(predicted == labels["family"]))}
+    return {"pitch": right, "family": float(np.mean(predicted == labels["family"]))}

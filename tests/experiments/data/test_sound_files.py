@@ -16,7 +16,7 @@ from experiments.data.dataset import preprocess
 from experiments.data.representation import REPRESENTATIONS
 from experiments.data.sound_files import SoundFiles
 from experiments.data.sounds import Sounds
-from experiments.projects.audio.sound.drawing import check_kind
+from experiments.projects.audio.sound.runs import check_kind
 from experiments.reporting.audio_widgets import audio_widgets
 from scorekit import audio
 

@@ -53,38 +53,6 @@ def continued(states: np.ndarray, steps: int) -> Sketch:
     return Sketch(np.concatenate([states, end.states]), np.concatenate([np.ones(states.shape, bool), end.known]))
 
 
-def without(states: np.ndarray, first: int, last: int) -> Sketch:
-    """A piece without the notes that begin from step ``first`` to before ``last``.
-
-    All others are given. Notes that are drawn end with the gap: a voice rests where one that is left out was still
-    held after it.
-
-    Raises:
-      ValueError: for a gap that is not inside the piece, or in which all voices hold notes that begin before it.
-
-    >>> voice = np.array([[1, 2, 2, 5, 6, 6, 3]]).T.repeat(5, axis=1)
-    >>> sketch = without(voice, 2, 5)
-    >>> sketch.states[:, 0].tolist(), sketch.known[:, 0].astype(int).tolist()
-    ([1, 2, 2, 0, 0, 0, 3], [1, 1, 1, 0, 0, 1, 1])
-    """
-    steps = len(states)
-    if not 0 <= first < last <= steps:
-        raise ValueError(f"must be inside the piece, of {steps * rolls.STEP:g} s")
-    found, known = states.copy(), np.ones(states.shape, bool)
-    held = lambda state: state > 0 and state % 2 == 0
-    for voice in range(rolls.VOICES):
-        begin, end = first, last
-        while begin < last and held(states[begin, voice]):
-            begin += 1
-        while begin < last <= end < steps and held(states[end, voice]):
-            end += 1
-        found[begin:end, voice] = 0
-        known[begin:last, voice] = False
-    if known.all():
-        raise ValueError("must leave a voice to draw: all hold notes there that begin before")
-    return Sketch(found, known)
-
-
 def harmonised(states: np.ndarray) -> Sketch:
     """A melody in the highest voice, the others to be drawn.
 
@@ -102,22 +70,16 @@ def harmonised(states: np.ndarray) -> Sketch:
 
 
 def windows(known: np.ndarray, context: int) -> list[int]:
-    """The first steps of the windows in which a piece is drawn, one after the other.
+    """The first steps of the windows in which a piece is drawn, one after the other, from ``context`` steps before what
+    is missing.
 
-    A gap that leaves room for ``context`` is in the middle of a window; a longer one is drawn from its beginning, with
-    ``context`` steps before it.
-
-    >>> windows(np.zeros((160, 5), bool), 32), windows(np.arange(300)[:, None] // 20 != 8, 32)
-    ([0, 32, 64, 96], [138])
+    >>> windows(np.zeros((160, 5), bool), 32)
+    [0, 32, 64, 96]
     """
     steps, found = len(known), []
     missing: np.ndarray = np.logical_not(known.all(axis=1))
     while missing.any():
-        first = int(np.argmax(missing))
-        rest = ~missing[first:]
-        gap = int(np.argmax(rest)) if rest.any() else steps - first
-        before = (WINDOW - gap) // 2 if gap <= WINDOW - context else context
-        found.append(int(np.clip(first - before, 0, steps - WINDOW)))
+        found.append(int(np.clip(np.argmax(missing) - context, 0, steps - WINDOW)))
         missing[found[-1] : found[-1] + WINDOW] = False
     return found
 
@@ -168,7 +130,7 @@ def check(config: Config, given_later: bool = False) -> None:
         not (given_later and causal),
         "model",
         config.model,
-        "masked for --fill and --harmonise; a causal model composes from nothing or continues",
+        "masked for --harmonise; a causal model composes from nothing or continues",
     )
     if config.model == "masked":
         name = config.sampling.solver.name or "ancestral"

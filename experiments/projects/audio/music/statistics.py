@@ -1,13 +1,12 @@
 """Statistics of music in voices, their distances between two sets of pieces, and a Markov chain as a baseline."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from experiments.data import rolls
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, drawn_song
-from experiments.reporting.tables import Cell, Table
+from experiments.reporting.tables import Table, metrics_table
 
 BARS = range(29, 55)
 """Lags of the self-similarity in steps, 1.856 to 3.456 s: a bar of four beats at 129 to 69 a minute."""
@@ -15,17 +14,15 @@ _GROUPS = 10
 _INTERVALS, _LENGTHS = 16, 24
 """Longest interval between onsets and longest note that have a bin of their own, in steps."""
 
-
-_HEADER = ("onsets", "notes", "similarity", "pitch classes", "intervals", "lengths", "polyphony")
 _FIRST_SEED = FIRST_TEST_SEED + 10**6
 """The first seed of held-out phrases to compare with, none of the test set."""
 
 
-def held_out(first: int, num: int, steps: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
-    """Phrases that begin anywhere, as states ``(num, steps, VOICES)``, and their keys."""
-    songs = [drawn_song(_FIRST_SEED + first + i, (steps + WINDOW) * rolls.STEP) for i in range(num)]
+def held_out(first: int, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Phrases that begin anywhere, as states ``(num, WINDOW, VOICES)``, and their keys."""
+    songs = [drawn_song(_FIRST_SEED + first + i, 2 * WINDOW * rolls.STEP) for i in range(num)]
     starts = np.random.default_rng(first).integers(WINDOW, size=num)
-    states = [song.states[at : at + steps] for song, at in zip(songs, starts, strict=True)]
+    states = [song.states[at : at + WINDOW] for song, at in zip(songs, starts, strict=True)]
     return np.stack(states), np.array([song.key for song in songs])
 
 
@@ -79,10 +76,8 @@ def _similarity(sounding: np.ndarray, lag: int) -> float:
     return float(np.mean(np.sum(a * b, axis=1)[both] / norms[both])) if both.any() else 0.0
 
 
-def distances(
-    pieces: Iterable[Any], reference: Iterable[Any], measure: Callable[[Any], dict[str, np.ndarray]] = measure
-) -> dict[str, tuple[float, float]]:
-    """How far two sets of pieces are apart in each statistic, with standard errors; of states ``(N, steps, VOICES)``.
+def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[float, float]]:
+    """How far two sets of pieces ``(N, steps, VOICES)`` are apart in each statistic, with standard errors.
 
     Of numbers the difference of the means, of histograms the total variation of the mean histograms, which is above 0
     for two halves of one set as well. The errors are by the jackknife over ten groups of both sets.
@@ -91,20 +86,8 @@ def distances(
     found = {}
     for name in ours[0]:
         a, b = (np.stack([each[name] for each in part]) for part in (ours, theirs))
-        found[name] = (
-            _apart(a, b),
-            float(np.hypot(_error(a, lambda x, b=b: _apart(x, b)), _error(b, lambda x, a=a: _apart(a, x)))),
-        )
-    return found
-
-
-def drift(parts: Mapping[str, np.ndarray], reference: np.ndarray) -> dict[str, dict[str, tuple[float, float]]]:
-    """:func:`distances` of every window of long pieces, by name, to the same one of a reference of their length."""
-    found = {}
-    for name, part in parts.items():
-        for at in range(0, part.shape[1], WINDOW):
-            window = slice(at, at + WINDOW)
-            found[f"{name}, window {1 + at // WINDOW}"] = distances(part[:, window], reference[:, window])
+        error = np.hypot(_error(a, lambda x, b=b: _apart(x, b)), _error(b, lambda x, a=a: _apart(a, x)))
+        found[name] = _apart(a, b), float(error)
     return found
 
 
@@ -127,13 +110,12 @@ def _histogram(values: np.ndarray, most: int) -> np.ndarray:
     return _share(np.bincount(np.clip(values, 1, most), minlength=most + 1)[1:] if len(values) else np.zeros(most))
 
 
-def table(found: dict, caption: str, header: Sequence[str] = _HEADER) -> Table:
+def table(found: dict[str, dict[str, tuple[float, float]]], caption: str) -> Table:
     """A row for each set of pieces."""
-    lines: list[list[Cell]] = [
-        [name, *(f"{value:.3f} ± {error:.3f}" for value, error in (row[key] for key in header))]
-        for name, row in found.items()
-    ]
-    return Table(["", *header], lines, caption)
+    text = lambda value, error: f"{value:.3f} ± {error:.3f}"
+    return metrics_table(
+        {name: {key: text(*each) for key, each in row.items()} for name, row in found.items()}, caption
+    )
 
 
 class Chain:
@@ -158,12 +140,3 @@ class Chain:
         beginning = np.log2(self.first[voices, codes[:, 0]]).sum(axis=-1)
         rest = np.log2(self.then[voices, codes[:, :-1], codes[:, 1:]]).sum(axis=(1, 2))
         return -(beginning + rest) / codes.shape[1]
-
-    def sample(self, num: int, steps: int, seed: int) -> np.ndarray:
-        """States ``(num, steps, VOICES)``."""
-        rng, voices = np.random.default_rng(seed), np.arange(rolls.VOICES)
-        draw = lambda p: np.minimum((p.cumsum(axis=-1) < rng.random((*p.shape[:-1], 1))).sum(axis=-1), p.shape[-1] - 1)
-        codes = [draw(np.repeat(self.first[None], num, axis=0))]
-        while len(codes) < steps:
-            codes.append(draw(self.then[voices, codes[-1]]))
-        return np.asarray(rolls.from_codes(np.stack(codes, axis=1)))

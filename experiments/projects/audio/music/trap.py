@@ -47,23 +47,17 @@ RULES: dict[str, tuple[Callable, tuple[float, ...]]] = {
     "typical": (ar.typical, (0.2, 0.5, 0.7, 0.9)),
 }
 """The changes of the conditionals and their settings; ``temperature 1`` is the model as it is."""
-PLAIN = ("temperature", 1.0)
-WIDTHS, MOST_CLASSES, LONG = (1, 16, 64), 10, 100
-"""Widths of beams, classes with beams and decisions, and the length of sequences that have not the largest width."""
+PLAIN = ("temperature", "1")
+WIDTH, MOST_CLASSES = 16, 10
+"""Width of beams, and the number of classes with beams and decisions."""
 _HISTOGRAMS = ("pitch classes", "intervals", "lengths", "polyphony")
+Quality = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""``(codes, labels) -> metrics``."""
 
 
-class Quality(NamedTuple):
-    """Metrics of ``(codes, labels)`` and of real data, those ``of_few`` samples, and codes as values, or None."""
-
-    measure: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    real: dict[str, float]
-    of_few: tuple[str, ...]
-    decode: Callable[[np.ndarray], np.ndarray] | None
-
-
-def quality(run: Run, num: int) -> Quality:
-    """The classifier of images, or the statistics of music against ``num`` held-out pieces."""
+def quality(run: Run, num: int) -> tuple[Quality, dict[str, float], tuple[str, ...]]:
+    """The classifier of images, or the statistics of music against ``num`` held-out pieces; those of real data; and the
+    names of metrics that a few samples have."""
     if run.dataset.name == "rolls":
         reference, others = (statistics.held_out(first, num)[0] for first in (0, num))
 
@@ -73,15 +67,14 @@ def quality(run: Run, num: int) -> Quality:
             return {"total variation of histograms": float(np.mean(histograms)), **found}
 
         states = lambda codes: np.asarray(rolls.from_codes(codes.reshape(len(codes), -1, rolls.VOICES)))
-        return Quality(lambda codes, labels: distances(states(codes)), distances(others), ("similarity",), None)
+        return lambda codes, _: distances(states(codes)), distances(others), ("similarity",)
     scorer = run.dataset.scorer()
     if scorer is None or "class accuracy" not in scorer.real:
         raise ConfigError(f"--workdir: must be a run of images with classes or of rolls, not of {run.dataset.name}")
     names = ("class accuracy", "precision", "recall", "energy distance")
     decode = lambda codes: in_blocks(jax.jit(run.dataset.from_model), codes, min(500, len(codes)))
     named = lambda found: {name: found[name] for name in names if name in found}
-    measured = lambda codes, labels: named(scorer.samples(decode(codes), labels))
-    return Quality(measured, named(scorer.real), names[:2], decode)
+    return lambda codes, labels: named(scorer.samples(decode(codes), labels)), named(scorer.real), names[:2]
 
 
 class Row(NamedTuple):
@@ -95,13 +88,12 @@ class Row(NamedTuple):
 
 def measure(run: Run, num: int, seeds: int) -> list[Row]:
     """Samples of every rule and setting, then the beams and the decisions of least risk of each class."""
-    model, found = run.model, []
+    model, params = run.model, run.params
     if model.process is not None:
         raise ConfigError("--workdir: must be an autoregressive run, this one is a diffusion")
-    params = run.params
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     few = np.arange(min(run.dataset.num_classes, num, MOST_CLASSES), dtype=np.int32)
-    scored, size = quality(run, num), min(num, run.dataset.evaluation_batch)
+    (metrics_of, real, of_few), size = quality(run, num), min(num, run.dataset.evaluation_batch)
     log_prob = jax.jit(lambda params, x, y: ar.log_prob(conditionals(model, params, y), x))
 
     def information(x, y):
@@ -114,49 +106,37 @@ def measure(run: Run, num: int, seeds: int) -> list[Row]:
     def row(rule, setting, drawn, y=labels):
         info = [information(x, y) for x in drawn]
         print(f"{rule} {setting}: -log p = {np.mean(info):.1f} nats", flush=True)
-        metrics = [scored.measure(np.asarray(x), y) for x in drawn]
-        of = scored.of_few if y is few else metrics[0]
+        metrics = [metrics_of(np.asarray(x), y) for x in drawn]
+        of = of_few if y is few else metrics[0]
         return Row(rule, setting, info, [{name: each[name] for name in of} for each in metrics])
 
-    plain = []
+    plain, rows = [], []
     for name, (rule, values) in RULES.items():
         draw = jax.jit(functools.partial(sample, rule), static_argnums=2 if rule is ar.top_k else ())
         for value in values:
             value = min(value, model.num_codes) if rule is ar.top_k else value
             drawn = [np.asarray(draw(params, jax.random.key(seed), value)) for seed in range(seeds)]
-            plain = drawn if (name, value) == PLAIN else plain
-            found.append(row(name, f"{value:g}", drawn))
-    search = lambda params, y, width: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0]
-    beams = jax.jit(search, static_argnums=2)
-    most = WIDTHS[-2] if model.length > LONG else model.num_codes**model.length
-    for width in (width for width in WIDTHS if width <= most):
-        found.append(row("beam search", str(width), [np.stack([beams(params, y, width) for y in few])], few))
-
-    utilities: dict[str, Callable] = {"Hamming": ar.hamming_agreement}
-    decode = scored.decode
-    if decode is not None:
-        flat = lambda x: jnp.asarray(decode(np.asarray(x)), float).reshape(len(x), -1)
-        utilities["distance"] = lambda c, x: -jnp.linalg.norm(flat(c)[:, None] - flat(x)[None], axis=-1)
-    for name, utility in utilities.items():
-        decide = lambda x, utility=utility: np.stack(
-            [ar.minimum_bayes_risk(x[labels == y], x[labels == y], utility).x for y in few]
-        )
-        found.append(row("minimum Bayes risk", name, [decide(x) for x in plain], few))
+            rows.append(row(name, f"{value:g}", drawn))
+            plain = drawn if rows[-1][:2] == PLAIN else plain
+    width = min(WIDTH, model.num_codes**model.length)
+    search = lambda params, y: ar.beam_search(conditionals(model, params, y, width), model.length, width).x[0]
+    beams = jax.jit(search)
+    rows.append(row("beam search", str(width), [np.stack([beams(params, y) for y in few])], few))
+    of_class = lambda x, y: ar.minimum_bayes_risk(x[labels == y], x[labels == y], ar.hamming_agreement).x
+    rows.append(row("minimum Bayes risk", "Hamming", [np.stack([of_class(x, y) for y in few]) for x in plain], few))
     test = run.dataset.test
-    return [*found, Row("held-out data", "", [information(test["x"], test["label"])], [scored.real])]
+    return [*rows, Row("held-out data", "", [information(test["x"], test["label"])], [real])]
 
 
 def entropy_band(rows: list[Row]) -> tuple[float, float]:
     """H and ε of the model, in nats."""
-    plain = next(row for row in rows if (row.rule, row.setting) == (PLAIN[0], f"{PLAIN[1]:g}"))
-    every = np.concatenate(plain.information)
+    every = np.concatenate(next(row.information for row in rows if row[:2] == PLAIN))
     return float(every.mean()), float(every.std(ddof=1))
 
 
 def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
-    """Every setting: information, the share in the typical set, metrics with their error over the seeds."""
-    entropy, epsilon = entropy_band(rows)
-    names = list(rows[0].metrics[0])
+    """Every setting: information, the fraction in the typical set, metrics with their error over the seeds."""
+    (entropy, epsilon), names = entropy_band(rows), list(rows[0].metrics[0])
 
     def cell(values) -> Cell:
         values = np.asarray(values, float)
@@ -165,17 +145,17 @@ def table(name: str, rows: list[Row], num: int, seeds: int) -> Table:
 
     def cells(row: Row) -> list[Cell]:
         inside = typicality.typical_set(-np.concatenate(row.information), entropy, epsilon)
-        away = (np.mean([x.mean() for x in row.information]) - entropy) / epsilon
+        means = [x.mean() for x in row.information]
         metrics = (cell([each.get(metric, np.nan) for each in row.metrics]) for metric in names)
-        name, info = f"{row.rule} {row.setting}".strip(), cell([x.mean() for x in row.information])
-        return [name, info, f"{away:+.2f}", float(np.mean(inside)), *metrics]
+        away = (np.mean(means) - entropy) / epsilon
+        return [f"{row.rule} {row.setting}".strip(), cell(means), f"{away:+.2f}", float(np.mean(inside)), *metrics]
 
     caption = (
-        f"{name}: {num} samples of each of {seeds} seeds of sampling, one trained model; beams and decisions are "
-        f"one for each of {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats; errors are of "
+        f"{name}: {num} samples of each of {seeds} seeds of sampling, one trained model; beams and decisions are one "
+        f"for each of at most {MOST_CLASSES} classes. H = {entropy:.1f} nats, ε = {epsilon:.1f} nats; errors are of "
         "the seeds."
     )
-    header = ["rule", "-log p, nats", "from H, in ε", "share in H ± ε", *names]
+    header = ["rule", "-log p, nats", "from H, in ε", "fraction in H ± ε", *names]
     return Table(header, [cells(row) for row in rows], caption)
 
 

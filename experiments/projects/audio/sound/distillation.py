@@ -3,8 +3,8 @@
     python -m experiments.projects.audio.sound.distillation --num=32      # 18 CPU minutes
 
 The teacher and the students are given the log-mel spectrogram of a note. Each student is an inverse autoregressive
-flow. It is trained on the closed-form divergence from the teacher, on a distance from the note of the spectrogram, or
-on both: of the power of each frequency over time, or of spectra. Prints, for held-out notes, the divergence from the
+flow. It is trained on the closed-form divergence from the teacher, or on this and a distance from the note of the
+spectrogram, of the power of each frequency over time. Prints, for held-out notes, the divergence from the
 teacher and the loudness and spectra of what is drawn; and how loud the teacher is at lower temperatures, for notes that
 are noise and notes that are tones.
 """
@@ -36,13 +36,8 @@ _UPDATES = shared.count("updates", 600, "Steps of training of each network.")
 
 LENGTH, HOP, BATCH = 1024, 64, 8
 LEARNING_RATE, REGULARISATION = 2e-3, 4.0
-STUDENTS = {
-    "divergence": (1.0, ""),
-    "divergence and power": (1.0, "power"),
-    "divergence and spectra": (1.0, "spectra"),
-    "spectra": (0.0, "spectra"),
-}
-"""For each student the weight of the divergence, in nats a sample, and the distance that is added."""
+STUDENTS = {"divergence": False, "divergence and power": True}
+"""Whether the distance of power is added to the divergence, in nats a sample."""
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.1)
 """Of the variance of each sample given those before."""
 Loss = Callable[[PyTree, Key, Array, Array], Array]
@@ -66,23 +61,16 @@ def power_distance(y: Array, x: Array) -> Array:
 
 
 def student_loss(
-    network: flows.AutoregressiveFlow,
-    teacher: CausalWaveNet,
-    teacher_params: PyTree,
-    weight: float,
-    distance: Callable | None,
+    network: flows.AutoregressiveFlow, teacher: CausalWaveNet, teacher_params: PyTree, power: bool
 ) -> Loss:
-    """The weighted divergence in nats a sample, and a distance from the sound of the same spectrogram."""
+    """The divergence in nats a sample, and with ``power`` a distance from the sound of the same spectrogram."""
 
     def loss(params, key, x, rows):
         model = autoregressive.model_from_network(teacher, teacher_params, autoregressive.Normal(), dense_map=rows)
         z = jax.random.normal(key, x.shape)
         drawn, log_scale = cast(Any, network).apply(params, z, None, None, rows, method="scales")
-        total = jnp.zeros(()) if distance is None else distance(drawn, x).mean()
-        if weight:
-            nats = autoregressive.density_distillation_loss(model, drawn, z, log_scale, REGULARISATION)
-            total += weight * nats.mean() / x.shape[1]
-        return total
+        nats = autoregressive.density_distillation_loss(model, drawn, z, log_scale, REGULARISATION).mean()
+        return nats / x.shape[1] + (power_distance(drawn, x).mean() if power else 0.0)
 
     return loss
 
@@ -174,12 +162,10 @@ def main(_) -> None:
     line = lambda drawn, divergence: [divergence, *measure(drawn[..., 0], truth, rate), time.process_time() - began]
     table = [["teacher", float(teacher_loss(teacher, trained, start, x, rows)), *line(draw(1.0), None)]]
     z = jax.random.normal(jax.random.key(1 + _SEED.value), x.shape)
-    distances = {"": None, "power": power_distance, "spectra": dataset.perceptual_loss}
-    for name, (weight, distance) in STUDENTS.items():
+    for name, power in STUDENTS.items():
         began = time.process_time()
         start = jax.jit(Partial(student.init, dense_map=rows))(jax.random.key(_SEED.value), z)
-        loss = student_loss(student, teacher, trained, weight, distances[distance])
-        params = fit(loss, start, batches, _UPDATES.value, name)
+        params = fit(student_loss(student, teacher, trained, power), start, batches, _UPDATES.value, name)
         drawn, log_scale = jax.jit(Partial(student.apply, method="scales"))(params, z, None, None, rows)
         divergence = autoregressive.density_distillation_loss(model, drawn, z, log_scale).mean() / LENGTH
         table.append([f"student, {name}", None, *line(drawn, float(divergence))])

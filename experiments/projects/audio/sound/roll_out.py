@@ -1,4 +1,4 @@
-"""Long sounds by roll-out and by blended windows, side by side: drift of statistics, seams, speed.
+"""Long sounds by roll-out (diffusion forcing) and by blended windows, side by side: drift of statistics, and speed.
 
     python -m experiments.projects.audio.sound.roll_out --workdir=runs/phrases_forcing --context=32 --chunk=8
     python -m experiments.projects.audio.sound.roll_out --workdir=runs/phrases_forcing --stabilisation=0.05
@@ -6,16 +6,18 @@
 The run is one with ``config.loss.levels=frame`` and no map. Both samplers draw ``--times`` times the length of the
 training sounds with the solver and grid of the config, which must end at t = 0; the roll-out holds ``--context``
 finished frames in its window and moves on by ``--chunk`` frames, the windows overlap by half. Prints, for each segment
-of the training length, the level, the onset rate and the entropy of the chroma, alongside real sounds; the roughness of
-seams; and the seconds of computing for a second of sound. Writes ``report.html`` with audio widgets and ``rows.json``
-into ``workdir/roll_out``.
+of the training length, the level and the onset rate, alongside real sounds; and the seconds of computing for a second
+of sound. Writes ``report.html`` with audio widgets and ``rows.json`` into
+``workdir/roll_out``.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -25,13 +27,13 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.outputs import write_results
 from experiments.data.sounds import Sounds
 from experiments.models.samples import check_samples, sampler_of
-from experiments.projects.audio.sound import drawing, long_sounds
-from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.report import Heading, write_report
-from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.projects.audio.sound import long_sounds, runs
+from experiments.reporting.tables import Cell, Table, row_table
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.task import facts
-from scorekit import audio
+from experiments.tasks.diffusion.guidance import make_guided
+from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.task import Run, facts
+from scorekit import audio, forcing
 from scorekit.guidance import windows
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with loss.levels=frame.")
@@ -41,10 +43,49 @@ _NUM = shared.count("num", 20, "Number of sounds.", 2)
 _CONTEXT = shared.count("context", 32, "Finished frames in the window.", 0)
 _CHUNK = shared.count("chunk", 8, "Frames that are finished together.")
 _STABILISATION = flags.DEFINE_float("stabilisation", 0.0, "Time in [0, 1) that finished frames are given as.")
-_HISTORY_SCALE = flags.DEFINE_float("history_scale", 1.0, "Guidance scale of the finished frames; 1 is none.")
 
 SHOWN = 4  # sounds with audio widgets
 SILENCE = 1e-10  # the least power of a segment, -100 dB
+
+
+class Rolling(NamedTuple):
+    """How a window moves on; see :func:`scorekit.forcing.roll_out`."""
+
+    context: int
+    chunk: int
+    stabilisation: float = 0.0
+
+
+def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Rolling) -> long_sounds.Draw:
+    """Draws frame after frame in a sliding window; the conditions are of the sounds.
+
+    The finished frames that the first window needs are drawn together: to begin from noise alone, as long as the
+    context, is a pattern of levels that training at independent ones hardly ever has, and its first frames are loud.
+    """
+    schedule, size = run.model.schedule, run.model.shape[0]
+    solver, ts = build_sampler(config, schedule)
+    scale, guided = config.sampling.guidance_scale, make_guided(config, run.model)
+    options = {"window": size, "context": rolling.context, "chunk": rolling.chunk}
+    sampler_with = lambda denoiser: forcing.roll_out(
+        denoiser, schedule, solver, ts, stabilisation=rolling.stabilisation, **options
+    )
+    try:
+        sampler_with(lambda x, t: x)
+    except ValueError as error:
+        given = f"--context={rolling.context}, --chunk={rolling.chunk}, config.sampling.solver and .grid"
+        raise ConfigError(f"{given}: {error}") from error
+
+    def draw(params, key, given):
+        for_frames, for_start = jax.random.split(key)
+        denoiser = guided(params, given, None if scale == 1 else scale, run.extras)
+        window = long_sounds.sample(for_start, denoiser, schedule, solver, (batch, *run.model.shape), ts)
+        start = window[:, : rolling.context]
+        like = jax.ShapeDtypeStruct((batch, length - rolling.context, *run.model.shape[1:]), jnp.float32)
+        history = start if rolling.context else None
+        frames = forcing.sample_long(for_frames, sampler_with(denoiser), like, history)
+        return jnp.concatenate([start, frames], axis=1)
+
+    return draw
 
 
 def level(x: np.ndarray, rate: int) -> np.ndarray:
@@ -69,18 +110,6 @@ def onset_rate(threshold: float) -> Callable[[np.ndarray, int], np.ndarray]:
     return measure
 
 
-def chroma_entropy() -> Callable[[np.ndarray, int], np.ndarray]:
-    """``(sounds, rate) -> bits``, the entropy of the mean chroma: 0 for one pitch class, log2(12) for noise."""
-    chroma = jax.jit(audio.chroma, static_argnums=1)
-
-    def measure(x: np.ndarray, rate: int) -> np.ndarray:
-        mean = np.asarray(chroma(x, rate)).mean(axis=1) + 1e-9
-        p = mean / mean.sum(-1, keepdims=True)
-        return -np.sum(p * np.log2(p), axis=-1)
-
-    return measure
-
-
 def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Table:
     """The means of the statistics of each segment, as long as the real sounds, and the mean of last less first segment.
 
@@ -90,7 +119,7 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
     size = real.shape[1]
     envelope = np.asarray(jax.jit(audio.onset_envelope, static_argnums=1)(real, rate))
     threshold = 0.5 * float(np.percentile(envelope.max(-1), 50))
-    measures = {"level, dB": level, "onsets a second": onset_rate(threshold), "chroma entropy, bits": chroma_entropy()}
+    measures = {"level, dB": level, "onsets a second": onset_rate(threshold)}
     count = next(iter(sounds.values())).shape[1] // size
     rows: list[list[Cell]] = []
     for what, measure in measures.items():
@@ -105,52 +134,27 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
     return Table(header, rows, caption)
 
 
-def seams(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int, seconds: Mapping[str, float]) -> Table:
-    """The roughness where segments meet and half-way between these, and the time that each sampler takes.
-
-    A mean over a few positions scatters less than the value at one, and so has another median. Real sounds, in which
-    nothing meets, are measured at as many positions as the others have seams, spread evenly.
-    """
-    size, roughness = real.shape[1], lambda x, at: float(np.median(audio.seam_roughness(x, at)))
-    length = next(iter(sounds.values())).shape[1]
-    at_seams, between = list(range(size, length - 1, size)), list(range(size // 2, length - 1, size))[1:]
-    spread = np.linspace(0, size, len(at_seams) + 2)[1:-1].astype(int).tolist()
-    loud = real[np.abs(np.diff(real, n=2)).max(-1) > 0]
-    rows: list[list[Cell]] = [["real", roughness(loud, spread), None, None]]
-    for name, x in sounds.items():
-        rows.append([name, roughness(x, at_seams), roughness(x, between), seconds[name]])
-    caption = (
-        f"roughness: the median over sounds of the energy of the second difference, at {len(at_seams)} multiples of "
-        f"{size / rate:.3f} s and half-way between them, over that everywhere; real: at {len(spread)} positions"
-    )
-    return Table(["", "roughness at seams", "half-way between", "seconds a second of sound"], rows, caption)
-
-
 def check(config: Config) -> None:
     """Validates that the run has frames with levels of their own, and no map, which would have to be as long."""
     require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
     for name in ("map", "vector", "tokens"):
         chosen, allowed = config.conditions[name].name, "none: the sounds are conditioned on their class alone"
         require(chosen == "none", f"conditions.{name}.name", chosen, allowed)
-    if not np.isfinite(_HISTORY_SCALE.value):
-        raise ConfigError(f"--history_scale={_HISTORY_SCALE.value}: must be finite")
 
 
 def main(config: Config) -> Path:
-    drawing.check_results(Sounds, config, _WORKDIR.value)
+    runs.check_results(Sounds, config, _WORKDIR.value)
     check(config)
-    scales = (config.sampling.guidance_scale,)
-    run, workdir = drawing.open_kind(Sounds, config, _WORKDIR.value, _STEP.value, scales)
-    size, rate = run.model.shape[0], run.dataset.sample_rate
-    crop, frames, num = long_sounds.window_of(run), _TIMES.value * size, _NUM.value
+    run, workdir = runs.open_kind(Sounds, config, _WORKDIR.value, _STEP.value, (config.sampling.guidance_scale,))
+    size, rate, times, num = run.model.shape[0], run.dataset.sample_rate, _TIMES.value, _NUM.value
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
-    rolling = long_sounds.Rolling(_CONTEXT.value, _CHUNK.value, _STABILISATION.value, _HISTORY_SCALE.value)
-    of_windows = np.repeat(labels, windows.num_windows(frames, size, size // 2))
+    rolling = Rolling(_CONTEXT.value, _CHUNK.value, _STABILISATION.value)
+    of_windows = np.repeat(labels, windows.num_windows(times * size, size, size // 2))
     draws = {
-        "roll-out": (long_sounds.make_roll_out(config, run, num, frames, rolling), labels),
-        "blended windows": (long_sounds.make_blended(config, run, num, frames, size // 2), of_windows),
+        "roll-out": (make_roll_out(config, run, num, times * size, rolling), labels),
+        "blended windows": (long_sounds.make_blended(config, run, num, times * size, size // 2), of_windows),
     }
-    decode = jax.jit(run.dataset.of_length(_TIMES.value * crop).to_sound)
+    decode = jax.jit(run.dataset.of_length(times * run.dataset.length).to_sound)
     sounds, seconds = {}, {}
     with progress.Progress(len(draws), batch_size=num, label="roll_out") as bar:
         for i, (name, (draw, of_each)) in enumerate(draws.items()):
@@ -158,19 +162,21 @@ def main(config: Config) -> Path:
             compiled = jax.jit(draw).lower(*given).compile()
             began = time.monotonic()
             x = jax.block_until_ready(compiled(*given))
-            seconds[name] = (time.monotonic() - began) / (num * _TIMES.value * crop / rate)
+            seconds[name] = (time.monotonic() - began) / (num * times * run.dataset.length / rate)
             sounds[name] = check_samples(np.asarray(decode(x)), sampler_of(config), "sounds")
             bar.update(1 + i)
-    real = run.dataset.real(run.dataset.test)[: max(num, 200)]
-    tables = [drift(real, sounds, rate), seams(real, sounds, rate, seconds)]
-    out = workdir / "roll_out"
-    names = run.dataset.named(labels[:SHOWN])
-    widgets = audio_widgets(out, {k: x[:SHOWN] for k, x in sounds.items()}, rate, row_labels=names)
+    real, out = run.dataset.real(run.dataset.test)[: max(num, 200)], workdir / "roll_out"
+    tables = [drift(real, sounds, rate), row_table(seconds, "seconds of computing for a second of sound")]
     write_results(out / "rows.json", [row for table in tables for row in table.records()])
-    sections = [*tables, Heading("Sounds"), widgets]
-    report = write_report(out / "report.html", "scorekit: long sounds", {**facts(run), **rolling._asdict()}, sections)
-    print(tables_as_text(tables))
-    return report
+    return runs.write_sound_report(
+        out / "report.html",
+        "scorekit: long sounds",
+        {**facts(run), **rolling._asdict()},
+        tables,
+        {name: x[:SHOWN] for name, x in sounds.items()},
+        rate,
+        row_labels=run.dataset.named(labels[:SHOWN]),
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Prints a table, and writes ``vocoder.html`` with audio widgets, ``vocoder.json``
 ``workdir/vocoder``.
 """
 
+import time
 from pathlib import Path
 
 import jax
@@ -25,74 +26,96 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
-from experiments.projects.audio.sound.drawing import check_results, open_kind
-from experiments.projects.audio.sound.sound_report import write_sound_report
-from experiments.projects.audio.sound.vocoders import compare, griffin_lim, real_time_factor
+from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
+from experiments.reporting.tables import Table
 from experiments.tasks.diffusion.sampling import at_steps, make_sampler
 from experiments.tasks.latents.stages import for_full_sounds
 from experiments.tasks.task import facts
 from scorekit import audio
+from scorekit.typing import Array
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a vocoder's config.")
 _STEP, _SEED = shared.step(), shared.seed("Seed of the noise, and of Griffin-Lim's phases.")
 _STEPS = flags.DEFINE_list("steps", "6,100", "Numbers of sampling steps; the last is the full sampling.")
 _NUM = shared.count("num", 64, "Number of held-out sounds, evenly from the test set.")
 _SHOWN = shared.count("shown", 6, "Number of sounds with audio widgets.")
-_ITERATIONS = shared.count("iterations", 60, "Of Griffin and Lim.")
+ITERATIONS = 60
+"""Of Griffin and Lim."""
+
+
+def griffin_lim(key, features: audio.LogMel, encoded: Array, length: int) -> Array:
+    """Sounds from log-mel spectrograms without a model."""
+    magnitudes = audio.magnitude_from_mel(features.mel(encoded), features.bank)
+    return audio.griffin_lim(key, magnitudes, features.window, features.hop, length, iterations=ITERATIONS).x
+
+
+def real_time_factor(make, seconds: float) -> float:
+    """The shortest time of three runs after one that compiles, over the length of the sound."""
+    jax.block_until_ready(make())
+    times = []
+    for _ in range(3):
+        begin = time.monotonic()
+        jax.block_until_ready(make())
+        times.append(time.monotonic() - begin)
+    return min(times) / seconds
+
+
+def compare(sounds: dict[str, np.ndarray], truth: np.ndarray, rate: int, full: str, factors: dict[str, float]) -> Table:
+    """Both distances of every version to the truth and to the version ``full``, means over sounds."""
+    lsd = jax.jit(lambda x, y: audio.log_spectral_distance(x, y, rate).mean())
+    loss = jax.jit(lambda x, y: audio.multi_resolution_stft_loss(x, y, rate).mean())
+    rows = []
+    for name, x in sounds.items():
+        to_full = (None, None) if name == full else (float(lsd(x, sounds[full])), float(loss(x, sounds[full])))
+        rows.append([name, float(lsd(x, truth)), float(loss(x, truth)), *to_full, factors.get(name)])
+    header = ["", "LSD (dB)", "MR-STFT loss", "LSD to full (dB)", "MR-STFT loss to full", "real-time factor"]
+    caption = (
+        f"means over {len(truth)} held-out sounds at {rate} Hz; full is {full}; the real-time factor is the time of "
+        f"one sound over its length, below 1 faster than it plays"
+    )
+    return Table(header, rows, caption)
 
 
 def main(config: Config) -> Path:
     check_results(Sounds, config, _WORKDIR.value)
-    of_flow = config.task == "flow"
+    of_flow, name = config.task == "flow", config.conditions.map.name
     steps = [] if of_flow else shared.step_counts("steps", _STEPS.value, "6,100")
-    vocoders = ("log_mel", "mel_magnitudes")
-    require(
-        config.conditions.map.name in vocoders,
-        "conditions.map.name",
-        config.conditions.map.name,
-        f"{' or '.join(vocoders)}",
-    )
+    allowed = "log_mel or mel_magnitudes, which a vocoder is given"
+    require(name in ("log_mel", "mel_magnitudes"), "conditions.map.name", name, allowed)
     run, workdir = open_kind(Sounds, for_full_sounds(config), _WORKDIR.value, _STEP.value)
-    dataset = run.dataset
+    dataset, seed = run.dataset, _SEED.value
     part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
     truth, rate = dataset.real(part), dataset.sample_rate
-    features = audio.make_log_mel(
-        rate, **{k: v for k, v in config.conditions.map.items() if k != "name" and v is not None}
-    )
-    print(f"{len(truth)} held-out sounds of {truth.shape[1] / rate:.3f} s with step {run.step:,} …", flush=True)
+    fields = {field: value for field, value in config.conditions.map.items() if field != "name" and value is not None}
+    features, seconds = audio.make_log_mel(rate, **fields), truth.shape[1] / rate
+    print(f"{len(truth)} held-out sounds of {seconds:.3f} s with step {run.step:,} …", flush=True)
 
-    lim, seconds, iterations = f"Griffin-Lim, {_ITERATIONS.value} iterations", truth.shape[1] / rate, _ITERATIONS.value
-    sounds: dict[str, np.ndarray] = {}
-    factors: dict[str, float] = {}
+    lim = f"Griffin-Lim, {ITERATIONS} iterations"
     at = lambda count: make_sampler(at_steps(config, count), run.model, dataset, run.extras)
     samplers = {"flow": run.generate} if of_flow else {f"{count} steps": at(count) for count in steps}
     with progress.Progress(1 + len(samplers), batch_size=len(truth), label="vocode") as bar:
         encoded = features.encode(jnp.asarray(truth))
-        key = jax.random.key(_SEED.value)
-        phases = jax.jit(lambda encoded: griffin_lim(key, features, encoded, truth.shape[1], iterations))
-        sounds[lim] = np.asarray(phases(encoded))
-        factors[lim] = real_time_factor(lambda: phases(encoded[:1]), seconds)
-        sounds[f"{lim}, matched"] = np.asarray(
-            jax.jit(lambda x: audio.match_mel(x, features.mel(encoded), *features))(sounds[lim])
-        )
+        phases = jax.jit(lambda encoded: griffin_lim(jax.random.key(seed), features, encoded, truth.shape[1]))
+        sounds = {lim: np.asarray(phases(encoded))}
+        factors = {lim: real_time_factor(lambda: phases(encoded[:1]), seconds)}
         bar.update(1)
         for i, (full, generate) in enumerate(samplers.items()):
-            sounds[full] = generate(run.params, _SEED.value, given, 1.0)
+            sounds[full] = generate(run.params, seed, given, 1.0)
             one = jax.tree.map(lambda leaf: leaf[:1], given)
             factors[full] = real_time_factor(lambda g=generate, o=one: g(run.params, 0, o, 1.0), seconds)
             bar.update(2 + i)
-        sounds[f"{full}, other noise"] = generate(run.params, _SEED.value + 1, given, 1.0)
+        sounds[f"{full}, other noise"] = generate(run.params, seed + 1, given, 1.0)
     table, out = compare(sounds, truth, rate, full, factors), workdir / "vocoder"
-    values = {name: dict(zip(table.header[1:], row, strict=True)) for name, *row in table.rows}
-    write_results(out / "vocoder.json", values)
-    rows, summary = (
-        evenly(len(truth), _SHOWN.value),
-        {**facts(run), "seed": _SEED.value, "map": config.conditions.map.name},
+    write_results(
+        out / "vocoder.json", {row: dict(zip(table.header[1:], cells, strict=True)) for row, *cells in table.rows}
     )
-    shown = {name: x[rows] for name, x in {"held out": truth, **sounds}.items()}
-    path, labels = out / "vocoder.html", [*map(str, rows)]
-    return write_sound_report(path, "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels)
+    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "seed": seed, "map": name}
+    shown = {version: x[rows] for version, x in {"held out": truth, **sounds}.items()}
+    labels = [*map(str, rows)]
+    return write_sound_report(
+        out / "vocoder.html", "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.cli.endings import ProgramError
+from experiments.projects.audio.transcription.transcriber import HIGHEST, LOWEST
 from scorekit.data.midi import notes_of_roll
 from scorekit.data.phrases import FRAME_RATE, Note
 
@@ -31,20 +32,17 @@ def decode(
     onset: np.ndarray,
     frame: np.ndarray,
     velocity: np.ndarray,
-    lowest: int,
     onset_threshold: float = 0.3,
-    frame_threshold: float = 0.5,
     rate: float = FRAME_RATE,
 ) -> list[Note]:
-    """The notes of one sound, as in Onsets and Frames: every note has an onset, and lasts while its key is active.
+    """The notes of one sound, as in Onsets and Frames: every note has an onset, and lasts while its key is
+    active with probability 1/2 and more, or until it is struck again.
 
     Args:
       onset: probabilities of onsets, ``(T, pitches)``.
       frame: probabilities that a key is active, ``(T, pitches)``.
       velocity: velocities of onsets over 127, ``(T, pitches)``.
-      lowest: the MIDI pitch of the first key.
       onset_threshold: least probability of an onset, which is also a maximum over two frames to either side.
-      frame_threshold: a note ends before the first frame below it, or where its key is struck again.
       rate: frames to a second.
 
     Returns:
@@ -52,8 +50,8 @@ def decode(
 
     >>> onset, frame = np.zeros((6, 1)), np.array([[0.1, 0.9, 0.9, 0.8, 0.2, 0.1]]).T
     >>> onset[1:3, 0] = 0.9, 0.5
-    >>> decode(onset, frame, np.full((6, 1), 0.5), 60, rate=10)
-    [Note(pitch=60, velocity=64, start=0.1, end=0.4)]
+    >>> decode(onset, frame, np.full((6, 1), 0.5), rate=10)
+    [Note(pitch=36, velocity=64, start=0.1, end=0.4)]
     """
     around = np.pad(onset, [(2, 2), (0, 0)])
     before = np.maximum(around[:-4], around[1:-3])
@@ -61,10 +59,10 @@ def decode(
     peak = (onset >= onset_threshold) & (onset > before) & (onset >= after)
     notes = []
     for first, key in np.argwhere(peak):
-        ends = (frame[first + 1 :, key] < frame_threshold) | peak[first + 1 :, key]
+        ends = (frame[first + 1 :, key] < 0.5) | peak[first + 1 :, key]
         held = 1 + (int(np.argmax(ends)) if ends.any() else len(ends))
         strength = int(np.clip(round(127 * float(velocity[first, key])), 1, 127))
-        notes.append(Note(int(lowest + key), strength, float(first / rate), float((first + held) / rate)))
+        notes.append(Note(int(LOWEST + key), strength, float(first / rate), float((first + held) / rate)))
     return notes
 
 
@@ -79,25 +77,10 @@ def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRA
     if not played or not found:
         return dict.fromkeys(METRICS, float(not played and not found))
     precision, recall, f1, _ = _match(played, found, rate, offset_ratio=None)
-    times = np.arange(frames) / rate
     active = [_active(notes, frames, rate) for notes in (played, found)]
-    of_frames = mir_eval().multipitch.metrics(times, active[0], times, active[1])
-    ours, theirs = of_frames[0], of_frames[1]
-    frame = 2 * ours * theirs / (ours + theirs) if ours + theirs > 0 else 0.0
+    frame = 2 * np.sum(active[0] & active[1]) / max(np.sum(active[0]) + np.sum(active[1]), 1)
     values = (frame, f1, precision, recall, _match(played, found, rate)[2])
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
-
-
-def onset_f1(played: list[Note], found: list[Note], rate: float = FRAME_RATE) -> float:
-    """The onset F1 of :func:`scores` alone.
-
-    >>> a, b = Note(60, 80, 0.0, 0.5), Note(62, 80, 0.5, 1.0)
-    >>> round(onset_f1([a, b], [a]), 3)
-    0.667
-    """
-    if not played or not found:
-        return float(not played and not found)
-    return float(_match(played, found, rate, offset_ratio=None)[2])
 
 
 def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float | None]]:
@@ -114,10 +97,10 @@ def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float
     return found
 
 
-def played_notes(roll: np.ndarray, lowest: int, highest: int) -> list[Note]:
-    """The notes of a roll ``(T, 128)`` within a range of keys."""
+def played_notes(roll: np.ndarray) -> list[Note]:
+    """The notes of a roll ``(T, 128)`` within the keys of transcribers."""
     keys = np.zeros_like(roll)
-    keys[:, lowest : highest + 1] = roll[:, lowest : highest + 1]
+    keys[:, LOWEST : HIGHEST + 1] = roll[:, LOWEST : HIGHEST + 1]
     return notes_of_roll(keys)
 
 
@@ -136,10 +119,10 @@ def _intervals(notes: list[Note], rate: float) -> np.ndarray:
     return np.array([(note.start, max(note.end, note.start + 1 / rate)) for note in notes])
 
 
-def _active(notes: list[Note], frames: int, rate: float) -> list[np.ndarray]:
-    active: list[list[float]] = [[] for _ in range(frames)]
-    for note, hertz in zip(notes, _hertz(notes), strict=True):
+def _active(notes: list[Note], frames: int, rate: float) -> np.ndarray:
+    """Which of the 128 keys are down in each frame, ``(T, 128)``."""
+    active = np.zeros((frames, 128), bool)
+    for note in notes:
         first = round(note.start * rate)
-        for i in range(first, min(max(round(note.end * rate), first + 1), frames)):
-            active[i].append(hertz)
-    return [np.array(sorted(set(each))) for each in active]
+        active[first : max(round(note.end * rate), first + 1), note.pitch] = True
+    return active

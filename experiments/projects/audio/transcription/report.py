@@ -1,36 +1,33 @@
 """Transcriptions in reports: the metrics with standard errors, and sounds alongside their piano rolls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from experiments.projects.audio.transcription.note_metrics import TOLERANCE, mean_and_error
+from experiments.projects.audio.transcription.transcription import Measured
 from experiments.reporting.audio_widgets import write_sound
 from experiments.reporting.grids import ROLL, grid, roll
 from experiments.reporting.report import Sound, Sounds
 from experiments.reporting.tables import Table
 from scorekit.data.phrases import FRAME_RATE, Note
 
-Means = Mapping[str, tuple[float, float | None]]
-"""Metric -> its mean over phrases and the standard error, None for one phrase."""
 
-
-def transcription_table(parts: Mapping[str, Means], num: int, tolerance: float) -> Table:
-    """A row for each set of transcriptions of ``num`` phrases; ``tolerance`` of onsets, in seconds."""
+def transcription_table(parts: Mapping[str, Measured]) -> tuple[Table, dict[str, dict]]:
+    """A row for each set of transcriptions of the same phrases, with standard errors; and the same in numbers."""
+    means = {name: mean_and_error(part.rows) for name, part in parts.items()}
+    num = len(next(iter(parts.values())).rows)
     text = lambda mean, error: f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
-    rows = [[name, *(text(*each) for each in part.values())] for name, part in parts.items()]
+    rows = [[name, *(text(*each) for each in part.values())] for name, part in means.items()]
     over = f"means over {num} phrases and their standard errors" if num > 1 else "one phrase"
     caption = (
         f"{over}, by mir_eval: active keys of frames of {1000 / FRAME_RATE:g} ms; onsets within "
-        f"{1000 * tolerance:g} ms, ends within a fifth of the note or 50 ms"
+        f"{1000 * TOLERANCE:g} ms, ends within a fifth of the note or 50 ms"
     )
-    return Table(["", *next(iter(parts.values()))], rows, caption)
-
-
-def transcription_values(parts: Mapping[str, Means]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """The same in numbers, as for JSON."""
     as_dict = lambda part: {metric: {"mean": mean, "error": error} for metric, (mean, error) in part.items()}
-    return {name: as_dict(part) for name, part in parts.items()}
+    table = Table(["", *next(iter(means.values()))], rows, caption)
+    return table, {name: as_dict(part) for name, part in means.items()}
 
 
 def transcribed_widget(
@@ -43,11 +40,20 @@ def transcribed_widget(
 
 
 def transcription_widgets(
-    folder: Path, sounds: Mapping[int, np.ndarray], sample_rate: int, transcribed: Sequence, played: Sequence
+    folder: Path,
+    versions: Mapping[str, np.ndarray],
+    parts: Mapping[str, Measured],
+    sample_rate: int,
+    rows: Iterable[int],
 ) -> Sounds:
-    """Phrases by their row with their transcriptions over the notes that were played; written into ``folder``."""
-    rows = [
-        (f"phrase {i}", transcribed_widget(folder / str(i), x, sample_rate, transcribed[i], played[i]))
-        for i, x in sounds.items()
+    """Some phrases ``(N, L)`` in several versions, each with its transcription over the notes that were played."""
+    cells = lambda i: [
+        cell
+        for name, sounds in versions.items()
+        for cell in transcribed_widget(
+            folder / f"{i}_{name}", sounds[i], sample_rate, parts[name].found[i], parts[name].played[i]
+        )
     ]
-    return Sounds(("sound", "transcribed"), rows, "Notes that were found, and the outlines of those that were played.")
+    header = [cell for name in versions for cell in (name, f"{name}, transcribed")]
+    about = "Notes that were found, and the outlines of those that were played."
+    return Sounds(header, [(f"phrase {i}", cells(i)) for i in rows], about)

@@ -13,11 +13,9 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, rows_of
 from experiments.data.phrases import Phrases
 from experiments.projects.audio.transcription import note_metrics, transcriber, transcription
-from experiments.projects.audio.transcription import report as reporting
-from experiments.projects.audio.transcription.note_metrics import TOLERANCE, mean_and_error
-from experiments.reporting.report import Heading, Section
+from experiments.projects.audio.transcription.report import transcription_table, transcription_widgets
+from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
@@ -42,7 +40,7 @@ def build(config, dataset):
     transcriber.check(config, dataset)
     assert isinstance(dataset, Phrases)
     model = transcriber.build_transcriber(config, dataset.sample_rate)
-    prepare, loss = transcriber.make_prepare(model, config), transcriber.make_loss(model, config)
+    prepare, loss = transcriber.make_prepare(model), transcriber.make_loss(model)
     init = functools.partial(transcriber.init_params, model)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
     trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
@@ -60,13 +58,10 @@ open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
-    cpu, num = time.process_time(), config.evaluation.num_samples or transcriber.NUM_SAMPLES
-    found, chosen = transcription.trained(run.model, run.params, config), list[Section]()
+    cpu, num = time.process_time(), config.evaluation.num_samples
+    found = transcription.trained(run.model, run.params, config)
     if found.onset_threshold is None:
-        found, by_threshold = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
-        rows = [[f"{threshold:g}", value] for threshold, value in by_threshold.items()]
-        about = f"means over {min(num, run.dataset.examples)} training phrases; {found.onset_threshold:g} is used"
-        chosen = [Heading("Threshold of onsets"), Table(["threshold of onsets", "onset F1"], rows, about)]
+        found = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
     if asked.stem is None and distributed.is_first():
         kept = {"sample_rate": run.dataset.sample_rate, "onset_threshold": found.onset_threshold}
         write_results(workdir / transcription.FILE, kept)
@@ -76,15 +71,14 @@ def evaluate(config, run, workdir, asked: task.Asked):
         f"with noise {_NOISE_DB:g} dB below": transcription.measure(found, test, noise=_NOISE_DB),
     }
     folder = as_path(asked.figures(distributed.folder(workdir), "phrases"))
-    shown = config.evaluation.shown or transcriber.SHOWN
-    rows, first = evenly(len(test["x"]), shown), parts["held-out phrases"]
-    sounds = dict(zip(rows, run.dataset.real(rows_of(run.dataset.test, rows)), strict=True))
-    widgets = reporting.transcription_widgets(folder, sounds, run.dataset.sample_rate, first.found, first.played)
-    means = {name: mean_and_error(part.rows) for name, part in parts.items()}
+    shown, sounds = evenly(len(test["x"]), config.evaluation.shown), {"sound": run.dataset.real(test)}
+    transcribed = {"sound": parts["held-out phrases"]}
+    widgets = transcription_widgets(folder, sounds, transcribed, run.dataset.sample_rate, shown)
+    table, values = transcription_table(parts)
     return Findings(
-        reporting.transcription_values(means),
-        [reporting.transcription_table(means, len(first.rows), TOLERANCE)],
+        values,
+        [table],
         {"threshold of onsets": found.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
-        further=[Heading("Transcriptions"), widgets, *chosen],
+        further=[Heading("Transcriptions"), widgets],
         title="transcriber",
     )

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from experiments.cli.config import Config, require_field
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
+from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.phrases import Phrases
 from experiments.models.run_files import EVALUATED, check_average
@@ -27,6 +27,8 @@ from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
+LOWEST, HIGHEST = 36, 84
+"""The keys that are transcribed, MIDI pitches: those of the phrases."""
 BINS = 3
 """Bins of the spectrogram to a semitone."""
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
@@ -74,21 +76,17 @@ class PitchSpectrogram(NamedTuple):
         return gain * (np.log(10.0) / 20.0 / _LOG_STD)
 
 
-def pitch_spectrogram(
-    sample_rate: float, hop: int, lowest: int, highest: int, windows: tuple[float, ...]
-) -> PitchSpectrogram:
+def pitch_spectrogram(sample_rate: float, hop: int, windows: tuple[float, ...]) -> PitchSpectrogram:
     """Spectrograms whose bins reach from the lowest to the highest of ``HARMONICS`` of the keys.
 
     Args:
       sample_rate: sample rate in Hz; filters above half of it are 0.
       hop: samples from one frame to the next.
-      lowest: the lowest key, a MIDI pitch.
-      highest: the highest key.
       windows: lengths of Hann windows in seconds, rounded to a power of 2 in samples.
     """
     shift = harmonic_shifts()
-    count = (highest - lowest + 1) * BINS + shift[-1] - shift[0]
-    pitch = lowest + (np.arange(count) + shift[0] - BINS // 2) / BINS
+    count = (HIGHEST - LOWEST + 1) * BINS + shift[-1] - shift[0]
+    pitch = LOWEST + (np.arange(count) + shift[0] - BINS // 2) / BINS
     centre = 440.0 * 2.0 ** ((pitch - 69) / 12)
     shapes, banks = [], []
     for seconds in windows:
@@ -166,9 +164,29 @@ class OnsetsAndFrames(nn.Module):
         return nn.Conv(self.channels, (3, 3), kernel_dilation=(dilation, 1), name=name)(h)
 
 
-NUM_SAMPLES, SHOWN = 100, 4
 _KNOTS = 6
 """Knots of the random filter, evenly over the pitches."""
+_ONSET, _VELOCITY = 2.0, 5.0
+"""Weights of the cross-entropy of onsets and of the squared error of velocities; active keys have weight 1."""
+
+
+class Augmentation(NamedTuple):
+    """How the sounds of training are changed at random.
+
+    Attributes:
+      gain: sounds are attenuated by up to so many decibels.
+      noise: the lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60.
+      filter: standard deviation of the random gains of a filter, in decibels; it is smooth over pitch.
+      delay: sounds begin after up to so many seconds of silence.
+    """
+
+    gain: float = 20.0
+    noise: float = 15.0
+    filter: float = 3.0
+    delay: float = 0.25
+
+
+AUGMENTATION = Augmentation()
 
 
 class Transcriber(NamedTuple):
@@ -176,41 +194,24 @@ class Transcriber(NamedTuple):
 
     module: OnsetsAndFrames
     spectrogram: PitchSpectrogram
-    lowest: int
     sample_rate: int
 
 
 FIELDS = Section(
     transcriber=Section(
-        lowest=Field(36, Count(16, 111), "The lowest key that is transcribed, a MIDI pitch."),
-        highest=Field(84, Count(16, 111), "The highest key."),
         channels=Field(32, Count(1, 2**16), "Of the hidden layers, for each key and pair of frames."),
         blocks=Field(3, Count(0, 1024), "Residual blocks before the heads."),
         windows=Field((0.512, 0.128), Each(Between(1 / FRAME_RATE, SECONDS), least=1), """
             Windows of the spectrograms, in seconds: a long one separates keys, a short one places onsets. At least a
             frame, 16 ms, and at most a phrase."""),
     ),
-    loss=Section(
-        onset=Field(2.0, POSITIVE, "Weight of the cross-entropy of onsets; that of active keys has weight 1."),
-        velocity=Field(5.0, NON_NEGATIVE, "Weight of the squared error of the velocities of onsets, over 127."),
-    ),
-    augmentation=Section(
-        gain=Field(20.0, NON_NEGATIVE, "Sounds are attenuated by up to so many decibels."),
-        noise=Field(15.0, Between(-60, 60), """
-            The lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60."""),
-        filter=Field(3.0, NON_NEGATIVE, """
-            Standard deviation of the random gains of a filter, in decibels; it is smooth over pitch."""),
-        delay=Field(0.25, NON_NEGATIVE, "Sounds begin after up to so many seconds of silence."),
-    ),
     evaluation=Section(
         onset_threshold=Field(None, Between(0, 1, "both"), """
             A note begins where the probability of an onset has a maximum of at least this value; null: the one that is
             best on training phrases, which the run chooses at its end."""),
-        frame_threshold=Field(0.5, Between(0, 1, "both"), """
-            A note ends where the probability of its key being active falls below this value."""),
-        num_samples=Field(None, Count(2, 10**8), f"""
-            Held-out phrases that are transcribed, and training phrases for the threshold; None is {NUM_SAMPLES}."""),
-        shown=Field(None, Count(1, 10**6), f"Phrases with audio widgets; None is {SHOWN}."),
+        num_samples=Field(100, Count(2, 10**8), """
+            Held-out phrases that are transcribed, and training phrases for the threshold."""),
+        shown=Field(4, Count(1, 10**6), "Phrases with audio widgets."),
         ema=EVALUATED.but("0.99"),
     ),
 )  # fmt: skip
@@ -225,18 +226,14 @@ def check(config: Config, dataset: Dataset) -> None:
     must("data.crop", options.crop is None, allowed)
     allowed = "None: a transcriber has a spectrogram of its own, transcriber.windows"
     must("data.representation.name", options.representation.name is None, allowed)
-    highest = config.transcriber.highest
-    must("transcriber.lowest", config.transcriber.lowest <= highest, f"at most transcriber.highest={highest}")
     check_average(config, "evaluation.ema")
 
 
 def build_transcriber(config: Config, sample_rate: int) -> Transcriber:
     """Puts the parts of the config together."""
-    options = config.transcriber
-    lowest, highest, hop = options.lowest, options.highest, round(sample_rate / FRAME_RATE)
-    module = OnsetsAndFrames(highest - lowest + 1, options.channels, options.blocks)
-    spectrogram = pitch_spectrogram(sample_rate, hop, lowest, highest, tuple(options.windows))
-    return Transcriber(module, spectrogram, lowest, sample_rate)
+    options, hop = config.transcriber, round(sample_rate / FRAME_RATE)
+    module = OnsetsAndFrames(HIGHEST - LOWEST + 1, options.channels, options.blocks)
+    return Transcriber(module, pitch_spectrogram(sample_rate, hop, tuple(options.windows)), sample_rate)
 
 
 def init_params(built: Transcriber, key: Key) -> PyTree:
@@ -245,9 +242,11 @@ def init_params(built: Transcriber, key: Key) -> PyTree:
     return jax.jit(built.module.init)(key, x)
 
 
-def make_prepare(built: Transcriber, config: Config) -> Callable[[Key, Mapping[str, Any]], dict[str, Array]]:
+def make_prepare(
+    built: Transcriber, options: Augmentation = AUGMENTATION
+) -> Callable[[Key, Mapping[str, Any]], dict[str, Array]]:
     """``(key, batch) -> batch``: augmented spectrograms and the keys of the roll, ``velocity / 127``."""
-    hop, options = built.spectrogram.hop, config.augmentation
+    hop = built.spectrogram.hop
     most = round(options.delay * FRAME_RATE)
 
     def delayed(x: Array, steps: Array) -> Array:
@@ -258,15 +257,15 @@ def make_prepare(built: Transcriber, config: Config) -> Callable[[Key, Mapping[s
         for_delay, for_gain, for_snr, for_noise, for_filter = jax.random.split(key, 5)
         sound = audio.pcm_to_float(jnp.asarray(batch["x"]))
         num, length = sound.shape
-        roll = jnp.asarray(batch["roll"], jnp.float32)[..., built.lowest : built.lowest + built.module.pitches] / 127.0
+        roll = jnp.asarray(batch["roll"], jnp.float32)[..., LOWEST : HIGHEST + 1] / 127.0
         delay = jax.random.randint(for_delay, (num,), 0, most + 1)
         blocks = sound.reshape(num, length // hop, hop)
         sound, roll = jax.vmap(delayed)(blocks, delay).reshape(num, length), jax.vmap(delayed)(roll, delay)
         gain = -jax.random.uniform(for_gain, (num, 1), maxval=options.gain)
         snr = jax.random.uniform(for_snr, (num, 1), minval=options.noise, maxval=60.0)
         rms = jnp.sqrt(jnp.mean(sound**2, axis=1, keepdims=True))
-        noise = rms * decibels(-snr) * jax.random.normal(for_noise, sound.shape)
-        x = built.spectrogram.encode(decibels(gain) * (sound + noise))
+        noise = rms * 10 ** (-snr / 20) * jax.random.normal(for_noise, sound.shape)
+        x = built.spectrogram.encode(10 ** (gain / 20) * (sound + noise))
         knots = options.filter * jax.random.normal(for_filter, (num, _KNOTS))
         at = jnp.linspace(0.0, _KNOTS - 1.0, x.shape[2])
         gains = jax.vmap(lambda knot: jnp.interp(at, jnp.arange(_KNOTS), knot))(knots)
@@ -275,23 +274,17 @@ def make_prepare(built: Transcriber, config: Config) -> Callable[[Key, Mapping[s
     return prepare
 
 
-def decibels(level: Array) -> Array:
-    """The factor of an amplitude."""
-    return 10.0 ** (level / 20.0)
-
-
 def onsets(roll: Array) -> Array:
     """Where notes begin in rolls ``(B, T, pitches)``, as booleans: a key is struck again where its velocity changes."""
     before = jnp.pad(roll, [(0, 0), (1, 0), (0, 0)])[:, :-1]
     return (roll > 0) & (roll != before)
 
 
-def make_loss(built: Transcriber, config: Config):
+def make_loss(built: Transcriber):
     """``(params, prepared batch) -> (loss of each example, its terms)``, in nats for each frame.
 
     The frames beside an onset have the target 1/2.
     """
-    weights = config.loss
 
     def loss(params, batch):
         keys = cast(Keys, built.module.apply(params, batch["x"]))
@@ -303,7 +296,7 @@ def make_loss(built: Transcriber, config: Config):
         onset = summed(optax.sigmoid_binary_cross_entropy(keys.onset, near))
         frame = summed(optax.sigmoid_binary_cross_entropy(keys.frame, (roll > 0).astype(jnp.float32)))
         velocity = summed(start * jnp.square(keys.velocity - roll))
-        value = weights.onset * onset + frame + weights.velocity * velocity
+        value = _ONSET * onset + frame + _VELOCITY * velocity
         return value, {"train/onset": onset, "train/frame": frame, "train/velocity": velocity}
 
     return loss

@@ -1,7 +1,7 @@
 """A trained transcriber, applied to sounds of any length, and measured on phrases whose notes are known."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,11 @@ class Trained(NamedTuple):
       built: the network and its spectrograms.
       predict: sounds ``(B, L)`` to probabilities and velocities, :class:`Keys` of numpy arrays.
       onset_threshold: least probability of an onset; None before one is chosen.
-      frame_threshold: least probability of a key that is active.
     """
 
     built: transcriber.Transcriber
     predict: Callable[[np.ndarray], Keys]
     onset_threshold: float | None
-    frame_threshold: float
 
     @property
     def context(self) -> int:
@@ -82,7 +80,7 @@ def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> T
         return Keys(jax.nn.sigmoid(keys.onset), jax.nn.sigmoid(keys.frame), keys.velocity)
 
     in_batches = lambda sounds: Keys(*in_blocks(predict, sounds, min(len(sounds), _BATCH)))
-    return Trained(built, in_batches, config.evaluation.onset_threshold, config.evaluation.frame_threshold)
+    return Trained(built, in_batches, config.evaluation.onset_threshold)
 
 
 def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
@@ -127,14 +125,7 @@ def decode(found: Trained, keys: Keys, onset_threshold: float | None = None) -> 
     onset = found.onset_threshold if onset_threshold is None else onset_threshold
     assert onset is not None
     check_samples(np.asarray(keys.onset), "the transcriber", "probabilities")
-    given = found.built.lowest, onset, found.frame_threshold
-    return [note_metrics.decode(*each, *given) for each in zip(*keys, strict=True)]
-
-
-def played(found: Trained, rolls: Iterable[np.ndarray]) -> list[list[Note]]:
-    """The notes of rolls ``(T, 128)`` within the keys of the transcriber."""
-    lowest, highest = found.built.lowest, found.built.lowest + found.built.module.pitches - 1
-    return [note_metrics.played_notes(np.asarray(roll), lowest, highest) for roll in rolls]
+    return [note_metrics.decode(*each, onset) for each in zip(*keys, strict=True)]
 
 
 class Measured(NamedTuple):
@@ -151,25 +142,24 @@ def measure(found: Trained, part: Batch, *, noise: float | None = None) -> Measu
     if noise is not None:
         rms = np.sqrt(np.mean(x**2, axis=1, keepdims=True)) * 10 ** (-noise / 20)
         x += (rms * np.random.default_rng(0).normal(size=x.shape)).astype(np.float32)
-    return compare(played(found, part["roll"]), decode(found, found.predict(x)), [len(roll) for roll in part["roll"]])
+    return compare(part["roll"], decode(found, found.predict(x)))
 
 
-def compare(played: list[list[Note]], found: list[list[Note]], frames: list[int]) -> Measured:
-    """How transcriptions compare with what was played; each sound has so many frames."""
-    return Measured(played, found, [note_metrics.scores(*each) for each in zip(played, found, frames, strict=True)])
+def compare(rolls: np.ndarray, found: list[list[Note]]) -> Measured:
+    """How transcriptions compare with the rolls ``(N, T, 128)`` that were played."""
+    played = [note_metrics.played_notes(roll) for roll in rolls]
+    rows = [note_metrics.scores(*each, rolls.shape[1]) for each in zip(played, found, strict=True)]
+    return Measured(played, found, rows)
 
 
-def choose_threshold(found: Trained, training: Batch) -> tuple[Trained, dict[float, float]]:
-    """The transcriber with the threshold of the largest mean onset F1 on these phrases, and the F1 of all.
+def choose_threshold(found: Trained, training: Batch) -> Trained:
+    """The transcriber with the threshold of the largest mean onset F1 on these phrases, the first of equals.
 
     They are training phrases: no held-out phrase has a part in the choice.
     """
     keys = found.predict(np.asarray(audio.pcm_to_float(jnp.asarray(training["x"]))))
-    notes_played = played(found, training["roll"])
     values = {}
     for threshold in THRESHOLDS:
-        notes = decode(found, keys, threshold)
-        each = [note_metrics.onset_f1(*pair) for pair in zip(notes_played, notes, strict=True)]
-        values[threshold] = float(np.mean(each))
-    best = max(values, key=lambda threshold: values[threshold])  # the first of equals
-    return found._replace(onset_threshold=best), values
+        rows = compare(training["roll"], decode(found, keys, threshold)).rows
+        values[threshold] = float(np.mean([row["onset F1"] for row in rows]))
+    return found._replace(onset_threshold=max(values, key=lambda threshold: values[threshold]))

@@ -9,26 +9,26 @@ import numpy as np
 
 from experiments import data
 from experiments.cli import distributed
-from experiments.data.dataset import evenly, rows_of
+from experiments.data.dataset import Batch, evenly, rows_of
 from experiments.models.samples import check_samples
 from experiments.projects.audio import note_evaluators
 from experiments.projects.audio.translation import translation
-from experiments.projects.audio.translation.timbre import FAMILY, compare
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import Table, metrics_table
+from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
+from scorekit import audio
 from scorekit.io import as_path
 
 FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
-FURTHER = 3
-"""Families from a note's own to the one that it is translated to."""
+FAMILY, FURTHER = 8, 3
+"""Instruments of a family of General MIDI, and families from a note's own to the one that it is translated to."""
 load, resolve, train = data.build, task.unchanged, task.train
 drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
@@ -46,6 +46,31 @@ def build(config, dataset):
 open_run = functools.partial(task.open_run, load, build)
 
 
+def compare(
+    evaluators: note_evaluators.NoteEvaluators,
+    sounds: dict[str, np.ndarray],
+    batch: Batch,
+    targets: np.ndarray,
+    rate: int,
+) -> tuple[dict[str, dict[str, float | None]], str]:
+    """Metrics by the name of the sounds, and a caption: whether the pitch is kept, of notes with a clear pitch on both
+    sides, and the predicted family."""
+    clear = np.isin(batch["instrument"], evaluators.clear) & np.isin(targets, evaluators.clear)
+    rows = {}
+    for name, x in sounds.items():
+        family = evaluators.family.predict(note_evaluators.family_features(x, rate))
+        pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
+        distance = np.mean(audio.log_spectral_distance(x, sounds["held out"], rate))
+        rows[name] = {
+            "pitch kept": float(np.mean(pitch)) if len(pitch) else None,
+            "own family predicted": float(np.mean(family == batch["instrument"] // FAMILY)),
+            "target family predicted": float(np.mean(family == targets // FAMILY)),
+            "LSD to the note (dB)": None if name == "held out" else float(distance),
+        }
+    of_clear = f"pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
+    return rows, f"{len(targets)} notes; {of_clear}"
+
+
 def evaluate(config, run, workdir, asked: task.Asked):
     built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
     batch = rows_of(dataset.test, evenly(len(dataset.test["x"]), options.num_samples))
@@ -57,29 +82,24 @@ def evaluate(config, run, workdir, asked: task.Asked):
         check_samples(sounds[name], f"the run in {workdir}", name)
     phased = "translation, phase of the note"
     sounds[phased] = translation.with_phase_of(sounds["held out"], sounds["translation"])
-    train = dataset.train
+    train, rate = dataset.train, dataset.sample_rate
     labels = {name: train[name] for name in ("instrument", "family", "pitch")}
-    evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), labels, dataset.sample_rate)
-    labelled = {**batch, "label": batch["instrument"]}
-    table = metrics_table(*compare(evaluators, sounds, labelled, targets, dataset.sample_rate))
-    probes = translation.family_in_latents(built, params)
-    about = (
-        f"Accuracy of a linear probe of {dataset.num_classes} families, of means and deviations over time, held out."
-    )
+    evaluators = note_evaluators.fit_note_evaluators(dataset.real(train), labels, rate)
+    table = metrics_table(*compare(evaluators, sounds, batch, targets, rate))
     shown = evenly(len(targets), options.shown)
     own, other = dataset.named(batch["label"]), dataset.named(targets // FAMILY)
     folder = as_path(asked.figures(distributed.folder(workdir), "translations"))
     widgets = audio_widgets(
         folder,
         {name: x[shown] for name, x in sounds.items()},
-        dataset.sample_rate,
+        rate,
         row_labels=[f"{own[i]} as {other[i]}, pitch {batch['pitch'][i]}" for i in shown],
         caption="Held-out notes, decoded by the decoder of their own family and of another one.",
     )
     return Findings(
-        {"translation": table.records(), "family": probes},
-        [table, Table(["family read from", "accuracy"], [list(row) for row in probes.items()], about)],
-        {"family in the latents": probes["latents"]},
+        {"translation": table.records()},
+        [table],
+        {},
         pictures=[Heading("Translations"), widgets],
         heading="Pitch and family",
         title="translation",

@@ -14,13 +14,11 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.notes import Notes
 from experiments.models.run_files import EVALUATED, check_average
-from scorekit import audio, metrics
+from scorekit import audio
 from scorekit.arguments import Count
 from scorekit.networks import TranslationNetwork, reverse_gradient
 from scorekit.typing import Array, Key, PyTree
 
-PROBED = 2000
-"""Most examples that the probe of families is fitted to."""
 FIELDS = Section(
     translation=Section(
         channels=Field(128, Count(1, 2**16), "Width of the hidden layers of encoder, decoders and classifier."),
@@ -128,18 +126,3 @@ def with_phase_of(note: np.ndarray, sounds: np.ndarray) -> np.ndarray:
     transform = lambda x: audio.stft(jnp.asarray(x, jnp.float32), window, hop)
     spectrum = audio.from_polar(audio.magnitude(transform(sounds)), audio.phase(transform(note)))
     return np.asarray(audio.istft(spectrum, window, hop, sounds.shape[1]))
-
-
-def family_in_latents(built: Translation, params: PyTree) -> dict[str, float]:
-    """The accuracy of a new linear probe of the family, of means and deviations over time: of latents and of frames."""
-    parts = [
-        {name: part[name][:PROBED] for name in ("x", "label")} for part in (built.dataset.train, built.dataset.test)
-    ]
-    frames = lambda x: np.asarray(in_blocks(jax.jit(built.dataset.to_model), x, min(64, len(x))))
-    found = {}
-    for name, read in {"frames": frames, "latents": functools.partial(encode, built, params)}.items():
-        values = [read(part["x"]) for part in parts]
-        train, test = (np.concatenate([z.mean(1), z.std(1)], axis=1) for z in values)
-        probe = metrics.fit_linear_probe(train, parts[0]["label"], built.dataset.num_classes)
-        found[name] = metrics.probe_accuracy(probe, test, parts[1]["label"])
-    return found

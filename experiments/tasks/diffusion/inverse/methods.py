@@ -59,10 +59,10 @@ def check_applicable(task_name: str, task: Task, method: str) -> None:
 
 
 def fits(task: Task, method: str) -> bool:
-    """Whether the method can solve the task: mmps linearises at each estimate, and dps needs the gradient alone."""
+    """Whether the method can solve the task: dps needs the gradient of the operator alone."""
     if method == "repaint":
         return task.keep is not None
-    return task.linear or method == "dps" or (method == "mmps" and task.nearly_linear)
+    return task.linear or method == "dps"
 
 
 def restore(

@@ -20,14 +20,12 @@ class Task(NamedTuple):
       picture: ``y -> image`` of the shape of x0, for display.
       keep: the mask, where the operator is one.
       linear: whether it is linear, at least piecewise.
-      nearly_linear: whether, if it is not, its linearisation at an estimate is as good as the estimate.
     """
 
     operator: operators.Operator
     picture: Callable[[np.ndarray], np.ndarray]
     keep: np.ndarray | None = None
     linear: bool = True
-    nearly_linear: bool = False
 
 
 def _hidden(rows: slice, columns: slice, shape) -> Task:

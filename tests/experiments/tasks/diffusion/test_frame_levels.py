@@ -10,7 +10,7 @@ from experiments import data as data_sets
 from experiments.configs.phrases import phrases_forcing
 from experiments.data.builders import sets
 from experiments.data.builders.sets import LabelledSounds
-from experiments.projects.audio.sound import long_sounds, roll_out
+from experiments.projects.audio.sound import roll_out
 from experiments.tasks.diffusion.checks import check
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
@@ -88,7 +88,7 @@ def test_a_causal_network_is_trained_and_rolls_out(songs, name):
     plain = predict(x, t)
     np.testing.assert_allclose(changed[:, :8], plain[:, :8], atol=1e-5)
     assert np.abs(changed[:, 8:] - plain[:, 8:]).max() > 1e-3
-    draw = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, long_sounds.Rolling(context=8, chunk=4)))
+    draw = jax.jit(roll_out.make_roll_out(config, run, 2, 3 * FRAMES, roll_out.Rolling(context=8, chunk=4)))
     found = draw(run.params, jax.random.key(0), {"labels": np.array([0, 1], np.int32)})
     assert np.isfinite(found).all()
 
@@ -96,13 +96,13 @@ def test_a_causal_network_is_trained_and_rolls_out(songs, name):
 @pytest.mark.slow
 def test_long_sounds_by_roll_out_are_as_long_as_asked_and_depend_on_their_labels(run):
     config, labels = SMALL, np.array([0, 1], np.int32)
-    rolling = long_sounds.Rolling(context=8, chunk=4, stabilisation=0.05, history_scale=1.5)
-    draw = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, rolling))
+    rolling = roll_out.Rolling(context=8, chunk=4, stabilisation=0.05)
+    draw = jax.jit(roll_out.make_roll_out(config, run, 2, 3 * FRAMES, rolling))
     found = {c: np.asarray(draw(run.params, jax.random.key(0), {"labels": labels * c})) for c in (0, 1)}
     assert found[0].shape == (2, 3 * FRAMES, 128)
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-5)
     assert np.abs(found[0][1] - found[1][1]).max() > 1e-4
-    other = jax.jit(long_sounds.make_roll_out(config, run, 2, 3 * FRAMES, rolling._replace(chunk=8)))
+    other = jax.jit(roll_out.make_roll_out(config, run, 2, 3 * FRAMES, rolling._replace(chunk=8)))
     again = np.asarray(other(run.params, jax.random.key(0), {"labels": labels}))
     np.testing.assert_allclose(again[:, :8], found[1][:, :8], atol=1e-5)  # the first context is drawn at once
     assert np.abs(again[:, 8:] - found[1][:, 8:]).max() > 1e-3
@@ -121,7 +121,7 @@ def test_the_benchmark_prints_both_samplers(program, tmp_path, capsys):
     give(num=2, times=2, context=8, chunk=8)
     program.main(SMALL)
     text = capsys.readouterr().out
-    for expected in ("level, dB: roll-out", "onsets a second: blended windows", "roughness at seams", "segment 2"):
+    for expected in ("level, dB: roll-out", "onsets a second: blended windows", "seconds of computing", "segment 2"):
         assert expected in text
     assert (tmp_path / "roll_out" / "report.html").exists()
 
@@ -137,7 +137,6 @@ def test_statistics_of_segments_find_drift():
     assert rows["level, dB: fading"]["standard error"] < 1e-3  # both fade by the same
     np.testing.assert_allclose(rows["level, dB: fading"]["drift"], -20, atol=0.1)
     np.testing.assert_allclose(rows["onsets a second: steady"]["segment 2"], 4, atol=1)
-    assert rows["chroma entropy, bits: steady"]["real"] < 2.5  # of noise 3.6
 
 
 def test_the_drift_has_the_standard_error_of_the_differences_of_each_sound():
@@ -147,16 +146,3 @@ def test_the_drift_has_the_standard_error_of_the_differences_of_each_sound():
     table = roll_out.drift(real, {"x": x}, RATE)
     level = dict(zip(table.header, table.rows[0], strict=True))
     np.testing.assert_allclose([level["drift"], level["standard error"]], [-6, 6 / 3**0.5], rtol=1e-4)
-
-
-def test_real_sounds_are_measured_at_as_many_places_as_there_are_seams():
-    """Noise is as rough anywhere: the medians agree, though a single place would have the median of a square."""
-    rng = np.random.default_rng(0)
-    real, x = rng.normal(size=(800, 400)), rng.normal(size=(400, 3200))
-    clicks = x + 0.0
-    clicks[:, 400::400] += 20.0
-    table = roll_out.seams(real, {"noise": x, "clicks": clicks}, RATE, {"noise": 1.0, "clicks": 2.0})
-    found = {row[0]: row[1:] for row in table.rows}
-    np.testing.assert_allclose([found["real"][0], *found["noise"][:2]], 0.92, atol=0.09)
-    assert found["clicks"][0] > 5 * found["clicks"][1]
-    assert found["clicks"][2] == 2.0

@@ -9,7 +9,6 @@ import pytest
 from programs import changed, error_of, fails, given, succeeds
 
 from experiments import tasks
-from experiments.projects.audio.music import levels
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.sequences import model as sequences
 
@@ -83,15 +82,3 @@ def test_levels_and_runs_that_do_not_fit_are_named(runs):
     ):
         flags = f"--workdir={runs}/{level}", f"--config.sampling.coarser={runs}/{coarser}"
         assert words in fails("sample", *flags, at_once=False)
-
-
-def test_errors_of_ratios_and_distances_of_structure():
-    rng = np.random.default_rng(0)
-    power = rng.uniform(1, 2, 400)
-    value, error = levels.ratio(0.5 * power + 0.1 * rng.normal(size=400), power)
-    assert abs(value - 0.5) < 4 * error
-    assert error == pytest.approx(0.1 / 1.5 / 20, rel=0.35)
-    sounds = 0.1 * rng.normal(size=(40, 16384))
-    same, other = levels.structure(sounds, sounds, 4000), levels.structure(2 * sounds, sounds, 4000)
-    assert all(each.value < 1e-2 for each in same.values())
-    assert other["timbre"].value > 1

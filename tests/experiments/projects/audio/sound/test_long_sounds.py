@@ -11,7 +11,7 @@ from experiments import data as data_sets
 from experiments.cli.config import ConfigError
 from experiments.configs.phrases import phrases, phrases_magnitudes
 from experiments.data.builders import sets
-from experiments.projects.audio.sound import long_sounds
+from experiments.projects.audio.sound import long_sounds, perform
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
 from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
@@ -36,7 +36,7 @@ def test_compare_finds_the_right_phrase_and_a_broken_seam():
     real = np.stack([np.concatenate([np.exp(-np.arange(2048) / 700) * tone(p) for p in row]) for row in pitches])
     broken = real.copy()
     broken[:, 5000:] += 0.3
-    table = long_sounds.compare({"rendered": real, "same": real, "broken": broken}, RATE, 5000)
+    table = perform.compare({"rendered": real, "same": real, "broken": broken}, RATE, 5000)
     rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert rows["same"]["chroma"] == pytest.approx(1, abs=1e-3)
     assert rows["same"]["onsets"] == pytest.approx(1, abs=1e-3)
@@ -55,25 +55,25 @@ def test_read_notes_says_what_it_leaves_out_and_moves(tmp_path, capsys):
     song.write(str(tmp_path / "song.mid"))
     config, path = phrases.get_config(), str(tmp_path / "song.mid")
     with pytest.raises(ConfigError, match=r"path must have notes from 36 to 84, got 1 of 90 .*; --octaves moves"):
-        long_sounds.read_notes(long_sounds.keys_of(config), path)
-    found = long_sounds.read_notes(long_sounds.keys_of(config), path, octaves=True)
+        perform.read_notes(long_sounds.keys_of(config), path)
+    found = perform.read_notes(long_sounds.keys_of(config), path, octaves=True)
     assert found == [Note(64, 80, 0.0, 0.25), Note(78, 80, 0.0, 0.25), Note(60, 80, 0.5, 0.75)]
     said = capsys.readouterr().out
     assert "1 note of pitch 90 moved to 78" in said
     assert "1 note of percussion (channel 10) left out" in said
     config.conditions.map.highest = 100
-    assert 90 in {note.pitch for note in long_sounds.read_notes(long_sounds.keys_of(config), path)}
+    assert 90 in {note.pitch for note in perform.read_notes(long_sounds.keys_of(config), path)}
     (tmp_path / "not.mid").write_text("no music")
     with pytest.raises(ConfigError, match=re.escape(f"--midi={tmp_path / 'not.mid'}: path must be a MIDI file")):
-        long_sounds.read_notes(long_sounds.keys_of(config), str(tmp_path / "not.mid"))
+        perform.read_notes(long_sounds.keys_of(config), str(tmp_path / "not.mid"))
     midi.write_score(tmp_path / "rest.mid", [], seconds=1.0)
     with pytest.raises(ConfigError, match=r"rest\.mid: must have notes, got none"):
-        long_sounds.read_notes(long_sounds.keys_of(config), str(tmp_path / "rest.mid"))
+        perform.read_notes(long_sounds.keys_of(config), str(tmp_path / "rest.mid"))
 
 
 def test_what_is_performed_is_written_as_midi(tmp_path):
     rolls = np.stack([piano_roll(random_phrase(seed), 257) for seed in (1, 2)])
-    figures = long_sounds.write_rolls(tmp_path, rolls, [0, 73])
+    figures = perform.write_rolls(tmp_path, rolls, [0, 73])
     for i, (roll, program, figure) in enumerate(zip(rolls, [0, 73], figures, strict=True)):
         np.testing.assert_array_equal(midi.read_midi(tmp_path / f"{i}.mid"), roll)
         assert set(midi.read_score(tmp_path / f"{i}.mid").programs) == {program}
@@ -93,11 +93,10 @@ def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
     model = build_model(config, dataset)
     assert model.shape == (1024 // hop, 128)
     run = Run(dataset, model, None, random_params(model), 0, NO_EXTRAS)
-    assert long_sounds.window_of(run) == 1024
     assert long_sounds.hop_of(run, 0.95) == hop  # a frame of 16 ms, or a position
     rolls = np.zeros((2, 41, 128), np.uint8)  # 2,560 samples
     rolls[1, 8:, 60] = 127
-    drawn = long_sounds.perform(config, run, rolls, np.zeros(2, np.int32), 512, seed=0)
+    drawn = long_sounds.perform(config, run, rolls, np.zeros(2, np.int32), 512, 0)
     assert drawn.shape == (2, 2560)
     assert np.abs(drawn).max(axis=1).min() > 0
 
@@ -133,7 +132,7 @@ def test_perform_is_as_long_as_the_roll_and_overlapping_windows_depend_on_each_o
     programs = np.array([1, 1], np.int32)
 
     def draw(row, hop):
-        drawn = long_sounds.perform(config, run, rolls[[row, row]], programs, hop, seed=0)
+        drawn = long_sounds.perform(config, run, rolls[[row, row]], programs, hop, 0)
         assert drawn.shape == (2, 2560)
         return drawn[0]
 

@@ -9,12 +9,12 @@ from scorekit.data.phrases import Note, piano_roll, random_phrase
 RATE = 62.5
 
 
-def as_probabilities(notes, frames, lowest=36, keys=49):
+def as_probabilities(notes, frames):
     """What a perfect network predicts of notes: onsets with half the target beside them, keys, velocities."""
-    roll = piano_roll(notes, frames)[:, lowest : lowest + keys] / 127.0
+    roll = piano_roll(notes, frames)[:, 36:85] / 127.0
     onset = np.zeros(roll.shape)
     for note in notes:
-        first, key = round(note.start * RATE), note.pitch - lowest
+        first, key = round(note.start * RATE), note.pitch - 36
         for at, value in ((first - 1, 0.5), (first + 1, 0.5), (first, 1.0)):
             if 0 <= at < frames:
                 onset[at, key] = max(onset[at, key], value)
@@ -23,10 +23,10 @@ def as_probabilities(notes, frames, lowest=36, keys=49):
 
 def test_the_targets_of_a_phrase_decode_to_its_notes():
     notes = random_phrase(7)
-    found = note_metrics.decode(*as_probabilities(notes, 257), 36)
+    found = note_metrics.decode(*as_probabilities(notes, 257))
     assert [n[:2] for n in found] == [n[:2] for n in sorted(notes, key=lambda n: (round(n.start * RATE), n.pitch))]
     np.testing.assert_array_equal(piano_roll(found, 257), piano_roll(notes, 257))
-    assert note_metrics.scores(note_metrics.played_notes(piano_roll(notes, 257), 36, 84), found, 257) == dict.fromkeys(
+    assert note_metrics.scores(note_metrics.played_notes(piano_roll(notes, 257)), found, 257) == dict.fromkeys(
         note_metrics.METRICS, 1.0
     )
 
@@ -36,10 +36,10 @@ def test_a_note_needs_an_onset_and_ends_with_its_key_or_the_next_onset():
     onset[[1, 5], 0], frame[1:9, 0] = 0.8, 0.9  # struck again
     frame[2:8, 1] = 0.9  # active, never struck
     onset[11, 2] = 0.29
-    found = note_metrics.decode(onset, frame, np.ones((12, 3)), 60, rate=10)
-    assert found == [Note(60, 127, 0.1, 0.5), Note(60, 127, 0.5, 0.9)]
-    found = note_metrics.decode(onset, frame, np.ones((12, 3)), 60, onset_threshold=0.25, rate=10)
-    assert found[-1] == Note(62, 127, 1.1, 1.2)  # in the last frame
+    found = note_metrics.decode(onset, frame, np.ones((12, 3)), rate=10)
+    assert found == [Note(36, 127, 0.1, 0.5), Note(36, 127, 0.5, 0.9)]
+    found = note_metrics.decode(onset, frame, np.ones((12, 3)), onset_threshold=0.25, rate=10)
+    assert found[-1] == Note(38, 127, 1.1, 1.2)  # in the last frame
 
 
 def test_metrics_are_those_of_counted_notes_and_frames():

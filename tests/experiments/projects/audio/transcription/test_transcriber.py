@@ -58,7 +58,7 @@ def tone(pitch, seconds, rate=RATE):
 
 @pytest.mark.parametrize("pitch", [48, 61, 84])
 def test_a_sine_is_in_the_bin_of_its_key_whatever_the_window(pitch):
-    spectrogram = pitch_spectrogram(RATE, HOP, 36, 84, (0.512, 0.128))
+    spectrogram = pitch_spectrogram(RATE, HOP, (0.512, 0.128))
     x = np.asarray(spectrogram.encode(0.5 * tone(pitch, 1.0)[None]))
     middle = BINS * (pitch - 36) + BINS // 2 - harmonic_shifts()[0]  # of the three bins of the key
     assert x.shape == (1, 64, BINS * 49 + harmonic_shifts()[-1] - harmonic_shifts()[0], 2)
@@ -81,9 +81,8 @@ def batch(seeds=(0, 1)):
 
 
 def prepared(built, **augmentation):
-    config = small_config()
-    config.augmentation.update({"gain": 0.0, "noise": 60.0, "filter": 0.0, "delay": 0.0, **augmentation})
-    return jax.jit(transcriber.make_prepare(built, config))(jax.random.key(0), batch())
+    options = transcriber.Augmentation(**{"gain": 0.0, "noise": 60.0, "filter": 0.0, "delay": 0.0, **augmentation})
+    return jax.jit(transcriber.make_prepare(built, options))(jax.random.key(0), batch())
 
 
 @pytest.mark.slow
@@ -129,12 +128,13 @@ def test_the_loss_is_least_at_the_targets(built, monkeypatch):
     def value(keys):
         module = type("Module", (), {"apply": staticmethod(lambda params, x: keys)})
         fake = built._replace(module=module)  # type: ignore[arg-type]
-        return float(transcriber.make_loss(fake, small_config())(None, {"x": None, "roll": jnp.asarray(roll)})[0].sum())
+        return float(transcriber.make_loss(fake)(None, {"x": None, "roll": jnp.asarray(roll)})[0].sum())
 
     best = transcriber.Keys(logit(near), logit(roll > 0), jnp.asarray(roll))
     least = value(best)
     for worse in (
         best._replace(onset=logit(start)),
+        best._replace(onset=logit(np.where(near == 0.5, 0.3, near))),
         best._replace(onset=logit(0.5 * near)),
         best._replace(frame=logit(np.roll(roll > 0, 2, axis=1))),
         best._replace(velocity=jnp.asarray(roll) + 0.2),
@@ -200,10 +200,7 @@ def test_the_threshold_is_the_best_one_on_the_phrases_that_are_given(found):
     values = np.where(onset, 0.42, np.where(noise, 0.32, 0.0))
     keys = Keys(values, given["roll"][:, :, 36:85] > 0, values)
     fixed = found._replace(predict=lambda _: keys, onset_threshold=None)
-    chosen, best = transcription.choose_threshold(fixed, given)
-    assert chosen.onset_threshold == 0.35
-    assert best[0.35] == best[0.4] > 0.9 > best[0.3]
-    assert best[0.45] == 0.0
+    assert transcription.choose_threshold(fixed, given).onset_threshold == 0.35
 
 
 @pytest.mark.slow
@@ -224,19 +221,13 @@ def test_a_sound_file_becomes_midi_a_picture_and_a_page(tmp_path, params):
     out = succeeds(*given, f"--sound={tmp_path}/rest.wav")
     assert "0 notes in 1.000 s" in out
     assert "silence" in out
-    assert read_score(tmp_path / "rest.mid").seconds == 1.0
-    succeeds(*given, f"--sound={tmp_path}/rest.wav", "--overwrite")
     (tmp_path / "song.mid").write_text("my music")
     (tmp_path / "text.wav").write_text("no sound")
     for flags, message in (
         ([f"--sound={tmp_path}/song.wav"], "song.mid exists; replace it with --overwrite"),
         ([f"--sound={tmp_path}/text.wav"], "path must be a sound file"),
-        ([f"--sound={tmp_path}/rest.wav", "--out=a.wav"], "--out=a.wav: must end in .mid"),
-        ([f"--sound={tmp_path}/rest.wav", "--config.evaluation.onset_threshold=2"], "evaluation.onset_threshold=2"),
     ):
-        err = fails(*given, *flags, at_once=False)
-        assert message in err
-        assert err.count("\n") == 1
+        assert message in fails(*given, *flags, at_once=False)
 
 
 @pytest.mark.slow
@@ -261,5 +252,4 @@ def test_training_measures_and_reports(tmp_path, monkeypatch):
     assert 0 <= table["held-out phrases"]["onset F1"]["mean"] <= 1
     report = (tmp_path / "report.html").read_text()
     assert report.count("<audio") == 4
-    assert "means over 4 training phrases" in report
     assert json.loads((tmp_path / transcription.FILE).read_text())["onset_threshold"] in transcription.THRESHOLDS

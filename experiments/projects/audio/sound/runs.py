@@ -1,0 +1,67 @@
+"""Opening runs of experiments.train on sounds, and the report of a program that makes sounds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from numpy.typing import ArrayLike
+
+from experiments import data
+from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.flags import check_writable
+from experiments.data.sounds import Sounds
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.report import Heading, Section, write_report
+from experiments.reporting.tables import Cell, Table, tables_as_text
+from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.flows import model as flows
+
+
+def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
+    """The folder of a run on this kind of data; nothing is loaded."""
+    path = Path(str(workdir)).expanduser().absolute()
+    if not issubclass(cast(type, data.KINDS[config.data.name]), kind):
+        name = kind.__name__.lower()
+        raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
+    channels = config.data.get("channels") or 1
+    require(channels == 1, "data.channels", channels, f"1: this program takes mono sounds, --workdir={path} has others")
+    return path
+
+
+def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None) -> None:
+    """Validates that ``workdir`` holds a run on this kind of data and takes results; nothing is loaded."""
+    path = check_kind(kind, config, workdir)
+    check_writable(path, f"--workdir={path}")
+
+
+def open_kind(
+    kind: type[Sounds], config: Config, workdir: str | Path | None, step: int | None = None, scales=None
+) -> tuple[Any, Path]:
+    """The run in ``workdir``, of a diffusion or a flow, and its folder."""
+    path = check_kind(kind, config, workdir)
+    if config.task == "flow":
+        return flows.open_run(config, path, step), path
+    return open_run(config, path, step, scales, any_coupling=True), path
+
+
+def write_sound_report(
+    path: Path,
+    title: str,
+    summary: Mapping[str, Cell],
+    tables: Sequence[Table],
+    sounds: Mapping[str, ArrayLike],
+    sample_rate: int,
+    *,
+    folder: Path | None = None,
+    row_labels: Sequence[object] | None = None,
+    caption: str = "",
+    further: Sequence[Section] = (),
+) -> Path:
+    """Writes a report of tables, sounds and ``further`` sections; prints the tables.
+
+    Sounds are written into ``folder``, by default next to the report; see :func:`audio_widgets` for the rest.
+    """
+    widgets = audio_widgets(folder or path.parent, sounds, sample_rate, row_labels=row_labels, caption=caption)
+    for table in tables:
+        print(f"{tables_as_text([table])}({table.caption})")
+    return write_report(path, title, summary, [*tables, Heading("Sounds"), widgets, *further])
