@@ -57,7 +57,7 @@ def check_flags() -> None:
     methods.check_options(named, options())
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
-    shared.times("strength", _STRENGTH.value)
+    strengths()
     where, task_is_method = f"with --task={_TASK.value}", _TASK.value in editing.EDITS
     if task_is_method:
         shared.idle(where, _STEPS, _NOISE, _CONDITION, *([_STRENGTH] if _TASK.value == "invert" else []))
@@ -73,6 +73,11 @@ def check_flags() -> None:
             (_RESAMPLES, {"repaint"}),
         )
         shared.idle(where, *(flag for flag, names in of_methods if not names & {*named}))
+
+
+def strengths() -> list[float]:
+    """The times of ``--strength``."""
+    return shared.all_of("strength", _STRENGTH.value, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
 
 
 def options() -> methods.Options:
@@ -103,7 +108,7 @@ def main(config: Config) -> str:
         options=options(),
         prior=_CONDITION.value,
         target=to,
-        strengths=tuple(shared.times("strength", _STRENGTH.value)),
+        strengths=tuple(strengths()),
     )
     print(f"{_TASK.value} of {len(edit.x)} held-out images with step {run.step:,} …", flush=True)
     columns, table = editing.process(config, run, edit)

@@ -26,7 +26,7 @@ from absl import flags
 from experiments import tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, save_resolved
+from experiments.cli.config import Config, ConfigError, save_resolved
 from experiments.cli.outputs import write_results
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import write_evaluation_report
@@ -46,7 +46,10 @@ def main(config: Config) -> Path:
     drawn_by = task.drawn_by(config)
     endings = ".json", ".html", ".png", ".config.json", "_ema.png", "_by_map.png"
     out = shared.results(_OUT, workdir / "evaluation", *endings)
-    widths = [] if _SWEEP.value is None else shared.relative_widths("ema_sweep", _SWEEP.value)
+    widths = [] if _SWEEP.value is None else shared.increasing("ema_sweep", _SWEEP.value)
+    if _SWEEP.value is not None and not (widths and widths[-1] < 12**-0.5):
+        given = f"--ema_sweep={','.join(_SWEEP.value)}"
+        raise ConfigError(f"{given}: must be relative widths below 12^-1/2, as in 0.05,0.1")
     run = task.open_run(config, workdir, _STEP.value, None)
     print(f"evaluating step {run.step:,}{f' with {drawn_by}' if drawn_by else ''} …", flush=True)
     beside = shared.path(_OUT, buckets=True).parent if _OUT.value else workdir / "samples"

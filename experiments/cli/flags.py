@@ -273,43 +273,12 @@ def increasing(name: str, items: Sequence[str], above: float = 0.0) -> list[floa
 
 
 def guidance_scales(name: str, items: Sequence[str]) -> list[float]:
-    """The guidance scales of a list flag, each finite and at least 0.
-
-    >>> guidance_scales("scales", ["1", "2.5"])
-    [1.0, 2.5]
-    """
+    """The guidance scales of a list flag, each finite and at least 0."""
     return all_of(name, items, float, lambda scale: 0 <= scale < math.inf, "numbers >= 0, as in 1,2")
 
 
-def relative_widths(name: str, items: Sequence[str]) -> list[float]:
-    """The relative widths of a list flag, which must increase.
-
-    >>> relative_widths("ema_sweep", ["0.05", "0.1"])
-    [0.05, 0.1]
-    """
-    values = increasing(name, items)
-    if not values or values[-1] >= 12**-0.5:
-        raise ConfigError(f"--{name}={','.join(items)}: must be relative widths below 12^-1/2, as in 0.05,0.1")
-    return values
-
-
-def times(name: str, items: Sequence[str]) -> list[float]:
-    """The times of a list flag, each in (0, 1].
-
-    >>> times("strength", ["0.4", "1"])
-    [0.4, 1.0]
-    """
-    return all_of(name, items, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
-
-
 def step_counts(name: str, items: Sequence[str], example: str) -> list[int]:
-    """The numbers of steps of a list flag, each at least 1.
-
-    >>> step_counts("steps", ["6", "0"], "6,100")
-    Traceback (most recent call last):
-    ...
-    experiments.cli.config.ConfigError: --steps=6,0: must be numbers of steps, as in 6,100
-    """
+    """The numbers of steps of a list flag, each at least 1."""
     return all_of(name, items, int, lambda steps: steps >= 1, f"numbers of steps, as in {example}")
 
 

@@ -67,34 +67,45 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        default = sys.stderr if distributed.is_first() else open(os.devnull, "w")  # noqa: SIM115
-        self._stream = default if stream is None else stream
+        nowhere = None if distributed.is_first() else open(os.devnull, "w")  # noqa: SIM115
+        self._stream = stream or nowhere or sys.stderr
         self._total, self._batch_size, self._label, self._clock = total, batch_size, label, clock
         self._unit = unit
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
-        terminal = self._stream.isatty()
-        self._every = 0.3 if terminal else _EVERY
-        self._bar = None
-        if terminal:
+        self._every, self._bar = _EVERY, None
+        if self._stream.isatty():
             columns, rows = shutil.get_terminal_size()  # 80 x 24 where the terminal does not know
-            self._bar = tqdm.tqdm(
-                total=total,
-                initial=first_step,
-                desc=label,
-                file=self._stream,
-                ncols=columns,
-                nrows=rows,
-                bar_format=_BAR,
-            )
+            place = {"file": self._stream, "ncols": columns, "nrows": rows}
+            self._every = 0.3
+            self._bar = tqdm.tqdm(total=total, initial=first_step, desc=label, bar_format=_BAR, **place)
 
     def update(self, step: int, loss: Any = None) -> None:
         """Call after every step; ``step`` counts the steps that are done, ``loss`` is anything ``float`` takes."""
-        now = self._clock()
-        if self._warm is None:
-            self._show_first(step, now, loss)
-        elif now - self._shown_at >= self._every or step == self._total:
-            self._show(step, now, loss)
+        now, first = self._clock(), self._warm is None
+        if not first and step != self._total and now - self._shown_at < self._every:
+            return
+        facts = "" if loss is None else f"loss {float(loss):.4g}, "  # waits for steps that run: their time counts
+        now = max(now, self._clock())
+        seconds, steps = now - self._shown_at, step - self._shown_step
+        self._warm, self._shown_at, self._shown_step = self._warm or (now, step), now, step
+        if first:
+            facts += f"first step after {duration(seconds)}, compilation included"
+        else:
+            rate = self._batch_size * steps / max(seconds, 1e-9)
+            facts += f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2g} {self._unit}/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str("" if first else facts, refresh=False)
+            self._bar.update(step - self._bar.n)
+            if first:
+                self._bar.unpause()  # the ETA leaves the compilation out
+            return
+        if not first and step < self._total:
+            start, done = self._warm
+            facts += f", ETA {duration((self._total - step) * (now - start) / max(step - done, 1))}"
+        print(
+            f"{self._label} {step:,}/{self._total:,} ({step / self._total:.0%})  {facts}", file=self._stream, flush=True
+        )
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
@@ -106,38 +117,3 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _show_first(self, step: int, now: float, loss: Any) -> None:
-        value = _loss(loss)  # waits for the step, so that the time includes it
-        now = max(now, self._clock())
-        waited = now - self._shown_at
-        self._warm = self._shown_at, self._shown_step = now, step
-        if self._bar is None:
-            self._line(step, f"{value}first step after {duration(waited)}, compilation included")
-        else:
-            self._bar.update(step - self._bar.n)
-            self._bar.unpause()  # the ETA leaves the compilation out
-
-    def _show(self, step: int, now: float, loss: Any) -> None:
-        assert self._warm is not None
-        value = _loss(loss)
-        now = max(now, self._clock())  # steps run behind those that were asked for: their time counts
-        rate = (step - self._shown_step) / max(now - self._shown_at, 1e-9)
-        self._shown_at, self._shown_step = now, step
-        rate *= self._batch_size
-        pace = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2g} {self._unit}/s"
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{value}{pace}", refresh=False)
-            self._bar.update(step - self._bar.n)
-        else:
-            start, first = self._warm
-            left = (self._total - step) * (now - start) / max(step - first, 1)
-            self._line(step, f"{value}{pace}" + (f", ETA {duration(left)}" if step < self._total else ""))
-
-    def _line(self, step: int, facts: str) -> None:
-        done = f"{self._label} {step:,}/{self._total:,} ({step / self._total:.0%})"
-        print(f"{done}  {facts}", file=self._stream, flush=True)
-
-
-def _loss(loss: Any) -> str:
-    return "" if loss is None else f"loss {float(loss):.4g}, "

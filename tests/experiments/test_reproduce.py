@@ -101,13 +101,8 @@ def test_a_command_that_fails_is_reported_with_its_last_lines_and_run_again(toy,
 
 
 def test_figures_are_listed_and_a_mistyped_name_gets_the_nearest(toy):
-    code, out, _ = toy("--list")
-    assert code == 0
-    assert "toy     1 h 32 min  README.md  A toy\n" in out
+    assert "toy     1 h 32 min  README.md  A toy\n" in toy("--list")[1]
     assert fails("reproduce", "toi").endswith("--figure=toi: must be a published figure, such as toy\n")
-    assert fails("reproduce").endswith("such as first, toy\n")
-    assert "stray" in fails("reproduce", "toy", "stray")
-    assert "--workdir=/dev/null/x" in fails("reproduce", "toy", "--workdir=/dev/null/x")
 
 
 def test_pages_show_the_stored_values_and_no_others():

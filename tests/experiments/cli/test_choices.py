@@ -98,14 +98,6 @@ def test_an_argument_may_be_a_choice_itself():
     ]
 
 
-def test_the_table_of_an_argument_is_shown_once_after_those_that_choose_from_it():
-    both = Choices({"curve": Curve, "bend": Curve}, "curve", "A curve.")
-    first, second = both.rows("part")
-    assert (first.path, second.path) == ("part.name", "part.shape.name")
-    assert [one.path for one in first.choices[1].arguments] == ["part.shape.name", "part.length"]
-    assert [one.path for one in second.choices[0].arguments] == ["part.shape.slope", "part.shape.offset"]
-
-
 def test_a_name_of_no_choice_is_the_error_and_not_the_fields_beside_it():
     section = Section(part=SHAPES, curve=CURVES)
     config = section.defaults()

@@ -107,20 +107,6 @@ def test_what_is_registered_is_called_before_leaving(tmp_path):
     assert not lock.exists()
 
 
-def test_ctrl_c_during_imports_prints_one_line():
-    restored = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background jobs ignore it
-    process = ready(f'{restored}; import experiments, time; print("ready", flush=True); time.sleep(60)')
-    assert outcome(process, signal.SIGINT) == (130, "", "interrupted\n")
-
-
-def test_handlers_are_restored():
-    before = [signal.getsignal(number) for number in interrupts.EXIT_CODES]
-    with pytest.raises(KeyboardInterrupt), interrupts.handled():
-        signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(number) for number in interrupts.EXIT_CODES] == before
-    assert signal.set_wakeup_fd(-1) == -1
-
-
 def test_a_signal_while_xla_compiles_in_a_thread_of_its_own_does_not_crash():
     process = ready("""
         import jax

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from experiments import tasks
@@ -82,14 +81,6 @@ def test_operations_of_attention(implementation, products):
     run = lambda x: jnp.sum(attend(x, x, x, implementation))
     counted = [flops(jax.make_jaxpr(f)(x).jaxpr) for f in (run, jax.grad(run))]
     assert counted == [n * one_product for n in products]
-
-
-def test_images_are_described_by_their_config():
-    for name, shape, classes in (("cifar10_edm", (32, 32, 3), 10), ("imagenet256_dit", (32, 32, 4), 1000)):
-        dataset = describe(config_of(name))
-        assert (dataset.shape, dataset.num_classes) == (shape, classes)
-        x = dataset.inputs(dataset.train)
-        np.testing.assert_array_equal(x, np.full(x.shape, 0.0 if name == "imagenet256_dit" else -1.0))
 
 
 def test_the_smallest_slice_and_the_largest_batch_are_suggested(monkeypatch, capsys):

@@ -10,7 +10,6 @@ from experiments.reporting import run_report
 from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.report import Figure, Heading
 from experiments.tasks.diffusion import report as diffusion
-from experiments.tasks.posterior import report as posterior
 from experiments.training.writers import MetricWriter
 
 
@@ -36,21 +35,6 @@ def test_panels_have_lines_with_error_bars_histograms_units_and_limits(tmp_path,
     assert legend_of(figures[0]) == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"a: y must have as many values as x, .* got \(2,\), \(4,\)"):
         curves(tmp_path / "c.png", [Panel(lines(np.ones(4), {"a": np.ones(2)}), "x", "y")])
-
-
-def test_levels_that_depend_on_nothing_differ_from_every_curve(tmp_path, figures):
-    values = lines(np.arange(3.0), {name: np.arange(3.0) for name in "abcdefgh"})
-    levels = {"real": 0.9, "chance": 0.1}, {"real": 0.5}
-    first, second = (Panel(values, "γ", "recall", levels=each, places={"here": 1.0}) for each in levels)
-    curves(tmp_path / "m.png", [first, second])
-    left, right = (axes.get_lines() for axes in figures[0].axes)
-    assert [list(line.get_ydata()) for line in left[8:10]] == [[0.9, 0.9], [0.1, 0.1]]
-    assert [list(line.get_xdata()) for line in left[10:]] == [[1.0, 1.0]]
-    assert list(right[8].get_ydata()) == [0.5, 0.5]
-    look = lambda line: (line.get_color(), line.get_linestyle())
-    assert len({look(line) for line in left}) == 11
-    assert look(right[8]) == look(left[8])
-    assert legend_of(figures[0]) == [*"abcdefgh", "real", "chance", "here"]
 
 
 # ---- curves of tasks
@@ -83,22 +67,3 @@ def test_training_curve_smooths_and_counts_values_that_are_not_finite(tmp_path, 
     np.testing.assert_allclose(mean.get_ydata()[2:-2], 2.0, atol=0.21)  # 5 points of 1 and 3
     np.testing.assert_allclose(mean.get_ydata()[0], np.mean(loss[:3]))
     assert other.get_ydata().tolist() == [2, 2]
-
-
-def test_coverage_and_ranks_are_drawn_over_the_band_of_an_exact_posterior(tmp_path, figures):
-    levels = np.linspace(0.1, 0.9, 9)
-    posterior.coverage_curves(tmp_path / "coverage.png", levels, {"θ₁": levels, "narrow": 0.8 * levels}, 400)
-    axes = figures[0].axes[0]
-    band = axes.collections[0].get_paths()[0].vertices
-    assert legend_of(figures[0])[0] == "exact posterior, 95% of 400 simulations"
-    assert band[:, 1].min() < 0.1 < 0.9 < band[:, 1].max() < 0.95
-    np.testing.assert_array_equal(axes.lines[2].get_ydata(), 0.8 * levels)
-    uniform = np.arange(400)[:, None] % 20
-    ranks = np.concatenate([uniform, 0 * uniform], axis=1)
-    posterior.rank_plots(tmp_path / "ranks.png", ranks, 19, ["a", "b"])
-    left, right = figures[1].axes
-    assert left.get_ylim()[1] > 19
-    np.testing.assert_array_equal(left.patches[0].get_data().values, np.ones(20))
-    np.testing.assert_allclose(right.lines[0].get_ydata(), 0.0, atol=1e-12)
-    with pytest.raises(ValueError, match="ranks must be"):
-        posterior.rank_plots(tmp_path / "ranks.png", uniform, 18, ["a"])

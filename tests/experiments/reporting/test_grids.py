@@ -7,7 +7,6 @@ from matplotlib.image import imread
 from experiments.data.images import Images
 from experiments.reporting import samples
 from experiments.reporting.grids import ROLL, clouds, grid, in_rows, roll
-from experiments.tasks.diffusion.report import trajectory
 from scorekit.data.phrases import Note
 
 
@@ -53,14 +52,6 @@ def test_rows_and_columns_have_titles_that_do_not_overlap(tmp_path, figures):
     np.testing.assert_array_equal(picture_in(figures[0])[30::60, 30::60, 0], [[0, 1, 1], [1, 0, 1]])
 
 
-def test_captions_stand_under_their_images(tmp_path, figures):
-    grid(tmp_path / "a.png", in_rows(np.zeros((3, 8, 8, 1)), 2), captions=["one", "a caption of two lines", "last"])
-    texts = figures[0].axes[0].texts
-    assert [text.get_text() for text in texts] == ["one", "a\ncaption\nof two …", "last"]
-    assert [text.get_position()[0] for text in texts] == [28, 88, 28]
-    assert texts[1].get_position()[1] + 3 * 14 < texts[2].get_position()[1] - 56
-
-
 def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):
     dataset = object.__new__(Images)
     dataset.num_classes, dataset.class_names = 3, ("circle", "cross", "star")
@@ -70,15 +61,6 @@ def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):
     middles, drawn = picture_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 0.6, 13)
     np.testing.assert_allclose(middles[:, :2], [[0, 0.1], drawn[11:], [drawn[1], 1]], atol=1e-6)
     assert middles.shape == (3, 10)
-
-
-def test_trajectory_runs_from_left_to_right_and_keeps_both_ends(tmp_path, figures):
-    states = np.stack([flat_images(g, -g) for g in np.linspace(-1, 1, 23)])
-    trajectory(tmp_path / "a.png", states, np.linspace(-11, 11, 23))
-    assert labels_of(figures[0])[1] == [str(x) for x in range(-11, 12, 2)]
-    assert figures[0].axes[0].get_xlabel() == "log-SNR (nats)"
-    middles, rising = picture_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 1, 12)
-    np.testing.assert_allclose(middles, [rising, rising[::-1]], atol=1e-6)
 
 
 def test_clouds_share_their_axes_and_count_points_that_are_not_finite(tmp_path, figures):
