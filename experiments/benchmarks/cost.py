@@ -37,10 +37,9 @@ from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
 from experiments.planning.chips import named
 from experiments.planning.counting import flops
-from experiments.tasks.diffusion import guidance
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_rules, build_sampler, make_sampler
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
 from experiments.training.feeding import feed
 from experiments.training.loop import Trainable
 from scorekit import training as steps
@@ -148,7 +147,7 @@ def sample(config: Config, model: Model, dataset: Dataset, params: PyTree, turns
     solver, ts = build_sampler(config, model.schedule)
     calls = (len(ts) - 1) * solver.evals_per_step
     given = conditions_for(model, dataset, labels, None, 0.0)
-    if guided := not guidance.is_plain(config, scale):
+    if guided := not build_rules(config).is_plain(scale):
         given = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), given)
 
     @jax.jit

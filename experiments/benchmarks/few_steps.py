@@ -35,14 +35,13 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.display import Scorer
-from experiments.models.conditioning import dropout_rates
 from experiments.reporting.tables import Table, tables_as_text
-from experiments.tasks.diffusion import checks, guidance
+from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import at_steps, build_rules, build_sampler, dropout_rates, make_sampler
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import Model, build_model
+from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
 from experiments.tasks.diffusion.tuning import references
 from experiments.tasks.flow_maps import distillation, students
 from experiments.tasks.flow_maps.distillation import TrainingTask
@@ -133,8 +132,7 @@ def from_data(loss: str, changes: Mapping[str, Any], from_teacher: bool = False)
         config.sampling.grid.update(name="uniform")
         scale = 1.0 if config.loss.guidance_max is None else teacher.sampling.guidance_scale
         config.sampling.guidance_scale, config.evaluation.guidance_scales = scale, (scale,)
-        checks.check(config, run.dataset)
-        model = build_model(config, run.dataset)
+        model = checks.build(config, run.dataset).model
         if loss in ("stable_consistency", "consistency_tuning"):  # jumps to t = 0 alone
             config.sampling.solver.gamma = 1.0
         fresh = model.init(jax.random.key(config.seed))
@@ -251,7 +249,7 @@ def measured(name: str, each: Candidate, run: Run, scorer: Scorer, num: int, see
     error = lambda v: float(np.std(v, ddof=1) / np.sqrt(len(v))) if len(v) > 1 else 0.0
     solver, ts = build_sampler(config, each.model.schedule)
     one = config.sampling.solver.name == "flow_map" or config.guidance[0] == "conditional"
-    pair = not one and not guidance.is_plain(config, config.sampling.guidance_scale)
+    pair = not one and not build_rules(config).is_plain(config.sampling.guidance_scale)
     calls, ms = solver.evals_per_step * (len(ts) - 1) * (1 + pair), 1e3 * min(seconds[1:]) / num
     head = {"": each.name or name, "steps": each.steps, "calls": calls, "ms": ms, **each.cost}
     return {**head, "metrics": {name: [float(np.mean(v)), error(v)] for name, v in values.items()}}

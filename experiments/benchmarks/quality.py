@@ -33,6 +33,7 @@ from experiments.cli.config import ConfigError
 from experiments.cli.endings import one_line
 from experiments.cli.flags import all_of, chosen
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_rules
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.runs import open_run
 from scorekit import denoisers, densities, process, samplers, solvers
@@ -105,7 +106,7 @@ def trained_problem(workdir: str, samples: int, scale: float) -> Problem:
     x = process.sample_prior(jax.random.key(0), schedule, like, schedule.time_at(EDM.log_snr(1.0)))
     if scale == 1.0:
         return Problem(schedule, run.model.denoiser(run.params, labels), x)
-    return Problem(schedule, make_guided(config, run.model)(run.params, labels, scale, run.extras), x)
+    return Problem(schedule, make_guided(build_rules(config), run.model)(run.params, labels, scale, run.extras), x)
 
 
 USUAL = {

@@ -198,10 +198,18 @@ class Choices(Mapping[str, Callable]):
 
     def call(self, config: Config, path: str, chosen: str, name: str, /, **supplied: Any) -> Any:
         """As :meth:`build`, of the factory ``name``; errors name ``chosen``, which selected it."""
+        return self.bind(config, path, chosen, name)(**supplied)
+
+    def bind(self, config: Config, path: str, chosen: str, name: str) -> Callable[..., Any]:
+        """The factory ``name`` with the fields of the section as arguments, as a function of those from the program."""
         factory, values = self[name], self.values(config, path, chosen, name)
         taken = inspect.signature(factory).parameters
-        with named_errors(path, chosen, values):
-            return factory(**values, **{key: value for key, value in supplied.items() if key in taken})
+
+        def make(**supplied: Any) -> Any:
+            with named_errors(path, chosen, values):
+                return factory(**values, **{key: value for key, value in supplied.items() if key in taken})
+
+        return make
 
     def values(self, config: Config, path: str, chosen: str, name: str) -> dict[str, Any]:
         """The arguments of the factory ``name`` that the section sets; a required one must be."""

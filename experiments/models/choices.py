@@ -8,13 +8,11 @@ from typing import Annotated, TypeAlias, cast
 from jax.tree_util import Partial
 
 from experiments.cli.choices import Choice, Choices
-from experiments.cli.config import Config
 from experiments.cli.fields import FRACTION, POSITIVE, Field
 from scorekit import predictions, schedules, times, weightings
 from scorekit.arguments import Between, Count, Each, Finite, OneOf
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
-from scorekit.predictions import Target
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
 
@@ -162,29 +160,3 @@ TIMES = Choices(
     "uniform",
     "The distribution of the times, and so of the noise levels, of training.",
 )
-
-
-def build_schedule(config: Config) -> Schedule:
-    """The schedule, shifted by ``config.noise_factor``."""
-    schedule = SCHEDULES.build(config, "schedule")
-    return schedule if config.noise_factor == 1 else schedules.shifted(schedule, config.noise_factor)
-
-
-def build_target(config: Config) -> Target:
-    """The target that the network predicts."""
-    return TARGETS.build(config, "loss.target")
-
-
-def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
-    """The argument for the noise level with which the network is called."""
-    return NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule)
-
-
-def build_weighting(config: Config, schedule: Schedule) -> Weighting:
-    """The weighting of the loss."""
-    return WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)
-
-
-def build_times(config: Config) -> TimeSampler:
-    """The distribution of training times."""
-    return TIMES.build(config, "loss.times")

@@ -1,7 +1,5 @@
 """The conditions of a model: from a batch, from held-out examples, dropped in training."""
 
-import functools
-import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -9,11 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, require_field
-from experiments.data.conditions import SECTIONS, Extract
+from experiments.data.conditions import Extract
 from experiments.data.dataset import Dataset, held_out_of, preprocess
-from experiments.data.transforms import AUGMENTATION
-from experiments.models.networks import NETWORKS
 from scorekit.networks import ABSENT, Masked, noise_augmented
 from scorekit.typing import Key
 
@@ -87,47 +82,3 @@ def conditions_for(
     if dense_map is not None:
         batch["dense_map"] = dense_map
     return jax.tree.map(np.asarray, conditions(model, batch, key, level))
-
-
-def dropout_rates(config: Config) -> dict[str, float]:
-    """The probability of dropping each condition by itself; the labels of an augmentation are never dropped."""
-    used = {name: section for name, section in SECTIONS.items() if config.conditions[section].name != "none"}
-    kept = lambda section: config.conditions[section].name == AUGMENTATION
-    rate = lambda section: 0.0 if kept(section) else config.loss[f"{section}_dropout"] or 0.0
-    return {"labels": config.loss.label_dropout, **{name: rate(section) for name, section in used.items()}}
-
-
-def untrained_nulls(config: Config) -> list[str]:
-    """The conditions whose null token is not trained. That of an augmentation is, by the examples as they are."""
-    if config.loss.joint_dropout > 0:
-        return []
-    trained = {"vector"} if config.conditions.vector.name == AUGMENTATION else set()
-    if config.loss.caption_dropout:
-        trained |= {"labels", "vector", "tokens"}
-    if config.sampling.keep_map:
-        trained |= {"dense_map"}  # the unconditional branch has the map
-    return [name for name, rate in dropout_rates(config).items() if rate == 0 and name not in trained]
-
-
-def check(config: Config) -> None:
-    """Validates the noise on the map, that the labels of an augmentation are not dropped, and a network with tokens."""
-    vector, tokens, must = (
-        config.conditions.vector.name,
-        config.conditions.tokens.name,
-        functools.partial(require_field, config),
-    )
-    allowed = (
-        f"0 with conditions.vector.name={vector}: an augmented example without its labels would pass for one as it is"
-    )
-    for field in ("joint_dropout", "caption_dropout"):
-        must(f"loss.{field}", vector != AUGMENTATION or not config.loss[field], allowed)
-    attending = [name for name, make in NETWORKS.items() if "token_size" in inspect.signature(make).parameters]
-    allowed = f"{' or '.join(attending)} for config.conditions.tokens.name={tokens}"
-    must("network.name", tokens == "none" or config.network.name in attending, allowed)
-    dropout, most, level = config.loss.tokens_dropout, config.loss.map_noise, config.sampling.map_noise
-    must("loss.tokens_dropout", tokens != "none" or dropout is None, "None without config.conditions.tokens")
-    has_map, allowed = config.conditions.map.name != "none", "None without config.conditions.map"
-    must("sampling.keep_map", has_map or not config.sampling.keep_map, allowed)
-    must("loss.map_noise", has_map or most is None, allowed)
-    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
-    must("sampling.map_noise", level is None or level <= (most or 0), allowed)

@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from experiments.cli.choices import Choice, Choices
-from experiments.cli.config import Config
 from experiments.cli.fields import POSITIVE, Field
 from scorekit import networks
 from scorekit.arguments import Between, Bound, Count, Each, OneOf
@@ -88,17 +87,3 @@ def fits(name: str, axes: int, frames: bool = False) -> bool:
         return frames and axes == 1
     classes = {name.lower(): name for name in networks.DENOISING}
     return axes in getattr(networks, classes[name]).spatial_axes
-
-
-def build_network(
-    config: Config,
-    num_classes: int | None,
-    *,
-    outputs: int = 1,
-    vector_size: int | None = None,
-    map_shape: tuple[int, ...] | None = None,
-    token_size: int | None = None,
-):
-    """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
-    sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
-    return NETWORKS.build(config, "network", num_classes=num_classes, **sizes)

@@ -15,12 +15,12 @@ from typing import Any
 
 from experiments import data
 from experiments.cli import flags
-from experiments.cli.config import Config, ConfigError, choice, leaves, load_resolved, lookup, require, to_text
+from experiments.cli.config import Config, ConfigError, leaves, load_resolved, to_text
 from experiments.cli.fields import Field, Section, Text
 from experiments.cli.outputs import encodable
 from scorekit import training
 from scorekit.io import as_path
-from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, TrainState, power_ema_width, restore_extra
+from scorekit.training import TrainState, power_ema_width, restore_extra
 from scorekit.typing import PyTree
 
 SNAPSHOTS = "snapshots"
@@ -64,19 +64,6 @@ def config_of(folder: str | Path, given: str, task: str | None = None, fields: S
     if fields is not None:
         fields.check_values(config)
     return config
-
-
-def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:
-    """Validates ``config.<field>``, the name of an average: one that training keeps, or "none"; with ``post_hoc`` also
-    of any relative width, if training keeps power-function averages."""
-    kept, name = config.training.power_ema or (), lookup(config, field)
-    width = power_ema_width(name) if post_hoc and kept else None
-    if width is not None:
-        allowed = f"{POWER_EMA_PREFIX}<relative width>, in (0, 12^-1/2 = {POWER_EMA_WIDEST:.4f})"
-        require(0 < width < POWER_EMA_WIDEST, field, name, allowed)
-        return
-    decays = tuple(map(str, config.training.ema_decays)) or ("none",)
-    choice(field, name, (*decays, "none", *(f"{POWER_EMA_PREFIX}{float(width)}" for width in kept)))
 
 
 def averaged(state: TrainState, ema: str) -> PyTree:

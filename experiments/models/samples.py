@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -31,7 +31,7 @@ _CHECKSUM = hashlib.sha256().digest_size
 
 Generate = Callable[..., np.ndarray]
 """``generate(params, seed, labels, guidance_scale, partial=None, steps=None) -> samples``; see
-:func:`experiments.tasks.diffusion.sampling.make_sampler`."""
+:func:`experiments.tasks.diffusion.build.make_sampler`."""
 
 
 class Measure(Protocol):
@@ -42,15 +42,15 @@ class Measure(Protocol):
     def __call__(self, samples: np.ndarray, /) -> np.ndarray: ...
 
 
-def digest_of(config: Config, *values: Any) -> str:
+def digest_of(config: Mapping[str, Any], *values: Any) -> str:
     """A name for the samples that a config and some values determine.
 
     Args:
-      config: the full config; how it trains and evaluates does not count.
+      config: all fields; how it trains and evaluates does not count.
       *values: trees of arrays, strings and numbers.
     """
     free = ("training", "evaluation")
-    fields = {name: value for name, value in config.to_dict().items() if name not in free}
+    fields = {name: value for name, value in config.items() if name not in free}
     versions = {"scorekit": scorekit.__version__, "jax": jax.__version__}
     found = hashlib.sha256(json.dumps([fields, versions], sort_keys=True, default=str).encode())
     for leaf in jax.tree.leaves(values):
@@ -152,14 +152,17 @@ class NotFinite(ConfigError):
     """Some samples are not finite."""
 
 
+def about_sampler(config: Config) -> str:
+    """The rules and the solver of a config for an error message."""
+    options = config.sampling
+    solver = f"{options.steps} steps of the solver {options.solver.name} on the grid {options.grid.name}"
+    return f"{' + '.join(config.guidance)}, {solver}"
+
+
 def sampler_of(config: Config, scale: float | None = None) -> str:
     """The sampler of a config for an error message: its guidance scale, rules and solver."""
     scale = config.sampling.guidance_scale if scale is None else scale
-    options = config.sampling
-    return (
-        f"guidance scale {scale:g} with {' + '.join(config.guidance)}, {options.steps} steps of the solver "
-        f"{options.solver.name} on the grid {options.grid.name}"
-    )
+    return f"guidance scale {scale:g} with {about_sampler(config)}"
 
 
 def check_codes(codes: np.ndarray, by: str) -> np.ndarray:

@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import optax
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config, choice, lookup, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
 from scorekit import training
 from scorekit.arguments import Between, Count, Each, OneOf
-from scorekit.training import POWER_EMA_WIDEST, SnapshotDtype
+from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, SnapshotDtype, power_ema_width
 
 OPTIMIZERS = get_args(training.OptimizerName)
 BETAS = (0.9, 0.999)
@@ -64,6 +64,19 @@ def check(config: Config) -> None:
         require(kept, f"training.{field}", options[field], "left out without training.power_ema")
     allowed = f"below training.steps={options.steps}, such as --config.training.warmup_steps={options.steps // 10}"
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
+
+
+def check_average(config: Config, field: str, *, post_hoc: bool = False) -> None:
+    """Validates ``config.<field>``, the name of an average: one that training keeps, or "none"; with ``post_hoc`` also
+    of any relative width, if training keeps power-function averages."""
+    kept, name = config.training.power_ema or (), lookup(config, field)
+    width = power_ema_width(name) if post_hoc and kept else None
+    if width is not None:
+        allowed = f"{POWER_EMA_PREFIX}<relative width>, in (0, 12^-1/2 = {POWER_EMA_WIDEST:.4f})"
+        require(0 < width < POWER_EMA_WIDEST, field, name, allowed)
+        return
+    decays = tuple(map(str, config.training.ema_decays)) or ("none",)
+    choice(field, name, (*decays, "none", *(f"{POWER_EMA_PREFIX}{float(width)}" for width in kept)))
 
 
 def check_devices(config: Config, devices: int | None = None) -> None:

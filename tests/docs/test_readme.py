@@ -52,7 +52,7 @@ def test_the_fields_of_its_commands_go_together():
         config = digits.get_config()
         for field, value in fields:
             command_line.override(config, field, value)
-        checks.check(config, data.build(config))
+        checks.build(config, data.build(config))
 
 
 def test_the_files_it_names_exist():

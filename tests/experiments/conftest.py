@@ -12,8 +12,8 @@ from programs import save_untrained, separate_flags
 from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
 
 

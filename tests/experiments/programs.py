@@ -29,7 +29,7 @@ from experiments import data, tasks, training
 from experiments.cli import command_line
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.data.sounds import Sounds
-from experiments.tasks.diffusion import model
+from experiments.tasks.diffusion.build import build_model
 from scorekit import audio
 from scorekit import training as scorekit_training
 
@@ -247,7 +247,7 @@ def captioned_squares(root):
 
 def save_untrained(folder, config, step=1):
     """Writes a run into ``folder`` whose network has random parameters."""
-    return save_run(folder, config, random_params(model.build_model(config, data.build(config)), 0.02), step)
+    return save_run(folder, config, random_params(build_model(config, data.build(config)), 0.02), step)
 
 
 def save_run(folder, config, params, step=1, extra=None):

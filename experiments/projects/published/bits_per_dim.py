@@ -20,7 +20,6 @@ from experiments.models.devices import everywhere
 from experiments.models.inputs import load_data
 from experiments.projects.published.published_weights import PRECONDITIONINGS, open_foreign
 from experiments.reporting.tables import tables_as_text
-from experiments.tasks.diffusion import metrics
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.metrics.exact import exact_bits
 from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
@@ -35,7 +34,7 @@ _OUT = shared.out("The .json file to write.")
 def main(config: Config) -> str:
     out = shared.results(_OUT, None, "") if _OUT.value else None
     dataset = load_data(config)
-    metrics.check(config, dataset)
+    dataset.num_samples(config.evaluation.num_samples)
     model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
     params = everywhere(params)
     print(f"{_WEIGHTS.value} on test data of {dataset.name} …", flush=True)

@@ -17,8 +17,8 @@ from experiments.projects.text.embeddings import CANDIDATES, Prior, from_caption
 from experiments.projects.text.examples import Examples
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Embedded, Stage, draw, labels_for, pictures_of
-from experiments.tasks.diffusion.checks import check
-from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import make_sampler
 from scorekit.io import read_arrays
 
 SHOWN = 8
@@ -102,7 +102,7 @@ def thresholded(config: Config, threshold: bool | None) -> Config:
 def check_threshold(config: Config, dataset: Dataset, threshold: bool | None, scales: Sequence[float]) -> None:
     """Validates a config with or without thresholding, as any other config that samples at these guidance scales."""
     try:
-        check(thresholded(config, threshold), dataset, scales)
+        checks.build(thresholded(config, threshold), dataset, scales)
     except ConfigError as error:
         given = "" if threshold is None else f"--threshold={'on' if threshold else 'off'}: "
         raise ConfigError(f"{given}{error}") from error

@@ -15,10 +15,11 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import Config, ConfigError, leaves, require, require_field, to_text
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.models import choices
 from experiments.models.networks import SIZES, module
-from experiments.models.run_files import EVALUATED, check_average, check_weights, config_of, restore
+from experiments.models.run_files import EVALUATED, check_weights, config_of, restore
+from experiments.tasks.diffusion.build import build_schedule, build_times
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
+from experiments.training import check_average
 from scorekit import losses
 from scorekit import times as time_samplers
 from scorekit.arguments import Count
@@ -84,8 +85,8 @@ def check(config: Config, dataset: Dataset) -> None:
     require(labelled, "data.label", config.data.get("label"), "left out, or another: a classifier needs classes")
     data.check_no_pitch(dataset)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
-    choices.build_schedule(config)
-    choices.build_times(config)
+    build_schedule(config)
+    build_times(config)
     _module(config, 10)
     check_average(config, "evaluation.ema")
 
@@ -98,8 +99,8 @@ def build_classifier(config: Config, num_classes: int) -> Classifier:
     """Puts the parts of the config together."""
     return Classifier(
         module=_module(config, num_classes),
-        schedule=choices.build_schedule(config),
-        times=choices.build_times(config),
+        schedule=build_schedule(config),
+        times=build_times(config),
         clean=config.loss.clean,
     )
 

@@ -31,7 +31,8 @@ from experiments.data.display import Points, Preview, Scorer
 from experiments.data.images import ImageSet
 from experiments.models.inputs import are_embeddings
 from experiments.models.networks import SIZES, module
-from experiments.models.run_files import EVALUATED, check_average, check_same_data, check_weights, config_of, restore
+from experiments.models.run_files import EVALUATED, check_same_data, check_weights, config_of, restore
+from experiments.training import check_average
 from scorekit import metrics
 from scorekit.io import as_path, write_atomic
 from scorekit.typing import PyTree

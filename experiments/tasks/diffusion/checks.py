@@ -1,6 +1,7 @@
 """What a config of a model must satisfy before anything is loaded or compiled."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 
 import jax
@@ -8,38 +9,36 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments import data
-from experiments.cli.config import (
-    Config,
-    ConfigError,
-    choice,
-    leaves,
-    lookup,
-    named_errors,
-    require,
-    require_field,
-    to_text,
-)
+from experiments.cli.config import Config, ConfigError, lookup, named_errors, require, require_field
+from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset
-from experiments.models import choices, conditioning
-from experiments.models.networks import CAUSAL_DENOISERS, build_network, fits, networks_of
-from experiments.models.run_files import check_average
-from experiments.tasks.diffusion.couplings import TRANSPORT, build_coupling
-from experiments.tasks.diffusion.flow_maps import build_flow_map
-from experiments.tasks.diffusion.guidance import RULES, Parts, compose, is_plain, takes
-from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.data.images import ImageSet
+from experiments.data.transforms import AUGMENTATION
+from experiments.models.networks import CAUSAL_DENOISERS, NETWORKS, fits, networks_of
+from experiments.tasks.diffusion.build import build_model, has_listed_times, make_sampler, untrained_nulls
+from experiments.tasks.diffusion.couplings import TRANSPORT
+from experiments.tasks.diffusion.guidance import RULES, Parts, compose, takes
+from experiments.tasks.diffusion.sampling import Sampler
+from experiments.training import check_average
 from scorekit import times
-from scorekit.typing import Array, Schedule, Solver
+from scorekit.io import as_path
+from scorekit.typing import Array, Schedule
 
-TWO_TIMES = ("dit", "mlp", "unet")
-"""The networks that take further scalars."""
 _OF_A_SCORE = ("eps", "negative_eps", "score")
 _REVERSE_SDE = ("ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler_maruyama", "reverse_diffusion", "sa_solver")
 """The solvers of the SDE backward in time, whose steps need the signal alone."""
 
 
-def check(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> None:
-    """Validates combinations of fields, for sampling at these guidance scales or all that the config names; compiles
-    nothing."""
+def build(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Sampler:
+    """The sampler of a config with its model, validated at these guidance scales, or all that the config names."""
+    check_fields(config, dataset)
+    sampler = make_sampler(config, build_model(config, dataset), dataset)
+    check(config, dataset, sampler, scales)
+    return sampler
+
+
+def check_fields(config: Config, dataset: Dataset) -> None:
+    """Validates fields against each other and the data, before anything is constructed."""
     data.check_not_symbols(config, dataset)
     dataset.check_conditions({section: config.conditions[section].name for section in ("vector", "map", "tokens")})
     given = dataset.axes, config.loss.levels == "frame"
@@ -47,27 +46,53 @@ def check(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
         allowed = f"{' or '.join(networks_of(*given))} for config.data.name={config.data.name}"
         require_field(config, "network.name", False, allowed)
     _check_learned_schedule(config)
-    schedule = choices.build_schedule(config)
-    choices.build_target(config)
-    choices.build_noise_input(config, schedule)
-    weighting, sampler = choices.build_weighting(config, schedule), choices.build_times(config)
-    build_network(config, 10)
-    solver, ts = build_sampler(config, schedule)
-    one, key = jax.ShapeDtypeStruct((1,), jnp.float32), jax.random.key(0)
-    _trace(config, "loss.weighting", weighting, one)
-    _trace(config, "loss.times", lambda key: times.draw(key, 2, times.at_progress(sampler, 1.0), schedule), key)
-    _trace(config, "sampling.solver", lambda ts: solver.plan(schedule, ts), ts)
+    _check_conditions(config)
+    _check_no_flow_map(config)
+    _check_frame_levels(config)
+    _check_coupling(config)
     check_average(config, "sampling.ema", post_hoc=True)
     if config.rules.autoguidance.ema is not None:
         check_average(config, "rules.autoguidance.ema", post_hoc=True)
-    conditioning.check(config)
-    _check_coupling(config, schedule, solver, ts)
+
+
+def check(config: Config, dataset: Dataset, sampler: Sampler, scales: Sequence[float] | None = None) -> None:
+    """Validates the parts together, for sampling at these guidance scales or all that the config names."""
+    objective, schedule = sampler.model.objective, sampler.model.schedule
+    one, key = jax.ShapeDtypeStruct((1,), jnp.float32), jax.random.key(0)
+    if (weighting := getattr(objective, "weighting", None)) is not None:
+        _trace(config, "loss.weighting", weighting, one)
+    draw = lambda key: times.draw(key, 2, times.at_progress(objective.times, 1.0), schedule)
+    _trace(config, "loss.times", draw, key)
+    _trace(config, "sampling.solver", lambda ts: sampler.solver.plan(schedule, ts), sampler.ts)
+    if config.loss.coupling.name != "independent":
+        _check_paths(config, schedule, sampler)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
-    _check_flow_map(config, scales)
-    _check_one_jump(config, ts)
-    _check_frame_levels(config)
-    _check_guidance(config, schedule, scales, dataset.labelled)
+    _check_flow_map_sampler(config, scales)
+    _check_one_jump(config, sampler.ts)
+    _check_guidance(config, sampler, scales, dataset.labelled)
+
+
+def check_evaluation(config: Config, dataset: Dataset, sampler: Sampler) -> None:
+    """Validates the section ``evaluation``."""
+    dataset.num_samples(config.evaluation.num_samples)
+    listed = has_listed_times(config)
+    for steps in config.evaluation.step_counts:
+        allowed = f"{config.sampling.steps} for sampling.grid.name={config.sampling.grid.name}, which has its times"
+        require(not listed or steps == config.sampling.steps, "evaluation.step_counts", steps, allowed)
+        sampler.with_steps(steps)
+    options = config.evaluation.fid
+    if options.weights is None:
+        allowed = "left out: without evaluation.fid.weights there is no FID"
+        require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)
+        return
+    allowed = f"left out: the FID is of images, config.data.name={config.data.name} has none"
+    of_images = isinstance(getattr(dataset, "inner", dataset), ImageSet)
+    require(of_images, "evaluation.fid.weights", options.weights, allowed)
+    for field, kind in (("weights", "a .safetensors or .pth file"), ("reference", "an .npz file")):
+        path = options[field]
+        exists = path is None or ("\0" not in path and as_path(path).is_file())
+        require(exists, f"evaluation.fid.{field}", path, f"{kind}, there is none of this name")
 
 
 def check_trainable(config: Config) -> None:
@@ -105,21 +130,13 @@ def _check_learned_schedule(config: Config) -> None:
         require(value == allowed, field, value, f"{allowed} for schedule.name=learned, which is trained by the bound")
 
 
-def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
-    """Validates that a flow map has a network of two times, and that the solver of flow maps samples from it, at
-    guidance scales that it was trained for."""
-    found, most = build_flow_map(config), config.loss.guidance_max
-    allowed = "None without config.loss.flow_map, and for consistency_tuning"
-    require(most is None or (found is not None and found.guided), "loss.guidance_max", most, allowed)
-    allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
-    has_jumps = found is not None and not found.ends_only
-    require(config.loss.divergence is None or has_jumps, "loss.divergence", config.loss.divergence, allowed)
-    allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
-    require_field(config, "network.name", found is None or config.network.name in TWO_TIMES, allowed)
+def _check_flow_map_sampler(config: Config, scales: Sequence[float]) -> None:
+    """Validates that the solver of flow maps samples from one, at guidance scales that it was trained for."""
+    most = config.loss.guidance_max
     if config.sampling.solver.name != "flow_map":
         return
     allowed = "a flow map for sampling.solver.name=flow_map"
-    require_field(config, "loss.flow_map.name", found is not None, allowed)
+    require_field(config, "loss.flow_map.name", config.loss.flow_map.name != "none", allowed)
     rule = ",".join(config.guidance)
     require(rule == "conditional", "guidance", rule, "conditional for sampling.solver.name=flow_map")
     for scale in scales:
@@ -127,6 +144,16 @@ def _check_flow_map(config: Config, scales: Sequence[float]) -> None:
         allowed = "1 for a flow map without config.loss.guidance_max"
         allowed = allowed if most is None else f"from 1 to config.loss.guidance_max={most:g}"
         require(1 <= scale <= (most or 1), field, scale, allowed)
+
+
+def _check_no_flow_map(config: Config) -> None:
+    """Validates that a denoiser has no fields of flow maps."""
+    most, divergence = config.loss.guidance_max, config.loss.divergence
+    if config.loss.flow_map.name == "none":
+        allowed = "None without config.loss.flow_map, and for consistency_tuning"
+        require(most is None, "loss.guidance_max", most, allowed)
+        allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
+        require(divergence is None, "loss.divergence", divergence, allowed)
 
 
 def _check_one_jump(config: Config, ts: Array) -> None:
@@ -145,7 +172,7 @@ def _check_one_jump(config: Config, ts: Array) -> None:
         must("loss.flow_map.windows", fit, f"multiples of the first {for_it}")
         return
     must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
-    for section in conditioning.SECTIONS.values():
+    for section in SECTIONS.values():
         absent = config.conditions[section].name == "none"
         must(f"conditions.{section}.name", absent, f"none {for_it}, which has classes alone")
 
@@ -165,10 +192,9 @@ def _check_frame_levels(config: Config) -> None:
     must("schedule.name", config.schedule.name != "learned", f"a fixed schedule {for_it}")
 
 
-def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Array) -> None:
-    """Validates that the coupling provides everything that the config needs."""
+def _check_coupling(config: Config) -> None:
+    """Validates the fields that a coupling needs."""
     name = config.loss.coupling.name
-    build_coupling(config)
     if name == "independent":
         return
     must, for_it = functools.partial(require_field, config), f"for loss.coupling.name={name}"
@@ -180,75 +206,80 @@ def _check_coupling(config: Config, schedule: Schedule, solver: Solver, ts: Arra
     if name == TRANSPORT:
         allowed = f"velocity, v, x0 or edm {for_it}: with paired noise eps is no score"
         must("loss.target.name", config.loss.target.name not in _OF_A_SCORE, allowed)
-        allowed = f"a deterministic solver {for_it}: fresh noise needs the score"
-        must("sampling.solver.name", not solver.stochastic, allowed)
         for section in ("map", "vector"):
             allowed = f"none {for_it}, which keeps the noise normal within each class, not at each value"
             must(f"conditions.{section}.name", config.conditions[section].name == "none", allowed)
         return
     must("conditions.map.name", config.conditions.map.name != "none", f"the map that the bridge starts at {for_it}")
-    allowed = f"one with signal at t = 1, such as edm with sigma_min=0 and rho=0.5, {for_it}"
-    must("schedule.name", float(schedule.alpha(1.0)) > 0, allowed)
     must("loss.flow_map.name", config.loss.flow_map.name == "none", f"none {for_it}")
     allowed = f"None {for_it}, whose map is the start of every path"
     must("loss.map_noise", config.loss.map_noise is None, allowed)
     used = config.sampling.solver.name
     must("sampling.solver.name", used in _REVERSE_SDE, f"{', '.join(_REVERSE_SDE)} {for_it}")
-    eta = getattr(solver, "eta", 1.0)
+
+
+def _check_paths(config: Config, schedule: Schedule, sampler: Sampler) -> None:
+    """Validates that schedule, solver and grid follow the paths of a coupling."""
+    must, for_it = functools.partial(require_field, config), f"for loss.coupling.name={config.loss.coupling.name}"
+    if config.loss.coupling.name == TRANSPORT:
+        allowed = f"a deterministic solver {for_it}: fresh noise needs the score"
+        return must("sampling.solver.name", not sampler.solver.stochastic, allowed)
+    allowed = f"one with signal at t = 1, such as edm with sigma_min=0 and rho=0.5, {for_it}"
+    must("schedule.name", float(schedule.alpha(1.0)) > 0, allowed)
+    eta, first = getattr(sampler.solver, "eta", 1.0), float(sampler.ts[0])
     require(float(eta) == 1.0, "sampling.solver.eta", eta, f"1 {for_it}: it takes steps of the SDE")
-    require(float(ts[0]) == 1.0, "sampling.grid.t_max", float(ts[0]), f"1 {for_it}, which starts at the map")
+    require(first == 1.0, "sampling.grid.t_max", first, f"1 {for_it}, which starts at the map")
 
 
-def _check_guidance(config: Config, schedule: Schedule, scales: Sequence[float], labelled: bool) -> None:
-    """Validates the rules; an error is one sentence with a remedy."""
-    names, given = config.guidance, f"config.guidance={','.join(map(to_text, config.guidance))}"
-    if not names:
-        raise ConfigError("config.guidance=(): must name at least one rule, say conditional or classifier_free")
-    wrappers = [name for name in RULES if takes(name, "denoiser")]
-    for name in names:
-        choice("guidance", name, RULES)
-        if names.count(name) > 1:
-            raise ConfigError(f"{given}: names {name} twice; leave one out")
-    if names[0] in wrappers:
-        bases = ", ".join(name for name in RULES if name not in wrappers)
-        raise ConfigError(f"{given}: {names[0]} has nothing to wrap; name first, innermost, one of {bases}")
-    for name in names[1:]:
-        if name not in wrappers:
-            raise ConfigError(
-                f"{given}: {names[0]} and {name} both choose the base; leave one out (only rules that wrap another one "
-                f"may follow: {', '.join(wrappers)})"
-            )
-    for field, value in leaves(config.rules):
-        name = field.split(".")[0]
-        unused = value is not None and name not in names
-        require(not unused, f"rules.{field}", value, f"left out, because {given} does not name {name}")
+def _check_guidance(config: Config, sampler: Sampler, scales: Sequence[float], labelled: bool) -> None:
+    """Validates the rules with the other parts."""
+    names, given = config.guidance, f"config.guidance={','.join(config.guidance)}"
     classless = "classifier" in names and not labelled
     require(not classless, "guidance", ",".join(names), "a rule without a classifier for config.data.label=none")
-    bounds = config.rules.interval
-    if "interval" in names and bounds.noise_min is None and bounds.noise_max is None:
-        raise ConfigError(
-            f"{given}: config.rules.interval.noise_min or noise_max must be set, without bounds on sigma / alpha "
-            "interval changes nothing"
-        )
     if RULES[names[0]].traits.splits:
-        solvers = ("ancestral", "ddim", "euler")
-        allowed = f"one of {', '.join(solvers)} for {names[0]}, which needs a solver that reads x0 and eps"
-        require_field(config, "sampling.solver.name", config.sampling.solver.name in solvers, allowed)
+        fitting = ("ancestral", "ddim", "euler")
+        allowed = f"one of {', '.join(fitting)} for {names[0]}, which needs a solver that reads x0 and eps"
+        require_field(config, "sampling.solver.name", config.sampling.solver.name in fitting, allowed)
         if set(names[1:]) - {"interval"}:
             raise ConfigError(
                 f"{given}: only interval may wrap {names[0]}; the others would undo its choice of the noise"
             )
-    branch, missing = Partial(_placeholder), conditioning.untrained_nulls(config)
+    branch, missing = Partial(_placeholder), untrained_nulls(config)
+    parts = Parts(sampler.model.schedule, branch, branch, lambda label: branch, branch, branch)
     for scale in scales:
-        scale_or_none = None if is_plain(config, scale) else scale
-        if takes(names[0], "uncond") and scale_or_none is not None and missing:
+        plain = sampler.rules.is_plain(scale)
+        if takes(names[0], "uncond") and not plain and missing:
             field = {"labels": "label", "vector": "vector", "dense_map": "map", "tokens": "caption"}[missing[0]]
             raise ConfigError(
                 f"config.loss.{field}_dropout=0.0: {given} at γ = {scale:g} needs a trained null token: train with it "
                 f"> 0, or sample with --config.guidance=conditional"
             )
-        compose(config, Parts(schedule, branch, branch, lambda label: branch, branch, branch), scale_or_none)
+        compose(sampler.rules, parts, None if plain else scale)
 
 
 def _placeholder(x, t):
     raise AssertionError("a placeholder of a denoiser is not called")
+
+
+def _check_conditions(config: Config) -> None:
+    """Validates the noise on the map, that the labels of an augmentation are not dropped, and a network with tokens."""
+    vector, tokens, must = (
+        config.conditions.vector.name,
+        config.conditions.tokens.name,
+        functools.partial(require_field, config),
+    )
+    allowed = (
+        f"0 with conditions.vector.name={vector}: an augmented example without its labels would pass for one as it is"
+    )
+    for field in ("joint_dropout", "caption_dropout"):
+        must(f"loss.{field}", vector != AUGMENTATION or not config.loss[field], allowed)
+    attending = [name for name, make in NETWORKS.items() if "token_size" in inspect.signature(make).parameters]
+    allowed = f"{' or '.join(attending)} for config.conditions.tokens.name={tokens}"
+    must("network.name", tokens == "none" or config.network.name in attending, allowed)
+    dropout, most, level = config.loss.tokens_dropout, config.loss.map_noise, config.sampling.map_noise
+    must("loss.tokens_dropout", tokens != "none" or dropout is None, "None without config.conditions.tokens")
+    has_map, allowed = config.conditions.map.name != "none", "None without config.conditions.map"
+    must("sampling.keep_map", has_map or not config.sampling.keep_map, allowed)
+    must("loss.map_noise", has_map or most is None, allowed)
+    allowed = f"from 0 to config.loss.map_noise={most or 0:g}"
+    must("sampling.map_noise", level is None or level <= (most or 0), allowed)

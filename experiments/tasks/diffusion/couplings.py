@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from experiments.cli.choices import Choice, Choices
-from experiments.cli.config import Config
 from scorekit import interpolants
 from scorekit.arguments import Count
 from scorekit.interpolants import couplings
@@ -59,8 +58,3 @@ COUPLINGS = Choices(
     what leads to its dense map, where sampling starts then.""",
     ("label_dropout",),
 )
-
-
-def build_coupling(config: Config) -> Coupling | None:
-    """The coupling; None for independent noise."""
-    return COUPLINGS.build(config, "loss.coupling", label_dropout=config.loss.label_dropout)

@@ -7,7 +7,7 @@ from experiments.models.run_files import SAMPLED
 from experiments.tasks.diffusion import guidance
 from experiments.tasks.diffusion.couplings import COUPLINGS
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
-from experiments.tasks.diffusion.sampling import GRIDS, SOLVERS
+from experiments.tasks.diffusion.solvers import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
 
 MODEL_FIELDS = Section(

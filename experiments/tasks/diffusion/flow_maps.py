@@ -1,9 +1,6 @@
 """Flow maps by name, each of which is imported when a config names it."""
 
-from typing import Any
-
 from experiments.cli.choices import Choice, Choices
-from experiments.cli.config import Config
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE
 from scorekit.arguments import Between, Count
 
@@ -45,8 +42,3 @@ FLOW_MAPS = Choices(
         "warmup": Between(0, 1, "low"),
     },
 )
-
-
-def build_flow_map(config: Config) -> Any:
-    """The :class:`~experiments.tasks.flow_maps.losses.FlowMapLoss`; None for a denoiser."""
-    return FLOW_MAPS.build(config, "loss.flow_map")

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.choices import Choice, Choices
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import ConfigError
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Text
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.tasks.diffusion.model import Model, at_params, by_name
@@ -167,18 +167,35 @@ def takes(name: str, part: str) -> bool:
     return part in inspect.signature(RULES[name]).parameters
 
 
-def is_plain(config: Config, scale: float) -> bool:
-    """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
-    plain_at_one = RULES[config.guidance[0]].traits.plain_at_one
-    return plain_at_one and scale == 1 and config.sampling.guidance_shape.name == "constant"
+class Rules(NamedTuple):
+    """Rules with their fields, innermost first.
+
+    Attributes:
+      build: the function of each rule by its name, from parts to a denoiser.
+      scale: ``guidance_scale -> scale``, at all times or as a function of them.
+      constant: whether it is the same at all times.
+      further: classes that rules name.
+      keep_map: whether the unconditional branch has the dense map.
+      of_flow_map: whether a flow map is sampled, which takes γ itself; the only rule is "conditional".
+    """
+
+    build: Mapping[str, Callable[..., Denoiser]]
+    scale: Callable[..., Any]
+    constant: bool
+    further: tuple[int, ...] = ()
+    keep_map: bool = False
+    of_flow_map: bool = False
+
+    def is_plain(self, guidance_scale: float) -> bool:
+        """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
+        return self.constant and guidance_scale == 1 and RULES[next(iter(self.build))].traits.plain_at_one
+
+    def traced(self, guidance_scale: float):
+        """γ as an argument of a compiled function; None where no guidance is needed."""
+        return None if self.is_plain(guidance_scale) else jnp.float32(guidance_scale)
 
 
-def traced_scale(config: Config, scale: float):
-    """γ as an argument of a compiled function; None where no guidance is needed."""
-    return None if is_plain(config, scale) else jnp.float32(scale)
-
-
-# ---- the denoiser of a config ----------------------------------------------------------------------------------------
+# ---- the denoiser ----------------------------------------------------------------------------------------------------
 
 
 class Parts(NamedTuple):
@@ -198,14 +215,14 @@ def _infinite_to_nan(predictions, x_t, t):
     return jax.tree.map(lambda leaf: jnp.where(jnp.isfinite(leaf), leaf, jnp.nan), prediction)
 
 
-def compose(config: Config, parts: Parts, guidance_scale: Any) -> Denoiser:
-    """The denoiser of ``config.guidance``; ``guidance_scale`` is γ, or None for a base without guidance."""
-    first, *wrappers = config.guidance
+def compose(rules: Rules, parts: Parts, guidance_scale: Any) -> Denoiser:
+    """The denoiser of the rules; ``guidance_scale`` is γ, or None for a base without guidance."""
+    first, *wrappers = rules.build
     plain = getattr(parts, RULES[first].traits.plain)
     scale = 1.0 if guidance_scale is None else guidance_scale
-    scale = SCALES.build(config, "sampling.guidance_shape", guidance_scale=scale)
+    scale = rules.scale(guidance_scale=scale)
     supplied = {**dict.fromkeys(PARTS), **parts._asdict(), "plain": plain, "guidance_scale": scale}
-    build = lambda name, **also: RULES.call(config, f"rules.{name}", f"guidance={name}", name, **supplied | also)
+    build = lambda name, **also: rules.build[name](**supplied | also)
     result = build(first)
     if guidance_scale is None:
         result = plain
@@ -263,33 +280,29 @@ def _log_likelihood(classifier, labels, x_t, t):
     return jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
 
 
-def make_guided(config: Config, model: Model):
-    """``(params, conditions, guidance_scale, extras) -> Denoiser`` with the rules of ``config.guidance``.
+def make_guided(rules: Rules, model: Model):
+    """``(params, conditions, guidance_scale, extras) -> Denoiser`` with these rules.
 
     The conditions are labels, or all conditions by name; a guidance scale of None is no guidance.
     """
-    further: list[int] = []
-    for name in config.guidance:
-        if takes(name, "labelled"):
-            values = config.rules[name]
-            further += values.labels if "labels" in values else [values.label]
+    further = rules.further
     for label in further:
         if label >= model.num_classes:
-            given = f"config.guidance={','.join(config.guidance)}"
+            given = f"config.guidance={','.join(rules.build)}"
             raise ConfigError(f"{given}: its label {label} must be a class from 0 to {model.num_classes - 1}")
 
     def guided(params, given, scale, extras: Extras = NO_EXTRAS) -> Denoiser:
         given = by_name(given)
         prompts = given.pop(PROMPTS, None)
         current = at_params(model, params)
-        if config.sampling.solver.name == "flow_map":  # checked: without a rule
+        if rules.of_flow_map:
             return current.denoiser(params, given if scale is None else {**given, GUIDANCE: scale})
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         if prompts is not None:
             written = [*prompts.others, *([] if prompts.negative is None else [prompts.negative])]
             others += [{**given, **named} for named in written]
         nulls = null_conditions(model)
-        if config.sampling.keep_map:
+        if rules.keep_map:
             nulls["dense_map"] = given["dense_map"]
         conditional = Partial(functools.partial(_branch, current), params)
         cond, uncond, *rest = guidance.branches(conditional, given, nulls, *others)
@@ -304,6 +317,6 @@ def make_guided(config: Config, model: Model):
             parts = parts._replace(weak=current.denoiser(extras.weak, given))
         if extras.classifier is not None:
             parts = parts._replace(log_likelihood=Partial(_log_likelihood, extras.classifier, given["labels"]))
-        return compose(config, parts, scale)
+        return compose(rules, parts, scale)
 
     return guided

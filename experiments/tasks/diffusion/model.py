@@ -12,20 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments import data
-from experiments.cli.choices import named_object
-from experiments.cli.config import Config, require
 from experiments.data import conditions
-from experiments.data.dataset import Dataset
-from experiments.models import choices
-from experiments.models.networks import build_network
-from experiments.tasks.diffusion import objectives
-from experiments.tasks.diffusion.couplings import Coupling, build_coupling
+from experiments.tasks.diffusion.couplings import Coupling
 from experiments.tasks.diffusion.objectives import Objective
 from scorekit import denoisers
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput
-from scorekit.networks import LogVariance
 from scorekit.predictions import Target
 from scorekit.trees import is_traced
 from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule
@@ -112,36 +104,6 @@ class Model:
     def denoiser(self, params: PyTree, given: Given) -> Denoiser:
         """The conditional denoiser; label ``num_classes`` is the null token."""
         return denoisers.denoiser_from_network(self.network(params, given), self.schedule, self.target)
-
-
-def build_model(config: Config, dataset: Dataset) -> Model:
-    """Puts the parts of the config together: a diffusion model, or a flow map."""
-    schedule, extracts = choices.build_schedule(config), data.build_conditions(config, dataset)
-    sizes, coupling = conditions.sizes(extracts, dataset), build_coupling(config)
-    if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
-        name, allowed = config.conditions.map.name, f"a map of shape {dataset.shape}, as the data"
-        require(False, "conditions.map.name", name, allowed)
-    if config.loss.map_noise is not None:
-        *positions, channels = sizes["map_shape"]
-        sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
-    num_classes = dataset.num_classes if dataset.labelled else None
-    parts: dict[str, Any] = {
-        "module": build_network(config, num_classes, outputs=dataset.shape[-1], **sizes),
-        "schedule": schedule,
-        "target": choices.build_target(config),
-        "noise_input": choices.build_noise_input(config, schedule),
-        "sigma_data": config.preconditioning.sigma_data,
-        "num_classes": dataset.num_classes,
-        "shape": dataset.shape,
-        "extracts": extracts,
-        "bins": dataset.bins,
-        "map_noise": config.loss.map_noise,
-        "log_variance": LogVariance() if config.loss.log_variance else None,
-        "coupling": coupling,
-    }
-    if config.loss.flow_map.name != "none":
-        return named_object("experiments.tasks.flow_maps.model:build")(config, num_classes, sizes, parts)
-    return Model(**parts, objective=objectives.build(config, schedule))
 
 
 def at_params(model: Model, params: PyTree) -> Model:

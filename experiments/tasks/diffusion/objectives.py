@@ -8,8 +8,6 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from experiments.cli.config import Config
-from experiments.models import choices
 from scorekit import forcing, likelihood, losses, weightings
 from scorekit import times as time_samplers
 from scorekit.schedules import time_derivative
@@ -24,10 +22,14 @@ class Objective(Protocol):
     """A loss with its random draws.
 
     Attributes:
+      times: the distribution of times.
       learns_schedule: whether the schedule is trained with the network.
     """
 
     learns_schedule: bool
+
+    @property
+    def times(self) -> TimeSampler: ...
 
     def draw(self, for_times: Key, key: Key, model: Any, x: Array, progress: Any) -> Draws:
         """The random values of a batch of examples ``x``: times ``t`` with their ``weight``, and further ones."""
@@ -40,14 +42,6 @@ class Objective(Protocol):
     def loss(self, model: Any, params: PyTree, batch: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
         """The loss of each example, and auxiliary values of each example, of a prepared batch."""
         ...
-
-
-def build(config: Config, schedule: Schedule) -> Objective:
-    """The objective of a denoiser."""
-    times, weighting = choices.build_times(config), choices.build_weighting(config, schedule)
-    if config.schedule.name == "learned":
-        return Bound(times)
-    return FrameLevels(times, weighting) if config.loss.levels == "frame" else Denoising(times, weighting)
 
 
 class Denoising(NamedTuple):

@@ -1,6 +1,6 @@
 """Opening a run: the parameters of a checkpoint, and its model with data and sampler."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,11 +15,11 @@ from experiments.models import inputs
 from experiments.models.devices import param_shapes
 from experiments.models.inputs import LATENTS
 from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
-from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import make_sampler
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.guidance import NO_EXTRAS, Extras
-from experiments.tasks.diffusion.model import at_params, build_model
-from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.diffusion.model import at_params
 from experiments.tasks.task import Run
 from scorekit.checks import check_finite
 from scorekit.io import Loaded
@@ -38,7 +38,7 @@ def open_run(
     on_latents=False,
     any_coupling=False,
     dataset: Dataset | None = None,
-    check_data: Callable[[Config, Dataset], None] | None = None,
+    to_evaluate: bool = False,
 ) -> Run:
     """Loads the averaged parameters of a checkpoint.
 
@@ -48,7 +48,7 @@ def open_run(
       any_coupling: whether the caller accepts a model that has no score.
       on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
       dataset: its data, built by default.
-      check_data: a further check of the config and its data.
+      to_evaluate: whether the run is opened for its evaluation.
     """
     FIELDS.check_values(config)
     saved = check_weights(config, workdir, step)
@@ -60,17 +60,19 @@ def open_run(
         check_score(config, f"--workdir={workdir}")
     if dataset is None:
         dataset = inputs.load_data(config, workdir)
-    check(config, dataset, scales)
-    if check_data is not None:
-        check_data(config, dataset)
+    sampler = checks.build(config, dataset, scales)
+    model = sampler.model
+    if to_evaluate:
+        checks.check_evaluation(config, dataset, sampler)
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
-    model = build_model(config, dataset)
     like = param_shapes(config, "network", lambda: model.init(jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    model = at_params(model, params)
     extras = _extras(config, workdir, found, like)
-    return Run(dataset, model, make_sampler(config, model, dataset, extras), params, found, extras)
+    if model.objective.learns_schedule or extras != NO_EXTRAS:
+        model = at_params(model, params)
+        sampler = make_sampler(config, model, dataset, extras)
+    return Run(dataset, model, sampler, params, found, extras)
 
 
 def check_score(config: Config, given: str) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import optax
 
@@ -14,18 +14,19 @@ from experiments.cli.fields import fields_by
 from experiments.data import conditions
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
-from experiments.models.conditioning import dropout_rates, target_conditions, untrained_nulls
+from experiments.models.conditioning import target_conditions
 from experiments.models.inputs import LATENTS
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.diffusion import checks, metrics, runs
+from experiments.tasks.diffusion.build import dropout_rates, untrained_nulls
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.ema_sweep import ema_sweep
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
-from experiments.tasks.diffusion.model import CRITIC, at_params, build_model
+from experiments.tasks.diffusion.model import CRITIC, at_params
 from experiments.tasks.diffusion.model import Model as Denoising
 from experiments.tasks.diffusion.report import (
     by_map_picture,
@@ -36,7 +37,6 @@ from experiments.tasks.diffusion.report import (
     loss_picture,
     shows_maps,
 )
-from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.task import LEFT_OUT, Asked, Model
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
@@ -71,16 +71,15 @@ def resolve(config, dataset):
 
 def build(config, dataset):
     model = built(config, dataset)
-    metrics.check(config, dataset)
+    checks.check_evaluation(config, dataset, cast(Any, model.generate))
     return model
 
 
 def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Model:
     """The model with its sampler and its training, validated at these guidance scales or all that the config names."""
-    checks.check(config, dataset, scales)
+    sampler, options = checks.build(config, dataset, scales), config.loss
     checks.check_trainable(config)
-    denoising, options = build_model(config, dataset), config.loss
-    generate, loss = make_sampler(config, denoising, dataset), make_loss(denoising)
+    denoising, loss = sampler.model, make_loss(sampler.model)
     dropout = dropout_rates(config), options.joint_dropout, options.caption_dropout or 0.0
     trained = Trainable(
         init=denoising.init if config.init_from is None else _from_weights(config, denoising),
@@ -89,10 +88,10 @@ def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
         optimizer=_optimizer(config, denoising),
         held_out=held_out_loss(make_prepare(denoising, dataset), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, generate),
+        draw=drawing(config, dataset, sampler),
         gathers=getattr(denoising.module, "gathers", ()),
     )
-    return Model(config, denoising, "network", trained, generate)
+    return Model(config, denoising, "network", trained, sampler)
 
 
 def _from_weights(config: Config, model: Denoising) -> Callable[[Key], PyTree]:
@@ -115,10 +114,9 @@ train = task.train
 
 
 def open_run(config, workdir, step=None, scales=None):
-    check = None
-    if scales is None:
-        check, scales = metrics.check, config.evaluation.guidance_scales
-    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True, check_data=check)
+    evaluated = scales is None
+    scales = config.evaluation.guidance_scales if evaluated else scales
+    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True, to_evaluate=evaluated)
 
 
 def drawn_by(config):

@@ -11,7 +11,7 @@ from experiments.cli.progress import Progress
 from experiments.models.conditioning import conditions_for
 from experiments.models.samples import check_samples, sampler_of
 from experiments.tasks.diffusion import guidance
-from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.diffusion.build import build_rules, build_sampler
 from experiments.tasks.task import Run
 from scorekit import tuning
 from scorekit.solvers import PrecomputedSolver, grids
@@ -54,8 +54,8 @@ def references(
     """
     labels = np.resize(np.arange(run.dataset.num_classes, dtype=np.int32), size)
     given = jax.tree.map(jnp.asarray, conditions_for(run.model, run.dataset, labels))
-    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
-    denoiser = guidance.make_guided(config, run.model)(run.params, given, scale, run.extras)
+    scale = build_rules(config).traced(config.sampling.guidance_scale)
+    denoiser = guidance.make_guided(build_rules(config), run.model)(run.params, given, scale, run.extras)
     like = jax.ShapeDtypeStruct((size, *run.model.shape), jnp.float32)
     batches = -(-draws // size)
     total = batches + -(-batches // 2)

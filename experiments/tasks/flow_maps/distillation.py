@@ -13,6 +13,7 @@ from experiments.cli.config import Config, require
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models.conditioning import GUIDANCE, conditions
 from experiments.tasks.diffusion import guidance
+from experiments.tasks.diffusion.build import build_rules
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model, build_model
@@ -49,8 +50,8 @@ class TrainingTask(NamedTuple):
 
 def teacher_of(config: Config, run: Run) -> Teacher:
     """The guided model, with γ from the conditions, or else from the config."""
-    scale = guidance.traced_scale(config, config.sampling.guidance_scale)
-    guided = make_guided(config, run.model)
+    scale = build_rules(config).traced(config.sampling.guidance_scale)
+    guided = make_guided(build_rules(config), run.model)
 
     def teacher(given):
         others = {name: value for name, value in given.items() if name != GUIDANCE}

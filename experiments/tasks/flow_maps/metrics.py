@@ -9,8 +9,8 @@ from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.data.display import Scorer
 from experiments.models.conditioning import GUIDANCE, conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
+from experiments.tasks.diffusion.build import at_steps, build_sampler
 from experiments.tasks.diffusion.model import at_params
-from experiments.tasks.diffusion.sampling import at_steps, build_sampler
 from scorekit import flow_maps, process
 from scorekit.typing import PyTree
 

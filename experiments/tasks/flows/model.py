@@ -19,10 +19,11 @@ from experiments.models import inputs
 from experiments.models.conditioning import conditions, conditions_for, null_conditions
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
 from experiments.models.networks import SIZES, module
-from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, restore
+from experiments.models.run_files import SAMPLED, check_class_names, check_weights, restore
 from experiments.models.samples import Generate, PartialSamples, check_samples, digest_of
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.task import Run
+from experiments.training import check_average
 from scorekit import likelihood
 from scorekit.arguments import Count
 from scorekit.networks import drop_conditions
@@ -170,7 +171,7 @@ def bits_per_dim(model: Flows, dataset: Dataset, params: PyTree, key: Key, batch
 def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
     """``generate(params, seed, labels, guidance_scale) -> samples``, in batches of one compiled size.
 
-    ``temperature`` takes another one than the config. See :func:`experiments.tasks.diffusion.sampling.make_sampler`.
+    ``temperature`` takes another one than the config. See :func:`experiments.tasks.diffusion.build.make_sampler`.
     """
     options = config.sampling
 
@@ -213,7 +214,9 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
             if partial is not None:
                 partial.advance()
         else:
-            parts = partial.batches(digest_of(config, seed, given, params, spread_of_latents), num, size, draw)
+            parts = partial.batches(
+                digest_of(config.to_dict(), seed, given, params, spread_of_latents), num, size, draw
+            )
         return check_samples(np.concatenate(parts)[:total], f"{config.network.name}, temperature {spread_of_latents:g}")
 
     def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:

@@ -7,12 +7,12 @@ from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.data import conditions
 from experiments.models import inputs
-from experiments.models.conditioning import dropout_rates
 from experiments.models.inputs import LATENTS
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks import task
+from experiments.tasks.diffusion.build import dropout_rates
 from experiments.tasks.flows import metrics
 from experiments.tasks.flows import model as flows
 from experiments.tasks.task import LEFT_OUT

@@ -14,7 +14,8 @@ from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.models.devices import param_shapes
 from experiments.models.networks import SIZES, module
-from experiments.models.run_files import EVALUATED, check_average
+from experiments.models.run_files import EVALUATED
+from experiments.training import check_average
 from scorekit import networks
 from scorekit.arguments import Count
 from scorekit.typing import Array, Key, PyTree

@@ -21,9 +21,9 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import in_blocks
 from experiments.data.vectors.columns import read_columns
 from experiments.data.vectors.tables import Statistics, Table
-from experiments.models.conditioning import conditions, untrained_nulls
+from experiments.models.conditioning import conditions
+from experiments.tasks.diffusion.build import build_sampler, untrained_nulls
 from experiments.tasks.diffusion.model import unconditional
-from experiments.tasks.diffusion.sampling import build_sampler
 from experiments.tasks.task import Run
 from scorekit import denoisers, densities, guidance, likelihood, process, samplers
 from scorekit.io import as_path

@@ -18,11 +18,12 @@ from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
 from experiments.models.inputs import LATENTS
-from experiments.models.run_files import SAMPLED, check_average, check_class_names, check_weights, config_of, restore
+from experiments.models.run_files import SAMPLED, check_class_names, check_weights, config_of, restore
 from experiments.models.samples import Generate, NotFinite, PartialSamples, check_codes, check_samples, digest_of
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.sequences.model import Sequences, conditionals, is_diffusion, map_of, null_labels, token_denoiser
 from experiments.tasks.task import Run
+from experiments.training import check_average
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
@@ -127,7 +128,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
     With ``partial=PartialSamples(folder)``, the codes of more than one batch are kept until the caller removes them.
 
     ``generate`` raises :class:`~experiments.models.samples.NotFinite` for parameters or samples that are not finite.
-    ``generate.trace`` and ``generate.evaluations`` are as in :func:`experiments.tasks.diffusion.sampling.make_sampler`;
+    ``generate.trace`` and ``generate.evaluations`` are as in :func:`experiments.tasks.diffusion.build.make_sampler`;
     ``generate.codes`` are samples as rows of codes, after the codes that were given.
     """
     options, transform = config.sampling, transform_of(config.sampling)
@@ -193,7 +194,7 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
             if partial is not None:
                 partial.advance()
         else:
-            digest = digest_of(config, seed, labels, guidance_scale, params, first, given)
+            digest = digest_of(config.to_dict(), seed, labels, guidance_scale, params, first, given)
             parts = partial.batches(digest, num, size, draw)
         by = f"guidance scale {guidance_scale:g}, {config.model}"
         found = check_codes(np.concatenate(parts)[: len(labels)], by)

@@ -6,7 +6,6 @@ from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.models.inputs import LATENTS
-from experiments.models.run_files import check_average
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.tasks import task
@@ -14,7 +13,7 @@ from experiments.tasks.sequences import metrics, sampling
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.sequences.report import sequence_tables
 from experiments.tasks.task import LEFT_OUT
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, check_average
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run

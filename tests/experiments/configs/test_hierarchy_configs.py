@@ -10,10 +10,9 @@ from experiments import data
 from experiments.configs.latents import phrases_latent, phrases_of_latents
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
 from experiments.data import conditions
-from experiments.models.networks import build_network
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model, build_network
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.model import AUTOENCODERS
 
@@ -52,7 +51,7 @@ def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(argument):
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_priors_keep_the_shape_of_their_latents(argument):
     config, own = phrases_of_latents.get_config(argument), phrases_latent.get_config(argument)
-    checks.check(config, data.build(config))
+    checks.build(config, data.build(config))
     assert config.data.name == own.data.name
     assert config.data.representation.to_dict() == own.data.representation.to_dict()
     network = build_network(config, 74)
@@ -66,7 +65,7 @@ def test_priors_keep_the_shape_of_their_latents(argument):
 def test_stages_of_a_cascade_keep_their_shape_and_have_a_finite_gradient(name):
     made, argument = STAGES[name]
     config = made.get_config(*argument)
-    checks.check(config, data.build(config))
+    checks.build(config, data.build(config))
     config.data.crop, full = None, config.data.crop
     dataset = data.build(config)
     extracts = data.build_conditions(config, dataset)

@@ -10,10 +10,9 @@ from programs import changed, check_config
 
 from experiments import data, training
 from experiments.configs.notes import notes, notes_complex, notes_controls, notes_spectrogram
-from experiments.models.conditioning import dropout_rates
 from experiments.models.run_files import fields_of
+from experiments.tasks.diffusion.build import build_model, dropout_rates
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model
 
 
 def loss_of(config, run):

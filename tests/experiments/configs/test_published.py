@@ -16,15 +16,19 @@ import pytest
 from experiments import training
 from experiments.configs import base, published
 from experiments.data.images import Arrays, ImageSet
-from experiments.models import choices
-from experiments.models.conditioning import dropout_rates
 from experiments.planning.described import describe
 from experiments.tasks.diffusion import checks, objectives
-from experiments.tasks.diffusion import metrics as evaluation
+from experiments.tasks.diffusion.build import (
+    build_model,
+    build_noise_input,
+    build_schedule,
+    build_times,
+    build_weighting,
+    dropout_rates,
+    make_sampler,
+)
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
 from scorekit.networks import SongUNet
@@ -124,7 +128,7 @@ def test_a_recipe_can_be_trained_and_evaluated(name):
     """Beyond what every config is checked for (test_every_config.py)."""
     config = config_of(name)
     checks.check_trainable(config)
-    evaluation.check(config, describe(config))
+    checks.check_evaluation(config, describe(config), checks.build(config, describe(config)))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -165,7 +169,7 @@ def untrained(config, recipe, size):
     initial schedule, whose loss has no terms at its ends."""
     dataset = Noise((4, 4, recipe.shape[-1]), 10, recipe.std, size)
     model = build_model(config, dataset)
-    objective = objectives.Denoising(choices.build_times(config), choices.build_weighting(config, model.schedule))
+    objective = objectives.Denoising(build_times(config), build_weighting(config, model.schedule))
     return dataset, replace(model, log_variance=None, objective=objective)
 
 
@@ -238,8 +242,8 @@ def test_steps_of_training_lower_the_loss_of_a_small_network():
 
 
 def test_noise_enters_the_networks_as_published():
-    schedule = lambda name: choices.build_schedule(config_of(name))
-    given = lambda name, log_snr: float(choices.build_noise_input(config_of(name), schedule(name))(log_snr))
+    schedule = lambda name: build_schedule(config_of(name))
+    given = lambda name, log_snr: float(build_noise_input(config_of(name), schedule(name))(log_snr))
     at = lambda name, t: schedule(name).log_snr(t)
     of_sigma = lambda sigma: -2 * math.log(sigma)
     for name in ("cifar10_vp", "cifar10_vp:sub_vp", "cifar10_flow_matching"):

@@ -17,10 +17,10 @@ from experiments.configs.images import smoke
 from experiments.data import images
 from experiments.data.dataset import Dataset, preprocess
 from experiments.data.transforms import augmented
-from experiments.models.conditioning import conditions_for, dropout_rates, untrained_nulls
+from experiments.models.conditioning import conditions_for
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model, dropout_rates, untrained_nulls
 from experiments.tasks.diffusion.loss import make_prepare
-from experiments.tasks.diffusion.model import build_model
 
 
 def load(**fields):
@@ -207,7 +207,7 @@ def test_augmentation_of_edm_reaches_the_network_as_its_vector():
     assert not conditions_for(model, dataset, [0, 1])["vector"].present.any()
     config.loss.joint_dropout = 0.1
     words = "config.loss.joint_dropout=0.1: must be 0 with conditions.vector.name=aug"
-    assert words in error_of(checks.check, config, dataset)
+    assert words in error_of(checks.build, config, dataset)
 
 
 def test_crops_of_a_config_are_translations_by_up_to_an_eighth():

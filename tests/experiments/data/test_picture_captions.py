@@ -14,10 +14,10 @@ from experiments.configs.text import smoke
 from experiments.data import captions, transforms
 from experiments.data.conditions import sizes
 from experiments.data.dataset import preprocess
-from experiments.models.conditioning import conditions, untrained_nulls
+from experiments.models.conditioning import conditions
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model, untrained_nulls
 from experiments.tasks.diffusion.loss import make_prepare
-from experiments.tasks.diffusion.model import build_model
 from scorekit.data import EncodedCaptions
 
 RNG = np.random.default_rng(0)
@@ -128,13 +128,13 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
 
 def test_captions_that_no_network_attends_to_are_valid(folder):
     config = changed(config_of(folder), "conditions.tokens.name=none")
-    checks.check(config, data.build(config))
+    checks.build(config, data.build(config))
 
 
 def test_pictures_without_captions_are_an_error_once_they_are_read(folder):
     config = changed(config_of(folder), "data.name=tfds")
     dataset = data.build(config)
-    checks.check(config, dataset)
+    checks.build(config, dataset)
     words = "config.conditions: tokens and vector must not be captions of sklearn_digits, which has none"
     assert error_of(lambda: dataset.train) == words
 

@@ -20,8 +20,7 @@ from experiments.data.representation import REPRESENTATIONS
 from experiments.data.sounds import log_mel, mel_magnitudes
 from experiments.data.symbols import mu_law
 from experiments.models.conditioning import conditions_for
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from scorekit import audio
 from scorekit.audio import representations
 from scorekit.networks import Masked

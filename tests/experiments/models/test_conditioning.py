@@ -9,9 +9,8 @@ from programs import changed, tones
 from experiments.configs.images import smoke
 from experiments.data import sounds
 from experiments.models.conditioning import conditions_for, target_conditions
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.loss import make_prepare
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit import audio
 from scorekit.audio import representations
 

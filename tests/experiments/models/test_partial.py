@@ -174,10 +174,10 @@ def test_a_process_that_is_killed_continues_with_the_same_samples(workdir, tmp_p
 def test_the_digest_is_of_fields_and_values():
     config, again = mixture_2d.get_config(), mixture_2d.get_config()
     values = {"labels": jnp.arange(3), "scale": None}
-    first = digest_of(config, 0, values)
+    first = digest_of(config.to_dict(), 0, values)
     again.training.steps += 1
     assert digest_of(again, 0, {**values, "labels": np.arange(3, dtype=np.int32)}) == first
     again.sampling.steps += 1
     floats, other = {"labels": jnp.arange(3.0)}, {**values, "labels": jnp.arange(3) + 1}
-    others = [digest_of(again, 0, values), digest_of(config, 1, values)]
-    assert len({first, *others, digest_of(config, 0, floats), digest_of(config, 0, other)}) == 5
+    others = [digest_of(again, 0, values), digest_of(config.to_dict(), 1, values)]
+    assert len({first, *others, digest_of(config.to_dict(), 0, floats), digest_of(config.to_dict(), 0, other)}) == 5

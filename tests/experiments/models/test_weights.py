@@ -12,8 +12,8 @@ from experiments import data
 from experiments.cli.config import ConfigError, load_resolved, save_resolved
 from experiments.configs.images import digits, smoke
 from experiments.models import run_files
-from experiments.tasks.diffusion import model
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_model
 from experiments.training.loop import Trainable
 from experiments.training.train_network import train_network
 from scorekit import training
@@ -153,7 +153,7 @@ def test_training_saves_the_fields_and_continues_with_the_same_only(recorded, tm
     config.training.update(steps=7, warmup_steps=1, batch_size=4, sample_every=100)
     dataset = data.build(config)
     one = Trainable(
-        init=model.build_model(config, dataset).init,
+        init=build_model(config, dataset).init,
         prepare=lambda key, batch: batch,
         loss=lambda params, batch: (0.0 * batch["label"], {}),
         optimizer=optax.sgd(0.1),

@@ -21,7 +21,8 @@ from experiments.cli.config import Config, require_field
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.data.phrases import Phrases
-from experiments.models.run_files import EVALUATED, check_average
+from experiments.models.run_files import EVALUATED
+from experiments.training import check_average
 from scorekit import audio
 from scorekit.arguments import Between, Count, Each
 from scorekit.data.phrases import FRAME_RATE, SECONDS

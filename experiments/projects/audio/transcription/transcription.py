@@ -11,10 +11,11 @@ import numpy as np
 
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Batch, in_blocks
-from experiments.models.run_files import check_average, check_weights, restore
+from experiments.models.run_files import check_weights, restore
 from experiments.models.samples import check_samples
 from experiments.projects.audio.transcription import note_metrics, transcriber
 from experiments.projects.audio.transcription.transcriber import Keys
+from experiments.training import check_average
 from scorekit import audio
 from scorekit.audio import Sound
 from scorekit.data.phrases import FRAME_RATE, Note

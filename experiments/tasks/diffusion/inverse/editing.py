@@ -11,10 +11,10 @@ from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
 from experiments.models.samples import check_samples, sampler_of
 from experiments.reporting.tables import Table, show
+from experiments.tasks.diffusion.build import build_rules, build_sampler
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.inverse import methods, tasks
 from experiments.tasks.diffusion.inverse.methods import Options
-from experiments.tasks.diffusion.sampling import build_sampler
 from experiments.tasks.task import Run
 from scorekit import metrics, samplers
 from scorekit.typing import Array, Denoiser
@@ -105,7 +105,7 @@ def _targets(run: Run, request: Request) -> Array:
 def _guided(config: Config, run: Run, label: Array) -> Denoiser:
     """The prior of a class with the rules of ``config.guidance``."""
     scale = config.sampling.guidance_scale
-    return make_guided(config, run.model)(run.params, label, None if scale == 1 else scale, run.extras)
+    return make_guided(build_rules(config), run.model)(run.params, label, None if scale == 1 else scale, run.extras)
 
 
 def _sdedit(config: Config, run: Run, request: Request) -> tuple[Columns, Table]:

@@ -1,20 +1,15 @@
 """Metrics of a run, and evaluators that never saw the model.
 
 What measures takes the full ``config``, the ``model`` and ``dataset`` of it, the ``params`` to evaluate, ``generate``
-from :func:`~experiments.tasks.diffusion.sampling.make_sampler`, and ``partial``, which keeps samples until they are
+from :func:`~experiments.tasks.diffusion.build.make_sampler`, and ``partial``, which keeps samples until they are
 evaluated.
 """
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import Config
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.data.dataset import Dataset
-from experiments.data.images import ImageSet
-from experiments.models.choices import build_schedule
 from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
-from experiments.tasks.diffusion.sampling import at_steps, build_sampler, has_listed_times
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit.arguments import Count, Each, OneOf
-from scorekit.io import as_path
 from scorekit.metrics import CONVENTIONS
 
 FIELDS = Section(
@@ -58,27 +53,3 @@ def compared(config: Config) -> dict[str, tuple[float, int]]:
         for scale in given.guidance_scales
         for steps in given.step_counts
     }
-
-
-def check(config: Config, dataset: Dataset) -> None:
-    """Validates relations of the section ``evaluation`` before rows are read."""
-    dataset.num_samples(config.evaluation.num_samples)
-    given = has_listed_times(config)
-    schedule = build_schedule(config)
-    for steps in config.evaluation.step_counts:
-        allowed = f"{config.sampling.steps} for sampling.grid.name={config.sampling.grid.name}, which has its times"
-        require(not given or steps == config.sampling.steps, "evaluation.step_counts", steps, allowed)
-        build_sampler(at_steps(config, steps), schedule)
-    options = config.evaluation.fid
-    if options.weights is None:
-        allowed = "left out: without evaluation.fid.weights there is no FID"
-        require(options.reference is None, "evaluation.fid.reference", options.reference, allowed)
-        return
-    allowed = f"left out: the FID is of images, config.data.name={config.data.name} has none"
-    require(
-        isinstance(getattr(dataset, "inner", dataset), ImageSet), "evaluation.fid.weights", options.weights, allowed
-    )
-    for field, kind in (("weights", "a .safetensors or .pth file"), ("reference", "an .npz file")):
-        path = options[field]
-        exists = path is None or ("\0" not in path and as_path(path).is_file())
-        require(exists, f"evaluation.fid.{field}", path, f"{kind}, there is none of this name")

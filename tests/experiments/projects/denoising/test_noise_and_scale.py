@@ -12,8 +12,8 @@ from experiments.configs.images import smoke
 from experiments.data.dataset import Dataset
 from experiments.data.display import FrequencyAxis
 from experiments.projects.denoising import band_errors
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
 from scorekit.densities import random_fields, spectra
 

@@ -14,7 +14,7 @@ from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, sm
 from experiments.models import inputs, run_files
 from experiments.tasks.classifier import model as classifier
 from experiments.tasks.contrastive import task
-from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.latents import latent_data as latents
 from experiments.tasks.latents import model as autoencoder
 

@@ -17,10 +17,9 @@ from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke_decoder
 from experiments.data.images import ImageSet
-from experiments.models.conditioning import dropout_rates
+from experiments.tasks.diffusion.build import build_model, build_rules, dropout_rates
 from experiments.tasks.diffusion.guidance import PROMPTS, Prompts, make_guided
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model
 from scorekit.networks import Masked
 from scorekit.training import restore_extra
 
@@ -42,7 +41,7 @@ def small(runs):
     }
 
     def estimate(config):
-        guided = make_guided(config, model)
+        guided = make_guided(build_rules(config), model)
         return jax.jit(lambda given, scale: guided(params, given, scale)(x, jnp.full(2, 0.5)).x0)
 
     words = [words(k) for k in range(3)]
@@ -142,7 +141,7 @@ def test_the_unconditional_branch_keeps_the_map_if_it_is_told_to(keep):
     dataset = data.build(config)
     model = build_model(config, dataset)
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
-    guided = make_guided(config, model)
+    guided = make_guided(build_rules(config), model)
     labels, x = np.zeros(2, np.int32), jnp.asarray(RNG.normal(size=(2, 8, 8, 1)), jnp.float32)
 
     @jax.jit

@@ -18,15 +18,14 @@ from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
 from experiments.data.images import ImageSet
 from experiments.models import inputs, run_files
-from experiments.models.conditioning import dropout_rates
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Embedded, Stage, conditions
 from experiments.tasks.contrastive import embeddings as encoders
 from experiments.tasks.contrastive.embeddings import Embeddings
+from experiments.tasks.diffusion.build import build_model, dropout_rates
 from experiments.tasks.diffusion.guidance import PROMPTS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model
 from scorekit.losses.contrastive import slerp
 from scorekit.training.restoring import restore_extra
 

@@ -10,9 +10,8 @@ from experiments import data
 from experiments.configs.images import digits_bridge
 from experiments.configs.points import coupled_2d
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.loss import make_prepare
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from scorekit import process
 
 SMALL = ("sampling.batch_size=4", "sampling.steps=2")
@@ -45,7 +44,7 @@ def test_transport_shortens_the_way_and_keeps_classes_unless_nothing_sees_them(d
 @pytest.mark.slow
 def test_a_bridge_trains_between_the_example_and_its_map_and_starts_there():
     config, dataset = BRIDGE, data.build(BRIDGE)
-    checks.check(config, dataset)
+    checks.build(config, dataset)
     batch = {"x": dataset.test["x"][:4], "label": dataset.test["label"][:4]}
     model, found = prepared(config, batch)
     end = found["conditions"]["dense_map"].value

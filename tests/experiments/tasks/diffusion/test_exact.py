@@ -10,8 +10,8 @@ from programs import changed
 from experiments import data
 from experiments.configs.images import digits_dit
 from experiments.configs.points import flow_map_2d, mixture_2d
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.metrics.exact import exact_bits
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.report import by_map_picture
 
 

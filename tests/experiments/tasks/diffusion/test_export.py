@@ -17,8 +17,8 @@ from experiments import data
 from experiments.cli import command_line
 from experiments.tasks.diffusion import runs, task
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.fine_tuning import initial_params
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.runs import as_loaded
 from scorekit import io
 from scorekit.io.preconditioning import LogSNRInput, ddpm, vp

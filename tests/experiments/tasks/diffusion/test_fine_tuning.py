@@ -16,10 +16,16 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
-from experiments.models import choices
-from experiments.tasks.diffusion import sampling, task
+from experiments.tasks.diffusion import task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.model import build_model
+from experiments.tasks.diffusion.build import (
+    build_model,
+    build_noise_input,
+    build_schedule,
+    build_target,
+    build_weighting,
+    make_sampler,
+)
 from scorekit import io, predictions, schedules
 from scorekit.io import preconditioning as meaning
 from scorekit.io.files import write_atomic
@@ -96,14 +102,14 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     config, found = changed(base, f"init_from={tmp_path}/weights"), MEANINGS[name]
     config = task.resolve(config, data.build(config))
     diffusion.FIELDS.check(config)
-    noise_input = choices.build_noise_input(config, choices.build_schedule(config))
+    noise_input = build_noise_input(config, build_schedule(config))
     chex.assert_trees_all_close(noise_input, found.noise_input, rtol=1e-4)
-    chex.assert_trees_all_close(choices.build_target(config), found.target, rtol=1e-7)
+    chex.assert_trees_all_close(build_target(config), found.target, rtol=1e-7)
     assert config.preconditioning.sigma_data == found.sigma_data
     assert (config.network.name, config.network.features, config.network.blocks) == ("mlp", 4, 1)
     schedule, ts = schedules.linear_vp() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])
     of_target = jnp.square(1 / found.target.eps_scale(ts, schedule))
-    weights_of_loss = choices.build_weighting(config, schedule)(schedule.log_snr(ts))
+    weights_of_loss = build_weighting(config, schedule)(schedule.log_snr(ts))
     np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)
     assert task.resolve(config, data.build(config)).to_json() == config.to_json()
 
@@ -156,6 +162,6 @@ def test_a_model_without_labels_is_sampled_without_guidance():
     x = jnp.ones((3, 2))
     of = model.network(params, {"labels": jnp.array([0, 1, 5])})(x, 0.5)
     np.testing.assert_array_equal(of, model.module.apply(params, x, model.noise_input(model.schedule.log_snr(0.5))))
-    drawn = sampling.make_sampler(config, model, dataset)(params, 0, np.zeros(5, np.int32), 1.0)
+    drawn = make_sampler(config, model, dataset)(params, 0, np.zeros(5, np.int32), 1.0)
     assert drawn.shape == (5, 2)
     assert dataset.exact_bits() is None

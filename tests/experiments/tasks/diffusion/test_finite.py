@@ -13,6 +13,7 @@ from experiments.data.dataset import keep_not_finite
 from experiments.data.images import Arrays, ImageSet
 from experiments.models.samples import NotFinite, check_samples
 from experiments.tasks.diffusion import guidance
+from experiments.tasks.diffusion.build import build_rules
 from scorekit import schedules
 from scorekit.audio import representations
 from scorekit.typing import Prediction
@@ -60,7 +61,7 @@ def test_thresholding_does_not_hide_an_overflow(wrapper):
     config.guidance = ("classifier_free", wrapper)
     cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (10.0, 0.0))
     parts = guidance.Parts(schedules.cosine(), cond, uncond, lambda label: cond)
-    x0 = jax.jit(lambda scale, x: guidance.compose(config, parts, scale)(x, jnp.float32(0.5)).x0)
+    x0 = jax.jit(lambda scale, x: guidance.compose(build_rules(config), parts, scale)(x, jnp.float32(0.5)).x0)
     x = np.ones((2, 3), np.float32)
     assert np.isfinite(x0(np.float32(2), x)).all()
     assert np.isnan(x0(np.float32(1e38), x)).all()

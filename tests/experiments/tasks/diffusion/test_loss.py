@@ -10,8 +10,9 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import conditioning
+from experiments.tasks.diffusion.build import build_model, dropout_rates
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model, log_variance
+from experiments.tasks.diffusion.model import log_variance
 
 
 @pytest.mark.slow
@@ -21,7 +22,7 @@ def test_a_batch_is_prepared_with_all_its_conditions_and_some_dropped():
     config.loss.joint_dropout = 0.5
     dataset = data.build(config)
     built = build_model(config, dataset)
-    prepare = make_prepare(built, dataset, conditioning.dropout_rates(config), config.loss.joint_dropout)
+    prepare = make_prepare(built, dataset, dropout_rates(config), config.loss.joint_dropout)
     batch = dataset.batch(0, 0, 512)
     found = jax.jit(prepare)(jax.random.key(0), batch)["conditions"]
     lost = {name: ~np.asarray(found[name].present) for name in ("vector", "dense_map")}
@@ -88,7 +89,7 @@ def test_dropout_of_the_network_is_drawn_for_each_example_and_off_without_traini
     built = build_model(config, dataset)
     batch = dataset.batch(0, 0, 4)
     assert "dropout" not in jax.eval_shape(make_prepare(built, dataset), jax.random.key(0), batch)
-    prepared = jax.jit(make_prepare(built, dataset, conditioning.dropout_rates(config)))(jax.random.key(0), batch)
+    prepared = jax.jit(make_prepare(built, dataset, dropout_rates(config)))(jax.random.key(0), batch)
     assert len(np.unique(prepared["dropout"])) == 4
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(built.init, jax.random.key(0))

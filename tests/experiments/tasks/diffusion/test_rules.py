@@ -15,16 +15,16 @@ from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import guidance as rules
+from experiments.tasks.diffusion.build import build_model, build_rules
 from experiments.tasks.diffusion.guidance import Extras, make_guided
-from experiments.tasks.diffusion.model import build_model
 from scorekit import guidance
 
 
 def test_only_the_scales_that_are_sampled_at_are_validated():
     config = changed(smoke, "guidance=cfg_plus_plus", "sampling.solver.name=euler", "sampling.guidance_scale=0.5")
     dataset = data.build(config)
-    checks.check(config, dataset, scales=[0.5])
-    assert "guidance_scale must be in" in error_of(checks.check, config, dataset)
+    checks.build(config, dataset, scales=[0.5])
+    assert "guidance_scale must be in" in error_of(checks.build, config, dataset)
 
 
 def test_every_rule_has_its_arguments_as_fields_and_no_others():
@@ -112,7 +112,7 @@ def test_composed_rules_equal_those_of_the_library(ring):
         both = []
         for names, overrides, expected in reference(cond, uncond, other, weak, likelihood, built.schedule):
             config = changed(mixture_2d, f"guidance={names}", *overrides.split())
-            found = make_guided(config, built)(params, labels, 3.0, extras)
+            found = make_guided(build_rules(config), built)(params, labels, 3.0, extras)
             ts = (0.97, 0.5) if "interval" in names else (0.5,)
             both.append([[d(x, jnp.float32(t)) for t in ts] for d in (found, expected)])
         return both
@@ -124,8 +124,8 @@ def test_composed_rules_equal_those_of_the_library(ring):
     assert np.abs(at(5) - at(6)).max() > 1e-3  # the order matters, and is that of the config
     # At γ = 1 (None) nothing but the plain branch is left, whatever the rule.
     config = changed(mixture_2d, "guidance=apg")
-    assert rules.is_plain(config, 1)
-    assert not rules.is_plain(config, 2)
-    assert not rules.is_plain(changed(mixture_2d, "guidance=classifier"), 1)
-    plain = jax.jit(lambda p: make_guided(config, built)(p, labels, None)(x, 0.5))(params)
+    assert build_rules(config).is_plain(1)
+    assert not build_rules(config).is_plain(2)
+    assert not build_rules(changed(mixture_2d, "guidance=classifier")).is_plain(1)
+    plain = jax.jit(lambda p: make_guided(build_rules(config), built)(p, labels, None)(x, 0.5))(params)
     np.testing.assert_allclose(plain.x0, both[0][1][-1].x0, rtol=1e-4, atol=1e-5)

@@ -9,10 +9,10 @@ from programs import changed, error_of
 
 from experiments import data
 from experiments.configs.points import mixture_2d
-from experiments.models import choices
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.sampling import SOLVERS, build_sampler
+from experiments.tasks.diffusion.build import build_sampler, build_schedule
+from experiments.tasks.diffusion.solvers import SOLVERS
 from scorekit import schedules, solvers, tuning
 
 
@@ -27,10 +27,10 @@ def saved(tmp_path):
 
 def test_a_config_names_a_saved_grid(saved):
     config = changed(saved, "sampling.grid.t_max=0.999")  # of the run's own grid; the file has its times
-    solver, ts = build_sampler(config, choices.build_schedule(config))
+    solver, ts = build_sampler(config, build_schedule(config))
     assert solver == solvers.Euler()
     np.testing.assert_array_equal(ts, jnp.array([0.9, 0.4, 0.0]))
-    checks.check(config, data.build(config))
+    checks.build(config, data.build(config))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_config_names_a_saved_grid(saved):
 )
 def test_a_saved_grid_for_another_sampler_raises(saved, field, message):
     config = changed(saved, f"sampling.{field}")
-    assert re.search(message, error_of(build_sampler, config, choices.build_schedule(config)))
+    assert re.search(message, error_of(build_sampler, config, build_schedule(config)))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power)
     config.schedule.name = name
     for section, value in choice.items():
         config.sampling[section].name = value
-    schedule = choices.build_schedule(config)
+    schedule = build_schedule(config)
     solver, ts = build_sampler(config, schedule)
     assert solver == expected
     assert ts.shape == (config.sampling.steps + 1,)

@@ -9,9 +9,8 @@ from experiments.configs import base
 from experiments.configs.points import flow_map_2d, mixture_2d
 from experiments.data import build
 from experiments.tasks.diffusion import metrics
+from experiments.tasks.diffusion.build import at_steps, build_model, make_sampler
 from experiments.tasks.diffusion.metrics.run_metrics import sample_metrics
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import at_steps, make_sampler
 from experiments.tasks.flow_maps.metrics import semigroup
 
 

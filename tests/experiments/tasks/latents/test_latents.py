@@ -13,9 +13,8 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.models.inputs import load_data
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS, Latents, code_margin, open_latents
 from scorekit.networks import fixed_noise_kl

@@ -7,9 +7,8 @@ from programs import changed, error_of, tones
 
 from experiments.configs.images import smoke
 from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.latents import stages
 from experiments.tasks.task import Run
 from scorekit import audio
