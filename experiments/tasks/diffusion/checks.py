@@ -47,7 +47,7 @@ def check_fields(config: Config, dataset: Dataset) -> None:
         require_field(config, "network.name", False, allowed)
     _check_learned_schedule(config)
     _check_conditions(config)
-    _check_no_flow_map(config)
+    _check_flow_map(config)
     _check_frame_levels(config)
     _check_coupling(config)
     check_average(config, "sampling.ema", post_hoc=True)
@@ -68,7 +68,7 @@ def check(config: Config, dataset: Dataset, sampler: Sampler, scales: Sequence[f
         _check_paths(config, schedule, sampler)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
-    _check_flow_map_sampler(config, scales)
+    _check_scales_of_flow_map(config, scales)
     _check_one_jump(config, sampler.ts)
     _check_guidance(config, sampler, scales, dataset.labelled)
 
@@ -130,15 +130,11 @@ def _check_learned_schedule(config: Config) -> None:
         require(value == allowed, field, value, f"{allowed} for schedule.name=learned, which is trained by the bound")
 
 
-def _check_flow_map_sampler(config: Config, scales: Sequence[float]) -> None:
-    """Validates that the solver of flow maps samples from one, at guidance scales that it was trained for."""
+def _check_scales_of_flow_map(config: Config, scales: Sequence[float]) -> None:
+    """Validates that a flow map is sampled at guidance scales that it was trained for."""
     most = config.loss.guidance_max
     if config.sampling.solver.name != "flow_map":
         return
-    allowed = "a flow map for sampling.solver.name=flow_map"
-    require_field(config, "loss.flow_map.name", config.loss.flow_map.name != "none", allowed)
-    rule = ",".join(config.guidance)
-    require(rule == "conditional", "guidance", rule, "conditional for sampling.solver.name=flow_map")
     for scale in scales:
         field = "sampling.guidance_scale" if scale == config.sampling.guidance_scale else "evaluation.guidance_scales"
         allowed = "1 for a flow map without config.loss.guidance_max"
@@ -146,10 +142,14 @@ def _check_flow_map_sampler(config: Config, scales: Sequence[float]) -> None:
         require(1 <= scale <= (most or 1), field, scale, allowed)
 
 
-def _check_no_flow_map(config: Config) -> None:
-    """Validates that a denoiser has no fields of flow maps."""
-    most, divergence = config.loss.guidance_max, config.loss.divergence
-    if config.loss.flow_map.name == "none":
+def _check_flow_map(config: Config) -> None:
+    """Validates that a denoiser has no fields of flow maps, and the rule of their solver."""
+    most, divergence, of_map = config.loss.guidance_max, config.loss.divergence, config.loss.flow_map.name != "none"
+    if config.sampling.solver.name == "flow_map":
+        require_field(config, "loss.flow_map.name", of_map, "a flow map for sampling.solver.name=flow_map")
+        rule = ",".join(config.guidance)
+        require(rule == "conditional", "guidance", rule, "conditional for sampling.solver.name=flow_map")
+    if not of_map:
         allowed = "None without config.loss.flow_map, and for consistency_tuning"
         require(most is None, "loss.guidance_max", most, allowed)
         allowed = "None without a flow map of jumps to any time in config.loss.flow_map"

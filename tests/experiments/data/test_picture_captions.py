@@ -134,9 +134,8 @@ def test_captions_that_no_network_attends_to_are_valid(folder):
 def test_pictures_without_captions_are_an_error_once_they_are_read(folder):
     config = changed(config_of(folder), "data.name=tfds")
     dataset = data.build(config)
-    checks.build(config, dataset)
     words = "config.conditions: tokens and vector must not be captions of sklearn_digits, which has none"
-    assert error_of(lambda: dataset.train) == words
+    assert error_of(checks.build, config, dataset) == words
 
 
 def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):

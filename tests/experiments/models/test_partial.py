@@ -176,8 +176,8 @@ def test_the_digest_is_of_fields_and_values():
     values = {"labels": jnp.arange(3), "scale": None}
     first = digest_of(config.to_dict(), 0, values)
     again.training.steps += 1
-    assert digest_of(again, 0, {**values, "labels": np.arange(3, dtype=np.int32)}) == first
+    assert digest_of(again.to_dict(), 0, {**values, "labels": np.arange(3, dtype=np.int32)}) == first
     again.sampling.steps += 1
     floats, other = {"labels": jnp.arange(3.0)}, {**values, "labels": jnp.arange(3) + 1}
-    others = [digest_of(again, 0, values), digest_of(config.to_dict(), 1, values)]
+    others = [digest_of(again.to_dict(), 0, values), digest_of(config.to_dict(), 1, values)]
     assert len({first, *others, digest_of(config.to_dict(), 0, floats), digest_of(config.to_dict(), 0, other)}) == 5
