@@ -17,9 +17,9 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.reporting.model_card import card, example
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_sampler
 from experiments.tasks.diffusion.model import takes_labels
 from experiments.tasks.diffusion.runs import as_loaded, open_run
-from experiments.tasks.diffusion.sampling import build_sampler
 from scorekit.io import export
 
 _WORKDIR, _STEP = shared.workdir(), shared.step()

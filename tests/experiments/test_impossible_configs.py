@@ -10,7 +10,7 @@ from experiments import data
 from experiments.configs.images import digits_dit, smoke
 from experiments.models import devices
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import build_model, build_network
+from experiments.tasks.diffusion.build import build_model
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,11 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.models import inputs
-from experiments.models.conditioning import dropout_rates
 from experiments.models.run_files import averaged
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_model, dropout_rates
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import Model, build_model
+from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.objectives import Denoising
 from experiments.training.feeding import feed
 from experiments.training.hooks import skip_limit

@@ -129,7 +129,7 @@ def main(config: Config) -> Path:
     sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)
     settings = Settings(probes=_PROBES.value, batch_size=_BATCH.value, seed=_SEED.value)
     density = f"{_STEPS.value} steps, {_JUMPS.value} jumps"
-    about = {"model": digest_of(config, jax.device_get(run.params)), "density": density}
+    about = {"model": digest_of(config.to_dict(), jax.device_get(run.params)), "density": density}
     statistics = measure(scored, run.dataset, sets, out / "statistics", settings, about)
 
     fitted = scores.make_scores(statistics[CALIBRATION])

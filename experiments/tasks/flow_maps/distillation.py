@@ -12,12 +12,10 @@ import optax
 from experiments.cli.config import Config, require
 from experiments.data.dataset import Dataset, preprocess
 from experiments.models.conditioning import GUIDANCE, conditions
-from experiments.tasks.diffusion import guidance
-from experiments.tasks.diffusion.build import build_rules
+from experiments.tasks.diffusion.build import build_model, build_rules, build_sampler
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import Model, build_model
-from experiments.tasks.diffusion.sampling import build_sampler
+from experiments.tasks.diffusion.model import Model
 from experiments.tasks.flow_maps.students import FLOW_MAPS, flow_grid
 from experiments.tasks.task import Run
 from experiments.training import build_optimizer

@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.config import Config, require
-from experiments.models import choices
+from experiments.cli.config import Config, require, require_field
 from experiments.models.conditioning import GUIDANCE, null_conditions
-from experiments.tasks.diffusion.flow_maps import build_flow_map
+from experiments.tasks.diffusion.build import build_flow_map, build_times
 from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, likelihood_ends, takes_labels
 from experiments.tasks.flow_maps.losses import FlowMapLoss
 from scorekit import flow_maps
@@ -105,12 +104,28 @@ def _two_times(model: FlowMapModel, head: bool, params: PyTree, named: Mapping[s
     return model.network(params, given, dropout, head)(x_t, t)
 
 
+TWO_TIMES = ("dit", "mlp", "unet")
+"""The networks that take further scalars."""
+
+
+def check(config: Config, of_map: FlowMapLoss) -> None:
+    """Validates the fields of a flow map, and that its network takes two times."""
+    most, divergence = config.loss.guidance_max, config.loss.divergence
+    allowed = "None without config.loss.flow_map, and for consistency_tuning"
+    require(most is None or of_map.guided, "loss.guidance_max", most, allowed)
+    allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
+    require(divergence is None or not of_map.ends_only, "loss.divergence", divergence, allowed)
+    allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
+    require_field(config, "network.name", config.network.name in TWO_TIMES, allowed)
+
+
 def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:
     """The flow map of a config from the parts of a diffusion model."""
     of_map: FlowMapLoss = build_flow_map(config)
+    check(config, of_map)
     critic = build_critic(of_map, parts["shape"], num_classes, sizes)
     weight = config.loss.divergence
-    objective = FlowMapObjective(choices.build_times(config), of_map, weight, critic)
+    objective = FlowMapObjective(build_times(config), of_map, weight, critic)
     module = parts["module"] if weight is None else parts["module"].clone(divergence=True)
     further = {"guidance_max": config.loss.guidance_max, "divergence": weight is not None}
     return FlowMapModel(**{**parts, "module": module}, **further, objective=objective)

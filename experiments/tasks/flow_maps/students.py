@@ -9,7 +9,8 @@ import numpy as np
 from experiments.cli.config import Config, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.tasks.diffusion import guidance
-from experiments.tasks.diffusion.sampling import GRIDS, build_sampler, has_listed_times
+from experiments.tasks.diffusion.build import build_sampler, has_listed_times
+from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import flow_maps
 from scorekit.arguments import Between, Count, OneOf
 from scorekit.schedules import rectified_flow

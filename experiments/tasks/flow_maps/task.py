@@ -22,10 +22,9 @@ from experiments.models.conditioning import GUIDANCE, conditions_for
 from experiments.reporting.samples import drawing
 from experiments.tasks.diffusion import checks, guidance
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import make_sampler
 from experiments.tasks.diffusion.model import Model as Denoising
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.diffusion.runs import open_run as open_teacher
-from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.flow_maps import students
 from experiments.tasks.flow_maps.distillation import TrainingTask, progressive, teacher_of, training_task
 from experiments.tasks.flow_maps.students import FLOW_MAPS, SECTIONS, config_of_student
@@ -111,10 +110,10 @@ def build(config, dataset):
         teacher = open_teacher(guided, folder, options.checkpoint, scales, dataset=dataset)
     check_teacher(own, options, teacher)
     student = config_of_student(own, options, teacher.model.schedule)
-    checks.check(student, dataset)
-    model = build_model(student, dataset) if options.method in FLOW_MAPS else teacher.model
-    plan = Plan(teacher, own, options)
-    return Model(student, model, "network", first(dataset, student, plan), make_sampler(student, model, dataset), plan)
+    sampler, plan = checks.build(student, dataset), Plan(teacher, own, options)
+    if options.method not in FLOW_MAPS:
+        sampler = make_sampler(student, teacher.model, dataset)
+    return Model(student, sampler.model, "network", first(dataset, student, plan), sampler, plan)
 
 
 def check_teacher(config: Config, options: Config, run: Run) -> None:

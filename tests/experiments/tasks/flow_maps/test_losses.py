@@ -14,10 +14,9 @@ from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import make_sampler
 from experiments.tasks.flow_maps.model import guided_velocity
 from scorekit import densities, flow_maps, schedules, times, training
 from scorekit.typing import Prediction
@@ -33,7 +32,7 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
     config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
     dataset = data.build(config)
-    checks.check(config, dataset)
+    checks.build(config, dataset)
     model = build_model(config, dataset)
     params = random_params(model, 0.3)
     prepare, loss = make_prepare(model, dataset), make_loss(model)
@@ -124,7 +123,7 @@ ADVERSARIAL = (
 def test_generator_and_discriminators_get_their_own_gradients():
     config = changed(smoke, *ADVERSARIAL, "loss.flow_map.penalty=0.3")
     dataset = data.build(config)
-    checks.check(config, dataset)
+    checks.build(config, dataset)
     model = build_model(config, dataset)
     params = random_params(model, 0.2)
     prepared = jax.jit(make_prepare(model, dataset))(jax.random.key(1), dataset.batch(0, 0, 8))
@@ -157,7 +156,7 @@ def test_generator_and_discriminators_get_their_own_gradients():
 def test_drift_of_a_batch_does_not_depend_on_the_number_of_devices():
     config = changed(SMALL, "loss.flow_map.name=drifting", "loss.guidance_max=3.0", "loss.flow_map.kernel=gaussian")
     dataset = data.build(config)
-    checks.check(config, dataset)
+    checks.build(config, dataset)
     model = build_model(config, dataset)
     params, found, optimizer = random_params(model, 0.3), [], optax.sgd(1.0)
     prepare, loss = make_prepare(model, dataset, {"labels": 0.25}), make_loss(model)

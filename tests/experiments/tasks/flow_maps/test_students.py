@@ -12,15 +12,13 @@ from programs import changed, check_config, error_of
 from tables import in_float64
 
 from experiments import data
-from experiments.models import choices
 from experiments.models.conditioning import GUIDANCE
+from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion.build import build_model, build_rules, build_sampler, build_schedule, make_sampler
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_prepare
-from experiments.tasks.diffusion.model import build_model
-from experiments.tasks.diffusion.sampling import build_sampler, make_sampler
 from experiments.tasks.flow_maps import distillation, students
 from scorekit import denoisers, densities, flow_maps, guidance, schedules, solvers
 from scorekit.times import uniform
@@ -46,7 +44,7 @@ def student_config(fields_of):
 
     def make(method, **options):
         config, options = fields_of(method, "sampling.guidance_scale=3.0", steps=1, **options)
-        return students.config_of_student(config, options, choices.build_schedule(config))
+        return students.config_of_student(config, options, build_schedule(config))
 
     return make
 
@@ -61,10 +59,10 @@ def test_config_of_student_is_a_config_of_a_run(fields_of, method):
         "rules.interval.noise_max=5",
         steps=2,
     )
-    schedule = choices.build_schedule(config)
+    schedule = build_schedule(config)
     student = students.config_of_student(config, options, schedule)
     diffusion.check_fields(student)
-    check(student, data.build(student))
+    checks.build(student, data.build(student))
     solver, ts = build_sampler(student, schedule)
     flow_map = flow_maps.FlowMapSolver(gamma=1.0 if method == "stable_consistency" else None)
     expected = {"progressive": solvers.Euler(), **dict.fromkeys(students.FLOW_MAPS, flow_map)}
@@ -177,13 +175,13 @@ def test_student_starts_as_its_guided_teacher_in_every_jump(teacher, ring_config
     x, t = jax.random.normal(jax.random.key(0), (16, 2)), jnp.linspace(0.1, 1.0, 16)
     given = {"labels": LABELS, GUIDANCE: jnp.linspace(1.0, 4.0, 16)}
     ours = jax.jit(model.flow_map(task.init(), given))(x, t, 0.5 * t)
-    theirs = make_guided(ring_config, teacher.model)(teacher.params, LABELS, None)(x, t)
+    theirs = make_guided(build_rules(ring_config), teacher.model)(teacher.params, LABELS, None)(x, t)
     np.testing.assert_allclose(ours.x0, theirs.x0, atol=1e-5)
     assert model.guidance_max == 4.0
     follow = distillation.teacher_of(ring_config, teacher)
     found = follow(given)(x, t).x0
     for i in (0, 9, 15):  # by the scale of each example
-        one = make_guided(ring_config, teacher.model)(teacher.params, LABELS, given[GUIDANCE][i])(x, t).x0
+        one = make_guided(build_rules(ring_config), teacher.model)(teacher.params, LABELS, given[GUIDANCE][i])(x, t).x0
         np.testing.assert_allclose(found[i], one[i], rtol=1e-5, atol=1e-6)
     assert np.abs(found - follow({"labels": LABELS})(x, t).x0)[9:].max() > 1e-4  # γ = 2 of the config elsewhere
 
@@ -191,7 +189,7 @@ def test_student_starts_as_its_guided_teacher_in_every_jump(teacher, ring_config
 @pytest.mark.slow
 def test_scale_is_a_condition_drawn_in_training_and_chosen_in_sampling(teacher, student_config):
     config = student_config("eulerian", guidance_max=4.0)
-    check(config, teacher.dataset)
+    checks.build(config, teacher.dataset)
     model = build_model(config, teacher.dataset)
     params = jax.tree.map(jnp.asarray, random_params(model, 0.3))
     batch = teacher.dataset.batch(0, 0, 256)
