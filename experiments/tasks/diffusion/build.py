@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+from experiments import data
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError, changed, choice, leaves, require, to_text
 from experiments.data import conditions
@@ -90,7 +91,7 @@ def build_objective(config: Config, schedule: Schedule) -> Objective:
 
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the parts of the config together: a diffusion model, or a flow map."""
-    schedule, extracts = build_schedule(config), conditions.build_conditions(config, dataset)
+    schedule, extracts = build_schedule(config), data.build_conditions(config, dataset)
     sizes, coupling = conditions.sizes(extracts, dataset), build_coupling(config)
     if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
         name, allowed = config.conditions.map.name, f"a map of shape {dataset.shape}, as the data"
