@@ -36,7 +36,7 @@ from experiments.reporting.grids import pitch_name
 from experiments.reporting.report import ConfigSection
 from experiments.reporting.tables import metrics_table
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.sampling import at_steps, build_sampler, make_sampler
+from experiments.tasks.diffusion.build import at_steps, build_sampler, make_sampler
 from experiments.tasks.task import Run, facts
 from scorekit import audio, metrics
 

@@ -13,8 +13,8 @@ from experiments.cli.config import Config, require
 from experiments.data.dataset import in_blocks
 from experiments.data.sounds import Sounds
 from experiments.models.samples import check_samples, sampler_of
+from experiments.tasks.diffusion.build import build_rules, build_sampler
 from experiments.tasks.diffusion.guidance import make_guided
-from experiments.tasks.diffusion.sampling import build_sampler
 from experiments.tasks.task import Run
 from scorekit import guidance, process, samplers
 from scorekit.data.phrases import FRAME_RATE
@@ -79,7 +79,11 @@ def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) ->
     """Draws ``length`` positions by windows, ``hop`` positions apart and blended at every step; the conditions
     are of all windows."""
     solver, ts = build_sampler(config, run.model.schedule)
-    scale, guided, size = config.sampling.guidance_scale, make_guided(config, run.model), run.model.shape[0]
+    scale, guided, size = (
+        config.sampling.guidance_scale,
+        make_guided(build_rules(config), run.model),
+        run.model.shape[0],
+    )
 
     def draw(params, key, given):
         long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)

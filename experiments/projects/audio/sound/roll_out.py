@@ -30,8 +30,8 @@ from experiments.models.samples import check_samples, sampler_of
 from experiments.projects.audio.sound import long_sounds, runs
 from experiments.reporting.tables import Cell, Table, row_table
 from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks.diffusion.build import build_rules, build_sampler
 from experiments.tasks.diffusion.guidance import make_guided
-from experiments.tasks.diffusion.sampling import build_sampler
 from experiments.tasks.task import Run, facts
 from scorekit import audio, forcing
 from scorekit.guidance import windows
@@ -64,7 +64,7 @@ def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Ro
     """
     schedule, size = run.model.schedule, run.model.shape[0]
     solver, ts = build_sampler(config, schedule)
-    scale, guided = config.sampling.guidance_scale, make_guided(config, run.model)
+    scale, guided = config.sampling.guidance_scale, make_guided(build_rules(config), run.model)
     options = {"window": size, "context": rolling.context, "chunk": rolling.chunk}
     sampler_with = lambda denoiser: forcing.roll_out(
         denoiser, schedule, solver, ts, stabilisation=rolling.stabilisation, **options

@@ -28,7 +28,7 @@ from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
 from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
 from experiments.reporting.tables import Table
-from experiments.tasks.diffusion.sampling import at_steps, make_sampler
+from experiments.tasks.diffusion.build import at_steps, make_sampler
 from experiments.tasks.latents.stages import for_full_sounds
 from experiments.tasks.task import facts
 from scorekit import audio

@@ -13,7 +13,8 @@ from experiments.cli.config import Config, require_field
 from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.notes import Notes
-from experiments.models.run_files import EVALUATED, check_average
+from experiments.models.run_files import EVALUATED
+from experiments.training import check_average
 from scorekit import audio
 from scorekit.arguments import Count
 from scorekit.networks import TranslationNetwork, reverse_gradient

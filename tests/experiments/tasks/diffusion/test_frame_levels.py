@@ -11,11 +11,11 @@ from experiments.configs.phrases import phrases_forcing
 from experiments.data.builders import sets
 from experiments.data.builders.sets import LabelledSounds
 from experiments.projects.audio.sound import roll_out
-from experiments.tasks.diffusion.checks import check
+from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import loss_by_noise_level
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
 
 CROP, FRAMES, RATE = 1024, 16, 4000
@@ -76,7 +76,7 @@ def test_a_causal_network_is_trained_and_rolls_out(songs, name):
     """Frames depend on the levels and values before and at them alone, in a model built from a config."""
     config = CAUSAL[name]
     run = run_of(config)
-    check(config, run.dataset)
+    checks.build(config, run.dataset)
     dataset, model = run.dataset, run.model
     batch = jax.jit(make_prepare(model, dataset))(jax.random.key(0), dataset.batch(0, 0, 4))
     value, _ = jax.jit(make_loss(model))(run.params, batch)

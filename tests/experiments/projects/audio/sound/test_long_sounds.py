@@ -12,8 +12,8 @@ from experiments.cli.config import ConfigError
 from experiments.configs.phrases import phrases, phrases_magnitudes
 from experiments.data.builders import sets
 from experiments.projects.audio.sound import long_sounds, perform
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
-from experiments.tasks.diffusion.model import build_model
 from experiments.tasks.task import Run
 from scorekit import audio
 from scorekit.data import midi
