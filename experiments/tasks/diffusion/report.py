@@ -130,7 +130,7 @@ def by_map_picture(
 
 
 def evaluation_tables(evaluation: Any) -> list[Table]:
-    """Metrics of samples, also by features of a network, the likelihoods, and the quantisation of codes.
+    """Metrics of samples, also by features of a network, and the likelihoods.
 
     ``evaluation`` is an ``Evaluation``; the functions below take its parts.
     """
@@ -139,7 +139,7 @@ def evaluation_tables(evaluation: Any) -> list[Table]:
     tables += [exact_table(evaluation.exact)] if evaluation.exact else []
     tables += [by_map_table(evaluation.exact.by_map)] if evaluation.exact and evaluation.exact.by_map else []
     tables += [bound_table(evaluation.bound)] if evaluation.bound else []
-    return tables + (quantisation_tables(evaluation.quantisation) if evaluation.quantisation else [])
+    return tables
 
 
 def inception_tables(metrics: Any) -> list[Table]:
@@ -199,18 +199,3 @@ def by_map_table(by_map: Any) -> Table:
         f"to noise and back changes a value by {by_map.inversion:.3g} (root mean square)."
     )
     return metrics_table(by_map.rows, caption)
-
-
-def quantisation_tables(codes: Any) -> list[Table]:
-    """Accuracy by noise level, and the margin of samples."""
-    by_noise = Table(
-        ["log-SNR", "denoised once", "noisy"],
-        codes.accuracy,
-        f"Share of the code vectors of {codes.test_examples} test examples that are quantised to their own code, by "
-        f"noise level (log-SNR in nats), given their conditions: denoised once, and only rescaled.",
-    )
-    about = (
-        f"{codes.samples} samples before quantisation: their distance to the nearest code over that between codes, "
-        "and the share of vectors within half the distance to its nearest neighbour."
-    )
-    return [by_noise, row_table(codes.margin, about)]

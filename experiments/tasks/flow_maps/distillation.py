@@ -1,7 +1,7 @@
 """What each method of distillation trains: its parameters, the draws of a batch, and its loss."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -16,6 +16,7 @@ from experiments.tasks.diffusion.build import build_model, build_rules, build_sa
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
+from experiments.tasks.flow_maps.model import Teacher
 from experiments.tasks.flow_maps.students import FLOW_MAPS, flow_grid
 from experiments.tasks.task import Run
 from experiments.training import build_optimizer
@@ -26,10 +27,7 @@ from scorekit.networks import with_new_parameters
 from scorekit.predictions import X0, Score
 from scorekit.times import Times
 from scorekit.trees import event_size
-from scorekit.typing import Array, Denoiser, PyTree
-
-Teacher = Callable[[Mapping[str, Any]], Denoiser]
-"""Conditions to the denoiser that the student is to follow."""
+from scorekit.typing import Array, PyTree
 
 
 class TrainingTask(NamedTuple):

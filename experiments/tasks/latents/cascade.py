@@ -29,7 +29,7 @@ from experiments.reporting.report import write_report
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.latents.stages import CascadeStage, check, draw, for_full_sounds
+from experiments.tasks.latents.stages import check, draw, for_full_sounds
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, lowest rate first.", required=True)
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers; by default of held-out sounds.")
@@ -51,10 +51,10 @@ def main(config: Config) -> str:
     check(configs, names)
     shared.check_writable(folders[-1], f"--stages={','.join(names)}")
     stages = [
-        CascadeStage(c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True, any_coupling=True))
+        (c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True, any_coupling=True))
         for c, folder in zip(configs, folders, strict=True)
     ]
-    dataset = stages[-1].run.dataset
+    dataset = stages[-1][1].dataset
     if not isinstance(dataset, Sounds):
         raise ConfigError(f"--stages: {config.data.name} has no sounds")
     first = dataset.test["label"][:8]

@@ -12,8 +12,11 @@ reads from disk as it needs them, and ``precomputed.json``. The images stay wher
 them. ``--config.data.…`` are the fields of training, with ``image_mode=RGB`` as default.
 """
 
+import json
 from pathlib import Path
 
+import jax
+import numpy as np
 from absl import flags
 
 from experiments import data
@@ -21,14 +24,17 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
+from experiments.data.dataset import check_examples, in_blocks
 from experiments.data.images import ImageSet
-from experiments.tasks.latents import latent_data
-from scorekit.networks.autoencoder_kl import PRESETS
+from experiments.tasks.latents import pretrained
+from experiments.tasks.latents.pretrained import Pretrained
+from scorekit.io import write_atomic
 
-_WEIGHTS = flags.DEFINE_string("weights", None, "Folder, or file of weights, of an AutoencoderKL.", required=True)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, "Folder of the weights of an AutoencoderKL, or of a pipeline with one.", required=True
+)
 _DATA = flags.DEFINE_string("data", None, "Folder of images.", required=True)
 _OUT = shared.out("Folder for the latents.", required=True)
-_PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Scale of the latents, where no config.json gives it.")
 _BATCH = shared.count("batch", 8, "Images that are encoded at once.")
 
 
@@ -51,15 +57,38 @@ def main(config: Config) -> Path:
     weights, given = shared.path(_WEIGHTS), f"--weights={_WEIGHTS.value}"
     if not Path(str(_DATA.value)).expanduser().exists():
         raise ConfigError(f"--data={_DATA.value}: there is nothing here")
-    if not weights.exists():
-        raise ConfigError(f"{given}: there is nothing here")
-    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", latent_data.DESCRIPTION))
-    found = latent_data.open_autoencoder(weights, given, _PRESET.value)
+    out = shared.results_folder(_OUT, names=("x.npy", "label.npy", pretrained.DESCRIPTION))
+    found = pretrained.open_autoencoder(weights, given)
     dataset = data.build(config)
     assert isinstance(dataset, ImageSet)
     print(f"encoding {dataset.name}, {dataset.examples:,} images …", flush=True)
-    latent_data.write(out, config, dataset, found, _BATCH.value)
+    write(out, config, dataset, found, _BATCH.value)
     return out
+
+
+def write(folder: Path, config: Config, dataset: ImageSet, found: Pretrained, batch_size: int) -> None:
+    """Encodes all training images, in their order, to ``x.npy`` and ``label.npy``; the description is written last."""
+    given, total = f"config.data.path={config.data.path}", dataset.examples
+    assert total is not None
+    try:
+        shape = found.module.latent_shape(dataset.shape)
+        if dataset.shape[-1] != found.module.data_channels:
+            raise ValueError(f"images must have {found.module.data_channels} channels, these have {dataset.shape[-1]}")
+    except ValueError as error:
+        raise ConfigError(f"{given}: {error}; see config.data.image_size and image_mode") from error
+    encode = jax.jit(lambda x: found.module.apply(found.params, dataset.to_model(x), method="encode"))
+    x = np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.float32, shape=(total, *shape))
+    labels, start = np.zeros(total, np.int32), 0
+    for part in dataset.in_order(64 * batch_size):
+        rows = slice(start, start := start + len(part["x"]))
+        x[rows], labels[rows] = in_blocks(encode, part["x"], min(batch_size, total)), part["label"]
+        check_examples({"x": x[rows]}, given, "latents")
+        print(f"{start:,} of {total:,} images", flush=True)
+    x.flush()
+    np.save(folder / "label.npy", labels)
+    about = {"weights": str(found.weights), "options": found.options, "examples": total}
+    about["data"] = {field: data.field_of(config, field) for field in pretrained.FIELDS}
+    write_atomic(folder / pretrained.DESCRIPTION, json.dumps(about, indent=2).encode())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 import jax
 import numpy as np
@@ -13,13 +13,6 @@ from experiments.data.sounds import SoundSet
 from experiments.models.conditioning import conditions_for
 from experiments.tasks.task import Run
 from scorekit import audio
-
-
-class CascadeStage(NamedTuple):
-    """An opened run and its config."""
-
-    config: Config
-    run: Run
 
 
 def for_full_sounds(config: Config) -> Config:
@@ -50,8 +43,8 @@ def check(configs: Sequence[Config], names: Sequence[str]) -> None:
             )
 
 
-def draw(stages: Sequence[CascadeStage], seed: int, labels: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
-    """Sounds ``(N, L)`` of every stage, at the full rate, and the seconds that each took."""
+def draw(stages: Sequence[tuple[Config, Run]], seed: int, labels: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
+    """Sounds ``(N, L)`` of every stage, a run and its config, at the full rate, and the seconds that each took."""
     sounds, seconds = [], []
     for i, (config, run) in enumerate(stages):
         start = time.monotonic()

@@ -5,32 +5,26 @@ channel of the training latents, by which the latents of the model are standardi
 """
 
 import functools
-from pathlib import Path
 
 import jax
-import numpy as np
 import optax
 
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.outputs import write_results
-from experiments.data.dataset import Dataset, held_out_of
-from experiments.data.display import Sounds
-from experiments.models.samples import check_samples
-from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.grids import grid
-from experiments.reporting.report import Figure, Heading, Section
+from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
+from experiments.tasks.latents.metrics import compression, measure
+from experiments.tasks.latents.report import reconstructions
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
 from scorekit.io import as_path
-from scorekit.typing import PyTree
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
@@ -40,7 +34,6 @@ fields = lambda config=None: FIELDS
 
 
 def build(config, dataset):
-    autoencoder.check(config, dataset)
     model = autoencoder.build_latent(config, dataset)
     prepare, loss = autoencoder.make_prepare(model), autoencoder.make_loss(model)
     init = lambda key: autoencoder.init_params(model, config.seed)
@@ -56,30 +49,13 @@ def build(config, dataset):
 open_run = functools.partial(task.open_run, load, build)
 
 
-def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
-    """Held-out examples, of each class as far as they go, with their reconstructions, written into ``folder``."""
-    dataset: Dataset = built.dataset
-    classes = np.unique(dataset.test["label"])[:shown]
-    part = held_out_of(dataset, np.resize(classes, min(shown, len(dataset.test["x"]))))
-    decode = jax.jit(lambda z: built.module.apply(params, z, method="decode"))
-    back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
-    check_samples(back, f"the autoencoder in {folder.parent}", "reconstructions")
-    versions = {"held out": dataset.real(part), "reconstruction": back}
-    caption, labels = "Held-out examples and their reconstructions.", dataset.named(part["label"])
-    view = dataset.view(back)
-    if isinstance(view, Sounds):
-        return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)
-    cells = np.stack([*versions.values()], axis=1)
-    return Figure(grid(folder / "reconstructions.png", cells, labels, list(versions), side=84), caption)
-
-
 def evaluate(config, run, workdir, asked: task.Asked):
     built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
     encode = autoencoder.make_encode(built, params)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     few = {name: {"x": part["x"][: options.num_samples]} for name, part in parts.items()}
-    metrics = {name: autoencoder.measure(built, params, part) for name, part in few.items()}
-    size = autoencoder.compression(built)
+    metrics = {name: measure(built, params, part) for name, part in few.items()}
+    size = compression(built)
     folder = as_path(asked.figures(distributed.folder(workdir), "reconstructions"))
     shown = reconstructions(folder, built, params, encode, options.shown)
     if asked.stem is None and distributed.is_first():

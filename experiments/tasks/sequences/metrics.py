@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -12,9 +12,11 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
-from experiments.models.samples import Generate, PartialSamples, check_samples, one_bar
+from experiments.models.samples import PartialSamples, check_samples, one_bar
+from experiments.reporting.tables import Table
 from experiments.tasks.sequences.model import Sequences, conditionals, map_of, token_denoiser
-from experiments.tasks.task import AT_END, SAMPLES
+from experiments.tasks.sequences.report import sequence_tables
+from experiments.tasks.task import AT_END, SAMPLES, Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Count, Each
@@ -54,52 +56,15 @@ class Bits(NamedTuple):
     codes: int
 
 
-class SequenceEvaluation(NamedTuple):
-    """All metrics of a run.
-
-    Attributes:
-      bits: bits of held-out data.
-      rows: metrics by name, of real test data and of samples at each guidance scale; empty where nothing measures them.
-      caption: explanation of the metrics of ``rows``.
-      seconds: seconds per sample, of a batch that is drawn a second time, at the guidance scale of ``sampling``.
-      batch: samples of that batch.
-    """
-
-    bits: Bits
-    rows: dict[str, dict[str, float]]
-    caption: str
-    seconds: float
-    batch: int
-
-    def values(self) -> dict[str, Any]:
-        """Every metric by one name, as for JSON."""
-        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
-        found |= {"bits per symbol": self.bits.total, "bits per symbol/standard error": self.bits.error}
-        return found | {"bits per symbol/kind": self.bits.kind, "seconds per sample": self.seconds}
-
-
-def evaluate(
-    config: Config,
-    model: Sequences,
-    dataset: Symbols,
-    params: PyTree,
-    generate: Generate,
-    partial: PartialSamples | None = None,
-) -> SequenceEvaluation:
-    """Evaluates bits per symbol, samples at every guidance scale, and seconds of sampling."""
-    require(
-        config.sampling.given is None,
-        "sampling.given",
-        config.sampling.given,
-        "None in an evaluation: given notes are of the test data that samples are compared with",
-    )
-    bits, scorer = bits_per_symbol(config, model, dataset, params), dataset.scorer()
-    scales, num, size = (
-        config.evaluation.guidance_scales,
-        dataset.num_samples(config.evaluation.num_samples),
-        config.sampling.batch_size,
-    )
-    rows, labels = {}, np.arange(num, dtype=np.int32) % dataset.num_classes
+def evaluate(config: Config, run: Run, partial: PartialSamples | None = None) -> tuple[dict[str, Any], list[Table]]:
+    """Bits per symbol of held-out data, metrics of samples at every guidance scale, and seconds of sampling: every
+    metric by one name, as for JSON, and tables."""
+    given, dataset = config.sampling.given, cast(Symbols, run.dataset)
+    allowed = "None in an evaluation: given notes are of the test data that samples are compared with"
+    require(given is None, "sampling.given", given, allowed)
+    bits, scorer = bits_per_symbol(config, run.model, dataset, run.params), dataset.scorer()
+    scales, num = config.evaluation.guidance_scales, dataset.num_samples(config.evaluation.num_samples)
+    size, rows, labels = config.sampling.batch_size, {}, np.arange(num, dtype=np.int32) % dataset.num_classes
     if scorer is not None:
         rows["real test data"] = scorer.real
         if not dataset.coding.exact:
@@ -107,14 +72,17 @@ def evaluate(
             rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
         with one_bar(partial, len(scales), num, size):
             for scale in scales:
-                samples = generate(params, config.seed + 1, labels, scale, partial=partial)
+                samples = run.generate(run.params, config.seed + 1, labels, scale, partial=partial)
                 rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
     few = np.resize(labels, min(size, num))
     for seed in (0, 1):  # the first one compiles
         start = time.perf_counter()
-        generate(params, seed, few, config.sampling.guidance_scale)
-        seconds = time.perf_counter() - start
-    return SequenceEvaluation(bits, rows, "" if scorer is None else scorer.caption, seconds / len(few), len(few))
+        run.generate(run.params, seed, few, config.sampling.guidance_scale)
+        seconds = (time.perf_counter() - start) / len(few)
+    values: dict[str, Any] = {f"{row}/{name}": v for row, part in rows.items() for name, v in part.items()}
+    values |= {"bits per symbol": bits.total, "bits per symbol/standard error": bits.error}
+    values |= {"bits per symbol/kind": bits.kind, "seconds per sample": seconds}
+    return values, sequence_tables(bits, seconds, len(few), rows, "" if scorer is None else scorer.caption)
 
 
 def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:

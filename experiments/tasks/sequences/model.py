@@ -141,10 +141,9 @@ def load_data(config: Config) -> Symbols:
     return Symbols(inner, coding, ORDERS.build(config, "order", grid=coding.grid))
 
 
-def build_model(config: Config, dataset: Symbols, *, with_positions: bool = True) -> Sequences:
-    """Puts the parts of the config together; the network may be one that does not get the coordinates of positions."""
-    positions = dataset.positions if with_positions else None
-    codes, (length,) = dataset.coding.num_codes, dataset.shape
+def build_model(config: Config, dataset: Symbols) -> Sequences:
+    """Puts the parts of the config together."""
+    positions, codes, (length,) = dataset.positions, dataset.coding.num_codes, dataset.shape
     features, condition = 0 if positions is None else positions.shape[1], dataset.condition
     if condition is not None:
         features += jax.eval_shape(condition, jax.ShapeDtypeStruct((1, dataset.coding.given), jnp.int32)).shape[-1]

@@ -28,7 +28,7 @@ from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
 from scorekit.io import as_path
-from scorekit.typing import Array
+from scorekit.typing import Array, PyTree
 
 SOLVERS = Choices(
     {
@@ -73,8 +73,9 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 """The solvers that keep symbols which are given."""
 
 
-def check(config: Config, scales: Sequence[float]) -> None:
-    """Validates relations of the section ``sampling``, for sampling at these guidance scales; nothing is loaded."""
+def check(config: Config, dataset: Symbols, scales: Sequence[float] | None = None) -> None:
+    """Validates data, model and sampler, at all guidance scales that the config names by default; nothing is loaded."""
+    sequences.check(config, dataset)
     check_average(config, "sampling.ema", post_hoc=True)
     options, must = config.sampling, functools.partial(require_field, config)
     if not is_diffusion(config):
@@ -90,16 +91,11 @@ def check(config: Config, scales: Sequence[float]) -> None:
         must("sampling.given", options.given is None or with_mask, "None for config.model=uniform")
         keeps = options.given is None or name in _KEEP
         must("sampling.given", keeps, f"None for config.sampling.solver.name={name}")
-    for scale in scales:
+    named = (options.guidance_scale, *config.evaluation.guidance_scales)
+    for scale in named if scales is None else scales:
         field = "sampling.guidance_scale" if scale == options.guidance_scale else "evaluation.guidance_scales"
         allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
         require(scale == 1 or config.loss.label_dropout > 0, field, scale, allowed)
-
-
-def check_all(config: Config, dataset: Symbols, scales: Sequence[float] | None = None) -> None:
-    """Validates data, model and sampler; at all guidance scales that the config names by default."""
-    sequences.check(config, dataset)
-    check(config, (config.sampling.guidance_scale, *config.evaluation.guidance_scales) if scales is None else scales)
 
 
 def build_solver(config: Config) -> discrete.TokenSolver | None:
@@ -118,6 +114,34 @@ def transform_of(options: Config) -> Callable[[Array], Array] | None:
         return logits
 
     return transform if names else None
+
+
+def guided_conditionals(
+    model: Sequences, params: PyTree, labels: Array, scale: Any = None, dense_map: Array | None = None
+) -> ar.SequenceModel:
+    """The autoregressive model of these classes ``(B,)``, guided with ``scale`` in each conditional, if any."""
+    cond = conditionals(model, params, labels, dense_map=dense_map)
+    if scale is None:
+        return cond
+    return ar.classifier_free(cond, conditionals(model, params, null_labels(model, labels), dense_map=dense_map), scale)
+
+
+def guided_denoiser(
+    model: Sequences,
+    params: PyTree,
+    labels: Array,
+    scale: Any = None,
+    dense_map: Array | None = None,
+    transform: Callable[[Array], Array] | None = None,
+) -> discrete.TokenDenoiser:
+    """The denoiser of these classes ``(B,)``, guided with ``scale`` and then with ``transform`` of its logits."""
+    denoiser = token_denoiser(model, params, labels, dense_map)
+    if scale is not None:
+        uncond = token_denoiser(model, params, null_labels(model, labels), dense_map)
+        denoiser = discrete.classifier_free(denoiser, uncond, scale)
+    if transform is None:
+        return denoiser
+    return lambda z, t: jax.nn.log_softmax(transform(denoiser(z, t)))
 
 
 def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate:
@@ -142,20 +166,11 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
 
     def codes(params, key, labels, scale, first, given, guided):
         labels, first, given = spread((labels, first, given))
-        nulls, batch, dense_map = null_labels(model, labels), len(labels), map_of(model, {"given": given})
+        batch, how = len(labels), (scale if guided else None, map_of(model, {"given": given}))
         if model.process is None:
-            current = conditionals(model, params, labels, dense_map=dense_map)
-            if guided:
-                uncond = conditionals(model, params, nulls, dense_map=dense_map)
-                current = ar.classifier_free(current, uncond, scale)
-            prefix = first if kept else None
-            return ar.sample(key, current, batch, model.length, prefix=prefix, transform=transform)
-        denoiser = token_denoiser(model, params, labels, dense_map)
-        if guided:
-            denoiser = discrete.classifier_free(denoiser, token_denoiser(model, params, nulls, dense_map), scale)
-        if transform is not None:
-            plain, change = denoiser, transform
-            denoiser = lambda z, t: jax.nn.log_softmax(change(plain(z, t)))
+            current = guided_conditionals(model, params, labels, *how)
+            return ar.sample(key, current, batch, model.length, prefix=first if kept else None, transform=transform)
+        denoiser = guided_denoiser(model, params, labels, *how, transform)
         for_prior, for_steps = jax.random.split(key)
         like = jnp.zeros((batch, model.length), jnp.int32)
         z = discrete.sample_prior(for_prior, model.process, like).at[:, :kept].set(first)
@@ -221,7 +236,7 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     """Loads the averaged parameters of a checkpoint; see :func:`experiments.tasks.diffusion.runs.open_run`."""
     saved = check_weights(config, workdir, step)
     dataset = sequences.load_data(config)
-    check_all(config, dataset, scales)
+    check(config, dataset, scales)
     check_class_names(dataset.class_names, saved, workdir)
     model = sequences.build_model(config, dataset)
     like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))

@@ -11,7 +11,6 @@ from experiments.reporting.samples import drawing, sample_sections
 from experiments.tasks import task
 from experiments.tasks.sequences import metrics, sampling
 from experiments.tasks.sequences import model as sequences
-from experiments.tasks.sequences.report import sequence_tables
 from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer, check_average
 from experiments.training.held_out import held_out_loss
@@ -28,12 +27,12 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
 check_continues, load = check_same_run, sequences.load_data
-resolve, train = task.unchanged, task.train
+open_run, resolve, train = sampling.open_run, task.unchanged, task.train
 fields = lambda config=None: FIELDS
 
 
 def build(config, dataset):
-    sampling.check_all(config, dataset)
+    sampling.check(config, dataset)
     check_average(config, "sampling.ema")
     dataset.num_samples(config.evaluation.num_samples)
     model = sequences.build_model(config, dataset)
@@ -52,10 +51,6 @@ def build(config, dataset):
     return task.Model(config, model, "network", trained, generate)
 
 
-def open_run(config, workdir, step=None, scales=None):
-    return sampling.open_run(config, workdir, step, scales)
-
-
 def drawn_by(config):
     return config.model
 
@@ -64,20 +59,14 @@ def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
             raise ConfigError(f"--{flag}: not for a model of sequences, whose bits per symbol are always evaluated")
-    arguments, pictures = (config, run.model, run.dataset, run.params, run.generate), []
+    pictures = []
     if asked.stem is None:
-        folder, title = distributed.folder(workdir), f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
-        drawn = config, run.dataset, run.generate, run.params
+        title = f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
+        folder, drawn = distributed.folder(workdir), (config, run.dataset, run.generate, run.params)
         pictures = sample_sections(folder, *drawn, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
-    found = metrics.evaluate(*arguments, asked.partial)
-    facts = {"model": config.model, "bits per symbol": found.bits.total}
-    return Findings(
-        found.values(),
-        sequence_tables(found),
-        facts,
-        pictures,
-        title="sequences",
-        loss="Nats per symbol as logged and its running mean.",
-    )
+    values, tables = metrics.evaluate(config, run, asked.partial)
+    facts = {"model": config.model, "bits per symbol": values["bits per symbol"]}
+    loss = "Nats per symbol as logged and its running mean."
+    return Findings(values, tables, facts, pictures, title="sequences", loss=loss)

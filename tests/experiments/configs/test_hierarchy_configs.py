@@ -34,7 +34,6 @@ def gradient_is_finite(prepare, loss, params, batch):
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_autoencoders_have_their_latent_shape_and_a_finite_gradient(argument):
     config, rate = phrases_latent.get_config(argument), ARGUMENTS[argument]
-    autoencoder.check(config, data.build(config))
     module = AUTOENCODERS.build(config, "autoencoder", data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(SECONDS * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)

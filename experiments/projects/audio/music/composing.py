@@ -16,8 +16,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW
 from experiments.models.samples import NotFinite, check_codes
-from experiments.tasks.sequences.model import conditionals, null_labels, token_denoiser
-from experiments.tasks.sequences.sampling import build_solver, transform_of
+from experiments.tasks.sequences.sampling import build_solver, guided_conditionals, guided_denoiser, transform_of
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
@@ -150,20 +149,12 @@ def make_fill(config: Config, run: Run, scale: float) -> Fill:
     steps = (config.sampling.steps or model.length) + 1
 
     def one_by_one(params, key, codes, kept, labels):
-        current = conditionals(model, params, labels)
-        if guided:
-            current = ar.classifier_free(current, conditionals(model, params, null_labels(model, labels)), scale)
+        current = guided_conditionals(model, params, labels, scale if guided else None)
         prefix = codes[:, :kept] if kept else None
         return ar.sample(key, current, len(codes), model.length, prefix=prefix, transform=transform)
 
     def by_masks(params, key, codes, known, labels):
-        denoiser = token_denoiser(model, params, labels)
-        if guided:
-            unconditional = token_denoiser(model, params, null_labels(model, labels))
-            denoiser = discrete.classifier_free(denoiser, unconditional, scale)
-        if transform is not None:
-            plain, change = denoiser, transform
-            denoiser = lambda z, t: jax.nn.log_softmax(change(plain(z, t)))
+        denoiser = guided_denoiser(model, params, labels, scale if guided else None, transform=transform)
         process = model.process
         assert process is not None
         z = jnp.where(known, codes, process.num_tokens)

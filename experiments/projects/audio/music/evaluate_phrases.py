@@ -35,7 +35,8 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, in_blocks, rows_of
 from experiments.data.sounds import Sounds
 from experiments.reporting.tables import metrics_table, tables_as_text
-from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.metrics import reconstruct
+from experiments.tasks.latents.model import num_levels
 from experiments.tasks.latents.stages import for_full_sounds
 from experiments.tasks.sequences.metrics import bits_per_symbol
 from scorekit import metrics
@@ -106,8 +107,8 @@ def phrases_of(folder: str, config: Config) -> Sounds:
 def reconstructed(run: Any, name: str, held_out: np.ndarray, rate: int) -> dict[str, Row]:
     """A row for each number of levels of an autoencoder, of which a continuous one has one."""
     built, rows, total = run.model, {}, 0.0
-    count = autoencoder.num_levels(built.module)
-    found, codes, _ = autoencoder.reconstruct(built, run.params, run.dataset.test, 25)
+    count = num_levels(built.module)
+    found, codes, _ = reconstruct(built, run.params, run.dataset.test, 25)
     for k, values in enumerate(found):
         row = compare(np.asarray(run.dataset.from_model(jnp.asarray(values["y"]))), held_out, rate)
         if count:

@@ -33,7 +33,6 @@ FURTHER = {
     "exact": "experiments.tasks.diffusion.metrics.exact:exact_bits",
     "features": "experiments.tasks.diffusion.metrics.fid:prepare",
     "fid": "experiments.tasks.diffusion.metrics.fid:inception_metrics",
-    "quantisation": "experiments.tasks.latents.metrics:quantisation",
     "semigroup": "experiments.tasks.flow_maps.metrics:semigroup",
 }
 """Metrics of some models and configs, imported where they are asked for."""
@@ -76,7 +75,6 @@ class Evaluation(NamedTuple):
         separate program measures samples.
       caption: explanation of the metrics of ``rows``.
       bound: the variational bound; None for a coupling of data and noise that has none.
-      quantisation: quantisation of latents with codes, else None.
       loss_by_noise_level: the eps-MSE on training and held-out data.
       inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
       exact: the exact likelihood, None if not requested.
@@ -85,7 +83,6 @@ class Evaluation(NamedTuple):
     rows: dict[str, dict[str, float]]
     caption: str
     bound: Bound | None
-    quantisation: Any
     loss_by_noise_level: dict[str, losses.Binned]
     inception: "InceptionMetrics | None" = None
     exact: "ExactBits | None" = None
@@ -99,7 +96,7 @@ class Evaluation(NamedTuple):
             found |= self.inception.values()
         if self.exact:
             found |= {f"exact/{name}": value for name, value in self.exact.values().items()}
-        return found | (self.quantisation.values() if self.quantisation else {})
+        return found
 
 
 def evaluate(
@@ -130,7 +127,6 @@ def evaluate(
         rows=rows,
         caption="" if scorer is None else f"{about} {counts}",
         bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
-        quantisation=_further("quantisation", config.get("latents"), config, model, dataset, params, generate),
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
         inception=inception,
         exact=_further("exact", exact, config, model, dataset, params),

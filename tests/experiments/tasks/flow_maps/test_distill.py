@@ -36,20 +36,19 @@ def distill(load_program, ring_run):
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A folder for the student of each method, kept for the tests that continue it."""
-    return {method: tmp_path_factory.mktemp("students") / method for method in METHODS}
+def root(tmp_path_factory):
+    """The folder of the students of all methods, kept for the tests that continue one."""
+    return tmp_path_factory.mktemp("students")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_student_is_a_run_that_can_be_sampled(distill, folders, method, capsys):
-    folder = folders[method]
+def test_student_is_a_run_that_can_be_sampled(distill, root, method, capsys):
+    folder = root / method
     assert distill(folder, method, SMALL) == folder / "report.html"
     assert "training 4/4 (100%)" in capsys.readouterr().err
     assert (folder / "samples.png").exists()
     assert json.loads((folder / "distillation.json").read_text())["config.distillation.method"] == method
-    assert (folder / "report.html").exists()
     drawn = [folder, *(folder / "rounds").glob("*")]
     assert sorted(path.name for path in drawn[1:]) == (["4", "8"] if method == "progressive" else [])
     for path in drawn:
@@ -58,12 +57,11 @@ def test_student_is_a_run_that_can_be_sampled(distill, folders, method, capsys):
 
 
 @pytest.fixture
-def student(distill, folders):
+def student(distill, root):
     """The folder of a student by progressive distillation."""
-    folder = folders["progressive"]
-    if not (folder / "samples.png").exists():
-        distill(folder, "progressive", SMALL)
-    return folder
+    if not (root / "progressive" / "samples.png").exists():
+        distill(root / "progressive", "progressive", SMALL)
+    return root / "progressive"
 
 
 @pytest.mark.slow

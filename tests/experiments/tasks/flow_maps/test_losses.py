@@ -14,7 +14,7 @@ from experiments.configs.images import smoke
 from experiments.configs.points import flow_map_2d
 from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
-from experiments.tasks.diffusion.build import build_model, make_sampler
+from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.flow_maps.model import guided_velocity
@@ -68,21 +68,6 @@ def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_it
     assert longer.sum() >= 2
     np.testing.assert_allclose(losses[6:][longer], 0.0, atol=1e-5)
     assert of_other[6:][longer].max() > 1e-3
-
-
-@pytest.mark.slow
-def test_sampling_in_one_step_is_one_jump_of_the_map():
-    config = changed(SMALL, "loss.flow_map.name=shortcut")
-    dataset = data.build(config)
-    model = build_model(config, dataset)
-    params = random_params(model, 0.3)
-    labels = np.zeros(16, np.int32)
-    samples = make_sampler(config, model, dataset)(params, 0, labels, 1.0)
-    assert samples.shape == (16, 2)
-    flow_map, x, t = model.denoiser(params, labels), jnp.ones((16, 2)), jnp.full(16, 0.5)
-    tangent, jump = flow_map(x, t), flow_map(x, t, 0 * t)
-    np.testing.assert_allclose(tangent.x0, flow_map(x, t, t).x0, rtol=1e-5)
-    assert np.abs(jump.x0 - tangent.x0).max() > 1e-3
 
 
 @pytest.mark.slow

@@ -3,20 +3,18 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from parameters import random_params
 from programs import changed, error_of, save_run
 
 from experiments import data
+from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.models.inputs import load_data
-from experiments.tasks.diffusion.build import build_model, make_sampler
-from experiments.tasks.diffusion.metrics.run_metrics import evaluate
+from experiments.tasks.latents import metrics
 from experiments.tasks.latents import model as autoencoder
-from experiments.tasks.latents.latent_data import STATISTICS, Latents, code_margin, open_latents
+from experiments.tasks.latents.latent_data import STATISTICS, Latents, open_latents
 from scorekit.networks import fixed_noise_kl
 
 PARTS = "train[:40]", "test[:40]"
@@ -48,13 +46,6 @@ def digits():
 def initial(digits):
     """The initial parameters of the discrete autoencoder; without its codes, they are those of the continuous one."""
     return autoencoder.init_params(autoencoder.build_latent(latent_config(16), digits), 0)
-
-
-@pytest.fixture(scope="module")
-def prepared(digits):
-    """The test examples as a batch of training, with noise for their latents."""
-    prepare = autoencoder.make_prepare(autoencoder.build_latent(latent_config(), digits))
-    return jax.jit(prepare)(jax.random.key(0), digits.test)
 
 
 @pytest.fixture(scope="module", params=[None, 16], ids=["continuous", "discrete"])
@@ -90,63 +81,14 @@ def test_latents_are_standardised_and_decoded_to_data(latents, run, digits):
     np.testing.assert_allclose(decoded, decode(encode(digits.test["x"])), atol=1e-3)
 
 
-def test_batches_of_latents_are_a_pure_function_of_the_step(latents):
-    one, again, other = (latents.batch(0, step, 7) for step in (3, 3, 4))
-    assert set(one) == {"x", "label"}
-    np.testing.assert_array_equal(one["x"], again["x"])
-    assert not np.array_equal(one["x"], other["x"])
-    row = np.flatnonzero((latents.train["x"] == one["x"][0]).all((1, 2, 3)))[0]
-    assert latents.train["label"][row] == one["label"][0]
-
-
-def test_samples_are_quantised_to_codes_before_they_are_decoded(latents):
-    x = latents.test["x"][:4]
-    noisy = x + 1e-3 * np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
-    quantise = jax.jit(latents.quantise)
-    if latents.codes is None:
-        np.testing.assert_allclose(quantise(noisy), noisy, atol=1e-5)
-        return
-    np.testing.assert_allclose(quantise(noisy), x, atol=1e-5)
-    decode = jax.jit(latents.from_model)
-    np.testing.assert_array_equal(decode(noisy), decode(x))
-
-
-def test_code_margin_is_relative_to_the_distance_between_codes(latents):
-    codes = latents.codes
-    if codes is None:
-        with pytest.raises(ValueError, match="must have codes, they are continuous"):
-            latents.index(jnp.zeros((1, 4, 4, 3)))
-        return
-    shape = latents.test["x"][:4].shape
-    found = code_margin(latents, latents.test["x"][:4])
-    assert found == pytest.approx({"distance": 0.0, "unambiguous": 1.0}, abs=1e-5)
-    codes = np.asarray(codes)
-    between = np.linalg.norm(codes[:, None] - codes[None], axis=-1) + np.diag(np.full(len(codes), np.inf))
-    i, j = np.unravel_index(between.argmin(), between.shape)  # nearest neighbours of each other
-    found = code_margin(latents, np.broadcast_to(codes[i] + 0.49 * (codes[j] - codes[i]), shape))
-    assert found == pytest.approx({"distance": 0.49, "unambiguous": 1.0}, rel=1e-3)
-    found = code_margin(latents, np.broadcast_to(codes[i] - 0.8 * (codes[j] - codes[i]), shape))
-    assert found["unambiguous"] == 0.0
-
-
-@pytest.mark.slow
-def test_models_of_latents_are_evaluated_on_pictures(latents, run):
-    config = model_config(run[0])
-    config.network.update(multipliers=(1,), attention_resolutions=())
-    config.evaluation.guidance_scales = (1.0,)
-    model = build_model(config, latents)
-    generate = make_sampler(config, model, latents)
-    params = random_params(model, 1e-3)
-    samples = generate(params, 0, np.arange(3), 1.0)
-    assert samples.shape == (3, 8, 8, 1)
-    found = evaluate(config, model, latents, params, generate).values()
-    assert found["real test data/class accuracy"] > 0.5
-    discrete = latents.codes is not None
-    assert ("quantisation/unambiguous" in found) == discrete
-    if discrete:
-        rising = [found[f"quantisation/accuracy at log-SNR {level}"] for level in (-4, 0, 6)]
-        assert 0 <= rising[0] < 1
-        assert rising[0] < rising[2] <= 1
+def test_batches_are_latents_and_samples_are_quantised_to_codes(latents):
+    batch = latents.batch(0, 3, 7)
+    assert set(batch) == {"x", "label"}
+    row = np.flatnonzero((latents.train["x"] == batch["x"][0]).all((1, 2, 3)))[0]
+    assert latents.train["label"][row] == batch["label"][0]
+    noisy = batch["x"] + 1e-3 * np.random.default_rng(0).normal(size=batch["x"].shape).astype(np.float32)
+    decode = jax.jit(latents.decode)
+    assert np.array_equal(decode(noisy), decode(batch["x"])) == (latents.codes is not None)
 
 
 def test_opening_latents_needs_a_finished_run_on_the_same_data_in_memory(run, digits, tmp_path, monkeypatch):
@@ -155,6 +97,11 @@ def test_opening_latents_needs_a_finished_run_on_the_same_data_in_memory(run, di
     other = changed(model_config(run[0]), "data.set=mnist")
     words = "was trained with config.data.set=sklearn_digits, this config has mnist"
     assert words in error_of(open_latents, other, digits)
+    (tmp_path / STATISTICS).write_text("{}")
+    classifier = base.get_config("classifier")
+    classifier.data.update(model_config().data)
+    save_resolved(classifier, tmp_path / "config.json")
+    assert "this run is a classifier" in error_of(open_latents, model_config(tmp_path), digits)
     monkeypatch.setattr(digits, "streaming", True)
     words = "config.data.streaming=None: must be False: latents are kept in memory"
     assert words in error_of(open_latents, model_config(run[0]), digits)
@@ -164,8 +111,9 @@ def test_opening_latents_needs_a_finished_run_on_the_same_data_in_memory(run, di
 
 
 @pytest.mark.slow
-def test_measure_agrees_with_the_terms_of_the_loss(run, digits, prepared):
+def test_measure_agrees_with_the_terms_of_the_loss(run, digits):
     _, built, params, _ = run
+    prepared = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), digits.test)
     config = {"noise": 1e-4, "kl": 0.0, "commitment": 0.0, "revival": 0.0}
 
     @jax.jit
@@ -181,24 +129,19 @@ def test_measure_agrees_with_the_terms_of_the_loss(run, digits, prepared):
         return *parts[0], parts[1][0], divergence, z, quantised
 
     value, terms, with_kl, divergence, z, quantised = jax.tree.map(np.asarray, losses(params, prepared))
-    found = autoencoder.measure(built, params, digits.test, batch_size=17)
+    found = metrics.measure(built, params, digits.test, batch_size=17)
     assert found["RMSE"] == pytest.approx(float(np.sqrt(terms["squared error"].mean())), rel=1e-3)
     if built.module.codes is None:
         np.testing.assert_allclose(value, terms["squared error"], rtol=1e-6)
         np.testing.assert_allclose(with_kl - value, 0.5 * divergence, rtol=1e-4)
         assert set(found) == {"RMSE", "error, share of power", "latent mean", "latent standard deviation"}
+        assert metrics.compression(built)["compression factor"] == 64 / 48
     else:
         np.testing.assert_allclose(value - terms["squared error"], ((z - quantised) ** 2).mean((1, 2, 3)), rtol=1e-4)
         assert 1 < found["perplexity of the codes"] <= found["codes in use"] <= 16
-
-
-def test_compression_counts_values_and_bits(run):
-    built = run[1]
-    found = autoencoder.compression(built)
-    assert found["compression factor"] == 64 / 48
-    if built.module.codes is not None:
-        assert found["bits of its codes"] == 16 * 4
-        assert found["compression factor in bits"] == pytest.approx(64 * np.log2(17) / 64)
+        size = metrics.compression(built)
+        assert size["bits of its codes"] == 16 * 4
+        assert size["compression factor in bits"] == pytest.approx(64 * np.log2(17) / 64)
 
 
 @pytest.mark.slow
@@ -206,7 +149,6 @@ def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the
     config = base.get_config("autoencoder")
     config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
     config.loss.kl = 0.5
-    autoencoder.check(config, digits)
     built = autoencoder.build_latent(config, digits)
     params = autoencoder.init_params(built, 0)
     batch = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), {"x": digits.test["x"][:8]})

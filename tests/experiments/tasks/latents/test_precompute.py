@@ -13,8 +13,8 @@ from programs import error_of, succeeds
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
 from experiments.models.inputs import load_data
-from experiments.tasks.latents import latent_data
-from experiments.tasks.latents.latent_data import open_autoencoder
+from experiments.tasks.latents import pretrained
+from experiments.tasks.latents.pretrained import open_autoencoder
 
 RNG = np.random.default_rng(0)
 
@@ -45,7 +45,7 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
     flags = [f"--weights={weights}", f"--data={pictures}", f"--out={out}", "--batch=8"]
-    assert "22 of 22 images" in succeeds("latents.precompute", *flags, "--config.data.image_size=8")
+    assert "22 of 22 images" in succeeds("tasks.latents.precompute", *flags, "--config.data.image_size=8")
 
     kept = load_data(config_of(pictures, out))
     assert kept.shape == (2, 2, 4)
@@ -74,18 +74,13 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
 
 def test_weights_need_a_network_and_a_scale(tmp_path):
     weights = save_weights(tmp_path / "vae")
-    file = weights / "diffusion_pytorch_model.safetensors"
-    assert open_autoencoder(tmp_path, "--weights", None).module.scaling_factor == 0.5
-    assert open_autoencoder(file, "--weights", "sdxl").module.scaling_factor == 0.13025
-    words = "--weights: must be a file of weights, or a folder with one of diffusion_"
-    assert words in error_of(open_autoencoder, tmp_path / "none", "--weights")
-    (weights / "config.json").unlink()
-    words = "--weights: there is no config.json with the scale of the latents"
-    assert words in error_of(open_autoencoder, file, "--weights")
+    assert open_autoencoder(tmp_path, "--weights").module.scaling_factor == 0.5  # a pipeline
     (weights / "config.json").write_text('{"act_fn": "relu"}')
-    assert "--weights: config.json: act_fn must be 'silu' or 'swish', got 'relu'" in error_of(
-        open_autoencoder, file, "--weights"
-    )
+    words = "--weights: config.json: act_fn must be 'silu' or 'swish', got 'relu'"
+    assert words in error_of(open_autoencoder, weights, "--weights")
+    (weights / "config.json").unlink()
+    words = "--weights: must be a folder with config.json and one of diffusion_"
+    assert words in error_of(open_autoencoder, weights, "--weights")
 
 
 @pytest.mark.parametrize(
@@ -102,17 +97,13 @@ def test_weights_need_a_network_and_a_scale(tmp_path):
 )
 def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     config = config_of(tmp_path, tmp_path)
-    about = {
-        "weights": "none",
-        "options": {},
-        "examples": 3,
-        "data": {f: config.data.get(f) for f in latent_data._FIELDS},
-    }
+    fields = {field: config.data.get(field) for field in pretrained.FIELDS}
+    about = {"weights": "none", "options": {}, "examples": 3, "data": fields}
     (tmp_path / "precomputed.json").write_text(json.dumps(about))
     np.save(tmp_path / "x.npy", np.zeros((3, 2, 2, 4), np.float32))
     np.save(tmp_path / "label.npy", np.zeros(3, np.int32))
     with pytest.raises(ConfigError, match=r"^given: its autoencoder is no longer in none"):
-        latent_data.read_latents(tmp_path, config, "given", 3)
+        pretrained.read_latents(tmp_path, config, "given", 3)
     path = tmp_path / name
     path.unlink()
     if content is None:
@@ -122,4 +113,4 @@ def test_damaged_latents_on_disk_are_named(tmp_path, name, content):
     else:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"^given: is damaged: .*; run experiments.tasks.latents.precompute again$"):
-        latent_data.read_latents(tmp_path, config, "given", 3)
+        pretrained.read_latents(tmp_path, config, "given", 3)

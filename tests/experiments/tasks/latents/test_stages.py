@@ -42,7 +42,7 @@ def test_draw_conditions_each_stage_on_the_sounds_of_the_previous_one():
             calls.append((seed, given))
             return inner(params, seed, given, scale)
 
-        return stages.CascadeStage(config, Run(dataset, model, generate, params, 0, NO_EXTRAS))
+        return config, Run(dataset, model, generate, params, 0, NO_EXTRAS)
 
     second = smoke.get_config()
     second.data.update(name="notes", set="soundfont_notes/4khz")

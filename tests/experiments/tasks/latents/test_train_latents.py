@@ -24,7 +24,7 @@ def test_autoencoder_is_trained_and_a_model_of_its_latents_is_sampled_and_evalua
         network.multipliers=(1,) network.attention_resolutions=()
     """
     model = given("images/smoke", f"latents={tmp_path}/one {few} {small}")
-    assert "unambiguous" in succeeds("train", two, *model)
+    assert "class accuracy" in succeeds("train", two, *model)
     succeeds("sample", two, "--num=4")
     with np.load(tmp_path / "two" / "samples" / "sample.npz") as archive:
         assert archive["x"].shape == (4, 8, 8, 1)

@@ -9,7 +9,7 @@ import pytest
 from programs import changed, error_of, fails, given, succeeds
 
 from experiments import tasks
-from experiments.tasks.latents import model as autoencoder
+from experiments.tasks.latents.metrics import reconstruct
 from experiments.tasks.sequences import model as sequences
 
 FEW = "data.train_split=train[:60] data.test_split=test[:60] training.warmup_steps=2 training.steps=4"
@@ -59,7 +59,7 @@ def test_a_level_is_given_the_codes_of_coarser_levels(runs):
     batch = jax.jit(sequences.make_prepare(model.built, dataset))(jax.random.key(0), part)
     expected = inner.from_codes([jnp.asarray(each) for each in every[:1]])
     np.testing.assert_allclose(batch["map"], expected.reshape(60, 16, 3), rtol=1e-5, atol=1e-5)
-    values, _, _ = autoencoder.reconstruct(inner._built, inner._params, inner.inner.test)
+    values, _, _ = reconstruct(inner._built, inner._params, inner.inner.test)
     np.testing.assert_allclose(dataset.decoded(part), inner.inner.from_model(values[-1]["y"]), atol=0.1)
     labels, params = part["label"][:3], model.trained.init(jax.random.key(0))
     plain, top = task.build(changed(config, "sampling.coarser=None"), dataset), tasks.saved(runs / "1")

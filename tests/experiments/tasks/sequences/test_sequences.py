@@ -7,26 +7,17 @@ import pytest
 from parameters import random_like
 from programs import changed, error_of
 
-from experiments import tasks
-from experiments.configs import base
 from experiments.configs.sequences import smoke
 from experiments.data.symbols import Coding, Symbols
 from experiments.models.samples import NotFinite
-from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.sequences import metrics, sampling
+from experiments.tasks.sequences import metrics
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.sequences.metrics import bits_per_symbol
 from experiments.tasks.sequences.sampling import make_sampler, transform_of
+from experiments.tasks.task import Run
 
 DIFFUSION = ["network.name=dit", "network.patch=1"]
 MASKED, UNIFORM = ["model=masked", *DIFFUSION], ["model=uniform", *DIFFUSION]
-
-
-def test_the_programs_of_other_models_say_what_this_config_is():
-    words = "config.task=sequence: must be diffusion: this program takes"
-    assert words in error_of(diffusion.check_fields, base.get_config("sequence"))
-    words = "config.conditions: config has no field conditions"
-    assert words in error_of(tasks.named("sequence").FIELDS.check, base.get_config())
 
 
 class Pairs(Symbols):
@@ -103,14 +94,6 @@ def test_dropout_is_of_training_alone_and_each_example_has_its_own():
     assert other[1] != trained[1]
 
 
-def test_the_class_is_dropped_at_the_rate_of_the_config():
-    config, dataset = smoke.get_config(), Pairs(np.zeros((1000, 2)), np.arange(1000) % 2)
-    prepare = sequences.make_prepare(sequences.build_model(config, dataset), dataset, 0.3)
-    found = prepare(jax.random.key(0), dataset.test)["labels"]
-    assert abs(np.mean(found == 2) - 0.3) < 0.05
-    np.testing.assert_array_equal(found[found < 2], dataset.test["label"][found < 2])
-
-
 @pytest.mark.slow
 def test_samples_have_the_frequencies_of_the_model(built):
     config, dataset, model, params = built
@@ -127,23 +110,18 @@ def test_samples_have_the_frequencies_of_the_model(built):
         np.testing.assert_allclose(one, np.outer(one.sum(1), one.sum(0)), atol=0.03)
 
 
-@pytest.mark.slow
-def test_samples_continue_held_out_examples(built):
+def test_symbols_are_given_of_held_out_examples(built):
     config, dataset, model, params = built
+    given = changed(config, "sampling.given=1")
     if config.model != "uniform":
-        found = make_sampler(changed(config, "sampling.given=1"), model, dataset)(params, 0, np.arange(40) % 2, 1.0)
-        np.testing.assert_array_equal(found[:, 0], np.resize([2, 1], 40))
-        assert len(np.unique(found[:, 1])) > 1
-
-
-def test_what_the_data_do_not_have_is_neither_given_nor_kept(built):
-    config, dataset, model, params = built
+        drawn = make_sampler(given, model, dataset)(params, 0, np.arange(40) % 2, 1.0)
+        np.testing.assert_array_equal(drawn[:, 0], np.resize([2, 1], 40))
+        assert len(np.unique(drawn[:, 1])) > 1
+    words = "config.sampling.given=1: must be None in an evaluation"
+    assert words in error_of(metrics.evaluate, given, Run(dataset, model, None, params, 0))
     for field, words in (("given=2", "must be below the 2 symbols"), ("top_k=4", "must be at most the 3 codes")):
         message = error_of(make_sampler, changed(config, f"sampling.{field}"), model, dataset)
         assert f"config.sampling.{field}: {words}" in message
-    given = changed(config, "sampling.given=1")
-    words = "config.sampling.given=1: must be None in an evaluation"
-    assert words in error_of(metrics.evaluate, given, model, dataset, params, None)
 
 
 def test_truncations_are_applied_in_their_order():
@@ -154,24 +132,14 @@ def test_truncations_are_applied_in_their_order():
     assert transform_of(smoke.get_config().sampling) is None
 
 
-def test_parameters_that_are_not_finite_draw_nothing(built):
-    config, dataset, model, params = built
-    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params)
-    with pytest.raises(NotFinite, match=f"the parameters of the {config.model} model are not all finite"):
-        make_sampler(config, model, dataset)(broken, 0, np.zeros(2, np.int32), 1.0)
-
-
 @pytest.mark.slow
-def test_outputs_that_are_not_finite_are_no_samples_and_have_no_bits(built):
-    """Of parameters that are finite, as after a training that diverged."""
+def test_what_is_not_finite_is_no_sample_and_has_no_bits(built):
     config, dataset, model, params = built
+    draw = lambda params: make_sampler(config, model, dataset)(params, 0, np.zeros(2, np.int32), 1.0)
+    with pytest.raises(NotFinite, match=f"the parameters of the {config.model} model are not all finite"):
+        draw(jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params))
     diverged = jax.tree.map(lambda leaf: np.full_like(leaf, 1e30), params)
     with pytest.raises(NotFinite, match=f"2 of 2 samples are not finite .guidance scale 1, {config.model}"):
-        make_sampler(config, model, dataset)(diverged, 0, np.zeros(2, np.int32), 1.0)
+        draw(diverged)
     with pytest.raises(NotFinite, match=f"2 of 2 bits per symbol of test examples are not finite .{config.model}"):
         bits_per_symbol(config, model, dataset, diverged)
-
-
-def test_every_solver_of_tokens_is_a_choice():
-    names = {solver.replace("_", "") for solver in sampling.SOLVERS}
-    assert names == {"ancestral", "confidenceordered", "firsthitting", "predictorcorrector", "remasking", "tauleaping"}
