@@ -230,3 +230,13 @@ def test_decoded_codes_have_the_peak_of_the_config(peak):
     codes = np.random.default_rng(0).integers(100, 156, (3, 512))
     found = np.abs(mu_law(Phrases(peak=peak), factor=4).decode(codes)).max(axis=1)
     np.testing.assert_allclose(found, peak, rtol=1e-5) if peak else np.testing.assert_array_less(found, 0.1)
+
+
+def test_a_set_decodes_sounds_of_another_length():
+    dataset = Phrases(crop=1024, representation=REPRESENTATIONS["compressed"])
+    longer = dataset.of_length(1536)
+    x = np.sin(0.3 * np.arange(1536, dtype=np.float32))[None]
+    found = longer.to_sound(longer.to_model(audio.float_to_pcm(x)))
+    assert found.shape == x.shape
+    np.testing.assert_allclose(found[:, :1300], x[:, :1300], atol=1e-3)  # the last frame is not kept
+    assert dataset.to_sound(np.zeros((1, 16, 256), np.float32)).shape == (1, 1024)

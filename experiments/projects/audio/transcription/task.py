@@ -59,7 +59,7 @@ open_run = functools.partial(task.open_run, load, build)
 
 def evaluate(config, run, workdir, asked: task.Asked):
     cpu, num = time.process_time(), config.evaluation.num_samples
-    found = transcription.trained(run.model, run.params, config)
+    found = transcription.trained(run.model, run.params, config.evaluation.onset_threshold)
     if found.onset_threshold is None:
         found = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
     if asked.stem is None and distributed.is_first():

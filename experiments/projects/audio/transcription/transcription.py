@@ -67,12 +67,11 @@ def open_transcriber(config: Config, workdir: Path, step: int | None = None) -> 
     built = transcriber.build_transcriber(config, kept["sample_rate"])
     like = jax.eval_shape(lambda: transcriber.init_params(built, jax.random.key(0)))
     _, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema, like)
-    found = trained(built, params, config)
-    return found._replace(onset_threshold=kept["onset_threshold"] if threshold is None else threshold)
+    return trained(built, params, kept["onset_threshold"] if threshold is None else threshold)
 
 
-def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> Trained:
-    """A transcriber with these parameters."""
+def trained(built: transcriber.Transcriber, params: PyTree, onset_threshold: float | None) -> Trained:
+    """A transcriber with these parameters and this threshold of onsets, None before one is chosen."""
 
     @jax.jit
     def predict(sounds):
@@ -81,7 +80,7 @@ def trained(built: transcriber.Transcriber, params: PyTree, config: Config) -> T
         return Keys(jax.nn.sigmoid(keys.onset), jax.nn.sigmoid(keys.frame), keys.velocity)
 
     in_batches = lambda sounds: Keys(*in_blocks(predict, sounds, min(len(sounds), _BATCH)))
-    return Trained(built, in_batches, config.evaluation.onset_threshold)
+    return Trained(built, in_batches, onset_threshold)
 
 
 def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:

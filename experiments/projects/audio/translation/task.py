@@ -37,7 +37,8 @@ fields = lambda config=None: FIELDS
 def build(config, dataset):
     translation.check(config, dataset)
     model = translation.build(config, dataset)
-    prepare, loss = translation.make_prepare(model), translation.make_loss(model)
+    prepare = translation.make_prepare(model)
+    loss = translation.make_loss(model.module, config.loss.confusion, config.loss.noise)
     init, held_out = functools.partial(translation.init_params, model), held_out_loss(prepare, loss, dataset)
     trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
     return task.Model(config, model, "translation", trained)

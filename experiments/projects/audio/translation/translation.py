@@ -45,10 +45,9 @@ FIELDS = Section(
 
 
 class Translation(NamedTuple):
-    """The network of a config, the section ``loss``, and its data."""
+    """The network of a config, and its data."""
 
     module: TranslationNetwork
-    loss: Config
     dataset: Dataset
 
 
@@ -64,7 +63,7 @@ def check(config: Config, dataset: Dataset) -> None:
 def build(config: Config, dataset: Dataset) -> Translation:
     """Puts the parts of the config together."""
     module = TranslationNetwork(dataset.num_classes, dataset.shape[-1], **config.translation)
-    return Translation(module, config.loss, dataset)
+    return Translation(module, dataset)
 
 
 def init_params(built: Translation, key: Key) -> PyTree:
@@ -83,15 +82,14 @@ def make_prepare(built: Translation):
     return prepare
 
 
-def make_loss(built: Translation):
-    """``(params, prepared batch) -> (loss of each example, its terms)``."""
-    module, options = built.module, built.loss
+def make_loss(module: TranslationNetwork, confusion: float, noise: float):
+    """``(params, prepared batch) -> (loss of each example, its terms)``; ``FIELDS`` explain confusion and noise."""
 
     def loss(params: PyTree, batch: Mapping[str, Array]):
         run: Any = functools.partial(module.apply, params)
-        z = run(batch["x"], method="encode") + options.noise * batch["eps"]
+        z = run(batch["x"], method="encode") + noise * batch["eps"]
         y = run(z, batch["label"], method="decode")
-        logits = run(reverse_gradient(z, options.confusion), method="classify")
+        logits = run(reverse_gradient(z, confusion), method="classify")
         squared = jnp.mean((y - batch["x"]) ** 2, axis=(1, 2))
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         return squared + entropy, {"train/squared error": squared, "train/family": entropy}

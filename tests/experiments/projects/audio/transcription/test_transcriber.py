@@ -49,7 +49,7 @@ def params(built):
 
 @pytest.fixture(scope="module")
 def found(built, params):
-    return transcription.trained(built, params, small_config())
+    return transcription.trained(built, params, 0.3)
 
 
 def tone(pitch, seconds, rate=RATE):
@@ -150,7 +150,7 @@ def test_a_long_sound_is_transcribed_as_a_whole(blocks, context):
     config.transcriber.blocks = blocks
     built = transcriber.build_transcriber(config, RATE)
     shapes = jax.eval_shape(lambda: transcriber.init_params(built, jax.random.key(0)))
-    found = transcription.trained(built, random_like(shapes, 0.3), config)
+    found = transcription.trained(built, random_like(shapes, 0.3), 0.3)
     assert found.context == context
     rng = np.random.default_rng(0)
     x = rng.normal(size=300 * HOP).astype(np.float32)
