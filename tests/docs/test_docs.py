@@ -15,7 +15,7 @@ from scorekit import solvers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GENERATED = {"_build", "jupyter_execute", "notebooks", "reference"}
+GENERATED = {"_build", "jupyter_execute", "notebooks", "projects", "reference"}
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)
 WIDEST = 85
 """Columns of code that a page shows on a screen of 1280 pixels, between the two tables of contents."""
