@@ -41,14 +41,16 @@ profile.define_flag()
 
 def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
-    task = tasks.of(config)
+    task = tasks.named(config.task)
     profile.wanted()
     training.check(config)
     training.check_devices(config)
     dataset = task.load(config)
     config = task.resolve(config, dataset)
     model = task.build(config, dataset)
-    param_shapes(config, model.section, lambda: model.trained.init(jax.random.key(0)), copies=COPIES)
+    param_shapes(
+        model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)), copies=COPIES
+    )
     task.check_continues(config, workdir)
     with lock.hold(workdir):
         check_rows(config, dataset)

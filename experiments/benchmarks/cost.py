@@ -26,13 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import training
+from experiments import data, training
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.progress import human
 from experiments.data.dataset import Dataset, preprocess
-from experiments.models import inputs
 from experiments.models.conditioning import conditions, conditions_for
 from experiments.models.devices import everywhere, spread
 from experiments.planning.chips import named
@@ -171,7 +170,7 @@ def main(config: Config) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     training.check(config)
     training.check_devices(config)
-    dataset = inputs.load_data(config)
+    dataset = data.load(config)
     task = diffusion.build(config, dataset)
     model = task.built
     params = model.init(jax.random.key(config.seed))

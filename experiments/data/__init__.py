@@ -1,9 +1,12 @@
 """Data sets, one file a kind, each answering for itself. A new kind is a file and a line in :data:`KINDS`."""
 
+import functools
+from pathlib import Path
 from typing import Any
 
-from experiments.cli.choices import Choices
-from experiments.cli.config import Config, require
+from experiments.cli.choices import Choices, named_object
+from experiments.cli.config import Config, require, require_field
+from experiments.cli.fields import Field, Text
 from experiments.data import conditions
 from experiments.data.builders import DATA_DIR
 from experiments.data.captions import POOLED, TOKENS, Source
@@ -32,6 +35,32 @@ KINDS = Choices(
     ("captions", "mel"),
 )
 """The section ``data`` of a config."""
+LATENTS = Field(
+    None,
+    Text("a folder"),
+    """
+    Folder of a run of an autoencoder whose latents are the data, or of those that
+    experiments.tasks.latents.precompute wrote; None is the data themselves.""",
+)
+
+
+def load(config: Config, workdir: Path | None = None) -> Dataset:
+    """The data set of a config, as latents where ``config.latents`` names an autoencoder, with embeddings where
+    ``config.conditions.embeddings.encoder`` names contrastive encoders; ``workdir`` is its run, for error messages."""
+    given = config.get("conditions")
+    if given is not None and "embeddings" in given:
+        _check_embeddings(config)
+        if given.embeddings.encoder is not None:
+            return named_object("experiments.tasks.contrastive.embeddings:with_embeddings")(config, workdir)
+    dataset = build(config)
+    if not config.get("latents"):
+        return dataset
+    if given is not None:
+        conditions.check_latents(conditions_of(config), dataset)
+    for field in ("augment", "image_crop"):
+        allowed = "None for latents, which are of the images as they are"
+        require(config.data.get(field) is None, f"data.{field}", config.data.get(field), allowed)
+    return named_object("experiments.tasks.latents.latent_data:open_latents")(config, dataset)
 
 
 def build(config: Config) -> Dataset:
@@ -46,6 +75,32 @@ def build(config: Config) -> Dataset:
     if "conditions" in config:
         conditions.check(chosen, dataset, config.data.get("augment"))
     return dataset
+
+
+def are_embeddings(config: Config) -> bool:
+    """Whether the examples of a config are embeddings."""
+    return bool("conditions" in config and config.conditions.embeddings.as_examples)
+
+
+def _check_embeddings(config: Config) -> None:
+    """Validates the section ``conditions.embeddings``."""
+    given, must = config.conditions, functools.partial(require_field, config)
+    encoder, vector, name = given.embeddings.encoder, given.vector.name, "conditions.embeddings.encoder"
+    if are_embeddings(config):
+        where, names = "with conditions.embeddings.as_examples=True", (POOLED, "none")
+        must(name, encoder is not None, f"a folder {where}")
+        must("conditions.vector.name", vector in names, f"{' or '.join(names)} {where}")
+        for section in ("map", "tokens"):
+            must(f"conditions.{section}.name", given[section].name == "none", f"none {where}")
+        must("latents", config.latents is None, f"None {where}")
+        for field in ("image_crop", "augment"):
+            must(f"data.{field}", config.data.get(field) is None, f"None {where}")
+        return
+    allowed = f"a folder for conditions.vector.name={conditions.EMBEDDING}, None without it"
+    must(name, (encoder is not None) == (vector == conditions.EMBEDDING), allowed)
+    must(
+        "latents", encoder is None or config.latents is None, f"None with conditions.vector.name={conditions.EMBEDDING}"
+    )
 
 
 def conditions_of(config: Config) -> dict[str, str]:

@@ -6,13 +6,13 @@ import contextlib
 import contextvars
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 from jax.sharding import Mesh
 
-from experiments.cli.config import Config, ConfigError, named_errors
+from experiments.cli.config import ConfigError, named_errors
 from experiments.cli.progress import human
 from scorekit import training
 from scorekit.training import batch_sharding, replicated, state_sharding
@@ -125,16 +125,16 @@ COPIES = 4
 """Least copies of the parameters in training: themselves, their gradient and two moments of it."""
 
 
-def param_shapes(config: Config, section: str, init: Callable[[], PyTree], *, copies: int = 1) -> PyTree:
+def param_shapes(section: str, values: Mapping[str, Any], init: Callable[[], PyTree], *, copies: int = 1) -> PyTree:
     """The shapes of the parameters that ``init()`` makes.
 
     Args:
       section: section of the network in the config.
+      values: its fields.
       init: makes the parameters; traced and not run.
       copies: number of copies in memory, at least.
     """
-    fields = [field for field in config[section] if field != "name"]
-    with named_errors(section, config[section].get("name", section), fields):
+    with named_errors(section, values.get("name", section), values.keys() - {"name"}):
         shapes = jax.eval_shape(init)
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     needed = copies * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

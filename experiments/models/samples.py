@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 import scorekit
 from experiments.cli import distributed
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import ConfigError
 from experiments.cli.progress import Progress
 from scorekit.io import write_atomic
 
@@ -150,19 +150,6 @@ def _read(path: Path) -> np.ndarray | None:
 
 class NotFinite(ConfigError):
     """Some samples are not finite."""
-
-
-def about_sampler(config: Config) -> str:
-    """The rules and the solver of a config for an error message."""
-    options = config.sampling
-    solver = f"{options.steps} steps of the solver {options.solver.name} on the grid {options.grid.name}"
-    return f"{' + '.join(config.guidance)}, {solver}"
-
-
-def sampler_of(config: Config, scale: float | None = None) -> str:
-    """The sampler of a config for an error message: its guidance scale, rules and solver."""
-    scale = config.sampling.guidance_scale if scale is None else scale
-    return f"guidance scale {scale:g} with {about_sampler(config)}"
 
 
 def check_codes(codes: np.ndarray, by: str) -> np.ndarray:

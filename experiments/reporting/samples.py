@@ -58,9 +58,9 @@ def sample_picture(path: Path, dataset: Dataset, samples: np.ndarray, title: str
     return grid(path, in_rows(images, columns), preview.rows, title=title)
 
 
-def drawing(config: Config, dataset: Dataset, generate: Generate, about: str = "Samples after {:,} steps"):
-    """``(path, params, step) -> path``: the picture of samples in the middle of a training."""
-    samples = lambda params: _preview_samples(config, dataset, generate, params)
+def drawing(dataset: Dataset, generate: Generate, seed: int, scale: float, about: str = "Samples after {:,} steps"):
+    """``(path, params, step) -> path``: the image of samples in the middle of a training."""
+    samples = lambda params: generate(params, seed, dataset.preview().labels, scale)
     return lambda path, params, step: sample_picture(path, dataset, samples(params), about.format(step))
 
 

@@ -30,7 +30,7 @@ TASKS = {
 
 def named(name: str) -> Task:
     """The task of this name."""
-    module: Any = importlib.import_module(TASKS[name])
+    module: Any = importlib.import_module(TASKS[choice("task", name, TASKS)])
     return module
 
 
@@ -38,7 +38,7 @@ def of(config: Config) -> Task:
     """The task of a config."""
     if "task" not in config:
         raise ConfigError(f"config.task: must be set, to one of {', '.join(TASKS)}")
-    return named(choice("task", config.task, TASKS))
+    return named(config.task)
 
 
 def fields_of(config: Config | None) -> Section:

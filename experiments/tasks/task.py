@@ -17,7 +17,6 @@ from experiments.models.run_files import check_class_names, check_weights, resto
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
 from experiments.training.loop import Trainable
-from experiments.training.train_network import train_network
 from scorekit.arguments import Count, OneOf
 from scorekit.typing import PyTree
 
@@ -155,11 +154,6 @@ def open_run(load, build, config: Config, workdir: Path, step: int | None = None
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
     return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
-
-
-def train(config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
-    """``train`` of a task with one network."""
-    return train_network(config, workdir, model.trained, dataset)
 
 
 def draws_nothing(config: Config) -> str:

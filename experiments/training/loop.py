@@ -3,20 +3,27 @@
 import contextlib
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from experiments.cli import interrupts
+from experiments.cli.config import Config
 from experiments.cli.progress import Progress
 from experiments.data.dataset import Dataset
 from experiments.models.devices import hold
 from experiments.models.run_files import averaged
+from experiments.training import learning_rate
 from experiments.training.feeding import Clock, feed
-from experiments.training.hooks import Hook, Step
+from experiments.training.hooks import Hook, Step, profile
+from experiments.training.hooks.checkpoint import Checkpoint, Snapshots
+from experiments.training.hooks.images import Images
+from experiments.training.hooks.log import Log
+from experiments.training.hooks.profile import Profile
 from experiments.training.hooks.signals import Signals
-from experiments.training.run import Run
+from experiments.training.hooks.skip_limit import SkipLimit
+from experiments.training.run import Run, opened
 from scorekit import training
 from scorekit.typing import Key, PyTree
 
@@ -79,3 +86,39 @@ def fit(run: Run, model: Trainable, dataset: Dataset, hooks: Sequence[Hook]) -> 
                 break
     signals.leave(done)
     return hold(averaged(state, model.ema), run.fsdp)
+
+
+def train_network(config: Config, workdir: Path, model: Trainable, dataset: Dataset) -> PyTree:
+    """Trains a network to ``config.training.steps``, or continues the run in ``workdir``; returns its average.
+
+    Raises:
+      ConfigError: for fewer steps than the run has made, or another meaning of its weights.
+      ProgramError: if another process trains into ``workdir``, all its checkpoints are damaged, or the loss stays not
+        finite.
+      SystemExit: after SIGTERM or Ctrl-C, once a checkpoint is saved.
+    """
+    with opened(config, workdir, dataset) as run:
+        return fit(run, model, dataset, hooks_of(run, model, config))
+
+
+def train(config: Config, dataset: Dataset, model: Any, workdir: Path) -> PyTree:
+    """``train`` of a task with one network, ``model.trained``."""
+    return train_network(config, workdir, model.trained, dataset)
+
+
+def hooks_of(run: Run, model: Trainable, config: Config) -> list[Hook]:
+    """The hooks of a run. The line of a step is written before its checkpoint, which a resumed run relies on."""
+    options = config.training
+    hooks: list[Hook] = [
+        SkipLimit(options.skip_limit),
+        Log(run, options.log_every, options.checkpoint_every, learning_rate(options)),
+    ]
+    if (steps := profile.wanted()) is not None:
+        hooks.insert(0, Profile(run.workdir, *steps))
+    if options.power_ema:
+        every = options.snapshot_every or max(options.steps // 20, 1)
+        hooks.append(Snapshots(run, every, options.snapshot_dtype))
+    hooks.append(Checkpoint(run, options.checkpoint_every, model.held_out, model.ema))
+    if model.draw is not None:
+        hooks.append(Images(run, options.sample_every, model.draw, model.ema))
+    return hooks

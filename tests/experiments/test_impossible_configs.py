@@ -31,7 +31,7 @@ def digits():
 def test_a_network_that_fits_neither_data_nor_machine_is_an_error(digits, start, text, words):
     config = changed(start, text)
     model = build_model(config, digits)
-    shapes = lambda: devices.param_shapes(config, "network", lambda: model.init(jax.random.key(0)))
+    shapes = lambda: devices.param_shapes("network", config.network.to_dict(), lambda: model.init(jax.random.key(0)))
     message = error_of(shapes)
     assert all(part in message for part in words.split(" | ")), message
 

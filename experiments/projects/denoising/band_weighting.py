@@ -21,12 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+from experiments import data
 from experiments import training as run_training
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
-from experiments.models import inputs
 from experiments.models.run_files import averaged
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_model, dropout_rates
@@ -134,7 +134,7 @@ def main(config: Config) -> None:
     diffusion.check_fields(config)
     run_training.check(config)
     edges = shared.increasing("edges", _EDGES.value)
-    dataset = inputs.load_data(config)
+    dataset = data.load(config)
     diffusion.build(config, dataset)
     if len(dataset.shape) != 3:
         raise ConfigError(f"config.data.name={config.data.name}: must be images")

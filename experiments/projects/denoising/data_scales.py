@@ -24,11 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset, evenly, rows_of
-from experiments.models import inputs
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
 from scorekit import schedules
@@ -223,7 +223,7 @@ def scale_table(scales: Scales, dataset: Dataset) -> Table:
 
 
 def main(config: Config) -> str:
-    dataset = inputs.load_data(config)
+    dataset = data.load(config)
     scales = measure(dataset, _LIMIT.value)
     mean, std = noise_moments(scales)
     print(f"{dataset.summary()}; {scales.examples:,} are measured")

@@ -12,12 +12,12 @@ the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 
 from absl import flags
 
+from experiments import data
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.outputs import write_results
 from experiments.models.devices import everywhere
-from experiments.models.inputs import load_data
 from experiments.projects.published.published_weights import PRECONDITIONINGS, open_foreign
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks.diffusion import task as diffusion
@@ -33,7 +33,7 @@ _OUT = shared.out("The .json file to write.")
 
 def main(config: Config) -> str:
     out = shared.results(_OUT, None, "") if _OUT.value else None
-    dataset = load_data(config)
+    dataset = data.load(config)
     dataset.num_samples(config.evaluation.num_samples)
     model, params = open_foreign(_WEIGHTS.value, _MEANING.value, dataset)
     params = everywhere(params)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli.config import Config, ConfigError
-from experiments.data import describe_conditions, on_captions
+from experiments.data import are_embeddings, describe_conditions, on_captions
 from experiments.data.conditions import EMBEDDING
 from experiments.models import run_files
-from experiments.models.inputs import are_embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Cascade, Embedded, Stage, columns, conditions, open_stages
 from experiments.tasks.contrastive.embeddings import Encoder, encoder_of

@@ -11,11 +11,10 @@ import numpy as np
 from experiments import data
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.data import captions
+from experiments.data import are_embeddings, captions
 from experiments.data.conditions import EMBEDDING
 from experiments.data.images import ImageSet
 from experiments.models import run_files
-from experiments.models.inputs import are_embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.tasks.contrastive.embeddings import scaled
 from experiments.tasks.diffusion import task as diffusion

@@ -17,7 +17,7 @@ from experiments.reporting.run_report import Findings
 from experiments.tasks import task
 from experiments.tasks.classifier import model as classifier
 from experiments.tasks.classifier.report import accuracy_picture, classifier_table
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -59,11 +59,11 @@ def build(config, dataset):
 
 
 def train(config, dataset, model, workdir):
-    params = task.train(config, dataset, model, workdir)
+    params = loop.train(config, dataset, model, workdir)
     if with_plain(config):
         print("training the classifier of clean data …", flush=True)
         plain = plain_config(config)
-        task.train(plain, dataset, build(plain, dataset), workdir / "plain")
+        loop.train(plain, dataset, build(plain, dataset), workdir / "plain")
     return params
 
 

@@ -24,7 +24,7 @@ from experiments.tasks import task
 from experiments.tasks.contrastive import embeddings
 from experiments.tasks.contrastive.embeddings import DUAL_ENCODERS, Encoder
 from experiments.tasks.contrastive.retrieval import retrieval
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -39,7 +39,7 @@ FIELDS = task.fields(
     **embeddings.FIELDS,
 )
 OPENED_BY = "has embeddings and draws nothing; name the run of a model"
-load, resolve, train = data.build, task.unchanged, task.train
+load, resolve, train = data.build, task.unchanged, loop.train
 drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 

@@ -12,7 +12,6 @@ from experiments.data.dataset import Dataset
 from experiments.data.transforms import AUGMENTATION
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
-from experiments.models.samples import about_sampler
 from experiments.tasks.diffusion.couplings import COUPLINGS, Coupling
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.guidance import NO_EXTRAS, RULES, SCALES, Extras, Rules, takes
@@ -219,6 +218,19 @@ def build_rules(config: Config) -> Rules:
         keep_map=bool(config.sampling.keep_map),
         of_flow_map=config.sampling.solver.name == "flow_map",
     )
+
+
+def about_sampler(config: Config) -> str:
+    """The rules and the solver of a config for an error message."""
+    options = config.sampling
+    solver = f"{options.steps} steps of the solver {options.solver.name} on the grid {options.grid.name}"
+    return f"{' + '.join(config.guidance)}, {solver}"
+
+
+def sampler_of(config: Config, scale: float | None = None) -> str:
+    """The sampler of a config for an error message: its guidance scale, rules and solver."""
+    scale = config.sampling.guidance_scale if scale is None else scale
+    return f"guidance scale {scale:g} with {about_sampler(config)}"
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Sampler:

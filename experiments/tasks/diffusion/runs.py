@@ -9,11 +9,9 @@ from experiments import data
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.fields import Section
-from experiments.data import conditions
+from experiments.data import LATENTS, conditions
 from experiments.data.dataset import Dataset
-from experiments.models import inputs
 from experiments.models.devices import param_shapes
-from experiments.models.inputs import LATENTS
 from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import make_sampler
@@ -59,14 +57,14 @@ def open_run(
     if not any_coupling:
         check_score(config, f"--workdir={workdir}")
     if dataset is None:
-        dataset = inputs.load_data(config, workdir)
+        dataset = data.load(config, workdir)
     sampler = checks.build(config, dataset, scales)
     model = sampler.model
     if to_evaluate:
         checks.check_evaluation(config, dataset, sampler)
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
-    like = param_shapes(config, "network", lambda: model.init(jax.random.key(0)))
+    like = param_shapes("network", config.network.to_dict(), lambda: model.init(jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     extras = _extras(config, workdir, found, like)
     if model.objective.learns_schedule or extras != NO_EXTRAS:

@@ -11,11 +11,9 @@ from experiments.cli import distributed
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, require
 from experiments.cli.fields import fields_by
-from experiments.data import conditions
+from experiments.data import LATENTS, conditions
 from experiments.data.dataset import Dataset
-from experiments.models import inputs
 from experiments.models.conditioning import target_conditions
-from experiments.models.inputs import LATENTS
 from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
@@ -24,8 +22,8 @@ from experiments.tasks.diffusion import checks, metrics, runs
 from experiments.tasks.diffusion.build import dropout_rates, untrained_nulls
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.metrics.ema_sweep import ema_sweep
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
+from experiments.tasks.diffusion.metrics.run_metrics import further
 from experiments.tasks.diffusion.model import CRITIC, at_params
 from experiments.tasks.diffusion.model import Model as Denoising
 from experiments.tasks.diffusion.report import (
@@ -38,7 +36,7 @@ from experiments.tasks.diffusion.report import (
     shows_maps,
 )
 from experiments.tasks.task import LEFT_OUT, Asked, Model
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -54,7 +52,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a diffusion model, which this program does not take"
-check_continues, load = check_same_run, inputs.load_data
+check_continues, load = check_same_run, data.load
 fields = lambda config=None: FIELDS
 
 
@@ -88,7 +86,7 @@ def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
         optimizer=_optimizer(config, denoising),
         held_out=held_out_loss(make_prepare(denoising, dataset), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, sampler),
+        draw=drawing(dataset, sampler, config.seed, config.sampling.guidance_scale),
         gathers=getattr(denoising.module, "gathers", ()),
     )
     return Model(config, denoising, "network", trained, sampler)
@@ -110,7 +108,7 @@ def _optimizer(config: Config, model: Denoising) -> optax.GradientTransformation
     return optax.multi_transform({"network": network, "critic": critic}, of)
 
 
-train = task.train
+train = loop.train
 
 
 def open_run(config, workdir, step=None, scales=None):
@@ -141,7 +139,7 @@ def drawn(folder, config, model, run):
 
 def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
-    swept = ema_sweep(config, run, workdir, asked.widths, asked.partial) if asked.widths else None
+    swept = further("ema_sweep", asked.widths, config, run, workdir, asked.widths, asked.partial)
     pictures = drawn(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:
         return Findings({}, [], LEFT_OUT, pictures)

@@ -9,9 +9,9 @@ import numpy as np
 from experiments.cli.config import Config, require
 from experiments.cli.progress import Progress
 from experiments.models.conditioning import conditions_for
-from experiments.models.samples import check_samples, sampler_of
+from experiments.models.samples import check_samples
 from experiments.tasks.diffusion import guidance
-from experiments.tasks.diffusion.build import build_rules, build_sampler
+from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
 from experiments.tasks.task import Run
 from scorekit import tuning
 from scorekit.solvers import PrecomputedSolver, grids

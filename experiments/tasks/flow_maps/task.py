@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import data
 from experiments.cli import distributed, flags, outputs
 from experiments.cli.config import Config, ConfigError, leaves, require, save_resolved
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.models import inputs, run_files
+from experiments.models import run_files
 from experiments.models.conditioning import GUIDANCE, conditions_for
 from experiments.reporting.samples import drawing
 from experiments.tasks.diffusion import checks, guidance
@@ -31,9 +32,8 @@ from experiments.tasks.flow_maps.students import FLOW_MAPS, SECTIONS, config_of_
 from experiments.tasks.task import Model, Run, unchanged
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, train_network
 from experiments.training.run import check_same
-from experiments.training.train_network import train_network
 from scorekit import flow_maps, training
 from scorekit.arguments import OneOf
 from scorekit.io import as_path, in_bucket, write_atomic
@@ -97,7 +97,7 @@ def _teacher(config: Config) -> tuple[Config, Config, Path]:
 
 def load(config):
     own, _, folder = _teacher(config)
-    return inputs.load_data(own, folder)
+    return data.load(own, folder)
 
 
 def build(config, dataset):
@@ -139,7 +139,8 @@ def check_teacher(config: Config, options: Config, run: Run) -> None:
 def trainable_of(config: Config, dataset: Dataset, model: Denoising, task: TrainingTask) -> Trainable:
     """A student, which is saved as a run of ``config``."""
     generate = make_sampler(config, model, dataset)
-    draw = drawing(config, dataset, generate, f"{config.sampling.steps} steps, after {{:,}} of training")
+    about, scale = f"{config.sampling.steps} steps, after {{:,}} of training", config.sampling.guidance_scale
+    draw = drawing(dataset, generate, config.seed, scale, about)
     return Trainable(
         init=lambda key: task.init(),
         prepare=task.prepare,

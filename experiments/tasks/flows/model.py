@@ -15,7 +15,6 @@ from experiments.cli.config import Config, require
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data import conditions as data_conditions
 from experiments.data.dataset import Dataset, preprocess, rows_of
-from experiments.models import inputs
 from experiments.models.conditioning import conditions, conditions_for, null_conditions
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
 from experiments.models.networks import SIZES, module
@@ -231,10 +230,10 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     """Loads the averaged parameters of a checkpoint; see :func:`experiments.tasks.diffusion.runs.open_run`."""
     del scales
     saved = check_weights(config, workdir, step)
-    dataset = inputs.load_data(config, workdir)
+    dataset = data.load(config, workdir)
     check(config, dataset)
     check_class_names(dataset.class_names, saved, workdir)
     model = build(config, dataset)
-    like = param_shapes(config, "network", lambda: init_params(model, dataset, jax.random.key(0)))
+    like = param_shapes("network", config.network.to_dict(), lambda: init_params(model, dataset, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     return Run(dataset, model, make_sampler(config, model, dataset), params, found)

@@ -5,9 +5,7 @@ import functools
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
-from experiments.data import conditions
-from experiments.models import inputs
-from experiments.models.inputs import LATENTS
+from experiments.data import LATENTS, conditions
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.reporting.tables import Table, metrics_table
@@ -16,7 +14,7 @@ from experiments.tasks.diffusion.build import dropout_rates
 from experiments.tasks.flows import metrics
 from experiments.tasks.flows import model as flows
 from experiments.tasks.task import LEFT_OUT
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -30,8 +28,8 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check_continues, load, open_run = check_same_run, inputs.load_data, flows.open_run
-resolve, train = task.unchanged, task.train
+check_continues, load, open_run = check_same_run, data.load, flows.open_run
+resolve, train = task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
 
@@ -48,7 +46,7 @@ def build(config, dataset):
         optimizer=build_optimizer(config.training, module=model.module),
         held_out=held_out_loss(prepare(), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, generate),
+        draw=drawing(dataset, generate, config.seed, config.sampling.guidance_scale),
     )
     return task.Model(config, model, "network", trained, generate)
 

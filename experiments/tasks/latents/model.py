@@ -85,7 +85,7 @@ def build_latent(config: Config, dataset: Dataset) -> Latent:
     except ValueError as error:
         raise ConfigError(f"config.autoencoder: {error}") from error
     x = jnp.zeros((1, *dataset.shape))
-    param_shapes(config, "autoencoder", lambda: module.init(jax.random.key(0), x))
+    param_shapes("autoencoder", config.autoencoder.to_dict(), lambda: module.init(jax.random.key(0), x))
     return Latent(module, config.loss, dataset)
 
 

@@ -20,7 +20,7 @@ from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
 from experiments.tasks.latents.metrics import compression, measure
 from experiments.tasks.latents.report import reconstructions
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -28,7 +28,7 @@ from scorekit.io import as_path
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
-load, resolve, train = data.build, task.unchanged, task.train
+load, resolve, train = data.build, task.unchanged, loop.train
 drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 

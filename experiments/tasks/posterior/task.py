@@ -26,6 +26,7 @@ from experiments.tasks.posterior import metrics
 from experiments.tasks.posterior import report as reporting
 from experiments.tasks.posterior.model import Posterior, use_statistics, write_statistics
 from experiments.tasks.task import LEFT_OUT, Asked
+from experiments.training import loop
 from experiments.training.run import check_same_run
 from experiments.training.writers import read_metrics
 
@@ -58,7 +59,7 @@ def build(config, dataset):
 def train(config, dataset, model, workdir):
     if distributed.is_first():
         write_statistics(dataset, workdir)
-    params = task.train(config, dataset, model, workdir)
+    params = loop.train(config, dataset, model, workdir)
     step = best_step(workdir)
     if step in (None, config.training.steps):
         return params

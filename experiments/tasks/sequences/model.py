@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from experiments import data
 from experiments.cli.choices import Choices
 from experiments.cli.config import Config, choice, require, require_field
 from experiments.cli.fields import FRACTION, Field, Section
 from experiments.data.symbols import CODINGS, ORDERS, Symbols
-from experiments.models import inputs
 from experiments.models.networks import CAUSAL, SIZES, module
 from scorekit import autoregressive as ar
 from scorekit import discrete, times
@@ -136,7 +136,7 @@ def _network(config: Config, num_codes: int, num_classes: int, length: int, feat
 
 def load_data(config: Config) -> Symbols:
     """The data of a config as sequences of codes."""
-    inner = inputs.load_data(config)
+    inner = data.load(config)
     coding = CODINGS.build(config, "symbols", dataset=inner)
     return Symbols(inner, coding, ORDERS.build(config, "order", grid=coding.grid))
 

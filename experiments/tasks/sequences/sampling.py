@@ -14,10 +14,10 @@ from experiments import data
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
+from experiments.data import LATENTS
 from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
-from experiments.models.inputs import LATENTS
 from experiments.models.run_files import SAMPLED, check_class_names, check_weights, config_of, restore
 from experiments.models.samples import Generate, NotFinite, PartialSamples, check_codes, check_samples, digest_of
 from experiments.tasks.sequences import model as sequences
@@ -239,7 +239,7 @@ def open_run(config: Config, workdir: Path, step: int | None = None, scales: Seq
     check(config, dataset, scales)
     check_class_names(dataset.class_names, saved, workdir)
     model = sequences.build_model(config, dataset)
-    like = param_shapes(config, "network", lambda: sequences.init_params(model, jax.random.key(0)))
+    like = param_shapes("network", config.network.to_dict(), lambda: sequences.init_params(model, jax.random.key(0)))
     found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
     return Run(dataset, model, make_sampler(config, model, dataset), params, found)
 

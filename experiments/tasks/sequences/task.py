@@ -5,14 +5,14 @@ import functools
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.config import ConfigError
-from experiments.models.inputs import LATENTS
+from experiments.data import LATENTS
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing, sample_sections
 from experiments.tasks import task
 from experiments.tasks.sequences import metrics, sampling
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.task import LEFT_OUT
-from experiments.training import build_optimizer, check_average
+from experiments.training import build_optimizer, check_average, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -27,7 +27,7 @@ FIELDS = task.fields(
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
 check_continues, load = check_same_run, sequences.load_data
-open_run, resolve, train = sampling.open_run, task.unchanged, task.train
+open_run, resolve, train = sampling.open_run, task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 
 
@@ -45,7 +45,7 @@ def build(config, dataset):
         optimizer=build_optimizer(config.training, module=model.module),
         held_out=held_out_loss(prepare(), loss, dataset),
         ema=config.sampling.ema,
-        draw=drawing(config, dataset, generate),
+        draw=drawing(dataset, generate, config.seed, config.sampling.guidance_scale),
         gathers=getattr(model.module, "gathers", ()),
     )
     return task.Model(config, model, "network", trained, generate)

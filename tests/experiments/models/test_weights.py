@@ -14,8 +14,7 @@ from experiments.configs.images import digits, smoke
 from experiments.models import run_files
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_model
-from experiments.training.loop import Trainable
-from experiments.training.train_network import train_network
+from experiments.training.loop import Trainable, train_network
 from scorekit import training
 from scorekit.training.restoring import restore_extra
 

@@ -7,8 +7,7 @@ import pytest
 from experiments.configs.points import mixture_2d
 from experiments.data.dataset import Dataset
 from experiments.models.samples import check_samples
-from experiments.training.loop import Trainable
-from experiments.training.train_network import train_network
+from experiments.training.loop import Trainable, train_network
 
 
 class Zeros(Dataset):

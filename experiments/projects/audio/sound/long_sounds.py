@@ -12,8 +12,8 @@ import numpy as np
 from experiments.cli.config import Config, require
 from experiments.data.dataset import in_blocks
 from experiments.data.sounds import Sounds
-from experiments.models.samples import check_samples, sampler_of
-from experiments.tasks.diffusion.build import build_rules, build_sampler
+from experiments.models.samples import check_samples
+from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.task import Run
 from scorekit import guidance, process, samplers

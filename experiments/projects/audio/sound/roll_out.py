@@ -26,11 +26,11 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.outputs import write_results
 from experiments.data.sounds import Sounds
-from experiments.models.samples import check_samples, sampler_of
+from experiments.models.samples import check_samples
 from experiments.projects.audio.sound import long_sounds, runs
 from experiments.reporting.tables import Cell, Table, row_table
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import build_rules, build_sampler
+from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.task import Run, facts
 from scorekit import audio, forcing

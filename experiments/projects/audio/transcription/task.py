@@ -17,7 +17,7 @@ from experiments.projects.audio.transcription.report import transcription_table,
 from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
 from experiments.tasks import task
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -51,7 +51,7 @@ def train(config, dataset, model, workdir):
     note_metrics.mir_eval()  # without it the evaluation would fail after the training
     if distributed.is_first():
         write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
-    return task.train(config, dataset, model, workdir)
+    return loop.train(config, dataset, model, workdir)
 
 
 open_run = functools.partial(task.open_run, load, build)

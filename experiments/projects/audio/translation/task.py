@@ -18,7 +18,7 @@ from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
-from experiments.training import build_optimizer
+from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from experiments.training.run import check_same_run
@@ -29,7 +29,7 @@ FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
 FAMILY, FURTHER = 8, 3
 """Instruments of a family of General MIDI, and families from a note's own to the one that it is translated to."""
-load, resolve, train = data.build, task.unchanged, task.train
+load, resolve, train = data.build, task.unchanged, loop.train
 drawn_by, check_continues = task.draws_nothing, check_same_run
 fields = lambda config=None: FIELDS
 

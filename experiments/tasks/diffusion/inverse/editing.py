@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments.cli import progress
 from experiments.cli.config import Config, ConfigError
-from experiments.models.samples import check_samples, sampler_of
+from experiments.models.samples import check_samples
 from experiments.reporting.tables import Table, show
-from experiments.tasks.diffusion.build import build_rules, build_sampler
+from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.inverse import methods, tasks
 from experiments.tasks.diffusion.inverse.methods import Options

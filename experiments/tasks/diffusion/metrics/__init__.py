@@ -7,7 +7,6 @@ evaluated.
 
 from experiments.cli.config import Config
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit.arguments import Count, Each, OneOf
 from scorekit.metrics import CONVENTIONS
@@ -24,7 +23,7 @@ FIELDS = Section(
     exact_probes=Field(1, Count(1, 10**6), "Probes per example of its divergence, of data of more than 16 values."),
     exact_tolerance=Field(1e-5, POSITIVE, "Relative and absolute tolerance of its steps."),
     fid=Section(
-        network=Field("inception", OneOf(*NETWORKS), """
+        network=Field("inception", OneOf("inception", "vgg"), """
             Whose features are compared: "inception", or "vgg", whose Fréchet distance is not called FID."""),
         weights=Field(None, Text("a .safetensors or .pth file"), """
             File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FURTHER = {
     "caption": "experiments.tasks.flow_maps.metrics:caption",
+    "ema_sweep": "experiments.tasks.diffusion.metrics.ema_sweep:ema_sweep",
     "exact": "experiments.tasks.diffusion.metrics.exact:exact_bits",
     "features": "experiments.tasks.diffusion.metrics.fid:prepare",
     "fid": "experiments.tasks.diffusion.metrics.fid:inception_metrics",
@@ -38,7 +39,8 @@ FURTHER = {
 """Metrics of some models and configs, imported where they are asked for."""
 
 
-def _further(name: str, wanted: Any, *args: Any) -> Any:
+def further(name: str, wanted: Any, *args: Any) -> Any:
+    """The metrics of this name, if they are wanted."""
     return named_object(FURTHER[name])(*args) if wanted else None
 
 
@@ -115,21 +117,21 @@ def evaluate(
     """
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
-    prepared = _further("features", config.evaluation.fid.weights, config, dataset)
+    prepared = further("features", config.evaluation.fid.weights, config, dataset)
     params, scorer = everywhere(params), scorer_of(dataset)
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
-    inception = _further("fid", prepared, config, dataset, params, generate, prepared, partial)
+    inception = further("fid", prepared, config, dataset, params, generate, prepared, partial)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     num = dataset.num_samples(config.evaluation.num_samples)
     counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {num:,}."
-    about = _further("caption", model.is_flow_map and scorer, model, scorer) or (scorer and scorer.caption)
+    about = further("caption", model.is_flow_map and scorer, model, scorer) or (scorer and scorer.caption)
     return Evaluation(
         rows=rows,
         caption="" if scorer is None else f"{about} {counts}",
         bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
         inception=inception,
-        exact=_further("exact", exact, config, model, dataset, params),
+        exact=further("exact", exact, config, model, dataset, params),
     )
 
 
@@ -157,7 +159,7 @@ def sample_metrics(
         for name, (scale, steps) in compared(config).items():
             samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
             found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
-            error = _further("semigroup", model.is_flow_map, config, model, dataset, params, steps, scale)
+            error = further("semigroup", model.is_flow_map, config, model, dataset, params, steps, scale)
             rows[name] = found | (error or {})
     return rows
 

@@ -11,7 +11,7 @@ from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke as classes
 from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
-from experiments.models import inputs, run_files
+from experiments.models import run_files
 from experiments.tasks.classifier import model as classifier
 from experiments.tasks.contrastive import task
 from experiments.tasks.diffusion.build import build_model
@@ -156,7 +156,7 @@ class Runs:
         (folder / "checkpoints").symlink_to(self("decoder") / "checkpoints")
 
     def _embedded(self, folder, config, encoder=None):
-        """A run of what :func:`experiments.models.inputs.load_data` makes of the data."""
-        dataset = inputs.load_data(config)
+        """A run of what :func:`experiments.models.data.load` makes of the data."""
+        dataset = data.load(config)
         extra = run_files.record(config, encoder or dataset.encoder)
         save_run(folder, config, random_params(build_model(config, dataset), 0.1), extra=extra)

@@ -13,11 +13,12 @@ from parameters import random_params
 from picture_runs import transformer
 from programs import SQUARES, succeeds
 
+from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.data import captions
 from experiments.data.images import ImageSet
-from experiments.models import inputs, run_files
+from experiments.models import run_files
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
 from experiments.projects.text.stages import Embedded, Stage, conditions
@@ -32,7 +33,7 @@ from scorekit.training.restoring import restore_extra
 
 @pytest.fixture(scope="session")
 def prior_data(runs):
-    return inputs.load_data(runs.config(smoke_prior, "contrastive"))
+    return data.load(runs.config(smoke_prior, "contrastive"))
 
 
 def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(runs, prior_data):
@@ -52,14 +53,14 @@ def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions
 
 def test_embeddings_are_computed_once(runs, prior_data, monkeypatch):
     monkeypatch.setattr(encoders.Encoder, "embed_pictures", None)
-    again = inputs.load_data(runs.config(smoke_prior, "contrastive"))
+    again = data.load(runs.config(smoke_prior, "contrastive"))
     np.testing.assert_array_equal(again.train["x"], prior_data.train["x"])
 
 
 def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
     config = runs.config(smoke_decoder, "contrastive")
     config.data.image_size = 4
-    dataset = inputs.load_data(config)
+    dataset = data.load(config)
     assert dataset.shape == (4, 4, 3)
     np.testing.assert_array_equal(dataset.train["embedding"], prior_data.train["x"])
     np.testing.assert_array_equal(dataset.test["embedding"], prior_data.test["x"])
@@ -69,7 +70,7 @@ def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embedd
 def test_a_decoder_drops_embedding_and_caption_and_both_have_gradients(runs):
     config = transformer(runs.config(smoke_decoder, "contrastive"))
     config.loss.vector_dropout = 0.5
-    dataset = inputs.load_data(config)
+    dataset = data.load(config)
     model = build_model(config, dataset)
     prepare, loss = make_prepare(model, dataset, dropout_rates(config)), make_loss(model)
     batch = prepare(jax.random.key(0), dataset.batch(0, 0, 16))

@@ -11,7 +11,6 @@ from experiments import data
 from experiments.cli.config import save_resolved
 from experiments.configs import base
 from experiments.configs.images import smoke
-from experiments.models.inputs import load_data
 from experiments.tasks.latents import metrics
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS, Latents, open_latents
@@ -63,7 +62,7 @@ def run(request, digits, initial, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def latents(run):
-    found = load_data(model_config(run[0]))
+    found = data.load(model_config(run[0]))
     assert isinstance(found, Latents)
     return found
 

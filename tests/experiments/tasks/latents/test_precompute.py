@@ -10,9 +10,9 @@ from golden import random_tensors
 from PIL import Image
 from programs import error_of, succeeds
 
+from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.images import smoke
-from experiments.models.inputs import load_data
 from experiments.tasks.latents import pretrained
 from experiments.tasks.latents.pretrained import open_autoencoder
 
@@ -47,7 +47,7 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     flags = [f"--weights={weights}", f"--data={pictures}", f"--out={out}", "--batch=8"]
     assert "22 of 22 images" in succeeds("tasks.latents.precompute", *flags, "--config.data.image_size=8")
 
-    kept = load_data(config_of(pictures, out))
+    kept = data.load(config_of(pictures, out))
     assert kept.shape == (2, 2, 4)
     first = open_autoencoder(weights, "--weights")
     encode = jax.jit(lambda x: first.module.apply(first.params, kept.inner.to_model(x), method="encode"))
@@ -57,19 +57,19 @@ def test_latents_are_written_once_and_read_by_training(tmp_path):
     np.testing.assert_array_equal(batch["label"], kept.inner.train["label"][rows])
     x = np.load(out / "x.npy")
     np.save(out / "x.npy", 2 * x)
-    streamed = load_data(config_of(pictures, out, streaming=True))
+    streamed = data.load(config_of(pictures, out, streaming=True))
     assert streamed.streaming
     np.testing.assert_array_equal(streamed.batch(0, 3, 8)["x"], 2 * batch["x"])
     np.testing.assert_allclose(streamed.train["x"], x, rtol=1e-4, atol=1e-5)  # a sample, encoded to be evaluated
     assert kept.from_model(batch["x"]).shape == (8, 8, 8, 3)
 
     words = f"config.latents={out}: is of images with image_size=8, these have 16"
-    assert words in error_of(load_data, config_of(pictures, out, image_size=16))
+    assert words in error_of(data.load, config_of(pictures, out, image_size=16))
     (weights / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"its autoencoder is no longer in .*; correct the path in precomputed.json"):
-        load_data(config_of(pictures, out))
+        data.load(config_of(pictures, out))
     (pictures / "a" / "00.png").unlink()
-    assert "is of images with examples=22, these have 21" in error_of(load_data, config_of(pictures, out))
+    assert "is of images with examples=22, these have 21" in error_of(data.load, config_of(pictures, out))
 
 
 def test_weights_need_a_network_and_a_scale(tmp_path):
