@@ -97,12 +97,12 @@ def init_params(built: Latent, seed: int) -> PyTree:
     if module.codes is None:
         return params
     apply, rng = jax.jit(module.apply, static_argnames="method"), np.random.default_rng(seed)
-    z, books = apply(params, x, method="encode"), np.array(codebooks(params))
+    z, books = apply(params, x, method="encode"), codebooks(params)
     for m in range(len(books)):  # the vectors of a level depend on the codes of those before
-        vectors = np.asarray(apply(params, z, method="code_levels")[m].target).reshape(-1, z.shape[-1])
-        books[m] = vectors[rng.choice(len(vectors), module.codes, replace=len(vectors) < module.codes)]
-        codebook = jnp.asarray(books).reshape(params["params"]["codebook"].shape)
-        params = {"params": {**params["params"], "codebook": codebook}}
+        vectors = apply(params, z, method="code_levels")[m].target.reshape(-1, z.shape[-1])
+        rows = rng.choice(len(vectors), module.codes, replace=len(vectors) < module.codes)
+        books = books.at[m].set(vectors[rows])
+        params = {"params": {**params["params"], "codebook": books.reshape(params["params"]["codebook"].shape)}}
     return params
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -44,7 +45,10 @@ def digits():
 @pytest.fixture(scope="module")
 def initial(digits):
     """The initial parameters of the discrete autoencoder; without its codes, they are those of the continuous one."""
-    return autoencoder.init_params(autoencoder.build_latent(latent_config(16), digits), 0)
+    init = lambda: autoencoder.init_params(autoencoder.build_latent(latent_config(16), digits), 0)
+    params = init()
+    chex.assert_trees_all_equal_shapes(jax.eval_shape(init), params)  # as train asks for them
+    return params
 
 
 @pytest.fixture(scope="module", params=[None, 16], ids=["continuous", "discrete"])
