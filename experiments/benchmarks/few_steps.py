@@ -227,7 +227,7 @@ def of_student(folder: Path, steps: list[int]) -> Iterator[Candidate]:
     """A student at its own number of steps, or at every one if it is a flow map."""
     recipe = recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
     config, method = diffusion.saved(str(folder)), recipe["config.distillation.method"]
-    for n in steps if method in students.FLOW_MAPS else [config.sampling.steps]:
+    for n in steps if method in students.MAP_LOSSES else [config.sampling.steps]:
         run = open_run(own := at_steps(config, n), folder)
         yield Candidate(n, own, run.model, run.params, f"{method} ({config.sampling.solver.name})")
 

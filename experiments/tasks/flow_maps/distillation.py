@@ -17,7 +17,7 @@ from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
 from experiments.tasks.flow_maps.model import Teacher
-from experiments.tasks.flow_maps.students import FLOW_MAPS, flow_grid
+from experiments.tasks.flow_maps.students import MAP_LOSSES, flow_grid
 from experiments.tasks.task import Run
 from experiments.training import build_optimizer
 from scorekit import flow_maps, weightings
@@ -66,7 +66,7 @@ def training_task(own: Config, config: Config, options: Config, run: Run) -> tup
       run: run of the teacher.
     """
     teacher, model, dataset = teacher_of(config, run), run.model, run.dataset
-    if options.method in FLOW_MAPS:
+    if options.method in MAP_LOSSES:
         return flow_map(own, run, teacher)
     if options.method == "consistency":
         ends = build_sampler(config, model.schedule)[1]

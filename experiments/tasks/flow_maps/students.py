@@ -16,7 +16,7 @@ from scorekit.arguments import Between, Count, OneOf
 from scorekit.schedules import rectified_flow
 from scorekit.typing import Array, ArrayLike, Schedule
 
-FLOW_MAPS: Mapping[str, str] = {
+MAP_LOSSES: Mapping[str, str] = {
     "eulerian": "mean_flow",
     "lagrangian": "lagrangian",
     "semigroup": "shortcut",
@@ -80,7 +80,7 @@ _TRAINING: Mapping[str, Mapping[str, Any]] = {
     "progressive": {"steps": 800, "learning_rate": 1e-3},
     "consistency": {"steps": 3000, "learning_rate": 2e-3},
     "matching": {"steps": 1500, "learning_rate": 1e-3},
-    **{method: {"steps": 2000, "learning_rate": 1e-3} for method in FLOW_MAPS},
+    **{method: {"steps": 2000, "learning_rate": 1e-3} for method in MAP_LOSSES},
 }
 """Fields of ``config.training`` by method; the steps are of a round."""
 _NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
@@ -114,7 +114,7 @@ def config_of_student(config: Config, options: Config, schedule: Schedule) -> Co
         return config_at(config, options.method, ts[:: (len(ts) - 1) // options.steps])
     ends = build_sampler(config, schedule)[1]
     student = config_at(config, options.method, flow_grid(schedule, options.steps, ends[0], ends[-1]))
-    if options.method in FLOW_MAPS:
+    if options.method in MAP_LOSSES:
         _as_flow_map(student, options, config.sampling.guidance_scale)
     return student
 
@@ -140,7 +140,7 @@ def config_at(config: Config, method: str, ts: Array) -> Config:
 def _as_flow_map(config: Config, options: Config, scale: float) -> None:
     """Gives the config of a student the loss, network and sampler of a flow map; its γ by default is ``scale``."""
     most, times = options.guidance_max, config.sampling.grid.times
-    config.loss.flow_map.name = FLOW_MAPS[options.method]
+    config.loss.flow_map.name = MAP_LOSSES[options.method]
     config.loss.flow_map.update({field: options.get(field) for field in config.loss.flow_map if field != "name"})
     config.loss.update(guidance_max=most, divergence=options.get("divergence"))
     ends_only = options.method == "stable_consistency"  # then every jump but the last adds noise

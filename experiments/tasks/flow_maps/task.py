@@ -28,7 +28,7 @@ from experiments.tasks.diffusion.model import Model as Denoising
 from experiments.tasks.diffusion.runs import open_run as open_teacher
 from experiments.tasks.flow_maps import students
 from experiments.tasks.flow_maps.distillation import TrainingTask, progressive, teacher_of, training_task
-from experiments.tasks.flow_maps.students import FLOW_MAPS, SECTIONS, config_of_student
+from experiments.tasks.flow_maps.students import MAP_LOSSES, SECTIONS, config_of_student
 from experiments.tasks.task import Model, Run, unchanged
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
@@ -111,7 +111,7 @@ def build(config, dataset):
     check_teacher(own, options, teacher)
     student = config_of_student(own, options, teacher.model.schedule)
     sampler, plan = checks.build(student, dataset), Plan(teacher, own, options)
-    if options.method not in FLOW_MAPS:
+    if options.method not in MAP_LOSSES:
         sampler = make_sampler(student, teacher.model, dataset)
     return Model(student, sampler.model, "network", first(dataset, student, plan), sampler, plan)
 

@@ -65,7 +65,7 @@ def test_config_of_student_is_a_config_of_a_run(fields_of, method):
     checks.build(student, data.build(student))
     solver, ts = build_sampler(student, schedule)
     flow_map = flow_maps.FlowMapSolver(gamma=1.0 if method == "stable_consistency" else None)
-    expected = {"progressive": solvers.Euler(), **dict.fromkeys(students.FLOW_MAPS, flow_map)}
+    expected = {"progressive": solvers.Euler(), **dict.fromkeys(students.MAP_LOSSES, flow_map)}
     assert solver == expected.get(method, solvers.MultistepConsistency())
     teacher = build_sampler(config, schedule)[1]
     np.testing.assert_allclose((len(ts), ts[0], ts[-1]), (3, teacher[0], teacher[-1]), rtol=1e-6)
@@ -123,6 +123,7 @@ def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method,
     assert not {id(x) for x in jax.tree.leaves(teacher.params)} & {id(x) for x in jax.tree.leaves(params)}
     prepared = jax.jit(task.prepare)(jax.random.key(1), teacher.dataset.batch(0, 0, 6))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(prepared)} == {6}
+    assert method != "consistency" or np.all(prepared["s"] < prepared["t"])
 
     @jax.jit
     def run(params, batch):
@@ -139,7 +140,7 @@ def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", students.FLOW_MAPS)
+@pytest.mark.parametrize("method", students.MAP_LOSSES)
 @in_float64
 def test_loss_with_a_teacher_vanishes_at_its_exact_map(method):
     """A guided teacher: of Gaussians of one variance, whose guided denoiser is that of another Gaussian."""
@@ -147,7 +148,7 @@ def test_loss_with_a_teacher_vanishes_at_its_exact_map(method):
     cond, uncond = (densities.gaussian(jnp.array([m, -m]), std=0.5) for m in (0.4, 0.1))
     far = densities.gaussian(jnp.array([0.1, -0.1]) + scale * jnp.array([0.3, -0.3]), std=0.5)
     teacher = guidance.classifier_free(*(denoisers.exact_denoiser(d, schedule) for d in (cond, uncond)), scale)
-    name = students.FLOW_MAPS[method]
+    name = students.MAP_LOSSES[method]
     fields = {"stable_consistency": {}, "shortcut": {"diagonal": 0.25, "levels": 3}}.get(name, {"diagonal": 0.25})
     of_map = FLOW_MAPS[name](**fields)
     drawn = of_map.draw(jax.random.key(0), 12, uniform(0.01, 0.99), schedule)
