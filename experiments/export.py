@@ -15,10 +15,10 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
-from experiments.reporting.model_card import card, example
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_sampler
 from experiments.tasks.diffusion.model import takes_labels
+from experiments.tasks.diffusion.model_card import card, example
 from experiments.tasks.diffusion.runs import as_loaded, open_run
 from scorekit.io import export
 

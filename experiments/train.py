@@ -73,7 +73,7 @@ def report(task: Task, model: Model, dataset: Dataset, params: PyTree, workdir: 
         write_results(workdir / "evaluation.json", results.values)
     images = [one.path for one in (*results.pictures, *results.figures) if isinstance(one, Figure)]
     show_pictures(workdir, run.step, images)
-    path = write_run_report(config, workdir, dataset, params, results, trained)
+    path = write_run_report(workdir, dataset, params, results, trained)
     partial.remove()
     print(tables_as_text(results.tables))
     return path

@@ -232,6 +232,35 @@ def test_imports_of_experiments_go_down_only():
     assert package_violations(sources()) == []
 
 
+BELOW = ("data", "models", "reporting", "training", "tasks.diffusion")
+TAKE_CONFIGS = {
+    "data.__init__": "from a config to its data",
+    "models.run_files": "the meaning of weights is fields of a config",
+    "training.__init__": "the optimiser",
+    "training.loop": "the run",
+    "training.run": "the run",
+    **{f"tasks.diffusion.{name}": "from a config to a model" for name in ("build", "checks", "fine_tuning", "task")},
+    **{f"tasks.diffusion.{name}": "opens runs" for name in ("inverse.editing", "model_card", "runs", "tuning")},
+    **{
+        f"tasks.diffusion.metrics.{name}": "metrics of a run"
+        for name in ("__init__", "ema_sweep", "exact", "fid", "run_metrics")
+    },
+}
+"""The modules of these packages with a function that takes a config, and why."""
+
+
+def with_configs(found: Sources) -> set[str]:
+    """The modules with a parameter that is a config."""
+    taking = re.compile(r"\b(config|options): Config\b|^def \w+\(config\b", re.MULTILINE)
+    return {module.removeprefix("experiments.") for module, source in found.items() if taking.search(source)}
+
+
+def test_below_what_builds_a_run_no_function_takes_a_config():
+    taking = {module for module in with_configs(sources()) if module.startswith(BELOW)}
+    assert taking == set(TAKE_CONFIGS)
+    assert with_configs({"experiments.a": "def f(x, config: Config): ...", "experiments.b": "config = 1"}) == {"a"}
+
+
 def test_reports_know_nothing_of_models_and_evaluations():
     mine = {module: source for module, source in sources().items() if module.startswith("experiments.reporting.")}
     below = {

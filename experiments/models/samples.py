@@ -42,17 +42,17 @@ class Measure(Protocol):
     def __call__(self, samples: np.ndarray, /) -> np.ndarray: ...
 
 
-def digest_of(config: Mapping[str, Any], *values: Any) -> str:
+def digest_of(fields: Mapping[str, Any], *values: Any) -> str:
     """A name for the samples that a config and some values determine.
 
     Args:
-      config: all fields; how it trains and evaluates does not count.
+      fields: all fields of the config; how it trains and evaluates does not count.
       *values: trees of arrays, strings and numbers.
     """
     free = ("training", "evaluation")
-    fields = {name: value for name, value in config.items() if name not in free}
+    used = {name: value for name, value in fields.items() if name not in free}
     versions = {"scorekit": scorekit.__version__, "jax": jax.__version__}
-    found = hashlib.sha256(json.dumps([fields, versions], sort_keys=True, default=str).encode())
+    found = hashlib.sha256(json.dumps([used, versions], sort_keys=True, default=str).encode())
     for leaf in jax.tree.leaves(values):
         array = np.asarray(leaf)
         found.update(f"{array.dtype}{array.shape}".encode())

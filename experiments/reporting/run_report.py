@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from experiments.cli import progress
-from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.reporting.curves import Line, Panel, curves, scale
 from experiments.reporting.png import COLOURS
@@ -53,17 +52,16 @@ class Findings(NamedTuple):
         return [*self.pictures, *([Heading(self.heading)] if self.tables else []), *self.tables, *self.further]
 
 
-def write_run_report(
-    config: Config, workdir: Path, dataset: Dataset, params: PyTree, findings: Findings, trained: float
-) -> Path:
+def write_run_report(workdir: Path, dataset: Dataset, params: PyTree, findings: Findings, trained: float) -> Path:
     """Writes the report of a training of so many seconds, from the findings, the metrics on disk and the config."""
-    device = jax.devices()[0]
+    device, text = jax.devices()[0], (workdir / "config.json").read_text()
+    config = json.loads(text)
     summary: dict[str, Any] = {
         "data": dataset.summary(),
         "device": f"{jax.device_count()} × {device.platform} {device.device_kind}".strip(),
         "network": f"{progress.human(sum(x.size for x in jax.tree.leaves(params)))} parameters",
-        "steps": config.training.steps,
-        "seed": config.seed,
+        "steps": config["training"]["steps"],
+        "seed": config["seed"],
         "training time": progress.duration(trained),
         **findings.facts,
     }
@@ -73,7 +71,7 @@ def write_run_report(
         *findings.figures,
         Text(f"All of it is in {workdir} as PNG, WAV, JSON and TensorBoard files."),
         *credits(dataset.credit),
-        ConfigSection((workdir / "config.json").read_text()),
+        ConfigSection(text),
     ]
     title = ", ".join(filter(None, (f"scorekit: {dataset.name}", findings.title)))
     return write_report(workdir / "report.html", title, summary, sections)

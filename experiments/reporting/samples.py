@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
 from experiments.data.display import Points, Sounds, View
 from experiments.reporting.audio_widgets import audio_widgets, write_wav
@@ -19,18 +18,15 @@ from experiments.reporting.png import COLOURS, PathLike
 from experiments.reporting.report import Figure, Heading, Section
 from scorekit.audio import spectrogram_images
 from scorekit.io import as_path, write_atomic
-from scorekit.typing import PyTree
 
 Generate = Callable[..., np.ndarray]
 """``(params, seed, labels, guidance_scale) -> samples``."""
 _COLUMNS, _MOST_ROWS, _LARGEST = 10, 40, 10
 
 
-def sample_sections(
-    folder: Path, config: Config, dataset: Dataset, generate: Generate, params: PyTree, title: str
-) -> list[Section]:
+def sample_sections(folder: Path, dataset: Dataset, samples: np.ndarray, title: str) -> list[Section]:
     """Samples for the preview of the data set with their title; of sounds also audio widgets."""
-    preview, samples = dataset.preview(), _preview_samples(config, dataset, generate, params)
+    preview = dataset.preview()
     picture = sample_picture(folder / "samples.png", dataset, samples, title)
     sections: list[Section] = [Heading("Samples"), Figure(picture, title)]
     if preview.reference is not None and isinstance(view := dataset.view(dataset.real(preview.reference)), Sounds):
@@ -39,10 +35,6 @@ def sample_sections(
         widgets = audio_widgets(folder / "sounds", versions, view.sample_rate, row_labels=rows, caption=caption)
         sections.append(widgets)
     return sections
-
-
-def _preview_samples(config: Config, dataset: Dataset, generate: Generate, params: PyTree) -> np.ndarray:
-    return generate(params, config.seed, dataset.preview().labels, config.sampling.guidance_scale)
 
 
 def sample_picture(path: Path, dataset: Dataset, samples: np.ndarray, title: str) -> Path:

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from experiments.cli.config import Config
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Points
 from experiments.reporting.curves import NOISE_AXIS, Line, Panel, curves, lines, scale
 from experiments.reporting.grids import clouds, grid
 from experiments.reporting.png import PathLike
 from experiments.reporting.report import Figure, Heading, Section
-from experiments.reporting.samples import Generate, sample_sections
+from experiments.reporting.samples import sample_sections
 from experiments.reporting.tables import Table, metrics_table, row_table
-from scorekit.typing import PyTree, Schedule
+from scorekit.typing import Schedule
 
 _STEPS = 12
 """Most steps of a trajectory that are drawn."""
@@ -24,11 +23,10 @@ _STEPS = 12
 
 def final_pictures(
     workdir: Path,
-    config: Config,
     dataset: Dataset,
-    generate: Generate,
-    params: PyTree,
+    draw: Callable[..., Any],
     *,
+    gamma: float,
     schedule: Schedule,
     scales: Sequence[float],
     maps: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -36,17 +34,18 @@ def final_pictures(
     """Samples, audio widgets, guidance scales and a reverse trajectory, as far as the kind of data has them.
 
     Args:
+      draw: ``(labels, guidance_scale, trajectory=False) -> samples``.
+      gamma: the guidance scale of samples.
       schedule: schedule of the model.
-      scales: guidance scales.
+      scales: guidance scales to compare.
       maps: maps that the model is conditioned on, by label; None for a model without one that can be shown.
     """
-    gamma = config.sampling.guidance_scale
     title = f"Samples at guidance scale γ = {gamma:g}"
-    sections = sample_sections(workdir, config, dataset, generate, params, title)
+    sections = sample_sections(workdir, dataset, draw(dataset.preview().labels, gamma), title)
     labels = dataset.guidance_labels()
     if labels is None:
         return sections
-    by_scale = {f"γ = {each:g}": generate(params, config.seed, labels, each) for each in sorted({*scales})}
+    by_scale = {f"γ = {each:g}": draw(labels, each) for each in sorted({*scales})}
     views = {name: dataset.view(x) for name, x in by_scale.items()}
     points = {name: view.points for name, view in views.items() if isinstance(view, Points)}
     path, about = workdir / "guidance.png", "Samples by guidance scale γ"
@@ -55,12 +54,12 @@ def final_pictures(
     figure = grid(path, list(by_scale.values()), list(by_scale), dataset.named(labels), title=about)
     sections.append(Figure(figure, "One class a column, each from the same noise at every guidance scale."))
     if maps is not None:
-        samples, real = generate(params, config.seed, labels, gamma), dataset.real(held_out_of(dataset, labels))
+        samples, real = draw(labels, gamma), dataset.real(held_out_of(dataset, labels))
         figure = map_picture(workdir / "maps.png", maps(labels), samples, real, "Samples from a map")
         sections.append(Figure(figure, "Top: the target map. Middle: a sample. Bottom: the held-out image."))
     if dataset.state_view(np.zeros((1, *by_scale[f"γ = {min(scales):g}"].shape[1:]), np.float32)) is None:
         return sections
-    states, log_snr = generate(params, config.seed, labels[:5], gamma, trajectory=True)
+    states, log_snr = draw(labels[:5], gamma, trajectory=True)
     times = np.asarray(schedule.time_at(log_snr))
     deviation = np.hypot(schedule.alpha(times), schedule.sigma(times))
     figure = trajectory(workdir / "trajectory.png", states / deviation.reshape(-1, 1, 1, 1, 1), log_snr)

@@ -127,10 +127,9 @@ def drawn(folder, config, model, run):
     maps = lambda labels: target_conditions(model, run.dataset, labels)["dense_map"]
     return final_pictures(
         folder,
-        config,
         run.dataset,
-        run.generate,
-        run.params,
+        functools.partial(run.generate, run.params, config.seed),
+        gamma=config.sampling.guidance_scale,
         schedule=model.schedule,
         scales=[*config.evaluation.guidance_scales, *usual],
         maps=maps if shows_maps(model.extracts, run.dataset) else None,

@@ -55,10 +55,12 @@ def evaluate(config, run, workdir, asked: task.Asked):
     for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
         if given:
             raise ConfigError(f"--{flag}: not for a flow, whose exact bits per dimension are always evaluated")
-    pictures, drawn = [], (config, run.dataset, run.generate, run.params)
+    pictures = []
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"
-        pictures = sample_sections(folder, *drawn, title)
+        labels, scale = run.dataset.preview().labels, config.sampling.guidance_scale
+        samples = run.generate(run.params, config.seed, labels, scale)
+        pictures = sample_sections(folder, run.dataset, samples, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], LEFT_OUT, pictures, title="flow")
     found = metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)

@@ -61,9 +61,10 @@ def evaluate(config, run, workdir, asked: task.Asked):
             raise ConfigError(f"--{flag}: not for a model of sequences, whose bits per symbol are always evaluated")
     pictures = []
     if asked.stem is None:
-        title = f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
-        folder, drawn = distributed.folder(workdir), (config, run.dataset, run.generate, run.params)
-        pictures = sample_sections(folder, *drawn, title)
+        scale = config.sampling.guidance_scale
+        samples = run.generate(run.params, config.seed, run.dataset.preview().labels, scale)
+        title = f"Samples at guidance scale γ = {scale:g}"
+        pictures = sample_sections(distributed.folder(workdir), run.dataset, samples, title)
         if config.evaluation.at_end is False:
             return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
     values, tables = metrics.evaluate(config, run, asked.partial)
