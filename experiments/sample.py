@@ -36,7 +36,6 @@ from experiments.models.run_files import recorded_class_names
 from experiments.models.samples import PartialSamples
 from experiments.reporting.samples import write_samples
 from experiments.tasks.diffusion.report import map_picture, shows_maps
-from experiments.tasks.posterior.model import samples_given
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -54,15 +53,16 @@ def main(config: Config) -> str:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
     if _LABELS.value is not None and (names := recorded_class_names(workdir, _STEP.value)):
         shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
-    if _OBSERVATION.value is not None and config.task != "posterior":
+    given = getattr(task, "samples_given", None)
+    if _OBSERVATION.value is not None and given is None:
         raise ConfigError(f"--observation={_OBSERVATION.value}: must be left out, this run is no posterior")
     out = shared.results(_OUT, workdir / "samples" / "sample", ".npz", ".png", ".csv", "_maps.png")
     scale = config.sampling.guidance_scale
     run = task.open_run(config, workdir, _STEP.value, (scale,))
-    if _OBSERVATION.value is not None:
-        found = samples_given(config, run, _OBSERVATION.value, _NUM.value, _SEED.value)
+    if _OBSERVATION.value is not None and given is not None:
+        samples = given(config, run, _OBSERVATION.value, _NUM.value, _SEED.value)
         title = f"{run.dataset.name}, step {run.step:,}, given {_OBSERVATION.value}"
-        return write(out, run.dataset, title, found)
+        return write(out, run.dataset, title, samples)
     if _OUT.value and not run.dataset.entries:
         outputs.check_folder(f"--out={_OUT.value}", out, shared.overwrite())
     of = run.dataset.num_classes, run.dataset.class_names

@@ -232,6 +232,30 @@ def test_imports_of_experiments_go_down_only():
     assert package_violations(sources()) == []
 
 
+def dependents(found: Sources) -> dict[str, set[str]]:
+    """The modules outside of each task but the diffusion, and of each project, that import it."""
+    outside: dict[str, set[str]] = {}
+    for module, targets in edges(found).items():
+        for target in targets:
+            _, kind, *inner = target.split(".")
+            part = f"experiments.{kind}.{inner[0]}." if len(inner) > 1 and kind in ("tasks", "projects") else ""
+            if part and part != "experiments.tasks.diffusion." and not module.startswith(part):
+                outside.setdefault(part, set()).add(module)
+    return outside
+
+
+def test_a_task_or_a_project_can_be_deleted():
+    """With its configs, benchmarks and the projects on it; its line in a table names it as text."""
+    allowed = ("experiments.projects.", "experiments.configs.", "experiments.benchmarks.")
+    left = {
+        part: {module for module in on_it if not module.startswith(allowed)}
+        for part, on_it in dependents(sources()).items()
+    }
+    assert not any(left.values()), left
+    chain = {"experiments.sample": "from experiments.tasks.flows import task", "experiments.tasks.flows.task": ""}
+    assert dependents(chain) == {"experiments.tasks.flows.": {"experiments.sample"}}
+
+
 BELOW = ("data", "models", "reporting", "training", "tasks.diffusion")
 TAKE_CONFIGS = {
     "data.__init__": "from a config to its data",

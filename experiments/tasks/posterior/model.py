@@ -19,14 +19,12 @@ import numpy as np
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import in_blocks
-from experiments.data.vectors.columns import read_columns
 from experiments.data.vectors.tables import Statistics, Table
 from experiments.models.conditioning import conditions
 from experiments.tasks.diffusion.build import build_sampler, untrained_nulls
 from experiments.tasks.diffusion.model import unconditional
 from experiments.tasks.task import Run
 from scorekit import denoisers, densities, guidance, likelihood, process, samplers
-from scorekit.io import as_path
 from scorekit.typing import Array, Denoiser, PyTree
 
 STATISTICS = "statistics.json"
@@ -52,19 +50,6 @@ def use_statistics(dataset: Table, workdir: Path) -> None:
     if [value.shape for value in saved] != [value.shape for value in dataset.statistics]:
         raise ConfigError(f"--workdir={workdir}: was trained on a table with other columns than {dataset.name} has")
     dataset.use(saved)
-
-
-def samples_given(config: Config, run: Run, path: str, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Samples ``x``, ``number`` for each row of a file of observations, their ``log_prob``, and the row, ``label``."""
-    posterior = Posterior(config, run)
-    try:
-        observed = posterior.dataset.observed(read_columns(as_path(path)))
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"--observation={path}: {error}") from error
-    samples = posterior.sample(seed, observed, number)
-    rows = np.repeat(np.arange(len(samples)), number)
-    log_prob = posterior.log_prob(samples, observed)
-    return {"x": samples.reshape(-1, samples.shape[-1]), "log_prob": log_prob.reshape(-1), "label": rows}
 
 
 class Posterior:

@@ -8,11 +8,14 @@ and sequential rounds, which spend simulations near one observation, are not imp
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments import data
 from experiments.cli import distributed
-from experiments.cli.config import require, require_field
+from experiments.cli.config import Config, ConfigError, require, require_field
 from experiments.cli.fields import Section
 from experiments.data import conditions
+from experiments.data.vectors.columns import read_columns
 from experiments.data.vectors.simulators import Simulations
 from experiments.data.vectors.tables import Table
 from experiments.models.run_files import config_of, restore
@@ -25,10 +28,11 @@ from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.posterior import metrics
 from experiments.tasks.posterior import report as reporting
 from experiments.tasks.posterior.model import Posterior, use_statistics, write_statistics
-from experiments.tasks.task import LEFT_OUT, Asked
+from experiments.tasks.task import LEFT_OUT, Asked, Run
 from experiments.training import loop
 from experiments.training.run import check_same_run
 from experiments.training.writers import read_metrics
+from scorekit.io import as_path
 
 _LOSS = MODEL_FIELDS["loss"].but(times="log_normal_sigma", label_dropout=0.0, vector_dropout=0.0, map_dropout=0.0)
 _SAMPLING = MODEL_FIELDS["sampling"].but(steps=40, guidance_scale=1.0, batch_size=10_000)
@@ -88,6 +92,19 @@ def open_posterior(workdir: str | Path, step: int | None = None) -> Posterior:
     """The posterior of a run, to sample and evaluate; by default its checkpoint of the smallest held-out loss."""
     config = config_of(workdir, f"--workdir={workdir}", "posterior", FIELDS)
     return Posterior(config, open_run(config, Path(workdir), step))
+
+
+def samples_given(config: Config, run: Run, path: str, number: int, seed: int) -> dict[str, np.ndarray]:
+    """Samples ``x``, ``number`` for each row of a file of observations, their ``log_prob``, and the row, ``label``."""
+    posterior = Posterior(config, run)
+    try:
+        observed = posterior.dataset.observed(read_columns(as_path(path)))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--observation={path}: {error}") from error
+    samples = posterior.sample(seed, observed, number)
+    rows = np.repeat(np.arange(len(samples)), number)
+    log_prob = posterior.log_prob(samples, observed)
+    return {"x": samples.reshape(-1, samples.shape[-1]), "log_prob": log_prob.reshape(-1), "label": rows}
 
 
 def evaluate(config, run, workdir, asked: Asked):
