@@ -171,15 +171,6 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
     return [argument for argument, match in zip(argv, given, strict=True) if match is None], (found or [None])[-1]
 
 
-def print_fields(config: ConfigDict | None, check: Callable[[ConfigDict], Any], pattern: str) -> None:
-    """Prints the fields for ``--help_config``, and then the error of the config, if there is one."""
-    from experiments.cli import config_help  # late: few programs are asked for help
-
-    print_help(config_help.describe(check, config, pattern))
-    if config is not None:
-        check(config)
-
-
 def print_help(text: str) -> None:
     """Prints a text whose reader may end before it does."""
     try:
@@ -250,14 +241,18 @@ def run(
 
     def flags_parser(argv: list[str]) -> Any:
         if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):
-            from experiments.cli import config_help
+            from experiments.cli import config_help  # late: few programs are asked for help
 
             print_help(config_help.flags_text(flags.FLAGS, main.__globals__["__doc__"] or ""))
             raise SystemExit(0)
         argv, pattern = split_help(argv)
         config = parse(argv, config_file, flags.FLAGS, for_help=pattern is not None)
         if pattern is not None:
-            print_fields(config, check, pattern)
+            from experiments.cli import config_help
+
+            print_help(config_help.describe(check, config, pattern))
+            if config is not None:
+                check(config)  # its error comes after the fields
             raise SystemExit(0)
         assert config is not None
         distributed.wanted()

@@ -10,16 +10,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments.cli.config import Config, ConfigError, to_text
+from experiments.cli.config import Config, ConfigError, lookup, to_text
 from experiments.cli.fields import Option, Row
 
 WIDTH = 100
 """Columns."""
-TOP = "config"
-"""The heading of fields of no section."""
 REQUIRED = inspect.Parameter.empty
 """The default of an argument without one."""
-_ABSENT = object()
 
 
 def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
@@ -31,30 +28,28 @@ def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
 
 def in_sections(rows: Iterable[Row]) -> list[Row]:
     """The fields of no section first."""
-    return sorted(rows, key=lambda row: _section(row) != TOP)
+    return sorted(rows, key=lambda row: _section(row) != "config")
 
 
 def _section(row: Row) -> str:
-    return row.path.split(".")[0] if "." in row.path or row.choices else TOP
+    return row.path.split(".")[0] if "." in row.path or row.choices else "config"
 
 
 def matching(found: Iterable[Row], pattern: str) -> list[Row]:
     """The fields whose path or choices contain ``pattern``: all choices of a field, or those that match alone."""
-    word, kept, paths = pattern.lower(), [], []
+    word, kept, groups = pattern.lower(), [], dict[str, None]()
     for field in found:
-        paths += [field.path]
+        groups[field.path.split(".")[0]] = None
+        named = lambda choice: any(word in name.lower() for name in (choice.name, *(a.path for a in choice.arguments)))
         if word in field.path.lower():
             kept.append(field)
-        elif choices := tuple(c for c in field.choices if word in c.name.lower() or _takes(c, word)):
+        elif choices := tuple(filter(named, field.choices)):
             kept.append(field._replace(choices=choices))
     if not kept:
-        groups = ", ".join(dict.fromkeys(path.split(".")[0] for path in paths))
-        raise ConfigError(f"--help_config={pattern}: no field or choice has this in its name; there are {groups}")
+        raise ConfigError(
+            f"--help_config={pattern}: no field or choice has this in its name; there are {', '.join(groups)}"
+        )
     return kept
-
-
-def _takes(choice: Option, word: str) -> bool:
-    return any(word in argument.path.lower() for argument in choice.arguments)
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
@@ -70,55 +65,46 @@ def as_text(found: Iterable[Row], config: Config | None = None, *, detailed: boo
         if (section := _section(field)) != group:
             lines += ["", f"{section} {'-' * (WIDTH - 1 - len(section))}"]
             group = section
-        allowed = field.allowed or f"one of the {len(field.choices)} below" if field.default is not None else ""
-        if field.choices and field.default is None:
-            allowed = "unset, or one of the choices below" if field.path.endswith(".name") else "a section for each"
-        head = field.path + _shown(_value(config, field.path, field.default), field.default)
-        lines += _wrapped(f"{head}  ({allowed or field.allowed})", "  ", "      ")
+        if field.choices:
+            a_name = "one of those below" + ", or None" * (field.default is None)
+            field = field._replace(allowed=a_name if field.path.endswith(".name") else "a section for each")
+        lines += _wrapped(_assigned(field, field.path, config), "  ", "      ")
         lines += _wrapped(field.meaning, "      ")
-        chosen = _value(config, field.path, field.default)
         for choice in field.choices:
-            lines += _choice(choice, config, detailed, "*" if choice.name == chosen else "-")
+            chosen = choice.name == _value(config, field.path, field.default)
+            own = config if chosen else None
+            given = [_assigned(one, _short(field, choice, one), own) for one in choice.arguments]
+            packed = f" [{'; '.join(given)}]" if given and not detailed else ""
+            lines += _wrapped(f"{'*' if chosen else '-'} {choice.name}: {choice.meaning}{packed}", "    ", "        ")
+            for argument, text in zip(choice.arguments, given if detailed else (), strict=False):
+                lines += _wrapped(f"{text}: {argument.meaning}", "        ", "            ")
     return "\n".join(lines[1:])
 
 
-def _choice(choice: Option, config: Config | None, detailed: bool, mark: str) -> Iterator[str]:
-    arguments = [_argument(argument, config if mark == "*" else None) for argument in choice.arguments]
-    packed = "" if detailed or not arguments else f" [{'; '.join(arguments)}]"
-    yield from _wrapped(f"{mark} {choice.name}: {_plain(choice.meaning)}{packed}", "    ", "        ")
-    if detailed:
-        for argument, text in zip(choice.arguments, arguments, strict=True):
-            meaning = f": {_plain(argument.meaning)}" if argument.meaning else ""
-            yield from _wrapped(text + meaning, "        ", "            ")
+def _short(field: Row, choice: Option, argument: Row) -> str:
+    """The path of an argument inside the section of its choice."""
+    return argument.path.removeprefix(f"{field.path.removesuffix('.name')}.").removeprefix(f"{choice.name}.")
 
 
-def _argument(argument: Row, config: Config | None) -> str:
-    value = _value(config, argument.path, None)
-    default = _text(argument.default)
-    shown = default if value is None else f"{_text(value)} (default {default})"
-    name = argument.path.rpartition(".")[2]
-    return f"{name} ({argument.allowed}; required)" if shown == "" else f"{name} = {shown} ({argument.allowed})"
+def _assigned(row: Row, name: str, config: Config | None) -> str:
+    """A field with its value, its default where that is another one, and what is allowed."""
+    value = _value(config, row.path, row.default)
+    if value is REQUIRED:
+        return f"{name} ({row.allowed}; required)"
+    default = f" (default {_text(row.default)})" if value != row.default else ""
+    return f"{name} = {_text(value)}{default} ({row.allowed})"
 
 
 def _value(config: Config | None, path: str, default: Any) -> Any:
-    holder = config
-    for name in path.split(".") if config is not None else ():
-        holder = holder.get(name, _ABSENT) if isinstance(holder, ConfigDict) else _ABSENT
-    return default if holder is None or holder is _ABSENT or isinstance(holder, ConfigDict) else holder
-
-
-def _shown(value: Any, default: Any) -> str:
-    return f" = {_text(value)}" + (f"  (default {_text(default)})" if value != default else "")
+    try:
+        value = lookup(config or ConfigDict(), path)
+    except (KeyError, TypeError):  # a choice of other fields
+        return default
+    return default if value is None or isinstance(value, ConfigDict) else value
 
 
 def _text(value: Any) -> str:
-    if value is REQUIRED:
-        return ""
     return ",".join(map(to_text, value)) or "()" if isinstance(value, tuple) else to_text(value)
-
-
-def _plain(text: str) -> str:
-    return _without_roles(text).replace("``", "").replace("`", "")
 
 
 def _without_roles(text: str) -> str:
@@ -131,23 +117,17 @@ def _without_roles(text: str) -> str:
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
-    rest = first if rest is None else rest
-    return textwrap.TextWrapper(WIDTH, first, rest, break_long_words=False, break_on_hyphens=False).wrap(_plain(text))
+    rest, plain = first if rest is None else rest, _without_roles(text).replace("`", "")
+    return textwrap.TextWrapper(WIDTH, first, rest, break_long_words=False, break_on_hyphens=False).wrap(plain)
 
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:
     """The text of ``--help_config``: the fields that match, and how to see fewer or to set one."""
-    every = rows_of(check, config)
-    found = matching(every, pattern) if pattern else every
-    total = sum(1 for field in every) + sum(len(choice.arguments) for field in every for choice in field.choices)
-    last = (
-        "set one as --config.training.steps=5"
-        if pattern
-        else f"{total} fields; set one as --config.training.steps=5; --help_config=solver explains those of that name"
-    )
-    first = "field = value  (its type and range); * marks the choice of this config"
-    first += "" if pattern else "\n--help_config=solver explains the fields of that name, with their choices"
-    return f"{first}\n\n{as_text(found, config, detailed=bool(pattern))}\n\n{last}"
+    rows = rows_of(check, config)
+    text = as_text(matching(rows, pattern) if pattern else rows, config, detailed=bool(pattern))
+    first = "field = value (its type and range); * marks the choice of this config"
+    more = "" if pattern else "; --help_config=solver explains the fields of that name, with their choices"
+    return f"{first}\n\n{text}\n\nset one as --config.training.steps=5{more}"
 
 
 def flags_text(values: flags.FlagValues, text: str) -> str:

@@ -77,9 +77,9 @@ DIGITS = "--config=experiments/configs/images/digits.py"
 def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_path):
     assert "training.steps = 1000" in shown("train", "--help_config")
     out = shown("train", DIGITS, "--config.training.steps=7", "--help_config=training.steps")
-    assert "training.steps = 7  (default 1000)" in out
+    assert "training.steps = 7 (default 1000)" in out
     save_resolved(digits.get_config(), tmp_path / "config.json")
     config = f"--config=experiments/configs/distil.py:{tmp_path},matching"
     out = shown("train", config, f"--workdir={tmp_path}", "--help_config=distillation")
-    assert "distillation.student_rate = 0.2  (float > 0)" in out
+    assert "distillation.student_rate = 0.2 (float > 0)" in out
     assert "teacher_steps" not in out

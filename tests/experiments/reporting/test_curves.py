@@ -1,7 +1,5 @@
 """Curves in panels: the values that are drawn, legends, units and limits."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -9,7 +7,6 @@ from matplotlib.colors import to_rgb
 from experiments.reporting import run_report
 from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.report import Figure, Heading
-from experiments.tasks.diffusion import report as diffusion
 from experiments.training.writers import MetricWriter
 
 
@@ -38,18 +35,6 @@ def test_panels_have_lines_with_error_bars_histograms_units_and_limits(tmp_path,
 
 
 # ---- curves of tasks
-
-
-def test_loss_by_noise_level_leaves_empty_bins_out_and_has_units(tmp_path, figures):
-    part = SimpleNamespace(edges=[-2, -1, 0, 1], sum=[0, 0.3, 8.0], count=np.array([0, 3, 4]))
-    diffusion.loss_picture(tmp_path / "a.png", {"held out": part})
-    loss, counts = figures[0].axes
-    assert "log-SNR (nats)" in loss.get_xlabel()
-    np.testing.assert_allclose(loss.patches[0].get_data().values, [np.nan, 0.1, 2.0])
-    np.testing.assert_array_equal(counts.patches[0].get_data().values, [0, 3, 4])
-    assert loss.get_xlim() == counts.get_xlim() == (-2, 1)
-    assert (loss.get_yscale(), counts.get_yscale()) == ("log", "linear")
-    assert legend_of(figures[0]) == ["held out"]
 
 
 def test_training_curve_smooths_and_counts_values_that_are_not_finite(tmp_path, figures):
