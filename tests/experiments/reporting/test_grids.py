@@ -6,8 +6,7 @@ from matplotlib.image import imread
 
 from experiments.data.images import Images
 from experiments.reporting import samples
-from experiments.reporting.grids import ROLL, clouds, grid, in_rows, roll
-from scorekit.data.phrases import Note
+from experiments.reporting.grids import clouds, grid, in_rows
 
 
 def flat_images(*values):
@@ -74,23 +73,6 @@ def test_clouds_share_their_axes_and_count_points_that_are_not_finite(tmp_path, 
     assert len(second.collections[0].get_offsets()) == 1
     with pytest.raises(ValueError, match=r"points must have the shape \(N, 2\), got \(4, 3\)"):
         clouds(tmp_path / "a.png", {"a": np.zeros((4, 3))})
-
-
-def test_piano_rolls_have_a_bar_for_each_note_at_its_time_and_pitch(tmp_path, figures):
-    notes = [Note(48, 127, 0.0, 0.5), Note(72, 1, 2.0, 2.0)]
-    cells = [[roll(notes, 4.0, notes[:1], names=("composed", "given")), roll([], 4.0)]]
-    grid(tmp_path / "a.png", cells, ["phrase"], ["one", "silence"], size=ROLL)
-    first, silence = figures[0].axes
-    late, early, outline = (first.patches[i] for i in (1, 0, 2))
-    assert (early.get_x(), early.get_width(), early.get_y()) == (0.0, 0.5, 48 - 0.45)
-    assert (late.get_x(), late.get_width(), late.get_y()) == (2.0, 0.01, 72 - 0.45)
-    assert early.get_alpha() is None
-    assert early.get_facecolor()[3] == 1.0 > late.get_facecolor()[3] > 0.3
-    assert outline.get_facecolor()[3] == 0
-    assert (first.get_xlim(), first.get_ylim(), first.get_xlabel()) == ((0, 4), (45.5, 74.5), "seconds")
-    assert [label.get_text() for label in first.get_yticklabels()] == ["C3", "G3", "C4", "G4", "C5"]
-    assert [text.get_text() for text in figures[0].legends[0].texts] == ["composed", "given"]
-    assert (len(silence.patches), silence.get_title(), first.texts[0].get_text()) == (0, "silence", "phrase")
 
 
 @pytest.mark.slow

@@ -26,8 +26,9 @@ from experiments.data import rolls
 from experiments.data.keys import KEYS, parse_key
 from experiments.data.roll_sets import WINDOW, Song, key_of, song_of_file
 from experiments.projects.audio.music import composing
+from experiments.projects.audio.piano_rolls import ROLL, roll
 from experiments.reporting.audio_widgets import audio_widgets
-from experiments.reporting.grids import ROLL, grid, roll
+from experiments.reporting.grids import grid
 from experiments.reporting.report import Figure, Heading, Section, write_report
 from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import facts

@@ -16,9 +16,10 @@ from experiments import tasks
 from experiments.cli import command_line, outputs
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
+from experiments.projects.audio.piano_rolls import ROLL, roll
 from experiments.projects.audio.transcription import transcription
 from experiments.reporting.audio_widgets import write_sound
-from experiments.reporting.grids import ROLL, grid, roll
+from experiments.reporting.grids import grid
 from experiments.reporting.report import ConfigSection, Sound, Sounds, write_report
 from scorekit import audio
 from scorekit.data.midi import write_score

@@ -31,8 +31,8 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import Batch, evenly, in_blocks, rows_of
 from experiments.data.notes import Notes
 from experiments.projects.audio import note_evaluators
+from experiments.projects.audio.piano_rolls import pitch_name
 from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
-from experiments.reporting.grids import pitch_name
 from experiments.reporting.report import ConfigSection
 from experiments.reporting.tables import metrics_table
 from experiments.tasks.diffusion import task as diffusion

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.projects.audio.piano_rolls import ROLL, roll
 from experiments.projects.audio.transcription.note_metrics import TOLERANCE, mean_and_error
 from experiments.projects.audio.transcription.transcription import Measured
 from experiments.reporting.audio_widgets import write_sound
-from experiments.reporting.grids import ROLL, grid, roll
+from experiments.reporting.grids import grid
 from experiments.reporting.report import Sound, Sounds
 from experiments.reporting.tables import Table
 from scorekit.data.phrases import FRAME_RATE, Note
