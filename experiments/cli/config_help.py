@@ -126,8 +126,8 @@ def describe(check: Callable, config: Config | None, pattern: str) -> str:
     rows = rows_of(check, config)
     text = as_text(matching(rows, pattern) if pattern else rows, config, detailed=bool(pattern))
     first = "field = value (its type and range); * marks the choice of this config"
-    more = "" if pattern else "; --help_config=solver explains the fields of that name, with their choices"
-    return f"{first}\n\n{text}\n\nset one as --config.training.steps=5{more}"
+    first += "" if pattern else "\n--help_config=solver explains the fields of that name, with their choices"
+    return f"{first}\n\n{text}\n\nset one as --config.training.steps=5"
 
 
 def flags_text(values: flags.FlagValues, text: str) -> str:

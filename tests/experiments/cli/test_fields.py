@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from programs import error_of
 
 from experiments.cli.choices import Choice, Choices, is_within, narrowed
 from experiments.cli.fields import FRACTION, POSITIVE, Field, Row, Section, Text
@@ -51,6 +52,8 @@ def test_the_config_has_defaults_and_types():
     SECTION.check(config)
     config.clip = None
     SECTION.check(config)
+    config.steps = None
+    assert error_of(SECTION.check, config).startswith("config.steps=None: must be ")
 
 
 def test_rows_of_the_help():

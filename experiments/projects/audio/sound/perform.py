@@ -24,9 +24,10 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
 from experiments.data.phrases import Phrases
+from experiments.projects.audio import piano_rolls
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
-from experiments.reporting import grids
+from experiments.reporting.grids import grid
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.tables import Table
 from experiments.tasks.diffusion import task as diffusion
@@ -111,8 +112,8 @@ def write_rolls(folder: Path, rolls: np.ndarray, programs: Sequence[int]) -> lis
     figures = []
     for i, (roll, program) in enumerate(zip(rolls, programs, strict=True)):
         midi.write_midi(folder / f"{i}.mid", roll, program=program)
-        bars = grids.roll(midi.notes_of_roll(roll), len(roll) / FRAME_RATE)
-        picture = grids.grid(folder / f"{i}_roll.png", [[bars]], size=grids.ROLL)
+        bars = piano_rolls.roll(midi.notes_of_roll(roll), len(roll) / FRAME_RATE)
+        picture = grid(folder / f"{i}_roll.png", [[bars]], size=piano_rolls.ROLL)
         figures.append(Figure(picture, f"The piano roll of phrase {i}, program {program}."))
     return figures
 
