@@ -13,12 +13,19 @@ Source: Chen et al. 2024, "Diffusion forcing: next-token prediction meets full-s
 (https://arxiv.org/abs/2407.01392).
 """
 
-from scorekit.forcing.exact import exact_denoiser
-from scorekit.forcing.guidance import history_guidance
-from scorekit.forcing.levels import autoregressive, full_sequence, pyramid
-from scorekit.forcing.losses import denoising_loss, denoising_loss_at, draw_times
-from scorekit.forcing.rolling import RollOut, RollState, roll_out, sample_long
-from scorekit.forcing.sampling import sample
+from typing import TYPE_CHECKING
+
+from scorekit._lazy import attach
+
+if TYPE_CHECKING:
+    from scorekit.forcing.exact import exact_denoiser
+    from scorekit.forcing.guidance import history_guidance
+    from scorekit.forcing.levels import autoregressive, full_sequence, pyramid
+    from scorekit.forcing.losses import denoising_loss, denoising_loss_at, draw_times
+    from scorekit.forcing.rolling import RollOut, RollState, roll_out, sample_long
+    from scorekit.forcing.sampling import sample
+
+__getattr__, __dir__ = attach(__name__)
 
 __all__ = [
     "RollOut",
