@@ -229,11 +229,11 @@ class Encoded(Dataset):
 
     def __init__(self, inner: Dataset):
         self.inner = inner
-        self.name, self.num_classes, self.examples = inner.name, inner.num_classes, inner.examples
-        self.class_names, self.unit, self.min_samples = inner.class_names, inner.unit, inner.min_samples
-        self.evaluation_batch, self.streaming = inner.evaluation_batch, inner.streaming
-        self.max_evaluated, self.max_held_out = inner.max_evaluated, inner.max_held_out
-        self.labelled = inner.labelled
+        for name in (
+            *("name", "unit", "num_classes", "class_names", "labelled", "examples", "streaming", "min_samples"),
+            *("max_evaluated", "max_held_out", "evaluation_batch"),
+        ):
+            setattr(self, name, getattr(inner, name))
 
     def held_out(self):
         return self.inner.held_out()

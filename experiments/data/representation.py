@@ -5,8 +5,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
-
 from experiments.cli.choices import Choices
 from experiments.cli.config import named_errors, require
 from experiments.cli.fields import NON_NEGATIVE
@@ -58,7 +56,7 @@ def axes_of(chosen: Callable | None) -> tuple[str, str]:
 
 
 def build_representation(
-    chosen: Callable | None, length: int, sample_rate: int, channels: int = 1, mel: Mapping[str, Any] | None = None
+    chosen: Callable | None, length: int, sample_rate: int, mel: Mapping[str, Any] | None = None
 ) -> Representation:
     """The representation of sounds of one length.
 
@@ -66,7 +64,6 @@ def build_representation(
       chosen: a factory of :data:`REPRESENTATIONS` with its fields as arguments; None is the waveform.
       length: samples of a sound.
       sample_rate: sample rate in Hz.
-      channels: channels of a sound ``(B, C, L)``; 1 is for sounds ``(B, L)``.
       mel: arguments of :func:`scorekit.audio.make_log_mel`, of the map that the network is conditioned on; None is for
         networks without this map.
     """
@@ -79,20 +76,4 @@ def build_representation(
     allowed = "another one without config.conditions.map.name=mel_magnitudes"
     require("mel" not in taken or mel is not None, "data.representation.name", name, allowed)
     with named_errors("data.representation", name, factory.keywords):
-        one = factory(**{key: value for key, value in supplied.items() if key in taken})
-    return one if channels == 1 else _of_each(one, channels)
-
-
-def _of_each(one: Representation, channels: int) -> Representation:
-    """The representation of sounds ``(B, C, L)``: of each channel, one after the other along the last axis."""
-
-    def encode(sound):
-        parts = one.encode(sound.reshape(-1, sound.shape[-1]))
-        parts = jnp.moveaxis(parts.reshape(-1, channels, *parts.shape[1:]), 1, -2)
-        return parts.reshape(*parts.shape[:-2], -1)
-
-    def decode(x, dense_map=None):
-        parts = jnp.moveaxis(x.reshape(*x.shape[:-1], channels, -1), -2, 1)
-        return one.decode(parts.reshape(-1, *parts.shape[2:])).reshape(len(x), channels, -1)
-
-    return Representation(encode, decode, one.controls)
+        return factory(**{key: value for key, value in supplied.items() if key in taken})

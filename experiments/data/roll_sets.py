@@ -9,12 +9,13 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from experiments.cli.config import ConfigError, require
+from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data import rolls
 from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from experiments.data.display import Pictures, Preview
 from experiments.data.keys import KEYS, key_of_notes
+from experiments.data.sources import reading, split_folders
 from scorekit.arguments import OneOf
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, Note, random_phrase
@@ -204,29 +205,25 @@ class MidiFiles(Rolls):
     path: Annotated[str, Text("a folder of MIDI files")]
 
     def open(self):
-        require(
-            self.train_split != self.test_split,
-            "data.test_split",
-            self.test_split,
-            "another folder than data.train_split",
-        )
-        require("\0" not in self.path, "data.path", self.path, "a path")
-        root = Path(self.path).expanduser()
-        parts = [root / self.train_split, root / self.test_split]
-        if all(part.is_dir() for part in parts):
-            train, test = (_files(part, root) for part in parts)
-        else:
-            both = _files(root, root)
-            at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
-            train, test = [p for i, p in enumerate(both) if i not in at], [both[i] for i in at]
-        if not train or not test:
-            allowed = "must have two MIDI files (.mid) or more to train on and to hold out"
-            raise ConfigError(f"config.data.path={self.path}: {allowed}")
+        apart, allowed = self.train_split != self.test_split, "another folder than data.train_split"
+        require(apart, "data.test_split", self.test_split, allowed)
+        with reading(self.path):
+            root = Path(self.path).expanduser()
+            folders = split_folders(root, self.train_split, self.test_split)
+            if folders:
+                train, test = (_files(folder, root) for folder in folders)
+            else:
+                both = _files(root, root)
+                at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
+                train, test = [path for i, path in enumerate(both) if i not in at], [both[i] for i in at]
+            if not train or not test:
+                raise ValueError("must have two MIDI files (.mid) or more to train on and to hold out")
         return train, test
 
     @functools.cached_property
     def both(self):
-        return _songs(self._opened[0]), _songs(self._opened[1])
+        with reading(self.path):
+            return _songs(self._opened[0]), _songs(self._opened[1])
 
 
 def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, int]]:
@@ -237,26 +234,18 @@ def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, in
 
 def _files(folder: Path, root: Path) -> list[Path]:
     """The MIDI files of a folder, in the folder of the data."""
-    try:
-        if folder != root:
-            resolved(folder, within=root)
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
-        for path in found:
-            resolved(path, within=root)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"config.data.path: {error}") from error
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
+    for path in found:
+        resolved(path, within=root)
     return found
 
 
 def _songs(paths: Sequence[Path]) -> list[Song]:
     found, held, total = [], 0, 0
     for path in paths:
-        try:
-            song, remarks = song_of_file(path)
-            held, total = held + song.states.nbytes, total + path.stat().st_size
-            check_unpacked(f"the music up to {path}", held, total)
-        except ValueError as error:
-            raise ConfigError(f"config.data.path: {error}") from error
+        song, remarks = song_of_file(path)
+        held, total = held + song.states.nbytes, total + path.stat().st_size
+        check_unpacked(f"the music up to {path}", held, total)
         for remark in remarks:
             print(f"{path}: {remark}", flush=True)
         found.append(song._replace(states=np.pad(song.states, [(0, max(WINDOW - len(song.states), 0)), (0, 0)])))

@@ -54,9 +54,7 @@ def song_of_parts(parts: Sequence[Sequence[Note]]) -> Song:
     states = np.zeros((max(steps, WINDOW), rolls.VOICES), np.uint8)
     for voice, part in zip(_VOICES[len(parts)], played, strict=True):
         for note in part:
-            state = 2 * (note.pitch - rolls.LOWEST) + 1
-            states[note.first : note.last, voice] = state + 1
-            states[note.first, voice] = state
+            rolls.write(states, voice, note)
     return Song(states, key_of(rolls.to_played(states)), 0)
 
 

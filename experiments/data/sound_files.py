@@ -24,7 +24,7 @@ _SAMPLE = 1000
 
 @dataclass(kw_only=True, eq=False)
 class SoundFiles(Streaming, Sounds):
-    """Recordings as clips of one length: :func:`scorekit.data.recordings`.
+    """Recordings as clips of one length, the mean of their channels: :func:`scorekit.data.recordings`.
 
     Training draws a clip anywhere in a file, from ``(seed, position)``; what metrics are measured on are fixed clips,
     one after the other. Folders ``path/train`` and ``path/test`` are the two sets; without them a tenth of the files of
@@ -34,7 +34,6 @@ class SoundFiles(Streaming, Sounds):
       path: folder of recordings, or tar files of them.
       crop: samples of a clip; a shorter file is followed by silence.
       sample_rate: samples a second, in Hz; files of another rate are resampled. None is the rate of the first.
-      channels: 1 for the mean of all channels, 2 for stereo files as they are.
       label: "class", a folder or the class in a list of files, or "none" for a single class.
       streaming: whether training draws clips as they are needed; without, fixed clips are kept in memory.
       workers: threads that read ahead.
@@ -49,7 +48,6 @@ class SoundFiles(Streaming, Sounds):
     path: Annotated[str, Text("a folder, tar file or pattern")]
     crop: Annotated[int, Count(1)]
     sample_rate: Annotated[int, Count(100, 768_000)] | None = None
-    channels: Annotated[Literal[1, 2], Count(1, 2)] = 1
     label: Annotated[str, OneOf("class", "none")] = "class"
     streaming: bool = True
     workers: Annotated[int, Count(0, 1024)] = 4
@@ -59,21 +57,15 @@ class SoundFiles(Streaming, Sounds):
     def __post_init__(self):
         root = Path(self.path).expanduser()
         with reading(self.path):
-            opened = functools.partial(
-                data.recordings,
-                length=self.crop,
-                sample_rate=self.sample_rate,
-                channels=self.channels,
-                on_error=self.on_error,
-            )
+            options = {"length": self.crop, "sample_rate": self.sample_rate, "on_error": self.on_error}
+            opened = lambda path: data.recordings(path, **options)
             sources = open_splits(root, self.train_split, self.test_split, opened) or opened(root).held_out()
         self.sources = train, test = sources
         same, rates = train.sample_rate == test.sample_rate, f"{train.sample_rate} and {test.sample_rate} Hz"
         require(same, "data.sample_rate", None, f"set: the sets have files of {rates}")
         self.name = root.name or train.name
         self.num_classes, self.class_names = (train.num_classes, train.classes) if self.label != "none" else (1, ())
-        self.maps = self.maps if self.channels == 1 else ()
-        self.represent(self.crop, train.sample_rate, self.channels)
+        self.represent(self.crop, train.sample_rate)
         self.unit = f"clips of {self.crop / train.sample_rate:.3g} s at {train.sample_rate / 1000:g} kHz"
 
     @functools.cached_property
@@ -100,7 +92,7 @@ class SoundFiles(Streaming, Sounds):
         """So many clips, evenly spaced, in memory."""
         with reading(self.path):
             part = read_rows(source, evenly(len(source), count), self.workers, self.on_error, "clips")
-            silent = int(np.sum(~part["x"].reshape(len(part["x"]), -1).any(axis=1)))
+            silent = int(np.sum(~part["x"].any(axis=1)))
             if silent == len(part["x"]):
                 raise ValueError(f"there must be sound, all of {silent} clips are silent")
             if silent:
@@ -111,7 +103,7 @@ class SoundFiles(Streaming, Sounds):
         """A batch with peaks, classes and captions as the network is trained on them."""
         x, label = part["x"], part["label"]
         if self.peak is not None:
-            x = normalised(x.reshape(len(x), -1), self.peak).reshape(x.shape)
+            x = normalised(x, self.peak)
         batch = {"x": x, "label": np.zeros_like(label) if self.label == "none" else label}
         if self._captioned is None:
             return batch

@@ -30,7 +30,6 @@ from experiments.data.representation import REPRESENTATIONS, axes_of, build_repr
 from scorekit import audio, data
 from scorekit.arguments import Between, Count, OneOf, Positive, PositiveInt
 from scorekit.guidance import operators
-from scorekit.typing import Array
 
 Key: TypeAlias = Annotated[int, Count(0, 127)]
 _FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
@@ -112,11 +111,11 @@ class Sounds(Dataset):
     representation: Annotated[Callable | None, REPRESENTATIONS] = None
     mel: Mapping[str, Any] | None = None
 
-    def represent(self, length: int, sample_rate: int, channels: int = 1) -> None:
+    def represent(self, length: int, sample_rate: int) -> None:
         """Sets what the network receives of examples of ``length`` samples."""
         self.length, self.sample_rate = length, sample_rate
         self._represent = functools.partial(
-            build_representation, self.representation, sample_rate=sample_rate, channels=channels, mel=self.mel
+            build_representation, self.representation, sample_rate=sample_rate, mel=self.mel
         )
         self._representation = self._represent(length=length)
         self._axes, self.positions = axes_of(self.representation)
@@ -126,7 +125,7 @@ class Sounds(Dataset):
             allowed = f"another one: {self.name} has no pitch"
             require("pitch" in self.fields, "data.representation.name", self._axes, allowed)
             self.maps = tuple(name for name in self.maps if name != "low_passed")  # encodes sounds alone
-        x = jax.ShapeDtypeStruct((1, length) if channels == 1 else (1, channels, length), np.int16)
+        x = jax.ShapeDtypeStruct((1, length), np.int16)
         self.shape = jax.eval_shape(self.inputs, {"x": x, "pitch": jax.ShapeDtypeStruct((1,), np.int32)}).shape[1:]
 
     def of_length(self, length: int) -> "Sounds":
@@ -144,14 +143,13 @@ class Sounds(Dataset):
         return self._encode_by_pitch(audio.pcm_to_float(batch["x"]), batch["pitch"])
 
     def to_sound(self, x, conditions=None):
-        """What the network receives as sounds ``(B, L)``, of several channels ``(B, C, L)``, at full scale 1."""
+        """What the network receives as sounds ``(B, L)`` at full scale 1."""
         dense_map = None if conditions is None else conditions.get("dense_map")
         return self._representation.decode(x, None if dense_map is None else jnp.asarray(dense_map.value))
 
     def at_peak(self, sound):
         """Sounds ``(B, L)`` with the largest sample of each at ``peak``; as they are without one."""
-        flat = sound.reshape(len(sound), -1)  # the channels of a sound keep their balance
-        return sound if self.peak is None else audio.normalise_peak(flat, self.peak).reshape(sound.shape)
+        return sound if self.peak is None else audio.normalise_peak(sound, self.peak)
 
     def from_model(self, x, conditions=None):
         sound = self.to_sound(x, conditions)
@@ -190,7 +188,7 @@ class Sounds(Dataset):
     def distances(self, y, x):
         ours, theirs = self.to_sound(y), self.to_sound(x)
         return {
-            "log-spectral distance, dB": _mean(audio.log_spectral_distance(ours, theirs, self.sample_rate)),
+            "log-spectral distance, dB": audio.log_spectral_distance(ours, theirs, self.sample_rate),
             "multi-resolution STFT loss": self._spectral_loss(ours, theirs),
         }
 
@@ -198,7 +196,7 @@ class Sounds(Dataset):
         audible = jnp.sqrt(jnp.mean(x**2, axis=-1)) > SILENCE
         tone = jnp.ones_like(x).at[..., ::2].set(-1.0)
         reference = jnp.where(audible[..., None], x, tone)
-        return _mean(jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0))
+        return jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -276,11 +274,6 @@ class SoundSet(Sounds):
 def windows(x: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:
     """So many entries of each row of ``(N, L, ...)``, from ``first`` ``(N,)`` on."""
     return x[np.arange(len(x))[:, None], first[:, None] + np.arange(size)]
-
-
-def _mean(values: Array) -> Array:
-    """The mean over the channels of each sound, ``(B,)``, where there are several."""
-    return values.reshape(len(values), -1).mean(axis=1)
 
 
 def normalised(x: np.ndarray, peak: float) -> np.ndarray:

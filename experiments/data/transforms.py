@@ -22,25 +22,19 @@ AUGMENTATION = "augmentation"
 """The field of a batch with the labels ``(B, 9)`` of EDM's augmentation, and the vector made of it."""
 
 
-def flip(key: Key, x: Array, bins: int) -> dict[str, Array]:
-    """Flips from left to right, half of the time."""
-    del bins
-    return {"x": data.random_flip(key, x)}
-
-
-def crop(key: Key, x: Array, bins: int) -> dict[str, Array]:
-    """Translated by up to an eighth of the shorter side, the image mirrored beyond its edges."""
-    del bins
-    return {"x": data.random_crop(key, x, min(x.shape[1:3]) // 8)}
-
-
 def edm(key: Key, x: Array, bins: int) -> dict[str, Array]:
     """EDM's geometric transformations, rounded to the values of the data, with their labels."""
     y, labels = data.edm_augment(key, data.to_unit(x, bins))
     return {"x": data.from_unit(y, bins).astype(x.dtype), AUGMENTATION: labels}
 
 
-AUGMENTATIONS: Mapping[str, Callable[[Key, Array, int], dict[str, Array]]] = {"flip": flip, "crop": crop, "edm": edm}
+AUGMENTATIONS: Mapping[str, Callable[[Key, Array, int], dict[str, Array]]] = {
+    "flip": lambda key, x, bins: {"x": data.random_flip(key, x)},
+    "crop": lambda key, x, bins: {"x": data.random_crop(key, x, min(x.shape[1:3]) // 8)},
+    "edm": edm,
+}
+"""Flipped from left to right, half of the time; translated by up to an eighth of the shorter side, the image mirrored
+beyond its edges; transformed as in EDM. The arguments are a key, images ``(B, H, W, C)`` and the number of values."""
 
 
 class Labels:
@@ -85,12 +79,12 @@ def _augment(name: str, bins: int, key: Key, rows: Array, x: Array) -> dict[str,
 
 
 class Resized:
-    """A source of pictures of this height and width, in which each value is the mean of a square, rounded."""
+    """A source of images of this height and width, in which each value is the mean of a square, rounded."""
 
     def __init__(self, source: Any, size: int | None):
         side, width, channels = source.shape
         fits = size is None or (side == width and side % size == 0)
-        require(fits, "data.image_size", size, f"a divisor of the side of square pictures, {side} x {width} here")
+        require(fits, "data.image_size", size, f"a divisor of the side of square images, {side} x {width} here")
         self._source, self._factor = source, 1 if size is None else side // size
         self.shape = (side // self._factor, width // self._factor, channels)
         self.name, self.bins, self.num_classes = source.name, source.bins, source.num_classes
@@ -121,7 +115,7 @@ def pooled(x: np.ndarray, factor: int) -> np.ndarray:
 
 
 def centred(part: Batch, crop: int | None) -> Batch:
-    """A set with the middle square of each picture."""
+    """A set with the middle square of each image."""
     if crop is None:
         return part
     top, left = ((side - crop) // 2 for side in part["x"].shape[1:3])
@@ -129,7 +123,7 @@ def centred(part: Batch, crop: int | None) -> Batch:
 
 
 def cropped(batch: Batch, crop: int | None, *, seed: int, step: int, first_row: int) -> Batch:
-    """A batch with a random square of each picture, a function of seed, step and row of the global batch."""
+    """A batch with a random square of each image, a function of seed, step and row of the global batch."""
     if crop is None:
         return batch
     x = batch["x"]

@@ -136,45 +136,26 @@ def test_exact_samples_near_the_corners_of_the_prior_are_as_many_as_were_asked_f
         moons.posterior(jax.random.key(1), jnp.full((1, 2), 9.0), 5)
 
 
-NAN = np.where(np.arange(40)[:, None] == 3, np.nan, RNG.normal(size=(40, 2)))
+LINE, PLANE, SAME = RNG.normal(size=40), RNG.normal(size=(40, 2)), np.full((40, 2), 9.0)
+NAN = np.where(np.arange(40)[:, None] == 3, np.nan, PLANE)
 
 
 @pytest.mark.parametrize(
     ("theta", "x", "arguments", "words"),
     [
-        (NAN, RNG.normal(size=(40, 2)), {}, "row 4, column theta: must be a finite number, got 'nan'"),
-        (RNG.normal(size=(40, 2)), np.full((40, 2), 0.1), {}, "in all training rows must be left out, got x_1, x_2"),
+        (NAN, PLANE, {}, "row 4, column theta: must be a finite number, got 'nan'"),
+        (PLANE, SAME, {}, "in all training rows must be left out, got x_1, x_2"),
+        (np.linspace(-3, 3, 40), LINE, {"bounds": "-2:"}, "row 1, column theta: must be within its bounds"),
+        (LINE, LINE, {"bounds": "0:1,2:3"}, "data.bounds=0:1,2:3: must be 1 pairs such"),
+        (LINE, LINE, {"bounds": "1:0"}, "data.bounds=1:0: must be 1 pairs such as"),
         (
-            np.linspace(-3, 3, 40),
-            RNG.normal(size=40),
-            {"bounds": "-2:"},
-            "row 1, column theta: must be within its bounds",
-        ),
-        (
-            RNG.normal(size=40),
-            RNG.normal(size=40),
-            {"bounds": "0:1,2:3"},
-            "data.bounds=0:1,2:3: must be 1 pairs such",
-        ),
-        (RNG.normal(size=40), RNG.normal(size=40), {"bounds": "1:0"}, "data.bounds=1:0: must be 1 pairs such as"),
-        (
-            np.full((40, 2), 9.0),
-            RNG.normal(size=40),
+            SAME,
+            LINE,
             {"prior": OWN["prior"]},
             "row 1: must lie in the support of the prior, which has log-density -inf",
         ),
-        (
-            RNG.normal(size=40),
-            RNG.normal(size=40),
-            {"prior": "math:pi"},
-            "data.prior=math:pi: must be an object with",
-        ),
-        (
-            RNG.normal(size=40),
-            RNG.normal(size=40),
-            {"prior": "nowhere:p"},
-            "must be module:name of a module on the path",
-        ),
+        (LINE, LINE, {"prior": "math:pi"}, "data.prior=math:pi: must be an object with"),
+        (LINE, LINE, {"prior": "nowhere:p"}, "must be module:name of a module on the path"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path, theta, x, arguments, words):

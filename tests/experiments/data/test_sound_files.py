@@ -1,23 +1,17 @@
-"""A user's own sounds as a data set: streams, channels, captions, and what is wrong."""
+"""A user's own sounds as a data set: streams, captions, and what is wrong."""
 
 import functools
 import itertools
 import json
 import sys
 
-import jax
 import numpy as np
 import pytest
-from programs import changed, error_of
+from programs import error_of
 
-from experiments.configs.notes import sounds
 from experiments.data.captions import Source, Tokens
 from experiments.data.dataset import preprocess
-from experiments.data.representation import REPRESENTATIONS
 from experiments.data.sound_files import SoundFiles
-from experiments.data.sounds import Sounds
-from experiments.projects.audio.sound.runs import check_kind
-from experiments.reporting.audio_widgets import audio_widgets
 from scorekit import audio
 
 RATE = 4000
@@ -63,30 +57,6 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
     np.testing.assert_allclose(np.abs(x).max(axis=1), 2**14, atol=1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["waveform", "spectrogram", "compressed"])
-def test_channels_are_represented_alike_and_come_back(own, tmp_path, name):
-    given = {"path": str(own), "peak": 0.5, "representation": REPRESENTATIONS[name]}
-    stereo, mono = (load(**given, channels=c) for c in (2, 1))
-    assert (stereo.maps, mono.maps) == ((), SoundFiles.maps)  # they are of sounds of one channel
-    assert stereo.shape == (*mono.shape[:-1], 2 * mono.shape[-1])
-    x = stereo.test["x"]
-    np.testing.assert_allclose(np.abs(x).max(axis=(1, 2)), 2**14, atol=1)
-    np.testing.assert_allclose(x[:, 1], x[:, 0] / 4, atol=2)  # the balance is kept
-    encoded = stereo.to_model(x)
-    for channel in range(2):
-        size = mono.shape[-1]
-        np.testing.assert_allclose(
-            encoded[..., size * channel : size * (channel + 1)], mono.to_model(x[:, channel]), atol=1e-5
-        )
-    back = np.asarray(jax.jit(stereo.from_model)(encoded))
-    np.testing.assert_allclose(back, stereo.real(stereo.test), atol=2e-3)
-    assert all(value.shape == (2,) for value in stereo.distances(encoded, encoded).values())
-    view = stereo.view(back)
-    written = audio_widgets(tmp_path, {"sample": view.sounds}, RATE).rows[0][1][0]
-    np.testing.assert_allclose(audio.read(written.wav).x, back[0], atol=1e-4)
-
-
 def test_captions_are_a_condition_of_every_clip(own, tmp_path):
     root = tmp_path / "captioned"
     root.mkdir()
@@ -126,9 +96,3 @@ def test_sets_of_two_rates_need_one(tmp_path):
         audio.write(tmp_path / part / "0.wav", np.full(3000, 0.5), rate)
     words = "config.data.sample_rate=None: must be set: the sets have files of 4000 and 8000 Hz"
     assert words in error_of(load, path=str(tmp_path), sample_rate=None)
-
-
-def test_programs_of_mono_sounds_say_so():
-    config = changed(sounds.get_config("waveform"), "data.path=x", "data.channels=2")
-    words = "config.data.channels=2: must be 1: this program takes mono sounds"
-    assert words in error_of(check_kind, Sounds, config, "runs/x")

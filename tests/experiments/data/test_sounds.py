@@ -15,7 +15,7 @@ from experiments.data.builders import sets
 from experiments.data.builders.sets import LabelledSounds
 from experiments.data.dataset import preprocess
 from experiments.data.notes import Notes, pulses
-from experiments.data.phrases import Phrases, tones
+from experiments.data.phrases import Phrases, piano_roll, tones
 from experiments.data.representation import REPRESENTATIONS
 from experiments.data.sounds import log_mel, mel_magnitudes
 from experiments.data.symbols import mu_law
@@ -46,60 +46,59 @@ def small_sets(monkeypatch):
     return notes, songs
 
 
+HERTZ = ("Hz", "1,000", "samples")
+LOG = representations.log_magnitudes
+
+
 @pytest.mark.parametrize(
     ("representation", "described", "frequency"),
     [
-        (None, "0.51 s at 4,000 Hz (waveform, 2048 x 1)", ("Hz", "1,000", "samples")),
-        (
-            partial(representations.low_rate, factor=4),
-            "0.51 s at 4,000 Hz (low_rate, 512 x 1)",
-            ("Hz", "250", "samples"),
-        ),
-        (
-            representations.compressed,
-            "0.51 s at 4,000 Hz (compressed, 32 x 256)",
-            ("cycles per frame", "0.25", "frames"),
-        ),
-        (
-            partial(representations.log_magnitudes, by_bins=True),
-            "0.51 s at 4,000 Hz (log_magnitudes by bins, 128 x 32)",
-            ("cycles per bin", "0.25", "bins"),
-        ),
-        (
-            partial(representations.log_magnitudes, by_frames=True),
-            "0.51 s at 4,000 Hz (log_magnitudes by frames, 32 x 128)",
-            ("cycles per frame", "0.25", "frames"),
-        ),
-        (
-            representations.log_magnitudes,
-            "0.51 s at 4,000 Hz (log_magnitudes, 32 x 128 x 1)",
-            ("cycles per position", "0.25", "positions"),
-        ),
+        (None, "waveform, 2048 x 1", HERTZ),
+        (partial(representations.low_rate, factor=4), "low_rate, 512 x 1", ("Hz", "250", "samples")),
+        (representations.compressed, "compressed, 32 x 256", ("cycles per frame", "0.25", "frames")),
+        (partial(LOG, by_bins=True), "log_magnitudes by bins, 128 x 32", ("cycles per bin", "0.25", "bins")),
+        (partial(LOG, by_frames=True), "log_magnitudes by frames, 32 x 128", ("cycles per frame", "0.25", "frames")),
+        (LOG, "log_magnitudes, 32 x 128 x 1", ("cycles per position", "0.25", "positions")),
     ],
 )
 def test_frequencies_are_in_hertz_along_time_only(representation, described, frequency):
     dataset = Notes(representation=representation)
     axis = dataset.frequency_axis()
-    assert dataset.described() == described
+    assert dataset.described() == f"0.51 s at 4,000 Hz ({described})"
     assert (axis.unit, axis.show(0.25), axis.positions) == frequency
 
 
+CONTROLS = partial(REPRESENTATIONS["controls"], bands=9, partials=5)
+MAGNITUDES = partial(representations.magnitudes, match_envelope=True)
+
+
 def test_controls_are_of_sounds_with_their_pitch():
-    controls = partial(REPRESENTATIONS["controls"], bands=9, partials=5)
-    dataset = Notes(representation=controls)
+    dataset = Notes(representation=CONTROLS)
     assert (dataset.by_pitch, dataset.positions, dataset.axes) == (True, "frame", 1)
     assert dataset.inputs(dataset.test).shape == (4, *dataset.shape)
     assert "low_passed" not in dataset.maps
-    words = "config.data.representation.name=controls: must be another one: phrases has no pitch"
-    assert words in error_of(Phrases, representation=controls)
-    words = "config.data.representation (controls): hop must divide"
-    assert words in error_of(Notes, representation=partial(controls, hop=100))
 
 
-@pytest.mark.parametrize(("kind", "crop", "allowed"), [(Phrases, 100, 64), (Notes, 4096, 1)])
-def test_a_crop_is_a_multiple_of_frames_within_the_sound(kind, crop, allowed):
-    words = f"config.data.crop={crop}: must be a multiple of {allowed} up to 2048"
-    assert words in error_of(kind, crop=crop)
+@pytest.mark.parametrize(
+    ("kind", "arguments", "words"),
+    [
+        (
+            Phrases,
+            {"representation": CONTROLS},
+            ".representation.name=controls: must be another one: phrases has no",
+        ),
+        (Notes, {"representation": partial(CONTROLS, hop=100)}, ".representation (controls): hop must divide"),
+        (
+            Notes,
+            {"representation": MAGNITUDES},
+            ".representation.name=magnitudes: must be another one without config.cond",
+        ),
+        (Phrases, {"crop": 100}, ".crop=100: must be a multiple of 64 up to 2048"),
+        (Notes, {"crop": 4096}, ".crop=4096: must be a multiple of 1 up to 2048"),
+    ],
+)
+def test_sounds_that_cannot_be_represented_are_config_errors(kind, arguments, words):
+    assert f"config.data{words}" in error_of(kind, **arguments)
 
 
 def test_crops_begin_at_frames_of_the_roll(small_sets):
@@ -113,36 +112,32 @@ def test_crops_begin_at_frames_of_the_roll(small_sets):
     np.testing.assert_array_equal(dataset.test["x"], full.x[:, :512])
 
 
-def test_log_mel_is_computed_from_the_raw_sounds(small_sets):
-    dataset = Notes()
-    found = log_mel(dataset, num_mels=20)(preprocess(dataset, dataset.test))
+def test_maps_are_computed_from_the_raw_sounds_and_the_other_fields(small_sets):
+    notes, phrases = Notes(), Phrases()
+    batch, of_phrases = preprocess(notes, notes.test), preprocess(phrases, phrases.test)
     bank = audio.mel_filter_bank(RATE, 256, num_mels=20, f_min=40.0)
     expected = audio.log_mel(small_sets[0].x / np.float32(32768), bank, audio.hann(256), 64, floor=1e-5)
-    np.testing.assert_allclose(3 * found - 6, expected, atol=1e-4)
+    np.testing.assert_allclose(3 * log_mel(notes, num_mels=20)(batch) - 6, expected, atol=1e-4)
+    expected = audio.harmonic_tones(small_sets[1].roll, 2048, RATE, 2, 50, 70)
+    np.testing.assert_array_equal(tones(phrases, count=2, lowest=50, highest=70)(of_phrases), expected)
+    np.testing.assert_array_equal(piano_roll(60, 69)(of_phrases)[0, :, 9] == 1, small_sets[1].roll[0, :, 69] == 127)
+    expected = audio.pulse_train(small_sets[0].pitch, 2048, RATE)
+    np.testing.assert_allclose(pulses(notes)(batch)[..., 0], expected, atol=2**-15)
 
 
 @pytest.mark.slow
 def test_magnitudes_given_the_mel_map_are_inverted(small_sets):
     """The network receives log((|X| + f) / (E + f)); the sounds have nearly the magnitudes of the data."""
-    magnitudes = partial(representations.magnitudes, match_envelope=True)
-    words = "config.data.representation.name=magnitudes: must be another one without config.conditions.map"
-    assert words in error_of(Notes, representation=magnitudes)
-    dataset = Notes(representation=magnitudes, mel={})
+    dataset = Notes(representation=MAGNITUDES, mel={})
     assert dataset.shape == (32, 128, 1)
     inputs = preprocess(dataset, dataset.test)
     given = {"dense_map": Masked(mel_magnitudes(dataset)(inputs), np.ones(4, bool))}
     truth = small_sets[0].x / np.float32(32768)
     window, bank = audio.hann(256), audio.mel_filter_bank(RATE, 256, num_mels=40, f_min=40.0)
     size = np.asarray(audio.magnitude(audio.stft(truth, window, 64)))
-    mel = np.maximum(size @ bank, 1e-5)
-    envelope = np.asarray(audio.mel_envelope(mel, bank))
+    envelope = np.asarray(audio.mel_envelope(np.maximum(size @ bank, 1e-5), bank))
     expected = np.log((size + 3e-4) / (envelope + 3e-4))[:, :-1, :-1]
     np.testing.assert_allclose(inputs["x"][..., 0], expected, atol=1e-3)
-    dense_map = np.asarray(given["dense_map"].value)
-    assert dense_map.shape == (4, 32, 128, 2)
-    np.testing.assert_allclose(3 * dense_map[..., 0] - 3, np.log(envelope + 3e-4)[:, :-1, :-1], atol=1e-3)
-    nearest = audio.magnitude_from_mel(mel, bank, iterations=50)[:, :-1, :-1]
-    np.testing.assert_allclose(np.exp(3 * dense_map[..., 1] - 3) - 3e-4, nearest, rtol=0.01, atol=1e-3)
     back = jax.jit(dataset.from_model)(inputs["x"], given)
     assert back.shape == truth.shape
     again = audio.magnitude(audio.stft(back, window, 64))
@@ -166,47 +161,11 @@ def test_peak_normalises_data_and_samples(small_sets):
     assert not drawn[3].any()
 
 
-def test_label_none_is_one_class():
+def test_classes_have_names_and_none_is_a_single_one():
     dataset = Notes(label="none")
     assert (dataset.num_classes, dataset.class_names, dataset.labelled) == (1, (), True)
     assert set(dataset.test["label"]) == {0}
-
-
-def test_instruments_and_families_have_names():
-    assert Notes().class_names == tuple("abcd")
-    assert Notes(label="family").class_names == ("e", "f")
-
-
-def test_tones_are_the_partials_of_the_keys_that_are_down():
-    dataset = Phrases()
-    found = np.asarray(tones(dataset, count=3)(preprocess(dataset, dataset.test)))
-    assert found.shape == (4, 2048, 6)
-    t = np.arange(2048) / RATE
-    frame = np.arange(2048) // 64
-    for pitch, level, first, last in ((69, 1.0, 4, 6), (60, 64 / 127, 9, 12)):  # alone in these frames
-        f, at = 440 * 2 ** ((pitch - 69) / 12), (frame >= first) & (frame < last)
-        for k in range(3):
-            np.testing.assert_allclose(found[0, at, 2 * k], level * np.sin(2 * np.pi * (k + 1) * f * t[at]), atol=1e-3)
-            cosine = level * np.cos(2 * np.pi * (k + 1) * f * t[at])
-            np.testing.assert_allclose(found[0, at, 2 * k + 1], cosine, atol=1e-3)
-    both, f = (frame >= 6) & (frame < 9), 440 * 2 ** (-9 / 12)
-    expected = np.sin(2 * np.pi * 440 * t[both]) + 64 / 127 * np.sin(2 * np.pi * f * t[both])
-    np.testing.assert_allclose(found[0, both, 0], expected, atol=1e-3)
-    assert np.all(found[0, frame >= 12] == 0)
-    assert np.all(found[1, :, 2:] == 0)  # 1046 Hz: its second partial is above 2 kHz
-    assert np.abs(found[1, :, 0]).max() > 0.7
-
-
-def test_pulses_are_the_sum_of_all_partials_in_the_representation(small_sets):
-    dataset = Notes()
-    pitch = np.array([36, 69, 84, 83])
-    found = jax.jit(pulses(dataset))({"pitch": pitch, "raw": np.zeros((4, 2048), np.int16)})[..., 0]
-    f = 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
-    n = np.arange(2048) / RATE
-    for row, fundamental in zip(np.asarray(found), f, strict=True):
-        partials = np.arange(1, 100)[np.arange(1, 100) * fundamental < RATE / 2]
-        expected = sum(np.cos(2 * np.pi * k * fundamental * n) for k in partials) / 32
-        np.testing.assert_allclose(row, expected, atol=2e-3)
+    assert (Notes().class_names, Notes(label="family").class_names) == (tuple("abcd"), ("e", "f"))
 
 
 @pytest.mark.slow

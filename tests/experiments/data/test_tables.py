@@ -122,14 +122,9 @@ def spoiled(row, column, value):
         (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
         (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be some of the columns a, b, c, place, each once"),
         (spoiled(slice(None), [0, 2], 3.0), {"x": "a,b,c"}, "the same in all training rows must be left out, got a, c"),
-        *[
-            (
-                ROWS * [1, scale, 1],
-                {"x": "a,b"},
-                f"column b: must have a standard deviation from 1e-30 to 1e+30, got {std}",
-            )
-            for scale, std in ((1e200, "inf"), (1e-300, "0;"), (1e-60, ""))
-        ],
+        (ROWS * [1, 1e200, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got inf"),
+        (ROWS * [1, 1e-300, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got 0;"),
+        (ROWS * [1, 1e-60, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got "),
         (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
         (ROWS, {"condition": "a,b,c,place"}, "config.data.condition=a,b,c,place: must be a part of the columns"),
     ],

@@ -23,8 +23,6 @@ def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -
     if not issubclass(cast(type, data.KINDS[config.data.name]), kind):
         name = kind.__name__.lower()
         raise ConfigError(f"--workdir={path}: must hold a run on {name}, and its data are {config.data.name}")
-    channels = config.data.get("channels") or 1
-    require(channels == 1, "data.channels", channels, f"1: this program takes mono sounds, --workdir={path} has others")
     return path
 
 
