@@ -7,7 +7,7 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from experiments import data
-from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.config import Config, ConfigError
 from experiments.cli.flags import check_writable
 from experiments.data.sounds import Sounds
 from experiments.reporting.audio_widgets import audio_widgets
