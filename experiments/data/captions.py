@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError
 from experiments.cli.fields import Field, Section, Text
-from experiments.data.dataset import Batch
+from experiments.data.dataset import Batch, OfField
 from scorekit import data
 from scorekit.arguments import Count
 from scorekit.data import EncodedCaptions
@@ -49,26 +49,20 @@ FIELDS = Section(
 """The section ``conditions.captions``."""
 
 
-class Tokens:
+class Tokens(OfField):
     """Cross-attention on the tokens of the caption: their states ``(B, T, C)``."""
 
-    from_samples = False
-
-    def __call__(self, batch: Mapping[str, Any]) -> Array:
-        return jnp.asarray(batch["caption_states"], jnp.float32)
+    field = "caption_states"
 
     def present(self, batch: Mapping[str, Any]) -> Array:
         """``(B, T)``: which tokens there are."""
         return jnp.asarray(batch["caption_mask"])
 
 
-class Pooled:
+class Pooled(OfField):
     """The caption as one vector, of norm 1 by the built-in encoder."""
 
-    from_samples = False
-
-    def __call__(self, batch: Mapping[str, Any]) -> Array:
-        return jnp.asarray(batch["caption_pooled"], jnp.float32)
+    field = "caption_pooled"
 
     def present(self, batch: Mapping[str, Any]) -> Array:
         """``(B,)``: which pictures have a caption."""

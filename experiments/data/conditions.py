@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError, choice, require
 from experiments.cli.fields import Field, Section, Text
 from experiments.data import captions
-from experiments.data.dataset import Dataset, preprocess, rows_of
+from experiments.data.dataset import Dataset, OfField, preprocess, rows_of
 from scorekit.typing import Array
 
 Extract = Callable[[Mapping[str, Any]], Array]
@@ -27,13 +26,10 @@ def none() -> None:
     """No such condition."""
 
 
-class Embedding:
+class Embedding(OfField):
     """The embedding of the image itself, of mean square 1, by the encoders of ``config.conditions.embeddings``."""
 
-    from_samples = False
-
-    def __call__(self, batch: Mapping[str, Any]) -> Array:
-        return jnp.asarray(batch[EMBEDDING])
+    field = EMBEDDING
 
 
 def _table(words: str, **places: str) -> Choices:
@@ -49,7 +45,7 @@ TABLES = {
         columns="vectors.tables:Columns",
         embedding="conditions:Embedding",
         moments="dataset:moments",
-        pitch_velocity="notes:pitch_velocity",
+        pitch_velocity="sound_sets:pitch_velocity",
     ),
     "dense_map": _table(
         "A dense map as a condition, likewise.",
@@ -58,11 +54,11 @@ TABLES = {
         low_passed="sounds:low_passed",
         low_rate="sounds:low_rate",
         mel_magnitudes="sounds:mel_magnitudes",
-        piano_roll="phrases:piano_roll",
+        piano_roll="sound_sets:piano_roll",
         pixelated="images:pixelated",
-        pulses="notes:pulses",
+        pulses="sound_sets:pulses",
         sequence="vectors.tables:Sequence",
-        tones="phrases:tones",
+        tones="sound_sets:tones",
     ),
     "tokens": _table(
         "Tokens as a condition, for cross-attention: the caption of an image, or a set.",

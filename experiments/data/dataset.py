@@ -32,6 +32,16 @@ def moments() -> Callable[[Mapping[str, Any]], Array]:
     return both
 
 
+class OfField:
+    """A condition that is a field of the batch, which samples do not have; a subclass says which."""
+
+    from_samples = False
+    field: str
+
+    def __call__(self, batch: Mapping[str, Any]) -> Array:
+        return jnp.asarray(batch[self.field], jnp.float32)
+
+
 class Dataset:
     """A training set and a test set; a kind of data is a subclass, and a line in :mod:`experiments.data`.
 

@@ -23,15 +23,14 @@ import numpy as np
 
 from experiments.cli.config import require
 from experiments.cli.fields import Text
-from experiments.data.dataset import Batch, Dataset, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.dataset import Dataset, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Preview
 from experiments.data.display import Sounds as SoundsView
 from experiments.data.representation import REPRESENTATIONS, axes_of, build_representation
-from scorekit import audio, data
-from scorekit.arguments import Between, Count, OneOf, Positive, PositiveInt
+from scorekit import audio
+from scorekit.arguments import Between, Count, Positive, PositiveInt
 from scorekit.guidance import operators
 
-Key: TypeAlias = Annotated[int, Count(0, 127)]
 _FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
 _Hop: TypeAlias = Annotated[int, Count(1, 2**20)]
 _Size: TypeAlias = Annotated[int, Count(1, 2**16)]
@@ -70,12 +69,6 @@ def low_passed(dataset: "Sounds", cutoff: _Cutoff = 0.125, radius: _Size = 32) -
     kernel = jnp.asarray(operators.low_pass_kernel(cutoff, radius), jnp.float32)
     blur = operators.blur(kernel, "zero")
     return lambda batch: blur(dataset.to_model(jnp.asarray(batch["raw"])))
-
-
-def check_keys(lowest: int, highest: int) -> None:
-    """Raises a ``ValueError`` unless there are keys from ``lowest`` to ``highest``."""
-    if lowest > highest:
-        raise ValueError(f"lowest must be at most highest = {highest}, got {lowest}")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -197,83 +190,6 @@ class Sounds(Dataset):
         tone = jnp.ones_like(x).at[..., ::2].set(-1.0)
         reference = jnp.where(audible[..., None], x, tone)
         return jnp.where(audible, audio.multi_resolution_stft_loss(y, reference, self.sample_rate), 0.0)
-
-
-@dataclass(kw_only=True, eq=False)
-class SoundSet(Sounds):
-    """Sounds from TFDS, held in memory; a subclass says which.
-
-    An example is a random crop of a sound, drawn from ``(seed, step)``; in the test set it is the beginning.
-
-    Args:
-      set: the TFDS name.
-      data_dir: folder of TFDS.
-      label: "instrument", or "none" for a single class.
-      crop: samples of an example; None is the full sound.
-
-    Attributes:
-      instruments: names of the instruments, where the set has them.
-    """
-
-    set: Annotated[str, Text("the TFDS name of a set of sounds")]
-    data_dir: Annotated[str, Text("a folder")] = "~/tensorflow_datasets"
-    label: Annotated[str, OneOf("instrument", "none")] = "instrument"
-    crop: Annotated[int, Count(1)] | None = None
-
-    def load(self, split: str) -> Any:
-        """The sounds of a split."""
-        raise NotImplementedError
-
-    def __post_init__(self):
-        self._sets = train, _ = self.load(self.train_split), self.load(self.test_split)
-        self.name, self.examples, self.instruments = train.name, len(train.x), train.instruments
-        self.num_classes = 1 + max(int(self._classes(part).max()) for part in self._sets)
-        names = {"instrument": train.instruments, "family": train.families}.get(self.label, ())
-        self.class_names = names[: self.num_classes]
-        self._hop = 1 if train.frame_rate is None else round(train.sample_rate / train.frame_rate)
-        full = train.x.shape[1]
-        length = full if self.crop is None else self.crop
-        fits = length <= full and length % self._hop == 0
-        require(fits, "data.crop", self.crop, f"a multiple of {self._hop} up to {full}")
-        self.represent(length, train.sample_rate)
-
-    def _classes(self, part: Any) -> np.ndarray:
-        return np.zeros(len(part.x), np.int32) if self.label == "none" else getattr(part, self.label)
-
-    @functools.cached_property
-    def _full(self) -> tuple[Batch, Batch]:
-        """Both sets before they are cropped."""
-        sounds = lambda x: x if self.peak is None else normalised(x, self.peak)
-        train, test = (
-            {"x": sounds(s.x), "label": self._classes(s), **{name: getattr(s, name) for name in self.fields}}
-            for s in self._sets
-        )
-        return train, test
-
-    @functools.cached_property
-    def train(self) -> Batch:
-        """The beginnings of the training sounds."""
-        return self.crops(self._full[0], np.zeros(len(self._sets[0].x), int))
-
-    @functools.cached_property
-    def test(self) -> Batch:
-        """The beginnings of the test sounds."""
-        return self.crops(self._full[1], np.zeros(len(self._sets[1].x), int))
-
-    def crops(self, part: Batch, first: np.ndarray) -> Batch:
-        """The examples that begin at positions ``first`` of sounds."""
-        full = self.length == part["x"].shape[1]
-        return part if full else {**part, "x": windows(part["x"], self._hop * first, self.length)}
-
-    def batch(self, seed, step, size):
-        part = data.batch_at(self._full[0], seed=seed, step=step, batch_size=size)
-        positions = (part["x"].shape[1] - self.length) // self._hop + 1
-        return self.crops(part, np.random.default_rng((seed, step)).integers(positions, size=size))
-
-
-def windows(x: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:
-    """So many entries of each row of ``(N, L, ...)``, from ``first`` ``(N,)`` on."""
-    return x[np.arange(len(x))[:, None], first[:, None] + np.arange(size)]
 
 
 def normalised(x: np.ndarray, peak: float) -> np.ndarray:

@@ -46,7 +46,6 @@ class Coding(NamedTuple):
         wait for no device.
       decode: the other way round, to samples.
       exact: whether decoding gives back every example.
-      split: codes that one value of an example takes.
       given: codes of coarser levels, which come flat before the codes of the level, then flat too, in what ``encode``
         returns and ``decode`` takes.
       condition: codes of coarser levels ``(B, given)`` as a map of the network ``(B, *grid, C)``.
@@ -57,18 +56,10 @@ class Coding(NamedTuple):
     encode: Callable[[Any], ArrayLike]
     decode: Callable[[Array], Array]
     exact: bool
-    split: int = 1
-    bins: int | None = None
-    """Values that ``split`` codes tell apart; None: as many as codes."""
     end: int | None = None
     """The code that nothing else follows, with which sequences are filled up; None for sequences of one length."""
     given: int = 0
     condition: Callable[[Array], Array] | None = None
-
-    @property
-    def num_values(self) -> int:
-        """The number of values that a likelihood is of."""
-        return self.num_codes if self.bins is None else self.bins
 
 
 def pixels(dataset: Any, levels: _Values | None = None) -> Coding:
@@ -100,7 +91,7 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
     encode = lambda x: np.stack(np.divmod(np.asarray(x, np.int32), size), axis=1)
     decode = lambda found: to_unit(jnp.minimum(size * found[:, 0] + found[:, 1], bins - 1), bins)
     num_codes = max(size, -(-bins // size))
-    return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True, split=2, bins=bins)
+    return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True)
 
 
 def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1024)] = 1) -> Coding:

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
-from experiments.data.dataset import evenly, held_out_of, keep_not_finite, rows_of
+from experiments.data.dataset import OfField, evenly, held_out_of, keep_not_finite, rows_of
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.vectors.columns import entries, inside, moments_of, named, numbers, parse_bounds, read_columns
 from experiments.data.vectors.points import Vectors, distances_to
@@ -24,13 +24,10 @@ LEAST, HELD_OUT = 20, 2000
 """Fewest rows of a table, and most that are held out."""
 
 
-class Columns:
+class Columns(OfField):
     """A vector: the columns of ``config.data.condition``, standardised, ``(B, K)``."""
 
-    from_samples = False
-
-    def __call__(self, batch: Mapping[str, Any]) -> Array:
-        return jnp.asarray(batch["condition"])
+    field = "condition"
 
 
 class Sequence(Columns):

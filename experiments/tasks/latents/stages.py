@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import data
 from experiments.cli.config import Config, ConfigError
-from experiments.data.sounds import SoundSet
+from experiments.data.sound_sets import SoundSet
 from experiments.models.conditioning import conditions_for
 from experiments.tasks.task import Run
 from scorekit import audio

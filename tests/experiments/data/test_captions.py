@@ -126,16 +126,12 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
     assert re.search("config.data.image_size=3: must be a divisor of the side .* 8 x 8 here", message)
 
 
-def test_captions_that_no_network_attends_to_are_valid(folder):
-    config = changed(config_of(folder), "conditions.tokens.name=none")
-    checks.build(config, data.build(config))
-
-
-def test_pictures_without_captions_are_an_error_once_they_are_read(folder):
-    config = changed(config_of(folder), "data.name=tfds")
-    dataset = data.build(config)
+def test_captions_may_be_unused_and_are_needed_once_pictures_are_read(folder):
+    unused = changed(config_of(folder), "conditions.tokens.name=none")
+    checks.build(unused, data.build(unused))
+    lacking = changed(config_of(folder), "data.name=tfds")
     words = "config.conditions: tokens and vector must not be captions of sklearn_digits, which has none"
-    assert error_of(checks.build, config, dataset) == words
+    assert error_of(checks.build, lacking, data.build(lacking)) == words
 
 
 def test_a_map_that_the_unconditional_branch_keeps_needs_no_null_token(folder):

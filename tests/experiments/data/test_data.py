@@ -15,7 +15,7 @@ from experiments.configs.points import mixture_2d
 from experiments.data import conditions
 from experiments.data.dataset import Dataset, moments
 from experiments.data.images import average_pool
-from experiments.data.notes import pitch_velocity
+from experiments.data.sound_sets import pitch_velocity
 from experiments.data.vectors.points import Ring
 from experiments.tasks.latents.latent_data import Latents
 

@@ -14,9 +14,8 @@ from experiments.configs.images import smoke
 from experiments.data.builders import sets
 from experiments.data.builders.sets import LabelledSounds
 from experiments.data.dataset import preprocess
-from experiments.data.notes import Notes, pulses
-from experiments.data.phrases import Phrases, piano_roll, tones
 from experiments.data.representation import REPRESENTATIONS
+from experiments.data.sound_sets import Notes, Phrases, piano_roll, pulses, tones
 from experiments.data.sounds import log_mel, mel_magnitudes
 from experiments.data.symbols import mu_law
 from experiments.models.conditioning import conditions_for

@@ -19,7 +19,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly
-from experiments.data.phrases import Phrases
+from experiments.data.sound_sets import Phrases
 from experiments.projects.audio.sound import long_sounds, runs
 from experiments.projects.audio.transcription import transcription
 from experiments.projects.audio.transcription.report import transcription_table, transcription_widgets

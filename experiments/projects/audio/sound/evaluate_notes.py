@@ -29,7 +29,7 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import Batch, evenly, in_blocks, rows_of
-from experiments.data.notes import Notes
+from experiments.data.sound_sets import Notes
 from experiments.projects.audio import note_evaluators
 from experiments.projects.audio.piano_rolls import pitch_name
 from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report

@@ -23,7 +23,7 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
-from experiments.data.phrases import Phrases
+from experiments.data.sound_sets import Phrases
 from experiments.projects.audio import piano_rolls
 from experiments.projects.audio.sound import long_sounds
 from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report

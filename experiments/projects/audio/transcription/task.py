@@ -11,7 +11,7 @@ from experiments import data
 from experiments.cli import distributed, progress
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, rows_of
-from experiments.data.phrases import Phrases
+from experiments.data.sound_sets import Phrases
 from experiments.projects.audio.transcription import note_metrics, transcriber, transcription
 from experiments.projects.audio.transcription.report import transcription_table, transcription_widgets
 from experiments.reporting.report import Heading

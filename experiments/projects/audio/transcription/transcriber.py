@@ -20,7 +20,7 @@ import optax
 from experiments.cli.config import Config, require_field
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
-from experiments.data.phrases import Phrases
+from experiments.data.sound_sets import Phrases
 from experiments.models.run_files import EVALUATED
 from experiments.training import check_average
 from scorekit import audio

@@ -12,7 +12,7 @@ import optax
 from experiments.cli.config import Config, require_field
 from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
-from experiments.data.notes import Notes
+from experiments.data.sound_sets import Notes
 from experiments.models.run_files import EVALUATED
 from experiments.training import check_average
 from scorekit import audio
