@@ -129,6 +129,8 @@ def test_images_are_averaged_down_to_a_size_that_divides_them():
 def test_captions_may_be_unused_and_are_needed_once_pictures_are_read(folder):
     unused = changed(config_of(folder), "conditions.tokens.name=none")
     checks.build(unused, data.build(unused))
+    assert data.on_captions(changed(unused, "conditions.tokens.name=captions", "conditions.vector.name=none"))
+    assert not data.on_captions(changed(unused, "conditions.vector.name=none", "conditions.captions.encoder=None"))
     lacking = changed(config_of(folder), "data.name=tfds")
     words = "config.conditions: tokens and vector must not be captions of sklearn_digits, which has none"
     assert error_of(checks.build, lacking, data.build(lacking)) == words

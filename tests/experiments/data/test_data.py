@@ -65,6 +65,8 @@ def test_conditions_of_an_example_against_numpy():
         message = error_of(conditions.sizes, extracts, dataset)
         assert message.startswith(f"config.conditions.{'map' if 'dense_map' in extracts else 'vector'}: ")
         assert words in message
+    message = error_of(conditions.check_latents, {"dense_map": "average_pool"}, dataset)
+    assert message.startswith("config.conditions.map.name=average_pool: must be one that does not read the exam")
     config = changed(smoke, "conditions.map.name=log_mel")
     words = "config.conditions.map.name=log_mel: must be one of none, average_pool"
     assert words in error_of(data.build, config)

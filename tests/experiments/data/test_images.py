@@ -99,6 +99,13 @@ def test_tfds_streams_the_examples_that_are_in_memory():
     rows = lambda x, label: sorted((int(k), image.tobytes()) for image, k in zip(x, label, strict=True))
     assert rows(x, label) == rows(memory.train["x"], memory.train["label"])
     np.testing.assert_array_equal(disk.test["x"], memory.test["x"])
+    for streaming in (False, True):
+        one = load(streaming=streaming, label="none")
+        assert (one.num_classes, one.labelled, *one.batch(0, 0, 4)["label"], *one.test["label"]) == (
+            1,
+            False,
+            *[0] * 301,
+        )
 
 
 def test_sets_that_are_too_large_for_memory_stream_by_default(monkeypatch):
