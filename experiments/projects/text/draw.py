@@ -3,7 +3,7 @@
     python -m experiments.projects.text.draw --stages=runs/emoji_16,runs/emoji_32,runs/emoji_64 --caption="red heart"
     python -m experiments.projects.text.draw --stages=… --caption="cat face:1.5 + red heart:0.5" --negative="dog face" \
         --num=4
-    python -m experiments.projects.text.draw --stages=… --captions_file=captions.txt --style=noto --scales=5,1,1 \
+    python -m experiments.projects.text.draw --stages=… --caption="red heart" --style=noto --scales=5,1,1 \
         --map_noise=0.1,0.2 --config.guidance=apg,dynamic_threshold --config.rules.dynamic_threshold.percentile=0.95
     python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder,runs/emoji_32 \
         --caption="red heart"
@@ -13,8 +13,6 @@ Every stage is a run of experiments.train; those after the first are conditioned
 (``config.conditions.map``, ``average_pool``), here the image from the previous stage. In a stage that was trained with
 noise-conditioning augmentation (``config.loss.map_noise``) this copy is corrupted at the level of ``--map_noise``. A
 stage that was trained on crops draws full pictures.
-
-The first stage, or the only one, may be a model of latents: its samples are decoded by its autoencoder.
 
 With ``--prior`` the first stage is a decoder: the prior draws two embeddings from each caption, and the picture is
 drawn from the one that is closer to the caption's.
@@ -31,19 +29,20 @@ stage, and ``.npz`` (``x`` of the last stage and ``stage_<i>`` of the others, ``
 
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.projects.text import drawn, embeddings, prompts
-from experiments.projects.text.stages import check, first_config, labels_for, open_stages, saved_cascade
+from experiments.projects.text import drawing, embeddings, prompts
+from experiments.projects.text import stages as cascades
+from experiments.reporting.report import Figure
 from experiments.tasks.diffusion import task as diffusion
 
 _STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
 _CAPTION = flags.DEFINE_multi_string("caption", [], "Caption; repeat for several. Weights as in a:1.5 + b:0.5.")
-_FILE = flags.DEFINE_string("captions_file", None, "A text file with a caption in each line.")
 _STYLE = flags.DEFINE_string("style", None, "Style of drawing, whose words are added to each caption.")
 _NEGATIVE = flags.DEFINE_string("negative", None, "A caption in place of the unconditional branch of guidance.")
 _LABELS = flags.DEFINE_list("labels", None, "Classes to draw, as names or numbers, of a model that has them.")
@@ -54,47 +53,42 @@ _OUT = shared.out("Path of the results without ending; drawn/drawn in the last r
 shared.reinterpret_weights()
 
 
-def numbers(flag: shared.Flag, count: int) -> list[float]:
-    """The numbers of a flag, one for each of ``count`` stages; none if it is not given."""
-    values = [] if flag.value is None else shared.guidance_scales(flag.name, flag.value)
-    if flag.value is not None and len(values) != count:
-        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one per stage that has it")
-    return values
-
-
 def main(config: Config) -> str:
-    written = prompts.read(_CAPTION.value, _FILE.value, _STYLE.value)
+    written = [prompts.parse(text, "--caption", _STYLE.value) for text in _CAPTION.value]
     if not written and _LABELS.value is None:
-        raise ConfigError("--caption=… must be given, or --captions_file, or --labels for a model of classes")
+        raise ConfigError("--caption=… must be given, or --labels for a model of classes")
     negative = None if _NEGATIVE.value is None else prompts.single(_NEGATIVE.value, "--negative")
-    for flag in (_NEGATIVE, _STYLE):
-        if flag.value is not None and not written and (flag is _NEGATIVE or _LABELS.value is not None):
-            raise ConfigError(f"--{flag.name}={flag.value}: must be left out without --caption")
-    cascade = saved_cascade(config, _STAGES.value, _PRIOR.value)
-    configs, names = cascade.configs, cascade.names
-    for one, scale in zip(configs, numbers(_SCALES, len(names)), strict=False):
+    if not written:
+        shared.idle("without --caption", _NEGATIVE, _STYLE)
+    cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
+    configs, names, *_ = cascade
+    for one, scale in zip(configs, cascades.numbers(_SCALES, len(names)), strict=False):
         one.sampling.guidance_scale = scale
-    for one, level in zip(configs[1:], numbers(_NOISE, len(names) - 1), strict=False):
-        one.sampling.map_noise = level
+    cascades.set_noise(configs, _NOISE)
     embeddings.check_prior(cascade, bool(written))
-    check(configs, names, bool(written), cascade.prior is not None)
+    cascades.check(cascade, bool(written), cascade.prior is not None)
     out = shared.results(_OUT, Path(names[-1]).expanduser().absolute() / "drawn" / "drawn", ".png", ".npz", ".html")
-    stages = open_stages(configs, names)
+    stages = cascades.open_stages(configs, names)
     of = stages[0].run.dataset
     chosen = None if _LABELS.value is None else shared.classes("labels", _LABELS.value, of.num_classes, of.class_names)
     repeated = [prompt for prompt in written for _ in range(_NUM.value)]
     if chosen is not None and not written:
         chosen = [label for label in chosen for _ in range(_NUM.value)]
-    labels = labels_for(stages[0], chosen, _STYLE.value, len(repeated) or len(chosen or ()))
-    given = {"--caption": _CAPTION.value, "--captions_file": _FILE.value, "--negative": _NEGATIVE.value}
-    typed = ", ".join(name for name, value in given.items() if value)
+    labels = cascades.labels_for(stages[0], chosen, _STYLE.value, len(repeated) or len(chosen or ()))
+    typed = "--caption" if negative is None else "--caption, --negative"
     print(f"drawing {len(labels)} pictures through {len(stages)} stages …", flush=True)
-    pictures, rows = drawn.draw_all(cascade, stages, _SEED.value, labels, repeated, negative, typed)
+    prior, seed = embeddings.open_prior(cascade, stages[0]), _SEED.value
+    embedding = None if prior is None else embeddings.from_captions(prior, seed, labels, repeated, negative, typed)
+    drawn = cascades.draw(stages, seed, labels, repeated, negative, embedding, typed)
     texts = [prompt.text for prompt in repeated] or of.named(labels)
     title = f"{stages[-1].run.dataset.name}{'' if _STYLE.value is None else f', {_STYLE.value} style'}"
-    facts = {"pictures": len(labels), "seed": _SEED.value, "prior": _PRIOR.value, "negative caption": negative}
-    return drawn.write(out, title, config, stages[-1], pictures, texts, labels, facts, rows)
+    figure = Figure(drawing.captioned(f"{out}.png", drawn, texts, title), "The stages side by side, above the caption.")
+    facts = {"pictures": len(labels), "seed": seed, "prior": _PRIOR.value, "negative caption": negative}
+    earlier = {f"stage_{i}": x for i, x in enumerate(drawn[:-1])}
+    of_prior = [] if prior is None else [prior.stage]
+    arrays = {"x": drawn[-1], "caption": np.asarray(texts), "label": labels, **earlier}
+    return drawing.write(out, title, config, [*of_prior, *stages], figure, facts, **arrays)
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: first_config(_STAGES.value), diffusion.check_fields)
+    command_line.run(main, lambda: cascades.first_config(_STAGES.value), diffusion.check_fields)

@@ -60,8 +60,11 @@ class Prior(NamedTuple):
     encoder: Encoder
 
 
-def open_prior(config: Config, name: str, decoder: Stage) -> Prior:
-    """Opens the prior of a decoder, the run in the folder ``name``."""
+def open_prior(cascade: Cascade, decoder: Stage) -> Prior | None:
+    """Opens the prior of a decoder, if the cascade has one."""
+    if cascade.prior_config is None:
+        return None
+    config, name = cascade.prior_config, str(cascade.prior)
     (stage,) = open_stages([config], [name])
     ours, theirs = (one.run.dataset for one in (stage, decoder))
     if ours.encoder != theirs.encoder:
@@ -94,20 +97,12 @@ def _from_texts(prior: Prior, seed: int, labels: np.ndarray, texts: Sequence[str
     given = conditions(stage, np.repeat(labels, CANDIDATES), repeated, None, None, None, typed=typed)
     scale = stage.config.sampling.guidance_scale
     found = stage.run.generate(stage.run.params, (seed + _OTHER) % 2**32, given, scale)
-    candidates = normalised(found.reshape(len(texts), CANDIDATES, -1))
+    candidates = found.reshape(len(texts), CANDIDATES, -1)
+    candidates = candidates / np.linalg.norm(candidates, axis=-1, keepdims=True)
     known = sorted(set(texts))
     of_text = dict(zip(known, prior.encoder.embed_texts(known, typed), strict=True))
     targets = np.stack([of_text[text] for text in texts])
     return np.asarray(closest(jnp.asarray(candidates, jnp.float32), jnp.asarray(targets, jnp.float32)))
-
-
-def normalised(x: np.ndarray) -> np.ndarray:
-    """Vectors ``(..., D)`` divided by their norm.
-
-    >>> normalised(np.array([3.0, 4.0])).tolist()
-    [0.6, 0.8]
-    """
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def between(ends: np.ndarray, count: int) -> np.ndarray:

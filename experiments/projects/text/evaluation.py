@@ -1,172 +1,161 @@
-"""An evaluation of pictures from captions: what is compared, its rows, and the sections of its report."""
+"""Metrics of pictures that were drawn from captions, each with its standard error."""
 
 import functools
-import hashlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
-from experiments.data import on_captions
+import jax
+import numpy as np
+
+from experiments.data.dataset import evenly, rows_of
 from experiments.data.images import ImageSet
-from experiments.models.samples import digest_of
-from experiments.projects.text import embeddings, evaluators, examples, measures
-from experiments.projects.text import evaluation_report as reporting
-from experiments.projects.text.cells import Cell, Painter, by_style, in_two_batches, keep
-from experiments.projects.text.embeddings import Prior
-from experiments.projects.text.kept_rows import KeptRows, rows_of
-from experiments.projects.text.stages import Cascade, Stage, open_stages, pictures_of
-from experiments.reporting.report import Section, credits
-from experiments.reporting.tables import Table
+from scorekit import metrics
+
+Row = dict[str, list[float]]
+"""Value and standard error by the name of the metric."""
+SEEN, HELD_OUT = "seen", "held out"
+MOST_SEEN = 1000
+"""Captions of training pictures in the gallery, at most."""
+SIMILARITY, NEAREST, PICTURES, FRECHET = "similarity", "nearest", "pictures", "Fréchet distance"
+_FRACTIONS = ("precision", "recall", "density", "coverage")
+_REFERENCE, _GROUPS = 2000, 10
 
 
-class Settings(NamedTuple):
-    """The guidance scales, thresholds and levels of noise that are compared."""
-
-    scales: Sequence[float]
-    thresholds: Sequence[bool | None]
-    noises: Sequence[float | None]
-
-
-def settings(
-    config: Config,
-    stages: int,
-    scales: Sequence[str] | None,
-    thresholds: Sequence[str] | None,
-    noises: Sequence[str] | None,
-) -> Settings:
-    """The settings of flags, by default from the config of the first stage."""
-    words = {"off": False, "on": True}
-    found = config.evaluation.guidance_scales if scales is None else shared.guidance_scales("scales", scales)
-    if thresholds is not None and (not thresholds or not set(thresholds) <= words.keys()):
-        raise ConfigError(f"--threshold={','.join(thresholds)}: must be off, on, or off,on")
-    compared = (None,) if thresholds is None else [words[each] for each in thresholds]
-    if noises is None:
-        return Settings(found, compared, (None,))
-    if stages < 2:
-        raise ConfigError(f"--map_noise={','.join(noises)}: must be left out, no stage enlarges a picture")
-    return Settings(found, compared, shared.guidance_scales("map_noise", noises))
-
-
-class Subject(NamedTuple):
-    """The opened models of an evaluation.
+class Examples(NamedTuple):
+    """The captions of N drawn or real images.
 
     Attributes:
-      stages: stages of the cascade.
-      prior: prior of the first one, if it is a decoder.
-      evaluator: evaluator that looks up what pictures show.
-      gallery: texts among which it does.
-      examples: captions or classes to draw from, by kind.
-      about: settings that the rows depend on, as for JSON.
+      texts: captions.
+      labels: classes.
+      right: captions of the gallery that belong to each, booleans ``(N, G)``.
+      rows: the real picture of each in its part of the data.
     """
 
-    stages: list[Stage]
-    prior: Prior | None
-    evaluator: evaluators.Evaluator
-    gallery: examples.Gallery
-    examples: dict[str, examples.Examples]
-    about: dict[str, Any]
+    texts: list[str]
+    labels: np.ndarray
+    right: np.ndarray
+    rows: np.ndarray
 
-    @property
-    def first(self) -> ImageSet:
-        """The data of the first stage."""
-        return pictures_of(self.stages[0])
+    def at(self, chosen: np.ndarray) -> "Examples":
+        """These of them."""
+        return Examples([self.texts[i] for i in chosen], self.labels[chosen], self.right[chosen], self.rows[chosen])
 
-    @property
-    def last(self) -> ImageSet:
-        """The data of the last stage."""
-        return pictures_of(self.stages[-1])
+    def some(self, count: int) -> "Examples":
+        """``count`` of them at random, always the same; all in turn if there are not so many."""
+        return self.at(np.sort(np.resize(np.random.default_rng(0).permutation(len(self.texts)), count)))
 
 
-def open_subject(
-    cascade: Cascade, evaluator_path: str, noises: Sequence[float | None], kinds: str, num: int, about: dict[str, Any]
-) -> Subject:
-    """Opens the stages of a cascade, its prior and the evaluator.
+def of_captions(dataset: ImageSet) -> tuple[list[str], dict[str, Examples]]:
+    """The gallery of captions, and the captions in it, from training and held out apart.
 
-    Args:
-      cascade: cascade whose configs are checked.
-      evaluator_path: folder of its run.
-      noises: levels of noise that are compared.
-      kinds: kind of the captions, or both.
-      num: pictures of each setting.
-      about: further settings that the rows depend on.
+    The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
+    at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
     """
-    configs, names, prior_config = cascade.configs, cascade.names, cascade.prior_config
-    every = [*configs, *([] if prior_config is None else [prior_config])]
-    saved = [digest_of(one) for one in every]
-    for one in every:
-        in_two_batches(one, num)
-    for one in configs[1:] if any(each is not None for each in noises) else ():
-        one.sampling.map_noise = max(each or 0.0 for each in noises)  # the others are allowed where it is
-    stages = open_stages(configs, names)
-    first, last = pictures_of(stages[0]), pictures_of(stages[-1])
-    gallery, found = examples.of_captions(first) if on_captions(configs[0]) else examples.of_classes(first)
-    wanted = kinds.replace("_", " ")
-    found = {kind: some for kind, some in found.items() if wanted == "both" or kind in (wanted, examples.CLASSES)}
-    evaluator = evaluators.open_evaluator(evaluator_path, names[-1], last.shape[0], gallery)
-    prior = None if prior_config is None else embeddings.open_prior(prior_config, str(cascade.prior), stages[0])
-    each = stages if prior is None else [*stages, prior.stage]
-    evaluators.check_independent(evaluator_path, evaluator, each)
-    texts = "\n".join([evaluator.identity, *gallery.texts])
-    about = {
-        "stages": names,
-        "steps": [stage.run.step for stage in each],
-        "configs": saved,
-        "evaluator": evaluator_path,
-        "entries": hashlib.sha256(texts.encode()).hexdigest()[:16],
-        "side": last.shape[0],
-        "num": num,
-        **about,
-        **({} if prior is None else {"prior": cascade.prior}),
+    assert dataset.texts is not None
+    train, test = dataset.texts
+    most = max(map(len, train))
+    parts = {
+        SEEN: (dataset.train, train, evenly(len(train), max(1, MOST_SEEN // most))),
+        HELD_OUT: (dataset.test, test, np.arange(len(test))),
     }
-    return Subject(stages, prior, evaluator, gallery, found, about)
-
-
-def other_rows(folder: Path, about: Mapping[str, Any], given: str) -> dict[str, Any]:
-    """The rows of another evaluation, without real pictures and chance, by the name of its first stage."""
-    same = {
-        "entries": "evaluator and captions",
-        "num": "number of pictures",
-        "seed": "seed",
-        "vgg": "weights of VGG-16",
+    found = {
+        name: [(text, int(row)) for row in rows for text in texts[row] if text]
+        for name, (_, texts, rows) in parts.items()
     }
-    found, of = rows_of(folder, about, same, given)
-    first = f"{Path(of['stages'][0]).name} of {of['side']} x {of['side']} pixels"
-    return {f"{first}: {name}": row for name, row in found.items() if not name.startswith(("real", "chance"))}
+    texts = sorted({text for pairs in found.values() for text, _ in pairs})
+    column = {text: i for i, text in enumerate(texts)}
+    subjects = {name: np.asarray(part["subject"]) for name, (part, _, _) in parts.items()}
+    belongs = np.zeros((1 + max(int(of.max()) for of in subjects.values()), len(texts)), bool)
+    for name, pairs in found.items():
+        for text, row in pairs:
+            belongs[subjects[name][row], column[text]] = True
+    examples = {}
+    for name, pairs in found.items():
+        rows = np.asarray([row for _, row in pairs])
+        labels = np.asarray(parts[name][0]["label"], np.int32)[rows]
+        examples[name] = Examples([text for text, _ in pairs], labels, belongs[subjects[name][rows]], rows)
+    return texts, examples
 
 
-def evaluate(
-    subject: Subject, cells: Sequence[Cell], out: Path, others: Mapping[str, Any]
-) -> tuple[Table, list[Section]]:
-    """Draws the pictures of every setting and measures them; rows that are in ``out`` already are not drawn again.
+class Evaluator(NamedTuple):
+    """Features ``pictures (N, H, W, C) -> (N, D)`` and those of the gallery ``(G, D)``, whose product is a cosine."""
 
-    Returns:
-      The table, with the rows ``others`` at its end, and all sections of the report.
-    """
-    stages, prior, evaluator, gallery, found, about = subject
-    num, kept, last = about["num"], out / "pictures", subject.last
-    vgg = measures.vgg_features(about["vgg"])
-    real = functools.cache(lambda: measures.reference(last, evaluator, vgg))
-    rows, painter = KeptRows(out / "rows.json", about), Painter(stages, about["seed"], prior)
+    features: Callable[[np.ndarray], np.ndarray]
+    gallery: np.ndarray
 
-    def compute(cell: Cell) -> measures.Row:
-        some = found[cell.kind].some(num)
-        pictures, seconds = painter(cell, some)
-        keep(cell.file(kept), pictures, some.texts)
-        row = measures.measure(pictures[-1], some, evaluator, real())
-        return {**row, measures.SECONDS: [seconds, 0.0], measures.PICTURES: [num, 0.0]}
 
-    for cell in cells:
-        rows.row(cell.name, functools.partial(compute, cell))
-    for kind, some in found.items():
-        rows.row(f"real pictures, {kind}", lambda k=kind, e=some: measures.of_real(last, k, e, evaluator, real()))
-        rows.row(f"chance, {kind}", lambda e=some: measures.chance(evaluator, e))
-    table = reporting.table({**rows.rows(), **others}, evaluator.name, gallery.about)
-    sections = [table, *reporting.curve_sections(out, cells, rows.rows())]
-    sections += reporting.picture_sections(out, kept, cells, rows.rows())
-    best = reporting.best_of([cell for cell in cells if cell.kind == cells[-1].kind], rows.rows())
-    styles = kept / f"styles_{hashlib.sha256(repr((about, best)).encode()).hexdigest()[:16]}.npz"
-    if by_style(stages, found[best.kind], painter, best, styles):
-        sections.append(reporting.style_section(out, styles, subject.first.styles, best))
-    return table, sections + credits(last.credit)
+class Reference(NamedTuple):
+    """Training pictures ``(M, H, W, C)``, and the features of 2,000 of them at most, evenly spaced."""
+
+    pictures: np.ndarray
+    features: np.ndarray
+
+
+def reference(dataset: ImageSet, evaluator: Evaluator) -> Reference:
+    """What drawn pictures are compared with."""
+    pictures = dataset.real(dataset.train)
+    return Reference(pictures, evaluator.features(pictures[evenly(len(pictures), _REFERENCE)]))
+
+
+def retrieval(features: np.ndarray, gallery: np.ndarray, right: np.ndarray) -> Row:
+    """The fraction of pictures of which a right text is among the first, and the mean cosine of the right ones."""
+    scores = features @ gallery.T
+    found = {f"R@{k}": _mean(_accuracy(scores, right, k=k)) for k in (1, 5)}
+    return {**found, SIMILARITY: _mean(np.where(right, scores, 0.0).sum(1) / right.sum(1))}
+
+
+def chance(right: np.ndarray) -> Row:
+    """The retrieval of texts that are drawn at random, without standard errors: it is exact."""
+    found = retrieval(np.zeros((len(right), 1)), np.zeros((right.shape[1], 1)), right)
+    return {name: [value, 0.0] for name, (value, _) in found.items() if name != SIMILARITY}
+
+
+def measure(pictures: np.ndarray, right: np.ndarray, evaluator: Evaluator, real: Reference) -> Row:
+    """All metrics of pictures ``(N, H, W, C)`` in [-1, 1], N at least 8, whose right texts are ``right``."""
+    features = np.asarray(evaluator.features(pictures), np.float32)
+    found = retrieval(features, evaluator.gallery, right) | nearest(pictures, real.pictures)
+    return {**found, **compared(features, real.features), PICTURES: [len(pictures), 0.0]}
+
+
+def of_real(dataset: ImageSet, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
+    """The metrics of real images, with one caption each; for training images only the retrieval."""
+    some = examples.at(np.unique(examples.rows, return_index=True)[1])
+    pictures = dataset.real(rows_of(dataset.train if kind == SEEN else dataset.test, some.rows))
+    if kind != SEEN:
+        return measure(pictures, some.right, evaluator, real)
+    return {
+        **retrieval(evaluator.features(pictures), evaluator.gallery, some.right),
+        PICTURES: [len(pictures), 0.0],
+    }
+
+
+def nearest(pictures: np.ndarray, real: np.ndarray) -> Row:
+    """The root mean square difference, per value, from the nearest training picture."""
+    flat = [x.reshape(len(x), -1) for x in (pictures, real)]
+    return {NEAREST: _mean(np.asarray(_nearest(*flat)) / np.sqrt(flat[0].shape[1]))}
+
+
+def compared(features: np.ndarray, real: np.ndarray) -> Row:
+    """Precision, recall, density, coverage and Fréchet distance; errors by leaving out a tenth of the pictures."""
+    values = jax.jit(_distances)(features, real)
+    errors = _errors(features, real, min(_GROUPS, len(features)))
+    return {name: [float(values[name]), float(errors[name])] for name in (*_FRACTIONS, FRECHET)}
+
+
+def _distances(x, real):
+    near, balls = metrics.precision_recall(real, x), metrics.density_coverage(real, x)
+    return {**near._asdict(), **balls._asdict(), FRECHET: metrics.frechet_distance(real, x)}
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _errors(x, real, groups):
+    return metrics.jackknife_error(lambda part: _distances(part, real), x, groups)
+
+
+_accuracy = jax.jit(metrics.retrieval_accuracy, static_argnames="k")
+_nearest = jax.jit(metrics.nearest_distances)
+
+
+def _mean(values) -> list[float]:
+    values = np.asarray(values, np.float64)
+    return [float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))]

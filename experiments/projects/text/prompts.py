@@ -6,13 +6,10 @@ The colon of a weight follows a letter or a space. After a digit it belongs to t
 
 import math
 import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from experiments.cli.config import ConfigError
 from experiments.data.captions import styled
-from scorekit.io import read_file
 
 _WEIGHTED = re.compile(r"(.*\S)(?:\s+|(?<!\d)):\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
 _SHOWN = 60
@@ -61,18 +58,3 @@ def single(text: str, given: str) -> str:
     if [weight for _, weight in found.parts] != [1.0] or " ".join(found.parts[0][0].split()) != found.text:
         raise ConfigError(f"{given}={text}: must be one caption without a weight")
     return found.text
-
-
-def read(captions: Sequence[str], path: str | None, style: str | None) -> list[Prompt]:
-    """The captions of ``--caption`` and of the lines of ``--captions_file``."""
-    found = [parse(text, "--caption", style) for text in captions]
-    if path is not None:
-        try:
-            lines = read_file(Path(path).expanduser()).decode().splitlines()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--captions_file={path}: must be a text file: {error}") from error
-        lines = [line for line in lines if line.strip()]
-        if not lines:
-            raise ConfigError(f"--captions_file={path}: must hold a caption in each line, it is empty")
-        found += [parse(line, f"--captions_file={path}: line", style) for line in lines]
-    return found

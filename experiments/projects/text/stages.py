@@ -1,7 +1,6 @@
 """Stages of a cascade of pictures: each after the first enlarges what the one before has drawn."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,7 +19,6 @@ from experiments.tasks.contrastive.embeddings import scaled
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.guidance import PROMPTS, Prompts
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.latents.latent_data import Latents
 from experiments.tasks.task import Run
 from scorekit.networks import Masked, noise_augmented
 
@@ -44,11 +42,9 @@ class Embedded(NamedTuple):
 
 
 def pictures_of(stage: Stage) -> ImageSet:
-    """The data of a stage; of a model of latents the pictures that they are decoded to."""
-    dataset = stage.run.dataset
-    pictures = dataset.inner if isinstance(dataset, Latents) else dataset
-    assert isinstance(pictures, ImageSet)
-    return pictures
+    """The data of a stage."""
+    assert isinstance(stage.run.dataset, ImageSet)
+    return stage.run.dataset
 
 
 def saved_stage(name: str, flag: str = "stages") -> Config:
@@ -85,43 +81,48 @@ def for_full_pictures(config: Config) -> Config:
     return config
 
 
-def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, embedded: bool = False) -> None:
+def set_noise(configs: Sequence[Config], flag: shared.Flag) -> None:
+    """Sets the noise on the smaller copies from a flag, a number for each stage after the first, if it is given."""
+    for config, level in zip(configs[1:], numbers(flag, len(configs) - 1), strict=False):
+        config.sampling.map_noise = level
+
+
+def numbers(flag: shared.Flag, count: int) -> list[float]:
+    """The numbers of a flag, one for each of ``count`` stages; none if it is not given."""
+    if flag.value is None:
+        return []
+    values = shared.guidance_scales(flag.name, flag.value)
+    if len(values) != count:
+        raise ConfigError(f"--{flag.name}={','.join(flag.value)}: must be {count} numbers, one per stage that has it")
+    return values
+
+
+def check(cascade: Cascade, with_captions: bool, embedded: bool) -> None:
     """Raises an error for stages that do not continue each other; nothing is loaded.
 
     ``embedded``: whether the first stage draws from the embedding of a picture.
     """
+    configs, names, *_ = cascade
     if configs[0].conditions.vector.name == EMBEDDING and not embedded:
         raise ConfigError(
             f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
             f"one from a caption, or use experiments.projects.text.variations"
         )
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
+        if are_embeddings(config) or not issubclass(cast(type, data.KINDS[config.data.name]), ImageSet):
+            drawn = "embeddings: give it as --prior" if are_embeddings(config) else config.data.name
+            raise ConfigError(f"--stages: {name} must draw pictures, it draws {drawn}")
+        run_files.check_same_data(
+            config, configs[0], f"--stages: {name}", names[0], (*run_files.PICTURES, *run_files.SPLITS, "label")
+        )
+        maps, wanted = config.conditions.map.name, "average_pool" if i else "none"
+        if maps != wanted:
+            does = "enlarge pictures" if i else "draw without a picture to enlarge as the first stage"
+            raise ConfigError(
+                f"--stages: {name} must {does}, by config.conditions.map.name={wanted}; its value is {maps}"
+            )
         if i and config.conditions.vector.name == EMBEDDING:
-            raise ConfigError(
-                f"--stages: {name} must be conditioned on the caption or on no vector: only the first "
-                f"stage is on the embedding of a picture"
-            )
-        if are_embeddings(config):
-            raise ConfigError(f"--stages: {name} must draw pictures, it draws embeddings: give it as --prior")
-        if not issubclass(cast(type, data.KINDS[config.data.name]), ImageSet):
-            raise ConfigError(f"--stages: {name} must draw pictures, it is of {config.data.name}")
-        if i and config.latents:
-            raise ConfigError(
-                f"--stages: {name} must enlarge pictures themselves, it is of the latents of "
-                f"{config.latents}: only the first stage may be"
-            )
-        fields = (*run_files.PICTURES, "label")
-        run_files.check_same_data(config, configs[0], f"--stages: {name}", names[0], fields)
-        maps = config.conditions.map.name
-        if i == 0 and maps != "none":
-            raise ConfigError(
-                f"--stages: {name} must draw without a picture to enlarge as the first stage, its "
-                f"config.conditions.map.name is {maps}"
-            )
-        if i > 0 and maps != "average_pool":
-            raise ConfigError(
-                f"--stages: {name} must enlarge pictures, by config.conditions.map.name=average_pool, it has {maps}"
-            )
+            raise ConfigError(f"--stages: {name} must not draw from an embedding: only the first stage may")
     if with_captions and not embedded and not data.on_captions(configs[0]):
         raise ConfigError(
             f"--caption: {names[0]} has no captions, it is conditioned on "
@@ -129,13 +130,14 @@ def check(configs: Sequence[Config], names: Sequence[str], with_captions: bool, 
         )
 
 
-def open_stages(configs: Sequence[Config], names: Sequence[str]) -> list[Stage]:
-    """Opens the runs."""
+def open_stages(configs: Sequence[Config], names: Sequence[str], scales: Sequence[float] = ()) -> list[Stage]:
+    """Opens the runs; the first draws at these guidance scales, the others at the saved ones."""
     stages: list[Stage] = []
     for config, name in zip(configs, names, strict=True):
         folder = Path(name).expanduser().absolute()
         with shared.named("stages"):
-            run = open_run(config, folder, None, (config.sampling.guidance_scale,), on_latents=True)
+            own = () if stages else tuple(scales)
+            run = open_run(config, folder, None, own or (config.sampling.guidance_scale,))
         if stages:
             factor = config.conditions.map.factor or 2
             (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape
@@ -246,18 +248,21 @@ def draw(
     negative: str | None = None,
     embedding: Embedded | None = None,
     typed: str | None = None,
-) -> Iterator[tuple[np.ndarray, float]]:
-    """Pictures ``(B, H, W, C)`` of each stage in turn, and the seconds that it took.
+    scale: float | None = None,
+) -> list[np.ndarray]:
+    """Pictures ``(B, H, W, C)`` of each stage.
 
-    The first stage draws from embeddings, where they are given; ``typed`` as for :func:`conditions`.
+    The first stage draws from embeddings, where they are given, at the guidance scale ``scale``, by default the one of
+    its config; ``typed`` as for :func:`conditions`.
     """
-    low = None
+    drawn: list[np.ndarray] = []
     for i, stage in enumerate(stages):
-        start = time.monotonic()
         key = jax.random.fold_in(jax.random.key(seed), 2**31 - 1 - i)
-        given = conditions(stage, labels, prompts, negative, low, key, None if i else embedding, typed)
-        low = stage.run.generate(stage.run.params, seed + i, given, stage.config.sampling.guidance_scale)
-        yield low, time.monotonic() - start
+        low, of = (drawn[-1], None) if i else (None, embedding)
+        given = conditions(stage, labels, prompts, negative, low, key, of, typed)
+        guided = stage.config.sampling.guidance_scale if i or scale is None else scale
+        drawn.append(stage.run.generate(stage.run.params, seed + i, given, guided))
+    return drawn
 
 
 def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:

@@ -22,12 +22,11 @@ from absl import flags
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
-from experiments.cli.outputs import write_arrays
-from experiments.projects.text import embeddings
+from experiments.projects.text import drawing, embeddings
 from experiments.projects.text import stages as cascades
-from experiments.projects.text.stages import Embedded, first_config, saved_cascade
+from experiments.projects.text.stages import Embedded
 from experiments.reporting.grids import grid
-from experiments.reporting.report import ConfigSection, Figure, credits, write_report
+from experiments.reporting.report import Figure
 from experiments.tasks.contrastive.embeddings import encoder_of
 from experiments.tasks.diffusion import task as diffusion
 
@@ -64,36 +63,33 @@ def check_given(paths: list[str]) -> tuple[list[str], list[float]]:
 def main(config: Config) -> str:
     paths = list(_PICTURE.value)
     edit, weights = check_given(paths)
-    configs, names, *_ = saved_cascade(config, _STAGES.value)
+    cascade = cascades.saved_cascade(config, _STAGES.value)
+    names = cascade.names
     embeddings.check_decoder(config, names[0])
-    cascades.check(configs, names, False, embedded=True)
+    cascades.check(cascade, with_captions=False, embedded=True)
     usual = Path(names[-1]).expanduser().absolute() / "variations" / "variations"
     out = shared.results(_OUT, usual, ".png", ".npz", ".html")
     encoder = encoder_of(config, names[0])
-    stages = cascades.open_stages(configs, names)
+    stages = cascades.open_stages(cascade.configs, names)
     mode = "L" if cascades.pictures_of(stages[0]).shape[2] == 1 else "RGB"
     found = encoder.embed_pictures(embeddings.read_pictures(paths, encoder.image_size, mode))
     texts = [f"variations of {Path(path).name}" for path in paths]
     if len(paths) == 2:
         found = embeddings.between(found, _BETWEEN.value)
-        texts = [f"{i / max(1, len(found) - 1):.2f} of the way" for i in range(len(found))]
+        texts = [f"{i / (len(found) - 1):.2f} of the way" for i in range(len(found))]
     elif edit:
         found = embeddings.edited(found[0], encoder.embed_texts(edit, "--before, --after"), weights)
         texts = [f"{edit[0]} → {edit[1]}, {weight:g}" for weight in weights]
-    labels = cascades.labels_for(stages[0], None, None, _NUM.value)
+    labels, seed = cascades.labels_for(stages[0], None, None, _NUM.value), _SEED.value
     print(f"drawing {len(found)} x {len(labels)} pictures through {len(stages)} stages …", flush=True)
     from_one = lambda one: Embedded([np.tile(one, (len(labels), 1))])
-    last = lambda one: [x for x, _ in cascades.draw(stages, _SEED.value, labels, [], None, from_one(one))][-1]
-    x = np.stack([last(one) for one in found])
-    write_arrays(f"{out}.npz", x=x, embedding=found, caption=np.asarray(texts))
+    x = np.stack([cascades.draw(stages, seed, labels, [], None, from_one(one))[-1] for one in found])
     title = f"{stages[-1].run.dataset.name}, from embeddings"
-    picture = grid(f"{out}.png", x, texts, title=title, side=128)
-    facts = {"stages": ", ".join(names), "pictures": " and ".join(paths), "seed": _SEED.value}
-    shown = [Figure(picture, "Each row is of one embedding."), *credits(stages[-1].run.dataset.credit)]
-    sections = [*shown, ConfigSection(config.to_json_best_effort(indent=2))]
-    write_report(f"{out}.html", f"scorekit: {title}", facts, sections)
-    return f"{picture}, {out}.html and {out}.npz"
+    figure = Figure(grid(f"{out}.png", x, texts, title=title, side=128), "Each row is of one embedding.")
+    facts = {"pictures": " and ".join(paths), "seed": seed}
+    arrays = {"x": x, "embedding": found, "caption": np.asarray(texts)}
+    return drawing.write(out, title, config, stages, figure, facts, **arrays)
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: first_config(_STAGES.value), diffusion.check_fields)
+    command_line.run(main, lambda: cascades.first_config(_STAGES.value), diffusion.check_fields)

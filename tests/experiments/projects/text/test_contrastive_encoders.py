@@ -1,6 +1,8 @@
 """Contrastive encoders of pictures and captions from a config: training, opening, what is no negative, errors."""
 
 import json
+import os
+import types
 
 import chex
 import jax
@@ -13,7 +15,7 @@ from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
-from experiments.tasks.contrastive import task
+from experiments.tasks.contrastive import embeddings, task
 from experiments.tasks.contrastive.embeddings import open_encoder
 from experiments.tasks.contrastive.retrieval import retrieval
 from scorekit import training
@@ -80,3 +82,30 @@ def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():
     assert train[0] == train[1] != train[2] == test[0]
     train, test = subjects([["cat, noto", "cat, twitter"], ["dog"]], [["cat", "cat"], ["dog"]])
     assert train[0] == train[1] != test[0]
+
+
+def encoder_that_counts(seen):
+    embed = lambda x: seen.append(len(x)) or np.eye(3, dtype=np.float32)
+    return types.SimpleNamespace(params={}, embed_pictures=embed)
+
+
+def damage(path, content):
+    path.unlink()
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY", None])
+def test_damaged_embeddings_are_made_anew(tmp_path, content):
+    seen, pictures = [], types.SimpleNamespace(to_model=lambda x: x)
+    find = lambda: embeddings._embedded(encoder_that_counts(seen), tmp_path, pictures, np.zeros((3, 2, 2, 1), np.uint8))
+    first = find()
+    np.testing.assert_array_equal(find(), first)
+    assert len(seen) == 1
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    damage(path, content)
+    np.testing.assert_array_equal(find(), first)
+    assert path.read_bytes() == good
+    np.save(path, first[:2])  # of other pictures
+    np.testing.assert_array_equal(find(), first)
+    assert len(seen) == 3

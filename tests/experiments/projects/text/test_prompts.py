@@ -26,12 +26,7 @@ def test_a_style_is_in_the_words_of_each_part():
     assert prompts.parse("a:2 + b", "--caption", "noto").parts == (("a, noto style", 2.0), ("b, noto style", 1.0))
 
 
-def test_a_file_has_a_caption_in_each_line(tmp_path):
-    path = tmp_path / "captions.txt"
-    path.write_text("red heart\n\na cat:2\n")
-    assert [prompt.text for prompt in prompts.read(["a dog"], str(path), None)] == ["a dog", "red heart", "a cat:2"]
-    path.write_text("\n")
-    with pytest.raises(ConfigError, match=r"captions_file=.*it is empty"):
-        prompts.read([], str(path), None)
-    with pytest.raises(ConfigError, match=r"captions_file=.*must be a text file"):
-        prompts.read([], str(tmp_path), None)
+@pytest.mark.parametrize("text", ["", " + a cat", "a cat:" + 400 * "9", ":2"])
+def test_text_without_a_caption_is_an_error(text):
+    with pytest.raises(ConfigError, match="--caption="):
+        prompts.parse(text, "--caption")
